@@ -1,0 +1,125 @@
+"""Reading compact encodings. Everything that goes wrong in here is the peer's doing: `FrameDecodeError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import unpack_from
+from typing import TypeVar
+
+from ..errors import FrameDecodeError
+
+T = TypeVar("T")
+
+MAX_SAFE_INTEGER = 2**53 - 1
+"""Largest integer that the official implementation can hold; larger ones are refused."""
+
+MAX_ARRAY_LENGTH = 0x100000
+"""Longest `array` that a decoder accepts (compact-encoding index.js, `array`)."""
+
+
+class Reader:
+    """A cursor over one message. Trailing bytes are legal: that is how the format grows."""
+
+    __slots__ = ("data", "end", "pos")
+
+    def __init__(self, data: bytes | bytearray | memoryview, pos: int = 0, end: int | None = None) -> None:
+        self.data = data
+        self.pos = pos
+        self.end = len(data) if end is None else end
+
+    @property
+    def remaining(self) -> int:
+        """Bytes not read yet."""
+        return self.end - self.pos
+
+    def _take(self, size: int) -> int:
+        """Move over `size` bytes; returns where they start."""
+        start = self.pos
+        if size > self.end - start:
+            raise FrameDecodeError(f"message ends after {self.end - start} of {size} expected bytes")
+        self.pos = start + size
+        return start
+
+    def uint(self) -> int:
+        start = self.pos
+        if start >= self.end:
+            raise FrameDecodeError("message ends where an integer was expected")
+        first = self.data[start]
+        if first <= 0xFC:
+            self.pos = start + 1
+            return first
+        self.pos = start + 1
+        if first == 0xFD:
+            return self.uint16()
+        if first == 0xFE:
+            return self.uint32()
+        return self.uint64()
+
+    def uint8(self) -> int:
+        return self.data[self._take(1)]
+
+    def uint16(self) -> int:
+        return int.from_bytes(self.data[(at := self._take(2)) : at + 2], "little")
+
+    def uint24(self) -> int:
+        return int.from_bytes(self.data[(at := self._take(3)) : at + 3], "little")
+
+    def uint32(self) -> int:
+        value: int = unpack_from("<I", self.data, self._take(4))[0]
+        return value
+
+    def uint64(self) -> int:
+        value: int = unpack_from("<Q", self.data, self._take(8))[0]
+        if value > MAX_SAFE_INTEGER:
+            raise FrameDecodeError(f"integer {value} is above 2^53-1")
+        return value
+
+    def int_(self) -> int:
+        """Zigzag: 0, -1, 1, -2 are sent as 0, 1, 2, 3."""
+        value = self.uint()
+        return (value >> 1) ^ -(value & 1)
+
+    def bool_(self) -> bool:
+        return self.uint8() == 1
+
+    def fixed(self, size: int) -> bytes:
+        """Exactly `size` raw bytes."""
+        start = self._take(size)
+        return bytes(self.data[start : start + size])
+
+    def fixed32(self) -> bytes:
+        return self.fixed(32)
+
+    def fixed64(self) -> bytes:
+        return self.fixed(64)
+
+    def buffer(self) -> bytes:
+        return self.fixed(self.uint())
+
+    def optional_buffer(self) -> bytes | None:
+        """Like `buffer`, but length 0 means that there is none."""
+        size = self.uint()
+        return self.fixed(size) if size else None
+
+    def string(self) -> str:
+        try:
+            return self.buffer().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise FrameDecodeError(f"text is not UTF-8: {error.reason}") from None
+
+    def array(self, item: Callable[[Reader], T], *, limit: int = MAX_ARRAY_LENGTH) -> list[T]:
+        """`uint` count, then the items. A count above `limit` is refused before anything is read."""
+        count = self.uint()
+        if count > limit:
+            raise FrameDecodeError(f"array of {count} items, at most {limit} are accepted")
+        if count > self.remaining:  # every item of every format takes at least a byte
+            raise FrameDecodeError(f"array of {count} items in {self.remaining} bytes")
+        return [item(self) for _ in range(count)]
+
+    def uint32_array(self) -> bytes:
+        """`uint` element count, then 4 bytes each. Returned as raw little-endian bytes."""
+        return self.fixed(4 * self.uint())
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        return self.fixed(self.remaining)

@@ -1,0 +1,153 @@
+"""Every error the library raises on purpose.
+
+One rule runs through the library: **bytes from a peer can raise only `RemoteProtocolError`** (or a subclass).
+Any other exception out of a parser or a state machine that was fed remote bytes is a bug, and the fuzz tests
+treat it as one.
+
+Each class has a stable `code`; where the official JavaScript has a word for the same thing, it is that word.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HypercoreError(Exception):
+    """Base of all errors of this library."""
+
+    code: ClassVar[str] = "HYPERCORE_ERROR"
+
+
+class KeyFormatError(HypercoreError, ValueError):
+    """A key given by a person or a file is not in any spelling that we know."""
+
+    code = "INVALID_KEY"
+
+
+# --- protocol -------------------------------------------------------------------------------------------------
+
+
+class ProtocolError(HypercoreError):
+    """Base of errors about what is said on the wire. Raise one of its two children."""
+
+    code = "PROTOCOL_ERROR"
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own side used a protocol object in a way it does not allow."""
+
+    code = "LOCAL_PROTOCOL_ERROR"
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer said something it must not say."""
+
+    code = "REMOTE_PROTOCOL_ERROR"
+
+
+class FrameDecodeError(RemoteProtocolError):
+    """Bytes of the peer do not decode as the message they claim to be."""
+
+    code = "DECODING_ERROR"
+
+
+class HandshakeError(RemoteProtocolError):
+    """A Noise or secret-stream handshake of the peer does not hold."""
+
+    code = "HANDSHAKE_FAILED"
+
+
+class InvalidCapability(RemoteProtocolError):
+    """The peer opened a core whose key it does not know."""
+
+    code = "INVALID_CAPABILITY"
+
+
+class InvalidRequest(RemoteProtocolError):
+    """The peer asked for a proof that does not exist (official: INVALID_OPERATION, answered by noData reason 2)."""
+
+    code = "INVALID_REQUEST"
+
+
+class VerificationError(RemoteProtocolError):
+    """Data of the peer does not verify. Base of the three below."""
+
+    code = "VERIFICATION_ERROR"
+
+
+class InvalidProof(VerificationError):
+    """A node is missing, surplus or in the wrong place (official: INVALID_OPERATION / INVALID_PROOF)."""
+
+    code = "INVALID_PROOF"
+
+
+class InvalidChecksum(VerificationError):
+    """The data hashes to something else than the tree says."""
+
+    code = "INVALID_CHECKSUM"
+
+
+class InvalidSignature(VerificationError):
+    """The signature of a tree head does not hold, or the manifest is not the key's."""
+
+    code = "INVALID_SIGNATURE"
+
+
+# --- storage --------------------------------------------------------------------------------------------------
+
+
+class StorageError(HypercoreError):
+    """The disk did not do what was asked. Base of the ones below."""
+
+    code = "STORAGE_ERROR"
+
+
+class StoreLocked(StorageError):
+    """Another process has this data directory open."""
+
+    code = "STORAGE_LOCKED"
+
+
+class StoreFull(StorageError):
+    """No room left for what was to be written. What was acknowledged before is intact."""
+
+    code = "STORAGE_FULL"
+
+
+class StoreUnreadable(StorageError):
+    """The data directory is not ours, of a newer format, or may not be read or written."""
+
+    code = "STORAGE_UNREADABLE"
+
+
+class BlockNotAvailable(HypercoreError):
+    """The block is not stored here (official: BLOCK_NOT_AVAILABLE)."""
+
+    code = "BLOCK_NOT_AVAILABLE"
+
+
+# --- network --------------------------------------------------------------------------------------------------
+
+
+class ConnectionClosed(HypercoreError):
+    """The connection is gone; nothing more will arrive on it."""
+
+    code = "CONNECTION_CLOSED"
+
+
+class PeerUnreachable(HypercoreError):
+    """No way to the peer was found."""
+
+    code = "PEER_CONNECTION_FAILED"
+
+
+class PeerNotFound(PeerUnreachable):
+    """No node of the DHT knows the peer."""
+
+    code = "PEER_NOT_FOUND"
+
+
+class BlockTimeout(HypercoreError):
+    """No peer delivered the block in time."""
+
+    code = "REQUEST_TIMEOUT"

@@ -1,0 +1,26 @@
+"""A node of the Merkle tree, as it is stored and as it travels.
+
+Wire form: `uint index`, `uint size`, 32 bytes of hash (hypercore lib/messages.js, `node`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .codec import Reader, Writer
+
+
+class Node(NamedTuple):
+    """`index` is the flat-tree index, `size` the bytes under the node, `hash` 32 bytes."""
+
+    index: int
+    size: int
+    hash: bytes
+
+
+def read_node(r: Reader) -> Node:
+    return Node(r.uint(), r.uint(), r.fixed(32))
+
+
+def write_node(w: Writer, node: Node) -> Writer:
+    return w.uint(node.index).uint(node.size).fixed(node.hash, 32)

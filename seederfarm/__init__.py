@@ -1,0 +1,1 @@
+"""Seeder Farm: the farm's Django project and the `seederfarm` command line."""

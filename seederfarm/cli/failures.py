@@ -1,0 +1,42 @@
+"""Foreseeable failures become one line and an exit status; only bugs show a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import click
+
+from hypercore.errors import HypercoreError, KeyFormatError
+
+
+class Failure(click.ClickException):
+    """The command could not do what was asked. `message` says what happened, what was kept, what to do."""
+
+    exit_code = 1
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"seederfarm: {self.format_message()}", file=file, err=file is None)
+
+
+class BadInput(Failure):
+    """Something on the command line, or in a file it names, is not what it must be."""
+
+    exit_code = 2
+
+
+@contextmanager
+def one_line_failures() -> Iterator[None]:
+    """Turn what can go wrong without being a bug into a `Failure`."""
+    try:
+        yield
+    except KeyFormatError as error:
+        raise BadInput(str(error)) from error
+    except HypercoreError as error:
+        raise Failure(str(error) or error.code) from error
+    except BrokenPipeError:
+        raise  # click ends quietly on it: the reader of our output has gone
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Failure(f"{where}{error.strerror or error}") from error

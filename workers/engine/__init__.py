@@ -1,0 +1,1 @@
+"""The seed engine: downloads whole cores, bees and drives, verifies them, keeps them, and serves them."""

@@ -1,0 +1,100 @@
+"""Fixtures: a private DHT, official peers and our own commands, each a process that is ended in any case."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from .support import node
+from .support.farm import Farm
+from .support.node import Publisher, Reader, Seeder, Testnet
+
+
+@pytest.fixture(scope="session")
+def official_peers() -> None:
+    """Skips in plain sight when node or the packages are missing; with CI=true that is a failure."""
+    reason = node.missing()
+    if reason is None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def testnet(official_peers: None) -> Iterator[Testnet]:
+    net = Testnet()
+    try:
+        yield net
+    finally:
+        net.dispose()
+
+
+@pytest.fixture
+def bootstrap(testnet: Testnet) -> list[str]:
+    assert testnet.running, testnet.describe()
+    return testnet.bootstrap
+
+
+@pytest.fixture
+def processes() -> Iterator[ExitStack]:
+    """What a test starts is ended after it, the latest first."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def publisher(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> Publisher:
+    peer = Publisher(tmp_path / "publisher", bootstrap)
+    processes.callback(peer.dispose)
+    return peer
+
+
+NewReader = Callable[[], Reader]
+NewSeeder = Callable[[], Seeder]
+NewFarm = Callable[..., Farm]
+
+
+@pytest.fixture
+def new_reader(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> NewReader:
+    """Each call starts an official reader with an empty store."""
+    count = 0
+
+    def start() -> Reader:
+        nonlocal count
+        count += 1
+        peer = Reader(tmp_path / f"reader-{count}", bootstrap)
+        processes.callback(peer.dispose)
+        return peer
+
+    return start
+
+
+@pytest.fixture
+def new_seeder(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> NewSeeder:
+    count = 0
+
+    def start() -> Seeder:
+        nonlocal count
+        count += 1
+        peer = Seeder(tmp_path / f"seeder-{count}", bootstrap)
+        processes.callback(peer.dispose)
+        return peer
+
+    return start
+
+
+@pytest.fixture
+def new_farm(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> NewFarm:
+    """`new_farm(key, …, data="name")` starts `seed --json` over the data directory of that name."""
+
+    def start(*arguments: str, data: str = "farm") -> Farm:
+        farm = Farm(tmp_path / data, bootstrap, *arguments)
+        processes.callback(farm.dispose)
+        return farm
+
+    return start

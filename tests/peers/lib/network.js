@@ -1,0 +1,52 @@
+// A hyperswarm on 127.0.0.1 that knows only the given bootstrap nodes.
+const DHT = require('hyperdht')
+const Hyperswarm = require('hyperswarm')
+const { emit } = require('./lines')
+
+const LOOK_AGAIN = 1000 // ms; hyperswarm itself looks again only every ten minutes
+
+function parseBootstrap (list) {
+  return (list || []).map((text) => {
+    const [host, port] = text.split(':')
+    return { host, port: Number(port) }
+  })
+}
+
+class Network {
+  constructor (store, bootstrap, keyPair) {
+    this.store = store
+    this.topics = new Map()
+    const dht = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1' })
+    this.swarm = new Hyperswarm({ dht, keyPair })
+    this.swarm.on('connection', (connection, info) => {
+      const peer = info.publicKey.toString('hex')
+      connection.on('error', (err) => emit('connection-error', { peer, message: err.message }))
+      connection.on('close', () => emit('peer', { peer, state: 'close' }))
+      store.replicate(connection)
+      emit('peer', { peer, state: 'open' })
+    })
+  }
+
+  get publicKey () {
+    return this.swarm.keyPair.publicKey.toString('hex')
+  }
+
+  // Resolves when the announce is out; a client keeps looking while it is connected to nobody.
+  async join (topic, { server = true, client = true } = {}) {
+    const name = topic.toString('hex')
+    if (this.topics.has(name)) return
+    const discovery = this.swarm.join(topic, { server, client })
+    const timer = client
+      ? setInterval(() => { if (this.swarm.connections.size === 0) discovery.refresh().catch(() => {}) }, LOOK_AGAIN)
+      : null
+    this.topics.set(name, { discovery, timer })
+    if (server) await discovery.flushed()
+  }
+
+  async close () {
+    for (const { timer } of this.topics.values()) clearInterval(timer)
+    await this.swarm.destroy()
+  }
+}
+
+module.exports = { Network, parseBootstrap }

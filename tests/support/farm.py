@@ -1,0 +1,115 @@
+"""Our own command line as processes: the long-running `seed` and the commands that end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .jsonproc import Event, JsonProcess, ProcessFailed
+
+READY_TIMEOUT = 20.0
+SYNC_TIMEOUT = 60.0
+
+COMMAND = [sys.executable, "-m", "seederfarm.cli"]
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment without settings that would leak into a test."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SEEDERFARM_")}
+
+
+def bootstrap_options(bootstrap: Sequence[str]) -> list[str]:
+    return [part for address in bootstrap for part in ("--bootstrap", address)]
+
+
+def run(
+    *arguments: str, timeout: float = 60.0, cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """A command that ends by itself, its output captured."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        timeout=timeout,
+        env=environment(),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+class Farm(JsonProcess):
+    """`seederfarm seed … --json`, its events parsed."""
+
+    def __init__(self, data: Path, bootstrap: Sequence[str], *arguments: str) -> None:
+        command = [*COMMAND, "seed", *arguments, "--data", str(data), "--json", *bootstrap_options(bootstrap)]
+        super().__init__("seederfarm seed", command, env=environment())
+        self.data = data
+
+    def wait_ready(self, timeout: float = READY_TIMEOUT) -> Event:
+        return self.wait_for(lambda event: event.get("event") == "ready", timeout=timeout, what="ready")
+
+    def wait_synced(
+        self, key: str, version: int = 0, *, timeout: float = SYNC_TIMEOUT, since: int = 0
+    ) -> Event:
+        """The first `synced` event of `key` at `version` or later."""
+        return self.wait_for(
+            lambda event: (
+                event.get("event") == "synced" and event.get("key") == key and event["version"] >= version
+            ),
+            timeout=timeout,
+            since=since,
+            what=f"synced at version {version} of {key}",
+        )
+
+    def wait_fork(self, key: str, fork: int, *, timeout: float = SYNC_TIMEOUT) -> Event:
+        """The `core` event by which the core `key` is on that fork."""
+        return self.wait_for(
+            lambda event: event.get("event") == "core" and event.get("core") == key and event["fork"] >= fork,
+            timeout=timeout,
+            what=f"fork {fork} of core {key}",
+        )
+
+    def wait_peer(self, public_key: str, state: str = "open", *, timeout: float = SYNC_TIMEOUT) -> Event:
+        return self.wait_for(
+            lambda event: (
+                event.get("event") == "peer" and event.get("peer") == public_key and event["state"] == state
+            ),
+            timeout=timeout,
+            what=f"peer {public_key} {state}",
+        )
+
+    def of(self, name: str, key: str | None = None) -> list[Event]:
+        """All events of that name so far (of that key)."""
+        return list(
+            self.select(lambda event: event.get("event") == name and (key is None or event.get("key") == key))
+        )
+
+    def finish(self, timeout: float = SYNC_TIMEOUT) -> list[Event]:
+        """Waits for a process that was started with --until-synced; it must end with status 0."""
+        status = self.wait(timeout)
+        if status != 0:
+            raise ProcessFailed(f"{self.name} ended with {status}\n{self.describe()}")
+        return self.events
+
+    def check_contract(self) -> None:
+        """Every line so far was a JSON object with the fields that design.md promises."""
+        assert self.noise == [], f"lines on standard output that are no JSON objects: {self.noise[:3]}"
+        for event in self.events:
+            fields = set(event) - {"event", "at"}
+            assert event.get("event") in FIELDS, event
+            assert fields >= FIELDS[event["event"]], f"{event}: lacks {FIELDS[event['event']] - fields}"
+
+
+FIELDS: dict[Any, set[str]] = {
+    "ready": {"public_key", "host", "port", "firewalled", "bootstrap"},
+    "core": {"key", "core", "role", "length", "fork", "byte_length"},
+    "progress": {"key", "kind", "blocks", "have_blocks", "bytes", "have_bytes", "peers"},
+    "synced": {"key", "kind", "version", "length", "bytes"},
+    "peer": {"key", "peer", "state", "bytes_in", "bytes_out"},
+    "error": {"key", "code", "message"},
+}
+"""The JSON lines of `seed --json`: event name to its fields."""

@@ -1,0 +1,146 @@
+"""The official JavaScript peers of tests/peers, as processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .content import File
+from .jsonproc import JsonProcess, ProcessFailed
+
+PEERS = Path(__file__).resolve().parent.parent / "peers"
+
+START_TIMEOUT = 30.0
+"""Seconds for a peer to say that it is ready (node and a DHT bootstrap on a busy machine)."""
+
+COMMAND_TIMEOUT = 60.0
+
+
+def missing() -> str | None:
+    """Why the official peers cannot run here, or None when they can."""
+    if shutil.which("node") is None:
+        return "node is not installed: the official JavaScript peers cannot run"
+    if not (PEERS / "node_modules" / "hypercore" / "package.json").is_file():
+        return "the official JavaScript peers are not installed: run `npm ci` in tests/peers"
+    return None
+
+
+class NodePeer(JsonProcess):
+    """A script of tests/peers; `ask` sends a command and gives its reply."""
+
+    def __init__(self, script: str, *arguments: str, name: str | None = None) -> None:
+        node = shutil.which("node")
+        assert node is not None, missing()
+        super().__init__(name or script, [node, str(PEERS / f"{script}.js"), *arguments], env=os.environ)
+        self._asked = 0
+        self.ready = self.wait_for(
+            lambda event: event.get("event") == "ready", timeout=START_TIMEOUT, what="ready"
+        )
+
+    def send(self, cmd: str, **arguments: Any) -> int:
+        """Sends a command without waiting; `answer` takes the number it gives."""
+        self._asked += 1
+        self.send_line({"id": self._asked, "cmd": cmd, **arguments})
+        return self._asked
+
+    def answer(self, number: int, *, timeout: float = COMMAND_TIMEOUT) -> dict[str, Any]:
+        reply = self.wait_for(
+            lambda event: event.get("reply") == number, timeout=timeout, what=f"the reply to command {number}"
+        )
+        if "error" in reply:
+            raise ProcessFailed(f"{self.name}: command {number} failed: {reply['error']}\n{self.describe()}")
+        return reply
+
+    def ask(self, cmd: str, *, timeout: float = COMMAND_TIMEOUT, **arguments: Any) -> dict[str, Any]:
+        return self.answer(self.send(cmd, **arguments), timeout=timeout)
+
+    @property
+    def public_key(self) -> str:
+        return str(self.ready["public_key"])
+
+    def stop(self) -> None:
+        """Ends it politely: it leaves the swarm, unannounces and closes its store."""
+        self.send_line({"cmd": "stop"})
+        status = self.wait(30)
+        if status != 0:
+            raise ProcessFailed(f"{self.name} ended with {status}\n{self.describe()}")
+
+
+class Testnet(NodePeer):
+    """A DHT on 127.0.0.1 that all peers of a test run share."""
+
+    __test__ = False
+
+    def __init__(self, size: int = 4) -> None:
+        super().__init__("testnet", "--size", str(size))
+
+    @property
+    def bootstrap(self) -> list[str]:
+        return list(self.ready["bootstrap"])
+
+
+def swarm_arguments(storage: Path, bootstrap: Sequence[str]) -> list[str]:
+    found = ["--storage", str(storage)]
+    for address in bootstrap:
+        found += ["--bootstrap", address]
+    return found
+
+
+class Publisher(NodePeer):
+    """The official libraries as the writer of drives, bees and cores."""
+
+    def __init__(self, storage: Path, bootstrap: Sequence[str]) -> None:
+        super().__init__("publisher", *swarm_arguments(storage, bootstrap))
+
+    def make(self, name: str, kind: str, variant: str = "plain") -> dict[str, Any]:
+        return self.ask("make", name=name, kind=kind, variant=variant)
+
+    def put_all(self, name: str, files: Sequence[File]) -> None:
+        numbers = []
+        for file in files:  # one at a time: the order decides block numbers and who overwrites whom
+            arguments = file.command()
+            number = self.send(arguments.pop("cmd"), name=name, **arguments)
+            self.answer(number)
+            numbers.append(number)
+
+    def put_many(self, name: str, files: Sequence[File]) -> dict[str, Any]:
+        """Plain files in one atomic batch."""
+        wire = [{"path": file.path, "seed": file.seed or file.path, "size": file.size} for file in files]
+        return self.ask("puts", name=name, files=wire)
+
+    def append(self, name: str, seeds: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        return self.ask("append", name=name, blocks=[{"seed": seed, "size": size} for seed, size in seeds])
+
+
+class Reader(NodePeer):
+    """The official libraries as a reader that knows nothing but a key."""
+
+    def __init__(self, storage: Path, bootstrap: Sequence[str]) -> None:
+        super().__init__("reader", *swarm_arguments(storage, bootstrap))
+
+    def open(self, name: str, key: str, kind: str, **options: Any) -> dict[str, Any]:
+        return self.ask("open", name=name, key=key, kind=kind, **options)
+
+    def complete(
+        self, name: str, like: dict[str, Any], *, timeout: float = COMMAND_TIMEOUT
+    ) -> dict[str, Any]:
+        """Waits until this reader holds every block of what the publisher described."""
+        core, blobs = like["core"], like["blobs"]
+        return self.ask(
+            "complete",
+            name=name,
+            length=core["length"],
+            fork=core["fork"],
+            blobs=blobs["length"] if blobs else 0,
+            timeout=timeout,
+        )
+
+
+class Seeder(NodePeer):
+    """The official simple-seeder."""
+
+    def __init__(self, storage: Path, bootstrap: Sequence[str]) -> None:
+        super().__init__("seeder", *swarm_arguments(storage, bootstrap))

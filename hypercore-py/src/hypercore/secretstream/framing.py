@@ -1,0 +1,72 @@
+"""Frames: `length u24 LE`, then that many bytes. They may span packets in any way.
+
+Source: @hyperswarm/secret-stream lib/bridge.js and index.js (6.9.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import LocalProtocolError
+
+LENGTH_BYTES = 3
+
+MAX_FRAME_BYTES = 2**24 - 1
+"""Longest body of a frame, in bytes: what the length field can say. Also the most one peer can make us hold
+while a frame is incomplete, beside the chunks of one `feed`."""
+
+Buffer = bytes | bytearray | memoryview
+
+
+def frame(body: Buffer) -> bytes:
+    """`body` with its length in front. Raises LocalProtocolError when it is too long."""
+    if len(body) > MAX_FRAME_BYTES:
+        raise LocalProtocolError(f"a frame has at most {MAX_FRAME_BYTES} bytes, not {len(body)}")
+    return len(body).to_bytes(LENGTH_BYTES, "little") + body
+
+
+class FrameParser:
+    """Cuts a byte stream into frames.
+
+    Bodies are not copied out: `next_frame` gives their place in `buffer`, which holds until the next `feed`.
+    """
+
+    __slots__ = ("_at", "buffer")
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self._at = 0
+
+    def feed(self, chunks: Iterable[Buffer]) -> None:
+        """Takes over the bytes of `chunks`. Places given out before are void."""
+        buffer = self.buffer
+        if self._at:
+            del buffer[: self._at]
+            self._at = 0
+        for chunk in chunks:
+            buffer += chunk
+
+    def peek_length(self) -> int | None:
+        """The length of the next frame's body, as soon as its three bytes are here."""
+        at = self._at
+        if len(self.buffer) - at < LENGTH_BYTES:
+            return None
+        return int.from_bytes(self.buffer[at : at + LENGTH_BYTES], "little")
+
+    def next_frame(self) -> tuple[int, int] | None:
+        """Start and end of the next whole body in `buffer`, or None until more bytes are fed."""
+        size = self.peek_length()
+        if size is None:
+            return None
+        start = self._at + LENGTH_BYTES
+        if len(self.buffer) - start < size:
+            return None
+        self._at = start + size
+        return start, start + size
+
+    def take_rest(self) -> bytes:
+        """Removes and returns everything that was not given out as a frame."""
+        rest = bytes(self.buffer[self._at :])
+        self.buffer = bytearray()
+        self._at = 0
+        return rest

@@ -1,0 +1,166 @@
+"""libsodium's `crypto_secretstream_xchacha20poly1305` with few copies.
+
+PyNaCl's own bindings encrypt into a scratch buffer and copy out of it. Here libsodium works on the buffer
+that goes to, or came from, the wire. That needs PyNaCl's cffi handle, which is private: when it is not where
+we expect it, the public bindings do the same work somewhat slower. The padding quirk of the format (the MAC
+pads by `length % 16` bytes) is libsodium's own and needs no care here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol
+
+from nacl import bindings  # also runs sodium_init, which picks the vectorised code of this CPU
+from nacl.exceptions import CryptoError
+
+from ..errors import RemoteProtocolError
+
+_ffi: Any = None
+_lib: Any = None
+try:
+    _sodium = import_module("nacl._sodium")
+    _ffi, _lib = _sodium.ffi, _sodium.lib
+except (ImportError, AttributeError):  # pragma: no cover - depends on how PyNaCl was built
+    pass
+
+KEY_BYTES = 32
+HEADER_BYTES = 24
+OVERHEAD_BYTES = 17
+"""A ciphertext is this much longer than its plaintext: one tag byte and 16 bytes of MAC."""
+
+Buffer = bytes | bytearray | memoryview
+_TAG_MESSAGE = 0
+_STATE_BYTES: int = bindings.crypto_secretstream_xchacha20poly1305_STATEBYTES
+
+
+class Push(Protocol):
+    """The sending direction of a key and a header of 24 random bytes."""
+
+    def encrypt_into(self, out: bytearray, at: int, message: Buffer) -> None:
+        """Writes `len(message) + OVERHEAD_BYTES` bytes to `out`, from `at` on, where there must be room."""
+
+
+class Pull(Protocol):
+    """The receiving direction."""
+
+    def decrypt(self, buffer: bytearray, start: int, end: int) -> bytes:
+        """The plaintext of `buffer[start:end]`, a range whose content is lost by this.
+
+        Raises RemoteProtocolError when the ciphertext is too short or does not authenticate.
+        """
+
+
+class CffiPush:
+    """`Push` on PyNaCl's cffi handle."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, key: bytes, header: bytes) -> None:
+        self._state = _cffi_state(key, header)
+
+    def encrypt_into(self, out: bytearray, at: int, message: Buffer) -> None:
+        size = len(message)
+        if at + size + OVERHEAD_BYTES > len(out):
+            raise ValueError("no room for the ciphertext")
+        source = message if type(message) is bytes else _ffi.from_buffer(message)
+        _lib.crypto_secretstream_xchacha20poly1305_push(
+            self._state, _ffi.from_buffer(out) + at, _ffi.NULL, source, size, _ffi.NULL, 0, _TAG_MESSAGE
+        )
+
+
+class CffiPull:
+    """`Pull` on PyNaCl's cffi handle."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, key: bytes, header: bytes) -> None:
+        self._state = _cffi_state(key, header)
+
+    def decrypt(self, buffer: bytearray, start: int, end: int) -> bytes:
+        _check_length(end - start)
+        with _ffi.from_buffer(buffer) as base:
+            # In place: libsodium checks the MAC first, and the plaintext lands where its ciphertext was.
+            failed = _lib.crypto_secretstream_xchacha20poly1305_pull(
+                self._state,
+                base + start + 1,
+                _ffi.NULL,
+                _ffi.NULL,
+                base + start,
+                end - start,
+                _ffi.NULL,
+                0,
+            )
+        if failed:
+            raise RemoteProtocolError("an encrypted message does not authenticate")
+        with memoryview(buffer) as view:
+            return bytes(view[start + 1 : end - OVERHEAD_BYTES + 1])
+
+
+class BindingsPush:
+    """`Push` on PyNaCl's public bindings."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, key: bytes, header: bytes) -> None:
+        self._state = _bindings_state(key, header)
+
+    def encrypt_into(self, out: bytearray, at: int, message: Buffer) -> None:
+        end = at + len(message) + OVERHEAD_BYTES
+        if end > len(out):
+            raise ValueError("no room for the ciphertext")
+        out[at:end] = bindings.crypto_secretstream_xchacha20poly1305_push(self._state, bytes(message))
+
+
+class BindingsPull:
+    """`Pull` on PyNaCl's public bindings."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, key: bytes, header: bytes) -> None:
+        self._state = _bindings_state(key, header)
+
+    def decrypt(self, buffer: bytearray, start: int, end: int) -> bytes:
+        _check_length(end - start)
+        try:
+            message, _ = bindings.crypto_secretstream_xchacha20poly1305_pull(
+                self._state, bytes(buffer[start:end])
+            )
+        except CryptoError:
+            raise RemoteProtocolError("an encrypted message does not authenticate") from None
+        return message
+
+
+def _check_length(size: int) -> None:
+    if size < OVERHEAD_BYTES:
+        raise RemoteProtocolError(f"an encrypted message of {size} bytes, the shortest has {OVERHEAD_BYTES}")
+
+
+def _cffi_state(key: bytes, header: bytes) -> Any:
+    """libsodium sets up both directions alike; only `init_pull` lets us choose the header."""
+    _check_key(key, header)
+    state = _ffi.new("unsigned char[]", _STATE_BYTES)
+    _lib.crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
+    return state
+
+
+def _bindings_state(key: bytes, header: bytes) -> bindings.crypto_secretstream_xchacha20poly1305_state:
+    _check_key(key, header)
+    state = bindings.crypto_secretstream_xchacha20poly1305_state()
+    bindings.crypto_secretstream_xchacha20poly1305_init_pull(state, header, key)
+    return state
+
+
+def _check_key(key: bytes, header: bytes) -> None:
+    if len(key) != KEY_BYTES or len(header) != HEADER_BYTES:
+        raise ValueError(f"a key of {KEY_BYTES} bytes and a header of {HEADER_BYTES} are needed")
+
+
+def new_push(key: bytes, header: bytes) -> Push:
+    """The fastest sending direction there is."""
+    return BindingsPush(key, header) if _lib is None else CffiPush(key, header)
+
+
+def new_pull(key: bytes, header: bytes) -> Pull:
+    """The fastest receiving direction there is."""
+    return BindingsPull(key, header) if _lib is None else CffiPull(key, header)

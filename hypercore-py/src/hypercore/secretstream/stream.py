@@ -1,0 +1,108 @@
+"""The secret stream proper: a header frame each way, then encrypted message frames.
+
+Source: @hyperswarm/secret-stream index.js (6.9.2). Vectors: `transport/secret-stream.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..crypto import blake2b_256, namespace
+from ..errors import HandshakeError, LocalProtocolError
+from ..noise import HandshakeResult
+from .framing import LENGTH_BYTES, MAX_FRAME_BYTES, Buffer, FrameParser, frame
+from .sodium import HEADER_BYTES, OVERHEAD_BYTES, Pull, Push, new_pull, new_push
+
+ID_BYTES = 32
+HEADER_FRAME_BYTES = ID_BYTES + HEADER_BYTES
+"""The body of the first frame: stream id, then the header of libsodium's secretstream."""
+
+MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - OVERHEAD_BYTES
+"""Longest plaintext of one message, in bytes."""
+
+KEEP_ALIVE = b""
+"""The plaintext of a keep-alive. Receivers drop it."""
+
+_FRAME_OVERHEAD = LENGTH_BYTES + OVERHEAD_BYTES
+
+
+def stream_id(handshake_hash: bytes, *, is_initiator: bool) -> bytes:
+    """The 32 bytes by which the sender of a header frame shows that it means this handshake."""
+    return blake2b_256(namespace("hyperswarm/secret-stream", 0 if is_initiator else 1), key=handshake_hash)
+
+
+class SecretStream:
+    """Encryption and framing of one connection. `random(size)` gives the secretstream header."""
+
+    __slots__ = ("_failed", "_header", "_parser", "_pull", "_push", "result")
+
+    def __init__(self, result: HandshakeResult, random: Callable[[int], bytes]) -> None:
+        self.result = result
+        self._header = random(HEADER_BYTES)
+        self._push: Push = new_push(result.tx, self._header)
+        self._pull: Pull | None = None
+        self._parser = FrameParser()
+        self._failed = False
+
+    @property
+    def header_received(self) -> bool:
+        """Whether the other side has shown that it holds the keys' handshake."""
+        return self._pull is not None
+
+    def start(self) -> bytes:
+        """Our header frame. It goes out once, before any message, without waiting for the other side's."""
+        result = self.result
+        return frame(stream_id(result.hash, is_initiator=result.is_initiator) + self._header)
+
+    def encrypt(self, message: Buffer) -> bytearray:
+        """One message as the frame that goes on the wire. Raises LocalProtocolError when it is too long."""
+        size = len(message)
+        if size > MAX_MESSAGE_BYTES:
+            raise LocalProtocolError(f"a message has at most {MAX_MESSAGE_BYTES} bytes, not {size}")
+        out = bytearray(size + _FRAME_OVERHEAD)
+        out[:LENGTH_BYTES] = (size + OVERHEAD_BYTES).to_bytes(LENGTH_BYTES, "little")
+        self._push.encrypt_into(out, LENGTH_BYTES, message)
+        return out
+
+    def receive(self, data: Buffer) -> list[bytes]:
+        """The messages that `data` completes; see `receive_chunks`."""
+        return self.receive_chunks((data,))
+
+    def receive_chunks(self, chunks: Iterable[Buffer]) -> list[bytes]:
+        """The messages that the next bytes of the stream complete, keep-alives left out.
+
+        Raises HandshakeError for a wrong header frame and RemoteProtocolError for a message that does not
+        authenticate. Either ends the stream: a second call after it raises LocalProtocolError.
+        """
+        if self._failed:
+            raise LocalProtocolError("the secret stream has failed")
+        self._failed = True  # until this call went well
+        parser = self._parser
+        parser.feed(chunks)
+        if self._pull is None and not self._read_header():
+            self._failed = False
+            return []
+        messages = []
+        pull = self._pull
+        assert pull is not None
+        while (place := parser.next_frame()) is not None:
+            message = pull.decrypt(parser.buffer, *place)
+            if message:
+                messages.append(message)
+        self._failed = False
+        return messages
+
+    def _read_header(self) -> bool:
+        """Reads the remote header frame. False until it is complete."""
+        size = self._parser.peek_length()
+        if size is not None and size != HEADER_FRAME_BYTES:
+            raise HandshakeError(f"the stream header has {size} bytes instead of {HEADER_FRAME_BYTES}")
+        place = self._parser.next_frame()
+        if place is None:
+            return False
+        body = bytes(self._parser.buffer[place[0] : place[1]])
+        result = self.result
+        if body[:ID_BYTES] != stream_id(result.hash, is_initiator=not result.is_initiator):
+            raise HandshakeError("the stream header belongs to another handshake")
+        self._pull = new_pull(result.rx, body[ID_BYTES:])
+        return True

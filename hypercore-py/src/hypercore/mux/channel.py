@@ -1,0 +1,149 @@
+"""One channel: a protocol spoken about one id."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from ..codec import Reader, Writer, encode_uint
+from ..errors import LocalProtocolError
+from .outbox import Buffer, PartsWriter
+
+if TYPE_CHECKING:
+    from .protomux import Muxer
+
+
+class CloseReason(Enum):
+    """Why a channel is over."""
+
+    LOCAL = "we closed it"
+    REMOTE = "the peer closed it"
+    REJECTED = "the peer does not speak about this"
+    DISCONNECTED = "the connection is gone"
+
+
+class ChannelHandler(Protocol):
+    """What a channel tells its owner. Only RemoteProtocolError may come out of the first two."""
+
+    def channel_opened(self, handshake: Reader, now: float) -> None:
+        """Both sides have opened it. `handshake` is what the peer opened with."""
+
+    def channel_message(self, type_id: int, message: Reader, now: float) -> None:
+        """A message came. Unknown types are to be ignored."""
+
+    def channel_closed(self, reason: CloseReason, now: float) -> None:
+        """It is over, for whatever reason; the last call that is made."""
+
+    def channel_flush(self, now: float) -> None:
+        """Output is about to be taken and `Channel.mark_dirty` was called before: say what there is to
+        say."""
+
+    def channel_writable(self, now: float) -> None:
+        """There is room for answers and `Channel.wait_writable` was called before. Call it again if more is
+        left."""
+
+
+class Frame(Protocol):
+    """A message that can be sent."""
+
+    @property
+    def type_id(self) -> int: ...
+
+    def encode(self, w: Writer) -> None: ...
+
+
+class _State(Enum):
+    NEW = 0
+    OPENING = 1
+    OPEN = 2
+    CLOSED = 3
+
+
+class Channel:
+    """Made by `Muxer.create_channel`; lives from `open` to `ChannelHandler.channel_closed`."""
+
+    __slots__ = ("_muxer", "_state", "handler", "id", "local_id", "protocol", "remote_id")
+
+    NO_ID: ClassVar[int] = 0
+
+    def __init__(
+        self, muxer: Muxer, protocol: str, channel_id: bytes | None, handler: ChannelHandler
+    ) -> None:
+        self._muxer = muxer
+        self._state = _State.NEW
+        self.protocol = protocol
+        self.id = channel_id
+        self.handler = handler
+        self.local_id = self.NO_ID
+        """Our number of it, from 1."""
+        self.remote_id = self.NO_ID
+        """The peer's number of it, once both have opened."""
+
+    @property
+    def opened(self) -> bool:
+        """Both sides have opened it and neither has closed it."""
+        return self._state is _State.OPEN
+
+    @property
+    def closed(self) -> bool:
+        return self._state is _State.CLOSED
+
+    @property
+    def writable(self) -> bool:
+        """Whether an answer may be produced now. If not, `wait_writable`."""
+        return self._muxer.writable
+
+    def open(self, handshake: bytes, now: float) -> None:
+        """Tell the peer. If it has opened already, `channel_opened` is called before this returns."""
+        if self._state is not _State.NEW:
+            raise LocalProtocolError("a channel is opened once")
+        self._state = _State.OPENING
+        self._muxer.local_open(self, handshake, now)
+
+    def send(self, type_id: int, *parts: Buffer) -> None:
+        """Queue a message. Ignored when the channel is closed: that may have crossed."""
+        if self._may_send():
+            head = encode_uint(type_id)
+            self._muxer.queue(self.local_id, len(head) + sum(map(len, parts)), (head, *parts))
+
+    def send_frame(self, frame: Frame) -> None:
+        """Queue a frame. Its long byte strings are not copied before the message is joined."""
+        if self._may_send():
+            w = PartsWriter()
+            w.uint(frame.type_id)
+            frame.encode(w)
+            parts = w.finish()
+            self._muxer.queue(self.local_id, w.size, parts)
+
+    def mark_dirty(self) -> None:
+        """Have `channel_flush` called before output is taken."""
+        if self._state is not _State.CLOSED:
+            self._muxer.mark_dirty(self)
+
+    def wait_writable(self) -> None:
+        """Have `channel_writable` called when there is room; channels take turns."""
+        if self._state is not _State.CLOSED:
+            self._muxer.wait_writable(self)
+
+    def close(self, now: float) -> None:
+        """Close it; the peer does not acknowledge that. A second close does nothing."""
+        if self._state is _State.NEW:
+            self._state = _State.CLOSED
+        elif self._state is not _State.CLOSED:
+            self._muxer.local_close(self, now)
+
+    def paired(self, remote_id: int, handshake: Reader, now: float) -> None:
+        """For the muxer: the peer has opened it too."""
+        self._state = _State.OPEN
+        self.remote_id = remote_id
+        self.handler.channel_opened(handshake, now)
+
+    def over(self, reason: CloseReason, now: float) -> None:
+        """For the muxer: the channel is out of its tables."""
+        self._state = _State.CLOSED
+        self.handler.channel_closed(reason, now)
+
+    def _may_send(self) -> bool:
+        if self._state is _State.NEW:
+            raise LocalProtocolError("a channel is opened before anything is sent on it")
+        return self._state is not _State.CLOSED

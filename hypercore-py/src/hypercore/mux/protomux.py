@@ -1,0 +1,423 @@
+"""The muxer: pairs channels by (protocol, id), numbers them, and takes messages apart and together.
+
+Format (protomux index.js, 3.12.1): every message is `uint` channel (the *sender's* number of it), `uint`
+type, payload. Channel 0 is for control: 0 batch, 1 open, 2 reject, 3 close.
+
+Numbers: a side may open at most one above the highest it ever used, and only free ones. A number is free
+again when a paired channel is closed by either side, when its open is rejected, or, if its owner closed
+before the peer's open came, once that open (which is then ignored) or a reject has come.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from ..codec import Reader, Writer, encode_uint
+from ..errors import FrameDecodeError, LocalProtocolError, RemoteProtocolError
+from .channel import Channel, ChannelHandler, CloseReason
+from .outbox import HIGH_WATER_BYTES, Buffer, Outbox
+
+Key = tuple[str, bytes | None]
+OpenHandler = Callable[[bytes | None, float], bool]
+"""Called with the id of a channel that the peer opened, and the time. It may open the same channel on the
+muxer before it returns. If it has not: True means that it will decide later (`create_channel` or `reject`),
+False rejects."""
+
+BATCH, OPEN, REJECT, CLOSE = range(4)
+
+BUFFERED_OVERHEAD = 512
+"""Bytes that each buffered message counts on top of its length (protomux index.js, `byteSize`)."""
+PAUSE_BUFFERED_BYTES = 32768
+"""Bytes buffered for channels not yet decided on from which the stream should be paused (protomux
+MAX_BUFFERED)."""
+MAX_BUFFERED_BYTES = 1024 * 1024
+"""Bytes buffered for channels not yet decided on at which the peer is cut off. Ours; what was on its way when
+the stream was paused must fit in it."""
+MAX_PENDING_OPENS = 1024
+"""Channels of the peer that may wait for a decision; more are rejected. Ours (protomux: none)."""
+MAX_QUEUED_REJECTS = 16384
+"""Messages queued at which a peer that causes yet another reject, but does not read, is cut off. Ours."""
+
+
+class _Pending:
+    """A channel that the peer has opened and nobody here has decided on."""
+
+    __slots__ = ("handshake", "key", "messages", "remote_id", "size")
+
+    def __init__(self, remote_id: int, key: Key, handshake: bytes) -> None:
+        self.remote_id = remote_id
+        self.key = key
+        self.handshake = handshake
+        self.messages: list[tuple[int, bytes]] = []
+        self.size = BUFFERED_OVERHEAD + len(handshake)
+
+
+class Muxer:
+    """Feed it whole messages of the stream with `receive`; send what `take_output` gives.
+
+    `is_initiator` and `handshake_hash` (64 bytes) are those of the Noise connection; protocols bind to them.
+    `on_output` is called when there is something to take after there was nothing, so that idle muxers cost
+    nothing.
+    """
+
+    def __init__(
+        self, *, is_initiator: bool, handshake_hash: bytes, on_output: Callable[[], None] | None = None
+    ) -> None:
+        self.is_initiator = is_initiator
+        self.handshake_hash = handshake_hash
+        self.on_output = on_output
+        self.rtt: float | None = None
+        """Smoothed round-trip time of the connection in seconds, if the shell knows it. Protocols size
+        windows by it."""
+        self.closed = False
+        self._outbox = Outbox()
+        self._announced = False
+        self._local: dict[int, Channel] = {}
+        self._highest_local = 0
+        self._free: list[int] = []
+        self._remote: dict[int, Channel | _Pending] = {}
+        self._highest_remote = 0
+        self._channels: dict[Key, Channel] = {}
+        self._outgoing: dict[Key, deque[int]] = {}
+        self._unanswered: dict[int, Key] = {}
+        self._incoming: dict[Key, deque[_Pending]] = {}
+        self._pending = 0
+        self._buffered = 0
+        self._handlers: dict[Key, OpenHandler] = {}
+        self._aliases: dict[str, str] = {}
+        self._dirty: dict[Channel, None] = {}
+        self._waiting: dict[Channel, None] = {}
+
+    def __iter__(self) -> Iterator[Channel]:
+        """The channels that we have open (the peer may not have answered yet)."""
+        return iter(tuple(self._local.values()))
+
+    # --- for protocols --------------------------------------------------------------------------------------
+
+    def on_open(self, protocol: str, handler: OpenHandler, channel_id: bytes | None = None) -> None:
+        """Decide on channels that the peer opens: those of one id, or (without) of any id that has no own
+        handler."""
+        self._handlers[protocol, channel_id] = handler
+
+    def off_open(self, protocol: str, channel_id: bytes | None = None) -> None:
+        """The reverse of `on_open`."""
+        self._handlers.pop((protocol, channel_id), None)
+
+    def add_alias(self, alias: str, protocol: str) -> None:
+        """Take opens under the name `alias` as opens of `protocol`. We ourselves never open under an
+        alias."""
+        self._aliases[alias] = protocol
+
+    def channel(self, protocol: str, channel_id: bytes | None = None) -> Channel | None:
+        """Our live channel, if there is one."""
+        return self._channels.get((protocol, channel_id or None))
+
+    def create_channel(self, protocol: str, channel_id: bytes | None, handler: ChannelHandler) -> Channel:
+        """A channel to be opened with `Channel.open`. One per (protocol, id): LocalProtocolError
+        otherwise."""
+        if self.closed:
+            raise LocalProtocolError("the connection is closed")
+        if (protocol, channel_id or None) in self._channels:
+            raise LocalProtocolError(f"a channel of {protocol} with this id is open already")
+        return Channel(self, protocol, channel_id or None, handler)
+
+    def reject(self, protocol: str, channel_id: bytes | None = None) -> None:
+        """Refuse a channel whose `on_open` handler had asked for time."""
+        for pending in self._incoming.pop((protocol, channel_id or None), ()):
+            self._drop_pending(pending)
+            self._send_reject(pending.remote_id)
+
+    # --- for the shell --------------------------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether the shell should stop reading from the stream until a decision on a channel was taken."""
+        return self._buffered > PAUSE_BUFFERED_BYTES
+
+    @property
+    def writable(self) -> bool:
+        """Whether answers may be produced: what was produced before has been taken."""
+        return self._outbox.size < HIGH_WATER_BYTES
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._outbox.size
+
+    def receive(self, message: bytes | memoryview, now: float) -> None:
+        """One whole message of the stream; empty ones are keep-alives. Any RemoteProtocolError ends the
+        connection."""
+        if not message or self.closed:
+            return
+        r = Reader(message)
+        channel_id, type_id = r.uint(), r.uint()
+        if channel_id == 0 and type_id == BATCH:
+            self._receive_batch(r, now)
+        else:
+            self._dispatch(channel_id, type_id, r, now)
+
+    def take_output(self, now: float, *, limit: int = HIGH_WATER_BYTES) -> list[bytes]:
+        """Messages to send, about `limit` bytes of them. To be called once per turn of the loop, and then on
+        until it gives nothing or the transport has enough; a transport that has enough is left alone until it
+        has drained."""
+        self._announced = True
+        while self._dirty:
+            dirty, self._dirty = self._dirty, {}
+            for channel in dirty:
+                if not channel.closed:
+                    channel.handler.channel_flush(now)
+        while self._waiting and self.writable:
+            channel = next(iter(self._waiting))
+            del self._waiting[channel]
+            channel.handler.channel_writable(now)
+        out = self._outbox.take(limit)
+        self._announced = False
+        return out
+
+    def shutdown(self, now: float) -> None:
+        """The connection is gone: every channel is told, nothing can be sent any more."""
+        if self.closed:
+            return
+        self.closed = True
+        channels = [*self._local.values()]
+        for table in (
+            self._local,
+            self._remote,
+            self._channels,
+            self._outgoing,
+            self._unanswered,
+            self._incoming,
+        ):
+            table.clear()
+        self._handlers.clear()
+        self._dirty.clear()
+        self._waiting.clear()
+        self._outbox.clear()
+        self._pending = self._buffered = 0
+        for channel in channels:
+            channel.over(CloseReason.DISCONNECTED, now)
+
+    # --- for channels ---------------------------------------------------------------------------------------
+
+    def queue(self, local_id: int, size: int, parts: Sequence[Buffer]) -> None:
+        self._outbox.push(local_id, size, parts)
+        self._has_output()
+
+    def mark_dirty(self, channel: Channel) -> None:
+        self._dirty[channel] = None
+        self._has_output()
+
+    def wait_writable(self, channel: Channel) -> None:
+        self._waiting[channel] = None
+        self._has_output()
+
+    def local_open(self, channel: Channel, handshake: bytes, now: float) -> None:
+        """Number the channel, send the open, and pair it if the peer was first."""
+        key = (channel.protocol, channel.id)
+        if self.closed or key in self._channels:
+            raise LocalProtocolError(f"a channel of {channel.protocol} with this id cannot be opened now")
+        if self._free:
+            local_id = self._free.pop()
+        else:
+            self._highest_local = local_id = self._highest_local + 1
+        channel.local_id = local_id
+        self._local[local_id] = self._channels[key] = channel
+        w = (
+            Writer()
+            .uint(OPEN)
+            .uint(local_id)
+            .string(channel.protocol)
+            .optional_buffer(channel.id)
+            .raw(handshake)
+        )
+        self.queue(0, len(w), [w.data])
+        pending = self._next_pending(key)
+        if pending is None:
+            self._unanswered[local_id] = key
+            self._outgoing.setdefault(key, deque()).append(local_id)
+            return
+        self._drop_pending(pending)
+        self._remote[pending.remote_id] = channel
+        channel.paired(pending.remote_id, Reader(pending.handshake), now)
+        for type_id, payload in pending.messages:
+            if channel.closed:
+                break
+            channel.handler.channel_message(type_id, Reader(payload), now)
+
+    def local_close(self, channel: Channel, now: float) -> None:
+        self._send_control(CLOSE, channel.local_id)
+        self._forget(channel)
+        channel.over(CloseReason.LOCAL, now)
+
+    # --- receiving ------------------------------------------------------------------------------------------
+
+    def _receive_batch(self, r: Reader, now: float) -> None:
+        end = r.end
+        channel_id = r.uint()
+        while r.pos < end and not self.closed:
+            size = r.uint()
+            if size == 0:
+                channel_id = r.uint()
+                continue
+            stop = r.pos + size
+            if stop > end:
+                raise FrameDecodeError(f"batch ends after {end - r.pos} of {size} bytes of an entry")
+            r.end = stop
+            type_id = r.uint()
+            if channel_id == 0 and type_id == BATCH:
+                raise RemoteProtocolError("a batch inside a batch")
+            self._dispatch(channel_id, type_id, r, now)
+            r.pos, r.end = stop, end
+
+    def _dispatch(self, channel_id: int, type_id: int, r: Reader, now: float) -> None:
+        if channel_id == 0:
+            if type_id == OPEN:
+                self._receive_open(r, now)
+            elif type_id == REJECT:
+                self._receive_reject(r, now)
+            elif type_id == CLOSE:
+                self._receive_close(r, now)
+            return
+        remote = self._remote.get(channel_id)
+        if type(remote) is Channel:
+            remote.handler.channel_message(type_id, r, now)
+        elif type(remote) is _Pending:
+            self._buffer(remote, type_id, r)
+        # Otherwise it was closed: what the peer had sent before it knew is not for anybody
+
+    def _receive_open(self, r: Reader, now: float) -> None:
+        remote_id, name, channel_id = r.uint(), r.string(), r.optional_buffer()
+        if remote_id == 0 or remote_id > self._highest_remote + 1 or remote_id in self._remote:
+            raise RemoteProtocolError(f"channel number {remote_id} cannot be opened")
+        self._highest_remote = max(self._highest_remote, remote_id)
+        key = (self._aliases.get(name, name), channel_id)
+        local_id = self._next_outgoing(key)
+        if local_id is not None:
+            channel = self._local.get(local_id)
+            if (
+                channel is None
+            ):  # We closed it meanwhile; the peer has that close or will get it. Both numbers are free
+                self._free.append(local_id)
+                return
+            self._remote[remote_id] = channel
+            channel.paired(remote_id, r, now)
+            return
+        handler = self._handlers.get(key) or self._handlers.get((key[0], None))
+        if handler is None or key in self._channels or self._pending >= MAX_PENDING_OPENS:
+            self._send_reject(remote_id)
+            return
+        pending = _Pending(remote_id, key, r.rest())
+        self._count_buffered(pending.size)
+        self._remote[remote_id] = pending
+        self._incoming.setdefault(key, deque()).append(pending)
+        self._pending += 1
+        if not handler(channel_id, now) and self._remote.get(remote_id) is pending:
+            self._drop_pending(pending)
+            self._unqueue_pending(pending)
+            self._send_reject(remote_id)
+
+    def _receive_reject(self, r: Reader, now: float) -> None:
+        local_id = r.uint()
+        key = self._unanswered.pop(local_id, None)
+        if key is None:
+            raise RemoteProtocolError(
+                f"reject of channel number {local_id}, which is not waiting for an answer"
+            )
+        queue = self._outgoing[key]
+        queue.remove(local_id)
+        if not queue:
+            del self._outgoing[key]
+        self._free.append(local_id)
+        channel = self._local.pop(local_id, None)
+        if channel is not None:
+            self._remove(channel)
+            channel.over(CloseReason.REJECTED, now)
+
+    def _receive_close(self, r: Reader, now: float) -> None:
+        remote = self._remote.get(r.uint())
+        if type(remote) is Channel:
+            self._forget(remote)
+            remote.over(CloseReason.REMOTE, now)
+        elif type(remote) is _Pending:
+            # Its number stays taken at the peer until we answer; nobody is going to, so it is a reject
+            self._drop_pending(remote)
+            self._unqueue_pending(remote)
+            self._send_reject(remote.remote_id)
+
+    def _buffer(self, pending: _Pending, type_id: int, r: Reader) -> None:
+        payload = r.rest()
+        size = BUFFERED_OVERHEAD + len(payload)
+        self._count_buffered(size)
+        pending.size += size
+        pending.messages.append((type_id, payload))
+
+    def _count_buffered(self, size: int) -> None:
+        if self._buffered + size > MAX_BUFFERED_BYTES:
+            raise RemoteProtocolError(
+                f"over {MAX_BUFFERED_BYTES} bytes for channels that nobody has accepted"
+            )
+        self._buffered += size
+
+    # --- tables ---------------------------------------------------------------------------------------------
+
+    def _next_outgoing(self, key: Key) -> int | None:
+        """The number of our oldest unanswered open of `key`, which is answered now."""
+        queue = self._outgoing.get(key)
+        if queue is None:
+            return None
+        local_id = queue.popleft()
+        if not queue:
+            del self._outgoing[key]
+        del self._unanswered[local_id]
+        return local_id
+
+    def _next_pending(self, key: Key) -> _Pending | None:
+        queue = self._incoming.get(key)
+        if queue is None:
+            return None
+        pending = queue.popleft()
+        if not queue:
+            del self._incoming[key]
+        return pending
+
+    def _unqueue_pending(self, pending: _Pending) -> None:
+        queue = self._incoming.get(pending.key)
+        if queue is not None:
+            queue.remove(pending)
+            if not queue:
+                del self._incoming[pending.key]
+
+    def _drop_pending(self, pending: _Pending) -> None:
+        del self._remote[pending.remote_id]
+        self._pending -= 1
+        self._buffered -= pending.size
+
+    def _forget(self, channel: Channel) -> None:
+        """Take a channel out of the tables. Its number is free at once if the peer had opened it too."""
+        del self._local[channel.local_id]
+        if channel.opened:
+            del self._remote[channel.remote_id]
+            self._free.append(channel.local_id)
+        self._remove(channel)
+
+    def _remove(self, channel: Channel) -> None:
+        self._channels.pop((channel.protocol, channel.id), None)
+        self._dirty.pop(channel, None)
+        self._waiting.pop(channel, None)
+
+    # --- sending --------------------------------------------------------------------------------------------
+
+    def _send_control(self, type_id: int, number: int) -> None:
+        payload = encode_uint(type_id) + encode_uint(number)
+        self.queue(0, len(payload), (payload,))
+
+    def _send_reject(self, remote_id: int) -> None:
+        if len(self._outbox) >= MAX_QUEUED_REJECTS:
+            raise RemoteProtocolError("the peer opens channels and does not read the answers")
+        self._send_control(REJECT, remote_id)
+
+    def _has_output(self) -> None:
+        if not self._announced:
+            self._announced = True
+            if self.on_output is not None:
+                self.on_output()

@@ -93,6 +93,33 @@ class InvalidSignature(VerificationError):
     code = "INVALID_SIGNATURE"
 
 
+# --- content --------------------------------------------------------------------------------------------------
+
+
+class InvalidContent(RemoteProtocolError):
+    """Blocks verify, but what the publisher put into them is not a sound bee, drive or blob."""
+
+    code = "INVALID_CONTENT"
+
+
+class EntryNotFound(HypercoreError):
+    """The drive has no such file or folder."""
+
+    code = "ENTRY_NOT_FOUND"
+
+
+class InvalidPath(HypercoreError, ValueError):
+    """A path given by a person or a program cannot name anything in a drive."""
+
+    code = "INVALID_PATH"
+
+
+class SnapshotNotAvailable(HypercoreError):
+    """The writer truncated the core while it was being read (official: SNAPSHOT_NOT_AVAILABLE). Start over."""
+
+    code = "SNAPSHOT_NOT_AVAILABLE"
+
+
 # --- storage --------------------------------------------------------------------------------------------------
 
 

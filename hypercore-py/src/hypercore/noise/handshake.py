@@ -98,8 +98,8 @@ class Handshake:
     def write(self, payload: bytes = b"") -> bytes:
         """The next message, carrying `payload`.
 
-        Raises LocalProtocolError out of turn or when too long, and HandshakeError when a key of the other side
-        turns out to be no point of the curve: that shows when it is first used.
+        Raises LocalProtocolError out of turn or when too long, and HandshakeError when a key of the other
+        side turns out to be no point of the curve: that shows when it is first used.
         """
         tokens = self._take_turn(ours=True)
         try:

@@ -1,0 +1,169 @@
+"""Reading many datagrams at a wake-up: one `recvmmsg` for a batch, or a loop of `recvmsg` instead.
+
+Python has no `recvmmsg`; it is called through cffi, which PyNaCl depends on anyway. With UDP_GRO one slot
+may hold a train of equal datagrams from one sender, so a slot has room for the largest datagram there is.
+Pages of the buffer that are never written to cost no memory.
+"""
+
+from __future__ import annotations
+
+import socket
+from functools import cache
+from importlib import import_module
+from struct import Struct, calcsize, unpack_from
+from typing import Any, Protocol
+
+SLOTS = 32
+"""Most datagrams, or trains of datagrams, in one batch."""
+
+SLOT_BYTES = 65536
+"""Room for a UDP payload of any size, in bytes."""
+
+SOL_UDP = 17
+UDP_GRO = 104
+
+Address = tuple[str, int]
+Place = tuple[int, int, int]
+"""Start and end of what one receive gave, and the size of the datagrams in it (the last may be shorter)."""
+
+_STARTS = [index * SLOT_BYTES for index in range(SLOTS)]
+_GRO_CONTROL_BYTES = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
+
+
+class BatchReader(Protocol):
+    """Fills `view` with a batch of datagrams. The next `read` overwrites them."""
+
+    view: memoryview
+
+    def read(self, sock: socket.socket) -> list[Place]:
+        """Whatever is there now, at most SLOTS places; empty when nothing is."""
+
+    def address(self, index: int) -> Address:
+        """Where place number `index` of the last batch came from."""
+
+
+class RecvmsgReader:
+    """A system call for each datagram. Works everywhere."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(SLOTS * SLOT_BYTES))
+        self._addresses: list[Address] = []
+
+    def read(self, sock: socket.socket) -> list[Place]:
+        places: list[Place] = []
+        self._addresses.clear()
+        for start in _STARTS:
+            slot = self.view[start : start + SLOT_BYTES]
+            try:
+                size, control, _, address = sock.recvmsg_into([slot], _GRO_CONTROL_BYTES)
+            except OSError:  # nothing there, or an error of an earlier send that only concerns that peer
+                break
+            segment = unpack_from("i", control[0][2])[0] if control else size
+            places.append((start, start + size, segment))
+            self._addresses.append((address[0], address[1]))
+        return places
+
+    def address(self, index: int) -> Address:
+        return self._addresses[index]
+
+
+_DECLARATIONS = """
+struct iovec { void *iov_base; size_t iov_len; };
+struct msghdr { void *msg_name; unsigned int msg_namelen; struct iovec *msg_iov; size_t msg_iovlen;
+                void *msg_control; size_t msg_controllen; int msg_flags; };
+struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
+struct gro_control { size_t length; int level; int type; int size; int padding; };
+int recvmmsg(int, struct mmsghdr *, unsigned int, int, void *);
+"""
+_NAME_BYTES = 16  # struct sockaddr_in
+
+
+@cache
+def _load() -> tuple[Any, Any]:
+    """cffi and the C library. Raises ImportError, OSError or AttributeError where there is no `recvmmsg`."""
+    ffi = import_module("cffi").FFI()
+    ffi.cdef(_DECLARATIONS)
+    library = ffi.dlopen(None)
+    _ = library.recvmmsg
+    return ffi, library
+
+
+class MmsgReader:
+    """One system call for a batch. IPv4 sockets only, Linux only."""
+
+    def __init__(self) -> None:
+        ffi, library = _load()
+        self._buffer = bytearray(SLOTS * SLOT_BYTES)
+        self.view = memoryview(self._buffer)
+        self._ffi = ffi
+        self._recvmmsg = library.recvmmsg
+        self._headers = ffi.new("struct mmsghdr[]", SLOTS)
+        self._names = ffi.new("char[]", SLOTS * _NAME_BYTES)
+        self._controls = ffi.new("struct gro_control[]", SLOTS)
+        self._vectors = ffi.new("struct iovec[]", SLOTS)
+        base = ffi.from_buffer(self._buffer)
+        for index in range(SLOTS):
+            self._vectors[index].iov_base = base + index * SLOT_BYTES
+            self._vectors[index].iov_len = SLOT_BYTES
+            header = self._headers[index].msg_hdr
+            header.msg_name = self._names + index * _NAME_BYTES
+            header.msg_namelen = _NAME_BYTES
+            header.msg_iov = self._vectors + index
+            header.msg_iovlen = 1
+            header.msg_control = self._controls + index
+            header.msg_controllen = ffi.sizeof("struct gro_control")
+        # The kernel writes lengths into the headers; copying the originals back is cheaper than setting
+        # fields.
+        self._pristine = ffi.new("struct mmsghdr[]", SLOTS)
+        self._header_bytes = ffi.sizeof("struct mmsghdr")
+        ffi.memmove(self._pristine, self._headers, SLOTS * self._header_bytes)
+        self._raw_headers = memoryview(ffi.buffer(self._headers))
+        self._raw_controls = memoryview(ffi.buffer(self._controls))
+        self._raw_names = memoryview(ffi.buffer(self._names))
+        one = _fields(
+            self._header_bytes,
+            (ffi.offsetof("struct mmsghdr", "msg_hdr", "msg_controllen"), calcsize("N")),
+            (ffi.offsetof("struct mmsghdr", "msg_len"), 4),
+        )
+        self._unpack_headers = [Struct("=" + one * count).unpack_from for count in range(SLOTS + 1)]
+        one = _fields(ffi.sizeof("struct gro_control"), (ffi.offsetof("struct gro_control", "size"), 4))
+        self._unpack_controls = [Struct("=" + one * count).unpack_from for count in range(SLOTS + 1)]
+
+    def read(self, sock: socket.socket) -> list[Place]:
+        count = self._recvmmsg(sock.fileno(), self._headers, SLOTS, 0, self._ffi.NULL)
+        if count <= 0:
+            return []
+        fields = self._unpack_headers[count](self._raw_headers)
+        sizes = fields[1::2]
+        places = [(start, start + size, size) for start, size in zip(_STARTS, sizes, strict=False)]
+        if any(fields[::2]):
+            segments = self._unpack_controls[count](self._raw_controls)
+            for index, control in enumerate(fields[::2]):
+                if control:
+                    start, end, _ = places[index]
+                    places[index] = (start, end, segments[index])
+        self._ffi.memmove(self._headers, self._pristine, count * self._header_bytes)
+        return places
+
+    def address(self, index: int) -> Address:
+        name = self._raw_names[index * _NAME_BYTES : (index + 1) * _NAME_BYTES]
+        return socket.inet_ntoa(name[4:8]), int.from_bytes(name[2:4], "big")
+
+
+def _fields(size: int, *fields: tuple[int, int]) -> str:
+    """A struct format of `size` bytes that picks out the unsigned integers at (offset, width)."""
+    code, at = "", 0
+    for offset, width in fields:
+        code += f"{offset - at}x{'Q' if width == 8 else 'I'}"
+        at = offset + width
+    return f"{code}{size - at}x"
+
+
+def new_reader(*, mmsg: bool = True) -> BatchReader:
+    """The fastest reader that works here."""
+    if mmsg:
+        try:
+            return MmsgReader()
+        except (ImportError, OSError, AttributeError):
+            pass
+    return RecvmsgReader()

@@ -1,0 +1,156 @@
+"""The live terminal view of `seederfarm seed`: a header and the keys, redrawn from the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hypercore.keys import encode_key
+from workers.engine.status import EngineStatus, SeedStatus, State
+
+from . import units
+
+WIDE = 112
+"""Columns from which a key has one line; below, it has two."""
+
+_STYLES = {
+    State.LOOKING: "yellow",
+    State.ASKING: "yellow",
+    State.DOWNLOADING: "cyan",
+    State.WAITING: "yellow",
+    State.FLUSHING: "cyan",
+    State.SYNCED: "green",
+    State.FAILED: "red",
+}
+_FRAME_LINES = 7
+"""Lines of the view beside the keys, at most."""
+
+
+def screen(status: EngineStatus, labels: Mapping[bytes, str], *, width: int, height: int) -> RenderableType:
+    """The whole view for a terminal of that size."""
+    return Group(
+        header(status, width),
+        Text(),
+        *keys(status.seeds, labels, width, height - _FRAME_LINES),
+        Text(),
+        Text("Ctrl-C leaves the swarm and stops. What is here stays here.", style="dim"),
+    )
+
+
+def header(status: EngineStatus, width: int) -> RenderableType:
+    """Who we are and where, and the sums."""
+    top = Table.grid(expand=True, padding=(0, 1))
+    top.add_column(no_wrap=True)
+    top.add_column(justify="right", no_wrap=True)
+    total = len(status.seeds)
+    done = "all synced" if total == status.synced else f"{status.synced:,} synced"
+    sums = Text.assemble(
+        ("Seeder Farm", "bold"),
+        f"  {units.plural(total, 'key')}, {done} · {units.plural(status.connections, 'peer')}",
+        f" · ↓ {units.rate(status.down)} ↑ {units.rate(status.up)}",
+    )
+    top.add_row(sums, Text(f"up {units.duration(status.uptime)}", style="dim"))
+    reach = "behind a firewall" if status.firewalled else "reachable"
+    found = "announced" if status.announcing else "not announced"
+    identity = Text.assemble(("as ", "dim"), encode_key(status.public_key))
+    place = Text.assemble(("at ", "dim"), f"{status.host}:{status.port} ", (f"({reach}, {found})", "dim"))
+    if width >= WIDE:
+        return Group(top, Text("  ").join([identity, place]))
+    return Group(top, identity, place)
+
+
+def keys(
+    seeds: Sequence[SeedStatus], labels: Mapping[bytes, str], width: int, height: int
+) -> list[RenderableType]:
+    """The keys: those that are busy first when not all of them fit."""
+    wide = width >= WIDE
+    room = max(1, height - (2 if wide else 1)) // (1 if wide else 2)
+    hidden = 0
+    if len(seeds) > room:
+        seeds = sorted(seeds, key=_interest)
+        hidden = len(seeds) - room
+        seeds = seeds[:room]
+    body: RenderableType = _wide(seeds, labels) if wide else _narrow(seeds, labels, width)
+    if not hidden:
+        return [body]
+    return [body, Text(f"… and {units.plural(hidden, 'more key')}", style="dim")]
+
+
+def _interest(seed: SeedStatus) -> tuple[bool, bool, bytes]:
+    moving = seed.down >= 1 or seed.up >= 1
+    return (seed.state is State.SYNCED, not moving, seed.key)
+
+
+def _kind(seed: SeedStatus) -> str:
+    return seed.kind.value if seed.kind else "?"
+
+
+def _state(seed: SeedStatus) -> Text:
+    return Text(seed.state.value, style=_STYLES[seed.state])
+
+
+def _bar(seed: SeedStatus, width: int | None) -> RenderableType:
+    fraction = seed.fraction
+    if fraction is None:
+        return Text("·" * (width or 20), style="dim", no_wrap=True, overflow="crop")
+    done = "green" if seed.state is State.SYNCED else "cyan"
+    return ProgressBar(
+        total=1.0, completed=fraction, width=width, complete_style=done, finished_style=done, style="grey30"
+    )
+
+
+def _percent(seed: SeedStatus) -> str:
+    return "" if seed.fraction is None else units.percent(seed.fraction)
+
+
+def _wide(seeds: Sequence[SeedStatus], labels: Mapping[bytes, str]) -> Table:
+    table = Table(box=None, expand=True, padding=(0, 1), pad_edge=False, header_style="dim")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("key", no_wrap=True)
+    table.add_column("progress", ratio=1, min_width=12, no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    for name in ("blocks", "bytes", "peers", "↓", "↑"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for seed in seeds:
+        table.add_row(
+            _kind(seed),
+            labels[seed.key],
+            _bar(seed, None),
+            _percent(seed),
+            units.count_of(seed.have_blocks, seed.blocks).replace(" of ", "/"),
+            units.have_of(seed.have_bytes, seed.bytes),
+            str(seed.peers),
+            units.rate(seed.down),
+            units.rate(seed.up),
+            _state(seed),
+        )
+    return table
+
+
+def _narrow(seeds: Sequence[SeedStatus], labels: Mapping[bytes, str], width: int) -> Group:
+    return Group(*chain.from_iterable(_two_lines(seed, labels[seed.key], width) for seed in seeds))
+
+
+def _two_lines(seed: SeedStatus, label: str, width: int) -> tuple[RenderableType, RenderableType]:
+    first = Table.grid(padding=(0, 1), expand=True)
+    first.add_column(width=5, no_wrap=True)
+    first.add_column(width=12, no_wrap=True)
+    first.add_column(ratio=1, no_wrap=True)
+    first.add_column(width=4, justify="right", no_wrap=True)
+    first.add_column(width=17, no_wrap=True)
+    first.add_row(_kind(seed), label, _bar(seed, None), _percent(seed), _state(seed))
+    facts = [
+        f"{units.count_of(seed.have_blocks, seed.blocks)} blocks",
+        units.have_of(seed.have_bytes, seed.bytes),
+        units.plural(seed.peers, "peer"),
+        f"↓ {units.rate(seed.down)} ↑ {units.rate(seed.up)}",
+    ]
+    if not seed.blocks:
+        del facts[:2]
+    return first, Text(" " * 6 + " · ".join(facts), style="dim", no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,39 @@
+"""Where log records go: stderr, or above the live view while there is one."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+
+LOGGERS = ("hypercore", "workers", "seederfarm")
+
+
+class _LineHandler(logging.Handler):
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = write
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._write(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def set_up(level: int, write: Callable[[str], None] | None = None) -> None:
+    """Log records of ours from `level` on go to `write`, a line each; without it, to stderr.
+
+    asyncio's own records (a callback that raised) are shown in any case: they are bugs.
+    """
+    handler = _LineHandler(write or _to_stderr)
+    for name in (*LOGGERS, "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(level if name in LOGGERS else logging.WARNING)
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,123 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from hypercore.errors import KeyFormatError
+from hypercore.keys import decode_key
+from workers.engine.settings import NodeAddress, SettingError, bootstrap_from, data_directory
+
+from .failures import BadInput
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LABEL_LENGTH = 10
+"""Characters of a key shown on screens."""
+
+
+class GivenKey(NamedTuple):
+    """A key, and its first characters in the spelling that the person used."""
+
+    key: bytes
+    label: str
+
+
+class KeyType(click.ParamType[GivenKey]):
+    """KEY on a command line. A malformed one ends the command with status 2 and one line."""
+
+    name = "key"
+
+    def convert(
+        self, value: str | GivenKey, param: click.Parameter | None, ctx: click.Context | None
+    ) -> GivenKey:
+        if isinstance(value, GivenKey):
+            return value
+        return GivenKey(decode(value), label_of(value))
+
+
+def decode(text: str) -> bytes:
+    try:
+        return decode_key(text)
+    except KeyFormatError as error:
+        raise BadInput(str(error)) from None
+
+
+def label_of(text: str) -> str:
+    """The start of a key as it was written, without the scheme of a link."""
+    return text.strip().rpartition("://")[2][:LABEL_LENGTH] + "…"
+
+
+def key_argument(name: str, *, many: bool = False, required: bool = True) -> Callable[[F], F]:
+    return click.argument(
+        name,
+        type=KeyType(),
+        nargs=-1 if many else 1,
+        required=required,
+        metavar=("KEY..." if required else "[KEY...]") if many else "KEY",
+    )
+
+
+def data_option(function: F) -> F:
+    """`--data DIR`, as a path or None."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Where content is kept (default: $SEEDERFARM_HOME/data, else ~/.seederfarm/data).",
+    )(function)
+
+
+def network_options(function: F) -> F:
+    """`--bootstrap` and `--port`."""
+    function = click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=0,
+        metavar="N",
+        help="UDP port to bind (default: any that is free).",
+    )(function)
+    return click.option(
+        "--bootstrap",
+        multiple=True,
+        metavar="HOST:PORT",
+        help="A DHT node to start from; may be repeated. Default: $SEEDERFARM_BOOTSTRAP (comma-separated), "
+        "else the public nodes.",
+    )(function)
+
+
+def verbosity_options(function: F) -> F:
+    """`-q` and `-v`: what is logged to stderr. Passes `log_level` to the command."""
+
+    def level(ctx: click.Context, param: click.Parameter, value: int) -> int:
+        quiet = ctx.params.pop("quiet", False)
+        return logging.ERROR if quiet else {0: logging.WARNING, 1: logging.INFO}.get(value, logging.DEBUG)
+
+    function = click.option(
+        "-v",
+        "--verbose",
+        "log_level",
+        count=True,
+        callback=level,
+        help="Log more to stderr; twice for everything.",
+    )(function)
+    return click.option("-q", "--quiet", is_flag=True, is_eager=True, help="Say nothing but errors.")(
+        function
+    )
+
+
+def resolve_data(option: Path | None) -> Path:
+    return data_directory(option, os.environ)
+
+
+def resolve_bootstrap(options: tuple[str, ...]) -> tuple[NodeAddress, ...] | None:
+    try:
+        return bootstrap_from(options, os.environ)
+    except SettingError as error:
+        raise BadInput(str(error)) from None

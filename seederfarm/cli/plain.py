@@ -1,0 +1,62 @@
+"""What `seederfarm seed` says when stdout is no terminal: a line for each thing that happens, for logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from hypercore.keys import encode_key
+from workers.engine.events import Event, PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.kinds import Kind
+
+from . import units
+
+PROGRESS_INTERVAL = 10.0
+"""Seconds between two progress lines of a key."""
+
+
+class PlainLines:
+    """Feed it events; it writes lines."""
+
+    def __init__(self, labels: Mapping[bytes, str], write: Callable[[str], None]) -> None:
+        self._labels = labels
+        self._write = write
+        self._told_at: dict[bytes, float] = {}
+
+    def put(self, event: Event, now: float) -> None:
+        match event:
+            case Ready():
+                reach = "behind a firewall" if event.firewalled else "reachable"
+                self._write(f"on the network as {encode_key(event.public_key)}")
+                self._write(f"at {event.host}:{event.port} ({reach}); Ctrl-C leaves")
+                for label in self._labels.values():
+                    self._write(f"{label} looking for peers")
+            case Progress():
+                self._progress(event, now)
+            case Synced():
+                what = f"{units.plural(event.length, 'block')}, {units.size(event.bytes)}"
+                self._write(f"{self._name(event.key, event.kind)} synced: version {event.version}, {what}")
+            case PeerChanged(state="open"):
+                self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… connected")
+            case PeerChanged():
+                moved = f"{units.size(event.bytes_in)} in, {units.size(event.bytes_out)} out"
+                self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… left ({moved})")
+            case Problem():
+                about = "" if event.key is None else f"{self._label(event.key)} "
+                self._write(f"{about}error: {event.message}")
+            case _:
+                pass
+
+    def _progress(self, event: Progress, now: float) -> None:
+        if event.have_blocks >= event.blocks or now - self._told_at.get(event.key, -1e9) < PROGRESS_INTERVAL:
+            return
+        self._told_at[event.key] = now
+        done = units.count_of(event.have_blocks, event.blocks)
+        size = units.have_of(event.have_bytes, event.bytes)
+        peers = units.plural(event.peers, "peer")
+        self._write(f"{self._name(event.key, event.kind)} {done} blocks, {size}, {peers}")
+
+    def _label(self, key: bytes) -> str:
+        return self._labels.get(key) or f"{key.hex()[:10]}…"
+
+    def _name(self, key: bytes, kind: Kind | None) -> str:
+        return f"{self._label(key)} {kind.value}" if kind else self._label(key)

@@ -1,0 +1,58 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+_SUFFIXES = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def size(count: float) -> str:
+    """Bytes with a unit of 1000: `0 B`, `999 B`, `1.2 kB`, `12.3 MB`, `123 GB`."""
+    value = float(count)
+    for suffix in _SUFFIXES:
+        # 999.5 would be shown as 1000: it belongs to the next unit
+        if value < 999.5 or suffix == _SUFFIXES[-1]:
+            break
+        value /= 1000
+    if suffix == "B":
+        return f"{value:.0f} B"
+    return f"{value:.1f} {suffix}" if value < 99.95 else f"{value:.0f} {suffix}"
+
+
+def rate(per_second: float) -> str:
+    """Bytes a second; a dash for none."""
+    return f"{size(per_second)}/s" if per_second >= 0.5 else "–"
+
+
+def have_of(have: int, total: int) -> str:
+    """`3.1 of 12.3 MB`, or just the total when all of it is here."""
+    if have >= total:
+        return size(total)
+    left, right = size(have), size(total)
+    if left.rpartition(" ")[2] == right.rpartition(" ")[2]:
+        left = left.rpartition(" ")[0]
+    return f"{left} of {right}"
+
+
+def count_of(have: int, total: int) -> str:
+    """`3,105 of 5,000`, or just the total when all of it is here."""
+    return f"{total:,}" if have >= total else f"{have:,} of {total:,}"
+
+
+def percent(fraction: float) -> str:
+    """Whole percents, rounded down: 100% means all of it."""
+    return f"{int(fraction * 100)}%"
+
+
+def duration(seconds: float) -> str:
+    """`0:42`, `12:05`, `3:12:05`, `2 d 3:12`."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour}:{minute:02}"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 peer`, `2 peers`, `1,200 peers`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,246 @@
+"""What `seed` shows: JSON lines, plain lines, the live view, and the numbers in them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+
+import pytest
+from rich.console import Console
+
+from hypercore.keys import encode_key
+from seederfarm.cli import lines, units
+from seederfarm.cli.lines import JsonLines
+from seederfarm.cli.live import screen
+from seederfarm.cli.plain import PROGRESS_INTERVAL, PlainLines
+from workers.engine.events import PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.kinds import Kind
+from workers.engine.status import EngineStatus, SeedStatus, State
+
+KEY, PEER = bytes([1]) * 32, bytes([3]) * 32
+PROGRESS = Progress(key=KEY, kind=Kind.DRIVE, blocks=10, have_blocks=4, bytes=1000, have_bytes=400, peers=2)
+PROBLEM = Problem(key=None, code="STORAGE_FULL", message="no room left")
+
+# --- numbers
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (99_949, "99.9 kB"),
+        (99_950, "100 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (312_000_000, "312 MB"),
+        (5_400_000_000, "5.4 GB"),
+        (8e18, "8000 PB"),
+    ],
+)
+def test_sizes_have_three_digits_and_a_unit(count: float, shown: str) -> None:
+    assert units.size(count) == shown
+
+
+def test_what_is_here_is_shown_of_what_there_is() -> None:
+    assert units.have_of(194_000_000, 312_000_000) == "194 of 312 MB"
+    assert units.have_of(9_000, 312_000_000) == "9.0 kB of 312 MB"
+    assert units.have_of(312_000_000, 312_000_000) == "312 MB"
+    assert units.count_of(3_105, 5_000) == "3,105 of 5,000"
+
+
+def test_a_hundred_percent_means_all_of_it() -> None:
+    assert units.percent(0.99999) == "99%"
+    assert units.percent(1.0) == "100%"
+
+
+def test_durations_and_plurals() -> None:
+    assert [units.duration(seconds) for seconds in (5, 65, 3_661, 200_000)] == [
+        "0:05",
+        "1:05",
+        "1:01:01",
+        "2 d 7:33",
+    ]
+    assert [units.plural(count, "peer") for count in (0, 1, 1200)] == ["0 peers", "1 peer", "1,200 peers"]
+
+
+# --- JSON lines
+
+
+class StuckReader(io.StringIO):
+    """A pipe that nobody reads until `unstuck` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unstuck = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.unstuck.wait()
+        return super().write(text)
+
+
+def test_every_event_is_a_flushed_line() -> None:
+    out = io.StringIO()
+    writer = JsonLines(out)
+    writer.put(PROGRESS)
+    writer.put(PROBLEM)
+    writer.close()
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["progress", "error"]
+
+
+def test_waiting_lines_are_bounded_and_progress_is_left_out_first(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lines, "MAX_WAITING_PROGRESS", 10)
+    monkeypatch.setattr(lines, "MAX_WAITING", 20)
+    monkeypatch.setattr(logging.getLogger("seederfarm"), "propagate", True)
+    out = StuckReader()
+    writer = JsonLines(out)
+    for _ in range(100):
+        writer.put(PROGRESS)
+    for _ in range(100):
+        writer.put(PROBLEM)
+    out.unstuck.set()
+    writer.close()
+    names = [json.loads(line)["event"] for line in out.getvalue().splitlines()]
+    # One line more may be in the hands of the writing thread.
+    assert 10 <= names.count("progress") <= 11
+    assert 20 <= len(names) <= 21
+    assert sum("nobody reads" in record.message for record in caplog.records) == 1
+
+
+def test_a_reader_that_is_gone_is_noticed() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    writer = JsonLines(Gone())
+    writer.put(PROBLEM)
+    assert writer.broken.wait(5)
+    writer.close()
+
+
+# --- plain lines
+
+
+def test_plain_lines_tell_the_story() -> None:
+    said: list[str] = []
+    plain = PlainLines({KEY: "abc…"}, said.append)
+    plain.put(Ready(public_key=PEER, host="127.0.0.1", port=1234, firewalled=False, bootstrap=()), now=0.0)
+    plain.put(PeerChanged(key=KEY, peer=PEER, state="open", bytes_in=0, bytes_out=0), now=1.0)
+    plain.put(PROGRESS, now=1.0)
+    plain.put(Synced(key=KEY, kind=Kind.DRIVE, version=7, length=10, bytes=1000), now=2.0)
+    plain.put(PeerChanged(key=KEY, peer=PEER, state="close", bytes_in=1000, bytes_out=0), now=3.0)
+    plain.put(PROBLEM, now=4.0)
+    assert said == [
+        f"on the network as {encode_key(PEER)}",
+        "at 127.0.0.1:1234 (reachable); Ctrl-C leaves",
+        "abc… looking for peers",
+        f"abc… peer {encode_key(PEER)[:10]}… connected",
+        "abc… drive 4 of 10 blocks, 400 B of 1.0 kB, 2 peers",
+        "abc… drive synced: version 7, 10 blocks, 1.0 kB",
+        f"abc… peer {encode_key(PEER)[:10]}… left (1.0 kB in, 0 B out)",
+        "error: no room left",
+    ]
+
+
+def test_plain_progress_is_told_rarely() -> None:
+    said: list[str] = []
+    plain = PlainLines({KEY: "abc…"}, said.append)
+    for tenth in range(1000):
+        plain.put(PROGRESS, now=tenth / 10)
+    assert len(said) == 100 / PROGRESS_INTERVAL
+
+
+# --- the live view
+
+
+def seed(number: int, **changes: object) -> SeedStatus:
+    facts: dict[str, object] = {
+        "key": number.to_bytes(32, "big"),
+        "kind": Kind.DRIVE,
+        "state": State.DOWNLOADING,
+        "version": 12,
+        "blocks": 5_000,
+        "have_blocks": 3_105,
+        "bytes": 312_000_000,
+        "have_bytes": 194_000_000,
+        "peers": 2,
+        "bytes_in": 194_000_000,
+        "bytes_out": 0,
+        "down": 12_300_000.0,
+        "up": 0.0,
+    }
+    return SeedStatus(**(facts | changes))  # type: ignore[arg-type]
+
+
+def shown(seeds: list[SeedStatus], width: int, height: int = 24) -> list[str]:
+    status = EngineStatus(
+        public_key=PEER,
+        host="203.0.113.7",
+        port=49_737,
+        firewalled=True,
+        announcing=True,
+        connections=3,
+        uptime=3_801,
+        seeds=tuple(seeds),
+    )
+    console = Console(width=width, height=height, file=io.StringIO(), color_system=None)
+    labels = {seed.key: f"key{int.from_bytes(seed.key, 'big')}…" for seed in seeds}
+    console.print(screen(status, labels, width=width, height=height))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+LOOKING = {
+    "kind": None,
+    "state": State.LOOKING,
+    "blocks": 0,
+    "have_blocks": 0,
+    "bytes": 0,
+    "have_bytes": 0,
+    "peers": 0,
+    "down": 0.0,
+}
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_the_view_fits_its_terminal_and_shows_everything(width: int) -> None:
+    view = shown([seed(1), seed(2, **LOOKING)], width)
+    assert max(map(len, view)) <= width
+    text = "\n".join(view)
+    for word in (
+        "203.0.113.7:49737",
+        encode_key(PEER),
+        "behind a firewall",
+        "drive",
+        "key1…",
+        "62%",
+        "3,105",
+        "5,000",
+        "194 of 312 MB",
+        "12.3 MB/s",
+        "downloading",
+        "looking for peers",
+        "Ctrl-C",
+    ):
+        assert word in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_more_keys_than_lines_shows_the_busy_ones_first(width: int) -> None:
+    calm = [
+        seed(number, state=State.SYNCED, have_blocks=5_000, have_bytes=312_000_000, down=0.0)
+        for number in range(1, 200)
+    ]
+    view = shown([*calm, seed(777)], width, height=20)
+    assert len(view) <= 20
+    assert any("key777…" in line for line in view)
+    assert any(line.startswith("… and ") and "more keys" in line for line in view)
+
+
+def test_the_view_survives_a_tiny_terminal() -> None:
+    assert max(map(len, shown([seed(1)], 20, height=3))) <= 20

@@ -1,0 +1,82 @@
+"""The JSON lines: other programs rely on these very names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from workers.engine.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced, to_json
+from workers.engine.kinds import Kind, Role
+
+KEY, CORE, PEER = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
+
+LINES: list[tuple[Event, dict[str, object]]] = [
+    (
+        Ready(public_key=PEER, host="127.0.0.1", port=49737, firewalled=True, bootstrap=("127.0.0.1:4000",)),
+        {
+            "event": "ready",
+            "public_key": "03" * 32,
+            "host": "127.0.0.1",
+            "port": 49737,
+            "firewalled": True,
+            "bootstrap": ["127.0.0.1:4000"],
+        },
+    ),
+    (
+        CoreChanged(key=KEY, core=CORE, role=Role.BLOBS, length=9, fork=1, byte_length=70_000),
+        {
+            "event": "core",
+            "key": "01" * 32,
+            "core": "02" * 32,
+            "role": "blobs",
+            "length": 9,
+            "fork": 1,
+            "byte_length": 70_000,
+        },
+    ),
+    (
+        Progress(key=KEY, kind=None, blocks=10, have_blocks=4, bytes=1000, have_bytes=400, peers=2),
+        {
+            "event": "progress",
+            "key": "01" * 32,
+            "kind": None,
+            "blocks": 10,
+            "have_blocks": 4,
+            "bytes": 1000,
+            "have_bytes": 400,
+            "peers": 2,
+        },
+    ),
+    (
+        Synced(key=KEY, kind=Kind.DRIVE, version=6, length=15, bytes=1000),
+        {"event": "synced", "key": "01" * 32, "kind": "drive", "version": 6, "length": 15, "bytes": 1000},
+    ),
+    (
+        PeerChanged(key=KEY, peer=PEER, state="open", bytes_in=0, bytes_out=0),
+        {
+            "event": "peer",
+            "key": "01" * 32,
+            "peer": "03" * 32,
+            "state": "open",
+            "bytes_in": 0,
+            "bytes_out": 0,
+        },
+    ),
+    (
+        Problem(key=None, code="STORAGE_FULL", message='no room left on "/data"\nfor it'),
+        {"event": "error", "key": None, "code": "STORAGE_FULL", "message": 'no room left on "/data"\nfor it'},
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "fields"), LINES, ids=lambda value: getattr(value, "event", ""))
+def test_an_event_is_one_line_with_exactly_these_fields(event: Event, fields: dict[str, object]) -> None:
+    line = to_json(event)
+    assert "\n" not in line
+    assert json.loads(line) == fields
+    assert list(json.loads(line)) == list(fields)
+
+
+def test_every_kind_of_event_is_covered_here() -> None:
+    assert {type(event) for event, _ in LINES} == set(Event.__args__)

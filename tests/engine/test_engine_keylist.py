@@ -1,0 +1,76 @@
+"""`seeds.txt` and the keys of a command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hypercore.keys import encode_key
+from workers.engine.keylist import KeyListError, Wanted, merge, parse_list, read_list
+from workers.engine.kinds import Kind
+
+ONE, TWO = bytes([1]) * 32, bytes([2]) * 32
+
+
+def test_lines_name_a_kind_and_a_key_in_any_spelling() -> None:
+    text = f"core {ONE.hex()}\nbee {encode_key(TWO)}\ndrive hyper://{ONE.hex()}/path\n"
+    assert parse_list(text, source="seeds.txt") == [
+        Wanted(ONE, Kind.CORE),
+        Wanted(TWO, Kind.BEE),
+        Wanted(ONE, Kind.DRIVE),
+    ]
+
+
+def test_a_bare_key_is_of_a_kind_to_be_seen() -> None:
+    assert parse_list(ONE.hex(), source="seeds.txt") == [Wanted(ONE, None)]
+
+
+def test_blank_lines_comments_and_windows_ends_are_passed_over() -> None:
+    text = f"\ufeff# my seeds\r\n\r\n  core   {ONE.hex()}  # the first\r\n\t\r\n#core {TWO.hex()}\r\n"
+    assert parse_list(text, source="seeds.txt") == [Wanted(ONE, Kind.CORE)]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("core", "expected 64 hex digits"),
+        ("core nonsense", "expected 64 hex digits"),
+        (f"croe {ONE.hex()}", "expected 'core|bee|drive KEY' or 'KEY'"),
+        (f"core {ONE.hex()} {TWO.hex()}", "expected 'core|bee|drive KEY' or 'KEY'"),
+        (ONE.hex()[:-1], "expected 64 hex digits"),
+    ],
+)
+def test_a_bad_line_is_named_by_file_and_number(line: str, reason: str) -> None:
+    text = f"# heading\ncore {ONE.hex()}\n{line}\n"
+    with pytest.raises(KeyListError) as caught:
+        parse_list(text, source="seeds.txt")
+    message = str(caught.value)
+    assert message.startswith("seeds.txt, line 3: ")
+    assert reason in message
+    assert "\n" not in message
+
+
+def test_a_list_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.txt"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(KeyListError, match="not text"):
+        read_list(path)
+
+
+def test_the_size_of_a_list_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.engine.keylist.MAX_LIST_BYTES", 1 << 20)
+    path = tmp_path / "seeds.txt"
+    path.write_bytes(b"\n" * ((1 << 20) + 1))
+    with pytest.raises(KeyListError, match="larger than 1 MiB"):
+        read_list(path)
+
+
+def test_merging_keeps_order_and_takes_the_kind_that_is_told() -> None:
+    wanted = [Wanted(TWO), Wanted(ONE, Kind.CORE), Wanted(TWO, Kind.DRIVE), Wanted(ONE)]
+    assert merge(wanted) == [Wanted(TWO, Kind.DRIVE), Wanted(ONE, Kind.CORE)]
+
+
+def test_a_key_of_two_kinds_is_refused() -> None:
+    with pytest.raises(KeyListError, match="as core and as bee"):
+        merge([Wanted(ONE, Kind.CORE), Wanted(ONE, Kind.BEE)])

@@ -1,0 +1,158 @@
+"""Small policies of the engine: settings, identity, rates, lookups, the word for a state."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from hypercore.errors import StoreUnreadable
+from workers.engine.identity import IDENTITY_FILE, load_identity
+from workers.engine.lookups import LOOK_TIME, RECHECK_INTERVAL, Lookups
+from workers.engine.rates import WINDOW, Rate
+from workers.engine.settings import NodeAddress, SettingError, bootstrap_from, data_directory, parse_address
+from workers.engine.status import State, state_of
+
+# --- settings
+
+
+def test_bootstrap_of_the_command_line_wins_over_the_environment() -> None:
+    environ = {"SEEDERFARM_BOOTSTRAP": "10.0.0.1:1, node.example:2,"}
+    assert bootstrap_from((), environ) == (NodeAddress("10.0.0.1", 1), NodeAddress("node.example", 2))
+    assert bootstrap_from(("127.0.0.1:3",), environ) == (NodeAddress("127.0.0.1", 3),)
+
+
+def test_no_bootstrap_means_the_public_nodes() -> None:
+    assert bootstrap_from((), {}) is None
+    assert bootstrap_from((), {"SEEDERFARM_BOOTSTRAP": " "}) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", ":1", "host:", "host:0", "host:65536", "host:-1", "host:x", "h:²"]
+)
+def test_a_malformed_address_is_refused_by_the_name_of_its_source(text: str) -> None:
+    with pytest.raises(SettingError, match=r"^--bootstrap: .* is not HOST:PORT"):
+        parse_address(text, source="--bootstrap")
+
+
+def test_the_data_directory_follows_option_then_home_then_default(tmp_path: Path) -> None:
+    assert data_directory(tmp_path, {"SEEDERFARM_HOME": "/elsewhere"}) == tmp_path
+    assert data_directory(None, {"SEEDERFARM_HOME": "/elsewhere"}) == Path("/elsewhere/data")
+    assert data_directory(None, {}) == Path.home() / ".seederfarm" / "data"
+
+
+# --- identity
+
+
+def test_the_identity_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    first = load_identity(tmp_path)
+    assert load_identity(tmp_path) == first
+    assert stat.S_IMODE((tmp_path / IDENTITY_FILE).stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [IDENTITY_FILE]
+
+
+def test_an_identity_half_made_by_a_crash_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / f"{IDENTITY_FILE}.new").write_text("12ab")
+    assert load_identity(tmp_path) == load_identity(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a seed", b"ab" * 31, b"\xff\xfe"])
+def test_an_identity_that_is_none_is_never_replaced(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / IDENTITY_FILE
+    path.write_bytes(content)
+    with pytest.raises(StoreUnreadable, match="identity"):
+        load_identity(tmp_path)
+    assert path.read_bytes() == content
+
+
+# --- rates
+
+
+def test_a_steady_counter_has_its_rate() -> None:
+    rate = Rate()
+    for tenth in range(100):
+        rate.sample(tenth * 1000, tenth / 10)
+    assert rate.per_second(9.9) == pytest.approx(10_000, rel=0.05)
+
+
+def test_a_counter_that_stands_still_comes_to_rest_within_the_window() -> None:
+    rate = Rate()
+    rate.sample(0, 0.0)
+    rate.sample(1000, 1.0)
+    assert rate.per_second(1.0) == 1000
+    assert rate.per_second(2.0) == 500
+    assert rate.per_second(1.0 + WINDOW + 0.1) == 0.0
+
+
+def test_samples_of_a_rate_are_bounded() -> None:
+    rate = Rate()
+    for step in range(10_000):
+        rate.sample(step, step / 1000)
+    assert len(rate._samples) <= WINDOW / 0.25 + 1
+
+
+# --- lookups
+
+
+def test_a_key_that_is_behind_looks_all_the_time() -> None:
+    lookups = Lookups(spread=0.5)
+    assert all(lookups.wants(complete=False, peers=peers, now=1e6) for peers in (0, 3))
+    assert lookups.next_deadline(1e6) is None
+
+
+def test_a_key_that_starts_complete_looks_once_for_news() -> None:
+    lookups = Lookups(spread=0.5)
+    assert lookups.wants(complete=True, peers=0, now=0.0)
+    assert lookups.next_deadline(0.0) == LOOK_TIME
+    assert not lookups.wants(complete=True, peers=0, now=LOOK_TIME)
+
+
+def test_a_lonely_complete_key_looks_again_rarely() -> None:
+    lookups = Lookups(spread=0.0)
+    lookups.wants(complete=True, peers=0, now=0.0)
+    assert not lookups.wants(complete=True, peers=0, now=LOOK_TIME)
+    again = lookups.next_deadline(LOOK_TIME)
+    assert again == LOOK_TIME + RECHECK_INTERVAL / 2
+    assert not lookups.wants(complete=True, peers=0, now=again - 1)
+    assert lookups.wants(complete=True, peers=0, now=again)
+    assert lookups.wants(complete=True, peers=0, now=again + LOOK_TIME - 1)
+    assert not lookups.wants(complete=True, peers=0, now=again + LOOK_TIME)
+
+
+def test_a_complete_key_with_peers_does_not_look_and_starts_over_when_they_leave() -> None:
+    lookups = Lookups(spread=0.0)
+    lookups.wants(complete=True, peers=1, now=0.0)
+    assert not lookups.wants(complete=True, peers=1, now=LOOK_TIME)
+    assert not lookups.wants(complete=True, peers=1, now=1e6)
+    assert lookups.next_deadline(1e6) is None
+    assert not lookups.wants(complete=True, peers=0, now=1e6)
+    assert lookups.next_deadline(1e6) == 1e6 + RECHECK_INTERVAL / 2
+
+
+def test_a_complete_key_that_falls_behind_looks_at_once() -> None:
+    lookups = Lookups(spread=0.0)
+    lookups.wants(complete=True, peers=0, now=0.0)
+    assert not lookups.wants(complete=True, peers=0, now=LOOK_TIME)
+    assert lookups.wants(complete=False, peers=0, now=LOOK_TIME + 1)
+
+
+# --- state
+
+
+@pytest.mark.parametrize(
+    ("blocks", "have", "complete", "synced", "peers", "state"),
+    [
+        (0, 0, False, False, 0, State.LOOKING),
+        (0, 0, False, False, 1, State.ASKING),
+        (9, 4, False, False, 1, State.DOWNLOADING),
+        (9, 4, False, False, 0, State.WAITING),
+        (9, 9, False, False, 2, State.ASKING),
+        (9, 9, True, False, 2, State.FLUSHING),
+        (9, 9, True, True, 0, State.SYNCED),
+    ],
+)
+def test_the_word_for_a_state(
+    blocks: int, have: int, complete: bool, synced: bool, peers: int, state: State
+) -> None:
+    assert state_of(blocks=blocks, have_blocks=have, complete=complete, synced=synced, peers=peers) is state

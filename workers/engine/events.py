@@ -1,0 +1,117 @@
+"""What the engine tells: one dataclass an event, and its JSON line.
+
+The lines are a contract with other programs (docs/cli.md lists them): fields may be added, never renamed or
+removed. Keys are 64 hex digits in JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Literal
+
+from .kinds import Kind, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The engine is on the network."""
+
+    event: ClassVar[str] = "ready"
+
+    public_key: bytes
+    """Who we are to peers."""
+    host: str
+    """The address as the DHT sees it, once it is known; before that, the one we are bound to."""
+    port: int
+    firewalled: bool
+    bootstrap: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreChanged:
+    """A core of a key is known, or has a new head. A key that is a drive has two."""
+
+    event: ClassVar[str] = "core"
+
+    key: bytes
+    core: bytes
+    role: Role
+    length: int
+    fork: int
+    byte_length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How much of what is known of a key is here. Blocks and bytes are summed over its cores."""
+
+    event: ClassVar[str] = "progress"
+
+    key: bytes
+    kind: Kind | None
+    """None until it is seen."""
+    blocks: int
+    have_blocks: int
+    bytes: int
+    have_bytes: int
+    peers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """Every known block of every core of the key is on disk and flushed."""
+
+    event: ClassVar[str] = "synced"
+
+    key: bytes
+    kind: Kind
+    version: int
+    """Length of the core that the key names. For a bee or a drive, that is its version."""
+    length: int
+    """Blocks of all cores of the key."""
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerChanged:
+    """A peer replicates the key, or does so no longer."""
+
+    event: ClassVar[str] = "peer"
+
+    key: bytes
+    peer: bytes
+    state: Literal["open", "close"]
+    bytes_in: int
+    """Bytes of verified blocks that came from the peer for this key, so far."""
+    bytes_out: int
+    """Bytes of blocks sent to the peer for this key, so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something went wrong; `key` is None when it is about the engine as a whole."""
+
+    event: ClassVar[str] = "error"
+
+    key: bytes | None
+    code: str
+    message: str
+
+
+Event = Ready | CoreChanged | Progress | Synced | PeerChanged | Problem
+
+
+def to_json(event: Event) -> str:
+    """The event as one line of JSON, without the line end."""
+    fields: dict[str, object] = {"event": event.event}
+    for field in dataclasses.fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, bytes):
+            value = value.hex()
+        elif isinstance(value, Enum):
+            value = value.value
+        fields[field.name] = value
+    return json.dumps(fields, separators=(",", ":"))

@@ -1,0 +1,34 @@
+"""Bytes a second from a growing counter, over a sliding window. The time is an argument."""
+
+from __future__ import annotations
+
+from collections import deque
+
+WINDOW = 4.0
+"""Seconds looked back. Long enough to be readable, short enough to show a stall."""
+
+SAMPLE_INTERVAL = 0.25
+"""Seconds between two samples kept, at least: the window holds a bounded number of them."""
+
+
+class Rate:
+    """Feed it a counter; ask it for the rate."""
+
+    __slots__ = ("_samples",)
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque(maxlen=int(WINDOW / SAMPLE_INTERVAL) + 1)
+
+    def sample(self, counter: int, now: float) -> None:
+        """Take note of the counter. Samples closer than SAMPLE_INTERVAL to the one before are left out."""
+        if not self._samples or now - self._samples[-1][0] >= SAMPLE_INTERVAL:
+            self._samples.append((now, counter))
+
+    def per_second(self, now: float) -> float:
+        """Growth a second over the window that ends now; 0.0 when nothing is known of it."""
+        recent = [sample for sample in self._samples if now - sample[0] <= WINDOW]
+        if len(recent) < 2:
+            return 0.0
+        (start, first), (end, last) = recent[0], recent[-1]
+        # Up to now, not up to the last sample: a counter that is no longer fed must not keep its last rate.
+        return max(0.0, (last - first) / max(end - start, now - start))

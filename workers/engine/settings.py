@@ -1,0 +1,76 @@
+"""What the engine is told: where it keeps things, whom it asks first, how it behaves. Checked, immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+BOOTSTRAP_VARIABLE = "SEEDERFARM_BOOTSTRAP"
+"""Comma-separated HOST:PORT list that replaces the public bootstrap nodes of the DHT."""
+
+HOME_VARIABLE = "SEEDERFARM_HOME"
+"""Where everything of this installation lives; `data` under it is the default data directory."""
+
+
+class SettingError(ValueError):
+    """A setting is not what it must be. The text says which, and what was expected."""
+
+
+class NodeAddress(NamedTuple):
+    """A bootstrap node of the DHT."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How one engine runs."""
+
+    data: Path
+    """The data directory. Created (for its owner alone) when it is not there."""
+    bootstrap: tuple[NodeAddress, ...] | None = None
+    """DHT nodes to start from; None stands for the public ones."""
+    host: str = "0.0.0.0"
+    port: int = 0
+    """UDP port; 0 lets the system choose."""
+    announce: bool = True
+    """Whether others may find us by topic. Off, we find them and serve on those connections."""
+    max_peers: int = 64
+    """Connections the swarm keeps at most."""
+    report_interval: float = 0.5
+    """Seconds between two progress (or core) events of one key, at least."""
+    leave_timeout: float = 5.0
+    """Seconds for leaving the swarm: taking announces back and closing connections."""
+
+
+def parse_address(text: str, *, source: str) -> NodeAddress:
+    """HOST:PORT. Raises SettingError that names `source`."""
+    host, colon, port = text.strip().rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise SettingError(f"{source}: {text!r} is not HOST:PORT (such as 127.0.0.1:49737)")
+    return NodeAddress(host, int(port))
+
+
+def bootstrap_from(options: tuple[str, ...], environ: Mapping[str, str]) -> tuple[NodeAddress, ...] | None:
+    """The bootstrap nodes of the command line, else those of the environment, else None (the public ones)."""
+    if options:
+        return tuple(parse_address(text, source="--bootstrap") for text in options)
+    listed = environ.get(BOOTSTRAP_VARIABLE, "")
+    found = tuple(
+        parse_address(text, source=BOOTSTRAP_VARIABLE) for text in listed.split(",") if text.strip()
+    )
+    return found or None
+
+
+def data_directory(option: Path | None, environ: Mapping[str, str]) -> Path:
+    """The data directory: as told, else `data` under SEEDERFARM_HOME, else `~/.seederfarm/data`."""
+    if option is not None:
+        return option
+    home = environ.get(HOME_VARIABLE)
+    return (Path(home) if home else Path.home() / ".seederfarm") / "data"

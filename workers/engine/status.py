@@ -1,0 +1,91 @@
+"""How things stand, for people: plain values, derived from the cores at the moment of asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from .kinds import Kind
+
+
+class State(Enum):
+    """What a key is doing, in words for a screen."""
+
+    LOOKING = "looking for peers"
+    """Nothing is known of it yet, and nobody was found who has it."""
+    ASKING = "asking peers"
+    """Somebody is there; what they have is not known yet."""
+    DOWNLOADING = "downloading"
+    WAITING = "waiting for peers"
+    """Part of it is here, and nobody is there who could give the rest."""
+    FLUSHING = "writing to disk"
+    """All of it is here, not all of it on disk."""
+    SYNCED = "synced"
+    FAILED = "failed"
+    """It stopped, and goes on after a restart at the earliest; an error event has said why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedStatus:
+    """One key."""
+
+    key: bytes
+    kind: Kind | None
+    state: State
+    version: int
+    blocks: int
+    have_blocks: int
+    bytes: int
+    have_bytes: int
+    peers: int
+    bytes_in: int
+    """Bytes of blocks received since the engine started."""
+    bytes_out: int
+    down: float
+    """Bytes a second, lately."""
+    up: float
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of the known bytes is here, 0.0 to 1.0; None when nothing is known."""
+        if self.bytes:
+            # Rounded down by nature: 1.0 means all of it.
+            return self.have_bytes / self.bytes if self.have_blocks < self.blocks else 1.0
+        return None if self.blocks == 0 else self.have_blocks / self.blocks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """The engine and all its keys."""
+
+    public_key: bytes
+    host: str
+    port: int
+    firewalled: bool
+    announcing: bool
+    connections: int
+    uptime: float
+    seeds: tuple[SeedStatus, ...]
+
+    @property
+    def synced(self) -> int:
+        return sum(seed.state is State.SYNCED for seed in self.seeds)
+
+    @property
+    def down(self) -> float:
+        return sum(seed.down for seed in self.seeds)
+
+    @property
+    def up(self) -> float:
+        return sum(seed.up for seed in self.seeds)
+
+
+def state_of(*, blocks: int, have_blocks: int, complete: bool, synced: bool, peers: int) -> State:
+    """The word for these numbers. `complete`: nothing known is missing; `synced`: nor from the disk."""
+    if synced:
+        return State.SYNCED
+    if complete:
+        return State.FLUSHING
+    if not peers:
+        return State.WAITING if blocks else State.LOOKING
+    return State.DOWNLOADING if have_blocks < blocks else State.ASKING

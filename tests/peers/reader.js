@@ -1,7 +1,8 @@
 // A reader by key: downloads over the swarm and says what it got.  With `announce` it serves what it has, too.
 //   --storage DIR --bootstrap HOST:PORT...
 // Commands carry the `name` given at `open`:
-//   open {key, kind, encryption_key, announce, follow}   describe   files {version}   entries   blocks {of, start, end}
+//   open {key, kind, encryption_key, announce, follow}   without `follow` nothing is downloaded by itself
+//   describe   files {version}   entries   blocks {of, start, end}
 //   complete {length, fork, blobs}    waits until the core is at least that long (that fork) and every block is here
 //   fetch {of, start, end}            downloads a range only
 // Events: `append` {name, of, length, fork} when a core grew, `have` {name, of, contiguous} when the newest block is here, `truncate`.
@@ -35,11 +36,11 @@ function openThing (key, kind, encryptionKey) {
   return { kind, bee, core }
 }
 
-function report (name, of, core) {
+function report (name, of, core, follow) {
   core.on('append', () => {
     const { length, fork } = core
     emit('append', { name, of, length, fork })
-    core.get(length - 1).then(() => emit('have', { name, of, length, fork }), () => {})
+    if (follow) core.get(length - 1).then(() => emit('have', { name, of, length, fork }), () => {})
   })
   core.on('truncate', (length, fork) => emit('truncate', { name, of, length, fork }))
 }
@@ -55,7 +56,7 @@ async function open (network, { name, key, kind, encryption_key: hex, announce =
   await it.core.ready()
   const follows = (of) => (core) => {
     if (follow) core.download({ start: 0, end: -1 })
-    report(name, of, core)
+    report(name, of, core, follow)
   }
   const joined = network.join(it.core.discoveryKey, { server: announce, client: true })
   follows('core')(it.core)

@@ -88,4 +88,5 @@ EDGE_FILES = [
     File(path="/unicode/relative-link", target="../one.bin"),
 ]
 """Sizes around the block size, names that break careless code, an overwrite, links, and a file
-that kept its beginning (the same seed gives the same start), which a deduplicated drive stores as a block map."""
+that kept its beginning (the same seed gives the same start), which a deduplicated drive stores as a
+block map."""

@@ -14,7 +14,12 @@ from .jsonproc import Event, JsonProcess, ProcessFailed
 READY_TIMEOUT = 20.0
 SYNC_TIMEOUT = 60.0
 
-COMMAND = [sys.executable, "-m", "seederfarm.cli"]
+_SCRIPT = Path(sys.executable).with_name("seederfarm")
+
+COMMAND = (
+    [str(_SCRIPT)] if _SCRIPT.exists() else [sys.executable, "-c", "import seederfarm.cli as c; c.main()"]
+)
+"""The installed command; from a mere checkout the same through Python."""
 
 
 def environment() -> dict[str, str]:

@@ -24,7 +24,7 @@ STOP_GRACE = 10.0
 
 
 DISPOSE_GRACE = 2.0
-"""Seconds between the steps of a teardown: standard input closed, SIGTERM, SIGKILL."""
+"""Seconds that a teardown leaves between the end of standard input and SIGKILL."""
 
 
 class ProcessFailed(AssertionError):
@@ -36,6 +36,9 @@ class JsonProcess:
 
     Every event carries the monotonic time of its arrival under ``"at"``.
     """
+
+    ends_with_stdin = False
+    """Whether it ends when its standard input does."""
 
     def __init__(
         self,
@@ -182,11 +185,10 @@ class JsonProcess:
 
     def dispose(self) -> None:
         """Ends it in any case; never raises, for teardown."""
-        for gentle in (self._close_stdin, lambda: self.signal(signal.SIGTERM)):
-            if self.running:
-                gentle()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(DISPOSE_GRACE)
+        if self.running and self.ends_with_stdin:
+            self._close_stdin()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(DISPOSE_GRACE)
         if self.running:
             self.signal(signal.SIGKILL)
             self.process.wait(STOP_GRACE)

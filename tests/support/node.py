@@ -31,6 +31,8 @@ def missing() -> str | None:
 class NodePeer(JsonProcess):
     """A script of tests/peers; `ask` sends a command and gives its reply."""
 
+    ends_with_stdin = True
+
     def __init__(self, script: str, *arguments: str, name: str | None = None) -> None:
         node = shutil.which("node")
         assert node is not None, missing()
@@ -94,6 +96,8 @@ class Publisher(NodePeer):
 
     def __init__(self, storage: Path, bootstrap: Sequence[str]) -> None:
         super().__init__("publisher", *swarm_arguments(storage, bootstrap))
+        self.storage = storage
+        self.bootstrap = bootstrap
 
     def make(self, name: str, kind: str, variant: str = "plain") -> dict[str, Any]:
         return self.ask("make", name=name, kind=kind, variant=variant)

@@ -1,0 +1,367 @@
+"""A node of the DHT without its socket: datagrams and the time in, datagrams, events and a deadline out.
+
+Source: dht-rpc index.js (6.27.0). The caller feeds `receive_datagram` and `handle_timer`, sends what `outbox`
+holds after each call, and sees to it that `next_deadline` is kept. Whatever asks the network something passes
+callbacks, which are called from within those two.
+
+One socket does for everything here. An official node has two, so that it can find out whether it is behind a
+NAT; whether we are is the caller's to say (`firewalled`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+from typing import Protocol
+
+from ..errors import FrameDecodeError
+from .address import Address, encode_address, node_id
+from .constants import Internal, RpcError
+from .health import NetworkHealth
+from .inbound import Inbound
+from .internal import InternalCommands
+from .nat import NatSampler
+from .neighbours import Neighbours
+from .packet import Request, decode_packet
+from .query import CAUTIOUS_CONCURRENCY, Query
+from .routing import BUCKET_SIZE, RoutingTable, TableNode
+from .rpc import Call, Reply, Rpc
+from .tokens import TokenIssuer
+
+TICK_SECONDS = 5.0
+PING_TICKS = 8
+"""Every so many ticks the nodes silent longest are tested."""
+REFRESH_TICKS = 64
+"""Every so many ticks a table with less than a bucket of nodes is refreshed."""
+REFRESH_SECONDS = 300.0
+"""A table without any query for so long is refreshed by one."""
+MAX_DOWN_HINTS_PER_TICK = 50
+"""DOWN_HINTs that we send within a tick (dht-rpc `downHintsRateLimit`)."""
+RETRY_BOOTSTRAP_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Waits between attempts while nobody answers at all."""
+
+
+class Random(Protocol):
+    """What is drawn by chance. `random.Random` is one."""
+
+    def random(self) -> float: ...
+
+    def randrange(self, stop: int) -> int: ...
+
+    def randbytes(self, n: int) -> bytes: ...
+
+
+class NodeEvent(Enum):
+    """What a node tells about itself. `next_event` hands them out in order."""
+
+    BOOTSTRAPPED = auto()
+    """The walk to our own id found somebody, or there is nobody to find."""
+    BOOTSTRAP_FAILED = auto()
+    """Nobody answered; the next attempt is scheduled."""
+    ADDRESS_CHANGED = auto()
+    """The others see us at another address than before (`nat.host`, `nat.port`)."""
+    OFFLINE = auto()
+    ONLINE = auto()
+
+
+Handler = Callable[[Inbound, float], None]
+
+
+class DhtCore:
+    """`address` makes the node persistent: it has an id, others put it into their tables, it may store."""
+
+    def __init__(
+        self, *, rng: Random, now: float, address: Address | None = None, firewalled: bool = True
+    ) -> None:
+        self.rng = rng
+        self.firewalled = firewalled
+        self.outbox: deque[tuple[bytes, Address]] = deque()
+        self.handlers: dict[int, Handler] = {}
+        """Command to whoever answers it. What is not in here is answered with UNKNOWN_COMMAND."""
+        self.bootstrap: list[Address] = []
+        self.bootstrapped = False
+        self.own_id = None if address is None else node_id(address)
+        self._neighbours = Neighbours(rng.randbytes(32) if self.own_id is None else self.own_id, self.ping)
+        self._internal = InternalCommands(self._neighbours)
+        self._health = NetworkHealth()
+        self._rpc = Rpc(first_tid=rng.randrange(65536), now=now)
+        self._rpc.outbox = self.outbox
+        self._tokens = TokenIssuer(rng.randbytes, now)
+        self._events: deque[NodeEvent] = deque()
+        self._bootstrap_query: Query | None = None
+        self._bootstrap_attempt = 0
+        self._bootstrap_at: float | None = None
+        self._down_hints = 0
+        self._now = now
+        self._ticks = rng.randrange(PING_TICKS)
+        self._tick_at = now + TICK_SECONDS
+        self._refresh_at = now + REFRESH_SECONDS
+        if address is not None:
+            self.nat.add(address)
+
+    @property
+    def table(self) -> RoutingTable:
+        return self._neighbours.table
+
+    @property
+    def nat(self) -> NatSampler:
+        return self._neighbours.nat
+
+    @property
+    def online(self) -> bool:
+        return self._health.online
+
+    # --- what goes in and out ------------------------------------------------------------------------
+
+    def receive_datagram(self, data: bytes | memoryview, source: Address, now: float) -> None:
+        """A datagram of two bytes or more that is not UDX. Garbage is dropped, as UDP demands."""
+        self._now = now
+        if not source.port:
+            return
+        try:
+            packet = decode_packet(data)
+        except FrameDecodeError:
+            return
+        if isinstance(packet, Request):
+            self._requested(packet, source)
+            return
+        reply = self._rpc.receive(packet, source, now)
+        if reply is not None:
+            self._heard(source, reply.id, reply.to)
+            self._rpc.deliver(packet.tid, reply, now)
+
+    def next_deadline(self) -> float:
+        """When `handle_timer` is to be called at the latest."""
+        at = self._tick_at
+        for other in (self._rpc.next_deadline(), self._internal.next_deadline(), self._bootstrap_at):
+            if other is not None and other < at:
+                at = other
+        return at
+
+    def handle_timer(self, now: float) -> None:
+        self._now = now
+        for call in self._rpc.handle_timer(now):
+            if call.sent > 1:
+                self._neighbours.timed_out(call.to)
+        self._internal.handle_timer(now)
+        if self._bootstrap_at is not None and self._bootstrap_at <= now:
+            self._bootstrap_at = None
+            self.start_bootstrap(now)
+        if self._tick_at <= now:
+            self._tick(now)
+
+    def next_event(self) -> NodeEvent | None:
+        return self._events.popleft() if self._events else None
+
+    # --- asking --------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        to: Address,
+        command: int,
+        now: float,
+        *,
+        internal: bool = False,
+        target: bytes | None = None,
+        value: bytes | None = None,
+        token: bytes | None = None,
+        retries: int = 3,
+        timeout: float = 1.0,
+        force: bool = False,
+        on_reply: Callable[[Reply], None] | None = None,
+        on_timeout: Callable[[], None] | None = None,
+        on_slow: Callable[[], None] | None = None,
+    ) -> Call | None:
+        """One request to one node. None, and no callback, if too many are in flight already."""
+        self._now = now
+        return self._rpc.call(
+            to,
+            command,
+            now,
+            internal=internal,
+            target=target,
+            value=value,
+            token=token,
+            own_id=self.own_id,
+            retries=retries,
+            timeout=timeout,
+            force=force,
+            on_reply=on_reply,
+            on_timeout=on_timeout,
+            on_slow=on_slow,
+        )
+
+    def cancel(self, call: Call) -> None:
+        """Forget a request; none of its callbacks is called any more."""
+        self._rpc.cancel(call)
+
+    def ping(
+        self,
+        to: Address,
+        now: float,
+        *,
+        retries: int = 3,
+        on_reply: Callable[[Reply], None] | None = None,
+        on_timeout: Callable[[], None] | None = None,
+    ) -> Call | None:
+        return self.call(
+            to, Internal.PING, now, internal=True, retries=retries, on_reply=on_reply, on_timeout=on_timeout
+        )
+
+    def start(self, query: Query, now: float) -> Query:
+        """Let a query of this node run."""
+        self._now = now
+        self._refresh_at = now + REFRESH_SECONDS
+        query.start()
+        return query
+
+    def start_bootstrap(self, now: float) -> None:
+        """Walk to our own id, so that the table fills with neighbours. Repeated until somebody answers."""
+        if self._bootstrap_query is not None:
+            return
+        query = Query(
+            self, self.table.id, Internal.FIND_NODE, internal=True, retries=2, on_done=self._bootstrap_done
+        )
+        self._bootstrap_query = query
+        self.start(query, now)
+
+    def refresh(self, now: float) -> None:
+        """Walk to a random known node, to keep the table fresh."""
+        nodes = list(self.table)
+        target = node_id(nodes[self.rng.randrange(len(nodes))].address) if nodes else self.table.id
+        self.start(
+            Query(self, target, Internal.FIND_NODE, internal=True, concurrency=CAUTIOUS_CONCURRENCY), now
+        )
+
+    # --- what queries and answers need of their node -------------------------------------------------
+
+    def query_call(
+        self,
+        query: Query,
+        to: Address,
+        on_reply: Callable[[Reply], None],
+        on_timeout: Callable[[], None],
+        on_slow: Callable[[], None],
+    ) -> Call | None:
+        return self.call(
+            to,
+            query.command,
+            self._now,
+            internal=query.internal,
+            target=query.target,
+            value=query.value,
+            retries=0 if query.force else query.retries,
+            force=query.force,
+            on_reply=on_reply,
+            on_timeout=on_timeout,
+            on_slow=on_slow,
+        )
+
+    def commit_call(
+        self,
+        query: Query,
+        reply: Reply,
+        command: int,
+        value: bytes,
+        on_reply: Callable[[Reply], None],
+        on_timeout: Callable[[], None],
+    ) -> Call | None:
+        return self.call(
+            reply.source,
+            command,
+            self._now,
+            target=query.target,
+            value=value,
+            token=reply.token,
+            force=query.force,
+            on_reply=on_reply,
+            on_timeout=on_timeout,
+        )
+
+    def closest_nodes(self, target: int, count: int) -> list[TableNode]:
+        return self.table.closest(target, count)
+
+    def bootstrap_addresses(self) -> Iterable[Address]:
+        return self.bootstrap
+
+    def is_own(self, address: Address) -> bool:
+        return self._neighbours.is_own(address)
+
+    def down_hint(self, referrer: Address, down: Address) -> None:
+        if self._down_hints < MAX_DOWN_HINTS_PER_TICK:
+            self._down_hints += 1
+            value = encode_address(down)
+            self.call(referrer, Internal.DOWN_HINT, self._now, internal=True, value=value, retries=0)
+
+    def issue_token(self, host: str) -> bytes:
+        return self._tokens.issue(host, self._now)
+
+    def closer_addresses(self, target: bytes) -> tuple[Address, ...]:
+        nodes = self.table.closest(int.from_bytes(target, "big"), BUCKET_SIZE)
+        return tuple(node.address for node in nodes)
+
+    def send(self, data: bytes, address: Address) -> None:
+        self.outbox.append((data, address))
+
+    # --- being asked ---------------------------------------------------------------------------------
+
+    def _requested(self, request: Request, source: Address) -> None:
+        sender_id = request.id if request.id is not None and request.id == node_id(source) else None
+        if sender_id is not None:
+            self._heard(source, sender_id, request.to)
+        inbound = Inbound(self, request, source, sender_id)
+        if request.token is not None and not self._tokens.accepts(request.token, source.host, self._now):
+            inbound.reply(error=RpcError.INVALID_TOKEN)
+        elif request.internal:
+            self._internal.handle(inbound, self._now)
+        elif (handler := self.handlers.get(request.command)) is not None:
+            handler(inbound, self._now)
+        else:
+            inbound.reply(error=RpcError.UNKNOWN_COMMAND, token=False)
+
+    def _heard(self, source: Address, sender_id: bytes | None, to: Address) -> None:
+        if self._neighbours.heard(source, sender_id, to, self._now):
+            self._events.append(NodeEvent.ADDRESS_CHANGED)
+
+    # --- the clock -----------------------------------------------------------------------------------
+
+    def _tick(self, now: float) -> None:
+        slept = now - self._tick_at > 2 * TICK_SECONDS
+        self._tick_at = now + TICK_SECONDS
+        self._ticks += 1
+        self._down_hints = 0
+        if self._health.update(self._rpc.answered, self._rpc.timed_out):
+            self._events.append(NodeEvent.ONLINE if self.online else NodeEvent.OFFLINE)
+        if not self.bootstrapped:
+            return
+        if slept or self._ticks % PING_TICKS == 0:
+            self._neighbours.ping_oldest(3 if self._rpc.in_flight > 2 else 5, now)
+        if not len(self.table) or not self.online:
+            if self._bootstrap_at is None and self.bootstrap:
+                self.start_bootstrap(now)
+        elif slept or now >= self._refresh_at or self._sparse_refresh_due():
+            self.refresh(now)
+
+    def _sparse_refresh_due(self) -> bool:
+        return self._ticks % REFRESH_TICKS == 0 and len(self.table) < BUCKET_SIZE
+
+    def _bootstrap_done(self, query: Query) -> None:
+        self._bootstrap_query = None
+        if query.successes or not self.bootstrap:
+            self._bootstrap_attempt = 0
+            self._neighbours.swapping = True
+            if not self.bootstrapped:
+                self.bootstrapped = True
+                self._events.append(NodeEvent.BOOTSTRAPPED)
+            if not self.online:
+                self._health.online = True
+                self._events.append(NodeEvent.ONLINE)
+            return
+        waits = RETRY_BOOTSTRAP_SECONDS
+        self._bootstrap_at = self._now + waits[min(self._bootstrap_attempt, len(waits) - 1)]
+        self._bootstrap_attempt += 1
+        self._events.append(NodeEvent.BOOTSTRAP_FAILED)
+        if self.online:
+            self._health.online = False
+            self._events.append(NodeEvent.OFFLINE)

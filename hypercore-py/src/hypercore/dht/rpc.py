@@ -1,0 +1,293 @@
+"""Requests that we have in flight: ids, retries, time-outs, and a window so that a burst of them does not
+drown a home router.
+
+Source: dht-rpc lib/io.js (6.27.0). Unlike the official node, which takes a response from anywhere as long
+as its tid is known, ours must come from the address that was asked: tids are only 16 bits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import NamedTuple
+
+from .address import Address, node_id
+from .packet import Request, Response
+
+REQUEST_TIMEOUT = 1.0
+"""Seconds per attempt."""
+
+DEFAULT_RETRIES = 3
+"""Attempts after the first one."""
+
+WINDOW = 80
+"""Unanswered requests per slot of the congestion window; twice that over all of them (dht-rpc MAX_WINDOW)."""
+
+SLOT_SECONDS = 0.75
+SLOTS = 4
+
+MAX_CALLS = 32768
+"""Requests in flight or waiting for room: half of the 16-bit id space, so that a free id is found at once."""
+
+
+class Reply(NamedTuple):
+    """What came back."""
+
+    source: Address
+    to: Address
+    """Our own address, as the responder sees it."""
+    id: bytes | None
+    """The responder's node id, if it sent one and it is the one that its address gives."""
+    token: bytes | None
+    closer_nodes: tuple[Address, ...]
+    error: int
+    value: bytes | None
+    rtt: float
+
+
+class Call:
+    """One request of ours. Exactly one of `on_reply` and `on_timeout` is called, unless it is cancelled."""
+
+    __slots__ = (
+        "command",
+        "deadline",
+        "done",
+        "on_reply",
+        "on_slow",
+        "on_timeout",
+        "packet",
+        "retries_left",
+        "sent",
+        "sent_at",
+        "tid",
+        "timeout",
+        "to",
+    )
+
+    def __init__(
+        self,
+        to: Address,
+        tid: int,
+        packet: bytes,
+        retries: int,
+        timeout: float,
+        on_reply: Callable[[Reply], None] | None,
+        on_timeout: Callable[[], None] | None,
+        on_slow: Callable[[], None] | None,
+    ) -> None:
+        self.to = to
+        self.tid = tid
+        self.packet = packet
+        self.retries_left = retries
+        self.timeout = timeout
+        self.on_reply = on_reply
+        self.on_timeout = on_timeout
+        self.on_slow = on_slow
+        """Called once, when the first attempt was not answered in time."""
+        self.sent = 0
+        self.sent_at = 0.0
+        self.deadline = 0.0
+        self.done = False
+
+
+class CongestionWindow:
+    """A ring of four slots that counts what was sent and not answered in each."""
+
+    __slots__ = ("_at", "_slots", "_turn_at", "_window")
+
+    def __init__(self, now: float, window: int = WINDOW) -> None:
+        self._window = window
+        self._slots = [0] * SLOTS
+        self._at = 0
+        self._turn_at = now + SLOT_SECONDS
+
+    @property
+    def full(self) -> bool:
+        return self._slots[self._at] >= self._window or sum(self._slots) >= 2 * self._window
+
+    @property
+    def turn_at(self) -> float:
+        """When the oldest slot is forgotten next."""
+        return self._turn_at
+
+    def sent(self) -> None:
+        self._slots[self._at] += 1
+
+    def answered(self) -> None:
+        if self._slots[self._at]:
+            self._slots[self._at] -= 1
+
+    def advance(self, now: float) -> None:
+        if now - self._turn_at > SLOTS * SLOT_SECONDS:
+            self._slots = [0] * SLOTS
+            self._turn_at = now + SLOT_SECONDS
+        while now >= self._turn_at:
+            self._at = (self._at + 1) % SLOTS
+            self._slots[self._at] = 0
+            self._turn_at += SLOT_SECONDS
+
+
+class Rpc:
+    """All requests of one node. Datagrams to send pile up in `outbox`."""
+
+    def __init__(self, *, first_tid: int, now: float, window: int = WINDOW) -> None:
+        self.outbox: deque[tuple[bytes, Address]] = deque()
+        self.sent = 0
+        """Datagrams sent, retries included."""
+        self.answered = 0
+        """Requests that were answered."""
+        self.timed_out = 0
+        """Requests given up on."""
+        self._tid = first_tid & 0xFFFF
+        self._calls: dict[int, Call] = {}
+        self._waiting: deque[Call] = deque()
+        self._timers: list[tuple[float, int, Call]] = []
+        self._order = count()
+        self._window = CongestionWindow(now, window)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._calls)
+
+    @property
+    def room(self) -> bool:
+        """Whether another request would be sent rather than refused."""
+        return len(self._calls) < MAX_CALLS
+
+    def call(
+        self,
+        to: Address,
+        command: int,
+        now: float,
+        *,
+        internal: bool = False,
+        target: bytes | None = None,
+        value: bytes | None = None,
+        token: bytes | None = None,
+        own_id: bytes | None = None,
+        retries: int = DEFAULT_RETRIES,
+        timeout: float = REQUEST_TIMEOUT,
+        force: bool = False,
+        on_reply: Callable[[Reply], None] | None = None,
+        on_timeout: Callable[[], None] | None = None,
+        on_slow: Callable[[], None] | None = None,
+    ) -> Call | None:
+        """Send a request. `force` goes past the congestion window. None: too many already (see `room`)."""
+        if not self.room:
+            return None
+        tid = self._next_tid()
+        packet = Request(
+            tid=tid,
+            to=to,
+            command=command,
+            internal=internal,
+            id=own_id,
+            token=token,
+            target=target,
+            value=value,
+        ).encode()
+        call = Call(to, tid, packet, retries, timeout, on_reply, on_timeout, on_slow)
+        self._calls[tid] = call
+        self._window.advance(now)
+        if not force and (self._window.full or self._waiting):
+            self._waiting.append(call)
+        else:
+            self._send(call, now)
+        return call
+
+    def cancel(self, call: Call) -> None:
+        """Forget it; neither of its callbacks is called any more."""
+        if not call.done:
+            call.done = True
+            del self._calls[call.tid]
+
+    def receive(self, response: Response, source: Address, now: float) -> Reply | None:
+        """A response came in. Returns it if we asked for it; the call's `on_reply` has not been called then:
+        see `deliver`."""
+        call = self._calls.get(response.tid)
+        if call is None or call.to != source or not call.sent:
+            return None
+        known = response.id is not None and response.id == node_id(source)
+        return Reply(
+            source,
+            response.to,
+            response.id if known else None,
+            response.token,
+            response.closer_nodes,
+            response.error,
+            response.value,
+            now - call.sent_at,
+        )
+
+    def deliver(self, tid: int, reply: Reply, now: float) -> None:
+        """Finish the call `tid` with `reply`."""
+        call = self._calls.pop(tid)
+        call.done = True
+        self.answered += 1
+        self._window.advance(now)
+        self._window.answered()
+        if call.on_reply is not None:
+            call.on_reply(reply)
+        if self._waiting:
+            self._send_waiting(now)
+
+    def next_deadline(self) -> float | None:
+        while self._timers and self._stale(self._timers[0]):
+            heappop(self._timers)
+        at = self._timers[0][0] if self._timers else None
+        if self._waiting:
+            return self._window.turn_at if at is None else min(at, self._window.turn_at)
+        return at
+
+    def handle_timer(self, now: float) -> list[Call]:
+        """Retry and give up. Returns the calls that were given up on, their callbacks called."""
+        failed = []
+        while self._timers and self._timers[0][0] <= now:
+            entry = heappop(self._timers)
+            if self._stale(entry):
+                continue
+            call = entry[2]
+            if call.sent == 1 and call.on_slow is not None:
+                call.on_slow()
+                if call.done:
+                    continue
+            if call.retries_left > 0:
+                call.retries_left -= 1
+                self._send(call, now)
+                continue
+            self.cancel(call)
+            self.timed_out += 1
+            failed.append(call)
+            if call.on_timeout is not None:
+                call.on_timeout()
+        self._window.advance(now)
+        self._send_waiting(now)
+        return failed
+
+    def _stale(self, entry: tuple[float, int, Call]) -> bool:
+        return entry[2].done or entry[2].deadline != entry[0]
+
+    def _next_tid(self) -> int:
+        while self._tid in self._calls:
+            self._tid = (self._tid + 1) & 0xFFFF
+        tid = self._tid
+        self._tid = (tid + 1) & 0xFFFF
+        return tid
+
+    def _send(self, call: Call, now: float) -> None:
+        call.sent += 1
+        if call.sent == 1:
+            call.sent_at = now
+        call.deadline = now + call.timeout
+        heappush(self._timers, (call.deadline, next(self._order), call))
+        self._window.sent()
+        self.sent += 1
+        self.outbox.append((call.packet, call.to))
+
+    def _send_waiting(self, now: float) -> None:
+        while self._waiting and not self._window.full:
+            call = self._waiting.popleft()
+            if not call.done:
+                self._send(call, now)

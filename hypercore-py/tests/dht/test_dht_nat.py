@@ -1,0 +1,64 @@
+"""What we believe of our own address when others tell us."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypercore.dht.address import Address
+from hypercore.dht.constants import Firewall
+from hypercore.dht.nat import MAX_SAMPLES, NatSampler
+
+
+def _sampled(*addresses):
+    nat = NatSampler()
+    for host, port in addresses:
+        nat.add(Address(host, port))
+    return nat
+
+
+def test_nothing_is_known_without_samples():
+    nat = NatSampler()
+    assert (nat.host, nat.port, nat.firewall, nat.addresses) == (None, 0, Firewall.UNKNOWN, None)
+
+
+def test_agreeing_nodes_give_host_and_port():
+    nat = _sampled(("9.9.9.9", 1000), ("9.9.9.9", 1000), ("9.9.9.9", 1000))
+    assert (nat.host, nat.port) == ("9.9.9.9", 1000)
+    assert nat.firewall == Firewall.CONSISTENT
+    assert nat.addresses == (Address("9.9.9.9", 1000),)
+
+
+def test_another_port_every_time_is_a_random_nat():
+    nat = _sampled(*(("9.9.9.9", port) for port in range(1000, 1006)))
+    assert (nat.host, nat.port) == ("9.9.9.9", 0)
+    assert nat.firewall == Firewall.RANDOM
+    assert nat.addresses == (Address("9.9.9.9", 0),)
+
+
+def test_nodes_that_disagree_about_the_host_prove_nothing():
+    nat = _sampled(("9.9.9.9", 1), ("8.8.8.8", 1))
+    assert nat.host is None and nat.firewall == Firewall.UNKNOWN
+
+
+def test_one_liar_among_four_is_outvoted():
+    truth = ("9.9.9.9", 1000)
+    assert _sampled(truth, truth, truth, ("6.6.6.6", 6)).host == "9.9.9.9"
+    assert _sampled(truth, truth, ("6.6.6.6", 6)).host is None
+
+
+def test_three_liars_among_twelve_are_outvoted_and_four_are_not():
+    truth, lie = ("9.9.9.9", 1000), ("6.6.6.6", 6)
+    assert _sampled(*[truth] * 9, *[lie] * 3).host == "9.9.9.9"
+    assert _sampled(*[truth] * 8, *[lie] * 4).host is None
+
+
+def test_old_samples_are_forgotten():
+    nat = _sampled(*[("9.9.9.9", 1)] * MAX_SAMPLES, *[("8.8.8.8", 2)] * MAX_SAMPLES)
+    assert (nat.host, nat.port) == ("8.8.8.8", 2)
+    assert len(nat) == MAX_SAMPLES
+
+
+@given(st.lists(st.sampled_from([("9.9.9.9", 1), ("9.9.9.9", 2), ("8.8.8.8", 1)]), max_size=40))
+def test_samples_are_bounded_and_a_port_needs_a_host(samples):
+    nat = _sampled(*samples)
+    assert len(nat) <= MAX_SAMPLES
+    assert nat.host is not None or nat.port == 0

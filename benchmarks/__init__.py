@@ -1,0 +1,1 @@
+"""Ours beside the official JavaScript peers, measured in one run."""

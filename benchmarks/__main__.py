@@ -1,0 +1,21 @@
+"""`./farm bench NAME [ARGS]`: runs one benchmark, or without a name lists them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+BENCHMARKS = {"transfer": "one core through loopback, official and our peers on either side"}
+
+
+def main() -> int:
+    name, *arguments = sys.argv[1:] or [""]
+    if name not in BENCHMARKS:
+        for known, what in BENCHMARKS.items():
+            print(f"./farm bench {known:<12} {what}", file=sys.stderr)
+        return 0 if name in ("", "-h", "--help") else 2
+    return int(importlib.import_module(f"benchmarks.{name}").main(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""A disk that fills up: said in plain words, nothing partial taken for whole.
+
+The data directory is a file system of a few megabytes in a mount namespace of its own, which `unshare` makes where
+the kernel lets it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ..support import farm as cli
+from ..support.jsonproc import JsonProcess
+from ..support.node import Publisher
+from ..support.scenes import publish_core
+
+pytestmark = pytest.mark.interop
+
+SMALL = "mount -t tmpfs -o size=6m none"
+
+
+def namespaces() -> bool:
+    try:
+        probe = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", f"{SMALL} /mnt"], capture_output=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return probe.returncode == 0
+
+
+@pytest.mark.skipif(
+    not namespaces(), reason="this machine lets nobody mount a small file system (unshare -rm)"
+)
+def test_a_full_disk_is_said_and_nothing_partial_is_taken_for_whole(
+    publisher: Publisher, bootstrap: list[str], processes: ExitStack, tmp_path: Path
+) -> None:
+    made = publish_core(publisher, "plain", [(f"block {i}", 60_000) for i in range(400)])  # 24 MB
+    data = tmp_path / "farm"
+    data.mkdir()
+    seed = shlex.join(
+        [*cli.COMMAND, "seed", made["key"], "--data", str(data), "--json", *cli.bootstrap_options(bootstrap)]
+    )
+    verify = shlex.join([*cli.COMMAND, "verify", made["key"], "--data", str(data)])
+    script = f"{SMALL} {shlex.quote(str(data))}; timeout -s INT 20 {seed}; echo; exec {verify} >&2"
+    farm = JsonProcess("seed on a full disk", ["unshare", "-rm", "sh", "-c", script], env=cli.environment())
+    processes.callback(farm.dispose)
+
+    said = farm.wait_for(
+        lambda event: event.get("event") == "error", timeout=40, what="an error that says the disk is full"
+    )
+    assert "full" in said["message"].lower() or "space" in said["message"].lower(), said
+    farm.wait(60)
+    assert not list(farm.select(lambda event: event.get("event") == "synced"))
+    assert "Traceback" not in farm.stderr, farm.describe()
+    counted = publisher.ask("uploads", name="thing")["core"]
+    assert max(counted.values()) <= 20, "it asks for the same blocks again and again"

@@ -1,7 +1,7 @@
 """A disk that fills up: said in plain words, nothing partial taken for whole.
 
-The data directory is a file system of a few megabytes in a mount namespace of its own, which `unshare` makes where
-the kernel lets it.
+The data directory is a file system of a few megabytes in a mount namespace of its own, which `unshare`
+makes where the kernel lets it.
 """
 
 from __future__ import annotations

@@ -142,6 +142,15 @@ class Reader(NodePeer):
             timeout=timeout,
         )
 
+    def wait_newest(self, length: int, *, since: int, timeout: float = 10.0) -> dict[str, Any]:
+        """The event by which a core is that long (or longer) here, its newest block included."""
+        return self.wait_for(
+            lambda event: event.get("event") == "have" and event["length"] >= length,
+            timeout=timeout,
+            what=f"the newest block at length {length}",
+            since=since,
+        )
+
 
 class Seeder(NodePeer):
     """The official simple-seeder."""

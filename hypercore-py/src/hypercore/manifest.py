@@ -102,17 +102,22 @@ class Manifest:
         """Whether `core_key` is the bare public key of the only signer."""
         return len(self.signers) == 1 and self.signers[0].public_key == core_key
 
-    def content_manifest(self, db_key: bytes) -> Manifest:
-        """The manifest of the blobs core that belongs to the drive `db_key` with this manifest.
+    def content_manifest(self, db_key: bytes) -> Manifest | None:
+        """The manifest of the blobs core of the drive `db_key`, whose own manifest this is.
 
-        Source: hyperdrive index.js, `getContentManifest` (13.3.4).
+        None for compat and version 0 drives: they always name their blobs core in the header instead.
+        Source: hyperdrive index.js, `generateContentManifest` (13.3.4).
         """
-        signers = tuple(
-            Signer(blake2b_256(_BLOBS, db_key, signer.namespace), signer.public_key)
-            for signer in self.signers
-        )
+        if self.version < 1 or self.is_compat_with(db_key):
+            return None
         return Manifest(
-            version=self.version, allow_patch=self.allow_patch, quorum=self.quorum, signers=signers
+            version=self.version,
+            allow_patch=self.allow_patch,
+            quorum=self.quorum,
+            signers=tuple(
+                Signer(blake2b_256(_BLOBS, db_key, signer.namespace), signer.public_key)
+                for signer in self.signers
+            ),
         )
 
     # --- encoding

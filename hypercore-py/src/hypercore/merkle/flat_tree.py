@@ -1,6 +1,7 @@
 """Flat-tree numbering: the nodes of a binary tree numbered in order, leaves even, parents odd.
 
-Block i is leaf 2i. The depth of a node is its number of trailing one bits. Source: mafintosh/flat-tree index.js (1.13.0).
+Block i is leaf 2i. The depth of a node is its number of trailing one bits.
+Source: mafintosh/flat-tree index.js (1.13.0).
 """
 
 from __future__ import annotations

@@ -1,0 +1,22 @@
+"""Where tree nodes come from: a store, a cache, or a plain dict."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..errors import BlockNotAvailable
+from ..node import Node
+
+
+class NodeSource(Protocol):
+    """Verified tree nodes by flat-tree index. `dict[int, Node]` is one."""
+
+    def get(self, index: int, /) -> Node | None: ...
+
+
+def require_node(nodes: NodeSource, index: int) -> Node:
+    """The node, or BlockNotAvailable."""
+    node = nodes.get(index)
+    if node is None:
+        raise BlockNotAvailable(f"tree node {index} is not stored")
+    return node

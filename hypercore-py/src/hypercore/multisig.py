@@ -24,7 +24,7 @@ One signer needs about 106 at most.
 """
 
 MAX_SIGNATURE_BYTES = 256 * 1024
-"""Bytes accepted in one multi-signature: room for all of the above. Spare bytes at the end verify, and are kept."""
+"""Bytes accepted in one multi-signature: room for all of the above. Spare ones at the end would be stored."""
 
 
 class SignerProof(NamedTuple):

@@ -88,7 +88,7 @@ def decode(encoded: bytes) -> Data:
 
 
 def same_tree(one: TreeHead, other: TreeHead) -> bool:
-    """Whether two heads differ only in their signatures: multi-signatures have room for bits that say nothing."""
+    """Whether two heads differ only in their signatures, which have room for bits that say nothing."""
     return replace(one, signature=None) == replace(other, signature=None)
 
 

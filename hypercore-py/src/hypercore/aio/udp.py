@@ -19,6 +19,7 @@ from typing import Protocol
 
 from ..udx.packet import HEADER_BYTES, MAGIC_AND_VERSION, RawPacket, header_struct
 from .batch import SOL_UDP, UDP_GRO, Address, BatchReader, new_reader
+from .udx import StreamTransport
 
 __all__ = ["Address", "Endpoint", "MessageHandler", "PacketSink", "UdpSocket"]
 
@@ -38,6 +39,9 @@ BATCHES_PER_WAKE_UP = 4
 MAX_STREAMS = 65536
 """Most streams of an endpoint, those that linger after their end included."""
 
+MAX_LINGERING = 4096
+"""Most closed streams that still answer their peer."""
+
 Buffer = bytes | bytearray | memoryview
 MessageHandler = Callable[[bytes, Address, "UdpSocket"], None]
 _unpack_header = header_struct.unpack_from
@@ -55,6 +59,9 @@ class PacketSink(Protocol):
 
     def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
         """Packets of one batch. Their payloads are views into a buffer that the next batch overwrites."""
+
+    def abandon(self) -> None:
+        """The endpoint closes."""
 
 
 class UdpSocket:
@@ -178,6 +185,7 @@ class Endpoint:
         """Takes datagrams that are for no stream, of sockets without a handler of their own."""
         self.sockets: list[UdpSocket] = []
         self._streams: dict[int, PacketSink] = {}
+        self._lingering: dict[int, asyncio.TimerHandle] = {}
         self._reader: BatchReader = new_reader(mmsg=mmsg)
 
     def bind(self, host: str = "0.0.0.0", port: int = 0) -> UdpSocket:
@@ -198,6 +206,15 @@ class Endpoint:
         self.sockets.append(udp)
         return udp
 
+    def create_stream(self, *, heartbeat: float | None = None) -> StreamTransport:
+        """A new stream with a local id of its own, not connected yet. Raises OSError at MAX_STREAMS.
+
+        `heartbeat` is a number of idle seconds after which the stream asks the peer for a sign of life.
+        """
+        stream = StreamTransport(self, self.allocate_id(), heartbeat=heartbeat)
+        self.register(stream.local_id, stream)
+        return stream
+
     def allocate_id(self) -> int:
         """A stream id that nobody uses. Raises OSError when there are MAX_STREAMS streams."""
         if len(self._streams) >= MAX_STREAMS:
@@ -213,13 +230,29 @@ class Endpoint:
     def unregister(self, local_id: int) -> None:
         self._streams.pop(local_id, None)
 
+    def linger(self, local_id: int, sink: PacketSink, seconds: float) -> None:
+        """`sink` replaces a stream that has closed, for so long, or until MAX_LINGERING others came after
+        it."""
+        self._streams[local_id] = sink
+        self._lingering[local_id] = self.loop.call_later(seconds, self._stop_lingering, local_id)
+        while len(self._lingering) > MAX_LINGERING:
+            self._stop_lingering(next(iter(self._lingering)))
+
+    def _stop_lingering(self, local_id: int) -> None:
+        self._lingering.pop(local_id).cancel()
+        self.unregister(local_id)
+
     def forget(self, udp: UdpSocket) -> None:
         """The socket was closed."""
         if udp in self.sockets:
             self.sockets.remove(udp)
 
     def close(self) -> None:
-        """Closes all sockets."""
+        """Destroys all streams, then closes all sockets."""
+        for local_id in list(self._lingering):
+            self._stop_lingering(local_id)
+        for sink in list(self._streams.values()):
+            sink.abandon()
         for udp in list(self.sockets):
             udp.close()
 

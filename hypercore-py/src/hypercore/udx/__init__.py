@@ -1,1 +1,26 @@
-"""UDX: reliable, congestion-controlled streams over UDP, as a machine without sockets or clock."""
+"""UDX: reliable, congestion-controlled streams over UDP, as a machine without sockets or clock.
+
+Source: holepunchto/libudx (a9af5de) and udx-native (1.21.3); transport.md a. `UdxStream` is one end of a
+stream.
+"""
+
+from .events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged, StreamReset, StreamTimedOut
+from .linger import Linger
+from .packet import Packet
+from .stream import Burst, UdxStream
+
+__all__ = [
+    "Burst",
+    "Closed",
+    "Data",
+    "Drained",
+    "Ended",
+    "Event",
+    "Linger",
+    "Message",
+    "Packet",
+    "RemoteChanged",
+    "StreamReset",
+    "StreamTimedOut",
+    "UdxStream",
+]

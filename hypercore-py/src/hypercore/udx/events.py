@@ -1,0 +1,54 @@
+"""What a stream tells the program that drives it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from ..errors import ConnectionClosed
+
+Buffer = bytes | bytearray | memoryview
+
+
+class StreamReset(ConnectionClosed):
+    """The peer destroyed the stream."""
+
+    code: ClassVar[str] = "ECONNRESET"
+
+
+class StreamTimedOut(ConnectionClosed):
+    """The peer acknowledged nothing for too long."""
+
+    code: ClassVar[str] = "ETIMEDOUT"
+
+
+class Data(NamedTuple):
+    """The next bytes of the stream. Views into the receive buffer: use them before the next `receive`."""
+
+    chunks: list[Buffer]
+
+
+class Message(NamedTuple):
+    """An unordered, unreliable message, which may be empty."""
+
+    payload: bytes
+
+
+class Ended(NamedTuple):
+    """The peer will send no more data."""
+
+
+class Drained(NamedTuple):
+    """A writer that was told to wait may go on."""
+
+
+class RemoteChanged(NamedTuple):
+    """Everything sent before `change_remote` has arrived."""
+
+
+class Closed(NamedTuple):
+    """The stream is over: both sides ended (no error), or it broke."""
+
+    error: ConnectionClosed | None
+
+
+Event = Data | Message | Ended | Drained | RemoteChanged | Closed

@@ -1,0 +1,45 @@
+"""Sizes, bounds and times of UDX. Sources are libudx (a9af5de) unless said otherwise; times in seconds."""
+
+from __future__ import annotations
+
+MTU_BYTES = 1200
+"""IP packet size that every path is taken to carry (udx.h UDX_MTU_BASE). We do not probe for more."""
+
+IPV4_OVERHEAD_BYTES = 48
+"""IP, UDP and UDX headers."""
+
+PAYLOAD_BYTES = MTU_BYTES - IPV4_OVERHEAD_BYTES
+"""Most payload in a packet that we make."""
+
+MAX_BURST_PACKETS = 54
+"""Most datagrams handed to the kernel in one go: 54 of 1172 bytes fit the 64 KiB of one UDP_SEGMENT send."""
+
+RECEIVE_WINDOW_BYTES = 4 << 20
+"""What we offer to hold for an application that does not read, out-of-order packets included (udx.c:44)."""
+
+MAX_OUT_OF_ORDER_PACKETS = 4096
+"""How far beyond the next packet expected one may lie. A window of full packets is 3641 of them."""
+
+WRITE_BUFFER_BYTES = 256 << 10
+"""Unsent bytes above the congestion window from which on a writer is told to wait (udx.c:46)."""
+
+INITIAL_RTO = 1.0
+MIN_RTO = 1.0
+MAX_RTO = 30.0
+"""Retransmission timeout: before any sample, and its bounds (udx.c:41)."""
+
+MAX_TIMEOUTS = 6
+"""Retransmission timeouts of one packet that are survived (udx.c:39)."""
+
+RTT_OUTLIER = 5.0
+"""A sample above this and above srtt + 5 rttvar is clamped to the latter (udx.c:1254)."""
+
+MIN_RTT_WINDOW = 300.0
+"""For how long the smallest round trip is remembered for loss detection (udx.c:43)."""
+
+TIMER_GRANULARITY = 0.001
+"""What an event loop's timer can be trusted with."""
+
+LINGER = 15.0
+"""How long a closed stream still answers. There is no TIME_WAIT in the protocol: a peer that
+misses our last ack repeats its END for about 13 s and then reports a timeout."""

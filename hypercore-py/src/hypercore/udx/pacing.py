@@ -1,0 +1,42 @@
+"""Spreading packets over time: a bucket of credit that fills at the pacing rate."""
+
+from __future__ import annotations
+
+from .bbr import INITIAL_WINDOW
+from .limits import MAX_BURST_PACKETS, TIMER_GRANULARITY
+
+BUCKET_TIME = 0.01
+"""Credit for at most so many seconds is kept: what an event loop may be late by."""
+
+BUCKET_PACKETS = 16
+"""The bucket holds at least so much, at any rate."""
+
+
+class Pacer:
+    """Counts in packets; `rate` is packets per second."""
+
+    __slots__ = ("_at", "_credit")
+
+    def __init__(self, now: float) -> None:
+        self._at = now
+        self._credit = float(INITIAL_WINDOW)
+
+    def allowance(self, now: float, rate: float) -> int:
+        """How many packets may leave now."""
+        if now > self._at:
+            bucket = max(BUCKET_PACKETS, rate * BUCKET_TIME)
+            self._credit = min(self._credit + (now - self._at) * rate, bucket)
+            self._at = now
+        return int(self._credit)
+
+    def spend(self, packets: int) -> None:
+        self._credit -= packets
+
+    def ready_at(self, packets: int, rate: float) -> float:
+        """When the allowance will be `packets`."""
+        return self._at + max(0.0, packets - self._credit) / rate
+
+    @staticmethod
+    def quantum(rate: float) -> int:
+        """Fewer packets than these are not worth a wake-up of their own: a timer tick of data."""
+        return min(MAX_BURST_PACKETS, max(2, int(rate * TIMER_GRANULARITY)))

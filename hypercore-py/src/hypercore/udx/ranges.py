@@ -1,0 +1,83 @@
+"""A sorted set of packet numbers, kept as half-open runs."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+
+
+class RangeSet:
+    """Numbers are not wrapped here. Costs are in the number of runs, not of packets."""
+
+    __slots__ = ("_ends", "_starts", "count")
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self.count = 0
+        """How many numbers are in the set."""
+
+    def __bool__(self) -> bool:
+        return bool(self._starts)
+
+    def __len__(self) -> int:
+        """How many runs there are."""
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(zip(self._starts, self._ends, strict=True))
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._starts, number) - 1
+        return at >= 0 and number < self._ends[at]
+
+    @property
+    def highest(self) -> int:
+        """One above the largest number. The set must not be empty."""
+        return self._ends[-1]
+
+    def add(self, start: int, end: int) -> int:
+        """Adds `start` to `end - 1`. Returns how many of them are new."""
+        starts, ends = self._starts, self._ends
+        first = bisect_left(ends, start)  # the first run that touches or follows
+        last = bisect_right(starts, end)  # one behind the last run that touches
+        if first == last:
+            starts.insert(first, start)
+            ends.insert(first, end)
+            self.count += end - start
+            return end - start
+        held = sum(ends[at] - starts[at] for at in range(first, last))
+        start = min(start, starts[first])
+        end = max(end, ends[last - 1])
+        starts[first:last] = [start]
+        ends[first:last] = [end]
+        new = end - start - held
+        self.count += new
+        return new
+
+    def remove_below(self, bound: int) -> int:
+        """Forgets all numbers below `bound`. Returns how many there were."""
+        starts, ends = self._starts, self._ends
+        if not starts or starts[0] >= bound:
+            return 0
+        whole = bisect_right(ends, bound)
+        removed = sum(ends[at] - starts[at] for at in range(whole))
+        del starts[:whole]
+        del ends[:whole]
+        if starts and starts[0] < bound:
+            removed += bound - starts[0]
+            starts[0] = bound
+        self.count -= removed
+        return removed
+
+    def gaps(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The runs between `start` and `end` that are not in the set, in ascending order."""
+        at = bisect_right(self._ends, start)
+        while start < end:
+            if at == len(self._starts) or self._starts[at] >= end:
+                yield start, end
+                return
+            if self._starts[at] > start:
+                yield start, self._starts[at]
+            start = self._ends[at]
+            at += 1

@@ -1,0 +1,106 @@
+"""The receiving half: what is next, what came early, what to report as SACK ranges."""
+
+from __future__ import annotations
+
+from .events import Buffer
+from .limits import MAX_OUT_OF_ORDER_PACKETS, RECEIVE_WINDOW_BYTES
+from .packet import MAX_SACK_RANGES
+from .ranges import RangeSet
+
+
+class Reassembly:
+    """Packet numbers are not wrapped here. At most RECEIVE_WINDOW_BYTES are held for the application."""
+
+    __slots__ = ("_early", "_early_bytes", "_ranges", "_unread", "_unread_bytes", "end", "next_seq")
+
+    def __init__(self, first_seq: int = 0) -> None:
+        self.next_seq = first_seq
+        """Number of the packet that is delivered next; all below have been."""
+        self.end: int | None = None
+        """Number of the packet with the END flag, once it is known."""
+        self._early: dict[int, bytes] = {}
+        self._early_bytes = 0
+        self._ranges = RangeSet()
+        self._unread: list[Buffer] = []
+        self._unread_bytes = 0
+
+    @property
+    def simple(self) -> bool:
+        """Whether the next packet in order can be passed on without more ado: use `skip`."""
+        return not self._early and self.end is None
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything up to and including END has been delivered."""
+        return self.end is not None and self.next_seq > self.end
+
+    @property
+    def has_gaps(self) -> bool:
+        return bool(self._early)
+
+    @property
+    def window(self) -> int:
+        """How many bytes we are willing to take."""
+        return max(0, RECEIVE_WINDOW_BYTES - self._unread_bytes)
+
+    @property
+    def held_bytes(self) -> int:
+        return self._unread_bytes + self._early_bytes
+
+    def skip(self, count: int) -> None:
+        """`count` packets in order were passed on without our help."""
+        self.next_seq += count
+
+    def receive(self, seq: int, payload: memoryview, *, is_end: bool) -> list[Buffer]:
+        """Takes a packet that is due or early, and returns what can be delivered now.
+
+        Empty payloads are not among it. Packets too early, too many to hold, or behind the end are dropped
+        as if they had been lost.
+        """
+        if seq < self.next_seq or seq in self._early or seq - self.next_seq >= MAX_OUT_OF_ORDER_PACKETS:
+            return []
+        if self.end is not None and seq > self.end:
+            return []
+        if is_end:
+            if self._ranges and self._ranges.highest > seq + 1:
+                return []  # it cannot be the end: later packets are here
+            self.end = seq
+        if seq > self.next_seq:
+            if self.held_bytes + len(payload) <= RECEIVE_WINDOW_BYTES:
+                self._early[seq] = bytes(payload)
+                self._early_bytes += len(payload)
+                self._ranges.add(seq, seq + 1)
+            return []
+        ready: list[Buffer] = [payload] if payload else []
+        self.next_seq += 1
+        if self._early:
+            while (early := self._early.pop(self.next_seq, None)) is not None:
+                self.next_seq += 1
+                self._early_bytes -= len(early)
+                if early:
+                    ready.append(early)
+            self._ranges.remove_below(self.next_seq)
+        return ready
+
+    def hold(self, seq: int, payload: memoryview, *, is_end: bool) -> None:
+        """`receive` for an application that does not read now. Over the window, the packet is dropped."""
+        if self.held_bytes + len(payload) > RECEIVE_WINDOW_BYTES:
+            return
+        for chunk in self.receive(seq, payload, is_end=is_end):
+            self._unread.append(bytes(chunk))
+            self._unread_bytes += len(chunk)
+
+    def take_unread(self) -> list[Buffer]:
+        """What `hold` kept, in order."""
+        unread, self._unread = self._unread, []
+        self._unread_bytes = 0
+        return unread
+
+    def sack_ranges(self) -> list[tuple[int, int]]:
+        """Runs of packets that came early, ascending, as many as fit a packet."""
+        ranges = []
+        for run in self._ranges:
+            ranges.append(run)
+            if len(ranges) == MAX_SACK_RANGES:
+                break
+        return ranges

@@ -1,0 +1,333 @@
+"""The sending half: what may leave now, what has to go again, and when to ask next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from .bbr import Bbr, Sample
+from .events import Buffer
+from .flight import Arrival, Flight
+from .limits import (
+    MAX_BURST_PACKETS,
+    MAX_TIMEOUTS,
+    PAYLOAD_BYTES,
+    RECEIVE_WINDOW_BYTES,
+    WRITE_BUFFER_BYTES,
+)
+from .pacing import Pacer
+from .rtt import RoundTrip
+from .sendqueue import SendQueue
+
+TAIL_PROBE_SLACK = 0.002
+"""Added to the tail probe's time when a single packet is in flight (udx.c:988)."""
+
+TAIL_PROBE_UNKNOWN = 1.0
+"""The tail probe's time before any round trip is known."""
+
+
+class Outgoing(NamedTuple):
+    """Packets to send: all payloads but the last are equally long."""
+
+    seqs: Sequence[int]
+    payloads: Sequence[Buffer]
+    ends: bool
+    """Whether the last one carries END."""
+
+
+class Sender:
+    """Packet numbers are not wrapped here, times are seconds."""
+
+    def __init__(self, now: float, first_seq: int = 0, *, cycle_offset: int = 0) -> None:
+        self.queue = SendQueue()
+        self.flight = Flight(first_seq)
+        self.rtt = RoundTrip()
+        self.congestion = Bbr(now, cycle_offset=cycle_offset)
+        self.remote_window = RECEIVE_WINDOW_BYTES
+        self.end_seq: int | None = None
+        """Number of the packet with END, once it was sent."""
+        self.timed_out = False
+        """Nothing is acknowledged any more: give up."""
+        self._pacer = Pacer(now)
+        self._end_queued = False
+        self._timeouts = 0
+        self._recovery_point: int | None = None
+        self._timeout_at: float | None = None
+        self._tail_probe_at: float | None = None
+        self._tail_probe_used = False
+        self._tail_probe_due = False
+        self._losses_at: float | None = None
+        self._pacing_at: float | None = None
+        self._window_probe_at: float | None = None
+        self._window_probes = 0
+
+    # --- the application's side ---------------------------------------------------------------------------
+
+    @property
+    def high_water(self) -> int:
+        """Unsent bytes from which on the application should wait."""
+        return WRITE_BUFFER_BYTES + self.congestion.window * PAYLOAD_BYTES
+
+    def write(self, data: Buffer) -> None:
+        self.queue.append(data)
+
+    def end(self) -> None:
+        self._end_queued = True
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing may be written any more."""
+        return self._end_queued
+
+    @property
+    def finished(self) -> bool:
+        """Whether END and all before it were acknowledged."""
+        return self.end_seq is not None and self.flight.una > self.end_seq
+
+    @property
+    def only_end_is_missing(self) -> bool:
+        """Whether the peer has acknowledged every byte, though not END."""
+        flight = self.flight
+        return self.end_seq == flight.una and flight.outstanding and not flight.payload(flight.una)
+
+    # --- acknowledgements ---------------------------------------------------------------------------------
+
+    def acknowledge(self, ack: int, sacks: Iterable[tuple[int, int]], now: float) -> None:
+        """Takes a cumulative acknowledgement and SACK ranges; all of it lies within what was sent."""
+        flight = self.flight
+        in_flight = flight.in_flight
+        arrival = Arrival()
+        flight.acknowledge(ack, sacks, now, arrival)
+        if not arrival.delivered and not arrival.acked:
+            return
+        flight.finish(arrival, now)
+        if arrival.rtt is not None:
+            self.rtt.sample(arrival.rtt, now)
+            flight.min_rtt = self.rtt.minimum
+            self._tail_probe_used = False
+        if arrival.acked:
+            self._timeouts = 0
+            self._timeout_at = now + self.rtt.rto if flight.outstanding else None
+            if self._recovery_point is not None and flight.una >= self._recovery_point:
+                self._recovery_point = None
+                self.congestion.on_recovered()
+        lost = self._find_losses(now, arrival.delivered)
+        self._tell_congestion(arrival, lost, in_flight, now)
+        self._arm_tail_probe(now)
+
+    def _find_losses(self, now: float, acked: int) -> int:
+        flight, rtt = self.flight, self.rtt
+        in_recovery = self._recovery_point is not None
+        if not flight.reordering_seen and (in_recovery or flight.sacked.count >= 3):
+            patience = 0.0
+        else:
+            patience = min(rtt.minimum / 4, rtt.smoothed)
+        lost, self._losses_at = flight.detect_losses(now, rtt.latest + patience)
+        if lost and not in_recovery:
+            self._recovery_point = flight.next_seq
+            self.congestion.on_recovery(acked, flight.in_flight, flight.delivered)
+        return lost
+
+    def _tell_congestion(self, arrival: Arrival, lost: int, prior_in_flight: int, now: float) -> None:
+        flight, run = self.flight, arrival.newest
+        if run is None:
+            prior, interval, limited = -1, 0.0, False
+        else:
+            prior, limited = run.delivered, run.app_limited
+            interval = max(run.sent_at - run.first_sent_at, now - run.delivered_at)
+        self.congestion.on_sample(
+            Sample(
+                now,
+                arrival.delivered,
+                lost,
+                flight.delivered,
+                prior,
+                interval,
+                arrival.rtt,
+                flight.in_flight,
+                prior_in_flight,
+                limited,
+            )
+        )
+        if self.congestion.probing_rtt:
+            flight.app_limited_until = max(1, flight.delivered + flight.in_flight)
+
+    # --- packets ------------------------------------------------------------------------------------------
+
+    def transmit(self, now: float) -> Outgoing | None:
+        """The next packets that may leave now. Call it until it says None."""
+        self._pacing_at = None
+        if self.flight.lost:
+            out = self._send_lost(now)
+        elif self._tail_probe_due:
+            out = self._send_tail_probe(now)
+        else:
+            out = None
+        if out is None and self._pacing_at is None:
+            out = self._send_new(now)
+        return out
+
+    def _send_lost(self, now: float) -> Outgoing | None:
+        """Packets to send again. The peer's window has room for them: they were in it before."""
+        flight, congestion = self.flight, self.congestion
+        allowance = self._pacer.allowance(now, congestion.rate)
+        if allowance < 1:
+            self._pacing_at = self._pacer.ready_at(1, congestion.rate)
+            return None
+        room = min(congestion.window - flight.in_flight, allowance, MAX_BURST_PACKETS)
+        seqs: list[int] = []
+        payloads: list[Buffer] = []
+        while flight.lost and len(seqs) < room:
+            seq = flight.next_lost()
+            payload = flight.payload(seq)
+            if payloads and len(payload) > len(payloads[0]):
+                break
+            flight.resend(seq, now)
+            seqs.append(seq)
+            payloads.append(payload)
+            if seq == self.end_seq or len(payload) < len(payloads[0]):
+                break
+        if not seqs:
+            return None
+        self._sent(len(seqs), now)
+        return Outgoing(seqs, payloads, seqs[-1] == self.end_seq)
+
+    def _send_new(self, now: float) -> Outgoing | None:
+        queue, flight, congestion = self.queue, self.flight, self.congestion
+        waiting = queue.size
+        if not waiting and (not self._end_queued or self.end_seq is not None):
+            if flight.in_flight < congestion.window:
+                flight.app_limited_until = max(1, flight.delivered + flight.in_flight)
+            return None
+        in_flight = flight.in_flight
+        room = min(self._window_packets(now), congestion.window) - in_flight
+        if room <= 0:
+            return None
+        wanted = min(room, -(-waiting // PAYLOAD_BYTES) or 1, MAX_BURST_PACKETS)
+        rate = congestion.rate
+        allowance = self._pacer.allowance(now, rate)
+        needed = min(wanted, self._pacer.quantum(rate)) if in_flight else 1
+        if allowance < needed:
+            self._pacing_at = self._pacer.ready_at(needed, rate)
+            return None
+        if not flight.outstanding:
+            congestion.on_restart(now, app_limited=flight.app_limited_until > 0)
+        return self._send_packets(min(wanted, allowance), now)
+
+    def _send_packets(self, count: int, now: float) -> Outgoing:
+        """New packets, whatever windows say."""
+        flight = self.flight
+        payloads = self.queue.take(PAYLOAD_BYTES, count) or [b""]
+        first = flight.send(payloads, now)
+        ends = self._end_queued and not self.queue
+        if ends:
+            self.end_seq = flight.next_seq - 1
+        self._sent(len(payloads), now)
+        return Outgoing(range(first, flight.next_seq), payloads, ends)
+
+    def _send_tail_probe(self, now: float) -> Outgoing | None:
+        """One packet beyond what the window allows, so that an acknowledgement shows what was lost."""
+        flight = self.flight
+        self._tail_probe_due = False
+        if not flight.outstanding:
+            return None
+        fresh = self.queue.size or (self._end_queued and self.end_seq is None)
+        if fresh and self._window_packets(now) > flight.in_flight:
+            return self._send_packets(1, now)
+        seq = flight.next_seq - 1
+        if seq in flight.sacked:
+            return None
+        payload = flight.payload(seq)
+        flight.resend(seq, now)
+        self._sent(1, now)
+        return Outgoing((seq,), (payload,), seq == self.end_seq)
+
+    def _sent(self, count: int, now: float) -> None:
+        self._pacer.spend(count)
+        if self._timeout_at is None:
+            self._timeout_at = now + self.rtt.rto
+        self._arm_tail_probe(now)
+
+    def _window_packets(self, now: float) -> int:
+        """How many packets the peer has room for; arms the probe of a window that is shut."""
+        if self.remote_window > 0:
+            self._window_probe_at = None
+            self._window_probes = 0
+            return self.remote_window // PAYLOAD_BYTES or 1
+        if self._window_probe_at is None and not self.flight.outstanding:
+            self._window_probe_at = now
+        return 0
+
+    def take_window_probe(self, now: float) -> bool:
+        """Whether to send a HEARTBEAT now, to learn if the peer's window is still shut."""
+        if self._window_probe_at is None or now < self._window_probe_at:
+            return False
+        self._window_probe_at = now + self.rtt.rto * (2 if self._window_probes else 1)
+        self._window_probes += 1
+        return True
+
+    # --- timers -------------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        deadlines = [
+            at
+            for at in (
+                self._timeout_at,
+                self._tail_probe_at,
+                self._losses_at,
+                self._pacing_at,
+                self._window_probe_at,
+            )
+            if at is not None
+        ]
+        return min(deadlines, default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Does what is due. `transmit` afterwards."""
+        if self._losses_at is not None and now >= self._losses_at:
+            self._losses_at = None
+            self._find_losses(now, 0)
+        if self._tail_probe_at is not None and now >= self._tail_probe_at:
+            self._tail_probe_at = None
+            self._tail_probe_used = self._tail_probe_due = True
+        if self._timeout_at is not None and now >= self._timeout_at:
+            self._on_timeout(now)
+
+    def _on_timeout(self, now: float) -> None:
+        flight = self.flight
+        if not flight.outstanding:
+            self._timeout_at = None
+            return
+        self._timeouts += 1
+        if self._timeouts > MAX_TIMEOUTS:
+            self._timeout_at = None
+            self.timed_out = True
+            return
+        self._timeout_at = now + 2 * self.rtt.rto
+        self._tail_probe_at = self._losses_at = None
+        flight.lose_everything()
+        self._recovery_point = flight.next_seq
+        self.congestion.on_timeout(0)
+
+    def _arm_tail_probe(self, now: float) -> None:
+        flight = self.flight
+        if (
+            self._tail_probe_used
+            or self._recovery_point is not None
+            or flight.sacked
+            or not flight.outstanding
+            or self._timeout_at is None
+        ):
+            self._tail_probe_at = None
+            return
+        wait = 2 * self.rtt.smoothed if self.rtt.known else TAIL_PROBE_UNKNOWN
+        if flight.in_flight == 1:
+            wait += TAIL_PROBE_SLACK
+        self._tail_probe_at = min(now + wait, self._timeout_at)
+
+    def stop(self) -> None:
+        """Lets go of everything that was to be sent and of all timers."""
+        self.queue.clear()
+        self.flight.clear()
+        self._timeout_at = self._tail_probe_at = self._losses_at = None
+        self._pacing_at = self._window_probe_at = None

@@ -1,0 +1,69 @@
+"""Bytes waiting to be sent, cut into packet payloads without copying where that is possible."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .events import Buffer
+
+
+class SendQueue:
+    """A byte stream: buffers are coalesced and split as packets need it."""
+
+    __slots__ = ("_at", "_parts", "size")
+
+    def __init__(self) -> None:
+        self._parts: deque[memoryview] = deque()
+        self._at = 0  # how much of the first part is gone
+        self.size = 0
+        """Bytes not taken yet."""
+
+    def __bool__(self) -> bool:
+        return self.size > 0
+
+    def append(self, data: Buffer) -> None:
+        """Queues `data`, which is not copied and must not change from now on."""
+        if len(data):
+            self._parts.append(memoryview(data))
+            self.size += len(data)
+
+    def take(self, size: int, limit: int) -> list[Buffer]:
+        """Up to `limit` payloads of `size` bytes; only the last of all there is may be shorter."""
+        out: list[Buffer] = []
+        parts = self._parts
+        while parts and limit > 0:
+            part, at = parts[0], self._at
+            whole = min((len(part) - at) // size, limit)
+            if whole:
+                end = at + whole * size
+                out += [part[start : start + size] for start in range(at, end, size)]
+                limit -= whole
+                self.size -= end - at
+                if end == len(part):
+                    parts.popleft()
+                    end = 0
+                self._at = end
+            else:
+                out.append(self._gather(size))
+                limit -= 1
+        return out
+
+    def _gather(self, size: int) -> Buffer:
+        """One payload out of several parts, or the end of the last one."""
+        parts = self._parts
+        pieces: list[memoryview] = []
+        needed = size
+        while parts and needed:
+            piece = parts[0][self._at : self._at + needed]
+            pieces.append(piece)
+            needed -= len(piece)
+            self._at += len(piece)
+            if self._at == len(parts[0]):
+                parts.popleft()
+                self._at = 0
+        self.size -= size - needed
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def clear(self) -> None:
+        self._parts.clear()
+        self._at = self.size = 0

@@ -1,0 +1,450 @@
+"""One UDX stream: bytes and packets in, packets, events and a deadline out.
+
+Source: libudx src/udx.c (a9af5de); the rules of a receiver are transport.md a.4, those of closing a.5. Ids
+and addresses are agreed elsewhere, so there is no handshake: a stream may receive before it is connected,
+but sends nothing until then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from ..errors import ConnectionClosed, LocalProtocolError
+from .events import (
+    Buffer,
+    Closed,
+    Data,
+    Drained,
+    Ended,
+    Event,
+    Message,
+    RemoteChanged,
+    StreamReset,
+    StreamTimedOut,
+)
+from .limits import PAYLOAD_BYTES, RECEIVE_WINDOW_BYTES
+from .linger import Linger
+from .packet import (
+    FLAG_DATA,
+    FLAG_DESTROY,
+    FLAG_END,
+    FLAG_HEARTBEAT,
+    FLAG_MESSAGE,
+    FLAG_SACK,
+    HEADER_BYTES,
+    SEQUENCE_MASK,
+    RawPacket,
+    decode_sacks,
+    encode_sacks,
+    first_word,
+    pack_header,
+    sequence_distance,
+)
+from .reassembly import Reassembly
+from .sender import Outgoing, Sender
+
+MAX_QUEUED_MESSAGES = 256
+"""Unordered messages that wait for the next flush; more are dropped, as the network may do too."""
+
+_STATE = first_word(0)
+_DATA = first_word(FLAG_DATA)
+_END = first_word(FLAG_END)
+_DATA_END = first_word(FLAG_DATA | FLAG_END)
+_SACK = first_word(FLAG_SACK)
+_MESSAGE = first_word(FLAG_MESSAGE)
+_DESTROY = first_word(FLAG_DESTROY)
+_HEARTBEAT = first_word(FLAG_HEARTBEAT)
+
+
+class Burst(NamedTuple):
+    """Datagrams to send at once. Each is `len(buffers) / packets` neighbouring buffers; all but the last have
+    `segment_size` bytes."""
+
+    buffers: list[Buffer]
+    segment_size: int
+    packets: int
+
+
+class UdxStream:
+    """A stream as seen from one end. Times are seconds on any monotonic clock.
+
+    `initial_seq` and `initial_ack` are the numbers of the first packet each way. `heartbeat` is an interval
+    after which an idle stream asks for a sign of life. `cycle_offset` should differ between streams (any
+    integer).
+    """
+
+    def __init__(
+        self,
+        now: float,
+        *,
+        initial_seq: int = 0,
+        initial_ack: int = 0,
+        heartbeat: float | None = None,
+        cycle_offset: int = 0,
+    ) -> None:
+        self.remote_id: int | None = None
+        self.closed = False
+        self.bytes_in = 0
+        """Payload bytes received in order."""
+        self._sender = Sender(now, initial_seq, cycle_offset=cycle_offset)
+        self._incoming = Reassembly(initial_ack)
+        self._events: deque[Event] = deque()
+        self._messages: deque[bytes] = deque()
+        self._ack_due = False
+        self._heartbeat_due = False
+        self._destroy_due = False
+        self._destroyed = False
+        self._paused = False
+        self._offered = RECEIVE_WINDOW_BYTES  # the window in the last packet sent
+        self._was_told_to_wait = False
+        self._end_told = False
+        self._switch_seq: int | None = None
+        # What the batch in hand acknowledges.
+        self._batch_ack = initial_seq
+        self._batch_sacks: list[tuple[int, int]] = []
+        # What the newest window update was based on (udx.c wl1, wl2).
+        self._window_seq = initial_ack
+        self._window_ack = initial_seq
+        self._heartbeat = heartbeat
+        self._heartbeat_at = None if heartbeat is None else now + heartbeat
+
+    # --- the application's side ---------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self.remote_id is not None
+
+    @property
+    def rtt(self) -> float:
+        """The smoothed round trip in seconds, 0 before any sample."""
+        return self._sender.rtt.smoothed
+
+    @property
+    def send_queue_bytes(self) -> int:
+        """Bytes written and not yet sent for the first time."""
+        return self._sender.queue.size
+
+    @property
+    def writable(self) -> bool:
+        """Whether a writer need not wait."""
+        return self._sender.queue.size <= self._sender.high_water
+
+    @property
+    def sender(self) -> Sender:
+        """The sending half, for a look at its numbers."""
+        return self._sender
+
+    def connect(self, remote_id: int) -> None:
+        """The peer's id is known: what was written may leave, what came is acknowledged."""
+        if self.remote_id is not None:
+            raise LocalProtocolError("the stream is connected already")
+        self.remote_id = remote_id
+
+    def change_remote(self, remote_id: int) -> None:
+        """From now on packets, also repeated ones, go to another id. `RemoteChanged` follows when all that
+        was sent before has arrived."""
+        if self.remote_id is None:
+            raise LocalProtocolError("the stream is not connected")
+        self.remote_id = remote_id
+        flight = self._sender.flight
+        if flight.outstanding:
+            self._switch_seq = flight.next_seq
+        else:
+            self._events.append(RemoteChanged())
+
+    def write(self, data: Buffer) -> bool:
+        """Queues bytes, which are not copied and must not change. False: wait for `Drained` before more."""
+        if self._sender.ending or self.closed:
+            raise LocalProtocolError("the stream was ended")
+        self._sender.write(data)
+        if self.writable:
+            return True
+        self._was_told_to_wait = True
+        return False
+
+    def end(self) -> None:
+        """No more writes. The stream closes once both sides have ended and everything has arrived."""
+        if not self.closed:
+            self._sender.end()
+
+    def destroy(self, error: ConnectionClosed | None = None) -> None:
+        """Ends the stream at once; the peer is told by a single packet."""
+        if self.closed:
+            return
+        self._destroyed = True
+        self._destroy_due = self.connected
+        self._close(error)
+
+    def send_message(self, payload: bytes) -> bool:
+        """Queues an unordered message of at most a packet. False when it was dropped."""
+        if len(payload) > PAYLOAD_BYTES:
+            raise LocalProtocolError(f"a message has at most {PAYLOAD_BYTES} bytes, not {len(payload)}")
+        if self.closed or len(self._messages) >= MAX_QUEUED_MESSAGES:
+            return False
+        self._messages.append(payload)
+        return True
+
+    def pause(self) -> None:
+        """Stops `Data` events. What comes is held, and the window offered to the peer shrinks by it."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Delivers what was held, and tells the peer about the room."""
+        if not self._paused:
+            return
+        self._paused = False
+        unread = self._incoming.take_unread()
+        if unread and not self.closed:
+            self._events.append(Data(unread))
+        self._check_end()
+        if self._offered < RECEIVE_WINDOW_BYTES // 2:
+            self._ack_due = True
+
+    # --- packets in ---------------------------------------------------------------------------------------
+
+    def receive(self, packets: list[RawPacket], now: float) -> None:
+        """Takes packets that name this stream, in the order of their arrival. Garbage does nothing."""
+        if self.closed:
+            return
+        chunks: list[Buffer] = []
+        sender, incoming = self._sender, self._incoming
+        flight = sender.flight
+        una = flight.una
+        acked = una & SEQUENCE_MASK  # the highest acknowledgement so far, and how far it may still move
+        room = flight.next_seq - una
+        simple = incoming.simple and not self._paused
+        due = incoming.next_seq & SEQUENCE_MASK
+        count = 0
+        alive = True
+        for (word, _, window, seq, ack), payload in packets:
+            # The two most frequent kinds, as long as nothing about them is special.
+            if window == sender.remote_window:
+                if word == _DATA:
+                    if simple and seq == due and ack == acked and payload:
+                        chunks.append(payload)
+                        due = due + 1 & SEQUENCE_MASK
+                        count += 1
+                        continue
+                elif word == _STATE:
+                    step = ack - acked & SEQUENCE_MASK
+                    if step <= room:
+                        acked = ack
+                        room -= step
+                    continue
+            if count:
+                incoming.skip(count)
+                self._ack_due = True
+                count = 0
+            self._batch_ack = flight.next_seq - room
+            alive = self._receive_one(word, window, seq, ack, payload, chunks)
+            if not alive:
+                break
+            room = flight.next_seq - self._batch_ack
+            acked = self._batch_ack & SEQUENCE_MASK
+            simple = incoming.simple and not self._paused
+            due = incoming.next_seq & SEQUENCE_MASK
+        if count:
+            incoming.skip(count)
+            self._ack_due = True
+        if chunks:
+            self.bytes_in += sum(map(len, chunks))
+            self._events.append(Data(chunks))
+        if not alive:
+            self._close(StreamReset("the peer destroyed the stream"))
+            return
+        self._batch_ack = flight.next_seq - room
+        if self._batch_ack > una or self._batch_sacks:
+            self._acknowledged(now)
+        self._check_end()
+
+    def _receive_one(
+        self,
+        word: int,
+        window: int,
+        wire_seq: int,
+        wire_ack: int,
+        rest: memoryview,
+        chunks: list[Buffer],
+    ) -> bool:
+        """One packet by the rules of a.4, in their order. False when it destroys the stream."""
+        flags, offset = word >> 16 & 0xFF, word >> 24
+        if flags & FLAG_HEARTBEAT:
+            self._ack_due = True
+            return True
+        if offset > len(rest):
+            return True
+        payload = rest[offset:]
+        incoming, flight = self._incoming, self._sender.flight
+        seq = incoming.next_seq + sequence_distance(incoming.next_seq, wire_seq)
+        if seq >= incoming.next_seq:
+            if flags & (FLAG_DATA | FLAG_END):
+                self._receive_data(seq, payload, flags, chunks)
+            if flags & FLAG_DESTROY:
+                return False
+        if flags & FLAG_MESSAGE:
+            self._events.append(Message(bytes(payload)))
+        ack = flight.una + sequence_distance(flight.una, wire_ack)
+        if ack > flight.next_seq:
+            return True
+        self._update_window(window, seq, ack)
+        if ack >= flight.una and flags & FLAG_SACK:
+            # Each SACK packet describes all that is missing, so the newest of a batch is enough.
+            self._batch_sacks = self._valid_ranges(decode_sacks(rest, offset))
+        if flags & (FLAG_DATA | FLAG_END):
+            self._ack_due = True
+        self._batch_ack = max(ack, self._batch_ack)
+        return True
+
+    def _receive_data(self, seq: int, payload: memoryview, flags: int, chunks: list[Buffer]) -> None:
+        if not flags & FLAG_DATA:
+            payload = payload[:0]
+        is_end = bool(flags & FLAG_END)
+        if self._paused:
+            self._incoming.hold(seq, payload, is_end=is_end)
+        else:
+            chunks += self._incoming.receive(seq, payload, is_end=is_end)
+
+    def _update_window(self, window: int, seq: int, ack: int) -> None:
+        newer = self._window_seq < seq or (self._window_seq == seq and self._window_ack <= ack)
+        if ack >= self._sender.flight.una and newer:
+            self._sender.remote_window = window
+            self._window_seq, self._window_ack = seq, ack
+
+    def _valid_ranges(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Unwrapped, and without those that name what we never sent or what is acknowledged already."""
+        una, next_seq = self._sender.flight.una, self._sender.flight.next_seq
+        valid = []
+        for wire_start, wire_end in ranges:
+            start = una + sequence_distance(una, wire_start)
+            end = una + sequence_distance(una, wire_end)
+            if una <= start < end <= next_seq:
+                valid.append((start, end))
+        return valid
+
+    def _acknowledged(self, now: float) -> None:
+        sender = self._sender
+        was_finished = sender.finished
+        sender.acknowledge(self._batch_ack, self._batch_sacks, now)
+        self._batch_sacks = []
+        if self._switch_seq is not None and sender.flight.una >= self._switch_seq:
+            self._switch_seq = None
+            self._events.append(RemoteChanged())
+        if sender.finished and not was_finished:
+            self._ack_due = True  # the peer may have missed the last one, and we may be gone soon
+
+    def _check_end(self) -> None:
+        incoming = self._incoming
+        if incoming.finished and not self._end_told and not self._paused:
+            self._end_told = True
+            self._events.append(Ended())
+        if self._end_told and self._sender.finished:
+            self._close(None)
+
+    # --- packets out --------------------------------------------------------------------------------------
+
+    def next_burst(self, now: float) -> Burst | None:
+        """Datagrams that may be sent now. Call it until it says None, after any other call."""
+        if self.remote_id is None:
+            return None
+        if self._heartbeat is not None:
+            self._heartbeat_at = None if self.closed else now + self._heartbeat
+        if self.closed:
+            return self._farewell()
+        if self._messages:
+            payload = self._messages.popleft()
+            return Burst([self._header(_MESSAGE), payload], HEADER_BYTES + len(payload), 1)
+        outgoing = self._sender.transmit(now)
+        if outgoing is not None:
+            return self._data_burst(outgoing)
+        self._maybe_drained()
+        if self._heartbeat_due or self._sender.take_window_probe(now):
+            self._heartbeat_due = False
+            return Burst([self._header(_HEARTBEAT)], HEADER_BYTES, 1)
+        if self._ack_due:
+            return self._ack_burst()
+        return None
+
+    def _farewell(self) -> Burst | None:
+        if self._destroy_due:
+            self._destroy_due = self._ack_due = False
+            return Burst([self._header(_DESTROY)], HEADER_BYTES, 1)
+        return self._ack_burst() if self._ack_due else None
+
+    def _ack_burst(self) -> Burst:
+        self._ack_due = False
+        ranges = self._incoming.sack_ranges()
+        if not ranges:
+            return Burst([self._header(_STATE)], HEADER_BYTES, 1)
+        area = encode_sacks([(start & SEQUENCE_MASK, end & SEQUENCE_MASK) for start, end in ranges])
+        return Burst([self._header(_SACK), area], HEADER_BYTES + len(area), 1)
+
+    def _header(self, word: int) -> bytes:
+        self._offered = window = self._incoming.window
+        seq = self._sender.flight.next_seq & SEQUENCE_MASK
+        return pack_header(word, self.remote_id, window, seq, self._incoming.next_seq & SEQUENCE_MASK)
+
+    def _data_burst(self, outgoing: Outgoing) -> Burst:
+        seqs, payloads, ends = outgoing
+        remote_id = self.remote_id
+        incoming = self._incoming
+        self._offered = window = incoming.window
+        ack = incoming.next_seq & SEQUENCE_MASK
+        if not incoming.has_gaps:
+            self._ack_due = False  # data packets acknowledge too, but cannot tell of gaps
+        buffers: list[Buffer] = []
+        for seq, payload in zip(seqs, payloads, strict=True):
+            buffers += (pack_header(_DATA, remote_id, window, seq & SEQUENCE_MASK, ack), payload)
+        if ends:
+            word = _DATA_END if payloads[-1] else _END
+            buffers[-2] = pack_header(word, remote_id, window, seqs[-1] & SEQUENCE_MASK, ack)
+        return Burst(buffers, HEADER_BYTES + len(payloads[0]), len(payloads))
+
+    def _maybe_drained(self) -> None:
+        if self._was_told_to_wait and self._sender.queue.size <= self._sender.high_water // 2:
+            self._was_told_to_wait = False
+            self._events.append(Drained())
+
+    # --- time and events ----------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When to call `handle_timer` at the latest, or None."""
+        if self.closed or self.remote_id is None:
+            return None
+        deadline = self._sender.next_deadline()
+        if self._heartbeat_at is not None and (deadline is None or self._heartbeat_at < deadline):
+            return self._heartbeat_at
+        return deadline
+
+    def handle_timer(self, now: float) -> None:
+        """Does what is due by `now`. Ask for bursts and events afterwards."""
+        if self.closed:
+            return
+        sender = self._sender
+        sender.handle_timer(now)
+        if sender.timed_out:
+            # A peer that has ended and got every byte may be gone for good: it does not wait for our END's
+            # sake.
+            complete = self._incoming.finished and sender.only_end_is_missing
+            self._close(None if complete else StreamTimedOut("the peer does not answer any more"))
+        elif self._heartbeat_at is not None and now >= self._heartbeat_at:
+            self._heartbeat_due = True
+
+    def next_event(self) -> Event | None:
+        """The next event, in order, or None."""
+        return self._events.popleft() if self._events else None
+
+    def linger(self) -> Linger | None:
+        """What may have to be repeated to the peer after the end. None if there is nothing."""
+        if not self.closed or self.remote_id is None:
+            return None
+        if not self._destroyed and not (self._sender.finished and self._incoming.finished):
+            return None
+        word = _DESTROY if self._destroyed else _STATE
+        return Linger(self._header(word), destroyed=self._destroyed)
+
+    def _close(self, error: ConnectionClosed | None) -> None:
+        self.closed = True
+        self._messages.clear()
+        self._incoming.take_unread()
+        self._events.append(Closed(error))

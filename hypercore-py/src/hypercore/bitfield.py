@@ -154,7 +154,7 @@ class Bitfield:
             at = max(stop, self._prefix)
 
     def words(self, start: int, end: int) -> bytes:
-        """The bits start..end as little-endian 32-bit words; `start` is a multiple of 32, `end` rounded up."""
+        """Bits start..end as little-endian 32-bit words; `start` is a multiple of 32, `end` is rounded up."""
         _check_aligned(start)
         end = (end + 31) & ~31
         if end <= start:
@@ -246,6 +246,10 @@ class Bitfield:
         self._absorb()
 
     # --- persistence --------------------------------------------------------------------------------------
+
+    def pages(self, start: int = 0, end: int | None = None) -> list[int]:
+        """Numbers of the pages between the bits start..end that may have an image, in order."""
+        return self._present(max(start, self._prefix), end)
 
     def page_image(self, page: int) -> bytes:
         """What `restore` needs of a page: empty if the page has no bit at or above the prefix."""

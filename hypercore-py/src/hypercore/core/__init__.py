@@ -1,0 +1,16 @@
+"""Cores and the stores that keep them."""
+
+from .change import Change
+from .core import MAX_BLOCK_BYTES, MAX_CORE_BYTES, Core
+from .store import Flush, Store, disk_store, memory_store
+
+__all__ = [
+    "MAX_BLOCK_BYTES",
+    "MAX_CORE_BYTES",
+    "Change",
+    "Core",
+    "Flush",
+    "Store",
+    "disk_store",
+    "memory_store",
+]

@@ -1,0 +1,337 @@
+"""All cores of one peer, and the flushes that make them durable.
+
+The store and its cores belong to one thread (that of the event loop). A flush is prepared there, written in
+any other thread, and finished there again:
+
+    flush = store.prepare_flush()        # quick: takes copies of what is dirty
+    flush.run()                          # slow: writes and syncs
+    durable = flush.finish()             # quick: which blocks of which cores are durable now
+
+One flush is on its way at a time; what changes meanwhile waits for the next.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from threading import Event
+
+from ..bitfield import Bitfield
+from ..crypto import KeyPair, discovery_key
+from ..errors import LocalProtocolError
+from ..manifest import Manifest
+from ..merkle.head import TreeHead
+from ..storage.base import Backend, Batch, CoreInfo, CoreRow
+from ..storage.blockfiles import MAX_OPEN_FILES
+from ..storage.corestorage import CoreStorage, Shared
+from ..storage.disk import DiskBackend
+from ..storage.memory import MemoryBackend
+from ..storage.nodepages import PageCache
+from .core import Core
+
+PAGE_CACHE_BYTES = 16 << 20
+"""Memory for tree pages of all cores that are not waiting for a flush."""
+
+
+class FlushState(Enum):
+    PREPARED = "prepared"
+    RUNNING = "running"
+    WRITTEN = "written"
+    FAILED = "failed"
+    SETTLED = "settled"
+
+
+class Flush:
+    """One flush: see the module. If `run` raises, nothing is lost: `abandon` it and prepare another one
+    later.
+    """
+
+    def __init__(self, store: Store, batch: Batch, cores: list[tuple[Core, TreeHead]]) -> None:
+        self._store = store
+        self._batch = batch
+        self._cores = cores
+        self._ran = Event()
+        self.state = FlushState.PREPARED
+
+    def run(self) -> None:
+        """Makes everything durable. Blocks; for any thread. Raises StorageError or a child of it."""
+        if self.state is not FlushState.PREPARED:
+            raise LocalProtocolError(f"a flush that is {self.state.value} cannot be run")
+        self.state = FlushState.RUNNING
+        try:
+            self._store.backend.commit(self._batch)
+            self.state = FlushState.WRITTEN
+        except BaseException:
+            self.state = FlushState.FAILED
+            raise
+        finally:
+            self._ran.set()
+
+    def wait(self) -> None:
+        """Until `run`, in another thread, is over."""
+        self._ran.wait()
+
+    def finish(self) -> list[tuple[Core, list[tuple[int, int]]]]:
+        """In the thread of the store, after `run`: the cores that were written, each with the runs of blocks
+        (start, end) that are durable from now on."""
+        if self.state is not FlushState.WRITTEN:
+            raise LocalProtocolError(f"a flush that is {self.state.value} cannot be finished")
+        self.state = FlushState.SETTLED
+        return self._store.flush_finished(self._cores)
+
+    def abandon(self) -> None:
+        """In the thread of the store: what was to be written goes along with the next flush."""
+        if self.state is FlushState.RUNNING:
+            raise LocalProtocolError("a flush that is running cannot be abandoned")
+        if self.state is not FlushState.SETTLED:
+            self.state = FlushState.SETTLED
+            self._store.flush_abandoned(self._cores)
+
+
+class Store:
+    """Cores over a backend. Use `disk_store` or `memory_store` to get one."""
+
+    def __init__(self, backend: Backend, *, page_cache_bytes: int = PAGE_CACHE_BYTES) -> None:
+        self.backend = backend
+        self._shared = Shared(backend, PageCache(page_cache_bytes))
+        self._open: dict[bytes, Core] = {}
+        """By discovery key. Includes cores that are closing, until all of them is durable."""
+        self._closing: set[bytes] = set()
+        self._removed: set[int] = set()
+        self._removing: set[int] = set()
+        self._meta: dict[str, bytes | None] = {}
+        self._saving_meta: dict[str, bytes | None] = {}
+        self._flush: Flush | None = None
+        self.closed = False
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- cores
+
+    def open_core(self, key: bytes, *, create: bool = True) -> Core | None:
+        """The core of a key, the same object as long as it is open. None if it is not stored and not to be
+        made.
+        """
+        name = discovery_key(key)
+        core = self._open.get(name)
+        if core is not None:
+            self._closing.discard(name)
+            return core
+        row = self._stored_row(name)
+        if row is None:
+            if not create:
+                return None
+            row = CoreRow(self.backend.next_id(), key, name, None, 0, 0, 0, b"", None, 0, False, None)
+            storage = CoreStorage(self._shared, row, Bitfield())
+            storage.touch()
+        else:
+            storage = CoreStorage(self._shared, row, self.backend.read_bits(row.id, row.contiguous))
+        core = self._open[name] = Core(storage)
+        return core
+
+    def create_core(
+        self, key_pair: KeyPair, *, manifest: Manifest | None = None, compat: bool = False
+    ) -> Core:
+        """A core to write to: with the default manifest of the key pair, a given one, or (compat) none."""
+        manifest = manifest or Manifest.default(key_pair.public_key)
+        core = self.open_core(key_pair.public_key if compat else manifest.key())
+        assert core is not None
+        if core.manifest is None:
+            core.set_manifest(manifest)
+        return core
+
+    def close_core(self, core: Core) -> None:
+        """Forgets the object, once all of it is durable. The core stays stored."""
+        name = core.discovery_key
+        if self._open.get(name) is core:
+            self._closing.add(name)
+            self._sweep()
+
+    def remove_core(self, key: bytes) -> bool:
+        """Deletes a core and its data; durable with the next flush. False if there is no such core."""
+        name = discovery_key(key)
+        core = self._open.pop(name, None)
+        if core is not None:
+            self._closing.discard(name)
+            core.storage.remove()
+            core_id = core.storage.id
+        else:
+            row = self._stored_row(name)
+            if row is None:
+                return False
+            core_id = row.id
+        self.backend.forget(core_id)
+        self._removed.add(core_id)
+        return True
+
+    def find(self, name: bytes) -> bytes | None:
+        """The key of the stored core with discovery key `name`."""
+        core = self._open.get(name)
+        if core is not None:
+            return core.key
+        if self._removed or self._removing:
+            row = self._stored_row(name)
+            return None if row is None else row.key
+        return self.backend.find_key(name)
+
+    def cores(self) -> list[CoreInfo]:
+        """Every core, as it stands now."""
+        stored = self.backend.core_infos()
+        infos = {info.discovery_key: info for core_id, info in stored if not self._is_gone(core_id)}
+        for name, core in self._open.items():
+            have = core.bitfield.count
+            infos[name] = CoreInfo(core.key, name, core.fork, core.length, core.byte_length, have, core.meta)
+        return list(infos.values())
+
+    @property
+    def open_cores(self) -> int:
+        """Cores in memory."""
+        return len(self._open)
+
+    # --- key and value
+
+    def get_meta(self, name: str) -> bytes | None:
+        """Bytes that the program keeps with the store."""
+        for waiting in (self._meta, self._saving_meta):
+            if name in waiting:
+                return waiting[name]
+        return self.backend.read_meta(name)
+
+    def set_meta(self, name: str, value: bytes | None) -> None:
+        """None deletes. Durable with the next flush."""
+        self._meta[name] = value
+
+    # --- flushing
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a flush would have something to do."""
+        return bool(self._shared.dirty or self._removed or self._meta)
+
+    @property
+    def dirty_bytes(self) -> int:
+        """Bytes of blocks in memory that are not durable yet, those of a flush on its way included."""
+        return self._shared.dirty_bytes
+
+    def prepare_flush(self) -> Flush | None:
+        """Takes along everything that is not durable. None if there is nothing, or a flush is on its way."""
+        if self._flush is not None and self._flush.state is FlushState.FAILED:
+            self._flush.abandon()
+        if self._flush is not None or not self.dirty:
+            return None
+        batch = Batch()
+        cores: list[tuple[Core, TreeHead]] = []
+        try:
+            for storage in list(self._shared.dirty):
+                core = self._open[storage.discovery_key]
+                first, then = core.begin_save()
+                cores.append((core, core.head))
+                if first is not None:
+                    batch.first.append(first)
+                batch.then.append(then)
+        except BaseException:
+            for core, _ in cores:
+                core.storage.not_saved()
+            raise
+        self._removing, self._removed = self._removed, set()
+        self._saving_meta, self._meta = self._meta, {}
+        batch.removed = sorted(self._removing)
+        batch.meta = self._saving_meta
+        self._flush = Flush(self, batch, cores)
+        return self._flush
+
+    def flush(self) -> list[tuple[Core, list[tuple[int, int]]]]:
+        """Makes everything durable here and now, for programs without a loop. Raises StorageError."""
+        flush = self.prepare_flush()
+        if flush is None:
+            return []
+        try:
+            flush.run()
+        except BaseException:
+            flush.abandon()
+            raise
+        return flush.finish()
+
+    def flush_finished(self, cores: list[tuple[Core, TreeHead]]) -> list[tuple[Core, list[tuple[int, int]]]]:
+        """Called by the flush."""
+        durable = []
+        for core, head in cores:
+            runs = core.saved(head)
+            if not core.storage.removed:
+                durable.append((core, runs))
+        self._removing, self._saving_meta, self._flush = set(), {}, None
+        self._sweep()
+        return durable
+
+    def flush_abandoned(self, cores: list[tuple[Core, TreeHead]]) -> None:
+        """Called by the flush."""
+        for core, _ in cores:
+            core.storage.not_saved()
+        self._removed |= self._removing
+        self._meta = self._saving_meta | self._meta
+        self._removing, self._saving_meta, self._flush = set(), {}, None
+
+    def disk_bytes(self) -> int:
+        """Bytes taken on disk. Looks at every file: for now and then, not for every block."""
+        return self.backend.disk_bytes()
+
+    def close(self) -> None:
+        """Flushes, and lets go of the directory. Raises StorageError if the flush fails; it is closed then,
+        too.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            self._settle()
+            self.flush()
+        finally:
+            self.backend.close()
+
+    # --- inside
+
+    def _settle(self) -> None:
+        """Brings a flush that is on its way to its end."""
+        flush = self._flush
+        if flush is None:
+            return
+        if flush.state is FlushState.RUNNING:
+            flush.wait()
+        if flush.state is FlushState.WRITTEN:
+            flush.finish()
+        else:
+            flush.abandon()
+
+    def _sweep(self) -> None:
+        """Forgets the closing cores that are durable."""
+        for name in [name for name in self._closing if self._open[name].storage.clean]:
+            self._closing.discard(name)
+            del self._open[name]
+
+    def _stored_row(self, name: bytes) -> CoreRow | None:
+        row = self.backend.read_row(name)
+        return None if row is None or self._is_gone(row.id) else row
+
+    def _is_gone(self, core_id: int) -> bool:
+        return core_id in self._removed or core_id in self._removing
+
+
+def disk_store(
+    directory: Path, *, page_cache_bytes: int = PAGE_CACHE_BYTES, max_open_files: int = MAX_OPEN_FILES
+) -> Store:
+    """The store in a directory, which is made if there is none.
+
+    Raises StoreLocked if another process has it open, StoreUnreadable if it is not ours, damaged, of a newer
+    format or may not be used, StoreFull if there is no room to make it.
+    """
+    backend = DiskBackend(directory, max_open_files=max_open_files)
+    return Store(backend, page_cache_bytes=page_cache_bytes)
+
+
+def memory_store() -> Store:
+    """A store that ends with the process."""
+    return Store(MemoryBackend())

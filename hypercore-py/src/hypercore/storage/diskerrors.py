@@ -1,0 +1,39 @@
+"""Errors of the operating system and of SQLite in words that say what happened and what is still safe."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+
+from ..errors import StorageError, StoreFull, StoreUnreadable
+
+KEPT = "what was stored before is intact"
+
+_FULL = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed here",
+}
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def disk_error(error: OSError, doing: str) -> StorageError:
+    """The StorageError for an OSError: StoreFull, StoreUnreadable, or StorageError itself."""
+    if error.errno in _FULL:
+        return StoreFull(f"{doing}: {_FULL[error.errno]}; {KEPT}")
+    reason = error.strerror or str(error)
+    if error.errno in _FORBIDDEN:
+        return StoreUnreadable(f"{doing}: {reason}")
+    return StorageError(f"{doing}: {reason}; {KEPT}")
+
+
+def database_error(error: sqlite3.Error, doing: str) -> StorageError:
+    """The StorageError for an error of SQLite."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"{doing}: no space left on the device; {KEPT}")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreUnreadable(f"{doing}: the database is damaged ({error})")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
+        return StoreUnreadable(f"{doing}: {error}")
+    return StorageError(f"{doing}: {error}; {KEPT}")

@@ -1,0 +1,42 @@
+"""One process per data directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from ..errors import StoreLocked
+from .diskerrors import disk_error
+
+
+class DirectoryLock:
+    """Held until `release`, or until the process ends in whatever way (the kernel lets go of it)."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises StoreLocked, naming the directory and the holder, and StoreUnreadable."""
+        path = directory / "lock"
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise disk_error(error, f"cannot open {path}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            by = f" (process {holder})" if holder else ""
+            raise StoreLocked(f"data directory {directory} is in use by another process{by}") from None
+        except OSError as error:
+            os.close(self._descriptor)
+            raise disk_error(error, f"cannot lock {path}") from error
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            pass  # a full disk: the lock holds without our name in it
+
+    def release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

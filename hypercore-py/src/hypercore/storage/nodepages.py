@@ -1,0 +1,239 @@
+"""Tree nodes of one core, in pages of 128 slots of 40 bytes.
+
+A slot is the size under the node plus one (8 bytes, little endian; 0 means that there is no node) and the
+hash. A page ends at its last node. Stored pages end with a CRC-32, so that a rotten page is lost, never
+believed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from struct import Struct
+from zlib import crc32
+
+from ..node import Node
+from .base import Backend
+
+NODES_PER_PAGE = 128
+NODE_BYTES = 40
+
+_SHIFT = 7
+_MASK = NODES_PER_PAGE - 1
+_SLOT = Struct("<Q32s")
+_read, _write = _SLOT.unpack_from, _SLOT.pack
+_EMPTY_PAGE = bytearray()
+
+
+class PageCache:
+    """Clean pages of all cores of a store, the least recently used ones forgotten first."""
+
+    __slots__ = ("_bytes", "_limit", "_pages")
+
+    OVERHEAD = 250
+    """Bytes that a page takes in memory besides its slots (measured)."""
+
+    def __init__(self, limit: int) -> None:
+        self._pages: OrderedDict[tuple[int, int], bytearray] = OrderedDict()
+        self._bytes = 0
+        self._limit = limit
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    def get(self, key: tuple[int, int]) -> bytearray | None:
+        page = self._pages.get(key)
+        if page is not None:
+            self._pages.move_to_end(key)
+        return page
+
+    def put(self, key: tuple[int, int], page: bytearray) -> None:
+        self.take(key)
+        self._pages[key] = page
+        self._bytes += len(page) + self.OVERHEAD
+        while self._bytes > self._limit and len(self._pages) > 1:
+            _, old = self._pages.popitem(last=False)
+            self._bytes -= len(old) + self.OVERHEAD
+
+    def take(self, key: tuple[int, int]) -> bytearray | None:
+        """Removes a page and gives it to the caller."""
+        page = self._pages.pop(key, None)
+        if page is not None:
+            self._bytes -= len(page) + self.OVERHEAD
+        return page
+
+    def forget(self, core_id: int, first: int, end: int) -> None:
+        """Removes the pages first..end of a core."""
+        if end - first <= len(self._pages):
+            for page in range(first, end):
+                self.take((core_id, page))
+        else:
+            for key in [k for k in self._pages if k[0] == core_id and first <= k[1] < end]:
+                self.take(key)
+
+
+class NodePages:
+    """A `NodeSource`. Pages that are not durable yet are held here, the others in the cache."""
+
+    __slots__ = ("_backend", "_cache", "_dirty", "_end", "_floor", "_held", "_id", "_saving", "lost")
+
+    def __init__(self, core_id: int, backend: Backend, cache: PageCache, stored_length: int) -> None:
+        self._id = core_id
+        self._backend = backend
+        self._cache = cache
+        self._end = _pages_of(
+            stored_length
+        )  # no page from here on is stored, or will be by a flush on its way
+        self._held: dict[int, bytearray] = {}
+        self._dirty: set[int] | None = None
+        self._saving: set[int] | None = None
+        self._floor: int | None = None
+        self.lost: list[int] | None = None
+        """Pages that turned out to be rotten. Whoever owns the core takes them off and draws the
+        consequences.
+        """
+
+    def get(self, index: int, /) -> Node | None:
+        page = self._held.get(index >> _SHIFT)
+        if page is None:
+            page = self._load(index >> _SHIFT)
+        at = (index & _MASK) * NODE_BYTES
+        if at >= len(page):
+            return None
+        size, node_hash = _read(page, at)
+        return Node(index, size - 1, node_hash) if size else None
+
+    def put(self, nodes: Iterable[Node]) -> int:
+        """Stores nodes; says how many slots changed."""
+        changed = 0
+        for index, size, node_hash in nodes:
+            number = index >> _SHIFT
+            slot = _write(size + 1, node_hash)
+            page = self._held.get(number)
+            if page is None:
+                page = self._load(number)
+            at = (index & _MASK) * NODE_BYTES
+            if page[at : at + NODE_BYTES] == slot:
+                continue
+            page = self._change(number, page)
+            if at > len(page):
+                page.extend(bytes(at - len(page)))
+            page[at : at + NODE_BYTES] = slot
+            changed += 1
+        return changed
+
+    def remove(self, index: int) -> None:
+        """Forgets one node."""
+        number, at = index >> _SHIFT, (index & _MASK) * NODE_BYTES
+        page = self._page(number)
+        if at < len(page):
+            self._change(number, page)[at : at + NODE_BYTES] = bytes(NODE_BYTES)
+
+    def truncate(self, length: int) -> None:
+        """Forgets every node that covers a block at or behind `length`."""
+        first = 2 * length
+        depth, left, at = 0, first, first
+        while left or at < first:  # the ancestors of the first lost leaf that start left of it
+            depth += 1
+            left = first >> (depth + 1) << (depth + 1)
+            at = left + (1 << depth) - 1
+            if at < first:
+                self.remove(at)
+        number, cut = first >> _SHIFT, (first & _MASK) * NODE_BYTES
+        self._drop_pages(number + 1 if cut else number)
+        if cut and len(page := self._page(number)) > cut:
+            del self._change(number, page)[cut:]
+
+    def lose_page(self, number: int) -> None:
+        """Treats a page as if it was found rotten."""
+        self._change(number, bytearray()).clear()
+        self.lost = [*(self.lost or ()), number]
+
+    # --- becoming durable
+
+    def begin_save(self) -> tuple[int | None, list[tuple[int, bytes]]]:
+        """The pages to write, and from which page on stored ones are void."""
+        floor, self._floor = self._floor, None
+        self._saving, self._dirty = self._dirty or set(), None
+        self._end = max(self._end, max(self._saving, default=-1) + 1)
+        return floor, [(number, seal(self._held[number])) for number in sorted(self._saving)]
+
+    def saved(self) -> None:
+        for number in self._saving or ():
+            if self._dirty is None or number not in self._dirty:
+                self._cache.put((self._id, number), self._held.pop(number))
+        self._saving = None
+
+    def not_saved(self, floor: int | None) -> None:
+        """What `begin_save` gave did not become durable: it is to be written again."""
+        if self._saving:
+            self._dirty = self._saving | (self._dirty or set())
+        self._saving = None
+        if floor is not None:
+            self._floor = floor if self._floor is None else min(floor, self._floor)
+
+    # --- inside
+
+    def _page(self, number: int) -> bytearray:
+        held = self._held.get(number)
+        return self._load(number) if held is None else held
+
+    def _load(self, number: int) -> bytearray:
+        """A page that is not held. Must not be changed; absent pages are empty."""
+        if number >= self._end:
+            return _EMPTY_PAGE
+        page = self._cache.get((self._id, number))
+        if page is None:
+            stored = self._backend.read_node_page(self._id, number)
+            page = bytearray() if stored is None else unseal(stored)
+            if page is None:
+                self.lose_page(number)
+                page = self._held[number]
+            else:
+                self._cache.put((self._id, number), page)
+        return page
+
+    def _change(self, number: int, page: bytearray) -> bytearray:
+        """The page, held and marked to be written."""
+        held = self._held.get(number)
+        if held is None:
+            self._cache.take((self._id, number))
+            held = self._held[number] = bytearray() if page is _EMPTY_PAGE else page
+        if self._dirty is None:
+            self._dirty = {number}
+        else:
+            self._dirty.add(number)
+        return held
+
+    def _drop_pages(self, first: int) -> None:
+        self._cache.forget(self._id, first, max(self._end, first))
+        for number in [n for n in self._held if n >= first]:
+            del self._held[number]
+        for pages in (self._dirty, self._saving):
+            if pages:
+                pages.difference_update([n for n in pages if n >= first])
+        if first < self._end:
+            self._end = first
+            self._floor = first if self._floor is None else min(self._floor, first)
+
+
+def seal(page: bytes | bytearray) -> bytes:
+    """The stored form of a page."""
+    return bytes(page) + crc32(page).to_bytes(4, "little")
+
+
+def unseal(stored: bytes) -> bytearray | None:
+    """The page, or None if the stored form is rotten."""
+    page = bytearray(stored[:-4])
+    sound = (
+        len(page) % NODE_BYTES == 0
+        and len(page) <= NODES_PER_PAGE * NODE_BYTES
+        and crc32(page).to_bytes(4, "little") == stored[-4:]
+    )
+    return page if sound else None
+
+
+def _pages_of(length: int) -> int:
+    """How many pages a tree of `length` blocks can have."""
+    return (2 * length + _MASK) >> _SHIFT

@@ -1,8 +1,8 @@
 """Writing the files of a drive into a folder.
 
 Whoever wrote the drive chose the names and the links in it, so nothing here trusts them: no name leads out of
-the folder, no link is followed on the way to a file, and a link is made only to a place inside. A file appears
-under its name when it is complete, never before.
+the folder, no link is followed on the way to a file, and a link is made only to a place inside. A file takes
+its name when it is complete, never before.
 """
 
 from __future__ import annotations

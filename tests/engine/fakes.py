@@ -1,0 +1,150 @@
+"""Real cores in memory, moved by hand from a writer to ours; sessions and peers that only pretend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+from hypercore.bee import Header
+from hypercore.bee.messages import TreeNode, encode_block
+from hypercore.core import Core, Store, memory_store
+from hypercore.crypto import KeyPair
+from hypercore.drive.entries import BlobId, Entry, encode_entry
+from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
+from workers.engine.events import Event
+
+
+class FakePeer:
+    def __init__(self, remote_public_key: bytes = bytes([9]) * 32) -> None:
+        self.remote_public_key = remote_public_key
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+
+class FakeSession:
+    """Of one core of `store`. Tests change the core and the peers, and then call `tell`."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.peers: list[FakePeer] = []
+        self.downloading = False
+        self.closed = False
+        self.callbacks: list[Callable[[object], None]] = []
+
+    def subscribe(self, callback: Callable[[object], None]) -> Callable[[], None]:
+        self.callbacks.append(callback)
+        return lambda: self.callbacks.remove(callback)
+
+    def download(self, wanted: bool) -> None:
+        self.downloading = wanted
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+
+class Sessions:
+    """Opens fake sessions over one store, as the corestore would."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store or memory_store()
+        self.opened: dict[bytes, FakeSession] = {}
+
+    def open(self, key: bytes) -> FakeSession:
+        core = self.store.open_core(key)
+        assert core is not None
+        session = self.opened[key] = FakeSession(core)
+        return session
+
+    def __getitem__(self, key: bytes) -> FakeSession:
+        return self.opened[key]
+
+
+class Log:
+    """Collects events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+
+    def take(self) -> list[Event]:
+        taken, self.events = self.events, []
+        return taken
+
+    def names(self) -> list[str]:
+        return [event.event for event in self.take()]
+
+
+class Writer:
+    """Somebody else's core."""
+
+    def __init__(self, *, compat: bool = False, key_pair: KeyPair | None = None) -> None:
+        self.key_pair = key_pair or KeyPair.from_seed(os.urandom(32))
+        self.store = memory_store()
+        self.core = self.store.create_core(self.key_pair, compat=compat)
+
+    @property
+    def key(self) -> bytes:
+        return self.core.key
+
+    def append(self, *blocks: bytes) -> None:
+        self.core.append(blocks, self.key_pair)
+
+
+class WriterOfDrive:
+    """A drive, written well enough to be listed; `encrypted` makes its db unreadable."""
+
+    def __init__(self, *, encrypted: bool = False) -> None:
+        self.db = Writer()
+        assert self.db.core.manifest is not None
+        content = self.db.core.manifest.content_manifest(self.db.key)
+        assert content is not None
+        store = memory_store()
+        self.blobs = store.create_core(self.db.key_pair, manifest=content)
+        self._keep = store
+        self.encrypted = encrypted
+        self._append_db(Header(has_metadata=True).encode())
+
+    @property
+    def key(self) -> bytes:
+        return self.db.key
+
+    def put(self, path: str, *chunks: bytes) -> None:
+        blob = BlobId(
+            self.blobs.length, len(chunks), self.blobs.byte_length, sum(len(chunk) for chunk in chunks)
+        )
+        if chunks:
+            self.blobs.append(chunks, self.db.key_pair)
+        seq = self.db.core.length
+        value = encode_entry(Entry(path=path, seq=seq, blob=blob))
+        self._append_db(encode_block(b"files\0" + path.encode(), value, [TreeNode([seq], [])]))
+
+    def _append_db(self, block: bytes) -> None:
+        self.db.append(os.urandom(8) + bytes(byte ^ 0xA5 for byte in block) if self.encrypted else block)
+
+
+def upgrade(source: Core, target: Core) -> None:
+    """`target` learns the head of `source`."""
+    missing = source.length - target.length
+    request = Request(
+        id=1,
+        fork=source.fork,
+        upgrade=RequestUpgrade(target.length, missing),
+        manifest=target.manifest is None,
+    )
+    target.apply(source.prove(request))
+
+
+def fetch(source: Core, target: Core, indices: Iterable[int]) -> None:
+    for index in indices:
+        nodes = target.missing_nodes(index)
+        target.apply(source.prove(Request(id=1, fork=source.fork, block=RequestBlock(index, nodes))))
+
+
+def copy(source: Core, target: Core) -> None:
+    """Everything of `source` comes to `target`; none of it is durable yet."""
+    if source.length > target.length:
+        upgrade(source, target)
+    fetch(source, target, [index for index in range(source.length) if not target.has(index)])

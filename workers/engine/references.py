@@ -1,0 +1,67 @@
+"""How long the blobs core of a drive must be for what its db refers to.
+
+The two cores of a drive arrive on channels of their own. Without this, a drive whose newest names are here
+and whose newest contents were not even heard of would be taken for whole.
+"""
+
+from __future__ import annotations
+
+from hypercore.bee.kind import DRIVE_KEYS
+from hypercore.bee.messages import BeeBlock
+from hypercore.core import Core
+from hypercore.drive.entries import decode_entry
+from hypercore.errors import InvalidContent
+
+SCAN_BLOCKS = 256
+"""Newest blocks of the db that are looked at. Contents are appended as names are, so the newest names refer
+to the newest contents; a copied entry may refer to older ones."""
+
+
+class BlobsNeeded:
+    """Follows the db of one drive."""
+
+    __slots__ = ("_fork", "_length", "_needed")
+
+    def __init__(self) -> None:
+        self._fork = -1
+        self._length = 0
+        self._needed: int | None = 0
+
+    def update(self, db: Core) -> int | None:
+        """Least length of the blobs core, for a db that is all here; None when the db cannot be read
+        (encrypted).
+
+        Reads the blocks that came since the call before, SCAN_BLOCKS of them at most.
+        """
+        if db.fork != self._fork or db.length < self._length:
+            self._fork, self._length, self._needed = db.fork, 0, 0
+        if self._needed is not None:
+            for index in range(max(1, self._length, db.length - SCAN_BLOCKS), db.length):
+                end = _blob_end(db, index)
+                if end is None:
+                    self._needed = None
+                    break
+                self._needed = max(self._needed, end)
+        self._length = db.length
+        return self._needed
+
+
+def _blob_end(db: Core, index: int) -> int | None:
+    """Where the content that a block of the db refers to ends, in blocks of the blobs core.
+
+    0 if it refers to none; None if it is no block of a bee.
+    """
+    block = db.get(index)
+    if block is None:
+        return 0
+    try:
+        item = BeeBlock.decode(index, block)
+    except InvalidContent:
+        return None
+    if item.value is None or not item.key.startswith(DRIVE_KEYS):
+        return 0
+    try:
+        blob = decode_entry("", index, item.value).blob
+    except InvalidContent:
+        return 0  # one entry that its writer broke
+    return 0 if blob is None else blob.block_offset + blob.block_length

@@ -1,0 +1,337 @@
+"""One key: the cores that belong to it, and what is to be told about them.
+
+A seed does not wait and has no clock. `review(now)` looks at the cores as they are, draws the consequences
+(opens the blobs core, emits events) and says when it wants to be called again at the latest; the engine
+calls it when something happened, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from hypercore.core import Change, Core
+
+from .events import CoreChanged, Event, PeerChanged, Problem, Progress, Synced
+from .keylist import Wanted
+from .kinds import MAIN_ROLE, Finding, Kind, Role, inspect
+from .ports import CoreSession
+from .rates import Rate
+from .references import BlobsNeeded
+from .status import SeedStatus, state_of
+from .tally import PeerNews, Tally
+
+PATIENCE = 3.0
+"""Seconds that a complete core, which may be an encrypted drive, is given to show that it is: its blobs core
+appears when a peer has it. A drive that cannot be read and whose blobs core is empty is given the same."""
+
+FLUSH_CHECK = 0.1
+"""Seconds between two looks at whether what is complete has become durable."""
+
+OpenSession = Callable[[bytes], CoreSession]
+
+_KINDS = {kind.value.encode(): kind for kind in Kind}
+
+
+class Part:
+    """A core of the key, open and replicated."""
+
+    def __init__(self, session: CoreSession, changed: Callable[[], None]) -> None:
+        self.session = session
+        self.rotten = 0
+        """Blocks found damaged on disk that nobody was told of yet."""
+        self._changed = changed
+        self.core.on_change.append(self._on_change)
+        self._unsubscribe = session.subscribe(lambda _: changed())
+        session.download(True)
+
+    @property
+    def core(self) -> Core:
+        return self.session.core
+
+    def close(self) -> None:
+        self._unsubscribe()
+        self.core.on_change.remove(self._on_change)
+        self.session.close()
+
+    def _on_change(self, change: Change) -> None:
+        if change.rotten and change.lost is not None:
+            self.rotten += change.lost[1] - change.lost[0]
+        self._changed()
+
+
+class Totals(NamedTuple):
+    """Sums over the cores of a key, and who is there."""
+
+    kind: Kind | None
+    blocks: int
+    have_blocks: int
+    bytes: int
+    have_bytes: int
+    peers: int
+
+
+class Head(NamedTuple):
+    """What a `core` event tells of a core."""
+
+    role: Role
+    length: int
+    fork: int
+    byte_length: int
+
+
+class Seed:
+    """Made and driven by the engine."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        *,
+        open_session: OpenSession,
+        emit: Callable[[Event], None],
+        changed: Callable[[], None],
+        report_interval: float,
+    ) -> None:
+        self.key = wanted.key
+        self.kind: Kind | None = None
+        """None until it is seen."""
+        self._told = wanted.kind
+        self._open_session = open_session
+        self._emit = emit
+        self._changed = changed
+        self._interval = report_interval
+
+        self._main = Part(open_session(wanted.key), changed)
+        self._second: Part | None = None
+        """The blobs core of a drive, or the core that would be it."""
+        self._finding = Finding()
+        self._looked_at: object = None
+        self._needed = BlobsNeeded()
+
+        self._tally = Tally()
+        self._down, self._up = Rate(), Rate()
+        self._heads: dict[bytes, Head] = {}
+        self._totals: Totals | None = None
+        self._reported_at = float("-inf")
+        self._synced: object = None
+        self._uncertain_since: float | None = None
+
+    # --- how things are
+
+    @property
+    def parts(self) -> list[tuple[Part, Role]]:
+        """The cores that are known to belong to the key, each with its role."""
+        if self.kind is None:
+            return []
+        main = (self._main, MAIN_ROLE[self.kind])
+        if self._second is None or self.kind is not Kind.DRIVE:
+            return [main]
+        return [main, (self._second, Role.BLOBS)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing of what is known, and what the key names is known."""
+        main = self._main.core
+        if self.kind is None or main.length == 0 or not main.complete:
+            return False
+        if self.kind is not Kind.DRIVE:
+            return True
+        if self._second is None:
+            return False
+        blobs = self._second.core
+        # An encrypted db does not tell how much it needs: see `_uncertain`.
+        return blobs.complete and blobs.length >= (self._needed.update(main) or 0)
+
+    @property
+    def synced(self) -> bool:
+        """Whether all of it is on disk, and `synced` was told."""
+        return self._synced is not None
+
+    @property
+    def peers(self) -> int:
+        return len(self._tally)
+
+    def status(self, now: float) -> SeedStatus:
+        """For a screen."""
+        self._down.sample(self._tally.bytes_in, now)
+        self._up.sample(self._tally.bytes_out, now)
+        totals = self._count()
+        return SeedStatus(
+            key=self.key,
+            kind=self.kind,
+            state=state_of(
+                blocks=totals.blocks,
+                have_blocks=totals.have_blocks,
+                complete=self.complete,
+                synced=self.synced,
+                peers=totals.peers,
+            ),
+            version=self._main.core.length,
+            blocks=totals.blocks,
+            have_blocks=totals.have_blocks,
+            bytes=totals.bytes,
+            have_bytes=totals.have_bytes,
+            peers=totals.peers,
+            bytes_in=self._tally.bytes_in,
+            bytes_out=self._tally.bytes_out,
+            down=self._down.per_second(now),
+            up=self._up.per_second(now),
+        )
+
+    # --- what follows from it
+
+    def review(self, now: float) -> float | None:
+        """Draw the consequences of how things are. Returns when to come back at the latest."""
+        self._find_out()
+        self._tell_peers()
+        self._tell_damage()
+        deadlines = (self._tell_numbers(now), self._tell_synced(now))
+        return min((at for at in deadlines if at is not None), default=None)
+
+    def close(self) -> None:
+        """Let go of the cores, and tell that the peers are gone. What is stored stays."""
+        for part in self._open_parts():
+            part.close()
+        self._tell_peers(closing=True)
+
+    # --- finding out what the key names
+
+    def _find_out(self) -> None:
+        core = self._main.core
+        looked_at = (core.fork, core.manifest is not None, core.has(0), core.has(1))
+        if looked_at != self._looked_at:
+            self._looked_at = looked_at
+            told = self._told or (Kind.DRIVE if _remembered(core) is Kind.DRIVE else None)
+            found = inspect(self.key, core.manifest, core.get(0), core.get(1), told=told)
+            if found.kind is not None:  # otherwise what was known before still holds, if anything was
+                self._finding = found
+                self.kind = found.kind
+                self._use_second(found.blobs or found.probe)
+        if self._finding.probe is not None and self._second is not None and self._second.core.length:
+            # Somebody has what would be the blobs core: this is a drive, though we cannot read it.
+            self.kind = Kind.DRIVE
+            _remember(core, Kind.DRIVE)
+
+    def _use_second(self, key: bytes | None) -> None:
+        if self._second is not None:
+            if self._second.core.key == key:
+                return
+            self._second.close()
+        self._second = None if key is None else Part(self._open_session(key), self._changed)
+
+    def _is_uncertain(self) -> bool:
+        """Whether there may be a second core (or more of it) that we have not heard of."""
+        if self._second is None or self._second.core.length:
+            return False
+        if self.kind is Kind.CORE:
+            return _remembered(self._main.core) is not Kind.CORE
+        return self._needed.update(self._main.core) is None
+
+    def _open_parts(self) -> Iterator[Part]:
+        return chain((self._main,), () if self._second is None else (self._second,))
+
+    # --- telling
+
+    def _tell_peers(self, *, closing: bool = False) -> None:
+        # Who has what might be the blobs core counts only once it is.
+        parts = [] if closing else [part for part, _ in self.parts] or [self._main]
+        for news in self._tally.update(peer for part in parts for peer in part.session.peers):
+            self._tell_peer(news)
+
+    def _tell_peer(self, news: PeerNews) -> None:
+        self._emit(
+            PeerChanged(
+                key=self.key,
+                peer=news.public_key,
+                state="open" if news.open else "close",
+                bytes_in=news.bytes_in,
+                bytes_out=news.bytes_out,
+            )
+        )
+
+    def _tell_damage(self) -> None:
+        for part in self._open_parts():
+            if part.rotten:
+                blocks = "1 block" if part.rotten == 1 else f"{part.rotten} blocks"
+                part.rotten = 0
+                text = (
+                    f"{blocks} of core {part.core.key.hex()} turned out damaged on disk; "
+                    "nothing damaged is served, and a peer is asked for it again"
+                )
+                self._emit(Problem(key=self.key, code="BLOCK_DAMAGED", message=text))
+
+    def _tell_numbers(self, now: float) -> float | None:
+        """Heads and totals, where they changed; not more often than the interval allows."""
+        if self._count() == self._totals and not any(self._new_heads()):
+            return None
+        if now < self._reported_at + self._interval:
+            return self._reported_at + self._interval
+        self._reported_at = now
+        self._tell_heads()
+        totals = self._count()
+        if totals != self._totals:
+            self._totals = totals
+            self._emit(Progress(key=self.key, **totals._asdict()))
+        return None
+
+    def _new_heads(self) -> Iterator[tuple[bytes, Head]]:
+        for part, role in self.parts:
+            core = part.core
+            head = Head(role, core.length, core.fork, core.byte_length)
+            if head != self._heads.get(core.key) and (core.length or core.fork):
+                yield core.key, head
+
+    def _tell_heads(self) -> None:
+        for core, head in self._new_heads():
+            self._heads[core] = head
+            self._emit(CoreChanged(key=self.key, core=core, **head._asdict()))
+
+    def _tell_synced(self, now: float) -> float | None:
+        if not self.complete or self.kind is None:
+            self._synced = None
+            self._uncertain_since = None
+            return None
+        cores = [part.core for part, _ in self.parts]
+        state = (self.kind, [(core.key, core.fork, core.length) for core in cores])
+        if state == self._synced:
+            return None
+        if not all(core.durable_complete for core in cores):
+            return now + FLUSH_CHECK
+        if self._is_uncertain():
+            self._uncertain_since = now if self._uncertain_since is None else self._uncertain_since
+            if now < self._uncertain_since + PATIENCE:
+                return self._uncertain_since + PATIENCE
+            _remember(self._main.core, self.kind)
+        self._synced = state
+        self._tell_heads()  # of what `synced` is about
+        self._emit(
+            Synced(
+                key=self.key,
+                kind=self.kind,
+                version=self._main.core.length,
+                length=sum(core.length for core in cores),
+                bytes=sum(core.byte_length for core in cores),
+            )
+        )
+        return None
+
+    def _count(self) -> Totals:
+        cores = [part.core for part, _ in self.parts] or [self._main.core]
+        return Totals(
+            kind=self.kind,
+            blocks=sum(core.length for core in cores),
+            have_blocks=sum(core.bitfield.count for core in cores),
+            bytes=sum(core.byte_length for core in cores),
+            have_bytes=sum(core.have_bytes for core in cores),
+            peers=len(self._tally),
+        )
+
+
+def _remembered(core: Core) -> Kind | None:
+    """What a core that cannot be read turned out to be in an earlier run."""
+    return None if core.meta is None else _KINDS.get(core.meta)
+
+
+def _remember(core: Core, kind: Kind) -> None:
+    core.meta = kind.value.encode()

@@ -1,8 +1,8 @@
 """Hashes, namespaces and signatures: the few primitives that every layer shares.
 
-Source: holepunchto/hypercore-crypto index.js (3.7.0). BLAKE2b comes from hashlib, Ed25519 from libsodium (PyNaCl).
-Which inputs are *keyed* hashes is easy to get wrong: the discovery key, stream ids, tokens and the hole-punch
-secret are; namespaces, node ids, targets, leaves and parents are not.
+Source: holepunchto/hypercore-crypto index.js (3.7.0). BLAKE2b comes from hashlib, Ed25519 from libsodium
+(PyNaCl). Which inputs are *keyed* hashes is easy to get wrong: the discovery key, stream ids, tokens and the
+hole-punch secret are; namespaces, node ids, targets, leaves and parents are not.
 """
 
 from __future__ import annotations

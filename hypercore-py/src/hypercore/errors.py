@@ -24,7 +24,7 @@ class KeyFormatError(HypercoreError, ValueError):
     code = "INVALID_KEY"
 
 
-# --- protocol -------------------------------------------------------------------------------------------------
+# --- protocol -----------------------------------------------------------------------------------------------
 
 
 class ProtocolError(HypercoreError):
@@ -64,7 +64,10 @@ class InvalidCapability(RemoteProtocolError):
 
 
 class InvalidRequest(RemoteProtocolError):
-    """The peer asked for a proof that does not exist (official: INVALID_OPERATION, answered by noData reason 2)."""
+    """The peer asked for a proof that does not exist.
+
+    Official: INVALID_OPERATION, answered by noData with reason 2.
+    """
 
     code = "INVALID_REQUEST"
 
@@ -93,7 +96,7 @@ class InvalidSignature(VerificationError):
     code = "INVALID_SIGNATURE"
 
 
-# --- content --------------------------------------------------------------------------------------------------
+# --- content ------------------------------------------------------------------------------------------------
 
 
 class InvalidContent(RemoteProtocolError):
@@ -115,12 +118,15 @@ class InvalidPath(HypercoreError, ValueError):
 
 
 class SnapshotNotAvailable(HypercoreError):
-    """The writer truncated the core while it was being read (official: SNAPSHOT_NOT_AVAILABLE). Start over."""
+    """The writer truncated the core while it was being read. Start over.
+
+    Official: SNAPSHOT_NOT_AVAILABLE.
+    """
 
     code = "SNAPSHOT_NOT_AVAILABLE"
 
 
-# --- storage --------------------------------------------------------------------------------------------------
+# --- storage ------------------------------------------------------------------------------------------------
 
 
 class StorageError(HypercoreError):
@@ -153,7 +159,7 @@ class BlockNotAvailable(HypercoreError):
     code = "BLOCK_NOT_AVAILABLE"
 
 
-# --- network --------------------------------------------------------------------------------------------------
+# --- network ------------------------------------------------------------------------------------------------
 
 
 class ConnectionClosed(HypercoreError):

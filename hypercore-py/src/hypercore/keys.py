@@ -1,8 +1,8 @@
 """Keys as people write them.
 
-Source: holepunchto/hypercore-id-encoding index.js and z32. The official decoder takes 64 hex digits, 52 z-base-32
-characters and `pear://` links; `hyper://` and `dat://` links are accepted here too, since people paste them.
-Nothing in a key tells a core from a bee from a drive: that is decided by looking at the content.
+Source: holepunchto/hypercore-id-encoding index.js and z32. The official decoder takes 64 hex digits, 52
+z-base-32 characters and `pear://` links; `hyper://` and `dat://` links are accepted here too, since people
+paste them. Nothing in a key tells a core from a bee from a drive: that is decided by looking at the content.
 """
 
 from __future__ import annotations

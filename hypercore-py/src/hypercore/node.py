@@ -13,7 +13,7 @@ from .codec import Reader, Writer
 class Node(NamedTuple):
     """`index` is the flat-tree index, `size` the bytes under the node, `hash` 32 bytes."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     size: int
     hash: bytes
 

@@ -77,9 +77,7 @@ class TreeBatch:
 
 
 class NodeQueue:
-    """The nodes of a proof in the order in which they must be used, and one computed node that may fill a
-    gap.
-    """
+    """The nodes of a proof in the order of their use, and one computed node that may fill a gap."""
 
     __slots__ = ("_at", "_nodes", "extra", "extra_claimed")
 

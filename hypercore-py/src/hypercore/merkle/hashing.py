@@ -47,10 +47,7 @@ def parent_node(a: Node, b: Node) -> Node:
 
 
 def tree_hash(roots: Iterable[Node]) -> bytes:
-    """Hash of a whole tree:
-
-    of its roots, left to right, with their indices and sizes. This is what gets signed.
-    """
+    """Hash of a whole tree: of its roots, left to right, with indices and sizes. This is what gets signed."""
     state = blake2b(bytes([_ROOTS]), digest_size=32)
     for index, size, node_hash in roots:
         state.update(node_hash + index.to_bytes(8, "little") + size.to_bytes(8, "little"))

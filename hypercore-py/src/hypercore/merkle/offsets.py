@@ -1,7 +1,4 @@
-"""Questions about positions:
-
-where a block starts, which block holds a byte, which nodes a proof must bring.
-"""
+"""Positions in a tree: where a block starts, which block holds a byte, which nodes a proof must bring."""
 
 from __future__ import annotations
 

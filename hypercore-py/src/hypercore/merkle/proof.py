@@ -89,9 +89,7 @@ class _Parts:
 
 
 def _cover_prologue(request: Request, prologue_length: int) -> Request:
-    """An upgrade that starts inside of the prologue becomes one of exactly the prologue; the rest is
-    additional.
-    """
+    """An upgrade that starts inside of the prologue becomes one of exactly the prologue."""
     upgrade = request.upgrade
     if upgrade is None or upgrade.start >= prologue_length:
         return request

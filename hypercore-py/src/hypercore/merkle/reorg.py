@@ -25,9 +25,9 @@ from .verify import climb, verify_signed_tree
 
 
 class Reorg:
-    """One reorg under way.
+    """One reorg under way. Nothing is stored before the caller applies it.
 
-    Nothing is stored before the caller applies it; the old nodes must not change meanwhile.
+    The old tree may grow meanwhile; what is found to be common stays so.
     """
 
     def __init__(

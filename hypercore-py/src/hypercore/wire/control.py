@@ -1,4 +1,7 @@
-"""The messages around request and data: who has what, who wants what. Format: hypercore lib/messages.js, `wire.*`."""
+"""The messages around request and data: who has what, who wants what.
+
+Format: hypercore lib/messages.js, `wire.*`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Sync:
     fork: int
     length: int
     remote_length: int
-    """The length that the sender believes the receiver to have; 0 if their forks differ. It acknowledges a sync."""
+    """The length the sender believes the receiver to have; 0 if their forks differ. Acknowledges a sync."""
     can_upgrade: bool = False
     uploading: bool = True
     downloading: bool = True

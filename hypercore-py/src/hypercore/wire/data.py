@@ -1,6 +1,6 @@
-"""`data`: the answer to a request: a block and the proof that it belongs. Format: hypercore lib/messages.js, `wire.data`.
+"""`data`: the answer to a request: a block and the proof that it belongs.
 
-Flag bits: 1 block, 2 hash, 4 seek, 8 upgrade, 16 manifest.
+Format: hypercore lib/messages.js, `wire.data`. Flag bits: 1 block, 2 hash, 4 seek, 8 upgrade, 16 manifest.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from ..manifest import Manifest
 from ..node import Node, read_node, write_node
 
 MAX_PROOF_NODES = 4096
-"""Nodes accepted in one list of a proof. A tree of 2^53 blocks needs 53 for a block and about 106 for an upgrade;
-additional nodes of an official peer stay in the same order."""
+"""Nodes accepted in one list of a proof. A tree of 2^53 blocks needs 53 for a block and about 106 for an
+upgrade; additional nodes of an official peer stay in the same order.
+"""
 
 
 class DataBlock(NamedTuple):
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     value: bytes
     nodes: list[Node]
     """The sibling at each level from the leaf up; the leaf itself is recomputed by the receiver."""
 
 
 class DataHash(NamedTuple):
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     nodes: list[Node]
     """The node asked for, then its siblings upwards."""
 
@@ -88,7 +89,9 @@ class Data:
             block=DataBlock(r.uint(), r.buffer(), _nodes(r)) if flags & 1 else None,
             hash=DataHash(r.uint(), _nodes(r)) if flags & 2 else None,
             seek=DataSeek(r.uint(), _nodes(r)) if flags & 4 else None,
-            upgrade=DataUpgrade(r.uint(), r.uint(), _nodes(r), _nodes(r), r.optional_buffer()) if flags & 8 else None,
+            upgrade=DataUpgrade(r.uint(), r.uint(), _nodes(r), _nodes(r), r.optional_buffer())
+            if flags & 8
+            else None,
             manifest=Manifest.decode(r) if flags & 16 else None,
         )
 

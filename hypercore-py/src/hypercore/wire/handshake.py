@@ -1,6 +1,7 @@
-"""What a `hypercore/alpha` channel is opened with. Format: hypercore lib/messages.js, `handshake`; lib/caps.js.
+"""What a `hypercore/alpha` channel is opened with.
 
-Flag bits: 1 seeks (requests may carry a seek with padding; always set since 10.29).
+Format: hypercore lib/messages.js, `handshake`; lib/caps.js. Flag bits: 1 seeks (requests may carry a seek
+with padding; always set since 10.29).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""`request`: what a downloader asks for, in up to four parts. Format: hypercore lib/messages.js, `wire.request`.
+"""`request`: what a downloader asks for, in up to four parts.
 
-Flag bits: 1 block, 2 hash, 4 seek, 8 upgrade, 16 manifest (no field), 32 priority.
+Format: hypercore lib/messages.js, `wire.request`. Flag bits: 1 block, 2 hash, 4 seek, 8 upgrade, 16 manifest
+(no field), 32 priority.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from ..codec import Reader, Writer
 class RequestBlock(NamedTuple):
     """Block `index`, with the `nodes` siblings that lead to the first node we hold."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     nodes: int
 
 
 class RequestHash(NamedTuple):
     """Tree node `index` (flat-tree), with `nodes` siblings."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     nodes: int
 
 
@@ -78,7 +79,7 @@ class Request:
             fork=r.uint(),
             block=RequestBlock(r.uint(), r.uint()) if flags & 1 else None,
             hash=RequestHash(r.uint(), r.uint()) if flags & 2 else None,
-            # Peers older than 10.29 leave out the padding; the handshake's `seeks` flag tells, and we never meet them
+            # Peers older than 10.29 leave out the padding, and the `seeks` flag in their handshake
             seek=RequestSeek(r.uint(), r.uint()) if flags & 4 else None,
             upgrade=RequestUpgrade(r.uint(), r.uint()) if flags & 8 else None,
             manifest=bool(flags & 16),

@@ -7,6 +7,8 @@ from itertools import count
 from hypercore.dht.address import Address
 from hypercore.dht.node import DhtCore
 from hypercore.dht.query import Query
+from hypercore.dht.router import Router
+from hypercore.dht.store import Store
 
 
 class Network:
@@ -37,6 +39,17 @@ class Network:
             firewalled=not persistent if firewalled is None else firewalled,
         )
         core.here = address
+        core.router = Router(self.now)
+        core.handlers.update(core.router.handlers())
+        if persistent:
+            core.store = Store(
+                own_id=core.own_id,
+                router=core.router,
+                rng=self.rng,
+                now=self.now,
+                wall_clock=lambda: self.now,
+            )
+            core.handlers.update(core.store.handlers())
         core.bootstrap = list(bootstrap)
         self.nodes[address] = core
         core.start_bootstrap(self.now)
@@ -95,8 +108,12 @@ class Network:
 
     def query(self, core, target, command, *, seconds=60.0, **options):
         """Run a query to its end and return it."""
+        return self.finish(core, lambda done: Query(core, target, command, on_done=done, **options), seconds)
+
+    def finish(self, core, make, seconds=60.0):
+        """Run the query that `make(on_done)` makes to its end and return it."""
         done = []
-        query = Query(core, target, command, on_done=done.append, **options)
+        query = make(done.append)
         core.start(query, self.now)
         self.flush(core)
         assert self.run(seconds, until=lambda: done), "the query did not end"

@@ -279,6 +279,27 @@ class DhtCore:
             on_timeout=on_timeout,
         )
 
+    def call_back(
+        self,
+        to: Address,
+        command: int,
+        *,
+        target: bytes,
+        value: bytes,
+        token: bytes,
+        on_done: Callable[[], None],
+    ) -> Call | None:
+        return self.call(
+            to,
+            command,
+            self._now,
+            target=target,
+            value=value,
+            token=token,
+            on_reply=lambda reply: on_done(),
+            on_timeout=on_done,
+        )
+
     def closest_nodes(self, target: int, count: int) -> list[TableNode]:
         return self.table.closest(target, count)
 

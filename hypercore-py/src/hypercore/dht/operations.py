@@ -1,0 +1,259 @@
+"""What the DHT is asked to do: find and announce peers, keep small values.
+
+Source: hyperdht index.js (6.34.0). Each function makes a `Query` that is still to be started; callbacks
+tell what it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from ..codec import encode_uint
+from ..crypto import KeyPair, blake2b_256
+from ..errors import FrameDecodeError
+from .address import Address
+from .constants import Command
+from .messages import LookupReply, MutableRecord, PeerRecord
+from .query import Query, QueryHost
+from .rpc import Call, Reply
+from .signing import sign_announce, sign_mutable, sign_unannounce, verify_mutable
+
+FULL_REPLY = 20
+"""A reply with so many peers may have left us out: we may be stored there all the same."""
+
+
+class Node(QueryHost, Protocol):
+    """What an operation needs: a place to run queries, and single requests beside them."""
+
+    def call_back(
+        self,
+        to: Address,
+        command: int,
+        *,
+        target: bytes,
+        value: bytes,
+        token: bytes,
+        on_done: Callable[[], None],
+    ) -> Call | None:
+        """Send one request; `on_done` is called whether it is answered or not. None, and no call: no room."""
+
+
+OnDone = Callable[[Query], None]
+OnPeers = Callable[[Reply, tuple[PeerRecord, ...]], None]
+
+
+def find_peer(
+    node: QueryHost,
+    target: bytes,
+    *,
+    seeds: Iterable[Address] = (),
+    retries: int = 5,
+    on_record: Callable[[Reply, PeerRecord], None] | None = None,
+    on_done: OnDone | None = None,
+) -> Query:
+    """Find nodes that know the peer whose public key hashes to `target`."""
+
+    def on_reply(reply: Reply) -> None:
+        if on_record is not None and reply.value:
+            try:
+                record = PeerRecord.decode(reply.value)
+            except FrameDecodeError:
+                return
+            if blake2b_256(record.public_key) == target:
+                on_record(reply, record)
+
+    return Query(
+        node, target, Command.FIND_PEER, seeds=seeds, retries=retries, on_reply=on_reply, on_done=on_done
+    )
+
+
+def lookup(
+    node: QueryHost,
+    topic: bytes,
+    *,
+    seeds: Iterable[Address] = (),
+    on_peers: OnPeers | None = None,
+    on_done: OnDone | None = None,
+) -> Query:
+    """Find who announced `topic`."""
+
+    def on_reply(reply: Reply) -> None:
+        if on_peers is not None and (peers := _peers(reply)):
+            on_peers(reply, peers)
+
+    return Query(node, topic, Command.LOOKUP, seeds=seeds, on_reply=on_reply, on_done=on_done)
+
+
+def announce(
+    node: Node,
+    topic: bytes,
+    key_pair: KeyPair,
+    relay_addresses: Callable[[], tuple[Address, ...]],
+    *,
+    clear: bool = False,
+    seeds: Iterable[Address] = (),
+    on_peers: OnPeers | None = None,
+    on_done: OnDone | None = None,
+) -> Query:
+    """Tell the nodes nearest to `topic` that we are there. The walk finds the others on its way.
+
+    `relay_addresses` is asked at the end. `clear` first removes what is still stored of us from before.
+    """
+
+    def commit(reply: Reply) -> tuple[int, bytes] | None:
+        if reply.id is None or reply.token is None:
+            return None
+        value = sign_announce(
+            key_pair,
+            target=topic,
+            node_id=reply.id,
+            token=reply.token,
+            relay_addresses=relay_addresses(),
+        )
+        return Command.ANNOUNCE, value
+
+    def on_reply(reply: Reply) -> None:
+        peers = _peers(reply)
+        if clear:
+            _unannounce_at(node, query, key_pair, reply, peers)
+        if on_peers is not None and peers:
+            on_peers(reply, peers)
+
+    query = Query(node, topic, Command.LOOKUP, seeds=seeds, on_reply=on_reply, commit=commit, on_done=on_done)
+    return query
+
+
+def unannounce(
+    node: Node,
+    topic: bytes,
+    key_pair: KeyPair,
+    *,
+    seeds: Iterable[Address] = (),
+    only_seeds: bool = False,
+    force: bool = False,
+    on_peers: OnPeers | None = None,
+    on_done: OnDone | None = None,
+) -> Query:
+    """Remove our announcements of `topic` wherever the walk finds them. `only_seeds`: ask nobody else."""
+
+    def on_reply(reply: Reply) -> None:
+        peers = _peers(reply)
+        _unannounce_at(node, query, key_pair, reply, peers)
+        if on_peers is not None and peers:
+            on_peers(reply, peers)
+
+    query = Query(
+        node,
+        topic,
+        Command.LOOKUP,
+        seeds=seeds,
+        only_seeds=only_seeds,
+        force=force,
+        on_reply=on_reply,
+        on_done=on_done,
+    )
+    return query
+
+
+def _peers(reply: Reply) -> tuple[PeerRecord, ...]:
+    if not reply.value:
+        return ()
+    try:
+        return LookupReply.decode(reply.value).peers
+    except FrameDecodeError:
+        return ()
+
+
+def _unannounce_at(
+    node: Node, query: Query, key_pair: KeyPair, reply: Reply, peers: tuple[PeerRecord, ...]
+) -> None:
+    if reply.id is None or reply.token is None:
+        return
+    if len(peers) < FULL_REPLY and all(peer.public_key != key_pair.public_key for peer in peers):
+        return
+    value = sign_unannounce(key_pair, target=query.target, node_id=reply.id, token=reply.token)
+    # The announcement that may follow must not be overtaken by a late repetition of this
+    query.hold()
+    call = node.call_back(
+        reply.source,
+        Command.UNANNOUNCE,
+        target=query.target,
+        value=value,
+        token=reply.token,
+        on_done=query.release,
+    )
+    if call is None:
+        query.release()
+
+
+def mutable_get(
+    node: QueryHost,
+    public_key: bytes,
+    *,
+    seq: int = 0,
+    on_record: Callable[[Reply, MutableRecord], None],
+    on_done: OnDone | None = None,
+) -> Query:
+    """Find records that `public_key` signed, of number `seq` or later. Each that verifies is told."""
+
+    def on_reply(reply: Reply) -> None:
+        if not reply.value:
+            return
+        try:
+            record = MutableRecord.decode(reply.value)
+        except FrameDecodeError:
+            return
+        if record.seq >= seq and verify_mutable(public_key, record.seq, record.value, record.signature):
+            on_record(reply, record)
+
+    return Query(
+        node,
+        blake2b_256(public_key),
+        Command.MUTABLE_GET,
+        value=encode_uint(seq),
+        on_reply=on_reply,
+        on_done=on_done,
+    )
+
+
+def mutable_put(
+    node: QueryHost, key_pair: KeyPair, value: bytes, *, seq: int, on_done: OnDone | None = None
+) -> Query:
+    """Store `value` under our key, over every number below `seq`."""
+    request = (Command.MUTABLE_PUT, sign_mutable(key_pair, seq, value).encode())
+    return Query(
+        node,
+        blake2b_256(key_pair.public_key),
+        Command.MUTABLE_GET,
+        value=encode_uint(0),
+        commit=lambda reply: request,
+        on_done=on_done,
+    )
+
+
+def immutable_get(
+    node: QueryHost,
+    target: bytes,
+    *,
+    on_value: Callable[[Reply, bytes], None],
+    on_done: OnDone | None = None,
+) -> Query:
+    """Find the value whose hash is `target`."""
+
+    def on_reply(reply: Reply) -> None:
+        if reply.value is not None and blake2b_256(reply.value) == target:
+            on_value(reply, reply.value)
+
+    return Query(node, target, Command.IMMUTABLE_GET, on_reply=on_reply, on_done=on_done)
+
+
+def immutable_put(node: QueryHost, value: bytes, *, on_done: OnDone | None = None) -> Query:
+    """Store `value` under its hash."""
+    return Query(
+        node,
+        blake2b_256(value),
+        Command.IMMUTABLE_GET,
+        commit=lambda reply: (Command.IMMUTABLE_PUT, value),
+        on_done=on_done,
+    )

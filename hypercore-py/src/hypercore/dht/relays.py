@@ -1,0 +1,57 @@
+"""The nodes that relay handshakes to a server of ours.
+
+Source: hyperdht lib/announcer.js (6.34.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .address import Address
+from .messages import RelayInfo
+from .rpc import Reply
+
+RELAYS = 3
+"""Nodes that a server announces itself to."""
+PING_SECONDS = 3.0
+"""How often they are pinged, so that our NAT keeps the way from them to us open."""
+PING_ROUNDS = 100
+"""Ping rounds (about five minutes) after which the announcement is renewed."""
+GENERATIONS = 3
+"""Announcements back to which a node still counts as a relay of ours."""
+
+
+class AnnouncedRelays:
+    """Current and recent relays of one server."""
+
+    def __init__(self) -> None:
+        self._generations: list[dict[Address, RelayInfo]] = [{} for _ in range(GENERATIONS)]
+
+    @property
+    def current(self) -> tuple[RelayInfo, ...]:
+        return tuple(self._generations[-1].values())
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """What goes into our records, so that others find us without a search."""
+        return tuple(self._generations[-1])
+
+    def replace(self, relays: Iterable[RelayInfo]) -> list[Address]:
+        """A new announcement went to `relays`. Returns the nodes that were relays until now only."""
+        before = self._generations[-1]
+        self._generations = [*self._generations[1:], {relay.relay_address: relay for relay in relays}]
+        return [address for address in before if address not in self._generations[-1]]
+
+    def is_relay(self, address: Address) -> bool:
+        """Whether `address` is or recently was one: handshakes through old ones are still on their way."""
+        return any(address in generation for generation in self._generations)
+
+
+def best_replies(replies: Iterable[Reply], count: int = RELAYS) -> list[Reply]:
+    """The nearest nodes that can be announced to: those that gave their id and a token."""
+    return [reply for reply in replies if reply.id is not None and reply.token is not None][:count]
+
+
+def enough_alive(answered: int, pinged: int) -> bool:
+    """Whether a ping round leaves the announcement standing."""
+    return answered >= min(pinged, RELAYS)

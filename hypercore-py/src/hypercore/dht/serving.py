@@ -1,0 +1,340 @@
+"""A server's side of handshakes and hole punching.
+
+Source: hyperdht lib/server.js (6.34.0). A client asks through several relays and repeats itself, so equal
+Noise bytes get the equal answer; and it may arrive over the local network, straight, or through a hole, so
+each handshake opens a stream that takes the first packet from wherever it comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from typing import NamedTuple
+
+from ..crypto import KeyPair, blake2b_256
+from ..errors import RemoteProtocolError
+from ..noise import HandshakeResult
+from .address import Address
+from .constants import Firewall, HandshakeError
+from .inbound import Inbound
+from .messages import HolepunchInfo, HolepunchPayload, NoisePayload, RelayInfo, SecurePayload, UdxInfo
+from .messages.handshake import VERSION
+from .noise import ServerHandshake, holepunch_secret
+from .punching import Puncher
+from .relays import AnnouncedRelays
+from .surroundings import Surroundings
+
+PATH_SECONDS = 10.0
+"""How long a client may take to arrive after the handshake, or after punching began."""
+PUNCH_SECONDS = 13.0
+"""The same once both sides punch: ten ticks and a little."""
+FORGET_SECONDS = 10.0
+"""How long an answer is kept for repetitions after all was over."""
+MAX_HANDSHAKES = 1024
+"""Handshakes remembered at a time, refused ones included. More are not answered until some are over."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Session:
+    """One handshake that somebody started with us."""
+
+    slot: int
+    noise: bytes
+    client: Address
+    """Where the client is, as it or its relay sees it."""
+    remote_public_key: bytes = b""
+    remote: NoisePayload | None = None
+    result: HandshakeResult | None = None
+    reply: bytes | None = None
+    """None: it was refused, by silence."""
+    stream_id: int = 0
+    secure: SecurePayload | None = None
+    puncher: Puncher | None = None
+    round: int = 0
+    over: bool = False
+    """Connected, refused or given up: only the answer is still kept."""
+    connected: bool = False
+    deadline: float = 0.0
+    wake: float = 0.0
+    """When the clock looks at it next."""
+
+
+class Connected(NamedTuple):
+    """Connect the session's stream to `address` and hand it to the application."""
+
+    session: Session
+    address: Address
+
+
+class Expired(NamedTuple):
+    """The client never came: destroy the session's stream."""
+
+    session: Session
+
+
+class SendPunch(NamedTuple):
+    """Send one byte to `address`."""
+
+    address: Address
+
+
+ServingEvent = Connected | Expired | SendPunch
+
+ClientFilter = Callable[[bytes, NoisePayload, Address], bool]
+
+
+class ServingCore:
+    """All sessions of one key pair.
+
+    `open_stream(session)` makes a UDX stream and returns its local id; a packet for it that comes before it
+    is connected is to be reported with `path_found`. `firewall(public_key, payload, address)` refuses a
+    client when true. `surroundings()` says how we can be reached now.
+    """
+
+    def __init__(
+        self,
+        key_pair: KeyPair,
+        *,
+        relays: AnnouncedRelays,
+        surroundings: Callable[[], Surroundings],
+        open_stream: Callable[[Session], int],
+        random_bytes: Callable[[int], bytes],
+        firewall: ClientFilter | None = None,
+    ) -> None:
+        self.key_pair = key_pair
+        self.target = blake2b_256(key_pair.public_key)
+        self.relays = relays
+        self._surroundings = surroundings
+        self._open_stream = open_stream
+        self._random_bytes = random_bytes
+        self._firewall = firewall
+        self._sessions: dict[bytes, Session] = {}
+        self._slots: dict[int, Session] = {}
+        self._free_slots: list[int] = []
+        self._timers: list[tuple[float, int, Session]] = []
+        self._order = count()
+        self._events: deque[ServingEvent] = deque()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def next_event(self) -> ServingEvent | None:
+        return self._events.popleft() if self._events else None
+
+    # --- handshakes ---------------------------------------------------------------------------------------
+
+    def handshake(
+        self, noise: bytes, client: Address, inbound: Inbound, now: float, *, direct: bool
+    ) -> bytes | None:
+        """What to answer to the Noise message of a client at `client`, or None for silence."""
+        session = self._sessions.get(noise)
+        if session is None:
+            if len(self._sessions) >= MAX_HANDSHAKES:
+                return None
+            session = self._accept(noise, client, now, direct=direct)
+        return session.reply if session is not None else None
+
+    def _accept(self, noise: bytes, client: Address, now: float, *, direct: bool) -> Session | None:
+        handshake = ServerHandshake(self.key_pair, self._random_bytes)
+        try:
+            remote, public_key = handshake.read(noise)
+        except RemoteProtocolError:
+            return None
+        session = Session(slot=self._take_slot(), noise=noise, client=client)
+        session.remote_public_key, session.remote = public_key, remote
+        self._sessions[noise] = session
+        self._slots[session.slot] = session
+        if self._firewall is not None and self._firewall(public_key, remote, client):
+            self._end(session, now)
+            return session
+        error = _handshake_error(remote)
+        if error == HandshakeError.NONE:
+            session.stream_id = self._open_stream(session)
+        try:
+            session.reply, session.result = handshake.write(self._payload(session, error))
+        except RemoteProtocolError:  # the client's key is no point of the curve: it shows only here
+            self._expire(session, now)
+            return session
+        if error != HandshakeError.NONE:
+            self._end(session, now)
+        elif direct or remote.firewall == Firewall.OPEN:
+            self.path_found(session, client, now)
+        else:
+            session.secure = SecurePayload(holepunch_secret(session.result.hash), self._random_bytes)
+            session.puncher = Puncher(
+                initiator=False, remote_host=client.host, remote_firewall=remote.firewall
+            )
+            self._wait(session, now + PATH_SECONDS)
+        return session
+
+    def _payload(self, session: Session, error: HandshakeError) -> NoisePayload:
+        around = self._surroundings()
+        relays: tuple[RelayInfo, ...] = self.relays.current
+        relay_addresses = self.relays.addresses
+        return NoisePayload(
+            error=error,
+            firewall=around.handshake_firewall,
+            holepunch=None if around.public else HolepunchInfo(session.slot, relays),
+            addresses4=around.handshake_addresses,
+            udx=UdxInfo(session.stream_id),
+            secret_stream=1,
+            relay_addresses=relay_addresses or None,
+        )
+
+    def path_found(self, session: Session, address: Address, now: float) -> bool:
+        """The client's first packet came from `address`. False if the session is over."""
+        if session.over or not address.port:
+            return False
+        session.connected = True
+        self._end(session, now)
+        self._events.append(Connected(session, address))
+        return True
+
+    # --- hole punching ------------------------------------------------------------------------------------
+
+    def holepunch(
+        self, slot: int, payload: bytes, client: Address, inbound: Inbound, now: float
+    ) -> bytes | None:
+        """What to answer to a sealed hole-punch payload, or None for silence."""
+        session = self._slots.get(slot)
+        if session is None or session.secure is None or session.puncher is None:
+            return None
+        try:
+            remote = session.secure.open(payload)
+        except RemoteProtocolError:
+            return None
+        if session.connected:
+            return None
+        if session.over or remote.error != HandshakeError.NONE:
+            return self._abort(session, now)
+        return self._punch(session, session.secure, session.puncher, remote, client, inbound.source, now)
+
+    def _punch(
+        self,
+        session: Session,
+        secure: SecurePayload,
+        puncher: Puncher,
+        remote: HolepunchPayload,
+        client: Address,
+        relay: Address,
+        now: float,
+    ) -> bytes:
+        around = self._surroundings()
+        token = secure.token(client.host)
+        via_own_relay = self.relays.is_relay(relay)
+        if remote.round >= session.round:
+            session.round = remote.round
+            verified = via_own_relay and remote.remote_token == token
+            puncher.update(remote, client.host if verified else None)
+        hopeless = around.firewall == Firewall.UNKNOWN or (
+            around.firewall >= Firewall.RANDOM and puncher.remote_firewall >= Firewall.RANDOM
+        )
+        if hopeless and not puncher.remote_punching:
+            return self._abort(session, now)
+        if remote.remote_address is not None and remote.remote_address in (around.seen or ()):
+            # Fast open: the client has just opened its NAT towards us
+            self._events.append(SendPunch(client))
+        if puncher.remote_punching:
+            if Firewall.RANDOM in (around.firewall, puncher.remote_firewall):
+                return self._abort(session, now, HandshakeError.TRY_LATER)
+            if not puncher.start(around.firewall, now):
+                return self._abort(session, now)
+            self._wait(session, now + PUNCH_SECONDS)
+        return secure.seal(
+            HolepunchPayload(
+                firewall=around.firewall,
+                round=session.round,
+                punching=puncher.punching,
+                addresses=around.seen,
+                token=token if via_own_relay else None,
+                remote_token=remote.token,
+            )
+        )
+
+    def _abort(self, session: Session, now: float, error: HandshakeError = HandshakeError.ABORTED) -> bytes:
+        assert session.secure is not None
+        if not session.over:
+            self._expire(session, now)
+        return session.secure.seal(HolepunchPayload(error=error, round=session.round))
+
+    def punch_received(self, source: Address) -> None:
+        """A single byte came from `source`: a client that starts to get through. Answered, within bounds."""
+        for session in self._slots.values():
+            if not session.over and session.puncher is not None and session.puncher.may_echo(source):
+                self._events.append(SendPunch(source))
+                return
+
+    # --- the clock ----------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        while self._timers and self._stale(self._timers[0]):
+            heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def handle_timer(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            entry = heappop(self._timers)
+            if not self._stale(entry):
+                self._due(entry[2], now)
+
+    def _due(self, session: Session, now: float) -> None:
+        if session.over:
+            self._forget(session)
+            return
+        puncher = session.puncher
+        if puncher is not None and puncher.punching:
+            self._events.extend(SendPunch(address) for address in puncher.handle_timer(now))
+        if now >= session.deadline:
+            self._expire(session, now)
+        else:
+            self._schedule(session)
+
+    def close(self, now: float) -> None:
+        """Give up on every client that has not arrived."""
+        for session in list(self._sessions.values()):
+            if not session.over:
+                self._expire(session, now)
+
+    def _wait(self, session: Session, deadline: float) -> None:
+        session.deadline = max(session.deadline, deadline)
+        self._schedule(session)
+
+    def _schedule(self, session: Session) -> None:
+        at = session.deadline
+        if not session.over and session.puncher is not None:
+            punch_at = session.puncher.next_deadline()
+            if punch_at is not None and punch_at < at:
+                at = punch_at
+        session.wake = at
+        heappush(self._timers, (at, next(self._order), session))
+
+    def _stale(self, entry: tuple[float, int, Session]) -> bool:
+        return entry[2].wake != entry[0] or self._slots.get(entry[2].slot) is not entry[2]
+
+    def _expire(self, session: Session, now: float) -> None:
+        self._end(session, now)
+        self._events.append(Expired(session))
+
+    def _end(self, session: Session, now: float) -> None:
+        session.over = True
+        if session.puncher is not None:
+            session.puncher.stop()
+        session.deadline = now + FORGET_SECONDS
+        self._schedule(session)
+
+    def _forget(self, session: Session) -> None:
+        del self._sessions[session.noise]
+        del self._slots[session.slot]
+        heappush(self._free_slots, session.slot)
+
+    def _take_slot(self) -> int:
+        return heappop(self._free_slots) if self._free_slots else len(self._slots)
+
+
+def _handshake_error(remote: NoisePayload) -> HandshakeError:
+    if remote.version != VERSION:
+        return HandshakeError.VERSION_MISMATCH
+    return HandshakeError.NONE if remote.udx is not None else HandshakeError.ABORTED

@@ -1,0 +1,48 @@
+"""How we can be reached, as far as we know: what goes into every handshake."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .address import Address
+from .constants import Firewall
+from .nat import NatSampler
+
+MAX_LOCAL_ADDRESSES = 12
+"""Local addresses that are told, so that a handshake fits a datagram."""
+
+
+class Surroundings(NamedTuple):
+    """`public`: where anybody can reach us, if we are not behind a NAT. `local`: on our own network."""
+
+    public: Address | None = None
+    local: tuple[Address, ...] = ()
+    firewall: Firewall = Firewall.UNKNOWN
+    """What a peer is told who wants to punch a hole."""
+    seen: tuple[Address, ...] | None = None
+    """Where others see us."""
+
+    @property
+    def handshake_firewall(self) -> Firewall:
+        """What the handshake itself says: nothing is known of a NAT before it was looked at."""
+        return Firewall.OPEN if self.public else Firewall.UNKNOWN
+
+    @property
+    def handshake_addresses(self) -> tuple[Address, ...]:
+        public = () if self.public is None else (self.public,)
+        return public + self.local[:MAX_LOCAL_ADDRESSES]
+
+
+def look_around(
+    nat: NatSampler, *, firewalled: bool, local_port: int, local: tuple[Address, ...]
+) -> Surroundings:
+    """`local_port` is the port we are bound to. If others see another one, they cannot reach us unasked."""
+    public = None
+    if not firewalled and nat.host is not None and nat.port == local_port:
+        public = Address(nat.host, nat.port)
+    return Surroundings(
+        public=public,
+        local=local,
+        firewall=nat.firewall if firewalled else Firewall.OPEN,
+        seen=nat.addresses,
+    )

@@ -1,0 +1,386 @@
+"""Handshakes and hole punching from the server's side, with the client's messages made by hand."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hypercore.crypto import KeyPair
+from hypercore.dht.address import Address
+from hypercore.dht.constants import Firewall, HandshakeError
+from hypercore.dht.messages import (
+    HolepunchPayload,
+    NoisePayload,
+    RelayInfo,
+    SecurePayload,
+    UdxInfo,
+)
+from hypercore.dht.noise import ClientHandshake, holepunch_secret
+from hypercore.dht.relays import AnnouncedRelays
+from hypercore.dht.serving import (
+    FORGET_SECONDS,
+    MAX_HANDSHAKES,
+    PATH_SECONDS,
+    PUNCH_SECONDS,
+    Connected,
+    Expired,
+    SendPunch,
+    ServingCore,
+)
+from hypercore.dht.surroundings import Surroundings
+
+SERVER = KeyPair.from_seed(b"\x01" * 32)
+CLIENT = KeyPair.from_seed(b"\x02" * 32)
+PUBLIC = Address("90.0.0.1", 49737)
+CLIENT_AT = Address("91.0.0.1", 5000)
+RELAY = Address("77.0.0.1", 49737)
+OTHER_RELAY = Address("77.0.0.2", 49737)
+
+
+class From:
+    """An inbound request, as far as a server looks at it."""
+
+    def __init__(self, source):
+        self.source = source
+
+
+class Server:
+    def __init__(self, *, firewall=None, around=None, **options):
+        self.rng = random.Random(5)
+        self.around = around or Surroundings(
+            local=(Address("192.168.1.2", 49737),), firewall=Firewall.CONSISTENT, seen=(PUBLIC,)
+        )
+        self.relays = AnnouncedRelays()
+        self.relays.replace([RelayInfo(RELAY, PUBLIC)])
+        self.opened = []
+        self.core = ServingCore(
+            SERVER,
+            relays=self.relays,
+            surroundings=lambda: self.around,
+            open_stream=self.open_stream,
+            random_bytes=self.rng.randbytes,
+            firewall=firewall,
+        )
+
+    def open_stream(self, session):
+        self.opened.append(session)
+        return 1000 + len(self.opened)
+
+    def events(self):
+        return list(iter(self.core.next_event, None))
+
+
+class Client:
+    """Makes Noise messages and hole-punch payloads like an official client."""
+
+    def __init__(self, server, seed=1, key_pair=CLIENT, **payload):
+        self.server = server
+        self.random = random.Random(seed).randbytes
+        self.handshake = ClientHandshake(key_pair, SERVER.public_key, self.random)
+        fields = {"udx": UdxInfo(77), "secret_stream": 1} | payload
+        self.noise = self.handshake.write(NoisePayload(**fields))
+        self.payload = self.result = self.box = None
+
+    def shake(self, now=0.0, relay=RELAY, direct=False):
+        """Send the handshake; returns the reply's bytes."""
+        source = CLIENT_AT if direct else relay
+        reply = self.server.core.handshake(self.noise, CLIENT_AT, From(source), now, direct=direct)
+        if reply is not None:
+            self.payload, self.result = self.handshake.read(reply)
+            self.box = SecurePayload(holepunch_secret(self.result.hash), self.random)
+        return reply
+
+    def punch(self, now=0.0, relay=RELAY, client=CLIENT_AT, **fields):
+        """Send a hole-punch message; returns the payload of the answer, or None."""
+        answer = self.server.core.holepunch(
+            self.payload.holepunch.id, self.box.seal(HolepunchPayload(**fields)), client, From(relay), now
+        )
+        return None if answer is None else self.box.open(answer)
+
+
+def _shaken(**options):
+    server = Server(**options)
+    client = Client(server)
+    assert client.shake() is not None
+    return server, client
+
+
+def test_reply_tells_how_the_server_can_be_reached():
+    server, client = _shaken()
+    payload = client.payload
+    assert payload.error == HandshakeError.NONE and payload.firewall == Firewall.UNKNOWN
+    assert payload.holepunch.relays == (RelayInfo(RELAY, PUBLIC),)
+    assert payload.addresses4 == (Address("192.168.1.2", 49737),)
+    assert payload.udx == UdxInfo(1001) and payload.secret_stream == 1
+    assert payload.relay_addresses == (RELAY,)
+    assert server.opened[0].remote_public_key == CLIENT.public_key
+    assert client.result.tx == server.opened[0].result.rx
+
+
+def test_server_that_anybody_can_reach_offers_no_holepunch():
+    public = Surroundings(public=PUBLIC, local=(), firewall=Firewall.OPEN, seen=(PUBLIC,))
+    _, client = _shaken(around=public)
+    assert client.payload.firewall == Firewall.OPEN and client.payload.holepunch is None
+    assert client.payload.addresses4 == (PUBLIC,)
+
+
+def test_equal_noise_gets_the_equal_answer_and_one_stream():
+    server = Server()
+    client = Client(server)
+    replies = {client.shake(), client.shake(now=1.0, relay=OTHER_RELAY), client.shake(now=5.0)}
+    assert len(replies) == 1 and len(server.opened) == 1
+
+
+def test_answer_is_forgotten_some_time_after_all_is_over():
+    server, client = _shaken()
+    assert server.core.path_found(server.opened[0], CLIENT_AT, 3.0)
+    server.core.handle_timer(PATH_SECONDS)
+    server.core.handle_timer(3.0 + FORGET_SECONDS - 0.1)
+    assert len(server.core) == 1
+    client.shake(now=3.0 + FORGET_SECONDS - 0.1)
+    assert len(server.opened) == 1
+    assert server.core.next_deadline() == 3.0 + FORGET_SECONDS
+    server.core.handle_timer(3.0 + FORGET_SECONDS)
+    assert len(server.core) == 0 and server.core.next_deadline() is None
+
+
+def test_direct_handshake_connects_at_once():
+    server = Server()
+    Client(server).shake(direct=True)
+    assert server.events() == [Connected(server.opened[0], CLIENT_AT)]
+
+
+def test_open_client_is_connected_to_at_once():
+    server = Server()
+    Client(server, firewall=Firewall.OPEN).shake()
+    assert server.events() == [Connected(server.opened[0], CLIENT_AT)]
+
+
+def test_first_packet_wins_whatever_way_it_takes():
+    server, _ = _shaken()
+    lan = Address("192.168.1.9", 4000)
+    assert server.core.path_found(server.opened[0], lan, 1.0)
+    assert not server.core.path_found(server.opened[0], CLIENT_AT, 1.1)
+    assert server.events() == [Connected(server.opened[0], lan)]
+
+
+def test_packet_from_port_zero_is_no_path():
+    server, _ = _shaken()
+    assert not server.core.path_found(server.opened[0], Address("1.2.3.4", 0), 1.0)
+    assert server.events() == []
+
+
+def test_client_that_never_comes_is_given_up():
+    server, client = _shaken()
+    assert server.core.next_deadline() == PATH_SECONDS
+    server.core.handle_timer(PATH_SECONDS)
+    assert server.events() == [Expired(server.opened[0])]
+    assert not server.core.path_found(server.opened[0], CLIENT_AT, PATH_SECONDS)
+    assert client.punch(now=PATH_SECONDS + 1, punching=True).error == HandshakeError.ABORTED
+
+
+def test_refused_client_hears_nothing_and_is_asked_about_once():
+    asked = []
+    server = Server(firewall=lambda key, payload, address: asked.append((key, address)) or True)
+    client = Client(server)
+    assert client.shake() is None and client.shake(now=1.0) is None
+    assert asked == [(CLIENT.public_key, CLIENT_AT)] and server.opened == []
+    server.core.handle_timer(FORGET_SECONDS)
+    assert len(server.core) == 0
+
+
+@pytest.mark.parametrize(
+    ("payload", "error"),
+    [
+        ({"udx": None}, HandshakeError.ABORTED),
+        ({"version": 2}, HandshakeError.VERSION_MISMATCH),
+    ],
+)
+def test_client_that_cannot_be_served_is_told_why(payload, error):
+    server = Server()
+    client = Client(server, **payload)
+    client.shake()
+    assert client.payload.error == error and server.opened == [] and server.events() == []
+
+
+def test_noise_for_somebody_else_is_ignored():
+    server = Server()
+    stranger = ClientHandshake(CLIENT, CLIENT.public_key, random.Random(1).randbytes)
+    noise = stranger.write(NoisePayload(udx=UdxInfo(1)))
+    assert server.core.handshake(noise, CLIENT_AT, From(RELAY), 0.0, direct=False) is None
+    assert len(server.core) == 0
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=200))
+def test_garbage_is_ignored(garbage):
+    server = Server()
+    assert server.core.handshake(garbage, CLIENT_AT, From(RELAY), 0.0, direct=False) is None
+    assert server.core.holepunch(0, garbage, CLIENT_AT, From(RELAY), 0.0) is None
+
+
+def test_handshakes_are_bounded_and_room_comes_back(monkeypatch):
+    monkeypatch.setattr("hypercore.dht.serving.MAX_HANDSHAKES", 20)
+    server = Server()
+    assert MAX_HANDSHAKES >= 64
+    for seed in range(30):
+        reply = Client(server, seed=seed).shake()
+        assert (reply is not None) == (seed < 20)
+    assert len(server.core) == 20
+    server.core.handle_timer(PATH_SECONDS)
+    server.core.handle_timer(PATH_SECONDS + FORGET_SECONDS)
+    assert len(server.core) == 0
+    client = Client(server, seed=99)
+    assert client.shake(now=30.0) is not None
+    assert client.payload.holepunch.id == 0, "slots are used again"
+
+
+# --- hole punching --------------------------------------------------------------------------------------
+
+
+def test_probe_is_answered_with_our_address_and_a_token():
+    server, client = _shaken()
+    answer = client.punch(round=0)
+    assert answer == HolepunchPayload(
+        firewall=Firewall.CONSISTENT, round=0, addresses=(PUBLIC,), token=answer.token
+    )
+    assert len(answer.token) == 32
+    assert server.events() == []
+
+
+def test_token_is_given_only_to_those_who_come_through_our_relays():
+    _, client = _shaken()
+    assert client.punch(relay=OTHER_RELAY).token is None
+
+
+def test_fast_open_is_answered_with_a_byte():
+    server, client = _shaken()
+    client.punch(remote_address=PUBLIC)
+    assert server.events() == [SendPunch(CLIENT_AT)]
+    client.punch(remote_address=Address("66.6.6.6", 6))
+    assert server.events() == []
+
+
+def _bytes_sent(server, until):
+    """Seconds at which bytes go out, until a given time."""
+    sent = []
+    while (at := server.core.next_deadline()) is not None and at <= until:
+        server.core.handle_timer(at)
+        sent += [(at, e.address) for e in server.events() if isinstance(e, SendPunch)]
+    return sent
+
+
+def test_punch_round_makes_the_server_punch_at_the_verified_address():
+    server, client = _shaken()
+    token = client.punch(now=1.0).token
+    answer = client.punch(
+        now=2.0,
+        round=1,
+        punching=True,
+        firewall=Firewall.CONSISTENT,
+        addresses=(CLIENT_AT,),
+        token=b"t" * 32,
+        remote_token=token,
+    )
+    assert answer.punching and answer.remote_token == b"t" * 32
+    assert _bytes_sent(server, 20.0) == [(3.0 + i, CLIENT_AT) for i in range(10)]
+
+
+def test_unverified_address_gets_a_byte_every_fourth_tick():
+    server, client = _shaken()
+    client.punch(now=2.0, round=1, punching=True, firewall=Firewall.CONSISTENT, addresses=(CLIENT_AT,))
+    assert _bytes_sent(server, 20.0) == [(6.0, CLIENT_AT), (10.0, CLIENT_AT)]
+
+
+def test_punching_that_leads_nowhere_ends():
+    server, client = _shaken()
+    client.punch(now=2.0, round=1, punching=True, firewall=Firewall.CONSISTENT, addresses=(CLIENT_AT,))
+    server.core.handle_timer(2.0 + PUNCH_SECONDS)
+    assert server.events()[-1] == Expired(server.opened[0])
+
+
+def test_punching_stops_when_the_client_arrives():
+    server, client = _shaken()
+    client.punch(now=2.0, round=1, punching=True, firewall=Firewall.CONSISTENT, addresses=(CLIENT_AT,))
+    server.core.path_found(server.opened[0], CLIENT_AT, 2.5)
+    server.events()
+    assert _bytes_sent(server, 60.0) == []
+    assert client.punch(now=2.6) is None, "connected: the client has stopped listening"
+
+
+def test_repeated_punch_round_is_answered_and_punches_once():
+    server, client = _shaken()
+    fields = {
+        "round": 1,
+        "punching": True,
+        "firewall": Firewall.CONSISTENT,
+        "addresses": (CLIENT_AT,),
+    }
+    assert client.punch(now=2.0, **fields).punching
+    assert client.punch(now=2.5, **fields).punching
+    assert len(_bytes_sent(server, 20.0)) == 2
+
+
+def test_late_message_of_an_earlier_round_changes_nothing():
+    _, client = _shaken()
+    client.punch(now=2.0, round=1, punching=True, firewall=Firewall.CONSISTENT, addresses=(CLIENT_AT,))
+    answer = client.punch(now=2.5, round=0, firewall=Firewall.UNKNOWN, addresses=None)
+    assert answer.punching and answer.round == 1
+
+
+@pytest.mark.parametrize("local", [Firewall.UNKNOWN, Firewall.RANDOM])
+def test_hopeless_pair_of_nats_is_aborted(local):
+    around = Surroundings(
+        firewall=local, seen=None if local == Firewall.UNKNOWN else (PUBLIC._replace(port=0),)
+    )
+    server, client = _shaken(around=around)
+    answer = client.punch(now=1.0, firewall=Firewall.RANDOM)
+    assert answer.error == HandshakeError.ABORTED
+    assert server.events() == [Expired(server.opened[0])]
+
+
+def test_random_nat_of_the_client_is_put_off():
+    server, client = _shaken()
+    answer = client.punch(
+        now=1.0, round=1, punching=True, firewall=Firewall.RANDOM, addresses=(CLIENT_AT._replace(port=0),)
+    )
+    assert answer.error == HandshakeError.TRY_LATER
+    assert server.events() == [Expired(server.opened[0])]
+
+
+def test_punching_without_an_address_is_aborted():
+    _, client = _shaken()
+    answer = client.punch(now=1.0, round=1, punching=True, firewall=Firewall.CONSISTENT)
+    assert answer.error == HandshakeError.ABORTED
+
+
+def test_client_that_aborts_is_given_up():
+    server, client = _shaken()
+    assert client.punch(now=1.0, error=HandshakeError.ABORTED).error == HandshakeError.ABORTED
+    assert server.events() == [Expired(server.opened[0])]
+
+
+def test_byte_of_the_client_is_echoed_within_bounds():
+    server, _ = _shaken()
+    for _ in range(100):
+        server.core.punch_received(Address(CLIENT_AT.host, 9999))
+    echoes = server.events()
+    assert echoes == [SendPunch(Address(CLIENT_AT.host, 9999))] * 16
+
+
+def test_byte_of_a_stranger_is_not_echoed():
+    server, _ = _shaken()
+    server.core.punch_received(Address("66.6.6.6", 6))
+    server.core.path_found(server.opened[0], CLIENT_AT, 1.0)
+    server.events()
+    server.core.punch_received(CLIENT_AT)
+    assert server.events() == []
+
+
+def test_closing_gives_up_on_everybody_on_the_way():
+    server, _ = _shaken()
+    server.core.close(1.0)
+    assert server.events() == [Expired(server.opened[0])]
+    server.core.close(1.0)
+    assert server.events() == []

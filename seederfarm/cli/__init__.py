@@ -14,6 +14,7 @@ import click
 from .failures import one_line_failures
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "verify": ("seederfarm.cli.verify:verify", "Check what is stored against what its writers signed."),
     "keygen": ("seederfarm.cli.keygen:keygen", "Make a key pair."),
 }
 """Name → (module:attribute, one line of help)."""

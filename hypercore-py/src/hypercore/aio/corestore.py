@@ -1,0 +1,248 @@
+"""Cores of one store, replicated over any number of connections.
+
+    async with Corestore(disk_store(directory)) as cores:
+        core = cores.get(key)
+        cores.replicate(connection)           # for every connection of the swarm
+        print(await core.get(0))
+
+Cores that are not in use cost nothing but disk: one is opened when a peer asks for it by its discovery key,
+and closed again when nobody has used it for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ..connection import Connection
+from ..core import Core, Store
+from ..crypto import discovery_key
+from ..errors import LocalProtocolError, RemoteProtocolError, StorageError
+from ..mux import Muxer
+from ..replication import ALIAS, PROTOCOL, Peer, ReplicationConfig
+from .flusher import Flusher, Runs
+from .hypercore import Hypercore
+from .link import Link
+from .opencore import OpenCore
+
+IDLE_SECONDS = 10.0
+"""How long a core stays open after its last session and its last peer are gone."""
+
+MAX_DIRTY_BYTES = 64 << 20
+"""Bytes of blocks in memory that wait for the disk, at which peers are no longer read from."""
+
+log = logging.getLogger(__name__)
+
+
+class Corestore:
+    """Owns `store` and closes it. `config` is how cores are replicated.
+
+    `on_error` is called when the disk refuses something, `on_offence` with the public key of a peer that was
+    cut off because of what it said.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        config: ReplicationConfig | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+        on_error: Callable[[StorageError], None] | None = None,
+        on_offence: Callable[[bytes, Exception], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.on_error = on_error
+        self.on_offence = on_offence
+        self._config = config or ReplicationConfig()
+        self._loop = asyncio.get_running_loop()
+        self._idle_seconds = idle_seconds
+        self._open: dict[bytes, OpenCore] = {}
+        """By discovery key."""
+        self._idle: dict[bytes, asyncio.TimerHandle] = {}
+        self._links: dict[Muxer, Link] = {}
+        self._held = False
+        self._closed = False
+        self._flusher = Flusher(
+            store,
+            loop=self._loop,
+            on_durable=self._on_durable,
+            on_flushed=self._on_flushed,
+            on_error=self._on_storage_error,
+        )
+
+    async def __aenter__(self) -> Corestore:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def links(self) -> int:
+        """Connections that are replicated over."""
+        return len(self._links)
+
+    @property
+    def open_cores(self) -> int:
+        """Cores in memory."""
+        return len(self._open)
+
+    # --- cores
+
+    def get(self, key: bytes) -> Hypercore:
+        """A session of the core of `key`, which becomes a stored one if it is not. Raises StorageError."""
+        if self._closed:
+            raise LocalProtocolError("the corestore is closed")
+        name = discovery_key(key)
+        opened = self._open.get(name)
+        if opened is None:
+            core = self.store.open_core(key)
+            assert core is not None  # it is made if there is none
+            opened = self._use(core)
+        self._busy(name)
+        session = Hypercore(opened)
+        now = self._loop.time()
+        for muxer in list(self._links):
+            opened.replicator.attach(muxer, now)
+        return session
+
+    def _use(self, core: Core) -> OpenCore:
+        opened = OpenCore(
+            core,
+            loop=self._loop,
+            config=self._config,
+            link_of=self._link_of,
+            on_change=self._on_change,
+            on_idle=self._on_idle,
+            on_offence=self._cut_off,
+        )
+        opened.replicator.set_downloading(False, self._loop.time())
+        self._open[core.discovery_key] = opened
+        return opened
+
+    def _busy(self, name: bytes) -> None:
+        timer = self._idle.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _on_idle(self, opened: OpenCore) -> None:
+        name = opened.core.discovery_key
+        if not self._closed and name not in self._idle:
+            self._idle[name] = self._loop.call_later(self._idle_seconds, self._retire, name)
+
+    def _retire(self, name: bytes) -> None:
+        """Close a core that nobody has used for a while."""
+        del self._idle[name]
+        opened = self._open[name]
+        if opened.idle:
+            del self._open[name]
+            opened.close()
+            self.store.close_core(opened.core)
+
+    # --- connections
+
+    def replicate(self, connection: Connection) -> Link:
+        """Speak about our cores on `connection`: about those in use, and others when the peer asks."""
+        if self._closed:
+            raise LocalProtocolError("the corestore is closed")
+        link = Link(connection, loop=self._loop, on_close=self._on_link_close)
+        muxer = link.muxer
+        self._links[muxer] = link
+        muxer.add_alias(ALIAS, PROTOCOL)
+
+        def asked_for(name: bytes | None, now: float) -> bool:
+            return self._on_remote_open(muxer, name, now)
+
+        muxer.on_open(PROTOCOL, asked_for)
+        now = self._loop.time()
+        for opened in list(self._open.values()):
+            if opened.sessions:
+                opened.replicator.attach(muxer, now)
+        if self._held:
+            link.hold(True)
+        return link
+
+    def _on_remote_open(self, muxer: Muxer, name: bytes | None, now: float) -> bool:
+        if name is None:
+            return False
+        opened = self._open.get(name)
+        if opened is None:
+            try:
+                key = self.store.find(name)
+                core = None if key is None else self.store.open_core(key, create=False)
+            except StorageError as error:
+                self._on_storage_error(error)
+                return False
+            if core is None:
+                return False
+            opened = self._use(core)
+            self._on_idle(opened)
+        return opened.replicator.attach(muxer, now) is not None
+
+    def _link_of(self, peer: Peer) -> Link | None:
+        return self._links.get(peer.muxer)
+
+    def _on_link_close(self, link: Link, error: Exception | None) -> None:
+        self._links.pop(link.muxer, None)
+        if isinstance(error, RemoteProtocolError):
+            self._report_offence(link, error)
+
+    def _cut_off(self, link: Link, error: RemoteProtocolError) -> None:
+        link.connection.destroy(error)
+
+    def _report_offence(self, link: Link, error: RemoteProtocolError) -> None:
+        log.warning("cut off peer %s: %s", link.connection.remote_public_key.hex(), error)
+        if self.on_offence is not None:
+            self.on_offence(link.connection.remote_public_key, error)
+
+    # --- the disk
+
+    async def flush(self) -> None:
+        """Returns when all that is here is durable. Raises StorageError."""
+        await self._flusher.flush()
+
+    def _on_change(self) -> None:
+        self._flusher.touch()
+        if not self._held and self.store.dirty_bytes > MAX_DIRTY_BYTES:
+            self._hold(True)
+
+    def _on_durable(self, core: Core, runs: Runs) -> None:
+        opened = self._open.get(core.discovery_key)
+        if opened is not None and opened.core is core:
+            opened.durable(runs)
+
+    def _on_flushed(self) -> None:
+        if self._held and self.store.dirty_bytes <= MAX_DIRTY_BYTES // 2:
+            self._hold(False)
+
+    def _hold(self, held: bool) -> None:
+        self._held = held
+        for link in self._links.values():
+            link.hold(held)
+
+    def _on_storage_error(self, error: StorageError) -> None:
+        if self.on_error is not None:
+            self.on_error(error)
+
+    # --- the end
+
+    async def close(self) -> None:
+        """Ends replication, makes everything durable, closes the store. Raises StorageError if that fails.
+
+        Connections are closed gracefully; whoever made them may do so before.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        for timer in self._idle.values():
+            timer.cancel()
+        self._idle.clear()
+        for opened in self._open.values():
+            opened.close()
+        for link in list(self._links.values()):
+            link.connection.close()
+        try:
+            await self._flusher.close()
+        finally:
+            self._open.clear()
+            self.store.close()

@@ -1,0 +1,302 @@
+"""Corestores talking over real sockets on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from hypercore.aio import corestore as corestore_module
+from hypercore.aio.corestore import Corestore
+from hypercore.aio.handshake import secure
+from hypercore.aio.hypercore import Hypercore
+from hypercore.aio.udp import Endpoint
+from hypercore.core import memory_store
+from hypercore.crypto import KeyPair
+from hypercore.errors import BlockNotAvailable, InvalidCapability, LocalProtocolError, StoreFull
+from hypercore.storage.base import Batch
+from hypercore.testing.cores import Writer, make_writer, sample_blocks
+
+PATIENCE = 10
+
+
+@asynccontextmanager
+async def joined(a: Corestore, b: Corestore) -> AsyncIterator[None]:
+    """A connection between two corestores, for as long as the context lasts."""
+    endpoint = Endpoint()
+    sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
+    streams = [endpoint.create_stream() for _ in range(2)]
+    for i in range(2):
+        streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
+    connections = await asyncio.gather(
+        *(
+            secure(streams[i], is_initiator=i == 0, key_pair=KeyPair.from_seed(bytes([i + 1]) * 32))
+            for i in range(2)
+        )
+    )
+    a.replicate(connections[0])
+    b.replicate(connections[1])
+    try:
+        yield
+    finally:
+        for connection in connections:
+            connection.destroy()
+        endpoint.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(3 * PATIENCE):
+            await test()
+
+    asyncio.run(bounded())
+
+
+async def until(core: Hypercore, predicate: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await core.wait_until(predicate)
+
+
+async def eventually(predicate: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not predicate():
+            await asyncio.sleep(0.01)
+
+
+def content(core: Hypercore) -> list[bytes | None]:
+    return [core.peek(i) for i in range(core.length)]
+
+
+def append(writer: Writer, source: Corestore, *blocks: bytes) -> None:
+    """Append and let the corestore flush, as a live writer would."""
+    writer.core.append(blocks, writer.key_pair)
+
+
+def test_a_reader_downloads_everything_and_follows_the_writer() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(100))
+        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            source.get(writer.core.key)
+            copy = target.get(writer.core.key)
+            copy.download()
+            async with joined(source, target):
+                await copy.synced()
+                assert content(copy) == sample_blocks(100)
+                append(writer, source, b"one more", b"and another")
+                await until(copy, lambda: copy.length == 102 and copy.core.durable_complete)
+                assert copy.peek(101) == b"and another"
+                assert [peer.bytes_in for peer in copy.peers][0] == copy.byte_length
+
+    run(scene)
+
+
+def test_reading_a_block_fetches_that_block_only() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(50))
+        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            source.get(writer.core.key)
+            copy = target.get(writer.core.key)
+            async with joined(source, target):
+                assert await copy.update()
+                assert copy.length == 50
+                assert await copy.get(31) == sample_blocks(50)[31]
+                assert copy.core.bitfield.count == 1
+                copy.prefetch([3, 4])
+                await until(copy, lambda: copy.core.has(3) and copy.core.has(4))
+                assert copy.core.bitfield.count == 3
+
+    run(scene)
+
+
+def test_a_stored_core_is_opened_for_a_peer_that_asks_and_closed_again() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(10))
+        writer.store.close_core(writer.core)
+        async with Corestore(writer.store, idle_seconds=0.05) as source, Corestore(memory_store()) as target:
+            assert source.open_cores == 0
+            copy = target.get(writer.core.key)
+            copy.download()
+            async with joined(source, target):
+                await copy.synced()
+                assert source.open_cores == 1
+            await eventually(lambda: source.open_cores == 0 and source.store.open_cores == 0)
+
+    run(scene)
+
+
+def test_a_core_that_is_not_stored_is_not_made_because_a_peer_asks_for_it() -> None:
+    async def scene() -> None:
+        async with Corestore(memory_store()) as source, Corestore(memory_store()) as target:
+            copy = target.get(b"\x07" * 32)
+            async with joined(source, target):
+                assert not await copy.update(patience=0.3)
+            assert source.store.cores() == []
+
+    run(scene)
+
+
+def test_a_core_read_by_nobody_stays_open_while_a_session_is() -> None:
+    async def scene() -> None:
+        async with Corestore(memory_store(), idle_seconds=0.02) as cores:
+            first, second = cores.get(b"\x01" * 32), cores.get(b"\x01" * 32)
+            first.close()
+            await asyncio.sleep(0.1)
+            assert cores.open_cores == 1
+            second.close()
+            await eventually(lambda: cores.open_cores == 0)
+            assert cores.get(b"\x01" * 32).length == 0
+
+    run(scene)
+
+
+def test_a_peer_that_does_not_know_the_key_is_cut_off() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(3))
+        offences: list[tuple[bytes, Exception]] = []
+        source = Corestore(writer.store, on_offence=lambda key, error: offences.append((key, error)))
+        async with source, Corestore(memory_store()) as target:
+            source.get(writer.core.key)
+            async with joined(source, target):
+                channel = next(iter(target._links)).create_channel(  # a handshake no honest peer sends
+                    "hypercore/alpha", writer.core.discovery_key, _Deaf()
+                )
+                channel.open(b"\x01" + bytes(32), 0.0)
+                await eventually(lambda: bool(offences))
+            assert source.links == 0
+        (key, error) = offences[0]
+        assert key == KeyPair.from_seed(b"\x02" * 32).public_key
+        assert isinstance(error, InvalidCapability)
+
+    run(scene)
+
+
+class _Deaf:
+    def channel_opened(self, *_: object) -> None: ...
+    def channel_message(self, *_: object) -> None: ...
+    def channel_closed(self, *_: object) -> None: ...
+    def channel_flush(self, *_: object) -> None: ...
+    def channel_writable(self, *_: object) -> None: ...
+
+
+def test_blocks_that_could_not_be_written_are_not_announced_until_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hypercore.aio.flusher.RETRY_DELAY", 0.05)
+
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(20))
+        store = memory_store()
+        commit, full = store.backend.commit, True
+
+        def failing(batch: Batch) -> None:
+            if full:
+                raise StoreFull("no room left")
+            commit(batch)
+
+        store.backend.commit = failing  # type: ignore[method-assign]
+        errors: list[Exception] = []
+        async with Corestore(writer.store) as source:
+            target = Corestore(store, on_error=errors.append)
+            source.get(writer.core.key)
+            copy = target.get(writer.core.key)
+            copy.download()
+            async with joined(source, target):
+                await until(copy, lambda: copy.core.complete and copy.length == 20)
+                await eventually(lambda: len(errors) > 1)
+                assert not copy.core.durable_complete
+                peer = next(iter(source._open[writer.core.discovery_key].replicator.peers))
+                assert peer.down.availability.contiguous == 0
+                full = False
+                await copy.synced()
+                await eventually(lambda: peer.down.availability.contiguous == 20)
+            await target.close()
+
+    run(scene)
+
+
+def test_peers_are_not_read_from_while_the_disk_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corestore_module, "MAX_DIRTY_BYTES", 1 << 20)
+    held: list[bool] = []
+    hold = Corestore._hold
+
+    def spy(self: Corestore, on: bool) -> None:
+        held.append(on)
+        hold(self, on)
+
+    monkeypatch.setattr(Corestore, "_hold", spy)
+
+    async def scene() -> None:
+        writer = make_writer([bytes([i]) * 65536 for i in range(64)])
+        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            source.get(writer.core.key)
+            copy = target.get(writer.core.key)
+            copy.download()
+            async with joined(source, target):
+                await copy.synced()
+        assert held[:2] == [True, False]
+        assert held[-1] is False
+
+    run(scene)
+
+
+def test_who_waits_for_a_block_is_told_when_the_core_closes() -> None:
+    async def scene() -> None:
+        cores = Corestore(memory_store())
+        core = cores.get(b"\x05" * 32)
+        waiting = asyncio.ensure_future(core.get(0))
+        cancelled = asyncio.ensure_future(core.get(0))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        await cores.close()
+        with pytest.raises(BlockNotAvailable):
+            await waiting
+        with pytest.raises(LocalProtocolError):
+            cores.get(b"\x05" * 32)
+
+    run(scene)
+
+
+def test_a_closed_session_tells_those_who_wait_on_it() -> None:
+    async def scene() -> None:
+        async with Corestore(memory_store()) as cores:
+            core = cores.get(b"\x05" * 32)
+            waiting = asyncio.ensure_future(core.synced())
+            await asyncio.sleep(0)
+            core.close()
+            with pytest.raises(LocalProtocolError):
+                await waiting
+            with pytest.raises(LocalProtocolError):
+                await core.get(0)
+
+    run(scene)
+
+
+def test_a_truncation_by_the_writer_is_followed() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(40))
+        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            source.get(writer.core.key)
+            copy = target.get(writer.core.key)
+            copy.download()
+            async with joined(source, target):
+                await copy.synced()
+                writer.core.truncate(12, writer.key_pair)
+                append(writer, source, b"another", b"history")
+                await until(copy, lambda: copy.fork == 1 and copy.core.durable_complete and copy.length == 14)
+                assert content(copy) == [*sample_blocks(12), b"another", b"history"]
+
+    run(scene)
+
+
+def test_stored_blocks_are_read_without_any_peer() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(5))
+        async with Corestore(writer.store) as cores:
+            core = cores.get(writer.core.key)
+            assert [await core.get(i) for i in range(5)] == sample_blocks(5)
+            assert core.byte_range(2)[1] == len(sample_blocks(5)[2])
+
+    run(scene)

@@ -87,7 +87,7 @@ def test_a_reader_downloads_everything_and_follows_the_writer() -> None:
                 append(writer, source, b"one more", b"and another")
                 await until(copy, lambda: copy.length == 102 and copy.core.durable_complete)
                 assert copy.peek(101) == b"and another"
-                assert [peer.bytes_in for peer in copy.peers][0] == copy.byte_length
+                assert next(peer.bytes_in for peer in copy.peers) == copy.byte_length
 
     run(scene)
 

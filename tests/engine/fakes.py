@@ -33,7 +33,13 @@ class FakeSession:
 
     def subscribe(self, callback: Callable[[object], None]) -> Callable[[], None]:
         self.callbacks.append(callback)
-        return lambda: self.callbacks.remove(callback)
+        self.core.on_change.append(callback)
+
+        def unsubscribe() -> None:
+            self.callbacks.remove(callback)
+            self.core.on_change.remove(callback)
+
+        return unsubscribe
 
     def download(self, wanted: bool) -> None:
         self.downloading = wanted
@@ -101,9 +107,8 @@ class WriterOfDrive:
         assert self.db.core.manifest is not None
         content = self.db.core.manifest.content_manifest(self.db.key)
         assert content is not None
-        store = memory_store()
-        self.blobs = store.create_core(self.db.key_pair, manifest=content)
-        self._keep = store
+        self.store = self.db.store
+        self.blobs = self.store.create_core(self.db.key_pair, manifest=content)
         self.encrypted = encrypted
         self._append_db(Header(has_metadata=True).encode())
 

@@ -34,7 +34,10 @@ class CoreSession(Protocol):
         """Those whose channel is open on both sides."""
 
     def subscribe(self, callback: Callable[[object], None]) -> Callable[[], None]:
-        """Calls back whenever something about the core or its peers changed; gives what ends that."""
+        """Calls back whenever something happened to the core (with its `Change`) or to its peers.
+
+        Gives what ends that.
+        """
 
     def download(self, wanted: bool) -> None: ...
 
@@ -47,3 +50,36 @@ class Topic(Protocol):
     def set_mode(self, *, server: bool, client: bool) -> None: ...
 
     async def leave(self) -> None: ...
+
+
+class Network(Protocol):
+    """The swarm."""
+
+    @property
+    def public_key(self) -> bytes: ...
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def firewalled(self) -> bool: ...
+
+    @property
+    def connections(self) -> Collection[object]: ...
+
+    async def start(self) -> None: ...
+
+    def join(self, topic: bytes, *, server: bool, client: bool) -> Topic: ...
+
+    async def close(self) -> None: ...
+
+
+class CoreKeeper(Protocol):
+    """The corestore: cores of one store, replicated over connections."""
+
+    def get(self, key: bytes) -> CoreSession: ...
+
+    async def close(self) -> None: ...

@@ -42,8 +42,7 @@ class Part:
         self.rotten = 0
         """Blocks found damaged on disk that nobody was told of yet."""
         self._changed = changed
-        self.core.on_change.append(self._on_change)
-        self._unsubscribe = session.subscribe(lambda _: changed())
+        self._unsubscribe = session.subscribe(self._on_notice)
         session.download(True)
 
     @property
@@ -52,12 +51,11 @@ class Part:
 
     def close(self) -> None:
         self._unsubscribe()
-        self.core.on_change.remove(self._on_change)
         self.session.close()
 
-    def _on_change(self, change: Change) -> None:
-        if change.rotten and change.lost is not None:
-            self.rotten += change.lost[1] - change.lost[0]
+    def _on_notice(self, notice: object) -> None:
+        if isinstance(notice, Change) and notice.rotten and notice.lost is not None:
+            self.rotten += notice.lost[1] - notice.lost[0]
         self._changed()
 
 
@@ -208,7 +206,12 @@ class Seed:
                 self._finding = found
                 self.kind = found.kind
                 self._use_second(found.blobs or found.probe)
-        if self._finding.probe is not None and self._second is not None and self._second.core.length:
+        second = self._second
+        if (
+            self._finding.probe is not None
+            and second is not None
+            and (second.core.length or second.session.peers)
+        ):
             # Somebody has what would be the blobs core: this is a drive, though we cannot read it.
             self.kind = Kind.DRIVE
             _remember(core, Kind.DRIVE)

@@ -1,0 +1,302 @@
+"""The engine with real cores and replication, over connections in memory and a swarm that pretends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from hypercore.aio.corestore import Corestore
+from hypercore.core import Store, memory_store
+from hypercore.crypto import discovery_key
+from hypercore.errors import StoreFull
+from workers.engine import engine as engine_module
+from workers.engine.engine import Engine
+from workers.engine.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.keylist import Wanted
+from workers.engine.kinds import Kind
+from workers.engine.lookups import LOOK_TIME
+from workers.engine.settings import EngineSettings, NodeAddress
+
+from .fakes import Writer, WriterOfDrive
+from .links import FakeSwarm, connected
+
+SETTINGS = EngineSettings(
+    data=Path("unused"), bootstrap=(NodeAddress("127.0.0.1", 4_000),), report_interval=0.05, leave_timeout=0.2
+)
+
+
+class Farm:
+    """An engine of ours in a test."""
+
+    def __init__(self, store: Store | None = None, settings: EngineSettings = SETTINGS) -> None:
+        self.events: list[Event] = []
+        self.store = store or memory_store()
+        self.swarm = FakeSwarm()
+        self.cores = Corestore(self.store)
+        self.engine = Engine(settings, swarm=self.swarm, cores=self.cores, emit=self.events.append)
+        self.cores.on_error = self.engine.storage_failed
+
+    async def __aenter__(self) -> Farm:
+        await self.engine.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.engine.stop()
+
+    def connect(self, other: Corestore) -> None:
+        ours, theirs = connected()
+        self.swarm.connections.append(ours)
+        self.cores.replicate(ours)
+        other.replicate(theirs)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    def synced(self, key: bytes) -> list[Synced]:
+        return [event for event in self.events if isinstance(event, Synced) and event.key == key]
+
+
+def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    def run() -> None:
+        asyncio.run(test())  # type: ignore[arg-type]
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+def published(writer: Writer | WriterOfDrive) -> Corestore:
+    writer.store.flush()  # a head that is not durable is not shown to anybody
+    return Corestore(writer.store)
+
+
+@scenario
+async def test_a_core_is_downloaded_from_a_peer_told_and_served_after_it_has_gone() -> None:
+    writer = Writer()
+    writer.append(*(b"%d" % number for number in range(300)))
+    theirs = published(writer)
+    async with Farm() as farm:
+        farm.engine.add([Wanted(writer.key, Kind.CORE)])
+        assert farm.swarm.topics[discovery_key(writer.key)].client
+        farm.connect(theirs)
+        await farm.until(lambda: bool(farm.synced(writer.key)))
+        await farm.engine.all_synced()
+        assert farm.synced(writer.key) == [
+            Synced(key=writer.key, kind=Kind.CORE, version=300, length=300, bytes=writer.core.byte_length)
+        ]
+        await theirs.close()
+        await farm.until(lambda: any(isinstance(e, PeerChanged) and e.state == "close" for e in farm.events))
+        (closed,) = [e for e in farm.events if isinstance(e, PeerChanged) and e.state == "close"]
+        assert (closed.bytes_in, closed.bytes_out) == (writer.core.byte_length, 0)
+
+        reader = Corestore(memory_store())
+        copy = reader.get(writer.key)
+        copy.download()
+        farm.connect(reader)
+        async with asyncio.timeout(10):
+            await copy.synced()
+        assert copy.peek(299) == b"299"
+        assert farm.engine.status().seeds[0].bytes_out == writer.core.byte_length
+        await reader.close()
+    assert isinstance(farm.events[0], Ready)
+    assert farm.events[0].bootstrap == ("127.0.0.1:4000",)
+
+
+@scenario
+async def test_both_cores_of_a_drive_are_downloaded_and_appends_are_followed() -> None:
+    drive = WriterOfDrive()
+    for number in range(20):
+        drive.put(f"/file {number}", b"x" * 1_000, b"y" * number)
+    theirs = published(drive)
+    async with Farm() as farm:
+        farm.engine.add([Wanted(drive.key)])
+        farm.connect(theirs)
+        await farm.until(lambda: bool(farm.synced(drive.key)))
+        assert farm.synced(drive.key)[-1].length == drive.db.core.length + drive.blobs.length
+        for number in range(3):
+            drive.put(f"/later {number}", b"z" * 5_000)
+            wanted = drive.db.core.length
+            await farm.until(lambda wanted=wanted: farm.synced(drive.key)[-1].version == wanted)  # type: ignore[misc]
+            assert farm.synced(drive.key)[-1].length == drive.db.core.length + drive.blobs.length
+    roles = {event.core: event.role.value for event in farm.events if isinstance(event, CoreChanged)}
+    assert roles == {drive.key: "db", drive.blobs.key: "blobs"}
+    await theirs.close()
+
+
+@scenario
+async def test_an_encrypted_drive_is_recognised_by_what_its_peer_has() -> None:
+    drive = WriterOfDrive(encrypted=True)
+    drive.put("/secret", b"x" * 1_000)
+    theirs = published(drive)
+    async with Farm() as farm:
+        farm.engine.add([Wanted(drive.key)])
+        farm.connect(theirs)
+        await farm.until(lambda: bool(farm.synced(drive.key)))
+        assert farm.synced(drive.key)[-1].kind is Kind.DRIVE
+        assert farm.synced(drive.key)[-1].length == 3
+    await theirs.close()
+
+
+@scenario
+async def test_a_restart_downloads_nothing_that_was_synced() -> None:
+    drive = WriterOfDrive()
+    drive.put("/a", b"x" * 1_000)
+    theirs = published(drive)
+    first = Farm()
+    await first.engine.start()
+    first.engine.add([Wanted(drive.key)])
+    first.connect(theirs)
+    await first.until(lambda: bool(first.synced(drive.key)))
+    # A memory store ends with its corestore, so the first engine is not stopped but emptied.
+    for key in first.engine.keys:
+        await first.engine.remove(key)
+
+    second = Farm(store=first.store)
+    await second.engine.start()
+    second.engine.add([Wanted(drive.key)])
+    await second.until(lambda: bool(second.synced(drive.key)))
+    second.connect(theirs)
+    await second.until(lambda: second.engine.status().seeds[0].peers == 1)
+    await asyncio.sleep(0.2)
+    assert second.engine.status().seeds[0].bytes_in == 0
+    await second.engine.stop()
+    await theirs.close()
+
+
+@scenario
+async def test_keys_are_added_and_removed_while_it_runs() -> None:
+    one, two = Writer(compat=True), Writer(compat=True)
+    one.append(b"one")
+    two.append(b"two")
+    async with Farm() as farm:
+        farm.engine.add([Wanted(one.key)])
+        farm.engine.add([Wanted(one.key), Wanted(two.key)])
+        assert farm.engine.keys == [one.key, two.key]
+        assert await farm.engine.remove(one.key)
+        assert not await farm.engine.remove(one.key)
+        assert farm.swarm.topics[discovery_key(one.key)].left
+        theirs = [published(one), published(two)]
+        for store in theirs:
+            farm.connect(store)
+        await farm.until(lambda: bool(farm.synced(two.key)))
+        assert farm.synced(one.key) == []
+        assert [seed.key for seed in farm.engine.status().seeds] == [two.key]
+        for store in theirs:
+            await store.close()
+
+
+@scenario
+async def test_all_synced_waits_for_every_key() -> None:
+    one, two = Writer(compat=True), Writer(compat=True)
+    one.append(b"one")
+    two.append(b"two")
+    theirs = [published(one), published(two)]
+    async with Farm() as farm:
+        farm.engine.add([Wanted(one.key), Wanted(two.key)])
+        farm.connect(theirs[0])
+        waiting = asyncio.create_task(farm.engine.all_synced())
+        await farm.until(lambda: bool(farm.synced(one.key)))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        farm.connect(theirs[1])
+        async with asyncio.timeout(10):
+            await waiting
+    for store in theirs:
+        await store.close()
+
+
+@scenario
+async def test_without_announcing_a_topic_is_joined_as_client_alone() -> None:
+    settings = EngineSettings(data=Path("unused"), announce=False)
+    async with Farm(settings=settings) as farm:
+        farm.engine.add([Wanted(bytes(32))])
+        topic = farm.swarm.topics[discovery_key(bytes(32))]
+        assert (topic.server, topic.client) == (False, True)
+
+
+def test_a_complete_key_stops_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.engine.lookups.LOOK_TIME", 0.1)
+    assert LOOK_TIME > 1
+
+    @scenario
+    async def run() -> None:
+        writer = Writer(compat=True)
+        writer.append(b"one")
+        theirs = published(writer)
+        async with Farm() as farm:
+            farm.engine.add([Wanted(writer.key)])
+            farm.connect(theirs)
+            topic = farm.swarm.topics[discovery_key(writer.key)]
+            await farm.until(lambda: topic.modes == [(True, False)])
+            assert farm.synced(writer.key)
+        await theirs.close()
+
+    run()
+
+
+@scenario
+async def test_a_swarm_that_does_not_close_is_left_behind_in_time() -> None:
+    farm = Farm()
+    await farm.engine.start()
+    farm.swarm.closing = asyncio.Event()
+    started = asyncio.get_running_loop().time()
+    await farm.engine.stop()
+    assert asyncio.get_running_loop().time() - started < 5
+    assert farm.store.closed
+
+
+@scenario
+async def test_stopping_twice_is_stopping_once() -> None:
+    farm = Farm()
+    await farm.engine.start()
+    await farm.engine.stop()
+    await farm.engine.stop()
+
+
+@scenario
+async def test_trouble_with_the_disk_is_told_and_not_every_two_seconds() -> None:
+    async with Farm() as farm:
+        for _ in range(5):
+            farm.engine.storage_failed(StoreFull("no room left"))
+        problems = [event for event in farm.events if isinstance(event, Problem)]
+        assert problems == [Problem(key=None, code="STORAGE_FULL", message="no room left")]
+
+
+def test_trouble_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "REPEAT_STORAGE_ERROR", 0.0)
+
+    @scenario
+    async def run() -> None:
+        async with Farm() as farm:
+            for _ in range(3):
+                farm.engine.storage_failed(StoreFull("no room left"))
+            assert sum(isinstance(event, Problem) for event in farm.events) == 3
+
+    run()
+
+
+@scenario
+async def test_progress_of_one_key_keeps_its_distance() -> None:
+    writer = Writer(compat=True)
+    writer.append(*[bytes(100)] * 3_000)
+    theirs = published(writer)
+    async with Farm() as farm:
+        loop = asyncio.get_running_loop()
+        at: list[float] = []
+
+        def note(event: Event) -> None:
+            farm.events.append(event)
+            if isinstance(event, Progress):
+                at.append(loop.time())
+
+        farm.engine._emit = note
+        farm.engine.add([Wanted(writer.key)])
+        farm.connect(theirs)
+        await farm.until(lambda: bool(farm.synced(writer.key)))
+        assert all(later - earlier >= 0.049 for earlier, later in pairwise(at))
+    await theirs.close()

@@ -1,0 +1,201 @@
+"""The engine: one swarm, one store, any number of keys. Clocks, tasks and sockets are in here alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from hypercore.crypto import discovery_key
+from hypercore.errors import HypercoreError, StorageError
+
+from .events import Event, Problem, Ready
+from .keylist import Wanted
+from .membership import Membership
+from .ports import CoreKeeper, Network
+from .seed import Seed
+from .settings import EngineSettings
+from .status import EngineStatus
+
+REPEAT_STORAGE_ERROR = 60.0
+"""Seconds after which the same trouble with the disk is told again. The store tries again far sooner."""
+
+REVIEW_DELAY = 0.02
+"""Seconds from a change of a core to the look at what follows from it. A core that is downloaded changes with
+every block: this many are looked at together."""
+
+log = logging.getLogger(__name__)
+
+
+class Member(NamedTuple):
+    """What the engine keeps of a key."""
+
+    seed: Seed
+    membership: Membership
+
+
+class Engine:
+    """Seeds keys. `emit` is called with every event, from the loop's thread, and must not block.
+
+    The store and the swarm are made by whoever makes the engine (see `launch`), and closed by `stop`.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        swarm: Network,
+        cores: CoreKeeper,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.settings = settings
+        self._swarm = swarm
+        self._cores = cores
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
+        self._members: dict[bytes, Member] = {}
+        self._timers: dict[bytes, asyncio.TimerHandle] = {}
+        self._all_synced = asyncio.Event()
+        self._stopping = False
+        self._storage_trouble: tuple[str, float] | None = None
+
+    # --- life
+
+    async def start(self) -> None:
+        """Join the network. Keys may be added before or after."""
+        await self._swarm.start()
+        bootstrap = self.settings.bootstrap
+        self._emit(
+            Ready(
+                public_key=self._swarm.public_key,
+                host=self._swarm.host,
+                port=self._swarm.port,
+                firewalled=self._swarm.firewalled,
+                bootstrap=tuple(str(node) for node in bootstrap or ()),
+            )
+        )
+
+    async def stop(self) -> None:
+        """Leave the swarm, flush what is here, close. Safe to call twice."""
+        if self._stopping:
+            return
+        self._stopping = True
+        for timer in self._timers.values():
+            timer.cancel()
+        try:
+            async with asyncio.timeout(self.settings.leave_timeout):
+                await self._swarm.close()
+        except TimeoutError:
+            log.warning("the swarm was not left in time; peers will notice by themselves")
+        for member in self._members.values():
+            member.seed.close()
+        self._members.clear()
+        await self._cores.close()  # raises StorageError if what came last cannot be written
+
+    # --- keys
+
+    def add(self, wanted: Iterable[Wanted]) -> None:
+        """Seed these, too. Keys that are seeded already stay as they are."""
+        for item in wanted:
+            if item.key not in self._members:
+                self._add(item)
+
+    def _add(self, wanted: Wanted) -> None:
+        key = wanted.key
+        seed = Seed(
+            wanted,
+            open_session=self._cores.get,
+            emit=self._emit,
+            changed=lambda: self._review_soon(key),
+            report_interval=self.settings.report_interval,
+        )
+        announce = self.settings.announce
+        topic = self._swarm.join(discovery_key(key), server=announce, client=True)
+        # Spread by key, so that the same keys do not all look at once after every restart.
+        spread = int.from_bytes(key[:2], "big") / 0x10000
+        self._members[key] = Member(seed, Membership(topic, announce=announce, spread=spread))
+        self._all_synced.clear()
+        self._review_soon(key)
+
+    async def remove(self, key: bytes) -> bool:
+        """Seed it no longer; what is stored stays. False if it was not seeded."""
+        member = self._members.pop(key, None)
+        if member is None:
+            return False
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        member.seed.close()
+        self._check_all_synced()
+        await member.membership.topic.leave()
+        return True
+
+    @property
+    def keys(self) -> list[bytes]:
+        return list(self._members)
+
+    # --- how things are
+
+    def status(self) -> EngineStatus:
+        now = self._loop.time()
+        return EngineStatus(
+            public_key=self._swarm.public_key,
+            host=self._swarm.host,
+            port=self._swarm.port,
+            firewalled=self._swarm.firewalled,
+            announcing=self.settings.announce,
+            connections=len(self._swarm.connections),
+            uptime=now - self._started_at,
+            seeds=tuple(member.seed.status(now) for member in self._members.values()),
+        )
+
+    async def all_synced(self) -> None:
+        """Returns when every key is synced."""
+        await self._all_synced.wait()
+
+    def storage_failed(self, error: StorageError) -> None:
+        """The disk refused something; the store keeps it in memory and tries again."""
+        now = self._loop.time()
+        if self._storage_trouble is not None:
+            code, told_at = self._storage_trouble
+            if code == error.code and now < told_at + REPEAT_STORAGE_ERROR:
+                return
+        self._storage_trouble = (error.code, now)
+        self._emit(Problem(key=None, code=error.code, message=str(error)))
+
+    # --- looking at keys when something happened
+
+    def _review_soon(self, key: bytes) -> None:
+        self._review_at(key, self._loop.time() + REVIEW_DELAY)
+
+    def _review_at(self, key: bytes, at: float) -> None:
+        timer = self._timers.get(key)
+        if self._stopping or key not in self._members:
+            return
+        if timer is not None:
+            if timer.when() <= at:
+                return
+            timer.cancel()
+        self._timers[key] = self._loop.call_at(at, self._review, key)
+
+    def _review(self, key: bytes) -> None:
+        del self._timers[key]
+        seed, membership = self._members[key]
+        now = self._loop.time()
+        try:
+            deadline = seed.review(now)
+        except HypercoreError as error:
+            # The disk, most likely. The key stays as it is, and is looked at again when something changes.
+            self._emit(Problem(key=key, code=error.code, message=str(error)))
+            return
+        steer_at = membership.steer(complete=seed.complete, peers=seed.peers, now=now)
+        at = min((at for at in (deadline, steer_at) if at is not None), default=None)
+        if at is not None:
+            self._review_at(key, at)
+        self._check_all_synced()
+
+    def _check_all_synced(self) -> None:
+        if not self._all_synced.is_set() and all(member.seed.synced for member in self._members.values()):
+            self._all_synced.set()

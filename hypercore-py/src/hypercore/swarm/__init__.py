@@ -1,0 +1,19 @@
+"""Which peers to talk to: policy without sockets, clocks or tasks.
+
+Source of the rules: hyperswarm 4.17.2. The asyncio shell is `hypercore.aio.swarm`.
+"""
+
+from .peerinfo import PeerInfo, Priority
+from .policy import Arrival, SwarmPolicy, keep_incoming
+from .topics import Action, Topic, TopicSchedule
+
+__all__ = [
+    "Action",
+    "Arrival",
+    "PeerInfo",
+    "Priority",
+    "SwarmPolicy",
+    "Topic",
+    "TopicSchedule",
+    "keep_incoming",
+]

@@ -1,0 +1,266 @@
+"""The swarm's decisions: whom to dial and when, which of two connections to the same peer survives, who is
+refused.
+
+Source: hyperswarm index.js (4.17.2). The shell reports what happens and asks `next_dial`; it keeps the
+connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
+
+from ..dht.address import Address
+from .dialqueue import DialQueue
+from .peerinfo import MAX_ATTEMPTS, PeerInfo
+from .retry import retry_delay
+
+MAX_PEERS = 64
+"""Connections up to which we dial; who dials us is always taken."""
+MAX_PARALLEL = 3
+"""Attempts under way at a time."""
+MAX_KNOWN_PEERS = 4096
+"""Peers remembered at a time; the one known longest without a connection makes room for a new one."""
+SPARE_TOPICS = 64
+"""Topics that a peer's record may hold beyond those we have joined, before the left ones are swept out."""
+
+
+class Randomness(Protocol):
+    def random(self) -> float: ...
+
+    def randrange(self, stop: int) -> int: ...
+
+
+class Link(Enum):
+    """What we have to a peer."""
+
+    DIALING = auto()
+    OPEN = auto()
+
+
+class Arrival(Enum):
+    """What to do with a peer that dialled us."""
+
+    ACCEPT = auto()
+    REFUSE = auto()
+    """Destroy it, and see with a keep-alive whether the one we have still works."""
+    REPLACE = auto()
+    """Destroy the one we have, then accept."""
+
+
+def keep_incoming(local_key: bytes, remote_key: bytes, *, existing_used: bool) -> bool:
+    """Which of two connections to the same peer survives; both ends must come to the same verdict.
+
+    One that was used already makes way: the peer must have lost it, or it would not dial. Otherwise the one
+    that the larger public key dialled wins.
+    """
+    return existing_used or local_key < remote_key
+
+
+class SwarmPolicy:
+    """`firewall(public_key)` refuses a peer when true; it is banned then."""
+
+    def __init__(
+        self,
+        public_key: bytes,
+        *,
+        rng: Randomness,
+        max_peers: int = MAX_PEERS,
+        max_parallel: int = MAX_PARALLEL,
+        firewall: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        self.public_key = public_key
+        self.max_peers = max_peers
+        self.max_parallel = max_parallel
+        self.peers: dict[bytes, PeerInfo] = {}
+        self.links: dict[bytes, Link] = {}
+        self.topics: set[bytes] = set()
+        """Topics that we look for peers of."""
+        self.dialing = 0
+        self._rng = rng
+        self._firewall = firewall
+        self._queue = DialQueue(rng)
+        self._wished = DialQueue(rng)
+        """Explicit peers that wait to be dialled: however many connections there are."""
+        self._explicit = 0
+        self._retries: list[tuple[float, int, PeerInfo]] = []
+        self._order = count()
+        self._closed = False
+
+    # --- who is there -------------------------------------------------------------------------------------
+
+    def peer_found(
+        self, public_key: bytes, relay_addresses: Iterable[Address], topic: bytes, now: float
+    ) -> None:
+        """A lookup of `topic` found a peer."""
+        if topic not in self.topics or self._closed:
+            return
+        peer = self._upsert(public_key)
+        if peer is None:
+            return
+        if len(peer.topics) > len(self.topics) + SPARE_TOPICS:
+            peer.topics &= self.topics
+        peer.topics.add(topic)
+        if public_key in self.links:
+            peer.relay_addresses = tuple(relay_addresses)
+        elif peer.found(tuple(relay_addresses), now):
+            self._enqueue(peer)
+
+    def join_peer(self, public_key: bytes, relay_addresses: Iterable[Address] = ()) -> None:
+        """Keep up a connection to this peer, whatever topics it has."""
+        peer = self._upsert(public_key)
+        if peer is None:
+            return
+        peer.relay_addresses = tuple(relay_addresses) or peer.relay_addresses
+        if not peer.explicit:
+            peer.explicit = True
+            self._explicit += 1
+            self._queue.discard(peer)
+        if public_key not in self.links:
+            self._enqueue(peer)
+
+    def leave_peer(self, public_key: bytes) -> None:
+        """Take back `join_peer`. A connection that stands is left alone."""
+        peer = self.peers.get(public_key)
+        if peer is not None and peer.explicit:
+            self._wished.discard(peer)
+            peer.explicit = False
+            self._explicit -= 1
+            self._forget(peer)
+
+    def ban(self, public_key: bytes) -> None:
+        """Neither dial nor take it any more."""
+        peer = self._upsert(public_key)
+        if peer is not None:
+            peer.banned = True
+
+    def refuses(self, public_key: bytes) -> bool:
+        """Whether this peer may not connect to us, nor we to it."""
+        if public_key == self.public_key:
+            return True
+        peer = self.peers.get(public_key)
+        if peer is not None and peer.banned:
+            return True
+        if self._firewall is not None and self._firewall(public_key):
+            self.ban(public_key)
+            return True
+        return False
+
+    # --- dialling -----------------------------------------------------------------------------------------
+
+    def next_dial(self) -> PeerInfo | None:
+        """The peer to dial now, if any. Report `opened` or `ended` when that is decided."""
+        while not self._closed and self.dialing < self.max_parallel:
+            peer = self._wished.pop() or (self._queue.pop() if self._has_room() else None)
+            if peer is None:
+                return None
+            if peer.public_key in self.links or self.refuses(peer.public_key) or not self._is_wanted(peer):
+                self._forget(peer)
+                continue
+            self.links[peer.public_key] = Link.DIALING
+            self.dialing += 1
+            return peer
+        return None
+
+    def opened(self, peer: PeerInfo, now: float, *, client: bool) -> None:
+        """A connection stands. `client`: we dialled."""
+        if self.links.get(peer.public_key) is Link.DIALING:
+            self.dialing -= 1
+        self.links[peer.public_key] = Link.OPEN
+        peer.connected(now, client=client)
+
+    def ended(self, peer: PeerInfo, now: float, *, client: bool) -> None:
+        """A connection ended, or an attempt failed. `client`: we dialled, so it is ours to dial again."""
+        if self.links.pop(peer.public_key, None) is Link.DIALING:
+            self.dialing -= 1
+        peer.ended(now, client=client)
+        if client:
+            self._retry_later(peer, now)
+        self._forget(peer)
+
+    def arrives(self, public_key: bytes, *, existing_used: bool) -> Arrival:
+        """A peer dialled us. `existing_used`: what we have to it has carried messages both ways."""
+        if public_key not in self.links:
+            return Arrival.ACCEPT
+        if keep_incoming(self.public_key, public_key, existing_used=existing_used):
+            return Arrival.REPLACE
+        return Arrival.REFUSE
+
+    def incoming(self, public_key: bytes) -> PeerInfo | None:
+        """The record of a peer that dialled us, to be reported as `opened`. None for ourselves."""
+        return self._upsert(public_key)
+
+    @property
+    def idle(self) -> bool:
+        """Nobody is being dialled, and nobody waits to be."""
+        return not self.dialing and not self._wished and not (self._queue and self._has_room())
+
+    def close(self) -> None:
+        """Dial nobody any more."""
+        self._closed = True
+
+    # --- the clock ----------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        while self._retries and self._retries[0][2].retry_at != self._retries[0][0]:
+            heappop(self._retries)
+        return self._retries[0][0] if self._retries else None
+
+    def handle_timer(self, now: float) -> None:
+        """Peers whose wait is over may be dialled again."""
+        while self._retries and self._retries[0][0] <= now:
+            at, _, peer = heappop(self._retries)
+            if peer.retry_at != at:
+                continue
+            peer.retry_at = None
+            if peer.explicit:
+                peer.attempts = min(peer.attempts, MAX_ATTEMPTS)
+            if peer.public_key not in self.links and self._is_wanted(peer):
+                self._enqueue(peer)
+            self._forget(peer)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _has_room(self) -> bool:
+        # The more peers the application wishes for, the fewer are dialled for topics
+        factor = 1 if self._explicit == 0 else 2 if self._explicit < 2 else 3 if self._explicit < 4 else 4
+        return factor * len(self.links) < self.max_peers
+
+    def _is_wanted(self, peer: PeerInfo) -> bool:
+        return peer.explicit or not self.topics.isdisjoint(peer.topics)
+
+    def _enqueue(self, peer: PeerInfo) -> None:
+        if peer.dialable and not self._closed:
+            peer.retry_at = None
+            (self._wished if peer.explicit else self._queue).push(peer)
+
+    def _retry_later(self, peer: PeerInfo, now: float) -> None:
+        delay = retry_delay(peer, self._rng) if self._is_wanted(peer) and not self._closed else None
+        peer.retry_at = None if delay is None else now + delay
+        if peer.retry_at is not None:
+            heappush(self._retries, (peer.retry_at, next(self._order), peer))
+
+    def _upsert(self, public_key: bytes) -> PeerInfo | None:
+        if public_key == self.public_key:
+            return None
+        peer = self.peers.get(public_key)
+        if peer is None:
+            if len(self.peers) >= MAX_KNOWN_PEERS:
+                self._make_room()
+            peer = self.peers[public_key] = PeerInfo(public_key)
+        return peer
+
+    def _make_room(self) -> None:
+        for key, peer in self.peers.items():
+            if key not in self.links and not peer.explicit:
+                self._queue.discard(peer)
+                peer.retry_at = None
+                del self.peers[key]
+                return
+
+    def _forget(self, peer: PeerInfo) -> None:
+        if peer.forgettable and peer.public_key not in self.links:
+            self.peers.pop(peer.public_key, None)

@@ -1,0 +1,46 @@
+"""When to dial again. Source: hyperswarm lib/retry-timer.js (4.17.2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from .peerinfo import MAX_ATTEMPTS, PeerInfo
+
+
+class Randomness(Protocol):
+    def random(self) -> float: ...
+
+
+class Backoff(NamedTuple):
+    """Seconds; the wait is drawn evenly from between the two."""
+
+    shortest: float
+    longest: float
+
+
+SMALL = Backoff(1.0, 1.5)
+MEDIUM = Backoff(5.0, 6.0)
+LARGE = Backoff(15.0, 17.0)
+HUGE = Backoff(600.0, 720.0)
+
+PROVEN = (SMALL, SMALL, MEDIUM, LARGE)
+"""By attempts, for peers that were reached before."""
+UNPROVEN = (SMALL, MEDIUM, LARGE, LARGE)
+"""By attempts, for peers that never were."""
+
+
+def retry_backoff(peer: PeerInfo) -> Backoff | None:
+    """How long to wait before dialling `peer` again. None: not until it is discovered anew."""
+    if peer.banned or not peer.reconnect:
+        return None
+    if peer.attempts > MAX_ATTEMPTS:
+        return HUGE if peer.explicit else None
+    return (PROVEN if peer.proven else UNPROVEN)[peer.attempts]
+
+
+def retry_delay(peer: PeerInfo, rng: Randomness) -> float | None:
+    """Seconds until the next attempt, by chance within the back-off."""
+    backoff = retry_backoff(peer)
+    if backoff is None:
+        return None
+    return backoff.shortest + rng.random() * (backoff.longest - backoff.shortest)

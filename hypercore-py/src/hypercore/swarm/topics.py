@@ -1,0 +1,204 @@
+"""Topics: what we want of each, and when it is to be announced or looked up next.
+
+Source: hyperswarm lib/peer-discovery.js (4.17.2) for the intervals. Official swarms run all topics at once;
+here a schedule lets only so many run at a time, so that thousands of topics are spread out instead of
+bursting.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
+
+REFRESH_SECONDS = 600.0
+"""Between two refreshes of a topic; announcements live for 13 minutes at least."""
+REFRESH_JITTER_SECONDS = 120.0
+"""By chance added to that."""
+RETRY_SECONDS = (5.0, 10.0, 20.0, 40.0, 80.0, 120.0)
+"""Waits after a refresh that nobody answered, by failures in a row; up to half of it is added by chance."""
+
+MIN_PARALLEL = 16
+MAX_PARALLEL = 64
+TOPICS_PER_PARALLEL = 150
+"""A refresh takes about two seconds at most: so many topics each are through in half the interval."""
+
+MAX_UNANNOUNCE_FAILURES = 2
+"""After so many failures we stop trying to be forgotten: announcements expire by themselves."""
+
+
+class Randomness(Protocol):
+    def random(self) -> float: ...
+
+
+class Action(Enum):
+    """What a refresh does."""
+
+    ANNOUNCE = auto()
+    """Announce us; who else is there is learnt on the way."""
+    LOOKUP = auto()
+    UNANNOUNCE = auto()
+    """Take back our announcement; who else is there is learnt on the way."""
+
+
+class Topic:
+    """One joined topic. Ten thousand of them must fit a small machine, so there is little in it."""
+
+    __slots__ = (
+        "announced",
+        "clients",
+        "closest",
+        "due_at",
+        "failures",
+        "first_announce",
+        "key",
+        "running",
+        "servers",
+        "stale",
+        "waiting",
+    )
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.servers = 0
+        """Joins that want us to be found."""
+        self.clients = 0
+        """Joins that want to find others."""
+        self.closest = b""
+        """Packed addresses of the nodes nearest to it, as of the last refresh."""
+        self.announced = False
+        """Whether nodes may hold an announcement of ours."""
+        self.first_announce = True
+        self.failures = 0
+        self.running = False
+        self.stale = False
+        """Whether what runs now does something else than is wanted by now."""
+        self.waiting = False
+        """Whether it is in the queue of those to run next."""
+        self.due_at = 0.0
+
+    @property
+    def action(self) -> Action | None:
+        """What to do for it now. None: nothing any more, it can be forgotten."""
+        if self.servers:
+            return Action.ANNOUNCE
+        if self.announced:
+            return Action.UNANNOUNCE
+        return Action.LOOKUP if self.clients else None
+
+    @property
+    def seeking(self) -> bool:
+        """Whether peers found under it are to be dialled."""
+        return self.clients > 0
+
+
+def parallel_refreshes(topics: int) -> int:
+    """Refreshes that may run at a time with so many topics."""
+    return max(MIN_PARALLEL, min(MAX_PARALLEL, topics // TOPICS_PER_PARALLEL))
+
+
+class TopicSchedule:
+    """All topics. `take` says which to refresh now; report `finished` with the outcome."""
+
+    def __init__(self, rng: Randomness) -> None:
+        self.topics: dict[bytes, Topic] = {}
+        self.running = 0
+        self._rng = rng
+        self._urgent: deque[Topic] = deque()
+        self._due: deque[Topic] = deque()
+        self._timers: list[tuple[float, int, Topic]] = []
+        self._order = count()
+        self._paused = False
+
+    def __len__(self) -> int:
+        return len(self.topics)
+
+    def get_or_add(self, key: bytes) -> Topic:
+        topic = self.topics.get(key)
+        if topic is None:
+            topic = self.topics[key] = Topic(key)
+        return topic
+
+    def changed(self, topic: Topic) -> None:
+        """Something else is wanted of it, or an application asks for a refresh: run it next."""
+        if topic.running:
+            topic.stale = True
+        elif not topic.waiting:
+            topic.waiting = True
+            self._urgent.append(topic)
+
+    def take(self, now: float) -> Topic | None:
+        """The next topic to refresh. None: nothing to do, or enough is running."""
+        self._collect(now)
+        while not self._paused and self.running < parallel_refreshes(len(self.topics)):
+            if not self._urgent and not self._due:
+                return None
+            topic = (self._urgent or self._due).popleft()
+            topic.waiting = False
+            if topic.action is None:
+                self._forget(topic)
+                continue
+            topic.running = True
+            self.running += 1
+            return topic
+        return None
+
+    def finished(self, topic: Topic, now: float, *, ok: bool) -> None:
+        """A refresh is over. It is repeated at once if something else is wanted by now."""
+        topic.running = False
+        self.running -= 1
+        topic.failures = 0 if ok else topic.failures + 1
+        if topic.failures >= MAX_UNANNOUNCE_FAILURES and topic.action is Action.UNANNOUNCE:
+            topic.announced = False
+        if topic.stale:
+            topic.stale = False
+            self.changed(topic)
+        elif topic.action is None:
+            self._forget(topic)
+        else:
+            topic.due_at = now + self._wait(topic)
+            heappush(self._timers, (topic.due_at, next(self._order), topic))
+
+    def pause(self) -> None:
+        """We are offline: start nothing."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Online again: every topic is refreshed, as much may have changed."""
+        if not self._paused:
+            return
+        self._paused = False
+        for topic in self.topics.values():
+            if not topic.running and not topic.waiting:
+                topic.waiting = True
+                self._due.append(topic)
+
+    def next_deadline(self) -> float | None:
+        """When `take` may have something that it has not now."""
+        while self._timers and self._is_void(self._timers[0]):
+            heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def _collect(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            entry = heappop(self._timers)
+            if not self._is_void(entry):
+                topic = entry[2]
+                topic.waiting = True
+                self._due.append(topic)
+
+    def _is_void(self, entry: tuple[float, int, Topic]) -> bool:
+        at, _, topic = entry
+        return topic.due_at != at or topic.running or topic.waiting or self.topics.get(topic.key) is not topic
+
+    def _wait(self, topic: Topic) -> float:
+        if topic.failures:
+            wait = RETRY_SECONDS[min(topic.failures, len(RETRY_SECONDS)) - 1]
+            return wait * (1 + self._rng.random() / 2)
+        return REFRESH_SECONDS + REFRESH_JITTER_SECONDS * self._rng.random()
+
+    def _forget(self, topic: Topic) -> None:
+        if self.topics.get(topic.key) is topic:
+            del self.topics[topic.key]

@@ -1,0 +1,216 @@
+"""When topics are refreshed: at once when joined, spread out when there are thousands."""
+
+import random
+
+import pytest
+
+from hypercore.swarm.topics import (
+    MAX_PARALLEL,
+    MIN_PARALLEL,
+    REFRESH_JITTER_SECONDS,
+    REFRESH_SECONDS,
+    RETRY_SECONDS,
+    Action,
+    TopicSchedule,
+    parallel_refreshes,
+)
+
+
+def key(number):
+    return number.to_bytes(32, "big")
+
+
+def schedule():
+    return TopicSchedule(random.Random(1))
+
+
+def join(made, number=1, *, servers=1, clients=1):
+    topic = made.get_or_add(key(number))
+    topic.servers, topic.clients = servers, clients
+    made.changed(topic)
+    return topic
+
+
+def run(made, now, *, ok=True):
+    """Refresh everything that is due; returns the topics in order."""
+    done = []
+    while (topic := made.take(now)) is not None:
+        done.append(topic)
+        topic.announced = topic.action is Action.ANNOUNCE
+        made.finished(topic, now, ok=ok)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("servers", "clients", "announced", "action"),
+    [
+        (1, 1, False, Action.ANNOUNCE),
+        (2, 0, True, Action.ANNOUNCE),
+        (0, 1, False, Action.LOOKUP),
+        (0, 1, True, Action.UNANNOUNCE),
+        (0, 0, True, Action.UNANNOUNCE),
+        (0, 0, False, None),
+    ],
+)
+def test_what_a_refresh_does(servers, clients, announced, action):
+    topic = join(schedule(), servers=servers, clients=clients)
+    topic.announced = announced
+    assert topic.action is action
+    assert topic.seeking is (clients > 0)
+
+
+def test_joined_topic_is_refreshed_at_once_then_every_ten_to_twelve_minutes():
+    made = schedule()
+    topic = join(made)
+    assert run(made, 0.0) == [topic]
+    now, gaps = 0.0, []
+    for _ in range(20):
+        at = made.next_deadline()
+        assert run(made, at - 0.01) == []
+        assert run(made, at) == [topic]
+        gaps.append(at - now)
+        now = at
+    assert all(REFRESH_SECONDS <= gap <= REFRESH_SECONDS + REFRESH_JITTER_SECONDS for gap in gaps)
+    assert len(set(gaps)) == 20
+
+
+def test_refresh_that_nobody_answered_is_repeated_soon_and_then_later():
+    made = schedule()
+    topic = join(made)
+    now = 0.0
+    for wait in (*RETRY_SECONDS, RETRY_SECONDS[-1]):
+        assert run(made, now, ok=False) == [topic]
+        gap = made.next_deadline() - now
+        assert wait <= gap <= 1.5 * wait
+        now += gap
+    assert run(made, now) == [topic]
+    assert made.next_deadline() - now >= REFRESH_SECONDS
+
+
+def test_topic_in_the_queue_is_not_refreshed_twice():
+    made = schedule()
+    topic = join(made)
+    made.changed(topic)
+    assert run(made, 0.0) == [topic]
+    made.changed(topic)
+    late = REFRESH_SECONDS + REFRESH_JITTER_SECONDS
+    assert run(made, late) == [topic]
+
+
+def test_change_during_a_refresh_runs_another_one():
+    made = schedule()
+    topic = join(made)
+    assert made.take(0.0) is topic
+    topic.announced = True
+    topic.servers = 0
+    made.changed(topic)
+    assert made.take(0.0) is None
+    made.finished(topic, 0.5, ok=True)
+    assert made.take(0.5) is topic and topic.action is Action.UNANNOUNCE
+
+
+def test_left_topic_is_unannounced_and_forgotten():
+    made = schedule()
+    topic = join(made)
+    run(made, 0.0)
+    topic.servers = topic.clients = 0
+    made.changed(topic)
+    assert made.take(1.0) is topic and topic.action is Action.UNANNOUNCE
+    topic.announced = False
+    made.finished(topic, 1.0, ok=True)
+    assert len(made) == 0 and made.take(1.0) is None and made.next_deadline() is None
+
+
+def test_left_lookup_is_forgotten_without_a_refresh():
+    made = schedule()
+    topic = join(made, servers=0)
+    run(made, 0.0)
+    topic.clients = 0
+    made.changed(topic)
+    assert made.take(1.0) is None and len(made) == 0
+
+
+def test_unannouncement_that_fails_is_given_up():
+    made = schedule()
+    topic = join(made)
+    run(made, 0.0)
+    topic.servers = topic.clients = 0
+    made.changed(topic)
+    for _ in range(2):
+        now = made.next_deadline() or 1.0
+        assert made.take(now) is topic
+        made.finished(topic, now, ok=False)
+    assert len(made) == 0
+
+
+def test_topic_joined_again_while_it_is_unannounced_is_announced_again():
+    made = schedule()
+    topic = join(made)
+    run(made, 0.0)
+    topic.servers = topic.clients = 0
+    made.changed(topic)
+    assert made.take(1.0) is topic
+    again = join(made)
+    assert again is topic
+    topic.announced = False
+    made.finished(topic, 1.5, ok=True)
+    assert made.take(1.5) is topic and topic.action is Action.ANNOUNCE
+
+
+def test_thousands_of_topics_never_burst():
+    made = schedule()
+    for number in range(10_000):
+        join(made, number)
+    running, now, seen, done_at = [], 0.0, 0, []
+    while seen < 10_000 or running:
+        while (topic := made.take(now)) is not None:
+            running.append((now + 1.0, topic))
+            seen += 1
+        assert len(running) == made.running <= MAX_PARALLEL
+        now, topic = running.pop(0)
+        topic.announced = True
+        made.finished(topic, now, ok=True)
+        done_at.append(now)
+    assert now < REFRESH_SECONDS / 2
+    # Their second refreshes are spread as the first ones were
+    starts = []
+    while len(starts) < 10_000:
+        at = made.next_deadline()
+        topic = made.take(at)
+        starts.append(at)
+        made.finished(topic, at, ok=True)
+    busiest = max(sum(1 for at in starts if second <= at < second + 1) for second in range(600, 1100, 10))
+    assert busiest < 2 * MAX_PARALLEL
+
+
+def test_new_topics_go_before_old_ones():
+    made = schedule()
+    for number in range(MIN_PARALLEL * 3):
+        join(made, number)
+    run(made, 0.0)
+    late = REFRESH_SECONDS + REFRESH_JITTER_SECONDS
+    assert made.take(late).key != key(999)
+    new = join(made, 999)
+    assert made.take(late) is new
+
+
+@pytest.mark.parametrize(
+    ("topics", "parallel"),
+    [(0, MIN_PARALLEL), (100, MIN_PARALLEL), (6000, 40), (10_000, MAX_PARALLEL), (10**6, MAX_PARALLEL)],
+)
+def test_parallel_refreshes_grow_with_the_topics(topics, parallel):
+    assert parallel_refreshes(topics) == parallel
+
+
+def test_nothing_starts_offline_and_everything_is_refreshed_after():
+    made = schedule()
+    old = [join(made, number) for number in range(5)]
+    run(made, 0.0)
+    made.pause()
+    new = join(made, 99)
+    assert run(made, 5000.0) == []
+    made.resume()
+    first, *rest = run(made, 5000.0)
+    assert first is new and {topic.key for topic in rest} == {topic.key for topic in old}
+    made.resume()
+    assert run(made, 5001.0) == []

@@ -13,8 +13,11 @@ from importlib import import_module
 from struct import Struct, calcsize, unpack_from
 from typing import Any, Protocol
 
-SLOTS = 32
+SLOTS = 64
 """Most datagrams, or trains of datagrams, in one batch."""
+
+SLOTS_FOR_TRAINS = 12
+"""The same while the batches consist of long trains, so that a batch stays below a megabyte."""
 
 SLOT_BYTES = 65536
 """Room for a UDP payload of any size, in bytes."""
@@ -31,9 +34,9 @@ _GRO_CONTROL_BYTES = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 
 
 
 class BatchReader(Protocol):
-    """Fills `view` with a batch of datagrams. The next `read` overwrites them."""
+    """Fills `buffer` with a batch of datagrams. The next `read` overwrites them."""
 
-    view: memoryview
+    buffer: bytearray
 
     def read(self, sock: socket.socket) -> list[Place]:
         """Whatever is there now, at most SLOTS places; empty when nothing is."""
@@ -46,14 +49,15 @@ class RecvmsgReader:
     """A system call for each datagram. Works everywhere."""
 
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(SLOTS * SLOT_BYTES))
+        self.buffer = bytearray(SLOTS * SLOT_BYTES)
+        self._view = memoryview(self.buffer)
         self._addresses: list[Address] = []
 
     def read(self, sock: socket.socket) -> list[Place]:
         places: list[Place] = []
         self._addresses.clear()
-        for start in _STARTS:
-            slot = self.view[start : start + SLOT_BYTES]
+        for start in _STARTS[:SLOTS_FOR_TRAINS]:
+            slot = self._view[start : start + SLOT_BYTES]
             try:
                 size, control, _, address = sock.recvmsg_into([slot], _GRO_CONTROL_BYTES)
             except OSError:  # nothing there, or an error of an earlier send that only concerns that peer
@@ -93,15 +97,15 @@ class MmsgReader:
 
     def __init__(self) -> None:
         ffi, library = _load()
-        self._buffer = bytearray(SLOTS * SLOT_BYTES)
-        self.view = memoryview(self._buffer)
+        self.buffer = bytearray(SLOTS * SLOT_BYTES)
         self._ffi = ffi
+        self._slots = SLOTS
         self._recvmmsg = library.recvmmsg
         self._headers = ffi.new("struct mmsghdr[]", SLOTS)
         self._names = ffi.new("char[]", SLOTS * _NAME_BYTES)
         self._controls = ffi.new("struct gro_control[]", SLOTS)
         self._vectors = ffi.new("struct iovec[]", SLOTS)
-        base = ffi.from_buffer(self._buffer)
+        base = ffi.from_buffer(self.buffer)
         for index in range(SLOTS):
             self._vectors[index].iov_base = base + index * SLOT_BYTES
             self._vectors[index].iov_len = SLOT_BYTES
@@ -130,13 +134,15 @@ class MmsgReader:
         self._unpack_controls = [Struct("=" + one * count).unpack_from for count in range(SLOTS + 1)]
 
     def read(self, sock: socket.socket) -> list[Place]:
-        count = self._recvmmsg(sock.fileno(), self._headers, SLOTS, 0, self._ffi.NULL)
+        count = self._recvmmsg(sock.fileno(), self._headers, self._slots, 0, self._ffi.NULL)
         if count <= 0:
             return []
+        self._slots = SLOTS
         fields = self._unpack_headers[count](self._raw_headers)
         sizes = fields[1::2]
         places = [(start, start + size, size) for start, size in zip(_STARTS, sizes, strict=False)]
         if any(fields[::2]):
+            self._slots = SLOTS_FOR_TRAINS
             segments = self._unpack_controls[count](self._raw_controls)
             for index, control in enumerate(fields[::2]):
                 if control:

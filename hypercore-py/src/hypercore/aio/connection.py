@@ -29,7 +29,8 @@ class SecretConnection:
     """`Connection` over UDX.
 
     `stream` may be connected before or after; `result` holds the keys that the handshake through the DHT
-    left. The connection takes over all callbacks of the stream but `accept`.
+    left, and `early` what was read from the stream already. The connection takes over all callbacks of the
+    stream but `accept`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class SecretConnection:
         loop: AbstractEventLoop,
         keep_alive: float = KEEP_ALIVE,
         random: Callable[[int], bytes] = os.urandom,
+        early: bytes = b"",
     ) -> None:
         self.stream = stream
         self.result = result
@@ -64,9 +66,15 @@ class SecretConnection:
         stream.on_end = self.close
         stream.on_drain = self._on_drain
         stream.on_close = self._on_stream_close
+        self._timer: TimerHandle | None = None
+        if stream.closed:
+            self._on_stream_close(ConnectionClosed("the stream is closed"))
+            return
         stream.pause_reading()  # until somebody listens
         self._write(self._secret.start())
-        self._timer: TimerHandle | None = loop.call_later(keep_alive, self._on_timer)
+        self._timer = loop.call_later(keep_alive, self._on_timer)
+        if early:
+            self._on_data([early])
 
     def __repr__(self) -> str:
         host, port = self.remote_address or ("?", 0)
@@ -98,6 +106,10 @@ class SecretConnection:
     @property
     def bytes_in(self) -> int:
         return self.stream.core.bytes_in
+
+    @property
+    def rtt(self) -> float | None:
+        return self.stream.rtt or None
 
     @property
     def writable(self) -> bool:

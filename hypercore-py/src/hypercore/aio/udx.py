@@ -41,7 +41,7 @@ class StreamTransport:
 
     * `accept(socket, address) -> bool`: a packet came before `connect`, or over another socket than the
       stream's. True lets it in. It may call `connect`. Without it such packets are dropped.
-    * `on_data(chunks)`: the next bytes; memory views that are void when the callback returns.
+    * `on_data(chunks)`: the next bytes.
     * `on_end()`: the peer ended its side. `on_drain()`: `write` is welcome again.
     * `on_message(payload)`: an unordered message. `on_remote_changed()`: see `change_remote`.
     * `on_close(error)`: the end of it all, once; no error when both sides had ended.

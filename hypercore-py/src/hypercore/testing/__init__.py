@@ -1,1 +1,9 @@
-"""Helpers for tests against the library, shipped with it: in-memory peers and a clock that obeys."""
+"""Stand-ins for the network, for the tests of programs that use this library (and for its own).
+
+Nothing in here imports asyncio or reads a clock: time passes when a test says so.
+"""
+
+from .memory import MemoryConnection, memory_pair
+from .network import Path, Peer, Simulation
+
+__all__ = ["MemoryConnection", "Path", "Peer", "Simulation", "memory_pair"]

@@ -22,7 +22,7 @@ class StreamTimedOut(ConnectionClosed):
 
 
 class Data(NamedTuple):
-    """The next bytes of the stream. Views into the receive buffer: use them before the next `receive`."""
+    """The next bytes of the stream, in order."""
 
     chunks: list[Buffer]
 

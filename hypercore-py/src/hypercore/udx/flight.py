@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from .events import Buffer
 from .ranges import RangeSet
 
 _COMPACT_AT = 1024
@@ -79,7 +78,7 @@ class Flight:
         self.reordering_seen = False
         self.min_rtt = 0.0
         """The smallest round trip there is, for telling which transmission of a packet arrived."""
-        self._payloads: list[Buffer] = []
+        self._payloads: list[bytes] = []
         self._base = first_seq  # the number of the first payload in the list
         self._runs: list[Run] = []
         self._resent: dict[int, Run] = {}
@@ -97,7 +96,7 @@ class Flight:
         """Whether anything is not acknowledged yet."""
         return self.una < self.next_seq
 
-    def send(self, payloads: list[Buffer], now: float) -> int:
+    def send(self, payloads: list[bytes], now: float) -> int:
         """Records new packets; returns the number of the first."""
         if self.una == self.next_seq:
             self.first_sent_at = self.delivered_at = now
@@ -107,8 +106,15 @@ class Flight:
         self._runs.append(Run(first, self.next_seq, now, self))
         return first
 
-    def payload(self, seq: int) -> Buffer:
+    def payload(self, seq: int) -> bytes:
         return self._payloads[seq - self._base]
+
+    def has_arrived(self, seq: int) -> bool:
+        return seq < self.una or seq in self.sacked
+
+    def was_resent(self, seq: int) -> bool:
+        """Whether `seq`, which is not acknowledged cumulatively yet, went out more than once."""
+        return seq in self._resent
 
     def resend(self, seq: int, now: float) -> None:
         """Records that `seq` goes out again, lost or not."""
@@ -173,14 +179,14 @@ class Flight:
         if self.lost:
             for seq in [seq for seq in self.lost if start <= seq < end]:
                 del self.lost[seq]
-        highest = self._highest
         for low, high in self.sacked.gaps(start, end):
-            for seq in range(low, min(high, highest)):
-                again = self._resent.get(seq)
-                if again is None:
-                    self.reordering_seen = True
-                elif now - again.sent_at >= self.min_rtt:  # else it is the first transmission that arrived
-                    self._note(again, seq + 1, now, arrival, fresh=False)
+            again = [run for seq, run in self._resent.items() if low <= seq < high]
+            for run in again:
+                if now - run.sent_at >= self.min_rtt:  # else it is the first transmission that arrived
+                    self._note(run, run.end, now, arrival, fresh=False)
+            early = min(high, self._highest) - low
+            if early > sum(run.first < self._highest for run in again):
+                self.reordering_seen = True
 
     def _acknowledge_range(self, start: int, end: int, now: float, arrival: Arrival) -> None:
         sacked = self.sacked

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 MTU_BYTES = 1200
-"""IP packet size that every path is taken to carry (udx.h UDX_MTU_BASE). We do not probe for more."""
+"""IP packet size that every path is taken to carry (udx.h UDX_MTU_BASE)."""
 
 IPV4_OVERHEAD_BYTES = 48
 """IP, UDP and UDX headers."""
 
 PAYLOAD_BYTES = MTU_BYTES - IPV4_OVERHEAD_BYTES
-"""Most payload in a packet that we make."""
+"""Most payload in a packet as long as nothing is known about the path."""
+
+MAX_BURST_BYTES = 65507
+"""Most that one send with UDP_SEGMENT can carry: a UDP datagram over IPv4."""
 
 MAX_BURST_PACKETS = 54
-"""Most datagrams handed to the kernel in one go: 54 of 1172 bytes fit the 64 KiB of one UDP_SEGMENT send."""
+"""Most datagrams handed to the kernel in one go. It takes 64."""
 
 RECEIVE_WINDOW_BYTES = 4 << 20
 """What we offer to hold for an application that does not read, out-of-order packets included (udx.c:44)."""
+
+MAX_DATAGRAM_BYTES = 2048
+"""Largest datagram that official peers read, and so the largest that anybody sends (udx.h:23)."""
 
 MAX_OUT_OF_ORDER_PACKETS = 4096
 """How far beyond the next packet expected one may lie. A window of full packets is 3641 of them."""

@@ -8,6 +8,9 @@ from .limits import MAX_BURST_PACKETS, TIMER_GRANULARITY
 BUCKET_TIME = 0.01
 """Credit for at most so many seconds is kept: what an event loop may be late by."""
 
+ROUNDING = 1e-6
+"""Seconds on top, so that the credit is there when its time has come, whatever floating point says."""
+
 BUCKET_PACKETS = 16
 """The bucket holds at least so much, at any rate."""
 
@@ -34,7 +37,7 @@ class Pacer:
 
     def ready_at(self, packets: int, rate: float) -> float:
         """When the allowance will be `packets`."""
-        return self._at + max(0.0, packets - self._credit) / rate
+        return self._at + max(0.0, packets - self._credit) / rate + ROUNDING
 
     @staticmethod
     def quantum(rate: float) -> int:

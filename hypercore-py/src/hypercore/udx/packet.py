@@ -31,7 +31,7 @@ MAX_SACK_RANGES = 50
 RawHeader = tuple[int, int, int, int, int]
 """The header as five u32: first word (see `first_word`), stream id, window, seq, ack."""
 
-RawPacket = tuple[RawHeader, memoryview]
+RawPacket = tuple[RawHeader, bytes | bytearray | memoryview]
 """A header and everything behind it, as the hot path passes them around."""
 
 header_struct = Struct("<IIIII")
@@ -92,7 +92,7 @@ def encode_sacks(ranges: tuple[tuple[int, int], ...] | list[tuple[int, int]]) ->
     return b"".join(_range_struct.pack(start, end) for start, end in ranges[:MAX_SACK_RANGES])
 
 
-def decode_sacks(rest: memoryview, data_offset: int) -> list[tuple[int, int]]:
+def decode_sacks(rest: bytes | bytearray | memoryview, data_offset: int) -> list[tuple[int, int]]:
     """The ranges in `rest`, all that lies behind the header. Odd bytes at the end are ignored."""
     size = data_offset if 0 < data_offset < len(rest) else len(rest)
     count = min(size // 8, MAX_SACK_RANGES)

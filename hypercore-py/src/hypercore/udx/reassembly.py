@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .events import Buffer
-from .limits import MAX_OUT_OF_ORDER_PACKETS, RECEIVE_WINDOW_BYTES
+from .limits import MAX_DATAGRAM_BYTES, MAX_OUT_OF_ORDER_PACKETS, RECEIVE_WINDOW_BYTES
 from .packet import MAX_SACK_RANGES
 from .ranges import RangeSet
 
@@ -40,8 +40,10 @@ class Reassembly:
 
     @property
     def window(self) -> int:
-        """How many bytes we are willing to take."""
-        return max(0, RECEIVE_WINDOW_BYTES - self._unread_bytes)
+        """How many bytes we are willing to take. Shut rather than too small: a sender sends one packet into any
+        window that is not shut, and that must find room."""
+        window = RECEIVE_WINDOW_BYTES - self._unread_bytes
+        return window if window >= MAX_DATAGRAM_BYTES else 0
 
     @property
     def held_bytes(self) -> int:
@@ -51,7 +53,7 @@ class Reassembly:
         """`count` packets in order were passed on without our help."""
         self.next_seq += count
 
-    def receive(self, seq: int, payload: memoryview, *, is_end: bool) -> list[Buffer]:
+    def receive(self, seq: int, payload: Buffer, *, is_end: bool) -> list[Buffer]:
         """Takes a packet that is due or early, and returns what can be delivered now.
 
         Empty payloads are not among it. Packets too early, too many to hold, or behind the end are dropped
@@ -82,7 +84,7 @@ class Reassembly:
             self._ranges.remove_below(self.next_seq)
         return ready
 
-    def hold(self, seq: int, payload: memoryview, *, is_end: bool) -> None:
+    def hold(self, seq: int, payload: Buffer, *, is_end: bool) -> None:
         """`receive` for an application that does not read now. Over the window, the packet is dropped."""
         if self.held_bytes + len(payload) > RECEIVE_WINDOW_BYTES:
             return

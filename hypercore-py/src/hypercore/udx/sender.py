@@ -9,13 +9,15 @@ from .bbr import Bbr, Sample
 from .events import Buffer
 from .flight import Arrival, Flight
 from .limits import (
+    MAX_BURST_BYTES,
     MAX_BURST_PACKETS,
     MAX_TIMEOUTS,
-    PAYLOAD_BYTES,
     RECEIVE_WINDOW_BYTES,
     WRITE_BUFFER_BYTES,
 )
+from .mtu import MtuSearch
 from .pacing import Pacer
+from .packet import HEADER_BYTES
 from .rtt import RoundTrip
 from .sendqueue import SendQueue
 
@@ -30,9 +32,11 @@ class Outgoing(NamedTuple):
     """Packets to send: all payloads but the last are equally long."""
 
     seqs: Sequence[int]
-    payloads: Sequence[Buffer]
+    payloads: Sequence[bytes]
     ends: bool
     """Whether the last one carries END."""
+    padding: int = 0
+    """Bytes to put between header and payload of each."""
 
 
 class Sender:
@@ -43,6 +47,7 @@ class Sender:
         self.flight = Flight(first_seq)
         self.rtt = RoundTrip()
         self.congestion = Bbr(now, cycle_offset=cycle_offset)
+        self.mtu = MtuSearch()
         self.remote_window = RECEIVE_WINDOW_BYTES
         self.end_seq: int | None = None
         """Number of the packet with END, once it was sent."""
@@ -66,7 +71,7 @@ class Sender:
     @property
     def high_water(self) -> int:
         """Unsent bytes from which on the application should wait."""
-        return WRITE_BUFFER_BYTES + self.congestion.window * PAYLOAD_BYTES
+        return WRITE_BUFFER_BYTES + self.congestion.window * self.mtu.payload_bytes
 
     def write(self, data: Buffer) -> None:
         self.queue.append(data)
@@ -101,6 +106,7 @@ class Sender:
         if not arrival.delivered and not arrival.acked:
             return
         flight.finish(arrival, now)
+        self._check_probe()
         if arrival.rtt is not None:
             self.rtt.sample(arrival.rtt, now)
             flight.min_rtt = self.rtt.minimum
@@ -115,6 +121,12 @@ class Sender:
         self._tell_congestion(arrival, lost, in_flight, now)
         self._arm_tail_probe(now)
 
+    def _check_probe(self) -> None:
+        """Whether the packet that probes for a larger MTU has arrived."""
+        probe = self.mtu.probe_seq
+        if probe is not None and self.flight.has_arrived(probe):
+            self.mtu.on_arrived()
+
     def _find_losses(self, now: float, acked: int) -> int:
         flight, rtt = self.flight, self.rtt
         in_recovery = self._recovery_point is not None
@@ -123,6 +135,9 @@ class Sender:
         else:
             patience = min(rtt.minimum / 4, rtt.smoothed)
         lost, self._losses_at = flight.detect_losses(now, rtt.latest + patience)
+        if lost and self.mtu.probe_seq in flight.lost:
+            self.mtu.on_lost()
+            lost -= 1  # it was too large, which says nothing about congestion
         if lost and not in_recovery:
             self._recovery_point = flight.next_seq
             self.congestion.on_recovery(acked, flight.in_flight, flight.delivered)
@@ -174,15 +189,15 @@ class Sender:
         if allowance < 1:
             self._pacing_at = self._pacer.ready_at(1, congestion.rate)
             return None
-        room = min(congestion.window - flight.in_flight, allowance, MAX_BURST_PACKETS)
+        room = min(congestion.window - flight.in_flight, allowance, self._burst_packets)
         seqs: list[int] = []
-        payloads: list[Buffer] = []
+        payloads: list[bytes] = []
         while flight.lost and len(seqs) < room:
             seq = flight.next_lost()
             payload = flight.payload(seq)
             if payloads and len(payload) > len(payloads[0]):
                 break
-            flight.resend(seq, now)
+            self._resend(seq, now)
             seqs.append(seq)
             payloads.append(payload)
             if seq == self.end_seq or len(payload) < len(payloads[0]):
@@ -203,7 +218,7 @@ class Sender:
         room = min(self._window_packets(now), congestion.window) - in_flight
         if room <= 0:
             return None
-        wanted = min(room, -(-waiting // PAYLOAD_BYTES) or 1, MAX_BURST_PACKETS)
+        wanted = min(room, -(-waiting // self.mtu.payload_bytes) or 1, self._burst_packets)
         rate = congestion.rate
         allowance = self._pacer.allowance(now, rate)
         needed = min(wanted, self._pacer.quantum(rate)) if in_flight else 1
@@ -212,12 +227,28 @@ class Sender:
             return None
         if not flight.outstanding:
             congestion.on_restart(now, app_limited=flight.app_limited_until > 0)
+        if self.mtu.searching and self.rtt.known and waiting > self.mtu.payload_bytes:
+            return self._send_mtu_probe(now)
         return self._send_packets(min(wanted, allowance), now)
+
+    def _send_mtu_probe(self, now: float) -> Outgoing:
+        self.mtu.probe_seq = self.flight.next_seq
+        return self._send_packets(1, now)._replace(padding=self.mtu.padding)
+
+    @property
+    def _burst_packets(self) -> int:
+        """How many full packets fit one send."""
+        return min(MAX_BURST_PACKETS, MAX_BURST_BYTES // (HEADER_BYTES + self.mtu.payload_bytes))
+
+    def _resend(self, seq: int, now: float) -> None:
+        if seq == self.mtu.probe_seq:
+            self.mtu.on_lost()
+        self.flight.resend(seq, now)
 
     def _send_packets(self, count: int, now: float) -> Outgoing:
         """New packets, whatever windows say."""
         flight = self.flight
-        payloads = self.queue.take(PAYLOAD_BYTES, count) or [b""]
+        payloads = self.queue.take(self.mtu.payload_bytes, count) or [b""]
         first = flight.send(payloads, now)
         ends = self._end_queued and not self.queue
         if ends:
@@ -238,7 +269,7 @@ class Sender:
         if seq in flight.sacked:
             return None
         payload = flight.payload(seq)
-        flight.resend(seq, now)
+        self._resend(seq, now)
         self._sent(1, now)
         return Outgoing((seq,), (payload,), seq == self.end_seq)
 
@@ -253,7 +284,7 @@ class Sender:
         if self.remote_window > 0:
             self._window_probe_at = None
             self._window_probes = 0
-            return self.remote_window // PAYLOAD_BYTES or 1
+            return self.remote_window // self.mtu.payload_bytes or 1
         if self._window_probe_at is None and not self.flight.outstanding:
             self._window_probe_at = now
         return 0

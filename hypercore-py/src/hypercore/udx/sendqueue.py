@@ -1,4 +1,4 @@
-"""Bytes waiting to be sent, cut into packet payloads without copying where that is possible."""
+"""Bytes waiting to be sent, cut into packet payloads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class SendQueue:
     __slots__ = ("_at", "_parts", "size")
 
     def __init__(self) -> None:
-        self._parts: deque[memoryview] = deque()
+        # Pieces of bytes cost less than views, and are not tracked by the garbage collector.
+        self._parts: deque[bytes] = deque()
         self._at = 0  # how much of the first part is gone
         self.size = 0
         """Bytes not taken yet."""
@@ -22,14 +23,14 @@ class SendQueue:
         return self.size > 0
 
     def append(self, data: Buffer) -> None:
-        """Queues `data`, which is not copied and must not change from now on."""
-        if len(data):
-            self._parts.append(memoryview(data))
+        """Queues `data`."""
+        if data:
+            self._parts.append(bytes(data))
             self.size += len(data)
 
-    def take(self, size: int, limit: int) -> list[Buffer]:
+    def take(self, size: int, limit: int) -> list[bytes]:
         """Up to `limit` payloads of `size` bytes; only the last of all there is may be shorter."""
-        out: list[Buffer] = []
+        out: list[bytes] = []
         parts = self._parts
         while parts and limit > 0:
             part, at = parts[0], self._at
@@ -48,10 +49,10 @@ class SendQueue:
                 limit -= 1
         return out
 
-    def _gather(self, size: int) -> Buffer:
+    def _gather(self, size: int) -> bytes:
         """One payload out of several parts, or the end of the last one."""
         parts = self._parts
-        pieces: list[memoryview] = []
+        pieces: list[bytes] = []
         needed = size
         while parts and needed:
             piece = parts[0][self._at : self._at + needed]

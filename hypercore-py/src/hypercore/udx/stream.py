@@ -264,7 +264,7 @@ class UdxStream:
         window: int,
         wire_seq: int,
         wire_ack: int,
-        rest: memoryview,
+        rest: Buffer,
         chunks: list[Buffer],
     ) -> bool:
         """One packet by the rules of a.4, in their order. False when it destroys the stream."""
@@ -296,7 +296,7 @@ class UdxStream:
         self._batch_ack = max(ack, self._batch_ack)
         return True
 
-    def _receive_data(self, seq: int, payload: memoryview, flags: int, chunks: list[Buffer]) -> None:
+    def _receive_data(self, seq: int, payload: Buffer, flags: int, chunks: list[Buffer]) -> None:
         if not flags & FLAG_DATA:
             payload = payload[:0]
         is_end = bool(flags & FLAG_END)
@@ -385,20 +385,25 @@ class UdxStream:
         return pack_header(word, self.remote_id, window, seq, self._incoming.next_seq & SEQUENCE_MASK)
 
     def _data_burst(self, outgoing: Outgoing) -> Burst:
-        seqs, payloads, ends = outgoing
+        seqs, payloads, ends, padding = outgoing
         remote_id = self.remote_id
         incoming = self._incoming
         self._offered = window = incoming.window
         ack = incoming.next_seq & SEQUENCE_MASK
         if not incoming.has_gaps:
             self._ack_due = False  # data packets acknowledge too, but cannot tell of gaps
-        buffers: list[Buffer] = []
-        for seq, payload in zip(seqs, payloads, strict=True):
-            buffers += (pack_header(_DATA, remote_id, window, seq & SEQUENCE_MASK, ack), payload)
+        count = len(payloads)
+        buffers: list[Buffer] = [b""] * (2 * count)
+        buffers[::2] = [pack_header(_DATA, remote_id, window, seq & SEQUENCE_MASK, ack) for seq in seqs]
+        buffers[1::2] = payloads
         if ends:
             word = _DATA_END if payloads[-1] else _END
             buffers[-2] = pack_header(word, remote_id, window, seqs[-1] & SEQUENCE_MASK, ack)
-        return Burst(buffers, HEADER_BYTES + len(payloads[0]), len(payloads))
+        if padding:
+            word = first_word(FLAG_DATA, padding)
+            header = pack_header(word, remote_id, window, seqs[0] & SEQUENCE_MASK, ack)
+            buffers[:2] = (header, bytes(padding), payloads[0])
+        return Burst(buffers, HEADER_BYTES + padding + len(payloads[0]), count)
 
     def _maybe_drained(self) -> None:
         if self._was_told_to_wait and self._sender.queue.size <= self._sender.high_water // 2:

@@ -1,0 +1,381 @@
+"""Two UDX streams over a simulated network: whatever it does, the bytes arrive, and both sides close."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from hypercore.testing import Path, Peer, Simulation
+from hypercore.udx.limits import LINGER, RECEIVE_WINDOW_BYTES, WRITE_BUFFER_BYTES
+from hypercore.udx.packet import FLAG_DATA, FLAG_END, FLAG_HEARTBEAT, FLAG_SACK, Packet
+
+GOOD_TIME = 3600.0
+
+
+def paths(seed: int = 1, **options: Any) -> tuple[Path, Path]:
+    random = Random(seed)
+    return Path(random, **options), Path(random, **options)
+
+
+def transfer(sim: Simulation, source: Peer, target: Peer, data: bytes, *, chunk: int = 65536) -> None:
+    """`source` writes `data` as it may, then ends; `target` ends when it sees that."""
+    at = 0
+
+    def pump() -> None:
+        nonlocal at
+        while at < len(data):
+            at += chunk
+            if not source.stream.write(data[at - chunk : at]):
+                return
+        source.stream.end()
+        source.on_drain = None
+
+    source.on_drain = pump
+    target.on_end = target.stream.end
+    pump()
+
+
+def both_closed(left: Peer, right: Peer) -> bool:
+    return left.closed is not None and right.closed is not None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 2**32),
+    loss=st.sampled_from([0.0, 0.01, 0.1, 0.3]),
+    reordering=st.sampled_from([0.0, 0.05, 0.3]),
+    duplication=st.sampled_from([0.0, 0.05]),
+    jitter=st.sampled_from([0.0, 0.005, 0.05]),
+    delay=st.sampled_from([0.0001, 0.02, 0.15]),
+    mtu=st.sampled_from([1200, 1400, 1500]),
+    sizes=st.tuples(st.integers(0, 200_000), st.integers(0, 60_000)),
+    chunk=st.integers(1, 70_000),
+    initial=st.sampled_from([(0, 0), (2**32 - 5, 2**31 - 3), (2**32 - 40, 2**32 - 1)]),
+)
+@example(
+    seed=1, loss=0.3, reordering=0.3, duplication=0.05, jitter=0.05, delay=0.15, mtu=1200,
+    sizes=(200_000, 60_000), chunk=977, initial=(2**32 - 5, 2**32 - 1),
+)  # fmt: skip
+def test_every_byte_arrives_both_ways_and_both_sides_close(
+    seed: int,
+    loss: float,
+    reordering: float,
+    duplication: float,
+    jitter: float,
+    delay: float,
+    mtu: int,
+    sizes: tuple[int, int],
+    chunk: int,
+    initial: tuple[int, int],
+) -> None:
+    random = Random(seed)
+    options: dict[str, Any] = {
+        "loss": loss, "reordering": reordering, "duplication": duplication,
+        "jitter": jitter, "delay": delay, "mtu": mtu,
+    }  # fmt: skip
+    sim = Simulation()
+    left, right = sim.add_pair(Path(random, **options), Path(random, **options), initial_seqs=initial)
+    there, back = random.randbytes(sizes[0]), random.randbytes(sizes[1])
+    transfer(sim, left, right, there, chunk=chunk)
+    right.stream.write(back)
+    assert sim.run(GOOD_TIME, until=lambda: both_closed(left, right))
+    assert right.received == there
+    assert left.received == back
+    assert left.closed is not None and left.closed.error is None
+    assert right.closed is not None and right.closed.error is None
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_lost_last_acknowledgement_is_repeated_by_the_lingering_side(side: int) -> None:
+    sim = Simulation()
+    there, back = paths()
+    pair = sim.add_pair(there, back)
+    first, second = pair[side], pair[1 - side]
+    transfer(sim, first, second, b"all there is")
+    sim.run(GOOD_TIME, until=lambda: first.closed is not None or second.closed is not None)
+    done, waiting = (first, second) if first.closed else (second, first)
+    done.path.loss = 1.0
+    sim.run(0.5)
+    assert waiting.closed is None or waiting.closed.error is None
+    done.path.loss = 0.0
+    assert sim.run(LINGER, until=lambda: both_closed(first, second))
+    assert waiting.closed is not None and waiting.closed.error is None
+
+
+def test_a_destroyed_peer_resets_the_other_even_when_the_first_word_of_it_is_lost() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths())
+    transfer(sim, left, right, bytes(500_000))
+    sim.run(0.2)
+    right.path.loss = 1.0
+    right.stream.destroy()
+    sim.run(0.05)
+    assert left.closed is None
+    right.path.loss = 0.0
+    assert sim.run(10, until=lambda: left.closed is not None)
+    assert left.closed is not None and left.closed.error is not None
+    assert left.closed.error.code == "ECONNRESET"
+
+
+def test_silence_times_out_after_about_thirteen_seconds() -> None:
+    sim = Simulation()
+    left, _ = sim.add_pair(*paths(delay=0.001))
+    left.stream.write(b"one")
+    sim.run(1)
+    left.path.loss = 1.0
+    left.stream.write(b"two")
+    start = sim.now
+    assert sim.run(60, until=lambda: left.closed is not None)
+    assert left.closed is not None and left.closed.error is not None
+    assert left.closed.error.code == "ETIMEDOUT"
+    assert 12 < sim.now - start < 15
+
+
+def test_an_end_that_nobody_acknowledges_is_no_error_once_the_peer_has_ended_and_has_everything() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths())
+    right.stream.write(b"answer")
+    right.stream.end()
+    left.stream.write(b"question")
+    sim.run(1)
+    left.path.loss = 1.0  # the peer's process is gone; so is its last acknowledgement
+    left.stream.end()
+    assert sim.run(60, until=lambda: left.closed is not None)
+    assert left.closed is not None and left.closed.error is None
+    assert left.received == b"answer"
+
+
+def test_one_percent_loss_at_forty_milliseconds_leaves_most_of_the_rate() -> None:
+    """10 MB/s with a round trip of 40 ms: classic TCP would be left with about a twentieth of it."""
+    sim = Simulation()
+    random = Random(5)
+    there = Path(random, delay=0.02, loss=0.01, rate=10e6, queue_bytes=400_000)
+    left, right = sim.add_pair(there, Path(random, delay=0.02, loss=0.01))
+    data = random.randbytes(20_000_000)
+    transfer(sim, left, right, data)
+    start = sim.now
+    assert sim.run(60, until=lambda: both_closed(left, right))
+    assert right.received == data
+    assert len(data) / (sim.now - start) > 6e6
+
+
+def test_a_clean_path_is_filled_without_flooding_its_queue() -> None:
+    sim = Simulation()
+    random = Random(6)
+    there = Path(random, delay=0.02, rate=5e6, queue_bytes=1_000_000)
+    left, right = sim.add_pair(there, Path(random, delay=0.02))
+    data = random.randbytes(20_000_000)
+    transfer(sim, left, right, data)
+    start = sim.now
+    assert sim.run(60, until=lambda: both_closed(left, right))
+    assert right.received == data
+    assert len(data) / (sim.now - start) > 4.2e6
+    assert there.dropped <= 0.02 * there.datagrams
+
+
+def test_two_streams_share_a_bottleneck_fairly() -> None:
+    sim = Simulation()
+    random = Random(7)
+    there = Path(random, delay=0.02, rate=4e6, queue_bytes=300_000)
+    back = Path(random, delay=0.02)
+    pairs = [sim.add_pair(there, back) for _ in range(2)]
+    for left, right in pairs:
+        transfer(sim, left, right, bytes(60_000_000))
+    sim.run(3)
+    marks = [len(right.received) for _, right in pairs]
+    sim.run(12)
+    shares = [len(right.received) - mark for (_, right), mark in zip(pairs, marks, strict=True)]
+    assert sum(shares) > 12 * 4e6 * 0.75
+    assert max(shares) < 3 * min(shares)
+
+
+def test_a_path_that_carries_larger_packets_is_used_up_to_its_mtu() -> None:
+    for mtu, expected in ((1200, 1172), (1400, 1372), (1450, 1372), (1500, 1472), (9000, 1472)):
+        sim = Simulation()
+        left, right = sim.add_pair(*paths(mtu=mtu, delay=0.005))
+        left.sent = []
+        data = Random(mtu).randbytes(3_000_000)
+        transfer(sim, left, right, data)
+        assert sim.run(60, until=lambda pair=(left, right): both_closed(*pair))
+        assert right.received == data
+        assert max(map(len, left.sent[-200:])) == expected
+
+
+def test_a_paused_reader_stops_the_writer_and_loses_nothing() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths(delay=0.001))
+    data = Random(8).randbytes(12_000_000)
+    right.stream.pause()
+    transfer(sim, left, right, data)
+    sim.run(30)
+    assert not right.received
+    held = len(data) - left.stream.send_queue_bytes
+    assert held < RECEIVE_WINDOW_BYTES + 2 * WRITE_BUFFER_BYTES + 8_000_000
+    assert right.stream._incoming.held_bytes <= RECEIVE_WINDOW_BYTES
+    right.stream.resume()
+    assert sim.run(60, until=lambda: both_closed(left, right))
+    assert right.received == data
+
+
+def test_a_writer_keeps_asking_a_shut_window_until_it_opens() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths(delay=0.001))
+    right.stream.pause()
+    data = Random(9).randbytes(RECEIVE_WINDOW_BYTES + 100_000)
+    transfer(sim, left, right, data)
+    sim.run(20)
+    left.sent = []
+    sim.run(10)
+    kinds = {Packet.decode(d).flags for d in left.sent}
+    assert kinds == {FLAG_HEARTBEAT}
+    assert 2 <= len(left.sent) <= 10
+    right.path.loss = 1.0  # the news of the open window is lost
+    right.stream.resume()
+    sim.run(0.5)
+    right.path.loss = 0.0
+    assert sim.run(60, until=lambda: both_closed(left, right))
+    assert right.received == data
+
+
+def test_one_side_may_end_long_before_the_other() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths())
+    left.stream.end()
+    assert sim.run(5, until=lambda: right.ended)
+    assert left.closed is None and right.closed is None
+    data = Random(10).randbytes(300_000)
+    right.stream.write(data)
+    sim.run(5)
+    right.stream.end()
+    assert sim.run(5, until=lambda: both_closed(left, right))
+    assert left.received == data
+
+
+def test_messages_arrive_beside_the_stream_and_are_not_repeated() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths())
+    left.stream.send_message(b"hello")
+    left.stream.send_message(b"")
+    left.stream.write(b"data")
+    sim.run(2)
+    assert (right.messages, right.received) == ([b"hello", b""], b"data")
+    left.path.loss = 1.0
+    left.stream.send_message(b"lost")
+    sim.run(20)
+    assert len(right.messages) == 2
+    assert left.closed is None
+
+
+def test_early_data_is_acknowledged_when_the_receiver_connects() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths(), connect=False)
+    right.sent = []
+    left.stream.connect(right.local_id)
+    left.stream.write(b"early")
+    sim.run(0.1)
+    assert (right.received, right.sent) == (b"early", [])
+    right.stream.connect(left.local_id)
+    sim.run(0.1)
+    assert [Packet.decode(d)[:5] for d in right.sent] == [(0, left.local_id, RECEIVE_WINDOW_BYTES, 0, 1)]
+    assert not left.stream.sender.flight.outstanding
+
+
+def test_a_lost_packet_is_repeated_within_a_round_trip_or_so() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths(delay=0.02))
+    left.stream.write(b"warm up")
+    sim.run(1)
+    left.path.loss = 1.0
+    left.stream.write(bytes(1152))
+    sim.run(0.0)
+    left.path.loss = 0.0
+    left.sent, right.sent = [], []
+    left.stream.write(bytes(8000))
+    start = sim.now
+    assert sim.run(5, until=lambda: len(right.received) == 9159)
+    assert sim.now - start < 0.2
+    assert [Packet.decode(d).seq for d in left.sent].count(1) == 1
+    assert any(Packet.decode(d).flags == FLAG_SACK for d in right.sent)
+
+
+def test_a_lost_tail_is_probed_for_without_waiting_for_the_timeout() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths(delay=0.02))
+    left.stream.write(b"warm up")
+    sim.run(1)
+    left.path.loss = 1.0
+    left.stream.write(bytes(5000))
+    sim.run(0.0)
+    left.path.loss = 0.0
+    start = sim.now
+    assert sim.run(5, until=lambda: len(right.received) == 5007)
+    assert sim.now - start < 0.4
+
+
+def test_a_change_of_the_remote_id_is_reported_when_the_old_packets_have_arrived() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths())
+    left.stream.write(b"old path ")
+    sim.run(0.0)
+    events = []
+    collect = left.collect
+    left.stream.change_remote(right.local_id)
+    left.stream.write(b"new path")
+
+    def spy() -> None:
+        events.extend(type(e).__name__ for e in left.stream._events)
+        collect()
+
+    left.collect = spy  # type: ignore[method-assign]
+    sim.run(1)
+    assert right.received == b"old path new path"
+    assert events.count("RemoteChanged") == 1
+
+
+def test_an_idle_stream_with_heartbeat_asks_for_a_sign_of_life() -> None:
+    from hypercore.udx import UdxStream
+
+    sim = Simulation()
+    left, right = sim.add_pair(*paths())
+    left.stream = UdxStream(sim.now, heartbeat=2.0)
+    left.stream.connect(right.local_id)
+    left.sent, right.sent = [], []
+    sim.run(11)
+    assert {Packet.decode(d).flags for d in left.sent} == {FLAG_HEARTBEAT}
+    assert len(left.sent) == len(right.sent) == 5
+
+
+def test_small_writes_share_packets_and_the_end_rides_along() -> None:
+    sim = Simulation()
+    left, right = sim.add_pair(*paths())
+    left.sent = []
+    for _ in range(10):
+        left.stream.write(b"0123456789")
+    left.stream.end()
+    right.on_end = right.stream.end
+    sim.run(5)
+    data = [p for p in map(Packet.decode, left.sent) if p.flags & (FLAG_DATA | FLAG_END)]
+    assert [(p.flags, p.seq, len(p.payload)) for p in data] == [(FLAG_DATA | FLAG_END, 0, 100)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.lists(st.binary(min_size=0, max_size=60), max_size=20))
+def test_garbage_between_the_packets_does_not_spoil_a_transfer(seed: int, garbage: list[bytes]) -> None:
+    """Packets that name the stream but say nonsense; those that a real attacker on the path could not forge
+    better are left out: DESTROY with the right number, and data in the window."""
+    random = Random(seed)
+    sim = Simulation()
+    left, right = sim.add_pair(*paths(seed))
+    data = random.randbytes(50_000)
+    transfer(sim, left, right, data)
+    for at, noise in enumerate(garbage):
+        flags = random.choice([0, FLAG_SACK, FLAG_HEARTBEAT, FLAG_DATA, 0x80, FLAG_SACK | FLAG_DATA])
+        seq = random.randrange(2**31, 2**32 - 100)  # behind the window
+        packet = Packet(flags, right.local_id, 2**22, seq, random.randrange(2**31, 2**32)).encode()
+        sim.inject(packet[:3] + noise[:1].ljust(1, b"\0") + packet[4:] + noise, sim.now + at * 0.01)
+    assert sim.run(GOOD_TIME, until=lambda: both_closed(left, right))
+    assert right.received == data

@@ -1,0 +1,41 @@
+"""Replication of cores: who has what, who wants what, requests and answers. Without I/O.
+
+Format and rules: holepunchto/hypercore lib/replicator.js, lib/messages.js, lib/wants.js (11.37.1).
+"""
+
+from .config import ReplicationConfig
+from .events import (
+    BlockReceived,
+    Conflict,
+    Event,
+    ForkAvailable,
+    ManifestReceived,
+    PeerClosed,
+    PeerMisbehaved,
+    PeerOpened,
+    Reorged,
+    Upgraded,
+)
+from .peer import ALIAS, PROTOCOL, Peer, PeerStats
+from .ports import ReplicatedCore
+from .replicator import Replicator
+
+__all__ = [
+    "ALIAS",
+    "PROTOCOL",
+    "BlockReceived",
+    "Conflict",
+    "Event",
+    "ForkAvailable",
+    "ManifestReceived",
+    "Peer",
+    "PeerClosed",
+    "PeerMisbehaved",
+    "PeerOpened",
+    "PeerStats",
+    "Reorged",
+    "ReplicatedCore",
+    "ReplicationConfig",
+    "Replicator",
+    "Upgraded",
+]

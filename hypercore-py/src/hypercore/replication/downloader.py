@@ -1,0 +1,441 @@
+"""Keeping every peer busy with blocks that we miss, and making sense of the answers.
+
+`fill` runs at most once per turn of the loop and peer, before its output is taken; a block costs it the same
+whether the core has a hundred blocks or a million. Whatever comes back to the pool (a refusal, a timeout, a
+peer that is gone) is offered to all peers again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import VerificationError
+from ..wire.control import Cancel, NoData
+from ..wire.data import Data
+from .availability import Availability
+from .conduct import Conduct
+from .config import (
+    MAX_HOLDERS,
+    MAX_REFUSALS,
+    MIN_HOTSWAP,
+    SCALE_RTT,
+    ReplicationConfig,
+)
+from .events import BlockReceived
+from .heads import Heads, Host, start_clock
+from .ports import ReplicatedCore
+from .requests import BlockRequest, Purpose, RequestTable, Sent
+from .scheduler import Scheduler
+from .wants import LocalWants
+
+if TYPE_CHECKING:
+    from .peer import Peer
+
+HIGH_PRIORITY = 1
+"""Of a block that somebody waits for (lib/replicator.js PRIORITY.HIGH)."""
+
+HEAD_PATIENCE = 3.0
+"""Seconds after which an upgrade is asked of another peer, if there is one that can give it."""
+
+
+class DownloadState:
+    """What we ask of one peer, and what came of it."""
+
+    __slots__ = (
+        "allowance",
+        "availability",
+        "average",
+        "cursor",
+        "head_refused",
+        "hungry",
+        "inflight",
+        "last_heard",
+        "paused",
+        "probing_until",
+        "refusals",
+        "stalled_until",
+        "strikes",
+        "unasked_proofs",
+        "wants",
+    )
+
+    def __init__(self, config: ReplicationConfig) -> None:
+        self.availability = Availability()
+        self.wants = LocalWants(config.want_batch)
+        self.inflight: dict[int, Sent] = {}
+        self.cursor = 0
+        """Below it there is nothing to ask this peer for."""
+        self.hungry = False
+        """It could be asked for more, and there was nothing more."""
+        self.allowance = config.inflight_max
+        """Requests that it may have in flight: 1 after a timeout, then twice as many with each answer."""
+        self.average = 0.0
+        """Bytes of its blocks, averaged."""
+        self.last_heard = 0.0
+        self.stalled_until = 0.0
+        self.head_refused = False
+        """It would not tell about its head; asked again after its next sync."""
+        self.refusals = 0
+        """In a row."""
+        self.strikes = 0
+        """Answers that did not verify."""
+        self.unasked_proofs = 0
+        self.probing_until: float | None = None
+        self.paused = False
+        """It is asked nothing any more: it refused too often."""
+
+    @property
+    def probing(self) -> bool:
+        return self.probing_until is not None
+
+
+def window(config: ReplicationConfig, rtt: float | None, peers: int, average: float) -> int:
+    """Requests to keep in flight to one of `peers` peers, whose blocks have `average` bytes (0: not known
+    yet).
+
+    Source: hypercore lib/replicator.js `getMaxInflight`; the size of the blocks is our own addition.
+    """
+    low, high = config.inflight_min, config.inflight_max
+    scale = 1.0
+    if rtt is None:
+        base = 3.0 * low
+    else:
+        if rtt > SCALE_RTT:
+            scale = max(1.0, rtt / SCALE_RTT * min(1.0, 2 / max(peers, 1)))
+        base = low * scale
+    if average:
+        base = max(base, config.inflight_bytes * scale / average)
+    return max(low, min(high, round(base)))
+
+
+class Downloader:
+    def __init__(self, core: ReplicatedCore, config: ReplicationConfig, host: Host) -> None:
+        self._core = core
+        self._config = config
+        self._host = host
+        self.requests = RequestTable()
+        self.scheduler = Scheduler(core.bitfield)
+        self.heads = Heads(core, config, self.requests, self.scheduler, host)
+        self.conduct = Conduct(core, config, host)
+
+    # --- asking ---------------------------------------------------------------------------------------------
+
+    def fill(self, peer: Peer, now: float) -> None:
+        """Ask the peer for as much as it may be asked for."""
+        down, scheduler = peer.down, self.scheduler
+        if not (self._host.downloading or scheduler.has_explicit) or not peer.may_be_asked:
+            return
+        if now < down.stalled_until:
+            self._host.wake_at(down.stalled_until)
+            return
+        if not self.heads.fill(peer, now):
+            return
+        end = peer.valid_end()
+        room = self._window(peer) - len(down.inflight)
+        if scheduler.has_pending:
+            room = self._ask_explicit(peer, room, end, now)
+        if self._host.downloading:
+            while room > 0:
+                index = scheduler.next_block(down.availability, down.cursor, end)
+                if index is None:
+                    down.cursor = max(down.cursor, end)
+                    break
+                down.cursor = index + 1
+                self._ask_block(peer, index, now)
+                room -= 1
+        down.hungry = room > 0
+        if down.hungry:
+            self._ask_about_missing(peer, end)
+
+    def _window(self, peer: Peer) -> int:
+        down = peer.down
+        full = window(self._config, peer.rtt, len(self._host.peers), down.average)
+        return min(full, down.allowance)
+
+    def _ask_explicit(self, peer: Peer, room: int, end: int, now: float) -> int:
+        """Blocks that somebody waits for do not queue behind a full window: a few more are always
+        possible."""
+        room += self._config.inflight_min
+        while room > 0:
+            index = self.scheduler.next_explicit(peer.down.availability, end)
+            if index is None:
+                break
+            self._ask_block(peer, index, now, HIGH_PRIORITY)
+            room -= 1
+        return room - self._config.inflight_min
+
+    def _ask_block(self, peer: Peer, index: int, now: float, priority: int = 0) -> None:
+        core, requests = self._core, self.requests
+        fork = core.head.fork
+        sent = Sent(requests.next_id(), peer, fork, Purpose.BLOCK, now, index)
+        if not requests:
+            start_clock(self._host, self._config, now)
+        requests.add(sent)
+        self.scheduler.claim(index)
+        peer.send_request(BlockRequest(sent.id, fork, index, core.missing_nodes(index), priority))
+
+    def _ask_about_missing(self, peer: Peer, end: int) -> None:
+        """Nothing was found to ask for, though blocks are missing: perhaps we do not know what it has."""
+        if self._host.downloading:
+            for start, stop in self.scheduler.missing(end):
+                peer.want(start, stop)
+        at = self.scheduler.next_pending(0, end)
+        while at is not None:
+            at = self.scheduler.next_pending(peer.want(at, at + 1), end)
+
+    def offer(self, lowest: int | None = None) -> None:
+        """There may be something new to ask for, in blocks from `lowest` on: have all peers filled."""
+        for peer in self._host.peers:
+            if lowest is not None and peer.down.cursor > lowest:
+                peer.down.cursor = lowest
+            peer.mark_dirty()
+
+    def best_for(self, index: int) -> Peer | None:
+        """The peer to ask for one block, if any is known to have it."""
+        able = [peer for peer in self._host.peers if self._can_give(peer, index)]
+        return min(able, key=lambda peer: (len(peer.down.inflight), peer.rtt or 0.0), default=None)
+
+    def _can_give(self, peer: Peer, index: int) -> bool:
+        return peer.may_be_asked and peer.down.availability.has(index) and index < peer.valid_end()
+
+    def cancel_explicit(self, index: int) -> None:
+        """Nobody waits for a block any more."""
+        self.scheduler.remove_explicit(index)
+        if self._host.downloading and self.scheduler.in_ranges(index):
+            return
+        for sent in self.requests.holders(index):
+            if sent.purpose is Purpose.BLOCK:
+                self.cancel(sent)
+        self._give_back(index)
+
+    # --- answers --------------------------------------------------------------------------------------------
+
+    def on_data(self, peer: Peer, data: Data, now: float) -> None:
+        """Raises VerificationError when the peer has sent bad data once too often."""
+        if data.request == 0:
+            self.conduct.on_proof(peer, data, now)
+            return
+        self._heard(peer, now)
+        sent = self.requests.get(data.request, peer)
+        if sent is None:
+            return  # cancelled, or given up: it was under way
+        self._take(sent)
+        if not sent.answered_by(data):
+            self._refused(sent)
+            return
+        try:
+            useful = self._accept(sent, data, now)
+        except VerificationError as error:
+            self._invalid(sent, error, now)
+            return
+        if data.block is not None:
+            self._received(peer, data.block.index, len(data.block.value))
+        if not useful:
+            peer.down.head_refused = True
+        if sent.index is not None and not self._core.bitfield.get(sent.index):
+            self._give_back(sent.index)  # it was answered without its block, or another fork came first
+        peer.down.refusals = 0
+        peer.mark_dirty()
+
+    def _accept(self, sent: Sent, data: Data, now: float) -> bool:
+        """Take an answer in. False if it tells nothing new about the head, though that was asked for."""
+        core, purpose = self._core, sent.purpose
+        if purpose is Purpose.PROOF:
+            return self.heads.on_proof(data, now)
+        if purpose is Purpose.REFINE:
+            return self.heads.on_refinement(data, now)
+        if data.fork != core.head.fork:
+            return True  # the core has moved on; what is worth asking is another thing now
+        head, manifest = core.head, core.manifest
+        core.apply(data)
+        return purpose is Purpose.BLOCK or core.head is not head or core.manifest is not manifest
+
+    def _received(self, peer: Peer, index: int, size: int) -> None:
+        stats, down = peer.stats, peer.down
+        stats.blocks_down += 1
+        stats.bytes_down += size
+        down.average = size if down.average == 0 else down.average + (size - down.average) / 16
+        self._host.emit(BlockReceived(index, size, peer))
+
+    def on_no_data(self, peer: Peer, message: NoData, now: float) -> None:
+        sent = self.requests.get(message.request, peer)
+        if sent is not None:
+            self._heard(peer, now)
+            self._take(sent)
+            self._refused(sent)
+
+    def _heard(self, peer: Peer, now: float) -> None:
+        down = peer.down
+        down.last_heard = now
+        down.stalled_until = 0.0
+        if down.allowance < self._config.inflight_max:
+            down.allowance *= 2
+
+    def _refused(self, sent: Sent) -> None:
+        """The peer will not give what was asked for: look elsewhere."""
+        down = sent.peer.down
+        down.refusals += 1
+        if sent.index is None:
+            down.head_refused = True
+        elif not down.availability.refused(sent.index):
+            down.paused = True
+        if down.refusals >= MAX_REFUSALS:
+            down.paused = True
+        if down.paused:
+            self.give_up(sent.peer)
+        if sent.index is not None:
+            self._give_back(sent.index)
+        else:
+            self.offer()
+
+    def _invalid(self, sent: Sent, error: VerificationError, now: float) -> None:
+        peer = sent.peer
+        if sent.index is not None:
+            peer.down.availability.refused(sent.index)
+            self._give_back(sent.index)
+        else:
+            peer.down.head_refused = True
+        self.conduct.invalid_data(peer, error, now)
+        if not peer.may_be_asked:
+            self.give_up(peer)
+
+    def _take(self, sent: Sent) -> bool:
+        """Out of the table. True if nobody else is asked for its block."""
+        last = self.requests.remove(sent)
+        if sent.purpose is not Purpose.BLOCK:
+            self.heads.released(sent)
+        return last
+
+    def _give_back(self, index: int) -> None:
+        """A block did not come: unless somebody else was asked as well, it is free again."""
+        if not self.requests.holders(index):
+            self.scheduler.release(index)
+            self.offer(index)
+
+    def arrived(self, index: int) -> None:
+        """A block is here: nobody has to send it any more."""
+        for sent in self.requests.holders(index):
+            if sent.purpose is Purpose.BLOCK:
+                self.cancel(sent)
+        self.scheduler.arrived(index)
+
+    def cancel(self, sent: Sent) -> None:
+        """Take a request back."""
+        self._take(sent)
+        sent.peer.send(Cancel(request=sent.id))
+        sent.peer.mark_dirty()
+
+    def give_up(self, peer: Peer, *, tell: bool = True) -> None:
+        """Take back all that the peer was asked for, and offer it to the others."""
+        lowest: int | None = None
+        for sent in list(peer.down.inflight.values()):
+            last = self._take(sent)
+            if tell:
+                peer.send(Cancel(request=sent.id))
+            if last and sent.index is not None:
+                self.scheduler.release(sent.index)
+                lowest = sent.index if lowest is None else min(lowest, sent.index)
+        self.offer(lowest)
+
+    def forked(self) -> None:
+        """The core is on another fork: requests for the old one are pointless."""
+        fork = self._core.head.fork
+        for sent in list(self.requests):
+            if sent.fork < fork:
+                if self._take(sent) and sent.index is not None:
+                    self.scheduler.release(sent.index)
+                sent.peer.send(Cancel(request=sent.id))
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Look after what is slow."""
+        self.heads.tick(now)
+        self.conduct.tick(now)
+        self._expire(now)
+        if len(self._host.peers) > 1:
+            self._hotswap(now)
+        self._next_tick(now)
+
+    def _next_tick(self, now: float) -> None:
+        config, oldest = self._config, self.requests.oldest()
+        if oldest is not None:
+            at = now + config.check_interval
+            if len(self._host.peers) == 1:
+                at = max(at, oldest.sent_at + config.request_timeout)
+            self._host.wake_at(at)
+        if self.heads.deadline is not None:
+            self._host.wake_at(self.heads.deadline)
+        for peer in self._host.peers:
+            if now >= peer.down.stalled_until > 0:
+                peer.down.stalled_until = 0.0
+                peer.mark_dirty()
+
+    def _expire(self, now: float) -> None:
+        timeout = self._config.request_timeout
+        expired: list[Sent] = []
+        for sent in self.requests:
+            age = now - sent.sent_at
+            if age < min(timeout, HEAD_PATIENCE):
+                break
+            if age >= timeout and (now - sent.peer.down.last_heard >= timeout or age >= 4 * timeout):
+                expired.append(sent)
+            elif age >= HEAD_PATIENCE and self.heads.could_upgrade_elsewhere(sent):
+                sent.peer.down.head_refused = True
+                expired.append(sent)
+        lowest: int | None = None
+        for sent in expired:
+            down = sent.peer.down
+            if now - sent.sent_at >= timeout:
+                down.allowance = 1
+                down.stalled_until = now + self._config.stall_pause
+                self._host.wake_at(down.stalled_until)
+                sent.peer.stats.timeouts += 1
+            last = self._take(sent)
+            sent.peer.send(Cancel(request=sent.id))
+            if last and sent.index is not None:
+                self.scheduler.release(sent.index)
+                lowest = sent.index if lowest is None else min(lowest, sent.index)
+        if expired:
+            self.offer(lowest)
+
+    def _hotswap(self, now: float) -> None:
+        """Ask others, too, for blocks that take long: those that have nothing else to do, and all of them for
+        a block that somebody waits for."""
+        rooms = {peer: self._hotswap_room(peer, now) for peer in self._host.peers if peer.may_be_asked}
+        idle = sum(room > 0 for room in rooms.values())
+        for sent in list(self.requests):
+            if now - sent.sent_at < self._config.hotswap_after:
+                break
+            index = sent.index
+            if index is None or sent.purpose is not Purpose.BLOCK:
+                continue
+            urgent = self.scheduler.is_explicit(index)
+            if not idle and not urgent:
+                if self.scheduler.has_explicit:
+                    continue
+                break
+            peer = self._other_holder(index, rooms, urgent=urgent)
+            if peer is not None:
+                self._ask_block(peer, index, now, HIGH_PRIORITY if urgent else 0)
+                rooms[peer] -= 1
+                idle -= rooms[peer] == 0
+
+    def _other_holder(self, index: int, rooms: dict[Peer, int], *, urgent: bool) -> Peer | None:
+        """A peer that can be asked for a block which others were asked for."""
+        holders = self.requests.holders(index)
+        if len(holders) >= MAX_HOLDERS:
+            return None
+        asked = {holder.peer for holder in holders}
+        for peer, room in rooms.items():
+            if (urgent or room > 0) and peer not in asked and self._can_give(peer, index):
+                return peer
+        return None
+
+    def _hotswap_room(self, peer: Peer, now: float) -> int:
+        """How many blocks of others a peer may be asked for: none, as long as it is busy or does not
+        answer."""
+        if not peer.down.hungry or now < peer.down.stalled_until:
+            return 0
+        full = self._window(peer)
+        return max(0, min(full, max(MIN_HOTSWAP, full // 2)) - len(peer.down.inflight))

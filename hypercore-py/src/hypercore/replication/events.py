@@ -1,0 +1,87 @@
+"""What a replicator has to tell. Taken by `Replicator.next_event`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import RemoteProtocolError
+from ..wire.data import Data
+
+if TYPE_CHECKING:
+    from .peer import Peer
+
+
+class PeerOpened(NamedTuple):
+    """Both sides have opened the channel, and the peer knows the key."""
+
+    peer: Peer
+
+
+class PeerClosed(NamedTuple):
+    peer: Peer
+
+
+class Upgraded(NamedTuple):
+    """The core has grown; its new head is verified."""
+
+    length: int
+    fork: int
+
+
+class BlockReceived(NamedTuple):
+    """A block was verified and is stored, though perhaps not yet durable."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index
+    size: int
+    peer: Peer
+
+
+class ManifestReceived(NamedTuple):
+    """The manifest of the core became known."""
+
+
+class Reorged(NamedTuple):
+    """The writer's new history was adopted: blocks from `ancestors` on are others, or gone."""
+
+    fork: int
+    length: int
+    ancestors: int
+
+
+class ForkAvailable(NamedTuple):
+    """A peer is on a higher fork, and `follow_forks` is off. Said once per fork; nothing about it is
+    verified."""
+
+    peer: Peer
+    fork: int
+    length: int
+
+
+class PeerMisbehaved(NamedTuple):
+    """A peer broke a rule. With `fatal`, its channel is closed: the connection is not worth keeping."""
+
+    peer: Peer
+    error: RemoteProtocolError
+    fatal: bool
+
+
+class Conflict(NamedTuple):
+    """The writer has signed two histories of the same fork. The core is frozen: nothing more is
+    replicated."""
+
+    peer: Peer
+    proof: Data
+    """Whole tree of the other history, with its signature."""
+
+
+Event = (
+    PeerOpened
+    | PeerClosed
+    | Upgraded
+    | BlockReceived
+    | ManifestReceived
+    | Reorged
+    | ForkAvailable
+    | PeerMisbehaved
+    | Conflict
+)

@@ -1,0 +1,357 @@
+"""One peer of one core: the channel, what it said about itself, and what was said to it.
+
+Protocol: hypercore lib/replicator.js `Peer` (11.37.1). After both have opened the channel, each says what it
+has (`sync`, `range`); from then on everything is an answer to something that happened. `sync` carries what we
+believe the *other's* length to be. That is an acknowledgement, and official peers follow nobody who does not
+give it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hmac import compare_digest
+from typing import Protocol
+
+from ..codec import Reader, Writer
+from ..errors import InvalidCapability
+from ..mux import Channel, CloseReason, Frame, Muxer
+from ..wire.control import BitfieldMessage, Cancel, NoData, Range, Sync, Unwant, Want
+from ..wire.data import Data
+from ..wire.handshake import ChannelHandshake, capability
+from ..wire.request import Request
+from .announcer import Announcer
+from .config import ReplicationConfig
+from .downloader import Downloader, DownloadState
+from .ports import ReplicatedCore
+from .uploader import Uploader
+
+PROTOCOL = "hypercore/alpha"
+ALIAS = "hypercore"
+
+
+class PeerHost(Protocol):
+    """What a peer needs of its replicator."""
+
+    core: ReplicatedCore
+    config: ReplicationConfig
+    downloader: Downloader
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is to be downloaded. A channel on which neither side wants anything is closed."""
+
+    @property
+    def head_is_held(self) -> bool:
+        """Whether the newest head is not durable yet, and ours to sign, so that nobody may see it."""
+
+    @property
+    def frozen(self) -> bool: ...
+
+    def check_busy(self, now: float) -> None: ...
+
+    def peer_opened(self, peer: Peer, now: float) -> None: ...
+
+    def peer_closed(self, peer: Peer, reason: CloseReason, now: float) -> None: ...
+
+
+class PeerStats:
+    """Counters since the channel was opened."""
+
+    __slots__ = ("blocks_down", "blocks_up", "bytes_down", "bytes_up", "timeouts")
+
+    def __init__(self) -> None:
+        self.blocks_up = 0
+        self.blocks_down = 0
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self.timeouts = 0
+
+
+class Peer:
+    """Made by `Replicator.attach`. The channel handler of one `hypercore/alpha` channel."""
+
+    __slots__ = (
+        "_host",
+        "_last_fork",
+        "_last_length",
+        "_sync_owed",
+        "announcer",
+        "can_upgrade",
+        "channel",
+        "core",
+        "down",
+        "length_acked",
+        "muxer",
+        "remote_can_upgrade",
+        "remote_downloading",
+        "remote_fork",
+        "remote_has_manifest",
+        "remote_length",
+        "remote_uploading",
+        "stats",
+        "synced",
+        "uploader",
+    )
+
+    def __init__(self, host: PeerHost, muxer: Muxer) -> None:
+        self._host = host
+        self.core = host.core
+        self.muxer = muxer
+        self.channel: Channel = muxer.create_channel(PROTOCOL, self.core.discovery_key, self)
+        self.stats = PeerStats()
+        self.down = DownloadState(host.config)
+        self.uploader = Uploader(self)
+        self.announcer = Announcer(self.core, self.send)
+        self.synced = False
+        """It has told about its head."""
+        self.remote_fork = 0
+        self.remote_length = 0
+        self.remote_can_upgrade = False
+        """It can upgrade us from the length that it believes to be ours."""
+        self.remote_uploading = True
+        self.remote_downloading = True
+        self.remote_has_manifest = False
+        self.length_acked = 0
+        """What it believes our length to be."""
+        self.can_upgrade = False
+        """We can upgrade it from its length, so it shares our history up to there."""
+        self._last_fork = 0
+        self._last_length = 0
+        """The last length of its that we could upgrade from, and on which fork."""
+        self._sync_owed = False
+
+    def __repr__(self) -> str:
+        return f"<Peer fork {self.remote_fork} length {self.remote_length}>"
+
+    # --- for the replicator ---------------------------------------------------------------------------------
+
+    @property
+    def opened(self) -> bool:
+        return self.channel.opened
+
+    @property
+    def rtt(self) -> float | None:
+        """Round-trip time of the connection in seconds, if known."""
+        return self.muxer.rtt
+
+    @property
+    def writable(self) -> bool:
+        return self.channel.writable
+
+    @property
+    def head_is_held(self) -> bool:
+        return self._host.head_is_held
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether requests may be sent to it."""
+        down = self.down
+        return (
+            self.synced
+            and self.remote_uploading
+            and not down.paused
+            and not down.probing
+            and self.channel.opened
+            and not self._host.frozen
+        )
+
+    def open(self, now: float) -> None:
+        muxer, w = self.muxer, Writer()
+        proof = capability(self.core.key, muxer.handshake_hash, sender_is_initiator=muxer.is_initiator)
+        ChannelHandshake(capability=proof).encode(w)
+        self.channel.open(bytes(w), now)
+
+    def close(self, now: float) -> None:
+        self.channel.close(now)
+
+    def send(self, frame: Frame) -> None:
+        self.channel.send_frame(frame)
+
+    send_request = send
+    send_data = send
+
+    def mark_dirty(self) -> None:
+        """Something may have to be said or asked: `channel_flush` finds out."""
+        self.channel.mark_dirty()
+
+    def wait_writable(self) -> None:
+        self.channel.wait_writable()
+
+    def owe_sync(self) -> None:
+        """Our head, or what we believe of its, has changed."""
+        self._sync_owed = True
+        self.channel.mark_dirty()
+
+    def want(self, start: int, end: int) -> int:
+        """Subscribe to news about start..end, as far as we do not know that it has all of it. Returns where
+        the regions that are subscribed to now end."""
+        down = self.down
+        wants, unwants = down.wants.update(self.core.bitfield, down.availability.contiguous, start, end)
+        for unwant in unwants:
+            self.send(Unwant(start=unwant.start, length=unwant.length))
+        for want in wants:
+            self.send(want)
+        batch = self._host.config.want_batch
+        return (end + batch - 1) // batch * batch
+
+    def valid_end(self) -> int:
+        """Blocks below this it can prove to us, if it has them."""
+        head = self.core.head
+        if self.remote_fork != head.fork:
+            return 0
+        if self.remote_length >= head.length:
+            return head.length
+        if self.can_upgrade:
+            return self.remote_length
+        if self._last_fork == head.fork:
+            return min(self._last_length, self.remote_length)
+        return 0
+
+    def announce(self, start: int, end: int) -> None:
+        """Blocks start..end have become durable."""
+        if self.writable:
+            self.announcer.have(start, end, self.down.availability)
+        else:
+            self.announcer.skipped()
+            self.channel.wait_writable()
+
+    # --- from the channel -----------------------------------------------------------------------------------
+
+    def channel_opened(self, handshake: Reader, now: float) -> None:
+        """Raises InvalidCapability if the peer does not know the key."""
+        muxer = self.muxer
+        proof = ChannelHandshake.decode(handshake).capability
+        expected = capability(self.core.key, muxer.handshake_hash, sender_is_initiator=not muxer.is_initiator)
+        if not compare_digest(proof, expected):
+            raise InvalidCapability("the peer opened a core whose key it does not know")
+        self._send_sync()
+        self.announcer.opened()
+        self._host.peer_opened(self, now)
+
+    def channel_message(self, type_id: int, message: Reader, now: float) -> None:
+        if type_id < len(_HANDLERS):
+            _HANDLERS[type_id](self, message, now)
+
+    def channel_closed(self, reason: CloseReason, now: float) -> None:
+        self._host.peer_closed(self, reason, now)
+
+    def channel_flush(self, now: float) -> None:
+        if not self.channel.opened:
+            return
+        if self.announcer.owes and self.writable:
+            self.announcer.flush()
+        if self._sync_owed:
+            self._send_sync()
+        self._host.downloader.fill(self, now)
+        self._host.check_busy(now)
+
+    def channel_writable(self, now: float) -> None:
+        if self.announcer.owes:
+            self.announcer.flush()
+        self.uploader.work()
+
+    # --- sync -----------------------------------------------------------------------------------------------
+
+    def _send_sync(self) -> None:
+        held = self._host.head_is_held
+        head = self.core.durable_head if held else self.core.head
+        self._sync_owed = False
+        same = self.remote_fork == head.fork
+        self._update_can_upgrade()
+        self.send(
+            Sync(
+                fork=head.fork,
+                length=head.length,
+                remote_length=self.remote_length if same else 0,
+                can_upgrade=self.can_upgrade
+                and same
+                and (self.remote_length < head.length or head.length == 0),
+                uploading=True,
+                downloading=self._host.busy,
+                has_manifest=self.core.has_manifest,
+            )
+        )
+
+    def _update_can_upgrade(self) -> None:
+        core, length = self.core, self.remote_length
+        head = core.head
+        self.can_upgrade = self.remote_fork == head.fork and (
+            length == 0 or (length < head.length and core.can_upgrade_from(length))
+        )
+        if self.can_upgrade:
+            self._last_fork, self._last_length = head.fork, length
+
+    def _on_sync(self, r: Reader, now: float) -> None:
+        sync = Sync.decode(r)
+        head = self.core.head
+        self.synced = True
+        self.remote_fork = sync.fork
+        self.remote_length = sync.length
+        self.remote_can_upgrade = sync.can_upgrade
+        self.remote_uploading = sync.uploading
+        self.remote_downloading = sync.downloading
+        self.remote_has_manifest = sync.has_manifest
+        if not sync.downloading and not self._host.busy:
+            self.close(now)
+            return
+        self.length_acked = sync.remote_length if sync.fork == head.fork else 0
+        self.down.head_refused = False
+        self._update_can_upgrade()
+        if sync.fork == head.fork and head.length > sync.length:
+            self._sync_owed = True  # it waits for the acknowledgement
+        self.mark_dirty()
+
+    # --- the other messages ---------------------------------------------------------------------------------
+
+    def _on_request(self, r: Reader, now: float) -> None:
+        self.uploader.on_request(Request.decode(r))
+
+    def _on_cancel(self, r: Reader, now: float) -> None:
+        self.uploader.on_cancel(Cancel.decode(r).request)
+
+    def _on_data(self, r: Reader, now: float) -> None:
+        self._host.downloader.on_data(self, Data.decode(r), now)
+
+    def _on_no_data(self, r: Reader, now: float) -> None:
+        self._host.downloader.on_no_data(self, NoData.decode(r), now)
+
+    def _on_want(self, r: Reader, now: float) -> None:
+        want = Want.decode(r)
+        if self.announcer.wants.add(want):
+            self.uploader.on_want(want)
+
+    def _on_unwant(self, r: Reader, now: float) -> None:
+        want = Unwant.decode(r)
+        self.announcer.wants.remove(want)
+        self.uploader.on_unwant(want)
+
+    def _on_bitfield(self, r: Reader, now: float) -> None:
+        message = BitfieldMessage.decode(r)
+        self.down.availability.on_bitfield(message.start, message.words)
+        self.down.cursor = min(self.down.cursor, message.start)
+        self.mark_dirty()
+
+    def _on_range(self, r: Reader, now: float) -> None:
+        message = Range.decode(r)
+        self.down.availability.on_range(message.start, message.length, drop=message.drop)
+        if not message.drop:
+            self.down.cursor = min(self.down.cursor, message.start)
+            self.mark_dirty()
+
+    def _on_extension(self, r: Reader, now: float) -> None:
+        """Extensions are hints between applications. A seeder has none."""
+
+
+_HANDLERS: tuple[Callable[[Peer, Reader, float], None], ...] = (
+    Peer._on_sync,
+    Peer._on_request,
+    Peer._on_cancel,
+    Peer._on_data,
+    Peer._on_no_data,
+    Peer._on_want,
+    Peer._on_unwant,
+    Peer._on_bitfield,
+    Peer._on_range,
+    Peer._on_extension,
+)
+"""In the order of `wire.registry.MESSAGES`."""

@@ -1,0 +1,300 @@
+"""Replication of one core with any number of peers: the part that the shell talks to.
+
+    replicator = Replicator(core)
+    replicator.attach(muxer, now)          # for each connection on which the core is to be spoken about
+    muxer.receive(message, now)            # as messages come; RemoteProtocolError ends the connection
+    muxer.take_output(now)                 # once per turn of the loop
+    replicator.on_durable(runs, now)       # after each flush of the store
+    replicator.handle_timer(now)           # at next_deadline()
+    replicator.next_event()                # until None
+
+An idle core has no deadline, no output and nothing that is looked at in turns: it costs memory only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+
+from ..mux import CloseReason, Muxer
+from .config import MAX_REOPENS, ReplicationConfig
+from .downloader import Downloader
+from .events import Event, ManifestReceived, PeerClosed, PeerOpened, Upgraded
+from .peer import ALIAS, PROTOCOL, Peer
+from .ports import Change, ReplicatedCore
+from .scheduler import Ranges
+
+
+class Replicator:
+    """`on_wake` is called when an event is waiting, or the deadline has become an earlier one."""
+
+    def __init__(
+        self,
+        core: ReplicatedCore,
+        *,
+        config: ReplicationConfig | None = None,
+        on_wake: Callable[[], None] | None = None,
+    ) -> None:
+        self.core = core
+        self.config = config or ReplicationConfig()
+        self.on_wake = on_wake
+        self.downloader = Downloader(core, self.config, self)
+        self.closed = False
+        self._downloading = self.config.downloading
+        self._attached: dict[Muxer, Peer | None] = {}
+        self._reopened: dict[Muxer, int] = {}
+        self._peers: dict[Peer, None] = {}
+        self._events: deque[Event] = deque()
+        self._deadline: float | None = None
+        self._was_busy = self.busy
+        self._length = core.head.length
+        self._unshown = False
+        """The local writer has made a head that was not durable at the time."""
+        core.on_change.append(self._on_change)
+
+    def __repr__(self) -> str:
+        return f"<Replicator of {self.core!r}, {len(self._peers)} peers>"
+
+    # --- connections ----------------------------------------------------------------------------------------
+
+    @property
+    def peers(self) -> Collection[Peer]:
+        """Those whose channels are open, in the order of their opening."""
+        return self._peers.keys()
+
+    @property
+    def frozen(self) -> bool:
+        """Two signed histories of the core were seen: nothing is replicated any more."""
+        return self.downloader.conduct.frozen
+
+    def attach(self, muxer: Muxer, now: float) -> Peer | None:
+        """Speak about the core on a connection, from now on or because the peer has opened the channel.
+
+        Returns the peer; None if the core is frozen, or the replicator or the connection is closed.
+        """
+        if self.closed or self.frozen or muxer.closed:
+            return None
+        peer = self._attached.get(muxer)
+        if peer is not None:
+            return peer
+        return self._open(muxer, now)
+
+    def _open(self, muxer: Muxer, now: float) -> Peer | None:
+        muxer.add_alias(ALIAS, PROTOCOL)
+        if muxer.channel(PROTOCOL, self.core.discovery_key) is not None:
+            return None  # another replicator of the core has it
+        peer = Peer(self, muxer)
+        self._attached[muxer] = peer
+        peer.open(now)
+        return peer
+
+    def detach(self, muxer: Muxer, now: float) -> None:
+        """No longer speak about the core on a connection."""
+        peer = self._attached.pop(muxer, None)
+        self._reopened.pop(muxer, None)
+        if peer is not None:
+            peer.close(now)
+
+    def close(self, now: float) -> None:
+        """Close all channels and let go of the core."""
+        if self.closed:
+            return
+        self.closed = True
+        for muxer in list(self._attached):
+            self.detach(muxer, now)
+        self.core.on_change.remove(self._on_change)
+        self._deadline = None
+
+    # --- what to download -----------------------------------------------------------------------------------
+
+    @property
+    def downloading(self) -> bool:
+        """Whether the writer is followed and blocks of `download_ranges` are fetched."""
+        return self._downloading
+
+    def set_downloading(self, downloading: bool, now: float) -> None:
+        """Turned off, channels on which the peer wants nothing either are closed; on, they are opened
+        again."""
+        self._downloading = downloading
+        if downloading and not self.closed and not self.frozen:
+            for muxer, peer in list(self._attached.items()):
+                if peer is None:
+                    self._open(muxer, now)
+        self.downloader.offer(0)
+        self.check_busy(now)
+
+    @property
+    def busy(self) -> bool:
+        """Whether we tell peers that we are downloading."""
+        return self._downloading or bool(self.downloader.requests) or self.downloader.scheduler.has_explicit
+
+    @property
+    def download_ranges(self) -> Ranges:
+        """The blocks to fetch without being asked, as (start, end) in order. At first everything, for
+        ever."""
+        return self.downloader.scheduler.ranges
+
+    @download_ranges.setter
+    def download_ranges(self, ranges: Iterable[tuple[int, int | None]]) -> None:
+        self.downloader.scheduler.ranges = tuple(ranges)
+        self.downloader.offer(0)
+
+    @property
+    def follow_forks(self) -> bool:
+        """Whether the writer is followed onto higher forks. See `ForkAvailable`."""
+        return self.downloader.heads.follow_forks
+
+    @follow_forks.setter
+    def follow_forks(self, follow: bool) -> None:
+        self.downloader.heads.follow_forks = follow
+        if follow:
+            self.downloader.offer()
+
+    def request_block(self, index: int, now: float) -> bool:
+        """Somebody waits for a block: fetch it before all others. True if it is here already.
+
+        `BlockReceived` tells when it has come. A block that does not exist yet is fetched when it does.
+        """
+        if self.core.bitfield.get(index):
+            return True
+        self.downloader.scheduler.add_explicit(index)
+        best = self.downloader.best_for(index)
+        if best is not None:
+            best.mark_dirty()
+        else:
+            self.downloader.offer()
+        self.check_busy(now)
+        return False
+
+    def cancel_block(self, index: int, now: float) -> None:
+        """Nobody waits for it any more."""
+        self.downloader.cancel_explicit(index)
+        self.check_busy(now)
+
+    # --- what happened to the core --------------------------------------------------------------------------
+
+    def on_durable(self, runs: Iterable[tuple[int, int]], now: float) -> None:
+        """A flush of the store has made blocks start..end of the core, and its head, durable."""
+        if self._unshown and self.core.durable_head is self.core.head:
+            self._unshown = False
+            for peer in self._peers:
+                peer.owe_sync()
+                peer.uploader.resume()
+        for start, end in runs:
+            for peer in self._peers:
+                peer.announce(start, end)
+
+    @property
+    def head_is_held(self) -> bool:
+        return self._unshown
+
+    def _on_change(self, change: Change) -> None:
+        downloader = self.downloader
+        if change.block is not None:
+            downloader.arrived(change.block)
+        if change.truncated_to is not None:
+            self._truncated(change.truncated_to)
+        elif change.lost is not None:
+            self._dropped(*change.lost)
+        if change.appended is not None:
+            self._unshown = True
+        self._length = self.core.head.length
+        if change.manifest:
+            self.emit(ManifestReceived())
+        if change.upgraded or change.manifest:
+            for peer in self._peers:
+                peer.owe_sync()
+        if change.upgraded:
+            downloader.offer()
+            self.emit(Upgraded(self.core.head.length, self.core.head.fork))
+
+    def _truncated(self, length: int) -> None:
+        downloader = self.downloader
+        downloader.forked()
+        downloader.scheduler.lost(length, None)
+        downloader.offer(length)
+        if not downloader.heads.adopting:
+            self._unshown = True  # the local writer did it
+        old, self._length = self._length, self.core.head.length
+        if old > length:
+            for peer in self._peers:
+                peer.announcer.dropped(length, old, truncated=True)
+
+    def _dropped(self, start: int, end: int) -> None:
+        self.downloader.scheduler.lost(start, end)
+        for peer in self._peers:
+            peer.announcer.dropped(start, end, truncated=False)
+        self.downloader.offer(start)
+
+    # --- time and events ------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timer` is to be called; None if nothing is waited for."""
+        return self._deadline
+
+    def handle_timer(self, now: float) -> None:
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline = None
+            self.downloader.tick(now)
+            self.check_busy(now)
+
+    def next_event(self) -> Event | None:
+        """The oldest event that was not taken yet."""
+        return self._events.popleft() if self._events else None
+
+    # --- for the parts of it --------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        self._events.append(event)
+        if len(self._events) == 1 and self.on_wake is not None:
+            self.on_wake()
+
+    def wake_at(self, time: float) -> None:
+        if self._deadline is None or time < self._deadline:
+            self._deadline = time
+            if self.on_wake is not None:
+                self.on_wake()
+
+    def peer_opened(self, peer: Peer, now: float) -> None:
+        self._peers[peer] = None
+        if self.downloader.requests:
+            self.wake_at(now + self.config.check_interval)
+        self.emit(PeerOpened(peer))
+
+    def peer_closed(self, peer: Peer, reason: CloseReason, now: float) -> None:
+        was_open = peer in self._peers
+        if was_open:
+            del self._peers[peer]
+            self.downloader.give_up(peer, tell=False)
+            self.emit(PeerClosed(peer))
+        muxer = peer.muxer
+        if self._attached.get(muxer) is not peer:
+            return
+        if reason is CloseReason.DISCONNECTED:
+            self._attached.pop(muxer)
+            self._reopened.pop(muxer, None)
+            return
+        self._attached[muxer] = None
+        if was_open and reason is CloseReason.REMOTE:
+            self._reopen(peer, now)
+
+    def _reopen(self, peer: Peer, now: float) -> None:
+        """The peer thought that nobody wants anything, but we do (lib/replicator.js `onclose`)."""
+        if peer.remote_downloading or not peer.remote_uploading or not self._downloading or self.frozen:
+            return
+        times = 0 if peer.stats.blocks_down else self._reopened.get(peer.muxer, 0)
+        if times < MAX_REOPENS:
+            self._reopened[peer.muxer] = times + 1
+            self._open(peer.muxer, now)
+
+    def check_busy(self, now: float) -> None:
+        """Tell peers when we begin or stop to download, and close what neither side needs."""
+        busy = self.busy
+        if busy == self._was_busy:
+            return
+        self._was_busy = busy
+        for peer in list(self._peers):
+            if busy or peer.remote_downloading:
+                peer.owe_sync()
+            else:
+                peer.close(now)

@@ -1,0 +1,148 @@
+"""What we have asked for and not heard about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..codec import Writer, encode_uint
+from ..wire.data import Data
+from ..wire.request import Request
+
+if TYPE_CHECKING:
+    from .peer import Peer
+
+
+class Purpose(Enum):
+    BLOCK = "a block"
+    UPGRADE = "a longer head, and perhaps its last block"
+    MANIFEST = "the manifest"
+    PROOF = "the head of a higher fork"
+    REFINE = "a tree node of a higher fork"
+
+
+class Sent:
+    """One request on its way. Light: there are up to 512 for each peer, and one for every block."""
+
+    __slots__ = ("fork", "id", "index", "node", "peer", "purpose", "sent_at")
+
+    def __init__(
+        self,
+        request_id: int,
+        peer: Peer,
+        fork: int,
+        purpose: Purpose,
+        sent_at: float,
+        index: int | None = None,
+        node: int | None = None,
+    ) -> None:
+        self.id = request_id
+        self.peer = peer
+        self.fork = fork
+        self.purpose = purpose
+        self.sent_at = sent_at
+        self.index = index
+        """The block asked for."""
+        self.node = node
+        """The tree node asked for."""
+
+    def answered_by(self, data: Data) -> bool:
+        """Whether `data` holds nothing but what was asked for, of the right fork."""
+        if data.fork != self.fork or data.seek is not None:
+            return False
+        block, node = data.block, data.hash
+        if block is None:
+            if self.purpose is Purpose.BLOCK:
+                return False
+        elif block.index != self.index:
+            return False
+        if node is not None and node.index != self.node:
+            return False
+        return data.upgrade is None or self.purpose in (Purpose.UPGRADE, Purpose.PROOF)
+
+
+class BlockRequest:
+    """The most frequent request, encoded without the detour over `Request`. Same bytes."""
+
+    __slots__ = ("fork", "id", "index", "nodes", "priority")
+
+    type_id = Request.type_id
+
+    def __init__(self, request_id: int, fork: int, index: int, nodes: int, priority: int) -> None:
+        self.id = request_id
+        self.fork = fork
+        self.index = index
+        self.nodes = nodes
+        self.priority = priority
+
+    def encode(self, w: Writer) -> None:
+        head = b"\x21" if self.priority else b"\x01"
+        w.data += b"".join(
+            (
+                head,
+                encode_uint(self.id),
+                encode_uint(self.fork),
+                encode_uint(self.index),
+                encode_uint(self.nodes),
+            )
+        )
+        if self.priority:
+            w.uint(self.priority)
+
+
+class RequestTable:
+    """All requests of one core, over all peers. Numbers are never used twice, so that late answers cannot be
+    mistaken."""
+
+    def __init__(self) -> None:
+        self._sent: dict[int, Sent] = {}  # in the order of sending
+        self._holders: dict[int, list[Sent]] = {}  # block -> who was asked for it
+        self._next_id = 1
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def __iter__(self) -> Iterator[Sent]:
+        """Oldest first. The table must not change meanwhile."""
+        return iter(self._sent.values())
+
+    def next_id(self) -> int:
+        number = self._next_id
+        self._next_id = number + 1
+        return number
+
+    def add(self, sent: Sent) -> None:
+        self._sent[sent.id] = sent
+        sent.peer.down.inflight[sent.id] = sent
+        if sent.index is not None:
+            holders = self._holders.get(sent.index)
+            if holders is None:
+                self._holders[sent.index] = [sent]
+            else:
+                holders.append(sent)
+
+    def get(self, request_id: int, peer: Peer) -> Sent | None:
+        """The request that an answer of `peer` belongs to."""
+        sent = self._sent.get(request_id)
+        return sent if sent is not None and sent.peer is peer else None
+
+    def remove(self, sent: Sent) -> bool:
+        """Forget a request. True if nobody else was asked for its block."""
+        del self._sent[sent.id]
+        del sent.peer.down.inflight[sent.id]
+        if sent.index is None:
+            return False
+        holders = self._holders[sent.index]
+        if len(holders) > 1:
+            holders.remove(sent)
+            return False
+        del self._holders[sent.index]
+        return True
+
+    def holders(self, index: int) -> tuple[Sent, ...]:
+        """Who was asked for a block."""
+        return tuple(self._holders.get(index, ()))
+
+    def oldest(self) -> Sent | None:
+        return next(iter(self._sent.values()), None)

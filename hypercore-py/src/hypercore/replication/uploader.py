@@ -1,0 +1,156 @@
+"""Answering the requests of one peer, as fast as it takes the answers.
+
+Requests and wants wait in a queue; while the muxer has room, channels take turns in working theirs off. So a
+peer that asks for everything and reads nothing costs a bounded number of small entries, and a request that is
+cancelled before its turn costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..errors import BlockNotAvailable, InvalidRequest, RemoteProtocolError
+from ..wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, NoData, Want
+from ..wire.data import Data
+from ..wire.request import Request
+from .config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS
+
+if TYPE_CHECKING:
+    from .peer import Peer
+
+TURN = 16
+"""Requests answered before another channel has its turn."""
+
+
+class Uploader:
+    __slots__ = ("_held", "_invalid", "_normal", "_peer", "_refused", "_requests", "_urgent", "_wants")
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._requests: dict[int, Request] = {}
+        self._urgent: deque[int] | None = None
+        self._normal: deque[int] | None = None
+        """Numbers of requests in the order in which they came; some may have been cancelled. Made when
+        needed: most channels are idle."""
+        self._wants: dict[tuple[int, int, bool], Want] = {}
+        self._held: dict[int, Request] = {}
+        """Requests that wait for the head to become durable."""
+        self._refused = 0
+        self._invalid = 0
+
+    def __len__(self) -> int:
+        """Requests and wants that wait."""
+        return len(self._requests) + len(self._wants) + len(self._held)
+
+    def on_request(self, request: Request) -> None:
+        """A number that is in use stands for the new request from now on.
+
+        Raises RemoteProtocolError for too many at once, and after too many that made no sense.
+        """
+        if self._invalid >= MAX_INVALID_REQUESTS:
+            raise RemoteProtocolError(f"{self._invalid} requests that cannot be answered")
+        self._check_backlog()
+        self._held.pop(request.id, None)
+        self._requests[request.id] = request
+        self._enqueue(request)
+
+    def _check_backlog(self) -> None:
+        if len(self) >= MAX_BACKLOG:
+            raise RemoteProtocolError(f"more than {MAX_BACKLOG} requests without waiting for an answer")
+
+    def _enqueue(self, request: Request) -> None:
+        if request.priority:
+            self._urgent = self._queued(self._urgent, request.id)
+        else:
+            self._normal = self._queued(self._normal, request.id)
+        self._peer.wait_writable()
+
+    def on_cancel(self, request_id: int) -> None:
+        self._requests.pop(request_id, None)
+        self._held.pop(request_id, None)
+
+    def resume(self) -> None:
+        """The head may be shown now."""
+        held, self._held = self._held, {}
+        for request in held.values():
+            self._requests[request.id] = request
+            self._enqueue(request)
+
+    def on_want(self, want: Want) -> None:
+        """Raises RemoteProtocolError for too many."""
+        self._check_backlog()
+        self._wants[want.start, want.length, want.any_] = want
+        self._peer.wait_writable()
+
+    def on_unwant(self, want: Want) -> None:
+        self._wants.pop((want.start, want.length, want.any_), None)
+
+    def _queued(self, queue: deque[int] | None, number: int) -> deque[int]:
+        if queue is None:
+            return deque((number,))
+        if len(queue) >= 2 * MAX_BACKLOG:  # mostly cancelled ones
+            queue = deque(dict.fromkeys(old for old in queue if old in self._requests and old != number))
+        queue.append(number)
+        return queue
+
+    def work(self) -> None:
+        """Answer some of what waits, while there is room."""
+        peer = self._peer
+        for _ in range(TURN):
+            if self._wants:
+                peer.announcer.answer(self._wants.pop(next(iter(self._wants))))
+            else:
+                request = self._next()
+                if request is None:
+                    return
+                self._answer(request)
+            if not peer.writable:
+                break
+        if self._requests or self._wants:
+            peer.wait_writable()
+
+    def _next(self) -> Request | None:
+        for queue in (self._urgent, self._normal):
+            while queue:
+                request = self._requests.pop(queue.popleft(), None)
+                if request is not None:
+                    return request
+        self._urgent = self._normal = None
+        return None
+
+    def _answer(self, request: Request) -> None:
+        peer, core = self._peer, self._peer.core
+        if request.upgrade is not None and peer.head_is_held:
+            self._held[request.id] = request  # its proof would show a head that a crash could still take back
+            return
+        block = request.block
+        if request.fork != core.head.fork or (block is not None and not core.bitfield.get(block.index)):
+            self._refuse(request)
+            return
+        try:
+            data = core.prove(request)
+        except BlockNotAvailable:
+            self._refuse(request)
+            return
+        except InvalidRequest:
+            self._invalid += 1
+            self._no_data(request, REASON_INVALID_REQUEST)
+            return
+        peer.send_data(data)
+        if data.block is not None:
+            peer.stats.blocks_up += 1
+            peer.stats.bytes_up += len(data.block.value)
+
+    def _refuse(self, request: Request) -> None:
+        core = self._peer.core
+        if request.manifest and core.has_manifest:
+            self._peer.send_data(Data(request=request.id, fork=core.head.fork, manifest=core.manifest))
+        else:
+            self._no_data(request, REASON_NOT_AVAILABLE)
+
+    def _no_data(self, request: Request, reason: int) -> None:
+        self._refused += 1
+        self._peer.send(
+            NoData(request=request.id, reason=reason if self._refused <= MAX_REASONED_REFUSALS else 0)
+        )

@@ -1,0 +1,144 @@
+"""Who wants to hear about which blocks. Rules: hypercore lib/wants.js (11.37.1).
+
+Since hypercore 11.10 new blocks are announced only to peers that subscribed to their region, with the
+exceptions in `Announcer`. A peer subscribes region by region, each a power of two long and aligned to it.
+"""
+
+from __future__ import annotations
+
+from ..bitfield import Bitfield
+from ..wire.control import Want
+from .config import (
+    MAX_LOCAL_WANTS,
+    MAX_REMOTE_ANY_WANTS,
+    MAX_REMOTE_WANT_SIZES,
+    MAX_REMOTE_WANTS,
+    MIN_WANT_BATCH,
+    WANT_BATCH,
+)
+
+
+class RemoteWants:
+    """What a peer has subscribed to. Whoever asks for too many or odd things is told everything."""
+
+    __slots__ = ("_any", "_sizes", "everything")
+
+    def __init__(self) -> None:
+        self.everything = False
+        self._sizes: dict[int, set[int]] = {}
+        """Length of the regions -> their numbers."""
+        self._any: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sizes.values())) + len(self._any)
+
+    def add(self, want: Want) -> bool:
+        """Remember it. False if it is to be ignored: nobody may want that much at a time."""
+        start, length = want.start, want.length
+        if want.any_:
+            if (start, start + length) not in self._any:
+                if len(self._any) >= MAX_REMOTE_ANY_WANTS:
+                    self.everything = True
+                else:
+                    self._any.append((start, start + length))
+            return True
+        if length > WANT_BATCH:
+            return False
+        numbers = self._sizes.get(length)
+        if numbers is not None and start // length in numbers and start % length == 0:
+            return True
+        if not _is_region(start, length) or len(self) >= MAX_REMOTE_WANTS:
+            self.everything = True
+        elif numbers is not None:
+            numbers.add(start // length)
+        elif len(self._sizes) >= MAX_REMOTE_WANT_SIZES:
+            self.everything = True
+        else:
+            self._sizes[length] = {start // length}
+        return True
+
+    def remove(self, want: Want) -> None:
+        start, length = want.start, want.length
+        if want.any_:
+            if (start, start + length) in self._any:
+                self._any.remove((start, start + length))
+            return
+        numbers = self._sizes.get(length)
+        if numbers is not None and _is_region(start, length):
+            numbers.discard(start // length)
+            if not numbers:
+                del self._sizes[length]
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Whether the peer wants to hear about any of start..end."""
+        if self.everything:
+            return True
+        for length, numbers in self._sizes.items():
+            first, last = start // length, (end - 1) // length
+            if last - first < len(numbers):
+                if any(number in numbers for number in range(first, last + 1)):
+                    return True
+            elif any(first <= number <= last for number in numbers):
+                return True
+        return any(low < end and start < high for low, high in self._any)
+
+    def regions(self) -> list[tuple[int, int]]:
+        """All (start, length) that are subscribed to, other than `everything`."""
+        whole = [(number * length, length) for length, numbers in self._sizes.items() for number in numbers]
+        return sorted(whole + [(low, high - low) for low, high in self._any])
+
+
+def _is_region(start: int, length: int) -> bool:
+    return MIN_WANT_BATCH <= length <= WANT_BATCH and length & (length - 1) == 0 and start % length == 0
+
+
+class LocalWants:
+    """What we have subscribed to at one peer: the regions with blocks that we miss, from the front on."""
+
+    __slots__ = ("_batch", "_numbers")
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._numbers: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def update(self, have: Bitfield, known: int, start: int, end: int) -> tuple[list[Want], list[Want]]:
+        """Wants to send so that we hear about what is missing in start..end, and old ones to take back for
+        them.
+
+        `known` is the length of the peer's leading run: nothing needs to be asked about that.
+        """
+        wants: list[Want] = []
+        unwants: list[Want] = []
+        at = have.first_unset(max(start, known), end)
+        while at is not None:
+            number = at // self._batch
+            if number not in self._numbers:
+                if len(self._numbers) >= MAX_LOCAL_WANTS and not unwants:
+                    unwants = self._take_back(have, number)
+                if len(self._numbers) >= MAX_LOCAL_WANTS:
+                    break
+                self._numbers.add(number)
+                wants.append(Want(start=number * self._batch, length=self._batch))
+            at = (
+                have.first_unset((number + 1) * self._batch, end)
+                if (number + 1) * self._batch < end
+                else None
+            )
+        return wants, unwants
+
+    def forget(self, start: int, end: int) -> None:
+        """The peer's word on start..end is lost: ask again when it matters."""
+        batch = self._batch
+        self._numbers = {n for n in self._numbers if n * batch >= end or (n + 1) * batch <= start}
+
+    def _take_back(self, have: Bitfield, below: int) -> list[Want]:
+        """Drop the subscriptions whose blocks we have; of those that we still miss, none."""
+        batch = self._batch
+        done = [
+            n for n in self._numbers if n < below and have.first_unset(n * batch, (n + 1) * batch) is None
+        ]
+        self._numbers.difference_update(done)
+        return [Want(start=number * batch, length=batch) for number in sorted(done)]

@@ -55,6 +55,7 @@ class Sink:
         self.asked: list[Address] = []
         self.packets: list[tuple[int, bytes]] = []
         self.batches = 0
+        self.abandoned = False
         self.arrived = asyncio.Event()
 
     def accepts(self, udp: UdpSocket, address: Address) -> bool:
@@ -65,6 +66,9 @@ class Sink:
         self.batches += 1
         self.packets += [(header[3], bytes(payload)) for header, payload in packets]
         self.arrived.set()
+
+    def abandon(self) -> None:
+        self.abandoned = True
 
 
 def data_packet(stream_id: int, seq: int, payload: bytes) -> bytes:
@@ -194,6 +198,7 @@ def test_packets_reach_the_stream_they_name_and_the_rest_the_message_handler(mms
         source.send(data_packet(7, 3, b"late"), target.local_address)
         assert len(await inbox.wait(7)) == 7
         endpoint.close()
+        assert (own.abandoned, second.abandoned) == (False, True)
 
     run(main(), asyncio.new_event_loop)
 

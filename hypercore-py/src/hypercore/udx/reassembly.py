@@ -40,8 +40,8 @@ class Reassembly:
 
     @property
     def window(self) -> int:
-        """How many bytes we are willing to take. Shut rather than too small: a sender sends one packet into any
-        window that is not shut, and that must find room."""
+        """How many bytes we are willing to take. Shut rather than too small: a sender sends one packet into
+        any window that is not shut, and that must find room."""
         window = RECEIVE_WINDOW_BYTES - self._unread_bytes
         return window if window >= MAX_DATAGRAM_BYTES else 0
 

@@ -1,0 +1,7 @@
+"""Hyperbee: a sorted key-value store in a core."""
+
+from .bee import Bee, BeeEntry, Change
+from .kind import Kind, detect_kind, is_bee, kind_of
+from .messages import Header
+
+__all__ = ["Bee", "BeeEntry", "Change", "Header", "Kind", "detect_kind", "is_bee", "kind_of"]

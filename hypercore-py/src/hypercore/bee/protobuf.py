@@ -1,0 +1,128 @@
+"""The little of Protocol Buffers that Hyperbee uses: varints, length-delimited fields, packed varints.
+
+Format: protobuf.dev/programming-guides/encoding, as the npm package `protocol-buffers` (4) reads and writes
+it: fields in the order of their numbers, empty packed fields left out, unknown fields skipped, the last of
+a repeated scalar wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..codec import MAX_SAFE_INTEGER
+from ..errors import InvalidContent, LocalProtocolError
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+"""Wire types. 3 and 4 (groups) are refused."""
+
+
+class Field(NamedTuple):
+    """One field: an integer for a varint, bytes for everything else."""
+
+    number: int
+    value: int | bytes
+
+
+def read_varint(data: bytes, pos: int, end: int) -> tuple[int, int]:
+    """LEB128. Returns the value, at most 2^53-1, and the position after it."""
+    value = shift = 0
+    while pos < end:
+        byte = data[pos]
+        pos += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value > MAX_SAFE_INTEGER:
+                raise InvalidContent(f"protobuf: integer {value} is above 2^53-1")
+            return value, pos
+        shift += 7
+        if shift >= 70:
+            raise InvalidContent("protobuf: integer of more than 10 bytes")
+    raise InvalidContent("protobuf: the message ends inside an integer")
+
+
+def read_fields(data: bytes) -> Iterator[Field]:
+    """The fields of a message in the order they are stored. Raises InvalidContent."""
+    pos, end = 0, len(data)
+    while pos < end:
+        tag, pos = read_varint(data, pos, end)
+        wire_type = tag & 7
+        if wire_type == BYTES:
+            size, pos = read_varint(data, pos, end)
+        elif wire_type == VARINT:
+            value, pos = read_varint(data, pos, end)
+            yield Field(tag >> 3, value)
+            continue
+        elif wire_type == FIXED64:
+            size = 8
+        elif wire_type == FIXED32:
+            size = 4
+        else:
+            raise InvalidContent(f"protobuf: wire type {wire_type} is not used")
+        if size > end - pos:
+            raise InvalidContent(f"protobuf: field of {size} bytes, {end - pos} are left")
+        yield Field(tag >> 3, data[pos : pos + size])
+        pos += size
+
+
+def as_bytes(value: int | bytes) -> bytes:
+    """The value of a field that must be length-delimited."""
+    if isinstance(value, int):
+        raise InvalidContent("protobuf: an integer where bytes were expected")
+    return value
+
+
+def as_int(value: int | bytes) -> int:
+    """The value of a field that must be a varint."""
+    if isinstance(value, int):
+        return value
+    raise InvalidContent("protobuf: bytes where an integer was expected")
+
+
+def extend_packed(values: list[int], value: int | bytes, limit: int) -> None:
+    """Append the integers of a repeated field, packed or single. Refuses to let `values` grow above
+    `limit`."""
+    if isinstance(value, int):
+        values.append(value)
+    elif len(value) > 10 * limit:
+        raise InvalidContent(
+            f"protobuf: {len(value)} bytes of integers, at most {limit} integers are accepted"
+        )
+    elif value.isascii():  # every integer is below 128, so they are the bytes
+        values.extend(value)
+    else:
+        pos, end = 0, len(value)
+        while pos < end:
+            number, pos = read_varint(value, pos, end)
+            values.append(number)
+    if len(values) > limit:
+        raise InvalidContent(f"protobuf: more than {limit} integers in one field")
+
+
+def write_varint(out: bytearray, value: int) -> None:
+    if not 0 <= value <= MAX_SAFE_INTEGER:
+        raise LocalProtocolError(f"integer {value} cannot be written: 0 to 2^53-1 can")
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+def write_int(out: bytearray, number: int, value: int) -> None:
+    write_varint(out, number << 3 | VARINT)
+    write_varint(out, value)
+
+
+def write_bytes(out: bytearray, number: int, value: bytes | bytearray) -> None:
+    write_varint(out, number << 3 | BYTES)
+    write_varint(out, len(value))
+    out += value
+
+
+def write_packed(out: bytearray, number: int, values: list[int]) -> None:
+    """Nothing at all for an empty list."""
+    if values:
+        packed = bytearray()
+        for value in values:
+            write_varint(packed, value)
+        write_bytes(out, number, packed)

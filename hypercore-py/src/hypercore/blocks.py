@@ -1,0 +1,280 @@
+"""Where readers of content get their blocks from.
+
+A bee, a blob or a drive is read through a `BlockSource`: a core on disk, a core that is being replicated,
+or a list of blocks in a test. Sources are asynchronous because a block may have to come over the network;
+nothing here knows how.
+
+Three more methods make reading over a network fast. A source may leave each of them out, or set it to None:
+
+* `prefetch(indices)`: begin to fetch these blocks. Never waits, never raises, ignores what is here already.
+* `peek(index)`: the block if it is here already, else None. Never waits.
+* `byte_range(index)`: (offset, size) in bytes of a block that was read; makes seeking in large files cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, cast
+
+from .encryption import PADDING, BlockCipher
+from .errors import BlockNotAvailable, InvalidContent
+from .manifest import Manifest
+
+Prefetch = Callable[[Sequence[int]], None]
+Peek = Callable[[int], bytes | None]
+ByteRange = Callable[[int], tuple[int, int]]
+
+
+class BlockSource(Protocol):
+    """A core as its readers see it."""
+
+    @property
+    def key(self) -> bytes: ...
+
+    @property
+    def length(self) -> int:
+        """Blocks known to exist, here or elsewhere."""
+        ...
+
+    @property
+    def fork(self) -> int: ...
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """Known from the first verified head on."""
+        ...
+
+    async def get(self, index: int) -> bytes:
+        """The block. Waits for it if it can come, raises BlockNotAvailable if it cannot."""
+        ...
+
+    async def update(self) -> bool:
+        """Ask for a newer head. True if `length` or `fork` changed."""
+        ...
+
+
+def prefetch_of(source: BlockSource) -> Prefetch | None:
+    return cast("Prefetch | None", getattr(source, "prefetch", None))
+
+
+def peek_of(source: BlockSource) -> Peek | None:
+    return cast("Peek | None", getattr(source, "peek", None))
+
+
+def byte_range_of(source: BlockSource) -> ByteRange | None:
+    return cast("ByteRange | None", getattr(source, "byte_range", None))
+
+
+class MemorySource:
+    """Blocks in a list. `None` stands for a block that exists but is not here."""
+
+    def __init__(
+        self,
+        blocks: Iterable[bytes | None] = (),
+        *,
+        key: bytes = bytes(32),
+        manifest: Manifest | None = None,
+        fork: int = 0,
+    ) -> None:
+        self.blocks = list(blocks)
+        self.key = key
+        self.manifest = manifest
+        self.fork = fork
+
+    @property
+    def length(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def byte_length(self) -> int:
+        return sum(len(block) for block in self.blocks if block is not None)
+
+    async def get(self, index: int) -> bytes:
+        block = self.peek(index)
+        if block is None:
+            raise BlockNotAvailable(f"block {index} is not here")
+        return block
+
+    async def update(self) -> bool:
+        return False
+
+    def peek(self, index: int) -> bytes | None:
+        return self.blocks[index] if 0 <= index < len(self.blocks) else None
+
+    def append(self, blocks: Sequence[bytes]) -> None:
+        self.blocks.extend(blocks)
+
+    def truncate(self, length: int) -> None:
+        """Forget the blocks from `length` on and begin the next fork."""
+        del self.blocks[length:]
+        self.fork += 1
+
+
+class WritableLog(Protocol):
+    """A core of one's own, as its writers see it. They read what they wrote before without waiting."""
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def byte_length(self) -> int: ...
+
+    def peek(self, index: int) -> bytes | None: ...
+
+    def append(self, blocks: Sequence[bytes], /) -> object:
+        """Add blocks to the end, sign and store them, all or none."""
+        ...
+
+
+class EncryptingLog:
+    """Writes plain blocks into an encrypted core."""
+
+    def __init__(self, log: WritableLog, cipher: BlockCipher, *, fork: int = 0) -> None:
+        self._log = log
+        self._cipher = cipher
+        self._fork = fork
+
+    @property
+    def length(self) -> int:
+        return self._log.length
+
+    @property
+    def byte_length(self) -> int:
+        return self._log.byte_length - PADDING * self._log.length
+
+    def peek(self, index: int) -> bytes | None:
+        block = self._log.peek(index)
+        return None if block is None else self._cipher.decrypt(index, block)
+
+    def append(self, blocks: Sequence[bytes], /) -> None:
+        start = self._log.length
+        self._log.append(
+            [self._cipher.encrypt(index, self._fork, block) for index, block in enumerate(blocks, start)]
+        )
+
+
+class LocalHead(Protocol):
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def fork(self) -> int: ...
+
+
+class LocalCore(Protocol):
+    """What `CoreSource` needs of a core: `hypercore.core.Core` has it."""
+
+    @property
+    def key(self) -> bytes: ...
+
+    @property
+    def manifest(self) -> Manifest | None: ...
+
+    @property
+    def head(self) -> LocalHead: ...
+
+    def get(self, index: int) -> bytes | None: ...
+
+    def byte_range(self, index: int) -> tuple[int, int]: ...
+
+
+class CoreSource:
+    """A stored core, read as it lies there. What is not stored is not available."""
+
+    def __init__(self, core: LocalCore) -> None:
+        self._core = core
+        self.peek = core.get
+        self.byte_range = core.byte_range
+
+    @property
+    def key(self) -> bytes:
+        return self._core.key
+
+    @property
+    def length(self) -> int:
+        return self._core.head.length
+
+    @property
+    def fork(self) -> int:
+        return self._core.head.fork
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self._core.manifest
+
+    async def get(self, index: int) -> bytes:
+        block = self._core.get(index) if 0 <= index < self.length else None
+        if block is None:
+            raise BlockNotAvailable(f"block {index} is not stored here")
+        return block
+
+    async def update(self) -> bool:
+        return False
+
+
+class DecryptingSource:
+    """The plain blocks of an encrypted core. A wrong key is not noticed here: it gives garbage."""
+
+    def __init__(self, source: BlockSource, encryption_key: bytes, *, compat: bool | None = None) -> None:
+        """`compat` says whether the core's key is a raw public key; None finds out from the manifest."""
+        self._source = source
+        self._encryption_key = encryption_key
+        self._compat = compat
+        self._cipher: BlockCipher | None = None
+        self.prefetch = prefetch_of(source)
+        self.peek: Peek | None = None
+        self.byte_range: ByteRange | None = None
+        if peek := peek_of(source):
+            self.peek = self._decrypting(peek)
+        if byte_range := byte_range_of(source):
+            self.byte_range = _without_padding(byte_range)
+
+    @property
+    def key(self) -> bytes:
+        return self._source.key
+
+    @property
+    def length(self) -> int:
+        return self._source.length
+
+    @property
+    def fork(self) -> int:
+        return self._source.fork
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self._source.manifest
+
+    async def get(self, index: int) -> bytes:
+        return self._decrypt(index, await self._source.get(index))
+
+    async def update(self) -> bool:
+        return await self._source.update()
+
+    def _decrypting(self, peek: Peek) -> Peek:
+        def decrypting_peek(index: int) -> bytes | None:
+            block = peek(index)
+            return None if block is None else self._decrypt(index, block)
+
+        return decrypting_peek
+
+    def _decrypt(self, index: int, block: bytes) -> bytes:
+        if len(block) < PADDING:
+            raise InvalidContent(f"block {index} is not encrypted: it is shorter than {PADDING} bytes")
+        if self._cipher is None:
+            self._cipher = BlockCipher(self.key, self._encryption_key, compat=self._is_compat())
+        return self._cipher.decrypt(index, block)
+
+    def _is_compat(self) -> bool:
+        if self._compat is not None:
+            return self._compat
+        # Only a compat core can have blocks and no manifest
+        return self.manifest is None or self.manifest.is_compat_with(self.key)
+
+
+def _without_padding(byte_range: ByteRange) -> ByteRange:
+    def plain_byte_range(index: int) -> tuple[int, int]:
+        offset, size = byte_range(index)
+        return offset - PADDING * index, size - PADDING
+
+    return plain_byte_range

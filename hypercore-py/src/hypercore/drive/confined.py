@@ -1,0 +1,238 @@
+"""Writing below one directory, and nowhere else.
+
+Every name is opened relative to the descriptor of the folder above it, and no symbolic link is followed on
+the way: neither one that was there before nor one that appears meanwhile can lead a write out of the
+directory. A path may be longer than the system takes in one call. Files come into being under a temporary
+name and are renamed when complete.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from ..errors import StoreFull, StoreLocked, StoreUnreadable
+
+PARTIAL = b".hypercore-partial"
+"""Folder below the directory that holds what is not complete yet. Gone when nothing is written."""
+
+_PART = b"part-"
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Obstacle(Exception):
+    """Something is in the way of one file; its text says what. Others may still be written."""
+
+
+class ConfinedFolder:
+    """The directory. Use as a context manager: it is locked against a second writer meanwhile.
+
+    Names are UTF-8 bytes without slashes. Methods raise Obstacle for what concerns one name, StoreFull when
+    there is no room left.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._root = -1
+        self._partial = -1
+        self._folder = -1
+        self._names: tuple[bytes, ...] = ()
+        self._count = 0
+        self.ignores_case = False
+        """Whether names that differ only in case are the same here."""
+
+    def __enter__(self) -> ConfinedFolder:
+        """Create the directory. Raises StoreLocked, StoreFull, or StoreUnreadable if it cannot be written."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._root = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._open_partial()
+        except OSError as error:
+            self._close()
+            if error.errno in _FULL:
+                raise StoreFull(f"no room left in {self._directory}") from None
+            raise StoreUnreadable(f"cannot write in {self._directory}: {error.strerror}") from None
+        except StoreLocked:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove_parts()
+        with suppress(OSError):  # somebody keeps own files in there
+            os.rmdir(PARTIAL, dir_fd=self._root)
+        self._close()
+
+    def read(self, folder: Sequence[bytes], name: bytes) -> tuple[int, os.stat_result] | None:
+        """A descriptor of a regular file that is there already, and what is known of it. None if it is no
+        such."""
+        try:
+            descriptor = os.open(name, _READ_FLAGS, dir_fd=self._enter(folder, create=False))
+        except (OSError, Obstacle):
+            return None
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            return descriptor, found
+        os.close(descriptor)
+        return None
+
+    def read_link(self, folder: Sequence[bytes], name: bytes) -> bytes | None:
+        """The target of a symbolic link that is there already. None if it is no such."""
+        try:
+            return os.readlink(name, dir_fd=self._enter(folder, create=False))
+        except (OSError, Obstacle):
+            return None
+
+    def begin(self, *, executable: bool) -> tuple[int, bytes]:
+        """A descriptor of a new empty file, and its temporary name."""
+        part = self._next_part()
+        try:
+            mode = 0o777 if executable else 0o666
+            return os.open(part, _CREATE_FLAGS, mode, dir_fd=self._partial), part
+        except OSError as error:
+            raise self.problem(error, part) from None
+
+    def begin_link(self, target: bytes) -> bytes:
+        """The temporary name of a new symbolic link."""
+        part = self._next_part()
+        try:
+            os.symlink(target, part, dir_fd=self._partial)
+        except OSError as error:
+            raise self.problem(error, target) from None
+        return part
+
+    def finish(self, part: bytes, folder: Sequence[bytes], name: bytes) -> None:
+        """Move what was begun to its place. A file or link that is there is replaced, a folder is in the
+        way."""
+        try:
+            descriptor = self._enter(folder, create=True)
+            os.rename(part, name, src_dir_fd=self._partial, dst_dir_fd=descriptor)
+        except (OSError, Obstacle) as error:
+            self.abandon(part)
+            if isinstance(error, OSError):
+                raise self.problem(error, name) from None
+            raise
+
+    def abandon(self, part: bytes) -> None:
+        """Remove what was begun."""
+        with suppress(FileNotFoundError):
+            os.unlink(part, dir_fd=self._partial)
+
+    def problem(self, error: OSError, name: bytes) -> Obstacle | StoreFull:
+        """What to raise for an error of the system about `name`."""
+        if error.errno in _FULL:
+            return StoreFull(f"no room left in {self._directory}")
+        if error.errno == errno.ENAMETOOLONG:
+            return Obstacle(f"a name of {len(name)} bytes is too long for this file system")
+        if error.errno in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
+            return Obstacle("a folder is in the way")
+        return Obstacle(error.strerror or str(error))
+
+    # --- internal
+
+    def _enter(self, folder: Sequence[bytes], *, create: bool) -> int:
+        """A descriptor of a folder below the directory, made if need be. It is valid until the next call."""
+        names = tuple(folder)
+        if names == self._names and self._folder >= 0:
+            return self._folder
+        # The listing of a drive goes down step by step, so often the last folder is above this one
+        known = len(self._names) if self._folder >= 0 and names[: len(self._names)] == self._names else 0
+        current = os.dup(self._folder if known else self._root)
+        try:
+            for name in names[known:]:
+                below = self._enter_one(current, name, create)
+                os.close(current)
+                current = below
+        except BaseException:
+            os.close(current)
+            raise
+        self._leave()
+        self._folder, self._names = current, names
+        return current
+
+    def _enter_one(self, parent: int, name: bytes, create: bool) -> int:
+        try:
+            if create:
+                try:
+                    return os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+                except FileNotFoundError:
+                    os.mkdir(name, dir_fd=parent)
+            return os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise Obstacle(
+                    f"{_kind(name, parent)} named {_shown(name)} is in the way of a folder"
+                ) from None
+            raise self.problem(error, name) from None
+
+    def _leave(self) -> None:
+        if self._folder >= 0:
+            os.close(self._folder)
+        self._folder, self._names = -1, ()
+
+    def _open_partial(self) -> None:
+        while True:
+            with suppress(FileExistsError):
+                os.mkdir(PARTIAL, 0o700, dir_fd=self._root)
+            try:
+                self._partial = os.open(PARTIAL, _FOLDER_FLAGS, dir_fd=self._root)
+                fcntl.flock(self._partial, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._is_partial(PARTIAL):
+                    break
+            except FileNotFoundError:
+                pass
+            except BlockingIOError:
+                raise StoreLocked(f"another program is writing in {self._directory}") from None
+            # The last writer has just removed it: make another
+            if self._partial >= 0:
+                os.close(self._partial)
+                self._partial = -1
+        self._remove_parts()
+        self.ignores_case = self._is_partial(PARTIAL.upper())
+
+    def _is_partial(self, name: bytes) -> bool:
+        try:
+            found = os.stat(name, dir_fd=self._root, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(self._partial))
+
+    def _remove_parts(self) -> None:
+        """What a writer that was killed has left behind."""
+        with os.scandir(self._partial) as found:
+            parts = [os.fsencode(item.name) for item in found]
+        for part in parts:
+            if part.startswith(_PART):
+                self.abandon(part)
+
+    def _next_part(self) -> bytes:
+        self._count += 1
+        return _PART + str(self._count).encode()
+
+    def _close(self) -> None:
+        self._leave()
+        for descriptor in (self._partial, self._root):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._partial = self._root = -1
+
+
+def _kind(name: bytes, parent: int) -> str:
+    found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    return "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a file"
+
+
+def _shown(name: bytes) -> str:
+    text = name.decode("utf-8", "replace")
+    return ascii(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,235 @@
+"""Copying a drive, or a part of it, into a directory.
+
+What a stranger has published is written to a disk here, so: nothing outside of the directory is touched
+(see `confined`), links are made only if they lead to something inside, and what cannot be written is
+reported and passed over. Files that are there with the same content are left alone, so a copy that was
+interrupted is taken up again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+from unicodedata import normalize as normalize_unicode
+
+from ..errors import EntryNotFound, HypercoreError, InvalidContent, StorageError
+from . import paths
+from .confined import PARTIAL, ConfinedFolder, Obstacle
+from .drive import Drive
+from .entries import Entry
+
+MAX_FAILURES = 1000
+"""Failures kept with their reasons. Further ones are only counted."""
+
+PAUSE_BYTES = 4 << 20
+"""Content handled between two pauses."""
+
+FILE_BYTES = 64 << 10
+"""What a file counts beside its content."""
+
+Result = Literal["written", "unchanged", "linked", "failed"]
+
+
+Pause = Callable[[], Awaitable[object]]
+
+
+class Outcome(NamedTuple):
+    """What became of one entry. `size` is in bytes, `reason` says why it failed."""
+
+    path: str
+    result: Result
+    size: int = 0
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of all."""
+
+    written: int = 0
+    unchanged: int = 0
+    linked: int = 0
+    failed: int = 0
+    bytes_written: int = 0
+    failures: list[Outcome] = field(default_factory=list)
+    """The first thousand."""
+
+    def add(self, outcome: Outcome) -> None:
+        setattr(self, outcome.result, getattr(self, outcome.result) + 1)
+        if outcome.result == "written":
+            self.bytes_written += outcome.size
+        if outcome.result == "failed" and len(self.failures) < MAX_FAILURES:
+            self.failures.append(outcome)
+
+
+async def extract(
+    drive: Drive,
+    directory: Path,
+    path: str = paths.ROOT,
+    *,
+    on_outcome: Callable[[Outcome], None] | None = None,
+    pause: Pause | None = None,
+) -> Summary:
+    """Write what is at or below `path` into `directory`, which is created.
+
+    A folder gives its contents, a file (or a link to one) itself. Raises EntryNotFound if there is nothing
+    at `path`, and StorageError if the directory cannot be written, is full, or is being written already.
+    Everything else ends up in the summary.
+    """
+    drive = drive.snapshot()
+    path = paths.normalize(path)
+    entry = await drive.entry(path, follow=True)
+    if entry is None and not await drive.is_folder(path):
+        raise EntryNotFound(f"there is nothing at {path!a} in the drive")
+    summary = Summary()
+
+    def report(outcome: Outcome) -> None:
+        summary.add(outcome)
+        if on_outcome is not None:
+            on_outcome(outcome)
+
+    with ConfinedFolder(directory) as folder:
+        extraction = _Extraction(drive, folder, paths.folder_prefix(path), pause)
+        if entry is not None:
+            report(await extraction.write(entry, path.rpartition("/")[2]))
+            return summary
+
+        def report_invalid(raw: bytes, error: InvalidContent) -> None:
+            report(Outcome(raw.decode("utf-8", "backslashreplace"), "failed", reason=str(error)))
+
+        async for found in drive.list(path, on_invalid=report_invalid):
+            report(await extraction.write(found, found.path[len(extraction.prefix) :]))
+    return summary
+
+
+class _Extraction:
+    """Writes one entry after the other."""
+
+    def __init__(self, drive: Drive, folder: ConfinedFolder, prefix: str, pause: Pause | None) -> None:
+        self.prefix = prefix
+        """What comes off the paths."""
+        self._drive = drive
+        self._folder = folder
+        self._taken: dict[str, str] = {}
+        self._pause = pause
+        self._bytes = 0
+
+    async def write(self, entry: Entry, place: str) -> Outcome:
+        """Bring an entry to `place`, relative to the directory."""
+        *folder, name = (part.encode() for part in place.split("/"))
+        try:
+            self._claim(place)
+            if entry.linkname:
+                return await self._link(entry, folder, name)
+            if await self._is_unchanged(entry, folder, name):
+                return Outcome(entry.path, "unchanged", await self._drive.size(entry))
+            return Outcome(entry.path, "written", await self._copy(entry, folder, name))
+        except StorageError:
+            raise
+        except (Obstacle, HypercoreError) as error:
+            return Outcome(entry.path, "failed", reason=str(error))
+        finally:
+            await self._passed(FILE_BYTES)
+
+    async def _passed(self, size: int) -> None:
+        self._bytes += size
+        if self._bytes >= PAUSE_BYTES and self._pause is not None:
+            self._bytes = 0
+            await self._pause()
+
+    def _claim(self, place: str) -> None:
+        """Refuse a place that is ours, or one that another entry has got already under a name that looks
+        the same."""
+        first = place.partition("/")[0].encode()
+        if first == PARTIAL or (self._folder.ignores_case and first.lower() == PARTIAL):
+            raise Obstacle(f"the name {PARTIAL.decode()} is needed for what is not complete yet")
+        if self._folder.ignores_case:
+            folded = normalize_unicode("NFC", place).casefold()
+            other = self._taken.setdefault(folded, place)
+            if other != place:
+                raise Obstacle(f"this file system cannot tell it from {other!a}")
+
+    async def _link(self, entry: Entry, folder: list[bytes], name: bytes) -> Outcome:
+        target = await self._local_target(entry)
+        if self._folder.read_link(folder, name) == target:
+            return Outcome(entry.path, "unchanged")
+        self._folder.finish(self._folder.begin_link(target), folder, name)
+        return Outcome(entry.path, "linked")
+
+    async def _local_target(self, entry: Entry) -> bytes:
+        """The target relative to the folder of the link.
+
+        It goes up first and then only down. As the folders above the link are real ones, it cannot lead out
+        of the directory, however the links in it are combined.
+        """
+        assert entry.linkname is not None
+        target = await self._drive.link_target(entry)
+        if target + "/" != self.prefix and not target.startswith(self.prefix):
+            raise Obstacle(f"it leads out of the folder, to {entry.linkname[:200]!a}")
+        here = entry.path[len(self.prefix) :].split("/")[:-1]
+        there = [name for name in target[len(self.prefix) :].split("/") if name]
+        common = 0
+        while common < min(len(here), len(there)) and here[common] == there[common]:
+            common += 1
+        steps = [".."] * (len(here) - common) + there[common:]
+        return "/".join(steps or ["."]).encode()
+
+    async def _is_unchanged(self, entry: Entry, folder: list[bytes], name: bytes) -> bool:
+        """Whether the file is there already, byte for byte. Its executable bit is set right."""
+        found = self._folder.read(folder, name)
+        if found is None:
+            return False
+        descriptor, status = found
+        try:
+            if status.st_size != await self._drive.size(entry):
+                return False
+            async for chunk in self._drive.read(entry):
+                if _read(descriptor, len(chunk)) != chunk:
+                    return False
+                await self._passed(len(chunk))
+            mode = status.st_mode & 0o777
+            wanted = mode | (mode & 0o444) >> 2 if entry.executable else mode & ~0o111
+            if wanted != mode:
+                os.fchmod(descriptor, wanted)
+            return True
+        except OSError:
+            return False  # write it anew, and if that fails too it says why
+        finally:
+            os.close(descriptor)
+
+    async def _copy(self, entry: Entry, folder: list[bytes], name: bytes) -> int:
+        descriptor, part = self._folder.begin(executable=entry.executable)
+        size = 0
+        try:
+            try:
+                async for chunk in self._drive.read(entry):
+                    _write(descriptor, chunk)
+                    size += len(chunk)
+                    await self._passed(len(chunk))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self._folder.abandon(part)
+            raise self._folder.problem(error, name) from None
+        except BaseException:
+            self._folder.abandon(part)
+            raise
+        self._folder.finish(part, folder, name)
+        return size
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    chunks: list[bytes] = []
+    while size and (chunk := os.read(descriptor, size)):
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def _write(descriptor: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -14,6 +14,9 @@ import click
 from .failures import one_line_failures
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "ls": ("seederfarm.cli.ls:ls", "List the files of a drive, the keys of a bee."),
+    "cat": ("seederfarm.cli.cat:cat", "Write one file to stdout."),
+    "get": ("seederfarm.cli.get:get", "Write files of a drive into a folder."),
     "verify": ("seederfarm.cli.verify:verify", "Check what is stored against what its writers signed."),
     "keygen": ("seederfarm.cli.keygen:keygen", "Make a key pair."),
 }

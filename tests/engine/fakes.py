@@ -86,9 +86,9 @@ class Log:
 class Writer:
     """Somebody else's core."""
 
-    def __init__(self, *, compat: bool = False, key_pair: KeyPair | None = None) -> None:
-        self.key_pair = key_pair or KeyPair.from_seed(os.urandom(32))
-        self.store = memory_store()
+    def __init__(self, *, compat: bool = False, store: Store | None = None) -> None:
+        self.key_pair = KeyPair.from_seed(os.urandom(32))
+        self.store = store or memory_store()
         self.core = self.store.create_core(self.key_pair, compat=compat)
 
     @property
@@ -102,29 +102,35 @@ class Writer:
 class WriterOfDrive:
     """A drive, written well enough to be listed; `encrypted` makes its db unreadable."""
 
-    def __init__(self, *, encrypted: bool = False) -> None:
-        self.db = Writer()
+    def __init__(self, *, encrypted: bool = False, store: Store | None = None) -> None:
+        self.db = Writer(store=store)
         assert self.db.core.manifest is not None
         content = self.db.core.manifest.content_manifest(self.db.key)
         assert content is not None
         self.store = self.db.store
         self.blobs = self.store.create_core(self.db.key_pair, manifest=content)
         self.encrypted = encrypted
+        self._paths: dict[bytes, int] = {}
         self._append_db(Header(has_metadata=True).encode())
 
     @property
     def key(self) -> bytes:
         return self.db.key
 
-    def put(self, path: str, *chunks: bytes) -> None:
-        blob = BlobId(
-            self.blobs.length, len(chunks), self.blobs.byte_length, sum(len(chunk) for chunk in chunks)
-        )
+    def put(self, path: str, *chunks: bytes, executable: bool = False, linkname: str | None = None) -> None:
+        """A file of these blocks, or a link. With more than eight paths the drive cannot be listed."""
+        size = sum(len(chunk) for chunk in chunks)
+        blob = BlobId(self.blobs.length, len(chunks), self.blobs.byte_length, size)
         if chunks:
             self.blobs.append(chunks, self.db.key_pair)
         seq = self.db.core.length
-        value = encode_entry(Entry(path=path, seq=seq, blob=blob))
-        self._append_db(encode_block(b"files\0" + path.encode(), value, [TreeNode([seq], [])]))
+        entry = Entry(
+            path=path, seq=seq, executable=executable, linkname=linkname, blob=None if linkname else blob
+        )
+        key = b"files\0" + path.encode()
+        self._paths[key] = seq
+        root = TreeNode([self._paths[each] for each in sorted(self._paths)], [])
+        self._append_db(encode_block(key, encode_entry(entry), [root]))
 
     def _append_db(self, block: bytes) -> None:
         self.db.append(os.urandom(8) + bytes(byte ^ 0xA5 for byte in block) if self.encrypted else block)

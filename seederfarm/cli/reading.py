@@ -1,0 +1,301 @@
+"""Reading content for `ls`, `cat` and `get`: from the data directory where it is, from the swarm otherwise.
+
+What the data directory does not hold is not put into it: it is read through memory, and forgotten when it was
+read. A block that a held core lacks is fetched and kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hypercore.aio.corestore import Corestore
+from hypercore.aio.hypercore import Hypercore
+from hypercore.bee import Bee, kind_of
+from hypercore.blocks import BlockSource, DecryptingSource
+from hypercore.core import Store, disk_store, memory_store
+from hypercore.crypto import KeyPair, discovery_key
+from hypercore.drive import Drive
+from hypercore.errors import StoreLocked
+from hypercore.manifest import Manifest
+from workers.engine.kinds import Kind
+from workers.engine.loop import run
+from workers.engine.settings import NodeAddress
+
+from . import logs
+from .failures import BadInput, Failure
+from .options import (
+    GivenKey,
+    data_option,
+    decode,
+    network_options,
+    resolve_bootstrap,
+    resolve_data,
+    verbosity_options,
+)
+
+if TYPE_CHECKING:
+    from hypercore.aio.swarm import Swarm
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LOOKING_NOTICE = 2.0
+"""Seconds of waiting after which it is said that we are looking."""
+
+SETTLING = 3.0
+"""Seconds that peers get to show a newer head than the first one we heard of."""
+
+REMEMBERED_BLOCKS = 256
+"""Blocks kept in memory of a core that is read through: in some drives, files refer to the same one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What the options of the reading commands say."""
+
+    data: Path
+    bootstrap: tuple[NodeAddress, ...] | None
+    port: int
+    encryption_key: bytes | None
+    version: int | None
+    timeout: float | None
+    log_level: int
+
+
+def read_options(function: F) -> F:
+    """The options of `ls`, `cat` and `get`. Passes `options` to the command."""
+
+    @wraps(function)
+    def command(
+        *args: Any,
+        data: Path | None,
+        bootstrap: tuple[str, ...],
+        port: int,
+        encryption_key: str | None,
+        version: int | None,
+        timeout: float | None,
+        log_level: int,
+        **kwargs: Any,
+    ) -> Any:
+        options = ReadOptions(
+            data=resolve_data(data),
+            bootstrap=resolve_bootstrap(bootstrap),
+            port=port,
+            encryption_key=None if encryption_key is None else _secret(encryption_key),
+            version=version,
+            timeout=timeout,
+            log_level=log_level,
+        )
+        return function(*args, options=options, **kwargs)
+
+    for option in (
+        verbosity_options,
+        click.option(
+            "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after that."
+        ),
+        click.option(
+            "--checkout", "version", type=click.IntRange(1), metavar="VERSION", help="Read an older version."
+        ),
+        click.option(
+            "--encryption-key",
+            envvar="SEEDERFARM_ENCRYPTION_KEY",
+            metavar="KEY",
+            help="Key of an encrypted drive (better in $SEEDERFARM_ENCRYPTION_KEY, which others cannot see).",
+        ),
+        network_options,
+        data_option,
+    ):
+        command = option(command)
+    return command  # type: ignore[return-value]
+
+
+def _secret(text: str) -> bytes:
+    try:
+        return decode(text)
+    except BadInput:
+        # Says what was expected, and not what was given: it is a secret.
+        raise BadInput("--encryption-key: expected 64 hex digits or 52 z-base-32 characters") from None
+
+
+class Content:
+    """What a key names, open for reading."""
+
+    def __init__(self, label: str, kind: Kind, source: BlockSource) -> None:
+        self.label = label
+        self.kind = kind.value
+        self.source = source
+        self.drive: Drive | None = None
+        self.bee: Bee | None = None
+
+
+def reading(given: GivenKey, options: ReadOptions, body: Callable[[Content], Awaitable[None]]) -> None:
+    """Run `body` with the content of a key. Raises Failure when it was not found in time."""
+
+    async def main() -> None:
+        async with asyncio.timeout(options.timeout), opened(given, options) as content:
+            await body(content)
+
+    logs.set_up(options.log_level)
+    try:
+        run(main)
+    except TimeoutError:
+        raise Failure(f"gave up after {options.timeout:g} seconds: nobody was found who has it all") from None
+
+
+@asynccontextmanager
+async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content]:
+    """The content of a key, from the data directory, the swarm, or both."""
+    key, label = given
+    async with AsyncExitStack() as stack:
+        store, held = choose_store(key, options.data)
+        cores = Corestore(store)
+        stack.push_async_callback(cores.close)
+        network = _Network(given, options, cores)
+        stack.push_async_callback(network.close)
+
+        def source_of(core_key: bytes) -> BlockSource:
+            return LocalFirst(cores.get(core_key), network.needed, forget=not held)
+
+        async def open_blobs(core_key: bytes) -> BlockSource:
+            return source_of(core_key)
+
+        main = source_of(key)
+        if main.length == 0:
+            await main.update()
+        secret = options.encryption_key
+        plain = main if secret is None else DecryptingSource(main, secret)
+        content = Content(label, Kind(await kind_of(plain)), plain)
+        if content.kind == "drive":
+            drive = Drive(main, open_blobs, encryption_key=secret)
+            content.drive = drive if options.version is None else drive.checkout(options.version)
+        elif content.kind == "bee":
+            bee = Bee(plain)
+            content.bee = bee if options.version is None else bee.checkout(options.version)
+        yield content
+
+
+def choose_store(key: bytes, data: Path) -> tuple[Store, bool]:
+    """The store to read from, and whether it is that of the data directory (if that has some of the key)."""
+    if data.exists():
+        try:
+            store = disk_store(data)
+        except StoreLocked:
+            click.echo(f"seederfarm: {data} is in use (a running `seed`?): reading from the swarm", err=True)
+            return memory_store(), False
+        core = store.open_core(key, create=False)
+        if core is not None and core.length:
+            return store, True
+        store.close()
+    return memory_store(), False
+
+
+class _Network:
+    """Joins the swarm when something is missing, and not before."""
+
+    def __init__(self, given: GivenKey, options: ReadOptions, cores: Corestore) -> None:
+        self._given = given
+        self._options = options
+        self._cores = cores
+        self._swarm: Swarm | None = None
+        self._starting = asyncio.Lock()
+        self._notice: asyncio.TimerHandle | None = None
+
+    async def needed(self) -> None:
+        """Something has to come from a peer."""
+        async with self._starting:
+            if self._swarm is not None:
+                return
+            from hypercore.aio.swarm import Swarm  # what is read from the disk alone loads no DHT
+
+            bootstrap = self._options.bootstrap
+            self._swarm = Swarm(
+                key_pair=KeyPair.from_seed(os.urandom(32)),
+                bootstrap=None if bootstrap is None else [(node.host, node.port) for node in bootstrap],
+                port=self._options.port,
+            )
+            self._swarm.on_connection = lambda connection, _: self._connected(connection)
+            loop = asyncio.get_running_loop()
+            self._notice = loop.call_later(LOOKING_NOTICE, self._say_looking)
+            await self._swarm.start()
+            self._swarm.join(discovery_key(self._given.key), server=False, client=True)
+
+    def _connected(self, connection: Any) -> None:
+        if self._notice is not None:
+            self._notice.cancel()
+        self._cores.replicate(connection)
+
+    def _say_looking(self) -> None:
+        if self._options.log_level < logging.ERROR:
+            click.echo(
+                f"seederfarm: looking for somebody who has {self._given.label} (Ctrl-C gives up)", err=True
+            )
+
+    async def close(self) -> None:
+        if self._notice is not None:
+            self._notice.cancel()
+        if self._swarm is not None:
+            await self._swarm.close()
+
+
+class LocalFirst:
+    """A `BlockSource`: what is stored is read from the disk, the network is bothered for the rest alone."""
+
+    def __init__(self, session: Hypercore, needed: Callable[[], Awaitable[None]], *, forget: bool) -> None:
+        self._session = session
+        self._needed = needed
+        self._forget = forget
+        self._recent: OrderedDict[int, None] = OrderedDict()
+        self.peek = session.peek
+        self.byte_range = session.byte_range
+        self.prefetch = session.prefetch
+
+    @property
+    def key(self) -> bytes:
+        return self._session.key
+
+    @property
+    def length(self) -> int:
+        return self._session.length
+
+    @property
+    def fork(self) -> int:
+        return self._session.fork
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self._session.manifest
+
+    async def get(self, index: int) -> bytes:
+        block = self._session.peek(index)
+        if block is None:
+            await self._needed()
+            block = await self._session.get(index)
+        if self._forget:
+            self._remember(index)
+        return block
+
+    async def update(self) -> bool:
+        """Waits for a first version; what is held already is read as it is."""
+        if self.length:
+            return False
+        await self._needed()
+        await self._session.wait_until(lambda: self._session.length > 0)
+        await self._session.update(SETTLING)
+        return True
+
+    def _remember(self, index: int) -> None:
+        self._recent[index] = None
+        self._recent.move_to_end(index)
+        if len(self._recent) > REMEMBERED_BLOCKS:
+            oldest, _ = self._recent.popitem(last=False)
+            self._session.core.clear(oldest, oldest + 1)

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from hypercore.drive import Drive, Entry
-from hypercore.errors import BlockNotAvailable
+from hypercore.drive.drive import OnInvalid
+from hypercore.errors import BlockNotAvailable, InvalidContent
 
 from . import units
 from .failures import Failure
@@ -55,13 +56,18 @@ async def lines(content: Content, path: str | None, *, long: bool, as_json: bool
             yield form({"path": str(index), "size": len(await content.source.get(index))})
 
 
-async def entries(drive: Drive, path: str) -> AsyncIterator[Entry]:
+def warn(raw: bytes, error: InvalidContent) -> None:
+    """An entry cannot be read: it is left out."""
+    click.echo(f"seederfarm: left out {text(raw)}: {error}", err=True)
+
+
+async def entries(drive: Drive, path: str, *, on_invalid: OnInvalid = warn) -> AsyncIterator[Entry]:
     """The file at `path`, or everything below it. Raises Failure if there is neither."""
     entry = await drive.entry(path)
     found = entry is not None
     if entry is not None:
         yield entry
-    async for below in drive.list(path, on_invalid=_warn):
+    async for below in drive.list(path, on_invalid=on_invalid):
         found = True
         yield below
     if not found and not await drive.is_folder(path):
@@ -87,10 +93,6 @@ async def describe(drive: Drive, entry: Entry) -> dict[str, Any]:
 def text(raw: bytes) -> str:
     """Bytes for a screen: as text where they are text, escaped where they are not."""
     return raw.decode("utf-8", "backslashreplace").replace("\n", "\\n")
-
-
-def _warn(raw: bytes, error: Exception) -> None:
-    click.echo(f"seederfarm: left out {text(raw)}: {error}", err=True)
 
 
 def _short_line(shown: dict[str, Any]) -> str:

@@ -136,6 +136,8 @@ class Content:
         self.source = source
         self.drive: Drive | None = None
         self.bee: Bee | None = None
+        self.on_bytes: Callable[[int], None] = lambda _: None
+        """Called with the size of every block of content that was read."""
 
 
 def reading(given: GivenKey, options: ReadOptions, body: Callable[[Content], Awaitable[None]]) -> None:
@@ -163,13 +165,12 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
         network = _Network(given, options, cores)
         stack.push_async_callback(network.close)
 
-        def source_of(core_key: bytes) -> BlockSource:
-            return LocalFirst(cores.get(core_key), network.needed, forget=not held)
-
         async def open_blobs(core_key: bytes) -> BlockSource:
-            return source_of(core_key)
+            return LocalFirst(
+                cores.get(core_key), network.needed, forget=not held, on_bytes=lambda n: content.on_bytes(n)
+            )
 
-        main = source_of(key)
+        main = LocalFirst(cores.get(key), network.needed, forget=not held)
         if main.length == 0:
             await main.update()
         secret = options.encryption_key
@@ -250,10 +251,18 @@ class _Network:
 class LocalFirst:
     """A `BlockSource`: what is stored is read from the disk, the network is bothered for the rest alone."""
 
-    def __init__(self, session: Hypercore, needed: Callable[[], Awaitable[None]], *, forget: bool) -> None:
+    def __init__(
+        self,
+        session: Hypercore,
+        needed: Callable[[], Awaitable[None]],
+        *,
+        forget: bool,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
         self._session = session
         self._needed = needed
         self._forget = forget
+        self._on_bytes = on_bytes
         self._recent: OrderedDict[int, None] = OrderedDict()
         self.peek = session.peek
         self.byte_range = session.byte_range
@@ -280,6 +289,8 @@ class LocalFirst:
         if block is None:
             await self._needed()
             block = await self._session.get(index)
+        if self._on_bytes is not None:
+            self._on_bytes(len(block))
         if self._forget:
             self._remember(index)
         return block

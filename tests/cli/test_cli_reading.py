@@ -118,11 +118,20 @@ def test_get_writes_files_executables_and_links(drive: WriterOfDrive, data: Path
     assert stat.S_IMODE((out / "readme.md").stat().st_mode) & 0o400
 
 
+def test_get_twice_writes_nothing_the_second_time(drive: WriterOfDrive, data: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    first = run(data, "get", drive.key.hex(), "-o", out)
+    assert first.stderr == f"4 files (27 B), 2 links in {out}\n"
+    second = run(data, "get", drive.key.hex(), "-o", out)
+    assert second.stderr == f"0 files (0 B), 6 there already in {out}\n"
+
+
 def test_get_of_one_file_and_of_one_folder(drive: WriterOfDrive, data: Path, tmp_path: Path) -> None:
     ok(data, "get", drive.key.hex(), "/readme.md", "-o", str(tmp_path / "one"))
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["readme.md"]
-    ok(data, "get", drive.key.hex(), "/docs", "-o", str(tmp_path / "two"))
-    assert sorted(path.name for path in (tmp_path / "two/docs").iterdir()) == ["back", "deep"]
+    result = run(data, "get", drive.key.hex(), "/docs", "-o", str(tmp_path / "two"))
+    assert result.exit_code == 1 and "left out /docs/back" in result.stderr
+    assert [path.name for path in (tmp_path / "two").iterdir()] == ["deep"], "/docs/back leads out of /docs"
 
 
 def test_a_hostile_link_is_left_out_and_the_rest_is_written(store: Store, data: Path, tmp_path: Path) -> None:

@@ -106,6 +106,38 @@ def test_a_seek_next_to_a_block_outside_of_the_first_root_is_answered() -> None:
         prove(100, Request(id=1, fork=0, block=RequestBlock(96, 1), seek=RequestSeek(start, 0)))
 
 
+@given(st.integers(8, 40), st.sampled_from([0, 8]), st.data())
+def test_a_seek_next_to_a_block_leads_to_the_byte(length: int, padding: int, data: st.DataObject) -> None:
+    contents = [make_blocks(1, start=i)[0] for i in range(length)]
+    source = Publisher([bytes(padding) + content for content in contents])
+    index = data.draw(st.integers(0, length - 1))
+    wanted = data.draw(st.integers(0, length - 1))
+    reader = ReaderCore(source.key)
+    reader.apply(source.whole())
+    block = reader.block_request(index)
+    top = 2 * index
+    for _ in range(block.nodes):
+        top = flat_tree.parent(top)
+    # One byte into the block, so that the seek cannot end at a node that starts there
+    position = sum(map(len, contents[:wanted])) + (1 if len(contents[wanted]) > 1 else 0)
+    request = Request(id=1, fork=0, block=block, seek=RequestSeek(position, padding))
+    if not flat_tree.contains(top, 2 * wanted):
+        if position != sum(map(len, contents[: flat_tree.left_span(top) // 2])):
+            with pytest.raises(InvalidRequest):
+                source.answer(request)
+        return
+    answer = source.answer(request)
+    if answer.seek is not None:
+        sought = answer.seek.nodes[0].index
+        assert flat_tree.contains(sought, 2 * wanted) or flat_tree.right_span(sought) + 2 == 2 * wanted
+    elif len(contents[wanted]) > 1 and wanted != index:
+        # It is among the nodes of the block then
+        assert answer.block is not None
+        assert 2 * wanted in {node.index for node in answer.block.nodes}
+    assert reader.apply(answer).block == (index, source.blocks[index])
+    assert reader.nodes.items() <= source.nodes.items()
+
+
 def test_an_upgrade_inside_of_the_prologue_becomes_the_whole_prologue() -> None:
     expected = vector("multisig", "static-core-partial-upgrade")["output"]["upgrade"]
     source = publisher(7)
@@ -251,6 +283,9 @@ def test_missing_nodes_counts_the_levels_to_the_first_stored_node() -> None:
     # Beyond the tree an upgrade brings the nodes
     assert missing_nodes(roots, 100, 2 * 100) == 0
     assert missing_nodes({}, 0, 0) == 0
+    # With a root lost, it counts up to where the tree ends
+    assert missing_nodes({}, 100, 2 * 42) == 7
+    assert missing_nodes({}, 100, 2 * 98) == 3
     assert missing_nodes(roots, 100, 2**53) == 0
 
 

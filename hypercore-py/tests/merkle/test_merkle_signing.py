@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from merkle_trees import Json, Publisher, from_json_node, key_pair, load, make_blocks, unhex
 
 from hypercore.errors import LocalProtocolError
-from hypercore.manifest import Manifest
+from hypercore.manifest import Manifest, Prologue
 from hypercore.merkle.batch import TreeBatch
 from hypercore.merkle.signing import (
     PartialSignature,
@@ -128,6 +128,22 @@ def test_no_signature_is_not_a_signature() -> None:
     assert not verify_head(source.manifest, source.key, source.head, b"")
     assert not verify_head(source.manifest, compat, source.head, None)
     assert not verify_head(source.manifest, compat, source.head, bytes(63))
+
+
+def test_a_prologue_is_its_own_signature() -> None:
+    start, other = Publisher(make_blocks(7)), Publisher(make_blocks(7, start=1))
+    for version in (1, 2, 3):
+        manifest = Manifest.create((), version=version, prologue=Prologue(start.head.hash(), 7))
+        key = manifest.key()
+        assert verify_head(manifest, key, start.head, None)
+        assert verify_head(manifest, key, start.head, b"whatever")
+        assert not verify_head(manifest, key, other.head, None)
+        assert not verify_head(manifest, key, Publisher(make_blocks(6)).head, None)
+        assert not verify_head(manifest, key, Publisher(make_blocks(8)).head, None)
+    # Version 0 does not say how long its prologue is, so nothing can be proven
+    old = Manifest(version=0, quorum=0, signers=(), prologue=Prologue(start.head.hash(), 0))
+    assert not verify_head(old, old.key(), start.head, None)
+    assert not verify_head(old, old.key(), start.head, start.head.signature)
 
 
 def test_a_quorum_of_none_never_grows_beyond_the_prologue() -> None:

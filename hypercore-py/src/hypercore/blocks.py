@@ -6,7 +6,8 @@ nothing here knows how.
 
 Three more methods make reading over a network fast. A source may leave each of them out, or set it to None:
 
-* `prefetch(indices)`: begin to fetch these blocks. Never waits, never raises, ignores what is here already.
+* `prefetch(indices)`: begin to fetch these blocks. Never waits, never raises, ignores what is here already,
+  what does not exist, and what is too much; readers hint again what did not come.
 * `peek(index)`: the block if it is here already, else None. Never waits.
 * `byte_range(index)`: (offset, size) in bytes of a block that was read; makes seeking in large files cheap.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, cast
 
+from .crypto import KeyPair
 from .encryption import PADDING, BlockCipher
 from .errors import BlockNotAvailable, InvalidContent
 from .manifest import Manifest
@@ -160,6 +162,9 @@ class LocalHead(Protocol):
     @property
     def fork(self) -> int: ...
 
+    @property
+    def byte_length(self) -> int: ...
+
 
 class LocalCore(Protocol):
     """What `CoreSource` needs of a core: `hypercore.core.Core` has it."""
@@ -210,6 +215,33 @@ class CoreSource:
 
     async def update(self) -> bool:
         return False
+
+
+class OwnCore(LocalCore, Protocol):
+    """What `CoreLog` needs of a core."""
+
+    def append(self, blocks: Sequence[bytes], key_pair: KeyPair, /) -> object: ...
+
+
+class CoreLog:
+    """A stored core, as one who may sign it writes it."""
+
+    def __init__(self, core: OwnCore, key_pair: KeyPair) -> None:
+        self._core = core
+        self._key_pair = key_pair
+        self.peek = core.get
+
+    @property
+    def length(self) -> int:
+        return self._core.head.length
+
+    @property
+    def byte_length(self) -> int:
+        return self._core.head.byte_length
+
+    def append(self, blocks: Sequence[bytes], /) -> None:
+        """Raises LocalProtocolError if the key pair may not sign the core."""
+        self._core.append(blocks, self._key_pair)
 
 
 class DecryptingSource:

@@ -68,9 +68,9 @@ class RemoteSource(MemorySource):
         self.blocks = [None] * len(self.remote)
         self.in_flight: set[int] = set()
         self.most_in_flight = 0
-        self.hinted: set[int] = set()
         self.trips = 0
-        self.sizes_known = False
+        self.room = 1 << 30
+        """Most blocks that are in flight because of hints; others are ignored."""
 
     async def get(self, index: int) -> bytes:
         if not 0 <= index < len(self.remote):
@@ -81,8 +81,9 @@ class RemoteSource(MemorySource):
         return block
 
     def prefetch(self, indices: Sequence[int]) -> None:
-        self.hinted.update(indices)
-        self.in_flight.update(i for i in indices if i < len(self.remote) and self.blocks[i] is None)
+        for index in indices:
+            if index < len(self.remote) and self.blocks[index] is None and len(self.in_flight) < self.room:
+                self.in_flight.add(index)
         self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
 
     def byte_range(self, index: int) -> tuple[int, int]:

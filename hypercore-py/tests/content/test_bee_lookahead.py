@@ -37,6 +37,17 @@ def test_a_listing_waits_for_a_small_part_of_its_blocks() -> None:
         assert 100 < source.most_in_flight <= 2 * MAX_WINDOW
 
 
+def test_hints_that_a_busy_source_ignored_are_repeated() -> None:
+    source = scattered(5000)
+    source.room = 64
+    assert len(source.travel(collect(Bee(source).iterate()))) == 5000
+    assert source.trips < 1.5 * 5000 / 64
+    history = scattered(5000)
+    history.room = 64
+    assert len(history.travel(collect(Bee(history).history()))) == 5000
+    assert history.trips < 0.6 * 5000
+
+
 def test_without_prefetching_each_block_is_a_trip() -> None:
     class Plain(RemoteSource):
         prefetch = None  # type: ignore[assignment]

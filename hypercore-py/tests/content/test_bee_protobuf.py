@@ -28,7 +28,6 @@ from hypercore.bee.messages import (
     encode_block,
 )
 from hypercore.bee.protobuf import (
-    Field,
     as_bytes,
     as_int,
     extend_packed,
@@ -81,9 +80,9 @@ def test_fields_survive_a_round_trip(fields: list[tuple[int, int | bytes]]) -> N
 
 def test_fixed_fields_are_skipped_over_and_groups_are_refused() -> None:
     assert list(read_fields(b"\x09" + bytes(8) + b"\x15" + bytes(4) + b"\x18\x07")) == [
-        Field(1, bytes(8)),
-        Field(2, bytes(4)),
-        Field(3, 7),
+        (1, bytes(8)),
+        (2, bytes(4)),
+        (3, 7),
     ]
     for wire_type in (3, 4, 6, 7):
         with pytest.raises(InvalidContent, match="wire type"):

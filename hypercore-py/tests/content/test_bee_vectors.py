@@ -150,7 +150,7 @@ def test_sub_hides_its_prefix() -> None:
     assert listed(bee.sub("su").iterate()) == []
 
 
-EXTENSIONS = {
+EXTENSIONS: dict[str, Cache | Get | Iterator] = {
     "extension-get": Get(version=3, key=b"a"),
     "extension-cache": Cache(start=1, end=5, blocks=(1, 4)),
     "extension-iterator": Iterator(version=3, gt=b"a", limit=10, checkpoint=(1, 0, 1)),

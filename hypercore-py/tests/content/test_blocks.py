@@ -40,6 +40,7 @@ def test_memory_has_what_it_was_given_and_no_more() -> None:
 class FakeHead(NamedTuple):
     length: int = 3
     fork: int = 2
+    byte_length: int = 21
 
 
 class FakeCore:

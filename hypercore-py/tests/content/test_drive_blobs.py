@@ -113,6 +113,14 @@ def test_a_deduplicated_file_does_not_either() -> None:
     assert source.most_in_flight <= MAX_WINDOW_BLOCKS
 
 
+def test_hints_that_a_busy_source_ignored_are_repeated() -> None:
+    source = RemoteSource([bytes(65536)] * 640)
+    source.room = 32
+    source.travel(collect(Blobs(source).read(BlobId(0, 640, 0, 640 * 65536))))
+    # Half a window comes with 32 blocks in flight, the other half block by block
+    assert source.trips < 640 / 2 + 32
+
+
 def test_a_short_range_fetches_little_more_than_itself() -> None:
     blocks = [bytes([i & 255]) * 65536 for i in range(640)]
     source = RemoteSource(blocks)

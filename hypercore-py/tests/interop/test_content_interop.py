@@ -106,7 +106,7 @@ def test_ranges_of_bees_are_those_of_the_official_reader(bees: list[dict[str, An
     for case in bees:
         bee = Bee(source(case["core"]))
         for asked in case["ranges"]:
-            bounds = {
+            bounds: dict[str, Any] = {
                 name: unhex(value) if isinstance(value, str) else value
                 for name, value in asked["range"].items()
             }

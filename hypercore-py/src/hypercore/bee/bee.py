@@ -156,13 +156,10 @@ class Bee:
     async def history(self, *, since: int = 1) -> AsyncGenerator[Change, None]:
         """What each block from `since` (a version) on did, oldest first. Changes of other sub-databases are
         skipped."""
-        hinted = start = max(1, since)
-        end = self.version
+        start, end = max(1, since), self.version
         for seq in range(start, end):
-            if self._prefetch is not None and hinted < min(end, seq + HISTORY_WINDOW // 2):
-                until = min(end, hinted + HISTORY_WINDOW)
-                self._prefetch(range(hinted, until))
-                hinted = until
+            if self._prefetch is not None and (seq - start) % (HISTORY_WINDOW // 2) == 0:
+                self._prefetch(range(seq, min(end, seq + HISTORY_WINDOW)))
             block = await self._cache.get(seq)
             if block.key.startswith(self.prefix):
                 yield Change(*self._entry(block), deleted=block.is_deletion())

@@ -35,9 +35,9 @@ class Pending(NamedTuple):
 
 
 class Lookahead:
-    """What lies ahead, in the order in which the iteration will come to it: numbers of keys that were
-    hinted, and nodes that could not be looked at yet. It ends a window after the iteration, so that is all
-    there is to keep."""
+    """What lies ahead, in the order in which the iteration will come to it: keys (by their blocks), and
+    nodes that could not be looked at yet. It ends a window after the iteration, so that is all there is to
+    keep."""
 
     def __init__(
         self,
@@ -56,45 +56,44 @@ class Lookahead:
         self._ahead: list[Pending | int] = list(start)
         self._ahead.reverse()  # the nearest last
         self._until_walk = 0
-        self._walk()
+        self._walk({})
 
     def consumed(self) -> None:
         """The iteration has used one key."""
         self._until_walk -= 1
         if self._until_walk <= 0 or (self._ahead and not isinstance(self._ahead[-1], int)):
-            self._walk()
-        if self._ahead and isinstance(hinted := self._ahead[-1], int):
-            if hinted > 1:
-                self._ahead[-1] = hinted - 1
-            else:
-                self._ahead.pop()
+            self._walk({})
+        if self._ahead and isinstance(self._ahead[-1], int):
+            self._ahead.pop()
 
     def waiting(self) -> None:
-        """The iteration is about to wait, so this is the time to ask for as much as can be known."""
-        self._window = min(2 * self._window, self._max_window)
-        self._walk()
+        """The iteration is about to wait, so this is the time to ask for as much as can be known.
 
-    def _walk(self) -> None:
-        todo, passed, keys = self._ahead, list[Pending | int](), 0
+        What was asked for before is asked for again: a source with too much to do may have ignored it.
+        """
+        self._window = min(2 * self._window, self._max_window)
         wanted: dict[int, None] = {}
+        for item in self._ahead[: -self._window - 1 : -1]:
+            wanted[item if isinstance(item, int) else item.child.seq] = None
+        self._walk(wanted)
+
+    def _walk(self, wanted: dict[int, None]) -> None:
+        todo, passed, keys = self._ahead, list[Pending | int](), 0
         while todo and keys < self._window:
             item = todo.pop()
             if isinstance(item, int):
-                keys += item
-                if passed and isinstance(last := passed[-1], int):
-                    passed[-1] = last + item
-                else:
-                    passed.append(item)
+                keys += 1
+                passed.append(item)
                 continue
             try:
                 block = self._cache.peek(item.child.seq)
-                if block is not None:
+                if block is None:
+                    keys += UNKNOWN_KEYS
+                    passed.append(item)
+                else:
                     todo.extend(reversed(self._expand(item, block, wanted)))
-                    continue
             except RemoteProtocolError:
                 continue
-            keys += UNKNOWN_KEYS
-            passed.append(item)
         todo.extend(reversed(passed))
         self._until_walk = self._window // 4
         if wanted:
@@ -111,10 +110,13 @@ class Lookahead:
         parts: list[Pending | int] = []
         for slot in slots:
             if slot & 1:
-                wanted[node.keys[slot >> 1]] = None
-                parts.append(1)
+                seq = node.keys[slot >> 1]
+                parts.append(seq)
             elif node.children and pending.depth < MAX_DEPTH:
                 child = node.children[slot >> 1]
-                wanted[child.seq] = None
+                seq = child.seq
                 parts.append(Pending(child, pending.depth + 1))
+            else:
+                continue
+            wanted[seq] = None
         return parts

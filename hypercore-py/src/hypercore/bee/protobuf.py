@@ -8,7 +8,6 @@ a repeated scalar wins.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ..codec import MAX_SAFE_INTEGER
 from ..errors import InvalidContent, LocalProtocolError
@@ -17,11 +16,8 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types. 3 and 4 (groups) are refused."""
 
 
-class Field(NamedTuple):
-    """One field: an integer for a varint, bytes for everything else."""
-
-    number: int
-    value: int | bytes
+Field = tuple[int, int | bytes]
+"""Number and value of a field: an integer for a varint, bytes for everything else."""
 
 
 def read_varint(data: bytes, pos: int, end: int) -> tuple[int, int]:
@@ -45,13 +41,20 @@ def read_fields(data: bytes) -> Iterator[Field]:
     """The fields of a message in the order they are stored. Raises InvalidContent."""
     pos, end = 0, len(data)
     while pos < end:
-        tag, pos = read_varint(data, pos, end)
+        tag = data[pos]
+        pos += 1
+        if tag > 0x7F:
+            tag, pos = read_varint(data, pos - 1, end)
         wire_type = tag & 7
         if wire_type == BYTES:
-            size, pos = read_varint(data, pos, end)
+            if pos < end and data[pos] <= 0x7F:  # lengths and numbers are mostly small: spare the call
+                size = data[pos]
+                pos += 1
+            else:
+                size, pos = read_varint(data, pos, end)
         elif wire_type == VARINT:
             value, pos = read_varint(data, pos, end)
-            yield Field(tag >> 3, value)
+            yield tag >> 3, value
             continue
         elif wire_type == FIXED64:
             size = 8
@@ -61,7 +64,7 @@ def read_fields(data: bytes) -> Iterator[Field]:
             raise InvalidContent(f"protobuf: wire type {wire_type} is not used")
         if size > end - pos:
             raise InvalidContent(f"protobuf: field of {size} bytes, {end - pos} are left")
-        yield Field(tag >> 3, data[pos : pos + size])
+        yield tag >> 3, data[pos : pos + size]
         pos += size
 
 

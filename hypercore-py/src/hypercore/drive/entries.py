@@ -106,7 +106,7 @@ def _parse(path: str, value: bytes | None) -> dict[str, Any]:
     if len(value) > MAX_VALUE_BYTES:
         raise _broken(path, f"its value has {len(value)} bytes, at most {MAX_VALUE_BYTES} are accepted")
     try:
-        members = json.loads(value.decode(), parse_constant=_refuse)
+        members = _DECODER.decode(value.decode())
     except (ValueError, RecursionError):  # bad UTF-8 and numbers of 5,000 digits are ValueErrors too
         raise _broken(path, "its value is not JSON") from None
     if not isinstance(members, dict):
@@ -130,9 +130,9 @@ def _count(path: str, members: dict[str, Any], name: str) -> int:
     value = members.get(name)
     if isinstance(value, float) and value.is_integer():  # JSON does not tell 1.0 from 1
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SAFE_INTEGER:
-        raise _broken(path, f"its {name} is not a count")
-    return value
+    if type(value) is int and 0 <= value <= MAX_SAFE_INTEGER:  # a bool is not one
+        return value
+    raise _broken(path, f"its {name} is not a count")
 
 
 def _is_text(text: str) -> bool:
@@ -146,6 +146,9 @@ def _is_text(text: str) -> bool:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _broken(path: str, reason: str) -> InvalidContent:

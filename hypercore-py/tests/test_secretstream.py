@@ -180,10 +180,12 @@ def test_a_header_of_another_handshake_or_of_our_own_role_is_refused() -> None:
 def test_a_failed_stream_stays_failed() -> None:
     sender, receiver = pair()
     receiver.receive(sender.start())
-    with pytest.raises(RemoteProtocolError):
-        receiver.receive(frame(bytes(30)))
-    with pytest.raises(LocalProtocolError):
-        receiver.receive(sender.encrypt(b"too late"))
+    bad = frame(bytes(30))
+    assert receiver.receive(bytes(sender.encrypt(b"good")) + bad + sender.encrypt(b"behind")) == [b"good"]
+    assert receiver.error is not None
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError):
+            receiver.receive(sender.encrypt(b"too late"))
 
 
 def test_a_message_shorter_than_its_mac_is_refused() -> None:

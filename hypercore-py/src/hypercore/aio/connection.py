@@ -191,6 +191,8 @@ class SecretConnection:
         else:
             self._unread = messages
         self._deliver()
+        if self._secret.error is not None:
+            self.destroy(self._secret.error)
 
     def _deliver(self) -> None:
         """Hands out messages for as long as they are wanted: a callback may pause, or close."""

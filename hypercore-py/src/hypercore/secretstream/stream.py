@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ..crypto import blake2b_256, namespace
-from ..errors import HandshakeError, LocalProtocolError
+from ..errors import HandshakeError, LocalProtocolError, RemoteProtocolError
 from ..noise import HandshakeResult
 from .framing import LENGTH_BYTES, MAX_FRAME_BYTES, Buffer, FrameParser, frame
 from .sodium import HEADER_BYTES, OVERHEAD_BYTES, Pull, Push, new_pull, new_push
@@ -34,7 +34,7 @@ def stream_id(handshake_hash: bytes, *, is_initiator: bool) -> bytes:
 class SecretStream:
     """Encryption and framing of one connection. `random(size)` gives the secretstream header."""
 
-    __slots__ = ("_failed", "_header", "_parser", "_pull", "_push", "result")
+    __slots__ = ("_header", "_parser", "_pull", "_push", "error", "result")
 
     def __init__(self, result: HandshakeResult, random: Callable[[int], bytes]) -> None:
         self.result = result
@@ -42,7 +42,8 @@ class SecretStream:
         self._push: Push = new_push(result.tx, self._header)
         self._pull: Pull | None = None
         self._parser = FrameParser()
-        self._failed = False
+        self.error: RemoteProtocolError | None = None
+        """What the peer did wrong: nothing can be read behind it."""
 
     @property
     def header_received(self) -> bool:
@@ -72,37 +73,41 @@ class SecretStream:
         """The messages that the next bytes of the stream complete, keep-alives left out.
 
         Raises HandshakeError for a wrong header frame and RemoteProtocolError for a message that does not
-        authenticate. Either ends the stream: a second call after it raises LocalProtocolError.
+        authenticate. Messages before such a one are returned first: then `error` is set, and the next call
+        raises it. Nothing is read any more after that.
         """
-        if self._failed:
-            raise LocalProtocolError("the secret stream has failed")
-        self._failed = True  # until this call went well
+        if self.error is not None:
+            raise self.error
+        messages: list[bytes] = []
+        try:
+            self._parser.feed(chunks)
+            pull = self._pull or self._read_header()
+            if pull is not None:
+                self._read_messages(pull, messages)
+        except RemoteProtocolError as error:
+            self.error = error
+            if not messages:
+                raise
+        return messages
+
+    def _read_messages(self, pull: Pull, messages: list[bytes]) -> None:
         parser = self._parser
-        parser.feed(chunks)
-        if self._pull is None and not self._read_header():
-            self._failed = False
-            return []
-        messages = []
-        pull = self._pull
-        assert pull is not None
         while (place := parser.next_frame()) is not None:
             message = pull.decrypt(parser.buffer, *place)
             if message:
                 messages.append(message)
-        self._failed = False
-        return messages
 
-    def _read_header(self) -> bool:
-        """Reads the remote header frame. False until it is complete."""
+    def _read_header(self) -> Pull | None:
+        """Reads the remote header frame. None until it is complete."""
         size = self._parser.peek_length()
         if size is not None and size != HEADER_FRAME_BYTES:
             raise HandshakeError(f"the stream header has {size} bytes instead of {HEADER_FRAME_BYTES}")
         place = self._parser.next_frame()
         if place is None:
-            return False
+            return None
         body = bytes(self._parser.buffer[place[0] : place[1]])
         result = self.result
         if body[:ID_BYTES] != stream_id(result.hash, is_initiator=not result.is_initiator):
             raise HandshakeError("the stream header belongs to another handshake")
         self._pull = new_pull(result.rx, body[ID_BYTES:])
-        return True
+        return self._pull

@@ -336,6 +336,7 @@ class Sender:
             return
         self._timeout_at = now + 2 * self.rtt.rto
         self._tail_probe_at = self._losses_at = None
+        self._tail_probe_due = False
         flight.lose_everything()
         self._recovery_point = flight.next_seq
         self.congestion.on_timeout(0)

@@ -14,7 +14,7 @@ from .opencore import Notice, OpenCore, RemotePeer
 UPDATE_PATIENCE = 10.0
 """Seconds that `update` waits for peers to tell what they have, or to prove it."""
 
-PREFETCH_BLOCKS = 256
+PREFETCH_BLOCKS = 512
 """Blocks that a session asks for ahead of its readers; hints beyond that are ignored."""
 
 

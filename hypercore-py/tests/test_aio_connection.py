@@ -22,6 +22,7 @@ from hypercore.aio.udx import StreamTransport
 from hypercore.crypto import KeyPair
 from hypercore.errors import ConnectionClosed, HandshakeError, RemoteProtocolError
 from hypercore.noise import HandshakeResult
+from hypercore.udx.packet import FLAG_DATA, Packet
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
@@ -235,6 +236,41 @@ def test_a_full_kernel_buffer_delays_packets_and_loses_none(monkeypatch: pytest.
             await done.wait()
             assert got == data
             assert calls > 10
+
+    run(main())
+
+
+def test_a_callback_that_raises_is_reported_and_costs_nobody_a_byte() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        reports: list[Any] = []
+        loop.set_exception_handler(lambda _, context: reports.append(context["exception"]))
+        async with endpoint_of_two() as endpoint:
+            broken, sound = stream_pair(endpoint), stream_pair(endpoint)
+            for _, right in (broken, sound):
+                right.accept = lambda socket, address: 1 / 0  # type: ignore[assignment, return-value]
+            got, done = bytearray(), asyncio.Event()
+            outcome: asyncio.Future[Any] = loop.create_future()
+
+            def fail(*_: Any) -> None:
+                raise ValueError("a bug in an application")
+
+            broken[1].on_data = broken[1].on_end = fail
+            broken[0].on_close = outcome.set_result
+            sound[1].on_data = lambda chunks: got.extend(b"".join(chunks))
+            sound[1].on_end = done.set
+            for left, _ in (broken, sound):
+                left.write(bytes(100_000))
+                left.end()
+            broken[1].end()
+            endpoint.on_message = fail
+            endpoint.sockets[1].send(b"a message", endpoint.sockets[0].local_address)
+            strayed = Packet(FLAG_DATA, sound[1].local_id, 0, 0, 0, b"x").encode()
+            endpoint.sockets[1].send(strayed, endpoint.sockets[0].local_address)
+            assert await outcome is None
+            await done.wait()
+            assert got == bytes(100_000)
+            assert {type(error) for error in reports} == {ValueError, ZeroDivisionError}
 
     run(main())
 

@@ -15,6 +15,7 @@ from hypercore.errors import LocalProtocolError
 from hypercore.testing import Path as NetworkPath
 from hypercore.testing import Simulation
 from hypercore.udx import Closed, Data, Ended, Message, UdxStream
+from hypercore.udx.limits import MAX_FLIGHT_BYTES, WRITE_BUFFER_BYTES
 from hypercore.udx.linger import Linger
 from hypercore.udx.packet import (
     FLAG_DATA,
@@ -220,6 +221,25 @@ def test_the_first_flight_is_ten_packets() -> None:
     probe = Probe()
     probe.stream.write(bytes(100_000))
     assert len(probe.answers()) == 10
+
+
+def test_what_is_kept_for_a_peer_that_acknowledges_nothing_is_bounded_whatever_it_offers() -> None:
+    probe = Probe()
+    probe.tell(packet(0, 1, 0, window=2**32 - 1))
+    sender = probe.stream.sender
+    sender.congestion.window = 10**6
+    sender.congestion.rate = 1e9
+    while probe.stream.writable:
+        probe.stream.write(bytes(1 << 20))
+    for _ in range(3000):
+        probe.now += 0.001
+        if not probe.answers() and not probe.stream.writable:
+            break
+        while probe.stream.writable:
+            probe.stream.write(bytes(1 << 20))
+    held = sender.flight.in_flight * 1152
+    assert MAX_FLIGHT_BYTES - 1152 <= held <= MAX_FLIGHT_BYTES
+    assert probe.stream.send_queue_bytes < MAX_FLIGHT_BYTES + WRITE_BUFFER_BYTES + (1 << 20)
 
 
 def test_writing_after_the_end_is_our_own_mistake() -> None:

@@ -185,6 +185,7 @@ class Endpoint:
         self.on_message: MessageHandler | None = None
         """Takes datagrams that are for no stream, of sockets without a handler of their own."""
         self.sockets: list[UdpSocket] = []
+        self.closed = False
         self._streams: dict[int, PacketSink] = {}
         self._lingering: dict[int, asyncio.TimerHandle] = {}
         self._reader: BatchReader = new_reader(mmsg=mmsg)
@@ -234,6 +235,9 @@ class Endpoint:
     def linger(self, local_id: int, sink: PacketSink, seconds: float) -> None:
         """`sink` replaces a stream that has closed, for so long, or until MAX_LINGERING others came after
         it."""
+        if self.closed:
+            self.unregister(local_id)
+            return
         self._streams[local_id] = sink
         self._lingering[local_id] = self.loop.call_later(seconds, self._stop_lingering, local_id)
         while len(self._lingering) > MAX_LINGERING:
@@ -248,8 +252,13 @@ class Endpoint:
         if udp in self.sockets:
             self.sockets.remove(udp)
 
+    def _report(self, error: Exception) -> None:
+        """One receiver's failure must not cost others their datagrams."""
+        self.loop.call_exception_handler({"message": "a receiver of datagrams failed", "exception": error})
+
     def close(self) -> None:
         """Destroys all streams, then closes all sockets."""
+        self.closed = True
         for local_id in list(self._lingering):
             self._stop_lingering(local_id)
         for sink in list(self._streams.values()):
@@ -287,12 +296,22 @@ class Endpoint:
                             append = batches.setdefault(sink, []).append
                             append((header, buffer[at + HEADER_BYTES : stop]))
                             continue
-                handler = udp.on_message or self.on_message
-                if handler is not None:
-                    handler(bytes(buffer[at:stop]), self._reader.address(index), udp)
+                self._deliver_message(bytes(buffer[at:stop]), self._reader.address(index), udp)
         for sink, batch in batches.items():
-            sink.receive_packets(batch, udp)
+            try:
+                sink.receive_packets(batch, udp)
+            except Exception as error:
+                self._report(error)
         return bool(places)
+
+    def _deliver_message(self, data: bytes, address: Address, udp: UdpSocket) -> None:
+        handler = udp.on_message or self.on_message
+        if handler is None:
+            return
+        try:
+            handler(data, address, udp)
+        except Exception as error:
+            self._report(error)
 
 
 def _try_option(sock: socket.socket, level: int, option: int, value: int) -> None:

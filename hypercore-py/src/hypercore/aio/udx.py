@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConnectionClosed
-from ..udx.events import Buffer, Closed, Data, Drained, Ended, Message, RemoteChanged
+from ..udx.events import Buffer, Closed, Data, Drained, Ended, Event, Message, RemoteChanged
 from ..udx.limits import LINGER
 from ..udx.linger import Linger
 from ..udx.packet import RawPacket
@@ -149,7 +149,13 @@ class StreamTransport:
     # --- the endpoint's side ------------------------------------------------------------------------------
 
     def accepts(self, socket: UdpSocket, address: Address) -> bool:
-        return self.accept is not None and self.accept(socket, address)
+        if self.accept is None:
+            return False
+        try:
+            return self.accept(socket, address)
+        except Exception as error:
+            self._report(error)
+            return False
 
     def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
         self._core.receive(packets, monotonic())
@@ -171,7 +177,11 @@ class StreamTransport:
         self._pump()
 
     def _pump(self) -> None:
-        """Hands out events, then sends what may be sent, then sets the timer."""
+        """Hands out events, then sends what may be sent, then sets the timer.
+
+        A callback may call us again, or raise: then its error goes to the loop's exception handler, and the
+        stream goes on.
+        """
         if self._gone:
             return
         closed = self._dispatch()
@@ -186,29 +196,40 @@ class StreamTransport:
         """Calls back for all events but `Closed`, which is returned."""
         next_event = self._core.next_event
         while (event := next_event()) is not None:
-            match event:
-                case Data(chunks):
-                    if self.on_data is not None:
-                        self.on_data(chunks)
-                case Drained():
-                    if self.on_drain is not None:
-                        self.on_drain()
-                case Ended():
-                    if self.on_end is not None:
-                        self.on_end()
-                case Message(payload):
-                    if self.on_message is not None:
-                        self.on_message(payload)
-                case RemoteChanged():
-                    if self.on_remote_changed is not None:
-                        self.on_remote_changed()
-                case Closed():
-                    return event
+            if isinstance(event, Closed):
+                return event
+            try:
+                self._call_back(event)
+            except Exception as error:
+                self._report(error)
         return None
+
+    def _call_back(self, event: Event) -> None:
+        match event:
+            case Data(chunks):
+                if self.on_data is not None:
+                    self.on_data(chunks)
+            case Drained():
+                if self.on_drain is not None:
+                    self.on_drain()
+            case Ended():
+                if self.on_end is not None:
+                    self.on_end()
+            case Message(payload):
+                if self.on_message is not None:
+                    self.on_message(payload)
+            case RemoteChanged():
+                if self.on_remote_changed is not None:
+                    self.on_remote_changed()
+
+    def _report(self, error: Exception) -> None:
+        self._loop.call_exception_handler(
+            {"message": "a callback of a UDX stream failed", "exception": error}
+        )
 
     def _send(self, now: float) -> None:
         udp, address = self.socket, self.remote_address
-        if udp is None or address is None or self._unsent is not None:
+        if self._gone or udp is None or address is None or self._unsent is not None:
             return
         next_burst = self._core.next_burst
         for _ in range(BURSTS_PER_FLUSH):
@@ -237,7 +258,10 @@ class StreamTransport:
         self._pump()
 
     def _set_timer(self) -> None:
-        """A timer that fires too early is left alone: most deadlines are moved before they come."""
+        """A timer that fires too early is left alone: most deadlines are moved before they come.
+
+        There is no deadline once the stream is closed.
+        """
         deadline = self._core.next_deadline()
         if deadline is None or (self._timer is not None and self._timer_at <= deadline):
             return
@@ -274,7 +298,10 @@ class StreamTransport:
         self.accept = self.on_data = self.on_end = self.on_drain = self.on_message = None
         self.on_remote_changed = self.on_close = None
         if on_close is not None:
-            on_close(closed.error)
+            try:
+                on_close(closed.error)
+            except Exception as error:
+                self._report(error)
 
 
 class LingeringStream:

@@ -26,6 +26,9 @@ MAX_DATAGRAM_BYTES = 2048
 MAX_OUT_OF_ORDER_PACKETS = 4096
 """How far beyond the next packet expected one may lie. A window of full packets is 3641 of them."""
 
+MAX_FLIGHT_BYTES = 16 << 20
+"""Most that is sent and not acknowledged, whatever window the peer offers: it has to be kept."""
+
 WRITE_BUFFER_BYTES = 256 << 10
 """Unsent bytes above the congestion window from which on a writer is told to wait (udx.c:46)."""
 

@@ -11,6 +11,7 @@ from .flight import Arrival, Flight
 from .limits import (
     MAX_BURST_BYTES,
     MAX_BURST_PACKETS,
+    MAX_FLIGHT_BYTES,
     MAX_TIMEOUTS,
     RECEIVE_WINDOW_BYTES,
     WRITE_BUFFER_BYTES,
@@ -71,7 +72,7 @@ class Sender:
     @property
     def high_water(self) -> int:
         """Unsent bytes from which on the application should wait."""
-        return WRITE_BUFFER_BYTES + self.congestion.window * self.mtu.payload_bytes
+        return WRITE_BUFFER_BYTES + min(self.congestion.window * self.mtu.payload_bytes, MAX_FLIGHT_BYTES)
 
     def write(self, data: Buffer) -> None:
         self.queue.append(data)
@@ -284,7 +285,7 @@ class Sender:
         if self.remote_window > 0:
             self._window_probe_at = None
             self._window_probes = 0
-            return self.remote_window // self.mtu.payload_bytes or 1
+            return min(self.remote_window, MAX_FLIGHT_BYTES) // self.mtu.payload_bytes or 1
         if self._window_probe_at is None and not self.flight.outstanding:
             self._window_probe_at = now
         return 0

@@ -150,6 +150,7 @@ def test_holepunch_answer_tells_where_the_server_punches_from():
     [
         (NoisePayload(udx=UdxInfo(1)), True),
         (NoisePayload(), False),
+        (NoisePayload(udx=UdxInfo(2**32)), False),
         (NoisePayload(udx=UdxInfo(1), error=HandshakeError.TRY_LATER), False),
         (NoisePayload(version=2), False),
     ],

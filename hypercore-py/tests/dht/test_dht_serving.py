@@ -194,6 +194,7 @@ def test_refused_client_hears_nothing_and_is_asked_about_once():
     ("payload", "error"),
     [
         ({"udx": None}, HandshakeError.ABORTED),
+        ({"udx": UdxInfo(2**32)}, HandshakeError.ABORTED),
         ({"version": 2}, HandshakeError.VERSION_MISMATCH),
     ],
 )
@@ -202,6 +203,12 @@ def test_client_that_cannot_be_served_is_told_why(payload, error):
     client = Client(server, **payload)
     client.shake()
     assert client.payload.error == error and server.opened == [] and server.events() == []
+
+
+def test_client_for_whom_there_is_no_stream_hears_nothing():
+    server = Server()
+    server.core._open_stream = lambda session: None
+    assert Client(server).shake() is None and server.events() == []
 
 
 def test_noise_for_somebody_else_is_ignored():

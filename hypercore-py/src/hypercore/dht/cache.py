@@ -66,7 +66,7 @@ class ForgettingMap(Generic[K, V]):
 
 
 class Sampler(Protocol):
-    def randrange(self, stop: int) -> int: ...
+    def randrange(self, stop: int, /) -> int: ...
 
 
 class PeerSets:

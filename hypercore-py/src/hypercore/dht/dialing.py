@@ -75,7 +75,9 @@ def read_holepunch_answer(reply: Reply) -> HolepunchAnswer | None:
 
 def acceptable(payload: NoisePayload) -> bool:
     """Whether the server wants to talk, in a way that we understand."""
-    return payload.version == VERSION and payload.error == HandshakeError.NONE and payload.udx is not None
+    if payload.version != VERSION or payload.error != HandshakeError.NONE:
+        return False
+    return payload.udx is not None and payload.udx.usable
 
 
 class Route(NamedTuple):

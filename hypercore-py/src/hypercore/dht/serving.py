@@ -89,8 +89,8 @@ ClientFilter = Callable[[bytes, NoisePayload, Address], bool]
 class ServingCore:
     """All sessions of one key pair.
 
-    `open_stream(session)` makes a UDX stream and returns its local id; a packet for it that comes before it
-    is connected is to be reported with `path_found`. `firewall(public_key, payload, address)` refuses a
+    `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many; a
+    packet for it that comes before it is connected is to be reported with `path_found`. `firewall(public_key, payload, address)` refuses a
     client when true. `surroundings()` says how we can be reached now.
     """
 
@@ -100,7 +100,7 @@ class ServingCore:
         *,
         relays: AnnouncedRelays,
         surroundings: Callable[[], Surroundings],
-        open_stream: Callable[[Session], int],
+        open_stream: Callable[[Session], int | None],
         random_bytes: Callable[[int], bytes],
         firewall: ClientFilter | None = None,
     ) -> None:
@@ -152,7 +152,11 @@ class ServingCore:
             return session
         error = _handshake_error(remote)
         if error == HandshakeError.NONE:
-            session.stream_id = self._open_stream(session)
+            stream_id = self._open_stream(session)
+            if stream_id is None:
+                self._end(session, now)
+                return session
+            session.stream_id = stream_id
         try:
             session.reply, session.result = handshake.write(self._payload(session, error))
         except RemoteProtocolError:  # the client's key is no point of the curve: it shows only here
@@ -260,12 +264,13 @@ class ServingCore:
             self._expire(session, now)
         return session.secure.seal(HolepunchPayload(error=error, round=session.round))
 
-    def punch_received(self, source: Address) -> None:
-        """A single byte came from `source`: a client that starts to get through. Answered, within bounds."""
+    def punch_received(self, source: Address) -> bool:
+        """A single byte came from `source`: a client that starts to get through? Answered, within bounds."""
         for session in self._slots.values():
             if not session.over and session.puncher is not None and session.puncher.may_echo(source):
                 self._events.append(SendPunch(source))
-                return
+                return True
+        return False
 
     # --- the clock ----------------------------------------------------------------------------------------
 
@@ -337,4 +342,5 @@ class ServingCore:
 def _handshake_error(remote: NoisePayload) -> HandshakeError:
     if remote.version != VERSION:
         return HandshakeError.VERSION_MISMATCH
-    return HandshakeError.NONE if remote.udx is not None else HandshakeError.ABORTED
+    usable = remote.udx is not None and remote.udx.usable
+    return HandshakeError.NONE if usable else HandshakeError.ABORTED

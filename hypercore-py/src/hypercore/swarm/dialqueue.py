@@ -11,7 +11,7 @@ from .peerinfo import PeerInfo, Priority
 
 
 class Chooser(Protocol):
-    def randrange(self, stop: int) -> int: ...
+    def randrange(self, stop: int, /) -> int: ...
 
 
 class DialQueue:

@@ -20,6 +20,9 @@ from ..address import (
     write_addresses,
 )
 
+MAX_STREAM_ID = 2**32 - 1
+"""Highest id of a UDX stream: it travels in 32 bits of every packet."""
+
 VERSION = 1
 """The version of a Noise payload that we speak; of others only the version is read."""
 
@@ -75,6 +78,11 @@ class UdxInfo(NamedTuple):
     seq: int = 0
     reusable_socket: bool = False
     version: int = 1
+
+    @property
+    def usable(self) -> bool:
+        """Whether a stream can be connected to it."""
+        return self.id <= MAX_STREAM_ID
 
 
 class RelayThrough(NamedTuple):

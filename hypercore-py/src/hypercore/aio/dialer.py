@@ -1,0 +1,239 @@
+"""Connecting to a peer by its key.
+
+Source: hyperdht lib/connect.js (6.34.0). First a Noise handshake through any node that knows the peer, then
+whatever way leads to it: straight, over the local network, or through a hole in both NATs. A packet of the
+peer's on our stream settles it at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..crypto import KeyPair, blake2b_256
+from ..dht import operations
+from ..dht.address import Address
+from ..dht.constants import Command, Mode
+from ..dht.dialing import (
+    MAX_PARALLEL_HANDSHAKES,
+    PASSIVE_SECONDS,
+    Contact,
+    acceptable,
+    choose_route,
+    read_handshake_answer,
+)
+from ..dht.messages import Handshake, NoisePayload, PeerRecord, UdxInfo
+from ..dht.noise import ClientHandshake
+from ..dht.rpc import Reply
+from ..errors import PeerNotFound, PeerUnreachable, RemoteProtocolError
+from .connection import SecretConnection
+from .holepunch import HolePunch
+from .race import race
+from .udp import UdpSocket
+from .udx import StreamTransport
+
+if TYPE_CHECKING:
+    from .dht import DhtNode
+
+HEAD_START_SECONDS = 0.5
+"""Time that known relays get before the DHT is searched beside them: mostly that spares the search."""
+MAX_RELAYS_TRIED = 16
+"""Nodes asked per attempt to relay our handshake."""
+SEARCH_RETRIES = 3
+
+
+class PunchListener(Protocol):
+    """Somebody who waits for a single byte to get through."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it is expected from."""
+
+    def expects(self, host: str) -> bool:
+        """Whether it may come from another port of `host` too."""
+
+    def punched(self, source: Address) -> None:
+        """It came."""
+
+
+class Dial:
+    """One attempt to connect."""
+
+    def __init__(
+        self,
+        node: DhtNode,
+        public_key: bytes,
+        key_pair: KeyPair,
+        relays: tuple[Address, ...],
+        *,
+        lan: bool,
+        fast_open: bool,
+    ) -> None:
+        self._node = node
+        self._public_key = public_key
+        self._target = blake2b_256(public_key)
+        self._relays = relays
+        self._lan = lan
+        self._fast_open = fast_open
+        self._handshake = ClientHandshake(key_pair, public_key, node.rng.randbytes)
+        self._request = b""
+        self._tried: list[Address] = []
+        self._asking = asyncio.Semaphore(MAX_PARALLEL_HANDSHAKES)
+        loop = node.endpoint.loop
+        self._contact: asyncio.Future[Contact] = loop.create_future()
+        self._path: asyncio.Future[Address] = loop.create_future()
+
+    async def run(self) -> SecretConnection:
+        """The connection. Raises PeerNotFound and PeerUnreachable."""
+        try:
+            stream = self._node.endpoint.create_stream()
+        except OSError as error:
+            raise PeerUnreachable(f"no stream to connect with: {error}") from None
+        stream.accept = self._on_packet
+        try:
+            self._request = self._first_message(stream.local_id)
+            contact = await self._shake_hands()
+            address = await self._find_path(contact)
+        except BaseException:
+            stream.destroy()
+            raise
+        finally:
+            self._contact.cancel()
+            self._path.cancel()
+        return self._connect(stream, contact, address)
+
+    def _first_message(self, stream_id: int) -> bytes:
+        around = self._node.surroundings()
+        payload = NoisePayload(
+            firewall=around.handshake_firewall,
+            addresses4=around.handshake_addresses if self._lan or around.public else (),
+            udx=UdxInfo(stream_id),
+            secret_stream=1,
+        )
+        try:
+            noise = self._handshake.write(payload)
+        except RemoteProtocolError as error:
+            raise PeerUnreachable(f"nobody can hold the key {self._public_key.hex()}: {error}") from None
+        return Handshake(mode=Mode.FROM_CLIENT, noise=noise).encode()
+
+    def _on_packet(self, socket: UdpSocket, address: tuple[str, int]) -> bool:
+        if address[1]:
+            self._found(Address(*address))
+        return bool(address[1])
+
+    def _found(self, address: Address) -> None:
+        if not self._path.done():
+            self._path.set_result(address)
+
+    # --- the handshake ------------------------------------------------------------------------------------
+
+    async def _shake_hands(self) -> Contact:
+        await race(self._contact, self._ask_known(), self._search())
+        if self._contact.done():
+            return self._contact.result()
+        if self._tried:
+            raise PeerUnreachable("nodes that know the peer did not get through to it")
+        raise PeerNotFound("no node knows the peer")
+
+    async def _ask_known(self) -> None:
+        for relay in self._relays[:MAX_RELAYS_TRIED]:
+            await self._ask(relay)
+
+    async def _search(self) -> None:
+        if self._relays:
+            await asyncio.sleep(HEAD_START_SECONDS)
+        for seeds in (self._relays, ()) if self._relays else ((),):
+            asking: list[asyncio.Task[None]] = []
+
+            def on_record(
+                reply: Reply, record: PeerRecord, asking: list[asyncio.Task[None]] = asking
+            ) -> None:
+                if len(asking) < MAX_RELAYS_TRIED and reply.source not in self._relays:
+                    asking.append(self._node.spawn(self._ask_in_turn(reply.source)))
+
+            try:
+                await self._node.run(
+                    lambda done, seeds=seeds, on_record=on_record: operations.find_peer(  # type: ignore[misc]
+                        self._node.core,
+                        self._target,
+                        seeds=seeds,
+                        retries=SEARCH_RETRIES,
+                        on_record=on_record,
+                        on_done=done,
+                    )
+                )
+                await asyncio.gather(*asking)
+            finally:
+                for task in asking:
+                    task.cancel()
+
+    async def _ask_in_turn(self, relay: Address) -> None:
+        async with self._asking:
+            await self._ask(relay)
+
+    async def _ask(self, relay: Address) -> None:
+        """Send the handshake through `relay`; a right answer ends the search."""
+        if self._contact.done() or relay in self._tried:
+            return
+        self._tried.append(relay)
+        reply = await self._node.request(
+            relay, Command.PEER_HANDSHAKE, target=self._target, value=self._request
+        )
+        answer = None if reply is None else read_handshake_answer(reply)
+        if reply is None or answer is None or self._contact.done():
+            return
+        try:
+            payload, result = self._handshake.read(answer.noise)
+        except RemoteProtocolError:
+            return
+        if acceptable(payload):
+            contact = Contact(relay, answer.server, reply.to, answer.relayed, payload, result)
+            self._contact.set_result(contact)
+        else:
+            self._contact.set_exception(PeerUnreachable("the peer will not talk to us"))
+
+    # --- the way ------------------------------------------------------------------------------------------
+
+    async def _find_path(self, contact: Contact) -> Address:
+        if self._path.done():
+            return self._path.result()
+        route = choose_route(contact, self._node.surroundings(), lan=self._lan)
+        if route.direct is not None:
+            return route.direct
+        ways: list[Coroutine[Any, Any, None]] = []
+        failures: list[PeerUnreachable] = []
+        if route.passive:
+            ways.append(asyncio.sleep(PASSIVE_SECONDS))
+        if route.lan is not None:
+            ways.append(self._try_lan(route.lan))
+        if route.punch is not None:
+            punch = HolePunch(
+                self._node, self._target, contact, route.punch, self._found, fast_open=self._fast_open
+            )
+            ways.append(_collect_failure(punch.run(), failures))
+        await race(self._path, *ways)
+        if self._path.done():
+            return self._path.result()
+        raise failures[0] if failures else PeerUnreachable("the peer cannot be reached from here")
+
+    async def _try_lan(self, address: Address) -> None:
+        if await self._node.ping(address) is not None:
+            self._found(address)
+
+    def _connect(self, stream: StreamTransport, contact: Contact, address: Address) -> SecretConnection:
+        stream.accept = None
+        assert contact.payload.udx is not None
+        stream.connect(contact.payload.udx.id, address, self._node.socket)
+        relays = contact.payload.relay_addresses or tuple(self._tried)
+        self._node.remember_relays(self._public_key, relays[:MAX_RELAYS_TRIED])
+        return SecretConnection(
+            stream, contact.result, loop=self._node.endpoint.loop, random=self._node.rng.randbytes
+        )
+
+
+async def _collect_failure(way: Coroutine[Any, Any, None], failures: list[PeerUnreachable]) -> None:
+    try:
+        await way
+    except PeerUnreachable as error:
+        failures.append(error)

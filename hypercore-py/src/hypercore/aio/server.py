@@ -1,0 +1,164 @@
+"""Taking connections under a key pair, found through the DHT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ..crypto import KeyPair
+from ..dht.address import Address
+from ..dht.inbound import Inbound
+from ..dht.messages import NoisePayload
+from ..dht.punching import PUNCH
+from ..dht.relays import AnnouncedRelays
+from ..dht.serving import Connected, Expired, SendPunch, ServingCore, Session
+from .alarm import Alarm
+from .announcer import Announcer
+from .connection import SecretConnection
+from .udx import StreamTransport
+
+if TYPE_CHECKING:
+    from .dht import DhtNode
+
+
+class Server:
+    """Made by `DhtNode.listen`. `on_connection(connection)` is called with each client."""
+
+    def __init__(
+        self,
+        node: DhtNode,
+        key_pair: KeyPair,
+        on_connection: Callable[[SecretConnection], None],
+        *,
+        firewall: Callable[[bytes, NoisePayload, Address], bool] | None = None,
+    ) -> None:
+        self.key_pair = key_pair
+        self.on_connection = on_connection
+        self.closed = False
+        self._node = node
+        self._relays = AnnouncedRelays()
+        self._core = ServingCore(
+            key_pair,
+            relays=self._relays,
+            surroundings=node.surroundings,
+            open_stream=self._open_stream,
+            random_bytes=node.rng.randbytes,
+            firewall=firewall,
+        )
+        self._announcer = Announcer(node, key_pair, self._core.target, self._relays)
+        self._streams: dict[Session, StreamTransport] = {}
+        self._alarm = Alarm(node.endpoint.loop, self._on_timer)
+
+    @property
+    def public_key(self) -> bytes:
+        return self.key_pair.public_key
+
+    @property
+    def target(self) -> bytes:
+        """What the DHT knows us by: the hash of the public key."""
+        return self._core.target
+
+    @property
+    def relay_addresses(self) -> tuple[Address, ...]:
+        """Nodes that relay to us, for our records."""
+        public = self._node.surroundings().public
+        relays = self._relays.addresses
+        return relays if public is None else (public, *relays)[:3]
+
+    async def listen(self) -> None:
+        """Announce ourselves; it is kept up until `close`."""
+        await self._announcer.start()
+
+    def renew(self) -> None:
+        """Something about the network changed: announce anew."""
+        self._announcer.renew()
+
+    async def renewed(self) -> None:
+        """Announce anew, and wait until that is done."""
+        await self._announcer.renewed()
+
+    async def close(self, *, within: float = 2.0) -> None:
+        """Take no more connections, and take back the announcement in so many seconds at most.
+
+        Connections that stand are left alone.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        self._core.close(monotonic())
+        self._pump()
+        self._alarm.cancel()
+        self._node.forget_server(self)
+        await self._announcer.stop(within=within)
+
+    # --- what the router asks ------------------------------------------------------------------------------
+
+    def handshake(
+        self, noise: bytes, client: Address, inbound: Inbound, now: float, *, direct: bool
+    ) -> bytes | None:
+        answer = self._core.handshake(noise, client, inbound, now, direct=direct)
+        self._pump()
+        return answer
+
+    def holepunch(
+        self, slot: int, payload: bytes, client: Address, inbound: Inbound, now: float
+    ) -> bytes | None:
+        answer = self._core.holepunch(slot, payload, client, inbound, now)
+        self._pump()
+        return answer
+
+    def punch_received(self, source: Address) -> bool:
+        """A single byte came from `source`. Whether one of our clients may be behind it."""
+        answered = self._core.punch_received(source)
+        self._pump()
+        return answered
+
+    # --- streams ------------------------------------------------------------------------------------------
+
+    def _open_stream(self, session: Session) -> int | None:
+        try:
+            stream = self._node.endpoint.create_stream()
+        except OSError:
+            return None
+        stream.accept = lambda socket, address: self._first_packet(session, address)
+        self._streams[session] = stream
+        return stream.local_id
+
+    def _first_packet(self, session: Session, address: tuple[str, int]) -> bool:
+        found = self._core.path_found(session, Address(*address), monotonic())
+        self._pump()
+        return found
+
+    def _connected(self, session: Session, address: Address) -> None:
+        stream = self._streams.pop(session)
+        stream.accept = None
+        assert session.remote is not None and session.remote.udx is not None and session.result is not None
+        stream.connect(session.remote.udx.id, address, self._node.socket)
+        loop = self._node.endpoint.loop
+        connection = SecretConnection(stream, session.result, loop=loop, random=self._node.rng.randbytes)
+        # Not from within the reading of packets: the application may do anything
+        loop.call_soon(self._hand_over, connection)
+
+    def _hand_over(self, connection: SecretConnection) -> None:
+        if self.closed:
+            connection.destroy()
+        else:
+            self.on_connection(connection)
+
+    def _pump(self) -> None:
+        while (event := self._core.next_event()) is not None:
+            match event:
+                case Connected(session, address):
+                    self._connected(session, address)
+                case SendPunch(address):
+                    self._node.socket.send(PUNCH, address)
+                case Expired(session):
+                    stream = self._streams.pop(session, None)
+                    if stream is not None:
+                        stream.destroy()
+        self._alarm.set(self._core.next_deadline())
+
+    def _on_timer(self, now: float) -> None:
+        self._core.handle_timer(now)
+        self._pump()

@@ -14,6 +14,7 @@ import click
 from .failures import one_line_failures
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "seed": ("seederfarm.cli.seed:seed", "Keep cores, bees and drives available."),
     "ls": ("seederfarm.cli.ls:ls", "List the files of a drive, the keys of a bee."),
     "cat": ("seederfarm.cli.cat:cat", "Write one file to stdout."),
     "get": ("seederfarm.cli.get:get", "Write files of a drive into a folder."),

@@ -105,11 +105,16 @@ class FakeTopic:
     server: bool
     client: bool
     left: bool = False
+    refreshes: int = 0
     modes: list[tuple[bool, bool]] = field(default_factory=list)
 
     def set_mode(self, *, server: bool, client: bool) -> None:
         self.server, self.client = server, client
         self.modes.append((server, client))
+
+    async def refresh(self) -> bool:
+        self.refreshes += 1
+        return True
 
     async def leave(self) -> None:
         self.left = True

@@ -219,6 +219,19 @@ async def test_without_announcing_a_topic_is_joined_as_client_alone() -> None:
         assert (topic.server, topic.client) == (False, True)
 
 
+def test_a_key_that_nobody_has_is_looked_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.engine.lookups.FIRST_REPEAT", 0.01)
+    monkeypatch.setattr("workers.engine.lookups.LONGEST_REPEAT", 0.02)
+
+    @scenario
+    async def run() -> None:
+        async with Farm() as farm:
+            farm.engine.add([Wanted(bytes(32))])
+            await farm.until(lambda: farm.swarm.topics[discovery_key(bytes(32))].refreshes >= 3)
+
+    run()
+
+
 def test_a_complete_key_stops_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.engine.lookups.LOOK_TIME", 0.1)
     assert LOOK_TIME > 1

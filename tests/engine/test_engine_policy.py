@@ -98,7 +98,36 @@ def test_samples_of_a_rate_are_bounded() -> None:
 def test_a_key_that_is_behind_looks_all_the_time() -> None:
     lookups = Lookups(spread=0.5)
     assert all(lookups.wants(complete=False, peers=peers, now=1e6) for peers in (0, 3))
-    assert lookups.next_deadline(1e6) is None
+
+
+def test_a_key_that_stays_behind_repeats_its_look_ever_more_rarely() -> None:
+    lookups = Lookups(spread=0.0)
+    now = 0.0
+    waits = []
+    assert not lookups.repeats(complete=False, peers=0, now=now)
+    for _ in range(9):
+        at = lookups.next_deadline(now)
+        assert at is not None
+        assert not lookups.repeats(complete=False, peers=0, now=at - 0.1)
+        assert lookups.repeats(complete=False, peers=0, now=at)
+        waits.append(at - now)
+        now = at
+    assert waits == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+
+
+def test_a_key_that_loses_its_last_peer_looks_at_once_and_begins_anew() -> None:
+    lookups = Lookups(spread=0.0)
+    lookups.repeats(complete=False, peers=0, now=0.0)
+    lookups.repeats(complete=False, peers=0, now=5.0)
+    assert not lookups.repeats(complete=False, peers=1, now=6.0)
+    assert lookups.repeats(complete=False, peers=0, now=7.0)
+    assert lookups.next_deadline(7.0) == 12.0
+
+
+def test_a_complete_key_does_not_repeat_its_looks() -> None:
+    lookups = Lookups(spread=0.0)
+    lookups.repeats(complete=False, peers=0, now=0.0)
+    assert not lookups.repeats(complete=True, peers=0, now=100.0)
 
 
 def test_a_key_that_starts_complete_looks_once_for_news() -> None:

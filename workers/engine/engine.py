@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, NamedTuple
 
 from hypercore.crypto import discovery_key
 from hypercore.errors import HypercoreError, StorageError
@@ -57,6 +57,7 @@ class Engine:
         self._started_at = self._loop.time()
         self._members: dict[bytes, Member] = {}
         self._timers: dict[bytes, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
         self._stopping = False
         self._storage_trouble: tuple[str, float] | None = None
@@ -84,6 +85,8 @@ class Engine:
         self._stopping = True
         for timer in self._timers.values():
             timer.cancel()
+        for task in self._tasks:
+            task.cancel()
         try:
             async with asyncio.timeout(self.settings.leave_timeout):
                 await self._swarm.close()
@@ -115,9 +118,17 @@ class Engine:
         topic = self._swarm.join(discovery_key(key), server=announce, client=True)
         # Spread by key, so that the same keys do not all look at once after every restart.
         spread = int.from_bytes(key[:2], "big") / 0x10000
-        self._members[key] = Member(seed, Membership(topic, announce=announce, spread=spread))
+        membership = Membership(
+            topic, announce=announce, spread=spread, look_again=lambda: self._spawn(topic.refresh())
+        )
+        self._members[key] = Member(seed, membership)
         self._all_synced.clear()
         self._review_soon(key)
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def remove(self, key: bytes) -> bool:
         """Seed it no longer; what is stored stays. False if it was not seeded."""

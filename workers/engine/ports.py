@@ -49,6 +49,9 @@ class Topic(Protocol):
 
     def set_mode(self, *, server: bool, client: bool) -> None: ...
 
+    async def refresh(self) -> bool:
+        """Announce and look up again now."""
+
     async def leave(self) -> None: ...
 
 

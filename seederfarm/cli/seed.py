@@ -1,0 +1,127 @@
+"""`seederfarm seed`: the always-on peer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hypercore.errors import HypercoreError
+from workers.engine.engine import Engine
+from workers.engine.events import Problem
+from workers.engine.keylist import Wanted, merge, read_list
+from workers.engine.launch import launched
+from workers.engine.loop import run, stop_on_signals
+from workers.engine.settings import EngineSettings
+
+from . import logs
+from .failures import BadInput, Failure
+from .options import (
+    GivenKey,
+    data_option,
+    key_argument,
+    label_of,
+    network_options,
+    resolve_bootstrap,
+    resolve_data,
+    verbosity_options,
+)
+from .views import View, choose_view
+
+
+@click.command()
+@key_argument("keys", many=True, required=False)
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="SEEDS.TXT",
+    help="A list with a `core|bee|drive KEY` (or a KEY alone) on each line; may be repeated.",
+)
+@data_option
+@network_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for programs.")
+@click.option("--until-synced", is_flag=True, help="End when everything is on disk.")
+@click.option("--no-announce", is_flag=True, help="Do not announce: download, and serve those we dialled.")
+@verbosity_options
+def seed(
+    keys: tuple[GivenKey, ...],
+    files: tuple[Path, ...],
+    data: Path | None,
+    bootstrap: tuple[str, ...],
+    port: int,
+    as_json: bool,
+    until_synced: bool,
+    no_announce: bool,
+    log_level: int,
+) -> None:
+    """Keep cores, bees and drives available: download all of each, verify it, keep it, serve it.
+
+    Runs until Ctrl-C. What is on disk is kept; the next start goes on from there.
+    """
+    wanted = collect(keys, files)
+    settings = EngineSettings(
+        data=resolve_data(data),
+        bootstrap=resolve_bootstrap(bootstrap),
+        port=port,
+        announce=not no_announce,
+    )
+    labels = {item.key: label_of(item.key.hex()) for item in wanted} | dict(keys)
+    view = choose_view(labels, as_json=as_json, quiet=log_level >= logging.ERROR)
+    logs.set_up(log_level, view.write_log)
+    try:
+        run(lambda: seed_until_stopped(settings, wanted, view, until_synced=until_synced))
+    except HypercoreError as error:
+        if as_json:
+            view.put(Problem(key=None, code=error.code, message=str(error)))
+        raise
+    except asyncio.CancelledError:
+        raise Failure("stopped before the swarm was left; what is on disk is intact") from None
+    finally:
+        view.close()
+    if view.broken:
+        raise Failure("stopped, since nobody reads our output any more")
+
+
+def collect(keys: Sequence[GivenKey], files: Sequence[Path]) -> list[Wanted]:
+    """All that is to be seeded. Raises BadInput; nothing is written before that."""
+    wanted = [Wanted(given.key) for given in keys]
+    for path in files:
+        try:
+            wanted += read_list(path)
+        except OSError as error:
+            raise BadInput(f"cannot read {path}: {error.strerror}") from None
+    if not wanted:
+        raise BadInput("nothing to seed: give a KEY, or a list of them with --file seeds.txt")
+    return merge(wanted)
+
+
+async def seed_until_stopped(
+    settings: EngineSettings, wanted: Sequence[Wanted], view: View, *, until_synced: bool
+) -> None:
+    """Runs an engine until a signal (or, with `until_synced`, until there is nothing left to do)."""
+    stop = asyncio.Event()
+    with stop_on_signals(stop):
+        async with launched(settings, view.put) as engine:
+            engine.add(wanted)
+            ends: list[Coroutine[Any, Any, object]] = [stop.wait(), _keep_showing(view, engine)]
+            if until_synced:
+                ends.append(engine.all_synced())
+            tasks = [asyncio.create_task(end) for end in ends]
+            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            view.leaving()
+            for task in done:
+                task.result()
+
+
+async def _keep_showing(view: View, engine: Engine) -> None:
+    """Returns when nobody sees it any more."""
+    while not view.broken:  # noqa: ASYNC110 - frames, not a wait for something
+        await asyncio.sleep(view.refresh(engine))

@@ -1,0 +1,179 @@
+"""The three ways in which `seed` shows what goes on: JSON lines, plain lines, a live screen. And silence."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from workers.engine.engine import Engine
+from workers.engine.events import Event, Problem
+
+from .lines import JsonLines
+from .live import screen
+from .plain import PlainLines
+
+FRAME_INTERVAL = 0.25
+"""Seconds between two frames of the live view, at least."""
+
+FRAME_SHARE = 0.05
+"""Share of the time that drawing may take: with thousands of keys, frames come less often."""
+
+Labels = Mapping[bytes, str]
+
+
+class View(Protocol):
+    """What `seed` talks to."""
+
+    def put(self, event: Event) -> None: ...
+
+    def refresh(self, engine: Engine) -> float:
+        """Called in turns; returns the seconds until the next turn."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether nobody can see it any more, so that there is no point in going on."""
+
+    @property
+    def write_log(self) -> Callable[[str], None] | None:
+        """Where log lines go; None for stderr."""
+
+    def leaving(self) -> None:
+        """We were told to stop, and do so."""
+
+    def close(self) -> None: ...
+
+
+class JsonView:
+    """For programs."""
+
+    write_log = None
+
+    def __init__(self) -> None:
+        self._lines = JsonLines()
+
+    def put(self, event: Event) -> None:
+        self._lines.put(event)
+
+    def refresh(self, engine: Engine) -> float:
+        return 1.0
+
+    @property
+    def broken(self) -> bool:
+        return self._lines.broken.is_set()
+
+    def leaving(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+class PlainView:
+    """For logs."""
+
+    write_log = None
+
+    def __init__(self, labels: Labels) -> None:
+        self._plain = PlainLines(labels, self._write)
+        self.broken = False
+
+    def put(self, event: Event) -> None:
+        self._plain.put(event, time.monotonic())
+
+    def refresh(self, engine: Engine) -> float:
+        return 1.0
+
+    def leaving(self) -> None:
+        self._write("leaving the swarm")
+
+    def close(self) -> None:
+        pass
+
+    def _write(self, line: str) -> None:
+        try:
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self.broken = True
+
+
+class QuietView:
+    """For people who want to hear of problems alone."""
+
+    write_log = None
+    broken = False
+
+    def __init__(self, labels: Labels) -> None:
+        self._plain = PlainLines(labels, lambda line: print(line, file=sys.stderr))  # noqa: T201
+
+    def put(self, event: Event) -> None:
+        if isinstance(event, Problem):
+            self._plain.put(event, 0.0)
+
+    def refresh(self, engine: Engine) -> float:
+        return 1.0
+
+    def leaving(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class LiveView:
+    """For people at a terminal."""
+
+    broken = False
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self._console = Console()
+        self._live = Live(
+            Text("joining the network…", style="dim"),
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start(refresh=True)
+        self._engine: Engine | None = None
+
+    def put(self, event: Event) -> None:
+        if isinstance(event, Problem):
+            about = "" if event.key is None else self._labels.get(event.key, event.key.hex()[:10]) + " "
+            self._console.print(Text(f"{about}{event.message}", style="red"))
+
+    def refresh(self, engine: Engine) -> float:
+        self._engine = engine
+        started = time.monotonic()
+        size = self._console.size
+        self._live.update(
+            screen(engine.status(), self._labels, width=size.width, height=size.height), refresh=True
+        )
+        return max(FRAME_INTERVAL, (time.monotonic() - started) / FRAME_SHARE)
+
+    def write_log(self, line: str) -> None:
+        self._console.print(Text(line, style="dim"))
+
+    def leaving(self) -> None:
+        if self._engine is not None:
+            self.refresh(self._engine)
+        self._live.stop()
+        self._console.print(Text("Leaving the swarm… (Ctrl-C again stops at once)", style="dim"))
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def choose_view(labels: Labels, *, as_json: bool, quiet: bool) -> View:
+    if as_json:
+        return JsonView()
+    if quiet:
+        return QuietView(labels)
+    return LiveView(labels) if sys.stdout.isatty() else PlainView(labels)

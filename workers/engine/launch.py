@@ -1,0 +1,50 @@
+"""Putting an engine together from a data directory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from hypercore.aio.corestore import Corestore
+from hypercore.aio.swarm import Swarm
+from hypercore.connection import Connection
+from hypercore.core import disk_store
+
+from .engine import Engine
+from .events import Event
+from .identity import load_identity
+from .settings import EngineSettings
+
+
+@asynccontextmanager
+async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Engine]:
+    """An engine over the data directory, on the network inside the block, and gone from it behind.
+
+    Raises StorageError when the directory cannot be used, OSError when the port cannot.
+    """
+    store = disk_store(settings.data)
+    try:
+        bootstrap = settings.bootstrap
+        swarm = Swarm(
+            key_pair=load_identity(settings.data),
+            bootstrap=None if bootstrap is None else [(node.host, node.port) for node in bootstrap],
+            host=settings.host,
+            port=settings.port,
+            max_peers=settings.max_peers,
+        )
+        cores = Corestore(store)
+    except BaseException:
+        store.close()
+        raise
+    engine = Engine(settings, swarm=swarm, cores=cores, emit=emit)
+
+    def replicate(connection: Connection, _: object) -> None:
+        cores.replicate(connection)
+
+    swarm.on_connection = replicate
+    cores.on_error = engine.storage_failed
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()

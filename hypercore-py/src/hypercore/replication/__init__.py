@@ -14,6 +14,7 @@ from .events import (
     PeerMisbehaved,
     PeerOpened,
     Reorged,
+    StorageFailed,
     Upgraded,
 )
 from .peer import ALIAS, PROTOCOL, Peer, PeerStats
@@ -37,5 +38,6 @@ __all__ = [
     "ReplicatedCore",
     "ReplicationConfig",
     "Replicator",
+    "StorageFailed",
     "Upgraded",
 ]

@@ -62,7 +62,7 @@ class Announcer:
                 self._told = length
                 self._send(Range(start=0, length=length))
             return
-        if start + LAST_BLOCKS < length and not self.wants.overlaps(start, end):
+        if end + LAST_BLOCKS <= length and not self.wants.overlaps(start, end):
             return
         if not theirs.covers(start, end):
             self._send(Range(start=start, length=end - start))
@@ -103,7 +103,7 @@ class Announcer:
                     if not wanted_only or self.wants.overlaps(message.start, end):
                         self._send(message)
                 return
-            if not wanted_only or self.wants.overlaps(*run) or run[1] + LAST_BLOCKS >= length:
+            if not wanted_only or self.wants.overlaps(*run) or run[1] + LAST_BLOCKS > length:
                 runs.append(run)
         for low, high in runs:
             self._send(Range(start=low, length=high - low))

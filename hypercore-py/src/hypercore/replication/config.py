@@ -9,10 +9,10 @@ WANT_BATCH = 2**21
 lib/wants.js)."""
 
 MAX_LOCAL_WANTS = 16
-"""Regions wanted from one peer at a time. With batches of 2^21 they need all of MAX_REMOTE_PAGES. (Official:
+"""Regions wanted from one peer at a time. With batches of 2^21 they need half of MAX_REMOTE_PAGES. (Official:
 512.)"""
 
-MAX_REMOTE_PAGES = 1024
+MAX_REMOTE_PAGES = 2048
 """Pages of 32,768 bits (4 KiB) kept about what a peer has beyond its leading run; what it says beyond that is
 asked for again (`want`) when the download gets there. Ours."""
 

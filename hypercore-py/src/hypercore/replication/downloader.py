@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import VerificationError
+from ..errors import StorageError, VerificationError
 from ..wire.control import Cancel, NoData
 from ..wire.data import Data
 from .availability import Availability
@@ -21,7 +21,7 @@ from .config import (
     SCALE_RTT,
     ReplicationConfig,
 )
-from .events import BlockReceived
+from .events import BlockReceived, StorageFailed
 from .heads import Heads, Host, start_clock
 from .ports import ReplicatedCore
 from .requests import BlockRequest, Purpose, RequestTable, Sent
@@ -122,6 +122,18 @@ class Downloader:
 
     def fill(self, peer: Peer, now: float) -> None:
         """Ask the peer for as much as it may be asked for."""
+        try:
+            self._fill(peer, now)
+        except StorageError as error:
+            self._storage_failed(peer, error, now)
+
+    def _storage_failed(self, peer: Peer, error: StorageError, now: float) -> None:
+        """Not the peer's fault, but there is no point in going on at full speed."""
+        self._host.emit(StorageFailed(error))
+        peer.down.stalled_until = now + self._config.stall_pause
+        self._host.wake_at(peer.down.stalled_until)
+
+    def _fill(self, peer: Peer, now: float) -> None:
         down, scheduler = peer.down, self.scheduler
         if not (self._host.downloading or scheduler.has_explicit) or not peer.may_be_asked:
             return
@@ -228,12 +240,16 @@ class Downloader:
         except VerificationError as error:
             self._invalid(sent, error, now)
             return
-        if data.block is not None:
-            self._received(peer, data.block.index, len(data.block.value))
+        except StorageError as error:
+            self._storage_failed(peer, error, now)
+            useful = True
         if not useful:
             peer.down.head_refused = True
-        if sent.index is not None and not self._core.bitfield.get(sent.index):
-            self._give_back(sent.index)  # it was answered without its block, or another fork came first
+        if sent.index is not None:
+            if not self._core.bitfield.get(sent.index):
+                self._give_back(sent.index)  # answered without its block, or another fork came first
+            elif data.block is not None:
+                self._received(peer, sent.index, len(data.block.value))
         peer.down.refusals = 0
         peer.mark_dirty()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import RemoteProtocolError
+from ..errors import RemoteProtocolError, StorageError
 from ..wire.data import Data
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ class Conflict(NamedTuple):
     """Whole tree of the other history, with its signature."""
 
 
+class StorageFailed(NamedTuple):
+    """The store could not read or take what was needed. Peers are asked again after a pause."""
+
+    error: StorageError
+
+
 Event = (
     PeerOpened
     | PeerClosed
@@ -84,4 +90,5 @@ Event = (
     | ForkAvailable
     | PeerMisbehaved
     | Conflict
+    | StorageFailed
 )

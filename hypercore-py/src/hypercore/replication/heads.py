@@ -168,7 +168,7 @@ class Heads:
             self._refine = sent
         else:
             # Whoever has the block has the nodes above it. Perhaps this one has, and we have not heard of it
-            peer.want(block, block + 1)
+            peer.want_around(block)
 
     def on_proof(self, data: Data, now: float) -> bool:
         """The head of a higher fork came. False if it is of no use. Raises VerificationError."""

@@ -13,7 +13,7 @@ from hmac import compare_digest
 from typing import Protocol
 
 from ..codec import Reader, Writer
-from ..errors import InvalidCapability
+from ..errors import InvalidCapability, StorageError
 from ..mux import Channel, CloseReason, Frame, Muxer
 from ..wire.control import BitfieldMessage, Cancel, NoData, Range, Sync, Unwant, Want
 from ..wire.data import Data
@@ -22,6 +22,7 @@ from ..wire.request import Request
 from .announcer import Announcer
 from .config import ReplicationConfig
 from .downloader import Downloader, DownloadState
+from .events import Event, StorageFailed
 from .ports import ReplicatedCore
 from .uploader import Uploader
 
@@ -46,6 +47,8 @@ class PeerHost(Protocol):
 
     @property
     def frozen(self) -> bool: ...
+
+    def emit(self, event: Event) -> None: ...
 
     def check_busy(self, now: float) -> None: ...
 
@@ -194,6 +197,12 @@ class Peer:
         batch = self._host.config.want_batch
         return (end + batch - 1) // batch * batch
 
+    def want_around(self, index: int) -> None:
+        """Subscribe to news about the region of a block of the peer's own history."""
+        want = self.down.wants.around(index)
+        if want is not None:
+            self.send(want)
+
     def valid_end(self) -> int:
         """Blocks below this it can prove to us, if it has them."""
         head = self.core.head
@@ -206,6 +215,10 @@ class Peer:
         if self._last_fork == head.fork:
             return min(self._last_length, self.remote_length)
         return 0
+
+    def storage_failed(self, error: StorageError) -> None:
+        """What the peer asked for cannot be read."""
+        self._host.emit(StorageFailed(error))
 
     def announce(self, start: int, end: int) -> None:
         """Blocks start..end have become durable."""

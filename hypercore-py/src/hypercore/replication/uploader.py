@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ..errors import BlockNotAvailable, InvalidRequest, RemoteProtocolError
+from ..errors import BlockNotAvailable, InvalidRequest, RemoteProtocolError, StorageError
 from ..wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, NoData, Want
 from ..wire.data import Data
 from ..wire.request import Request
@@ -130,7 +130,9 @@ class Uploader:
             return
         try:
             data = core.prove(request)
-        except BlockNotAvailable:
+        except (BlockNotAvailable, StorageError) as error:
+            if isinstance(error, StorageError):
+                peer.storage_failed(error)
             self._refuse(request)
             return
         except InvalidRequest:

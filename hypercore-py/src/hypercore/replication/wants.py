@@ -129,10 +129,14 @@ class LocalWants:
             )
         return wants, unwants
 
-    def forget(self, start: int, end: int) -> None:
-        """The peer's word on start..end is lost: ask again when it matters."""
-        batch = self._batch
-        self._numbers = {n for n in self._numbers if n * batch >= end or (n + 1) * batch <= start}
+    def around(self, index: int) -> Want | None:
+        """The want of the region of one block, whether we have the block or not. None if it was sent
+        already."""
+        number = index // self._batch
+        if number in self._numbers or len(self._numbers) >= MAX_LOCAL_WANTS:
+            return None
+        self._numbers.add(number)
+        return Want(start=number * self._batch, length=self._batch)
 
     def _take_back(self, have: Bitfield, below: int) -> list[Want]:
         """Drop the subscriptions whose blocks we have; of those that we still miss, none."""

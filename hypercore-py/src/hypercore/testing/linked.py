@@ -55,8 +55,8 @@ class LinkedPair:
     """A connection between the muxers `a` (the Noise initiator) and `b`.
 
     `latency` is one way, in seconds. `window` is how many bytes may be on their way in one direction before
-    the sender's transport says that it has enough; None is no limit. `tap`, if given, sees every message as
-    ("a" or "b", bytes) when it is sent.
+    the sender's transport says that it has enough; None is no limit (`windows` has it per side). `tap`, if
+    given, sees every message as ("a" or "b", bytes) when it is sent.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class LinkedPair:
     ) -> None:
         self.clock = clock or FakeClock()
         self.latency = latency
-        self.window = window
+        self.windows = {"a": window, "b": window}
+        """Bytes that each side may have on their way. At 0 it says nothing any more."""
         self.tap = tap
         self.a = Muxer(is_initiator=True, handshake_hash=handshake_hash)
         self.b = Muxer(is_initiator=False, handshake_hash=handshake_hash)
@@ -132,7 +133,8 @@ class LinkedPair:
 
     def _collect(self, side: str, direction: _Direction) -> bool:
         moved = False
-        while self.connected and (self.window is None or direction.queued_bytes < self.window):
+        window = self.windows[side]
+        while self.connected and (window is None or direction.queued_bytes < window):
             messages = direction.source.take_output(self.clock.now)
             if not messages:
                 break

@@ -1,0 +1,548 @@
+"""How a site asks for blocks: of scripted peers, and of other sites."""
+
+import pytest
+from replication_world import Script, Site, World, of
+
+from hypercore.core import Core
+from hypercore.replication import BlockReceived, PeerMisbehaved, ReplicationConfig
+from hypercore.replication.config import MAX_HOLDERS, MAX_REFUSALS, MAX_STRIKES, WANT_BATCH
+from hypercore.replication.downloader import HEAD_PATIENCE, window
+from hypercore.testing.cores import sample_blocks
+from hypercore.wire.control import Cancel, NoData, Range, Sync, Unwant, Want
+from hypercore.wire.data import Data
+from hypercore.wire.request import Request, RequestUpgrade
+
+CONFIG = ReplicationConfig()
+
+
+class Server(Script):
+    """A scripted peer that answers from a core, when and as the test wants."""
+
+    source: Core
+
+    def offer(self, source: Core, *, announce: int | None = None) -> list:
+        """Say sync and range like a complete seeder; returns what is asked for."""
+        self.source = source
+        length = source.length
+        sync = Sync(fork=source.fork, length=length, remote_length=self.site.core.length, can_upgrade=True,
+                    has_manifest=True)  # fmt: skip
+        if announce is None:
+            announce = length
+        return self.say(sync, *([Range(start=0, length=announce)] if announce else []))
+
+    def answer(self, *requests: Request) -> list:
+        return self.say(*(self.source.prove(request) for request in requests))
+
+    def serve(self) -> None:
+        """From now on answer everything at once."""
+        self.on_message = self._serve
+
+    def _serve(self, message: object) -> None:
+        if isinstance(message, Request):
+            self.channel.send_frame(self.source.prove(message))
+
+
+def reader_and_server(
+    world: World, length: int, *, have: int | None = None, config: ReplicationConfig | None = None
+) -> tuple[Site, Server, Core]:
+    """A reader (at the head, without blocks, or with the first `have`) and a scripted seeder."""
+    writer = world.writer(length)
+    source = None if have is None else writer.core
+    site = world.reader(writer.core.key, source=source, have=range(have or 0), config=config)
+    return site, Server(world, site, 0), writer.core
+
+
+def blocks_asked(messages: list) -> list[int]:
+    return [message.block.index for message in messages if isinstance(message, Request) and message.block]
+
+
+# --- upgrades -----------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_is_asked_for_once_with_the_last_block_and_the_manifest() -> None:
+    world = World()
+    _site, server, source = reader_and_server(world, 20)
+    (request,) = of(Request, server.offer(source))
+    assert request.upgrade == (0, 20)
+    assert request.block == (19, 0)
+    assert request.manifest
+    assert server.say(Range(start=0, length=20)) == []
+
+
+def test_the_last_block_is_not_asked_for_when_only_a_part_is_downloaded() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 20)
+    site.replicator.download_ranges = [(0, 5)]
+    (request,) = of(Request, server.offer(source))
+    assert request.block is None
+
+
+@pytest.mark.parametrize(
+    "sync",
+    [
+        Sync(fork=0, length=20, remote_length=3, can_upgrade=True, has_manifest=True),
+        Sync(fork=0, length=20, remote_length=5, can_upgrade=False, has_manifest=True),
+        Sync(fork=0, length=20, remote_length=5, can_upgrade=True, uploading=False),
+        Sync(fork=0, length=5, remote_length=5, can_upgrade=True, has_manifest=True),
+    ],
+    ids=["length not acknowledged", "cannot upgrade us", "does not upload", "nothing new"],
+)
+def test_an_upgrade_is_asked_only_of_who_can_give_it(sync: Sync) -> None:
+    world = World()
+    writer = world.writer(5)
+    site = world.reader(writer.core.key, source=writer.core, have=range(5))
+    writer.append(*sample_blocks(15, 5))
+    server = Server(world, site, 0)
+    assert of(Request, server.say(sync, Range(start=0, length=20))) == []
+
+
+def test_an_upgrade_is_on_its_way_to_one_peer_at_a_time() -> None:
+    world = World()
+    site, first, source = reader_and_server(world, 20)
+    second = Server(world, site, 0)
+    assert len(of(Request, first.offer(source))) == 1
+    assert of(Request, second.offer(source)) == []
+
+
+def test_an_upgrade_that_takes_long_is_asked_of_another_peer() -> None:
+    world = World()
+    site, first, source = reader_and_server(world, 20)
+    second = Server(world, site, 0)
+    first.offer(source)
+    second.offer(source)
+    second.wait(HEAD_PATIENCE + 1)
+    (asked,) = of(Request, second.log)
+    assert asked.upgrade == (0, 20)
+
+
+def test_an_acknowledgement_is_sent_for_every_shorter_length() -> None:
+    world = World()
+    script = world.script(world.writer(20))
+    for length in (0, 7, 7, 19):
+        (sync,) = of(Sync, script.say(Sync(fork=0, length=length, remote_length=20)))
+        assert sync == Sync(fork=0, length=20, remote_length=length, can_upgrade=True, has_manifest=True)
+    assert script.say(Sync(fork=0, length=20, remote_length=20)) == []
+
+
+def test_the_manifest_of_an_empty_core_is_asked_for() -> None:
+    world = World()
+    site = world.reader(world.writer(1).core.key)
+    script = world.script(site)
+    (request,) = script.say(Sync(fork=0, length=0, remote_length=0, has_manifest=True))
+    assert request == Request(id=request.id, fork=0, manifest=True)
+    script.say(Data(request=request.id, fork=0, manifest=world.sites[0].core.manifest))
+    assert site.core.manifest == world.sites[0].core.manifest
+
+
+# --- blocks -------------------------------------------------------------------------------------------------
+
+
+def test_blocks_are_asked_for_in_order_up_to_the_window() -> None:
+    world = World()
+    _site, server, source = reader_and_server(world, 200, have=0)
+    asked = blocks_asked(server.offer(source))
+    assert asked == list(range(CONFIG.inflight_min))
+    requests = {request.block.index: request for request in server.log if isinstance(request, Request)}
+    assert blocks_asked(server.answer(requests[0], requests[5]))[:2] == [16, 17]
+
+
+def test_small_blocks_are_asked_for_in_larger_numbers() -> None:
+    assert window(CONFIG, 0.001, 1, 0) == 16
+    assert window(CONFIG, None, 1, 0) == 48
+    assert window(CONFIG, 0.5, 1, 0) == 160
+    assert window(CONFIG, 0.5, 10, 0) == 32
+    assert window(CONFIG, 60, 1, 0) == 512
+    assert window(CONFIG, 0.001, 1, 65536) == 64
+    assert window(CONFIG, 0.001, 1, 10) == 512
+    assert window(CONFIG, 0.001, 1, 10**7) == 16
+
+
+def test_blocks_come_from_peers_that_each_have_a_part() -> None:
+    world = World()
+    writer = world.writer(300)
+    parts = [world.reader(writer.core.key, source=writer.core, have=range(n, 300, 3)) for n in range(3)]
+    reader = world.reader(writer.core.key)
+    for part in parts:
+        part.replicator.download_ranges = []
+        world.connect(reader, part, latency=0.01)
+    assert world.run(until=lambda: reader.complete)
+    assert reader.blocks() == sample_blocks(300)
+    reader.events  # noqa: B018 - sorts out the blocks
+    assert sorted(event.index for event in reader.received) == list(range(300))
+
+
+def test_a_region_is_wanted_when_it_is_not_known_what_the_peer_has() -> None:
+    world = World()
+    _site, server, source = reader_and_server(world, 100, have=0)
+    assert of(Want, server.offer(source, announce=0)) == [Want(start=0, length=WANT_BATCH)]
+    assert blocks_asked(server.say(Range(start=70, length=3))) == [70, 71, 72]
+    assert of(Want, server.say(Range(start=80))) == []
+
+
+def test_small_wants_are_sent_when_configured() -> None:
+    world = World()
+    _site, server, source = reader_and_server(world, 5000, have=0, config=ReplicationConfig(want_batch=4096))
+    assert of(Want, server.offer(source, announce=0)) == [
+        Want(start=0, length=4096),
+        Want(start=4096, length=4096),
+    ]
+
+
+def test_nothing_is_asked_of_a_peer_that_does_not_upload() -> None:
+    world = World()
+    _site, server, _source = reader_and_server(world, 20, have=0)
+    said = server.say(Sync(fork=0, length=20, remote_length=20, uploading=False), Range(start=0, length=20))
+    assert of(Request, said) == []
+
+
+@pytest.mark.parametrize(("have", "asked"), [([6], [0, 1, 2, 3, 4, 5]), ([30], [])])
+def test_a_shorter_peer_is_asked_only_for_what_it_can_prove(have: list[int], asked: list[int]) -> None:
+    """We must know the roots of its tree: those of 7 blocks come along with the proof of block 6."""
+    world = World()
+    writer = world.writer(40)
+    site = world.reader(writer.core.key, source=writer.core, have=have)
+    server = Server(world, site, 0)
+    said = server.say(Sync(fork=0, length=7, remote_length=40), Range(start=0, length=40))
+    assert blocks_asked(said) == asked
+
+
+def test_a_peer_on_an_older_fork_is_asked_for_nothing() -> None:
+    world = World()
+    writer = world.writer(20)
+    writer.truncate(10)
+    site = world.reader(writer.core.key, source=writer.core)
+    server = Server(world, site, 0)
+    assert of(Request, server.say(Sync(fork=0, length=20, remote_length=0), Range(start=0, length=20))) == []
+
+
+def test_only_the_ranges_are_downloaded_until_they_change() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 50, have=0)
+    site.replicator.download_ranges = [(3, 5), (40, None)]
+    assert blocks_asked(server.offer(source)) == [3, 4, *range(40, 50)]
+    site.replicator.download_ranges = [(10, 12)]
+    assert blocks_asked(server.turn()) == [10, 11]
+
+
+# --- explicit blocks ----------------------------------------------------------------------------------------
+
+
+def test_a_block_that_somebody_waits_for_is_asked_for_before_all_others() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 200, have=0)
+    server.offer(source)
+    assert not site.replicator.request_block(150, world.now)
+    (request,) = of(Request, server.turn())  # beyond the window, which is full
+    assert (request.block.index, request.priority) == (150, 1)
+    server.answer(request)
+    assert site.replicator.request_block(150, world.now)
+    site.events  # noqa: B018
+    assert [event.index for event in site.received] == [150]
+
+
+def test_explicit_blocks_are_fetched_though_nothing_else_is() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 50, have=0)
+    site.replicator.set_downloading(False, world.now)
+    assert of(Request, server.offer(source)) == []
+    site.replicator.request_block(7, world.now)
+    said = server.turn()
+    assert blocks_asked(said) == [7]
+    assert of(Sync, said)[-1].downloading
+    said = server.answer(*of(Request, said))
+    assert not of(Sync, said)[-1].downloading
+
+
+def test_a_block_that_does_not_exist_yet_is_fetched_when_it_does() -> None:
+    world = World()
+    writer = world.writer(5)
+    reader = world.reader(writer.core.key)
+    reader.replicator.download_ranges = []
+    world.connect(reader, writer)
+    reader.replicator.request_block(7, world.now)
+    world.settle()
+    assert reader.core.length == 5
+    writer.append(*sample_blocks(5, 5))
+    assert world.run(until=lambda: reader.core.has(7))
+    assert reader.core.bitfield.count == 1
+
+
+def test_a_cancelled_block_is_taken_back_unless_it_is_downloaded_anyway() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 50, have=0)
+    site.replicator.download_ranges = [(10, 11)]
+    site.replicator.request_block(7, world.now)
+    site.replicator.request_block(10, world.now)
+    asked = of(Request, server.offer(source))
+    assert blocks_asked(asked) == [7, 10]
+    site.replicator.cancel_block(7, world.now)
+    site.replicator.cancel_block(10, world.now)
+    assert server.turn() == [Cancel(request=asked[0].id)]
+
+
+def test_a_block_nobody_is_known_to_have_is_wanted() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 50, have=0)
+    site.replicator.download_ranges = []
+    site.replicator.request_block(7, world.now)
+    assert of(Want, server.offer(source, announce=0)) == [Want(start=0, length=WANT_BATCH)]
+    assert blocks_asked(server.say(Range(start=7))) == [7]
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_a_refused_block_is_asked_of_another_peer_and_not_again_of_this_one() -> None:
+    world = World()
+    site, first, source = reader_and_server(world, 8, have=0)
+    asked = of(Request, first.offer(source))
+    second = Server(world, site, 0)
+    assert of(Request, second.offer(source)) == []
+    first.say(NoData(request=asked[3].id, reason=1))
+    (request,) = of(Request, second.log)
+    assert request.block.index == 3
+    second.say(NoData(request=request.id))
+    assert blocks_asked([*first.log, *second.log]).count(3) == 2
+    assert blocks_asked(first.say(Range(start=3))) == [3]
+
+
+def test_a_peer_that_only_refuses_is_given_up() -> None:
+    world = World()
+    _site, server, source = reader_and_server(world, 500, have=0)
+    server.on_message = lambda message: (
+        server.channel.send_frame(NoData(request=message.id, reason=1))
+        if isinstance(message, Request)
+        else None
+    )
+    server.offer(source)
+    assert MAX_REFUSALS <= len(blocks_asked(server.log)) < MAX_REFUSALS + CONFIG.inflight_min + 1
+    assert not server.peer.may_be_asked
+    assert server.opened
+
+
+def test_answers_that_were_not_asked_for_are_ignored() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 8, have=0)
+    asked = of(Request, server.offer(source))
+    other = source.prove(asked[1])
+    server.say(Data(request=999, fork=0, block=other.block))
+    server.say(Data(request=asked[0].id, fork=0, block=other.block))  # another block than it was asked for
+    assert site.core.bitfield.count == 0
+    assert server.pair.connected
+
+
+def test_a_silent_peer_loses_its_requests_to_another() -> None:
+    world = World()
+    config = ReplicationConfig(request_timeout=10)
+    site, silent, source = reader_and_server(world, 40, have=0, config=config)
+    asked = blocks_asked(silent.offer(source))
+    assert asked == list(range(16))
+    silent.wait(10.5)
+    assert len(of(Cancel, silent.log)) == 16
+    assert silent.peer.stats.timeouts == 16
+    assert silent.peer.down.allowance == 1
+    other = Server(world, site, 0)
+    other.source = source
+    other.serve()
+    other.offer(source)
+    assert site.core.complete
+
+
+def test_a_silent_peer_is_tried_again_with_a_single_request() -> None:
+    world = World()
+    _site, silent, source = reader_and_server(world, 40, have=0, config=ReplicationConfig(request_timeout=10))
+    silent.offer(source)
+    silent.log.clear()
+    silent.wait(10 + CONFIG.stall_pause + 1)
+    (again,) = of(Request, silent.log)
+    silent.answer(again)
+    assert len(of(Request, silent.log)) == 1 + 2  # twice as many with each answer
+
+
+def test_a_slow_peer_that_answers_keeps_its_requests() -> None:
+    world = World()
+    _site, slow, source = reader_and_server(world, 16, have=0, config=ReplicationConfig(request_timeout=10))
+    requests = of(Request, slow.offer(source))
+    for request in requests[:10]:
+        slow.wait(3)
+        slow.answer(request)
+    assert of(Cancel, slow.log) == []
+    slow.wait(11)
+    assert len(of(Cancel, slow.log)) == 6
+
+
+def test_an_idle_peer_is_asked_for_blocks_that_take_long_elsewhere() -> None:
+    world = World()
+    site, slow, source = reader_and_server(world, 10, have=0)
+    asked = of(Request, slow.offer(source))
+    assert len(asked) == 10
+    quick = Server(world, site, 0)
+    assert of(Request, quick.offer(source)) == []
+    quick.wait(2 * CONFIG.hotswap_after)
+    swapped = of(Request, quick.log)
+    assert blocks_asked(swapped) == list(range(10))
+    slow.log.clear()
+    quick.answer(*swapped[:4])
+    assert slow.log == [Cancel(request=request.id) for request in asked[:4]]
+    slow.answer(*asked[4:])
+    assert site.core.complete
+    assert len(of(Cancel, quick.log)) == 6
+
+
+def test_a_block_is_asked_of_a_few_peers_at_most() -> None:
+    world = World()
+    site, first, source = reader_and_server(world, 1, have=0)
+    servers = [first, *(Server(world, site, 0) for _ in range(6))]
+    for server in servers:
+        server.offer(source)
+    first.wait(10 * CONFIG.hotswap_after)
+    assert sum(len(blocks_asked(server.log)) for server in servers) == MAX_HOLDERS
+
+
+def test_an_urgent_block_is_asked_of_a_busy_peer_too_when_it_takes_long() -> None:
+    world = World()
+    site, slow, source = reader_and_server(world, 200, have=0)
+    slow.offer(source)
+    site.replicator.request_block(150, world.now)
+    slow.turn()
+    busy = Server(world, site, 0)
+    busy.offer(source)
+    busy.wait(2 * CONFIG.hotswap_after)
+    assert 150 in blocks_asked(busy.log)
+
+
+def test_a_lost_connection_gives_its_blocks_to_the_others() -> None:
+    world = World()
+    site, first, source = reader_and_server(world, 20, have=0)
+    first.offer(source)
+    second = Server(world, site, 0)
+    second.offer(source)
+    first.pair.cut()
+    second.source = source
+    second.serve()
+    second.answer(*of(Request, second.log))
+    assert site.core.complete
+
+
+def test_a_bad_block_is_not_taken_and_asked_of_another_peer() -> None:
+    world = World()
+    site, liar, source = reader_and_server(world, 5, have=0)
+    honest = Server(world, site, 0)
+    asked = of(Request, liar.offer(source))
+    honest.source = source
+    honest.serve()
+    honest.offer(source)
+    good = source.prove(asked[0])
+    bad = Data(request=good.request, fork=0, block=good.block._replace(value=b"bad"))
+    said = liar.say(bad)
+    assert [m for m in said if isinstance(m, Request)] == [
+        Request(id=0, fork=0, upgrade=RequestUpgrade(0, 5))
+    ]
+    assert site.core.complete
+    (event,) = site.told(PeerMisbehaved)
+    assert (event.peer, event.fatal) == (liar.peer, False)
+    assert not liar.peer.may_be_asked  # until it has proven that it is on our history
+    liar.say(source.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 5))))
+    assert liar.peer.may_be_asked
+
+
+def test_a_peer_that_sends_bad_data_again_and_again_is_cut_off() -> None:
+    world = World()
+    site, liar, source = reader_and_server(world, 50, have=0)
+
+    def lie(message: object) -> None:
+        if isinstance(message, Request):
+            data = source.prove(message)
+            if data.block is not None:
+                data = Data(request=data.request, fork=0, block=data.block._replace(value=b"bad"))
+            liar.channel.send_frame(data)
+
+    liar.on_message = lie
+    liar.offer(source)
+    assert not liar.pair.connected
+    events = site.told(PeerMisbehaved)
+    assert [event.fatal for event in events] == [False] * MAX_STRIKES + [True]
+    assert site.core.bitfield.count == 0
+
+
+def test_a_rotten_block_does_not_cost_a_peer_that_gives_many_good_ones() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 1500, have=0)
+    rotten = set(range(200, 1500, 299))
+
+    def serve(message: object) -> None:
+        if isinstance(message, Request):
+            data = source.prove(message)
+            if data.block is not None and data.block.index in rotten:
+                data = Data(request=data.request, fork=0, block=data.block._replace(value=b"bad"))
+            server.channel.send_frame(data)
+
+    server.on_message = serve
+    server.offer(source)
+    assert len(rotten) > MAX_STRIKES
+    assert server.pair.connected
+    assert site.core.bitfield.count == 1500 - len(rotten)
+
+
+def test_a_misplaced_node_is_held_against_a_peer_without_suspecting_the_writer() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 50, have=0)
+    (request, *_) = of(Request, server.offer(source))
+    data = source.prove(request)
+    said = server.say(
+        Data(request=data.request, fork=0, block=data.block._replace(nodes=data.block.nodes[:-1]))
+    )
+    assert [m for m in said if isinstance(m, Request) and m.id == 0] == []
+    assert len(site.told(PeerMisbehaved)) == 1
+    assert server.peer.may_be_asked
+
+
+def test_an_upgrade_that_brings_nothing_is_not_asked_for_again_at_once() -> None:
+    """A peer that promises more than it gives must not keep us busy."""
+    world = World()
+    writer = world.writer(5)
+    site = world.reader(writer.core.key, source=writer.core, have=range(5))
+    server = Server(world, site, 0)
+    stale = writer.core.prove(Request(id=1, fork=0, upgrade=RequestUpgrade(0, 5)))
+
+    def serve(message: object) -> None:
+        if isinstance(message, Request):
+            server.channel.send_frame(Data(request=message.id, fork=0, upgrade=stale.upgrade))
+
+    server.on_message = serve
+    server.say(Sync(fork=0, length=9, remote_length=5, can_upgrade=True))
+    assert len(of(Request, server.log)) == 1
+    server.say(Sync(fork=0, length=10, remote_length=5, can_upgrade=True))
+    assert len(of(Request, server.log)) == 2
+
+
+def test_blocks_lost_from_the_disk_are_fetched_again() -> None:
+    world = World()
+    writer = world.writer(50)
+    reader = world.reader(writer.core.key)
+    world.connect(reader, writer)
+    assert world.run(until=lambda: reader.complete)
+    reader.core.clear(10, 20)
+    assert not reader.core.complete
+    assert world.run(until=lambda: reader.complete)
+    assert reader.blocks() == sample_blocks(50)
+
+
+def test_only_what_is_needed_is_wanted_and_asked_for_when_all_is_here() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 20, have=20)
+    said = server.offer(source)
+    assert of(Request, said) + of(Want, said) + of(Unwant, said) == []
+    assert site.replicator.next_deadline() is None
+
+
+def test_every_block_is_told_about_once() -> None:
+    world = World()
+    writer = world.writer(100)
+    reader = world.reader(writer.core.key)
+    world.connect(reader, writer, latency=0.02)
+    assert world.run(until=lambda: reader.complete)
+    reader.events  # noqa: B018
+    assert sorted(event.index for event in reader.received) == list(range(100))
+    assert all(isinstance(event, BlockReceived) for event in reader.received)
+    assert sum(event.size for event in reader.received) == sum(map(len, sample_blocks(100)))

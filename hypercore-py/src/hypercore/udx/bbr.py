@@ -132,13 +132,17 @@ class Bbr:
         self._in_recovery = self._conserving = False
         self.window = max(self.window, self._saved_window)
 
-    def on_timeout(self, in_flight: int) -> None:
-        """Nothing arrived for so long that all is taken for lost."""
+    def on_timeout(self) -> None:
+        """Nothing arrived for so long that all is taken for lost.
+
+        A few packets may go then, not one: on a path that loses a third of them, one after the other is too
+        few to live on.
+        """
         self._save_window()
         self._in_recovery = True
         self._conserving = False
         self._full_rate = 0.0
-        self.window = in_flight + 1
+        self.window = MIN_WINDOW
 
     def on_sample(self, sample: Sample) -> None:
         self._update_rate_filter(sample)

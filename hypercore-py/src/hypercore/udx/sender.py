@@ -340,7 +340,7 @@ class Sender:
         self._tail_probe_due = False
         flight.lose_everything()
         self._recovery_point = flight.next_seq
-        self.congestion.on_timeout(0)
+        self.congestion.on_timeout()
 
     def _arm_tail_probe(self, now: float) -> None:
         flight = self.flight

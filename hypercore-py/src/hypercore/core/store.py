@@ -16,7 +16,6 @@ from enum import Enum
 from pathlib import Path
 from threading import Event
 
-from ..bitfield import Bitfield
 from ..crypto import KeyPair, discovery_key
 from ..errors import LocalProtocolError
 from ..manifest import Manifest
@@ -126,10 +125,10 @@ class Store:
             if not create:
                 return None
             row = CoreRow(self.backend.next_id(), key, name, None, 0, 0, 0, b"", None, 0, False, None)
-            storage = CoreStorage(self._shared, row, Bitfield())
+            storage = CoreStorage(self._shared, row, {})
             storage.touch()
         else:
-            storage = CoreStorage(self._shared, row, self.backend.read_bits(row.id, row.contiguous))
+            storage = CoreStorage(self._shared, row, self.backend.read_bit_pages(row.id))
         core = self._open[name] = Core(storage)
         return core
 

@@ -236,7 +236,9 @@ class StoredCore:
         return True
 
     def _drop_rotten(self, runs: list[tuple[int, int]]) -> None:
-        # Their room is not freed: they are about to be fetched again, and their place may not even be known
+        # Their room is not freed: they are about to be fetched again, and their place may not even be known.
+        # For that, proofs have to find the roots, whatever happened to the page they were in.
+        self._nodes.put(self.head.roots)
         self.storage.drop([Dropped(start, end, None, None) for start, end in runs])
         self._have_bytes = None
         for run in runs:

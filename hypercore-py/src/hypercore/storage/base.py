@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ..bitfield import Bitfield
-
 
 class CoreRow(NamedTuple):
     """What is stored about a core besides its tree, its bits and its blocks."""
@@ -121,7 +119,7 @@ class Backend(Protocol):
 
     def read_node_page(self, core_id: int, page: int) -> bytes | None: ...
 
-    def read_bits(self, core_id: int, contiguous: int) -> Bitfield: ...
+    def read_bit_pages(self, core_id: int) -> dict[int, bytes]: ...
 
     def read_inline(self, core_id: int, index: int) -> bytes | None:
         """A block kept as a row. None: there is no such row."""

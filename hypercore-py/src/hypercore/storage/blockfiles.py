@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ SMALL_BLOCK = 4096
 """Blocks below this size are glued together before they are written: a copy is cheaper than a buffer more."""
 
 _FAN_OUT = 256
+_FILE_NAME = re.compile(r"([0-9a-f]{1,16})\.blocks")
 _UNREADABLE = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
 
 
@@ -90,6 +92,8 @@ class BlockFiles:
     def write(self, core_id: int, runs: Iterable[BlockRun], *, create: bool) -> None:
         """Writes runs and syncs them. With `create` the file starts empty, whatever was there."""
         path = self.path(core_id)
+        # Whoever deleted the file took its blocks. That is found out when they are read: no reason to fail
+        create = create or not path.exists()
         try:
             descriptor = self._open_to_write(path, create)
             try:
@@ -160,9 +164,8 @@ class BlockFiles:
                     continue
                 with os.scandir(folder) as entries:
                     for entry in entries:
-                        stem, _, suffix = entry.name.partition(".")
-                        if suffix == "blocks":
-                            yield int(stem, 16), entry
+                        if match := _FILE_NAME.fullmatch(entry.name):
+                            yield int(match[1], 16), entry
 
     def _open_to_write(self, path: Path, create: bool) -> int:
         flags = os.O_WRONLY

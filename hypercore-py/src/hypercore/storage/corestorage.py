@@ -88,20 +88,20 @@ class CoreStorage:
         "removed",
     )
 
-    def __init__(self, shared: Shared, row: CoreRow, bits: Bitfield) -> None:
+    def __init__(self, shared: Shared, row: CoreRow, bit_pages: dict[int, bytes]) -> None:
         self._shared = shared
         self.id, self.key, self.discovery_key = row.id, row.key, row.discovery_key
         self.manifest = None if row.manifest is None else Manifest.from_bytes(row.manifest)
         self.head = decode_head(row)
         self.meta = row.meta
         self.in_file = row.in_file
-        self.bitfield = bits
+        self.bitfield = Bitfield.restore(row.contiguous, bit_pages)
         """Blocks present."""
-        self.durable = bits.copy()
+        self.durable = self.bitfield.copy()
         """Blocks that a crash cannot take away. Always some of `bitfield`."""
         self.nodes = NodePages(row.id, shared.backend, shared.cache, row.length)
         self.removed = False
-        self._stored_bits = frozenset(bits.pages())
+        self._stored_bits = frozenset(bit_pages)
         self._waiting: _Waiting | None = None
         self._saving: _Waiting | None = None
 
@@ -133,7 +133,7 @@ class CoreStorage:
         waiting.blocks[index] = value
         if index >= bits.contiguous:
             waiting.bit_pages.add(index // PAGE_BITS)
-        self._shared.dirty_bytes += len(value) + BLOCK_OVERHEAD
+        self._count(len(value) + BLOCK_OVERHEAD)
         return True
 
     def waiting_block(self, index: int) -> bytes | None:
@@ -148,9 +148,9 @@ class CoreStorage:
         backend = self._shared.backend
         if not self.in_file:
             value = backend.read_inline(self.id, index)
-            # No row: a flush that has not come back yet may have moved the rows into a file
-            if value is not None or self._saving is None or not self._saving.moving:
+            if value is not None or not backend.keeps_files:
                 return value
+            # No row: a flush that has not come back yet (or reported an error) may have moved it into a file
         return backend.read_file(self.id, *place(index))
 
     def drop(self, dropped: Iterable[Dropped]) -> None:
@@ -166,7 +166,7 @@ class CoreStorage:
                 waiting.bit_pages.update(p for p in pages if first <= p and (last is None or p <= last))
             for holder in (self._waiting, self._saving):
                 if holder is not None and holder.blocks:
-                    self._shared.dirty_bytes -= holder.discard(run.start, run.end)
+                    self._count(-holder.discard(run.start, run.end))
 
     def truncate(self, length: int, byte_length: int | None) -> None:
         """Forgets all at and behind block `length`, which starts at `byte_length`. The head is the
@@ -177,12 +177,12 @@ class CoreStorage:
 
     def remove(self) -> None:
         """The core is deleted from the store: nothing of it will be flushed any more."""
-        self.removed = True
         self._shared.dirty.discard(self)
         self._shared.cache.forget(self.id, 0, 1 << 62)
         for waiting in (self._waiting, self._saving):
             if waiting is not None:
-                self._shared.dirty_bytes -= waiting.discard(0, None)
+                self._count(-waiting.discard(0, None))
+        self.removed = True
 
     # --- becoming durable
 
@@ -228,7 +228,7 @@ class CoreStorage:
         self.in_file = self.in_file or saving.moving
         runs: list[tuple[int, int]] = []
         for index, value in sorted(saving.blocks.items()):
-            self._shared.dirty_bytes -= len(value) + BLOCK_OVERHEAD
+            self._count(-len(value) - BLOCK_OVERHEAD)
             self.durable.set(index)
             if runs and runs[-1][1] == index:
                 runs[-1] = (runs[-1][0], index + 1)
@@ -250,6 +250,10 @@ class CoreStorage:
         waiting.dropped = saving.dropped + waiting.dropped
 
     # --- inside
+
+    def _count(self, size: int) -> None:
+        if not self.removed:
+            self._shared.dirty_bytes += size
 
     def _row(self, bits: Bitfield, in_file: bool) -> CoreRow:
         head = self.head

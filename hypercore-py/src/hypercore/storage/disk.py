@@ -11,7 +11,7 @@ from threading import Lock
 from ..bitfield import Bitfield
 from ..errors import StoreUnreadable
 from .base import Batch, BlockRun, CoreChanges, CoreInfo, CoreRow
-from .blockfiles import MAX_OPEN_FILES, BlockFiles
+from .blockfiles import MAX_OPEN_FILES, BlockFiles, sync_directory
 from .diskerrors import database_error, disk_error
 from .lock import DirectoryLock
 from .schema import connect, open_database
@@ -56,14 +56,7 @@ class DiskBackend:
         self.directory = directory
         self._step = on_step
         self._committing = Lock()
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not directory.is_dir():  # pragma: no cover - mkdir has said so
-                raise NotADirectoryError
-        except FileExistsError:
-            raise StoreUnreadable(f"{directory} is not a directory") from None
-        except OSError as error:
-            raise disk_error(error, f"cannot make the data directory {directory}") from error
+        _make_directory(directory)
         with contextlib.ExitStack() as undo:
             self._lock = DirectoryLock(directory)
             undo.callback(self._lock.release)
@@ -84,6 +77,7 @@ class DiskBackend:
         try:
             (self.directory / "blocks").mkdir(mode=0o700, exist_ok=True)
             self._files.sweep(ids)
+            sync_directory(self.directory)
         except OSError as error:
             raise disk_error(error, f"cannot use {self.directory / 'blocks'}") from error
 
@@ -120,10 +114,9 @@ class DiskBackend:
         row = self._one("SELECT nodes FROM tree_pages WHERE core = ? AND page = ?", core_id, page)
         return None if row is None else row[0]
 
-    def read_bits(self, core_id: int, contiguous: int) -> Bitfield:
+    def read_bit_pages(self, core_id: int) -> dict[int, bytes]:
         with _database("cannot read which blocks are stored"):
-            rows = self._reader.execute("SELECT page, bits FROM bit_pages WHERE core = ?", (core_id,))
-            return Bitfield.restore(contiguous, dict(rows))
+            return dict(self._reader.execute("SELECT page, bits FROM bit_pages WHERE core = ?", (core_id,)))
 
     def read_inline(self, core_id: int, index: int) -> bytes | None:
         row = self._one("SELECT value FROM blocks WHERE core = ? AND number = ?", core_id, index)
@@ -254,7 +247,21 @@ class DiskBackend:
             free = self._writer.execute("PRAGMA freelist_count").fetchone()[0]
             if free > FREE_PAGES_BEFORE_VACUUM:
                 surplus = free - FREE_PAGES_BEFORE_VACUUM
-                self._writer.execute(f"PRAGMA incremental_vacuum({surplus})").fetchall()
+                # A script, since `execute` stops after the first of the (empty) rows: one per page
+                self._writer.executescript(f"PRAGMA incremental_vacuum({surplus})")
+
+
+def _make_directory(path: Path) -> None:
+    """Makes a directory and those above it, and makes their names durable."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(folder.parent)
+    except OSError as error:
+        raise disk_error(error, f"cannot make the data directory {path}") from error
+    if not path.is_dir():
+        raise StoreUnreadable(f"{path} is not a directory")
 
 
 def _write_core(db: sqlite3.Connection, changes: CoreChanges) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..bitfield import Bitfield
 from .base import Batch, CoreChanges, CoreInfo, CoreRow
 from .disk import core_info
 
@@ -36,8 +35,8 @@ class MemoryBackend:
     def read_node_page(self, core_id: int, page: int) -> bytes | None:
         return self._nodes.get(core_id, {}).get(page)
 
-    def read_bits(self, core_id: int, contiguous: int) -> Bitfield:
-        return Bitfield.restore(contiguous, self._bits.get(core_id, {}))
+    def read_bit_pages(self, core_id: int) -> dict[int, bytes]:
+        return dict(self._bits.get(core_id, {}))
 
     def read_inline(self, core_id: int, index: int) -> bytes | None:
         return self._blocks.get(core_id, {}).get(index)

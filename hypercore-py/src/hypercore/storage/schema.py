@@ -22,6 +22,11 @@ MIN_SQLITE = (3, 37, 0)
 WAL_LIMIT_BYTES = 16 << 20
 """Size that the write-ahead log is cut back to after it has grown."""
 
+SYNCHRONOUS = "FULL"
+"""A commit in WAL mode is on disk when it returns. NORMAL would keep the store sound, but not what was
+durable.
+"""
+
 _TABLES = """
 CREATE TABLE cores (
   id INTEGER PRIMARY KEY,

@@ -92,6 +92,20 @@ def test_a_reader_downloads_everything_and_follows_the_writer() -> None:
     run(scene)
 
 
+def test_what_was_written_before_the_corestore_began_is_flushed_and_served() -> None:
+    async def scene() -> None:
+        writer = make_writer()
+        writer.core.append(sample_blocks(3), writer.key_pair)
+        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            copy = target.get(writer.core.key)
+            copy.download()
+            async with joined(source, target):
+                await copy.synced()
+                assert content(copy) == sample_blocks(3)
+
+    run(scene)
+
+
 def test_reading_a_block_fetches_that_block_only() -> None:
     async def scene() -> None:
         writer = make_writer(sample_blocks(50))

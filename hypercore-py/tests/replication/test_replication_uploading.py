@@ -1,11 +1,11 @@
 """How a site answers requests, to a scripted peer."""
 
 import pytest
-from replication_world import World, of
+from replication_world import Site, World, of
 
 from hypercore.mux import HIGH_WATER_BYTES
 from hypercore.replication.config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS
-from hypercore.testing.cores import sample_blocks
+from hypercore.testing.cores import make_writer, sample_blocks
 from hypercore.wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, Cancel, NoData, Sync, Want
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
@@ -180,6 +180,19 @@ def test_a_writer_does_not_show_a_head_that_a_crash_could_take_back() -> None:
     assert of(Sync, said)[-1].length == 11
     (proof,) = of(Data, said)
     assert proof.upgrade.additional_nodes
+
+
+def test_a_head_made_before_replication_began_is_not_shown_before_it_is_durable() -> None:
+    world = World()
+    made = make_writer(sample_blocks(10))
+    made.core.append([b"new"], made.key_pair)
+    site = Site(world, made.store, made.core)
+    world.timed.append(site)
+    site.flushing = False
+    script = world.script(site)
+    assert of(Sync, script.greeting)[0].length == 10
+    site.flush()
+    assert of(Sync, script.turn())[-1].length == 11
 
 
 @pytest.mark.parametrize("wanted", [Request(id=0, fork=0, upgrade=RequestUpgrade(0, 7))])

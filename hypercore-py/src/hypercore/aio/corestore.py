@@ -118,6 +118,8 @@ class Corestore:
         )
         opened.replicator.set_downloading(False, self._loop.time())
         self._open[core.discovery_key] = opened
+        if self.store.dirty:
+            self._flusher.touch()  # it may have been written to before it was ours to watch
         return opened
 
     def _busy(self, name: bytes) -> None:

@@ -81,6 +81,13 @@ class DhtNode:
 
     # --- life ---------------------------------------------------------------------------------------------
 
+    async def __aenter__(self) -> DhtNode:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def start(self) -> None:
         """Bind the socket and begin to look for other nodes. Raises OSError if the port is taken."""
         self._loop = asyncio.get_running_loop()

@@ -133,6 +133,13 @@ class Swarm:
         self._listening: asyncio.Task[None] | None = None
         self._closing = False
 
+    async def __aenter__(self) -> Swarm:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def start(self) -> None:
         """Bind the socket. Raises OSError if the port is taken. Other nodes are looked for meanwhile."""
         await self.node.start()

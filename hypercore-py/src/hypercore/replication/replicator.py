@@ -44,12 +44,13 @@ class Replicator:
         self._attached: dict[Muxer, Peer | None] = {}
         self._reopened: dict[Muxer, int] = {}
         self._peers: dict[Peer, None] = {}
+        self._behind: dict[Peer, None] = {}
         self._events: deque[Event] = deque()
         self._deadline: float | None = None
         self._was_busy = self.busy
         self._length = core.head.length
-        self._unshown = False
-        """The local writer has made a head that was not durable at the time."""
+        self._unshown = core.durable_head is not core.head
+        """The head may be the local writer's, and was not durable when we heard of it."""
         core.on_change.append(self._on_change)
 
     def __repr__(self) -> str:
@@ -192,6 +193,8 @@ class Replicator:
         downloader = self.downloader
         if change.block is not None:
             downloader.arrived(change.block)
+            for peer in self._behind:
+                peer.mark_dirty()
         if change.truncated_to is not None:
             self._truncated(change.truncated_to)
         elif change.lost is not None:
@@ -255,6 +258,12 @@ class Replicator:
             if self.on_wake is not None:
                 self.on_wake()
 
+    def set_behind(self, peer: Peer, behind: bool) -> None:
+        if behind:
+            self._behind[peer] = None
+        else:
+            self._behind.pop(peer, None)
+
     def peer_opened(self, peer: Peer, now: float) -> None:
         self._peers[peer] = None
         if self.downloader.requests:
@@ -263,6 +272,7 @@ class Replicator:
 
     def peer_closed(self, peer: Peer, reason: CloseReason, now: float) -> None:
         was_open = peer in self._peers
+        self._behind.pop(peer, None)
         if was_open:
             del self._peers[peer]
             self.downloader.give_up(peer, tell=False)

@@ -1,0 +1,54 @@
+"""A DHT of one's own on this machine, so that nothing of a test reaches the public one.
+
+    async with Testnet() as net, Swarm(bootstrap=net.bootstrap) as swarm:
+        ...
+
+The other modules of this package need no event loop; this one runs real nodes on real sockets.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from ..aio.dht import DhtNode
+
+DEFAULT_SIZE = 4
+"""Nodes, the first included. Servers announce at three of them, and the first is not one of those."""
+
+START_SECONDS = 10.0
+"""Seconds within which a node must have found the others."""
+
+
+class Testnet:
+    """Nodes that others may rely on, from `async with` to its end. What hyperdht ships as `testnet.js`."""
+
+    __test__ = False  # for pytest, to which every class of this name looks like tests
+
+    def __init__(self, size: int = DEFAULT_SIZE, *, host: str = "127.0.0.1") -> None:
+        self.size = size
+        self.host = host
+        self.nodes: list[DhtNode] = []
+        self._stack = AsyncExitStack()
+
+    @property
+    def bootstrap(self) -> list[str]:
+        """`host:port` of the first node: what `Swarm` and `DhtNode` want to be told."""
+        return [f"{self.host}:{self.nodes[0].port}"]
+
+    async def __aenter__(self) -> Testnet:
+        async with self._stack as stack:
+            for _ in range(self.size):
+                await self._add(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _add(self, stack: AsyncExitStack) -> None:
+        bootstrap = self.bootstrap if self.nodes else []
+        node = DhtNode(bootstrap=bootstrap, host=self.host, ephemeral=False, firewalled=False)
+        await stack.enter_async_context(node)
+        self.nodes.append(node)
+        if bootstrap and not await node.bootstrapped(within=START_SECONDS):
+            raise TimeoutError(f"node {len(self.nodes)} of the testnet found nobody")

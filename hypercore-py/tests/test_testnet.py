@@ -1,0 +1,53 @@
+"""The private DHT that is shipped for tests."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from hypercore.aio import DhtNode, Swarm
+from hypercore.testing import testnet
+from hypercore.testing.testnet import Testnet
+
+TOPIC = bytes(range(32))
+
+
+def test_swarms_of_a_testnet_find_each_other_and_nobody_else() -> None:
+    async def scene() -> None:
+        async with (
+            Testnet() as net,
+            Swarm(bootstrap=net.bootstrap, host="127.0.0.1") as one,
+            Swarm(bootstrap=net.bootstrap, host="127.0.0.1") as other,
+        ):
+            met = asyncio.get_running_loop().create_future()
+            one.on_connection = lambda connection, peer: met.set_result(connection.remote_public_key)
+            await one.join(TOPIC, client=False).flushed()
+            other.join(TOPIC, server=False)
+            assert await asyncio.wait_for(met, 10) == other.public_key
+            assert {node.host for node in net.nodes} == {"127.0.0.1"}
+
+    asyncio.run(scene())
+
+
+def test_nodes_are_known_to_each_other() -> None:
+    async def scene() -> None:
+        async with Testnet(3) as net:
+            assert len(net.nodes) == 3
+            async with DhtNode(bootstrap=net.bootstrap, host="127.0.0.1") as node:
+                assert await node.bootstrapped(within=10)
+
+    asyncio.run(scene())
+
+
+def test_a_testnet_that_does_not_come_up_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket left open is an error here, as every warning is."""
+
+    async def scene() -> None:
+        net = Testnet()
+        monkeypatch.setattr(testnet, "START_SECONDS", 0.0)
+        with pytest.raises(TimeoutError, match="node 2"):
+            await net.__aenter__()
+        assert [node.endpoint.closed for node in net.nodes] == [True, True]
+
+    asyncio.run(scene())

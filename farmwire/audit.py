@@ -1,0 +1,45 @@
+"""Proof of availability: control names random blocks, the worker answers with what any peer would be sent.
+
+A proof is a `data` message of the replication protocol with block, upgrade from nothing and manifest: it
+convinces whoever knows the key, and nobody can make it without the block.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from .shapes import Count, Key, Seconds, Shape, Text
+
+MAX_BLOCKS = 8
+"""Blocks of a challenge."""
+MAX_PROOF_CHARS = 22 << 20
+"""Base64 of the largest block there is (15 MiB) with its proof."""
+
+
+MAX_ANSWER_BYTES = MAX_BLOCKS * MAX_PROOF_CHARS
+"""The `limit` of envelopes that carry an answer. Control asks for fewer blocks where they are large."""
+
+
+class Challenge(Shape, frozen=True, kw_only=True):
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    key: Key
+    """What the worker is to keep."""
+    core: Key
+    """The core of it that is asked about: the key itself, or the blobs core of a drive."""
+    blocks: Annotated[list[Count], Meta(min_length=1, max_length=MAX_BLOCKS)]
+    deadline: Seconds
+
+
+class BlockProof(Shape, frozen=True, kw_only=True):
+    block: Count
+    data: Annotated[str, Meta(max_length=MAX_PROOF_CHARS)]
+    """Base64 of a `data` message. Empty: the block is not here."""
+
+
+class Answer(Shape, frozen=True, kw_only=True):
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    core: Key
+    proofs: Annotated[list[BlockProof], Meta(max_length=MAX_BLOCKS)]
+    error: Text = ""

@@ -1,0 +1,155 @@
+"""Signed envelopes: who says what to whom, once, and until when.
+
+The broker is not trusted: whoever has its password can read, drop, repeat and write messages. So each one
+carries `{from, to, name, seq, expires, body, sig}`, where `sig` is the sender's Ed25519 signature over all
+the others in canonical JSON. `name` is the Celery task that it is an argument of: a signed body cannot be
+replayed as another task.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from hypercore.crypto import KeyPair, sign, verify
+from hypercore.errors import KeyFormatError
+from hypercore.keys import encode_key, z32_decode
+
+from .refusal import Reason, Refused
+from .replay import ReplayWindow
+from .shapes import Count, Name, NodeId, Seconds, Shape, plain, read
+
+MAX_BODY_BYTES = 1 << 20
+"""Bytes of a body in canonical JSON. The largest honest one, a report of 500 replicas, has about a quarter
+of that."""
+
+CLOCK_SKEW = 300.0
+"""Seconds that the clocks of two machines may differ before messages seem to have expired, or to come from
+the future."""
+
+MAX_LIFETIME = 7 * 86400.0
+"""Seconds ahead that a message may claim to be good for: what bounds the harm of one that was kept back."""
+
+_DOMAIN = b"seederfarm/envelope/1\n"
+
+
+class Envelope(NamedTuple):
+    """An envelope that was opened: every field is the sender's."""
+
+    sender: str
+    to: str
+    name: str
+    seq: int
+    expires: float
+    body: dict[str, object]
+
+
+class _Sealed(Shape, frozen=True, kw_only=True, rename={"sender": "from"}):
+    sender: NodeId
+    to: NodeId
+    name: Name
+    seq: Count
+    expires: Seconds
+    body: dict[str, object]
+    sig: Annotated[str, Meta(min_length=88, max_length=88)]
+
+
+def node_id(public_key: bytes) -> str:
+    """How a worker or the control plane is called: z-base-32 of its public key."""
+    return encode_key(public_key)
+
+
+def public_key_of(node: str) -> bytes:
+    """The reverse of `node_id`. Raises KeyFormatError."""
+    key = z32_decode(node)
+    if len(key) != 32:
+        raise KeyFormatError(f"a node id is 52 z-base-32 characters, got {node!r}")
+    return key
+
+
+def seal(
+    body: Shape,
+    *,
+    name: str,
+    to: str,
+    seq: int,
+    expires: float,
+    key_pair: KeyPair,
+    limit: int = MAX_BODY_BYTES,
+) -> dict[str, object]:
+    """`body` in a signed envelope, as JSON-safe builtins. `expires` is Unix time. Raises
+    Refused(TOO_LARGE)."""
+    fields: dict[str, object] = {
+        "from": node_id(key_pair.public_key),
+        "to": to,
+        "name": name,
+        "seq": seq,
+        "expires": float(expires),  # as JSON it must read the same after a round trip
+        "body": plain(body),
+    }
+    signed = _signed_bytes(fields, limit)
+    return {**fields, "sig": b64encode(sign(signed, key_pair.secret_key)).decode()}
+
+
+def open_envelope(
+    data: object,
+    *,
+    sender: str | None,
+    me: str,
+    name: str,
+    now: float,
+    window: ReplayWindow,
+    limit: int = MAX_BODY_BYTES,
+) -> Envelope:
+    """What an envelope says, if it is `sender`'s (None: whoever signed it), for `me`, for task `name`, in
+    time and new.
+
+    `now` is Unix time. Raises Refused. `window` remembers the envelope only if it is accepted.
+    """
+    sealed = read(data, _Sealed)
+    if sender is not None and sealed.sender != sender:
+        raise Refused(Reason.WRONG_SENDER, f"signed by {sealed.sender}, expected {sender}")
+    if sealed.to != me:
+        raise Refused(Reason.WRONG_RECIPIENT, f"meant for {sealed.to}, this is {me}")
+    if sealed.name != name:
+        raise Refused(Reason.WRONG_NAME, f"meant for task {sealed.name}, came as {name}")
+    try:
+        signature = b64decode(sealed.sig, validate=True)
+        key = public_key_of(sealed.sender)
+    except (Base64Error, KeyFormatError, ValueError) as error:
+        raise Refused(Reason.MALFORMED, str(error)) from None
+    fields = {k: v for k, v in msgspec.to_builtins(sealed).items() if k != "sig"}
+    if not verify(_signed_bytes(fields, limit), signature, key):
+        raise Refused(Reason.BAD_SIGNATURE, f"the signature is not {sealed.sender}'s")
+    if sealed.expires < now - CLOCK_SKEW:
+        raise Refused(Reason.EXPIRED, f"expired {now - sealed.expires:.0f} s ago (is a clock wrong?)")
+    if sealed.expires > now + MAX_LIFETIME + CLOCK_SKEW:
+        raise Refused(
+            Reason.EXPIRED, f"good for {sealed.expires - now:.0f} s, at most {MAX_LIFETIME:.0f} are accepted"
+        )
+    if not window.accept(sealed.seq):
+        raise Refused(
+            Reason.REPLAYED, f"number {sealed.seq} was seen before, or is far behind {window.highest}"
+        )
+    return Envelope(sealed.sender, sealed.to, sealed.name, sealed.seq, sealed.expires, sealed.body)
+
+
+def next_seq(last: int, now: float) -> int:
+    """The number after `last`: a clock in milliseconds, so that a sender that lost its state goes on above
+    it."""
+    return max(last + 1, int(now * 1000))
+
+
+def _signed_bytes(fields: dict[str, object], limit: int) -> bytes:
+    try:
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Refused(Reason.MALFORMED, f"cannot be signed: {error}") from None
+    if len(text) > limit:
+        raise Refused(Reason.TOO_LARGE, f"{len(text)} bytes, at most {limit} are accepted")
+    return _DOMAIN + text.encode()

@@ -1,0 +1,25 @@
+"""Why a message was not obeyed or not believed. Counted by reason, and shown to the operator."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    WRONG_SENDER = "wrong_sender"
+    WRONG_RECIPIENT = "wrong_recipient"
+    WRONG_NAME = "wrong_name"
+    BAD_SIGNATURE = "bad_signature"
+    EXPIRED = "expired"
+    REPLAYED = "replayed"
+
+
+class Refused(Exception):
+    """A message is refused. Nothing of it was acted on."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail

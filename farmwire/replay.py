@@ -1,0 +1,43 @@
+"""Which numbered messages of a sender were seen: each is accepted once, in any order within a window."""
+
+from __future__ import annotations
+
+WINDOW = 1024
+"""How far behind the highest number a message may come and still be told from a replay. Numbers run with a
+clock in milliseconds between bursts, so what is lost this way is what was overtaken by a later burst: the
+pages of a manifest that has a successor, a report that has one."""
+
+
+class ReplayWindow:
+    """`highest` number accepted and a `mask` of those below it: bit i stands for `highest - i`."""
+
+    __slots__ = ("highest", "mask")
+
+    def __init__(self, highest: int = 0, mask: int = 0) -> None:
+        self.highest = highest
+        self.mask = mask
+
+    def accept(self, seq: int) -> bool:
+        """Whether `seq` is new. It is not from now on."""
+        ahead = seq - self.highest
+        if ahead > 0:
+            self.mask = ((self.mask << ahead) | 1) & ((1 << WINDOW) - 1) if ahead < WINDOW else 1
+            self.highest = seq
+            return True
+        bit = 1 << -ahead
+        if -ahead >= WINDOW or self.mask & bit:
+            return False
+        self.mask |= bit
+        return True
+
+    def to_text(self) -> str:
+        """For a database column."""
+        return f"{self.highest}:{self.mask:x}"
+
+    @classmethod
+    def from_text(cls, text: str) -> ReplayWindow:
+        """The reverse; an empty text is a window that saw nothing."""
+        if not text:
+            return cls()
+        highest, mask = text.split(":")
+        return cls(int(highest), int(mask, 16))

@@ -1,0 +1,112 @@
+"""What a worker tells: that it lives, how its replicas are, what happened. Batched: one message has many
+of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from .shapes import Count, Digest, Key, Name, Seconds, Shape, Tags, Text
+
+MAX_REPLICAS = 500
+"""Replicas in a report."""
+MAX_EVENTS = 200
+MAX_SAMPLES = 200
+
+Phase = Literal["assigned", "looking", "downloading", "complete", "error", "removing", "removed"]
+Percent = Annotated[float, Meta(ge=0, le=100 * 1024)]
+
+
+class HostStats(Shape, frozen=True, kw_only=True):
+    """The machine, as psutil sees it. Bytes and percent; rates in bytes a second since the last heartbeat."""
+
+    cpu_percent: Percent
+    load: Annotated[float, Meta(ge=0, le=1e6)]
+    cores: Annotated[int, Meta(ge=1, le=4096)]
+    memory_bytes: Count
+    memory_used_bytes: Count
+    disk_bytes: Count
+    disk_free_bytes: Count
+    """Of the file system that holds the data."""
+    uptime: Seconds
+
+
+class EngineStats(Shape, frozen=True, kw_only=True):
+    """The seed engines of the worker, taken together."""
+
+    running: bool
+    shards: Annotated[int, Meta(ge=1, le=1024)]
+    restarts: Count
+    connections: Count
+    firewalled: bool | None
+    rss_bytes: Count
+    stored_bytes: Count
+    down_per_second: Annotated[float, Meta(ge=0, le=1e15)]
+    up_per_second: Annotated[float, Meta(ge=0, le=1e15)]
+
+
+class Heartbeat(Shape, frozen=True, kw_only=True):
+    at: Seconds
+    name: Name
+    zone: Annotated[str, Meta(max_length=100)] = ""
+    tags: Tags = []
+    software: Annotated[str, Meta(max_length=100)]
+    manifest_version: Count
+    manifest_digest: Digest
+    quota_bytes: Count | None = None
+    """What it may store at most; None: what the disk has, less the headroom."""
+    free_bytes: Count
+    """What it can still take."""
+    host: HostStats
+    engine: EngineStats
+
+
+class ReplicaReport(Shape, frozen=True, kw_only=True):
+    key: Key
+    phase: Phase
+    kind: Literal["core", "bee", "drive"] | None = None
+    length: Count = 0
+    """Blocks of the core that the key names: the version of a bee or drive."""
+    fork: Count = 0
+    blocks: Count = 0
+    """Blocks of all its cores."""
+    have_blocks: Count = 0
+    bytes: Count = 0
+    have_bytes: Count = 0
+    peers: Count = 0
+    error: Text = ""
+    attempts: Count = 0
+    title: Annotated[str, Meta(max_length=200)] = ""
+    writer_seen_at: Seconds | None = None
+    observed_at: Seconds
+
+
+class Sample(Shape, frozen=True, kw_only=True):
+    """Counters over a stretch of time, so that what a worker did while it was cut off is filled in later."""
+
+    start: Seconds
+    seconds: Annotated[float, Meta(gt=0, le=86400)]
+    bytes_in: Count
+    bytes_out: Count
+    cpu_percent: Percent
+    memory_used_bytes: Count
+    disk_free_bytes: Count
+    stored_bytes: Count
+    peers: Count
+
+
+class Happening(Shape, frozen=True, kw_only=True):
+    """For the flight recorder."""
+
+    at: Seconds
+    code: Annotated[str, Meta(min_length=1, max_length=50)]
+    key: Key | None = None
+    text: Text = ""
+
+
+class Report(Shape, frozen=True, kw_only=True):
+    heartbeat: Heartbeat | None = None
+    replicas: Annotated[list[ReplicaReport], Meta(max_length=MAX_REPLICAS)] = []
+    samples: Annotated[list[Sample], Meta(max_length=MAX_SAMPLES)] = []
+    events: Annotated[list[Happening], Meta(max_length=MAX_EVENTS)] = []

@@ -1,0 +1,243 @@
+"""The messages between workers and control plane."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farmwire.enrol import JoinToken
+from farmwire.envelope import CLOCK_SKEW, MAX_LIFETIME, next_seq, node_id, open_envelope, public_key_of, seal
+from farmwire.manifest import (
+    PAGE_ENTRIES,
+    Manifest,
+    ManifestAssembler,
+    ManifestEntry,
+    ManifestPage,
+    digest_of,
+)
+from farmwire.refusal import Reason, Refused
+from farmwire.replay import WINDOW, ReplayWindow
+from farmwire.report import MAX_REPLICAS, ReplicaReport, Report
+from farmwire.shapes import plain, read
+from hypercore.crypto import KeyPair
+
+CONTROL, WORKER, STRANGER = (KeyPair.from_seed(bytes([i]) * 32) for i in range(1, 4))
+ME, THEM = node_id(WORKER.public_key), node_id(CONTROL.public_key)
+NOW = 1_800_000_000.0
+BODY = ManifestEntry(key="ab" * 32, kind="drive")
+
+
+def sealed(**changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "name": "t",
+        "to": ME,
+        "seq": 7,
+        "expires": NOW + 60,
+        "key_pair": CONTROL,
+    } | changes
+    body = arguments.pop("body", BODY)
+    return json.loads(json.dumps(seal(body, **arguments)))
+
+
+def opened(data: object, **changes: Any) -> Any:
+    arguments: dict[str, Any] = {"sender": THEM, "me": ME, "name": "t", "now": NOW, "window": ReplayWindow()}
+    return open_envelope(data, **(arguments | changes))
+
+
+def refusal(data: object, **changes: Any) -> Reason:
+    with pytest.raises(Refused) as caught:
+        opened(data, **changes)
+    return caught.value.reason
+
+
+def test_an_envelope_gives_what_was_put_in() -> None:
+    envelope = opened(sealed(expires=int(NOW + 60)))
+    assert (envelope.sender, envelope.to, envelope.name, envelope.seq) == (THEM, ME, "t", 7)
+    assert read(envelope.body, ManifestEntry) == BODY
+
+
+def test_an_envelope_is_accepted_once() -> None:
+    window = ReplayWindow()
+    data = sealed()
+    opened(data, window=window)
+    assert refusal(data, window=window) is Reason.REPLAYED
+
+
+def test_a_refused_envelope_does_not_use_up_its_number() -> None:
+    window = ReplayWindow()
+    assert refusal(sealed() | {"to": THEM}, window=window) is Reason.WRONG_RECIPIENT
+    assert refusal(sealed(key_pair=STRANGER), window=window) is Reason.WRONG_SENDER
+    assert window.highest == 0
+
+
+@pytest.mark.parametrize("field", ["from", "to", "name", "seq", "expires", "body"])
+def test_every_field_is_signed(field: str) -> None:
+    changed: dict[str, Any] = {
+        "from": ME, "to": THEM, "name": "u", "seq": 8, "expires": NOW + 61, "body": {"key": "cd" * 32}
+    }  # fmt: skip
+    data = sealed() | {field: changed[field]}
+    reason = refusal(data, sender=None, me=data["to"], name=data["name"])
+    assert reason is Reason.BAD_SIGNATURE
+
+
+def test_a_signature_of_somebody_else_does_not_do() -> None:
+    forged = sealed(key_pair=STRANGER) | {"from": THEM}
+    assert refusal(forged) is Reason.BAD_SIGNATURE
+
+
+def test_a_message_for_another_task_is_refused() -> None:
+    assert refusal(sealed(name="worker.audit")) is Reason.WRONG_NAME
+
+
+def test_clocks_may_differ_by_some_minutes_but_not_more() -> None:
+    opened(sealed(expires=NOW - CLOCK_SKEW + 1))
+    assert refusal(sealed(expires=NOW - CLOCK_SKEW - 1)) is Reason.EXPIRED
+    assert refusal(sealed(expires=NOW + MAX_LIFETIME + CLOCK_SKEW + 1)) is Reason.EXPIRED
+
+
+def test_a_body_is_bounded_on_both_sides() -> None:
+    with pytest.raises(Refused) as caught:
+        sealed(limit=100)
+    assert caught.value.reason is Reason.TOO_LARGE
+    assert refusal(sealed(), limit=100) is Reason.TOO_LARGE
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_garbage_is_refused_and_nothing_else(data: object) -> None:
+    assert refusal(data) is Reason.MALFORMED
+
+
+@given(st.sampled_from(["from", "to", "name", "seq", "expires", "body", "sig"]), json_values)
+def test_a_damaged_envelope_is_refused_and_nothing_else(field: str, value: object) -> None:
+    data = sealed()
+    if data[field] != value:
+        with pytest.raises(Refused):
+            opened(data | {field: value}, sender=None)
+
+
+# --- numbers
+
+
+def test_a_sender_that_lost_its_state_goes_on_above_its_last_number() -> None:
+    before = next_seq(0, NOW)
+    assert next_seq(0, NOW + 1) > before
+    assert next_seq(before, NOW - 1e6) == before + 1
+
+
+@given(st.lists(st.integers(0, 3 * WINDOW), max_size=60))
+def test_a_window_accepts_every_number_at_most_once(numbers: list[int]) -> None:
+    window, accepted = ReplayWindow(), set()
+    for number in numbers:
+        new = window.accept(number)
+        assert not (new and number in accepted)
+        if number and number not in accepted and number > window.highest - WINDOW:
+            assert new
+        if new:
+            accepted.add(number)
+        window = ReplayWindow.from_text(window.to_text())
+    assert window.mask.bit_length() <= WINDOW
+
+
+def test_an_empty_column_is_a_window_that_saw_nothing() -> None:
+    assert ReplayWindow.from_text("").accept(1)
+
+
+# --- manifests
+
+
+def entries(count: int) -> list[ManifestEntry]:
+    return [ManifestEntry(key=f"{i:064x}", priority=i % 10) for i in range(count)]
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2 * PAGE_ENTRIES + 3), st.randoms(use_true_random=False))
+def test_pages_in_any_order_and_number_make_the_manifest(count: int, random: Any) -> None:
+    manifest = Manifest(version=3, entries=entries(count))
+    pages = [read(json.loads(json.dumps(plain(page))), ManifestPage) for page in manifest.to_pages()]
+    arriving = pages + random.sample(pages, len(pages))
+    random.shuffle(arriving)
+    assembler = ManifestAssembler()
+    results = [assembler.add(page) for page in arriving]
+    complete = [result for result in results if result is not None]
+    assert complete
+    assert complete[0].digest == manifest.digest
+    assert {entry.key for entry in complete[0].entries} == {entry.key for entry in manifest.entries}
+
+
+def test_a_page_of_a_newer_manifest_replaces_what_was_collected() -> None:
+    old = Manifest(version=1, entries=entries(PAGE_ENTRIES + 1)).to_pages()
+    new = Manifest(version=2, entries=entries(2)).to_pages()
+    assembler = ManifestAssembler()
+    assert assembler.add(old[0]) is None
+    assert assembler.add(new[0]) is not None
+    assert assembler.add(old[1]) is None
+
+
+def test_pages_that_do_not_fit_their_digest_are_refused() -> None:
+    page = Manifest(version=1, entries=entries(3)).to_pages()[0]
+    with pytest.raises(Refused):
+        ManifestAssembler().add(
+            ManifestPage(version=1, page=0, pages=1, digest="00" * 32, entries=page.entries)
+        )
+
+
+def test_the_digest_is_of_the_set_and_sees_every_field() -> None:
+    some = entries(5)
+    assert digest_of(some) == digest_of(reversed(some))
+    assert digest_of(some) != digest_of(some[:4])
+    assert digest_of([BODY]) != digest_of([ManifestEntry(key=BODY.key, kind="core")])
+    assert digest_of([BODY]) != digest_of([ManifestEntry(key=BODY.key, kind="drive", priority=1)])
+
+
+# --- reports and tokens
+
+
+def test_the_largest_report_fits_an_envelope() -> None:
+    replica = ReplicaReport(
+        key="ab" * 32, phase="error", kind="drive", length=2**53 - 1, blocks=2**53 - 1, have_blocks=2**53 - 1,
+        bytes=2**53 - 1, have_bytes=2**53 - 1, peers=9999, error="e" * 500, title="t" * 200, observed_at=NOW,
+    )  # fmt: skip
+    data = sealed(body=Report(replicas=[replica] * MAX_REPLICAS))
+    assert len(read(opened(data).body, Report).replicas) == MAX_REPLICAS
+
+
+@pytest.mark.parametrize(
+    "change", [{"phase": "fine"}, {"key": "xyz"}, {"have_blocks": -1}, {"observed_at": "now"}]
+)
+def test_a_report_that_makes_no_sense_is_refused_with_the_field_named(change: dict[str, Any]) -> None:
+    replica = plain(ReplicaReport(key="ab" * 32, phase="complete", observed_at=NOW)) | change
+    with pytest.raises(Refused, match=next(iter(change))):
+        read({"replicas": [replica]}, Report)
+
+
+def test_a_report_with_too_many_replicas_is_refused() -> None:
+    replica = plain(ReplicaReport(key="ab" * 32, phase="complete", observed_at=NOW))
+    with pytest.raises(Refused):
+        read({"replicas": [replica] * (MAX_REPLICAS + 1)}, Report)
+
+
+def test_a_join_token_survives_being_pasted() -> None:
+    token = JoinToken(farm="farm", control=THEM, broker="rediss://u:p@h:6379/0", secret="s" * 32)
+    assert JoinToken.from_text(f"  {token.to_text()}\n") == token
+
+
+@given(st.text(max_size=80))
+def test_a_damaged_join_token_says_so(text: str) -> None:
+    for damaged in (text, "sfj1_" + text):
+        with pytest.raises(Refused):
+            JoinToken.from_text(damaged)
+
+
+def test_node_ids_are_public_keys() -> None:
+    assert public_key_of(ME) == WORKER.public_key

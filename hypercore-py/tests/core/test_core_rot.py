@@ -118,6 +118,19 @@ def test_a_scrub_goes_on_from_where_it_is_told_and_sees_changes(disk: DiskPlace)
         seen.append(index)
         core.clear(297, 299)
     assert seen == [295, 296, 299]
+    assert core.on_change == []
+
+
+def test_a_scrub_follows_a_core_that_is_cut_and_grows(disk: DiskPlace) -> None:
+    writer = make_writer(SMALL, store=disk.store)
+    seen = []
+    for index, sound in writer.core.verify():
+        seen.append(index)
+        assert sound
+        if index == 100:
+            writer.truncate(80)
+            writer.append(*SMALL[:90])
+    assert seen == list(range(170))
 
 
 @pytest.mark.parametrize("cut", [0, 1, 1000])
@@ -156,9 +169,11 @@ def test_a_rotten_tree_page_costs_its_blocks_only(
     assert core.head == source.head
     changes: list[Change] = []
     core.on_change.append(changes.append)
-    ok = {index for index, sound in core.verify() if sound}
+    seen = dict(core.verify())
+    ok = {index for index, sound in seen.items() if sound}
     own = set(range(64 * page, min(64 * page + 64, len(blocks))))
     assert ok == set(range(len(blocks))) - own
+    assert seen.keys() - ok == own
     assert changes == [Change(lost=(min(own), max(own) + 1), rotten=True)]
     disk.restart()
     core = disk.core(source.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from core_places import DiskPlace, Place, contents, whole
 
 from hypercore.core import Core, Store, memory_store
+from hypercore.core.store import FlushState
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.errors import LocalProtocolError, StorageError
 from hypercore.storage import Batch, DiskBackend
@@ -388,6 +390,54 @@ def test_reading_goes_on_while_another_thread_flushes(tmp_path: Path) -> None:
     assert writer.core.storage.in_file
     assert [writer.core.get(200 + n) for n in range(12)] == [bytes([n]) * 100_000 for n in range(12)]
     store.close()
+
+
+class Slow(DiskBackend):
+    """A disk that does not write before it is let."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.let = threading.Event()
+        self.fail = False
+
+    def commit(self, batch: Batch) -> None:
+        self.let.wait(30)
+        if self.fail:
+            raise StorageError("after all")
+        super().commit(batch)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_running_flush_that_nobody_waits_for_is_settled_by_the_store(tmp_path: Path, fails: bool) -> None:
+    backend = Slow(tmp_path)
+    store = Store(backend)
+    keys = KeyPair.from_seed(key(1))
+    core = store.create_core(keys)
+    core.append([b"a"], keys)
+    flush = store.prepare_flush()
+    assert flush is not None
+
+    def run() -> None:
+        with contextlib.suppress(StorageError):
+            flush.run()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while flush.state is FlushState.PREPARED:
+        thread.join(0.001)
+    flush.abandon()
+    assert store.prepare_flush() is None
+    assert core.get(0) == b"a"
+    backend.fail = fails
+    backend.let.set()
+    thread.join()
+    backend.fail = False
+    again = store.prepare_flush()
+    assert core.durable.get(0) is not fails
+    assert (again is not None) is fails
+    store.close()
+    with Store(DiskBackend(tmp_path)) as store:
+        assert whole(opened(store, core.key)) == [b"a"]
 
 
 def test_memory_stores_are_independent() -> None:

@@ -15,7 +15,7 @@ from ..crypto import KeyPair
 from ..errors import BlockNotAvailable, InvalidProof, LocalProtocolError, VerificationError
 from ..manifest import Manifest
 from ..merkle.batch import TreeBatch
-from ..merkle.flat_tree import full_roots
+from ..merkle.flat_tree import full_roots, left_child, right_child
 from ..merkle.hashing import leaf_node
 from ..merkle.head import TreeHead
 from ..merkle.offsets import byte_offset
@@ -27,7 +27,7 @@ from ..storage.base import Dropped
 from ..storage.nodepages import NODES_PER_PAGE
 from ..wire.data import Data
 from .change import NOTHING, Change
-from .repair import contradicts
+from .scrub import scrub_order
 from .stored import StoredCore
 
 MAX_BLOCK_BYTES = 15 << 20
@@ -80,23 +80,25 @@ class Core(StoredCore):
         return self._tell(change)
 
     def _commit(self, verified: Verified) -> Change:
-        storage, head = self.storage, verified.head
+        storage = self.storage
+        nodes, head, manifest, content, _ = verified
         if head is not None:
             _check_size(head)
-        if self._nodes.put(verified.new_nodes):
+        if self._nodes.put(nodes):
             storage.touch()
         if head is not None:
             self._set_head(head)
-        if verified.manifest is not None:
-            self._learn(verified.manifest)
+        if manifest is not None:
+            self._learn(manifest)
         block = None
-        if verified.block is not None and storage.add_block(*verified.block):
-            block, value = verified.block
+        if content is not None and storage.add_block(*content):
+            block, value = content
             if self._have_bytes is not None:
                 self._have_bytes += len(value)
         self._settle_losses()
-        change = Change(upgraded=head is not None, block=block, manifest=verified.manifest is not None)
-        return NOTHING if change == NOTHING else self._tell(change)
+        if head is None and manifest is None and block is None:
+            return NOTHING
+        return self._tell(Change(upgraded=head is not None, block=block, manifest=manifest is not None))
 
     # --- writing
 
@@ -193,31 +195,29 @@ class Core(StoredCore):
 
         Gives its number and whether it is sound; what is not is dropped, as by `get`. With a head whose
         signature does not hold no block is sound, and none is dropped. The core may be used between two
-        steps.
+        steps; damage that others find meanwhile is given as well.
         """
         head_is_sound = self.check_head()
-        index = self.bitfield.first_set(start)
-        while index is not None:
-            value = self.get(index)
-            sound = value is not None
-            if value is not None and contradicts(self._nodes, self.head.roots, leaf_node(index, value)):
-                sound = False
-                self._distrust(index)
-            yield index, sound and head_is_sound
-            index = self.bitfield.first_set(index + 1)
+        lost: list[tuple[int, int]] = []
 
-    def _distrust(self, index: int) -> None:
-        """The stored nodes contradict each other above block `index`: forgets all on the way to the root."""
-        for at in self._path(2 * index):
-            self._nodes.lose_page(at // NODES_PER_PAGE)
-        self._settle_losses()
+        def note(change: Change) -> None:
+            if change.rotten and change.lost is not None:
+                lost.append(change.lost)
 
-    def _path(self, index: int) -> Iterator[int]:
-        depth, tops = 0, {root.index for root in self.head.roots}
-        while index not in tops:
-            yield index
-            depth += 1
-            index = (index >> (depth + 1) << (depth + 1)) + (1 << depth) - 1
+        self.on_change.append(note)
+        try:
+            for number, contradicts in scrub_order(self._nodes, lambda: self.head, self.bitfield, start):
+                if contradicts:
+                    # As only a bug could leave them: neither child is worth anything, nor is what lies beside
+                    for child in (left_child(number), right_child(number)):
+                        self._nodes.lose_page(child // NODES_PER_PAGE)
+                    self._settle_losses()
+                elif self.get(number) is not None:
+                    yield number, head_is_sound
+                while lost:
+                    yield from ((index, False) for index in range(*lost.pop(0)))
+        finally:
+            self.on_change.remove(note)
 
     # --- inside
 

@@ -1,11 +1,11 @@
-"""Finding one's way in a tree that the disk has bitten holes into, and looking for such holes."""
+"""Finding one's way in a tree that the disk has bitten holes into."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..errors import BlockNotAvailable
-from ..merkle.flat_tree import depth, left_child, left_span, right_child, right_span, sibling
+from ..merkle.flat_tree import depth, left_child, left_span, right_child, right_span
 from ..merkle.hashing import parent_node
 from ..merkle.source import NodeSource
 from ..node import Node
@@ -46,18 +46,3 @@ def rebuilt(nodes: NodeSource, index: int) -> Node | None:
         return None
     left, right = nodes.get(left_child(index)), nodes.get(right_child(index))
     return None if left is None or right is None else parent_node(left, right)
-
-
-def contradicts(nodes: NodeSource, roots: Sequence[Node], leaf: Node) -> bool:
-    """Whether the stored nodes lead from a leaf to something else than the root above it.
-
-    Where a node is missing the way ends, and nothing can be said against the leaf.
-    """
-    tops = {root.index: root for root in roots}
-    at = leaf
-    while (top := tops.get(at.index)) is None:
-        other = nodes.get(sibling(at.index))
-        if other is None:
-            return False
-        at = parent_node(at, other)
-    return top != at

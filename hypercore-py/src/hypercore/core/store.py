@@ -51,6 +51,8 @@ class Flush:
         self._cores = cores
         self._ran = Event()
         self.state = FlushState.PREPARED
+        self.ownerless = False
+        """Abandoned while another thread was at it: the store sees to its end."""
 
     def run(self) -> None:
         """Makes everything durable. Blocks; for any thread. Raises StorageError or a child of it."""
@@ -79,10 +81,13 @@ class Flush:
         return self._store.flush_finished(self._cores)
 
     def abandon(self) -> None:
-        """In the thread of the store: what was to be written goes along with the next flush."""
+        """In the thread of the store: what was to be written goes along with the next flush.
+
+        One that is running (its task was cancelled, say) is brought to its end by the store, whichever it is.
+        """
         if self.state is FlushState.RUNNING:
-            raise LocalProtocolError("a flush that is running cannot be abandoned")
-        if self.state is not FlushState.SETTLED:
+            self.ownerless = True
+        elif self.state is not FlushState.SETTLED:
             self.state = FlushState.SETTLED
             self._store.flush_abandoned(self._cores)
 
@@ -218,8 +223,8 @@ class Store:
 
     def prepare_flush(self) -> Flush | None:
         """Takes along everything that is not durable. None if there is nothing, or a flush is on its way."""
-        if self._flush is not None and self._flush.state is FlushState.FAILED:
-            self._flush.abandon()
+        if self._flush is not None and (self._flush.ownerless or self._flush.state is FlushState.FAILED):
+            self._settle(wait=False)
         if self._flush is not None or not self.dirty:
             return None
         batch = Batch()
@@ -293,12 +298,14 @@ class Store:
 
     # --- inside
 
-    def _settle(self) -> None:
+    def _settle(self, *, wait: bool = True) -> None:
         """Brings a flush that is on its way to its end."""
         flush = self._flush
         if flush is None:
             return
         if flush.state is FlushState.RUNNING:
+            if not wait:
+                return
             flush.wait()
         if flush.state is FlushState.WRITTEN:
             flush.finish()

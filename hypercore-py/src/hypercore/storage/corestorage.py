@@ -28,6 +28,7 @@ something.
 """
 
 _ROOT = Struct("<Q32s")
+_NONE: frozenset[int] = frozenset()  # one for all complete cores
 
 Place: TypeAlias = Callable[[int], tuple[int, int]]
 """Byte offset and size of a block. Raises BlockNotAvailable if the tree does not tell."""
@@ -50,7 +51,7 @@ class Shared:
 class _Waiting:
     """What one flush takes along of a core."""
 
-    __slots__ = ("bit_pages", "blocks", "dropped", "moving", "node_floor", "stored_bits")
+    __slots__ = ("bit_pages", "blocks", "dropped", "moving", "node_floor", "runs", "stored_bits")
 
     def __init__(self) -> None:
         self.blocks: dict[int, bytes] = {}
@@ -58,7 +59,9 @@ class _Waiting:
         self.dropped: list[Dropped] = []
         self.node_floor: int | None = None
         self.moving = False
-        self.stored_bits: frozenset[int] = frozenset()
+        self.runs: list[tuple[int, int]] | None = None
+        """The blocks in order, (start, end), once that is known and as long as it is."""
+        self.stored_bits = _NONE
 
     def discard(self, start: int, end: int | None) -> int:
         """Forgets the blocks start..end; returns what they counted for."""
@@ -66,6 +69,8 @@ class _Waiting:
             doomed = [index for index in range(start, end) if index in self.blocks]
         else:
             doomed = [index for index in self.blocks if index >= start and (end is None or index < end)]
+        if doomed:
+            self.runs = None
         return sum(len(self.blocks.pop(index)) + BLOCK_OVERHEAD for index in doomed)
 
 
@@ -101,7 +106,7 @@ class CoreStorage:
         """Blocks that a crash cannot take away. Always some of `bitfield`."""
         self.nodes = NodePages(row.id, shared.backend, shared.cache, row.length)
         self.removed = False
-        self._stored_bits = frozenset(bit_pages)
+        self._stored_bits = frozenset(bit_pages) if bit_pages else _NONE
         self._waiting: _Waiting | None = None
         self._saving: _Waiting | None = None
 
@@ -196,6 +201,7 @@ class CoreStorage:
         self._shared.dirty.discard(self)
         saving, self._waiting = self._waiting, None
         self._saving = saving
+        saving.runs = [(run.first, run.first + len(run.blocks)) for run in runs]
         saving.moving, saving.stored_bits = starts_file, self._stored_bits
         saving.node_floor, node_pages = self.nodes.begin_save()
         first = None
@@ -226,14 +232,10 @@ class CoreStorage:
         assert saving is not None
         self.nodes.saved()
         self.in_file = self.in_file or saving.moving
-        runs: list[tuple[int, int]] = []
-        for index, value in sorted(saving.blocks.items()):
-            self._count(-len(value) - BLOCK_OVERHEAD)
-            self.durable.set(index)
-            if runs and runs[-1][1] == index:
-                runs[-1] = (runs[-1][0], index + 1)
-            else:
-                runs.append((index, index + 1))
+        runs = _runs_of(sorted(saving.blocks)) if saving.runs is None else saving.runs
+        for run in runs:
+            self.durable.set_range(*run)
+        self._count(-sum(map(len, saving.blocks.values())) - BLOCK_OVERHEAD * len(saving.blocks))
         return runs
 
     def not_saved(self) -> None:
@@ -285,16 +287,13 @@ class CoreStorage:
     def _runs(self, blocks: dict[int, bytes], place: Place | None) -> list[BlockRun]:
         """Blocks in order, consecutive ones together; with their places if they go into a file."""
         runs: list[BlockRun] = []
-        lost: list[int] = []
-        for index, value in sorted(blocks.items()):
-            if runs and runs[-1].first + len(runs[-1].blocks) == index:
-                runs[-1].blocks.append(value)
-                continue
+        for start, end in _runs_of(sorted(blocks)):
             try:
-                runs.append(BlockRun(index, place(index)[0] if place else 0, [value]))
+                offset = 0 if place is None else place(start)[0]
             except BlockNotAvailable:
-                lost.append(index)
-        self.drop(Dropped(index, index + 1, None, None) for index in lost)
+                self.drop([Dropped(start, end, None, None)])
+            else:
+                runs.append(BlockRun(start, offset, [blocks[index] for index in range(start, end)]))
         return runs
 
     def _moving(self, place: Place) -> list[tuple[int, int, int]]:
@@ -307,6 +306,17 @@ class CoreStorage:
                 lost.append(Dropped(start, end, None, None))
         self.drop(lost)
         return moving
+
+
+def _runs_of(indices: list[int]) -> list[tuple[int, int]]:
+    """Numbers in order as runs (start, end)."""
+    runs: list[tuple[int, int]] = []
+    for index in indices:
+        if runs and runs[-1][1] == index:
+            runs[-1] = (runs[-1][0], index + 1)
+        else:
+            runs.append((index, index + 1))
+    return runs
 
 
 def decode_head(row: CoreRow) -> TreeHead:

@@ -107,16 +107,17 @@ class NodePages:
     def put(self, nodes: Iterable[Node]) -> int:
         """Stores nodes; says how many slots changed."""
         changed = 0
+        number, page, ours = -1, _EMPTY_PAGE, False  # neighbours share pages: look each up once
         for index, size, node_hash in nodes:
-            number = index >> _SHIFT
+            if index >> _SHIFT != number:
+                number = index >> _SHIFT
+                page, ours = self._page(number), False
             slot = _write(size + 1, node_hash)
-            page = self._held.get(number)
-            if page is None:
-                page = self._load(number)
             at = (index & _MASK) * NODE_BYTES
             if page[at : at + NODE_BYTES] == slot:
                 continue
-            page = self._change(number, page)
+            if not ours:
+                page, ours = self._change(number, page), True
             if at > len(page):
                 page.extend(bytes(at - len(page)))
             page[at : at + NODE_BYTES] = slot

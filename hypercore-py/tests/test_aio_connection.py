@@ -275,6 +275,38 @@ def test_a_callback_that_raises_is_reported_and_costs_nobody_a_byte() -> None:
     run(main())
 
 
+def test_an_overrun_of_the_socket_is_told_to_the_stream_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with endpoint_of_two() as endpoint:
+            left, right = stream_pair(endpoint)
+            first, second = endpoint.sockets
+            told: list[int] = []
+            monkeypatch.setattr(right.core, "on_overrun", lambda capacity, now: told.append(capacity))
+            got, done = bytearray(), asyncio.Event()
+            right.on_data = lambda chunks: got.extend(b"".join(chunks))
+            right.on_end = done.set
+            send, dropped = first.send_segments, 0
+
+            def lossy(buffers: Any, size: int, count: int, address: Any) -> int:
+                nonlocal dropped
+                if count > 3 and not dropped:
+                    dropped = 1
+                    monkeypatch.setattr(second, "overruns", lambda: 1)
+                    step = len(buffers) // count
+                    send(buffers[step:], size, count - 1, address)
+                    return count
+                return send(buffers, size, count, address)
+
+            monkeypatch.setattr(first, "send_segments", lossy)
+            left.write(bytes(200_000))
+            left.end()
+            await done.wait()
+            assert got == bytes(200_000)
+            assert told == [second.receive_capacity]
+
+    run(main())
+
+
 def test_a_closed_stream_answers_for_a_while_and_then_frees_its_id() -> None:
     async def main() -> None:
         async with endpoint_of_two() as endpoint:

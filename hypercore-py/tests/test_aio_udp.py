@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from hypercore.aio import batch
+from hypercore.aio import udp as udp_module
 from hypercore.aio.udp import MAX_STREAMS, Address, Endpoint, UdpSocket
 from hypercore.udx.packet import FLAG_DATA, Packet, RawPacket
 
@@ -214,6 +215,22 @@ def test_a_socket_may_have_a_message_handler_of_its_own() -> None:
         assert await shared.wait(1) == [b"to the first"]
         assert await own.wait(1) == [b"to the second"]
         endpoint.close()
+
+    run(main(), asyncio.new_event_loop)
+
+
+def test_datagrams_that_the_kernel_had_no_room_for_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(udp_module, "RECEIVE_BUFFER_BYTES", 10_000)
+        endpoint = Endpoint()
+        source, target = endpoint.bind("127.0.0.1"), endpoint.bind("127.0.0.1")
+        assert target.receive_capacity < 20_000
+        assert target.overruns() == 0
+        for _ in range(100):
+            source.send(bytes(1000), target.local_address)
+        assert 50 < target.overruns() < 100
+        endpoint.close()
+        assert target.overruns() == 0
 
     run(main(), asyncio.new_event_loop)
 

@@ -23,6 +23,7 @@ from hypercore.udx.ranges import RangeSet
 from hypercore.udx.reassembly import Reassembly
 from hypercore.udx.rtt import RoundTrip
 from hypercore.udx.sendqueue import SendQueue
+from hypercore.udx.window import SMALLEST_BYTES, WindowTuner
 
 spans = st.tuples(st.integers(0, 60), st.integers(1, 12)).map(lambda s: (s[0], s[0] + s[1]))
 
@@ -227,6 +228,39 @@ def test_the_credit_is_there_when_the_pacer_says_it_will_be(rate: float, wanted:
     wanted = min(wanted, BUCKET_PACKETS)
     at = pacer.ready_at(wanted, rate)
     assert pacer.allowance(at, rate) >= wanted or at - start < 1e-9
+
+
+# --- the window offered ---
+
+
+def test_the_window_is_cut_to_what_the_kernel_holds_and_then_bit_by_bit() -> None:
+    tuner = WindowTuner()
+    assert tuner.limit == RECEIVE_WINDOW_BYTES
+    tuner.on_overrun(200_000, 1.0)
+    assert tuner.limit == 200_000
+    tuner.on_overrun(200_000, 1.001)
+    assert tuner.limit == 200_000, "the same overrun"
+    tuner.on_overrun(200_000, 1.1)
+    assert tuner.limit == 140_000
+    for n in range(100):
+        tuner.on_overrun(200_000, 2.0 + n)
+    assert tuner.limit == SMALLEST_BYTES
+
+
+def test_the_window_grows_back_while_data_flows_and_nothing_is_overrun() -> None:
+    tuner = WindowTuner()
+    tuner.on_overrun(100_000, 1.0)
+    tuner.on_data(1.01)
+    assert tuner.limit == 100_000
+    now, grown = 1.0, []
+    while tuner.limit < RECEIVE_WINDOW_BYTES:
+        now += 0.01
+        tuner.on_data(now)
+        grown.append(tuner.limit)
+    assert grown == sorted(grown)
+    assert 2 < now < 8
+    tuner.on_data(now + 1)
+    assert tuner.limit == RECEIVE_WINDOW_BYTES
 
 
 # --- MTU search

@@ -195,6 +195,20 @@ def test_a_window_update_that_is_older_than_the_last_does_not_count() -> None:
     assert sender.remote_window == 3000
 
 
+def test_the_window_offered_is_smaller_after_an_overrun_of_our_socket() -> None:
+    probe = Probe()
+    probe.tell(packet(FLAG_DATA, 0, 0, b"a"))
+    assert not probe.stream.has_gaps
+    [answer] = probe.tell(packet(FLAG_DATA, 2, 0, b"c"))
+    assert probe.stream.has_gaps
+    assert answer.window == WINDOW
+    probe.stream.on_overrun(150_000, probe.now)
+    [answer] = probe.tell(packet(FLAG_DATA, 3, 0, b"d"))
+    assert answer.window == 150_000
+    probe.stream.write(b"x")
+    assert [p.window for p in probe.answers()] == [150_000]
+
+
 def test_ranges_of_what_was_never_sent_or_is_acknowledged_are_ignored() -> None:
     probe = Probe()
     probe.stream.write(bytes(5000))

@@ -14,7 +14,8 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random, SystemRandom
-from struct import pack
+from struct import Struct, pack
+from struct import error as StructError
 from typing import Protocol
 
 from ..udx.packet import HEADER_BYTES, MAGIC_AND_VERSION, RawPacket, header_struct
@@ -24,6 +25,8 @@ from .udx import StreamTransport
 __all__ = ["Address", "Endpoint", "MessageHandler", "PacketSink", "UdpSocket"]
 
 UDP_SEGMENT = 103
+SO_MEMINFO = 55
+SO_RCVBUFFORCE = 33
 IP_MTU_DISCOVER = 10
 IP_PMTUDISC_PROBE = 3
 
@@ -45,6 +48,7 @@ MAX_LINGERING = 4096
 Buffer = bytes | bytearray | memoryview
 MessageHandler = Callable[[bytes, Address, "UdpSocket"], None]
 _unpack_header = header_struct.unpack_from
+_unpack_meminfo = Struct("9I").unpack
 _nowhere: list[RawPacket] = []
 
 
@@ -77,6 +81,9 @@ class UdpSocket:
         self.on_message: MessageHandler | None = None
         """Takes what is not for a stream; the endpoint's handler does when this is None."""
         self.closed = False
+        # The kernel reports twice what it was asked for, and uses about half of that for its own bookkeeping.
+        self.receive_capacity: int = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        """About how many bytes of datagrams the kernel holds for us."""
         self.segmentation = endpoint.segmentation
         """Whether UDP_SEGMENT is used. Turned off when the kernel or a device refuses it."""
         self._loop.add_reader(sock.fileno(), self._on_readable)
@@ -131,6 +138,13 @@ class UdpSocket:
             except OSError:  # as good as lost on the way
                 pass
         return count
+
+    def overruns(self) -> int:
+        """How many datagrams the kernel has dropped because its buffer was full; 0 where it does not tell."""
+        try:
+            return int(_unpack_meminfo(self._sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8])
+        except (OSError, StructError):
+            return 0
 
     def call_when_writable(self, callback: Callable[[], None]) -> None:
         """Calls back once, when the kernel's buffer has room again."""
@@ -195,7 +209,7 @@ class Endpoint:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            _set_receive_buffer(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             _try_option(sock, socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
             if self._coalescing:
@@ -312,6 +326,13 @@ class Endpoint:
             handler(data, address, udp)
         except Exception as error:
             self._report(error)
+
+
+def _set_receive_buffer(sock: socket.socket) -> None:
+    """As large as wanted where we may go over the system's limit, else as large as that is."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER_BYTES:
+        _try_option(sock, socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
 
 
 def _try_option(sock: socket.socket, level: int, option: int, value: int) -> None:

@@ -66,6 +66,7 @@ class StreamTransport:
         self._flush_is_scheduled = False
         self._unsent: _Unsent | None = None
         self._gone = False
+        self._overruns = 0  # of the socket, as far as we have heard
 
     # --- the application's side ---------------------------------------------------------------------------
 
@@ -158,12 +159,17 @@ class StreamTransport:
             return False
 
     def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
-        self._core.receive(packets, monotonic())
+        now = monotonic()
+        self._core.receive(packets, now)
+        if self._core.has_gaps and (overruns := socket.overruns()) != self._overruns:
+            self._overruns = overruns
+            self._core.on_overrun(socket.receive_capacity, now)
         self._pump()
 
     def _set_path(self, address: Address, socket: UdpSocket | None) -> None:
         self.socket = socket or self._endpoint.sockets[0]
         self.remote_address = address
+        self._overruns = self.socket.overruns()
 
     # --- the pump -----------------------------------------------------------------------------------------
 

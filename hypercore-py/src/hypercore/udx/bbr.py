@@ -1,9 +1,14 @@
 """Congestion control by a model of the path: BBR version 1.
 
 Source: Cardwell et al., "BBR: Congestion-Based Congestion Control" (ACM Queue 2016), with the constants of
-libudx src/udx_bbr.c (a9af5de). Two things differ, both because the clocks at work are those of event loops:
-the window has room for a few timer ticks of data beside the bandwidth-delay product, and PROBE_RTT goes
-down to half of that product (as BBR version 2 does) instead of four packets.
+libudx src/udx_bbr.c (a9af5de). Three things differ:
+
+* The clocks at work are those of event loops, so the window has room for a few timer ticks of data beside
+  the bandwidth-delay product.
+* PROBE_RTT goes down to half of that product (as BBR version 2 does) instead of four packets.
+* A round that loses much sets a ceiling to what is in flight (again as version 2 does). Version 1 does not
+  mind loss, and goes on to overrun a buffer that is smaller than its window: the receiver's socket, on many
+  systems.
 
 Units: packets, seconds, packets per second.
 """
@@ -34,6 +39,19 @@ PACING_MARGIN = 0.99
 AGGREGATION_ROUNDS = 5
 AGGREGATION_TIME = 0.1
 """At most so many seconds of data may be in flight because acknowledgements come in clumps."""
+
+LOSS_THRESHOLD = 0.02
+"""A round that loses more than this share has overrun some buffer, often that of the receiver's socket."""
+
+STARTUP_LOSS_THRESHOLD = 0.2
+"""The same while the rate doubles every round: then too much is sent before anybody can tell."""
+
+LOSS_PACKETS = 6
+"""Fewer lost packets in a round say nothing."""
+
+CEILING_CUT = 0.85
+CEILING_GROWTH = 1.0125
+"""What a round with and one without such loss do to the most that may be in flight."""
 
 TICKS_IN_FLIGHT = 3
 """Timer ticks of data that the window has room for beside the bandwidth-delay product:
@@ -98,6 +116,8 @@ class Bbr:
         self._aggregation_rounds = 0
         self._epoch_at = now
         self._epoch_acked = 0
+        self._ceiling = 0.0  # most packets in flight, 0: no limit is known
+        self._round_acked = self._round_lost = self._round_in_flight = 0
 
     @property
     def bandwidth(self) -> float:
@@ -146,6 +166,7 @@ class Bbr:
 
     def on_sample(self, sample: Sample) -> None:
         self._update_rate_filter(sample)
+        self._update_ceiling(sample)
         self._update_aggregation(sample)
         self._update_cycle(sample)
         self._check_full_pipe(sample)
@@ -177,6 +198,24 @@ class Bbr:
         rates.append((self._round, rate))
         while rates[0][0] < self._round - BANDWIDTH_ROUNDS:
             rates.popleft()
+
+    def _update_ceiling(self, sample: Sample) -> None:
+        """Plain BBR 1 is blind to loss, and keeps overrunning a buffer that is smaller than its window."""
+        if self._round_start:
+            lost, acked = self._round_lost, self._round_acked
+            starting = self.phase is Phase.STARTUP
+            threshold = STARTUP_LOSS_THRESHOLD if starting else LOSS_THRESHOLD
+            if lost >= LOSS_PACKETS and lost > threshold * (lost + acked):
+                # Loss may come from a bad line. So probing for more must stay possible, whatever is lost.
+                floor = self.bandwidth * (PACING_CYCLE[0] * self.min_rtt + TIMER_GRANULARITY)
+                self._ceiling = max(MIN_WINDOW, floor, CEILING_CUT * self._round_in_flight)
+                self._pipe_is_full = True
+            elif self._ceiling:
+                self._ceiling *= CEILING_GROWTH
+            self._round_lost = self._round_acked = self._round_in_flight = 0
+        self._round_lost += sample.lost
+        self._round_acked += sample.acked
+        self._round_in_flight = max(self._round_in_flight, sample.prior_in_flight)
 
     def _update_aggregation(self, sample: Sample) -> None:
         if not sample.acked or sample.prior_delivered < 0:
@@ -304,6 +343,8 @@ class Bbr:
             elif self.window < target or sample.delivered < INITIAL_WINDOW:
                 self.window += sample.acked
             self.window = max(self.window, MIN_WINDOW)
+        if self._ceiling:
+            self.window = max(MIN_WINDOW, min(self.window, int(self._ceiling)))
         if self.phase is Phase.PROBE_RTT:
             self.window = min(self.window, self._probe_rtt_window())
 

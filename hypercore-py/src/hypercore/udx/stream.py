@@ -43,6 +43,7 @@ from .packet import (
 )
 from .reassembly import Reassembly
 from .sender import Outgoing, Sender
+from .window import WindowTuner
 
 MAX_QUEUED_MESSAGES = 256
 """Unordered messages that wait for the next flush; more are dropped, as the network may do too."""
@@ -89,6 +90,7 @@ class UdxStream:
         """Payload bytes received in order."""
         self._sender = Sender(now, initial_seq, cycle_offset=cycle_offset)
         self._incoming = Reassembly(initial_ack)
+        self._tuner = WindowTuner()
         self._events: deque[Event] = deque()
         self._messages: deque[bytes] = deque()
         self._ack_due = False
@@ -134,6 +136,15 @@ class UdxStream:
     def sender(self) -> Sender:
         """The sending half, for a look at its numbers."""
         return self._sender
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether packets are missing between those that have arrived."""
+        return self._incoming.has_gaps
+
+    def on_overrun(self, capacity: int, now: float) -> None:
+        """The kernel dropped datagrams of our socket, whose buffer holds about `capacity` bytes."""
+        self._tuner.on_overrun(capacity, now)
 
     def connect(self, remote_id: int) -> None:
         """The peer's id is known: what was written may leave, what came is acknowledged."""
@@ -208,6 +219,20 @@ class UdxStream:
         if self.closed:
             return
         chunks: list[Buffer] = []
+        alive = self._receive_batch(packets, chunks)
+        if chunks:
+            self.bytes_in += sum(map(len, chunks))
+            self._tuner.on_data(now)
+            self._events.append(Data(chunks))
+        if not alive:
+            self._close(StreamReset("the peer destroyed the stream"))
+            return
+        if self._batch_ack > self._sender.flight.una or self._batch_sacks:
+            self._acknowledged(now)
+        self._check_end()
+
+    def _receive_batch(self, packets: list[RawPacket], chunks: list[Buffer]) -> bool:
+        """Sorts out packets; what they acknowledge is left in `_batch_ack`. False when one destroys us."""
         sender, incoming = self._sender, self._incoming
         flight = sender.flight
         una = flight.una
@@ -247,16 +272,8 @@ class UdxStream:
         if count:
             incoming.skip(count)
             self._ack_due = True
-        if chunks:
-            self.bytes_in += sum(map(len, chunks))
-            self._events.append(Data(chunks))
-        if not alive:
-            self._close(StreamReset("the peer destroyed the stream"))
-            return
         self._batch_ack = flight.next_seq - room
-        if self._batch_ack > una or self._batch_sacks:
-            self._acknowledged(now)
-        self._check_end()
+        return alive
 
     def _receive_one(
         self,
@@ -380,15 +397,21 @@ class UdxStream:
         return Burst([self._header(_SACK), area], HEADER_BYTES + len(area), 1)
 
     def _header(self, word: int) -> bytes:
-        self._offered = window = self._incoming.window
+        window = self._window()
         seq = self._sender.flight.next_seq & SEQUENCE_MASK
         return pack_header(word, self.remote_id, window, seq, self._incoming.next_seq & SEQUENCE_MASK)
+
+    def _window(self) -> int:
+        """The window to offer in the next packets."""
+        window = min(self._incoming.window, self._tuner.limit)
+        self._offered = window
+        return window
 
     def _data_burst(self, outgoing: Outgoing) -> Burst:
         seqs, payloads, ends, padding = outgoing
         remote_id = self.remote_id
         incoming = self._incoming
-        self._offered = window = incoming.window
+        window = self._window()
         ack = incoming.next_seq & SEQUENCE_MASK
         if not incoming.has_gaps:
             self._ack_due = False  # data packets acknowledge too, but cannot tell of gaps

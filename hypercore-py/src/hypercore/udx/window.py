@@ -1,0 +1,45 @@
+"""How much to let a peer send before it hears from us, when our socket's buffer turns out to be too small.
+
+Official peers offer 4 MiB, always. A sender that uses it overruns a socket buffer of a few hundred
+kilobytes, which is what many systems allow, whenever our program is busy for a moment; what was overrun is
+sent again. So the window is cut when the kernel reports such an overrun, and grows again slowly while it
+does not.
+"""
+
+from __future__ import annotations
+
+from .limits import RECEIVE_WINDOW_BYTES
+
+SMALLEST_BYTES = 32 << 10
+"""No overrun cuts the window below this."""
+
+CUT = 0.7
+CUT_INTERVAL = 0.02
+"""Seconds after a cut in which another overrun is taken for the same one."""
+
+GROWTH = 1.05
+GROWTH_INTERVAL = 0.05
+"""The window grows by so much every so many seconds."""
+
+
+class WindowTuner:
+    """`limit` is the most to offer, in bytes."""
+
+    __slots__ = ("_changed_at", "limit")
+
+    def __init__(self) -> None:
+        self.limit = RECEIVE_WINDOW_BYTES
+        self._changed_at = 0.0
+
+    def on_overrun(self, capacity: int, now: float) -> None:
+        """The kernel dropped datagrams for want of room. It has room for about `capacity` bytes."""
+        if now - self._changed_at < CUT_INTERVAL and self.limit < RECEIVE_WINDOW_BYTES:
+            return
+        self._changed_at = now
+        self.limit = max(SMALLEST_BYTES, min(capacity, int(self.limit * CUT)))
+
+    def on_data(self, now: float) -> None:
+        """Data arrived."""
+        if self.limit < RECEIVE_WINDOW_BYTES and now - self._changed_at >= GROWTH_INTERVAL:
+            self._changed_at = now
+            self.limit = min(RECEIVE_WINDOW_BYTES, int(self.limit * GROWTH))

@@ -7,7 +7,7 @@ from hypercore.core import Core
 from hypercore.replication import BlockReceived, PeerMisbehaved, ReplicationConfig
 from hypercore.replication.config import MAX_HOLDERS, MAX_REFUSALS, MAX_STRIKES, WANT_BATCH
 from hypercore.replication.downloader import HEAD_PATIENCE, window
-from hypercore.testing.cores import sample_blocks
+from hypercore.testing.cores import download, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Unwant, Want
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestUpgrade
@@ -132,6 +132,23 @@ def test_the_manifest_of_an_empty_core_is_asked_for() -> None:
     assert request == Request(id=request.id, fork=0, manifest=True)
     script.say(Data(request=request.id, fork=0, manifest=world.sites[0].core.manifest))
     assert site.core.manifest == world.sites[0].core.manifest
+
+
+def test_a_peer_that_could_not_be_upgraded_is_told_when_it_can() -> None:
+    """We got our head from elsewhere, without the roots that the peer has; they come along with blocks."""
+    world = World()
+    writer = world.writer(7)
+    site = world.reader(writer.core.key, source=writer.core)
+    site.replicator.download_ranges = []
+    script = world.script(site)
+    (sync,) = of(Sync, script.say(Sync(fork=0, length=3, remote_length=7)))
+    assert not sync.can_upgrade
+    download(writer.core, site.core, [2])
+    (sync,) = of(Sync, script.turn())
+    assert sync.can_upgrade
+    assert sync.remote_length == 3
+    download(writer.core, site.core, [3])
+    assert of(Sync, script.turn()) == []
 
 
 # --- blocks -------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ before the peer's open came, once that open (which is then ignored) or a reject 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from ..codec import Reader, Writer, encode_uint
@@ -79,9 +78,9 @@ class Muxer:
         self._remote: dict[int, Channel | _Pending] = {}
         self._highest_remote = 0
         self._channels: dict[Key, Channel] = {}
-        self._outgoing: dict[Key, deque[int]] = {}
+        self._outgoing: dict[Key, list[int]] = {}
         self._unanswered: dict[int, Key] = {}
-        self._incoming: dict[Key, deque[_Pending]] = {}
+        self._incoming: dict[Key, list[_Pending]] = {}
         self._pending = 0
         self._buffered = 0
         self._handlers: dict[Key, OpenHandler] = {}
@@ -234,7 +233,7 @@ class Muxer:
         pending = self._next_pending(key)
         if pending is None:
             self._unanswered[local_id] = key
-            self._outgoing.setdefault(key, deque()).append(local_id)
+            self._outgoing.setdefault(key, []).append(local_id)
             return
         self._drop_pending(pending)
         self._remote[pending.remote_id] = channel
@@ -309,7 +308,7 @@ class Muxer:
         pending = _Pending(remote_id, key, r.rest())
         self._count_buffered(pending.size)
         self._remote[remote_id] = pending
-        self._incoming.setdefault(key, deque()).append(pending)
+        self._incoming.setdefault(key, []).append(pending)
         self._pending += 1
         if not handler(channel_id, now) and self._remote.get(remote_id) is pending:
             self._drop_pending(pending)
@@ -365,7 +364,7 @@ class Muxer:
         queue = self._outgoing.get(key)
         if queue is None:
             return None
-        local_id = queue.popleft()
+        local_id = queue.pop(0)
         if not queue:
             del self._outgoing[key]
         del self._unanswered[local_id]
@@ -375,7 +374,7 @@ class Muxer:
         queue = self._incoming.get(key)
         if queue is None:
             return None
-        pending = queue.popleft()
+        pending = queue.pop(0)
         if not queue:
             del self._incoming[key]
         return pending

@@ -57,6 +57,10 @@ class Availability:
         self._lacking.add(index)
         return len(self._lacking) <= MAX_LACKING
 
+    def forgive(self) -> None:
+        """Forget what it refused: it may have been for a passing reason."""
+        self._lacking.clear()
+
     def first_missing_from(self, claimed: Bitfield, start: int, end: int) -> int | None:
         """The first block of start..end that it has and that is not in `claimed`."""
         return self._search(claimed, start, end, wanted=False)

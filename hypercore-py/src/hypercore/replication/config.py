@@ -38,7 +38,8 @@ MAX_REASONED_REFUSALS = 16
 without a reason they just look elsewhere, since we take back (`range` drop) before we refuse."""
 
 MAX_REFUSALS = 32
-"""`noData` in a row after which we ask a peer nothing more (lib/replicator.js MAX_BACKOFFS)."""
+"""`noData` in a row after which we ask a peer nothing more for a while (lib/replicator.js MAX_BACKOFFS: for
+good)."""
 MAX_LACKING = 1024
 """Blocks that a peer announced and then refused, remembered so that they are not asked for again. Ours."""
 MAX_STRIKES = 3
@@ -72,6 +73,8 @@ class ReplicationConfig:
     four times as long. Official peers wait for ever."""
     stall_pause: float = 5.0
     """How long such a peer is then left alone, if it stays silent."""
+    forgive_after: float = 30.0
+    """After how long a peer is asked again for what it refused."""
     check_interval: float = 0.5
     """How often slow requests are looked at while there is another peer."""
     hotswap_after: float = 0.5

@@ -46,11 +46,13 @@ class DownloadState:
         "availability",
         "average",
         "cursor",
+        "forgive_at",
         "head_refused",
         "hungry",
         "inflight",
         "last_heard",
         "paused",
+        "pauses",
         "probing_until",
         "refusals",
         "stalled_until",
@@ -77,16 +79,28 @@ class DownloadState:
         """It would not tell about its head; asked again after its next sync."""
         self.refusals = 0
         """In a row."""
+        self.forgive_at = 0.0
+        """When it is asked again for what it refused; 0 if it refused nothing."""
         self.strikes = 0
         """Answers that did not verify."""
         self.unasked_proofs = 0
         self.probing_until: float | None = None
         self.paused = False
-        """It is asked nothing any more: it refused too often."""
+        """It is asked for nothing until it is forgiven: it refused too often."""
+        self.pauses = 0
+        """How often that was so; each time lasts twice as long as the one before."""
 
     @property
     def probing(self) -> bool:
         return self.probing_until is not None
+
+    def forgive(self) -> None:
+        """Ask again for what it refused."""
+        self.availability.forgive()
+        self.head_refused = self.paused = False
+        self.refusals = 0
+        self.forgive_at = 0.0
+        self.cursor = 0
 
 
 def window(config: ReplicationConfig, rtt: float | None, peers: int, average: float) -> int:
@@ -233,7 +247,7 @@ class Downloader:
             return  # cancelled, or given up: it was under way
         self._take(sent)
         if not sent.answered_by(data):
-            self._refused(sent)
+            self._refused(sent, now)
             return
         try:
             useful = self._accept(sent, data, now)
@@ -278,7 +292,7 @@ class Downloader:
         if sent is not None:
             self._heard(peer, now)
             self._take(sent)
-            self._refused(sent)
+            self._refused(sent, now)
 
     def _heard(self, peer: Peer, now: float) -> None:
         down = peer.down
@@ -287,18 +301,23 @@ class Downloader:
         if down.allowance < self._config.inflight_max:
             down.allowance *= 2
 
-    def _refused(self, sent: Sent) -> None:
+    def _refused(self, sent: Sent, now: float) -> None:
         """The peer will not give what was asked for: look elsewhere."""
         down = sent.peer.down
         down.refusals += 1
+        if not down.forgive_at:
+            down.forgive_at = now + self._config.forgive_after
         if sent.index is None:
             down.head_refused = True
-        elif not down.availability.refused(sent.index):
+            known = True
+        else:
+            known = down.availability.refused(sent.index)
+        if not down.paused and (down.refusals >= MAX_REFUSALS or not known):
             down.paused = True
-        if down.refusals >= MAX_REFUSALS:
-            down.paused = True
-        if down.paused:
+            down.forgive_at = now + self._config.forgive_after * 2**down.pauses
+            down.pauses += 1
             self.give_up(sent.peer)
+        self._host.wake_at(down.forgive_at)
         if sent.index is not None:
             self._give_back(sent.index)
         else:
@@ -383,9 +402,15 @@ class Downloader:
         if self.heads.deadline is not None:
             self._host.wake_at(self.heads.deadline)
         for peer in self._host.peers:
-            if now >= peer.down.stalled_until > 0:
-                peer.down.stalled_until = 0.0
+            down = peer.down
+            if now >= down.stalled_until > 0:
+                down.stalled_until = 0.0
                 peer.mark_dirty()
+            if now >= down.forgive_at > 0:
+                down.forgive()
+                peer.mark_dirty()
+            elif down.forgive_at:
+                self._host.wake_at(down.forgive_at)
 
     def _expire(self, now: float) -> None:
         timeout = self._config.request_timeout

@@ -52,6 +52,9 @@ class PeerHost(Protocol):
 
     def check_busy(self, now: float) -> None: ...
 
+    def set_behind(self, peer: Peer, behind: bool) -> None:
+        """Have the peer marked dirty when blocks come, since they may let us upgrade it."""
+
     def peer_opened(self, peer: Peer, now: float) -> None: ...
 
     def peer_closed(self, peer: Peer, reason: CloseReason, now: float) -> None: ...
@@ -79,6 +82,7 @@ class Peer:
         "_last_length",
         "_sync_owed",
         "announcer",
+        "behind",
         "can_upgrade",
         "channel",
         "core",
@@ -118,6 +122,9 @@ class Peer:
         """What it believes our length to be."""
         self.can_upgrade = False
         """We can upgrade it from its length, so it shares our history up to there."""
+        self.behind = False
+        """It is shorter than we are, and we cannot upgrade it: we lack nodes of its roots. They may yet
+        come."""
         self._last_fork = 0
         self._last_length = 0
         """The last length of its that we could upgrade from, and on which fork."""
@@ -253,6 +260,9 @@ class Peer:
             return
         if self.announcer.owes and self.writable:
             self.announcer.flush()
+        if self.behind:
+            self._update_can_upgrade()
+            self._sync_owed |= self.can_upgrade
         if self._sync_owed:
             self._send_sync()
         self._host.downloader.fill(self, now)
@@ -288,16 +298,21 @@ class Peer:
     def _update_can_upgrade(self) -> None:
         core, length = self.core, self.remote_length
         head = core.head
-        self.can_upgrade = self.remote_fork == head.fork and (
-            length == 0 or (length < head.length and core.can_upgrade_from(length))
-        )
+        same, shorter = self.remote_fork == head.fork, length < head.length
+        self.can_upgrade = same and (length == 0 or (shorter and core.can_upgrade_from(length)))
         if self.can_upgrade:
             self._last_fork, self._last_length = head.fork, length
+        behind = same and shorter and not self.can_upgrade
+        if behind != self.behind:
+            self.behind = behind
+            self._host.set_behind(self, behind)
 
     def _on_sync(self, r: Reader, now: float) -> None:
         sync = Sync.decode(r)
         head = self.core.head
         self.synced = True
+        if sync.fork != self.remote_fork:
+            self.down.forgive()
         self.remote_fork = sync.fork
         self.remote_length = sync.length
         self.remote_can_upgrade = sync.can_upgrade

@@ -121,8 +121,9 @@ class Uploader:
 
     def _answer(self, request: Request) -> None:
         peer, core = self._peer, self._peer.core
-        if request.upgrade is not None and peer.head_is_held:
-            self._held[request.id] = request  # its proof would show a head that a crash could still take back
+        if peer.head_is_held and (request.upgrade is not None or request.fork != core.head.fork):
+            # The answer would show a head that a crash could still take back
+            self._held[request.id] = request
             return
         block = request.block
         if request.fork != core.head.fork or (block is not None and not core.bitfield.get(block.index)):

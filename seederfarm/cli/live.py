@@ -24,6 +24,7 @@ _STYLES = {
     State.DOWNLOADING: "cyan",
     State.WAITING: "yellow",
     State.FLUSHING: "cyan",
+    State.CHECKING: "cyan",
     State.SYNCED: "green",
     State.FAILED: "red",
 }
@@ -31,14 +32,16 @@ _FRAME_LINES = 7
 """Lines of the view beside the keys, at most."""
 
 
-def screen(status: EngineStatus, labels: Mapping[bytes, str], *, width: int, height: int) -> RenderableType:
-    """The whole view for a terminal of that size."""
+def screen(
+    status: EngineStatus, labels: Mapping[bytes, str], *, width: int, height: int, data: str
+) -> RenderableType:
+    """The whole view for a terminal of that size. `data` is where the content is kept."""
     return Group(
         header(status, width),
         Text(),
         *keys(status.seeds, labels, width, height - _FRAME_LINES),
         Text(),
-        Text("Ctrl-C leaves the swarm and stops. What is here stays here.", style="dim"),
+        Text(f"Ctrl-C leaves the swarm and stops. What is here stays in {data}", style="dim", no_wrap=True),
     )
 
 
@@ -55,10 +58,9 @@ def header(status: EngineStatus, width: int) -> RenderableType:
         f" · ↓ {units.rate(status.down)} ↑ {units.rate(status.up)}",
     )
     top.add_row(sums, Text(f"up {units.duration(status.uptime)}", style="dim"))
-    reach = "behind a firewall" if status.firewalled else "reachable"
     found = "announced" if status.announcing else "not announced"
     identity = Text.assemble(("as ", "dim"), encode_key(status.public_key))
-    place = Text.assemble(("at ", "dim"), f"{status.host}:{status.port} ", (f"({reach}, {found})", "dim"))
+    place = Text.assemble(("at ", "dim"), f"{status.host}:{status.port} ", (f"({found})", "dim"))
     if width >= WIDE:
         return Group(top, Text("  ").join([identity, place]))
     return Group(top, identity, place)
@@ -114,9 +116,10 @@ def _wide(seeds: Sequence[SeedStatus], labels: Mapping[bytes, str]) -> Table:
     table.add_column("key", no_wrap=True)
     table.add_column("progress", ratio=1, min_width=12, no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
-    for name in ("blocks", "bytes", "peers", "↓", "↑"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
+    # As wide as they usually get, so that they do not dance.
+    for name, least in (("blocks", 13), ("bytes", 16), ("peers", 5), ("↓", 9), ("↑", 9)):
+        table.add_column(name, justify="right", min_width=least, no_wrap=True)
+    table.add_column("state", min_width=17, no_wrap=True)
     for seed in seeds:
         table.add_row(
             _kind(seed),

@@ -25,9 +25,8 @@ class PlainLines:
     def put(self, event: Event, now: float) -> None:
         match event:
             case Ready():
-                reach = "behind a firewall" if event.firewalled else "reachable"
                 self._write(f"on the network as {encode_key(event.public_key)}")
-                self._write(f"at {event.host}:{event.port} ({reach}); Ctrl-C leaves")
+                self._write(f"at {event.host}:{event.port}; Ctrl-C leaves")
                 for label in self._labels.values():
                     self._write(f"{label} looking for peers")
             case Progress():

@@ -72,7 +72,7 @@ def seed(
         announce=not no_announce,
     )
     labels = {item.key: label_of(item.key.hex()) for item in wanted} | dict(keys)
-    view = choose_view(labels, as_json=as_json, quiet=log_level >= logging.ERROR)
+    view = choose_view(labels, settings.data, as_json=as_json, quiet=log_level >= logging.ERROR)
     logs.set_up(log_level, view.write_log)
     try:
         run(lambda: seed_until_stopped(settings, wanted, view, until_synced=until_synced))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -131,8 +132,9 @@ class LiveView:
 
     broken = False
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, data: Path) -> None:
         self._labels = labels
+        self._data = str(data)
         self._console = Console()
         self._live = Live(
             Text("joining the network…", style="dim"),
@@ -154,7 +156,8 @@ class LiveView:
         started = time.monotonic()
         size = self._console.size
         self._live.update(
-            screen(engine.status(), self._labels, width=size.width, height=size.height), refresh=True
+            screen(engine.status(), self._labels, width=size.width, height=size.height, data=self._data),
+            refresh=True,
         )
         return max(FRAME_INTERVAL, (time.monotonic() - started) / FRAME_SHARE)
 
@@ -171,9 +174,9 @@ class LiveView:
         self._live.stop()
 
 
-def choose_view(labels: Labels, *, as_json: bool, quiet: bool) -> View:
+def choose_view(labels: Labels, data: Path, *, as_json: bool, quiet: bool) -> View:
     if as_json:
         return JsonView()
     if quiet:
         return QuietView(labels)
-    return LiveView(labels) if sys.stdout.isatty() else PlainView(labels)
+    return LiveView(labels, data) if sys.stdout.isatty() else PlainView(labels)

@@ -139,7 +139,7 @@ def test_plain_lines_tell_the_story() -> None:
     plain.put(PROBLEM, now=4.0)
     assert said == [
         f"on the network as {encode_key(PEER)}",
-        "at 127.0.0.1:1234 (reachable); Ctrl-C leaves",
+        "at 127.0.0.1:1234; Ctrl-C leaves",
         "abc… looking for peers",
         f"abc… peer {encode_key(PEER)[:10]}… connected",
         "abc… drive 4 of 10 blocks, 400 B of 1.0 kB, 2 peers",
@@ -192,7 +192,7 @@ def shown(seeds: list[SeedStatus], width: int, height: int = 24) -> list[str]:
     )
     console = Console(width=width, height=height, file=io.StringIO(), color_system=None)
     labels = {seed.key: f"key{int.from_bytes(seed.key, 'big')}…" for seed in seeds}
-    console.print(screen(status, labels, width=width, height=height))
+    console.print(screen(status, labels, width=width, height=height, data="/data"))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
@@ -217,7 +217,8 @@ def test_the_view_fits_its_terminal_and_shows_everything(width: int) -> None:
     for word in (
         "203.0.113.7:49737",
         encode_key(PEER),
-        "behind a firewall",
+        "(announced)",
+        "stays in /data",
         "drive",
         "key1…",
         "62%",

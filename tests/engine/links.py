@@ -108,14 +108,6 @@ class FakeTopic:
     refreshes: int = 0
     modes: list[tuple[bool, bool]] = field(default_factory=list)
 
-    def set_mode(self, *, server: bool, client: bool) -> None:
-        self.server, self.client = server, client
-        self.modes.append((server, client))
-
-    async def refresh(self) -> bool:
-        self.refreshes += 1
-        return True
-
     async def leave(self) -> None:
         self.left = True
 
@@ -140,6 +132,12 @@ class FakeSwarm:
     def join(self, topic: bytes, *, server: bool, client: bool) -> FakeTopic:
         self.topics[topic] = FakeTopic(topic, server, client)
         return self.topics[topic]
+
+    def set_mode(self, topic: FakeTopic, *, server: bool, client: bool, refresh: bool = False) -> None:
+        if (server, client) != (topic.server, topic.client):
+            topic.server, topic.client = server, client
+            topic.modes.append((server, client))
+        topic.refreshes += refresh
 
     async def close(self) -> None:
         self.closed = True

@@ -32,12 +32,19 @@ SETTINGS = EngineSettings(
 class Farm:
     """An engine of ours in a test."""
 
-    def __init__(self, store: Store | None = None, settings: EngineSettings = SETTINGS) -> None:
+    def __init__(
+        self,
+        store: Store | None = None,
+        settings: EngineSettings = SETTINGS,
+        online: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self.events: list[Event] = []
         self.store = store or memory_store()
         self.swarm = FakeSwarm()
         self.cores = Corestore(self.store)
-        self.engine = Engine(settings, swarm=self.swarm, cores=self.cores, emit=self.events.append)
+        self.engine = Engine(
+            settings, swarm=self.swarm, cores=self.cores, emit=self.events.append, online=online
+        )
         self.cores.on_error = self.engine.storage_failed
 
     async def __aenter__(self) -> Farm:
@@ -264,6 +271,41 @@ async def test_a_swarm_that_does_not_close_is_left_behind_in_time() -> None:
 
 
 @scenario
+async def test_ready_is_told_first_and_when_the_network_has_answered() -> None:
+    answered = asyncio.Event()
+    async with Farm(online=answered.wait) as farm:
+        farm.engine.add([Wanted(bytes(32))])
+        await asyncio.sleep(0.2)
+        assert farm.events == []
+        farm.swarm.host = "203.0.113.7"
+        answered.set()
+        await farm.until(lambda: len(farm.events) >= 2)
+        assert isinstance(farm.events[0], Ready) and farm.events[0].host == "203.0.113.7"
+        assert isinstance(farm.events[1], Progress)
+
+
+def test_ready_is_told_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "READY_PATIENCE", 0.05)
+
+    @scenario
+    async def run() -> None:
+        async with Farm(online=asyncio.Event().wait) as farm:
+            await farm.until(lambda: bool(farm.events))
+            assert isinstance(farm.events[0], Ready)
+
+    run()
+
+
+@scenario
+async def test_what_was_held_back_is_told_when_it_stops_before_it_is_ready() -> None:
+    farm = Farm(online=asyncio.Event().wait)
+    await farm.engine.start()
+    farm.engine.storage_failed(StoreFull("no room left"))
+    await farm.engine.stop()
+    assert [event.event for event in farm.events] == ["ready", "error"]
+
+
+@scenario
 async def test_stopping_twice_is_stopping_once() -> None:
     farm = Farm()
     await farm.engine.start()
@@ -277,6 +319,9 @@ async def test_trouble_with_the_disk_is_told_and_not_every_two_seconds() -> None
         for _ in range(5):
             farm.engine.storage_failed(StoreFull("no room left"))
         problems = [event for event in farm.events if isinstance(event, Problem)]
+        assert problems == []
+        await farm.until(lambda: any(isinstance(event, Ready) for event in farm.events))
+        problems = [event for event in farm.events if isinstance(event, Problem)]
         assert problems == [Problem(key=None, code="STORAGE_FULL", message="no room left")]
 
 
@@ -288,6 +333,7 @@ def test_trouble_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch) -> No
         async with Farm() as farm:
             for _ in range(3):
                 farm.engine.storage_failed(StoreFull("no room left"))
+            await farm.until(lambda: len(farm.events) == 4)
             assert sum(isinstance(event, Problem) for event in farm.events) == 3
 
     run()
@@ -307,7 +353,7 @@ async def test_progress_of_one_key_keeps_its_distance() -> None:
             if isinstance(event, Progress):
                 at.append(loop.time())
 
-        farm.engine._emit = note
+        farm.engine._tell = note
         farm.engine.add([Wanted(writer.key)])
         farm.connect(theirs)
         await farm.until(lambda: bool(farm.synced(writer.key)))

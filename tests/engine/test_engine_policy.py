@@ -9,7 +9,7 @@ import pytest
 
 from hypercore.errors import StoreUnreadable
 from workers.engine.identity import IDENTITY_FILE, load_identity
-from workers.engine.lookups import LOOK_TIME, RECHECK_INTERVAL, Lookups
+from workers.engine.lookups import LATER_REPEAT, LOOK_TIME, RECHECK_INTERVAL, Lookups
 from workers.engine.rates import WINDOW, Rate
 from workers.engine.settings import NodeAddress, SettingError, bootstrap_from, data_directory, parse_address
 from workers.engine.status import State, state_of
@@ -120,6 +120,7 @@ def test_a_key_that_loses_its_last_peer_looks_at_once_and_begins_anew() -> None:
     lookups.repeats(complete=False, peers=0, now=0.0)
     lookups.repeats(complete=False, peers=0, now=5.0)
     assert not lookups.repeats(complete=False, peers=1, now=6.0)
+    assert lookups.next_deadline(6.0) == 6.0 + LATER_REPEAT, "with peers there is no hurry"
     assert lookups.repeats(complete=False, peers=0, now=7.0)
     assert lookups.next_deadline(7.0) == 12.0
 
@@ -170,18 +171,22 @@ def test_a_complete_key_that_falls_behind_looks_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("blocks", "have", "complete", "synced", "peers", "state"),
+    ("blocks", "have", "complete", "durable", "synced", "peers", "state"),
     [
-        (0, 0, False, False, 0, State.LOOKING),
-        (0, 0, False, False, 1, State.ASKING),
-        (9, 4, False, False, 1, State.DOWNLOADING),
-        (9, 4, False, False, 0, State.WAITING),
-        (9, 9, False, False, 2, State.ASKING),
-        (9, 9, True, False, 2, State.FLUSHING),
-        (9, 9, True, True, 0, State.SYNCED),
+        (0, 0, False, True, False, 0, State.LOOKING),
+        (0, 0, False, True, False, 1, State.ASKING),
+        (9, 4, False, False, False, 1, State.DOWNLOADING),
+        (9, 4, False, False, False, 0, State.WAITING),
+        (9, 9, False, False, False, 2, State.ASKING),
+        (9, 9, True, False, False, 2, State.FLUSHING),
+        (9, 9, True, True, False, 2, State.CHECKING),
+        (9, 9, True, True, True, 0, State.SYNCED),
     ],
 )
 def test_the_word_for_a_state(
-    blocks: int, have: int, complete: bool, synced: bool, peers: int, state: State
+    blocks: int, have: int, complete: bool, durable: bool, synced: bool, peers: int, state: State
 ) -> None:
-    assert state_of(blocks=blocks, have_blocks=have, complete=complete, synced=synced, peers=peers) is state
+    word = state_of(
+        blocks=blocks, have_blocks=have, complete=complete, durable=durable, synced=synced, peers=peers
+    )
+    assert word is state

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from hypercore.crypto import discovery_key
+from hypercore.dht.constants import BOOTSTRAP_NODES as PUBLIC_BOOTSTRAP
 from hypercore.errors import HypercoreError, StorageError
 
 from .events import Event, Problem, Ready
@@ -18,12 +20,19 @@ from .seed import Seed
 from .settings import EngineSettings
 from .status import EngineStatus
 
+READY_PATIENCE = 2.0
+"""Seconds that `ready` waits for the network to tell us our address. Without a network it is told all the
+same."""
+
 REPEAT_STORAGE_ERROR = 60.0
 """Seconds after which the same trouble with the disk is told again. The store tries again far sooner."""
 
-REVIEW_DELAY = 0.02
+REVIEW_DELAY = 0.1
 """Seconds from a change of a core to the look at what follows from it. A core that is downloaded changes with
 every block: this many are looked at together."""
+
+DISCOVERY_DELAY = 0.02
+"""The same for a key of which it is not known yet what it names: a drive has a second core to be opened."""
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +41,7 @@ class Member(NamedTuple):
     """What the engine keeps of a key."""
 
     seed: Seed
-    membership: Membership
+    membership: Membership[Any]
 
 
 class Engine:
@@ -45,17 +54,24 @@ class Engine:
         self,
         settings: EngineSettings,
         *,
-        swarm: Network,
+        swarm: Network[Any],
         cores: CoreKeeper,
         emit: Callable[[Event], None],
+        online: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        """`online` returns when the network has answered, and our address is known: `ready` waits for it."""
         self.settings = settings
         self._swarm = swarm
         self._cores = cores
-        self._emit = emit
+        self._tell = emit
+        self._online = online
+        self._held: list[Event] | None = []
+        """Events that wait for `ready` to go first; None once it has."""
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._members: dict[bytes, Member] = {}
+        self._behind: set[bytes] = set()
+        """Keys that are not synced."""
         self._timers: dict[bytes, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
@@ -65,18 +81,38 @@ class Engine:
     # --- life
 
     async def start(self) -> None:
-        """Join the network. Keys may be added before or after."""
+        """Join the network. Keys may be added from then on; `ready` is told a little later."""
         await self._swarm.start()
-        bootstrap = self.settings.bootstrap
-        self._emit(
+        self._spawn(self._get_ready())
+
+    async def _get_ready(self) -> None:
+        if self._online is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(READY_PATIENCE):
+                    await self._online()
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        swarm = self._swarm
+        held, self._held = self._held, None
+        bootstrap = self.settings.bootstrap or PUBLIC_BOOTSTRAP
+        self._tell(
             Ready(
-                public_key=self._swarm.public_key,
-                host=self._swarm.host,
-                port=self._swarm.port,
-                firewalled=self._swarm.firewalled,
-                bootstrap=tuple(str(node) for node in bootstrap or ()),
+                public_key=swarm.public_key,
+                host=swarm.host,
+                port=swarm.port,
+                firewalled=swarm.firewalled,
+                bootstrap=tuple(str(node).rpartition("@")[2] for node in bootstrap),
             )
         )
+        for event in held or ():
+            self._tell(event)
+
+    def _emit(self, event: Event) -> None:
+        if self._held is None:
+            self._tell(event)
+        else:
+            self._held.append(event)
 
     async def stop(self) -> None:
         """Leave the swarm, flush what is here, close. Safe to call twice."""
@@ -87,6 +123,8 @@ class Engine:
             timer.cancel()
         for task in self._tasks:
             task.cancel()
+        if self._held is not None:
+            self._tell_ready()
         try:
             async with asyncio.timeout(self.settings.leave_timeout):
                 await self._swarm.close()
@@ -115,13 +153,11 @@ class Engine:
             report_interval=self.settings.report_interval,
         )
         announce = self.settings.announce
-        topic = self._swarm.join(discovery_key(key), server=announce, client=True)
-        # Spread by key, so that the same keys do not all look at once after every restart.
+        # Spread by key, so that they do not all look at the same moment.
         spread = int.from_bytes(key[:2], "big") / 0x10000
-        membership = Membership(
-            topic, announce=announce, spread=spread, look_again=lambda: self._spawn(topic.refresh())
-        )
+        membership = Membership(self._swarm, discovery_key(key), announce=announce, spread=spread)
         self._members[key] = Member(seed, membership)
+        self._behind.add(key)
         self._all_synced.clear()
         self._review_soon(key)
 
@@ -139,8 +175,9 @@ class Engine:
         if timer is not None:
             timer.cancel()
         member.seed.close()
+        self._behind.discard(key)
         self._check_all_synced()
-        await member.membership.topic.leave()
+        await member.membership.leave()
         return True
 
     @property
@@ -179,7 +216,9 @@ class Engine:
     # --- looking at keys when something happened
 
     def _review_soon(self, key: bytes) -> None:
-        self._review_at(key, self._loop.time() + REVIEW_DELAY)
+        member = self._members.get(key)
+        known = member is not None and member.seed.kind is not None
+        self._review_at(key, self._loop.time() + (REVIEW_DELAY if known else DISCOVERY_DELAY))
 
     def _review_at(self, key: bytes, at: float) -> None:
         timer = self._timers.get(key)
@@ -205,8 +244,12 @@ class Engine:
         at = min((at for at in (deadline, steer_at) if at is not None), default=None)
         if at is not None:
             self._review_at(key, at)
-        self._check_all_synced()
+        if seed.synced:
+            self._behind.discard(key)
+            self._check_all_synced()
+        else:
+            self._behind.add(key)
 
     def _check_all_synced(self) -> None:
-        if not self._all_synced.is_set() and all(member.seed.synced for member in self._members.values()):
+        if not self._behind:
             self._all_synced.set()

@@ -9,6 +9,7 @@ from hypercore.aio.corestore import Corestore
 from hypercore.aio.swarm import Swarm
 from hypercore.connection import Connection
 from hypercore.core import disk_store
+from hypercore.errors import HypercoreError
 
 from .engine import Engine
 from .events import Event
@@ -16,11 +17,17 @@ from .identity import load_identity
 from .settings import EngineSettings
 
 
+class NetworkUnusable(HypercoreError):
+    """The port that we were told to use is not to be had."""
+
+    code = "NETWORK_UNUSABLE"
+
+
 @asynccontextmanager
 async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Engine]:
     """An engine over the data directory, on the network inside the block, and gone from it behind.
 
-    Raises StorageError when the directory cannot be used, OSError when the port cannot.
+    Raises StorageError when the directory cannot be used, NetworkUnusable when the port cannot.
     """
     store = disk_store(settings.data)
     try:
@@ -36,7 +43,7 @@ async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> A
     except BaseException:
         store.close()
         raise
-    engine = Engine(settings, swarm=swarm, cores=cores, emit=emit)
+    engine = Engine(settings, swarm=swarm, cores=cores, emit=emit, online=swarm.node.bootstrapped)
 
     def replicate(connection: Connection, _: object) -> None:
         cores.replicate(connection)
@@ -45,6 +52,13 @@ async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> A
     cores.on_error = engine.storage_failed
     try:
         await engine.start()
+    except BaseException as error:
+        await cores.close()
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise NetworkUnusable(f"cannot use UDP port {settings.port}: {reason}") from error
+        raise
+    try:
         yield engine
     finally:
         await engine.stop()

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 FIRST_REPEAT = 5.0
 """Seconds from the first look of a key that is behind to the second. Each wait is twice the one before."""
 
+LATER_REPEAT = 60.0
+"""The same for a key that has peers: they may have all that is missing, or they may not."""
+
 LONGEST_REPEAT = 600.0
 """Seconds between two looks of a key that stays behind (hyperswarm lib/peer-discovery.js looks as often)."""
 
@@ -60,12 +63,11 @@ class Lookups:
         """Whether to look once more now, instead of waiting for the swarm to do so by itself."""
         if complete:
             return False
-        lost = self._had_peers and not peers
-        self._had_peers = peers > 0
-        if self._repeat_at is None or lost:
-            self._repeat = FIRST_REPEAT
+        had_peers, self._had_peers = self._had_peers, peers > 0
+        if self._repeat_at is None or had_peers is not self._had_peers:
+            self._repeat = LATER_REPEAT if peers else FIRST_REPEAT
             self._repeat_at = now + self._repeat * (1 + self.spread / 2)
-            return lost
+            return had_peers and not peers
         if now < self._repeat_at:
             return False
         self._repeat = min(LONGEST_REPEAT, 2 * self._repeat)

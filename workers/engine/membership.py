@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Generic
 
 from .lookups import Lookups
-from .ports import Topic
+from .ports import Network, T
 
 
-class Membership:
-    """Of one topic. Joined by the engine; `steer` tells the swarm only what changes.
+class Membership(Generic[T]):
+    """Of one topic, which is joined at once, looking. `steer` tells the swarm what changes."""
 
-    `look_again` is called when a lookup is due that the swarm would not make by itself.
-    """
-
-    def __init__(
-        self, topic: Topic, *, announce: bool, spread: float, look_again: Callable[[], None]
-    ) -> None:
-        self.topic = topic
-        self._look_again = look_again
+    def __init__(self, swarm: Network[T], topic: bytes, *, announce: bool, spread: float) -> None:
+        self._swarm = swarm
         self._announce = announce
         self._lookups = Lookups(spread)
-        self._looking = True  # topics are joined looking
+        self._looking = True
+        self._topic = swarm.join(topic, server=announce, client=True)
 
     def steer(self, *, complete: bool, peers: int, now: float) -> float | None:
-        """Look, or stop looking. Returns when to come back at the latest."""
+        """Look, look again, or stop looking. Returns when to come back at the latest."""
         lookups = self._lookups
-        wanted = lookups.wants(complete=complete, peers=peers, now=now)
+        looking = lookups.wants(complete=complete, peers=peers, now=now)
         again = lookups.repeats(complete=complete, peers=peers, now=now)
-        if wanted is not self._looking:
-            self._looking = wanted
-            self.topic.set_mode(server=self._announce, client=wanted)
-        elif again:
-            self._look_again()
+        if looking is not self._looking or again:
+            self._looking = looking
+            self._swarm.set_mode(self._topic, server=self._announce, client=looking, refresh=again)
         return lookups.next_deadline(now)
+
+    async def leave(self) -> None:
+        """Leave the topic; returns when it is unannounced, or that has failed."""
+        await self._topic.leave()

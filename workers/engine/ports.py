@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hypercore.core import Core
+
+T = TypeVar("T", bound="Topic")
 
 
 class RemotePeer(Protocol):
@@ -47,15 +49,10 @@ class CoreSession(Protocol):
 class Topic(Protocol):
     """Our membership of one topic of the swarm."""
 
-    def set_mode(self, *, server: bool, client: bool) -> None: ...
-
-    async def refresh(self) -> bool:
-        """Announce and look up again now."""
-
     async def leave(self) -> None: ...
 
 
-class Network(Protocol):
+class Network(Protocol[T]):
     """The swarm."""
 
     @property
@@ -75,7 +72,10 @@ class Network(Protocol):
 
     async def start(self) -> None: ...
 
-    def join(self, topic: bytes, *, server: bool, client: bool) -> Topic: ...
+    def join(self, topic: bytes, *, server: bool, client: bool) -> T: ...
+
+    def set_mode(self, topic: T, /, *, server: bool, client: bool, refresh: bool) -> None:
+        """`refresh`: announce and look up again now, even if nothing changes."""
 
     async def close(self) -> None: ...
 

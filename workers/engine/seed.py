@@ -16,7 +16,7 @@ from hypercore.core import Change, Core
 from .events import CoreChanged, Event, PeerChanged, Problem, Progress, Synced
 from .keylist import Wanted
 from .kinds import MAIN_ROLE, Finding, Kind, Role, inspect
-from .ports import CoreSession
+from .ports import CoreSession, RemotePeer
 from .rates import Rate
 from .references import BlobsNeeded
 from .status import SeedStatus, state_of
@@ -26,8 +26,9 @@ PATIENCE = 3.0
 """Seconds that a complete core, which may be an encrypted drive, is given to show that it is: its blobs core
 appears when a peer has it. A drive that cannot be read and whose blobs core is empty is given the same."""
 
-FLUSH_CHECK = 0.1
-"""Seconds between two looks at whether what is complete has become durable."""
+FLUSH_CHECK = 5.0
+"""Seconds after which we look by ourselves whether what is complete has become durable. We should have been
+told."""
 
 OpenSession = Callable[[bytes], CoreSession]
 
@@ -103,6 +104,10 @@ class Seed:
         self._main = Part(open_session(wanted.key), changed)
         self._second: Part | None = None
         """The blobs core of a drive, or the core that would be it."""
+        self.parts: list[tuple[Part, Role]] = []
+        """The cores that are known to belong to the key, each with its role."""
+        self._cores = [self._main.core]
+        """Those cores; while nothing is known, the one that the key names."""
         self._finding = Finding()
         self._looked_at: object = None
         self._needed = BlobsNeeded()
@@ -118,16 +123,6 @@ class Seed:
     # --- how things are
 
     @property
-    def parts(self) -> list[tuple[Part, Role]]:
-        """The cores that are known to belong to the key, each with its role."""
-        if self.kind is None:
-            return []
-        main = (self._main, MAIN_ROLE[self.kind])
-        if self._second is None or self.kind is not Kind.DRIVE:
-            return [main]
-        return [main, (self._second, Role.BLOBS)]
-
-    @property
     def complete(self) -> bool:
         """Whether nothing is missing of what is known, and what the key names is known."""
         main = self._main.core
@@ -140,6 +135,10 @@ class Seed:
         blobs = self._second.core
         # An encrypted db does not tell how much it needs: see `_uncertain`.
         return blobs.complete and blobs.length >= (self._needed.update(main) or 0)
+
+    @property
+    def _durable(self) -> bool:
+        return all(core.durable_complete for core in self._cores)
 
     @property
     def synced(self) -> bool:
@@ -162,6 +161,7 @@ class Seed:
                 blocks=totals.blocks,
                 have_blocks=totals.have_blocks,
                 complete=self.complete,
+                durable=self._durable,
                 synced=self.synced,
                 peers=totals.peers,
             ),
@@ -204,17 +204,15 @@ class Seed:
             found = inspect(self.key, core.manifest, core.get(0), core.get(1), told=told)
             if found.kind is not None:  # otherwise what was known before still holds, if anything was
                 self._finding = found
-                self.kind = found.kind
                 self._use_second(found.blobs or found.probe)
+                self._settle(found.kind)
         second = self._second
-        if (
-            self._finding.probe is not None
-            and second is not None
-            and (second.core.length or second.session.peers)
-        ):
+        if second is None or self.kind is not Kind.CORE:
+            return
+        if second.core.length or second.session.peers:
             # Somebody has what would be the blobs core: this is a drive, though we cannot read it.
-            self.kind = Kind.DRIVE
             _remember(core, Kind.DRIVE)
+            self._settle(Kind.DRIVE)
 
     def _use_second(self, key: bytes | None) -> None:
         if self._second is not None:
@@ -222,6 +220,13 @@ class Seed:
                 return
             self._second.close()
         self._second = None if key is None else Part(self._open_session(key), self._changed)
+
+    def _settle(self, kind: Kind) -> None:
+        self.kind = kind
+        self.parts = [(self._main, MAIN_ROLE[kind])]
+        if kind is Kind.DRIVE and self._second is not None:
+            self.parts.append((self._second, Role.BLOBS))
+        self._cores = [part.core for part, _ in self.parts]
 
     def _is_uncertain(self) -> bool:
         """Whether there may be a second core (or more of it) that we have not heard of."""
@@ -237,9 +242,13 @@ class Seed:
     # --- telling
 
     def _tell_peers(self, *, closing: bool = False) -> None:
-        # Who has what might be the blobs core counts only once it is.
-        parts = [] if closing else [part for part, _ in self.parts] or [self._main]
-        for news in self._tally.update(peer for part in parts for peer in part.session.peers):
+        peers: list[RemotePeer] = []
+        if not closing:
+            peers.extend(self._main.session.peers)
+            # Who has what only might be the blobs core does not count.
+            if self._second is not None and self.kind is Kind.DRIVE:
+                peers.extend(self._second.session.peers)
+        for news in self._tally.update(peers):
             self._tell_peer(news)
 
     def _tell_peer(self, news: PeerNews) -> None:
@@ -266,13 +275,13 @@ class Seed:
 
     def _tell_numbers(self, now: float) -> float | None:
         """Heads and totals, where they changed; not more often than the interval allows."""
-        if self._count() == self._totals and not any(self._new_heads()):
+        totals = self._count()
+        if totals == self._totals and not any(self._new_heads()):
             return None
         if now < self._reported_at + self._interval:
             return self._reported_at + self._interval
         self._reported_at = now
         self._tell_heads()
-        totals = self._count()
         if totals != self._totals:
             self._totals = totals
             self._emit(Progress(key=self.key, **totals._asdict()))
@@ -295,11 +304,10 @@ class Seed:
             self._synced = None
             self._uncertain_since = None
             return None
-        cores = [part.core for part, _ in self.parts]
-        state = (self.kind, [(core.key, core.fork, core.length) for core in cores])
+        state = (self.kind, [(core.key, core.fork, core.length) for core in self._cores])
         if state == self._synced:
             return None
-        if not all(core.durable_complete for core in cores):
+        if not self._durable:
             return now + FLUSH_CHECK
         if self._is_uncertain():
             self._uncertain_since = now if self._uncertain_since is None else self._uncertain_since
@@ -313,22 +321,21 @@ class Seed:
                 key=self.key,
                 kind=self.kind,
                 version=self._main.core.length,
-                length=sum(core.length for core in cores),
-                bytes=sum(core.byte_length for core in cores),
+                length=sum(core.length for core in self._cores),
+                bytes=sum(core.byte_length for core in self._cores),
             )
         )
         return None
 
     def _count(self) -> Totals:
-        cores = [part.core for part, _ in self.parts] or [self._main.core]
-        return Totals(
-            kind=self.kind,
-            blocks=sum(core.length for core in cores),
-            have_blocks=sum(core.bitfield.count for core in cores),
-            bytes=sum(core.byte_length for core in cores),
-            have_bytes=sum(core.have_bytes for core in cores),
-            peers=len(self._tally),
-        )
+        blocks = have_blocks = size = have_size = 0
+        for core in self._cores:
+            head = core.head
+            blocks += head.length
+            size += head.byte_length
+            have_blocks += core.bitfield.count
+            have_size += core.have_bytes
+        return Totals(self.kind, blocks, have_blocks, size, have_size, len(self._tally))
 
 
 def _remembered(core: Core) -> Kind | None:

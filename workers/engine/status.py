@@ -20,6 +20,8 @@ class State(Enum):
     """Part of it is here, and nobody is there who could give the rest."""
     FLUSHING = "writing to disk"
     """All of it is here, not all of it on disk."""
+    CHECKING = "checking"
+    """All that is known of it is on disk; whether there is a second core to it will show in a moment."""
     SYNCED = "synced"
     FAILED = "failed"
     """It stopped, and goes on after a restart at the earliest; an error event has said why."""
@@ -80,12 +82,14 @@ class EngineStatus:
         return sum(seed.up for seed in self.seeds)
 
 
-def state_of(*, blocks: int, have_blocks: int, complete: bool, synced: bool, peers: int) -> State:
-    """The word for these numbers. `complete`: nothing known is missing; `synced`: nor from the disk."""
+def state_of(
+    *, blocks: int, have_blocks: int, complete: bool, durable: bool, synced: bool, peers: int
+) -> State:
+    """The word for these numbers. `complete`: nothing known is missing; `durable`: nor from the disk."""
     if synced:
         return State.SYNCED
     if complete:
-        return State.FLUSHING
+        return State.CHECKING if durable else State.FLUSHING
     if not peers:
         return State.WAITING if blocks else State.LOOKING
     return State.DOWNLOADING if have_blocks < blocks else State.ASKING

@@ -49,6 +49,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Known] = {}
+        self._channels: set[int] = set()
         self._gone_in = 0
         self._gone_out = 0
 
@@ -69,6 +70,9 @@ class Tally:
         A remote is there as long as it has one open channel.
         """
         current = {id(peer): peer for peer in peers}
+        if current.keys() == self._channels:
+            return []  # by far the most frequent case
+        self._channels = set(current)
         for known in self._known.values():
             known.leave_out(current)
         news = []

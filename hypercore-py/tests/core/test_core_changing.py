@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import pytest
 from core_places import Place, contents, whole
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hypercore.core import MAX_BLOCK_BYTES, MAX_CORE_BYTES, Change, Core
+from hypercore.codec import Reader, Writer
+from hypercore.core import MAX_BLOCK_BYTES, MAX_CORE_BYTES, Change, Core, memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import (
     InvalidChecksum,
     InvalidProof,
     InvalidSignature,
     LocalProtocolError,
+    RemoteProtocolError,
     VerificationError,
 )
 from hypercore.manifest import Manifest, Prologue
@@ -120,6 +125,39 @@ def test_data_that_does_not_verify_changes_nothing(place: Place) -> None:
     for data in answers:
         core.apply(data)
     assert core.has(8) and core.has(30)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    which=st.integers(0, 3),
+    edits=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=3),
+    cut=st.integers(0, 40),
+)
+def test_garbled_answers_raise_only_what_peers_may_cause(
+    which: int, edits: list[tuple[int, int]], cut: int
+) -> None:
+    writer = make_writer(sample_blocks(21))
+    store = memory_store()
+    core = store.open_core(writer.core.key)
+    assert core is not None
+    first = fetch_upgrade(writer.core, core, block=20)
+    core.apply(first)
+    core.apply(fetch_block(writer.core, core, 3))
+    writer.append(*sample_blocks(10, 21))
+    whole_tree = Request(id=1, fork=0, upgrade=RequestUpgrade(0, 31), manifest=True)
+    answers = [first, fetch_block(writer.core, core, 8), fetch_upgrade(writer.core, core, block=30)]
+    answers.append(writer.core.prove(whole_tree))
+    w = Writer()
+    answers[which].encode(w)
+    message = bytearray(bytes(w)[: len(w) - cut])
+    for at, byte in edits:
+        message[at % len(message)] = byte
+    with contextlib.suppress(RemoteProtocolError):
+        data = Data.decode(Reader(message))
+        core.apply(data)
+    assert core.length in (21, 31)
+    assert core.check_head()
+    assert all(sound and core.get(index) == writer.core.get(index) for index, sound in core.verify())
 
 
 def test_wrong_blocks_are_told_by_checksum_and_wrong_heads_by_signature(place: Place) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from core_places import Place, contents, whole
+from core_places import DiskPlace, Place, contents, whole
 
 from hypercore.core import Core
 from hypercore.crypto import discovery_key
@@ -208,3 +210,38 @@ def test_meta_of_cores_and_of_the_store_is_kept(place: Place) -> None:
     place.store.set_meta("identity", None)
     place.restart()
     assert place.store.get_meta("identity") is None
+
+
+def test_have_bytes_adds_up_long_and_short_runs(place: Place) -> None:
+    blocks = sample_blocks(200)
+    source = make_writer(blocks).core
+    core = reader_of(place, source)
+    wanted = [*range(3, 90), 100, 102, *range(150, 153)]
+    download(source, core, wanted)
+    place.restart()
+    assert place.core(source.key).have_bytes == sum(len(blocks[index]) for index in wanted)
+
+
+def test_a_core_of_many_pages_lives_with_a_small_cache(tmp_path: Path) -> None:
+    """40,000 blocks: 625 pages of nodes and two of bits, of which next to nothing may stay in memory."""
+    place = DiskPlace(tmp_path / "data", page_cache_bytes=50_000)
+    blocks = [b"%d" % index for index in range(40_000)]
+    key = make_writer(blocks, store=place.store).core.key
+    place.restart()
+    core = place.core(key)
+    for index in range(0, 40_000, 371):
+        assert core.get(index) == blocks[index]
+        assert core.prove(Request(id=1, fork=0, block=RequestBlock(index, 3))).block is not None
+    core.clear(10, 35_000)
+    core.clear(39_990)
+    place.restart()
+    core = place.core(key)
+    assert list(core.bitfield.runs()) == [(0, 10), (35_000, 39_990)]
+    assert core.get(36_000) == blocks[36_000]
+    source = make_writer(blocks).core
+    download(source, core, range(10, 33_000))
+    place.restart()
+    core = place.core(key)
+    assert list(core.bitfield.runs()) == [(0, 33_000), (35_000, 39_990)]
+    assert core.get(32_999) == blocks[32_999]
+    place.close()

@@ -143,6 +143,26 @@ def test_other_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "blocks" / "README").read_text() == "hello"
 
 
+def nothing_written(path: Path) -> None:
+    path.touch()
+
+
+def without_tables(path: Path) -> None:
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+
+
+@pytest.mark.parametrize("make", [nothing_written, without_tables])
+def test_a_store_whose_making_was_cut_off_is_made_now(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "cores.db")
+    with disk_store(tmp_path) as store:
+        key = make_writer([b"a"], store=store).core.key
+    with disk_store(tmp_path) as store:
+        assert [info.key for info in store.cores()] == [key]
+
+
 def test_an_old_sqlite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(StoreUnreadable, match=r"SQLite 3\.37\.0 is needed"):

@@ -22,6 +22,7 @@ from .change import Change
 from .repair import offset_around_gaps, rebuilt
 
 _BLOCKS_PER_PAGE = NODES_PER_PAGE // 2
+_LONG_RUN = 32  # blocks in a row from which on it is cheaper to find both ends than to add up all sizes
 
 
 class StoredCore:
@@ -130,11 +131,13 @@ class StoredCore:
         return self._have_bytes
 
     def _run_bytes(self, start: int, end: int) -> int:
-        try:
-            return sum(self._place(end - 1)) - self._place(start)[0]
-        except BlockNotAvailable:  # the tree has a hole there
-            leaves = (self._nodes.get(2 * index) for index in range(start, end))
-            return sum(leaf.size for leaf in leaves if leaf is not None)
+        if end - start > _LONG_RUN:
+            try:
+                return sum(self._place(end - 1)) - self._place(start)[0]
+            except BlockNotAvailable:
+                pass  # the tree has a hole there
+        leaves = (self._nodes.get(2 * index) for index in range(start, end))
+        return sum(leaf.size for leaf in leaves if leaf is not None)
 
     def has(self, index: int) -> bool:
         return self.bitfield.get(index)

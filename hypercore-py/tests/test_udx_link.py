@@ -199,6 +199,21 @@ def test_a_clean_path_is_filled_without_flooding_its_queue() -> None:
     assert there.dropped <= 0.02 * there.datagrams
 
 
+def test_a_buffer_smaller_than_the_window_is_not_overrun_again_and_again() -> None:
+    """As that of a socket is when its program is busy. Plain BBR 1 has 29 % of all packets dropped here."""
+    sim = Simulation()
+    random = Random(5)
+    there = Path(random, delay=0.005, rate=20e6, queue_bytes=150_000)
+    left, right = sim.add_pair(there, Path(random, delay=0.005))
+    data = random.randbytes(20_000_000)
+    transfer(sim, left, right, data)
+    start = sim.now
+    assert sim.run(30, until=lambda: both_closed(left, right))
+    assert right.received == data
+    assert there.dropped < 0.06 * there.datagrams
+    assert len(data) / (sim.now - start) > 0.7 * 20e6
+
+
 def test_the_rate_follows_a_path_that_changes_and_the_round_trip_is_probed_again() -> None:
     sim = Simulation()
     random = Random(11)

@@ -1,0 +1,28 @@
+"""Models of the farm, one app label: `registry`."""
+
+from __future__ import annotations
+
+from .access import ApiToken, EnrolmentToken
+from .drive import Drive, Tag
+from .history import Alert, AuditEntry, Event, Sample
+from .proof import Challenge
+from .replica import Replica
+from .source import Source, SourceEntry
+from .worker import ManifestState, Worker
+
+__all__ = [
+    "Alert",
+    "ApiToken",
+    "AuditEntry",
+    "Challenge",
+    "Drive",
+    "EnrolmentToken",
+    "Event",
+    "ManifestState",
+    "Replica",
+    "Sample",
+    "Source",
+    "SourceEntry",
+    "Tag",
+    "Worker",
+]

@@ -1,0 +1,160 @@
+"""What the farm keeps available."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from hypercore.keys import encode_key
+
+from .fields import KeyField, TagListField, clean_tag, is_a_key
+from .worker import Worker
+
+
+class Tag(models.Model):
+    """A word to find drives by."""
+
+    name = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        self.name = clean_tag(self.name)
+
+
+class Drive(models.Model):
+    """A key that the operator wants kept: a core, a bee or a drive."""
+
+    class Kind(models.TextChoices):
+        UNKNOWN = "", "not seen yet"
+        CORE = "core", "core"
+        BEE = "bee", "bee"
+        DRIVE = "drive", "drive"
+
+    class State(models.TextChoices):
+        ACTIVE = "active", "active"
+        PAUSED = "paused", "paused"
+        """Copies stay where they are and are served; nothing is placed, moved or released."""
+        REMOVING = "removing", "removing"
+        """All copies are being released; the row goes when the last is gone."""
+
+    key = KeyField(unique=True, editable=False)
+    """Hex."""
+    kind = models.CharField(
+        max_length=5,
+        choices=Kind.choices,
+        default=Kind.UNKNOWN,
+        blank=True,
+        help_text="Seen from the content when left open.",
+    )
+    label = models.CharField(max_length=200, blank=True, help_text="What you call it.")
+    note = models.TextField(blank=True)
+    tags = models.ManyToManyField(Tag, blank=True, related_name="drives", help_text="Words to find it by.")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="drives"
+    )
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+
+    # what placement obeys
+    priority = models.SmallIntegerField(
+        default=0, help_text="Higher goes first where there is not room (or bandwidth) for all."
+    )
+    replicas_min = models.PositiveSmallIntegerField(
+        "copies at least",
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text="The farm repairs when there are fewer.",
+    )
+    replicas_max = models.PositiveSmallIntegerField(
+        "copies at most",
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text="The farm places this many where there is room, and releases what is above.",
+    )
+    required_tags = TagListField(
+        "only workers with tags", help_text="Placed only on workers that have all of these tags."
+    )
+    pinned_workers = models.ManyToManyField(
+        Worker, blank=True, related_name="pinned_drives", help_text="Always keep a copy on these."
+    )
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Removed from the farm then.")
+    dirty = models.BooleanField(default=True, editable=False)
+    """Placement has to look at this drive again."""
+
+    # what was observed, the best that any worker reported
+    title = models.CharField(max_length=200, blank=True, editable=False)
+    length = models.PositiveBigIntegerField(null=True, editable=False)
+    """Blocks of the key's own core (a drive's: of its file list)."""
+    fork = models.PositiveBigIntegerField(null=True, editable=False)
+    byte_length = models.PositiveBigIntegerField("size", null=True, editable=False)
+    """Bytes of all of its cores."""
+    last_writer_seen_at = models.DateTimeField("writer seen", null=True, editable=False)
+    observed_at = models.DateTimeField("observed", null=True, editable=False)
+
+    created_at = models.DateTimeField("added", default=timezone.now, editable=False)
+    updated_at = models.DateTimeField("changed", auto_now=True)
+    removing_since = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = (
+            is_a_key("key", "drive_key_is_hex"),
+            models.CheckConstraint(
+                condition=Q(replicas_min__gte=1) & Q(replicas_max__gte=F("replicas_min")),
+                name="drive_replicas_min_max",
+                violation_error_message="At least one copy, and at most no fewer than at least.",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["active", "paused", "removing"]), name="drive_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["", "core", "bee", "drive"]), name="drive_kind_known"
+            ),
+        )
+        indexes = (
+            # control.reconcile: what has to be planned again
+            models.Index(fields=["id"], condition=Q(dirty=True), name="drive_dirty"),
+            # queries.expired
+            models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="drive_expires"),
+            # finish_removals, and the admin's filter
+            models.Index(fields=["state"], condition=~Q(state="active"), name="drive_not_active"),
+        )
+
+    def __str__(self) -> str:
+        return self.label or self.title or self.short_key
+
+    @property
+    def key_bytes(self) -> bytes:
+        return bytes.fromhex(self.key)
+
+    @property
+    def z32(self) -> str:
+        """The spelling that the official tools print."""
+        return encode_key(self.key_bytes)
+
+    @property
+    def short_key(self) -> str:
+        return self.z32[:10] + "…"
+
+    def writer_seen_lately(self, now: datetime, within: float) -> bool:
+        """Whether somebody outside of the farm had it `within` seconds: the writer itself."""
+        seen = self.last_writer_seen_at
+        return seen is not None and seen > now - timedelta(seconds=within)
+
+    def clean(self) -> None:
+        if (
+            self.replicas_min is not None
+            and self.replicas_max is not None
+            and self.replicas_max < self.replicas_min
+        ):
+            raise ValidationError({"replicas_max": "At most may not be less than at least."})

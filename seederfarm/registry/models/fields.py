@@ -1,0 +1,91 @@
+"""Fields and constraints that several models share."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Length, Lower
+from django.db.models.lookups import Exact
+
+from hypercore.errors import KeyFormatError
+from hypercore.keys import decode_key
+
+TAG: Final = re.compile(r"[\w][\w.:/-]{0,63}")
+"""Letters, digits and . : / - _; `region:eu`, `disk/ssd`."""
+
+MAX_TAGS: Final = 32
+"""Tags of one drive or worker."""
+
+
+def clean_key(text: str) -> str:
+    """64 lower-case hex digits of a key in any spelling. Raises ValidationError."""
+    try:
+        return decode_key(text).hex()
+    except KeyFormatError as error:
+        raise ValidationError(str(error), code="malformed_key") from None
+
+
+def clean_tag(text: str) -> str:
+    tag = text.strip().lower()
+    if not TAG.fullmatch(tag):
+        raise ValidationError(
+            f"{text[:70]!r} is not a tag: letters, digits and . : / - _, at most 64 of them",
+            code="malformed_tag",
+        )
+    return tag
+
+
+def clean_tags(texts: object) -> list[str]:
+    """Sorted, without duplicates. Raises ValidationError."""
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValidationError("tags are a list of words", code="malformed_tag")
+    tags = sorted({clean_tag(text) for text in texts if text.strip()})
+    if len(tags) > MAX_TAGS:
+        raise ValidationError(f"{len(tags)} tags are too many: at most {MAX_TAGS}", code="too_many_tags")
+    return tags
+
+
+def validate_tags(value: object) -> None:
+    clean_tags(value)
+
+
+class TagListField(models.JSONField):
+    """A short list of tags, stored as JSON: read with the row, never searched in SQL."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("default", list)
+        kwargs.setdefault("blank", True)
+        super().__init__(*args, **kwargs)
+        self.validators = [*self.validators, validate_tags]
+
+
+if TYPE_CHECKING:
+    _Text = models.CharField[str, str]
+else:  # the field is generic for the type checker only
+    _Text = models.CharField
+
+
+class KeyField(_Text):
+    """The 32 bytes of a public key as 64 lower-case hex digits, whatever spelling was given to a form."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["max_length"] = 64
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, Any, Any]:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["max_length"]
+        return name, path, args, kwargs
+
+
+def is_a_key(field: str, name: str) -> models.CheckConstraint:
+    """64 characters without capitals: one spelling a key, so that `unique` means what it says."""
+    return models.CheckConstraint(
+        condition=Q(Exact(Length(field), 64)) & Q(Exact(Lower(field), F(field))),
+        name=name,
+        violation_error_message="A key is stored as 64 lower-case hex digits.",
+    )

@@ -1,0 +1,111 @@
+"""A copy of a drive on a worker."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from .drive import Drive
+from .worker import Worker
+
+
+class Replica(models.Model):
+    """A drive × worker. While it is `desired`, the worker's manifest lists the key.
+
+    The row goes when the worker reported the copy removed (or was retired): at most one for each pair.
+    """
+
+    class Phase(models.TextChoices):
+        ASSIGNED = "assigned", "assigned"
+        LOOKING = "looking", "looking for peers"
+        DOWNLOADING = "downloading", "downloading"
+        COMPLETE = "complete", "complete"
+        ERROR = "error", "error"
+        REMOVING = "removing", "being removed"
+        REMOVED = "removed", "removed"
+
+    drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="replicas")
+    worker = models.ForeignKey(Worker, on_delete=models.PROTECT, related_name="replicas")
+    desired = models.BooleanField(default=True)
+    """False: released; the worker is to remove it and say so."""
+    released_at = models.DateTimeField(null=True, blank=True)
+    phase = models.CharField(max_length=11, choices=Phase.choices, default=Phase.ASSIGNED)
+
+    # as the worker reported it
+    length = models.PositiveBigIntegerField(default=0)
+    fork = models.PositiveBigIntegerField(default=0)
+    have_blocks = models.PositiveBigIntegerField(default=0)
+    total_blocks = models.PositiveBigIntegerField(default=0)
+    have_bytes = models.PositiveBigIntegerField(default=0)
+    total_bytes = models.PositiveBigIntegerField(default=0)
+    peers = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=500, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    last_report_at = models.DateTimeField("reported", null=True)
+    """The worker's `observed_at` of the newest report that counted."""
+    completed_at = models.DateTimeField(null=True)
+    """When it became complete the last time."""
+
+    # proof of availability
+    last_challenged_at = models.DateTimeField(null=True)
+    last_proven_at = models.DateTimeField("proven", null=True)
+    proof_failures = models.PositiveIntegerField(default=0)
+    """In a row, since it was proven last."""
+
+    created_at = models.DateTimeField("assigned", default=timezone.now)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = "copy"
+        verbose_name_plural = "copies"
+        constraints = (
+            models.UniqueConstraint(fields=["drive", "worker"], name="replica_one_per_drive_and_worker"),
+            models.CheckConstraint(
+                condition=Q(desired=True, released_at__isnull=True)
+                | Q(desired=False, released_at__isnull=False),
+                name="replica_released_when_not_desired",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    phase__in=[
+                        "assigned",
+                        "looking",
+                        "downloading",
+                        "complete",
+                        "error",
+                        "removing",
+                        "removed",
+                    ]
+                ),
+                name="replica_phase_known",
+            ),
+        )
+        indexes = (
+            # a worker's manifest, in the order of its pages
+            models.Index(fields=["worker", "drive"], condition=Q(desired=True), name="replica_manifest"),
+            # released copies that a worker has not confirmed
+            models.Index(fields=["worker"], condition=Q(desired=False), name="replica_released"),
+            # proofs that are due, longest ago first
+            models.Index(
+                fields=["last_challenged_at"],
+                condition=Q(desired=True, phase="complete"),
+                name="replica_to_prove",
+            ),
+            # the admin's "in error" list
+            models.Index(fields=["phase"], condition=~Q(phase="complete"), name="replica_not_complete"),
+        )
+
+    def __str__(self) -> str:
+        return f"copy of {self.drive} on {self.worker}"
+
+    @property
+    def is_complete(self) -> bool:
+        return self.phase == self.Phase.COMPLETE
+
+    @property
+    def share(self) -> float | None:
+        """Part of the known bytes that is there, 0 to 1. None while nothing is known."""
+        if not self.total_bytes:
+            return 1.0 if self.is_complete else None
+        return min(1.0, self.have_bytes / self.total_bytes)

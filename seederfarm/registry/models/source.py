@@ -1,0 +1,120 @@
+"""Where keys come from by themselves."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from .drive import Drive, Tag
+from .fields import TagListField, clean_key
+
+
+class Source(models.Model):
+    """A list of keys that is read again and again."""
+
+    class Kind(models.TextChoices):
+        HTTP = "http", "HTTP endpoint (JSON)"
+        BEE = "bee", "seed-list Hyperbee"
+        FILE = "file", "seeds.txt file or URL"
+
+    name = models.CharField(max_length=100, unique=True)
+    kind = models.CharField(max_length=4, choices=Kind.choices, default=Kind.HTTP)
+    location = models.CharField(
+        max_length=2000, help_text="A URL (HTTP endpoint), a key (Hyperbee), a path or URL (seeds.txt)."
+    )
+    removals_url = models.CharField(
+        "removals endpoint",
+        max_length=2000,
+        blank=True,
+        help_text="A second endpoint that lists keys to remove.",
+    )
+    mapping = models.TextField(
+        blank=True,
+        help_text="JMESPath that turns the answer into keys, or into objects with key, kind and label. "
+        "Empty: [{url}], [{key}] and plain lists are understood.",
+    )
+    headers = models.JSONField(
+        default=dict, blank=True, help_text="HTTP headers to send, such as an Authorization."
+    )
+    every = models.PositiveIntegerField(
+        "interval",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(5)],
+        help_text="Seconds. Empty: as set for all.",
+    )
+    enabled = models.BooleanField(default=True)
+    mirror = models.BooleanField(
+        "remove what is gone",
+        default=True,
+        help_text="Remove keys that are no longer listed (the last-copy guard holds).",
+    )
+
+    # what its keys get
+    key_kind = models.CharField(max_length=5, choices=Drive.Kind.choices, blank=True, default="")
+    label = models.CharField(max_length=200, blank=True)
+    tags = models.ManyToManyField(Tag, blank=True, related_name="sources")
+    required_tags = TagListField("only workers with tags")
+    priority = models.SmallIntegerField(default=0)
+    replicas_min = models.PositiveSmallIntegerField("copies at least", null=True, blank=True)
+    replicas_max = models.PositiveSmallIntegerField("copies at most", null=True, blank=True)
+
+    # what happened
+    state = models.JSONField(default=dict, editable=False)
+    """What the next reading needs of the last: etag, digest, bee version."""
+    next_at = models.DateTimeField("next reading", null=True, editable=False)
+    last_at = models.DateTimeField("last reading", null=True, editable=False)
+    last_success_at = models.DateTimeField("last success", null=True, editable=False)
+    last_error = models.CharField(max_length=500, blank=True, editable=False)
+    failures = models.PositiveIntegerField("failures in a row", default=0, editable=False)
+    listed = models.PositiveIntegerField("keys listed", null=True, editable=False)
+    refused = models.PositiveIntegerField("entries refused", default=0, editable=False)
+    created_at = models.DateTimeField("added", default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(replicas_min__isnull=True, replicas_max__isnull=True)
+                | Q(replicas_min__gte=1, replicas_max__gte=F("replicas_min")),
+                name="source_replicas_min_max",
+                violation_error_message="Give both numbers of copies or none, the larger one as at most.",
+            ),
+        )
+        indexes = (
+            # sources that are due
+            models.Index(fields=["next_at"], condition=Q(enabled=True), name="source_due"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.kind == self.Kind.BEE:
+            self.location = clean_key(self.location)
+        elif self.kind == self.Kind.HTTP and not self.location.lower().startswith(("http://", "https://")):
+            raise ValidationError({"location": "An HTTP endpoint begins with http:// or https://."})
+
+
+class SourceEntry(models.Model):
+    """A key that a source listed. A drive stays while any source (or a person) wants it."""
+
+    source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="entries")
+    drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="source_entries")
+    added_drive = models.BooleanField(default=False)
+    """The source brought the key here; a drive that a person had added is not removed with the source."""
+    data = models.JSONField(default=dict)
+    """The entry as it was listed (bounded by whoever reads the source)."""
+    first_seen_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ("id",)
+        verbose_name_plural = "source entries"
+        constraints = (models.UniqueConstraint(fields=["source", "drive"], name="source_entry_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.drive} from {self.source}"

@@ -1,0 +1,128 @@
+"""Who keeps copies."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Length, Lower
+from django.db.models.lookups import Exact
+from django.utils import timezone
+
+from .fields import TagListField
+
+
+class Worker(models.Model):
+    """A machine (or a part of one) that keeps copies. `node_id`, its public key, is its name on the wire."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "waiting for approval"
+        ACTIVE = "active", "active"
+        DRAINING = "draining", "draining"
+        """Serves what it has until others have it; gets nothing new."""
+        RETIRED = "retired", "retired"
+        """Gone for good: its reports are refused."""
+
+    node_id = models.CharField("worker id", max_length=52, unique=True, editable=False)
+    """z-base-32 of its ed25519 public key."""
+    name = models.CharField(max_length=100, unique=True)
+    zone = models.CharField(
+        max_length=64, blank=True, help_text="Copies are spread over zones: a site, a rack, a provider."
+    )
+    tags = TagListField(help_text="Words that drives may require, such as disk/ssd.")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
+    weight = models.FloatField(
+        default=1.0,
+        validators=[MinValueValidator(0.0)],
+        help_text="Share of new copies in proportion to its free room: 2 gets twice as many, 0 none.",
+    )
+    paused = models.BooleanField(
+        default=False, help_text="Seeds nothing while paused, and keeps what it has."
+    )
+    note = models.TextField(blank=True)
+
+    # limits it is told to keep
+    quota_bytes = models.PositiveBigIntegerField(
+        "quota",
+        null=True,
+        blank=True,
+        help_text="Bytes it may use for content. Empty: what the disk has, less headroom.",
+    )
+    upload_limit = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Bytes a second. Empty: no limit."
+    )
+    download_limit = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Bytes a second. Empty: no limit."
+    )
+
+    # what it reported
+    capacity_bytes = models.PositiveBigIntegerField("capacity", null=True, editable=False)
+    free_bytes = models.PositiveBigIntegerField("free", null=True, editable=False)
+    used_bytes = models.PositiveBigIntegerField("used", null=True, editable=False)
+    """Bytes of content."""
+    software = models.CharField(max_length=64, blank=True, editable=False)
+    host = models.JSONField(default=dict, editable=False)
+    """The last host statistics as reported (farmwire.report.HostStats)."""
+    engine = models.JSONField(default=dict, editable=False)
+    """The last engine statistics as reported (farmwire.report.EngineStats)."""
+    last_seen_at = models.DateTimeField("last seen", null=True, editable=False)
+    manifest_version = models.PositiveBigIntegerField(default=0, editable=False)
+    """Of the manifest it said it holds; what it should hold is in ManifestState."""
+    manifest_digest_seen = models.CharField(max_length=128, blank=True, editable=False)
+
+    # signed messages
+    last_seq_in = models.PositiveBigIntegerField(default=0, editable=False)
+    """The highest sequence number accepted from it: anything not above is a replay."""
+    next_seq_out = models.PositiveBigIntegerField(default=1, editable=False)
+    refused = models.PositiveBigIntegerField("refused messages", default=0, editable=False)
+    refused_reason = models.CharField(max_length=200, blank=True, editable=False)
+
+    # its life
+    enrolled_at = models.DateTimeField("joined", default=timezone.now, editable=False)
+    draining_since = models.DateTimeField(null=True, editable=False)
+    lost_since = models.DateTimeField(null=True, editable=False)
+    """Silent past the grace since then; None while it reports."""
+    retired_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(Exact(Length("node_id"), 52)) & Q(Exact(Lower("node_id"), F("node_id"))),
+                name="worker_node_id_is_z32",
+            ),
+            models.CheckConstraint(condition=~Q(name=""), name="worker_has_a_name"),
+            models.CheckConstraint(condition=Q(weight__gte=0), name="worker_weight_not_negative"),
+            models.CheckConstraint(
+                condition=Q(state__in=["pending", "active", "draining", "retired"]), name="worker_state_known"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def queue(self) -> str:
+        """The one queue it consumes."""
+        return f"node.{self.node_id}.q"
+
+    def is_online(self, now: datetime, grace: float) -> bool:
+        """Whether it reported within `grace` seconds."""
+        return self.last_seen_at is not None and self.last_seen_at > now - timedelta(seconds=grace)
+
+
+class ManifestState(models.Model):
+    """The manifest that control last built for a worker. Its own row: heartbeats do not wait."""
+
+    worker = models.OneToOneField(Worker, on_delete=models.CASCADE, related_name="manifest", primary_key=True)
+    version = models.PositiveBigIntegerField(default=0)
+    digest = models.CharField(max_length=128, blank=True)
+    """farmwire.manifest.Manifest.digest; empty: not computed since the version changed."""
+    entries = models.PositiveIntegerField(default=0)
+    built_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"manifest {self.version} of {self.worker_id}"

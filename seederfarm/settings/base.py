@@ -1,0 +1,220 @@
+"""What Django is pointed at: `DJANGO_SETTINGS_MODULE=seederfarm.settings.base`.
+
+Everything an operator may change comes from the table of `seederfarm.settings.table`; here it is put in
+Django's words. Wrong settings do not stop the import, so that `manage.py check` can show all of
+them; `asgi.py`, the workers and the supervisor call `LOADED.checked()` and do not start.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse_lazy
+
+from . import table
+
+LOADED = table.load()
+FARM = LOADED.settings
+
+SECRET_KEY = FARM.secret_key()
+DEBUG = FARM.debug
+ALLOWED_HOSTS = list(FARM.allowed_hosts)
+CSRF_TRUSTED_ORIGINS = list(FARM.trusted_origins)
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "seederfarm.registry",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "seederfarm.urls"
+ASGI_APPLICATION = "seederfarm.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+def database(farm: table.FarmSettings, *, wrong: bool) -> dict[str, Any]:
+    """DATABASES["default"]. Where DATABASE_URL is wrong, one that refuses: nothing is written elsewhere."""
+    if wrong:
+        return {"ENGINE": "django.db.backends.dummy"}
+    if farm.database.engine == "sqlite":
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(farm.database_path),
+            "OPTIONS": {
+                # Writers wait for each other instead of failing when a reader becomes one.
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 30,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+        }
+    options: dict[str, Any] = dict(farm.database.options)
+    options["pool"] = {"min_size": 1, "max_size": farm.database_pool, "timeout": 10, "max_idle": 300}
+    options.setdefault("connect_timeout", 10)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": farm.database.name,
+        "USER": farm.database.user,
+        "PASSWORD": farm.database.password,
+        "HOST": farm.database.host,
+        "PORT": "" if farm.database.port is None else str(farm.database.port),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options,
+    }
+
+
+DATABASES = {
+    "default": database(FARM, wrong=any(problem.name == "DATABASE_URL" for problem in LOADED.problems))
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = FARM.time_zone
+
+STATIC_URL = "/static/"
+# The web process serves static files itself, from the packages they come in: no collectstatic.
+SERVESTATIC_USE_FINDERS = True
+SERVESTATIC_AUTOREFRESH = FARM.debug
+
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FARM.https
+# Two farms on one machine differ only in their port, which cookies do not see.
+SESSION_COOKIE_NAME = f"farm_session_{FARM.web_port}"
+CSRF_COOKIE_NAME = f"farm_csrf_{FARM.web_port}"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FARM.https else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024  # a seeds.txt of 200,000 lines may be pasted
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
+
+SILENCED_SYSTEM_CHECKS = [
+    # These speak of public sites; SEEDERFARM_HTTPS decides, and a farm on loopback needs none of them.
+    "security.W004",
+    "security.W008",
+    *([] if FARM.https else ["security.W012", "security.W016"]),
+]
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": FARM.log_level.upper()},
+    "loggers": {"django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},
+}
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": FARM.name,
+    "SITE_HEADER": FARM.name,
+    "SITE_SUBHEADER": "Always-on Hypercore peers",
+    "SITE_SYMBOL": "psychiatry",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "primary": {
+            "50": "236 253 245",
+            "100": "209 250 229",
+            "200": "167 243 208",
+            "300": "110 231 183",
+            "400": "52 211 153",
+            "500": "16 185 129",
+            "600": "5 150 105",
+            "700": "4 120 87",
+            "800": "6 95 70",
+            "900": "6 78 59",
+            "950": "2 44 34",
+        },
+    },
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": title,
+                "separator": number > 0,
+                "items": [
+                    {"title": name, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+                    for name, icon, model in items
+                ],
+            }
+            for number, (title, items) in enumerate(
+                (
+                    (
+                        "Farm",
+                        (
+                            ("Drives", "hard_drive", "registry_drive"),
+                            ("Copies", "content_copy", "registry_replica"),
+                            ("Workers", "dns", "registry_worker"),
+                            ("Sources", "rss_feed", "registry_source"),
+                        ),
+                    ),
+                    (
+                        "What happened",
+                        (
+                            ("Alerts", "notifications", "registry_alert"),
+                            ("Events", "history", "registry_event"),
+                            ("Audit log", "fact_check", "registry_auditentry"),
+                            ("Samples", "monitoring", "registry_sample"),
+                        ),
+                    ),
+                    (
+                        "Access",
+                        (
+                            ("Users", "person", "auth_user"),
+                            ("Groups", "group", "auth_group"),
+                            ("Enrolment tokens", "badge", "registry_enrolmenttoken"),
+                            ("API tokens", "key", "registry_apitoken"),
+                            ("Tags", "sell", "registry_tag"),
+                        ),
+                    ),
+                )
+            )
+        ],
+    },
+}

@@ -1,0 +1,259 @@
+"""Typed readers of settings.
+
+A setting is looked for in the environment, then (for those that may be files) in the file that NAME_FILE
+names, then in `seederfarm.toml`, and last in its default. A reader takes text and returns a value, or
+raises ValueError with what it expected. Whatever is wrong becomes a `Problem`: all are shown together, before
+anything starts.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+T = TypeVar("T")
+Reader = Callable[[str], T]
+
+MAX_FILE_BYTES: Final = 64 * 1024
+"""A _FILE or a TOML file larger than this is a mistake (a path to the wrong file)."""
+
+_YES: Final = frozenset({"1", "true", "yes", "on"})
+_NO: Final = frozenset({"0", "false", "no", "off", ""})
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?", re.IGNORECASE)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtp])(i)?b?|b)?", re.IGNORECASE)
+
+
+class Problem(NamedTuple):
+    """A setting that is not what it must be."""
+
+    name: str
+    text: str
+    """What is wrong and where, without the value of a secret."""
+    hint: str
+
+
+class SettingsWrong(ValueError):
+    """Some settings are wrong; the text has one line for each."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(f"{problem.name}: {problem.text}. {problem.hint}" for problem in problems))
+        self.problems = problems
+
+
+# --- readers -----------------------------------------------------------------------------------------------
+
+
+def text(value: str) -> str:
+    return value.strip()
+
+
+def boolean(value: str) -> bool:
+    lowered = value.strip().lower()
+    if lowered in _YES:
+        return True
+    if lowered in _NO:
+        return False
+    raise ValueError("expected true or false")
+
+
+def whole(*, least: int = 0, most: int = 2**63 - 1) -> Reader[int]:
+    expected = f"expected a whole number from {least} to {most}" if most < 2**63 - 1 else None
+    expected = expected or f"expected a whole number, {least} or more"
+
+    def read(value: str) -> int:
+        cleaned = value.strip().replace("_", "")
+        if not re.fullmatch(r"-?\d{1,19}", cleaned, re.ASCII) or not least <= int(cleaned) <= most:
+            raise ValueError(expected)
+        return int(cleaned)
+
+    return read
+
+
+def duration(value: str) -> float:
+    """Seconds. `90`, `90s`, `15m`, `24h`, `30d`, `2w`."""
+    found = _DURATION.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("expected a duration such as 90s, 15m, 24h or 30d")
+    return float(found[1]) * _SECONDS[(found[2] or "s").lower()]
+
+
+def size(value: str) -> int:
+    """Bytes. `1000`, `64 MiB`, `2TB`: powers of 1000, with an i of 1024."""
+    found = _SIZE.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("expected a size such as 500GB or 64MiB")
+    power = " kmgtp".index((found[2] or " ").lower())
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+
+
+def words(value: str) -> tuple[str, ...]:
+    return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+
+
+def time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value.strip())
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError("expected a name of the time zone database, such as Europe/Berlin") from None
+    return value.strip()
+
+
+def directory(value: str) -> Path:
+    if not value.strip():
+        raise ValueError("expected a directory")
+    return Path(value.strip()).expanduser().absolute()
+
+
+def one_of(*choices: str) -> Reader[str]:
+    def read(value: str) -> str:
+        lowered = value.strip().lower()
+        if lowered not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return lowered
+
+    return read
+
+
+def replicas(value: str) -> tuple[int, int]:
+    """`2` is at least 2 and at most 2 copies, `2:4` at least 2 and at most 4."""
+    found = re.fullmatch(r"(\d{1,4})(?::(\d{1,4}))?", value.strip(), re.ASCII)
+    if found is not None:
+        least, most = int(found[1]), int(found[2] or found[1])
+        if 1 <= least <= most:
+            return least, most
+    raise ValueError("expected MIN or MIN:MAX copies, such as 2 or 2:4")
+
+
+def node_addresses(value: str) -> tuple[str, ...]:
+    """HOST:PORT, comma-separated."""
+    for address in words(value):
+        host, _, port = address.rpartition(":")
+        if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise ValueError(f"{address!r} is not HOST:PORT")
+    return words(value)
+
+
+class Database(NamedTuple):
+    """What a DATABASE_URL says."""
+
+    engine: str
+    """`sqlite` or `postgresql`."""
+    name: str
+    user: str = ""
+    password: str = ""
+    host: str = ""
+    port: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    """libpq parameters, such as sslmode."""
+
+
+def database(value: str) -> Database:
+    """`sqlite:///PATH` (relative to SEEDERFARM_HOME; four slashes: absolute), or
+    `postgresql://USER:PASSWORD@HOST:PORT/NAME?sslmode=require`. `?host=DIR` names a socket directory."""
+    url = urlsplit(value.strip())
+    if url.scheme == "sqlite":
+        if url.netloc or not url.path.strip("/"):
+            raise ValueError("expected sqlite:///farm.sqlite3 or sqlite:////absolute/path")
+        return Database("sqlite", unquote(url.path[1:]))
+    if url.scheme not in ("postgres", "postgresql"):
+        raise ValueError("expected sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME")
+    options = dict(parse_qsl(url.query))
+    name = unquote(url.path.lstrip("/"))
+    if not name:
+        raise ValueError("names no database: expected postgresql://USER:PASSWORD@HOST:PORT/NAME")
+    return Database(
+        "postgresql",
+        name,
+        user=unquote(url.username or ""),
+        password=unquote(url.password or ""),
+        host=options.pop("host", unquote(url.hostname or "")),
+        port=url.port,  # raises ValueError when it is no port
+        options=tuple(options.items()),
+    )
+
+
+def redis(value: str) -> str:
+    """`redis://`, `rediss://`, or `unix:///path` (also `redis+socket://`). Empty: the bundled one."""
+    url = urlsplit(value.strip())
+    if not value.strip():
+        return ""
+    if url.scheme in ("redis", "rediss") and url.hostname:
+        _ = url.port
+        return value.strip()
+    if url.scheme in ("unix", "redis+socket", "socket") and url.path:
+        return value.strip()
+    raise ValueError("expected redis://:PASSWORD@HOST:PORT/0, rediss://… or unix:///path/to/redis.sock")
+
+
+# --- where values come from --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The text of a setting and where it stood, in words that a person can look for."""
+
+    text: str
+    where: str
+
+
+def toml_key(name: str) -> str:
+    """SEEDERFARM_WEB_PORT → web_port, DATABASE_URL → database_url."""
+    return name.removeprefix("SEEDERFARM_").lower()
+
+
+def read_toml(path: Path) -> dict[str, str]:
+    """The top-level values of a TOML file as text; without a file, none. Raises ValueError."""
+    try:
+        raw = path.read_bytes()[: MAX_FILE_BYTES + 1]
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise ValueError(f"is larger than {MAX_FILE_BYTES} bytes")
+    try:
+        values = tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"is not TOML: {error}") from None
+    return {name: _as_text(name, value) for name, value in values.items()}
+
+
+def _as_text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+        return ",".join(str(item) for item in value)
+    raise ValueError(f"{name} must be text, a number, true, false or a list of these")
+
+
+def look_up(name: str, environ: Mapping[str, str], toml: Mapping[str, str], *, file: bool) -> Found | None:
+    """Where the setting is given, or None. Raises ValueError."""
+    direct = environ.get(name)
+    path = environ.get(f"{name}_FILE") if file else None
+    if direct is not None and path is not None:
+        raise ValueError(f"{name} and {name}_FILE are both set")
+    if direct is not None:
+        return Found(direct, "the environment")
+    if path is not None:
+        return Found(_first_line(Path(path), f"{name}_FILE"), f"the file that {name}_FILE names")
+    listed = toml.get(toml_key(name))
+    return None if listed is None else Found(listed, "seederfarm.toml")
+
+
+def _first_line(path: Path, name: str) -> str:
+    try:
+        raw = path.read_bytes()[: MAX_FILE_BYTES + 1]
+        return raw.decode().strip()
+    except OSError as error:
+        raise ValueError(f"{name} names {path}, which cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} names {path}, which is not text") from None

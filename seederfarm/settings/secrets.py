@@ -1,0 +1,47 @@
+"""Files that only their owner may read, made on first use."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def private_directory(path: Path) -> Path:
+    """Make a directory (and its parents) for its owner alone; one that is there stays as it is."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def secret_file(path: Path, make: Callable[[], bytes]) -> bytes:
+    """What the file holds; made with mode 0600 when it is not there. Two processes at once agree.
+
+    Raises OSError. A file that others may read is still read: the system checks complain of it.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        pass
+    private_directory(path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 already
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)  # fails when another process was first: then theirs counts
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path.read_bytes()
+
+
+def too_open(path: Path) -> bool:
+    """Whether somebody beside the owner may read or write this."""
+    return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)

@@ -1,0 +1,20 @@
+"""The pages of the farm. So far: the admin, and a page that tells a load balancer that we live."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.views.generic import RedirectView
+
+
+def alive(request: HttpRequest) -> HttpResponse:
+    """Answers without a look at the database: the process is up."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("admin/", admin.site.urls),
+    path("livez", alive, name="alive"),
+]

@@ -238,7 +238,7 @@ def test_port_zero_is_not_punched_at():
 
 def test_client_never_echoes():
     puncher = Puncher(initiator=True, remote_host=SERVER_AT.host)
-    assert puncher.expects(SERVER_AT.host) and not puncher.may_echo(SERVER_AT)
+    assert puncher.expects(SERVER_AT.host) and not puncher.may_echo(SERVER_AT, 0.0)
 
 
 def test_addresses_of_the_other_side_are_bounded():

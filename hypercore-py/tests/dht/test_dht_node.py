@@ -199,6 +199,25 @@ def test_bootstrap_is_repeated_until_somebody_answers():
     assert NodeEvent.ONLINE in _events(core)
 
 
+def test_dead_bootstrap_node_holds_up_one_query_only():
+    network = Network(seed=2)
+    nodes = network.nodes_of(5)
+    dead = network.address()
+    core = network.node(persistent=False, bootstrap=[dead, nodes[0].here])
+    assert network.run(10, until=lambda: core.bootstrapped)
+    start = network.now
+    network.query(core, bytes(32), Internal.FIND_NODE, internal=True)
+    assert network.now - start < 1
+    assert list(core.bootstrap_addresses()) == [nodes[0].here]
+    network.kill(nodes[0])
+    network.query(core, bytes(32), Internal.FIND_NODE, internal=True)
+    assert list(core.bootstrap_addresses()) == [dead, nodes[0].here], "both are silent: try both"
+    network.run(120)
+    network.node(address=dead, bootstrap=[nodes[1].here])
+    network.query(core, bytes(32), Internal.FIND_NODE, internal=True)
+    assert dead in core.bootstrap_addresses()
+
+
 def test_node_notices_that_the_network_is_gone_and_back():
     network = Network(seed=4)
     nodes = network.nodes_of(10)

@@ -17,6 +17,7 @@ from hypercore.dht.messages import (
     UdxInfo,
 )
 from hypercore.dht.noise import ClientHandshake, holepunch_secret
+from hypercore.dht.punching import MAX_ECHOES
 from hypercore.dht.relays import AnnouncedRelays
 from hypercore.dht.serving import (
     FORGET_SECONDS,
@@ -370,18 +371,21 @@ def test_client_that_aborts_is_given_up():
 
 def test_byte_of_the_client_is_echoed_within_bounds():
     server, _ = _shaken()
-    for _ in range(100):
-        server.core.punch_received(Address(CLIENT_AT.host, 9999))
-    echoes = server.events()
-    assert echoes == [SendPunch(Address(CLIENT_AT.host, 9999))] * 16
+    byte_from = Address(CLIENT_AT.host, 9999)
+    for _ in range(5):
+        server.core.punch_received(byte_from, 1.0)
+    assert server.events() == [SendPunch(byte_from)], "an echo of an echo is not echoed"
+    for second in range(2, 100):
+        server.core.punch_received(byte_from, float(second))
+    assert server.events() == [SendPunch(byte_from)] * (MAX_ECHOES - 1)
 
 
 def test_byte_of_a_stranger_is_not_echoed():
     server, _ = _shaken()
-    server.core.punch_received(Address("66.6.6.6", 6))
+    server.core.punch_received(Address("66.6.6.6", 6), 0.0)
     server.core.path_found(server.opened[0], CLIENT_AT, 1.0)
     server.events()
-    server.core.punch_received(CLIENT_AT)
+    server.core.punch_received(CLIENT_AT, 1.0)
     assert server.events() == []
 
 

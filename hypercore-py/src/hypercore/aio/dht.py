@@ -21,7 +21,7 @@ from ..dht.router import Router
 from ..dht.rpc import Call, Reply
 from ..dht.store import Store
 from ..dht.surroundings import Surroundings, look_around
-from ..errors import ConnectionClosed
+from ..errors import ConnectionClosed, LocalProtocolError
 from .alarm import Alarm
 from .connection import SecretConnection
 from .dialer import Dial, PunchListener
@@ -68,6 +68,8 @@ class DhtNode:
         self._bootstrap = [parse_bootstrap(n) for n in (BOOTSTRAP_NODES if bootstrap is None else bootstrap)]
         self._fallback = [n for n in self._bootstrap if n.address is not None and n.host != n.address]
         """Nodes whose names are looked up if the addresses given beside them do not answer."""
+        if not ephemeral and public_host is None and host == "0.0.0.0":
+            raise LocalProtocolError("a persistent node needs to know its public_host")
         self._bind_to = (host, port)
         self._public_host = public_host or host
         self._firewalled = ephemeral if firewalled is None else firewalled
@@ -405,11 +407,11 @@ class DhtNode:
 
     def _on_punch(self, source: Address) -> None:
         """A single byte: of a server that we punch towards, or else of a client that punches towards us."""
-        exact = [listener for listener in self._punches if source in listener.addresses]
-        near = [listener for listener in self._punches if listener.expects(source.host)]
-        for listener in exact or (near if len(near) == 1 else []):
-            listener.punched(source)
-            return
+        for listener in list(self._punches):
+            # Exactly: another port of the same host may be another socket of the same peer, dialling us
+            if source in listener.addresses:
+                listener.punched(source)
+                return
         for server in self._servers:
             if server.punch_received(source):
                 return

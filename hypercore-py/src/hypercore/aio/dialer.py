@@ -50,9 +50,6 @@ class PunchListener(Protocol):
     def addresses(self) -> tuple[Address, ...]:
         """Where it is expected from."""
 
-    def expects(self, host: str) -> bool:
-        """Whether it may come from another port of `host` too."""
-
     def punched(self, source: Address) -> None:
         """It came."""
 

@@ -70,9 +70,6 @@ class HolePunch:
     def addresses(self) -> tuple[Address, ...]:
         return (self._server, *self._puncher.addresses)
 
-    def expects(self, host: str) -> bool:
-        return self._puncher.expects(host)
-
     def punched(self, source: Address) -> None:
         self._on_path(source)
 

@@ -110,7 +110,7 @@ class Server:
 
     def punch_received(self, source: Address) -> bool:
         """A single byte came from `source`. Whether one of our clients may be behind it."""
-        answered = self._core.punch_received(source)
+        answered = self._core.punch_received(source, monotonic())
         self._pump()
         return answered
 

@@ -387,6 +387,8 @@ class Swarm:
             self._listening.cancel()
         for connection in list(self.connections):
             connection.close()
+            if connection.on_message is None:
+                connection.on_message = _ignore  # the peer's end comes after all that nobody read
         farewells: list[Coroutine[Any, Any, None]] = [self._topics.unannounce_all(), self._be_alone()]
         if self._server is not None:
             farewells.append(self._server.close(within=within))
@@ -399,3 +401,7 @@ class Swarm:
         while self.connections:
             self._alone.clear()
             await self._alone.wait()
+
+
+def _ignore(message: bytes) -> None:
+    """Nobody is there to read it any more."""

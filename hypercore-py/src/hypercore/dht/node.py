@@ -40,6 +40,8 @@ MAX_DOWN_HINTS_PER_TICK = 50
 """DOWN_HINTs that we send within a tick (dht-rpc `downHintsRateLimit`)."""
 RETRY_BOOTSTRAP_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Waits between attempts while nobody answers at all."""
+SILENT_BOOTSTRAP_SECONDS = 60.0
+"""How long a bootstrap node that did not answer is left alone, if another one is there."""
 
 
 class Random(Protocol):
@@ -92,6 +94,8 @@ class DhtCore:
         self._bootstrap_query: Query | None = None
         self._bootstrap_attempt = 0
         self._bootstrap_at: float | None = None
+        self._silent: dict[Address, float] = {}
+        """Bootstrap nodes that did not answer, and until when they are left alone."""
         self._down_hints = 0
         self._now = now
         self._ticks = rng.randrange(PING_TICKS)
@@ -144,6 +148,8 @@ class DhtCore:
         for call in self._rpc.handle_timer(now):
             if call.sent > 1:
                 self._neighbours.timed_out(call.to)
+                if call.to in self.bootstrap:
+                    self._silent[call.to] = now + SILENT_BOOTSTRAP_SECONDS
         self._internal.handle_timer(now)
         if self._bootstrap_at is not None and self._bootstrap_at <= now:
             self._bootstrap_at = None
@@ -304,7 +310,9 @@ class DhtCore:
         return self.table.closest(target, count)
 
     def bootstrap_addresses(self) -> Iterable[Address]:
-        return self.bootstrap
+        """Those that answered when last asked: one that is down would hold up every query of a small net."""
+        alive = [a for a in self.bootstrap if self._silent.get(a, self._now) <= self._now]
+        return alive or self.bootstrap
 
     def is_own(self, address: Address) -> bool:
         return self._neighbours.is_own(address)

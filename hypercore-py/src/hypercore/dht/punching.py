@@ -23,6 +23,8 @@ MAX_REMOTE_ADDRESSES = 8
 """Addresses of the other side that are punched at."""
 MAX_ECHOES = 16
 """Single bytes that are answered per puncher, so that two peers cannot echo each other for ever."""
+ECHO_SECONDS = 0.5
+"""Time between two of these: the other side sends one a second, an echo of our echo comes at once."""
 
 
 class Puncher:
@@ -39,6 +41,7 @@ class Puncher:
         self._tick = 0
         self._at: float | None = None
         self._echoes = 0
+        self._echo_at = float("-inf")
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -91,13 +94,14 @@ class Puncher:
         everybody = self._tick % UNVERIFIED_TICKS == 0
         return [a for a, verified in self._addresses.items() if a.port and (verified or everybody)]
 
-    def may_echo(self, source: Address) -> bool:
+    def may_echo(self, source: Address, now: float) -> bool:
         """A byte came from `source`: whether to answer it. Only the side that did not start does."""
-        if self._initiator or self._echoes >= MAX_ECHOES:
+        if self._initiator or self._echoes >= MAX_ECHOES or now < self._echo_at:
             return False
         if not self.expects(source.host):
             return False
         self._echoes += 1
+        self._echo_at = now + ECHO_SECONDS
         return True
 
     def expects(self, host: str) -> bool:

@@ -90,8 +90,9 @@ class ServingCore:
     """All sessions of one key pair.
 
     `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many; a
-    packet for it that comes before it is connected is to be reported with `path_found`. `firewall(public_key, payload, address)` refuses a
-    client when true. `surroundings()` says how we can be reached now.
+    packet for it that comes before it is connected is to be reported with `path_found`.
+    `firewall(public_key, payload, address)` refuses a client when true. `surroundings()` says how we can be
+    reached now.
     """
 
     def __init__(
@@ -264,10 +265,10 @@ class ServingCore:
             self._expire(session, now)
         return session.secure.seal(HolepunchPayload(error=error, round=session.round))
 
-    def punch_received(self, source: Address) -> bool:
+    def punch_received(self, source: Address, now: float) -> bool:
         """A single byte came from `source`: a client that starts to get through? Answered, within bounds."""
         for session in self._slots.values():
-            if not session.over and session.puncher is not None and session.puncher.may_echo(source):
+            if not session.over and session.puncher is not None and session.puncher.may_echo(source, now):
                 self._events.append(SendPunch(source))
                 return True
         return False

@@ -1,0 +1,377 @@
+"""Nodes, servers and clients of ours on real sockets, over a private DHT in this process."""
+
+import asyncio
+import os
+from time import monotonic
+
+import pytest
+
+from hypercore.aio.alarm import Alarm
+from hypercore.aio.dht import MAX_REMEMBERED_RELAYS, DhtNode
+from hypercore.aio.interfaces import local_addresses
+from hypercore.aio.race import race
+from hypercore.crypto import KeyPair, blake2b_256
+from hypercore.dht.address import Address
+from hypercore.dht.constants import Command, Mode
+from hypercore.dht.messages import Handshake
+from hypercore.dht.node import NodeEvent
+from hypercore.errors import (
+    ConnectionClosed,
+    LocalProtocolError,
+    PeerNotFound,
+    PeerUnreachable,
+)
+from hypercore.testing.testnet import local_dht
+
+SERVER = KeyPair.from_seed(b"\x01" * 32)
+TOPIC = b"\x21" * 32
+
+
+def run(scene, nodes=4):
+    async def play():
+        async with local_dht(nodes) as net:
+            await scene(net)
+
+    asyncio.run(play())
+
+
+async def until(condition, seconds=20.0):
+    end = monotonic() + seconds
+    while not condition():
+        assert monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+class Echo:
+    """Takes connections and sends everything back."""
+
+    def __init__(self):
+        self.connections = []
+
+    def __call__(self, connection):
+        self.connections.append(connection)
+        connection.on_message = connection.send
+
+
+async def hear_back(connection, data):
+    heard = bytearray()
+    connection.on_message = heard.extend
+    connection.send(data)
+    await until(lambda: len(heard) >= len(data))
+    assert heard == data
+
+
+@pytest.mark.parametrize("options", [{}, {"lan": False}, {"lan": False, "fast_open": False}])
+def test_client_reaches_server(options):
+    async def scene(net):
+        echo = Echo()
+        server_node, client_node = await net.create_node(), await net.create_node()
+        server = await server_node.listen(SERVER, echo)
+        assert len(server.relay_addresses) == 3 and server.public_key == SERVER.public_key
+        connection = await client_node.connect(SERVER.public_key, **options)
+        assert connection.remote_public_key == SERVER.public_key and connection.is_initiator
+        await hear_back(connection, os.urandom(200_000))
+        [theirs] = echo.connections
+        assert theirs.remote_public_key == client_node.key_pair.public_key
+        connection.close()
+        await until(lambda: theirs.closed and connection.closed)
+        assert connection.error is None and theirs.error is None
+
+    run(scene)
+
+
+def test_relays_of_a_record_spare_the_search():
+    async def scene(net):
+        server_node, client_node = await net.create_node(), await net.create_node()
+        server = await server_node.listen(SERVER, Echo())
+        asked = []
+        for node in net.nodes:
+            handler = node.core.handlers[Command.FIND_PEER]
+            node.core.handlers[Command.FIND_PEER] = lambda inbound, now, handler=handler: (
+                asked.append(inbound.source.port) or handler(inbound, now)
+            )
+        connection = await client_node.connect(SERVER.public_key, server.relay_addresses)
+        await hear_back(connection, b"x")
+        assert client_node.local_port not in asked
+        connection.close()
+        # And they are remembered
+        connection = await client_node.connect(SERVER.public_key)
+        await hear_back(connection, b"x")
+        assert client_node.local_port not in asked
+
+    run(scene)
+
+
+def test_dead_relays_do_not_hinder():
+    async def scene(net):
+        server_node, client_node = await net.create_node(), await net.create_node()
+        await server_node.listen(SERVER, Echo())
+        dead = [Address("127.0.0.1", 9), Address("127.0.0.1", 10)]
+        start = monotonic()
+        connection = await client_node.connect(SERVER.public_key, dead)
+        await hear_back(connection, b"x")
+        assert monotonic() - start < 4  # one dead relay alone takes so long
+
+    run(scene)
+
+
+def test_unknown_and_impossible_keys():
+    async def scene(net):
+        node = await net.create_node()
+        with pytest.raises(PeerNotFound):
+            await node.connect(SERVER.public_key)
+        with pytest.raises(PeerUnreachable, match="nobody can hold"):
+            await node.connect(b"\x07" * 32)
+
+    run(scene)
+
+
+def test_answer_of_a_lying_relay_does_not_spoil_the_right_one():
+    async def scene(net):
+        server_node, client_node = await net.create_node(), await net.create_node()
+        server = await server_node.listen(SERVER, Echo())
+        liar = server.relay_addresses[0]
+        node = next(n for n in net.nodes if n.local_port == liar.port)
+        node.core.handlers[Command.PEER_HANDSHAKE] = lambda inbound, now: inbound.reply(
+            Handshake(mode=Mode.REPLY, noise=os.urandom(200), peer_address=Address("6.6.6.6", 6)).encode(),
+            token=False,
+        )
+        connection = await client_node.connect(SERVER.public_key, server.relay_addresses)
+        await hear_back(connection, b"x")
+
+    run(scene)
+
+
+def test_refused_client_is_left_in_silence():
+    async def scene(net):
+        echo = Echo()
+        server_node, client_node = await net.create_node(), await net.create_node()
+        seen = []
+
+        def firewall(public_key, payload, address):
+            seen.append((public_key, payload.udx.id, address))
+            return True
+
+        server = await server_node.listen(SERVER, echo, firewall=firewall)
+        dial = asyncio.ensure_future(client_node.connect(SERVER.public_key, server.relay_addresses))
+        await until(lambda: seen)
+        await asyncio.sleep(0.3)
+        assert not dial.done() and len(seen) == 1
+        dial.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dial
+        assert echo.connections == [] and seen[0][0] == client_node.key_pair.public_key
+
+    run(scene)
+
+
+def test_dial_that_is_cancelled_leaves_nothing_behind():
+    async def scene(net):
+        node = await net.create_node()
+        streams = dict(node.endpoint._streams)
+        dial = asyncio.ensure_future(node.connect(SERVER.public_key))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(node.endpoint._streams) > len(streams)
+        dial.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dial
+        await until(lambda: node.endpoint._streams == streams and not node._punches)
+        await until(lambda: not node._tasks)
+
+    run(scene)
+
+
+def test_closed_server_is_not_found():
+    async def scene(net):
+        server_node, client_node = await net.create_node(), await net.create_node()
+        server = await server_node.listen(SERVER, Echo())
+        assert len(await client_node.find_peer(SERVER.public_key)) == 3
+        await server.close()
+        assert await client_node.find_peer(SERVER.public_key) == []
+        with pytest.raises(PeerNotFound):
+            await client_node.connect(SERVER.public_key)
+        again = await server_node.listen(SERVER, Echo())
+        assert await client_node.find_peer(SERVER.public_key)
+        await again.close()
+
+    run(scene)
+
+
+def test_announcements_and_values():
+    async def scene(net):
+        a, b = await net.create_node(), await net.create_node()
+        relays = (Address("1.2.3.4", 5), Address("1.2.3.4", 6))
+        assert await a.announce(TOPIC, SERVER, relays) == 4
+        [record] = await b.lookup(TOPIC)
+        assert (record.public_key, record.relay_addresses) == (SERVER.public_key, relays)
+        await a.unannounce(TOPIC, SERVER)
+        assert await b.lookup(TOPIC) == []
+        assert await a.mutable_put(SERVER, b"value", seq=2) == 4
+        assert (await b.mutable_get(SERVER.public_key)).value == b"value"
+        assert await b.mutable_get(SERVER.public_key, seq=3) is None
+        assert await a.immutable_put(b"stone") == 4
+        assert await b.immutable_get(blake2b_256(b"stone")) == b"stone"
+        assert await b.immutable_get(bytes(32)) is None
+
+    run(scene)
+
+
+def test_node_learns_its_address_and_tells():
+    async def scene(net):
+        events = []
+        node = DhtNode(bootstrap=net.bootstrap, host="127.0.0.1")
+        node.on_event.append(events.append)
+        await node.start()
+        assert await node.bootstrapped(within=5)
+        assert (node.host, node.port) == ("127.0.0.1", node.local_port)
+        assert node.online and node.firewalled
+        assert NodeEvent.BOOTSTRAPPED in events and NodeEvent.ADDRESS_CHANGED in events
+        around = node.surroundings()
+        assert around.local == (Address("127.0.0.1", node.local_port),) and around.public is None
+        await node.close()
+        await node.close()
+        with pytest.raises(ConnectionClosed):
+            await node.connect(SERVER.public_key)
+
+    run(scene)
+
+
+def test_names_of_bootstrap_nodes_are_looked_up():
+    async def scene(net):
+        port = net.nodes[0].local_port
+        for spelled in (f"localhost:{port}", f"127.9.9.9@localhost:{port}"):
+            node = DhtNode(bootstrap=[spelled], host="127.0.0.1")
+            await node.start()
+            assert await node.bootstrapped(within=15)
+            await node.close()
+
+    run(scene)
+
+
+def test_node_without_a_network_says_so_and_goes_on():
+    async def play():
+        node = DhtNode(bootstrap=["127.0.0.1:9"], host="127.0.0.1")
+        await node.start()
+        assert not await node.bootstrapped(within=0.05)
+        with pytest.raises(PeerNotFound):
+            await asyncio.wait_for(node.connect(SERVER.public_key), 20)
+        await node.close()
+
+    asyncio.run(play())
+
+
+def test_port_that_is_taken_is_an_error():
+    async def scene(net):
+        with pytest.raises(OSError):
+            await DhtNode(bootstrap=[], host="127.0.0.1", port=net.nodes[0].local_port).start()
+        first = DhtNode(bootstrap=[], host="127.0.0.1", port=None)
+        second = DhtNode(bootstrap=[], host="127.0.0.1", port=None)
+        await first.start()
+        await second.start()
+        assert first.local_port != second.local_port
+        await first.close()
+        await second.close()
+
+    run(scene, nodes=1)
+
+
+def test_persistent_node_must_know_where_it_is():
+    with pytest.raises(LocalProtocolError):
+        DhtNode(bootstrap=[], ephemeral=False)
+
+
+def test_bytes_that_mean_nothing_are_dropped():
+    async def scene(net):
+        node, other = await net.create_node(), await net.create_node()
+        there = node.socket.local_address
+        for data in (b"", b"\0", b"\x03", b"\x13\0", b"\xff\x01" + bytes(30), os.urandom(500), bytes(1400)):
+            other.socket.send(data, there)
+        await asyncio.sleep(0.1)
+        assert await other.ping(Address(*there)) is not None
+
+    run(scene)
+
+
+def test_remembered_relays_are_bounded():
+    node = DhtNode(bootstrap=[])
+    for number in range(MAX_REMEMBERED_RELAYS + 100):
+        node.remember_relays(number.to_bytes(32, "big"), (Address("1.2.3.4", 5),))
+    assert len(node._relays) == MAX_REMEMBERED_RELAYS
+    assert (MAX_REMEMBERED_RELAYS + 99).to_bytes(32, "big") in node._relays
+
+
+def test_server_out_of_streams_keeps_silent():
+    async def scene(net):
+        server_node, client_node = await net.create_node(), await net.create_node()
+        server = await server_node.listen(SERVER, Echo())
+
+        def full():
+            raise OSError("too many streams")
+
+        server_node.endpoint.create_stream = full
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(client_node.connect(SERVER.public_key, server.relay_addresses), 0.5)
+
+    run(scene)
+
+
+def test_local_addresses_are_those_of_the_bound_host():
+    assert local_addresses("127.0.0.1", 5) == (Address("127.0.0.1", 5),)
+    everywhere = local_addresses("0.0.0.0", 5)
+    assert everywhere and all(address.port == 5 for address in everywhere)
+    assert len(everywhere) == 1 or not any(address.host.startswith("127.") for address in everywhere)
+
+
+def test_alarm_fires_at_the_time_set_last_or_before():
+    async def play():
+        fired = []
+        alarm = Alarm(asyncio.get_running_loop(), fired.append)
+        start = monotonic()
+        alarm.set(None)
+        alarm.set(start + 60)
+        alarm.set(start + 0.02)
+        alarm.set(start + 30)  # the earlier one stands
+        await until(lambda: fired)
+        assert fired[0] - start < 5
+        alarm.set(monotonic() - 1)
+        await until(lambda: len(fired) == 2)
+        alarm.set(monotonic() + 0.01)
+        alarm.cancel()
+        await asyncio.sleep(0.05)
+        assert len(fired) == 2
+
+    asyncio.run(play())
+
+
+def test_race_stops_the_losers_and_shows_bugs():
+    async def play():
+        loop = asyncio.get_running_loop()
+        log = []
+
+        async def way(name, seconds, goal=None):
+            try:
+                await asyncio.sleep(seconds)
+                log.append(name)
+                if goal is not None:
+                    goal.set_result(name)
+            except asyncio.CancelledError:
+                log.append(f"{name} stopped")
+                raise
+
+        goal = loop.create_future()
+        await race(goal, way("fast", 0.01, goal), way("slow", 10))
+        assert log == ["fast", "slow stopped"] and goal.result() == "fast"
+        hopeless = loop.create_future()
+        await race(hopeless, way("a", 0), way("b", 0.01))
+        assert not hopeless.done() and log[-2:] == ["a", "b"]
+
+        async def broken():
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await race(loop.create_future(), broken(), way("c", 10))
+        assert log[-1] == "c stopped"
+        hopeless.cancel()
+
+    asyncio.run(play())

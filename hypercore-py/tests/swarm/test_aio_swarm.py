@@ -1,0 +1,335 @@
+"""Swarms of ours on real sockets, over a private DHT in this process."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+
+from hypercore.aio import discovery as discovery_module
+from hypercore.aio.dht import DhtNode
+from hypercore.aio.swarm import CLOSE_SECONDS, Duplicate, Swarm
+from hypercore.codec import Writer
+from hypercore.crypto import KeyPair, discovery_key
+from hypercore.dht.constants import Command
+from hypercore.dht.messages import PeerRecord
+from hypercore.errors import ConnectionClosed
+from hypercore.swarm.topics import MIN_PARALLEL
+from hypercore.testing.testnet import local_dht
+
+TOPIC = discovery_key(b"\x01" * 32)
+LOW, HIGH = sorted(KeyPair.from_seed(bytes([n]) * 32) for n in (1, 2))
+
+
+async def until(condition, seconds=20.0):
+    end = monotonic() + seconds
+    while not condition():
+        assert monotonic() < end, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+class Peer:
+    """A swarm, and what its connections have said."""
+
+    def __init__(self, bootstrap, key_pair=None, **options):
+        self.heard = {}
+        self.opened = 0
+        self.errors = []
+        self.swarm = Swarm(
+            bootstrap=bootstrap,
+            host="127.0.0.1",
+            key_pair=key_pair,
+            on_connection=self.on_connection,
+            **options,
+        )
+
+    def on_connection(self, connection, info):
+        assert info.public_key == connection.remote_public_key
+        self.opened += 1
+        self.heard[connection] = []
+        connection.on_message = self.heard[connection].append
+        connection.on_close = self.errors.append
+        connection.send(b"hello")
+
+    @property
+    def met(self):
+        """Whether there is one connection, and it works."""
+        return len(self.swarm.connections) == 1 and self.heard[next(iter(self.swarm.connections))]
+
+
+def run(scene, nodes=4):
+    """Play a scene; `peer(...)` makes swarms that are closed at its end."""
+
+    async def play():
+        made = []
+
+        async with local_dht(nodes) as net:
+
+            async def peer(key_pair=None, **options):
+                made.append(Peer(options.pop("bootstrap", net.bootstrap), key_pair, **options))
+                await made[-1].swarm.start()
+                return made[-1]
+
+            try:
+                await scene(net, peer)
+            finally:
+                await asyncio.gather(*(each.swarm.close() for each in made))
+
+    asyncio.run(play())
+
+
+def test_two_swarms_meet_and_part():
+    async def scene(net, peer):
+        a, b = await peer(LOW), await peer(HIGH)
+        assert await a.swarm.join(TOPIC, client=False).flushed()
+        assert await b.swarm.join(TOPIC, server=False).flushed()
+        await until(lambda: a.met and b.met)
+        await b.swarm.flush()
+        info = b.swarm.peers[LOW.public_key]
+        assert info.client and info.proven and info.topics == {TOPIC}
+        assert len(info.relay_addresses) == 3
+        await b.swarm.close()
+        await until(lambda: not a.swarm.connections)
+        assert a.errors == [None], "a graceful end"
+        assert a.swarm.peers == {}
+
+    run(scene)
+
+
+def test_larger_and_smaller_key_dial_at_once():
+    async def scene(net, peer):
+        for round in range(8):
+            a, b = await peer(LOW), await peer(HIGH)
+            topic = discovery_key(bytes([round + 1]) * 32)
+            joins = [each.swarm.join(topic, client=False) for each in (a, b)]
+            await asyncio.gather(*(join.flushed() for join in joins))
+            for join in joins:
+                join.set_mode(client=True)
+            await until(lambda a=a, b=b: a.met and b.met)
+            await asyncio.sleep(0.1)
+            assert a.met and b.met
+            [ours], [theirs] = a.swarm.connections, b.swarm.connections
+            assert ours.handshake_hash == theirs.handshake_hash, "both kept the same one"
+            await asyncio.gather(a.swarm.close(), b.swarm.close())
+
+    run(scene)
+
+
+def test_second_process_with_the_same_key_takes_over():
+    """As after a crash: the old connection is still there when the peer dials again."""
+
+    async def scene(net, peer):
+        a, b = await peer(LOW), await peer(HIGH)
+        await a.swarm.join(TOPIC, client=False).flushed()
+        b.swarm.join_peer(LOW.public_key)
+        await until(lambda: a.met and b.met)
+        twin = await peer(HIGH)
+        twin.swarm.join_peer(LOW.public_key)
+        await until(lambda: twin.met and a.opened == 2)
+        assert isinstance(a.errors[0], Duplicate)
+        assert len(a.swarm.connections) == 1
+
+    run(scene)
+
+
+def test_lost_connection_is_made_again():
+    async def scene(net, peer):
+        a, b = await peer(LOW), await peer(HIGH)
+        await a.swarm.join(TOPIC, client=False).flushed()
+        await b.swarm.join(TOPIC, server=False).flushed()
+        await until(lambda: a.met and b.met)
+        next(iter(a.swarm.connections)).destroy()
+        await until(lambda: not b.swarm.connections)
+        await until(lambda: b.opened == 2 and a.met and b.met)
+
+    run(scene)
+
+
+def test_topics_are_left_one_join_at_a_time():
+    async def scene(net, peer):
+        a = await peer()
+        node = await net.create_node()
+        joins = [a.swarm.join(TOPIC), a.swarm.join(TOPIC, server=False), a.swarm.join(TOPIC, client=False)]
+        await asyncio.gather(*(join.flushed() for join in joins))
+        assert a.swarm.topics == 1
+        for join in joins[:2]:
+            await join.leave()
+            await join.leave()
+        assert [r.public_key for r in await node.lookup(TOPIC)] == [a.swarm.public_key]
+        await joins[2].leave()
+        assert await node.lookup(TOPIC) == [] and a.swarm.topics == 0
+        assert await a.swarm.refreshed(TOPIC)
+        joins[2].set_mode(server=True)
+        assert a.swarm.topics == 0, "a join that was left stays so"
+
+    run(scene)
+
+
+def test_hundreds_of_topics_are_announced_a_few_at_a_time():
+    async def scene(net, peer):
+        a, b = await peer(LOW), await peer(HIGH)
+        schedule = a.swarm._topics.schedule
+        peaks = []
+        start = a.swarm.node.start_query
+        a.swarm.node.start_query = lambda query: (peaks.append(schedule.running), start(query))
+        topics = [discovery_key(number.to_bytes(32, "big")) for number in range(300)]
+        joins = [a.swarm.join(topic, client=False) for topic in topics]
+        assert all(await asyncio.gather(*(join.flushed() for join in joins)))
+        assert max(peaks) == MIN_PARALLEL
+        found = b.swarm.join(topics[-1], server=False)
+        await found.flushed()
+        await until(lambda: a.met and b.met)
+
+    run(scene)
+
+
+def test_closing_takes_back_what_time_allows():
+    async def scene(net, peer):
+        a = await peer()
+        node = await net.create_node()
+        topics = [discovery_key(number.to_bytes(32, "big")) for number in range(100)]
+        await asyncio.gather(*(a.swarm.join(topic).flushed() for topic in topics))
+        start = monotonic()
+        await a.swarm.close()
+        await a.swarm.close()
+        assert monotonic() - start < CLOSE_SECONDS + 2
+        for topic in topics:
+            assert await node.lookup(topic) == []
+        assert await node.find_peer(a.swarm.public_key) == []
+        with pytest.raises(ConnectionClosed):
+            a.swarm.join(TOPIC)
+
+    run(scene)
+
+
+def test_closing_ends_a_dial_that_is_under_way():
+    async def scene(net, peer):
+        a = await peer()
+        a.swarm.join_peer(LOW.public_key)
+        await asyncio.sleep(0.01)
+        await a.swarm.close()
+        assert not a.swarm.connections
+
+    run(scene)
+
+
+def test_flush_waits_for_the_dials():
+    async def scene(net, peer):
+        others = [await peer() for _ in range(5)]
+        await asyncio.gather(*(other.swarm.join(TOPIC, client=False).flushed() for other in others))
+        a = await peer()
+        a.swarm.join(TOPIC, server=False)
+        await a.swarm.flush()
+        assert a.opened == 5
+
+    run(scene)
+
+
+def test_max_peers_limits_dialling_only():
+    async def scene(net, peer):
+        others = [await peer() for _ in range(4)]
+        await asyncio.gather(*(other.swarm.join(TOPIC, client=False).flushed() for other in others))
+        a = await peer(max_peers=2)
+        a.swarm.join(TOPIC)
+        await a.swarm.flush()
+        assert len(a.swarm.connections) == 2
+        for other in others:
+            other.swarm.join_peer(a.swarm.public_key)
+        await until(lambda: len(a.swarm.connections) == 4)
+
+    run(scene)
+
+
+def test_refused_peer_neither_comes_in_nor_is_dialled():
+    async def scene(net, peer):
+        a, b = await peer(LOW), await peer(HIGH, firewall=lambda key: key == LOW.public_key)
+        await a.swarm.join(TOPIC).flushed()
+        await b.swarm.join(TOPIC).flushed()
+        a.swarm.join_peer(HIGH.public_key)
+        await asyncio.sleep(0.5)
+        assert a.opened == b.opened == 0
+        assert b.swarm.peers[LOW.public_key].banned
+
+    run(scene)
+
+
+def test_banning_ends_the_connection():
+    async def scene(net, peer):
+        a, b = await peer(LOW), await peer(HIGH)
+        await a.swarm.join(TOPIC).flushed()
+        await b.swarm.join(TOPIC).flushed()
+        await until(lambda: a.met and b.met)
+        a.swarm.ban(HIGH.public_key)
+        assert not a.swarm.connections and isinstance(a.errors[0], ConnectionClosed)
+        await until(lambda: not b.swarm.connections)
+
+    run(scene)
+
+
+def test_peers_taken_from_one_refresh_are_bounded(monkeypatch):
+    monkeypatch.setattr(discovery_module, "MAX_PEERS_PER_REFRESH", 50)
+
+    async def scene(net, peer):
+        number = iter(range(10**6))
+
+        def lie(inbound, now):
+            records = [PeerRecord(public_key=next(number).to_bytes(32, "big")).encode() for _ in range(40)]
+            inbound.reply(bytes(Writer().array(records, Writer.raw).uint(0)))
+
+        for node in net.nodes:
+            node.core.handlers[Command.LOOKUP] = lie
+        a = await peer()
+        found = []
+        a.swarm._policy.peer_found = lambda *args: found.append(args)
+        await a.swarm.join(TOPIC, server=False).flushed()
+        assert len(found) == 50
+
+    run(scene)
+
+
+@pytest.mark.slow
+def test_swarm_that_was_offline_announces_again():
+    async def play():
+        async with local_dht(3) as net:
+            port = net.nodes[0].local_port
+            a = Peer(net.bootstrap)
+            await a.swarm.start()
+            await a.swarm.join(TOPIC).flushed()
+        await until(lambda: not a.swarm.online, 60)
+        assert a.swarm.topics == 1
+        async with local_dht(3, port=port) as net:
+            await until(lambda: a.swarm.online, 60)
+            node = await net.create_node()
+            end = monotonic() + 30
+            while not await node.lookup(TOPIC):
+                assert monotonic() < end
+                await asyncio.sleep(0.1)
+            [record] = await node.lookup(TOPIC)
+            assert record.public_key == a.swarm.public_key and len(record.relay_addresses) >= 2
+            await a.swarm.close()
+
+    asyncio.run(play())
+
+
+def test_join_works_before_there_is_a_network():
+    """The bootstrap node comes up later: nothing is lost, it just takes until then."""
+
+    async def play():
+        probe = DhtNode(bootstrap=[], host="127.0.0.1")
+        await probe.start()
+        port = probe.local_port
+        await probe.close()
+        a = Peer([f"127.0.0.1:{port}"])
+        await a.swarm.start()
+        flushed = asyncio.ensure_future(a.swarm.join(TOPIC).flushed())
+        await asyncio.sleep(0.2)
+        async with local_dht(3, port=port) as net:
+            await until(lambda: a.swarm.online and a.swarm.node.core.bootstrapped, 40)
+            node = await net.create_node()
+            end = monotonic() + 30
+            while not await node.lookup(TOPIC):
+                assert monotonic() < end
+                await asyncio.sleep(0.1)
+            await flushed
+            await a.swarm.close()
+
+    asyncio.run(play())

@@ -1,0 +1,59 @@
+"""Why a drive has fewer replicas than it should, in words that an operator can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from .model import DriveSpec, Standing, WorkerSpec
+
+_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+
+
+def explain(
+    drive: DriveSpec,
+    missing: int,
+    holders: Collection[int],
+    workers: Iterable[WorkerSpec],
+    free: Mapping[int, int],
+) -> str:
+    """Every worker that has no replica, counted under the first thing that keeps it from having one."""
+    away = untagged = full = have = 0
+    draining = 0
+    roomiest = -1
+    for worker in workers:
+        if worker.id in holders:
+            have += 1
+        elif worker.standing is Standing.DRAINING:
+            draining += 1
+        elif worker.standing is not Standing.ACTIVE:
+            away += 1
+        elif not drive.tags <= worker.tags:
+            untagged += 1
+        elif free[worker.id] < drive.size:
+            full += 1
+            roomiest = max(roomiest, free[worker.id])
+    reasons = []
+    if full:
+        reasons.append(f"{_workers(full)} short of room (the roomiest has {_size(roomiest)})")
+    if untagged:
+        reasons.append(f"{_workers(untagged)} without the tag {', '.join(sorted(drive.tags))}")
+    if draining:
+        reasons.append(f"{_workers(draining)} draining")
+    if away:
+        reasons.append(f"{_workers(away)} not heard of or retired")
+    if have:
+        reasons.append(f"{_workers(have)} with a replica already")
+    found = "; ".join(reasons) if reasons else "no worker at all"
+    return f"needs {missing} more with {_size(drive.size)} free each, and finds {found}"
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
+
+
+def _size(count: float) -> str:
+    for unit in _UNITS:
+        if count < 1000 or unit == _UNITS[-1]:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")

@@ -1,0 +1,201 @@
+"""The plan: which replicas to make, and which to let go.
+
+The rules, in their order:
+
+1. A drive that is being removed is released everywhere; everything on a retired worker is released.
+2. Pinned workers get their replica.
+3. Replicas on active and silent workers count. Below the minimum, new ones are made up to the maximum.
+   Between the two nothing happens, so that a worker that comes and goes moves nothing.
+4. A replica on a draining worker, or one above the maximum, is released once as many active workers as the
+   minimum have all of it *without* it. So no release ever takes the last complete copy.
+5. New replicas go to zones that have the fewest, there to the worker that is emptiest.
+
+Given the same input, the plan is the same, move for move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .explain import explain
+from .model import (
+    Assign,
+    DriveSpec,
+    Plan,
+    Release,
+    ReleaseReason,
+    Replicas,
+    ReplicaState,
+    Standing,
+    Unplaced,
+    WorkerSpec,
+)
+from .pool import Pool, affinity
+
+MAX_EXPLAINED = 1000
+"""Unplaced drives of a plan that get an explanation of their own. Each takes a look at every worker."""
+
+_COUNTS = (Standing.ACTIVE, Standing.SILENT)
+
+
+def plan(drives: Iterable[DriveSpec], workers: Iterable[WorkerSpec], replicas: Replicas) -> Plan:
+    """What to change about `drives`, given all `workers` and what is desired of these drives now.
+
+    `drives` may be some of all: those that something happened to. A plan of all of them is the same as
+    their plans one after the other, as long as room does not run out.
+    """
+    planner = _Planner(workers)
+    for drive in sorted(drives, key=lambda drive: (drive.priority, drive.id)):
+        planner.settle(drive, replicas.get(drive.id, ()))
+    return Plan(planner.assign, planner.release, planner.unplaced)
+
+
+class _Planner:
+    def __init__(self, workers: Iterable[WorkerSpec]) -> None:
+        self.assign: list[Assign] = []
+        self.release: list[Release] = []
+        self.unplaced: list[Unplaced] = []
+        self._workers = {worker.id: worker for worker in workers}
+        self._free = {worker.id: worker.free_bytes for worker in self._workers.values()}
+        self._pools: dict[frozenset[str], Pool] = {}
+        self._pools_of: dict[int, list[Pool]] = {}
+        self._room: dict[frozenset[str], int] = {}
+        """What the roomiest worker of a pool had when it was last asked: room only shrinks during a plan."""
+
+    def settle(self, drive: DriveSpec, held: Iterable[ReplicaState]) -> None:
+        counted: list[ReplicaState] = []
+        leaving: list[ReplicaState] = []
+        holders: set[int] = set()
+        for replica in held:
+            worker = self._workers.get(replica.worker)
+            standing = Standing.RETIRED if worker is None else worker.standing
+            if drive.removing or standing is Standing.RETIRED:
+                reason = ReleaseReason.REMOVED if drive.removing else ReleaseReason.RETIRED
+                self.release.append(Release(drive.id, replica.worker, reason))
+                continue
+            holders.add(replica.worker)
+            if standing in _COUNTS:
+                counted.append(replica)
+            elif standing is Standing.DRAINING:
+                leaving.append(replica)
+        if drive.removing:
+            return
+        placed = [replica.worker for replica in counted] + self._assign_pins(drive, holders)
+        have = len(placed)
+        if have < drive.replicas_min:
+            self._fill(drive, placed, holders)
+        if leaving or have > drive.replicas_max:
+            self._let_go(drive, counted, leaving)
+
+    # --- making replicas
+
+    def _assign_pins(self, drive: DriveSpec, holders: set[int]) -> list[int]:
+        made = []
+        for worker_id in sorted(drive.pinned - holders):
+            worker = self._workers.get(worker_id)
+            if worker is None or worker.standing is not Standing.ACTIVE:
+                continue
+            if self._free[worker_id] < drive.size:
+                room = f"{self._free[worker_id]} of {drive.size} bytes"
+                why = f"pinned to worker {worker_id}, which has room for {room}"
+                self.unplaced.append(Unplaced(drive.id, 1, why))
+                continue
+            self._make(drive, worker_id, holders)
+            made.append(worker_id)
+        return made
+
+    def _fill(self, drive: DriveSpec, placed: Sequence[int], holders: set[int]) -> None:
+        pool = self._pool(drive.tags)
+        have = len(placed)
+        zones = [zone for zone in map(pool.zone_of, placed) if zone is not None]
+        target = max(drive.replicas_min, drive.replicas_max)
+        while have < target:
+            worker = self._choose(pool, drive, holders, zones)
+            if worker is None:
+                break
+            self._make(drive, worker, holders)
+            zone = pool.zone_of(worker)
+            assert zone is not None  # it was chosen from this pool
+            zones.append(zone)
+            have += 1
+        if have < drive.replicas_min:
+            self._explain(drive, drive.replicas_min - have, holders)
+
+    def _choose(self, pool: Pool, drive: DriveSpec, holders: set[int], zones: list[int]) -> int | None:
+        room = self._room.get(drive.tags)
+        if room is not None and drive.size > room:
+            return None
+        worker = pool.choose(drive.size, holders, zones)
+        if worker is None:
+            worker = pool.choose_slowly(drive.size, holders, zones)
+        if worker is None:
+            self._room[drive.tags] = pool.roomiest()
+        return worker
+
+    def _make(self, drive: DriveSpec, worker: int, holders: set[int]) -> None:
+        self.assign.append(Assign(drive.id, worker, drive.size))
+        holders.add(worker)
+        self._free[worker] -= drive.size
+        for pool in self._pools_of.get(worker, ()):
+            pool.changed(worker)
+
+    def _pool(self, tags: frozenset[str]) -> Pool:
+        pool = self._pools.get(tags)
+        if pool is None:
+            fit = [w for w in self._workers.values() if w.standing is Standing.ACTIVE and tags <= w.tags]
+            pool = self._pools[tags] = Pool(fit, self._free)
+            for worker in fit:
+                self._pools_of.setdefault(worker.id, []).append(pool)
+        return pool
+
+    def _explain(self, drive: DriveSpec, missing: int, holders: set[int]) -> None:
+        if len(self.unplaced) < MAX_EXPLAINED:
+            why = explain(drive, missing, holders, self._workers.values(), self._free)
+        else:
+            why = f"needs {missing} more, and no worker can take it"
+        self.unplaced.append(Unplaced(drive.id, missing, why))
+
+    # --- letting go
+
+    def _let_go(self, drive: DriveSpec, counted: list[ReplicaState], leaving: list[ReplicaState]) -> None:
+        needed = max(1, drive.replicas_min)
+        complete = sum(1 for replica in counted if self._is_safe(replica))
+        if complete >= needed:
+            for replica in leaving:
+                self.release.append(Release(drive.id, replica.worker, ReleaseReason.DRAINED))
+        surplus = len(counted) - drive.replicas_max
+        if surplus <= 0:
+            return
+        for replica in self._least_wanted(drive, counted):
+            rest = complete - self._is_safe(replica)
+            if rest < needed:
+                continue
+            self.release.append(Release(drive.id, replica.worker, ReleaseReason.SURPLUS))
+            complete = rest
+            surplus -= 1
+            if surplus == 0:
+                return
+
+    def _is_safe(self, replica: ReplicaState) -> bool:
+        return replica.complete and self._workers[replica.worker].standing is Standing.ACTIVE
+
+    def _least_wanted(self, drive: DriveSpec, counted: list[ReplicaState]) -> list[ReplicaState]:
+        """In the order in which they are let go: the incomplete, those in crowded zones, those short of
+        room."""
+        crowd: dict[str, int] = {}
+        for replica in counted:
+            zone = self._workers[replica.worker].zone
+            crowd[zone] = crowd.get(zone, 0) + 1
+
+        def wanted(replica: ReplicaState) -> tuple[bool, int, int, int, int]:
+            worker = self._workers[replica.worker]
+            room = self._free[worker.id]
+            return (
+                self._is_safe(replica),
+                replica.have,
+                -crowd[worker.zone],
+                room,
+                affinity(drive.id, worker.id),
+            )
+
+        return sorted((r for r in counted if r.worker not in drive.pinned), key=wanted)

@@ -14,11 +14,11 @@ from django.db.models.lookups import Exact
 from hypercore.errors import KeyFormatError
 from hypercore.keys import decode_key
 
-TAG: Final = re.compile(r"[\w][\w.:/-]{0,63}")
+TAG: Final = re.compile(r"[\w][\w.:/-]{0,49}")
 """Letters, digits and . : / - _; `region:eu`, `disk/ssd`."""
 
-MAX_TAGS: Final = 32
-"""Tags of one drive or worker."""
+MAX_TAGS: Final = 50
+"""Tags of one drive or worker, as farmwire.shapes.Tags allows."""
 
 
 def clean_key(text: str) -> str:
@@ -33,7 +33,7 @@ def clean_tag(text: str) -> str:
     tag = text.strip().lower()
     if not TAG.fullmatch(tag):
         raise ValidationError(
-            f"{text[:70]!r} is not a tag: letters, digits and . : / - _, at most 64 of them",
+            f"{text[:70]!r} is not a tag: letters, digits and . : / - _, at most 50 of them",
             code="malformed_tag",
         )
     return tag

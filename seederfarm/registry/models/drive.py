@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -20,7 +20,7 @@ from .worker import Worker
 class Tag(models.Model):
     """A word to find drives by."""
 
-    name = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=50, unique=True)
 
     class Meta:
         ordering = ("name",)
@@ -66,8 +66,10 @@ class Drive(models.Model):
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
 
     # what placement obeys
-    priority = models.SmallIntegerField(
-        default=0, help_text="Higher goes first where there is not room (or bandwidth) for all."
+    priority = models.PositiveSmallIntegerField(
+        default=5,
+        validators=[MaxValueValidator(9)],
+        help_text="0 to 9; 0 goes first where there is not room (or bandwidth) for all.",
     )
     replicas_min = models.PositiveSmallIntegerField(
         "copies at least",
@@ -109,6 +111,7 @@ class Drive(models.Model):
         ordering = ("-id",)
         constraints = (
             is_a_key("key", "drive_key_is_hex"),
+            models.CheckConstraint(condition=Q(priority__lte=9), name="drive_priority_0_to_9"),
             models.CheckConstraint(
                 condition=Q(replicas_min__gte=1) & Q(replicas_max__gte=F("replicas_min")),
                 name="drive_replicas_min_max",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -58,7 +58,7 @@ class Source(models.Model):
     label = models.CharField(max_length=200, blank=True)
     tags = models.ManyToManyField(Tag, blank=True, related_name="sources")
     required_tags = TagListField("only workers with tags")
-    priority = models.SmallIntegerField(default=0)
+    priority = models.PositiveSmallIntegerField(default=5, validators=[MaxValueValidator(9)])
     replicas_min = models.PositiveSmallIntegerField("copies at least", null=True, blank=True)
     replicas_max = models.PositiveSmallIntegerField("copies at most", null=True, blank=True)
 

@@ -192,13 +192,13 @@ class Downloader:
 
     def _ask_block(self, peer: Peer, index: int, now: float, priority: int = 0) -> None:
         core, requests = self._core, self.requests
-        fork = core.head.fork
+        fork, nodes = core.head.fork, core.missing_nodes(index)
         sent = Sent(requests.next_id(), peer, fork, Purpose.BLOCK, now, index)
         if not requests:
             start_clock(self._host, self._config, now)
         requests.add(sent)
         self.scheduler.claim(index)
-        peer.send_request(BlockRequest(sent.id, fork, index, core.missing_nodes(index), priority))
+        peer.send_request(BlockRequest(sent.id, fork, index, nodes, priority))
 
     def _ask_about_missing(self, peer: Peer, end: int) -> None:
         """Nothing was found to ask for, though blocks are missing: perhaps we do not know what it has."""
@@ -258,7 +258,7 @@ class Downloader:
             self._storage_failed(peer, error, now)
             useful = True
         if not useful:
-            peer.down.head_refused = True
+            self._refused_head(peer, now)
         if sent.index is not None:
             if not self._core.bitfield.get(sent.index):
                 self._give_back(sent.index)  # answered without its block, or another fork came first
@@ -305,31 +305,40 @@ class Downloader:
         """The peer will not give what was asked for: look elsewhere."""
         down = sent.peer.down
         down.refusals += 1
-        if not down.forgive_at:
-            down.forgive_at = now + self._config.forgive_after
+        known = True
         if sent.index is None:
-            down.head_refused = True
-            known = True
+            self._refused_head(sent.peer, now)
         else:
             known = down.availability.refused(sent.index)
+            self._forgive_later(sent.peer, now)
         if not down.paused and (down.refusals >= MAX_REFUSALS or not known):
             down.paused = True
             down.forgive_at = now + self._config.forgive_after * 2**down.pauses
             down.pauses += 1
             self.give_up(sent.peer)
-        self._host.wake_at(down.forgive_at)
         if sent.index is not None:
             self._give_back(sent.index)
         else:
             self.offer()
 
+    def _refused_head(self, peer: Peer, now: float) -> None:
+        peer.down.head_refused = True
+        self._forgive_later(peer, now)
+
+    def _forgive_later(self, peer: Peer, now: float) -> None:
+        down = peer.down
+        if not down.forgive_at:
+            down.forgive_at = now + self._config.forgive_after
+            self._host.wake_at(down.forgive_at)
+
     def _invalid(self, sent: Sent, error: VerificationError, now: float) -> None:
         peer = sent.peer
         if sent.index is not None:
             peer.down.availability.refused(sent.index)
+            self._forgive_later(peer, now)
             self._give_back(sent.index)
         else:
-            peer.down.head_refused = True
+            self._refused_head(peer, now)
         self.conduct.invalid_data(peer, error, now)
         if not peer.may_be_asked:
             self.give_up(peer)
@@ -385,7 +394,10 @@ class Downloader:
 
     def tick(self, now: float) -> None:
         """Look after what is slow."""
-        self.heads.tick(now)
+        try:
+            self.heads.tick(now)
+        except StorageError as error:
+            self._host.emit(StorageFailed(error))
         self.conduct.tick(now)
         self._expire(now)
         if len(self._host.peers) > 1:
@@ -422,7 +434,7 @@ class Downloader:
             if age >= timeout and (now - sent.peer.down.last_heard >= timeout or age >= 4 * timeout):
                 expired.append(sent)
             elif age >= HEAD_PATIENCE and self.heads.could_upgrade_elsewhere(sent):
-                sent.peer.down.head_refused = True
+                self._refused_head(sent.peer, now)
                 expired.append(sent)
         lowest: int | None = None
         for sent in expired:

@@ -172,7 +172,9 @@ class Heads:
 
     def on_proof(self, data: Data, now: float) -> bool:
         """The head of a higher fork came. False if it is of no use. Raises VerificationError."""
-        if data.upgrade is None or data.fork <= self._core.head.fork:
+        if data.fork <= self._core.head.fork:
+            return True  # another peer was quicker
+        if data.upgrade is None:
             return False
         if self._reorg is None or self._reorg.head.fork < data.fork:
             self._reorg = self._core.start_reorg(data)
@@ -184,6 +186,8 @@ class Heads:
         """False if it is of no use. Raises VerificationError."""
         reorg = self._reorg
         if reorg is None or data.fork != reorg.head.fork:
+            return True
+        if data.hash is None:
             return False
         reorg.receive(data)
         self._advance(reorg, now)
@@ -213,7 +217,7 @@ class Heads:
         self._host.emit(Reorged(head.fork, head.length, ancestors))
 
     def tick(self, now: float) -> None:
-        """Take the coarse answer if nobody had a finer one for too long."""
+        """Take the coarse answer if nobody had a finer one for too long. Raises StorageError."""
         if self._reorg is not None and now >= self._refine_until:
             self._apply(self._reorg)
 

@@ -250,14 +250,22 @@ class Peer:
 
     def channel_message(self, type_id: int, message: Reader, now: float) -> None:
         if type_id < len(_HANDLERS):
-            _HANDLERS[type_id](self, message, now)
+            try:
+                _HANDLERS[type_id](self, message, now)
+            except StorageError as error:
+                self.storage_failed(error)
 
     def channel_closed(self, reason: CloseReason, now: float) -> None:
         self._host.peer_closed(self, reason, now)
 
     def channel_flush(self, now: float) -> None:
-        if not self.channel.opened:
-            return
+        if self.channel.opened:
+            try:
+                self._flush(now)
+            except StorageError as error:
+                self.storage_failed(error)
+
+    def _flush(self, now: float) -> None:
         if self.announcer.owes and self.writable:
             self.announcer.flush()
         if self.behind:

@@ -26,8 +26,8 @@ SOL_UDP = 17
 UDP_GRO = 104
 
 Address = tuple[str, int]
-Place = tuple[int, int, int]
-"""Start and end of what one receive gave, and the size of the datagrams in it (the last may be shorter)."""
+Place = tuple[int, int]
+"""Start and end of a datagram in the buffer."""
 
 _STARTS = [index * SLOT_BYTES for index in range(SLOTS)]
 _GRO_CONTROL_BYTES = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
@@ -39,10 +39,10 @@ class BatchReader(Protocol):
     buffer: bytearray
 
     def read(self, sock: socket.socket) -> list[Place]:
-        """Whatever is there now, at most SLOTS places; empty when nothing is."""
+        """The datagrams that are there now, at most SLOTS or trains of them; empty when there are none."""
 
-    def address(self, index: int) -> Address:
-        """Where place number `index` of the last batch came from."""
+    def address(self, start: int) -> Address:
+        """Where the datagram at `start`, one of the last batch, came from."""
 
 
 class RecvmsgReader:
@@ -62,13 +62,15 @@ class RecvmsgReader:
                 size, control, _, address = sock.recvmsg_into([slot], _GRO_CONTROL_BYTES)
             except OSError:  # nothing there, or an error of an earlier send that only concerns that peer
                 break
-            segment = unpack_from("i", control[0][2])[0] if control else size
-            places.append((start, start + size, segment))
+            if control:
+                places += _train(start, start + size, unpack_from("i", control[0][2])[0])
+            else:
+                places.append((start, start + size))
             self._addresses.append((address[0], address[1]))
         return places
 
-    def address(self, index: int) -> Address:
-        return self._addresses[index]
+    def address(self, start: int) -> Address:
+        return self._addresses[start // SLOT_BYTES]
 
 
 _DECLARATIONS = """
@@ -140,20 +142,28 @@ class MmsgReader:
         self._slots = SLOTS
         fields = self._unpack_headers[count](self._raw_headers)
         sizes = fields[1::2]
-        places = [(start, start + size, size) for start, size in zip(_STARTS, sizes, strict=False)]
+        places = [(start, start + size) for start, size in zip(_STARTS, sizes, strict=False)]
         if any(fields[::2]):
             self._slots = SLOTS_FOR_TRAINS
             segments = self._unpack_controls[count](self._raw_controls)
-            for index, control in enumerate(fields[::2]):
-                if control:
-                    start, end, _ = places[index]
-                    places[index] = (start, end, segments[index])
+            whole, places = places, []
+            for (start, end), control, segment in zip(whole, fields[::2], segments, strict=True):
+                places += _train(start, end, segment) if control else [(start, end)]
         self._ffi.memmove(self._headers, self._pristine, count * self._header_bytes)
         return places
 
-    def address(self, index: int) -> Address:
+    def address(self, start: int) -> Address:
+        index = start // SLOT_BYTES
         name = self._raw_names[index * _NAME_BYTES : (index + 1) * _NAME_BYTES]
         return socket.inet_ntoa(name[4:8]), int.from_bytes(name[2:4], "big")
+
+
+def _train(start: int, end: int, segment: int) -> list[Place]:
+    """The datagrams of a train: all but the last have `segment` bytes."""
+    places = [(at, at + segment) for at in range(start, end, max(segment, 1))]
+    if places:
+        places[-1] = (places[-1][0], end)
+    return places
 
 
 def _fields(size: int, *fields: tuple[int, int]) -> str:

@@ -288,29 +288,27 @@ class Endpoint:
         batches: dict[PacketSink, list[RawPacket]] = {}
         last_id = -1
         append = _nowhere.append  # later of the batch of stream `last_id`
-        for index, (start, end, segment) in enumerate(places):
-            for at in range(start, end, segment or 1):
-                stop = at + segment
-                if stop > end:
-                    stop = end
-                if stop - at >= HEADER_BYTES:
-                    header = _unpack_header(buffer, at)
-                    if header[0] & 0xFFFF == MAGIC_AND_VERSION:
-                        if header[1] == last_id:
-                            append((header, buffer[at + HEADER_BYTES : stop]))
+        for at, stop in places:
+            body = at + HEADER_BYTES
+            if stop >= body:
+                header = _unpack_header(buffer, at)
+                if header[0] & 0xFFFF == MAGIC_AND_VERSION:
+                    if header[1] == last_id:
+                        append((header, buffer[body:stop] if stop > body else b""))
+                        continue
+                    sink = streams.get(header[1])
+                    if sink is not None:
+                        if sink.socket is udp:
+                            last_id = header[1]
+                        elif sink.accepts(udp, self._reader.address(at)):
+                            last_id = -1
+                        else:
                             continue
-                        sink = streams.get(header[1])
-                        if sink is not None:
-                            if sink.socket is not udp:
-                                if not sink.accepts(udp, self._reader.address(index)):
-                                    continue
-                                last_id = -1
-                            else:
-                                last_id = header[1]
-                            append = batches.setdefault(sink, []).append
-                            append((header, buffer[at + HEADER_BYTES : stop]))
-                            continue
-                self._deliver_message(bytes(buffer[at:stop]), self._reader.address(index), udp)
+                        append = batches.setdefault(sink, []).append
+                        append((header, buffer[body:stop]))
+                        continue
+            if stop > at:
+                self._deliver_message(bytes(buffer[at:stop]), self._reader.address(at), udp)
         for sink, batch in batches.items():
             try:
                 sink.receive_packets(batch, udp)

@@ -28,7 +28,7 @@ from hypercore.crypto import KeyPair, discovery_key
 from hypercore.drive import Drive
 from hypercore.errors import StoreLocked
 from hypercore.manifest import Manifest
-from workers.engine.kinds import Kind
+from workers.engine.kinds import Kind, derived_blobs_key
 from workers.engine.loop import run
 from workers.engine.settings import NodeAddress
 
@@ -176,6 +176,8 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
         secret = options.encryption_key
         plain = main if secret is None else DecryptingSource(main, secret)
         content = Content(label, Kind(await kind_of(plain)), plain)
+        if content.kind == "core" and options.log_level < logging.ERROR:
+            _say_unreadable(label, main, given_key=secret is not None)
         if content.kind == "drive":
             drive = Drive(main, open_blobs, encryption_key=secret)
             content.drive = drive if options.version is None else drive.checkout(options.version)
@@ -183,6 +185,17 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
             bee = Bee(plain)
             content.bee = bee if options.version is None else bee.checkout(options.version)
         yield content
+
+
+def _say_unreadable(label: str, main: BlockSource, *, given_key: bool) -> None:
+    """A core it is for us; it may be more for somebody who can read it."""
+    if given_key:
+        click.echo(f"seederfarm: with this encryption key, {label} is neither a drive nor a bee", err=True)
+    elif derived_blobs_key(main.key, main.manifest) is not None:
+        click.echo(
+            f"seederfarm: {label} is a core, or a drive that is encrypted (--encryption-key reads it)",
+            err=True,
+        )
 
 
 def choose_store(key: bytes, data: Path) -> tuple[Store, bool]:

@@ -165,6 +165,16 @@ def test_a_bee_is_listed_and_read_by_key(store: Store, data: Path) -> None:
     assert result.exit_code == 1 and "is a bee" in result.stderr
 
 
+def test_an_encrypted_drive_is_said_to_look_like_a_core(store: Store, data: Path) -> None:
+    drive = WriterOfDrive(store=store, encrypted=True)
+    store.close()
+    result = run(data, "ls", drive.key.hex())
+    assert result.stdout == "0\n"
+    assert "or a drive that is encrypted" in result.stderr
+    result = run(data, "ls", drive.key.hex(), "--encryption-key", "ab" * 32)
+    assert "with this encryption key" in result.stderr
+
+
 def test_a_core_is_read_by_the_number_of_a_block(store: Store, data: Path) -> None:
     writer = Writer(store=store, compat=True)
     writer.append(b"zero", b"first")

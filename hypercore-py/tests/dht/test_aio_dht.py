@@ -21,7 +21,7 @@ from hypercore.errors import (
     PeerNotFound,
     PeerUnreachable,
 )
-from hypercore.testing.testnet import local_dht
+from hypercore.testing.testnet import Testnet
 
 SERVER = KeyPair.from_seed(b"\x01" * 32)
 TOPIC = b"\x21" * 32
@@ -29,7 +29,7 @@ TOPIC = b"\x21" * 32
 
 def run(scene, nodes=4):
     async def play():
-        async with local_dht(nodes) as net:
+        async with Testnet(nodes) as net:
             await scene(net)
 
     asyncio.run(play())

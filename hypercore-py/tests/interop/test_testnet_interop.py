@@ -8,7 +8,7 @@ from dht_harness import official, until
 from hypercore.aio.dht import DhtNode
 from hypercore.aio.swarm import Swarm
 from hypercore.crypto import discovery_key
-from hypercore.testing.testnet import local_dht
+from hypercore.testing.testnet import Testnet
 
 pytestmark = pytest.mark.interop
 
@@ -18,7 +18,7 @@ TOPIC = discovery_key(b"\x01" * 32).hex()
 
 def run(scene, nodes=5):
     async def play():
-        async with local_dht(nodes) as net, official(net.bootstrap[0]) as peers:
+        async with Testnet(nodes) as net, official(net.bootstrap[0]) as peers:
             await scene(peers, net)
 
     asyncio.run(play())

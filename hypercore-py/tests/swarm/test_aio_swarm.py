@@ -14,7 +14,7 @@ from hypercore.dht.constants import Command
 from hypercore.dht.messages import PeerRecord
 from hypercore.errors import ConnectionClosed
 from hypercore.swarm.topics import MIN_PARALLEL
-from hypercore.testing.testnet import local_dht
+from hypercore.testing.testnet import Testnet
 
 TOPIC = discovery_key(b"\x01" * 32)
 LOW, HIGH = sorted(KeyPair.from_seed(bytes([n]) * 32) for n in (1, 2))
@@ -62,7 +62,7 @@ def run(scene, nodes=4):
     async def play():
         made = []
 
-        async with local_dht(nodes) as net:
+        async with Testnet(nodes) as net:
 
             async def peer(key_pair=None, **options):
                 made.append(Peer(options.pop("bootstrap", net.bootstrap), key_pair, **options))
@@ -201,6 +201,22 @@ def test_closing_takes_back_what_time_allows():
     run(scene)
 
 
+def test_closing_that_is_cut_short_frees_the_port():
+    async def scene(net, peer):
+        async with Swarm(bootstrap=net.bootstrap, host="127.0.0.1") as swarm:
+            await swarm.join(TOPIC).flushed()
+            port = swarm.node.local_port
+            for node in net.nodes:
+                node.endpoint.on_message = None  # nobody answers any more
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(swarm.close(), 0.1)
+            again = DhtNode(bootstrap=[], host="127.0.0.1", port=port)
+            await again.start()
+            await again.close()
+
+    run(scene)
+
+
 def test_closing_ends_a_dial_that_is_under_way():
     async def scene(net, peer):
         a = await peer()
@@ -289,14 +305,14 @@ def test_peers_taken_from_one_refresh_are_bounded(monkeypatch):
 @pytest.mark.slow
 def test_swarm_that_was_offline_announces_again():
     async def play():
-        async with local_dht(3) as net:
+        async with Testnet(3) as net:
             port = net.nodes[0].local_port
             a = Peer(net.bootstrap)
             await a.swarm.start()
             await a.swarm.join(TOPIC).flushed()
         await until(lambda: not a.swarm.online, 60)
         assert a.swarm.topics == 1
-        async with local_dht(3, port=port) as net:
+        async with Testnet(3, port=port) as net:
             await until(lambda: a.swarm.online, 60)
             node = await net.create_node()
             end = monotonic() + 30
@@ -322,7 +338,7 @@ def test_join_works_before_there_is_a_network():
         await a.swarm.start()
         flushed = asyncio.ensure_future(a.swarm.join(TOPIC).flushed())
         await asyncio.sleep(0.2)
-        async with local_dht(3, port=port) as net:
+        async with Testnet(3, port=port) as net:
             await until(lambda: a.swarm.online and a.swarm.node.core.bootstrapped, 40)
             node = await net.create_node()
             end = monotonic() + 30

@@ -108,7 +108,7 @@ class Swarm:
         max_parallel: int = MAX_PARALLEL,
         rng: Random | None = None,
         firewall: Callable[[bytes], bool] | None = None,
-        on_connection: Callable[[SecretConnection, PeerInfo], None] | None = None,
+        on_connection: Callable[[SecretConnection, PeerInfo], object] | None = None,
     ) -> None:
         self.node = DhtNode(bootstrap=bootstrap, key_pair=key_pair, host=host, port=port, rng=rng)
         self.on_connection = on_connection
@@ -392,9 +392,11 @@ class Swarm:
         farewells: list[Coroutine[Any, Any, None]] = [self._topics.unannounce_all(), self._be_alone()]
         if self._server is not None:
             farewells.append(self._server.close(within=within))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*farewells), within)
-        await self.node.close(within=0)
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*farewells), within)
+        finally:  # also if whoever waits for us has no more patience
+            await self.node.close(within=0)
 
     async def _be_alone(self) -> None:
         """Wait until the connections have ended."""

@@ -1,60 +1,74 @@
-"""A private DHT of a few nodes in this process: for tests, and for farms that talk to nobody else.
+"""A DHT of one's own on this machine, so that nothing of a test reaches the public one.
 
-The nodes store and relay like those of the public network; ours and official peers can use them.
+    async with Testnet() as net, Swarm(bootstrap=net.bootstrap) as swarm:
+        ...
+
+Its nodes store and relay like those of the public network; ours and official peers can use them. The other
+modules of this package need no event loop; this one runs real nodes on real sockets.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 
 from ..aio.dht import DhtNode
 
+DEFAULT_SIZE = 4
+"""Nodes, the first included. Servers announce at three of them."""
+
 START_SECONDS = 10.0
-"""How long a node may take to find the others."""
+"""Seconds within which a node must have found the others."""
 
 
-class LocalDht:
-    """Made by `local_dht`. `bootstrap` is what other nodes and swarms are to be given."""
+class Testnet:
+    """Nodes that others may rely on, from `async with` to its end. What hyperdht ships as `testnet.js`.
 
-    def __init__(self, nodes: list[DhtNode], host: str) -> None:
-        self.nodes = nodes
-        self.bootstrap = [f"{host}:{nodes[0].local_port}"] if nodes else []
-        self._host = host
-        self._guests: list[DhtNode] = []
+    The first of the `size` nodes is on `port`. A port that is taken raises OSError.
+    """
+
+    __test__ = False  # for pytest, to which every class of this name looks like tests
+
+    def __init__(self, size: int = DEFAULT_SIZE, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.size = size
+        self.host = host
+        self.port = port
+        self.nodes: list[DhtNode] = []
+        self._stack = AsyncExitStack()
+
+    @property
+    def bootstrap(self) -> list[str]:
+        """`host:port` of the first node: what `Swarm` and `DhtNode` want to be told."""
+        return [f"{self.host}:{self.nodes[0].local_port}"]
+
+    async def __aenter__(self) -> Testnet:
+        async with self._stack as stack:
+            for _ in range(self.size):
+                await self._add(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
 
     async def create_node(self) -> DhtNode:
-        """A node that uses the network and is no part of it."""
-        node = DhtNode(bootstrap=self.bootstrap, host=self._host)
-        await node.start()
-        self._guests.append(node)
-        await node.bootstrapped(within=START_SECONDS)
+        """A node that uses the network and is no part of it. It is closed with it, before the others."""
+        node = DhtNode(bootstrap=self.bootstrap, host=self.host)
+        await self._enter(self._stack, node)
         return node
 
-    async def close(self) -> None:
-        """Guests first, so that they can take back their announcements."""
-        for node in [*self._guests, *reversed(self.nodes)]:
-            await node.close()
+    async def _add(self, stack: AsyncExitStack) -> None:
+        first = not self.nodes
+        node = DhtNode(
+            bootstrap=[] if first else self.bootstrap,
+            host=self.host,
+            port=self.port if first else 0,
+            ephemeral=False,
+        )
+        self.nodes.append(node)
+        await self._enter(stack, node)
 
-
-@asynccontextmanager
-async def local_dht(size: int = 5, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[LocalDht]:
-    """`size` nodes on `host`, the first of them on `port`. Closed at the end of the block."""
-    nodes: list[DhtNode] = []
-    try:
-        for index in range(size):
-            node = DhtNode(
-                bootstrap=[f"{host}:{nodes[0].local_port}"] if nodes else [],
-                host=host,
-                port=0 if index else port,
-                ephemeral=False,
-            )
-            nodes.append(node)
-            await node.start()
-            await node.bootstrapped(within=START_SECONDS)
-        net = LocalDht(nodes, host)
-        yield net
-        await net.close()
-    finally:
-        for node in nodes:
-            await node.close()
+    async def _enter(self, stack: AsyncExitStack, node: DhtNode) -> None:
+        await stack.enter_async_context(node)
+        # The first one has nobody to find
+        if len(self.nodes) > 1 and not await node.bootstrapped(within=START_SECONDS):
+            raise TimeoutError(f"node {len(self.nodes)} of the testnet found nobody")

@@ -57,8 +57,8 @@ def verify(keys: tuple[GivenKey, ...], data: Path | None) -> None:
     if not directory.exists():
         raise Failure(f"there is nothing at {directory}")
     with disk_store(directory) as store:
-        cores = list(stored(store, keys)) if keys else [info.key for info in store.cores()]
-        sizes = {info.key: info.byte_length for info in store.cores()}
+        sizes = {info.key: info.byte_length for info in store.cores() if info.length}
+        cores = list(stored(store, keys)) if keys else list(sizes)
         failed = 0
         with progress(sum(sizes.get(key, 0) for key in cores)) as advance:
             for key in cores:

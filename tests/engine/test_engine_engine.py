@@ -12,7 +12,7 @@ import pytest
 from hypercore.aio.corestore import Corestore
 from hypercore.core import Store, memory_store
 from hypercore.crypto import discovery_key
-from hypercore.errors import StoreFull
+from hypercore.errors import StoreFull, StoreUnreadable
 from workers.engine import engine as engine_module
 from workers.engine.engine import Engine
 from workers.engine.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced
@@ -326,7 +326,7 @@ async def test_trouble_with_the_disk_is_told_and_not_every_two_seconds() -> None
 
 
 def test_trouble_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "REPEAT_STORAGE_ERROR", 0.0)
+    monkeypatch.setattr(engine_module, "REPEAT_ERROR", 0.0)
 
     @scenario
     async def run() -> None:
@@ -335,6 +335,31 @@ def test_trouble_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch) -> No
                 farm.engine.storage_failed(StoreFull("no room left"))
             await farm.until(lambda: len(farm.events) == 4)
             assert sum(isinstance(event, Problem) for event in farm.events) == 3
+
+    run()
+
+
+def test_a_disk_that_cannot_be_read_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "REPEAT_REVIEW", 0.05)
+
+    @scenario
+    async def run() -> None:
+        async with Farm() as farm:
+            farm.engine.add([Wanted(bytes(32))])
+            seed = farm.engine._members[bytes(32)].seed
+            real, calls = seed.review, 0
+
+            def review(now: float) -> float | None:
+                nonlocal calls
+                calls += 1
+                if calls < 4:
+                    raise StoreUnreadable("cannot read")
+                return real(now)
+
+            monkeypatch.setattr(seed, "review", review)
+            await farm.until(lambda: any(isinstance(event, Progress) for event in farm.events))
+            problems = [event for event in farm.events if isinstance(event, Problem)]
+            assert problems == [Problem(key=bytes(32), code="STORAGE_UNREADABLE", message="cannot read")]
 
     run()
 
@@ -359,3 +384,25 @@ async def test_progress_of_one_key_keeps_its_distance() -> None:
         await farm.until(lambda: bool(farm.synced(writer.key)))
         assert all(later - earlier >= 0.049 for earlier, later in pairwise(at))
     await theirs.close()
+
+
+@scenario
+async def test_what_happens_while_a_key_is_added_is_not_missed() -> None:
+    """A core may have something to tell at the very moment it is opened."""
+    async with Farm() as farm:
+        real = farm.cores.get
+
+        class Chatty:
+            def __init__(self, key: bytes) -> None:
+                self._session = real(key)
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self._session, name)
+
+            def subscribe(self, callback: Callable[[object], None]) -> Callable[[], None]:
+                callback(None)
+                return self._session.subscribe(callback)
+
+        farm.cores.get = Chatty  # type: ignore[assignment, method-assign]
+        farm.engine.add([Wanted(bytes(32))])
+        await farm.until(lambda: any(isinstance(event, Progress) for event in farm.events))

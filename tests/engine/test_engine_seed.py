@@ -6,6 +6,7 @@ import pytest
 
 from hypercore.bee import Header
 from hypercore.core import memory_store
+from hypercore.replication import Conflict
 from workers.engine.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.keylist import Wanted
 from workers.engine.kinds import Kind, Role
@@ -401,3 +402,19 @@ def test_a_new_history_is_told_and_synced() -> None:
     events = [event for event in bench.log.take() if isinstance(event, CoreChanged | Synced)]
     assert [event.length for event in events] == [1, 1]
     assert isinstance(events[0], CoreChanged) and events[0].fork == 1
+
+
+def test_a_writer_with_two_histories_is_told_once_and_shown_as_failed() -> None:
+    writer = Writer(compat=True)
+    writer.append(b"one")
+    bench = Bench(writer.key)
+    copy(writer.core, bench.sessions[writer.key].core)
+    bench.review()
+    bench.log.take()
+    for callback in bench.sessions[writer.key].callbacks:
+        callback(Conflict(peer=None, proof=None))  # type: ignore[arg-type]
+    bench.review()
+    bench.review()
+    problems = [event for event in bench.log.take() if isinstance(event, Problem)]
+    assert [(problem.key, problem.code) for problem in problems] == [(writer.key, "CONFLICT")]
+    assert bench.seed.status(bench.now).state is State.FAILED

@@ -24,8 +24,11 @@ READY_PATIENCE = 2.0
 """Seconds that `ready` waits for the network to tell us our address. Without a network it is told all the
 same."""
 
-REPEAT_STORAGE_ERROR = 60.0
-"""Seconds after which the same trouble with the disk is told again. The store tries again far sooner."""
+REPEAT_ERROR = 60.0
+"""Seconds after which an error that lasts is told again. What failed is tried again far sooner."""
+
+REPEAT_REVIEW = 5.0
+"""Seconds after which a key is looked at again when that failed."""
 
 REVIEW_DELAY = 0.1
 """Seconds from a change of a core to the look at what follows from it. A core that is downloaded changes with
@@ -73,10 +76,13 @@ class Engine:
         self._behind: set[bytes] = set()
         """Keys that are not synced."""
         self._timers: dict[bytes, asyncio.TimerHandle] = {}
+        self._poked: set[bytes] = set()
+        """Keys that are reviewed soon, since something happened to them."""
         self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
         self._stopping = False
-        self._storage_trouble: tuple[str, float] | None = None
+        self._told_at: dict[tuple[bytes | None, str], float] = {}
+        """When an error of that code was last told of that key."""
 
     # --- life
 
@@ -175,6 +181,7 @@ class Engine:
         if timer is not None:
             timer.cancel()
         member.seed.close()
+        self._poked.discard(key)
         self._behind.discard(key)
         self._check_all_synced()
         await member.membership.leave()
@@ -205,20 +212,28 @@ class Engine:
 
     def storage_failed(self, error: StorageError) -> None:
         """The disk refused something; the store keeps it in memory and tries again."""
+        self._complain(None, error)
+
+    def _complain(self, key: bytes | None, error: HypercoreError) -> None:
+        """Tell about an error, but not again and again."""
         now = self._loop.time()
-        if self._storage_trouble is not None:
-            code, told_at = self._storage_trouble
-            if code == error.code and now < told_at + REPEAT_STORAGE_ERROR:
-                return
-        self._storage_trouble = (error.code, now)
-        self._emit(Problem(key=None, code=error.code, message=str(error)))
+        told_at = self._told_at.get((key, error.code))
+        if told_at is None or now >= told_at + REPEAT_ERROR:
+            self._told_at[key, error.code] = now
+            self._emit(Problem(key=key, code=error.code, message=str(error)))
 
     # --- looking at keys when something happened
 
     def _review_soon(self, key: bytes) -> None:
+        """Called with every block of every core: the frequent case goes first."""
+        if key in self._poked:
+            return
         member = self._members.get(key)
-        known = member is not None and member.seed.kind is not None
-        self._review_at(key, self._loop.time() + (REVIEW_DELAY if known else DISCOVERY_DELAY))
+        if member is None:
+            return  # it is being added, and is reviewed then
+        self._poked.add(key)
+        delay = DISCOVERY_DELAY if member.seed.kind is None else REVIEW_DELAY
+        self._review_at(key, self._loop.time() + delay)
 
     def _review_at(self, key: bytes, at: float) -> None:
         timer = self._timers.get(key)
@@ -232,13 +247,15 @@ class Engine:
 
     def _review(self, key: bytes) -> None:
         del self._timers[key]
+        self._poked.discard(key)
         seed, membership = self._members[key]
         now = self._loop.time()
         try:
             deadline = seed.review(now)
         except HypercoreError as error:
-            # The disk, most likely. The key stays as it is, and is looked at again when something changes.
-            self._emit(Problem(key=key, code=error.code, message=str(error)))
+            # The disk, most likely. The key stays as it is, and is looked at again.
+            self._complain(key, error)
+            self._review_at(key, now + REPEAT_REVIEW)
             return
         steer_at = membership.steer(complete=seed.complete, peers=seed.peers, now=now)
         at = min((at for at in (deadline, steer_at) if at is not None), default=None)

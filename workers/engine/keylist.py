@@ -37,14 +37,19 @@ def parse_list(text: str, *, source: str) -> list[Wanted]:
     """All keys of a list, in order. Raises KeyListError naming `source` and the line."""
     found = []
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
-        words = _COMMENT.sub("", line).split()
-        if not words:
-            continue
         try:
-            found.append(_parse_words(words))
+            wanted = parse_line(line)
         except KeyFormatError as error:
             raise KeyListError(f"{source}, line {number}: {error}") from None
+        if wanted is not None:
+            found.append(wanted)
     return found
+
+
+def parse_line(line: str) -> Wanted | None:
+    """The key of one line; None when it has only a comment, or nothing. Raises KeyFormatError."""
+    words = _COMMENT.sub("", line).split()
+    return _parse_words(words) if words else None
 
 
 def read_list(path: Path) -> list[Wanted]:

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from hypercore.core import Change, Core
+from hypercore.replication import Conflict
 
 from .events import CoreChanged, Event, PeerChanged, Problem, Progress, Synced
 from .keylist import Wanted
@@ -19,7 +20,7 @@ from .kinds import MAIN_ROLE, Finding, Kind, Role, inspect
 from .ports import CoreSession, RemotePeer
 from .rates import Rate
 from .references import BlobsNeeded
-from .status import SeedStatus, state_of
+from .status import SeedStatus, State, state_of
 from .tally import PeerNews, Tally
 
 PATIENCE = 3.0
@@ -42,6 +43,8 @@ class Part:
         self.session = session
         self.rotten = 0
         """Blocks found damaged on disk that nobody was told of yet."""
+        self.conflict = False
+        """The writer has signed two histories; nothing more is replicated."""
         self._changed = changed
         self._unsubscribe = session.subscribe(self._on_notice)
         session.download(True)
@@ -55,8 +58,11 @@ class Part:
         self.session.close()
 
     def _on_notice(self, notice: object) -> None:
-        if isinstance(notice, Change) and notice.rotten and notice.lost is not None:
-            self.rotten += notice.lost[1] - notice.lost[0]
+        if isinstance(notice, Change):
+            if notice.rotten and notice.lost is not None:
+                self.rotten += notice.lost[1] - notice.lost[0]
+        elif isinstance(notice, Conflict):
+            self.conflict = True
         self._changed()
 
 
@@ -119,6 +125,7 @@ class Seed:
         self._reported_at = float("-inf")
         self._synced: object = None
         self._uncertain_since: float | None = None
+        self._failed = False
 
     # --- how things are
 
@@ -157,7 +164,9 @@ class Seed:
         return SeedStatus(
             key=self.key,
             kind=self.kind,
-            state=state_of(
+            state=State.FAILED
+            if self._failed
+            else state_of(
                 blocks=totals.blocks,
                 have_blocks=totals.have_blocks,
                 complete=self.complete,
@@ -183,7 +192,7 @@ class Seed:
         """Draw the consequences of how things are. Returns when to come back at the latest."""
         self._find_out()
         self._tell_peers()
-        self._tell_damage()
+        self._tell_trouble()
         deadlines = (self._tell_numbers(now), self._tell_synced(now))
         return min((at for at in deadlines if at is not None), default=None)
 
@@ -262,8 +271,15 @@ class Seed:
             )
         )
 
-    def _tell_damage(self) -> None:
+    def _tell_trouble(self) -> None:
         for part in self._open_parts():
+            if part.conflict and not self._failed:
+                self._failed = True
+                text = (
+                    f"the writer of core {part.core.key.hex()} has signed two histories of the same length; "
+                    "what is here is kept and served no longer, since nobody can tell which one holds"
+                )
+                self._emit(Problem(key=self.key, code="CONFLICT", message=text))
             if part.rotten:
                 blocks = "1 block" if part.rotten == 1 else f"{part.rotten} blocks"
                 part.rotten = 0

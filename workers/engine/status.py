@@ -24,7 +24,7 @@ class State(Enum):
     """All that is known of it is on disk; whether there is a second core to it will show in a moment."""
     SYNCED = "synced"
     FAILED = "failed"
-    """It stopped, and goes on after a restart at the earliest; an error event has said why."""
+    """It stopped; an error event has said why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ def test_a_full_disk_is_said_and_nothing_partial_is_taken_for_whole(
         [*cli.COMMAND, "seed", made["key"], "--data", str(data), "--json", *cli.bootstrap_options(bootstrap)]
     )
     verify = shlex.join([*cli.COMMAND, "verify", made["key"], "--data", str(data)])
-    script = f"{SMALL} {shlex.quote(str(data))}; timeout -s INT 20 {seed}; echo; exec {verify} >&2"
+    script = f"{SMALL} {shlex.quote(str(data))}; timeout -s INT 10 {seed}; echo; exec {verify} >&2"
     farm = JsonProcess("seed on a full disk", ["unshare", "-rm", "sh", "-c", script], env=cli.environment())
     processes.callback(farm.dispose)
 

@@ -99,3 +99,21 @@ def test_ours_and_the_official_seeder_feed_each_other(
     farm.wait_peer(seeder.public_key)
     publisher.stop()
     read_drive(new_reader(), made)
+
+
+def test_peers_that_share_an_address_are_told_apart(
+    publisher: Publisher, new_farm: NewFarm, new_reader: NewReader
+) -> None:
+    """Several peers behind one address punch towards us at once; each must end up with its own stream."""
+    made = publish_core(publisher, "plain", [("block", 10)])
+    peers = [publisher.public_key]
+    for _ in range(3):
+        peer = new_reader()
+        peer.open("thing", made["key"], "core", announce=True)
+        peer.complete("thing", made)
+        peers.append(peer.public_key)
+    for start in range(4):
+        farm = new_farm(made["key"], data=f"farm-{start}")
+        for public_key in peers:
+            farm.wait_peer(public_key, timeout=10)  # a stream that went astray takes 13 s to time out
+        farm.interrupt()

@@ -11,7 +11,8 @@ from hypercore.errors import BlockNotAvailable
 
 from .failures import BadInput, Failure
 from .options import GivenKey, key_argument
-from .reading import Content, ReadOptions, read_options, reading
+from .read_options import ReadOptions, read_options
+from .reading import Content, reading
 
 
 @click.command()

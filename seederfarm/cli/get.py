@@ -20,7 +20,8 @@ from . import units
 from .failures import Failure
 from .ls import entries, text
 from .options import GivenKey, key_argument
-from .reading import Content, ReadOptions, read_options, reading
+from .read_options import ReadOptions, read_options
+from .reading import Content, reading
 
 
 @click.command()

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from hypercore.core import Change, Core
-from hypercore.replication import Conflict
+from hypercore.core import Core
 
 from .events import CoreChanged, Event, PeerChanged, Problem, Progress, Synced
 from .keylist import Wanted
 from .kinds import MAIN_ROLE, Finding, Kind, Role, inspect
+from .part import Part
 from .ports import CoreSession, RemotePeer
 from .rates import Rate
 from .references import BlobsNeeded
@@ -34,36 +34,6 @@ told."""
 OpenSession = Callable[[bytes], CoreSession]
 
 _KINDS = {kind.value.encode(): kind for kind in Kind}
-
-
-class Part:
-    """A core of the key, open and replicated."""
-
-    def __init__(self, session: CoreSession, changed: Callable[[], None]) -> None:
-        self.session = session
-        self.rotten = 0
-        """Blocks found damaged on disk that nobody was told of yet."""
-        self.conflict = False
-        """The writer has signed two histories; nothing more is replicated."""
-        self._changed = changed
-        self._unsubscribe = session.subscribe(self._on_notice)
-        session.download(True)
-
-    @property
-    def core(self) -> Core:
-        return self.session.core
-
-    def close(self) -> None:
-        self._unsubscribe()
-        self.session.close()
-
-    def _on_notice(self, notice: object) -> None:
-        if isinstance(notice, Change):
-            if notice.rotten and notice.lost is not None:
-                self.rotten += notice.lost[1] - notice.lost[0]
-        elif isinstance(notice, Conflict):
-            self.conflict = True
-        self._changed()
 
 
 class Totals(NamedTuple):

@@ -1,0 +1,40 @@
+"""One core of a key, open and replicated, and what happened to it that has to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypercore.core import Change, Core
+from hypercore.replication import Conflict
+
+from .ports import CoreSession
+
+
+class Part:
+    """A core of the key, open and replicated."""
+
+    def __init__(self, session: CoreSession, changed: Callable[[], None]) -> None:
+        self.session = session
+        self.rotten = 0
+        """Blocks found damaged on disk that nobody was told of yet."""
+        self.conflict = False
+        """The writer has signed two histories; nothing more is replicated."""
+        self._changed = changed
+        self._unsubscribe = session.subscribe(self._on_notice)
+        session.download(True)
+
+    @property
+    def core(self) -> Core:
+        return self.session.core
+
+    def close(self) -> None:
+        self._unsubscribe()
+        self.session.close()
+
+    def _on_notice(self, notice: object) -> None:
+        if isinstance(notice, Change):
+            if notice.rotten and notice.lost is not None:
+                self.rotten += notice.lost[1] - notice.lost[0]
+        elif isinstance(notice, Conflict):
+            self.conflict = True
+        self._changed()

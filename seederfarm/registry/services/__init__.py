@@ -1,0 +1,64 @@
+"""Actions on what the farm knows. Each is one transaction, safe to repeat, and in the audit log.
+
+`keys` adds; `drives` pauses, resumes, removes and changes numbers of copies; `workers` approves, drains,
+retires; `tokens` makes and checks secrets; `log` records. An `Actor` is a user, or the name of what acted:
+`cli`, `source NAME`.
+"""
+
+from __future__ import annotations
+
+from .drives import (
+    Guarded,
+    RemoveResult,
+    finish_removals,
+    mark_dirty,
+    pause,
+    remove,
+    resume,
+    reverify,
+    set_priority,
+    set_replicas,
+)
+from .keys import AddResult, Listed, Malformed, add_keys, add_listed
+from .log import Actor, record_audit, record_event
+from .tokens import (
+    find_api_token,
+    issue_api_token,
+    issue_enrolment,
+    revoke_api_token,
+    revoke_enrolment,
+    use_enrolment,
+)
+from .workers import activate, drain, forget, retire, set_paused
+
+__all__ = [
+    "Actor",
+    "AddResult",
+    "Guarded",
+    "Listed",
+    "Malformed",
+    "RemoveResult",
+    "activate",
+    "add_keys",
+    "add_listed",
+    "drain",
+    "find_api_token",
+    "finish_removals",
+    "forget",
+    "issue_api_token",
+    "issue_enrolment",
+    "mark_dirty",
+    "pause",
+    "record_audit",
+    "record_event",
+    "remove",
+    "resume",
+    "retire",
+    "reverify",
+    "revoke_api_token",
+    "revoke_enrolment",
+    "set_paused",
+    "set_priority",
+    "set_replicas",
+    "use_enrolment",
+]

@@ -1,0 +1,217 @@
+"""What an operator does to drives that are registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import Count, Exists, OuterRef, Q
+from django.utils import timezone
+
+from .. import signals
+from ..models import Drive, Replica
+from .keys import SIGNALLED, announce, batches
+from .log import NAMED, Actor, count_of, record_audit
+
+Drives = models.QuerySet[Drive] | Iterable[Drive]
+"""A selection of drives; of a queryset only the primary keys are read."""
+
+
+class Guarded(NamedTuple):
+    """A drive that was not removed, since the farm has the last complete copy that anybody knows of."""
+
+    drive: Drive
+    complete: int
+    """Complete copies in the farm."""
+    writer_seen_at: datetime | None
+
+    @property
+    def why(self) -> str:
+        seen = f"last seen {self.writer_seen_at:%Y-%m-%d %H:%M}" if self.writer_seen_at else "never seen"
+        return f"the farm has the only complete copies known ({self.complete}); its writer was {seen}"
+
+
+class RemoveResult(NamedTuple):
+    removing: int
+    """Drives whose copies are being released now."""
+    guarded: list[Guarded]
+    """Left as they were; `force` removes them, too."""
+
+
+def pause(drives: Drives, actor: Actor) -> int:
+    """Leave copies where they are: nothing is placed, moved or released. Returns how many that changed."""
+    return _change(
+        drives,
+        actor,
+        "drive.pause",
+        "Paused",
+        lambda rows: rows.filter(state=Drive.State.ACTIVE),
+        {"state": Drive.State.PAUSED},
+    )
+
+
+def resume(drives: Drives, actor: Actor) -> int:
+    """Paused drives are looked after again, and removals that are not finished are taken back."""
+    return _change(
+        drives,
+        actor,
+        "drive.resume",
+        "Resumed",
+        lambda rows: rows.exclude(state=Drive.State.ACTIVE),
+        {"state": Drive.State.ACTIVE, "removing_since": None, "dirty": True},
+    )
+
+
+def set_replicas(drives: Drives, least: int, most: int, actor: Actor) -> int:
+    """Change the numbers of copies. Raises ValidationError when they make no sense."""
+    if not 1 <= least <= most <= 1000:
+        raise ValidationError("Copies: at least 1, and at most no fewer than at least (up to 1000).")
+    return _change(
+        drives,
+        actor,
+        "drive.replicas",
+        f"Wants {least} to {most} copies of" if least != most else f"Wants {count_of(least, 'copy')} of",
+        lambda rows: rows.exclude(replicas_min=least, replicas_max=most),
+        {"replicas_min": least, "replicas_max": most, "dirty": True},
+        data={"replicas_min": least, "replicas_max": most},
+    )
+
+
+def set_priority(drives: Drives, priority: int, actor: Actor) -> int:
+    """0 goes first, 9 last. Raises ValidationError for others."""
+    if not 0 <= priority <= 9:
+        raise ValidationError("A priority is 0 (first) to 9 (last).")
+    return _change(
+        drives,
+        actor,
+        "drive.priority",
+        f"Set priority {priority} for",
+        lambda rows: rows.exclude(priority=priority),
+        {"priority": priority, "dirty": True},
+        data={"priority": priority},
+    )
+
+
+def remove(drives: Drives, actor: Actor, *, force: bool = False) -> RemoveResult:
+    """Have all copies released; the row of a drive goes when its last copy is gone (`finish_removals`).
+
+    The last-copy guard: a drive of which the farm has complete copies stays, unless its writer was seen
+    lately (SEEDERFARM_WRITER_SEEN_WITHIN) or `force` says so.
+    """
+    now = timezone.now()
+    guarded: list[Guarded] = []
+    removing: list[int] = []
+    with transaction.atomic():
+        for ids in batches(_ids(drives)):
+            rows = Drive.objects.filter(pk__in=ids).exclude(state=Drive.State.REMOVING)
+            kept = [] if force else last_copies(rows, now)
+            guarded += kept
+            free = set(rows.values_list("pk", flat=True)) - {item.drive.pk for item in kept}
+            Drive.objects.filter(pk__in=free).update(
+                state=Drive.State.REMOVING, removing_since=now, dirty=True, updated_at=now
+            )
+            removing += sorted(free)
+        if removing:
+            _record(actor, "drive.remove", "Removed", removing, {"force": force})
+            announce(removing)
+    return RemoveResult(len(removing), guarded)
+
+
+def last_copies(rows: models.QuerySet[Drive], now: datetime) -> list[Guarded]:
+    """Those of which the farm has complete copies while no writer was seen lately."""
+    lately = now - timedelta(seconds=settings.FARM.writer_seen_within)
+    complete = Count("replicas", filter=Q(replicas__phase=Replica.Phase.COMPLETE))
+    found = rows.annotate(complete=complete).filter(complete__gt=0)
+    alone = found.filter(Q(last_writer_seen_at__isnull=True) | Q(last_writer_seen_at__lte=lately))
+    return [Guarded(drive, drive.complete, drive.last_writer_seen_at) for drive in alone]
+
+
+def finish_removals() -> int:
+    """Delete drives that are being removed and have no copies left. For control, beside its planning.
+
+    Returns how many. Events of the drives stay, with their keys.
+    """
+    done = 0
+    while True:
+        with transaction.atomic():
+            copies = Replica.objects.filter(drive=OuterRef("pk"))
+            bare = Drive.objects.filter(~Exists(copies), state=Drive.State.REMOVING)
+            ids = list(bare.order_by("pk").values_list("pk", flat=True)[:500])
+            if not ids:
+                return done
+            Drive.objects.filter(pk__in=ids, state=Drive.State.REMOVING).delete()
+            done += len(ids)
+
+
+def reverify(drives: Drives, actor: Actor) -> int:
+    """Have every complete copy prove itself now. Returns how many copies that are."""
+    ids = _ids(drives)
+    copies = 0
+    with transaction.atomic():
+        for batch in batches(ids):
+            copies += Replica.objects.filter(
+                drive_id__in=batch, desired=True, phase=Replica.Phase.COMPLETE
+            ).update(last_challenged_at=None)
+        if ids:
+            _record(actor, "drive.reverify", f"Asked {count_of(copies, 'copy')} for proof of", ids, {})
+            told = ids if len(ids) <= SIGNALLED else None
+            transaction.on_commit(partial(signals.reverify_wanted.send, sender=Drive, drive_ids=told))
+    return copies
+
+
+def mark_dirty(drives: Drives) -> None:
+    """Have placement look at these again: for changes made elsewhere, such as in a form."""
+    ids = _ids(drives)
+    with transaction.atomic():
+        for batch in batches(ids):
+            Drive.objects.filter(pk__in=batch).update(dirty=True)
+        if ids:
+            announce(ids)
+
+
+def _ids(drives: Drives) -> list[int]:
+    if isinstance(drives, models.QuerySet):
+        return list(drives.order_by("pk").values_list("pk", flat=True))
+    return sorted(drive.pk for drive in drives)
+
+
+def _change(
+    drives: Drives,
+    actor: Actor,
+    action: str,
+    verb: str,
+    choose: Callable[[models.QuerySet[Drive]], models.QuerySet[Drive]],
+    values: dict[str, object],
+    *,
+    data: dict[str, object] | None = None,
+) -> int:
+    """Update the chosen ones; one audit entry for all that changed, none when nothing did."""
+    changed: list[int] = []
+    with transaction.atomic():
+        for ids in batches(_ids(drives)):
+            rows = choose(Drive.objects.filter(pk__in=ids))
+            here = list(rows.order_by("pk").select_for_update().values_list("pk", flat=True))
+            Drive.objects.filter(pk__in=here).update(**values, updated_at=timezone.now())
+            changed += here
+        if changed:
+            _record(actor, action, verb, changed, data or {})
+            announce(changed)
+    return len(changed)
+
+
+def _record(actor: Actor, action: str, verb: str, ids: Sequence[int], data: dict[str, object]) -> None:
+    named = list(Drive.objects.filter(pk__in=ids[:NAMED]).order_by("pk"))
+    names = ", ".join(str(drive) for drive in named[:3])
+    more = f" and {len(ids) - 3:,} more" if len(ids) > 3 else ""
+    record_audit(
+        actor,
+        action,
+        f"{verb} {names}{more}",
+        target=named[0].key if len(ids) == 1 and named else "",
+        data={**data, "count": len(ids), "keys": [drive.key for drive in named]},
+    )

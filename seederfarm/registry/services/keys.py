@@ -1,0 +1,208 @@
+"""Adding keys: pasted, from a seeds.txt, from a source, from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Final, NamedTuple, TypeVar
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from hypercore.errors import KeyFormatError
+from workers.engine.keylist import parse_line
+
+from .. import signals
+from ..models import Drive, Tag
+from ..models.fields import clean_tags
+from .log import Actor, count_of, record_audit
+
+BATCH: Final = 500
+"""Rows in one statement: SQLite takes a few hundred parameters in an IN, and no lock is held for long."""
+
+SIGNALLED: Final = 1000
+"""Beyond this many, listeners are told "very many" in place of a list."""
+
+T = TypeVar("T")
+
+
+class Listed(NamedTuple):
+    """A key that was understood, and where it stood."""
+
+    key: str
+    """Hex."""
+    kind: str
+    """`core`, `bee`, `drive`, or empty: to be seen from the content."""
+    line: int
+    """From 1."""
+
+
+class Malformed(NamedTuple):
+    """A line that is no key."""
+
+    line: int
+    text: str
+    error: str
+
+
+class AddResult(NamedTuple):
+    """What became of a list of keys. Every key that was listed is in one of the three, once."""
+
+    added: list[Drive]
+    existing: list[Drive]
+    """Known before, and left as they were."""
+    malformed: list[Malformed]
+    repeated: int = 0
+    """Lines that named a key of an earlier line again."""
+
+
+def read_lines(texts: str | Iterable[str]) -> Iterator[Listed | Malformed]:
+    """Keys of a pasted text or a seeds.txt, or of a list of such lines. Comments and empty lines give
+    nothing."""
+    lines = texts.removeprefix("\ufeff").splitlines() if isinstance(texts, str) else texts
+    for number, line in enumerate(lines, start=1):
+        try:
+            wanted = parse_line(line)
+        except KeyFormatError as error:
+            yield Malformed(number, line.strip()[:200], str(error))
+            continue
+        if wanted is not None:
+            yield Listed(wanted.key.hex(), wanted.kind.value if wanted.kind else "", number)
+
+
+def add_keys(
+    texts: str | Iterable[str],
+    *,
+    kind: str = "",
+    label: str = "",
+    tags: Sequence[str] = (),
+    required_tags: Sequence[str] = (),
+    replicas: tuple[int, int] | None = None,
+    priority: int = 5,
+    actor: Actor,
+) -> AddResult:
+    """Register every key in `texts`, in any spelling; malformed lines are reported and hinder no other.
+
+    `kind` is for lines that name none. `replicas` is (min, max); None: as set for the farm. Raises
+    ValidationError for tags that are none. One that is being removed comes back to life.
+    """
+    found = list(read_lines(texts))
+    malformed = [item for item in found if isinstance(item, Malformed)]
+    listed = [item if item.kind else item._replace(kind=kind) for item in found if isinstance(item, Listed)]
+    result = add_listed(
+        listed,
+        label=label,
+        tags=tags,
+        required_tags=required_tags,
+        replicas=replicas,
+        priority=priority,
+        actor=actor,
+    )
+    return result._replace(malformed=malformed)
+
+
+def add_listed(
+    listed: Iterable[Listed],
+    *,
+    label: str = "",
+    tags: Sequence[str] = (),
+    required_tags: Sequence[str] = (),
+    replicas: tuple[int, int] | None = None,
+    priority: int = 5,
+    actor: Actor,
+) -> AddResult:
+    """The same for keys that are read already."""
+    least, most = replicas or settings.FARM.replicas
+    required = clean_tags(list(required_tags))
+    names = clean_tags(list(tags))
+    wanted: dict[str, str] = {}
+    count = 0
+    for item in listed:
+        count += 1
+        wanted[item.key] = wanted.get(item.key) or item.kind
+    template = {
+        "label": label[:200],
+        "replicas_min": least,
+        "replicas_max": most,
+        "required_tags": required,
+        "priority": priority,
+        "owner": actor if isinstance(actor, User) else None,
+    }
+    with transaction.atomic():
+        added, existing = _insert(wanted, template)
+        _tag(added, names)
+        revived = _revive(existing)
+        if added or revived:
+            _record(actor, added, revived)
+            announce([drive.pk for drive in (*added, *revived)])
+    return AddResult(added, existing, [], count - len(wanted))
+
+
+def announce(ids: Sequence[int]) -> None:
+    """Tell listeners after the commit which drives placement has to look at."""
+    told = list(ids) if len(ids) <= SIGNALLED else None
+    transaction.on_commit(partial(signals.drives_changed.send, sender=Drive, ids=told))
+
+
+def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _insert(wanted: dict[str, str], template: dict[str, object]) -> tuple[list[Drive], list[Drive]]:
+    """Rows for keys that have none. Somebody else adding the same key meanwhile is not an error."""
+    found: dict[str, tuple[Drive, bool]] = {}
+    # In the order of the keys: two that add the same ones at once wait for each other in one direction only.
+    for keys in batches(sorted(wanted)):
+        known = set(Drive.objects.filter(key__in=keys).values_list("key", flat=True))
+        new = [Drive(key=key, kind=wanted[key], **template) for key in keys if key not in known]
+        Drive.objects.bulk_create(new, ignore_conflicts=True)
+        rows = Drive.objects.in_bulk(keys, field_name="key")
+        found.update((key, (rows[key], key in known)) for key in keys)
+    added = [found[key][0] for key in wanted if not found[key][1]]
+    existing = [found[key][0] for key in wanted if found[key][1]]
+    return added, existing
+
+
+def _tag(drives: Sequence[Drive], names: Sequence[str]) -> None:
+    if not names or not drives:
+        return
+    Tag.objects.bulk_create([Tag(name=name) for name in names], ignore_conflicts=True)
+    tags = list(Tag.objects.filter(name__in=names))
+    through = Drive.tags.through
+    for batch in batches(drives):
+        through.objects.bulk_create(
+            [through(drive_id=drive.pk, tag_id=tag.pk) for drive in batch for tag in tags],
+            ignore_conflicts=True,
+        )
+
+
+def _revive(existing: Sequence[Drive]) -> list[Drive]:
+    """Adding a key that is being removed means that it is wanted after all."""
+    revived = [drive for drive in existing if drive.state == Drive.State.REMOVING]
+    for batch in batches(revived):
+        Drive.objects.filter(pk__in=[drive.pk for drive in batch]).update(
+            state=Drive.State.ACTIVE, removing_since=None, dirty=True
+        )
+    for drive in revived:
+        drive.state, drive.removing_since, drive.dirty = Drive.State.ACTIVE, None, True
+    return revived
+
+
+def _record(actor: Actor, added: Sequence[Drive], revived: Sequence[Drive]) -> None:
+    said = []
+    if added:
+        said.append(f"added {count_of(len(added), 'key')}")
+    if revived:
+        said.append(f"took back the removal of {count_of(len(revived), 'key')}")
+    drives = [*added, *revived]
+    record_audit(
+        actor,
+        "drive.add",
+        " and ".join(said).capitalize(),
+        target=drives[0].key if len(drives) == 1 else "",
+        data={"keys": [drive.key for drive in drives[:1000]], "count": len(drives)},
+    )

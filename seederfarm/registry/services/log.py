@@ -1,0 +1,63 @@
+"""The audit log (who did what) and the flight recorder (what happened)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser, User
+
+from ..models import AuditEntry, Drive, Event, Worker
+from ..models.history import Severity
+
+Actor = User | AbstractBaseUser | AnonymousUser | str
+"""A user, or the name of what acted: `cli`, `farm`, `source NAME`."""
+
+NAMED: Final = 20
+"""Things that an entry about many names one by one."""
+
+_PLURALS: Final = {"copy": "copies"}
+
+
+def record_audit(
+    actor: Actor, action: str, text: str, *, target: str = "", data: Mapping[str, Any] | None = None
+) -> AuditEntry:
+    """`action` is a stable word such as `drive.remove`; `text` is for people."""
+    user = actor if isinstance(actor, User) else None
+    name = actor if isinstance(actor, str) else actor.get_username() or "somebody"
+    return AuditEntry.objects.create(
+        user=user,
+        actor=name[:150],
+        action=action,
+        target=target[:200],
+        text=text[:500],
+        data=dict(data or {}),
+    )
+
+
+def record_event(
+    kind: str,
+    text: str,
+    *,
+    drive: Drive | None = None,
+    worker: Worker | None = None,
+    severity: Severity = Severity.INFO,
+    data: Mapping[str, Any] | None = None,
+) -> Event:
+    """The key of the drive is kept in `data`, so that the event is understood when the drive is gone."""
+    kept = dict(data or {})
+    if drive is not None:
+        kept.setdefault("key", drive.key)
+    if worker is not None:
+        kept.setdefault("worker", worker.node_id)
+    return Event.objects.create(
+        kind=kind, text=text[:500], drive=drive, worker=worker, severity=severity, data=kept
+    )
+
+
+def count_of(number: int, noun: str) -> str:
+    """`1 drive`, `2 drives`, `2 copies`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {_PLURALS.get(noun, noun + 's')}"

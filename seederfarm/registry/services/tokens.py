@@ -1,0 +1,170 @@
+"""Secrets that let programs and workers in: made once, shown once, kept as hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from ..models import ApiToken, EnrolmentToken, Worker
+from ..models.fields import clean_tags
+from .log import Actor, record_audit
+
+API_PREFIX: Final = "sft_"
+ENROLMENT_LIFE: Final = timedelta(days=1)
+HINT_LENGTH: Final = 10
+
+
+class Issued(NamedTuple):
+    """A new token and its secret, which cannot be had again."""
+
+    token: ApiToken
+    secret: str
+
+
+class IssuedEnrolment(NamedTuple):
+    token: EnrolmentToken
+    secret: str
+
+
+def digest_of(secret: str) -> str:
+    """What is kept of a secret. It has 256 random bits, so a plain hash is enough."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def issue_api_token(
+    user: User, name: str, *, scopes: Sequence[str] = (), expires_at: datetime | None = None, actor: Actor
+) -> Issued:
+    secret = API_PREFIX + secrets.token_urlsafe(32)
+    with transaction.atomic():
+        token = ApiToken.objects.create(
+            user=user,
+            name=name,
+            digest=digest_of(secret),
+            hint=secret[:HINT_LENGTH],
+            scopes=sorted(set(scopes)),
+            expires_at=expires_at,
+        )
+        record_audit(actor, "token.issue", f"Made the API token {name} for {user}", target=token.hint)
+    return Issued(token, secret)
+
+
+def find_api_token(secret: str, now: datetime | None = None) -> ApiToken | None:
+    """The valid token of this secret, its use noted (at most once a minute), or None."""
+    now = now or timezone.now()
+    token = ApiToken.objects.select_related("user").filter(digest=digest_of(secret)).first()
+    if token is None or not token.is_valid(now) or not token.user.is_active:
+        return None
+    if token.last_used_at is None or token.last_used_at < now - timedelta(minutes=1):
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    return token
+
+
+def revoke_api_token(token: ApiToken, actor: Actor) -> bool:
+    """Returns False when it was revoked already."""
+    with transaction.atomic():
+        done = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
+        if done:
+            record_audit(actor, "token.revoke", f"Revoked the API token {token.name}", target=token.hint)
+    return done
+
+
+def issue_enrolment(
+    *,
+    name: str = "",
+    zone: str = "",
+    tags: Sequence[str] = (),
+    approved: bool = True,
+    life: timedelta = ENROLMENT_LIFE,
+    actor: Actor,
+) -> IssuedEnrolment:
+    """The secret goes into a farmwire.enrol.JoinToken, together with the broker's address."""
+    secret = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        token = EnrolmentToken.objects.create(
+            name=name,
+            digest=digest_of(secret),
+            hint=secret[:HINT_LENGTH],
+            zone=zone,
+            tags=clean_tags(list(tags)),
+            approved=approved,
+            created_by=actor if isinstance(actor, User) else None,
+            expires_at=timezone.now() + life,
+        )
+        record_audit(
+            actor, "enrolment.issue", f"Made an enrolment token for {name or 'a worker'}", target=token.hint
+        )
+    return IssuedEnrolment(token, secret)
+
+
+def use_enrolment(
+    secret: str, *, node_id: str, name: str, zone: str = "", tags: Sequence[str] = (), software: str = ""
+) -> Worker | None:
+    """The worker that joins with this secret: made, or (when it asks again) the one that was made. Else None.
+
+    What the operator said of it (name, zone, tags) wins over what it says of itself. A name that is taken
+    gets a number.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        token = EnrolmentToken.objects.select_for_update().filter(digest=digest_of(secret)).first()
+        if token is None or token.revoked_at is not None:
+            return None
+        if token.used_at is not None:
+            used = token.used_by
+            return used if used is not None and used.node_id == node_id else None
+        if token.expires_at <= now:
+            return None
+        worker = Worker.objects.filter(node_id=node_id).first()
+        if worker is None:
+            worker = Worker.objects.create(
+                node_id=node_id,
+                name=free_name(token.name or name),
+                zone=token.zone or zone,
+                tags=token.tags or _tags_of(tags),
+                software=software[:64],
+                state=Worker.State.ACTIVE if token.approved else Worker.State.PENDING,
+            )
+        token.used_at, token.used_by = now, worker
+        token.save(update_fields=["used_at", "used_by"])
+        record_audit("farm", "worker.join", f"{worker.name} joined with the token {token}", target=node_id)
+    return worker
+
+
+def revoke_enrolment(token: EnrolmentToken, actor: Actor) -> bool:
+    """Returns False when it was used or revoked already."""
+    with transaction.atomic():
+        open_ones = EnrolmentToken.objects.filter(pk=token.pk, revoked_at=None, used_at=None)
+        done = open_ones.update(revoked_at=timezone.now()) == 1
+        if done:
+            record_audit(actor, "enrolment.revoke", f"Revoked the enrolment token {token}", target=token.hint)
+    return done
+
+
+def free_name(wanted: str) -> str:
+    """`wanted`, or `wanted-2`, … when other workers have these names."""
+    base = wanted.strip()[:90] or "worker"
+    taken = set(Worker.objects.filter(name__startswith=base).values_list("name", flat=True))
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def _tags_of(tags: Sequence[str]) -> list[str]:
+    """What a worker says of itself is taken as far as it makes sense."""
+    kept = []
+    for tag in tags:
+        try:
+            kept += clean_tags([tag])
+        except ValidationError:
+            continue
+    return sorted(set(kept))[:50]

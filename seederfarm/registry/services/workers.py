@@ -1,0 +1,179 @@
+"""What an operator does to workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from django.db import models, transaction
+from django.db.models import Count, Exists, OuterRef
+from django.utils import timezone
+
+from .. import signals
+from ..models import Drive, Replica, Worker
+from .keys import announce
+from .log import Actor, count_of, record_audit, record_event
+
+Workers = models.QuerySet[Worker] | Iterable[Worker]
+
+
+class LastCopies(NamedTuple):
+    """A worker that was not retired, since it has copies that no other worker has."""
+
+    worker: Worker
+    drives: int
+
+    @property
+    def why(self) -> str:
+        return f"it has the only complete copy of {count_of(self.drives, 'drive')}: drain it first"
+
+
+class RetireResult(NamedTuple):
+    retired: int
+    guarded: list[LastCopies]
+
+
+def activate(workers: Workers, actor: Actor) -> int:
+    """Approve one that waits, take back a drain, or let a retired one in again."""
+    return _change(
+        workers,
+        actor,
+        Worker.State.ACTIVE,
+        "worker.activate",
+        "Activated",
+        {"draining_since": None, "retired_at": None},
+    )
+
+
+def drain(workers: Workers, actor: Actor) -> int:
+    """Give them nothing new, and have what they keep placed elsewhere; they serve it until others have it."""
+    return _change(
+        workers,
+        actor,
+        Worker.State.DRAINING,
+        "worker.drain",
+        "Drains",
+        {"draining_since": timezone.now(), "retired_at": None},
+        only=(Worker.State.ACTIVE, Worker.State.PENDING),
+    )
+
+
+def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResult:
+    """They are not part of the farm any more: what they say is refused, and their copies do not count.
+
+    One that has the last complete copy of a drive stays, unless `force` says so: drain it first.
+    """
+    retired = 0
+    guarded: list[LastCopies] = []
+    for worker in workers:
+        with transaction.atomic():
+            row = Worker.objects.select_for_update().get(pk=worker.pk)
+            if row.state == Worker.State.RETIRED:
+                continue
+            alone = 0 if force else only_here(row).count()
+            if alone:
+                guarded.append(LastCopies(row, alone))
+                continue
+            copies = Replica.objects.filter(worker=row)
+            touched = Drive.objects.filter(replicas__worker=row)
+            touched.update(dirty=True)
+            ids = list(touched.values_list("pk", flat=True))
+            count = copies.count()
+            copies.delete()
+            row.state, row.retired_at, row.draining_since = Worker.State.RETIRED, timezone.now(), None
+            row.save(update_fields=["state", "retired_at", "draining_since"])
+            text = f"Retired {row.name} with {count_of(count, 'copy')}"
+            record_audit(
+                actor, "worker.retire", text, target=row.node_id, data={"force": force, "copies": count}
+            )
+            record_event("worker.retired", text, worker=row)
+            _announce([row.pk])
+            announce(ids)
+            retired += 1
+    return RetireResult(retired, guarded)
+
+
+def only_here(worker: Worker) -> models.QuerySet[Replica]:
+    """Complete copies here of drives that nobody else has complete: retired and lost workers do not count."""
+    others = (
+        Replica.objects.filter(drive=OuterRef("drive"), phase=Replica.Phase.COMPLETE, desired=True)
+        .exclude(worker=worker)
+        .filter(
+            worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING], worker__lost_since__isnull=True
+        )
+    )
+    here = Replica.objects.filter(worker=worker, phase=Replica.Phase.COMPLETE)
+    return here.exclude(drive__state=Drive.State.REMOVING).filter(~Exists(others))
+
+
+def forget(workers: Workers, actor: Actor) -> int:
+    """Delete retired workers without copies. Returns how many."""
+    with transaction.atomic():
+        rows = Worker.objects.filter(pk__in=_ids(workers), state=Worker.State.RETIRED)
+        bare = list(rows.annotate(copies=Count("replicas")).filter(copies=0))
+        for worker in bare:
+            record_audit(
+                actor, "worker.forget", f"Deleted the retired worker {worker.name}", target=worker.node_id
+            )
+        Worker.objects.filter(pk__in=[worker.pk for worker in bare]).delete()
+    return len(bare)
+
+
+def set_paused(workers: Workers, paused: bool, actor: Actor) -> int:
+    """A paused worker keeps what it has and seeds nothing."""
+    with transaction.atomic():
+        rows = Worker.objects.filter(pk__in=_ids(workers), paused=not paused).select_for_update()
+        changed = list(rows)
+        Worker.objects.filter(pk__in=[worker.pk for worker in changed]).update(paused=paused)
+        for worker in changed:
+            verb = "Paused" if paused else "Resumed"
+            record_audit(
+                actor,
+                "worker.pause" if paused else "worker.resume",
+                f"{verb} {worker.name}",
+                target=worker.node_id,
+            )
+        if changed:
+            _announce([worker.pk for worker in changed])
+    return len(changed)
+
+
+def _change(
+    workers: Workers,
+    actor: Actor,
+    state: Worker.State,
+    action: str,
+    verb: str,
+    values: dict[str, object],
+    *,
+    only: Sequence[Worker.State] = (),
+) -> int:
+    """Set the state of those that are not in it; their drives are planned again."""
+    with transaction.atomic():
+        rows = Worker.objects.filter(pk__in=_ids(workers)).exclude(state=state)
+        if only:
+            rows = rows.filter(state__in=only)
+        changed = list(rows.select_for_update())
+        ids = [worker.pk for worker in changed]
+        if not ids:
+            return 0
+        Worker.objects.filter(pk__in=ids).update(state=state, **values)
+        for worker in changed:
+            record_audit(actor, action, f"{verb} {worker.name}", target=worker.node_id)
+            record_event(f"worker.{state}", f"{worker.name} is {state.label} now", worker=worker)
+        # New room concerns every drive that wants more copies, which only the next full plan can tell: it is
+        # told of the worker. A drain concerns the drives that are there.
+        touched = Drive.objects.filter(replicas__worker__in=ids)
+        touched.update(dirty=True)
+        _announce(ids)
+        announce(list(touched.values_list("pk", flat=True).distinct()))
+    return len(ids)
+
+
+def _ids(workers: Workers) -> list[int]:
+    return [worker.pk for worker in workers]
+
+
+def _announce(ids: list[int]) -> None:
+    transaction.on_commit(partial(signals.workers_changed.send, sender=Worker, ids=ids))

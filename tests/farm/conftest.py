@@ -1,0 +1,68 @@
+"""Fixtures of the farm: its database on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from ..support import postgres
+from ..support.databases import FarmDatabase
+from ..support.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Skips in plain sight where PostgreSQL cannot be had; with CI=true that is a failure."""
+    if os.environ.get("CI") == "true":
+        postgres.install()
+    if (reason := postgres.missing()) is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.dispose()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def farm_database(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[FarmDatabase]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'farm.sqlite3'}"
+    else:
+        server: Postgres = request.getfixturevalue("postgres_server")
+        url = server.create_database("farm")
+    with django_db_blocker.unblock():
+        database = FarmDatabase(url)
+    try:
+        yield database
+    finally:
+        with django_db_blocker.unblock():
+            database.close()
+        if request.param == "postgresql":
+            server.drop_database("farm")
+
+
+@pytest.fixture
+def database(farm_database: FarmDatabase, django_db_blocker: DjangoDbBlocker) -> Iterator[FarmDatabase]:
+    """The farm's database, as it was after the test. Runs the test on SQLite and on PostgreSQL."""
+    with django_db_blocker.unblock(), farm_database.rolled_back():
+        yield farm_database
+
+
+@pytest.fixture
+def committing_database(
+    farm_database: FarmDatabase, django_db_blocker: DjangoDbBlocker
+) -> Iterator[FarmDatabase]:
+    """The same with real commits, for threads and `on_commit`; emptied after the test."""
+    with django_db_blocker.unblock(), farm_database.flushed():
+        yield farm_database

@@ -1,0 +1,1 @@
+"""Tests of the registry, each on SQLite and on PostgreSQL."""

@@ -1,0 +1,44 @@
+"""Things to test with."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import count
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from hypercore.keys import encode_key
+from seederfarm.registry.models import Drive, Replica, Worker
+
+_numbers = count(1)
+
+
+def key_of(name: str | int) -> str:
+    """A key, the same for the same name. Hex."""
+    return hashlib.sha256(str(name).encode()).hexdigest()
+
+
+def make_drive(name: str = "", **values: Any) -> Drive:
+    name = name or f"drive {next(_numbers)}"
+    return Drive.objects.create(**{"key": key_of(name), "label": name, "dirty": False, **values})
+
+
+def make_worker(name: str = "", **values: Any) -> Worker:
+    name = name or f"worker-{next(_numbers)}"
+    node_id = encode_key(bytes.fromhex(key_of(name)))
+    given = {"node_id": node_id, "name": name, "state": Worker.State.ACTIVE, "last_seen_at": timezone.now()}
+    return Worker.objects.create(**{**given, **values})
+
+
+def make_replica(drive: Drive, worker: Worker, **values: Any) -> Replica:
+    return Replica.objects.create(
+        **{"drive": drive, "worker": worker, "phase": Replica.Phase.COMPLETE, **values}
+    )
+
+
+def make_user(name: str = "alice", **values: Any) -> User:
+    return User.objects.create_user(
+        name, password="correct horse", **{"is_staff": True, "is_superuser": True, **values}
+    )

@@ -1,0 +1,71 @@
+"""The farm's database in tests, SQLite and PostgreSQL alike: migrated once, each test in a transaction or
+flushed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import load_backend
+
+from seederfarm.settings import base, env, table
+
+
+class FarmDatabase:
+    """A migrated database that can take the place of `default`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        farm = table.FarmSettings(database=env.database(url))
+        given = base.database(farm, wrong=False)
+        self.settings: dict[str, Any] = connections.configure_settings({"default": given})["default"]
+        backend = load_backend(given["ENGINE"])
+        self.wrapper: BaseDatabaseWrapper = backend.DatabaseWrapper(self.settings, "default")
+        with self.in_place():
+            call_command("migrate", verbosity=0)
+
+    @property
+    def vendor(self) -> str:
+        return self.wrapper.vendor
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Make it Django's `default`, in this thread and in those that begin meanwhile."""
+        before, settings_before = connections["default"], connections.settings["default"]
+        connections["default"] = self.wrapper
+        connections.settings["default"] = self.settings
+        ContentType.objects.clear_cache()
+        try:
+            yield
+        finally:
+            connections["default"] = before
+            connections.settings["default"] = settings_before
+            ContentType.objects.clear_cache()
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        with self.in_place(), transaction.atomic():
+            try:
+                yield
+            finally:
+                transaction.set_rollback(True)
+
+    @contextmanager
+    def flushed(self) -> Iterator[None]:
+        """For tests that need real commits, or other threads."""
+        with self.in_place():
+            try:
+                yield
+            finally:
+                call_command("flush", verbosity=0, interactive=False)
+
+    def close(self) -> None:
+        self.wrapper.close()
+        close_pool = getattr(self.wrapper, "close_pool", None)
+        if close_pool is not None and self.settings["OPTIONS"].get("pool"):
+            close_pool()

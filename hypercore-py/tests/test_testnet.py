@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from hypercore.aio import DhtNode, Swarm
-from hypercore.testing import testnet
 from hypercore.testing.testnet import Testnet
 
 TOPIC = bytes(range(32))
@@ -40,14 +39,12 @@ def test_nodes_are_known_to_each_other() -> None:
     asyncio.run(scene())
 
 
-def test_a_testnet_that_does_not_come_up_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket left open is an error here, as every warning is."""
+def test_a_testnet_whose_port_is_taken_says_so_and_leaves_nothing_open() -> None:
+    """A socket left open would be an error here, as every warning is."""
 
     async def scene() -> None:
-        net = Testnet()
-        monkeypatch.setattr(testnet, "START_SECONDS", 0.0)
-        with pytest.raises(TimeoutError, match="node 2"):
-            await net.__aenter__()
-        assert [node.endpoint.closed for node in net.nodes] == [True, True]
+        async with Testnet(1) as net:
+            with pytest.raises(OSError, match="in use"):
+                await Testnet(port=net.nodes[0].local_port).__aenter__()
 
     asyncio.run(scene())

@@ -30,6 +30,7 @@ from .rpc import Call, Reply, Rpc
 from .tokens import TokenIssuer
 
 TICK_SECONDS = 5.0
+"""Between two looks at how the network and the nodes we know are (dht-rpc TICK_INTERVAL)."""
 PING_TICKS = 8
 """Every so many ticks the nodes silent longest are tested."""
 REFRESH_TICKS = 64

@@ -16,7 +16,9 @@ PUNCH = b"\0"
 LOW_TTL = 5
 """Enough to get through our own NAT, too little to reach the other one and look like an attack."""
 TICKS = 10
+"""Rounds of bytes that are sent before it is given up (holepuncher.js)."""
 TICK_SECONDS = 1.0
+"""Between two rounds."""
 UNVERIFIED_TICKS = 4
 """Addresses that nobody proved to read at get a byte every so many ticks."""
 MAX_REMOTE_ADDRESSES = 8

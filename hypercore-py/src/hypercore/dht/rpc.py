@@ -26,7 +26,10 @@ WINDOW = 80
 """Unanswered requests per slot of the congestion window; twice that over all of them (dht-rpc MAX_WINDOW)."""
 
 SLOT_SECONDS = 0.75
+"""How long requests are counted in one slot of the congestion window, before the next one is begun."""
+
 SLOTS = 4
+"""Slots looked back over (dht-rpc lib/io.js, CongestionWindow: one turn each 750 ms, four of them)."""
 
 MAX_CALLS = 32768
 """Requests in flight or waiting for room: half of the 16-bit id space, so that a free id is found at once."""

@@ -33,6 +33,7 @@ MAX_BUMPS = 65536
 MAX_VALUES = 32768
 """Mutable, and immutable, records remembered per generation."""
 MAX_PEERS_IN_REPLY = 20
+"""Announcements named in a reply, by chance if there are more."""
 MAX_RELAYS = 3
 """Relay addresses kept of an announcement."""
 MAX_BUMP_AHEAD_MS = 60_000

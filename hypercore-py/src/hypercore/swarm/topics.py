@@ -21,7 +21,9 @@ RETRY_SECONDS = (5.0, 10.0, 20.0, 40.0, 80.0, 120.0)
 """Waits after a refresh that nobody answered, by failures in a row; up to half of it is added by chance."""
 
 MIN_PARALLEL = 16
+"""Topics that are refreshed at a time, if there are few."""
 MAX_PARALLEL = 64
+"""Topics that are refreshed at a time, however many there are."""
 TOPICS_PER_PARALLEL = 150
 """A refresh takes about two seconds at most: so many topics each are through in half the interval."""
 

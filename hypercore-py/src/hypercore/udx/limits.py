@@ -33,9 +33,11 @@ WRITE_BUFFER_BYTES = 256 << 10
 """Unsent bytes above the congestion window from which on a writer is told to wait (udx.c:46)."""
 
 INITIAL_RTO = 1.0
+"""Retransmission timeout before there is any sample of the round trip (udx.c:2313)."""
 MIN_RTO = 1.0
+"""Shortest retransmission timeout (udx.c:1339)."""
 MAX_RTO = 30.0
-"""Retransmission timeout: before any sample, and its bounds (udx.c:41)."""
+"""Longest retransmission timeout (udx.c:41)."""
 
 MAX_TIMEOUTS = 6
 """Retransmission timeouts of one packet that are survived (udx.c:39)."""

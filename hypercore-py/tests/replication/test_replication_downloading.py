@@ -6,7 +6,8 @@ from replication_world import Script, Site, World, of
 from hypercore.core import Core
 from hypercore.replication import BlockReceived, PeerMisbehaved, ReplicationConfig
 from hypercore.replication.config import MAX_HOLDERS, MAX_REFUSALS, MAX_STRIKES, WANT_BATCH
-from hypercore.replication.downloader import HEAD_PATIENCE, window
+from hypercore.replication.demand import window
+from hypercore.replication.patience import HEAD_PATIENCE
 from hypercore.testing.cores import download, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Unwant, Want
 from hypercore.wire.data import Data

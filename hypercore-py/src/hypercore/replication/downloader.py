@@ -12,114 +12,21 @@ from typing import TYPE_CHECKING
 from ..errors import StorageError, VerificationError
 from ..wire.control import Cancel, NoData
 from ..wire.data import Data
-from .availability import Availability
 from .conduct import Conduct
-from .config import (
-    MAX_HOLDERS,
-    MAX_REFUSALS,
-    MIN_HOTSWAP,
-    SCALE_RTT,
-    ReplicationConfig,
-)
+from .config import MAX_REFUSALS, ReplicationConfig
+from .demand import window
 from .events import BlockReceived, StorageFailed
 from .heads import Heads, Host, start_clock
+from .patience import Patience
 from .ports import ReplicatedCore
 from .requests import BlockRequest, Purpose, RequestTable, Sent
 from .scheduler import Scheduler
-from .wants import LocalWants
 
 if TYPE_CHECKING:
     from .peer import Peer
 
 HIGH_PRIORITY = 1
 """Of a block that somebody waits for (lib/replicator.js PRIORITY.HIGH)."""
-
-HEAD_PATIENCE = 3.0
-"""Seconds after which an upgrade is asked of another peer, if there is one that can give it."""
-
-
-class DownloadState:
-    """What we ask of one peer, and what came of it."""
-
-    __slots__ = (
-        "allowance",
-        "availability",
-        "average",
-        "cursor",
-        "forgive_at",
-        "head_refused",
-        "hungry",
-        "inflight",
-        "last_heard",
-        "paused",
-        "pauses",
-        "probing_until",
-        "refusals",
-        "stalled_until",
-        "strikes",
-        "unasked_proofs",
-        "wants",
-    )
-
-    def __init__(self, config: ReplicationConfig) -> None:
-        self.availability = Availability()
-        self.wants = LocalWants(config.want_batch)
-        self.inflight: dict[int, Sent] = {}
-        self.cursor = 0
-        """Below it there is nothing to ask this peer for."""
-        self.hungry = False
-        """It could be asked for more, and there was nothing more."""
-        self.allowance = config.inflight_max
-        """Requests that it may have in flight: 1 after a timeout, then twice as many with each answer."""
-        self.average = 0.0
-        """Bytes of its blocks, averaged."""
-        self.last_heard = 0.0
-        self.stalled_until = 0.0
-        self.head_refused = False
-        """It would not tell about its head; asked again after its next sync."""
-        self.refusals = 0
-        """In a row."""
-        self.forgive_at = 0.0
-        """When it is asked again for what it refused; 0 if it refused nothing."""
-        self.strikes = 0
-        """Answers that did not verify."""
-        self.unasked_proofs = 0
-        self.probing_until: float | None = None
-        self.paused = False
-        """It is asked for nothing until it is forgiven: it refused too often."""
-        self.pauses = 0
-        """How often that was so; each time lasts twice as long as the one before."""
-
-    @property
-    def probing(self) -> bool:
-        return self.probing_until is not None
-
-    def forgive(self) -> None:
-        """Ask again for what it refused."""
-        self.availability.forgive()
-        self.head_refused = self.paused = False
-        self.refusals = 0
-        self.forgive_at = 0.0
-        self.cursor = 0
-
-
-def window(config: ReplicationConfig, rtt: float | None, peers: int, average: float) -> int:
-    """Requests to keep in flight to one of `peers` peers, whose blocks have `average` bytes (0: not known
-    yet).
-
-    Source: hypercore lib/replicator.js `getMaxInflight`; the size of the blocks is our own addition.
-    """
-    low, high = config.inflight_min, config.inflight_max
-    scale = 1.0
-    if rtt is None:
-        base = 3.0 * low
-    else:
-        if rtt > SCALE_RTT:
-            scale = max(1.0, rtt / SCALE_RTT * min(1.0, 2 / max(peers, 1)))
-        base = low * scale
-    if average:
-        base = max(base, config.inflight_bytes * scale / average)
-    return max(low, min(high, round(base)))
 
 
 class Downloader:
@@ -131,6 +38,7 @@ class Downloader:
         self.scheduler = Scheduler(core.bitfield)
         self.heads = Heads(core, config, self.requests, self.scheduler, host)
         self.conduct = Conduct(core, config, host)
+        self._patience = Patience(self, config, host)
 
     # --- asking ---------------------------------------------------------------------------------------------
 
@@ -157,7 +65,7 @@ class Downloader:
         if not self.heads.fill(peer, now):
             return
         end = peer.valid_end()
-        room = self._window(peer) - len(down.inflight)
+        room = self.window_of(peer) - len(down.inflight)
         if scheduler.has_pending:
             room = self._ask_explicit(peer, room, end, now)
         if self._host.downloading:
@@ -167,13 +75,14 @@ class Downloader:
                     down.cursor = max(down.cursor, end)
                     break
                 down.cursor = index + 1
-                self._ask_block(peer, index, now)
+                self.ask_block(peer, index, now)
                 room -= 1
         down.hungry = room > 0
         if down.hungry:
             self._ask_about_missing(peer, end)
 
-    def _window(self, peer: Peer) -> int:
+    def window_of(self, peer: Peer) -> int:
+        """Requests that the peer may have in flight."""
         down = peer.down
         full = window(self._config, peer.rtt, len(self._host.peers), down.average)
         return min(full, down.allowance)
@@ -186,11 +95,12 @@ class Downloader:
             index = self.scheduler.next_explicit(peer.down.availability, end)
             if index is None:
                 break
-            self._ask_block(peer, index, now, HIGH_PRIORITY)
+            self.ask_block(peer, index, now, urgent=True)
             room -= 1
         return room - self._config.inflight_min
 
-    def _ask_block(self, peer: Peer, index: int, now: float, priority: int = 0) -> None:
+    def ask_block(self, peer: Peer, index: int, now: float, *, urgent: bool = False) -> None:
+        """Ask one peer for one block. Raises StorageError."""
         core, requests = self._core, self.requests
         fork, nodes = core.head.fork, core.missing_nodes(index)
         sent = Sent(requests.next_id(), peer, fork, Purpose.BLOCK, now, index)
@@ -198,7 +108,7 @@ class Downloader:
             start_clock(self._host, self._config, now)
         requests.add(sent)
         self.scheduler.claim(index)
-        peer.send_request(BlockRequest(sent.id, fork, index, nodes, priority))
+        peer.send_request(BlockRequest(sent.id, fork, index, nodes, HIGH_PRIORITY if urgent else 0))
 
     def _ask_about_missing(self, peer: Peer, end: int) -> None:
         """Nothing was found to ask for, though blocks are missing: perhaps we do not know what it has."""
@@ -218,10 +128,11 @@ class Downloader:
 
     def best_for(self, index: int) -> Peer | None:
         """The peer to ask for one block, if any is known to have it."""
-        able = [peer for peer in self._host.peers if self._can_give(peer, index)]
+        able = [peer for peer in self._host.peers if self.can_give(peer, index)]
         return min(able, key=lambda peer: (len(peer.down.inflight), peer.rtt or 0.0), default=None)
 
-    def _can_give(self, peer: Peer, index: int) -> bool:
+    def can_give(self, peer: Peer, index: int) -> bool:
+        """Whether the peer is known to have a block and can prove it."""
         return peer.may_be_asked and peer.down.availability.has(index) and index < peer.valid_end()
 
     def cancel_explicit(self, index: int) -> None:
@@ -258,7 +169,7 @@ class Downloader:
             self._storage_failed(peer, error, now)
             useful = True
         if not useful:
-            self._refused_head(peer, now)
+            self.refused_head(peer, now)
         if sent.index is not None:
             if not self._core.bitfield.get(sent.index):
                 self._give_back(sent.index)  # answered without its block, or another fork came first
@@ -307,7 +218,7 @@ class Downloader:
         down.refusals += 1
         known = True
         if sent.index is None:
-            self._refused_head(sent.peer, now)
+            self.refused_head(sent.peer, now)
         else:
             known = down.availability.refused(sent.index)
             self._forgive_later(sent.peer, now)
@@ -321,7 +232,8 @@ class Downloader:
         else:
             self.offer()
 
-    def _refused_head(self, peer: Peer, now: float) -> None:
+    def refused_head(self, peer: Peer, now: float) -> None:
+        """The peer is not asked about its head for a while."""
         peer.down.head_refused = True
         self._forgive_later(peer, now)
 
@@ -338,7 +250,7 @@ class Downloader:
             self._forgive_later(peer, now)
             self._give_back(sent.index)
         else:
-            self._refused_head(peer, now)
+            self.refused_head(peer, now)
         self.conduct.invalid_data(peer, error, now)
         if not peer.may_be_asked:
             self.give_up(peer)
@@ -371,11 +283,15 @@ class Downloader:
 
     def give_up(self, peer: Peer, *, tell: bool = True) -> None:
         """Take back all that the peer was asked for, and offer it to the others."""
+        self.take_back(list(peer.down.inflight.values()), tell=tell)
+
+    def take_back(self, requests: list[Sent], *, tell: bool = True) -> None:
+        """Take requests back, and offer what they were for to all peers."""
         lowest: int | None = None
-        for sent in list(peer.down.inflight.values()):
+        for sent in requests:
             last = self._take(sent)
             if tell:
-                peer.send(Cancel(request=sent.id))
+                sent.peer.send(Cancel(request=sent.id))
             if last and sent.index is not None:
                 self.scheduler.release(sent.index)
                 lowest = sent.index if lowest is None else min(lowest, sent.index)
@@ -390,105 +306,12 @@ class Downloader:
                     self.scheduler.release(sent.index)
                 sent.peer.send(Cancel(request=sent.id))
 
-    # --- time -----------------------------------------------------------------------------------------------
-
     def tick(self, now: float) -> None:
         """Look after what is slow."""
+        self.conduct.tick(now)
         try:
             self.heads.tick(now)
+            self._patience.tick(now)
         except StorageError as error:
             self._host.emit(StorageFailed(error))
-        self.conduct.tick(now)
-        self._expire(now)
-        if len(self._host.peers) > 1:
-            self._hotswap(now)
-        self._next_tick(now)
-
-    def _next_tick(self, now: float) -> None:
-        config, oldest = self._config, self.requests.oldest()
-        if oldest is not None:
-            at = now + config.check_interval
-            if len(self._host.peers) == 1:
-                at = max(at, oldest.sent_at + config.request_timeout)
-            self._host.wake_at(at)
-        if self.heads.deadline is not None:
-            self._host.wake_at(self.heads.deadline)
-        for peer in self._host.peers:
-            down = peer.down
-            if now >= down.stalled_until > 0:
-                down.stalled_until = 0.0
-                peer.mark_dirty()
-            if now >= down.forgive_at > 0:
-                down.forgive()
-                peer.mark_dirty()
-            elif down.forgive_at:
-                self._host.wake_at(down.forgive_at)
-
-    def _expire(self, now: float) -> None:
-        timeout = self._config.request_timeout
-        expired: list[Sent] = []
-        for sent in self.requests:
-            age = now - sent.sent_at
-            if age < min(timeout, HEAD_PATIENCE):
-                break
-            if age >= timeout and (now - sent.peer.down.last_heard >= timeout or age >= 4 * timeout):
-                expired.append(sent)
-            elif age >= HEAD_PATIENCE and self.heads.could_upgrade_elsewhere(sent):
-                self._refused_head(sent.peer, now)
-                expired.append(sent)
-        lowest: int | None = None
-        for sent in expired:
-            down = sent.peer.down
-            if now - sent.sent_at >= timeout:
-                down.allowance = 1
-                down.stalled_until = now + self._config.stall_pause
-                self._host.wake_at(down.stalled_until)
-                sent.peer.stats.timeouts += 1
-            last = self._take(sent)
-            sent.peer.send(Cancel(request=sent.id))
-            if last and sent.index is not None:
-                self.scheduler.release(sent.index)
-                lowest = sent.index if lowest is None else min(lowest, sent.index)
-        if expired:
-            self.offer(lowest)
-
-    def _hotswap(self, now: float) -> None:
-        """Ask others, too, for blocks that take long: those that have nothing else to do, and all of them for
-        a block that somebody waits for."""
-        rooms = {peer: self._hotswap_room(peer, now) for peer in self._host.peers if peer.may_be_asked}
-        idle = sum(room > 0 for room in rooms.values())
-        for sent in list(self.requests):
-            if now - sent.sent_at < self._config.hotswap_after:
-                break
-            index = sent.index
-            if index is None or sent.purpose is not Purpose.BLOCK:
-                continue
-            urgent = self.scheduler.is_explicit(index)
-            if not idle and not urgent:
-                if self.scheduler.has_explicit:
-                    continue
-                break
-            peer = self._other_holder(index, rooms, urgent=urgent)
-            if peer is not None:
-                self._ask_block(peer, index, now, HIGH_PRIORITY if urgent else 0)
-                rooms[peer] -= 1
-                idle -= rooms[peer] == 0
-
-    def _other_holder(self, index: int, rooms: dict[Peer, int], *, urgent: bool) -> Peer | None:
-        """A peer that can be asked for a block which others were asked for."""
-        holders = self.requests.holders(index)
-        if len(holders) >= MAX_HOLDERS:
-            return None
-        asked = {holder.peer for holder in holders}
-        for peer, room in rooms.items():
-            if (urgent or room > 0) and peer not in asked and self._can_give(peer, index):
-                return peer
-        return None
-
-    def _hotswap_room(self, peer: Peer, now: float) -> int:
-        """How many blocks of others a peer may be asked for: none, as long as it is busy or does not
-        answer."""
-        if not peer.down.hungry or now < peer.down.stalled_until:
-            return 0
-        full = self._window(peer)
-        return max(0, min(full, max(MIN_HOTSWAP, full // 2)) - len(peer.down.inflight))
+            self._host.wake_at(now + self._config.stall_pause)

@@ -72,11 +72,6 @@ class Heads:
         self.adopting = False
         """A fork is being adopted right now."""
 
-    @property
-    def deadline(self) -> float | None:
-        """When a reorg stops waiting for a finer answer."""
-        return None if self._reorg is None else self._refine_until
-
     def fill(self, peer: Peer, now: float) -> bool:
         """Ask the peer for what there is to ask about the head. True if blocks may be asked for as well."""
         fork = self._core.head.fork
@@ -218,8 +213,12 @@ class Heads:
 
     def tick(self, now: float) -> None:
         """Take the coarse answer if nobody had a finer one for too long. Raises StorageError."""
-        if self._reorg is not None and now >= self._refine_until:
+        if self._reorg is None:
+            return
+        if now >= self._refine_until:
             self._apply(self._reorg)
+        else:
+            self._host.wake_at(self._refine_until)
 
     # --- requests -------------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ from ..wire.handshake import ChannelHandshake, capability
 from ..wire.request import Request
 from .announcer import Announcer
 from .config import ReplicationConfig
-from .downloader import Downloader, DownloadState
+from .demand import DownloadState
+from .downloader import Downloader
 from .events import Event, StorageFailed
 from .ports import ReplicatedCore
 from .uploader import Uploader

@@ -11,7 +11,7 @@ from hypercore.dht.address import Address, encode_address, node_id
 from hypercore.dht.constants import Internal, RpcError
 from hypercore.dht.health import IDLE_REQUESTS, NetworkHealth
 from hypercore.dht.internal import MAX_DELAYED_PINGS, MAX_PING_DELAY
-from hypercore.dht.neighbours import IGNORED_NODES, MAX_ANONYMOUS_SAMPLES, MAX_CHECKS
+from hypercore.dht.neighbours import IGNORED_NODES, MAX_ANONYMOUS_SAMPLES, MAX_CHECKS, MAX_REPINGS
 from hypercore.dht.node import MAX_DOWN_HINTS_PER_TICK, TICK_SECONDS, DhtCore, NodeEvent
 from hypercore.dht.packet import Request, Response, decode_packet
 
@@ -269,6 +269,22 @@ def test_dead_node_of_a_full_bucket_makes_room_for_a_newcomer():
         core.handle_timer(float(second))
     known = {node.address for node in core.table}
     assert same[0] not in known and same[20] in known
+
+
+def test_buckets_searched_for_dead_nodes_at_a_time_are_bounded():
+    core = _core(address=HERE)
+    core.start_bootstrap(0.0)
+    addresses = [Address(f"79.{i >> 8}.{i & 255}.1", 1) for i in range(3000)]
+    for address in addresses:
+        _ask(core, source=address, command=Internal.PING, internal=True, id=node_id(address))
+    pings = 0
+    for i in range(200):
+        newcomer = Address(f"80.0.{i}.1", 1)
+        sent = _ask(
+            core, now=100.0, source=newcomer, command=Internal.PING, internal=True, id=node_id(newcomer)
+        )
+        pings += len(sent) - 1
+    assert pings == MAX_REPINGS
 
 
 def test_node_that_slept_tests_its_neighbours():

@@ -9,9 +9,11 @@ from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht import operations
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, RpcError
+from hypercore.dht.messages import LookupReply
 from hypercore.dht.packet import decode_packet
 from hypercore.dht.routing import BUCKET_SIZE
 from hypercore.dht.signing import sign_announce, sign_mutable
+from hypercore.dht.store import MAX_BUMP_AHEAD_MS, MAX_RELAYS
 
 TOPIC = b"\x21" * 32
 US = KeyPair.from_seed(b"\x01" * 32)
@@ -292,3 +294,27 @@ def test_value_under_a_foreign_target_is_ignored(world):
 )
 def test_question_without_a_target_is_ignored(world, command):
     assert world.network.ask(world.us, world.nodes[0].here, command, retries=0, value=b"\0") is None
+
+
+def test_relays_kept_of_an_announcement_are_bounded(world):
+    many = tuple(Address(f"88.1.2.{n}", n) for n in range(1, 30))
+    assert world.announce(relays=many).committed == BUCKET_SIZE
+    assert world.lookup()[0] == {US.public_key: many[:MAX_RELAYS]}
+
+
+def _bump(world, bump):
+    """Announce with a bump at one node; return the bump that it tells then."""
+    node = world.nodes[5]
+    token = world.network.ask(world.us, node.here, Command.LOOKUP, target=TOPIC).token
+    value = sign_announce(US, target=TOPIC, node_id=node.own_id, token=token, bump=bump)
+    assert world.network.ask(world.us, node.here, Command.ANNOUNCE, target=TOPIC, token=token, value=value)
+    reply = world.network.ask(world.them, node.here, Command.LOOKUP, target=TOPIC)
+    return LookupReply.decode(reply.value).bump
+
+
+def test_bump_grows_and_is_not_believed_far_ahead(world):
+    now = int(world.network.now * 1000)
+    assert _bump(world, now) == now
+    assert _bump(world, now - 1) == now
+    assert _bump(world, now + 5000) == now + 5000
+    assert _bump(world, now + 10 * MAX_BUMP_AHEAD_MS) == now + 5000

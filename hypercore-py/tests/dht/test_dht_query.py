@@ -8,7 +8,7 @@ from dht_network import Network
 from hypercore.dht.address import Address, node_id
 from hypercore.dht.constants import Command, Internal
 from hypercore.dht.messages import PeerRecord
-from hypercore.dht.query import MAX_SEEN, Query
+from hypercore.dht.query import MAX_REFERRERS, MAX_SEEN, Query
 from hypercore.dht.routing import BUCKET_SIZE, node_number
 from hypercore.dht.rpc import Reply
 
@@ -269,6 +269,46 @@ def test_remembered_addresses_of_one_query_are_bounded():
         on_reply(Reply(to, to, None, None, tuple(endless(None)), 1, None, 0.1))
     assert done
     assert asked <= MAX_SEEN
+
+
+def test_referrers_that_are_told_of_a_dead_node_are_bounded():
+    """Every node asked names the same dead one."""
+
+    class Host:
+        def __init__(self):
+            self.asked = []
+            self.told = []
+
+        def query_call(self, query, to, on_reply, on_timeout, on_slow):
+            self.asked.append((to, on_reply, on_timeout))
+            return object()
+
+        def closest_nodes(self, target, count):
+            return []
+
+        def bootstrap_addresses(self):
+            return [Address(f"66.0.0.{n}", 9) for n in range(15)]
+
+        def is_own(self, address):
+            return False
+
+        def cancel(self, call):
+            pass
+
+        def down_hint(self, referrer, down):
+            self.told.append(referrer)
+
+    host, dead = Host(), Address("67.0.0.1", 9)
+    Query(host, node_id(dead), 0).start()
+    give_up = None
+    while host.asked:
+        to, on_reply, on_timeout = host.asked.pop(0)
+        if to == dead:
+            give_up = on_timeout
+        else:
+            on_reply(Reply(to, to, node_id(to), None, (dead,), 0, None, 0.1))
+    give_up()
+    assert len(host.told) == MAX_REFERRERS
 
 
 def test_own_address_and_port_zero_are_not_asked():

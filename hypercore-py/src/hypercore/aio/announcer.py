@@ -120,10 +120,11 @@ class Announcer:
         await asyncio.gather(*(self._unannounce_from(node) for node in nodes))
 
     async def _unannounce_from(self, node: Address) -> None:
-        reply = await self._node.request(node, Command.FIND_PEER, target=self._target)
+        # Past the congestion window: who leaves has no time to wait behind a thousand topics
+        reply = await self._node.request(node, Command.FIND_PEER, target=self._target, force=True)
         if reply is None or reply.id is None or reply.token is None or not reply.value:
             return
         value = sign_unannounce(self._key_pair, target=self._target, node_id=reply.id, token=reply.token)
         await self._node.request(
-            node, Command.UNANNOUNCE, target=self._target, value=value, token=reply.token
+            node, Command.UNANNOUNCE, target=self._target, value=value, token=reply.token, force=True
         )

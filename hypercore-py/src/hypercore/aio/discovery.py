@@ -17,7 +17,7 @@ from .dht import DhtNode
 
 MAX_PEERS_PER_REFRESH = 512
 """Records taken from the replies of one refresh; twenty nodes send at most 21 each, if they are honest."""
-PARALLEL_FAREWELLS = 32
+PARALLEL_FAREWELLS = 16
 """Topics unannounced at a time while the swarm closes."""
 
 

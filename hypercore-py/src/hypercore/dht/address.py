@@ -13,13 +13,17 @@ from typing import NamedTuple
 
 from ..codec import Reader, Writer
 from ..crypto import blake2b_256
-from ..errors import HypercoreError, LocalProtocolError
+from ..errors import FrameDecodeError, HypercoreError, LocalProtocolError
 
 ADDRESS_BYTES = 6
 """Bytes of one IPv4 address with its port."""
 
 MAX_ADDRESSES = 1024
 """Addresses in one list that a decoder takes; a datagram holds fewer than 350."""
+
+
+CACHED_ADDRESSES = 16384
+"""Addresses whose encodings and ids are remembered: queries meet the same few hundred over and over."""
 
 
 class AddressFormatError(HypercoreError, ValueError):
@@ -38,6 +42,7 @@ class Address(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
+@lru_cache(maxsize=CACHED_ADDRESSES)
 def encode_address(address: tuple[str, int]) -> bytes:
     """The six bytes of an address. Raises LocalProtocolError if it is not IPv4."""
     host, port = address
@@ -50,6 +55,7 @@ def encode_address(address: tuple[str, int]) -> bytes:
         raise LocalProtocolError(f"{host!r} port {port} is not an IPv4 address") from None
 
 
+@lru_cache(maxsize=CACHED_ADDRESSES)
 def decode_address(raw: bytes) -> Address:
     """The reverse of `encode_address`; `raw` is exactly six bytes."""
     return Address(f"{raw[0]}.{raw[1]}.{raw[2]}.{raw[3]}", raw[4] | raw[5] << 8)
@@ -64,7 +70,11 @@ def write_address(w: Writer, address: tuple[str, int]) -> Writer:
 
 
 def read_addresses(r: Reader) -> tuple[Address, ...]:
-    return tuple(r.array(read_address, limit=MAX_ADDRESSES))
+    count = r.uint()
+    if count > MAX_ADDRESSES:
+        raise FrameDecodeError(f"{count} addresses, at most {MAX_ADDRESSES} are accepted")
+    raw = r.fixed(ADDRESS_BYTES * count)
+    return tuple([decode_address(raw[at : at + ADDRESS_BYTES]) for at in range(0, len(raw), ADDRESS_BYTES)])
 
 
 def write_addresses(w: Writer, addresses: Sequence[tuple[str, int]]) -> Writer:
@@ -101,9 +111,9 @@ def unpack_addresses(packed: bytes) -> list[Address]:
     return [decode_address(packed[i : i + ADDRESS_BYTES]) for i in range(0, len(packed), ADDRESS_BYTES)]
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=CACHED_ADDRESSES)
 def node_id(address: tuple[str, int]) -> bytes:
-    """The id of the node at `address`. Cached: a query meets the same few hundred over and over."""
+    """The id of the node at `address`."""
     return blake2b_256(encode_address(address))
 
 

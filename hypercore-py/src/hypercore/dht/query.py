@@ -196,6 +196,14 @@ class Query:
         heappush(self._pending, (distance, address))
         return True
 
+    def _add_closer(self, reply: Reply) -> None:
+        seen = self._seen
+        for address in reply.closer_nodes:
+            if seen.get(address) is _DONE:  # most are, once a walk nears its end
+                continue
+            if address.port and not self._host.is_own(address) and not self._add(address, reply.source):
+                break
+
     def _ask_more(self) -> None:
         if self.finished or self._committing:
             return
@@ -274,9 +282,7 @@ class Query:
             self.errors += 1
         # Routers answer with an error and closer nodes all the same
         if not self._only_seeds:
-            for address in reply.closer_nodes:
-                if address.port and not self._host.is_own(address) and not self._add(address, reply.source):
-                    break
+            self._add_closer(reply)
         if self.successes + self.errors >= self._concurrency:
             self._cautious = False
         if reply.error == RpcError.NONE and self._on_reply is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from .address import Address, node_id
+from .address import CACHED_ADDRESSES, Address, node_id
 
 ID_BITS = 256
 
@@ -22,7 +22,7 @@ MAX_NODES = ID_BITS * BUCKET_SIZE
 """Nodes that a table can hold at all; in practice a few hundred, as deep buckets stay empty."""
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=CACHED_ADDRESSES)
 def node_number(address: tuple[str, int]) -> int:
     """The node id of `address` as the integer that distances are computed with."""
     return int.from_bytes(node_id(address), "big")

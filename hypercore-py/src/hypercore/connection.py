@@ -65,6 +65,10 @@ class Connection(Protocol):
         """When the keys were agreed, on the loop's clock."""
 
     @property
+    def rtt(self) -> float | None:
+        """Smoothed round-trip time in seconds; None before it was measured."""
+
+    @property
     def writable(self) -> bool:
         """Whether little enough is queued that sending more makes sense."""
 

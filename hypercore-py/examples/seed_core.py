@@ -1,0 +1,29 @@
+"""Keep a core available, for ever: seed_core.py KEY DIRECTORY. Ctrl-C leaves; a new start resumes."""
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from hypercore import decode_key, disk_store
+from hypercore.aio import Corestore, Swarm
+
+BOOTSTRAP = os.environ.get("DHT_BOOTSTRAP", "").split() or None  # host:port ...; unset: the public DHT
+
+
+async def main(key: str, directory: str) -> None:
+    async with Corestore(disk_store(Path(directory))) as cores, Swarm(bootstrap=BOOTSTRAP) as swarm:
+        swarm.on_connection = lambda connection, peer: cores.replicate(connection)
+        core = cores.get(decode_key(key))
+        core.download()  # every block, and every one that will be appended
+        swarm.join(core.discovery_key)
+        while True:
+            await core.synced()
+            print(f"all {core.length} blocks ({core.byte_length} bytes) are on disk", flush=True)
+            await core.wait_until(lambda: not core.core.durable_complete)
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

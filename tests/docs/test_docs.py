@@ -1,0 +1,131 @@
+"""What the documents say about the code is true of it, as far as that can be checked cheaply."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "hypercore-py" / "src" / "hypercore"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "hypercore-py" / "README.md"]
+
+
+def layers() -> list[str]:
+    """The lines of the library's rooms, as import-linter enforces them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (found,) = [contract["layers"] for contract in contracts if contract.get("containers") == ["hypercore"]]
+    return list(found)
+
+
+def rooms() -> set[str]:
+    found = {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").is_file()}
+    return found | {path.stem for path in LIBRARY.glob("*.py") if path.stem != "__init__"}
+
+
+@cache
+def attributes() -> dict[str, set[str]]:
+    """Class to its methods and attributes, those of classes that it is built on included (by name)."""
+    own: dict[str, set[str]] = defaultdict(set)
+    bases: dict[str, set[str]] = defaultdict(set)
+    for path in LIBRARY.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                bases[node.name] |= {ast.unparse(base) for base in node.bases}
+                own[node.name] |= {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+                own[node.name] |= {item.name for item in node.body if isinstance(item, ast.AsyncFunctionDef)}
+                own[node.name] |= {
+                    item.attr
+                    for item in ast.walk(node)
+                    if isinstance(item, ast.Attribute) and isinstance(item.ctx, ast.Store)
+                }
+    for name in own:
+        for base in bases[name]:
+            own[name] |= own.get(base, set())
+    return own
+
+
+def test_the_lines_of_rooms_in_the_architecture_are_those_that_are_enforced() -> None:
+    block = re.search(r"```\n(testing\n.*?)```", ARCHITECTURE.read_text(), re.DOTALL)
+    assert block is not None
+    assert block[1].splitlines() == layers()
+
+
+def test_every_room_is_in_a_line_and_is_told_about() -> None:
+    in_lines = {room for line in layers() for room in line.split(" | ")}
+    assert in_lines == rooms() - {"_lazy", "_version"}
+    text = ARCHITECTURE.read_text()
+    assert {room for room in rooms() if f"`{room}`" not in text} == set()
+
+
+def test_what_the_architecture_calls_exists() -> None:
+    text = ARCHITECTURE.read_text()
+    called = set(re.findall(r"\b([A-Z]\w+)\.(_?[a-z]\w*)\b", re.sub(r"\S+\.(md|py|toml)\b", "", text)))
+    assert len(called) > 40
+    known = attributes()
+    assert {
+        f"{name}.{attribute}" for name, attribute in called if attribute not in known.get(name, ())
+    } == set()
+
+
+def test_modules_that_the_architecture_names_exist() -> None:
+    named = re.findall(r"`([a-z_]+/[a-z_]+\.py)`", ARCHITECTURE.read_text())
+    assert (
+        named
+        and [name for name in named if not (LIBRARY / name).is_file() and not (ROOT / name).is_file()] == []
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("tool", ["limits.py", "readme.py"])
+def test_generated_pages_are_current(tool: str) -> None:
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / tool), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("tool", "page", "was", "now"),
+    [
+        ("limits.py", "docs/limits.md", "64 MiB", "65 MiB"),
+        ("readme.py", "hypercore-py/README.md", "asyncio.run(", "asyncio.walk("),
+    ],
+)
+def test_a_page_that_is_not_current_is_noticed_and_made_so(
+    tool: str, page: str, was: str, now: str, tmp_path: Path
+) -> None:
+    """The tools work on the repository that they are in."""
+    for part in ("tools", "docs", "hypercore-py/README.md", "hypercore-py/examples", "hypercore-py/src"):
+        place = tmp_path / part
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, place)
+        else:
+            place.parent.mkdir()
+            shutil.copy(ROOT / part, place)
+
+    def run(*options: str) -> int:
+        command = [sys.executable, str(tmp_path / "tools" / tool), *options]
+        return subprocess.run(command, capture_output=True, check=False).returncode
+
+    text = (tmp_path / page).read_text()
+    assert was in text
+    (tmp_path / page).write_text(text.replace(was, now))
+    assert run("--check") == 1
+    assert run() == 0
+    assert (tmp_path / page).read_text() == text
+    assert run("--check") == 0

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Writes docs/limits.md: every named bound and every named time of hypercore-py, as its source documents it.
+
+    python tools/limits.py             write the page
+    python tools/limits.py --check     say whether it is current (exit status 1 if not)
+    python tools/limits.py --untested  bounds that no test mentions
+
+A bound is a constant whose name says so (see BOUND), a time one that is in seconds (see TIME). Each needs a
+docstring: the string below it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "hypercore-py" / "src"
+TESTS = ROOT / "hypercore-py" / "tests"
+PAGE = ROOT / "docs" / "limits.md"
+
+BOUND = re.compile(
+    r"(^|_)(MAX|LIMIT)(_|$)|(^|_)(CACHE|BUFFER|WINDOW|WATER)_BYTES$|^(PREFETCH|HISTORY|PAUSE)_|^WINDOW$"
+)
+TIME = re.compile(r"_SECONDS$|(^|_)(TIMEOUT|PATIENCE|DELAY|LIFETIME|LINGER|RTO)$|^KEEP_ALIVE$")
+NOT_OURS = {"MAX_SAFE_INTEGER", "MAX_VERSION", "MAX_STREAM_ID"}
+"""What formats can say at most: no choice of ours, and nothing that grows."""
+
+HEAD = """\
+# Limits
+
+Every bound on what a peer, a file or a person can make the library keep, and every time that it waits, by
+the module that holds it. Written by `python tools/limits.py` from the docstrings in the source: change them
+there.
+
+A bound without a word on where it comes from is our own choice.
+"""
+
+
+class Limit(NamedTuple):
+    module: str
+    name: str
+    value: object
+    doc: str
+
+    @property
+    def room(self) -> str:
+        return self.module.split(".")[1]
+
+    @property
+    def is_time(self) -> bool:
+        return TIME.search(self.name) is not None
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((SOURCE / "hypercore").rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        if parts[-1] != "__init__" and "testing" not in parts:
+            yield ".".join(parts), ast.parse(path.read_text())
+
+
+def documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str | None]]:
+    """The constants of a module, and the string below each."""
+    for statement, below in zip_longest(body, body[1:]):
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id.isupper():
+                match below:
+                    case ast.Expr(ast.Constant(str(doc))):
+                        yield target.id, " ".join(doc.split())
+                    case _:
+                        yield target.id, None
+
+
+def limits() -> list[Limit]:
+    """Raises SystemExit when one of them is not documented."""
+    found, mute = [], []
+    for module, tree in modules():
+        for name, doc in documented(tree.body):
+            if name in NOT_OURS or not (BOUND.search(name) or TIME.search(name)):
+                continue
+            value = getattr(import_module(module), name)
+            if not isinstance(value, int | float | tuple):
+                continue
+            if doc is None:
+                mute.append(f"{module}.{name}")
+            else:
+                found.append(Limit(module, name, value, doc))
+    if mute:
+        sys.exit("These bounds have no docstring (unit, and where it comes from): " + ", ".join(mute))
+    return found
+
+
+def shown(limit: Limit) -> str:
+    value = limit.value
+    if isinstance(value, tuple):
+        return ", ".join(_seconds(item) if limit.is_time else str(item) for item in value)
+    assert isinstance(value, int | float)
+    if limit.is_time:
+        return _seconds(value)
+    if "BYTES" in limit.name:
+        return _bytes(int(value))
+    return f"{value:,}"
+
+
+def _seconds(value: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if value >= 2 * size and value % size == 0:
+            return f"{value / size:g} {unit}"
+    return f"{value:g} s" if value >= 0.1 else f"{value * 1000:g} ms"
+
+
+def _bytes(value: int) -> str:
+    for unit, size in (("TiB", 1 << 40), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if value >= size and value % size == 0:
+            return f"{value // size} {unit}"
+    return f"{value:,} B"
+
+
+def table(rows: Sequence[Limit]) -> Iterator[str]:
+    yield "| name | value | what |"
+    yield "|---|---|---|"
+    for row in rows:
+        doc = row.doc.replace("|", "\\|")
+        yield f"| `{row.module.removeprefix('hypercore.')}.{row.name}` | {shown(row)} | {doc} |"
+
+
+def page() -> str:
+    found = sorted(limits(), key=lambda limit: limit.room)
+    lines = [HEAD]
+    for title, is_time in (("Bounds", False), ("Times", True)):
+        lines.append(f"## {title}\n")
+        rows = [limit for limit in found if limit.is_time is is_time]
+        for room, of_room in groupby(rows, key=lambda limit: limit.room):
+            lines += [f"### {room}\n", *table(list(of_room)), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def untested() -> list[Limit]:
+    tests = "\n".join(path.read_text() for path in TESTS.rglob("*.py"))
+    bounds = [limit for limit in limits() if not limit.is_time]
+    return [limit for limit in bounds if not re.search(rf"\b{limit.name}\b", tests)]
+
+
+def main(arguments: Sequence[str]) -> None:
+    sys.path.insert(0, str(SOURCE))
+    if list(arguments) == ["--untested"]:
+        print(*(f"{limit.module}.{limit.name}" for limit in untested()), sep="\n")
+    elif list(arguments) == ["--check"]:
+        if not PAGE.exists() or PAGE.read_text() != page():
+            sys.exit("docs/limits.md is not what the source says: run `python tools/limits.py`")
+    elif not arguments:
+        PAGE.write_text(page())
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -66,6 +66,9 @@ class Bench:
         stack.callback(testnet.dispose)
         self.bootstrap = testnet.bootstrap
         self.key = self._publish()
+        # Told that it is a core, our receiver does not wait whether it turns out to be an encrypted drive
+        self.seeds = folder / "seeds.txt"
+        self.seeds.write_text(f"core {self.key}\n")
 
     def _publish(self) -> str:
         """Writes the core once; the publishers of the transfers open the same store."""
@@ -106,13 +109,13 @@ class Bench:
         return publisher
 
     def _farm(self, data: Path, stack: ExitStack) -> Farm:
-        farm = Farm(data, self.bootstrap, self.key)
+        farm = Farm(data, self.bootstrap, "--file", str(self.seeds))
         stack.callback(farm.dispose)
         farm.wait_synced(self.key, self.blocks, timeout=TIMEOUT)
         return farm
 
     def _to_ours(self, sender: JsonProcess, data: Path, stack: ExitStack) -> Transfer:
-        farm = Farm(data, self.bootstrap, self.key)
+        farm = Farm(data, self.bootstrap, "--file", str(self.seeds))
         stack.callback(farm.dispose)
         began = farm.wait_for(_opened, timeout=TIMEOUT, what="a connection")
         before = usage(sender.pid), usage(farm.pid)

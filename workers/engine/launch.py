@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from hypercore.aio.corestore import Corestore
 from hypercore.aio.swarm import Swarm
@@ -13,6 +14,7 @@ from hypercore.errors import HypercoreError
 
 from .engine import Engine
 from .events import Event
+from .gate import Gate
 from .identity import load_identity
 from .settings import EngineSettings
 
@@ -23,12 +25,28 @@ class NetworkUnusable(HypercoreError):
     code = "NETWORK_UNUSABLE"
 
 
+class Launched(NamedTuple):
+    """An engine and what it stands on."""
+
+    engine: Engine
+    cores: Corestore
+    gate: Gate
+    """Holds downloads."""
+
+
 @asynccontextmanager
 async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Engine]:
     """An engine over the data directory, on the network inside the block, and gone from it behind.
 
     Raises StorageError when the directory cannot be used, NetworkUnusable when the port cannot.
     """
+    async with launched_parts(settings, emit) as parts:
+        yield parts.engine
+
+
+@asynccontextmanager
+async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Launched]:
+    """Like `launched`, for who needs to reach below the engine."""
     store = disk_store(settings.data)
     try:
         bootstrap = settings.bootstrap
@@ -43,7 +61,8 @@ async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> A
     except BaseException:
         store.close()
         raise
-    engine = Engine(settings, swarm=swarm, cores=cores, emit=emit, online=swarm.node.bootstrapped)
+    gate = Gate(cores)
+    engine = Engine(settings, swarm=swarm, cores=gate, emit=emit, online=swarm.node.bootstrapped)
 
     def replicate(connection: Connection, _: object) -> None:
         cores.replicate(connection)
@@ -59,6 +78,6 @@ async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> A
             raise NetworkUnusable(f"cannot use UDP port {settings.port}: {reason}") from error
         raise
     try:
-        yield engine
+        yield Launched(engine, cores, gate)
     finally:
         await engine.stop()

@@ -314,3 +314,50 @@ def test_stored_blocks_are_read_without_any_peer() -> None:
             assert core.byte_range(2)[1] == len(sample_blocks(5)[2])
 
     run(scene)
+
+
+def test_a_removed_core_is_gone_for_us_and_for_peers() -> None:
+    async def test() -> None:
+        writer = make_writer(sample_blocks(5))
+        async with Corestore(writer.store, idle_seconds=60) as source, Corestore(memory_store()) as target:
+            session = source.get(writer.core.key)
+            async with joined(source, target):
+                reader = target.get(writer.core.key)
+                reader.download()
+                await until(reader, lambda: reader.core.complete and reader.length == 5)
+                with pytest.raises(LocalProtocolError):
+                    source.remove(writer.core.key)
+                session.close()
+                assert source.remove(writer.core.key)
+                assert not source.remove(writer.core.key)
+                await source.flush()
+                assert source.store.cores() == []
+                assert source.open_cores == 0
+                await until(reader, lambda: not reader.peers)
+                assert source.get(writer.core.key).length == 0
+
+    run(test)
+
+
+def test_a_core_that_is_used_again_has_forgotten_connections_that_are_gone() -> None:
+    async def test() -> None:
+        writer = make_writer(sample_blocks(5))
+        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            other = source.get(writer.core.key)
+            async with joined(source, target):
+                reader = target.get(writer.core.key)
+                reader.download()
+                await until(reader, lambda: reader.core.complete and reader.length == 5)
+                reader.close()
+                other.close()
+                # Nobody wants anything of it: the channel is closed, and the connection goes on
+                async with asyncio.timeout(PATIENCE):
+                    while any(opened.peers for opened in target._open.values()):
+                        await asyncio.sleep(0.01)
+            async with asyncio.timeout(PATIENCE):
+                while target.links:
+                    await asyncio.sleep(0.01)
+            again = target.get(writer.core.key)
+            assert again.length == 5
+
+    run(test)

@@ -141,6 +141,23 @@ class Corestore:
             opened.close()
             self.store.close_core(opened.core)
 
+    def remove(self, key: bytes) -> bool:
+        """Delete a core and its blocks: peers are served it no longer. False if it is not stored.
+
+        Durable with the next flush. Raises LocalProtocolError while somebody has a session of it.
+        """
+        name = discovery_key(key)
+        opened = self._open.get(name)
+        if opened is not None:
+            if opened.sessions:
+                raise LocalProtocolError("the core is in use")
+            del self._open[name]
+            opened.close()
+            self._busy(name)  # closing it may have found it idle
+        removed = self.store.remove_core(key)
+        self._flusher.touch()
+        return removed
+
     # --- connections
 
     def replicate(self, connection: Connection) -> Link:
@@ -186,6 +203,9 @@ class Corestore:
 
     def _on_link_close(self, link: Link, error: Exception | None) -> None:
         self._links.pop(link.muxer, None)
+        now = self._loop.time()
+        for opened in list(self._open.values()):
+            opened.replicator.detach(link.muxer, now)  # it remembers connections without a channel, too
         if isinstance(error, RemoteProtocolError):
             self._report_offence(link, error)
 

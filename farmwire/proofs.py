@@ -1,0 +1,82 @@
+"""Making proofs of availability, and believing them: what a challenge is answered with.
+
+The answer is what any peer would be sent that asks for the block and knows nothing but the key: a `data`
+message of the replication protocol with the block, an upgrade from nothing, and the manifest.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from typing import NamedTuple, Protocol
+
+from hypercore.codec import Reader, Writer
+from hypercore.errors import HypercoreError
+from hypercore.merkle import verify_standalone
+from hypercore.wire.data import Data
+from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
+
+from .audit import BlockProof
+
+
+class ProofFailed(Exception):
+    """The answer proves nothing. The text says why."""
+
+
+class Proven(NamedTuple):
+    """The block was there, under a head that the key's owner signed."""
+
+    block: int
+    size: int
+    """Bytes of the block."""
+    length: int
+    """Blocks of the core under that head."""
+    fork: int
+
+
+class Provable(Protocol):
+    """A stored core, as far as a proof needs it."""
+
+    @property
+    def fork(self) -> int: ...
+
+    @property
+    def length(self) -> int: ...
+
+    def prove(self, request: Request) -> Data: ...
+
+
+def prove_block(core: Provable, block: int) -> BlockProof:
+    """The proof that `block` is here; an empty one if it is not, or cannot be proven."""
+    request = Request(
+        id=1,
+        fork=core.fork,
+        block=RequestBlock(block, 0),
+        upgrade=RequestUpgrade(0, core.length),
+        manifest=True,
+    )
+    try:
+        data = core.prove(request)
+    except HypercoreError:
+        return BlockProof(block=block, data="")
+    writer = Writer()
+    data.encode(writer)
+    return BlockProof(block=block, data=b64encode(bytes(writer)).decode())
+
+
+def verify_block(core: bytes, proof: BlockProof) -> Proven:
+    """What `proof` proves of the core with that key. Raises ProofFailed."""
+    if not proof.data:
+        raise ProofFailed(f"block {proof.block} is not there")
+    try:
+        reader = Reader(b64decode(proof.data, validate=True))
+        data = Data.decode(reader)
+        verified = verify_standalone(data, core, None)
+    except (Base64Error, HypercoreError, ValueError) as error:
+        raise ProofFailed(f"block {proof.block}: {error}") from None
+    if reader.remaining:
+        raise ProofFailed(f"block {proof.block}: bytes behind the message")
+    if verified.block is None or verified.block[0] != proof.block or verified.head is None:
+        raise ProofFailed(f"block {proof.block} was asked for, another was proven")
+    head = verified.head
+    return Proven(proof.block, len(verified.block[1]), head.length, head.fork)

@@ -1,0 +1,310 @@
+"""The engine as a child process, driven by JSON lines: `python -m workers.engine.child --data DIR …`.
+
+Standard input, one command a line:
+
+* `{"cmd":"sync","entries":[{"key","kind","priority"}],"drop":[key]}`: seed exactly these; delete what is
+  stored of those in `drop`. What is in neither is seeded no longer, and stays on disk.
+* `{"cmd":"prove","id","key","core","blocks"}`: prove that blocks of a core of a key are here.
+* `{"cmd":"configure","quota_bytes","headroom_bytes","hold"}`: what may be stored; `hold` stops downloads.
+* `{"cmd":"refresh"}`: tell the status of every key.
+* `{"cmd":"stop"}`, and the end of standard input: leave the network, flush, end.
+
+Standard output: the engine's events (docs/cli.md), and
+
+* `status` with `keys`: those whose numbers changed (see `replicas`);
+* `engine`: numbers of the engine as a whole, every few seconds;
+* `proof` with `id`, `core`, `proofs` (`block` and base64 `data`, empty where it is not here), `error`;
+* `dropped` with `key`: nothing of it is stored any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from farmwire.proofs import prove_block
+from hypercore.crypto import discovery_key
+from hypercore.errors import HypercoreError
+
+from .events import Event, PeerChanged, Problem, Progress, to_json
+from .keylist import Wanted
+from .kinds import Kind, inspect
+from .launch import Launched, launched_parts
+from .lines import LineWriter, read_lines
+from .loop import run, stop_on_signals
+from .parent import end_with_parent
+from .replicas import Replicas
+from .settings import EngineSettings, SettingError, bootstrap_from
+
+STATUS_INTERVAL = 1.0
+"""Seconds between two looks at all keys, at least. With many keys the looks take longer, and are rarer."""
+
+STATUS_SHARE = 0.05
+"""Of the time, at most, is spent on looking at all keys."""
+
+KEYS_A_LINE = 500
+
+ENGINE_INTERVAL = 2.0
+"""Seconds between two `engine` lines."""
+
+PATIENCE = 15.0
+"""Seconds that stopping may take, from the end of standard input on. Then the process ends as it is: what was
+acknowledged is on disk."""
+
+log = logging.getLogger(__name__)
+
+
+class Child:
+    """Commands in, lines out."""
+
+    def __init__(self, data: Path, writer: LineWriter) -> None:
+        self._data = data
+        self._writer = writer
+        self._replicas = Replicas()
+        self._wanted: dict[bytes, Kind | None] = {}
+        self._quota: int | None = None
+        self._headroom = 0
+        self._told_to_hold = False
+        self._stored = 0
+        self._full = False
+        self._refresh = False
+        self._looked_for = 0.0
+        self._wake = asyncio.Event()
+
+    def emit(self, event: Event) -> None:
+        self._replicas.note(event)
+        self._writer.put(to_json(event), droppable=isinstance(event, Progress | PeerChanged))
+
+    async def obey(self, parts: Launched, command: dict[str, Any]) -> None:
+        """One command. A malformed one is logged; nothing of it is done."""
+        try:
+            match command.get("cmd"):
+                case "sync":
+                    await self._sync(parts, command)
+                case "prove":
+                    self._prove(parts, command)
+                case "configure":
+                    self._configure(parts, command)
+                case "refresh":
+                    self._refresh = True
+                    self._wake.set()
+                case other:
+                    log.error("unknown command %r", other)
+        except (KeyError, TypeError, ValueError) as error:
+            log.error("cannot obey %.100r: %r", command, error)
+        except HypercoreError as error:
+            self.emit(Problem(key=None, code=error.code, message=str(error)))
+
+    # --- keys
+
+    async def _sync(self, parts: Launched, command: dict[str, Any]) -> None:
+        wanted = {
+            bytes.fromhex(entry["key"]): None if entry["kind"] is None else Kind(entry["kind"])
+            for entry in sorted(command["entries"], key=lambda entry: entry["priority"])
+        }
+        drop = [bytes.fromhex(key) for key in command.get("drop", ()) if bytes.fromhex(key) not in wanted]
+        gone = [key for key in self._wanted if key not in wanted or wanted[key] is not self._wanted[key]]
+        dropped = {key: self._replicas.cores_of(key) for key in drop}
+        for key in gone:
+            del self._wanted[key]
+        await asyncio.gather(*(parts.engine.remove(key) for key in gone))
+        for key in gone:
+            self._replicas.forget(key)
+        new = [key for key in wanted if key not in self._wanted]
+        parts.engine.add(Wanted(key, wanted[key]) for key in new)
+        self._wanted.update((key, wanted[key]) for key in new)
+        for key, cores in dropped.items():
+            self._drop(parts, key, cores)
+        self._wake.set()
+
+    def _drop(self, parts: Launched, key: bytes, cores: set[bytes]) -> None:
+        cores = cores | _stored_cores(parts, key)
+        in_use = {core for other in self._wanted for core in self._replicas.cores_of(other)}
+        for core in cores - in_use:
+            parts.cores.remove(core)
+        self._replicas.forget(key)
+        self._writer.put_object({"event": "dropped", "key": key.hex()})
+
+    # --- proofs
+
+    def _prove(self, parts: Launched, command: dict[str, Any]) -> None:
+        key, core = bytes.fromhex(command["key"]), bytes.fromhex(command["core"])
+        answer: dict[str, Any] = {"event": "proof", "id": command["id"], "core": core.hex(), "proofs": []}
+        answer["error"] = ""
+        if key not in self._wanted:
+            answer["error"] = "this worker does not keep that key"
+        elif core not in self._replicas.cores_of(key):
+            answer["error"] = "that core is not known to belong to that key"
+        else:
+            session = parts.cores.get(core)
+            try:
+                for block in command["blocks"]:
+                    proof = prove_block(session.core, block)
+                    answer["proofs"].append({"block": proof.block, "data": proof.data})
+            finally:
+                session.close()
+        self._writer.put_object(answer)
+
+    # --- limits
+
+    def _configure(self, parts: Launched, command: dict[str, Any]) -> None:
+        quota = command.get("quota_bytes", self._quota)
+        self._quota = None if quota is None else int(quota)
+        self._headroom = int(command.get("headroom_bytes", self._headroom))
+        self._told_to_hold = bool(command.get("hold", self._told_to_hold))
+        self._check_room(parts)
+
+    def _check_room(self, parts: Launched) -> None:
+        reason = ""
+        if self._quota is not None and self._stored >= self._quota:
+            reason = f"{self._stored} bytes are stored, {self._quota} are allowed"
+        elif (free := shutil.disk_usage(self._data).free) < self._headroom:
+            reason = f"{free} bytes are free on the disk, {self._headroom} are kept free"
+        if reason and not self._full:
+            text = f"{reason}: nothing more is downloaded; what is here is served"
+            self.emit(Problem(key=None, code="NO_ROOM", message=text))
+        self._full = bool(reason)
+        parts.gate.hold(self._full or self._told_to_hold)
+
+    # --- telling
+
+    async def keep_telling(self, parts: Launched) -> None:
+        told_at = float("-inf")
+        while True:
+            started = time.perf_counter()
+            everything, self._refresh = self._refresh, False
+            self._wake.clear()
+            status = parts.engine.status()
+            news = self._replicas.changes(status.seeds, everything=everything)
+            for start in range(0, len(news), KEYS_A_LINE):
+                self._writer.put_object({"event": "status", "keys": news[start : start + KEYS_A_LINE]})
+            self._stored = sum(seed.have_bytes for seed in status.seeds)
+            self._check_room(parts)
+            now = time.perf_counter()
+            if now - told_at >= ENGINE_INTERVAL or everything:
+                told_at = now
+                self._writer.put_object(
+                    {
+                        "event": "engine",
+                        "keys": len(status.seeds),
+                        "synced": status.synced,
+                        "connections": status.connections,
+                        "firewalled": status.firewalled,
+                        "stored_bytes": self._stored,
+                        "bytes_in": sum(seed.bytes_in for seed in status.seeds),
+                        "bytes_out": sum(seed.bytes_out for seed in status.seeds),
+                        "down": status.down,
+                        "up": status.up,
+                        "peers": sum(seed.peers for seed in status.seeds),
+                        "held": parts.gate.shut,
+                    }
+                )
+            spent = time.perf_counter() - started
+            await asyncio.sleep(min(0.1, spent / STATUS_SHARE))
+            try:
+                async with asyncio.timeout(max(STATUS_INTERVAL, spent / STATUS_SHARE)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+
+def _stored_cores(parts: Launched, key: bytes) -> set[bytes]:
+    """The cores that belong to `key`, from what is stored of it alone: nobody may have looked at it in this
+    run."""
+    if parts.cores.store.find(discovery_key(key)) is None:
+        return {key}
+    session = parts.cores.get(key)
+    core = session.core
+    found = inspect(key, core.manifest, core.get(0), core.get(1))
+    session.close()
+    return {core for core in (key, found.blobs or found.probe) if core is not None}
+
+
+async def serve(settings: EngineSettings) -> None:
+    """Until told to stop."""
+    loop = asyncio.get_running_loop()
+    writer = LineWriter()
+    child = Child(settings.data, writer)
+    commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    stop = asyncio.Event()
+
+    def on_command(fields: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(commands.put_nowait, fields)
+
+    def on_end() -> None:
+        _end_in_any_case()
+        loop.call_soon_threadsafe(stop.set)
+
+    try:
+        with stop_on_signals(stop):
+            async with launched_parts(settings, child.emit) as parts:
+                read_lines(on_command, on_end)
+                tasks = [
+                    asyncio.create_task(_obey_all(child, parts, commands)),
+                    asyncio.create_task(child.keep_telling(parts)),
+                    asyncio.create_task(stop.wait()),
+                ]
+                done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in pending:
+                    task.cancel()
+                await asyncio.gather(*pending, return_exceptions=True)
+                for task in done:
+                    task.result()
+    except HypercoreError as error:
+        writer.put(to_json(Problem(key=None, code=error.code, message=str(error))))
+        raise
+    finally:
+        writer.close()
+
+
+async def _obey_all(child: Child, parts: Launched, commands: asyncio.Queue[dict[str, Any]]) -> None:
+    while True:
+        command = await commands.get()
+        if command.get("cmd") == "stop":
+            _end_in_any_case()
+            return
+        await child.obey(parts, command)
+
+
+def _end_in_any_case() -> None:
+    timer = threading.Timer(PATIENCE, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="workers.engine.child")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--parent", type=int, required=True, help="process id of who started us")
+    parser.add_argument("--host", default="0.0.0.0")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--bootstrap", action="append", default=[])
+    parser.add_argument("--log-level", default="WARNING")
+    options = parser.parse_args()
+    logging.basicConfig(level=options.log_level, format="%(levelname)s %(name)s: %(message)s")
+    if not end_with_parent(options.parent):
+        return 0
+    try:
+        bootstrap = bootstrap_from(tuple(options.bootstrap), os.environ)
+        settings = EngineSettings(
+            data=options.data, bootstrap=bootstrap, host=options.host, port=options.port, leave_timeout=3.0
+        )
+        run(lambda: serve(settings))
+    except (HypercoreError, SettingError) as error:
+        log.error("%s", error)
+        return 1
+    except asyncio.CancelledError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

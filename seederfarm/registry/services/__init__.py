@@ -29,7 +29,7 @@ from .tokens import (
     revoke_enrolment,
     use_enrolment,
 )
-from .workers import activate, drain, forget, retire, set_paused
+from .workers import activate, drain, forget, only_here, retire, set_paused, workers_edited
 
 __all__ = [
     "Actor",
@@ -48,6 +48,7 @@ __all__ = [
     "issue_api_token",
     "issue_enrolment",
     "mark_dirty",
+    "only_here",
     "pause",
     "record_audit",
     "record_event",
@@ -61,4 +62,5 @@ __all__ = [
     "set_priority",
     "set_replicas",
     "use_enrolment",
+    "workers_edited",
 ]

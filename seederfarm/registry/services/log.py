@@ -17,7 +17,7 @@ Actor = User | AbstractBaseUser | AnonymousUser | str
 NAMED: Final = 20
 """Things that an entry about many names one by one."""
 
-_PLURALS: Final = {"copy": "copies"}
+_PLURALS: Final = {"copy": "copies", "complete copy": "complete copies"}
 
 
 def record_audit(

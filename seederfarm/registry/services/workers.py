@@ -139,6 +139,11 @@ def set_paused(workers: Workers, paused: bool, actor: Actor) -> int:
     return len(changed)
 
 
+def workers_edited(workers: Workers) -> None:
+    """Limits, zone, tags or weight were changed in a form: tell whoever has to act on it."""
+    _announce(_ids(workers))
+
+
 def _change(
     workers: Workers,
     actor: Actor,

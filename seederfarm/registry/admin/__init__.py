@@ -1,0 +1,7 @@
+"""The operator's console: Django's admin with django-unfold. Acts through services."""
+
+from __future__ import annotations
+
+from . import access, drives, history, replicas, sources, workers
+
+__all__ = ["access", "drives", "history", "replicas", "sources", "workers"]

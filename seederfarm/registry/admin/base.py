@@ -1,0 +1,158 @@
+"""What all pages of the admin share: the audit log, bulk actions with a page to confirm, read-only lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.auth.models import User
+from django.db.models import Field, Model, QuerySet
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.encoding import force_str
+from unfold.decorators import display
+
+from ..forms import TagsField
+from ..models.fields import TagListField
+from ..services import Actor, record_audit
+
+M = TypeVar("M", bound=Model)
+F = TypeVar("F", bound=Callable[..., Any])
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin as _ModelAdmin
+    from django.contrib.admin import TabularInline as _TabularInline
+else:
+    from unfold.admin import ModelAdmin as _UnfoldModelAdmin
+    from unfold.admin import TabularInline as _UnfoldTabularInline
+
+    class _ModelAdmin(_UnfoldModelAdmin):
+        def __class_getitem__(cls, item):
+            return cls
+
+    class _TabularInline(_UnfoldTabularInline):
+        def __class_getitem__(cls, item):
+            return cls
+
+
+def column(
+    description: str, *, order: str | None = None, label: Mapping[str, str] | bool | None = None
+) -> Callable[[F], F]:
+    """A column of a list. `label` maps values to colours: info, success, warning, danger."""
+    decorator: Callable[[F], F] = display(description=description, ordering=order, label=label)
+    return decorator
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    return request.user if isinstance(request.user, User) else "somebody"
+
+
+class FarmAdmin(_ModelAdmin[M]):
+    """Changes made in forms are in the audit log, too."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    list_filter_submit = False
+    list_fullwidth = True
+    warn_unsaved_form = True
+    compressed_fields = True
+
+    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
+        if isinstance(db_field, TagListField):
+            return TagsField(
+                label=str(db_field.verbose_name).capitalize(), help_text=db_field.help_text, required=False
+            )
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def log_addition(self, request: HttpRequest, obj: M, message: Any) -> Any:
+        self._audit(request, obj, "add", f"Added {obj._meta.verbose_name} {obj}")
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: M, message: Any) -> Any:
+        fields = message_fields(message)
+        if fields:
+            changed = ", ".join(fields)
+            self._audit(request, obj, "change", f"Changed {changed} of {obj._meta.verbose_name} {obj}")
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[M]) -> Any:
+        for obj in queryset:
+            self._audit(request, obj, "delete", f"Deleted {obj._meta.verbose_name} {obj}")
+        return super().log_deletions(request, queryset)
+
+    def _audit(self, request: HttpRequest, obj: Model, verb: str, text: str) -> None:
+        target = str(getattr(obj, "key", None) or getattr(obj, "node_id", None) or obj.pk)
+        record_audit(actor_of(request), f"{obj._meta.model_name}.{verb}", text, target=target)
+
+    def confirm(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[M],
+        *,
+        action: str,
+        title: str,
+        text: str,
+        button: str,
+        form: Form | None = None,
+        warnings: list[str] | None = None,
+        danger: bool = False,
+    ) -> HttpResponse:
+        """A page that asks before a bulk action; its form posts the same action again, with `apply`."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "title": title,
+            "text": text,
+            "button": button,
+            "danger": danger,
+            "form": form,
+            "warnings": warnings or [],
+            "action": action,
+            "count": queryset.count(),
+            "shown": list(queryset[:20]),
+            "select_across": request.POST.get("select_across", "0"),
+            "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            "media": self.media + form.media if form else self.media,
+        }
+        return TemplateResponse(request, "registry/confirm.html", context)
+
+
+class ReadOnlyAdmin(FarmAdmin[M]):
+    """To look at: what is here is written by the farm itself."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+
+class ReadOnlyInline(_TabularInline[Any, Any]):
+    extra = 0
+    can_delete = False
+    show_change_link = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def message_fields(message: Any) -> list[str]:
+    """The names of changed fields in a change message of the admin."""
+    fields: list[str] = []
+    for item in message if isinstance(message, list) else []:
+        for kind in ("changed", "added", "deleted"):
+            fields += [force_str(name) for name in item.get(kind, {}).get("fields", [])]
+    return fields
+
+
+site = admin.site

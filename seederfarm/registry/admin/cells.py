@@ -1,0 +1,78 @@
+"""Values as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+NOTHING = "–"
+
+
+def size(count: int | None) -> str:
+    """Bytes in powers of 1000: `0 B`, `1.5 GB`."""
+    if count is None:
+        return NOTHING
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} PB"
+
+
+def age(at: datetime | None, now: datetime | None = None) -> SafeString | str:
+    """`just now`, `5 min ago`, `3 days ago`; the exact time is shown on hovering."""
+    if at is None:
+        return NOTHING
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), ago(at, now))
+
+
+def ago(at: datetime, now: datetime | None = None) -> str:
+    seconds = ((now or timezone.now()) - at).total_seconds()
+    return "in " + span(-seconds) if seconds < -5 else "just now" if seconds < 45 else span(seconds) + " ago"
+
+
+def span(seconds: float) -> str:
+    for unit, length, least in (("day", 86400, 86400 * 1.5), ("h", 3600, 5400), ("min", 60, 45)):
+        if seconds >= least:
+            number = round(seconds / length)
+            return f"{number} {unit}{'s' if unit == 'day' and number != 1 else ''}"
+    return f"{round(seconds)} s"
+
+
+def exact(at: datetime) -> str:
+    return timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def bar(share: float | None, text: str) -> SafeString:
+    """A thin bar under a text; without a share the text alone."""
+    if share is None:
+        return format_html('<span class="whitespace-nowrap">{}</span>', text)
+    width = round(100 * max(0.0, min(1.0, share)))
+    colour = "bg-red-500" if share > 0.95 else "bg-primary-500"
+    return _bar(text, width, colour)
+
+
+def progress(share: float | None, text: str) -> SafeString:
+    """The same for something that is to become full."""
+    if share is None:
+        return format_html('<span class="whitespace-nowrap">{}</span>', text)
+    return _bar(text, int(100 * max(0.0, min(1.0, share))), "bg-primary-500")
+
+
+def _bar(text: str, width: int, colour: str) -> SafeString:
+    return format_html(
+        '<div class="flex flex-col gap-1" style="min-width: 7rem"><span class="whitespace-nowrap">{}</span>'
+        '<div class="bg-base-100 dark:bg-base-800 rounded-default overflow-hidden">'
+        '<div class="h-1 {}" style="width: {}%"></div></div></div>',
+        text,
+        colour,
+        width,
+    )
+
+
+def mono(text: str, title: str = "") -> SafeString:
+    return format_html('<code class="text-xs break-all" title="{}">{}</code>', title or text, text)

@@ -1,0 +1,115 @@
+"""What happened: alerts to acknowledge; events, samples and the audit log to look at."""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, RangeDateTimeFilter
+
+from ..models import Alert, AuditEntry, Event, Sample
+from ..services import record_audit
+from ..services.log import count_of
+from . import cells
+from .base import ReadOnlyAdmin, actor_of, column
+
+SEVERITY_COLOURS = {"info": "info", "warning": "warning", "error": "danger"}
+
+
+class OpenFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("open", "open"), ("acknowledged", "acknowledged"), ("resolved", "resolved")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
+        if self.value() == "resolved":
+            return queryset.filter(resolved_at__isnull=False)
+        if self.value() in ("open", "acknowledged"):
+            acknowledged = self.value() == "acknowledged"
+            return queryset.filter(resolved_at=None, acknowledged_at__isnull=not acknowledged)
+        return queryset
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin[Alert]):
+    list_display = ("text", "severity_shown", "state", "count", "since", "hint")
+    list_filter = (OpenFilter, ("severity", ChoicesDropdownFilter))
+    search_fields = ("text", "kind", "subject")
+    list_select_related = ("acknowledged_by",)
+    actions = ("acknowledge",)
+
+    @column("Severity", order="severity", label=SEVERITY_COLOURS)
+    def severity_shown(self, alert: Alert) -> str:
+        return alert.severity
+
+    @column("State")
+    def state(self, alert: Alert) -> str:
+        if alert.resolved_at is not None:
+            return f"resolved {cells.ago(alert.resolved_at)}"
+        return f"seen by {alert.acknowledged_by}" if alert.acknowledged_at else "open"
+
+    @column("Since", order="opened_at")
+    def since(self, alert: Alert) -> str:
+        return cells.age(alert.opened_at)
+
+    @admin.action(description="Acknowledge", permissions=["acknowledge"])
+    def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
+        open_ones = queryset.filter(acknowledged_at=None, resolved_at=None)
+        texts = list(open_ones.values_list("text", flat=True)[:1])
+        changed = open_ones.update(acknowledged_at=timezone.now(), acknowledged_by=request.user)
+        if changed:
+            text = texts[0] if changed == 1 else count_of(changed, "alert")
+            record_audit(actor_of(request), "alert.acknowledge", f"Acknowledged: {text}")
+        self.message_user(request, f"{count_of(changed, 'alert')} acknowledged.", messages.SUCCESS)
+
+    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("registry.change_alert")
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin[Event]):
+    list_display = ("when", "severity_shown", "text", "kind", "drive", "worker")
+    list_filter = (
+        ("severity", ChoicesDropdownFilter),
+        ("worker", AutocompleteSelectFilter),
+        ("drive", AutocompleteSelectFilter),
+        ("at", RangeDateTimeFilter),
+    )
+    list_filter_submit = True
+    list_select_related = ("drive", "worker")
+    search_fields = ("text", "kind", "drive__key")
+
+    @column("When", order="id")
+    def when(self, event: Event) -> str:
+        return cells.age(event.at)
+
+    @column("Severity", order="severity", label=SEVERITY_COLOURS)
+    def severity_shown(self, event: Event) -> str:
+        return event.severity
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
+    list_display = ("when", "actor", "text", "action", "target_shown")
+    list_filter = (("at", RangeDateTimeFilter),)
+    list_filter_submit = True
+    search_fields = ("actor", "action", "text", "target")
+
+    @column("When", order="id")
+    def when(self, entry: AuditEntry) -> str:
+        return cells.age(entry.at)
+
+    @column("What")
+    def target_shown(self, entry: AuditEntry) -> str:
+        text = entry.target
+        return cells.mono(text[:10] + "…", text) if len(text) > 12 else text or cells.NOTHING
+
+
+@admin.register(Sample)
+class SampleAdmin(ReadOnlyAdmin[Sample]):
+    list_display = ("at", "scope", "subject", "metric", "span", "count", "average", "least", "most")
+    list_filter = (("scope", ChoicesDropdownFilter), "span")
+    search_fields = ("metric",)

@@ -1,0 +1,86 @@
+"""Copies: every drive × worker, to look at."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+
+from .. import queries, services
+from ..models import Drive, Replica
+from . import cells
+from .base import ReadOnlyAdmin, actor_of, column
+from .drives import have_of, proven_of
+
+PHASE_COLOURS = {
+    "complete": "success",
+    "downloading": "info",
+    "error": "danger",
+    "removing": "warning",
+    "removed": "warning",
+    "released": "warning",
+}
+
+
+@admin.register(Replica)
+class ReplicaAdmin(ReadOnlyAdmin[Replica]):
+    list_display = (
+        "drive_shown",
+        "worker",
+        "phase_shown",
+        "have",
+        "peers",
+        "reported",
+        "proven",
+        "error_shown",
+    )
+    list_filter = (
+        ("phase", ChoicesDropdownFilter),
+        ("worker", AutocompleteSelectFilter),
+        "desired",
+    )
+    list_select_related = ("drive", "worker")
+    search_fields = ("drive__label", "drive__title", "worker__name", "error")
+    search_help_text = "Drive, worker, error, or a key (or its beginning)"
+    actions = ("reverify",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Replica], search_term: str
+    ) -> tuple[QuerySet[Replica], bool]:
+        by_key = queries.matching_key(search_term)
+        found, duplicates = super().get_search_results(request, queryset, search_term)
+        if by_key is not None:
+            found |= queryset.filter(drive__in=Drive.objects.filter(by_key))
+        return found, duplicates
+
+    @admin.action(description="Verify now", permissions=["view"])
+    def reverify(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
+        drives = Drive.objects.filter(pk__in=queryset.values("drive"))
+        copies = services.reverify(drives, actor_of(request))
+        self.message_user(request, f"Asked for proof of {copies:,} complete copies of these drives.")
+
+    @column("Drive", order="drive__label")
+    def drive_shown(self, replica: Replica) -> str:
+        return str(replica.drive)
+
+    @column("Phase", order="phase", label=PHASE_COLOURS)
+    def phase_shown(self, replica: Replica) -> str:
+        return replica.phase if replica.desired else "released"
+
+    @column("There", order="have_bytes")
+    def have(self, replica: Replica) -> SafeString:
+        return have_of(replica)
+
+    @column("Reported", order="last_report_at")
+    def reported(self, replica: Replica) -> str:
+        return cells.age(replica.last_report_at)
+
+    @column("Proven", order="last_proven_at")
+    def proven(self, replica: Replica) -> str:
+        return proven_of(replica)
+
+    @column("Error")
+    def error_shown(self, replica: Replica) -> str:
+        return replica.error or cells.NOTHING

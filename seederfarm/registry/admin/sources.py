@@ -1,0 +1,113 @@
+"""Sources: lists that keys come from by themselves."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+
+from .. import signals
+from ..models import Source
+from ..services import record_audit
+from ..services.log import count_of
+from . import cells
+from .base import FarmAdmin, actor_of, column
+
+
+@admin.register(Source)
+class SourceAdmin(FarmAdmin[Source]):
+    list_display = ("name", "kind", "state_shown", "keys", "last", "next", "error_shown")
+    list_filter = (("kind", ChoicesDropdownFilter), "enabled")
+    search_fields = ("name", "location")
+    autocomplete_fields = ("tags",)
+    readonly_fields = (
+        "state_shown",
+        "last_at",
+        "last_success_at",
+        "last_error",
+        "failures",
+        "listed",
+        "refused",
+        "next_at",
+    )
+    fieldsets = (
+        ("", {"fields": ("name", "kind", "location", "enabled")}),
+        ("How it is read", {"fields": ("mapping", "removals_url", "headers", "every", "mirror")}),
+        (
+            "What its keys get",
+            {
+                "fields": (
+                    "label",
+                    "tags",
+                    "key_kind",
+                    ("replicas_min", "replicas_max"),
+                    "priority",
+                    "required_tags",
+                )
+            },
+        ),
+        ("What happened", {"fields": (*readonly_fields,)}),
+    )
+    actions = ("read_now", "enable", "disable")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
+        return super().get_queryset(request).annotate(entry_count=Count("entries"))
+
+    @column(
+        "State",
+        order="enabled",
+        label={"works": "success", "fails": "danger", "off": "warning", "new": "info"},
+    )
+    def state_shown(self, source: Source) -> str:
+        if not source.enabled:
+            return "off"
+        if source.failures:
+            return "fails"
+        return "works" if source.last_success_at else "new"
+
+    @column("Keys", order="entry_count")
+    def keys(self, source: Source) -> int:
+        return int(getattr(source, "entry_count", 0))
+
+    @column("Last success", order="last_success_at")
+    def last(self, source: Source) -> str:
+        return cells.age(source.last_success_at)
+
+    @column("Next", order="next_at")
+    def next(self, source: Source) -> str:
+        return cells.age(source.next_at) if source.enabled else cells.NOTHING
+
+    @column("Error")
+    def error_shown(self, source: Source) -> str:
+        return source.last_error or cells.NOTHING
+
+    @admin.action(description="Read now", permissions=["change"])
+    def read_now(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
+        ids = list(queryset.values_list("pk", flat=True))
+        with transaction.atomic():
+            Source.objects.filter(pk__in=ids).update(next_at=None)
+            transaction.on_commit(partial(signals.source_wanted.send, sender=Source, source_ids=ids))
+        self.message_user(request, f"{count_of(len(ids), 'source')} will be read now.", messages.SUCCESS)
+
+    @admin.action(description="Switch on", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
+        self._switch(request, queryset, True)
+
+    @admin.action(description="Switch off", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
+        self._switch(request, queryset, False)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[Source], enabled: bool) -> None:
+        chosen = list(queryset.filter(enabled=not enabled))
+        Source.objects.filter(pk__in=[source.pk for source in chosen]).update(enabled=enabled)
+        for source in chosen:
+            verb = "Switched on" if enabled else "Switched off"
+            record_audit(
+                actor_of(request), "source.enable" if enabled else "source.disable", f"{verb} {source}"
+            )
+        state = "on" if enabled else "off"
+        self.message_user(request, f"{count_of(len(chosen), 'source')} switched {state}.", messages.SUCCESS)

@@ -1,0 +1,148 @@
+"""Forms of the admin that are not of one model."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from .models.fields import clean_tags
+
+MAX_UPLOAD: Final = 64 * 1024 * 1024
+"""Bytes of a seeds.txt, some 900,000 keys."""
+
+
+class TagsField(forms.CharField):
+    """Words with commas between them, as a list."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("widget", UnfoldAdminTextInputWidget())
+        super().__init__(**kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list | tuple) else value
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value) or ""
+        return clean_tags([word for part in text.split(",") for word in [part.strip()] if word])
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(list(initial or []) != self.to_python(data))
+        except ValidationError:
+            return True
+
+
+class ReplicasForm(forms.Form):
+    """How many copies."""
+
+    replicas_min = forms.IntegerField(
+        label="Copies at least",
+        min_value=1,
+        max_value=1000,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="The farm repairs when there are fewer.",
+    )
+    replicas_max = forms.IntegerField(
+        label="Copies at most",
+        min_value=1,
+        max_value=1000,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="As many are placed where there is room.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        least, most = cleaned.get("replicas_min"), cleaned.get("replicas_max")
+        if least is not None and most is not None and most < least:
+            self.add_error("replicas_max", "At most may not be less than at least.")
+        return cleaned
+
+    @property
+    def replicas(self) -> tuple[int, int]:
+        return self.cleaned_data["replicas_min"], self.cleaned_data["replicas_max"]
+
+
+class RemoveForm(forms.Form):
+    force = forms.BooleanField(
+        label="Also delete the last complete copies",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Without this, drives of which the farm has the only complete copies known stay.",
+    )
+
+
+class AddKeysForm(ReplicasForm):
+    """Many keys at once, pasted or from a file."""
+
+    keys = forms.CharField(
+        label="Keys",
+        required=False,
+        strip=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "autofocus": True, "spellcheck": "false"}),
+        help_text="One a line: 64 hex digits, 52 z-base-32 characters, or a hyper:// or pear:// link. "
+        "A line may begin with core, bee or drive; # begins a comment.",
+    )
+    file = forms.FileField(
+        label="Or a seeds.txt",
+        required=False,
+        widget=UnfoldAdminFileFieldWidget(),
+        help_text="The same, as a file.",
+    )
+    kind = forms.ChoiceField(
+        label="Kind",
+        required=False,
+        choices=[("", "seen from the content"), ("core", "core"), ("bee", "bee"), ("drive", "drive")],
+        widget=UnfoldAdminSelectWidget(),
+        help_text="For lines that name none.",
+    )
+    label = forms.CharField(
+        required=False, max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="What you call them."
+    )
+    tags = TagsField(required=False, help_text="Words to find them by, with commas between.")
+    required_tags = TagsField(
+        label="Only workers with tags", required=False, help_text="Placed only where all of these are."
+    )
+    priority = forms.IntegerField(
+        min_value=0,
+        max_value=9,
+        initial=5,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="0 goes first where there is not room for all.",
+    )
+    field_order = (
+        "keys", "file", "replicas_min", "replicas_max", "label", "tags", "kind", "required_tags", "priority",
+    )  # fmt: skip
+
+    def clean_file(self) -> str:
+        """The text of the file."""
+        file = self.cleaned_data["file"]
+        if file is None:
+            return ""
+        if (file.size or 0) > MAX_UPLOAD:
+            raise ValidationError(f"Larger than {MAX_UPLOAD >> 20} MiB: is it a list of keys?")
+        try:
+            return str(file.read(), "utf-8")
+        except UnicodeDecodeError:
+            raise ValidationError("Not text (UTF-8): is it a list of keys?") from None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if not self.errors and not (cleaned.get("keys") or "").strip() and not cleaned.get("file"):
+            self.add_error("keys", "Paste keys, or choose a file.")
+        return cleaned
+
+    @property
+    def texts(self) -> list[str]:
+        """All lines: the pasted ones, then those of the file."""
+        pasted, file = self.cleaned_data["keys"], self.cleaned_data["file"]
+        return [*pasted.removeprefix("\ufeff").splitlines(), *file.removeprefix("\ufeff").splitlines()]

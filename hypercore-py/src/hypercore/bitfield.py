@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from ._types import Buffer
+
 PAGE_BITS = 32768
 """Bits in a page."""
 
@@ -219,7 +221,7 @@ class Bitfield:
             self._fill_pages(start, end)
         return abs(self.count - before)
 
-    def load_words(self, start: int, words: bytes | bytearray | memoryview) -> None:
+    def load_words(self, start: int, words: Buffer) -> None:
         """Overwrites the bits from `start` (a multiple of 32) on with little-endian 32-bit words."""
         _check_aligned(start)
         if len(words) % 4:

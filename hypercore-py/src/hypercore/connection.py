@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-Buffer = bytes | bytearray | memoryview
+from ._types import Buffer
 
 
 class Connection(Protocol):

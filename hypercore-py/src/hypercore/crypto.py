@@ -14,12 +14,14 @@ from typing import NamedTuple
 from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError, CryptoError
 
+from ._types import Buffer
+
 HASH_BYTES = 32
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 
 
-def blake2b_256(*parts: bytes | bytearray | memoryview, key: bytes = b"") -> bytes:
+def blake2b_256(*parts: Buffer, key: bytes = b"") -> bytes:
     """BLAKE2b with 32 bytes of output over the concatenation of `parts`, keyed if `key` is not empty."""
     if len(parts) == 1:
         return blake2b(parts[0], digest_size=32, key=key).digest()

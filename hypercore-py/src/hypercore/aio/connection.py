@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ..connection import Buffer, Connection
+from .._types import Buffer
+from ..connection import Connection
 from ..errors import ConnectionClosed, RemoteProtocolError
 from ..noise import HandshakeResult
 from ..secretstream import SecretStream

@@ -6,10 +6,10 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from .._types import Buffer
 from ..crypto import KeyPair
 from ..errors import ConnectionClosed, RemoteProtocolError
 from ..secretstream import XXHandshake
-from ..udx.events import Buffer
 from .connection import KEEP_ALIVE, SecretConnection
 from .udx import StreamTransport
 

@@ -18,6 +18,7 @@ from struct import Struct, pack
 from struct import error as StructError
 from typing import Protocol
 
+from .._types import Buffer
 from ..udx.packet import HEADER_BYTES, MAGIC_AND_VERSION, RawPacket, header_struct
 from .batch import SOL_UDP, UDP_GRO, Address, BatchReader, new_reader
 from .udx import StreamTransport
@@ -45,7 +46,6 @@ MAX_STREAMS = 65536
 MAX_LINGERING = 4096
 """Most closed streams that still answer their peer."""
 
-Buffer = bytes | bytearray | memoryview
 MessageHandler = Callable[[bytes, Address, "UdpSocket"], None]
 _unpack_header = header_struct.unpack_from
 _unpack_meminfo = Struct("9I").unpack

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
+from .._types import Buffer
 from ..errors import ConnectionClosed
-from ..udx.events import Buffer, Closed, Data, Drained, Ended, Event, Message, RemoteChanged
+from ..udx.events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged
 from ..udx.limits import LINGER
 from ..udx.linger import Linger
 from ..udx.packet import RawPacket

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from struct import unpack_from
 from typing import TypeVar
 
+from .._types import Buffer
 from ..errors import FrameDecodeError
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ class Reader:
 
     __slots__ = ("data", "end", "pos")
 
-    def __init__(self, data: bytes | bytearray | memoryview, pos: int = 0, end: int | None = None) -> None:
+    def __init__(self, data: Buffer, pos: int = 0, end: int | None = None) -> None:
         self.data = data
         self.pos = pos
         self.end = len(data) if end is None else end

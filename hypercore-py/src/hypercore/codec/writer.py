@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from struct import Struct
 from typing import TypeVar
 
+from .._types import Buffer
 from ..errors import LocalProtocolError
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class Writer:
         self.data.append(1 if value else 0)
         return self
 
-    def fixed(self, value: bytes | bytearray | memoryview, size: int) -> Writer:
+    def fixed(self, value: Buffer, size: int) -> Writer:
         if len(value) != size:
             raise LocalProtocolError(f"expected {size} bytes, got {len(value)}")
         self.data += value
@@ -86,7 +87,7 @@ class Writer:
     def fixed64(self, value: bytes) -> Writer:
         return self.fixed(value, 64)
 
-    def buffer(self, value: bytes | bytearray | memoryview) -> Writer:
+    def buffer(self, value: Buffer) -> Writer:
         self.data += encode_uint(len(value))
         self.data += value
         return self
@@ -103,7 +104,7 @@ class Writer:
             item(self, value)
         return self
 
-    def uint32_array(self, words: bytes | bytearray | memoryview) -> Writer:
+    def uint32_array(self, words: Buffer) -> Writer:
         """`words` are raw little-endian bytes, a multiple of 4."""
         if len(words) % 4:
             raise LocalProtocolError(f"expected a multiple of 4 bytes, got {len(words)}")
@@ -111,6 +112,6 @@ class Writer:
         self.data += words
         return self
 
-    def raw(self, value: bytes | bytearray | memoryview) -> Writer:
+    def raw(self, value: Buffer) -> Writer:
         self.data += value
         return self

@@ -6,7 +6,9 @@ lived is dropped with the older one. Unlike in xache, reading an entry does not 
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
+
+from .._types import Random
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -65,10 +67,6 @@ class ForgettingMap(Generic[K, V]):
             self._stale, self._fresh = self._fresh, {}
 
 
-class Sampler(Protocol):
-    def randrange(self, stop: int, /) -> int: ...
-
-
 class PeerSets:
     """Topic to the records of the peers under it, each with the age of its own."""
 
@@ -102,7 +100,7 @@ class PeerSets:
         if _discard(self._fresh, topic, public_key):
             self._size -= 1
 
-    def sample(self, topic: bytes, count: int, rng: Sampler, now: float) -> list[bytes]:
+    def sample(self, topic: bytes, count: int, rng: Random, now: float) -> list[bytes]:
         """Up to `count` records, by chance if there are more."""
         self._forget(now)
         records = [

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
-from typing import Protocol
 
+from .._types import Random
 from ..errors import FrameDecodeError
 from .address import Address, encode_address, node_id
 from .constants import Internal, RpcError
@@ -43,16 +43,6 @@ RETRY_BOOTSTRAP_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Waits between attempts while nobody answers at all."""
 SILENT_BOOTSTRAP_SECONDS = 60.0
 """How long a bootstrap node that did not answer is left alone, if another one is there."""
-
-
-class Random(Protocol):
-    """What is drawn by chance. `random.Random` is one."""
-
-    def random(self) -> float: ...
-
-    def randrange(self, stop: int, /) -> int: ...
-
-    def randbytes(self, n: int, /) -> bytes: ...
 
 
 class NodeEvent(Enum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .._types import Random
 from ..codec import Reader, Writer
 from ..crypto import blake2b_256
 from ..errors import FrameDecodeError
@@ -16,7 +17,6 @@ from .cache import ForgettingMap, PeerSets
 from .constants import Command, RpcError
 from .inbound import Inbound
 from .messages import Announce, MutablePut, MutableRecord, PeerRecord
-from .node import Random
 from .router import Route, Router
 from .signing import verify_announce, verify_mutable, verify_unannounce
 

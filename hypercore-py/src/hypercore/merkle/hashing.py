@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from struct import Struct
 
+from .._types import Buffer
 from ..node import Node
 from .flat_tree import parent
 
@@ -16,7 +17,7 @@ _CONCATENATE_BELOW = 4096
 """Bytes up to which gluing the prefix to a block is cheaper than a second call into the hash."""
 
 
-def leaf_hash(block: bytes | bytearray | memoryview) -> bytes:
+def leaf_hash(block: Buffer) -> bytes:
     """Hash of a block and its size."""
     prefix = _PREFIX(_LEAF, len(block))
     if len(block) < _CONCATENATE_BELOW:
@@ -26,7 +27,7 @@ def leaf_hash(block: bytes | bytearray | memoryview) -> bytes:
     return state.digest()
 
 
-def leaf_node(index: int, block: bytes | bytearray | memoryview) -> Node:
+def leaf_node(index: int, block: Buffer) -> Node:
     """The node of block number `index` (flat-tree index 2 * `index`)."""
     return Node(2 * index, len(block), leaf_hash(block))
 

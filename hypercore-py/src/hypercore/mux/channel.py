@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from .._types import Buffer
 from ..codec import Reader, Writer, encode_uint
 from ..errors import LocalProtocolError
-from .outbox import Buffer, PartsWriter
+from .outbox import PartsWriter
 
 if TYPE_CHECKING:
     from .protomux import Muxer

@@ -11,10 +11,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .._types import Buffer
 from ..codec import Writer, encode_uint
 from ..errors import LocalProtocolError
-
-Buffer = bytes | bytearray | memoryview
 
 MAX_MESSAGE_BYTES = 0xFFFFFF - 17
 """Longest plaintext of a secret-stream frame (24-bit length, 17 bytes of tag). Nothing is ever fragmented."""

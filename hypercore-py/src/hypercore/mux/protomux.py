@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from .._types import Buffer
 from ..codec import Reader, Writer, encode_uint
 from ..errors import FrameDecodeError, LocalProtocolError, RemoteProtocolError
 from .channel import Channel, ChannelHandler, CloseReason
-from .outbox import HIGH_WATER_BYTES, Buffer, Outbox
+from .outbox import HIGH_WATER_BYTES, Outbox
 
 Key = tuple[str, bytes | None]
 OpenHandler = Callable[[bytes | None, float], bool]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from .._types import Buffer
 from ..crypto import KeyPair
 from ..errors import HandshakeError, LocalProtocolError
 from .curve import DH_BYTES, diffie_hellman
@@ -126,7 +127,7 @@ class Handshake:
         self._advance()
         return message
 
-    def read(self, message: bytes | bytearray | memoryview) -> bytes:
+    def read(self, message: Buffer) -> bytes:
         """The payload of the other side's next message. Raises HandshakeError; the handshake is then dead."""
         tokens = self._take_turn(ours=False)
         try:

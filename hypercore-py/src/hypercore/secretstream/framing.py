@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .._types import Buffer
 from ..errors import LocalProtocolError
 
 LENGTH_BYTES = 3
@@ -14,8 +15,6 @@ LENGTH_BYTES = 3
 MAX_FRAME_BYTES = 2**24 - 1
 """Longest body of a frame, in bytes: what the length field can say. Also the most one peer can make us hold
 while a frame is incomplete, beside the chunks of one `feed`."""
-
-Buffer = bytes | bytearray | memoryview
 
 
 def frame(body: Buffer) -> bytes:

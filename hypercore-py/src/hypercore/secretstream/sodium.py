@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from nacl import bindings  # also runs sodium_init, which picks the vectorised code of this CPU
 from nacl.exceptions import CryptoError
 
+from .._types import Buffer
 from ..errors import RemoteProtocolError
 
 _ffi: Any = None
@@ -29,7 +30,6 @@ HEADER_BYTES = 24
 OVERHEAD_BYTES = 17
 """A ciphertext is this much longer than its plaintext: one tag byte and 16 bytes of MAC."""
 
-Buffer = bytes | bytearray | memoryview
 _TAG_MESSAGE = 0
 _STATE_BYTES: int = bindings.crypto_secretstream_xchacha20poly1305_STATEBYTES
 

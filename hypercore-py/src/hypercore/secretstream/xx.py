@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .._types import Buffer
 from ..crypto import KeyPair
 from ..errors import HandshakeError, LocalProtocolError
 from ..noise import Handshake, HandshakeResult
-from .framing import Buffer, FrameParser, frame
+from .framing import FrameParser, frame
 
 _REMOTE_MESSAGE_BYTES = {True: (96,), False: (32, 64)}
 """Sizes of the messages that an initiator and a responder wait for."""

@@ -5,19 +5,14 @@ Source: shuffled-priority-queue index.js, as hyperswarm uses it.
 
 from __future__ import annotations
 
-from typing import Protocol
-
+from .._types import Random
 from .peerinfo import PeerInfo, Priority
-
-
-class Chooser(Protocol):
-    def randrange(self, stop: int, /) -> int: ...
 
 
 class DialQueue:
     """Each peer is in it once; `PeerInfo.queued` says whether it is."""
 
-    def __init__(self, rng: Chooser) -> None:
+    def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._lists: list[list[PeerInfo]] = [[] for _ in Priority]
         self._size = 0

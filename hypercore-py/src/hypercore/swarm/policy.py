@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol
 
+from .._types import Random
 from ..dht.address import Address
 from .dialqueue import DialQueue
 from .peerinfo import MAX_ATTEMPTS, PeerInfo
@@ -26,12 +26,6 @@ MAX_KNOWN_PEERS = 4096
 """Peers remembered at a time; the one known longest without a connection makes room for a new one."""
 SPARE_TOPICS = 64
 """Topics that a peer's record may hold beyond those we have joined, before the left ones are swept out."""
-
-
-class Randomness(Protocol):
-    def random(self) -> float: ...
-
-    def randrange(self, stop: int, /) -> int: ...
 
 
 class Link(Enum):
@@ -67,7 +61,7 @@ class SwarmPolicy:
         self,
         public_key: bytes,
         *,
-        rng: Randomness,
+        rng: Random,
         max_peers: int = MAX_PEERS,
         max_parallel: int = MAX_PARALLEL,
         firewall: Callable[[bytes], bool] | None = None,

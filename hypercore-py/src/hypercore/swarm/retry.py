@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from .._types import Random
 from .peerinfo import MAX_ATTEMPTS, PeerInfo
-
-
-class Randomness(Protocol):
-    def random(self) -> float: ...
 
 
 class Backoff(NamedTuple):
@@ -38,7 +35,7 @@ def retry_backoff(peer: PeerInfo) -> Backoff | None:
     return (PROVEN if peer.proven else UNPROVEN)[peer.attempts]
 
 
-def retry_delay(peer: PeerInfo, rng: Randomness) -> float | None:
+def retry_delay(peer: PeerInfo, rng: Random) -> float | None:
     """Seconds until the next attempt, by chance within the back-off."""
     backoff = retry_backoff(peer)
     if backoff is None:

@@ -11,7 +11,8 @@ from collections import deque
 from enum import Enum, auto
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol
+
+from .._types import Random
 
 REFRESH_SECONDS = 600.0
 """Between two refreshes of a topic; announcements live for 13 minutes at least."""
@@ -29,10 +30,6 @@ TOPICS_PER_PARALLEL = 150
 
 MAX_UNANNOUNCE_FAILURES = 2
 """After so many failures we stop trying to be forgotten: announcements expire by themselves."""
-
-
-class Randomness(Protocol):
-    def random(self) -> float: ...
 
 
 class Action(Enum):
@@ -104,7 +101,7 @@ def parallel_refreshes(topics: int) -> int:
 class TopicSchedule:
     """All topics. `take` says which to refresh now; report `finished` with the outcome."""
 
-    def __init__(self, rng: Randomness) -> None:
+    def __init__(self, rng: Random) -> None:
         self.topics: dict[bytes, Topic] = {}
         self.running = 0
         self._rng = rng

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
-from ..connection import Buffer
+from .._types import Buffer
 
 HIGH_WATER_BYTES = 1 << 20
 """Undelivered bytes from which on a sender is told to wait."""

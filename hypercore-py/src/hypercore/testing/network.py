@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Protocol
 
-from ..udx.events import Buffer, Closed, Data, Drained, Ended, Message
+from .._types import Buffer, Random
+from ..udx.events import Closed, Data, Drained, Ended, Message
 from ..udx.linger import Linger
 from ..udx.packet import HEADER_BYTES, RawPacket, header_struct
 from ..udx.stream import UdxStream
 
 IP_AND_UDP_BYTES = 28
-
-
-class Random(Protocol):
-    """The part of `random.Random` that is needed."""
-
-    def random(self) -> float: ...
 
 
 class Path:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
+from .._types import Buffer
 from ..errors import ConnectionClosed
-
-Buffer = bytes | bytearray | memoryview
 
 
 class StreamReset(ConnectionClosed):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
+from .._types import Buffer
 from ..errors import FrameDecodeError
 
 HEADER_BYTES = 20
@@ -31,7 +32,7 @@ MAX_SACK_RANGES = 50
 RawHeader = tuple[int, int, int, int, int]
 """The header as five u32: first word (see `first_word`), stream id, window, seq, ack."""
 
-RawPacket = tuple[RawHeader, bytes | bytearray | memoryview]
+RawPacket = tuple[RawHeader, Buffer]
 """A header and everything behind it, as the hot path passes them around."""
 
 header_struct = Struct("<IIIII")
@@ -67,7 +68,7 @@ class Packet(NamedTuple):
         return pack_header(word, self.stream_id, self.window, self.seq, self.ack) + area + self.payload
 
     @classmethod
-    def decode(cls, datagram: bytes | bytearray | memoryview) -> Packet:
+    def decode(cls, datagram: Buffer) -> Packet:
         """Raises FrameDecodeError when it is not a UDX packet or its data offset points behind its end."""
         if len(datagram) < HEADER_BYTES:
             raise FrameDecodeError(f"a UDX packet of {len(datagram)} bytes")
@@ -92,7 +93,7 @@ def encode_sacks(ranges: tuple[tuple[int, int], ...] | list[tuple[int, int]]) ->
     return b"".join(_range_struct.pack(start, end) for start, end in ranges[:MAX_SACK_RANGES])
 
 
-def decode_sacks(rest: bytes | bytearray | memoryview, data_offset: int) -> list[tuple[int, int]]:
+def decode_sacks(rest: Buffer, data_offset: int) -> list[tuple[int, int]]:
     """The ranges in `rest`, all that lies behind the header. Odd bytes at the end are ignored."""
     size = data_offset if 0 < data_offset < len(rest) else len(rest)
     count = min(size // 8, MAX_SACK_RANGES)

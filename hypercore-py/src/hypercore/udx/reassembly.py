@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .events import Buffer
+from .._types import Buffer
 from .limits import MAX_DATAGRAM_BYTES, MAX_OUT_OF_ORDER_PACKETS, RECEIVE_WINDOW_BYTES
 from .packet import MAX_SACK_RANGES
 from .ranges import RangeSet

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from .._types import Buffer
 from .bbr import Bbr, Sample
-from .events import Buffer
 from .flight import Arrival, Flight
 from .limits import (
     MAX_BURST_BYTES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .events import Buffer
+from .._types import Buffer
 
 
 class SendQueue:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from .._types import Buffer
 from ..errors import ConnectionClosed, LocalProtocolError
 from .events import (
-    Buffer,
     Closed,
     Data,
     Drained,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import sqlite3
+import subprocess
 import time
 from pathlib import Path
 
@@ -84,8 +87,6 @@ def test_a_key_that_nobody_serves_is_looked_for_until_somebody_does(
 
 @pytest.mark.interop
 def test_people_are_told_that_it_is_looking(bootstrap: list[str], tmp_path: Path) -> None:
-    import subprocess
-
     key = secrets.token_hex(32)
     command = [*cli.COMMAND, "seed", key, "--data", str(tmp_path / "farm"), *cli.bootstrap_options(bootstrap)]
     process = subprocess.Popen(
@@ -124,10 +125,42 @@ def test_a_data_directory_that_is_a_file_is_a_clear_error(tmp_path: Path) -> Non
     assert (tmp_path / "farm").read_text(encoding="utf-8") == "not a directory"
 
 
-def test_a_damaged_database_is_a_clear_error_and_is_left_as_it_is(tmp_path: Path) -> None:
+def stored(tmp_path: Path) -> tuple[Path, Path]:
+    """A data directory that a start has made, and the database in it."""
     data = tmp_path / "farm"
-    done = cli.run("verify", "--data", str(data))
-    assert b"Traceback" not in done.stderr
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        cli.run("seed", GOOD, "--data", str(data), *NOWHERE, timeout=3)
+    (database,) = data.glob("*.db")
+    return data, database
+
+
+def check_refused(data: Path, database: Path) -> None:
+    """Every command says in one line what is wrong with the directory, and touches nothing."""
+    before = database.read_bytes()
+    for command in (["seed", GOOD, "--data", str(data), *NOWHERE], ["verify", "--data", str(data)]):
+        done = cli.run(*command)
+        assert done.returncode == 1, command
+        assert str(data).encode() in done.stderr
+        assert len(done.stderr.decode().strip().splitlines()) == 1, done.stderr.decode()
+    assert database.read_bytes() == before
+
+
+def test_a_damaged_database_is_a_clear_error_and_is_left_as_it_is(tmp_path: Path) -> None:
+    data, database = stored(tmp_path)
+    for log in data.glob("*.db-*"):
+        log.unlink()
+    database.write_bytes(b"not a database at all " * 1_000)
+    check_refused(data, database)
+
+
+def test_a_store_of_a_later_format_is_a_clear_error_and_is_left_as_it_is(tmp_path: Path) -> None:
+    data, database = stored(tmp_path)
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA user_version = 9999")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    check_refused(data, database)
 
 
 @pytest.mark.interop

@@ -18,7 +18,7 @@ from ..support.waiting import eventually
 
 pytestmark = pytest.mark.interop
 
-KILLS = 8
+KILLS = 6
 
 
 def verify(data: Path, key: str) -> int:

@@ -1,0 +1,161 @@
+"""The worker's memory."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from farmwire.envelope import Envelope
+from farmwire.manifest import Manifest, ManifestEntry
+from farmwire.refusal import Reason, Refused
+from farmwire.replay import ReplayWindow
+from farmwire.report import Happening, Sample
+from workers.state import JoinedFarm, State, StateLocked, StateUnreadable
+from workers.state import state as state_module
+from workers.state.models import Base
+
+A, B, C = (f"{i:02x}" * 32 for i in (1, 2, 3))
+FARM = JoinedFarm("farm", "c" * 52, "redis://:secret@host/0", "s" * 20)
+
+
+def sample(start: float) -> Sample:
+    return Sample(
+        start=start,
+        seconds=60,
+        bytes_in=1,
+        bytes_out=2,
+        cpu_percent=3.5,
+        memory_used_bytes=4,
+        disk_free_bytes=5,
+        stored_bytes=6,
+        peers=7,
+    )
+
+
+def manifest(version: int, *keys: str) -> Manifest:
+    return Manifest(
+        version=version, entries=[ManifestEntry(key=key, kind="drive", priority=3) for key in keys]
+    )
+
+
+def test_everything_survives_a_restart(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    assert state.farm is None
+    state.join(FARM)
+    assert not state.joined
+    assert state.replace_manifest(manifest(4, A, B), 1.0)
+    assert state.joined
+    seq = state.next_seq(1000.0)
+    state.add_sample(sample(1))
+    state.add_event(Happening(at=1, code="X", key=A, text="t"))
+    state.count_refusal(Reason.REPLAYED)
+    state.count_refusal(Reason.REPLAYED)
+    state.close()
+
+    state = State(tmp_path)
+    assert state.farm == FARM._replace(secret="")
+    assert state.manifest_version == 4
+    assert sorted(state.manifest().entries, key=lambda e: e.key) == manifest(4, A, B).entries
+    assert state.manifest_digest == manifest(4, B, A).digest
+    assert state.next_seq(0.0) == seq + 1
+    assert [each for _, each in state.samples(10)] == [sample(1)]
+    assert [each.code for _, each in state.events(10)] == ["X"]
+    assert state.refusals() == {"replayed": 2}
+    state.close()
+
+
+def test_the_schema_is_what_the_models_say(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    with state._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    state.close()
+
+
+def test_an_older_manifest_changes_nothing_and_a_newer_one_remembers_what_to_remove(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    assert state.replace_manifest(manifest(5, A, B), 1.0)
+    assert not state.replace_manifest(manifest(4, C), 1.0)
+    assert state.manifest_version == 5
+    assert state.removals() == []
+    assert state.replace_manifest(manifest(6, B), 2.0)
+    assert state.removals() == [A]
+    assert state.replace_manifest(manifest(7, A), 3.0), "it comes back before it was removed"
+    assert state.removals() == [B]
+    state.removed(B)
+    assert state.removals() == []
+    state.close()
+
+
+def test_another_control_plane_starts_with_its_own_versions(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.join(FARM)
+    state.replace_manifest(manifest(50, A), 1.0)
+    state.join(FARM._replace(control="d" * 52))
+    assert [entry.key for entry in state.manifest().entries] == [A], "seeded until the new one has spoken"
+    assert state.replace_manifest(manifest(1, B), 2.0)
+    assert state.removals() == [], "what another farm wanted is kept"
+    state.close()
+
+
+def test_a_window_is_remembered_only_if_the_envelope_was_accepted(tmp_path: Path) -> None:
+    state = State(tmp_path)
+
+    def open_it(window: ReplayWindow) -> Envelope:
+        if not window.accept(9):
+            raise Refused(Reason.REPLAYED, "again")
+        return Envelope("s", "t", "n", 9, 0.0, {})
+
+    def fail(window: ReplayWindow) -> Envelope:
+        window.accept(10)
+        raise Refused(Reason.EXPIRED, "late")
+
+    with pytest.raises(Refused):
+        state.opened("s", fail)
+    assert state.opened("s", open_it).seq == 9
+    state.close()
+    state = State(tmp_path)
+    with pytest.raises(Refused):
+        state.opened("s", open_it)
+    state.close()
+
+
+def test_buffers_are_bounded_and_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "MAX_SAMPLES", 3)
+    state = State(tmp_path)
+    for start in range(6):
+        state.add_sample(sample(start))
+    kept = state.samples(10)
+    assert [each.start for _, each in kept] == [3, 4, 5]
+    state.told(samples=[kept[0][0]])
+    assert [each.start for _, each in state.samples(1)] == [4]
+    state.close()
+
+
+def test_one_worker_a_directory(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    with pytest.raises(StateLocked, match="another worker"):
+        State(tmp_path)
+    assert stat.S_IMODE((tmp_path / "worker.sqlite3").stat().st_mode) == 0o600
+    state.close()
+    State(tmp_path).close()
+
+
+@pytest.mark.parametrize("how", ["garbage", "newer"])
+def test_a_state_that_cannot_be_used_is_named_and_left_alone(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "worker.sqlite3"
+    if how == "garbage":
+        path.write_bytes(b"not a database " * 100)
+    else:
+        state = State(tmp_path)
+        with state._engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        state.close()
+    before = path.read_bytes()
+    with pytest.raises(StateUnreadable, match=r"worker\.sqlite3"):
+        State(tmp_path)
+    assert path.read_bytes() == before

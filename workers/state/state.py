@@ -1,0 +1,308 @@
+"""The worker's memory, for any thread.
+
+Every method is a transaction of its own. Nothing here is the truth about replicas: that is on the engine's
+disk. What is here is what the farm said, what it must be told, and what was said already.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import create_engine, delete, event, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from farmwire.envelope import Envelope, next_seq
+from farmwire.manifest import Manifest, ManifestEntry, digest_of
+from farmwire.refusal import Reason
+from farmwire.replay import ReplayWindow
+from farmwire.report import Happening, Sample
+from farmwire.shapes import plain, read
+from hypercore.errors import StorageError
+
+from .migrate import SchemaTooNew, migrate
+from .models import BufferedEvent, BufferedSample, Entry, Fact, Refusal, Removal, SenderWindow
+
+FILE = "worker.sqlite3"
+LOCK = "worker.lock"
+
+MAX_SAMPLES = 20_160
+"""Samples kept for a farm that cannot be reached: two weeks of one a minute. The oldest go first."""
+
+MAX_EVENTS = 10_000
+"""The same of events."""
+
+T = TypeVar("T")
+
+
+class StateLocked(StorageError):
+    """Another worker runs over this directory."""
+
+    code = "STATE_LOCKED"
+
+
+class StateUnreadable(StorageError):
+    """The worker's state cannot be used."""
+
+    code = "STATE_UNREADABLE"
+
+
+class JoinedFarm(NamedTuple):
+    """The farm this worker belongs to, or wants to."""
+
+    farm: str
+    control: str
+    """The control plane's id."""
+    broker: str
+    secret: str
+    """Of the token; empty once a manifest has come."""
+
+
+class State:
+    """Of one worker, in `directory`, which is locked until `close`.
+
+    Raises StateLocked, StateUnreadable.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock_file = _locked(directory)
+        path = directory / FILE
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds the broker's password
+        self._lock = threading.RLock()
+        self._engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+        event.listen(self._engine, "connect", _set_pragmas)
+        try:
+            with self._engine.begin() as connection:
+                migrate(connection)
+        except (DatabaseError, SchemaTooNew) as error:
+            self.close()
+            reason = error.orig if isinstance(error, DatabaseError) else error
+            raise StateUnreadable(
+                f"cannot use the worker's state in {path}: {reason}. Restore it, or move it away and join "
+                "again: what is seeded stays on disk"
+            ) from error
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        self._engine.dispose()
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
+
+    def _do(self, work: Callable[[Session], T]) -> T:
+        with self._lock, Session(self._engine) as session, session.begin():
+            return work(session)
+
+    # --- facts
+
+    def get(self, name: str, default: str = "") -> str:
+        def work(session: Session) -> str:
+            fact = session.get(Fact, name)
+            return default if fact is None else fact.value
+
+        return self._do(work)
+
+    def set(self, **facts: str) -> None:
+        self._do(lambda session: _set_facts(session, facts))
+
+    # --- the farm
+
+    @property
+    def farm(self) -> JoinedFarm | None:
+        if not (control := self.get("control")):
+            return None
+        return JoinedFarm(self.get("farm"), control, self.get("broker"), self.get("secret"))
+
+    def join(self, farm: JoinedFarm) -> None:
+        """Belong to `farm` from now on. With another control plane than before, its manifest is awaited anew;
+        until then, what was seeded is."""
+
+        def work(session: Session) -> None:
+            before = session.scalar(select(Fact.value).where(Fact.name == "control"))
+            _set_facts(session, {name: str(value) for name, value in farm._asdict().items()})
+            if before != farm.control:
+                _set_facts(session, {"manifest_version": "0"})
+
+        self._do(work)
+
+    @property
+    def joined(self) -> bool:
+        """Whether control has answered with a manifest."""
+        farm = self.farm
+        return farm is not None and not farm.secret
+
+    # --- the manifest
+
+    def manifest(self) -> Manifest:
+        def work(session: Session) -> Manifest:
+            entries = [
+                ManifestEntry(key=row.key, kind=row.kind, priority=row.priority)  # type: ignore[arg-type]
+                for row in session.scalars(select(Entry))
+            ]
+            return Manifest(version=_version(session), entries=entries)
+
+        return self._do(work)
+
+    @property
+    def manifest_version(self) -> int:
+        return self._do(_version)
+
+    @property
+    def manifest_digest(self) -> str:
+        return self.get("manifest_digest") or digest_of([])
+
+    def replace_manifest(self, manifest: Manifest, now: float) -> bool:
+        """Follow `manifest`, and remember what is to be removed for it: nothing, if it is the first one of
+        this farm. False: it is older than what we have."""
+
+        def work(session: Session) -> bool:
+            version = _version(session)
+            if manifest.version < version:
+                return False
+            wanted = {entry.key for entry in manifest.entries}
+            had = session.scalars(select(Entry.key)) if version else ()
+            gone = [key for key in had if key not in wanted]
+            pending = set(session.scalars(select(Removal.key)))
+            session.execute(delete(Entry))
+            if manifest.entries:
+                session.execute(insert(Entry), [plain(entry) for entry in manifest.entries])
+            session.add_all(Removal(key=key, since=now) for key in gone if key not in pending)
+            for key in pending & wanted:
+                session.execute(delete(Removal).where(Removal.key == key))
+            _set_facts(
+                session,
+                {
+                    "manifest_version": str(manifest.version),
+                    "manifest_digest": manifest.digest,
+                    "secret": "",
+                },
+            )
+            return True
+
+        return self._do(work)
+
+    def removals(self) -> list[str]:
+        """Keys whose blocks are to be deleted."""
+        return self._do(lambda session: list(session.scalars(select(Removal.key))))
+
+    def removed(self, key: str) -> None:
+        self._do(lambda session: session.execute(delete(Removal).where(Removal.key == key)))
+
+    # --- envelopes
+
+    def next_seq(self, now: float) -> int:
+        """The number of our next envelope."""
+
+        def work(session: Session) -> int:
+            fact = session.get(Fact, "seq")
+            seq = next_seq(0 if fact is None else int(fact.value), now)
+            _set_facts(session, {"seq": str(seq)})
+            return seq
+
+        return self._do(work)
+
+    def opened(self, sender: str, open_it: Callable[[ReplayWindow], Envelope]) -> Envelope:
+        """`open_it` with the window of `sender`, which is remembered if it does not raise."""
+
+        def work(session: Session) -> Envelope:
+            row = session.get(SenderWindow, sender)
+            window = ReplayWindow.from_text("" if row is None else row.window)
+            envelope = open_it(window)
+            session.execute(
+                upsert(SenderWindow)
+                .values(sender=sender, window=window.to_text())
+                .on_conflict_do_update(index_elements=["sender"], set_={"window": window.to_text()})
+            )
+            return envelope
+
+        return self._do(work)
+
+    def count_refusal(self, reason: Reason) -> None:
+        statement = upsert(Refusal).values(reason=reason.value, count=1)
+        self._do(
+            lambda session: session.execute(
+                statement.on_conflict_do_update(index_elements=["reason"], set_={"count": Refusal.count + 1})
+            )
+        )
+
+    def refusals(self) -> dict[str, int]:
+        return self._do(lambda session: {row.reason: row.count for row in session.scalars(select(Refusal))})
+
+    # --- what control was not told yet
+
+    def add_sample(self, sample: Sample) -> None:
+        self._buffer(BufferedSample, json.dumps(plain(sample)), MAX_SAMPLES)
+
+    def add_event(self, happening: Happening) -> None:
+        self._buffer(BufferedEvent, json.dumps(plain(happening)), MAX_EVENTS)
+
+    def _buffer(self, table: type[BufferedSample] | type[BufferedEvent], body: str, most: int) -> None:
+        def work(session: Session) -> None:
+            session.execute(insert(table).values(body=body))
+            newest = session.scalar(select(func.max(table.id))) or 0
+            session.execute(delete(table).where(table.id <= newest - most))
+
+        self._do(work)
+
+    def samples(self, limit: int) -> list[tuple[int, Sample]]:
+        """The oldest ones, each with its number."""
+        return self._do(
+            lambda session: [
+                (row.id, read(json.loads(row.body), Sample))
+                for row in session.scalars(select(BufferedSample).order_by(BufferedSample.id).limit(limit))
+            ]
+        )
+
+    def events(self, limit: int) -> list[tuple[int, Happening]]:
+        return self._do(
+            lambda session: [
+                (row.id, read(json.loads(row.body), Happening))
+                for row in session.scalars(select(BufferedEvent).order_by(BufferedEvent.id).limit(limit))
+            ]
+        )
+
+    def told(self, *, samples: Iterable[int] = (), events: Iterable[int] = ()) -> None:
+        """These are with the broker."""
+
+        def work(session: Session) -> None:
+            session.execute(delete(BufferedSample).where(BufferedSample.id.in_(list(samples))))
+            session.execute(delete(BufferedEvent).where(BufferedEvent.id.in_(list(events))))
+
+        self._do(work)
+
+
+def _set_facts(session: Session, facts: dict[str, str]) -> None:
+    for name, value in facts.items():
+        session.merge(Fact(name=name, value=value))
+
+
+def _version(session: Session) -> int:
+    fact = session.get(Fact, "manifest_version")
+    return 0 if fact is None else int(fact.value)
+
+
+def _set_pragmas(connection: DBAPIConnection, _: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _locked(directory: Path) -> int:
+    descriptor = os.open(directory / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StateLocked(f"another worker runs over {directory}: stop it, or use another --data") from None
+    return descriptor

@@ -30,13 +30,12 @@ class Network:
         number = next(self._hosts)
         return Address(f"77.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", 49737)
 
-    def node(self, *, persistent=True, bootstrap=(), address=None, firewalled=None):
+    def node(self, *, persistent=True, bootstrap=(), address=None):
         address = address or self.address()
         core = DhtCore(
             rng=random.Random(self.rng.random()),
             now=self.now,
             address=address if persistent else None,
-            firewalled=not persistent if firewalled is None else firewalled,
         )
         core.here = address
         core.router = Router(self.now)

@@ -168,7 +168,7 @@ def test_refused_client_is_left_in_silence():
 def test_dial_that_is_cancelled_leaves_nothing_behind():
     async def scene(net):
         node = await net.create_node()
-        streams = dict(node.endpoint._streams)
+        streams, tasks = dict(node.endpoint._streams), set(node._tasks)
         dial = asyncio.ensure_future(node.connect(SERVER.public_key))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -177,7 +177,7 @@ def test_dial_that_is_cancelled_leaves_nothing_behind():
         with pytest.raises(asyncio.CancelledError):
             await dial
         await until(lambda: node.endpoint._streams == streams and not node._punches)
-        await until(lambda: not node._tasks)
+        await until(lambda: node._tasks == tasks)
 
     run(scene)
 

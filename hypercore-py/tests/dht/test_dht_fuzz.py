@@ -35,7 +35,7 @@ class Everything:
     def __init__(self):
         self.now = 0.0
         rng = random.Random(1)
-        self.core = DhtCore(rng=rng, now=0.0, address=HERE, firewalled=False)
+        self.core = DhtCore(rng=rng, now=0.0, address=HERE)
         router = Router(0.0)
         store = Store(own_id=self.core.own_id, router=router, rng=rng, now=0.0, wall_clock=lambda: 0.0)
         self.core.handlers |= router.handlers() | store.handlers()

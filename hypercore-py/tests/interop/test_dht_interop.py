@@ -33,12 +33,12 @@ async def started(peers, **options):
     return node
 
 
-def run(scene, nodes=5):
+def run(scene, nodes=5, **options):
     """Play a scene with official peers and a node of ours."""
 
     async def play():
         async with official(nodes) as peers:
-            node = await started(peers)
+            node = await started(peers, **options)
             try:
                 await scene(peers, node)
             finally:
@@ -90,6 +90,29 @@ def test_our_server_echoes_to_the_official_client(way):
         assert inbox.connection.remote_public_key == KeyPair.from_seed(bytes.fromhex(SEED)).public_key
 
     run(scene)
+
+
+def test_our_client_that_anybody_can_reach_is_dialled_back():
+    async def scene(peers, node):
+        assert node.surroundings().public is not None
+        await peers("node", "s", seed=SEED)
+        server = await peers("listen", "s")
+        connection = await node.connect(bytes.fromhex(server["publicKey"]))
+        await send_and_hear_back(connection)
+
+    run(scene, firewalled=False)
+
+
+def test_our_server_that_anybody_can_reach_is_connected_to_straight():
+    async def scene(peers, node):
+        server = await node.listen(OUR_KEYS, Echo())
+        assert server.relay_addresses[0].port == node.local_port
+        await peers("node", "c", seed=SEED)
+        for opts in ({}, {"localConnection": False}):
+            answer = await peers("connect", "c", publicKey=server.public_key.hex(), opts=opts, size=1000)
+            assert answer.get("received") == 1000 and answer["port"] == node.local_port, answer
+
+    run(scene, firewalled=False)
 
 
 def test_many_clients_at_once():

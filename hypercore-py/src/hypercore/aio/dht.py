@@ -10,22 +10,22 @@ from random import Random, SystemRandom
 from time import monotonic, time
 from typing import Any, TypeVar
 
-from ..crypto import KeyPair, blake2b_256
-from ..dht import operations
+from ..crypto import KeyPair
 from ..dht.address import Address, BootstrapNode, parse_bootstrap
+from ..dht.cache import ForgettingMap
 from ..dht.constants import BOOTSTRAP_NODES, DEFAULT_PORT
-from ..dht.messages import MutableRecord, NoisePayload, PeerRecord
+from ..dht.messages import NoisePayload
 from ..dht.node import DhtCore, NodeEvent
-from ..dht.query import Query
 from ..dht.router import Router
-from ..dht.rpc import Call, Reply
 from ..dht.store import Store
 from ..dht.surroundings import Surroundings, look_around
 from ..errors import ConnectionClosed, LocalProtocolError
 from .alarm import Alarm
 from .connection import SecretConnection
+from .dhtrequests import DhtRequests
 from .dialer import Dial, PunchListener
 from .interfaces import local_addresses
+from .reachability import ReachabilityTest
 from .server import Server
 from .udp import Endpoint, UdpSocket
 
@@ -37,15 +37,24 @@ INTERFACES_SECONDS = 60.0
 """How long the list of our own addresses is taken to be right."""
 MAX_REMEMBERED_RELAYS = 512
 """Peers whose relays are remembered for the next time we connect to them (hyperdht index.js)."""
+REACHABILITY_DELAY_SECONDS = 5.0
+"""Between a change of the network and the test whether strangers reach us."""
+REACHABILITY_SECONDS = 3600.0
+"""Between two such tests otherwise."""
+CONTACT_SECONDS = 900.0
+"""Whoever we sent something to in the last ten minutes is no stranger: a NAT may know the way back."""
+MAX_CONTACTS = 8192
+"""Hosts remembered for that, per generation."""
 
 T = TypeVar("T")
 
 
-class DhtNode:
+class DhtNode(DhtRequests):
     """`bootstrap` lists `host:port` or `ip@host:port`; the public network's nodes unless given.
 
-    `port` None tries the usual ports, 0 takes any. `ephemeral=False` makes a node that others may rely on: it
-    stores and relays for them, and needs `public_host`, where everybody can reach it.
+    `port` None tries the usual ports, 0 takes any. `firewalled` says whether strangers cannot reach us;
+    unless it is given, that is found out. `ephemeral=False` makes a node that others may rely on: it stores
+    and relays for them, and needs `public_host`, where everybody can reach it.
     """
 
     def __init__(
@@ -73,6 +82,9 @@ class DhtNode:
         self._bind_to = (host, port)
         self._public_host = public_host or host
         self._firewalled = ephemeral if firewalled is None else firewalled
+        self._finds_out = ephemeral and firewalled is None
+        self._reachability: ReachabilityTest | None = None
+        self._test_again = asyncio.Event()
         self._servers: list[Server] = []
         self._punches: set[PunchListener] = set()
         self._relays: dict[bytes, tuple[Address, ...]] = {}
@@ -92,20 +104,23 @@ class DhtNode:
 
     async def start(self) -> None:
         """Bind the socket and begin to look for other nodes. Raises OSError if the port is taken."""
-        self._loop = asyncio.get_running_loop()
-        self.endpoint = Endpoint(loop=self._loop, rng=self.rng)
+        self.loop = asyncio.get_running_loop()
+        self.endpoint = Endpoint(loop=self.loop, rng=self.rng)
         self.socket = self._bind()
         self.endpoint.on_message = self._on_message
         now = monotonic()
         _, port = self.socket.local_address
         address = None if self.ephemeral else Address(self._public_host, port)
-        self.core = DhtCore(rng=self.rng, now=now, address=address, firewalled=self._firewalled)
+        self.core = DhtCore(rng=self.rng, now=now, address=address)
         self.router = Router(now)
         self.core.handlers.update(self.router.handlers())
         if self.core.own_id is not None:
             store = Store(own_id=self.core.own_id, router=self.router, rng=self.rng, now=now, wall_clock=time)
             self.core.handlers.update(store.handlers())
-        self._alarm = Alarm(self._loop, self._on_timer)
+        self._contacts: ForgettingMap[str, bool] = ForgettingMap(
+            max_items=MAX_CONTACTS, lifetime=CONTACT_SECONDS, now=now
+        )
+        self._alarm = Alarm(self.loop, self._on_timer)
         self._bootstrapped = asyncio.Event()
         self.core.bootstrap = [Address(n.address, n.port) for n in self._bootstrap if n.address is not None]
         if self.core.bootstrap or not self._bootstrap:
@@ -114,6 +129,8 @@ class DhtNode:
         if unresolved:
             self.spawn(self._resolve(unresolved))
         self.flush()
+        if self._finds_out:
+            self.spawn(self._watch_reachability())
 
     async def bootstrapped(self, *, within: float | None = None) -> bool:
         """Wait until other nodes have answered. False if none did within so many seconds."""
@@ -146,7 +163,7 @@ class DhtNode:
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something that ends with the node."""
-        task = self._loop.create_task(work)
+        task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -157,7 +174,7 @@ class DhtNode:
             failed = []
             for node in nodes:
                 try:
-                    found = await self._loop.getaddrinfo(
+                    found = await self.loop.getaddrinfo(
                         node.host, node.port, family=socket.AF_INET, type=socket.SOCK_DGRAM
                     )
                 except OSError:
@@ -177,7 +194,7 @@ class DhtNode:
 
     @property
     def firewalled(self) -> bool:
-        """Whether strangers are taken to be unable to reach us without a relay."""
+        """Whether strangers cannot reach us without a relay, as far as we know."""
         return self._firewalled
 
     @property
@@ -207,137 +224,28 @@ class DhtNode:
             self._interfaces_at = now
         return look_around(self.core.nat, firewalled=self.firewalled, local_port=port, local=self._interfaces)
 
-    # --- asking -------------------------------------------------------------------------------------------
+    async def _watch_reachability(self) -> None:
+        """Find out whether strangers reach us, again and again: networks change."""
+        await self._bootstrapped.wait()
+        while True:
+            self._test_again.clear()
+            await asyncio.sleep(REACHABILITY_DELAY_SECONDS)
+            await self.test_reachability()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._test_again.wait(), REACHABILITY_SECONDS)
 
-    async def request(
-        self,
-        to: Address,
-        command: int,
-        *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
-        retries: int = 3,
-        force: bool = False,
-    ) -> Reply | None:
-        """Ask one node. None if it does not answer."""
-        done: asyncio.Future[Reply | None] = self._loop.create_future()
-        call = self.core.call(
-            to,
-            command,
-            monotonic(),
-            internal=internal,
-            target=target,
-            value=value,
-            token=token,
-            retries=retries,
-            force=force,
-            on_reply=lambda reply: _resolve_future(done, reply),
-            on_timeout=lambda: _resolve_future(done, None),
-        )
-        return await self._await_call(call, done)
-
-    async def ping(self, to: Address, *, retries: int = 3) -> Reply | None:
-        """Whether a node answers, and what it says our address is."""
-        done: asyncio.Future[Reply | None] = self._loop.create_future()
-        call = self.core.ping(
-            to,
-            monotonic(),
-            retries=retries,
-            on_reply=lambda reply: _resolve_future(done, reply),
-            on_timeout=lambda: _resolve_future(done, None),
-        )
-        return await self._await_call(call, done)
-
-    async def _await_call(self, call: Call | None, done: asyncio.Future[Reply | None]) -> Reply | None:
-        self.flush()
-        if call is None:
-            return None
+    async def test_reachability(self) -> bool | None:
+        """Ask strangers to send us something. None: there are too few to tell."""
+        now = monotonic()
+        self._reachability = ReachabilityTest(self, lambda host: self._contacts.get(host, now) is None)
         try:
-            return await done
+            reached = await self._reachability.run()
         finally:
-            self.core.cancel(call)
-
-    async def run(self, make: Callable[[Callable[[Query], None]], Query]) -> Query:
-        """Run the query that `make(on_done)` makes to its end."""
-        done: asyncio.Future[Query] = self._loop.create_future()
-        query = make(lambda query: _resolve_future(done, query))
-        self.start_query(query)
-        try:
-            return await done
-        finally:
-            query.cancel()
-
-    def start_query(self, query: Query) -> None:
-        """Let a query run that reports by its callbacks."""
-        self.core.start(query, monotonic())
-        self.flush()
-
-    async def find_peer(self, public_key: bytes) -> list[Address]:
-        """The nodes that relay to a peer, by its key."""
-        found: list[Address] = []
-        target = blake2b_256(public_key)
-        await self.run(
-            lambda done: operations.find_peer(
-                self.core, target, on_record=lambda reply, _: found.append(reply.source), on_done=done
-            )
-        )
-        return found
-
-    async def lookup(self, topic: bytes) -> list[PeerRecord]:
-        """Who announced `topic`: each peer once, with the relays it was last seen with."""
-        found: dict[bytes, PeerRecord] = {}
-
-        def on_peers(reply: Reply, peers: tuple[PeerRecord, ...]) -> None:
-            found.update((peer.public_key, peer) for peer in peers)
-
-        await self.run(lambda done: operations.lookup(self.core, topic, on_peers=on_peers, on_done=done))
-        return list(found.values())
-
-    async def announce(self, topic: bytes, key_pair: KeyPair, relay_addresses: Iterable[Address] = ()) -> int:
-        """Announce a peer under `topic`. Returns how many nodes took it."""
-        relays = tuple(relay_addresses)
-        query = await self.run(
-            lambda done: operations.announce(self.core, topic, key_pair, lambda: relays, on_done=done)
-        )
-        return query.committed
-
-    async def unannounce(self, topic: bytes, key_pair: KeyPair) -> None:
-        """Take back an announcement."""
-        await self.run(lambda done: operations.unannounce(self.core, topic, key_pair, on_done=done))
-
-    async def mutable_get(self, public_key: bytes, *, seq: int = 0) -> MutableRecord | None:
-        """The latest value that `public_key` signed, of number `seq` at least."""
-        found: list[MutableRecord] = []
-        await self.run(
-            lambda done: operations.mutable_get(
-                self.core, public_key, seq=seq, on_record=lambda _, record: found.append(record), on_done=done
-            )
-        )
-        return max(found, key=lambda record: record.seq, default=None)
-
-    async def mutable_put(self, key_pair: KeyPair, value: bytes, *, seq: int) -> int:
-        """Store a value under our key. Returns how many nodes took it."""
-        query = await self.run(
-            lambda done: operations.mutable_put(self.core, key_pair, value, seq=seq, on_done=done)
-        )
-        return query.committed
-
-    async def immutable_get(self, target: bytes) -> bytes | None:
-        """The value whose hash is `target`."""
-        found: list[bytes] = []
-        await self.run(
-            lambda done: operations.immutable_get(
-                self.core, target, on_value=lambda _, value: found.append(value), on_done=done
-            )
-        )
-        return found[0] if found else None
-
-    async def immutable_put(self, value: bytes) -> int:
-        """Store a value under its hash. Returns how many nodes took it."""
-        query = await self.run(lambda done: operations.immutable_put(self.core, value, on_done=done))
-        return query.committed
+            self._reachability = None
+        if reached is not None and reached is self._firewalled:
+            self._firewalled = not reached
+            self._tell(NodeEvent.REACHABILITY_CHANGED)
+        return reached
 
     # --- connections --------------------------------------------------------------------------------------
 
@@ -400,6 +308,8 @@ class DhtNode:
 
     def _on_message(self, data: bytes, source: tuple[str, int], socket: UdpSocket) -> None:
         if len(data) > 1:
+            if self._reachability is not None:
+                self._reachability.heard(data, Address(*source))
             self.core.receive_datagram(data, Address(*source), monotonic())
             self.flush()
         elif data:
@@ -424,10 +334,12 @@ class DhtNode:
         """Send what the core wants sent, tell what it tells, set its timer."""
         if self._closed:
             return
-        outbox, send = self.core.outbox, self.socket.send
+        outbox, send, now = self.core.outbox, self.socket.send, monotonic()
         while outbox:
             data, address = outbox.popleft()
             send(data, address)
+            if self._finds_out:
+                self._contacts.set(address.host, True, now)
         while (event := self.core.next_event()) is not None:
             self._on_node_event(event)
         self._alarm.set(self.core.next_deadline())
@@ -438,10 +350,10 @@ class DhtNode:
         elif event is NodeEvent.BOOTSTRAP_FAILED and self._fallback and not self.core.bootstrapped:
             names, self._fallback = self._fallback, []
             self.spawn(self._resolve(names))
+        elif event is NodeEvent.ADDRESS_CHANGED:
+            self._test_again.set()
+        self._tell(event)
+
+    def _tell(self, event: NodeEvent) -> None:
         for callback in list(self.on_event):
             callback(event)
-
-
-def _resolve_future(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)

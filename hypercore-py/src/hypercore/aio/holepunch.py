@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -123,9 +124,7 @@ class HolePunch:
         return Probe(answer.token, server)
 
     async def _learn_own_nat(self) -> None:
-        nodes = [
-            node.address for node, _ in zip(self._node.core.table.latest(), range(NAT_PINGS), strict=False)
-        ]
+        nodes = [node.address for node in islice(self._node.core.table.latest(), NAT_PINGS)]
         await asyncio.gather(*(self._node.ping(address, retries=0) for address in nodes))
 
     async def _agree(self, token: bytes | None) -> None:

@@ -29,6 +29,8 @@ HEADER_FRAME_BYTES = 59
 """Length of what a secret stream sends before any message: more than that, and it was used."""
 CLOSE_SECONDS = 2.5
 """How long a leaving swarm takes at most to take its announcements back and end its connections."""
+CHANGES_OF_ADDRESS = (NodeEvent.ADDRESS_CHANGED, NodeEvent.REACHABILITY_CHANGED)
+"""After these, what we have announced is no longer the best way to us."""
 
 
 class Duplicate(ConnectionClosed):
@@ -358,7 +360,7 @@ class Swarm:
             for connection in self.connections:
                 connection.send_keep_alive()
             self.node.spawn(self._back_online())
-        elif event is NodeEvent.ADDRESS_CHANGED and self._server is not None:
+        elif self._server is not None and event in CHANGES_OF_ADDRESS:
             self._server.renew()
 
     async def _back_online(self) -> None:

@@ -4,8 +4,8 @@ Source: dht-rpc index.js (6.27.0). The caller feeds `receive_datagram` and `hand
 holds after each call, and sees to it that `next_deadline` is kept. Whatever asks the network something passes
 callbacks, which are called from within those two.
 
-One socket does for everything here. An official node has two, so that it can find out whether it is behind a
-NAT; whether we are is the caller's to say (`firewalled`).
+One socket does for everything here. An official node has two, so that it can find out whether strangers reach
+it; the shell has another way to that.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class NodeEvent(Enum):
     """Nobody answered; the next attempt is scheduled."""
     ADDRESS_CHANGED = auto()
     """The others see us at another address than before (`nat.host`, `nat.port`)."""
+    REACHABILITY_CHANGED = auto()
+    """Strangers can reach us without a relay, or no longer can (told by the shell)."""
     OFFLINE = auto()
     ONLINE = auto()
 
@@ -64,11 +66,8 @@ Handler = Callable[[Inbound, float], None]
 class DhtCore:
     """`address` makes the node persistent: it has an id, others put it into their tables, it may store."""
 
-    def __init__(
-        self, *, rng: Random, now: float, address: Address | None = None, firewalled: bool = True
-    ) -> None:
+    def __init__(self, *, rng: Random, now: float, address: Address | None = None) -> None:
         self.rng = rng
-        self.firewalled = firewalled
         self.outbox: deque[tuple[bytes, Address]] = deque()
         self.handlers: dict[int, Handler] = {}
         """Command to whoever answers it. What is not in here is answered with UNKNOWN_COMMAND."""

@@ -407,6 +407,20 @@ def test_an_idle_peer_is_asked_for_blocks_that_take_long_elsewhere() -> None:
     assert len(of(Cancel, quick.log)) == 6
 
 
+def test_a_peer_that_helps_out_is_not_kept_waiting_for_the_timer() -> None:
+    world = World()
+    config = ReplicationConfig(inflight_min=48)
+    site, vanished, source = reader_and_server(world, 48, have=0, config=config)
+    assert len(blocks_asked(of(Request, vanished.offer(source)))) == 48
+    helper = Server(world, site, 0)
+    helper.offer(source)
+    helper.wait(2 * config.hotswap_after)
+    while asked := of(Request, helper.log):
+        helper.log.clear()
+        helper.answer(*asked)
+    assert site.core.complete
+
+
 def test_a_block_is_asked_of_a_few_peers_at_most() -> None:
     world = World()
     site, first, source = reader_and_server(world, 1, have=0)

@@ -176,6 +176,8 @@ class Downloader:
             elif data.block is not None:
                 self._received(peer, sent.index, len(data.block.value))
         peer.down.refusals = 0
+        if peer.down.hungry:
+            self._patience.answered(peer, now)
         peer.mark_dirty()
 
     def _accept(self, sent: Sent, data: Data, now: float) -> bool:

@@ -38,6 +38,16 @@ class Patience:
             self._hotswap(now)
         self._next_tick(now)
 
+    def answered(self, peer: Peer, now: float) -> None:
+        """A peer that has nothing of its own to do answered: if it helps out, it gets the next late blocks as
+        soon as half of its last ones are here. At the pace of the timer, a peer that vanished with a full
+        window would hold up the download for as long as it takes to notice that it is gone."""
+        oldest = self._requests.oldest()
+        if oldest is None or now - oldest.sent_at < self._config.hotswap_after:
+            return
+        if self._hotswap_room(peer, now) > len(peer.down.inflight):
+            self._hotswap(now)
+
     def _next_tick(self, now: float) -> None:
         config, oldest = self._config, self._requests.oldest()
         if oldest is not None:

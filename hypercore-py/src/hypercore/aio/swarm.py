@@ -96,7 +96,8 @@ class _Link:
 class Swarm:
     """`on_connection(connection, peer)` is called with every connection, whoever dialled.
 
-    `firewall(public_key)` refuses a peer when true. `bootstrap`, `host` and `port` are those of `DhtNode`.
+    `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port` and `firewalled` are those of
+    `DhtNode`.
     """
 
     def __init__(
@@ -110,9 +111,12 @@ class Swarm:
         max_parallel: int = MAX_PARALLEL,
         rng: Random | None = None,
         firewall: Callable[[bytes], bool] | None = None,
+        firewalled: bool | None = None,
         on_connection: Callable[[SecretConnection, PeerInfo], object] | None = None,
     ) -> None:
-        self.node = DhtNode(bootstrap=bootstrap, key_pair=key_pair, host=host, port=port, rng=rng)
+        self.node = DhtNode(
+            bootstrap=bootstrap, key_pair=key_pair, host=host, port=port, rng=rng, firewalled=firewalled
+        )
         self.on_connection = on_connection
         self.connections: set[SecretConnection] = set()
         self._policy = SwarmPolicy(

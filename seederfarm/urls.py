@@ -14,7 +14,7 @@ def alive(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+    path("", RedirectView.as_view(pattern_name="admin:registry_drive_changelist"), name="home"),
     path("admin/", admin.site.urls),
     path("livez", alive, name="alive"),
 ]

@@ -1,1 +1,143 @@
-"""System checks."""
+"""System checks: what is wrong, said before anything starts. `python manage.py check` runs them.
+
+| id | what |
+|---|---|
+| `farm.E001` | a setting is not what it must be |
+| `farm.E002` | the home directory cannot be used |
+| `farm.E003` | the database cannot be reached, or is too old (with `--database default`) |
+| `farm.E004` | the broker cannot be reached, or is too old (with `--deploy`, or `check_broker`) |
+| `farm.W001` | others may read the home directory or a secret in it |
+| `farm.W002` | reachable by others with debugging on |
+| `farm.W003` | reachable by others without HTTPS |
+| `farm.W004` | a secret key that is short |
+| `farm.W005` | a hand-set interval that makes workers look lost |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from django.apps.config import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import connections
+from django.db.utils import Error as DatabaseError
+
+from seederfarm.settings import table
+from seederfarm.settings.secrets import too_open
+
+REDIS_TIMEOUT: Final = 3.0
+OLDEST_REDIS: Final = (6, 2)
+OLDEST_POSTGRESQL: Final = 140000
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+
+Check = Callable[..., Sequence[CheckMessage]]
+
+
+@register("settings")
+def settings_are_right(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    return [
+        Error(f"{problem.name}: {problem.text}", hint=problem.hint, id="farm.E001")
+        for problem in settings.LOADED.problems
+    ]
+
+
+@register("home")
+def home_is_usable(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    home: Path = settings.FARM.home
+    if not home.exists():
+        parent = next(parent for parent in home.parents if parent.exists())
+        if os.access(parent, os.W_OK):
+            return []  # made on first use
+        hint = f"Make it for the user of the farm, or set SEEDERFARM_HOME. {parent} may not be written to."
+        return [Error(f"SEEDERFARM_HOME, {home}, is not there and cannot be made", hint=hint, id="farm.E002")]
+    if not home.is_dir() or not os.access(home, os.R_OK | os.W_OK | os.X_OK):
+        hint = "Give it to the user that runs the farm, or set SEEDERFARM_HOME to another directory."
+        return [
+            Error(f"SEEDERFARM_HOME, {home}, is not a directory that may be used", hint=hint, id="farm.E002")
+        ]
+    return list(_open_to_others(home))
+
+
+def _open_to_others(home: Path) -> Iterator[CheckMessage]:
+    for path in (home, home / "secret_key", home / "control.key", home / table.CONFIG_FILE):
+        if path.exists() and too_open(path):
+            mode = "700" if path.is_dir() else "600"
+            what = f"Others on this machine may read or write {path}"
+            yield Warning(what, hint=f"chmod {mode} {path}", id="farm.W001")
+
+
+@register("exposure")
+def what_others_reach_is_guarded(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    farm: table.FarmSettings = settings.FARM
+    found: list[CheckMessage] = []
+    if farm.secret and len(farm.secret) < 32:
+        hint = "Leave it out (one is made on first use), or make one with: openssl rand -base64 48"
+        found.append(Warning("SEEDERFARM_SECRET_KEY is short", hint=hint, id="farm.W004"))
+    others = [host for host in farm.allowed_hosts if host not in LOOPBACK]
+    if others and farm.debug:
+        hint = "Set SEEDERFARM_DEBUG=false: tracebacks show settings to everybody."
+        found.append(Warning(f"Debugging is on, and {others[0]} is answered to", hint=hint, id="farm.W002"))
+    if others and not farm.https:
+        hint = "Put a proxy with HTTPS in front (deploy/ has one for Caddy) and set SEEDERFARM_HTTPS=true."
+        what = f"{others[0]} is answered to without HTTPS, so passwords travel in the clear"
+        found.append(Warning(what, hint=hint, id="farm.W003"))
+    if farm.worker_grace < 3 * farm.heartbeat:
+        hint = "SEEDERFARM_WORKER_GRACE should be three times SEEDERFARM_HEARTBEAT, or more."
+        what = "A worker counts as lost after fewer than three missed reports"
+        found.append(Warning(what, hint=hint, id="farm.W005"))
+    return found
+
+
+@register("database")
+def database_is_reached(
+    app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Only when asked for: `check --database default`, or `migrate`."""
+    if not databases or "default" not in databases or settings.FARM_DATABASE_WRONG:
+        return []
+    connection = connections["default"]
+    try:
+        connection.ensure_connection()
+        version = (
+            getattr(connection, "pg_version", OLDEST_POSTGRESQL) if connection.vendor == "postgresql" else 0
+        )
+    except (DatabaseError, OSError) as error:
+        said = str(error).strip().splitlines()
+        hint = "Is the server running, and are host, port, user, password and name in DATABASE_URL right?"
+        return [
+            Error(f"The database cannot be reached: {said[-1] if said else error}", hint=hint, id="farm.E003")
+        ]
+    if version and version < OLDEST_POSTGRESQL:
+        return [
+            Error(f"PostgreSQL {version // 10000} is too old", hint="14 or newer is needed.", id="farm.E003")
+        ]
+    return []
+
+
+@register("broker", deploy=True)
+def broker_is_reached(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Only with `--deploy`, or when `check_broker` is called: the bundled Redis starts after these checks."""
+    return [] if settings.FARM.bundled_redis else check_broker(settings.FARM)
+
+
+def check_broker(farm: table.FarmSettings) -> list[CheckMessage]:
+    """Whether Redis answers and is new enough."""
+    hint = "Is Redis running, and is REDIS_URL (its password, too) right?"
+    try:
+        client = redis.Redis.from_url(
+            farm.redis_client_url, socket_connect_timeout=REDIS_TIMEOUT, socket_timeout=REDIS_TIMEOUT
+        )
+        with client:
+            version = str(client.info("server")["redis_version"])
+    except (redis.RedisError, OSError, ValueError) as error:
+        return [Error(f"The broker cannot be reached: {error}", hint=hint, id="farm.E004")]
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+        return [Error(f"Redis {version} is too old", hint="6.2 or newer is needed.", id="farm.E004")]
+    return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from . import table
@@ -32,6 +33,7 @@ INSTALLED_APPS = [
     "servestatic.runserver_nostatic",
     "django.contrib.staticfiles",
     "seederfarm.registry",
+    "seederfarm.control",
 ]
 
 MIDDLEWARE = [
@@ -94,9 +96,8 @@ def database(farm: table.FarmSettings, *, wrong: bool) -> dict[str, Any]:
     }
 
 
-DATABASES = {
-    "default": database(FARM, wrong=any(problem.name == "DATABASE_URL" for problem in LOADED.problems))
-}
+FARM_DATABASE_WRONG = any(problem.name == "DATABASE_URL" for problem in LOADED.problems)
+DATABASES = {"default": database(FARM, wrong=FARM_DATABASE_WRONG)}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -152,6 +153,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": FARM.name,
     "SITE_SUBHEADER": "Always-on Hypercore peers",
     "SITE_SYMBOL": "psychiatry",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("registry/icon.svg")}
+    ],
     "SITE_URL": "/",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,

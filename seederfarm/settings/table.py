@@ -341,3 +341,8 @@ def _toml(path: Path, problems: list[env.Problem]) -> dict[str, str]:
 
 def _closest(name: str, known: set[str]) -> str | None:
     return next(iter(get_close_matches(name, sorted(known), 1)), None)
+
+
+def toml_name(row: Setting) -> str:
+    """Its name in seederfarm.toml."""
+    return env.toml_key(row.name)

@@ -27,7 +27,12 @@ def age(at: datetime | None, now: datetime | None = None) -> SafeString | str:
     """`just now`, `5 min ago`, `3 days ago`; the exact time is shown on hovering."""
     if at is None:
         return NOTHING
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), ago(at, now))
+    return format_html(
+        '<time class="whitespace-nowrap" datetime="{}" title="{}">{}</time>',
+        at.isoformat(),
+        exact(at),
+        ago(at, now),
+    )
 
 
 def ago(at: datetime, now: datetime | None = None) -> str:
@@ -75,4 +80,9 @@ def _bar(text: str, width: int, colour: str) -> SafeString:
 
 
 def mono(text: str, title: str = "") -> SafeString:
-    return format_html('<code class="text-xs break-all" title="{}">{}</code>', title or text, text)
+    style = "overflow-wrap: anywhere"
+    return format_html('<code class="text-xs" style="{}" title="{}">{}</code>', style, title or text, text)
+
+
+def nowrap(text: str) -> SafeString:
+    return format_html('<span class="whitespace-nowrap">{}</span>', text)

@@ -184,7 +184,7 @@ class DriveAdmin(FarmAdmin[Drive]):
 
     @column("Size", order="byte_length")
     def size_shown(self, drive: Drive) -> str:
-        return cells.size(drive.byte_length)
+        return cells.nowrap(cells.size(drive.byte_length))
 
     @column("Proven")
     def proven(self, drive: Drive) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
@@ -62,8 +63,14 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
         self.message_user(request, f"Asked for proof of {copies:,} complete copies of these drives.")
 
     @column("Drive", order="drive__label")
-    def drive_shown(self, replica: Replica) -> str:
-        return str(replica.drive)
+    def drive_shown(self, replica: Replica) -> SafeString:
+        drive = replica.drive
+        return format_html(
+            '{}<br><code class="text-xs opacity-70" title="{}">{}</code>',
+            str(drive),
+            drive.z32,
+            drive.short_key,
+        )
 
     @column("Phase", order="phase", label=PHASE_COLOURS)
     def phase_shown(self, replica: Replica) -> str:

@@ -125,7 +125,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering = ("-id",)
-        verbose_name_plural = "audit log"
+        verbose_name_plural = "audit entries"
         indexes = (models.Index(fields=["at"], name="audit_at"),)
 
     def __str__(self) -> str:

@@ -74,7 +74,9 @@ class Worker(models.Model):
 
     # signed messages
     last_seq_in = models.PositiveBigIntegerField(default=0, editable=False)
-    """The highest sequence number accepted from it: anything not above is a replay."""
+    """The highest sequence number accepted from it."""
+    seen_window = models.CharField(max_length=300, blank=True, editable=False)
+    """Which of the numbers below were accepted, too (farmwire.replay.ReplayWindow)."""
     next_seq_out = models.PositiveBigIntegerField(default=1, editable=False)
     refused = models.PositiveBigIntegerField("refused messages", default=0, editable=False)
     refused_reason = models.CharField(max_length=200, blank=True, editable=False)

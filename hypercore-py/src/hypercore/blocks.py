@@ -156,6 +156,8 @@ class EncryptingLog:
 
 
 class LocalHead(Protocol):
+    """How long a core is: `length` blocks of `byte_length` bytes, on `fork`."""
+
     @property
     def length(self) -> int: ...
 

@@ -57,6 +57,8 @@ class Prologue(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
+    """Who may sign a core. Its hash is the core's key; the key of a compat core is that of its signer."""
+
     version: int = 1
     allow_patch: bool = False
     """Whether signers may have signed a longer tree than the one being verified."""

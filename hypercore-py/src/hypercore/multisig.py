@@ -43,6 +43,8 @@ class SignerProof(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultiSignature:
+    """The signatures of a quorum, and the nodes that lead from the tree to those that were signed."""
+
     proofs: tuple[SignerProof, ...]
     patch: tuple[Node, ...] = ()
     """Tree nodes beyond the verified tree, shared by all proofs."""

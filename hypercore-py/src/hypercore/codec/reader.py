@@ -19,7 +19,11 @@ MAX_ARRAY_LENGTH = 0x100000
 
 
 class Reader:
-    """A cursor over one message. Trailing bytes are legal: that is how the format grows."""
+    """A cursor over one message. Trailing bytes are legal: that is how the format grows.
+
+    Each method reads what the `Writer` method of its name writes, and raises FrameDecodeError if the message
+    ends before that or holds something else. What is read is copied out of the message.
+    """
 
     __slots__ = ("data", "end", "pos")
 
@@ -42,6 +46,7 @@ class Reader:
         return start
 
     def uint(self) -> int:
+        """An integer of 1, 3, 5 or 9 bytes, MAX_SAFE_INTEGER at most."""
         start = self.pos
         if start >= self.end:
             raise FrameDecodeError("message ends where an integer was expected")
@@ -95,6 +100,7 @@ class Reader:
         return self.fixed(64)
 
     def buffer(self) -> bytes:
+        """`uint` length, then that many bytes."""
         return self.fixed(self.uint())
 
     def optional_buffer(self) -> bytes | None:
@@ -103,6 +109,7 @@ class Reader:
         return self.fixed(size) if size else None
 
     def string(self) -> str:
+        """A `buffer` of UTF-8."""
         try:
             return self.buffer().decode("utf-8")
         except UnicodeDecodeError as error:

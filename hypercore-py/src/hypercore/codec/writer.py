@@ -31,7 +31,11 @@ def encode_uint(value: int) -> bytes:
 
 
 class Writer:
-    """Grows as it is written to. Methods return the writer, so that short messages are one expression."""
+    """Grows as it is written to. Methods return the writer, so that short messages are one expression.
+
+    `bytes(writer)` is the message. Integers are little endian. Raises LocalProtocolError for what the format
+    cannot say.
+    """
 
     __slots__ = ("data",)
 
@@ -45,6 +49,7 @@ class Writer:
         return len(self.data)
 
     def uint(self, value: int) -> Writer:
+        """An integer of 1, 3, 5 or 9 bytes, 2^53 - 1 at most."""
         self.data += encode_uint(value)
         return self
 

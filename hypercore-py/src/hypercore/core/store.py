@@ -33,6 +33,8 @@ PAGE_CACHE_BYTES = 16 << 20
 
 
 class FlushState(Enum):
+    """How far a flush has come. After SETTLED there may be another one."""
+
     PREPARED = "prepared"
     RUNNING = "running"
     WRITTEN = "written"

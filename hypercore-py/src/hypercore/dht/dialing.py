@@ -38,12 +38,16 @@ class Contact(NamedTuple):
 
 
 class HandshakeAnswer(NamedTuple):
+    """The server's Noise message, its address (the relay's view of it, if one answered for it)."""
+
     noise: bytes
     server: Address
     relayed: bool
 
 
 class HolepunchAnswer(NamedTuple):
+    """The server's sealed payload, and its address as the relay sees it."""
+
     payload: bytes
     server: Address
 

@@ -43,6 +43,8 @@ class LocalServer(Protocol):
 
 
 class Router:
+    """Passes handshakes and hole-punch messages on to our own servers, and to others that we relay for."""
+
     def __init__(self, now: float) -> None:
         self.servers: dict[bytes, LocalServer] = {}
         """Target to the server behind it."""

@@ -10,6 +10,8 @@ from .hashing import tree_hash
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeHead:
+    """A state of the tree. Heads of one fork continue each other; a higher fork is another history."""
+
     fork: int = 0
     length: int = 0
     """Blocks."""

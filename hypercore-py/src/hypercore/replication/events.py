@@ -18,6 +18,8 @@ class PeerOpened(NamedTuple):
 
 
 class PeerClosed(NamedTuple):
+    """A channel that was open is not any more: the connection ended, or one side had enough."""
+
     peer: Peer
 
 

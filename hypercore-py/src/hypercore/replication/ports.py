@@ -43,6 +43,8 @@ class Change(Protocol):
 
 
 class ReplicatedCore(Protocol):
+    """What is true of the core (`head`, `bitfield`) and what of it is durable; proofs out, and proofs in."""
+
     key: bytes
 
     @property

@@ -18,6 +18,8 @@ REDISCOVERY_SECONDS = 60.0
 
 
 class Priority(IntEnum):
+    """How eagerly a peer is dialled, by how its last attempts went."""
+
     VERY_LOW = 0
     LOW = 1
     NORMAL = 2

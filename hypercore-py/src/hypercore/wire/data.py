@@ -19,6 +19,8 @@ upgrade; additional nodes of an official peer stay in the same order.
 
 
 class DataBlock(NamedTuple):
+    """A block and what leads from it to a node that the receiver has, or to a root of the upgrade."""
+
     index: int  # type: ignore[assignment]  # hides tuple.index
     value: bytes
     nodes: list[Node]
@@ -26,17 +28,23 @@ class DataBlock(NamedTuple):
 
 
 class DataHash(NamedTuple):
+    """A tree node (flat-tree index) and what leads from it upwards."""
+
     index: int  # type: ignore[assignment]  # hides tuple.index
     nodes: list[Node]
     """The node asked for, then its siblings upwards."""
 
 
 class DataSeek(NamedTuple):
+    """What leads to the block that holds byte `bytes`."""
+
     bytes: int
     nodes: list[Node]
 
 
 class DataUpgrade(NamedTuple):
+    """The tree from `start` blocks on, `length` blocks more; the head of the uploader, and its signature."""
+
     start: int
     length: int
     nodes: list[Node]
@@ -47,6 +55,8 @@ class DataUpgrade(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
+    """See the module. What is None was not asked for."""
+
     type_id: ClassVar[int] = 3
 
     request: int

@@ -14,6 +14,8 @@ from ..crypto import blake2b_256, namespace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelHandshake:
+    """See the module."""
+
     capability: bytes
     """32 bytes that prove knowledge of the core key on this very connection."""
     seeks: bool = True

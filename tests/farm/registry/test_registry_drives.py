@@ -148,13 +148,13 @@ def test_queries_count_copies_and_find_what_is_short_of_them() -> None:
     make_replica(short, second, phase=Replica.Phase.DOWNLOADING)
     make_replica(broken, worker, phase=Replica.Phase.ERROR)
     row = queries.with_copies(Drive.objects.all()).get(pk=short.pk)
-    assert (row.copies, row.complete, row.proven_at) == (2, 1, None)  # type: ignore[attr-defined]
+    assert (row.copies, row.complete, row.proven_at) == (2, 1, None)
     drives = Drive.objects.all()
     assert set(queries.short_of_copies(drives)) == {short, broken}
     assert set(queries.without_copy(drives)) == {broken}
     assert set(queries.with_errors(drives)) == {broken}
     loaded = queries.with_load(Worker.objects.all()).get(pk=worker.pk)
-    assert (loaded.copies, loaded.complete) == (3, 2)  # type: ignore[attr-defined]
+    assert (loaded.copies, loaded.complete) == (3, 2)
 
 
 @pytest.mark.parametrize("length", [4, 5, 10, 51, 52])
@@ -179,6 +179,6 @@ def test_words_are_not_taken_for_keys() -> None:
 
 def test_a_thousand_drives_change_in_few_statements(django_assert_max_num_queries: object) -> None:
     services.add_keys([key_of(number) for number in range(1000)], actor="cli")
-    with django_assert_max_num_queries(30):  # type: ignore[operator]
+    with django_assert_max_num_queries(30):
         assert services.pause(Drive.objects.all(), "cli") == 1000
         assert services.remove(Drive.objects.all(), "cli").removing == 1000

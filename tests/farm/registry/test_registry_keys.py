@@ -149,6 +149,6 @@ class CountingQueries:
     def __exit__(self, *error: object) -> None:
         self._wrapper.__exit__(*error)
 
-    def _count(self, execute, sql, params, many, context):  # type: ignore[no-untyped-def]
+    def _count(self, execute, sql, params, many, context):
         self.count += 1
         return execute(sql, params, many, context)

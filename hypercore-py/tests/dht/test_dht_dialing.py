@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
-from hypercore.dht.constants import Firewall, HandshakeError, Mode
+from hypercore.dht.constants import Firewall, HandshakeStatus, Mode
 from hypercore.dht.dialing import (
     Contact,
     Route,
@@ -151,7 +151,7 @@ def test_holepunch_answer_tells_where_the_server_punches_from():
         (NoisePayload(udx=UdxInfo(1)), True),
         (NoisePayload(), False),
         (NoisePayload(udx=UdxInfo(2**32)), False),
-        (NoisePayload(udx=UdxInfo(1), error=HandshakeError.TRY_LATER), False),
+        (NoisePayload(udx=UdxInfo(1), error=HandshakeStatus.TRY_LATER), False),
         (NoisePayload(version=2), False),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
-from hypercore.dht.constants import Firewall, HandshakeError
+from hypercore.dht.constants import Firewall, HandshakeStatus
 from hypercore.dht.messages import (
     HolepunchPayload,
     NoisePayload,
@@ -110,7 +110,7 @@ def _shaken(**options):
 def test_reply_tells_how_the_server_can_be_reached():
     server, client = _shaken()
     payload = client.payload
-    assert payload.error == HandshakeError.NONE and payload.firewall == Firewall.UNKNOWN
+    assert payload.error == HandshakeStatus.NONE and payload.firewall == Firewall.UNKNOWN
     assert payload.holepunch.relays == (RelayInfo(RELAY, PUBLIC),)
     assert payload.addresses4 == (Address("192.168.1.2", 49737),)
     assert payload.udx == UdxInfo(1001) and payload.secret_stream == 1
@@ -178,7 +178,7 @@ def test_client_that_never_comes_is_given_up():
     server.core.handle_timer(PATH_SECONDS)
     assert server.events() == [Expired(server.opened[0])]
     assert not server.core.path_found(server.opened[0], CLIENT_AT, PATH_SECONDS)
-    assert client.punch(now=PATH_SECONDS + 1, punching=True).error == HandshakeError.ABORTED
+    assert client.punch(now=PATH_SECONDS + 1, punching=True).error == HandshakeStatus.ABORTED
 
 
 def test_refused_client_hears_nothing_and_is_asked_about_once():
@@ -194,9 +194,9 @@ def test_refused_client_hears_nothing_and_is_asked_about_once():
 @pytest.mark.parametrize(
     ("payload", "error"),
     [
-        ({"udx": None}, HandshakeError.ABORTED),
-        ({"udx": UdxInfo(2**32)}, HandshakeError.ABORTED),
-        ({"version": 2}, HandshakeError.VERSION_MISMATCH),
+        ({"udx": None}, HandshakeStatus.ABORTED),
+        ({"udx": UdxInfo(2**32)}, HandshakeStatus.ABORTED),
+        ({"version": 2}, HandshakeStatus.VERSION_MISMATCH),
     ],
 )
 def test_client_that_cannot_be_served_is_told_why(payload, error):
@@ -344,7 +344,7 @@ def test_hopeless_pair_of_nats_is_aborted(local):
     )
     server, client = _shaken(around=around)
     answer = client.punch(now=1.0, firewall=Firewall.RANDOM)
-    assert answer.error == HandshakeError.ABORTED
+    assert answer.error == HandshakeStatus.ABORTED
     assert server.events() == [Expired(server.opened[0])]
 
 
@@ -353,19 +353,19 @@ def test_random_nat_of_the_client_is_put_off():
     answer = client.punch(
         now=1.0, round=1, punching=True, firewall=Firewall.RANDOM, addresses=(CLIENT_AT._replace(port=0),)
     )
-    assert answer.error == HandshakeError.TRY_LATER
+    assert answer.error == HandshakeStatus.TRY_LATER
     assert server.events() == [Expired(server.opened[0])]
 
 
 def test_punching_without_an_address_is_aborted():
     _, client = _shaken()
     answer = client.punch(now=1.0, round=1, punching=True, firewall=Firewall.CONSISTENT)
-    assert answer.error == HandshakeError.ABORTED
+    assert answer.error == HandshakeStatus.ABORTED
 
 
 def test_client_that_aborts_is_given_up():
     server, client = _shaken()
-    assert client.punch(now=1.0, error=HandshakeError.ABORTED).error == HandshakeError.ABORTED
+    assert client.punch(now=1.0, error=HandshakeStatus.ABORTED).error == HandshakeStatus.ABORTED
     assert server.events() == [Expired(server.opened[0])]
 
 

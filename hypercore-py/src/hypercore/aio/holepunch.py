@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..dht.address import Address
-from ..dht.constants import Command, Firewall, HandshakeError, Mode
+from ..dht.constants import Command, Firewall, HandshakeStatus, Mode
 from ..dht.dialing import Contact, read_holepunch_answer
 from ..dht.messages import Holepunch, HolepunchPayload, RelayInfo, SecurePayload
 from ..dht.noise import holepunch_secret
@@ -156,7 +156,7 @@ class HolePunch:
                 self._node.socket.send(PUNCH, address)
 
     async def _abort(self) -> None:
-        payload = HolepunchPayload(error=HandshakeError.ABORTED, round=self._next_round())
+        payload = HolepunchPayload(error=HandshakeStatus.ABORTED, round=self._next_round())
         try:
             await self._exchange(self._relay, payload)
         except PeerUnreachable:
@@ -186,7 +186,7 @@ class HolePunch:
             remote = self._box.open(answer.payload)
         except RemoteProtocolError as error:
             raise PeerUnreachable(str(error)) from None
-        if remote.error != HandshakeError.NONE:
+        if remote.error != HandshakeStatus.NONE:
             raise PeerUnreachable(f"the server gave up hole punching (error {remote.error})")
         return remote, answer.server
 

@@ -47,7 +47,7 @@ class RpcError(IntEnum):
     SEQ_TOO_LOW = 17
 
 
-class HandshakeError(IntEnum):
+class HandshakeStatus(IntEnum):
     """Errors inside a Noise or hole-punch payload."""
 
     NONE = 0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..errors import FrameDecodeError
 from ..noise import HandshakeResult
 from .address import Address, is_bogon, is_reserved, match_lan_address
-from .constants import Firewall, HandshakeError, Mode
+from .constants import Firewall, HandshakeStatus, Mode
 from .messages import Handshake, Holepunch, NoisePayload, RelayInfo
 from .messages.handshake import VERSION
 from .rpc import Reply
@@ -79,7 +79,7 @@ def read_holepunch_answer(reply: Reply) -> HolepunchAnswer | None:
 
 def acceptable(payload: NoisePayload) -> bool:
     """Whether the server wants to talk, in a way that we understand."""
-    if payload.version != VERSION or payload.error != HandshakeError.NONE:
+    if payload.version != VERSION or payload.error != HandshakeStatus.NONE:
         return False
     return payload.udx is not None and payload.udx.usable
 

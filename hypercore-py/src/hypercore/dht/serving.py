@@ -18,7 +18,7 @@ from ..crypto import KeyPair, blake2b_256
 from ..errors import RemoteProtocolError
 from ..noise import HandshakeResult
 from .address import Address
-from .constants import Firewall, HandshakeError
+from .constants import Firewall, HandshakeStatus
 from .inbound import Inbound
 from .messages import HolepunchInfo, HolepunchPayload, NoisePayload, RelayInfo, SecurePayload, UdxInfo
 from .messages.handshake import VERSION
@@ -152,7 +152,7 @@ class ServingCore:
             self._end(session, now)
             return session
         error = _handshake_error(remote)
-        if error == HandshakeError.NONE:
+        if error == HandshakeStatus.NONE:
             stream_id = self._open_stream(session)
             if stream_id is None:
                 self._end(session, now)
@@ -163,7 +163,7 @@ class ServingCore:
         except RemoteProtocolError:  # the client's key is no point of the curve: it shows only here
             self._expire(session, now)
             return session
-        if error != HandshakeError.NONE:
+        if error != HandshakeStatus.NONE:
             self._end(session, now)
         elif direct or remote.firewall == Firewall.OPEN:
             self.path_found(session, client, now)
@@ -175,7 +175,7 @@ class ServingCore:
             self._wait(session, now + PATH_SECONDS)
         return session
 
-    def _payload(self, session: Session, error: HandshakeError) -> NoisePayload:
+    def _payload(self, session: Session, error: HandshakeStatus) -> NoisePayload:
         around = self._surroundings()
         relays: tuple[RelayInfo, ...] = self.relays.current
         relay_addresses = self.relays.addresses
@@ -213,7 +213,7 @@ class ServingCore:
             return None
         if session.connected:
             return None
-        if session.over or remote.error != HandshakeError.NONE:
+        if session.over or remote.error != HandshakeStatus.NONE:
             return self._abort(session, now)
         return self._punch(session, session.secure, session.puncher, remote, client, inbound.source, now)
 
@@ -244,7 +244,7 @@ class ServingCore:
             self._events.append(SendPunch(client))
         if puncher.remote_punching:
             if Firewall.RANDOM in (around.firewall, puncher.remote_firewall):
-                return self._abort(session, now, HandshakeError.TRY_LATER)
+                return self._abort(session, now, HandshakeStatus.TRY_LATER)
             if not puncher.start(around.firewall, now):
                 return self._abort(session, now)
             self._wait(session, now + PUNCH_SECONDS)
@@ -259,7 +259,7 @@ class ServingCore:
             )
         )
 
-    def _abort(self, session: Session, now: float, error: HandshakeError = HandshakeError.ABORTED) -> bytes:
+    def _abort(self, session: Session, now: float, error: HandshakeStatus = HandshakeStatus.ABORTED) -> bytes:
         assert session.secure is not None
         if not session.over:
             self._expire(session, now)
@@ -340,8 +340,8 @@ class ServingCore:
         return heappop(self._free_slots) if self._free_slots else len(self._slots)
 
 
-def _handshake_error(remote: NoisePayload) -> HandshakeError:
+def _handshake_error(remote: NoisePayload) -> HandshakeStatus:
     if remote.version != VERSION:
-        return HandshakeError.VERSION_MISMATCH
+        return HandshakeStatus.VERSION_MISMATCH
     usable = remote.udx is not None and remote.udx.usable
-    return HandshakeError.NONE if usable else HandshakeError.ABORTED
+    return HandshakeStatus.NONE if usable else HandshakeStatus.ABORTED

@@ -6,6 +6,7 @@ from time import monotonic
 
 import pytest
 
+from hypercore.aio import announcer
 from hypercore.aio.alarm import Alarm
 from hypercore.aio.dht import MAX_REMEMBERED_RELAYS, DhtNode
 from hypercore.aio.interfaces import local_addresses
@@ -196,6 +197,36 @@ def test_closed_server_is_not_found():
         await again.close()
 
     run(scene)
+
+
+def test_server_keeps_itself_announced(monkeypatch):
+    monkeypatch.setattr(announcer, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(announcer, "PING_ROUNDS", 4)
+
+    async def scene(net):
+        log = []
+        for node in net.nodes:
+            store = node.core.handlers[Command.ANNOUNCE]
+            node.core.handlers[Command.ANNOUNCE] = lambda inbound, now, store=store: (
+                log.append(now) or store(inbound, now)
+            )
+        server_node, client_node = await net.create_node(), await net.create_node()
+        server = await server_node.listen(SERVER, Echo())
+        assert len(log) == 3
+        await until(lambda: len(log) >= 9)
+        before = len(log)
+        await server.renewed()
+        assert len(log) >= before + 3
+        # A relay that dies is replaced, long before the announcement is due
+        monkeypatch.setattr(announcer, "PING_ROUNDS", 10_000)
+        await server.renewed()
+        dead = server.relay_addresses[0]
+        await next(node for node in net.nodes if node.local_port == dead.port).close()
+        await until(lambda: dead not in server.relay_addresses and len(server.relay_addresses) == 3)
+        connection = await client_node.connect(SERVER.public_key, server.relay_addresses)
+        await hear_back(connection, b"x")
+
+    run(scene, nodes=5)
 
 
 def test_announcements_and_values():

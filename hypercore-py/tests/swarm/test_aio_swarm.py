@@ -13,6 +13,7 @@ from hypercore.crypto import KeyPair, discovery_key
 from hypercore.dht.constants import Command
 from hypercore.dht.messages import PeerRecord
 from hypercore.errors import ConnectionClosed
+from hypercore.swarm import topics as topics_module
 from hypercore.swarm.topics import MIN_PARALLEL
 from hypercore.testing.testnet import Testnet
 
@@ -114,6 +115,18 @@ def test_larger_and_smaller_key_dial_at_once():
     run(scene)
 
 
+def test_swarms_that_join_at_the_same_moment_meet():
+    """Each looks before the other is announced."""
+
+    async def scene(net, peer):
+        swarms = [await peer() for _ in range(4)]
+        for each in swarms:
+            each.swarm.join(TOPIC)
+        await until(lambda: all(len(each.swarm.connections) == 3 for each in swarms), 30)
+
+    run(scene)
+
+
 def test_second_process_with_the_same_key_takes_over():
     """As after a crash: the old connection is still there when the peer dials again."""
 
@@ -178,6 +191,26 @@ def test_hundreds_of_topics_are_announced_a_few_at_a_time():
         found = b.swarm.join(topics[-1], server=False)
         await found.flushed()
         await until(lambda: a.met and b.met)
+
+    run(scene)
+
+
+def test_topics_are_refreshed_again_and_again(monkeypatch):
+    monkeypatch.setattr(topics_module, "REFRESH_SECONDS", 0.2)
+    monkeypatch.setattr(topics_module, "REFRESH_JITTER_SECONDS", 0.1)
+
+    async def scene(net, peer):
+        announced = []
+        for node in net.nodes:
+            store = node.core.handlers[Command.ANNOUNCE]
+            node.core.handlers[Command.ANNOUNCE] = lambda inbound, now, store=store: (
+                announced.append(inbound.target) or store(inbound, now)
+            )
+        a = await peer()
+        joins = [a.swarm.join(discovery_key(bytes([n]) * 32), client=False) for n in range(3)]
+        await asyncio.gather(*(join.flushed() for join in joins))
+        for join in joins:
+            await until(lambda join=join: announced.count(join.topic) >= 3 * len(net.nodes))
 
     run(scene)
 

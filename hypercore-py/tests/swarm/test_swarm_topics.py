@@ -10,6 +10,7 @@ from hypercore.swarm.topics import (
     REFRESH_JITTER_SECONDS,
     REFRESH_SECONDS,
     RETRY_SECONDS,
+    SECOND_LOOK_SECONDS,
     Action,
     TopicSchedule,
     parallel_refreshes,
@@ -24,7 +25,7 @@ def schedule():
     return TopicSchedule(random.Random(1))
 
 
-def join(made, number=1, *, servers=1, clients=1):
+def join(made, number=1, *, servers=1, clients=0):
     topic = made.get_or_add(key(number))
     topic.servers, topic.clients = servers, clients
     made.changed(topic)
@@ -87,6 +88,47 @@ def test_refresh_that_nobody_answered_is_repeated_soon_and_then_later():
     assert made.next_deadline() - now >= REFRESH_SECONDS
 
 
+def test_first_announcement_is_followed_by_one_more_look():
+    made = schedule()
+    topic = join(made, clients=1)
+    assert made.take(0.0) is topic and topic.action is Action.ANNOUNCE
+    topic.announced = True
+    made.finished(topic, 0.0, ok=True)
+    at = made.next_deadline()
+    assert SECOND_LOOK_SECONDS <= at <= 2 * SECOND_LOOK_SECONDS
+    assert made.take(at) is topic and topic.action is Action.LOOKUP
+    made.finished(topic, at, ok=True)
+    assert made.next_deadline() - at >= REFRESH_SECONDS
+    later = made.next_deadline()
+    assert made.take(later) is topic and topic.action is Action.ANNOUNCE
+    made.finished(topic, later, ok=True)
+    assert made.next_deadline() - later >= REFRESH_SECONDS, "that was for those who joined together"
+    made.changed(topic)
+    made.take(later)
+    made.finished(topic, later, ok=True)
+    assert made.next_deadline() - later <= 2 * SECOND_LOOK_SECONDS
+
+
+def test_there_is_no_second_look_for_nobody():
+    made = schedule()
+    topic = join(made, clients=0)
+    made.take(0.0)
+    topic.announced = True
+    made.finished(topic, 0.0, ok=True)
+    assert made.next_deadline() >= REFRESH_SECONDS
+
+
+def test_topic_that_is_left_before_its_second_look_is_unannounced():
+    made = schedule()
+    topic = join(made, clients=1)
+    made.take(0.0)
+    topic.announced = True
+    made.finished(topic, 0.0, ok=True)
+    topic.servers = topic.clients = 0
+    made.changed(topic)
+    assert made.take(1.0) is topic and topic.action is Action.UNANNOUNCE
+
+
 def test_topic_in_the_queue_is_not_refreshed_twice():
     made = schedule()
     topic = join(made)
@@ -123,7 +165,7 @@ def test_left_topic_is_unannounced_and_forgotten():
 
 def test_left_lookup_is_forgotten_without_a_refresh():
     made = schedule()
-    topic = join(made, servers=0)
+    topic = join(made, servers=0, clients=1)
     run(made, 0.0)
     topic.clients = 0
     made.changed(topic)

@@ -25,7 +25,8 @@ class TopicRefresher:
     """Runs the schedule over a node.
 
     `on_peers(topic, records)` hears of peers that were found; `relay_addresses()` says through whom we can be
-    reached; `may_announce()` whether that is known by now.
+    reached; `may_announce()` whether that is known by now. `on_deadline()` is called when the schedule's next
+    deadline may have moved: at that time `run` is to be called.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class TopicRefresher:
         on_peers: Callable[[bytes, list[PeerRecord]], None],
         relay_addresses: Callable[[], tuple[Address, ...]],
         may_announce: Callable[[], bool],
+        on_deadline: Callable[[], None],
     ) -> None:
         self.schedule = TopicSchedule(node.rng)
         self._node = node
@@ -43,6 +45,7 @@ class TopicRefresher:
         self._on_peers = on_peers
         self._relay_addresses = relay_addresses
         self._may_announce = may_announce
+        self._on_deadline = on_deadline
         self._queries: set[Query] = set()
         self._waiters: dict[bytes, list[asyncio.Future[bool]]] = {}
         self._closed = False
@@ -122,6 +125,7 @@ class TopicRefresher:
         if not topic.waiting:
             self._tell(topic.key, ok=ok)
         self.run()
+        self._on_deadline()
 
     def _tell(self, key: bytes, *, ok: bool) -> None:
         for waiter in self._waiters.pop(key, ()):

@@ -132,6 +132,7 @@ class Swarm:
             on_peers=self._on_peers,
             relay_addresses=lambda: () if self._server is None else self._server.relay_addresses,
             may_announce=lambda: self._listening is None or self._server is not None,
+            on_deadline=self._set_alarm,
         )
         self._links: dict[bytes, _Link] = {}
         self._idle_waiters: list[asyncio.Future[None]] = []

@@ -21,6 +21,10 @@ REFRESH_JITTER_SECONDS = 120.0
 RETRY_SECONDS = (5.0, 10.0, 20.0, 40.0, 80.0, 120.0)
 """Waits after a refresh that nobody answered, by failures in a row; up to half of it is added by chance."""
 
+SECOND_LOOK_SECONDS = 5.0
+"""After the first announcement, one more look: whoever joined at the same moment was not announced when we
+looked. Up to as much again is added by chance."""
+
 MIN_PARALLEL = 16
 """Topics that are refreshed at a time, if there are few."""
 MAX_PARALLEL = 64
@@ -53,6 +57,8 @@ class Topic:
         "failures",
         "first_announce",
         "key",
+        "looking_again",
+        "may_look_again",
         "running",
         "servers",
         "stale",
@@ -70,6 +76,10 @@ class Topic:
         self.announced = False
         """Whether nodes may hold an announcement of ours."""
         self.first_announce = True
+        self.may_look_again = True
+        """Whether the next announcement is followed by a second look."""
+        self.looking_again = False
+        """Whether that is what comes next."""
         self.failures = 0
         self.running = False
         self.stale = False
@@ -81,9 +91,9 @@ class Topic:
     @property
     def action(self) -> Action | None:
         """What to do for it now. None: nothing any more, it can be forgotten."""
-        if self.servers:
+        if self.servers and not self.looking_again:
             return Action.ANNOUNCE
-        if self.announced:
+        if self.announced and not self.servers:
             return Action.UNANNOUNCE
         return Action.LOOKUP if self.clients else None
 
@@ -122,6 +132,8 @@ class TopicSchedule:
 
     def changed(self, topic: Topic) -> None:
         """Something else is wanted of it, or an application asks for a refresh: run it next."""
+        topic.looking_again = False
+        topic.may_look_again = True
         if topic.running:
             topic.stale = True
         elif not topic.waiting:
@@ -146,6 +158,10 @@ class TopicSchedule:
 
     def finished(self, topic: Topic, now: float, *, ok: bool) -> None:
         """A refresh is over. It is repeated at once if something else is wanted by now."""
+        first = ok and topic.may_look_again and topic.action is Action.ANNOUNCE
+        topic.looking_again = first and topic.seeking
+        if ok:
+            topic.may_look_again = False
         topic.running = False
         self.running -= 1
         topic.failures = 0 if ok else topic.failures + 1
@@ -196,6 +212,8 @@ class TopicSchedule:
         if topic.failures:
             wait = RETRY_SECONDS[min(topic.failures, len(RETRY_SECONDS)) - 1]
             return wait * (1 + self._rng.random() / 2)
+        if topic.looking_again:
+            return SECOND_LOOK_SECONDS * (1 + self._rng.random())
         return REFRESH_SECONDS + REFRESH_JITTER_SECONDS * self._rng.random()
 
     def _forget(self, topic: Topic) -> None:

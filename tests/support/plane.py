@@ -1,0 +1,140 @@
+"""A control plane for tests of the worker: seals envelopes, reads the reports queue of a real Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from celery import Celery
+from kombu import Connection
+
+from farmwire import orders
+from farmwire.audit import MAX_ANSWER_BYTES, Answer
+from farmwire.enrol import Join, JoinToken
+from farmwire.envelope import node_id, open_envelope, seal
+from farmwire.manifest import Manifest, ManifestEntry
+from farmwire.replay import ReplayWindow
+from farmwire.report import Heartbeat, ReplicaReport, Report
+from farmwire.shapes import Shape, read
+from hypercore.crypto import KeyPair
+from workers.agent.app import KEY_PREFIX, broker_url
+
+T = TypeVar("T")
+
+
+class Plane:
+    """Reads on demand: `wait` takes what is in the queue until a condition holds."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.url = redis_url
+        self.key_pair = KeyPair.from_seed(b"\x07" * 32)
+        self.id = node_id(self.key_pair.public_key)
+        self.app = Celery("plane", broker=broker_url(redis_url), fixups=[], set_as_current=False)
+        self.app.conf.update(broker_transport_options={"global_keyprefix": KEY_PREFIX}, result_backend=None)
+        self.seq = int(time.time() * 1000)
+        self.version = 0
+        self.joins: list[Join] = []
+        self.reports: list[Report] = []
+        self.answers: list[Answer] = []
+        self.replicas: dict[str, ReplicaReport] = {}
+        self.worker = ""
+        """Id of who joined."""
+        self._windows: dict[str, ReplayWindow] = {}
+
+    @property
+    def token(self) -> str:
+        return JoinToken(farm="test", control=self.id, broker=self.url, secret="s" * 24).to_text()
+
+    @property
+    def beats(self) -> list[Heartbeat]:
+        return [report.heartbeat for report in self.reports if report.heartbeat is not None]
+
+    # --- to the worker
+
+    def sealed(self, name: str, body: Shape, **changes: Any) -> dict[str, object]:
+        self.seq += 1
+        arguments: dict[str, Any] = {
+            "name": name,
+            "to": self.worker,
+            "seq": self.seq,
+            "expires": time.time() + 60,
+            "key_pair": self.key_pair,
+        }
+        return seal(body, **(arguments | changes))
+
+    def post(self, name: str, sealed: object) -> None:
+        """Whatever it is, into the worker's queue."""
+        queue = orders.queue_of(self.worker)
+        self.app.send_task(name, args=[sealed], queue=queue, declare=[], retry=False)
+
+    def send(self, name: str, body: Shape) -> None:
+        self.post(name, self.sealed(name, body))
+
+    def manifest(self, *keys: str) -> Manifest:
+        self.version += 1
+        return Manifest(version=self.version, entries=[ManifestEntry(key=key) for key in keys])
+
+    def assign(self, *keys: str) -> Manifest:
+        manifest = self.manifest(*keys)
+        for page in manifest.to_pages():
+            self.send(orders.SYNC_MANIFEST, page)
+        return manifest
+
+    # --- from the worker
+
+    def read(self) -> None:
+        """Everything that is in the queue now. Each envelope must be the worker's, and new."""
+        options = {"global_keyprefix": KEY_PREFIX}
+        with Connection(broker_url(self.url), transport_options=options) as connection:
+            channel = connection.default_channel
+            while (message := channel.basic_get(orders.REPORTS_QUEUE, no_ack=True)) is not None:
+                (sealed,) = message.payload[0]
+                self._take(message.headers["task"], sealed)
+
+    def _take(self, name: str, sealed: dict[str, Any]) -> None:
+        sender = sealed["from"]
+        window = self._windows.setdefault(sender, ReplayWindow())
+        envelope = open_envelope(
+            sealed,
+            sender=self.worker or None,
+            me=self.id,
+            name=name,
+            now=time.time(),
+            window=window,
+            limit=MAX_ANSWER_BYTES,
+        )
+        if name == orders.JOIN:
+            self.joins.append(read(envelope.body, Join))
+            self.worker = envelope.sender
+        elif name == orders.AUDIT_ANSWER:
+            self.answers.append(read(envelope.body, Answer))
+        else:
+            report = read(envelope.body, Report)
+            self.reports.append(report)
+            self.replicas.update((replica.key, replica) for replica in report.replicas)
+
+    def wait(self, found: Callable[[], T], *, timeout: float = 20.0, what: str) -> T:
+        """The first true answer of `found`."""
+        deadline = time.monotonic() + timeout
+        while True:
+            self.read()
+            if answer := found():
+                return answer
+            if time.monotonic() > deadline:
+                last = [report for report in self.reports[-3:]]
+                raise AssertionError(f"{timeout:g} s passed while waiting for {what}; last reports: {last}")
+            time.sleep(0.05)
+
+    def welcome(self, *keys: str) -> None:
+        """Wait for the worker to join, and answer with a manifest."""
+        self.wait(lambda: self.joins, what="a request to join")
+        self.assign(*keys)
+
+    def wait_phase(self, key: str, phase: str, *, timeout: float = 30.0) -> ReplicaReport:
+        self.wait(
+            lambda: key in self.replicas and self.replicas[key].phase == phase,
+            timeout=timeout,
+            what=f"{phase} of {key}",
+        )
+        return self.replicas[key]

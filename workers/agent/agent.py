@@ -1,0 +1,410 @@
+"""The worker itself: follows its manifest with its engines, obeys control, and knows what to report.
+
+No Celery in here. Any thread may call any method.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from farmwire import orders
+from farmwire.audit import Answer, Challenge
+from farmwire.enrol import Join
+from farmwire.envelope import node_id, open_envelope
+from farmwire.manifest import ManifestAssembler, ManifestPage
+from farmwire.orders import Configure, Refresh
+from farmwire.refusal import Reason, Refused
+from farmwire.report import (
+    MAX_EVENTS,
+    MAX_SAMPLES,
+    EngineStats,
+    Happening,
+    Heartbeat,
+    Report,
+    Sample,
+)
+from farmwire.shapes import plain, read
+from hypercore.crypto import KeyPair
+
+from ..state import State
+from .host import host_stats, rss_of
+from .ledger import Ledger
+from .settings import WorkerSettings, headroom
+from .shard import Shard
+
+MAX_ANSWERS = 100
+"""Answers to challenges that wait for the broker. Late ones are worth nothing: the oldest go first."""
+
+TELL_ALL_EVERY = 600.0
+"""Seconds after which control is told of every replica again, since reports may be lost."""
+
+REPEAT_REFUSAL = 60.0
+"""Seconds after which a refusal for the same reason is an event again. Each one is counted."""
+
+log = logging.getLogger(__name__)
+
+
+class Batch:
+    """A report, and what is forgotten once it is with the broker."""
+
+    def __init__(self, report: Report, samples: list[int], events: list[int]) -> None:
+        self.report = report
+        self.samples = samples
+        self.events = events
+
+
+class Agent:
+    """One worker. `identity` signs what it says; `state` is closed by whoever opened it."""
+
+    def __init__(self, settings: WorkerSettings, state: State, identity: KeyPair) -> None:
+        self.settings = settings
+        self.state = state
+        self.identity = identity
+        self.id = node_id(identity.public_key)
+        self.wake = threading.Event()
+        """Set when there is something to send."""
+        self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
+        self._lock = threading.RLock()
+        self._ledger = Ledger()
+        self._assembler = ManifestAssembler()
+        self._order = Configure()
+        self._refused_at: dict[Reason, float] = {}
+        self._counters: dict[int, tuple[int | None, int, int]] = {}
+        self._bytes = [0, 0]
+        """In and out, since the last sample."""
+        self._told_all_at = time.monotonic()
+        self._stop = threading.Event()
+        self._pulse = threading.Thread(target=self._keep_sampling, name="pulse", daemon=True)
+        self.shards = [
+            Shard(
+                index,
+                settings,
+                on_start=self._on_engine_start,
+                on_line=self._on_engine_line,
+                on_end=self._on_engine_end,
+            )
+            for index in range(settings.shards)
+        ]
+
+    # --- life
+
+    def start(self) -> None:
+        """Seed what the manifest of the last run says, whether the farm can be reached or not."""
+        if saved := self.state.get("configure"):
+            self._order = read(json.loads(saved), Configure)
+        with self._lock:
+            self._ledger.assign(entry.key for entry in self.state.manifest().entries)
+        for shard in self.shards:
+            shard.start()
+        self._pulse.start()
+
+    def stop(self) -> None:
+        """Safe to call twice."""
+        self._stop.set()
+        stoppers = [threading.Thread(target=shard.stop) for shard in self.shards]
+        for thread in stoppers:
+            thread.start()
+        for thread in stoppers:
+            thread.join()
+
+    # --- what control says
+
+    def obey(self, name: str, sealed: object) -> None:
+        """What came as an argument of task `name`. Refused messages are counted, and nothing is done."""
+        try:
+            farm = self.state.farm
+            if farm is None:
+                raise Refused(Reason.WRONG_SENDER, "this worker belongs to no farm")
+            envelope = self.state.opened(
+                farm.control,
+                lambda window: open_envelope(
+                    sealed, sender=farm.control, me=self.id, name=name, now=time.time(), window=window
+                ),
+            )
+            match name:
+                case orders.SYNC_MANIFEST:
+                    self._on_page(read(envelope.body, ManifestPage))
+                case orders.AUDIT:
+                    self._on_challenge(read(envelope.body, Challenge))
+                case orders.CONFIGURE:
+                    self._on_configure(read(envelope.body, Configure))
+                case orders.REFRESH:
+                    read(envelope.body, Refresh)
+                    self.tell_all()
+        except Refused as refused:
+            self._refuse(name, refused)
+
+    def _refuse(self, name: str, refused: Refused) -> None:
+        log.warning("refused %s: %s", name, refused)
+        self.state.count_refusal(refused.reason)
+        now = time.monotonic()
+        if now - self._refused_at.get(refused.reason, float("-inf")) >= REPEAT_REFUSAL:
+            self._refused_at[refused.reason] = now
+            self.happened("refused", f"{name}: {refused}")
+
+    def _on_page(self, page: ManifestPage) -> None:
+        with self._lock:
+            if page.version < self.state.manifest_version:
+                return
+            manifest = self._assembler.add(page)
+            if manifest is None or not self.state.replace_manifest(manifest, time.time()):
+                return
+            self._ledger.assign(entry.key for entry in manifest.entries)
+        log.info("manifest %d: %d keys", manifest.version, len(manifest.entries))
+        for shard in self.shards:
+            self._sync(shard)
+        self.wake.set()
+
+    def _on_challenge(self, challenge: Challenge) -> None:
+        if challenge.deadline < time.time():
+            return
+        shard = self.shards[self._shard_of(challenge.key)]
+        told = shard.tell(
+            {
+                "cmd": "prove",
+                "id": challenge.id,
+                "key": challenge.key,
+                "core": challenge.core,
+                "blocks": challenge.blocks,
+            }
+        )
+        if not told:
+            self._answer(Answer(id=challenge.id, core=challenge.core, proofs=[], error="the engine is down"))
+
+    def _answer(self, answer: Answer) -> None:
+        self.answers.append(answer)
+        self.wake.set()
+
+    def _on_configure(self, order: Configure) -> None:
+        with self._lock:
+            known = {name: value for name, value in plain(order).items() if value is not None}
+            self._order = read(plain(self._order) | known, Configure)
+            self.state.set(configure=json.dumps(plain(self._order)))
+        for shard in self.shards:
+            self._configure(shard)
+            self._sync(shard)
+        self.wake.set()
+
+    def tell_all(self) -> None:
+        """Report about every replica now."""
+        with self._lock:
+            self._told_all_at = time.monotonic()
+            self._ledger.tell_all()
+        self.wake.set()
+
+    # --- the engines
+
+    @property
+    def quota_bytes(self) -> int | None:
+        """Of both who may set one, the lower."""
+        quotas = [q for q in (self._order.quota_bytes, self.settings.quota_bytes) if q is not None]
+        return min(quotas, default=None)
+
+    @property
+    def paused(self) -> bool:
+        return bool(self._order.paused)
+
+    def _shard_of(self, key: str) -> int:
+        return int(key[:8], 16) % len(self.shards)
+
+    def _on_engine_start(self, shard: Shard) -> None:
+        self._configure(shard)
+        self._sync(shard)
+
+    def _configure(self, shard: Shard) -> None:
+        quota = self.quota_bytes
+        disk = host_stats(self.settings.data).disk_bytes
+        shard.tell(
+            {
+                "cmd": "configure",
+                "quota_bytes": None if quota is None else quota // len(self.shards),
+                "headroom_bytes": headroom(disk),
+            }
+        )
+
+    def _sync(self, shard: Shard) -> None:
+        manifest = self.state.manifest()
+        entries = [plain(entry) for entry in manifest.entries if self._shard_of(entry.key) == shard.index]
+        drop = [key for key in self.state.removals() if self._shard_of(key) == shard.index]
+        shard.tell({"cmd": "sync", "entries": [] if self.paused else entries, "drop": drop})
+
+    def _on_engine_line(self, shard: Shard, fields: dict[str, Any]) -> None:
+        match fields.get("event"):
+            case "status":
+                with self._lock:
+                    for status in fields["keys"]:
+                        self._ledger.note(status)
+                self.wake.set()
+            case "engine":
+                self._count(shard, fields)
+            case "proof":
+                self._answer(read({name: fields[name] for name in ("id", "core", "proofs", "error")}, Answer))
+            case "dropped":
+                self.state.removed(fields["key"])
+                with self._lock:
+                    self._ledger.removed(fields["key"])
+                self.wake.set()
+            case "synced":
+                self.happened(
+                    "synced", f"version {fields['version']}, {fields['bytes']} bytes", fields["key"]
+                )
+            case "error":
+                self.happened(fields["code"].lower(), fields["message"], fields["key"])
+            case "ready":
+                self.happened("engine_ready", f"engine {shard.index} at {fields['host']}:{fields['port']}")
+
+    def _on_engine_end(self, shard: Shard, status: int) -> None:
+        self.happened("engine_ended", f"engine {shard.index} ended with status {status}; it is started again")
+
+    def _count(self, shard: Shard, fields: dict[str, Any]) -> None:
+        """The engine's counters begin at 0 with each child, and lose keys that are removed."""
+        with self._lock:
+            pid, *before = self._counters.get(shard.index, (None, 0, 0))
+            now = (fields["bytes_in"], fields["bytes_out"])
+            if pid != shard.pid:
+                before = [0, 0]
+            for i in range(2):
+                self._bytes[i] += max(0, now[i] - before[i])
+            self._counters[shard.index] = (shard.pid, *now)
+
+    # --- what control is told
+
+    def happened(self, code: str, text: str, key: str | None = None) -> None:
+        """For the flight recorder."""
+        self.state.add_event(Happening(at=time.time(), code=code[:50], key=key, text=text[:500]))
+        self.wake.set()
+
+    def _keep_sampling(self) -> None:
+        host_stats(self.settings.data)  # processor time is counted from here on
+        start = time.time()
+        while not self._stop.wait(self.settings.sample):
+            now = time.time()
+            # A clock that was set: the stretch is as long as it was meant to be
+            seconds = now - start if 0 < now - start < 10 * self.settings.sample else self.settings.sample
+            try:
+                self.state.add_sample(self._sample(now - seconds, seconds))
+            except Exception:
+                log.exception("no sample could be taken")
+            start = now
+
+    def _sample(self, start: float, seconds: float) -> Sample:
+        host = host_stats(self.settings.data)
+        with self._lock:
+            bytes_in, bytes_out = self._bytes
+            self._bytes = [0, 0]
+        return Sample(
+            start=start,
+            seconds=seconds,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+            cpu_percent=host.cpu_percent,
+            memory_used_bytes=host.memory_used_bytes,
+            disk_free_bytes=host.disk_free_bytes,
+            stored_bytes=self._sum("stored_bytes"),
+            peers=self._sum("peers"),
+        )
+
+    def _sum(self, name: str) -> int:
+        return int(sum(shard.facts.get(name, 0) for shard in self.shards))
+
+    def join_request(self) -> Join | None:
+        """While control has not answered with a manifest."""
+        farm = self.state.farm
+        if farm is None or not farm.secret:
+            return None
+        settings = self.settings
+        return Join(
+            name=settings.name,
+            secret=farm.secret,
+            zone=settings.zone,
+            tags=list(settings.tags),
+            software=settings.software,
+        )
+
+    def heartbeat(self) -> Heartbeat:
+        settings, quota = self.settings, self.quota_bytes
+        host = host_stats(settings.data)
+        free = max(0, host.disk_free_bytes - headroom(host.disk_bytes))
+        engine = self.engine_stats()
+        if quota is not None:
+            free = min(free, max(0, quota - engine.stored_bytes))
+        return Heartbeat(
+            at=time.time(),
+            name=settings.name,
+            zone=settings.zone,
+            tags=list(settings.tags),
+            software=settings.software,
+            manifest_version=self.state.manifest_version,
+            manifest_digest=self.state.manifest_digest,
+            quota_bytes=quota,
+            free_bytes=free,
+            host=host,
+            engine=engine,
+        )
+
+    def engine_stats(self) -> EngineStats:
+        facts = [shard.facts for shard in self.shards]
+        firewalled = [each["firewalled"] for each in facts if each]
+        pids = [shard.pid for shard in self.shards]
+        return EngineStats(
+            running=all(shard.running for shard in self.shards),
+            shards=len(self.shards),
+            restarts=sum(shard.restarts for shard in self.shards),
+            connections=self._sum("connections"),
+            firewalled=any(firewalled) if firewalled else None,
+            rss_bytes=sum(rss_of(pid) for pid in pids if pid is not None),
+            stored_bytes=self._sum("stored_bytes"),
+            down_per_second=float(sum(each.get("down", 0) for each in facts)),
+            up_per_second=float(sum(each.get("up", 0) for each in facts)),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """For Celery's `inspect stats` and Flower."""
+        engine = self.engine_stats()
+        with self._lock:
+            keys, complete = len(self._ledger), self._ledger.count("complete")
+        return {
+            "worker": self.id,
+            "keys": keys,
+            "complete": complete,
+            "manifest": self.state.manifest_version,
+            "engine_pids": [shard.pid for shard in self.shards],
+            "engine_restarts": engine.restarts,
+            "connections": engine.connections,
+            "stored_bytes": engine.stored_bytes,
+            "down_per_second": round(engine.down_per_second),
+            "up_per_second": round(engine.up_per_second),
+            "refused": self.state.refusals(),
+        }
+
+    def next_batch(self, *, with_heartbeat: bool) -> Batch | None:
+        """What to send now; None if there is nothing. `sent` or `not_sent` must follow."""
+        now = time.monotonic()
+        if now - self._told_all_at > TELL_ALL_EVERY:
+            self.tell_all()
+        with self._lock:
+            replicas = self._ledger.take()
+        samples = self.state.samples(MAX_SAMPLES)
+        events = self.state.events(MAX_EVENTS)
+        if not (with_heartbeat or replicas or samples or events):
+            return None
+        report = Report(
+            heartbeat=self.heartbeat() if with_heartbeat else None,
+            replicas=replicas,
+            samples=[sample for _, sample in samples],
+            events=[happening for _, happening in events],
+        )
+        return Batch(report, [number for number, _ in samples], [number for number, _ in events])
+
+    def sent(self, batch: Batch) -> None:
+        if batch.samples or batch.events:
+            self.state.told(samples=batch.samples, events=batch.events)
+
+    def not_sent(self, batch: Batch) -> None:
+        with self._lock:
+            self._ledger.give_back(batch.report.replicas)

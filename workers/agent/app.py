@@ -1,0 +1,193 @@
+"""The Celery app of a worker: one queue, four tasks, an engine step and a reporter step."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.worker.control import Panel
+from kombu.entity import Queue
+
+from farmwire.orders import AUDIT, CONFIGURE, REFRESH, SYNC_MANIFEST, queue_of
+
+from .agent import Agent
+from .reporter import Reporter
+
+KEY_PREFIX = "farm:"
+"""Of every key in Redis."""
+
+SOCKET_TIMEOUT = 30.0
+"""Seconds that Redis may take for an answer. A home router may drop a connection without a word."""
+
+CONNECT_TIMEOUT = 10.0
+
+HEALTH_CHECK = 25.0
+"""Seconds of silence after which a connection is tried before it is used."""
+
+ALLOWED_COMMANDS = frozenset(
+    {
+        "ping",
+        "hello",
+        "clock",
+        "heartbeat",
+        "enable_events",
+        "stats",
+        "conf",
+        "report",
+        "registered",
+        "active",
+        "scheduled",
+        "reserved",
+        "revoked",
+        "active_queues",
+        "query_task",
+        "dump_active",
+        "dump_reserved",
+        "dump_schedule",
+        "dump_revoked",
+        "dump_tasks",
+    }
+)
+"""Of Celery's remote control, which is not signed: what only asks. Whoever has the broker's password could
+otherwise stop every worker with one message."""
+
+log = logging.getLogger(__name__)
+
+
+def broker_url(url: str) -> str:
+    """As kombu spells it: a unix socket is `redis+socket://`."""
+    return re.sub(r"^unix://", "redis+socket://", url)
+
+
+def node_name(name: str, worker: str) -> str:
+    """How the worker is called in Celery and Flower."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}@{worker[:12]}"
+
+
+def create_app(agent: Agent, broker: str) -> Celery:
+    """An app whose worker is `agent`."""
+    # No fixups: one of them would load Django wherever its settings are named in the environment.
+    app = Celery("seederfarm-worker", broker=broker_url(broker), fixups=[])
+    queue = queue_of(agent.id)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        event_serializer="json",
+        result_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,
+        task_protocol=2,
+        task_queues=[Queue(queue, routing_key=queue)],  # type: ignore[no-untyped-call]
+        task_default_queue=queue,
+        task_create_missing_queues=False,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=CONNECT_TIMEOUT,
+        broker_transport_options=_transport_options(agent.id),
+        enable_utc=True,
+        timezone="UTC",
+    )
+    for name in (SYNC_MANIFEST, AUDIT, CONFIGURE, REFRESH):
+        _register(app, agent, name)
+    for command in set(Panel.data) - ALLOWED_COMMANDS:
+        del Panel.data[command]
+    app.steps["worker"].add(_engine_step(agent))
+    app.steps["consumer"].add(_report_step(app, agent))
+    return app
+
+
+def _transport_options(worker: str) -> dict[str, Any]:
+    keepalive = {}
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            keepalive[getattr(socket, name)] = value
+    unacked = f"unacked.{worker}"
+    return {
+        "global_keyprefix": KEY_PREFIX,
+        "socket_timeout": SOCKET_TIMEOUT,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,
+        "socket_keepalive_options": keepalive,
+        "health_check_interval": HEALTH_CHECK,
+        "retry_on_timeout": True,
+        # Its own, so that no other worker can see what this one was sent.
+        "unacked_key": f"{unacked}.h",
+        "unacked_index_key": f"{unacked}.i",
+        "unacked_mutex_key": f"{unacked}.m",
+    }
+
+
+def _register(app: Celery, agent: Agent, name: str) -> None:
+    def obey(*args: object, **_: object) -> None:
+        agent.obey(name, args[0] if len(args) == 1 else None)
+
+    obey.__name__ = name.rpartition(".")[2]
+    app.task(obey, name=name, ignore_result=True)
+
+
+def _engine_step(agent: Agent) -> type:
+    class Engines(bootsteps.StartStopStep):  # type: ignore[misc]
+        """Lives as long as the process, whatever the broker does."""
+
+        def start(self, parent: Any) -> None:
+            agent.start()
+
+        def stop(self, parent: Any) -> None:
+            agent.stop()
+
+        def terminate(self, parent: Any) -> None:
+            agent.stop()
+
+        def info(self, parent: Any) -> dict[str, Any]:
+            return {"seeding": agent.summary()}
+
+    return Engines
+
+
+def _report_step(app: Celery, agent: Agent) -> type:
+    class Reports(bootsteps.StartStopStep):  # type: ignore[misc]
+        """Made anew with every connection to the broker."""
+
+        requires = ("celery.worker.consumer.events:Events", "celery.worker.consumer.tasks:Tasks")
+
+        def __init__(self, parent: Any, **options: Any) -> None:
+            self._reporter: Reporter | None = None
+            self._timer: Any = None
+            super().__init__(parent, **options)
+
+        def start(self, parent: Any) -> None:
+            self._reporter = Reporter(app, agent)
+            self._reporter.start()
+            self._timer = parent.timer.call_repeatedly(agent.settings.heartbeat, self._tell, (parent,))
+
+        def stop(self, parent: Any) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._reporter is not None:
+                self._reporter.stop()
+                self._reporter = None
+
+        terminate = stop
+        shutdown = stop
+
+        @staticmethod
+        def _tell(parent: Any) -> None:
+            """For those who watch events (Flower, the dashboard). Lossy: the reports are what counts."""
+            summary = agent.summary()
+            names = ("keys", "complete", "manifest", "engine_restarts", "connections", "stored_bytes")
+            try:
+                parent.event_dispatcher.send("worker-seeding", **{name: summary[name] for name in names})
+            except Exception as error:
+                log.debug("no event could be sent: %s", error)
+
+    return Reports

@@ -1,0 +1,34 @@
+"""The machine, as psutil sees it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+
+from farmwire.report import HostStats
+
+
+def host_stats(data: Path) -> HostStats:
+    """Of now; `cpu_percent` since the call before."""
+    memory = psutil.virtual_memory()
+    disk = psutil.disk_usage(str(data))
+    return HostStats(
+        cpu_percent=psutil.cpu_percent(interval=None),
+        load=psutil.getloadavg()[0],
+        cores=psutil.cpu_count() or 1,
+        memory_bytes=memory.total,
+        memory_used_bytes=memory.total - memory.available,
+        disk_bytes=disk.total,
+        disk_free_bytes=disk.free,
+        uptime=max(0.0, time.time() - psutil.boot_time()),
+    )
+
+
+def rss_of(pid: int) -> int:
+    """Bytes of memory that a process has; 0 if it is gone."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

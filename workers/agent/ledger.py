@@ -1,0 +1,79 @@
+"""What is known of each replica, and what of it control was not told yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from farmwire.report import MAX_REPLICAS, ReplicaReport
+from farmwire.shapes import read
+
+_NEW: dict[str, Any] = {"phase": "assigned"}
+
+
+class Ledger:
+    """Not locked: the agent does that."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._known: dict[str, dict[str, Any]] = {}
+        self._untold: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._untold)
+
+    def count(self, phase: str) -> int:
+        return sum(fields["phase"] == phase for fields in self._known.values())
+
+    def assign(self, keys: Iterable[str]) -> None:
+        """These are to be kept, and no others."""
+        wanted = dict.fromkeys(keys)
+        for key in [key for key in self._known if key not in wanted]:
+            if self._known[key]["phase"] not in ("removing", "removed"):
+                self._put(key, {"phase": "removing"})
+        for key in wanted:
+            if self._known.get(key, {}).get("phase") in (None, "removing", "removed"):
+                self._put(key, _NEW)
+
+    def note(self, status: dict[str, Any]) -> None:
+        """A line of the engine about a key. About one that is no longer kept, it is ignored."""
+        key = status["key"]
+        known = self._known.get(key)
+        if known is not None and known["phase"] not in ("removing", "removed"):
+            self._put(key, status)
+
+    def removed(self, key: str) -> None:
+        self._put(key, {"phase": "removed"})
+
+    def tell_all(self) -> None:
+        """As if control had never been told anything."""
+        self._untold = dict.fromkeys(self._known)
+
+    def take(self) -> list[ReplicaReport]:
+        """Up to a report's worth of what was not told, the longest waiting first."""
+        keys = list(self._untold)[:MAX_REPLICAS]
+        reports = []
+        now = self._clock()
+        for key in keys:
+            del self._untold[key]
+            reports.append(read(self._known[key] | {"key": key, "observed_at": now}, ReplicaReport))
+            if self._known[key]["phase"] == "removed":
+                del self._known[key]
+        return reports
+
+    def give_back(self, reports: Iterable[ReplicaReport]) -> None:
+        """These could not be sent."""
+        for report in reports:
+            if report.phase == "removed":
+                self._known.setdefault(report.key, {"phase": "removed"})
+            if report.key in self._known:
+                self._untold[report.key] = None
+
+    def _put(self, key: str, fields: dict[str, Any]) -> None:
+        self._known[key] = fields
+        self._untold[key] = None

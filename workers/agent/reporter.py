@@ -1,0 +1,118 @@
+"""Sends what there is to send while there is a connection to the broker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from celery import Celery
+from kombu.entity import Queue
+
+from farmwire.audit import MAX_ANSWER_BYTES
+from farmwire.envelope import MAX_BODY_BYTES, seal
+from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT, REPORTS_QUEUE
+from farmwire.refusal import Refused
+from farmwire.shapes import Shape
+
+from .agent import Agent
+
+BATCHING = 1.0
+"""Seconds that news wait for more of it."""
+
+GOOD_FOR = 86400.0
+"""Seconds until what we said is of no use any more."""
+
+MAX_BATCHES = 50
+"""Reports sent in one go. What is left is sent after a breath, so that others get a turn."""
+
+REPORTS = Queue(REPORTS_QUEUE)  # type: ignore[no-untyped-call]
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Made anew with each connection of the consumer, and stopped with it."""
+
+    def __init__(self, app: Celery, agent: Agent) -> None:
+        self._app = app
+        self._agent = agent
+        self._stop = threading.Event()
+        self._failed = False
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+
+    def start(self) -> None:
+        self._agent.tell_all()  # what was sent last may have been lost with the broker
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Does not wait: it may hang in a connection that is going."""
+        self._stop.set()
+        self._agent.wake.set()
+
+    def _run(self) -> None:
+        agent, due = self._agent, 0.0
+        while not self._stop.is_set():
+            agent.wake.clear()
+            now = time.monotonic()
+            beat = now >= due
+            if beat:
+                due = now + agent.settings.heartbeat
+            try:
+                self._send_all(beat)
+                self._failed = False
+            except Refused as refused:
+                log.error("a report cannot be sent: %s", refused)
+            except Exception as error:  # whatever kombu and redis raise when the broker is going
+                if not self._failed:
+                    log.warning("cannot report: %s; it is kept until the broker is back", error)
+                self._failed = True
+                due = 0.0 if beat else due
+            self._stop.wait(BATCHING)
+            agent.wake.wait(max(0.0, due - time.monotonic()))
+
+    def _send_all(self, beat: bool) -> None:
+        agent = self._agent
+        join = agent.join_request()
+        if join is not None:
+            if beat:
+                self._send(JOIN, join)
+            return
+        while agent.answers:
+            answer = agent.answers[0]
+            self._send(AUDIT_ANSWER, answer, limit=MAX_ANSWER_BYTES)
+            if agent.answers and agent.answers[0] is answer:
+                agent.answers.popleft()
+        for _ in range(MAX_BATCHES):
+            if self._stop.is_set():
+                return
+            batch = agent.next_batch(with_heartbeat=beat)
+            if batch is None:
+                return
+            try:
+                self._send(REPORT, batch.report)
+            except BaseException:
+                agent.not_sent(batch)
+                raise
+            agent.sent(batch)
+            beat = False
+        agent.wake.set()
+
+    def _send(self, name: str, body: Shape, *, limit: int = MAX_BODY_BYTES) -> None:
+        agent = self._agent
+        farm = agent.state.farm
+        assert farm is not None  # there is no broker without one
+        now = time.time()
+        sealed = seal(
+            body,
+            name=name,
+            to=farm.control,
+            seq=agent.state.next_seq(now),
+            expires=now + GOOD_FOR,
+            key_pair=agent.identity,
+            limit=limit,
+        )
+        # To the queue itself, which control declares: a worker needs no right to bind queues.
+        self._app.send_task(
+            name, args=[sealed], argsrepr="", queue=REPORTS, declare=[], retry=False, ignore_result=True
+        )

@@ -1,0 +1,40 @@
+"""How a worker runs. Checked, immutable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MIN_HEADROOM = 256 << 20
+MAX_HEADROOM = 5 << 30
+HEADROOM_SHARE = 0.05
+"""Of the disk is kept free for others, within the bounds above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """What the operator said on this machine. What control says (`Configure`) goes before it."""
+
+    data: Path
+    name: str
+    zone: str = ""
+    tags: tuple[str, ...] = ()
+    quota_bytes: int | None = None
+    """What may be stored; None: what the disk has, less the headroom."""
+    shards: int = 1
+    """Engines. Keys are spread over them."""
+    bootstrap: tuple[str, ...] = ()
+    """HOST:PORT of DHT nodes; empty: SEEDERFARM_BOOTSTRAP, else the public ones."""
+    host: str = "0.0.0.0"
+    port: int = 0
+    """UDP port of the first engine, the next one's is one higher; 0: any."""
+    heartbeat: float = 15.0
+    """Seconds between two heartbeats."""
+    sample: float = 60.0
+    """Seconds that a sample covers."""
+    software: str = ""
+
+
+def headroom(disk_bytes: int) -> int:
+    """Bytes of a disk that stay free."""
+    return int(min(max(disk_bytes * HEADROOM_SHARE, MIN_HEADROOM), MAX_HEADROOM, disk_bytes / 2))

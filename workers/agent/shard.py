@@ -1,0 +1,167 @@
+"""One engine child: started, talked to, started again when it ends, stopped.
+
+Its life has nothing to do with the broker's. The thread that starts the child lives as long as it does: the
+kernel tells a child of the death of the thread that made it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .settings import WorkerSettings
+
+FIRST_DELAY = 0.5
+MAX_DELAY = 60.0
+"""Seconds until a child that has ended is started again: doubled each time, from the first on."""
+
+STEADY = 60.0
+"""Seconds after which a child is taken to run well, and the next delay is the first one again."""
+
+STOP_PATIENCE = 12.0
+"""Seconds that a child may take to leave the network and flush."""
+
+log = logging.getLogger(__name__)
+
+
+class Shard:
+    """`on_start` and `on_line` are called from this shard's thread, `on_end` with the exit status."""
+
+    def __init__(
+        self,
+        index: int,
+        settings: WorkerSettings,
+        *,
+        on_start: Callable[[Shard], None],
+        on_line: Callable[[Shard, dict[str, Any]], None],
+        on_end: Callable[[Shard, int], None],
+    ) -> None:
+        self.index = index
+        self.restarts = 0
+        self.facts: dict[str, Any] = {}
+        """The latest `engine` line; empty while it is not there."""
+        self.directory = settings.data / f"engine-{index}"
+        self._command = _command(index, settings, self.directory)
+        self._on_start = on_start
+        self._on_line = on_line
+        self._on_end = on_end
+        self._process: subprocess.Popen[bytes] | None = None
+        self._writing = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"engine-{index}", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
+
+    @property
+    def running(self) -> bool:
+        return self.pid is not None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def tell(self, command: dict[str, Any]) -> bool:
+        """Whether the child was there to hear it. If not, it will be told everything when it starts."""
+        with self._writing:
+            process = self._process
+            if process is None or process.stdin is None:
+                return False
+            try:
+                process.stdin.write(json.dumps(command, separators=(",", ":")).encode() + b"\n")
+                process.stdin.flush()
+            except (OSError, ValueError):
+                return False
+            return True
+
+    def stop(self) -> None:
+        """Ask it to end, and see that it does. Safe to call twice."""
+        self._stopping.set()
+        self.tell({"cmd": "stop"})
+        process = self._process
+        if process is not None:
+            try:
+                process.wait(STOP_PATIENCE)
+            except subprocess.TimeoutExpired:
+                log.warning(
+                    "engine %d does not end; it is killed. What it acknowledged is on disk", self.index
+                )
+                process.kill()
+        if self._thread.is_alive():
+            self._thread.join(STOP_PATIENCE)
+
+    def _run(self) -> None:
+        delay = FIRST_DELAY
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            status = self._live()
+            self.facts = {}
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - started > STEADY:
+                delay = FIRST_DELAY
+            self.restarts += 1
+            log.error(
+                "engine %d ended with status %d; it is started again in %.1f s", self.index, status, delay
+            )
+            self._on_end(self, status)
+            self._stopping.wait(delay)
+            delay = min(2 * delay, MAX_DELAY)
+
+    def _live(self) -> int:
+        """From a child's start to its end. Returns its exit status."""
+        try:
+            process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C is for us; we tell it
+            )
+        except OSError as error:
+            log.error("cannot start engine %d: %s", self.index, error)
+            return -1
+        self._process = process
+        if self._stopping.is_set():
+            process.terminate()
+        self._on_start(self)
+        assert process.stdout is not None
+        for line in process.stdout:
+            try:
+                fields = json.loads(line)
+            except ValueError:
+                log.error("engine %d said %.200r", self.index, line)
+                continue
+            if fields.get("event") == "engine":
+                self.facts = fields
+            try:
+                self._on_line(self, fields)
+            except Exception:
+                log.exception("a line of engine %d could not be dealt with", self.index)
+        status = process.wait()
+        with self._writing:
+            self._process = None
+            for pipe in (process.stdin, process.stdout):
+                try:
+                    if pipe is not None:
+                        pipe.close()
+                except OSError:
+                    pass
+        return status
+
+
+def _command(index: int, settings: WorkerSettings, directory: Path) -> list[str]:
+    command = [sys.executable, "-m", "workers.engine.child", "--data", str(directory)]
+    command += ["--parent", str(os.getpid()), "--host", settings.host]
+    command += ["--port", str(settings.port + index if settings.port else 0)]
+    for address in settings.bootstrap:
+        command += ["--bootstrap", address]
+    return command

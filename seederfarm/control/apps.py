@@ -1,0 +1,15 @@
+"""Connects the control plane to what operators change, in every process that runs Django."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ControlConfig(AppConfig):
+    name = "seederfarm.control"
+    label = "control"
+
+    def ready(self) -> None:
+        from . import wiring
+
+        wiring.connect()

@@ -1,0 +1,100 @@
+"""The control plane's Celery app: `celery -A seederfarm.control.celery worker -P threads -Q control,reports`.
+
+The broker sees JSON only, nothing is kept of results, and the beat table is the one list of what happens
+by the clock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
+
+from celery import Celery
+from django.conf import settings
+from kombu.entity import Exchange, Queue
+from kombu.exceptions import OperationalError
+
+from farmwire.orders import CONTROL_QUEUE, REPORTS_QUEUE
+
+from .outbox import BrokerDown
+
+KEY_PREFIX: Final = "farm:"
+"""Before every key in Redis."""
+VISIBILITY_TIMEOUT: Final = 3600
+"""Seconds after which Redis gives an unacknowledged task to somebody else. All tasks here are far
+shorter."""
+DIRTY_EVERY: Final = 5.0
+"""Seconds between looks for drives that something happened to; most are planned at once on a signal."""
+AUDIT_EVERY: Final = 60.0
+REFRESH_EVERY: Final = 300.0
+RETENTION_EVERY: Final = 3600.0
+
+
+def _beat(task: str, every: float) -> dict[str, Any]:
+    """One that was not started before the next is due is dropped: two beats double nothing that matters."""
+    return {"task": task, "schedule": every, "options": {"expires": every * 0.9, "queue": CONTROL_QUEUE}}
+
+
+def beat_table() -> dict[str, Any]:
+    farm = settings.FARM
+    return {
+        "plan everything": _beat("control.reconcile", max(1.0, farm.reconcile_every)),
+        "plan what changed": _beat("control.reconcile_dirty", DIRTY_EVERY),
+        "ask for proofs": _beat("control.challenge", AUDIT_EVERY),
+        "ask for reports that are missing": _beat("control.refresh", REFRESH_EVERY),
+        "forget what is old": _beat("control.retention", RETENTION_EVERY),
+    }
+
+
+def make_app() -> Any:
+    app = Celery("seederfarm.control", broker=settings.FARM.broker_url)
+    queue, exchange = cast(Any, Queue), cast(Any, Exchange)("farm", type="direct")
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        event_serializer="json",
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_protocol=2,
+        task_default_queue=CONTROL_QUEUE,
+        task_queues=[queue(name, exchange, routing_key=name) for name in (CONTROL_QUEUE, REPORTS_QUEUE)],
+        task_default_exchange="farm",
+        task_default_exchange_type="direct",
+        task_default_routing_key=CONTROL_QUEUE,
+        broker_transport_options={
+            "global_keyprefix": KEY_PREFIX,
+            "visibility_timeout": VISIBILITY_TIMEOUT,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+        },
+        broker_connection_retry_on_startup=True,
+        worker_prefetch_multiplier=4,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        timezone="UTC",
+        beat_schedule=beat_table(),
+        imports=["seederfarm.control.tasks"],
+    )
+    return app
+
+
+app: Final = make_app()
+
+
+class CeleryBroker:
+    """Sends through the app. Does not retry: whoever calls has a reason to come again."""
+
+    def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
+        self._send(task, [message], queue, expires)
+
+    def defer(self, task: str, args: Sequence[Any]) -> None:
+        self._send(task, list(args), CONTROL_QUEUE, VISIBILITY_TIMEOUT)
+
+    def _send(self, task: str, args: list[Any], queue: str, expires: float) -> None:
+        try:
+            app.send_task(task, args=args, queue=queue, expires=expires, ignore_result=True, retry=False)
+        except (OperationalError, OSError) as error:
+            raise BrokerDown(str(error)) from error

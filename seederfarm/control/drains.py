@@ -1,0 +1,57 @@
+"""How far a drain is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.db import connection
+
+from seederfarm.registry.models import Worker
+
+from .planning import DISTRUST_AFTER
+
+
+class DrainProgress(NamedTuple):
+    copies: int
+    """Copies that are still on the worker and not released."""
+    waiting: int
+    """Those of them that too few other workers have complete yet."""
+    bytes_left: int
+    """What others have still to download before it can go."""
+    bytes_per_second: float
+    """What all other workers download now."""
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """None: nothing is being downloaded, so nobody can tell."""
+        if self.waiting == 0:
+            return 0.0
+        return self.bytes_left / self.bytes_per_second if self.bytes_per_second > 0 else None
+
+
+_QUERY = """
+SELECT count(*),
+  coalesce(sum(CASE WHEN s.done < s.needed THEN 1 ELSE 0 END), 0),
+  coalesce(sum(CASE WHEN s.done < s.needed AND s.size > s.best THEN s.size - s.best ELSE 0 END), 0)
+FROM (
+  SELECT d.replicas_min AS needed, coalesce(d.byte_length, 0) AS size,
+    (SELECT count(*) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
+      WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired AND o.phase = 'complete'
+      AND o.proof_failures < %s AND w.state = 'active' AND w.lost_since IS NULL) AS done,
+    coalesce((SELECT max(o.have_bytes) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
+      WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired
+      AND o.phase <> 'complete' AND w.state = 'active'), 0) AS best
+  FROM registry_replica r JOIN registry_drive d ON d.id = r.drive_id
+  WHERE r.worker_id = %s AND r.desired
+) s
+"""
+
+
+def drain_progress(worker_id: int) -> DrainProgress:
+    """One query for the copies, one for the rates of the workers."""
+    with connection.cursor() as cursor:
+        cursor.execute(_QUERY, [DISTRUST_AFTER, worker_id])
+        copies, waiting, left = cursor.fetchone()
+    others = Worker.objects.filter(state=Worker.State.ACTIVE, lost_since=None).exclude(pk=worker_id)
+    rates = [engine.get("down_per_second", 0.0) for engine in others.values_list("engine", flat=True)]
+    return DrainProgress(int(copies), int(waiting), int(left), float(sum(rates)))

@@ -1,0 +1,45 @@
+"""Who the control plane is: an Ed25519 key pair below SEEDERFARM_HOME. Workers obey nobody else."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from django.conf import settings
+
+from farmwire.envelope import node_id
+from hypercore.crypto import KeyPair
+from seederfarm.settings.secrets import secret_file
+
+KEY_FILE: Final = "control_key"
+SEED_BYTES: Final = 32
+
+
+class IdentityUnreadable(RuntimeError):
+    """The key file is there and is no key. It is never replaced: workers would not know us any more."""
+
+
+class Identity(NamedTuple):
+    key_pair: KeyPair
+    node_id: str
+    """How workers call the control plane."""
+
+
+def identity() -> Identity:
+    """That of this farm, made on first use. Raises IdentityUnreadable, OSError."""
+    return load(settings.FARM.home)
+
+
+@lru_cache(maxsize=8)
+def load(home: Path) -> Identity:
+    path = home / KEY_FILE
+    seed = secret_file(path, lambda: os.urandom(SEED_BYTES))
+    if len(seed) != SEED_BYTES:
+        raise IdentityUnreadable(
+            f"{path} has {len(seed)} bytes, a key has {SEED_BYTES}. Put the right file back from a backup; "
+            "with a new key every worker has to join again."
+        )
+    pair = KeyPair.from_seed(seed)
+    return Identity(pair, node_id(pair.public_key))

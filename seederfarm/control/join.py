@@ -1,0 +1,75 @@
+"""Workers that join with an enrolment token."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from farmwire.enrol import Join
+from farmwire.envelope import open_envelope
+from farmwire.orders import JOIN
+from farmwire.refusal import Refused
+from farmwire.replay import ReplayWindow
+from farmwire.shapes import read
+from seederfarm.registry.models import Event, Worker
+from seederfarm.registry.services.tokens import use_enrolment
+
+from . import outbox
+from .identity import identity
+from .inbox import stranger
+
+
+def join(data: object, now: datetime | None = None) -> Worker | None:
+    """Let in whoever signed this, if the secret in it is good. Safe twice: the same worker is let in again.
+
+    None: refused, and one alert says why. The worker is answered with its manifest as soon as it is active.
+    """
+    now = now or timezone.now()
+    with transaction.atomic():
+        try:
+            # The same message may come again: the secret works once, for one key. No window is needed.
+            envelope = open_envelope(
+                data,
+                sender=None,
+                me=identity().node_id,
+                name=JOIN,
+                now=now.timestamp(),
+                window=ReplayWindow(),
+            )
+            request = read(envelope.body, Join)
+        except Refused as refusal:
+            stranger(f"a request to join: {refusal}", now)
+            return None
+        known = Worker.objects.filter(node_id=envelope.sender).exists()
+        worker = use_enrolment(
+            request.secret,
+            node_id=envelope.sender,
+            name=request.name,
+            zone=request.zone,
+            tags=request.tags,
+            software=request.software,
+        )
+        if worker is None:
+            stranger(
+                f"{request.name} ({envelope.sender}) wants to join with a token that is unknown, used or "
+                "expired",
+                now,
+            )
+            return None
+        if not known:
+            Event.objects.create(
+                at=now,
+                kind="worker.joined",
+                worker=worker,
+                text=f"{worker.name} joined the farm" + _waiting(worker),
+                data={"worker": worker.node_id},
+            )
+        outbox.defer("control.tell_worker", worker.pk)
+        outbox.defer("control.reconcile")
+    return worker
+
+
+def _waiting(worker: Worker) -> str:
+    return " and waits for approval" if worker.state == Worker.State.PENDING else ""

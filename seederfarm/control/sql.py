@@ -1,0 +1,51 @@
+"""Many rows in one statement, on PostgreSQL and on SQLite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from django.db import connection
+
+T = TypeVar("T")
+Columns = Sequence[tuple[str, str]]
+"""Names and PostgreSQL types."""
+
+
+def rows_as_table(columns: Columns, rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
+    """Something to SELECT FROM, called `v`, and its parameters: `rows` as a table.
+
+    One parameter for each column on PostgreSQL, a single one on SQLite: the statement is the same for any
+    number of rows. Names and types come from our own code, never from a message.
+    """
+    if connection.vendor == "postgresql":
+        arrays = ", ".join(f"%s::{kind}[]" for _, kind in columns)
+        names = ", ".join(name for name, _ in columns)
+        values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
+        return f"unnest({arrays}) AS v({names})", values
+    picks = ", ".join(f"json_extract(j.value, '$[{i}]') AS {name}" for i, (name, _) in enumerate(columns))
+    text = json.dumps([[stored(value) for value in row] for row in rows])
+    return f"(SELECT {picks} FROM json_each(%s) AS j) AS v", [text]
+
+
+def stored(value: Any) -> Any:
+    """`value` as a parameter of a raw statement, times as Django keeps them."""
+    if isinstance(value, datetime) and connection.vendor != "postgresql":
+        return str(connection.ops.adapt_datetimefield_value(value))
+    return value
+
+
+def execute(statement: str, parameters: Sequence[Any]) -> int:
+    """Returns the number of rows it touched."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [stored(value) for value in parameters])
+        return int(cursor.rowcount)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,29 @@
+"""What operators change is acted on at once, not at the next beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seederfarm.registry import signals
+
+from . import outbox
+
+
+def connect() -> None:
+    signals.drives_changed.connect(_drives_changed, dispatch_uid="control.drives")
+    signals.workers_changed.connect(_workers_changed, dispatch_uid="control.workers")
+    signals.reverify_wanted.connect(_reverify_wanted, dispatch_uid="control.reverify")
+
+
+def _drives_changed(**_: Any) -> None:
+    outbox.defer("control.reconcile_dirty")
+
+
+def _workers_changed(*, ids: list[int], **_: Any) -> None:
+    for worker_id in ids:
+        outbox.defer("control.tell_worker", worker_id)
+    outbox.defer("control.reconcile")
+
+
+def _reverify_wanted(**_: Any) -> None:
+    outbox.defer("control.challenge")

@@ -15,10 +15,18 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from seederfarm.settings.env import size
+
 from .models.fields import clean_tags
 
 MAX_UPLOAD: Final = 64 * 1024 * 1024
 """Bytes of a seeds.txt, some 900,000 keys."""
+
+
+_UNITS: Final = (
+    ("TiB", 2**40), ("TB", 10**12), ("GiB", 2**30), ("GB", 10**9), ("MiB", 2**20), ("MB", 10**6),
+    ("kB", 10**3),
+)  # fmt: skip
 
 
 class TagsField(forms.CharField):
@@ -38,6 +46,42 @@ class TagsField(forms.CharField):
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:
             return bool(list(initial or []) != self.to_python(data))
+        except ValidationError:
+            return True
+
+
+class SizeField(forms.CharField):
+    """Bytes as people write them: `500 GB`, `64MiB`, `1000`. Nothing is None."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault(
+            "widget", UnfoldAdminTextInputWidget(attrs={"placeholder": "such as 500 GB or 20 MiB"})
+        )
+        super().__init__(**kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, int):
+            return value
+        for unit, count in _UNITS:
+            if value and value % count == 0:
+                return f"{value // count} {unit}"
+        return str(value)
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        if not text:
+            return None
+        try:
+            count = size(text)
+        except ValueError as error:
+            raise ValidationError(f"Not a size: {error}.") from None
+        if count >= 2**63:
+            raise ValidationError("More than any disk has.")
+        return count
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(initial != self.to_python(data))
         except ValidationError:
             return True
 

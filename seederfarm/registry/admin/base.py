@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import User
-from django.db.models import Field, Model, QuerySet
+from django.db.models import Field, Model, PositiveBigIntegerField, QuerySet, TextField
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.encoding import force_str
 from unfold.decorators import display
 
-from ..forms import TagsField
+from ..forms import SizeField, TagsField
 from ..models.fields import TagListField
 from ..services import Actor, record_audit
 
@@ -65,7 +65,13 @@ class FarmAdmin(_ModelAdmin[M]):
             return TagsField(
                 label=str(db_field.verbose_name).capitalize(), help_text=db_field.help_text, required=False
             )
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(db_field, PositiveBigIntegerField) and db_field.null:  # all of them count bytes
+            label, text = str(db_field.verbose_name).capitalize(), str(db_field.help_text)
+            return SizeField(label=label, help_text=text, required=False)
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(db_field, TextField) and field is not None:
+            field.widget.attrs["rows"] = 3
+        return field
 
     def log_addition(self, request: HttpRequest, obj: M, message: Any) -> Any:
         self._audit(request, obj, "add", f"Added {obj._meta.verbose_name} {obj}")
@@ -112,7 +118,7 @@ class FarmAdmin(_ModelAdmin[M]):
             "warnings": warnings or [],
             "action": action,
             "count": queryset.count(),
-            "shown": list(queryset[:20]),
+            "shown": [named(item) for item in queryset[:20]],
             "select_across": request.POST.get("select_across", "0"),
             "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
             "checkbox_name": ACTION_CHECKBOX_NAME,
@@ -137,6 +143,7 @@ class ReadOnlyAdmin(FarmAdmin[M]):
 class ReadOnlyInline(_TabularInline[Any, Any]):
     extra = 0
     can_delete = False
+    hide_title = True
     show_change_link = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -144,6 +151,12 @@ class ReadOnlyInline(_TabularInline[Any, Any]):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def named(item: Model) -> str:
+    """A name, with the key where names may be alike."""
+    key = getattr(item, "short_key", "")
+    return f"{item} ({key})" if key and key != str(item) else str(item)
 
 
 def message_fields(message: Any) -> list[str]:

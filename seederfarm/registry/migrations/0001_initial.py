@@ -110,7 +110,7 @@ class Migration(migrations.Migration):
                     "quota_bytes",
                     models.PositiveBigIntegerField(
                         blank=True,
-                        help_text="Bytes it may use for content. Empty: what the disk has, less headroom.",
+                        help_text="What it may use for content. Empty: what the disk has, less headroom.",
                         null=True,
                         verbose_name="quota",
                     ),
@@ -118,13 +118,13 @@ class Migration(migrations.Migration):
                 (
                     "upload_limit",
                     models.PositiveBigIntegerField(
-                        blank=True, help_text="Bytes a second. Empty: no limit.", null=True
+                        blank=True, help_text="A second. Empty: no limit.", null=True
                     ),
                 ),
                 (
                     "download_limit",
                     models.PositiveBigIntegerField(
-                        blank=True, help_text="Bytes a second. Empty: no limit.", null=True
+                        blank=True, help_text="A second. Empty: no limit.", null=True
                     ),
                 ),
                 (

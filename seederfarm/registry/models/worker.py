@@ -48,13 +48,13 @@ class Worker(models.Model):
         "quota",
         null=True,
         blank=True,
-        help_text="Bytes it may use for content. Empty: what the disk has, less headroom.",
+        help_text="What it may use for content. Empty: what the disk has, less headroom.",
     )
     upload_limit = models.PositiveBigIntegerField(
-        null=True, blank=True, help_text="Bytes a second. Empty: no limit."
+        null=True, blank=True, help_text="A second. Empty: no limit."
     )
     download_limit = models.PositiveBigIntegerField(
-        null=True, blank=True, help_text="Bytes a second. Empty: no limit."
+        null=True, blank=True, help_text="A second. Empty: no limit."
     )
 
     # what it reported

@@ -277,6 +277,35 @@ def test_editing_a_worker_does_not_undo_a_report_that_came_meanwhile(client: Cli
     assert (worker.last_seq_in, worker.free_bytes) == (9, 7)
 
 
+@pytest.mark.parametrize(
+    ("text", "count"), [("500 GB", 500 * 10**9), ("20MiB", 20 << 20), ("1000", 1000), ("", None), ("0", 0)]
+)
+def test_sizes_are_written_as_people_write_them(client: Client, text: str, count: int | None) -> None:
+    worker = make_worker("w", quota_bytes=5)
+    url = reverse("admin:registry_worker_change", args=(worker.pk,))
+    assert client.post(url, {"name": "w", "weight": "1", "quota_bytes": text}).status_code == 302
+    worker.refresh_from_db()
+    assert worker.quota_bytes == count
+    shown = client.get(url).context["adminform"].form["quota_bytes"].value()
+    assert (
+        client.post(
+            url, {"name": "w", "weight": "1", "quota_bytes": "" if shown is None else shown}
+        ).status_code
+        == 302
+    )
+    worker.refresh_from_db()
+    assert worker.quota_bytes == count, "what is shown means the same when it is sent back"
+
+
+def test_a_size_that_is_none_is_refused(client: Client) -> None:
+    worker = make_worker("w", quota_bytes=5)
+    url = reverse("admin:registry_worker_change", args=(worker.pk,))
+    for wrong in ("much", "-5", "9999999 PB"):
+        assert client.post(url, {"name": "w", "weight": "1", "quota_bytes": wrong}).status_code == 200
+    worker.refresh_from_db()
+    assert worker.quota_bytes == 5
+
+
 def test_a_new_api_token_is_shown_once(client: Client) -> None:
     user = User.objects.get()
     said = text_of(

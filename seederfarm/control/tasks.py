@@ -8,9 +8,9 @@ from typing import Any
 from celery import shared_task
 from django.db import OperationalError
 
-from farmwire.orders import JOIN, REPORT
+from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT
 
-from . import ingest, manifests, retention
+from . import audits, ingest, manifests, retention
 from .join import join
 from .reconcile import reconcile
 
@@ -59,6 +59,17 @@ def reconcile_all() -> None:
 @_task("control.reconcile_dirty")
 def reconcile_dirty() -> None:
     reconcile(everything=False)
+
+
+@_task(AUDIT_ANSWER)
+def take_answer(data: object) -> None:
+    audits.take_answer(data)
+
+
+@_task("control.challenge")
+def challenge() -> None:
+    audits.expire()
+    audits.challenge_due()
 
 
 @_task("control.refresh")

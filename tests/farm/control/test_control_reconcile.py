@@ -361,8 +361,8 @@ def converge(broker: FakeBroker, now: datetime, rng: random.Random) -> None:
         make_drive(f"d{number} {rng.random()}", replicas_min=1, replicas_max=2, dirty=True)
     network = Network(rng, loss=0.3)
     hearing = Hearing(now - timedelta(days=1))
-    for step in range(70):
-        now += 60 * SECOND
+    for step in range(75):
+        now += 10 * SECOND
         network.loss = 0.3 if step < 30 else 0.0
         if step < 25:
             disturb(rng)

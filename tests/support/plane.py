@@ -126,6 +126,19 @@ class Plane:
                 raise AssertionError(f"{timeout:g} s passed while waiting for {what}; last reports: {last}")
             time.sleep(0.05)
 
+    def heard(self, kind: str, *, timeout: float = 10.0) -> dict[str, Any]:
+        """The next Celery event of that kind."""
+        events: list[dict[str, Any]] = []
+
+        def on_event(event: dict[str, Any]) -> None:
+            events.append(event)
+            receiver.should_stop = True
+
+        with self.app.connection_for_read() as connection:
+            receiver = self.app.events.Receiver(connection, handlers={kind: on_event})
+            receiver.capture(limit=None, timeout=timeout, wakeup=False)
+        return events[0]
+
     def welcome(self, *keys: str) -> None:
         """Wait for the worker to join, and answer with a manifest."""
         self.wait(lambda: self.joins, what="a request to join")

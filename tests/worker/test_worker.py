@@ -63,10 +63,11 @@ def test_a_worker_joins_seeds_what_it_is_told_proves_it_and_lets_go(
     codes = {event.code for report in plane.reports for event in report.events}
     assert {"engine_ready", "synced"} <= codes
 
-    stats = plane.app.control.inspect(timeout=3).stats()
+    stats = plane.app.control.inspect(timeout=3, limit=1).stats()
     (numbers,) = stats.values()
     assert numbers["seeding"]["complete"] == 1
     assert numbers["seeding"]["engine_pids"] == worker.engines
+    assert plane.heard("worker-seeding")["complete"] == 1
     plane.app.control.shutdown()  # not signed: it is not obeyed
 
     plane.assign()
@@ -90,7 +91,7 @@ def test_seeding_goes_on_without_the_broker_and_samples_are_filled_in(
     redis_server.stop()
     away_from = time.time()
     made = publisher.append("thing", [(f"later {i}", 1_000) for i in range(10)])
-    time.sleep(5)
+    time.sleep(4)
     assert worker.engines == [engine]
     back_at = time.time()
     redis_server.start()
@@ -102,16 +103,18 @@ def test_seeding_goes_on_without_the_broker_and_samples_are_filled_in(
     assert worker.engines == [engine]
     samples = [sample for report in plane.reports for sample in report.samples]
     away = [sample for sample in samples if away_from - 1 < sample.start < back_at]
-    assert len(away) >= 4, "one a second"
+    assert len(away) >= 3, "one a second"
     assert sum(sample.bytes_in for sample in samples) == 30_000
     assert len({sample.start for sample in samples}) == len(samples)
 
-    worker.stop()
-    redis_server.stop()  # and now a start without it
+    redis_server.stop()
+    time.sleep(1.5)
+    assert worker.stop() == 0, "without a broker, too"
+    # And now a start without it
     publisher.append("thing", [(f"last {i}", 1_000) for i in range(5)])
     again = new_worker()
     again.wait_engines()
-    time.sleep(3)
+    time.sleep(1)
     redis_server.start()
     plane.wait(lambda: plane.replicas[key].have_blocks == 35, timeout=25, what="what came before Redis did")
     assert again.stop() == 0
@@ -175,7 +178,7 @@ def test_what_is_not_from_control_for_this_worker_and_new_is_refused_and_counted
     }
 
     def refused() -> dict[str, int]:
-        stats = plane.app.control.inspect(timeout=2).stats() or {}
+        stats = plane.app.control.inspect(timeout=2, limit=1).stats() or {}
         return next(iter(stats.values()), {}).get("seeding", {}).get("refused", {})
 
     plane.wait(lambda: sum(refused().values()) >= sum(expected.values()), what="the refusals")

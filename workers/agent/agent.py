@@ -21,6 +21,7 @@ from farmwire.orders import Configure, Refresh
 from farmwire.refusal import Reason, Refused
 from farmwire.report import (
     MAX_EVENTS,
+    MAX_REPLICAS,
     MAX_SAMPLES,
     EngineStats,
     Happening,
@@ -32,7 +33,7 @@ from farmwire.shapes import plain, read
 from hypercore.crypto import KeyPair
 
 from ..state import State
-from .host import host_stats, rss_of
+from .host import disk_bytes, host_stats, rss_of
 from .ledger import Ledger
 from .settings import WorkerSettings, headroom
 from .shard import Shard
@@ -218,7 +219,7 @@ class Agent:
 
     def _configure(self, shard: Shard) -> None:
         quota = self.quota_bytes
-        disk = host_stats(self.settings.data).disk_bytes
+        disk = disk_bytes(self.settings.data)
         shard.tell(
             {
                 "cmd": "configure",
@@ -382,15 +383,18 @@ class Agent:
             "refused": self.state.refusals(),
         }
 
-    def next_batch(self, *, with_heartbeat: bool) -> Batch | None:
-        """What to send now; None if there is nothing. `sent` or `not_sent` must follow."""
+    def next_batch(self, *, with_heartbeat: bool, share: float = 1.0) -> Batch | None:
+        """What to send now; None if there is nothing. `sent` or `not_sent` must follow.
+
+        `share`: how much of a full report it may be.
+        """
         now = time.monotonic()
         if now - self._told_all_at > TELL_ALL_EVERY:
             self.tell_all()
         with self._lock:
-            replicas = self._ledger.take()
-        samples = self.state.samples(MAX_SAMPLES)
-        events = self.state.events(MAX_EVENTS)
+            replicas = self._ledger.take(max(1, int(MAX_REPLICAS * share)))
+        samples = self.state.samples(max(1, int(MAX_SAMPLES * share)))
+        events = self.state.events(max(1, int(MAX_EVENTS * share)))
         if not (with_heartbeat or replicas or samples or events):
             return None
         report = Report(

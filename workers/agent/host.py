@@ -26,6 +26,11 @@ def host_stats(data: Path) -> HostStats:
     )
 
 
+def disk_bytes(data: Path) -> int:
+    """Size of the file system that holds `data`."""
+    return int(psutil.disk_usage(str(data)).total)
+
+
 def rss_of(pid: int) -> int:
     """Bytes of memory that a process has; 0 if it is gone."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from farmwire.report import MAX_REPLICAS, ReplicaReport
@@ -48,15 +49,17 @@ class Ledger:
             self._put(key, status)
 
     def removed(self, key: str) -> None:
-        self._put(key, {"phase": "removed"})
+        """Nothing of it is stored any more. If it is wanted again by now, that is its engine's to tell."""
+        if self._known.get(key, {}).get("phase") in (None, "removing"):
+            self._put(key, {"phase": "removed"})
 
     def tell_all(self) -> None:
         """As if control had never been told anything."""
         self._untold = dict.fromkeys(self._known)
 
-    def take(self) -> list[ReplicaReport]:
-        """Up to a report's worth of what was not told, the longest waiting first."""
-        keys = list(self._untold)[:MAX_REPLICAS]
+    def take(self, limit: int = MAX_REPLICAS) -> list[ReplicaReport]:
+        """Up to `limit` of what was not told, the longest waiting first."""
+        keys = list(islice(self._untold, limit))
         reports = []
         now = self._clock()
         for key in keys:

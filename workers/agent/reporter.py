@@ -39,6 +39,8 @@ class Reporter:
         self._agent = agent
         self._stop = threading.Event()
         self._failed = False
+        self._share = 1.0
+        """How much of a full report is put into one: less for a while, after one was too large."""
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
@@ -61,8 +63,6 @@ class Reporter:
             try:
                 self._send_all(beat)
                 self._failed = False
-            except Refused as refused:
-                log.error("a report cannot be sent: %s", refused)
             except Exception as error:  # whatever kombu and redis raise when the broker is going
                 if not self._failed:
                     log.warning("cannot report: %s; it is kept until the broker is back", error)
@@ -80,21 +80,29 @@ class Reporter:
             return
         while agent.answers:
             answer = agent.answers[0]
-            self._send(AUDIT_ANSWER, answer, limit=MAX_ANSWER_BYTES)
+            try:
+                self._send(AUDIT_ANSWER, answer, limit=MAX_ANSWER_BYTES)
+            except Refused as refused:
+                log.error("an answer cannot be sent: %s", refused)
             if agent.answers and agent.answers[0] is answer:
                 agent.answers.popleft()
         for _ in range(MAX_BATCHES):
             if self._stop.is_set():
                 return
-            batch = agent.next_batch(with_heartbeat=beat)
+            batch = agent.next_batch(with_heartbeat=beat, share=self._share)
             if batch is None:
                 return
             try:
                 self._send(REPORT, batch.report)
+            except Refused:
+                agent.not_sent(batch)
+                self._share /= 2
+                continue
             except BaseException:
                 agent.not_sent(batch)
                 raise
             agent.sent(batch)
+            self._share = min(1.0, self._share * 1.5)
             beat = False
         agent.wake.set()
 

@@ -1,0 +1,79 @@
+"""What control was told of each replica, and what not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from farmwire.report import MAX_REPLICAS, ReplicaReport
+from workers.agent.ledger import Ledger
+
+A, B = "0a" * 32, "0b" * 32
+
+
+def status(key: str, phase: str = "complete", **fields: Any) -> dict[str, Any]:
+    return {"key": key, "phase": phase, "kind": "core", "length": 3} | fields
+
+
+def told(ledger: Ledger) -> dict[str, str]:
+    return {report.key: report.phase for report in ledger.take()}
+
+
+def test_news_are_told_once() -> None:
+    ledger = Ledger(lambda: 5.0)
+    ledger.assign([A, B])
+    assert told(ledger) == {A: "assigned", B: "assigned"}
+    assert not ledger.has_news
+    ledger.note(status(A))
+    assert ledger.take() == [
+        ReplicaReport(key=A, phase="complete", kind="core", length=3, observed_at=5.0),
+    ]
+    ledger.tell_all()
+    assert told(ledger) == {A: "complete", B: "assigned"}
+
+
+def test_what_could_not_be_sent_is_told_later_as_it_is_then() -> None:
+    ledger = Ledger()
+    ledger.assign([A])
+    taken = ledger.take()
+    ledger.note(status(A))
+    ledger.give_back(taken)
+    assert told(ledger) == {A: "complete"}
+
+
+def test_a_removal_goes_through_its_phases_and_is_forgotten() -> None:
+    ledger = Ledger()
+    ledger.assign([A])
+    ledger.assign([])
+    ledger.note(status(A))  # on its way when the manifest came
+    assert told(ledger) == {A: "removing"}
+    ledger.removed(A)
+    taken = ledger.take()
+    assert [report.phase for report in taken] == ["removed"]
+    assert len(ledger) == 0
+    ledger.give_back(taken)
+    assert told(ledger) == {A: "removed"}
+
+
+def test_a_key_that_is_wanted_again_before_it_was_removed_stays() -> None:
+    ledger = Ledger()
+    ledger.assign([A])
+    ledger.assign([])
+    ledger.assign([A])
+    ledger.removed(A)  # of the order before
+    assert told(ledger) == {A: "assigned"}
+    ledger.note(status(A, "looking"))
+    assert told(ledger) == {A: "looking"}
+
+
+def test_a_removal_that_outlived_a_restart_is_told() -> None:
+    ledger = Ledger()
+    ledger.removed(B)
+    assert told(ledger) == {B: "removed"}
+
+
+def test_a_report_holds_so_many_and_the_rest_follows() -> None:
+    ledger = Ledger()
+    ledger.assign(f"{i:064x}" for i in range(MAX_REPLICAS + 7))
+    assert len(ledger.take()) == MAX_REPLICAS
+    assert len(ledger.take(3)) == 3
+    assert len(ledger.take()) == 4

@@ -10,10 +10,11 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import User
 from django.db.models import Field, Model, PositiveBigIntegerField, QuerySet, TextField
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.encoding import force_str
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from ..forms import SizeField, TagsField
 from ..models.fields import TagListField
@@ -43,6 +44,12 @@ def column(
 ) -> Callable[[F], F]:
     """A column of a list. `label` maps values to colours: info, success, warning, danger."""
     decorator: Callable[[F], F] = display(description=description, ordering=order, label=label)
+    return decorator
+
+
+def button(description: str, icon: str) -> Callable[[F], F]:
+    """A button on the page of one object: `function(self, request, object_id)` under a URL of its own."""
+    decorator: Callable[[F], F] = action(description=description, icon=icon, permissions=["change"])
     return decorator
 
 
@@ -125,6 +132,24 @@ class FarmAdmin(_ModelAdmin[M]):
             "media": self.media + form.media if form else self.media,
         }
         return TemplateResponse(request, "registry/confirm.html", context)
+
+    def act_on_one(
+        self, request: HttpRequest, object_id: str, name: str, *, title: str, text: str = ""
+    ) -> HttpResponse:
+        """A bulk action for one object. With `text`, it is asked for first; other actions ask by themselves.
+
+        Nothing happens by a GET, since anybody can make somebody follow a link.
+        """
+        queryset = self.get_queryset(request).filter(pk=object_id)
+        if not queryset.exists():
+            return HttpResponseRedirect(
+                reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+            )
+        if text and request.method != "POST":
+            return self.confirm(request, queryset, action=name, title=title, text=text, button=title)
+        response: HttpResponse | None = getattr(self, name)(request, queryset)
+        page = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=(object_id,))
+        return response or HttpResponseRedirect(page)
 
 
 class ReadOnlyAdmin(FarmAdmin[M]):

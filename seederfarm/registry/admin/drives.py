@@ -20,7 +20,7 @@ from ..forms import AddKeysForm, RemoveForm, ReplicasForm
 from ..models import Drive, Replica, Tag
 from ..services.log import count_of
 from . import cells
-from .base import FarmAdmin, ReadOnlyInline, actor_of, column
+from .base import FarmAdmin, ReadOnlyInline, actor_of, button, column
 
 SHOWN_MALFORMED = 200
 """Lines that the page names one by one."""
@@ -114,11 +114,24 @@ class DriveAdmin(FarmAdmin[Drive]):
     search_help_text = "Name, title, note, or a key (or its beginning) in any spelling"
     autocomplete_fields = ("tags", "pinned_workers", "owner")
     readonly_fields = (
-        "key_shown", "state_shown", "title_shown", "observed", "sources_shown", "created_at", "updated_at",
+        "key_shown", "state_shown", "copies_shown", "title_shown", "observed", "sources_shown",
+        "created_at", "updated_at",
         "recent_events",
     )  # fmt: skip
     fieldsets = (
-        ("", {"fields": ("key_shown", "state_shown", "title_shown", "observed", "sources_shown")}),
+        (
+            "",
+            {
+                "fields": (
+                    "key_shown",
+                    "state_shown",
+                    "copies_shown",
+                    "title_shown",
+                    "observed",
+                    "sources_shown",
+                )
+            },
+        ),
         ("What you call it", {"fields": ("label", "tags", "kind", "owner", "note")}),
         (
             "Copies",
@@ -364,6 +377,27 @@ class DriveAdmin(FarmAdmin[Drive]):
             form=form,
             danger=True,
         )
+
+    actions_detail = ("pause_one", "resume_one", "verify_one", "remove_one")
+
+    @button("Pause", "pause")
+    def pause_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        text = "Leave the copies where they are, and place, move and release nothing?"
+        return self.act_on_one(request, object_id, "pause", title="Pause", text=text)
+
+    @button("Resume", "play_arrow")
+    def resume_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        text = "Look after it again? A removal that is not finished is taken back."
+        return self.act_on_one(request, object_id, "resume", title="Resume", text=text)
+
+    @button("Verify", "verified")
+    def verify_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        text = "Have every complete copy prove itself now?"
+        return self.act_on_one(request, object_id, "reverify", title="Verify", text=text)
+
+    @button("Remove", "delete")
+    def remove_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.act_on_one(request, object_id, "remove", title="Remove")
 
     def _said(self, request: HttpRequest, changed: int, what: str, nothing: str) -> None:
         if changed:

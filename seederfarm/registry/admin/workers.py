@@ -20,7 +20,7 @@ from .. import queries, services
 from ..models import Worker
 from ..services.log import count_of
 from . import cells
-from .base import FarmAdmin, actor_of, column
+from .base import FarmAdmin, actor_of, button, column
 
 
 class RetireForm(forms.Form):
@@ -229,6 +229,22 @@ class WorkerAdmin(FarmAdmin[Worker]):
     def forget(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
         changed = services.forget(queryset, actor_of(request))
         self._said(request, changed, "deleted", "Only retired workers can be deleted.")
+
+    actions_detail = ("activate_one", "drain_one", "retire_one")
+
+    @button("Activate", "check")
+    def activate_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        text = "Give it copies to keep? That approves one that waits, and takes back a drain."
+        return self.act_on_one(request, object_id, "activate", title="Activate", text=text)
+
+    @button("Drain", "output")
+    def drain_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        text = "Have others take over what it keeps? It serves its copies until they are complete elsewhere."
+        return self.act_on_one(request, object_id, "drain", title="Drain", text=text)
+
+    @button("Retire", "block")
+    def retire_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.act_on_one(request, object_id, "retire", title="Retire")
 
     def _do(
         self,

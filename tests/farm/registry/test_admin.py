@@ -214,6 +214,47 @@ def test_removing_asks_and_keeps_last_copies_unless_told(client: Client) -> None
     assert Drive.objects.filter(state="removing").count() == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "asked", "said", "state"),
+    [
+        ("pause_one", "Leave the copies where they are", "1 drive paused", "paused"),
+        ("resume_one", "Look after it again?", "All were active already", "active"),
+        ("verify_one", "Have every complete copy prove itself", "Asked 1 complete copy for proof", "active"),
+        (
+            "remove_one",
+            "Remove 1 drive, and delete all copies",
+            "Kept a: the farm has the only complete",
+            "active",
+        ),
+    ],
+)
+def test_the_page_of_a_drive_has_buttons_that_ask_first(
+    client: Client, name: str, asked: str, said: str, state: str
+) -> None:
+    drive = make_drive("a")
+    make_replica(drive, make_worker())
+    url = reverse(f"admin:registry_drive_{name}", args=(drive.pk,))
+    assert url in client.get(reverse("admin:registry_drive_change", args=(drive.pk,))).text
+    assert asked in text_of(client.get(url))
+    assert not AuditEntry.objects.exists(), "a link alone does nothing"
+    assert said in text_of(client.post(url, {"apply": "1"}, follow=True))
+    drive.refresh_from_db()
+    assert drive.state == state
+
+
+@pytest.mark.parametrize(
+    ("name", "state"), [("activate_one", "active"), ("drain_one", "draining"), ("retire_one", "retired")]
+)
+def test_the_page_of_a_worker_has_buttons_that_ask_first(client: Client, name: str, state: str) -> None:
+    worker = make_worker(state=Worker.State.ACTIVE if name != "activate_one" else Worker.State.PENDING)
+    url = reverse(f"admin:registry_worker_{name}", args=(worker.pk,))
+    assert client.get(url).status_code == 200
+    assert not AuditEntry.objects.exists()
+    client.post(url, {"apply": "1"})
+    worker.refresh_from_db()
+    assert worker.state == state
+
+
 def test_verification_is_asked_for(client: Client) -> None:
     drive = make_drive()
     assert "no complete copy" in text_of(act(client, DRIVES, "reverify", drive))
@@ -376,6 +417,8 @@ class TestPermissions:
         drive.refresh_from_db()
         assert (drive.state, drive.replicas_min) == ("active", 1)
         assert client.get(reverse("admin:registry_drive_add")).status_code == 403
+        url = reverse("admin:registry_drive_remove_one", args=(drive.pk,))
+        assert client.post(url, {"apply": "1"}).status_code == 403
 
     def test_actions_need_the_token_of_the_page(self) -> None:
         client = Client(enforce_csrf_checks=True)

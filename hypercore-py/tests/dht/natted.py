@@ -48,14 +48,24 @@ class Nat:
         """Addresses whose datagrams are let in."""
         self.refused = []
         """Addresses whose datagrams were not."""
+        self._bind(public_host)
+        node.socket.send = self.send
+        node.socket.send_segments = self.send_segments
+
+    def _bind(self, public_host):
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._sock.bind((public_host, 0))
         self.public = Address(*self._sock.getsockname())
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._on_readable)
-        node.socket.send = self.send
-        node.socket.send_segments = self.send_segments
+
+    def rebind(self):
+        """The router restarts: another public port, and nobody is let in any more."""
+        host = self.public.host
+        self.close()
+        self.opened.clear()
+        self._bind(host)
 
     def close(self):
         asyncio.get_running_loop().remove_reader(self._sock.fileno())

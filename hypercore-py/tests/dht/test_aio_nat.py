@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 from natted import natted_node
 
+from hypercore.aio import announcer
 from hypercore.crypto import KeyPair
 from hypercore.dht.constants import Firewall
 from hypercore.errors import PeerUnreachable
@@ -99,6 +100,22 @@ def test_both_dial_each_other_through_their_nats():
             server.connect(keys[1].public_key), client.connect(keys[0].public_key)
         )
         await asyncio.gather(hear_back(ours, 10_000), hear_back(theirs, 10_000))
+
+    run(scene)
+
+
+def test_server_is_reached_again_after_its_router_restarted(monkeypatch):
+    monkeypatch.setattr(announcer, "PING_SECONDS", 0.1)
+
+    async def scene(server, server_nat, client, client_nat):
+        listening = await server.listen(SERVER, Echo())
+        before = server_nat.public
+        server_nat.rebind()
+        assert server_nat.public != before
+        await until(lambda: (server.host, server.port) == server_nat.public)
+        await until(lambda: {r.peer_address for r in listening._relays.current} == {server_nat.public})
+        connection = await client.connect(SERVER.public_key, listening.relay_addresses)
+        await hear_back(connection, 1000)
 
     run(scene)
 

@@ -29,7 +29,7 @@ from hypercore.dht.messages import (
 from hypercore.dht.nat import NatSampler
 from hypercore.dht.noise import ClientHandshake, ServerHandshake
 from hypercore.dht.punching import MAX_REMOTE_ADDRESSES, TICKS, Puncher
-from hypercore.dht.relays import AnnouncedRelays, best_replies, enough_alive
+from hypercore.dht.relays import AnnouncedRelays, best_replies, moved_to, still_standing
 from hypercore.dht.rpc import Reply
 from hypercore.dht.surroundings import MAX_LOCAL_ADDRESSES, Surroundings, look_around
 from hypercore.errors import RemoteProtocolError
@@ -301,8 +301,23 @@ def test_only_nodes_with_id_and_token_are_announced_to():
     )
 
 
+ELSEWHERE, ELSEWHERE_AGAIN = US_AT._replace(port=6000), US_AT._replace(port=6001)
+
+
 @pytest.mark.parametrize(
-    ("answered", "pinged", "enough"), [(3, 3, True), (2, 3, False), (2, 2, True), (0, 0, True), (0, 1, False)]
+    ("seen_at", "standing", "moved"),
+    [
+        ([US_AT, US_AT, US_AT], True, None),
+        ([], True, None),
+        ([US_AT, None, US_AT], False, None),
+        ([US_AT, US_AT, ELSEWHERE], False, None),
+        ([None, ELSEWHERE, ELSEWHERE], False, ELSEWHERE),
+        ([ELSEWHERE_AGAIN, ELSEWHERE, ELSEWHERE], False, ELSEWHERE),
+        ([ELSEWHERE_AGAIN, ELSEWHERE, US_AT], False, None),
+    ],
 )
-def test_losing_a_relay_renews_the_announcement(answered, pinged, enough):
-    assert enough_alive(answered, pinged) is enough
+def test_relays_that_are_gone_or_see_us_elsewhere_renew_the_announcement(seen_at, standing, moved):
+    relays = [RelayInfo(Address("77.0.0.1", port), US_AT) for port in range(1, 1 + len(seen_at))]
+    answers = [to and Reply(RELAY, to, None, None, (), 0, None, 0.1) for to in seen_at]
+    assert still_standing(relays, answers) is standing
+    assert moved_to(relays, answers) == moved

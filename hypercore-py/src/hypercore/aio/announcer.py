@@ -21,7 +21,8 @@ from ..dht.relays import (
     RELAYS,
     AnnouncedRelays,
     best_replies,
-    enough_alive,
+    moved_to,
+    still_standing,
 )
 from ..dht.rpc import Reply
 from ..dht.signing import sign_announce, sign_unannounce
@@ -74,9 +75,10 @@ class Announcer:
         while True:
             rounds = PING_ROUNDS if len(self._relays.current) >= RELAYS else POOR_PING_ROUNDS
             for _ in range(rounds):
-                pings = [self._node.ping(address) for address in self._relays.addresses]
-                answers = await asyncio.gather(*pings)
-                if not enough_alive(sum(answer is not None for answer in answers), len(answers)):
+                relays = self._relays.current
+                answers = await asyncio.gather(*(self._node.ping(relay.relay_address) for relay in relays))
+                if not still_standing(relays, answers):
+                    self._node.moved(moved_to(relays, answers))
                     break
                 if await self._sleep(PING_SECONDS):
                     break

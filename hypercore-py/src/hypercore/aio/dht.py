@@ -247,6 +247,12 @@ class DhtNode(DhtRequests):
             self._tell(NodeEvent.REACHABILITY_CHANGED)
         return reached
 
+    def moved(self, address: Address | None) -> None:
+        """Nodes that know us see us at `address` now, another one than before."""
+        if address is not None:
+            self.core.moved(address)
+            self.flush()
+
     # --- connections --------------------------------------------------------------------------------------
 
     async def connect(

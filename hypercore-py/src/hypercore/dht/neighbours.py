@@ -88,6 +88,13 @@ class Neighbours:
         node.sampled = now
         return self._sample(to)
 
+    def moved(self, to: Address) -> None:
+        """Our address is `to` now. Everybody may tell us again, should that be wrong."""
+        self.nat = NatSampler()
+        self.nat.add(to)
+        for node in self.table:
+            node.sampled = None
+
     def reported_down(self, address: Address, now: float) -> None:
         """Somebody says that `address` is dead. We find out ourselves."""
         node = self.table.get(node_number(address))

@@ -343,6 +343,11 @@ class DhtCore:
         if self._neighbours.heard(source, sender_id, to, self._now):
             self._events.append(NodeEvent.ADDRESS_CHANGED)
 
+    def moved(self, address: Address) -> None:
+        """Nodes that know us see us at `address` now: what others said before is void."""
+        self._neighbours.moved(address)
+        self._events.append(NodeEvent.ADDRESS_CHANGED)
+
     # --- the clock -----------------------------------------------------------------------------------
 
     def _tick(self, now: float) -> None:

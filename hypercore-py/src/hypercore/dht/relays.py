@@ -5,7 +5,8 @@ Source: hyperdht lib/announcer.js (6.34.0).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from .address import Address
 from .messages import RelayInfo
@@ -52,6 +53,19 @@ def best_replies(replies: Iterable[Reply], count: int = RELAYS) -> list[Reply]:
     return [reply for reply in replies if reply.id is not None and reply.token is not None][:count]
 
 
-def enough_alive(answered: int, pinged: int) -> bool:
-    """Whether a ping round leaves the announcement standing."""
-    return answered >= min(pinged, RELAYS)
+def still_standing(relays: Sequence[RelayInfo], answers: Sequence[Reply | None]) -> bool:
+    """Whether a ping round leaves the announcement as it is: all relays answer, and see us where they did."""
+    return all(
+        answer is not None and answer.to == relay.peer_address
+        for relay, answer in zip(relays, answers, strict=True)
+    )
+
+
+def moved_to(relays: Sequence[RelayInfo], answers: Sequence[Reply | None]) -> Address | None:
+    """Where our NAT has moved us, if two relays or more agree on it."""
+    seen = Counter(
+        answer.to
+        for relay, answer in zip(relays, answers, strict=True)
+        if answer is not None and answer.to != relay.peer_address
+    )
+    return next((address for address, votes in seen.most_common(1) if votes >= 2), None)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = {"transfer": "one core through loopback, official and our peers on either side"}
+BENCHMARKS = {
+    "control": "planning and reports of a simulated farm on PostgreSQL",
+    "transfer": "one core through loopback, official and our peers on either side",
+}
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import uuid
 from base64 import b64decode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -27,7 +27,6 @@ from farmwire.refusal import Refused
 from farmwire.shapes import read
 from hypercore.codec import Reader
 from hypercore.errors import HypercoreError
-from hypercore.manifest import Manifest
 from hypercore.wire.data import Data
 from seederfarm.registry.models import Challenge, Drive, Event, Replica
 from seederfarm.registry.models.history import Severity
@@ -189,16 +188,11 @@ def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:
         return None
     try:
         data = Data.decode(Reader(b64decode(answer.proofs[0].data)))
-        manifest = None if data.manifest is None else _manifest(data.manifest)
     except HypercoreError:  # it was verified a moment ago
         return None
     key = bytes.fromhex(drive.key)
-    content = None if manifest is None else manifest.content_manifest(key)
+    content = None if data.manifest is None else data.manifest.content_manifest(key)
     return None if content is None else (content.key().hex(), length)
-
-
-def _manifest(data: Any) -> Manifest:
-    return data if isinstance(data, Manifest) else Manifest.from_bytes(bytes(data))
 
 
 def _failed(row: Challenge, outcome: Challenge.Outcome, reason: str, now: datetime) -> str:

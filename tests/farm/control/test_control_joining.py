@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import stat
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from farmwire.enrol import Join
+from farmwire.orders import CONFIGURE, JOIN, SYNC_MANIFEST
+from hypercore.crypto import KeyPair
+from seederfarm.control import identity, manifests, retention, wiring
+from seederfarm.control.celery import app, beat_table
+from seederfarm.control.join import join
+from seederfarm.registry.models import Alert, Event, Worker
+from seederfarm.registry.services import workers as worker_services
+from seederfarm.registry.services.tokens import issue_enrolment
+
+from .world import FakeBroker, FakeWorker
+
+
+@pytest.fixture
+def newcomer(farm: FakeBroker) -> FakeWorker:
+    """Has keys, and is not known."""
+    worker = FakeWorker("pi", now=timezone.now())
+    Worker.objects.all().delete()
+    return worker
+
+
+def asks(worker: FakeWorker, secret: str, now: datetime) -> dict[str, object]:
+    request = Join(name="pi", secret=secret, zone="attic", tags=["disk/ssd"], software="test 1")
+    return worker.seal(request, now, name=JOIN)
+
+
+def test_who_has_a_token_joins_and_is_told_what_to_keep(farm: FakeBroker, newcomer: FakeWorker) -> None:
+    now = timezone.now()
+    secret = issue_enrolment(actor="cli").secret
+    worker = join(asks(newcomer, secret, now), now)
+    assert worker is not None
+    assert (worker.node_id, worker.name, worker.zone, worker.state) == (
+        newcomer.node_id,
+        "pi",
+        "attic",
+        "active",
+    )
+    again = join(asks(newcomer, secret, now), now)
+    assert again == worker
+    assert Event.objects.filter(kind="worker.joined").count() == 1
+    for (pk,) in farm.take_deferred("control.tell_worker"):
+        manifests.tell_worker(pk)
+    assert [sent.task for sent in farm.take_sent()] == [CONFIGURE, SYNC_MANIFEST] * 2
+
+
+def test_a_token_works_for_one_worker(farm: FakeBroker, newcomer: FakeWorker) -> None:
+    now = timezone.now()
+    secret = issue_enrolment(actor="cli").secret
+    assert join(asks(newcomer, secret, now), now) is not None
+    newcomer.pair = KeyPair.from_seed(b"t" * 32)
+    assert join(asks(newcomer, secret, now), now) is None
+    assert join(asks(newcomer, "x" * 43, now), now) is None
+    assert join(asks(newcomer, secret, now - timedelta(days=2)), now) is None
+    assert join({"from": "nobody"}, now) is None
+    assert Worker.objects.count() == 1
+    assert Alert.objects.get(kind="worker.stranger").count == 4
+
+
+def test_who_waits_for_approval_is_told_nothing_before(farm: FakeBroker, newcomer: FakeWorker) -> None:
+    now = timezone.now()
+    secret = issue_enrolment(actor="cli", approved=False).secret
+    worker = join(asks(newcomer, secret, now), now)
+    assert worker is not None
+    assert worker.state == Worker.State.PENDING
+    manifests.tell_worker(worker.pk)
+    assert farm.take_sent() == []
+    farm.deferred.clear()
+    worker_services.activate([worker], "cli")
+    assert [worker.pk] in farm.take_deferred("control.tell_worker")
+    manifests.tell_worker(worker.pk)
+    assert len(farm.take_sent()) == 2
+
+
+def test_the_control_plane_keeps_its_key_in_a_private_file(tmp_path: Path) -> None:
+    first = identity.load(tmp_path)
+    assert stat.S_IMODE((tmp_path / identity.KEY_FILE).stat().st_mode) == 0o600
+    identity.load.cache_clear()
+    assert identity.load(tmp_path) == first
+    identity.load.cache_clear()
+    (tmp_path / identity.KEY_FILE).write_bytes(b"short")
+    with pytest.raises(identity.IdentityUnreadable, match="5 bytes"):
+        identity.load(tmp_path)
+
+
+def test_every_beat_is_dropped_before_the_next_and_has_a_task() -> None:
+    app.loader.import_default_modules()
+    for entry in beat_table().values():
+        assert entry["options"]["expires"] < entry["schedule"]
+        assert entry["task"] in app.tasks
+    assert app.conf.accept_content == ["json"]
+    assert app.conf.task_serializer == "json"
+
+
+def test_signals_are_heard_once_however_often_they_are_connected(
+    farm: FakeBroker, newcomer: FakeWorker
+) -> None:
+    wiring.connect()
+    wiring.connect()
+    wiring._drives_changed()
+    assert farm.take_deferred("control.reconcile_dirty") == [[]]
+
+
+def test_old_events_are_forgotten_and_new_ones_kept(farm: FakeBroker) -> None:
+    now = timezone.now()
+    for days in (0, 10, 100, 200):
+        Event.objects.create(kind="test", text=f"{days}", at=now - timedelta(days=days))
+    assert retention.forget(now).events == 2
+    assert set(Event.objects.values_list("text", flat=True)) == {"0", "10"}

@@ -29,6 +29,19 @@ FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "down": ("seederfarm.farmcli.up:down", "Stop it."),
     "status": ("seederfarm.farmcli.up:status", "Show what runs, and what the farm holds."),
     "logs": ("seederfarm.farmcli.up:logs", "Show what its processes wrote."),
+    "init": ("seederfarm.farmcli.farm:init", "Make its database, without starting it."),
+    "add": ("seederfarm.farmcli.keys:add", "Register keys, for workers to keep."),
+    "remove": ("seederfarm.farmcli.keys:remove", "Release every copy of keys."),
+    "list": ("seederfarm.farmcli.keys:list_keys", "List the keys."),
+    "show": ("seederfarm.farmcli.keys:show", "Show a key and its copies."),
+    "workers": ("seederfarm.farmcli.workers:workers", "List the workers."),
+    "worker": ("seederfarm.farmcli.workers:worker_group", "Run, enroll, drain or retire one."),
+    "sources": ("seederfarm.farmcli.farm:sources", "List where keys come from by themselves."),
+    "export": ("seederfarm.farmcli.farm:export", "Write every key with what was said of it."),
+    "import": ("seederfarm.farmcli.farm:import_keys", "Register the keys of such a file."),
+    "config": ("seederfarm.farmcli.farm:config", "Show settings."),
+    "dashboard": ("seederfarm.farmcli.farm:dashboard", "Print where the pages are."),
+    "shell": ("seederfarm.farmcli.farm:shell", "A Python prompt with the registry at hand."),
 }
 """Commands of a farm: they need its database, and import it when they run."""
 

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from ..registry.models import Drive, Replica, Worker
+
+
+def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
+    """Each with `complete`, the number of its complete copies."""
+    wanted = Replica.objects.filter(drive=OuterRef("pk"), desired=True, phase=Replica.Phase.COMPLETE)
+    number = wanted.order_by().values("drive").annotate(n=Count("pk")).values("n")
+    return drives.annotate(complete=Coalesce(Subquery(number, output_field=IntegerField()), 0))
+
+
+def with_load(workers: QuerySet[Worker]) -> QuerySet[Any]:
+    """Each with `copies` that it should have, and the number of those that are `complete`."""
+    complete = Q(replicas__phase=Replica.Phase.COMPLETE)
+    wanted = Q(replicas__desired=True)
+    return workers.annotate(
+        copies=Count("replicas", filter=wanted), complete=Count("replicas", filter=wanted & complete)
+    )
 
 
 def counts() -> dict[str, int]:
     copies = Replica.objects.filter(desired=True)
     heard = timezone.now() - timedelta(seconds=settings.FARM.worker_grace)
     workers = Worker.objects.exclude(state=Worker.State.RETIRED)
-    complete = Count("replicas", filter=Q(replicas__phase=Replica.Phase.COMPLETE, replicas__desired=True))
-    short = Drive.objects.filter(state=Drive.State.ACTIVE).annotate(complete=complete)
+    short = with_complete(Drive.objects.filter(state=Drive.State.ACTIVE))
     return {
         "drives": Drive.objects.count(),
         "short": short.filter(complete__lt=F("replicas_min")).count(),

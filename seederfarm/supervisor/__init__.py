@@ -5,5 +5,6 @@ starts and stops them all in order, `prepare` brings the database up to date, `b
 `home` knows the files that say what runs, `logs` writes and reads what they print, `detach` leaves it all in
 the background.
 
-Nothing here but `prepare` imports Django, and nothing Celery: the supervisor stays small and starts at once.
+The supervisor itself imports neither Django nor Celery: it stays small and starts at once. What runs as a
+process of its own does: `prepare`, `celery_program`, `local_worker`.
 """

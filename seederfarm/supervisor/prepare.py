@@ -12,6 +12,10 @@ import secrets
 import sys
 from typing import Any, Final
 
+from ..settings.secrets import private_directory, secret_file
+from ..settings.table import FarmSettings, load
+from .local_worker import token_file
+
 ADMIN: Final = "admin"
 PASSWORD_BYTES: Final = 12
 
@@ -40,9 +44,6 @@ def prepare() -> dict[str, Any]:
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
 
-    from ..settings.secrets import private_directory
-    from ..settings.table import load
-
     farm = load().checked()
     private_directory(farm.home)
     call_command("check", databases=["default"], fail_level="ERROR", stderr=sys.stderr)
@@ -52,6 +53,7 @@ def prepare() -> dict[str, Any]:
         call_command("migrate", verbosity=0, interactive=False)
     if farm.database.engine == "sqlite":
         farm.database_path.chmod(0o600)
+    keep_token(farm)
     return {"migrated": [str(migration) for migration, _ in wanted], "admin": make_admin()}
 
 
@@ -67,6 +69,35 @@ def make_admin() -> dict[str, str] | None:
         password = secrets.token_urlsafe(PASSWORD_BYTES)
         User.objects.create_superuser(name, password=password)
     return {"username": name, "password": password}
+
+
+def keep_token(farm: FarmSettings) -> None:
+    """See that the local worker has a token that works: a first one, or another when the broker moved."""
+    from django.utils import timezone
+
+    from farmwire.enrol import JoinToken
+    from farmwire.refusal import Refused
+
+    from ..control.identity import identity
+    from ..registry.models import EnrolmentToken
+    from ..registry.services.tokens import digest_of, issue_enrolment
+
+    path = token_file(farm.home)
+    try:
+        held = JoinToken.from_text(path.read_text())
+    except (OSError, ValueError, Refused):
+        held = None
+    if held is not None and (held.control, held.broker) == (identity().node_id, farm.broker_url):
+        row = EnrolmentToken.objects.filter(digest=digest_of(held.secret)).first()
+        if row is not None and (row.used_at is not None or row.is_valid(timezone.now())):
+            return
+    issued = issue_enrolment(actor="farm")
+    token = JoinToken(
+        farm=farm.name, control=identity().node_id, broker=farm.broker_url, secret=issued.secret
+    )
+    private_directory(path.parent)
+    path.unlink(missing_ok=True)
+    secret_file(path, lambda: token.to_text().encode() + b"\n")
 
 
 def _names() -> list[str]:

@@ -60,8 +60,8 @@ def control(farm: FarmSettings, files: RunFiles) -> Spec | None:
     return Spec(
         name="control",
         about="plans, takes reports, audits",
-        argv=_python(
-            *("celery", "-A", CONTROL_APP, "worker", "-P", "threads", "-c", "4", "-n", "control@%h"),
+        argv=_celery(
+            *("worker", "-P", "threads", "-c", "4", "-n", "control@%h"),
             *("-Q", "control,reports", "--without-mingle", "--without-gossip", "-E"),
             *("-l", farm.log_level),
         ),
@@ -75,10 +75,23 @@ def beat(farm: FarmSettings, files: RunFiles) -> Spec | None:
     return Spec(
         name="beat",
         about="starts what is done on a schedule",
-        argv=_python(
-            *("celery", "-A", CONTROL_APP, "beat", "-s", str(files.run / "beat-schedule")),
+        argv=_celery(
+            *("beat", "-s", str(files.run / "beat-schedule")),
             *("--pidfile", "", "-l", farm.log_level),
         ),
+    )
+
+
+def worker(farm: FarmSettings, files: RunFiles) -> Spec | None:
+    """One that seeds on this machine; `prepare` made the token it joins with."""
+    if not _exists(CONTROL_APP):
+        return None
+    return Spec(
+        name="worker",
+        about=f"seeds, keeps content in {files.home / 'worker'}",
+        argv=_python("seederfarm.supervisor.local_worker"),
+        stage=2,
+        stop_within=20.0,
     )
 
 
@@ -90,7 +103,7 @@ def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
     return Spec(
         name="flower",
         about=f"Celery's own view, on http://127.0.0.1:{farm.flower_port}/ (login in {files.flower_secret})",
-        argv=_python("celery", "-A", CONTROL_APP, "flower"),
+        argv=_celery("flower"),
         env={
             "FLOWER_ADDRESS": "127.0.0.1",
             "FLOWER_PORT": str(farm.flower_port),
@@ -102,7 +115,7 @@ def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
     )
 
 
-ROWS: Final[tuple[Row, ...]] = (redis, web, control, beat, flower)
+ROWS: Final[tuple[Row, ...]] = (redis, web, control, beat, worker, flower)
 
 
 def specs(farm: FarmSettings, files: RunFiles) -> list[Spec]:
@@ -130,6 +143,10 @@ def flower_login(path: Path) -> str:
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments)
+
+
+def _celery(*arguments: str) -> tuple[str, ...]:
+    return _python("seederfarm.supervisor.celery_program", "-A", CONTROL_APP, *arguments)
 
 
 def _exists(module: str) -> bool:

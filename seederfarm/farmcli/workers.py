@@ -1,0 +1,157 @@
+"""`seederfarm workers` and `worker enroll|drain|retire`: who keeps the copies."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+
+from ..cli import LazyGroup, units
+from ..cli.failures import BadInput, Failure
+from .keys import ACTOR
+from .setup import database_failures, open_farm
+from .show import ago, json_lines, json_option, plain, rows, table_of
+
+WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("workers.cli:run", "Seed for a farm, on this machine."),
+    "enroll": ("seederfarm.farmcli.workers:enroll", "Make a token with which a worker can join."),
+    "drain": ("seederfarm.farmcli.workers:drain", "Move its copies elsewhere; it serves them meanwhile."),
+    "retire": ("seederfarm.farmcli.workers:retire", "Let it leave the farm."),
+}
+
+
+@click.command()
+@json_option
+def workers(as_json: bool) -> None:
+    """List the workers and what they hold."""
+    farm = open_farm()
+    from ..registry.models import Worker
+    from .numbers import with_load
+
+    now = datetime.now(UTC)
+    with database_failures():
+        found = list(with_load(Worker.objects.order_by("name")))
+    if as_json:
+        json_lines(
+            {
+                "name": worker.name,
+                "id": worker.node_id,
+                "state": worker.state,
+                "online": worker.is_online(now, farm.worker_grace),
+                "zone": worker.zone,
+                "tags": worker.tags,
+                "copies": worker.copies,
+                "complete": worker.complete,
+                "used_bytes": worker.used_bytes,
+                "free_bytes": worker.free_bytes,
+                "software": worker.software,
+                "last_seen_at": worker.last_seen_at,
+            }
+            for worker in found
+        )
+        return
+    grid = table_of("name", "state", "seen", "zone", "#copies", "#complete", "#used", "#free", "software")
+    for worker in found:
+        grid.add_row(
+            plain(worker.name),
+            worker.get_state_display() + (", paused" if worker.paused else ""),
+            ago(worker.last_seen_at, now),
+            plain(worker.zone),
+            f"{worker.copies:,}",
+            f"{worker.complete:,}",
+            "–" if worker.used_bytes is None else units.size(worker.used_bytes),
+            "–" if worker.free_bytes is None else units.size(worker.free_bytes),
+            plain(worker.software),
+        )
+    if grid.row_count:
+        rows(grid)
+    else:
+        click.echo("No workers yet: `seederfarm worker enroll` makes a token for one.")
+
+
+@click.command()
+@click.option("--name", default="", help="What the farm calls it (default: what it calls itself).")
+@click.option("--zone", default="", help="Where it stands: copies are spread over zones.")
+@click.option("--tag", "tags", multiple=True, help="A word that keys can ask for; may be repeated.")
+@click.option("--approve", is_flag=True, help="It waits for an approval after it joined.")
+@click.option("--broker", default="", metavar="URL", help="How the worker reaches Redis, where that differs.")
+@json_option
+def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: str, as_json: bool) -> None:
+    """Make a token with which one worker can join, once, within a day."""
+    farm = open_farm()
+    from django.core.exceptions import ValidationError
+
+    from farmwire.enrol import JoinToken
+
+    from ..control.identity import identity
+    from ..registry.services.tokens import issue_enrolment
+
+    with database_failures():
+        try:
+            issued = issue_enrolment(name=name, zone=zone, tags=tags, approved=not approve, actor=ACTOR)
+        except ValidationError as error:
+            raise BadInput(" ".join(error.messages)) from None
+    token = JoinToken(
+        farm=farm.name, control=identity().node_id, broker=broker or farm.broker_url, secret=issued.secret
+    ).to_text()
+    if as_json:
+        json_lines([{"token": token, "expires_at": issued.token.expires_at}])
+        return
+    click.echo("On the machine that is to seed (the token works once, and for a day):\n", err=True)
+    click.echo(f"  ./farm worker run --join {token}")
+    if farm.bundled_redis and not broker:
+        click.echo(
+            "\nThe broker is the bundled Redis, which this machine alone can reach; --data DIR "
+            "puts a worker elsewhere on it. For other machines, run the farm with a REDIS_URL.",
+            err=True,
+        )
+
+
+@click.command()
+@click.argument("name", metavar="WORKER")
+@json_option
+def drain(name: str, as_json: bool) -> None:
+    """Have the copies of a worker placed elsewhere. It serves them until others have them."""
+    open_farm()
+    from ..registry.services.workers import drain as drain_workers
+    from .find import worker
+
+    with database_failures():
+        found = worker(name)
+        changed = drain_workers([found], ACTOR)
+        found.refresh_from_db()
+    if as_json:
+        json_lines([{"worker": found.name, "state": found.state, "changed": bool(changed)}])
+    else:
+        click.echo(f"{plain(found.name)} is {found.get_state_display()} now.")
+
+
+@click.command()
+@click.argument("name", metavar="WORKER")
+@click.option("--force", is_flag=True, help="Also when it has the only complete copy of something.")
+@json_option
+def retire(name: str, force: bool, as_json: bool) -> None:
+    """Let a worker leave the farm: what it says is refused from now on, and its copies do not count."""
+    open_farm()
+    from ..registry.services.workers import retire as retire_workers
+    from .find import worker
+
+    with database_failures():
+        found = worker(name)
+        result = retire_workers([found], ACTOR, force=force)
+    for item in result.guarded:
+        raise Failure(f"{item.worker.name} was kept: {item.why}. --force retires it all the same.")
+    if as_json:
+        json_lines([{"worker": found.name, "state": "retired", "changed": bool(result.retired)}])
+    else:
+        click.echo(f"{plain(found.name)} is retired.")
+
+
+class WorkerGroup(LazyGroup):
+    sections = {"Commands": WORKER_COMMANDS}  # noqa: RUF012  read only
+
+
+@click.group(cls=WorkerGroup)
+def worker_group() -> None:
+    """Seed for a farm, and say who may."""

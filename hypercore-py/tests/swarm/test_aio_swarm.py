@@ -12,7 +12,7 @@ from hypercore.codec import Writer
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.dht.constants import Command
 from hypercore.dht.messages import PeerRecord
-from hypercore.errors import ConnectionClosed
+from hypercore.errors import ConnectionClosed, LocalProtocolError
 from hypercore.swarm import topics as topics_module
 from hypercore.swarm.topics import MIN_PARALLEL
 from hypercore.testing.testnet import Testnet
@@ -259,6 +259,23 @@ def test_closing_ends_a_dial_that_is_under_way():
         assert not a.swarm.connections
 
     run(scene)
+
+
+def test_swarm_has_to_be_started():
+    swarm = Swarm(bootstrap=[])
+    with pytest.raises(LocalProtocolError, match="not started"):
+        swarm.join(TOPIC)
+    asyncio.run(swarm.close())
+
+
+def test_port_that_is_taken_is_an_error():
+    async def scene(net, peer):
+        swarm = Swarm(bootstrap=net.bootstrap, host="127.0.0.1", port=net.nodes[0].local_port)
+        with pytest.raises(OSError):
+            await swarm.start()
+        await swarm.close()
+
+    run(scene, nodes=1)
 
 
 def test_flush_waits_for_the_dials():

@@ -91,6 +91,7 @@ class DhtNode(DhtRequests):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._interfaces: tuple[Address, ...] = ()
         self._interfaces_at: float | None = None
+        self._started = False
         self._closed = False
 
     # --- life ---------------------------------------------------------------------------------------------
@@ -108,6 +109,7 @@ class DhtNode(DhtRequests):
         self.endpoint = Endpoint(loop=self.loop, rng=self.rng)
         self.socket = self._bind()
         self.endpoint.on_message = self._on_message
+        self._started = True
         now = monotonic()
         _, port = self.socket.local_address
         address = None if self.ephemeral else Address(self._public_host, port)
@@ -142,7 +144,7 @@ class DhtNode(DhtRequests):
 
     async def close(self, *, within: float = 2.0) -> None:
         """Unannounce our servers, in so many seconds at most, and close the socket and all streams."""
-        if self._closed:
+        if self._closed or not self._started:
             return
         await asyncio.gather(*(server.close(within=within) for server in list(self._servers)))
         self._closed = True

@@ -176,7 +176,7 @@ class Dial:
             return
         self._tried.append(relay)
         reply = await self._node.request(
-            relay, Command.PEER_HANDSHAKE, target=self._target, value=self._request
+            relay, Command.PEER_HANDSHAKE, target=self._target, value=self._request, force=True
         )
         answer = None if reply is None else read_handshake_answer(reply)
         if reply is None or answer is None or self._contact.done():

@@ -175,7 +175,7 @@ class HolePunch:
             peer_address=relay.peer_address,
         ).encode()
         reply = await self._node.request(
-            relay.relay_address, Command.PEER_HOLEPUNCH, target=self._target, value=value
+            relay.relay_address, Command.PEER_HOLEPUNCH, target=self._target, value=value, force=True
         )
         if reply is None:
             raise PeerUnreachable("the server did not answer over its relay")

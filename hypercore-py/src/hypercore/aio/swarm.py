@@ -16,7 +16,7 @@ from ..crypto import KeyPair
 from ..dht.address import Address
 from ..dht.messages import NoisePayload, PeerRecord
 from ..dht.node import NodeEvent
-from ..errors import ConnectionClosed, HypercoreError
+from ..errors import ConnectionClosed, HypercoreError, LocalProtocolError
 from ..swarm import Arrival, PeerInfo, SwarmPolicy
 from ..swarm.policy import MAX_PARALLEL, MAX_PEERS
 from .alarm import Alarm
@@ -138,6 +138,7 @@ class Swarm:
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._server: Server | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._started = False
         self._closing = False
 
     async def __aenter__(self) -> Swarm:
@@ -154,6 +155,7 @@ class Swarm:
         self._alarm = Alarm(self._loop, self._on_timer)
         self._alone = asyncio.Event()
         self.node.on_event.append(self._on_node_event)
+        self._started = True
 
     # --- facts --------------------------------------------------------------------------------------------
 
@@ -191,8 +193,7 @@ class Swarm:
 
     def join(self, topic: bytes, *, server: bool = True, client: bool = True) -> Discovery:
         """Be found under a 32-byte topic (`server`), and look for others under it (`client`)."""
-        if self._closing:
-            raise ConnectionClosed("the swarm is closed")
+        self._check_running()
         discovery = Discovery(self, topic)
         self.set_mode(discovery, server=server, client=client, refresh=True)
         return discovery
@@ -229,6 +230,7 @@ class Swarm:
 
     def join_peer(self, public_key: bytes, relay_addresses: Iterable[Address] = ()) -> None:
         """Keep a connection to this peer, whatever its topics."""
+        self._check_running()
         self._policy.join_peer(public_key, relay_addresses)
         self._dial_more()
 
@@ -242,6 +244,12 @@ class Swarm:
         link = self._links.get(public_key)
         if link is not None:
             self._destroy(link, ConnectionClosed("the peer was banned"))
+
+    def _check_running(self) -> None:
+        if not self._started:
+            raise LocalProtocolError("the swarm was not started")
+        if self._closing:
+            raise ConnectionClosed("the swarm is closed")
 
     async def _listen(self) -> None:
         def firewall(public_key: bytes, payload: NoisePayload, address: Address) -> bool:
@@ -380,9 +388,9 @@ class Swarm:
 
     async def close(self, *, within: float = CLOSE_SECONDS) -> None:
         """Leave politely: take back announcements and end connections, in so many seconds at most."""
-        if self._closing:
+        was_closing, self._closing = self._closing, True
+        if was_closing or not self._started:
             return
-        self._closing = True
         self._policy.close()
         self._topics.close()
         self._tell_idle()

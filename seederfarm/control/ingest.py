@@ -22,6 +22,7 @@ from seederfarm.registry.models.history import Severity
 
 from . import alerts, manifests, outbox, samples
 from .inbox import Received, malformed, receive
+from .recorder import Note, record
 from .sql import execute, rows_as_table
 
 SEEN_GRAIN: Final = timedelta(seconds=60)
@@ -245,17 +246,17 @@ def _record(worker: Worker, changed: list[_News]) -> None:
         name = n.known.label or n.report.title or f"{n.known.key[:10]}…"
         detail = f": {n.report.error}" if n.report.error else ""
         events.append(
-            Event(
+            Note(
                 at=n.at,
                 kind=f"replica.{n.report.phase}",
                 severity=severity,
                 drive_id=n.known.drive_id,
                 worker_id=worker.pk,
-                text=f"The copy of {name} on {worker.name} {text}{detail}"[:500],
+                text=f"The copy of {name} on {worker.name} {text}{detail}",
                 data={"key": n.known.key, "worker": worker.node_id, "from": n.known.phase},
             )
         )
-    Event.objects.bulk_create(events)
+    record(events)
 
 
 # --- what is seen of the drives

@@ -173,8 +173,8 @@ def populate(drives: int, workers: int, now: datetime) -> None:
     from django.db import connection
 
     from farmwire.envelope import node_id
-    from seederfarm.control.sql import batches
-    from seederfarm.registry.models import Drive, Worker
+    from seederfarm.control.sql import batches, execute, rows_as_table
+    from seederfarm.registry.models import Worker
 
     Worker.objects.bulk_create(
         Worker(
@@ -188,18 +188,15 @@ def populate(drives: int, workers: int, now: datetime) -> None:
         )
         for number in range(workers)
     )
-    for numbers in batches(range(drives), 20_000):
-        Drive.objects.bulk_create(
-            Drive(
-                key=hashlib.sha256(b"%d" % number).hexdigest(),
-                kind="drive",
-                replicas_min=REPLICAS,
-                replicas_max=REPLICAS,
-                byte_length=SIZE,
-                length=1,
-                dirty=False,
-            )
-            for number in numbers
+    for numbers in batches(range(drives), 50_000):
+        rows = [(hashlib.sha256(b"%d" % number).hexdigest(),) for number in numbers]
+        table, parameters = rows_as_table((("key", "text"),), rows)
+        empty = "'[]'::jsonb" if connection.vendor == "postgresql" else "'[]'"
+        execute(
+            "INSERT INTO registry_drive (key, kind, label, note, state, priority, replicas_min, "
+            "replicas_max, required_tags, dirty, title, byte_length, length, created_at, updated_at) "
+            f"SELECT v.key, 'drive', '', '', 'active', 5, %s, %s, {empty}, false, '', %s, 1, %s, %s FROM {table}",
+            [REPLICAS, REPLICAS, SIZE, now, now, *parameters],
         )
     analyze(connection)
 

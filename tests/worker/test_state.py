@@ -84,6 +84,8 @@ def test_an_older_manifest_changes_nothing_and_a_newer_one_remembers_what_to_rem
     assert state.removals() == []
     assert state.replace_manifest(manifest(6, B), 2.0)
     assert state.removals() == [A]
+    assert state.replace_manifest(manifest(6, B), 2.0), "the same again"
+    assert state.removals() == [A]
     assert state.replace_manifest(manifest(7, A), 3.0), "it comes back before it was removed"
     assert state.removals() == [B]
     state.removed(B)
@@ -99,6 +101,8 @@ def test_another_control_plane_starts_with_its_own_versions(tmp_path: Path) -> N
     assert [entry.key for entry in state.manifest().entries] == [A], "seeded until the new one has spoken"
     assert state.replace_manifest(manifest(1, B), 2.0)
     assert state.removals() == [], "what another farm wanted is kept"
+    assert state.replace_manifest(manifest(2), 3.0)
+    assert state.removals() == [B]
     state.close()
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from importlib.metadata import PackageNotFoundError, version
+
+from celery.exceptions import SecurityWarning
 
 from farmwire.enrol import JoinToken
 from hypercore.errors import HypercoreError
@@ -51,6 +54,8 @@ def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = 
         agent = Agent(settings, state, load_identity(settings.data))
         app = create_app(agent, farm.broker)
         log.info("worker %s (%s) of farm %s", settings.name, agent.id, farm.farm)
+        # As root, Celery warns of pickle, which is not accepted here.
+        warnings.simplefilter("ignore", SecurityWarning)
         worker = app.Worker(
             hostname=node_name(settings.name, agent.id),
             pool_cls="threads",

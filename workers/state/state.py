@@ -131,7 +131,7 @@ class State:
             before = session.scalar(select(Fact.value).where(Fact.name == "control"))
             _set_facts(session, {name: str(value) for name, value in farm._asdict().items()})
             if before != farm.control:
-                _set_facts(session, {"manifest_version": "0"})
+                session.execute(delete(Fact).where(Fact.name == "manifest_version"))
 
         self._do(work)
 
@@ -166,11 +166,11 @@ class State:
         this farm. False: it is older than what we have."""
 
         def work(session: Session) -> bool:
-            version = _version(session)
-            if manifest.version < version:
+            first = session.get(Fact, "manifest_version") is None
+            if manifest.version < _version(session):
                 return False
             wanted = {entry.key for entry in manifest.entries}
-            had = session.scalars(select(Entry.key)) if version else ()
+            had = () if first else session.scalars(select(Entry.key))
             gone = [key for key in had if key not in wanted]
             pending = set(session.scalars(select(Removal.key)))
             session.execute(delete(Entry))

@@ -195,7 +195,8 @@ def populate(drives: int, workers: int, now: datetime) -> None:
         execute(
             "INSERT INTO registry_drive (key, kind, label, note, state, priority, replicas_min, "
             "replicas_max, required_tags, dirty, title, byte_length, length, created_at, updated_at) "
-            f"SELECT v.key, 'drive', '', '', 'active', 5, %s, %s, {empty}, false, '', %s, 1, %s, %s FROM {table}",
+            "SELECT v.key, 'drive', '', '', 'active', 5, %s, %s, "
+            f"{empty}, false, '', %s, 1, %s, %s FROM {table}",
             [REPLICAS, REPLICAS, SIZE, now, now, *parameters],
         )
     analyze(connection)

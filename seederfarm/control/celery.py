@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 
 from farmwire.orders import CONTROL_QUEUE, REPORTS_QUEUE
 
-from .outbox import BrokerDown
+from .broker import BrokerDown
 
 KEY_PREFIX: Final = "farm:"
 """Before every key in Redis."""

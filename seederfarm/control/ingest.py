@@ -120,6 +120,8 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     Worker.objects.filter(pk=worker.pk).update(**values, lost_since=None)
     if returned is not None:
         _returned(worker, returned, now)
+    if worker.free_bytes is None:
+        outbox.defer("control.reconcile")  # a new worker has said what room it has
     manifests.heartbeat_seen(worker, beat.manifest_version, beat.manifest_digest, now)
 
 

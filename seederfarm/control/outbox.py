@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import F
@@ -21,6 +21,7 @@ from farmwire.orders import queue_of
 from farmwire.shapes import Shape
 from seederfarm.registry.models import Worker
 
+from .broker import Broker, BrokerDown
 from .identity import identity
 
 log = logging.getLogger(__name__)
@@ -29,20 +30,6 @@ LIFETIME: Final = 3600.0
 """Seconds that an order is good for. One that waits longer in the broker has been overtaken."""
 ATTEMPTS: Final = 20
 """How often a sequence number is asked for when other processes take them at the same time."""
-
-
-class BrokerDown(Exception):
-    """The broker did not take the message."""
-
-
-class Broker(Protocol):
-    """Where messages go: Celery, or a stand-in in tests. Both methods raise BrokerDown."""
-
-    def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
-        """To a worker."""
-
-    def defer(self, task: str, args: Sequence[Any]) -> None:
-        """To the control plane itself."""
 
 
 class _Outbox:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 
 from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT
 
@@ -22,7 +22,7 @@ def _task(name: str) -> Callable[[Callable[..., None]], Any]:
         name=name,
         acks_late=True,
         ignore_result=True,
-        autoretry_for=(OperationalError,),
+        autoretry_for=(OperationalError, InterfaceError),
         max_retries=8,
         retry_backoff=1,
         retry_backoff_max=60,

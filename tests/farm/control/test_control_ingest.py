@@ -273,3 +273,12 @@ def test_a_report_that_was_cut_short_may_come_again(
     assert Replica.objects.get().phase == "assigned"
     assert ingest_report(message, now).applied == 1
     assert timezone.is_aware(Replica.objects.get().last_report_at or now)
+
+
+def test_the_first_heartbeat_of_a_worker_has_everything_planned(
+    farm: FakeBroker, worker: FakeWorker, now: datetime
+) -> None:
+    Worker.objects.update(free_bytes=None)
+    worker.tell(now)
+    worker.tell(now + SECOND)
+    assert farm.take_deferred("control.reconcile") == [[]]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -115,3 +118,21 @@ def test_old_events_are_forgotten_and_new_ones_kept(farm: FakeBroker) -> None:
         Event.objects.create(kind="test", text=f"{days}", at=now - timedelta(days=days))
     assert retention.forget(now).events == 2
     assert set(Event.objects.values_list("text", flat=True)) == {"0", "10"}
+
+
+def test_celery_can_import_the_app_before_django_is_set_up(tmp_path: Path) -> None:
+    program = (
+        "from seederfarm.control.celery import app; app.loader.import_default_modules(); "
+        "assert 'control.report' in app.tasks"
+    )
+    environment = {**os.environ, "SEEDERFARM_HOME": str(tmp_path)}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr

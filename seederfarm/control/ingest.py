@@ -286,7 +286,7 @@ def _observe(news: list[_News]) -> None:
     wanted = {row[0] for row in drives.values_list(*columns) if _better(row, reports[row[0]])}
     if not wanted:
         return
-    locked = drives.filter(pk__in=wanted).select_for_update().values_list(*columns)
+    locked = drives.filter(pk__in=wanted).select_for_update(no_key=True).values_list(*columns)
     rows = [better for row in locked if (better := _better(row, reports[row[0]])) is not None]
     table, parameters = rows_as_table(_DRIVE_COLUMNS, rows)
     sets = ", ".join(f"{name} = v.{name}" for name in columns[1:])

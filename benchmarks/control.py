@@ -2,6 +2,15 @@
 
 A simulation: rows in a private PostgreSQL (or SQLite), messages signed for real, nothing sent anywhere.
 `./farm bench control --drives 10000,100000 --workers 1000`.
+
+First figures (2 cores busy with other work, PostgreSQL on the same machine, 3 replicas of a drive, 1,000
+workers, one process):
+
+   drives  first plan  of it writing  full plan  one worker lost  copies reported/s  peak RSS
+  100,000      14.5 s         10.5 s      4.8 s           0.30 s              3,751    182 MB
+1,000,000     153.8 s        122.8 s     24.7 s           0.88 s              2,136    989 MB
+
+`first plan` makes and writes every replica; `full plan` checks all of them when nothing is to be done.
 """
 
 from __future__ import annotations
@@ -42,7 +51,7 @@ class SilentBroker:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="./farm bench control", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./farm bench control", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--drives", default="10000,100000", help="sizes of the farm, comma-separated")
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument(

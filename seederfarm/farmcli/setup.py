@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from ..cli.failures import BadInput, Failure
 from ..settings import table
@@ -34,7 +35,29 @@ def open_farm() -> FarmSettings:
 
         if "registry_drive" not in connection.introspection.table_names():
             raise NotInitialised(f"the database of {farm.home} has no farm in it yet: {hint}")
+    if farm.bundled_redis and not farm.redis_socket.exists():
+        _tell_nobody()
     return farm
+
+
+class _Nobody:
+    """In place of a broker that does not run, which each message would wait for: what a command changed is in
+    the database, and the farm finds it there when it starts."""
+
+    def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
+        pass
+
+    def defer(self, task: str, args: Sequence[Any]) -> None:
+        pass
+
+
+_for_good = ExitStack()
+
+
+def _tell_nobody() -> None:
+    from ..control.outbox import outbox
+
+    _for_good.enter_context(outbox.through(_Nobody()))
 
 
 @contextmanager

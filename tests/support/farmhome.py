@@ -95,6 +95,46 @@ class FarmHome:
                 os.kill(pid, signal.SIGKILL)
 
 
+_SERVER = """
+import json, sys
+from click.testing import CliRunner
+from seederfarm.cli import main
+for line in sys.stdin:
+    asked = json.loads(line)
+    done = CliRunner().invoke(main, asked["arguments"], input=asked["stdin"], prog_name="seederfarm")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    print(json.dumps([done.exit_code, done.stdout, done.stderr]), flush=True)
+"""
+
+
+class OneProcessHome(FarmHome):
+    """Runs all commands in one process, which loads Django once: for tests of many commands."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        super().__init__(home, **settings)
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", _SERVER],
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        assert self._server.stdin is not None and self._server.stdout is not None
+        self._server.stdin.write(json.dumps({"arguments": arguments, "stdin": stdin}) + "\n")
+        self._server.stdin.flush()
+        answer = self._server.stdout.readline()
+        assert answer, f"{' '.join(arguments)} was a bug: see the traceback above"
+        code, out, err = json.loads(answer)
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    def dispose(self) -> None:
+        with self._server as server:
+            server.kill()
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from farmwire.enrol import JoinToken
 from hypercore.keys import encode_key
@@ -16,13 +19,13 @@ from seederfarm.cli import FARM_COMMANDS, main
 from seederfarm.cli.failures import BadInput
 from seederfarm.farmcli.farm import _entries
 
-from ...support.farmhome import FarmHome
+from ...support.farmhome import FarmHome, OneProcessHome
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarmHome]:
     """One that was made once; each test adds keys of its own."""
-    made = FarmHome(tmp_path_factory.mktemp("farm") / "home")
+    made = OneProcessHome(tmp_path_factory.mktemp("farm") / "home")
     (said,) = made.lines("init")
     assert said["admin"]["username"] == "admin"
     try:
@@ -122,7 +125,7 @@ def test_the_last_complete_copy_is_guarded(home: FarmHome, key: bytes) -> None:
         f"d = Drive.objects.get(key='{key.hex()}');"
         "Replica.objects.create(drive=d, worker=w, phase='complete')"
     )
-    done = home.run("shell", stdin=complete)
+    done = FarmHome.run(home, "shell", stdin=complete)  # it reads the process's own standard input
     assert done.returncode == 0, done.stderr
     refused = home.run("remove", key.hex())
     assert refused.returncode == 1 and "--force" in refused.stderr
@@ -220,7 +223,16 @@ def test_tables_for_people_are_printed_without_a_terminal(home: FarmHome, key: b
 
 
 @pytest.mark.parametrize("name", FARM_COMMANDS)
-def test_every_command_of_the_farm_has_help(name: str) -> None:
-    from click.testing import CliRunner
+def test_every_command_and_option_of_the_farm_is_described(name: str) -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "farm.md").read_text()
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    for parameter in () if isinstance(command, click.Group) else command.params:
+        if isinstance(parameter, click.Option):
+            assert any(option in docs for option in parameter.opts), parameter.opts
+    assert re.search(rf"`{name}\b", docs)
 
+
+@pytest.mark.parametrize("name", FARM_COMMANDS)
+def test_every_command_of_the_farm_has_help(name: str) -> None:
     assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0

@@ -35,6 +35,10 @@ the future."""
 MAX_LIFETIME = 7 * 86400.0
 """Seconds ahead that a message may claim to be good for: what bounds the harm of one that was kept back."""
 
+NUMBERS_PER_SECOND = 4
+"""How fast numbers run with the clock. Slow enough that the replay window spans minutes: a message that
+another one has overtaken is still new."""
+
 _DOMAIN = b"seederfarm/envelope/1\n"
 
 
@@ -140,9 +144,10 @@ def open_envelope(
 
 
 def next_seq(last: int, now: float) -> int:
-    """The number after `last`: a clock in milliseconds, so that a sender that lost its state goes on above
-    it."""
-    return max(last + 1, int(now * 1000))
+    """The number after `last`. Numbers follow the clock, so that a sender that lost its state goes on above
+    what it used before (unless it has sent more than NUMBERS_PER_SECOND for long).
+    """
+    return max(last + 1, int(now * NUMBERS_PER_SECOND))
 
 
 def _signed_bytes(fields: dict[str, object], limit: int) -> bytes:

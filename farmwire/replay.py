@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 WINDOW = 1024
-"""How far behind the highest number a message may come and still be told from a replay. Numbers run with a
-clock in milliseconds between bursts, so what is lost this way is what was overtaken by a later burst: the
-pages of a manifest that has a successor, a report that has one."""
+"""How far behind the highest number a message may come and still be told from a replay: four minutes of the
+clock that numbers follow (`envelope.NUMBERS_PER_SECOND`), less what was sent meanwhile."""
 
 
 class ReplayWindow:

@@ -28,6 +28,8 @@ VISIBILITY_TIMEOUT: Final = 3600
 shorter."""
 DIRTY_EVERY: Final = 5.0
 """Seconds between looks for drives that something happened to; most are planned at once on a signal."""
+SOURCES_EVERY: Final = 5.0
+"""Seconds between looks for sources that are due: the shortest interval that a source may have."""
 AUDIT_EVERY: Final = 60.0
 REFRESH_EVERY: Final = 300.0
 RETENTION_EVERY: Final = 3600.0
@@ -43,6 +45,7 @@ def beat_table() -> dict[str, Any]:
     return {
         "plan everything": _beat("control.reconcile", max(1.0, farm.reconcile_every)),
         "plan what changed": _beat("control.reconcile_dirty", DIRTY_EVERY),
+        "read sources": _beat("control.read_sources", SOURCES_EVERY),
         "ask for proofs": _beat("control.challenge", AUDIT_EVERY),
         "ask for reports that are missing": _beat("control.refresh", REFRESH_EVERY),
         "forget what is old": _beat("control.retention", RETENTION_EVERY),

@@ -9,6 +9,7 @@ from celery import shared_task
 from django.db import InterfaceError, OperationalError
 
 from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT
+from seederfarm.sources import poll
 
 from . import audits, ingest, manifests, retention
 from .join import join
@@ -80,3 +81,8 @@ def refresh() -> None:
 @_task("control.retention")
 def forget() -> None:
     retention.forget()
+
+
+@_task("control.read_sources")
+def read_sources() -> None:
+    poll.poll_due()

@@ -81,7 +81,8 @@ def add(
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    """Register keys, for workers to keep. Those that are known stay as they are."""
+    """Register keys, for workers to keep. Those that are known stay as they are; --replicas changes their
+    copies, too."""
     texts = [*key, *(file.read().removeprefix("\ufeff").splitlines() if file is not None else ())]
     if not texts:
         raise BadInput("give a KEY, or a list with --file")
@@ -89,6 +90,7 @@ def add(
     from django.core.exceptions import ValidationError
 
     from ..registry.models import Drive
+    from ..registry.services.drives import set_replicas
     from ..registry.services.keys import Malformed, add_keys, read_lines
 
     wrong = [item for item in read_lines(texts) if isinstance(item, Malformed)]
@@ -97,6 +99,8 @@ def add(
     with database_failures():
         try:
             result = add_keys(texts, kind=kind or "", label=label, tags=tags, replicas=replicas, actor=ACTOR)
+            if replicas is not None and result.existing:
+                set_replicas(result.existing, *replicas, actor=ACTOR)
         except ValidationError as error:
             raise BadInput(" ".join(error.messages)) from None
         if as_json:
@@ -108,7 +112,14 @@ def add(
             )
         if wait is not None:
             wanted = [drive.pk for drive in (*result.added, *result.existing)]
+            _expect_no_more_than_wanted(Drive.objects.filter(pk__in=wanted, replicas_max__lt=wait))
             _wait(lambda: list(Drive.objects.filter(pk__in=wanted)), wait, timeout, as_json)
+
+
+def _expect_no_more_than_wanted(few: Iterable[Drive]) -> None:
+    """Nobody makes more copies than the maximum: to wait for them would be to wait for ever."""
+    for drive in few:
+        raise BadInput(f"{drive} gets {drive.replicas_max} at most: --replicas changes that")
 
 
 def _malformed(wrong: Sequence[Any], given: int) -> str:

@@ -79,6 +79,23 @@ def test_a_key_in_any_spelling_is_added_once(home: FarmHome, key: bytes) -> None
     assert key.hex() in keys_of(home, "--short")
 
 
+def test_copies_of_a_known_key_change_when_they_are_named(home: FarmHome, key: bytes) -> None:
+    home.lines("add", key.hex(), "--replicas", "1")
+    (known,) = home.lines("add", key.hex(), "--replicas", "2:3")
+    assert known["event"] == "known"
+    (shown,) = home.lines("show", key.hex())
+    assert shown["replicas"] == [2, 3]
+    home.lines("add", key.hex())
+    (shown,) = home.lines("show", key.hex())
+    assert shown["replicas"] == [2, 3]
+
+
+def test_waiting_for_more_copies_than_there_will_be_is_refused(home: FarmHome, key: bytes) -> None:
+    done = home.run("add", key.hex(), "--replicas", "1", "--wait=2")
+    assert done.returncode == 2
+    assert one_line(done.stderr) and "--replicas changes that" in done.stderr
+
+
 def test_a_malformed_key_adds_none_of_its_neighbours(home: FarmHome, key: bytes) -> None:
     before = keys_of(home)
     done = home.run("add", key.hex(), "nonsense")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TypeVar
@@ -18,15 +19,15 @@ from ..dht.rpc import Call, Reply
 T = TypeVar("T")
 
 
-class DhtRequests:
+class DhtRequests(ABC):
     """The asking half of `DhtNode`, which sets `core` and `loop` and sends what piles up in the core."""
 
     core: DhtCore
     loop: asyncio.AbstractEventLoop
 
+    @abstractmethod
     def flush(self) -> None:
         """Send what the core wants sent."""
-        raise NotImplementedError
 
     async def request(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final, cast
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -22,17 +23,22 @@ from seederfarm.registry.models import ManifestState, Replica, Worker
 from . import outbox
 from .sql import batches
 
-RESEND_AFTER: Final = 10.0
-"""Seconds after sending a manifest before a heartbeat that does not know it has it sent again."""
-REMOVAL_PATIENCE: Final = 180.0
-"""Seconds after which a released copy counts as removed when the worker confirms a manifest without it and
+RESEND_AFTER: Final = 2 / 3
+"""Heartbeats after sending a manifest before one that does not know it has it sent again."""
+REMOVAL_PATIENCE: Final = 12.0
+"""Heartbeats after which a released copy counts as removed when the worker confirms a manifest without it and
 says nothing more of the copy: its report was lost, or it never had the copy."""
-STALE_UNFINISHED: Final = 180.0
-"""Seconds without a report of a copy that is not complete before the worker is asked for all."""
+STALE_UNFINISHED: Final = 12.0
+"""Heartbeats without a report of a copy that is not complete before the worker is asked for all."""
 STALE_COMPLETE: Final = 6 * 3600.0
-"""The same for complete copies, of which workers do not speak as long as nothing happens."""
+"""Seconds, the same for complete copies, of which workers do not speak as long as nothing happens."""
 
 TALKING: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
+
+
+def heartbeats(number: float) -> timedelta:
+    """How long that many take."""
+    return timedelta(seconds=number * settings.FARM.heartbeat)
 
 
 def bump(worker_ids: Iterable[int], *, tell: bool = True) -> None:
@@ -99,14 +105,14 @@ def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> 
         rows = ManifestState.objects.filter(pk=worker.pk, version=state.version)
         rows.update(version=version + 1, digest="", sent_at=None)
         outbox.defer("control.send_manifest", worker.pk)
-    elif state.sent_at is None or state.sent_at <= now - timedelta(seconds=RESEND_AFTER):
+    elif state.sent_at is None or state.sent_at <= now - heartbeats(RESEND_AFTER):
         outbox.defer("control.send_manifest", worker.pk)
     return False
 
 
 def _confirm_removals(worker_id: int, now: datetime) -> None:
     """Rows of released copies go, whose worker holds the right manifest and has not spoken of them since."""
-    quiet = now - timedelta(seconds=REMOVAL_PATIENCE)
+    quiet = now - heartbeats(REMOVAL_PATIENCE)
     gone = Replica.objects.filter(worker_id=worker_id, desired=False, released_at__lte=quiet)
     gone.filter(Q(last_report_at__isnull=True) | Q(last_report_at__lte=quiet)).delete()
 
@@ -114,7 +120,7 @@ def _confirm_removals(worker_id: int, now: datetime) -> None:
 def refresh_stale(now: datetime | None = None) -> int:
     """Ask workers for full reports whose copies have not been heard of for too long. Returns how many."""
     now = now or timezone.now()
-    unfinished = now - timedelta(seconds=STALE_UNFINISHED)
+    unfinished = now - heartbeats(STALE_UNFINISHED)
     complete = now - timedelta(seconds=STALE_COMPLETE)
     here = Replica.objects.filter(
         desired=True,

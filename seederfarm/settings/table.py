@@ -143,7 +143,11 @@ class FarmSettings:
         shown="1:2",
     )
     heartbeat: float = _setting(
-        "SEEDERFARM_HEARTBEAT", env.duration, 15.0, "How often a worker reports.", shown="15s"
+        "SEEDERFARM_HEARTBEAT",
+        env.duration,
+        15.0,
+        "How often a worker reports. How soon what got lost on the way is noticed is counted in it.",
+        shown="15s",
     )
     worker_grace: float = _setting(
         "SEEDERFARM_WORKER_GRACE",

@@ -19,6 +19,8 @@ Event = dict[str, Any]
 STDERR_LINES_SHOWN = 60
 """Lines of a child's standard error repeated in a failure."""
 
+COMMAND_TIMEOUT = 60.0
+
 STOP_GRACE = 10.0
 """Seconds a child gets to end after it was asked to, before SIGKILL."""
 
@@ -206,3 +208,40 @@ class JsonProcess:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+
+class CommandedProcess(JsonProcess):
+    """A child that takes commands, {id, cmd, …} a line, and answers them with {reply: id, …}."""
+
+    ends_with_stdin = True
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        start_timeout: float,
+    ) -> None:
+        super().__init__(name, command, env=env)
+        self._asked = 0
+        self.ready = self.wait_for(
+            lambda event: event.get("event") == "ready", timeout=start_timeout, what="ready"
+        )
+
+    def send(self, cmd: str, **arguments: Any) -> int:
+        """Sends a command without waiting; `answer` takes the number it gives."""
+        self._asked += 1
+        self.send_line({"id": self._asked, "cmd": cmd, **arguments})
+        return self._asked
+
+    def answer(self, number: int, *, timeout: float = COMMAND_TIMEOUT) -> dict[str, Any]:
+        reply = self.wait_for(
+            lambda event: event.get("reply") == number, timeout=timeout, what=f"the reply to command {number}"
+        )
+        if "error" in reply:
+            raise ProcessFailed(f"{self.name}: command {number} failed: {reply['error']}\n{self.describe()}")
+        return reply
+
+    def ask(self, cmd: str, *, timeout: float = COMMAND_TIMEOUT, **arguments: Any) -> dict[str, Any]:
+        return self.answer(self.send(cmd, **arguments), timeout=timeout)

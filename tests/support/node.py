@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from .content import File
-from .jsonproc import JsonProcess, ProcessFailed
+from .jsonproc import COMMAND_TIMEOUT, CommandedProcess, ProcessFailed
 
 PEERS = Path(__file__).resolve().parent.parent / "peers"
 
 START_TIMEOUT = 30.0
 """Seconds for a peer to say that it is ready (node and a DHT bootstrap on a busy machine)."""
-
-COMMAND_TIMEOUT = 60.0
 
 
 def missing() -> str | None:
@@ -28,36 +26,20 @@ def missing() -> str | None:
     return None
 
 
-class NodePeer(JsonProcess):
-    """A script of tests/peers; `ask` sends a command and gives its reply."""
+class NodePeer(CommandedProcess):
+    """A script of tests/peers; `ask` sends a command and gives its reply. `prefix` says where it runs."""
 
-    ends_with_stdin = True
-
-    def __init__(self, script: str, *arguments: str, name: str | None = None) -> None:
+    def __init__(
+        self, script: str, *arguments: str, name: str | None = None, prefix: Sequence[str] = ()
+    ) -> None:
         node = shutil.which("node")
         assert node is not None, missing()
-        super().__init__(name or script, [node, str(PEERS / f"{script}.js"), *arguments], env=os.environ)
-        self._asked = 0
-        self.ready = self.wait_for(
-            lambda event: event.get("event") == "ready", timeout=START_TIMEOUT, what="ready"
+        super().__init__(
+            name or script,
+            [*prefix, node, str(PEERS / f"{script}.js"), *arguments],
+            env=os.environ,
+            start_timeout=START_TIMEOUT,
         )
-
-    def send(self, cmd: str, **arguments: Any) -> int:
-        """Sends a command without waiting; `answer` takes the number it gives."""
-        self._asked += 1
-        self.send_line({"id": self._asked, "cmd": cmd, **arguments})
-        return self._asked
-
-    def answer(self, number: int, *, timeout: float = COMMAND_TIMEOUT) -> dict[str, Any]:
-        reply = self.wait_for(
-            lambda event: event.get("reply") == number, timeout=timeout, what=f"the reply to command {number}"
-        )
-        if "error" in reply:
-            raise ProcessFailed(f"{self.name}: command {number} failed: {reply['error']}\n{self.describe()}")
-        return reply
-
-    def ask(self, cmd: str, *, timeout: float = COMMAND_TIMEOUT, **arguments: Any) -> dict[str, Any]:
-        return self.answer(self.send(cmd, **arguments), timeout=timeout)
 
     @property
     def public_key(self) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .content import EDGE_FILES, File, listing
-from .node import COMMAND_TIMEOUT, Publisher, Reader
+from .jsonproc import COMMAND_TIMEOUT
+from .node import Publisher, Reader
 
 Made = dict[str, Any]
 

@@ -1,0 +1,35 @@
+"""A lab of networks, with or without a DHT in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from ..support import netlab
+from ..support.natworld import NatWorld
+from ..support.netlab import NetLab
+
+
+@pytest.fixture(scope="session")
+def networks() -> None:
+    """Skips in plain sight where networks cannot be made; with CI=true that is a failure."""
+    reason = netlab.missing()
+    if reason is None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def lab(networks: None) -> Iterator[NetLab]:
+    with NetLab() as made:
+        yield made
+
+
+@pytest.fixture
+def world(networks: None, official_peers: None) -> Iterator[NatWorld]:
+    with NatWorld() as made:
+        yield made

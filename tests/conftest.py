@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from .support import node
+from .support import node, redis
 from .support.farm import Farm
 from .support.node import Publisher, Reader, Seeder, Testnet
+from .support.redis import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +53,27 @@ def publisher(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> Pub
     peer = Publisher(tmp_path / "publisher", bootstrap)
     processes.callback(peer.dispose)
     return peer
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> str:
+    """A redis-server. Skips in plain sight where there is none; with CI=true that is a failure."""
+    if (reason := redis.missing()) is not None:
+        if redis.is_ci():
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return redis.find_server() or ""
+
+
+@pytest.fixture
+def redis_server(redis_program: str) -> Iterator[RedisServer]:
+    """Started, empty, open to whoever is on this machine."""
+    server = RedisServer()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.dispose()
 
 
 NewReader = Callable[[], Reader]

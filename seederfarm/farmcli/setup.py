@@ -30,6 +30,10 @@ def open_farm() -> FarmSettings:
     import django
 
     django.setup()
+    from ..registry.checks import database_is_reached
+
+    for message in database_is_reached(databases=["default"]):
+        raise Failure(f"{message.msg}. {message.hint}")
     with database_failures():
         from django.db import connection
 

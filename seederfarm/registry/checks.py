@@ -19,18 +19,22 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import redis
 from django.apps.config import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error as DatabaseError
 
 from seederfarm.settings import table
 from seederfarm.settings.secrets import too_open
 
 REDIS_TIMEOUT: Final = 3.0
+DATABASE_TIMEOUT: Final = 5
+"""Seconds to wait for an answer."""
 OLDEST_REDIS: Final = (6, 2)
 OLDEST_POSTGRESQL: Final = 140000
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
@@ -102,23 +106,34 @@ def database_is_reached(
     """Only when asked for: `check --database default`, or `migrate`."""
     if not databases or "default" not in databases or settings.FARM_DATABASE_WRONG:
         return []
-    connection = connections["default"]
     try:
-        connection.ensure_connection()
-        version = (
-            getattr(connection, "pg_version", OLDEST_POSTGRESQL) if connection.vendor == "postgresql" else 0
-        )
+        version = _database_version(connections["default"])
     except (DatabaseError, OSError) as error:
-        said = str(error).strip().splitlines()
         hint = "Is the server running, and are host, port, user, password and name in DATABASE_URL right?"
-        return [
-            Error(f"The database cannot be reached: {said[-1] if said else error}", hint=hint, id="farm.E003")
-        ]
-    if version and version < OLDEST_POSTGRESQL:
+        return [Error(f"The database cannot be reached: {first_line(error)}", hint=hint, id="farm.E003")]
+    if version is not None and version < OLDEST_POSTGRESQL:
         return [
             Error(f"PostgreSQL {version // 10000} is too old", hint="14 or newer is needed.", id="farm.E003")
         ]
     return []
+
+
+def _database_version(connection: BaseDatabaseWrapper) -> int | None:
+    """Of PostgreSQL, as libpq numbers it. Not through the pool, which tries for ten seconds whatever the
+    server says, and then does not tell what that was."""
+    if connection.vendor != "postgresql":
+        connection.ensure_connection()
+        return None
+    parameters = connection.get_connection_params() | {"connect_timeout": DATABASE_TIMEOUT}
+    assert connection.Database is not None
+    with connection.wrap_database_errors, connection.Database.connect(**parameters) as probe:
+        return int(probe.info.server_version)
+
+
+def first_line(error: Exception) -> str:
+    """What a driver says went wrong, without its advice."""
+    said = str(error).strip().removeprefix("connection failed: ").splitlines()
+    return said[0].rstrip(".") if said else type(error).__name__
 
 
 @register("broker", deploy=True)
@@ -128,16 +143,31 @@ def broker_is_reached(app_configs: Sequence[AppConfig] | None = None, **kwargs: 
 
 
 def check_broker(farm: table.FarmSettings) -> list[CheckMessage]:
-    """Whether Redis answers and is new enough."""
-    hint = "Is Redis running, and is REDIS_URL (its password, too) right?"
+    """Whether Redis answers, lets us in, and is new enough."""
+    where = _place(farm.redis_client_url)
     try:
         client = redis.Redis.from_url(
-            farm.redis_client_url, socket_connect_timeout=REDIS_TIMEOUT, socket_timeout=REDIS_TIMEOUT
+            farm.redis_client_url,
+            socket_connect_timeout=REDIS_TIMEOUT,
+            socket_timeout=REDIS_TIMEOUT,
+            retry=None,
         )
         with client:
             version = str(client.info("server")["redis_version"])
+    except redis.AuthenticationError as error:
+        hint = "Are user and password in REDIS_URL right?"
+        return [Error(f"The broker at {where} refuses us: {first_line(error)}", hint=hint, id="farm.E004")]
     except (redis.RedisError, OSError, ValueError) as error:
-        return [Error(f"The broker cannot be reached: {error}", hint=hint, id="farm.E004")]
+        hint = "Is Redis running, and is REDIS_URL (rediss:// where it wants TLS) right?"
+        what = f"The broker at {where} cannot be reached: {first_line(error)}"
+        return [Error(what, hint=hint, id="farm.E004")]
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
-        return [Error(f"Redis {version} is too old", hint="6.2 or newer is needed.", id="farm.E004")]
+        what = f"Redis {version} at {where} is too old"
+        return [Error(what, hint="6.2 or newer is needed.", id="farm.E004")]
     return []
+
+
+def _place(url: str) -> str:
+    """A broker's address without its login."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"

@@ -20,16 +20,19 @@ ADMIN: Final = "admin"
 PASSWORD_BYTES: Final = 12
 
 
+class NotReady(Exception):
+    """Something that the farm needs is not as it must be; the text has one line for each."""
+
+
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
     import django
-    from django.core.management.base import SystemCheckError
     from django.db import Error
 
     try:
         django.setup()
         print(json.dumps(prepare()))  # noqa: T201  it is read by the supervisor
-    except SystemCheckError as error:
+    except NotReady as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     except Error as error:
@@ -46,7 +49,7 @@ def prepare() -> dict[str, Any]:
 
     farm = load().checked()
     private_directory(farm.home)
-    call_command("check", databases=["default"], fail_level="ERROR", stderr=sys.stderr)
+    look(farm)
     executor = MigrationExecutor(connection)
     wanted = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if wanted:
@@ -55,6 +58,22 @@ def prepare() -> dict[str, Any]:
         farm.database_path.chmod(0o600)
     keep_token(farm)
     return {"migrated": [str(migration) for migration, _ in wanted], "admin": make_admin()}
+
+
+def look(farm: FarmSettings) -> None:
+    """Whether settings, database and broker are as they must be. Warnings go to stderr; raises NotReady."""
+    from django.core import checks
+
+    from ..registry.checks import check_broker
+
+    found = checks.run_checks(databases=["default"])
+    if not farm.bundled_redis:  # that one starts beside us
+        found += check_broker(farm)
+    wrong = [message for message in found if message.is_serious()]
+    if wrong:
+        raise NotReady("\n".join(f"{message.msg}. {message.hint or ''} ({message.id})" for message in wrong))
+    for message in found:
+        print(message, file=sys.stderr)  # noqa: T201
 
 
 def make_admin() -> dict[str, str] | None:

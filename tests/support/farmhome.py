@@ -111,8 +111,11 @@ for line in sys.stdin:
 class OneProcessHome(FarmHome):
     """Runs all commands in one process, which loads Django once: for tests of many commands."""
 
-    def __init__(self, home: Path, **settings: str) -> None:
+    def __init__(self, home: Path, *, beside: FarmHome | None = None, **settings: str) -> None:
+        """`beside`: with the settings of that one, which started the farm and will stop it."""
         super().__init__(home, **settings)
+        if beside is not None:
+            self.env = beside.env
         self._server = subprocess.Popen(
             [sys.executable, "-c", _SERVER],
             env=self.env,

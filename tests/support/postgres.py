@@ -107,6 +107,10 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{self.user}:{quote(self.password)}@127.0.0.1:{self.port}/{database}"
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def start(self) -> None:
         assert self._process is None
         log = (self._place / "log").open("ab")

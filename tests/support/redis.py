@@ -6,11 +6,16 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
+
+from redis import Redis
 
 MINIMUM = (6, 2)
 START_SECONDS = 10.0
@@ -46,23 +51,48 @@ def _version(server: str) -> tuple[int, int]:
 
 
 class RedisServer:
-    """Keeps nothing on disk. `url` is for kombu and for redis-py, over TCP or a unix socket."""
+    """Keeps nothing on disk. `url` is for kombu and for redis-py, over TCP or a unix socket.
 
-    def __init__(self, *, unix: bool = False) -> None:
-        server = find_server()
+    `password`: of the default user. `tls`: a folder with `ca.crt`, `server.crt` and `server.key`; then there
+    is no plain port. `options`: more of redis-server's. `server`: another program.
+    """
+
+    def __init__(
+        self,
+        *,
+        unix: bool = False,
+        password: str = "",
+        tls: Path | None = None,
+        options: Sequence[str] = (),
+        server: str | None = None,
+    ) -> None:
+        server = server or find_server()
         assert server is not None, missing()
         self._server = server
         self._directory = tempfile.TemporaryDirectory(prefix="redis-")
+        self.directory = Path(self._directory.name)
         self.port = 0 if unix else _free_port()
-        self.socket = Path(self._directory.name) / "redis.sock"
-        self.url = f"unix://{self.socket}" if unix else f"redis://127.0.0.1:{self.port}/0"
+        self.socket = self.directory / "redis.sock"
+        self.password = password
+        self._options = [*_listening(self.port, tls), *options]
+        if password:
+            self._options += ["--requirepass", password]
+        login = f":{quote(password, safe='')}@" if password else ""
+        self.url = f"unix://{login}{self.socket}" if unix else f"redis://{login}127.0.0.1:{self.port}/0"
+        if tls is not None:
+            self.url = f"rediss://{login}127.0.0.1:{self.port}/0?ssl_ca_certs={tls / 'ca.crt'}"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def client(self) -> Redis:
+        """As the default user, on the socket."""
+        return Redis(unix_socket_path=str(self.socket), password=self.password or None, decode_responses=True)
 
     def start(self) -> None:
         """Returns when it answers."""
         assert self._process is None
-        command = [self._server, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--appendonly", "no", "--dir", self._directory.name, "--unixsocket", str(self.socket)]
+        command = [self._server, *self._options, "--save", "", "--appendonly", "no"]
+        command += ["--dir", str(self.directory), "--unixsocket", str(self.socket)]
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -72,6 +102,15 @@ class RedisServer:
                 self.stop()
                 raise AssertionError("redis-server did not start")
             time.sleep(0.02)
+
+    def freeze(self) -> None:
+        """It takes connections and says nothing, as behind a link that went away."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """As if the power went: what it held is gone."""
@@ -91,9 +130,32 @@ class RedisServer:
             try:
                 client.connect(str(self.socket))
                 client.sendall(b"PING\r\n")
-                return client.recv(16).startswith(b"+PONG")
+                return client.recv(16).startswith((b"+PONG", b"-NOAUTH"))
             except OSError:
                 return False
+
+
+def _listening(port: int, tls: Path | None) -> list[str]:
+    if tls is None:
+        return ["--port", str(port), "--bind", "127.0.0.1"]
+    files = [f"--tls-{name}-file {tls / file}" for name, file in
+             (("cert", "server.crt"), ("key", "server.key"), ("ca-cert", "ca.crt"))]  # fmt: skip
+    given = ["--port 0", f"--tls-port {port}", "--bind 127.0.0.1", "--tls-auth-clients no", *files]
+    return [word for option in given for word in option.split(" ", 1)]
+
+
+def make_certificates(folder: Path) -> Path:
+    """`ca.crt`, `server.crt` and `server.key` for 127.0.0.1, by openssl. Returns `folder`."""
+    folder.mkdir(exist_ok=True)
+    new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc"
+    for command in (
+        f"req -x509 {new_key} -days 2 -subj /CN=testing-ca -keyout ca.key -out ca.crt",
+        f"req {new_key} -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+        " -keyout server.key -out server.csr",
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -days 2 -copy_extensions copy -out server.crt",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    return folder
 
 
 def _free_port() -> int:

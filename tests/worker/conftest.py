@@ -1,34 +1,18 @@
-"""Fixtures: a private Redis, a control plane, workers."""
+"""Fixtures: a control plane, workers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from ..support import redis
 from ..support.plane import Plane
 from ..support.redis import RedisServer
 from ..support.worker import WorkerProcess
 
 NewWorker = Callable[..., WorkerProcess]
-
-
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    """Skips in plain sight where there is none; with CI=true that is a failure."""
-    if (reason := redis.missing()) is not None:
-        if redis.is_ci():
-            pytest.fail(reason)
-        pytest.skip(reason)
-    server = RedisServer()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.dispose()
 
 
 @pytest.fixture

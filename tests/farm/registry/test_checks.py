@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from seederfarm.registry import checks
-from seederfarm.settings import table
+from seederfarm.settings import base, env, table
 
 from ...support.databases import FarmDatabase
-from ...support.postgres import free_port
+from ...support.postgres import Postgres, free_port
+from ...support.redis import RedisServer
 
 
 def ids(found: object) -> list[str | None]:
@@ -65,20 +70,64 @@ def test_the_database_is_looked_at_when_asked(database: FarmDatabase) -> None:
     assert ids(checks.database_is_reached(databases=["default"])) == []
 
 
-def test_a_database_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Gone:
-        vendor = "postgresql"
-
-        def ensure_connection(self) -> None:
-            raise checks.DatabaseError("connection to server failed:\nConnection refused")
-
-    monkeypatch.setattr(checks, "connections", {"default": Gone()})
-    found = checks.database_is_reached(databases=["default"])
-    assert ids(found) == ["farm.E003"]
-    assert "Connection refused" in found[0].msg
+def test_a_database_that_is_not_there_or_does_not_let_us_in_is_an_error_that_says_so(
+    postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_server.url()
+    for wrong, said in (
+        (url.replace(f":{postgres_server.port}/", f":{free_port()}/"), "Connection refused"),
+        (url.replace("farm-tests", "guessed"), 'password authentication failed for user "farm"'),
+        (url.replace("/postgres", "/nowhere"), 'database "nowhere" does not exist'),
+    ):
+        given = base.database(table.FarmSettings(database=env.database(wrong)), wrong=False)
+        wrapper = DatabaseWrapper(connections.configure_settings({"default": given})["default"])
+        monkeypatch.setattr(checks, "connections", {"default": wrapper})
+        found = checks.database_is_reached(databases=["default"])
+        assert ids(found) == ["farm.E003"]
+        assert said in found[0].msg and "\n" not in found[0].msg
 
 
 def test_a_broker_that_is_not_there_is_an_error(settings: Any) -> None:
     farm = replace(settings.FARM, redis_url=f"redis://127.0.0.1:{free_port()}/0")
     assert ids(checks.check_broker(farm)) == ["farm.E004"]
     assert ids(checks.broker_is_reached()) == [], "the bundled one starts later"
+    farm = replace(settings.FARM, redis_url="unix:///nowhere/redis.sock")
+    (found,) = checks.check_broker(farm)
+    assert "/nowhere/redis.sock" in found.msg
+
+
+def test_a_broker_that_does_not_let_us_in_is_an_error_that_tells_no_password(
+    settings: Any, redis_program: str
+) -> None:
+    server = RedisServer(password="s3cret!")
+    server.start()
+    try:
+        for url in (server.url.replace("s3cret", "gue55ed"), f"redis://127.0.0.1:{server.port}/0"):
+            (found,) = checks.check_broker(replace(settings.FARM, redis_url=url))
+            assert found.id == "farm.E004" and "password" in str(found.hint)
+            assert f"127.0.0.1:{server.port} refuses us" in found.msg
+            assert "gue55ed" not in found.msg
+        assert checks.check_broker(replace(settings.FARM, redis_url=server.url)) == []
+    finally:
+        server.dispose()
+
+
+def test_a_broker_that_is_too_old_is_an_error(settings: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            info = b"redis_version:6.0.16\r\n"
+            with connection:
+                while asked := connection.recv(4096):
+                    for command in asked.split(b"*")[1:]:
+                        bulk = b"$%d\r\n%s\r\n" % (len(info), info)
+                        connection.sendall(bulk if b"INFO" in command.split(b"\r\n") else b"+OK\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"redis://127.0.0.1:{listening.getsockname()[1]}/0?protocol=2"
+        (found,) = checks.check_broker(replace(settings.FARM, redis_url=url))
+        thread.join(20)
+    assert found.id == "farm.E004"
+    assert "6.0.16" in found.msg and "6.2" in str(found.hint)

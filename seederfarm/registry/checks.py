@@ -124,10 +124,11 @@ def _database_version(connection: BaseDatabaseWrapper) -> int | None:
     if connection.vendor != "postgresql":
         connection.ensure_connection()
         return None
+    import psycopg
+
     parameters = connection.get_connection_params() | {"connect_timeout": DATABASE_TIMEOUT}
-    assert connection.Database is not None
-    with connection.wrap_database_errors, connection.Database.connect(**parameters) as probe:
-        return int(probe.info.server_version)
+    with connection.wrap_database_errors, psycopg.connect(**parameters) as probe:
+        return probe.info.server_version
 
 
 def first_line(error: Exception) -> str:

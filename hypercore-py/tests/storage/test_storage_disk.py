@@ -182,13 +182,19 @@ except StorageError as error:
 """
 
 
+def let_anybody_through(path: Path) -> None:
+    """pytest keeps its temporary directories to their owner."""
+    for folder in (path, *path.parents):
+        if folder.stat().st_mode & 0o005 != 0o005:
+            folder.chmod(0o755)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("mode", [0o000, 0o500])
 def test_a_directory_that_may_not_be_used_says_so(tmp_path: Path, mode: int) -> None:
     directory = tmp_path / "data"
     close(directory)
-    for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
-        path.chmod(0o755)
+    let_anybody_through(tmp_path)
     for path in [*directory.rglob("*"), directory]:
         os.chown(path, 65534, 65534)
         path.chmod(mode)
@@ -196,6 +202,16 @@ def test_a_directory_that_may_not_be_used_says_so(tmp_path: Path, mode: int) -> 
     assert out.startswith("StoreUnreadable")
     assert "Permission denied" in out
     assert str(directory) in out
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_directory_below_one_that_may_not_be_entered_says_so(tmp_path: Path) -> None:
+    let_anybody_through(tmp_path)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    out = run(OPEN_AS_NOBODY, closed / "data")
+    assert out.startswith("StoreUnreadable cannot make the data directory")
+    assert "Permission denied" in out
 
 
 # --- what is made

@@ -253,15 +253,15 @@ class DiskBackend:
 
 def _make_directory(path: Path) -> None:
     """Makes a directory and those above it, and makes their names durable."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(mode=0o700, exist_ok=True)
             sync_directory(folder.parent)
+        if not path.is_dir():
+            raise StoreUnreadable(f"{path} is not a directory")
     except OSError as error:
         raise disk_error(error, f"cannot make the data directory {path}") from error
-    if not path.is_dir():
-        raise StoreUnreadable(f"{path} is not a directory")
 
 
 def _write_core(db: sqlite3.Connection, changes: CoreChanges) -> None:

@@ -41,6 +41,10 @@ class FakeSession:
 
         return unsubscribe
 
+    def tell(self, notice: object) -> None:
+        for callback in tuple(self.callbacks):
+            callback(notice)
+
     def download(self, wanted: bool) -> None:
         self.downloading = wanted
 

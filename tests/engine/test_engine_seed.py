@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from hypercore.bee import Header
 from hypercore.core import memory_store
-from hypercore.replication import Conflict
+from hypercore.replication import Conflict, PeerClosed, PeerOpened
 from workers.engine.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.keylist import Wanted
 from workers.engine.kinds import Kind, Role
@@ -163,6 +165,20 @@ def test_an_empty_core_is_never_synced() -> None:
     bench.review(after=60)
     assert bench.synced() == []
     assert bench.seed.status(bench.now).state is State.ASKING
+
+
+def test_a_reader_that_is_gone_before_the_next_look_at_the_key_is_counted() -> None:
+    bench = Bench(Writer(compat=True).key)
+    session, reader = bench.sessions[bench.seed.key], FakePeer()
+    session.peers.append(reader)
+    session.tell(PeerOpened(cast(Any, reader)))
+    reader.bytes_out = 1000
+    session.peers.clear()
+    session.tell(PeerClosed(cast(Any, reader)))
+    bench.review()
+    assert bench.seed.status(bench.now).bytes_out == 1000
+    states = [event.state for event in bench.log.take() if isinstance(event, PeerChanged)]
+    assert states == ["open", "close"]
 
 
 def test_a_bee_has_its_kind_and_its_role() -> None:

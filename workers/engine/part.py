@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hypercore.core import Change, Core
-from hypercore.replication import Conflict
+from hypercore.replication import Conflict, PeerClosed, PeerOpened
 
 from .ports import CoreSession
 
@@ -13,13 +13,15 @@ from .ports import CoreSession
 class Part:
     """A core of the key, open and replicated."""
 
-    def __init__(self, session: CoreSession, changed: Callable[[], None]) -> None:
+    def __init__(self, session: CoreSession, *, changed: Callable[[], None], met: Callable[[], None]) -> None:
+        """`changed` is called when anything happened, `met` first when a peer came or went."""
         self.session = session
         self.rotten = 0
         """Blocks found damaged on disk that nobody was told of yet."""
         self.conflict = False
         """The writer has signed two histories; nothing more is replicated."""
         self._changed = changed
+        self._met = met
         self._unsubscribe = session.subscribe(self._on_notice)
         session.download(True)
 
@@ -37,4 +39,6 @@ class Part:
                 self.rotten += notice.lost[1] - notice.lost[0]
         elif isinstance(notice, Conflict):
             self.conflict = True
+        elif isinstance(notice, PeerOpened | PeerClosed):
+            self._met()
         self._changed()

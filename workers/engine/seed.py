@@ -77,7 +77,8 @@ class Seed:
         self._changed = changed
         self._interval = report_interval
 
-        self._main = Part(open_session(wanted.key), changed)
+        self._tally = Tally()
+        self._main = self._part(wanted.key)
         self._second: Part | None = None
         """The blobs core of a drive, or the core that would be it."""
         self.parts: list[tuple[Part, Role]] = []
@@ -88,7 +89,6 @@ class Seed:
         self._looked_at: object = None
         self._needed = BlobsNeeded()
 
-        self._tally = Tally()
         self._down, self._up = Rate(), Rate()
         self._heads: dict[bytes, Head] = {}
         self._totals: Totals | None = None
@@ -198,7 +198,11 @@ class Seed:
             if self._second.core.key == key:
                 return
             self._second.close()
-        self._second = None if key is None else Part(self._open_session(key), self._changed)
+        self._second = None if key is None else self._part(key)
+
+    def _part(self, key: bytes) -> Part:
+        # Who came is noted at once: a reader may have got all it wanted before the next look at the key.
+        return Part(self._open_session(key), changed=self._changed, met=self._tell_peers)
 
     def _settle(self, kind: Kind) -> None:
         self.kind = kind

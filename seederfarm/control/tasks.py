@@ -6,30 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
-from django.db import InterfaceError, OperationalError
 
 from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT
 from seederfarm.sources import poll
 
 from . import audits, ingest, manifests, retention
 from .join import join
+from .patience import patient
 from .reconcile import reconcile
 
 
 def _task(name: str) -> Callable[[Callable[..., None]], Any]:
-    """Acknowledged when done, so that one whose worker was killed is run again; tried again when the
-    database was away for a moment."""
-    made: Callable[[Callable[..., None]], Any] = shared_task(
-        name=name,
-        acks_late=True,
-        ignore_result=True,
-        autoretry_for=(OperationalError, InterfaceError),
-        max_retries=8,
-        retry_backoff=1,
-        retry_backoff_max=60,
-        retry_jitter=True,
-    )
-    return made
+    """Acknowledged when done, so that one whose worker was killed is run again."""
+
+    def decorate(work: Callable[..., None]) -> Any:
+        return shared_task(name=name, acks_late=True, ignore_result=True)(patient(work))
+
+    return decorate
 
 
 @_task(REPORT)

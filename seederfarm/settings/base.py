@@ -139,13 +139,18 @@ SILENCED_SYSTEM_CHECKS = [
     *([] if FARM.https else ["security.W012", "security.W016"]),
 ]
 
+PER_MESSAGE_LOGGERS = ("celery.app.trace", "celery.worker.strategy", "celery.beat")
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": FARM.log_level.upper()},
-    "loggers": {"django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},
+    "loggers": {
+        "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        # Two lines for each message of each worker would hide everything else; Flower shows them.
+        **({} if FARM.log_level == "debug" else {name: {"level": "WARNING"} for name in PER_MESSAGE_LOGGERS}),
+    },
 }
 
 UNFOLD: dict[str, Any] = {

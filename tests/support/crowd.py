@@ -1,0 +1,183 @@
+"""Many workers without engines, behind a real broker: each keeps what its manifest says.
+
+They sign like any worker. Every report has a counter of one byte and one event, so that what the farm made of
+them can be counted: none lost, none twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from kombu import Connection
+
+from farmwire import orders
+from farmwire.envelope import next_seq, node_id, open_envelope, seal
+from farmwire.manifest import Manifest, ManifestAssembler, ManifestPage
+from farmwire.refusal import Refused
+from farmwire.replay import ReplayWindow
+from farmwire.report import EngineStats, Happening, Heartbeat, HostStats, Phase, ReplicaReport, Report, Sample
+from farmwire.shapes import read
+from hypercore.crypto import KeyPair
+from seederfarm.registry.models import Event, Worker
+from seederfarm.registry.models import Sample as Counted
+from workers.agent.app import KEY_PREFIX, broker_url
+
+GB = 10**9
+TOLD = "counted"
+"""Code of the events."""
+
+
+class Member:
+    """One worker. Used by one thread at a time."""
+
+    def __init__(self, crowd: Crowd, name: str) -> None:
+        self.crowd = crowd
+        self.name = name
+        self.pair = KeyPair.from_seed(hashlib.sha256(name.encode()).digest())
+        self.id = node_id(self.pair.public_key)
+        self.manifest = Manifest()
+        self.told = 0
+        """Reports that the broker took."""
+        self._seq = 0
+        self._window = ReplayWindow()
+        self._assembler = ManifestAssembler()
+
+    def hear(self, channel: Any) -> None:
+        """Follow the manifests that are in its queue."""
+        while (message := channel.basic_get(orders.queue_of(self.id), no_ack=True)) is not None:
+            name = message.headers["task"]
+            try:
+                envelope = open_envelope(
+                    message.payload[0][0],
+                    sender=self.crowd.control,
+                    me=self.id,
+                    name=name,
+                    now=time.time(),
+                    window=self._window,
+                )
+            except Refused:
+                continue
+            if name == orders.SYNC_MANIFEST:
+                manifest = self._assembler.add(read(envelope.body, ManifestPage))
+                if manifest is not None and manifest.version >= self.manifest.version:
+                    self.manifest = manifest
+
+    def tell(self, phase: Phase = "complete") -> None:
+        """A report of everything that it keeps."""
+        now = time.time()
+        self._seq = next_seq(self._seq, now)
+        body = self._report(phase, now)
+        sealed = seal(
+            body,
+            name=orders.REPORT,
+            to=self.crowd.control,
+            seq=self._seq,
+            expires=now + 3600,
+            key_pair=self.pair,
+        )
+        self.crowd.post(orders.REPORT, sealed)
+        self.told += 1
+
+    def _report(self, phase: Phase, now: float) -> Report:
+        facts: dict[str, Any] = {"phase": phase, "kind": "core", "length": 10, "blocks": 10, "bytes": 1000}
+        done = {"have_blocks": 10, "have_bytes": 1000} if phase == "complete" else {}
+        return Report(
+            heartbeat=Heartbeat(
+                at=now,
+                name=self.name,
+                software="crowd",
+                manifest_version=self.manifest.version,
+                manifest_digest=self.manifest.digest,
+                free_bytes=1000 * GB,
+                host=HOST,
+                engine=ENGINE,
+            ),
+            replicas=[
+                ReplicaReport(key=entry.key, observed_at=now, **facts, **done)
+                for entry in self.manifest.entries
+            ],
+            samples=[
+                Sample(
+                    start=now, seconds=0.1, bytes_in=1, bytes_out=0, cpu_percent=0, memory_used_bytes=0,
+                    disk_free_bytes=0, stored_bytes=0, peers=0,
+                )
+            ],
+            events=[Happening(at=now, code=TOLD, text=f"report {self.told}")],
+        )  # fmt: skip
+
+
+class Crowd:
+    """Workers that the farm let in. `control` is the node id of the control plane."""
+
+    def __init__(self, redis_url: str, control: str, count: int) -> None:
+        self.control = control
+        self._url = broker_url(redis_url)
+        self._app: Any = Celery("crowd", broker=self._url, fixups=[], set_as_current=False)
+        self._app.conf.update(broker_transport_options=OPTIONS, result_backend=None)
+        self.members = [Member(self, f"crowd-{number}") for number in range(count)]
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.failed: BaseException | None = None
+
+    def let_in(self) -> None:
+        """As if each had joined."""
+        for member in self.members:
+            Worker.objects.create(node_id=member.id, name=member.name, state=Worker.State.ACTIVE)
+
+    def post(self, name: str, sealed: object) -> None:
+        self._app.send_task(name, args=[sealed], queue=orders.REPORTS_QUEUE, declare=[], retry=False)
+
+    def start(self, *, every: float) -> None:
+        """Each tells `every` so many seconds, until `stop`."""
+        self._thread = threading.Thread(target=self._keep_telling, args=(every,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> int:
+        """Returns how many reports were told in all."""
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join(30)
+        if self.failed is not None:
+            raise self.failed
+        return sum(member.told for member in self.members)
+
+    def once(self, work: Callable[[Member], None]) -> None:
+        """For each member, having heard what there is for it."""
+        with Connection(self._url, transport_options=OPTIONS) as connection:
+            for member in self.members:
+                member.hear(connection.default_channel)
+                work(member)
+
+    def _keep_telling(self, every: float) -> None:
+        try:
+            with Connection(self._url, transport_options=OPTIONS) as connection:
+                while not self._stop.wait(every):
+                    for member in self.members:
+                        member.hear(connection.default_channel)
+                        member.tell()
+        except BaseException as error:
+            self.failed = error
+
+
+def counted() -> tuple[int, int]:
+    """Bytes and events that the farm has of a crowd: one each for each report."""
+    samples = Counted.objects.filter(metric="bytes_down", span=60)
+    return int(sum(samples.values_list("total", flat=True))), Event.objects.filter(
+        kind=f"engine.{TOLD}"
+    ).count()
+
+
+OPTIONS = {"global_keyprefix": KEY_PREFIX}
+HOST = HostStats(
+    cpu_percent=1.0, load=0.1, cores=4, memory_bytes=4 * GB, memory_used_bytes=GB, disk_bytes=2000 * GB,
+    disk_free_bytes=1000 * GB, uptime=100.0,
+)  # fmt: skip
+ENGINE = EngineStats(
+    running=True, shards=1, restarts=0, connections=2, firewalled=False, rss_bytes=GB // 10, stored_bytes=0,
+    down_per_second=0.0, up_per_second=0.0,
+)  # fmt: skip

@@ -7,7 +7,7 @@ import sys
 
 BENCHMARKS = {
     "control": "planning and reports of a simulated farm on PostgreSQL",
-    "transfer": "one core through loopback, official and our peers on either side",
+    "transfer": "one core from peer to peer, official and ours on either side, over loopback or a lossy line",
 }
 
 

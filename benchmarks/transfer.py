@@ -1,9 +1,6 @@
-"""One core of equal blocks through loopback: official → official, official → ours, ours → official.
+"""A core of equal blocks from one process to another: official → official, and ours in either seat.
 
-Every transfer is between two fresh processes that meet through a private DHT; the receiver's store is new.
-The clock runs from the receiver's first connection to its holding every block: an official receiver when its
-contiguous length is the core's, ours when it says `synced`, which means written and flushed. Rounds are
-interleaved, so that a slow spell of the machine falls on all pairs.
+Rounds are interleaved, so that a slow spell of the machine falls on all pairs.
 """
 
 from __future__ import annotations
@@ -16,178 +13,54 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.usage import Usage, usage
+from benchmarks import link
+from benchmarks.pairs import OFFICIAL, PAIRS, Bench, Load, Transfer
+from benchmarks.scenarios import MIB, SCENARIOS, chosen
 from tests.support import node
-from tests.support.farm import Farm
-from tests.support.jsonproc import Event, JsonProcess
-from tests.support.node import Publisher, Reader, Testnet
-
-BLOCK = 65_536
-OFFICIAL, DOWN, UP = PAIRS = ("official → official", "official → ours", "ours → official")
-TIMEOUT = 300.0
-APPEND_AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
-    """One measured transfer."""
-
-    pair: str
-    seconds: float
-    """From the receiver's first connection to its holding everything."""
-    mb_per_s: float
-    sender_cpu: float
-    """CPU seconds within those seconds."""
-    receiver_cpu: float
-    sender_rss: int
-    """Largest resident set of the process so far, bytes."""
-    receiver_rss: int
-    seconds_from_start: float
-    """The same end, counted from the start of the receiver's process: finding the peer included."""
-
-
-def _opened(event: Event) -> bool:
-    return event.get("event") == "peer" and event.get("state") == "open"
-
-
-class Bench:
-    """A DHT, a published core, and the directories of one run."""
-
-    def __init__(self, folder: Path, mib: int, stack: ExitStack) -> None:
-        self.folder = folder
-        self.blocks = mib * (1 << 20) // BLOCK
-        self.bytes = self.blocks * BLOCK
-        testnet = Testnet()
-        stack.callback(testnet.dispose)
-        self.bootstrap = testnet.bootstrap
-        self.key = self._publish()
-        # Told that it is a core, our receiver does not wait whether it turns out to be an encrypted drive
-        self.seeds = folder / "seeds.txt"
-        self.seeds.write_text(f"core {self.key}\n")
-
-    def _publish(self) -> str:
-        """Writes the core once; the publishers of the transfers open the same store."""
-        with ExitStack() as stack:
-            publisher = Publisher(self.folder / "publisher", self.bootstrap)
-            stack.callback(publisher.dispose)
-            key = str(publisher.make("thing", "core")["key"])
-            for start in range(0, self.blocks, APPEND_AT_ONCE):
-                end = min(start + APPEND_AT_ONCE, self.blocks)
-                publisher.append("thing", [(f"block {i}", BLOCK) for i in range(start, end)])
-            publisher.stop()
-        return key
-
-    def round(self, pairs: Sequence[str]) -> list[Transfer]:
-        """One transfer of each pair; what ours received is what ours then sends."""
-        ours, theirs = self.folder / "ours", self.folder / "reader"
-        run: dict[str, Callable[[ExitStack], Transfer]] = {
-            OFFICIAL: lambda stack: self._to_official(OFFICIAL, self._publisher(stack), theirs, stack),
-            DOWN: lambda stack: self._to_ours(self._publisher(stack), ours, stack),
-            UP: lambda stack: self._to_official(UP, self._farm(ours, stack), theirs, stack),
-        }
-        done = []
-        for pair in pairs:
-            with ExitStack() as stack:
-                if pair == UP and not ours.exists():
-                    self._to_ours(self._publisher(stack), ours, stack)
-                    stack.pop_all().close()
-                done.append(run[pair](stack))
-            shutil.rmtree(theirs, ignore_errors=True)
-        shutil.rmtree(ours, ignore_errors=True)
-        return done
-
-    def _publisher(self, stack: ExitStack) -> Publisher:
-        publisher = Publisher(self.folder / "publisher", self.bootstrap)
-        stack.callback(publisher.dispose)
-        publisher.make("thing", "core")
-        publisher.ask("join", name="thing")
-        return publisher
-
-    def _farm(self, data: Path, stack: ExitStack) -> Farm:
-        farm = Farm(data, self.bootstrap, "--file", str(self.seeds))
-        stack.callback(farm.dispose)
-        farm.wait_synced(self.key, self.blocks, timeout=TIMEOUT)
-        return farm
-
-    def _to_ours(self, sender: JsonProcess, data: Path, stack: ExitStack) -> Transfer:
-        farm = Farm(data, self.bootstrap, "--file", str(self.seeds))
-        stack.callback(farm.dispose)
-        began = farm.wait_for(_opened, timeout=TIMEOUT, what="a connection")
-        before = usage(sender.pid), usage(farm.pid)
-        ended = farm.wait_synced(self.key, self.blocks, timeout=TIMEOUT)
-        return self._measured(DOWN, sender, farm, before, began, ended)
-
-    def _to_official(self, pair: str, sender: JsonProcess, storage: Path, stack: ExitStack) -> Transfer:
-        reader = Reader(storage, self.bootstrap)
-        stack.callback(reader.dispose)
-        opening = reader.send("open", name="thing", key=self.key, kind="core")
-        began = reader.wait_for(_opened, timeout=TIMEOUT, what="a connection")
-        before = usage(sender.pid), usage(reader.pid)
-        reader.answer(opening)
-        waiting = reader.send("complete", name="thing", length=self.blocks)
-        ended = reader.answer(waiting, timeout=TIMEOUT)
-        return self._measured(pair, sender, reader, before, began, ended)
-
-    def _measured(
-        self,
-        pair: str,
-        sender: JsonProcess,
-        receiver: JsonProcess,
-        before: tuple[Usage, Usage],
-        began: Event,
-        ended: Event,
-    ) -> Transfer:
-        sent, received = usage(sender.pid), usage(receiver.pid)
-        seconds = ended["at"] - began["at"]
-        return Transfer(
-            pair=pair,
-            seconds=seconds,
-            mb_per_s=self.bytes / 1e6 / seconds,
-            sender_cpu=sent.cpu - before[0].cpu,
-            receiver_cpu=received.cpu - before[1].cpu,
-            sender_rss=sent.peak_rss,
-            receiver_rss=received.peak_rss,
-            seconds_from_start=ended["at"] - receiver.started_at,
-        )
-
-
-def median(transfers: Sequence[Transfer], pair: str, field: str) -> float:
-    return float(
-        statistics.median(getattr(transfer, field) for transfer in transfers if transfer.pair == pair)
-    )
+def median(transfers: Sequence[Transfer], field: str) -> float:
+    return float(statistics.median(getattr(transfer, field) for transfer in transfers))
 
 
 def ratios(transfers: Sequence[Transfer]) -> dict[str, float]:
-    """Medians of ours divided by medians of the official peer in the same seat; above 1 is more."""
+    """Medians of each pair with ours in it, divided by those of the official pair, all of one load. The costs
+    are those of our seats; above 1 is more."""
     found = {}
-    for seat, pair in (("receiver", DOWN), ("sender", UP)):
-        if not all(any(transfer.pair == one for transfer in transfers) for one in (pair, OFFICIAL)):
-            continue
-        for name, field in (("speed", "mb_per_s"), ("cpu", f"{seat}_cpu"), ("rss", f"{seat}_rss")):
-            found[f"{seat} {name}"] = median(transfers, pair, field) / median(transfers, OFFICIAL, field)
+    official = [one for one in transfers if one.pair == OFFICIAL]
+    for pair in dict.fromkeys(one.pair for one in transfers if official and one.pair != OFFICIAL):
+        ours = [one for one in transfers if one.pair == pair]
+        found[f"{pair} speed"] = median(ours, "mb_per_s") / median(official, "mb_per_s")
+        for seat, name in zip(("sender", "receiver"), pair.split(" → "), strict=True):
+            if name == "ours":
+                for cost in ("cpu", "rss"):
+                    field = f"{seat}_{cost}"
+                    found[f"{pair} {seat} {cost}"] = median(ours, field) / median(official, field)
     return found
 
 
 def table(transfers: Sequence[Transfer]) -> str:
-    """For people: medians over the rounds, and the range of the speed."""
-    head = ("", "MB/s", "(min–max)", "sender CPU s", "receiver CPU s", "sender MB", "receiver MB")
+    """For people: medians over the rounds of one load, and the range of the speed."""
+    head = ("", "MB/s", "(min–max)", "sender CPU s", "receiver CPU s", "sender MB", "receiver MB", "evenness")
     rows = [head]
     for pair in dict.fromkeys(transfer.pair for transfer in transfers):
-        speeds = [transfer.mb_per_s for transfer in transfers if transfer.pair == pair]
+        these = [transfer for transfer in transfers if transfer.pair == pair]
+        speeds = [transfer.mb_per_s for transfer in these]
         rows.append(
             (
                 pair,
                 f"{statistics.median(speeds):.1f}",
                 f"({min(speeds):.1f}–{max(speeds):.1f})",
-                f"{median(transfers, pair, 'sender_cpu'):.2f}",
-                f"{median(transfers, pair, 'receiver_cpu'):.2f}",
-                f"{median(transfers, pair, 'sender_rss') / 1e6:.0f}",
-                f"{median(transfers, pair, 'receiver_rss') / 1e6:.0f}",
+                f"{median(these, 'sender_cpu'):.2f}",
+                f"{median(these, 'receiver_cpu'):.2f}",
+                f"{median(these, 'sender_rss') / 1e6:.0f}",
+                f"{median(these, 'receiver_rss') / 1e6:.0f}",
+                f"{median(these, 'evenness'):.2f}",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
@@ -202,9 +75,31 @@ def table(transfers: Sequence[Transfer]) -> str:
     return "\n".join(lines)
 
 
+def _measure(load: Load, pairs: Sequence[str], rounds: int, workdir: Path | None) -> list[Transfer]:
+    transfers = []
+    folder = Path(tempfile.mkdtemp(prefix="transfer-", dir=workdir))
+    try:
+        with ExitStack() as stack:
+            bench = Bench(folder, load, stack)
+            for number in range(rounds):
+                for pair in pairs:
+                    transfers.append(bench.transfer(pair))
+                    speed = transfers[-1].mb_per_s
+                    print(f"{load.name}, round {number + 1}: {pair}: {speed:.1f} MB/s", file=sys.stderr)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return transfers
+
+
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="farm bench transfer", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--mib", type=int, default=256, help="size of the core, in 64 KiB blocks (256)")
+    known = "; ".join(f"{name}: {scenario.about}" for name, scenario in SCENARIOS.items())
+    parser = argparse.ArgumentParser(
+        prog="farm bench transfer", description=(__doc__ or "").split("\n\n")[0], epilog=known
+    )
+    parser.add_argument(
+        "--scenario", action="append", choices=(*SCENARIOS, "all"), help="what to run (pair; repeatable)"
+    )
+    parser.add_argument("--mib", type=int, help="size of the core (each load has its own)")
     parser.add_argument("--rounds", type=int, default=3, help="transfers of each pair (3)")
     parser.add_argument("--pair", action="append", choices=PAIRS, help="only this pair (repeatable)")
     parser.add_argument("--workdir", type=Path, help="where the stores go (a temporary directory)")
@@ -216,34 +111,29 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 def main(argv: Sequence[str]) -> int:
     options = _arguments(argv)
-    reason = node.missing()
+    scenarios = list(chosen(options.scenario or ["pair"]))
+    lossy = any(load.line is not None for scenario in scenarios for load in scenario.loads)
+    reason = node.missing() or (link.missing() if lossy else None)
     if reason is not None:
         print(f"transfer: {reason}", file=sys.stderr)
         return 1
-    pairs = options.pair or list(PAIRS)
-    transfers: list[Transfer] = []
-    folder = Path(tempfile.mkdtemp(prefix="transfer-", dir=options.workdir))
-    try:
-        with ExitStack() as stack:
-            bench = Bench(folder, options.mib, stack)
-            for number in range(options.rounds):
-                for transfer in bench.round(pairs):
-                    transfers.append(transfer)
-                    print(
-                        f"round {number + 1}: {transfer.pair}: {transfer.mb_per_s:.1f} MB/s",
-                        file=sys.stderr,
-                    )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    results: list[tuple[Load, list[Transfer]]] = []
+    for scenario in scenarios:
+        pairs = [pair for pair in scenario.pairs if not options.pair or pair in options.pair]
+        for load in scenario.loads:
+            if options.mib:
+                load = replace(load, blocks=options.mib * MIB // load.block)
+            transfers = _measure(load, pairs, options.rounds, options.workdir)
+            results.append((load, transfers))
+            if not options.json:
+                print(f"\n{load.name}, {load.bytes // MIB} MiB\n{table(transfers)}", flush=True)
     if options.json:
-        about = {"mib": options.mib, "python": platform.python_version(), "cores": os.cpu_count()}
-        print(
-            json.dumps(
-                {**about, "transfers": [asdict(one) for one in transfers], "ratios": ratios(transfers)}
-            )
-        )
-    else:
-        print(table(transfers))
+        about = {"python": platform.python_version(), "cores": os.cpu_count()}
+        loads = [
+            {**asdict(load), "transfers": [asdict(one) for one in transfers], "ratios": ratios(transfers)}
+            for load, transfers in results
+        ]
+        print(json.dumps({**about, "loads": loads}))
     return 0
 
 

@@ -54,12 +54,12 @@ class NodePeer(CommandedProcess):
 
 
 class Testnet(NodePeer):
-    """A DHT on 127.0.0.1 that all peers of a test run share."""
+    """A DHT, on 127.0.0.1 unless told otherwise, that all peers of a test run share."""
 
     __test__ = False
 
-    def __init__(self, size: int = 4) -> None:
-        super().__init__("testnet", "--size", str(size))
+    def __init__(self, size: int = 4, host: str = "127.0.0.1") -> None:
+        super().__init__("testnet", "--size", str(size), "--host", host)
 
     @property
     def bootstrap(self) -> list[str]:

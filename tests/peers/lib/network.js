@@ -1,8 +1,9 @@
-// A hyperswarm on 127.0.0.1 that knows only the given bootstrap nodes.
+// A hyperswarm that knows only the given bootstrap nodes, on 127.0.0.1 unless they are elsewhere.
 const DHT = require('hyperdht')
 const Hyperswarm = require('hyperswarm')
 const { emit } = require('./lines')
 
+const LOOPBACK = '127.0.0.1'
 const LOOK_AGAIN = 1000 // ms; hyperswarm itself looks again only every ten minutes
 
 function parseBootstrap (list) {
@@ -16,7 +17,9 @@ class Network {
   constructor (store, bootstrap, keyPair) {
     this.store = store
     this.topics = new Map()
-    const dht = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1' })
+    const nodes = parseBootstrap(bootstrap)
+    const away = nodes.length > 0 && nodes.every(({ host }) => host !== LOOPBACK)
+    const dht = new DHT({ bootstrap: nodes, host: away ? '0.0.0.0' : LOOPBACK })
     this.swarm = new Hyperswarm({ dht, keyPair })
     this.swarm.on('connection', (connection, info) => {
       const peer = info.publicKey.toString('hex')

@@ -8,13 +8,14 @@ import platform
 import re
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from farmwire.refusal import Refused
 
-from .engine.settings import HOME_VARIABLE, SettingError, bootstrap_from
+from .engine.settings import HOME_VARIABLE, SettingError, bootstrap_from, limits_from
 
 HEARTBEAT_VARIABLE = "SEEDERFARM_HEARTBEAT"
 SAMPLE_VARIABLE = "SEEDERFARM_WORKER_SAMPLE"
@@ -65,6 +66,9 @@ def default_data(environ: Mapping[str, str]) -> Path:
 @click.option("--zone", default="", help="Copies are spread over zones: a building, a city, a power line.")
 @click.option("--tag", "tags", multiple=True, help="May be repeated. Keys can ask for workers with a tag.")
 @click.option("--quota", type=Size(), metavar="SIZE", help="Store at most this much (default: the disk).")
+@click.option("--keep-free", metavar="SIZE", help="Leave this much of the disk to others (default: 5 %).")
+@click.option("--up", metavar="RATE", help="Send at most this much a second: 2M, or a timetable.")
+@click.option("--down", metavar="RATE", help="Fetch at most this much a second, likewise.")
 @click.option("--shards", type=click.IntRange(1, 64), default=1, help="Engines to run (default 1).")
 @click.option("--bootstrap", multiple=True, metavar="HOST:PORT", help="A DHT node to start from.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="UDP port of the first engine.")
@@ -76,6 +80,9 @@ def run(
     zone: str,
     tags: tuple[str, ...],
     quota: int | None,
+    keep_free: str | None,
+    up: str | None,
+    down: str | None,
     shards: int,
     bootstrap: tuple[str, ...],
     port: int,
@@ -95,12 +102,13 @@ def run(
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         bootstrap_from(bootstrap, os.environ)
+        limits = limits_from(os.environ, up=up, down=down, keep_free=keep_free)
         settings = WorkerSettings(
             data=data or default_data(os.environ),
             name=(name or platform.node() or "worker")[:100],
             zone=zone[:100],
             tags=tuple(tag[:50] for tag in tags if tag),
-            quota_bytes=quota,
+            limits=replace(limits, max_bytes=limits.max_bytes if quota is None else quota),
             shards=shards,
             bootstrap=bootstrap,
             port=port,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hypercore.keys import encode_key
-from workers.engine.status import EngineStatus, SeedStatus, State
+from workers.engine.status import EngineStatus, LimitStatus, SeedStatus, State
 
 from . import units
 
@@ -26,9 +26,10 @@ _STYLES = {
     State.FLUSHING: "cyan",
     State.CHECKING: "cyan",
     State.SYNCED: "green",
+    State.HELD: "red",
     State.FAILED: "red",
 }
-_FRAME_LINES = 7
+_FRAME_LINES = 8
 """Lines of the view beside the keys, at most."""
 
 
@@ -61,9 +62,20 @@ def header(status: EngineStatus, width: int) -> RenderableType:
     found = "announced" if status.announcing else "not announced"
     identity = Text.assemble(("as ", "dim"), encode_key(status.public_key))
     place = Text.assemble(("at ", "dim"), f"{status.host}:{status.port} ", (f"({found})", "dim"))
-    if width >= WIDE:
-        return Group(top, Text("  ").join([identity, place]))
-    return Group(top, identity, place)
+    lines: list[RenderableType] = [top]
+    lines += [Text("  ").join([identity, place])] if width >= WIDE else [identity, place]
+    if status.limits:
+        lines.append(Text.assemble(("limits ", "dim"), *_limits(status.limits)))
+    return Group(*lines)
+
+
+def _limits(limits: Sequence[LimitStatus]) -> list[Text]:
+    """`↑ 1.0 of 2.0 MB/s · 9.9 of 10.0 GB stored`; those that hold us back stand out."""
+    parts: list[Text] = []
+    for limit in limits:
+        text = f"{' · ' if parts else ''}{units.limit(limit.limit, limit.value, limit.max)}"
+        parts.append(Text(text, style="yellow" if limit.reached else ""))
+    return parts
 
 
 def keys(

@@ -12,7 +12,14 @@ import click
 
 from hypercore.errors import KeyFormatError
 from hypercore.keys import decode_key
-from workers.engine.settings import NodeAddress, SettingError, bootstrap_from, data_directory
+from workers.engine.settings import (
+    LimitSettings,
+    NodeAddress,
+    SettingError,
+    bootstrap_from,
+    data_directory,
+    limits_from,
+)
 
 from .failures import BadInput
 
@@ -92,6 +99,18 @@ def network_options(function: F) -> F:
     )(function)
 
 
+def limit_options(function: F) -> F:
+    """`--up`, `--down`, `--max-bytes`, `--keep-free`, as text or None."""
+    for name, metavar, text in (
+        ("--keep-free", "SIZE", "Leave this much of the disk to others. Default: 5 %, 256 MiB to 5 GiB."),
+        ("--max-bytes", "SIZE", "Store at most this much: 500G, 64MiB."),
+        ("--down", "RATE", "Fetch at most this much a second: 2M, or a timetable, as --up."),
+        ("--up", "RATE", "Send at most this much a second: 2M, or by time of day: '08:00-18:00=1M, *=10M'."),
+    ):
+        function = click.option(name, metavar=metavar, help=text)(function)
+    return function
+
+
 def verbosity_options(function: F) -> F:
     """`-q` and `-v`: what is logged to stderr. Passes `log_level` to the command."""
 
@@ -114,6 +133,14 @@ def verbosity_options(function: F) -> F:
 
 def resolve_data(option: Path | None) -> Path:
     return data_directory(option, os.environ)
+
+
+def resolve_limits(**options: str | None) -> LimitSettings:
+    """Those of the command line, each else of the environment."""
+    try:
+        return limits_from(os.environ, **options)
+    except SettingError as error:
+        raise BadInput(str(error)) from None
 
 
 def resolve_bootstrap(options: tuple[str, ...]) -> tuple[NodeAddress, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hypercore.keys import encode_key
-from workers.engine.events import Event, PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.events import Event, LimitChanged, PeerChanged, Problem, Progress, Ready, Synced
 from workers.engine.kinds import Kind
 
 from . import units
@@ -39,6 +39,8 @@ class PlainLines:
             case PeerChanged():
                 moved = f"{units.size(event.bytes_in)} in, {units.size(event.bytes_out)} out"
                 self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… left ({moved})")
+            case LimitChanged():
+                self._write(f"limit {event.state}: {units.limit(event.limit, event.value, event.max)}")
             case Problem():
                 about = "" if event.key is None else f"{self._label(event.key)} "
                 self._write(f"{about}error: {event.message}")

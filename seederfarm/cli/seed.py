@@ -25,9 +25,11 @@ from .options import (
     data_option,
     key_argument,
     label_of,
+    limit_options,
     network_options,
     resolve_bootstrap,
     resolve_data,
+    resolve_limits,
     verbosity_options,
 )
 from .views import View, choose_view
@@ -48,6 +50,7 @@ from .views import View, choose_view
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for programs.")
 @click.option("--until-synced", is_flag=True, help="End when everything is on disk.")
 @click.option("--no-announce", is_flag=True, help="Do not announce: download, and serve those we dialled.")
+@limit_options
 @verbosity_options
 def seed(
     keys: tuple[GivenKey, ...],
@@ -58,6 +61,10 @@ def seed(
     as_json: bool,
     until_synced: bool,
     no_announce: bool,
+    up: str | None,
+    down: str | None,
+    max_bytes: str | None,
+    keep_free: str | None,
     log_level: int,
 ) -> None:
     """Keep cores, bees and drives available: download all of each, verify it, keep it, serve it.
@@ -70,6 +77,7 @@ def seed(
         bootstrap=resolve_bootstrap(bootstrap),
         port=port,
         announce=not no_announce,
+        limits=resolve_limits(up=up, down=down, max_bytes=max_bytes, keep_free=keep_free),
     )
     labels = {item.key: label_of(item.key.hex()) for item in wanted} | dict(keys)
     view = choose_view(labels, settings.data, as_json=as_json, quiet=log_level >= logging.ERROR)

@@ -33,6 +33,19 @@ def have_of(have: int, total: int) -> str:
     return f"{left} of {right}"
 
 
+def limit(name: str, value: float, most: int) -> str:
+    """`↑ 1.0 of 2.0 MB/s`, `9.9 of 10.0 GB stored`, `12 of 64 connections`."""
+    if name in ("up", "down"):
+        used = size(min(value, most))
+        if used.rpartition(" ")[2] == size(most).rpartition(" ")[2]:
+            used = used.rpartition(" ")[0]
+        return f"{'↑' if name == 'up' else '↓'} {used} of {size(most)}/s"
+    if name == "disk":
+        left, right = size(value), size(most)
+        return f"{left.rpartition(' ')[0] if left[-2:] == right[-2:] else left} of {right} stored"
+    return f"{round(value):,} of {most:,} {'connections' if name == 'peers' else name}"
+
+
 def count_of(have: int, total: int) -> str:
     """`3,105 of 5,000`, or just the total when all of it is here."""
     return f"{total:,}" if have >= total else f"{have:,} of {total:,}"

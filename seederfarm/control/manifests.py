@@ -16,7 +16,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from farmwire.manifest import Manifest, ManifestEntry
-from farmwire.orders import CONFIGURE, REFRESH, SYNC_MANIFEST, Configure, Refresh
+from farmwire.orders import CONFIGURE, REFRESH, SYNC_MANIFEST, Configure, Limit, Refresh
 from farmwire.shapes import Kind
 from seederfarm.registry.models import ManifestState, Replica, Worker
 
@@ -146,11 +146,17 @@ def tell_worker(worker_id: int, now: datetime | None = None) -> None:
     worker = Worker.objects.filter(pk=worker_id, state__in=TALKING).first()
     if worker is None:
         return
+    limits: dict[Limit, int | None] = {
+        "quota_bytes": worker.quota_bytes,
+        "up_bytes_per_second": worker.upload_limit,
+        "down_bytes_per_second": worker.download_limit,
+    }
     configure = Configure(
         quota_bytes=worker.quota_bytes,
         paused=worker.paused,
         up_bytes_per_second=_limit(worker.upload_limit),
         down_bytes_per_second=_limit(worker.download_limit),
+        lift=[name for name, value in limits.items() if value is None],
     )
     outbox.send(worker.pk, worker.node_id, CONFIGURE, [configure], now)
     send_manifest(worker.pk, now)

@@ -43,7 +43,10 @@ def test_a_full_disk_is_said_and_nothing_partial_is_taken_for_whole(
     data = tmp_path / "farm"
     data.mkdir()
     seed = shlex.join(
-        [*cli.COMMAND, "seed", made["key"], "--data", str(data), "--json", *cli.bootstrap_options(bootstrap)]
+        [
+            *(*cli.COMMAND, "seed", made["key"], "--data", str(data), "--json", "--keep-free", "0"),
+            *cli.bootstrap_options(bootstrap),
+        ]
     )
     verify = shlex.join([*cli.COMMAND, "verify", made["key"], "--data", str(data)])
     script = f"{SMALL} {shlex.quote(str(data))}; timeout -s INT 10 {seed}; echo; exec {verify} >&2"

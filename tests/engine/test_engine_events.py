@@ -6,7 +6,17 @@ import json
 
 import pytest
 
-from workers.engine.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced, to_json
+from workers.engine.events import (
+    CoreChanged,
+    Event,
+    LimitChanged,
+    PeerChanged,
+    Problem,
+    Progress,
+    Ready,
+    Synced,
+    to_json,
+)
 from workers.engine.kinds import Kind, Role
 
 KEY, CORE, PEER = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
@@ -66,6 +76,10 @@ LINES: list[tuple[Event, dict[str, object]]] = [
     (
         Problem(key=None, code="STORAGE_FULL", message='no room left on "/data"\nfor it'),
         {"event": "error", "key": None, "code": "STORAGE_FULL", "message": 'no room left on "/data"\nfor it'},
+    ),
+    (
+        LimitChanged(limit="disk", state="reached", value=999_000, max=1_000_000),
+        {"event": "limit", "limit": "disk", "state": "reached", "value": 999_000, "max": 1_000_000},
     ),
 ]
 

@@ -116,5 +116,6 @@ FIELDS: dict[Any, set[str]] = {
     "synced": {"key", "kind", "version", "length", "bytes"},
     "peer": {"key", "peer", "state", "bytes_in", "bytes_out"},
     "error": {"key", "code", "message"},
+    "limit": {"limit", "state", "value", "max"},
 }
 """The JSON lines of `seed --json`: event name to its fields."""

@@ -232,6 +232,8 @@ def test_orders_of_control_survive_a_restart(
     plane.wait(lambda: plane.beats[beats:], what="a heartbeat after the restart")
     assert plane.beats[-1].quota_bytes == 5_000
     assert plane.beats[-1].manifest_version == plane.version
+    plane.send(orders.CONFIGURE, Configure(up_bytes_per_second=5_000, lift=["quota_bytes"]))
+    plane.wait(lambda: plane.beats[-1].quota_bytes is None, what="no quota any more")
 
 
 def test_a_worker_without_a_farm_says_what_to_do(tmp_path: Path, new_worker: NewWorker) -> None:

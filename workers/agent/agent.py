@@ -32,10 +32,12 @@ from farmwire.report import (
 from farmwire.shapes import plain, read
 from hypercore.crypto import KeyPair
 
+from ..engine.limits import lower, shared
+from ..engine.settings import LimitSettings, headroom
 from ..state import State
 from .host import disk_bytes, host_stats, rss_of
 from .ledger import Ledger
-from .settings import WorkerSettings, headroom
+from .settings import WorkerSettings
 from .shard import Shard
 
 MAX_ANSWERS = 100
@@ -184,7 +186,8 @@ class Agent:
     def _on_configure(self, order: Configure) -> None:
         with self._lock:
             known = {name: value for name, value in plain(order).items() if value is not None}
-            self._order = read(plain(self._order) | known, Configure)
+            lifted = dict.fromkeys(order.lift)
+            self._order = read(plain(self._order) | known | lifted | {"lift": []}, Configure)
             self.state.set(configure=json.dumps(plain(self._order)))
         for shard in self.shards:
             self._configure(shard)
@@ -201,10 +204,21 @@ class Agent:
     # --- the engines
 
     @property
-    def quota_bytes(self) -> int | None:
-        """Of both who may set one, the lower."""
-        quotas = [q for q in (self._order.quota_bytes, self.settings.quota_bytes) if q is not None]
-        return min(quotas, default=None)
+    def limits(self) -> LimitSettings:
+        """Of both who may set a limit, control and whoever started us, the lower."""
+        order = self._order
+        return lower(
+            self.settings.limits,
+            up=order.up_bytes_per_second,
+            down=order.down_bytes_per_second,
+            max_bytes=order.quota_bytes,
+        )
+
+    @property
+    def headroom(self) -> int:
+        """Bytes of the disk that stay free."""
+        kept = self.settings.limits.keep_free
+        return headroom(disk_bytes(self.settings.data)) if kept is None else kept
 
     @property
     def paused(self) -> bool:
@@ -218,13 +232,14 @@ class Agent:
         self._sync(shard)
 
     def _configure(self, shard: Shard) -> None:
-        quota = self.quota_bytes
-        disk = disk_bytes(self.settings.data)
+        limits = shared(self.limits, len(self.shards))
         shard.tell(
             {
                 "cmd": "configure",
-                "quota_bytes": None if quota is None else quota // len(self.shards),
-                "headroom_bytes": headroom(disk),
+                "quota_bytes": limits.max_bytes,
+                "headroom_bytes": self.headroom,
+                "up": str(limits.up),
+                "down": str(limits.down),
             }
         )
 
@@ -256,6 +271,8 @@ class Agent:
                 )
             case "error":
                 self.happened(fields["code"].lower(), fields["message"], fields["key"])
+            case "limit" if fields["limit"] == "disk" and fields["state"] == "cleared":
+                self.happened("room_again", "there is room again: downloads go on")
             case "ready":
                 self.happened("engine_ready", f"engine {shard.index} at {fields['host']}:{fields['port']}")
 
@@ -328,9 +345,9 @@ class Agent:
         )
 
     def heartbeat(self) -> Heartbeat:
-        settings, quota = self.settings, self.quota_bytes
+        settings, quota = self.settings, self.limits.max_bytes
         host = host_stats(settings.data)
-        free = max(0, host.disk_free_bytes - headroom(host.disk_bytes))
+        free = max(0, host.disk_free_bytes - self.headroom)
         engine = self.engine_stats()
         if quota is not None:
             free = min(free, max(0, quota - engine.stored_bytes))

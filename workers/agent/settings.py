@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-MIN_HEADROOM = 256 << 20
-MAX_HEADROOM = 5 << 30
-HEADROOM_SHARE = 0.05
-"""Of the disk is kept free for others, within the bounds above."""
+from ..engine.settings import NO_LIMITS, LimitSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +16,8 @@ class WorkerSettings:
     name: str
     zone: str = ""
     tags: tuple[str, ...] = ()
-    quota_bytes: int | None = None
-    """What may be stored; None: what the disk has, less the headroom."""
+    limits: LimitSettings = NO_LIMITS
+    """What all engines together may use. `max_bytes` None: what the disk has, less the headroom."""
     shards: int = 1
     """Engines. Keys are spread over them."""
     bootstrap: tuple[str, ...] = ()
@@ -33,8 +30,3 @@ class WorkerSettings:
     sample: float = 60.0
     """Seconds that a sample covers."""
     software: str = ""
-
-
-def headroom(disk_bytes: int) -> int:
-    """Bytes of a disk that stay free."""
-    return int(min(max(disk_bytes * HEADROOM_SHARE, MIN_HEADROOM), MAX_HEADROOM, disk_bytes / 2))

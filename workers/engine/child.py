@@ -5,7 +5,8 @@ Standard input, one command a line:
 * `{"cmd":"sync","entries":[{"key","kind","priority"}],"drop":[key]}`: seed exactly these; delete what is
   stored of those in `drop`. What is in neither is seeded no longer, and stays on disk.
 * `{"cmd":"prove","id","key","core","blocks"}`: prove that blocks of a core of a key are here.
-* `{"cmd":"configure","quota_bytes","headroom_bytes","hold"}`: what may be stored; `hold` stops downloads.
+* `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","hold"}`: what may be stored and moved (rates
+  as on the command line, docs/cli.md); `hold` stops downloads. What is not named stays as it is.
 * `{"cmd":"refresh"}`: tell the status of every key.
 * `{"cmd":"stop"}`, and the end of standard input: leave the network, flush, end.
 
@@ -23,10 +24,10 @@ import argparse
 import asyncio
 import logging
 import os
-import shutil
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from farmwire.proofs import prove_block
 from hypercore.crypto import discovery_key
 from hypercore.errors import HypercoreError
 
+from .amounts import Timetable, parse_timetable
 from .events import Event, PeerChanged, Problem, Progress, to_json
 from .keylist import Wanted
 from .kinds import Kind, inspect
@@ -42,7 +44,7 @@ from .lines import LineWriter, read_lines
 from .loop import run, stop_on_signals
 from .parent import end_with_parent
 from .replicas import Replicas
-from .settings import EngineSettings, SettingError, bootstrap_from
+from .settings import EngineSettings, LimitSettings, SettingError, bootstrap_from
 
 STATUS_INTERVAL = 1.0
 """Seconds between two looks at all keys, at least. With many keys the looks take longer, and are rarer."""
@@ -65,16 +67,11 @@ log = logging.getLogger(__name__)
 class Child:
     """Commands in, lines out."""
 
-    def __init__(self, data: Path, writer: LineWriter) -> None:
-        self._data = data
+    def __init__(self, writer: LineWriter) -> None:
         self._writer = writer
         self._replicas = Replicas()
         self._wanted: dict[bytes, Kind | None] = {}
-        self._quota: int | None = None
-        self._headroom = 0
-        self._told_to_hold = False
-        self._stored = 0
-        self._full = False
+        self._hold = False
         self._refresh = False
         self._looked_for = 0.0
         self._wake = asyncio.Event()
@@ -131,6 +128,7 @@ class Child:
         for core in cores - in_use:
             parts.cores.remove(core)
         self._replicas.forget(key)
+        parts.limits.stored_changed()
         self._writer.put_object({"event": "dropped", "key": key.hex()})
 
     # --- proofs
@@ -156,23 +154,15 @@ class Child:
     # --- limits
 
     def _configure(self, parts: Launched, command: dict[str, Any]) -> None:
-        quota = command.get("quota_bytes", self._quota)
-        self._quota = None if quota is None else int(quota)
-        self._headroom = int(command.get("headroom_bytes", self._headroom))
-        self._told_to_hold = bool(command.get("hold", self._told_to_hold))
-        self._check_room(parts)
-
-    def _check_room(self, parts: Launched) -> None:
-        reason = ""
-        if self._quota is not None and self._stored >= self._quota:
-            reason = f"{self._stored} bytes are stored, {self._quota} are allowed"
-        elif (free := shutil.disk_usage(self._data).free) < self._headroom:
-            reason = f"{free} bytes are free on the disk, {self._headroom} are kept free"
-        if reason and not self._full:
-            text = f"{reason}: nothing more is downloaded; what is here is served"
-            self.emit(Problem(key=None, code="NO_ROOM", message=text))
-        self._full = bool(reason)
-        parts.gate.hold(self._full or self._told_to_hold)
+        now = parts.limits.settings
+        self._hold = bool(command.get("hold", self._hold))
+        wanted = LimitSettings(
+            up=_timetable(command, "up", now.up),
+            down=_timetable(command, "down", now.down),
+            max_bytes=_count(command, "quota_bytes", now.max_bytes),
+            keep_free=_count(command, "headroom_bytes", now.keep_free),
+        )
+        parts.limits.configure(wanted, hold=self._hold)
 
     # --- telling
 
@@ -183,11 +173,9 @@ class Child:
             everything, self._refresh = self._refresh, False
             self._wake.clear()
             status = parts.engine.status()
-            news = self._replicas.changes(status.seeds, everything=everything)
+            news = self._replicas.changes(status.seeds, everything=everything, no_room=parts.limits.trouble)
             for start in range(0, len(news), KEYS_A_LINE):
                 self._writer.put_object({"event": "status", "keys": news[start : start + KEYS_A_LINE]})
-            self._stored = sum(seed.have_bytes for seed in status.seeds)
-            self._check_room(parts)
             now = time.perf_counter()
             if now - told_at >= ENGINE_INTERVAL or everything:
                 told_at = now
@@ -198,13 +186,14 @@ class Child:
                         "synced": status.synced,
                         "connections": status.connections,
                         "firewalled": status.firewalled,
-                        "stored_bytes": self._stored,
+                        "stored_bytes": sum(seed.have_bytes for seed in status.seeds),
                         "bytes_in": sum(seed.bytes_in for seed in status.seeds),
                         "bytes_out": sum(seed.bytes_out for seed in status.seeds),
                         "down": status.down,
                         "up": status.up,
                         "peers": sum(seed.peers for seed in status.seeds),
-                        "held": parts.gate.shut,
+                        "held": parts.limits.holding,
+                        "limits": [asdict(limit) for limit in status.limits],
                     }
                 )
             spent = time.perf_counter() - started
@@ -214,6 +203,15 @@ class Child:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+
+def _timetable(command: dict[str, Any], name: str, now: Timetable) -> Timetable:
+    return parse_timetable(command[name], source=name) if name in command else now
+
+
+def _count(command: dict[str, Any], name: str, now: int | None) -> int | None:
+    value = command.get(name, now)
+    return None if value is None else int(value)
 
 
 def _stored_cores(parts: Launched, key: bytes) -> set[bytes]:
@@ -232,7 +230,7 @@ async def serve(settings: EngineSettings) -> None:
     """Until told to stop."""
     loop = asyncio.get_running_loop()
     writer = LineWriter()
-    child = Child(settings.data, writer)
+    child = Child(writer)
     commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     stop = asyncio.Event()
 

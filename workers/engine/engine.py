@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from hypercore.crypto import discovery_key
@@ -15,10 +16,10 @@ from hypercore.errors import HypercoreError, StorageError
 from .events import Event, Problem, Ready
 from .keylist import Wanted
 from .membership import Membership
-from .ports import CoreKeeper, Network
+from .ports import CoreKeeper, LimitsInForce, Network
 from .seed import Seed
 from .settings import EngineSettings
-from .status import EngineStatus
+from .status import EngineStatus, SeedStatus, State
 
 READY_PATIENCE = 2.0
 """Seconds that `ready` waits for the network to tell us our address. Without a network it is told all the
@@ -45,6 +46,11 @@ class Member(NamedTuple):
 
     seed: Seed
     membership: Membership[Any]
+
+
+def _held(seed: SeedStatus) -> SeedStatus:
+    """The state of a key while there is no room for more."""
+    return replace(seed, state=State.HELD) if seed.state in (State.DOWNLOADING, State.ASKING) else seed
 
 
 class Engine:
@@ -81,6 +87,8 @@ class Engine:
         self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
         self._stopping = False
+        self.limits: LimitsInForce | None = None
+        """What keeps us within bounds, if anything does."""
         self._told_at: dict[tuple[bytes | None, str], float] = {}
         """When an error of that code was last told of that key."""
 
@@ -113,6 +121,10 @@ class Engine:
         )
         for event in held or ():
             self._tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Have an event of something beside the keys told."""
+        self._emit(event)
 
     def _emit(self, event: Event) -> None:
         if self._held is None:
@@ -194,7 +206,10 @@ class Engine:
     # --- how things are
 
     def status(self) -> EngineStatus:
-        now = self._loop.time()
+        now, limits = self._loop.time(), self.limits
+        seeds = tuple(member.seed.status(now) for member in self._members.values())
+        if limits is not None and limits.full:
+            seeds = tuple(map(_held, seeds))
         return EngineStatus(
             public_key=self._swarm.public_key,
             host=self._swarm.host,
@@ -203,7 +218,8 @@ class Engine:
             announcing=self.settings.announce,
             connections=len(self._swarm.connections),
             uptime=now - self._started_at,
-            seeds=tuple(member.seed.status(now) for member in self._members.values()),
+            seeds=seeds,
+            limits=() if limits is None else limits.status(),
         )
 
     async def all_synced(self) -> None:

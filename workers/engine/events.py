@@ -14,6 +14,8 @@ from typing import ClassVar, Literal
 
 from .kinds import Kind, Role
 
+LimitName = Literal["disk", "down", "up", "peers", "files"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
@@ -101,7 +103,21 @@ class Problem:
     message: str
 
 
-Event = Ready | CoreChanged | Progress | Synced | PeerChanged | Problem
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitChanged:
+    """A limit begins to hold the engine back, or does so no longer."""
+
+    event: ClassVar[str] = "limit"
+
+    limit: LimitName
+    state: Literal["reached", "cleared"]
+    value: int
+    """How much is used, in the unit of the limit."""
+    max: int
+    """How much may be; 0 if there is no such limit any more."""
+
+
+Event = Ready | CoreChanged | Progress | Synced | PeerChanged | Problem | LimitChanged
 
 
 def to_json(event: Event) -> str:

@@ -16,6 +16,7 @@ from .engine import Engine
 from .events import Event
 from .gate import Gate
 from .identity import load_identity
+from .limits import Limits
 from .settings import EngineSettings
 
 
@@ -30,8 +31,7 @@ class Launched(NamedTuple):
 
     engine: Engine
     cores: Corestore
-    gate: Gate
-    """Holds downloads."""
+    limits: Limits
 
 
 @asynccontextmanager
@@ -63,6 +63,8 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         raise
     gate = Gate(cores)
     engine = Engine(settings, swarm=swarm, cores=gate, emit=emit, online=swarm.node.bootstrapped)
+    limits = Limits(settings.limits, cores=cores, gate=gate, data=settings.data, emit=engine.tell)
+    engine.limits = limits
 
     def replicate(connection: Connection, _: object) -> None:
         cores.replicate(connection)
@@ -77,7 +79,9 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
             reason = error.strerror or error
             raise NetworkUnusable(f"cannot use UDP port {settings.port}: {reason}") from error
         raise
+    limits.look()
     try:
-        yield Launched(engine, cores, gate)
+        yield Launched(engine, cores, limits)
     finally:
+        limits.close()
         await engine.stop()

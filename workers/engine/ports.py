@@ -7,6 +7,8 @@ from typing import Protocol, TypeVar
 
 from hypercore.core import Core
 
+from .status import LimitStatus
+
 T = TypeVar("T", bound="Topic")
 
 
@@ -78,6 +80,16 @@ class Network(Protocol[T]):
         """`refresh`: announce and look up again now, even if nothing changes."""
 
     async def close(self) -> None: ...
+
+
+class LimitsInForce(Protocol):
+    """What keeps the engine within bounds."""
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for more."""
+
+    def status(self) -> tuple[LimitStatus, ...]: ...
 
 
 class CoreKeeper(Protocol):

@@ -18,6 +18,7 @@ PHASES = {
     State.FLUSHING: "downloading",
     State.CHECKING: "downloading",
     State.SYNCED: "complete",
+    State.HELD: "error",
     State.FAILED: "error",
 }
 MAX_ERROR = 500
@@ -72,15 +73,18 @@ class Replicas:
             facts.complete = True
             facts.error = ""
 
-    def changes(self, statuses: tuple[SeedStatus, ...], *, everything: bool = False) -> list[dict[str, Any]]:
-        """Those that are not as they were told last."""
+    def changes(
+        self, statuses: tuple[SeedStatus, ...], *, everything: bool = False, no_room: str = ""
+    ) -> list[dict[str, Any]]:
+        """Those that are not as they were told last. `no_room`: what keys are told that are held for it."""
         news = []
         for status in statuses:
             facts = self._facts.setdefault(status.key, _Facts())
             told = self._told(status, facts)
             if told != facts.told or everything:
                 facts.told = told
-                news.append(self._to_json(status, facts))
+                error = no_room[:MAX_ERROR] if status.state is State.HELD else facts.error
+                news.append(self._to_json(status, facts, error))
         return news
 
     @staticmethod
@@ -99,7 +103,7 @@ class Replicas:
         )
 
     @staticmethod
-    def _to_json(status: SeedStatus, facts: _Facts) -> dict[str, Any]:
+    def _to_json(status: SeedStatus, facts: _Facts, error: str) -> dict[str, Any]:
         return {
             "key": status.key.hex(),
             "phase": PHASES[status.state],
@@ -111,7 +115,7 @@ class Replicas:
             "bytes": status.bytes,
             "have_bytes": status.have_bytes,
             "peers": status.peers,
-            "error": facts.error,
+            "error": error,
             "attempts": facts.attempts,
             "writer_seen_at": facts.grown_at,
         }

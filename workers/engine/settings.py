@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from .amounts import ANY_RATE, Timetable, parse_size, parse_timetable
+from .amounts import SettingError as SettingError
+
 BOOTSTRAP_VARIABLE = "SEEDERFARM_BOOTSTRAP"
 """Comma-separated HOST:PORT list that replaces the public bootstrap nodes of the DHT."""
 
 HOME_VARIABLE = "SEEDERFARM_HOME"
 """Where everything of this installation lives; `data` under it is the default data directory."""
-
-
-class SettingError(ValueError):
-    """A setting is not what it must be. The text says which, and what was expected."""
 
 
 class NodeAddress(NamedTuple):
@@ -26,6 +25,70 @@ class NodeAddress(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+
+UP_VARIABLE = "SEEDERFARM_UP"
+DOWN_VARIABLE = "SEEDERFARM_DOWN"
+MAX_BYTES_VARIABLE = "SEEDERFARM_MAX_BYTES"
+KEEP_FREE_VARIABLE = "SEEDERFARM_KEEP_FREE"
+
+MIN_HEADROOM = 256 << 20
+MAX_HEADROOM = 5 << 30
+HEADROOM_SHARE = 0.05
+"""Of the disk is kept free for others, within the bounds above."""
+
+
+def headroom(disk_bytes: int) -> int:
+    """Bytes of a disk that stay free."""
+    return int(min(max(disk_bytes * HEADROOM_SHARE, MIN_HEADROOM), MAX_HEADROOM, disk_bytes / 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """What an engine may use."""
+
+    up: Timetable = ANY_RATE
+    """Bytes a second that all peers together are sent."""
+    down: Timetable = ANY_RATE
+    """Bytes a second that are asked of them."""
+    max_bytes: int | None = None
+    """Bytes of blocks that are stored."""
+    keep_free: int | None = None
+    """Bytes of the disk that stay free; None: `headroom`."""
+
+
+NO_LIMITS = LimitSettings()
+"""No more than the headroom of the disk."""
+
+
+def limits_from(
+    environ: Mapping[str, str],
+    *,
+    up: str | None = None,
+    down: str | None = None,
+    max_bytes: str | None = None,
+    keep_free: str | None = None,
+) -> LimitSettings:
+    """The limits of the command line, each else of the environment. Raises SettingError."""
+
+    def told(option: str | None, flag: str, variable: str) -> tuple[str, str] | None:
+        if option is not None:
+            return option, flag
+        text = environ.get(variable, "")
+        return (text, variable) if text.strip() else None
+
+    def timetable(found: tuple[str, str] | None) -> Timetable:
+        return ANY_RATE if found is None else parse_timetable(found[0], source=found[1])
+
+    def size(found: tuple[str, str] | None) -> int | None:
+        return None if found is None else parse_size(found[0], source=found[1])
+
+    return LimitSettings(
+        up=timetable(told(up, "--up", UP_VARIABLE)),
+        down=timetable(told(down, "--down", DOWN_VARIABLE)),
+        max_bytes=size(told(max_bytes, "--max-bytes", MAX_BYTES_VARIABLE)),
+        keep_free=size(told(keep_free, "--keep-free", KEEP_FREE_VARIABLE)),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +106,7 @@ class EngineSettings:
     """Whether others may find us by topic. Off, we find them and serve on those connections."""
     max_peers: int = 64
     """Connections the swarm keeps at most."""
+    limits: LimitSettings = NO_LIMITS
     report_interval: float = 0.5
     """Seconds between two progress (or core) events of one key, at least."""
     leave_timeout: float = 5.0

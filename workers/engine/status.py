@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from .events import LimitName
 from .kinds import Kind
 
 
@@ -23,6 +24,8 @@ class State(Enum):
     CHECKING = "checking"
     """All that is known of it is on disk; whether there is a second core to it will show in a moment."""
     SYNCED = "synced"
+    HELD = "no room"
+    """Part of it is here, and there is no room for the rest."""
     FAILED = "failed"
     """It stopped; an error event has said why."""
 
@@ -57,6 +60,18 @@ class SeedStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitStatus:
+    """One limit that the engine has."""
+
+    limit: LimitName
+    value: float
+    """Bytes stored; bytes a second, lately; connections; files."""
+    max: int
+    reached: bool
+    """It holds the engine back, or did so moments ago."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
     """The engine and all its keys."""
 
@@ -68,6 +83,7 @@ class EngineStatus:
     connections: int
     uptime: float
     seeds: tuple[SeedStatus, ...]
+    limits: tuple[LimitStatus, ...] = ()
 
     @property
     def synced(self) -> int:

@@ -83,6 +83,25 @@ def test_who_waits_for_approval_is_told_nothing_before(farm: FakeBroker, newcome
     assert len(farm.take_sent()) == 2
 
 
+def test_a_worker_is_told_its_limits_and_which_there_are_no_longer(
+    farm: FakeBroker, newcomer: FakeWorker
+) -> None:
+    now = timezone.now()
+    worker = join(asks(newcomer, issue_enrolment(actor="cli").secret, now), now)
+    assert worker is not None
+    Worker.objects.filter(pk=worker.pk).update(upload_limit=500, quota_bytes=7)
+    farm.take_sent()
+    manifests.tell_worker(worker.pk)
+    body = farm.take_sent()[0].message["body"]
+    assert body == {
+        "quota_bytes": 7,
+        "paused": False,
+        "up_bytes_per_second": 1024,
+        "down_bytes_per_second": None,
+        "lift": ["down_bytes_per_second"],
+    }
+
+
 def test_the_control_plane_keeps_its_key_in_a_private_file(tmp_path: Path) -> None:
     first = identity.load(tmp_path)
     assert stat.S_IMODE((tmp_path / identity.KEY_FILE).stat().st_mode) == 0o600

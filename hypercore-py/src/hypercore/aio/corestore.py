@@ -25,6 +25,7 @@ from .flusher import Flusher, Runs
 from .hypercore import Hypercore
 from .link import Link
 from .opencore import OpenCore
+from .throttle import Throttle
 
 IDLE_SECONDS = 10.0
 """How long a core stays open after its last session and its last peer are gone."""
@@ -54,6 +55,10 @@ class Corestore:
         self.store = store
         self.on_error = on_error
         self.on_offence = on_offence
+        self.upload = Throttle(asyncio.get_running_loop())
+        """Bounds what all peers together are sent; without a rate at first."""
+        self.download = Throttle(asyncio.get_running_loop())
+        """Bounds what is asked of them."""
         self._config = config or ReplicationConfig()
         self._loop = asyncio.get_running_loop()
         self._idle_seconds = idle_seconds
@@ -87,6 +92,24 @@ class Corestore:
         """Cores in memory."""
         return len(self._open)
 
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of verified blocks that peers have given since the start."""
+        return self.download.limit.received
+
+    def stored_bytes(self) -> int:
+        """Bytes of the blocks of all cores, in use or not. Looks at every core: for now and then.
+
+        Of a core that is not in use and not complete it is an estimate, from the number of its blocks.
+        Raises StorageError.
+        """
+        used = {opened.core.key: opened.core.have_bytes for opened in self._open.values()}
+        total = sum(used.values())
+        for info in self.store.cores():
+            if info.key not in used and info.length:
+                total += info.byte_length * info.have // info.length
+        return total
+
     # --- cores
 
     def get(self, key: bytes) -> Hypercore:
@@ -115,6 +138,8 @@ class Corestore:
             on_change=self._on_change,
             on_idle=self._on_idle,
             on_offence=self._cut_off,
+            upload=self.upload.limit,
+            download=self.download.limit,
         )
         opened.replicator.set_downloading(False, self._loop.time())
         self._open[core.discovery_key] = opened
@@ -263,6 +288,8 @@ class Corestore:
             opened.close()
         for link in list(self._links.values()):
             link.connection.close()
+        self.upload.close()
+        self.download.close()
         try:
             await self._flusher.close()
         finally:

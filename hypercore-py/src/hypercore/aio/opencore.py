@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 from ..core import Change, Core
 from ..errors import BlockNotAvailable, RemoteProtocolError
-from ..replication import Event, Peer, PeerClosed, PeerMisbehaved, PeerOpened, ReplicationConfig, Replicator
+from ..replication import (
+    Event,
+    Peer,
+    PeerClosed,
+    PeerMisbehaved,
+    PeerOpened,
+    RateLimit,
+    ReplicationConfig,
+    Replicator,
+)
 from .link import Link
 
 
@@ -65,9 +74,13 @@ class OpenCore:
         on_change: Callable[[], None],
         on_idle: Callable[[OpenCore], None],
         on_offence: Callable[[Link, RemoteProtocolError], None],
+        upload: RateLimit,
+        download: RateLimit,
     ) -> None:
         self.core = core
-        self.replicator = Replicator(core, config=config, on_wake=self._wake)
+        self.replicator = Replicator(
+            core, config=config, on_wake=self._wake, upload=upload, download=download
+        )
         self.replicator.download_ranges = ()
         self.sessions = 0
         self._downloaders = 0

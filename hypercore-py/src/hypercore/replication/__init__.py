@@ -19,6 +19,7 @@ from .events import (
 )
 from .peer import ALIAS, PROTOCOL, Peer, PeerStats
 from .ports import ReplicatedCore
+from .ratelimit import RateLimit
 from .replicator import Replicator
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PeerMisbehaved",
     "PeerOpened",
     "PeerStats",
+    "RateLimit",
     "Reorged",
     "ReplicatedCore",
     "ReplicationConfig",

@@ -19,6 +19,7 @@ from .events import BlockReceived, StorageFailed
 from .heads import Heads, Host, start_clock
 from .patience import Patience
 from .ports import ReplicatedCore
+from .ratelimit import RateLimit, Turn
 from .requests import BlockRequest, Purpose, RequestTable, Sent
 from .scheduler import Scheduler
 
@@ -30,10 +31,11 @@ HIGH_PRIORITY = 1
 
 
 class Downloader:
-    def __init__(self, core: ReplicatedCore, config: ReplicationConfig, host: Host) -> None:
+    def __init__(self, core: ReplicatedCore, config: ReplicationConfig, host: Host, limit: RateLimit) -> None:
         self._core = core
         self._config = config
         self._host = host
+        self._limit = limit
         self.requests = RequestTable()
         self.scheduler = Scheduler(core.bitfield)
         self.heads = Heads(core, config, self.requests, self.scheduler, host)
@@ -66,13 +68,18 @@ class Downloader:
             return
         end = peer.valid_end()
         room = self.window_of(peer) - len(down.inflight)
+        limit = self._limit
+        turn = Turn(limit, peer.mark_dirty, self._expected(peer), now) if limit.active else None
         if scheduler.has_pending:
-            room = self._ask_explicit(peer, room, end, now)
+            room = self._ask_explicit(peer, room, end, turn, now)
         if self._host.downloading:
             while room > 0:
                 index = scheduler.next_block(down.availability, down.cursor, end)
                 if index is None:
                     down.cursor = max(down.cursor, end)
+                    break
+                if turn is not None and not turn.may_ask():
+                    room = 0
                     break
                 down.cursor = index + 1
                 self.ask_block(peer, index, now)
@@ -87,7 +94,12 @@ class Downloader:
         full = window(self._config, peer.rtt, len(self._host.peers), down.average)
         return min(full, down.allowance)
 
-    def _ask_explicit(self, peer: Peer, room: int, end: int, now: float) -> int:
+    def _expected(self, peer: Peer) -> int:
+        """Bytes that a block of the peer probably has."""
+        head, average = self._core.head, peer.down.average
+        return round(average or head.byte_length / max(head.length, 1))
+
+    def _ask_explicit(self, peer: Peer, room: int, end: int, turn: Turn | None, now: float) -> int:
         """Blocks that somebody waits for do not queue behind a full window: a few more are always
         possible."""
         room += self._config.inflight_min
@@ -95,6 +107,8 @@ class Downloader:
             index = self.scheduler.next_explicit(peer.down.availability, end)
             if index is None:
                 break
+            if turn is not None and not turn.may_ask():
+                return 0
             self.ask_block(peer, index, now, urgent=True)
             room -= 1
         return room - self._config.inflight_min
@@ -104,6 +118,8 @@ class Downloader:
         core, requests = self._core, self.requests
         fork, nodes = core.head.fork, core.missing_nodes(index)
         sent = Sent(requests.next_id(), peer, fork, Purpose.BLOCK, now, index)
+        if self._limit.active:
+            sent.reserved = self._limit.reserve(self._expected(peer))
         if not requests:
             start_clock(self._host, self._config, now)
         requests.add(sent)
@@ -149,6 +165,8 @@ class Downloader:
 
     def on_data(self, peer: Peer, data: Data, now: float) -> None:
         """Raises VerificationError when the peer has sent bad data once too often."""
+        if self._limit.active and data.block is not None:
+            self._limit.spend(len(data.block.value))
         if data.request == 0:
             self.conduct.on_proof(peer, data, now)
             return
@@ -197,6 +215,7 @@ class Downloader:
         stats, down = peer.stats, peer.down
         stats.blocks_down += 1
         stats.bytes_down += size
+        self._limit.received += size
         down.average = size if down.average == 0 else down.average + (size - down.average) / 16
         self._host.emit(BlockReceived(index, size, peer))
 
@@ -260,6 +279,8 @@ class Downloader:
     def _take(self, sent: Sent) -> bool:
         """Out of the table. True if nobody else is asked for its block."""
         last = self.requests.remove(sent)
+        if sent.reserved:
+            self._limit.settle(sent.reserved)
         if sent.purpose is not Purpose.BLOCK:
             self.heads.released(sent)
         return last

@@ -25,6 +25,7 @@ from .demand import DownloadState
 from .downloader import Downloader
 from .events import Event, StorageFailed
 from .ports import ReplicatedCore
+from .ratelimit import RateLimit
 from .uploader import Uploader
 
 PROTOCOL = "hypercore/alpha"
@@ -37,6 +38,8 @@ class PeerHost(Protocol):
     core: ReplicatedCore
     config: ReplicationConfig
     downloader: Downloader
+    upload: RateLimit
+    download: RateLimit
 
     @property
     def busy(self) -> bool:
@@ -108,7 +111,7 @@ class Peer:
         self.channel: Channel = muxer.create_channel(PROTOCOL, self.core.discovery_key, self)
         self.stats = PeerStats()
         self.down = DownloadState(host.config)
-        self.uploader = Uploader(self)
+        self.uploader = Uploader(self, host.upload)
         self.announcer = Announcer(self.core, self.send)
         self.synced = False
         """It has told about its head."""
@@ -257,6 +260,8 @@ class Peer:
                 self.storage_failed(error)
 
     def channel_closed(self, reason: CloseReason, now: float) -> None:
+        self._host.upload.leave(self.wait_writable)
+        self._host.download.leave(self.mark_dirty)
         self._host.peer_closed(self, reason, now)
 
     def channel_flush(self, now: float) -> None:
@@ -280,7 +285,7 @@ class Peer:
     def channel_writable(self, now: float) -> None:
         if self.announcer.owes:
             self.announcer.flush()
-        self.uploader.work()
+        self.uploader.work(now)
 
     # --- sync -----------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from .downloader import Downloader
 from .events import Event, ManifestReceived, PeerClosed, PeerOpened, Upgraded
 from .peer import ALIAS, PROTOCOL, Peer
 from .ports import Change, ReplicatedCore
+from .ratelimit import RateLimit
 from .scheduler import Ranges
 
 
@@ -34,11 +35,16 @@ class Replicator:
         *,
         config: ReplicationConfig | None = None,
         on_wake: Callable[[], None] | None = None,
+        upload: RateLimit | None = None,
+        download: RateLimit | None = None,
     ) -> None:
+        """`upload` and `download` are shared with the replicators of other cores."""
         self.core = core
         self.config = config or ReplicationConfig()
         self.on_wake = on_wake
-        self.downloader = Downloader(core, self.config, self)
+        self.upload = upload or RateLimit()
+        self.download = download or RateLimit()
+        self.downloader = Downloader(core, self.config, self, self.download)
         self.closed = False
         self._downloading = self.config.downloading
         self._attached: dict[Muxer, Peer | None] = {}

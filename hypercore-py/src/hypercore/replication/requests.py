@@ -25,7 +25,7 @@ class Purpose(Enum):
 class Sent:
     """One request on its way. Light: there are up to 512 for each peer, and one for every block."""
 
-    __slots__ = ("fork", "id", "index", "node", "peer", "purpose", "sent_at")
+    __slots__ = ("fork", "id", "index", "node", "peer", "purpose", "reserved", "sent_at")
 
     def __init__(
         self,
@@ -46,6 +46,8 @@ class Sent:
         """The block asked for."""
         self.node = node
         """The tree node asked for."""
+        self.reserved = 0
+        """Bytes that the rate limit was charged with for it."""
 
     def answered_by(self, data: Data) -> bool:
         """Whether `data` holds nothing but what was asked for, of the right fork."""

@@ -18,16 +18,31 @@ from .config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS
 
 if TYPE_CHECKING:
     from .peer import Peer
+    from .ratelimit import RateLimit
 
 TURN = 16
 """Requests answered before another channel has its turn."""
 
+NODE_BYTES = 42
+"""What a tree node of a proof takes on the wire, about."""
+
 
 class Uploader:
-    __slots__ = ("_held", "_invalid", "_normal", "_peer", "_refused", "_requests", "_urgent", "_wants")
+    __slots__ = (
+        "_held",
+        "_invalid",
+        "_limit",
+        "_normal",
+        "_peer",
+        "_refused",
+        "_requests",
+        "_urgent",
+        "_wants",
+    )
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, limit: RateLimit) -> None:
         self._peer = peer
+        self._limit = limit
         self._requests: dict[int, Request] = {}
         self._urgent: deque[int] | None = None
         self._normal: deque[int] | None = None
@@ -94,9 +109,12 @@ class Uploader:
         queue.append(number)
         return queue
 
-    def work(self) -> None:
+    def work(self, now: float) -> None:
         """Answer some of what waits, while there is room."""
-        peer = self._peer
+        peer, limit = self._peer, self._limit
+        if limit.active and self._requests:
+            self._work_limited(now)
+            return
         for _ in range(TURN):
             if self._wants:
                 peer.announcer.answer(self._wants.pop(next(iter(self._wants))))
@@ -109,6 +127,29 @@ class Uploader:
                 break
         if self._requests or self._wants:
             peer.wait_writable()
+
+    def _work_limited(self, now: float) -> None:
+        """The same, with no more blocks than our turn allows. News of what we have does not count."""
+        peer, limit = self._peer, self._limit
+        if self._wants:
+            peer.announcer.answer(self._wants.pop(next(iter(self._wants))))
+            peer.wait_writable()
+            return
+        left = limit.begin(peer.wait_writable, now)
+        if not left:
+            return
+        end = limit.moved + left
+        while limit.moved < end:
+            request = self._next()
+            if request is None:
+                return
+            self._answer(request)
+            if not peer.writable:
+                if self._requests:
+                    peer.wait_writable()
+                return
+        if self._requests:
+            limit.wait(peer.wait_writable, now)
 
     def _next(self) -> Request | None:
         for queue in (self._urgent, self._normal):
@@ -142,8 +183,11 @@ class Uploader:
             return
         peer.send_data(data)
         if data.block is not None:
+            size = len(data.block.value)
             peer.stats.blocks_up += 1
-            peer.stats.bytes_up += len(data.block.value)
+            peer.stats.bytes_up += size
+            if self._limit.active:
+                self._limit.spend(size + NODE_BYTES * len(data.block.nodes))
 
     def _refuse(self, request: Request) -> None:
         core = self._peer.core

@@ -17,12 +17,17 @@ from seederfarm.settings import base, env, table
 
 
 class FarmDatabase:
-    """A migrated database that can take the place of `default`."""
+    """A migrated database that can take the place of `default`.
 
-    def __init__(self, url: str) -> None:
+    Django has one pool for `default`, whatever database that is: only one at a time may be `pooled`.
+    """
+
+    def __init__(self, url: str, *, pooled: bool = True) -> None:
         self.url = url
         farm = table.FarmSettings(database=env.database(url))
         given = base.database(farm, wrong=False)
+        if not pooled:
+            given["OPTIONS"].pop("pool", None)
         self.settings: dict[str, Any] = connections.configure_settings({"default": given})["default"]
         backend = load_backend(given["ENGINE"])
         self.wrapper: BaseDatabaseWrapper = backend.DatabaseWrapper(self.settings, "default")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from ...support import postgres, redis
+from ...support import postgres
 from ...support.controlplane import ControlPlane, WorkersOf
 from ...support.databases import FarmDatabase
 from ...support.farmhome import FarmHome
@@ -27,7 +27,10 @@ def restartable_postgres() -> Iterator[Postgres]:
     """One that no other test uses."""
     if os.environ.get("CI") == "true":
         postgres.install()
-    _need(postgres.missing())
+    if (reason := postgres.missing()) is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
     server = Postgres()
     try:
         server.start()
@@ -37,31 +40,12 @@ def restartable_postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    _need(redis.missing())
-    server = RedisServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.dispose()
-
-
-def _need(missing: str | None) -> None:
-    """Skips in plain sight; with CI=true that is a failure."""
-    if missing is not None and os.environ.get("CI") == "true":
-        pytest.fail(missing)
-    if missing is not None:
-        pytest.skip(missing)
-
-
-@pytest.fixture
 def registry(processes: ExitStack, django_db_blocker: DjangoDbBlocker) -> Registry:
     """`registry(url)` migrates that database and has the test's queries go there."""
 
     def look_at(url: str) -> FarmDatabase:
         processes.enter_context(django_db_blocker.unblock())
-        database = FarmDatabase(url)
+        database = FarmDatabase(url, pooled=False)
         processes.callback(database.close)
         processes.enter_context(database.in_place())
         return database

@@ -28,8 +28,6 @@ VISIBILITY_TIMEOUT: Final = 3600
 shorter."""
 DIRTY_EVERY: Final = 5.0
 """Seconds between looks for drives that something happened to; most are planned at once on a signal."""
-SOURCES_EVERY: Final = 5.0
-"""Seconds between looks for sources that are due: the shortest interval that a source may have."""
 AUDIT_EVERY: Final = 60.0
 """Seconds between looks for copies that have to prove themselves; less where they must do so more often."""
 REFRESH_EVERY: Final = 20.0
@@ -47,7 +45,6 @@ def beat_table() -> dict[str, Any]:
     return {
         "plan everything": _beat("control.reconcile", max(1.0, farm.reconcile_every)),
         "plan what changed": _beat("control.reconcile_dirty", DIRTY_EVERY),
-        "read sources": _beat("control.read_sources", SOURCES_EVERY),
         "ask for proofs": _beat("control.challenge", min(AUDIT_EVERY, max(1.0, farm.audit_every))),
         "ask for reports that are missing": _beat("control.refresh", REFRESH_EVERY * farm.heartbeat),
         "forget what is old": _beat("control.retention", RETENTION_EVERY),

@@ -8,7 +8,6 @@ from typing import Any
 from celery import shared_task
 
 from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT
-from seederfarm.sources import poll
 
 from . import audits, ingest, manifests, retention
 from .join import join
@@ -74,8 +73,3 @@ def refresh() -> None:
 @_task("control.retention")
 def forget() -> None:
     retention.forget()
-
-
-@_task("control.read_sources")
-def read_sources() -> None:
-    poll.poll_due()

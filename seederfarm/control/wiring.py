@@ -13,7 +13,6 @@ def connect() -> None:
     signals.drives_changed.connect(_drives_changed, dispatch_uid="control.drives")
     signals.workers_changed.connect(_workers_changed, dispatch_uid="control.workers")
     signals.reverify_wanted.connect(_reverify_wanted, dispatch_uid="control.reverify")
-    signals.source_wanted.connect(_source_wanted, dispatch_uid="control.sources")
 
 
 def _drives_changed(**_: Any) -> None:
@@ -28,7 +27,3 @@ def _workers_changed(*, ids: list[int], **_: Any) -> None:
 
 def _reverify_wanted(**_: Any) -> None:
     outbox.defer("control.challenge")
-
-
-def _source_wanted(**_: Any) -> None:
-    outbox.defer("control.read_sources")

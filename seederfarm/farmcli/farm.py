@@ -1,4 +1,4 @@
-"""`seederfarm init`, `sources`, `export`, `import`, `config`, `dashboard`, `shell`."""
+"""`seederfarm init`, `export`, `import`, `config`, `dashboard`, `shell`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import click
@@ -18,7 +17,7 @@ from ..settings.table import FarmSettings
 from ..supervisor.table import address
 from .keys import ACTOR, MAX_LISTED_ERRORS
 from .setup import database_failures, open_farm
-from .show import ago, json_lines, json_option, plain, rows, table_of
+from .show import json_lines, json_option, plain, rows, table_of
 from .up import settings
 
 HIDDEN: Final = "(hidden)"
@@ -47,50 +46,6 @@ def init(as_json: bool) -> None:
         click.echo(f"Made an account: name {said['admin']['username']}, password {said['admin']['password']}")
         click.echo("This is shown once.")
     click.echo(f"The farm in {farm.home} is ready to start: `seederfarm up`.")
-
-
-@click.command()
-@json_option
-def sources(as_json: bool) -> None:
-    """List where keys come from by themselves."""
-    open_farm()
-    from ..registry.models import Source
-
-    now = datetime.now(UTC)
-    with database_failures():
-        found = list(Source.objects.order_by("name"))
-    if as_json:
-        json_lines(
-            {
-                "name": source.name,
-                "kind": source.kind,
-                "location": source.location,
-                "enabled": source.enabled,
-                "keys": source.listed,
-                "refused": source.refused,
-                "failures": source.failures,
-                "error": source.last_error or None,
-                "read_at": source.last_at,
-                "succeeded_at": source.last_success_at,
-            }
-            for source in found
-        )
-        return
-    grid = table_of("name", "kind", "location", "#keys", "read", "succeeded", "error")
-    for source in found:
-        grid.add_row(
-            plain(source.name) if source.enabled else plain(f"{source.name} (off)"),
-            source.kind,
-            plain(source.location),
-            "–" if source.listed is None else f"{source.listed:,}",
-            ago(source.last_at, now),
-            ago(source.last_success_at, now),
-            plain(source.last_error),
-        )
-    if grid.row_count:
-        rows(grid)
-    else:
-        click.echo("No sources.")
 
 
 @click.command()

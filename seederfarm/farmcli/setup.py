@@ -17,8 +17,11 @@ class NotInitialised(Failure):
     """There is no farm in this home yet."""
 
 
-def open_farm() -> FarmSettings:
-    """Set Django up. Raises BadInput for wrong settings, NotInitialised where no farm was made yet."""
+def open_farm(*, stays: bool = False) -> FarmSettings:
+    """Set Django up. Raises BadInput for wrong settings, NotInitialised where no farm was made yet.
+
+    A process that `stays` speaks to a broker that begins later, too.
+    """
     try:
         farm = table.load().checked()
     except SettingsWrong as error:
@@ -39,7 +42,7 @@ def open_farm() -> FarmSettings:
 
         if "registry_drive" not in connection.introspection.table_names():
             raise NotInitialised(f"the database of {farm.home} has no farm in it yet: {hint}")
-    if farm.bundled_redis and not farm.redis_socket.exists():
+    if not stays and farm.bundled_redis and not farm.redis_socket.exists():
         _tell_nobody()
     return farm
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import pre_delete
 
 
 class RegistryConfig(AppConfig):
@@ -12,3 +13,7 @@ class RegistryConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  registers the system checks
+        from .models import Source
+        from .services.sources import adopt
+
+        pre_delete.connect(adopt, sender=Source, dispatch_uid="registry.sources")

@@ -18,6 +18,3 @@ workers_changed = Signal()
 reverify_wanted = Signal()
 """`drive_ids`: list of primary keys of drives whose copies are to prove themselves now; None for very many.
 """
-
-source_wanted = Signal()
-"""`source_ids`: list of primary keys of sources that are to be read now."""

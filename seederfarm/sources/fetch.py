@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,7 +17,7 @@ MAX_REDIRECTS: Final = 5
 TIMEOUT: Final = 15.0
 """Seconds to connect, and between two pieces of an answer."""
 DEADLINE: Final = 60.0
-"""Seconds for a whole answer: one that drips is given up."""
+"""Seconds for a whole answer, redirects included: one that drips is given up."""
 AGENT: Final = "seederfarm"
 
 
@@ -36,7 +36,10 @@ def is_url(location: str) -> bool:
 def read_file(location: str) -> Answer:
     """Raises SourceError when it cannot be read, or is too large."""
     try:
-        with Path(location).expanduser().open("rb") as file:
+        path = Path(location).expanduser()
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")  # a pipe would keep us waiting
+        with path.open("rb") as file:
             body = file.read(MAX_BYTES + 1)
     except (OSError, ValueError, RuntimeError) as error:
         raise SourceError(f"the file cannot be read: {clean(str(error))}") from None
@@ -45,7 +48,7 @@ def read_file(location: str) -> Answer:
     return Answer(body)
 
 
-def get(
+async def get(
     url: str,
     *,
     headers: Mapping[str, str] | None = None,
@@ -57,23 +60,30 @@ def get(
 
     `headers` (they may hold a secret) are sent to the origin of `url` alone, not where it redirects to.
     """
-    until = time.monotonic() + deadline
+    try:
+        async with asyncio.timeout(deadline):
+            return await _get(url, headers or {}, etag, modified)
+    except TimeoutError:
+        raise SourceError(f"the answer takes longer than {deadline:g} s") from None
+
+
+async def _get(url: str, headers: Mapping[str, str], etag: str, modified: str) -> Answer:
     asked = {"If-None-Match": etag, "If-Modified-Since": modified}
     conditions = {name: value for name, value in asked.items() if value}
-    sent = {"Accept": "application/json, text/plain;q=0.9, */*;q=0.1", **(headers or {}), **conditions}
+    sent = {"Accept": "application/json, text/plain;q=0.9, */*;q=0.1", **headers, **conditions}
     own = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
     try:
-        with httpx.Client(timeout=TIMEOUT, headers=own) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT, headers=own) as client:
             request = client.build_request("GET", url, headers=sent)
             origin = _origin(request.url)
             for _ in range(MAX_REDIRECTS + 1):
-                response = client.send(request, stream=True)
+                response = await client.send(request, stream=True)
                 try:
                     if response.next_request is None:
-                        return _answer(response, until, conditional=bool(conditions))
+                        return await _answer(response, conditional=bool(conditions))
                     request = response.next_request
                 finally:
-                    response.close()
+                    await response.aclose()
                 if _origin(request.url) != origin:
                     request = client.build_request("GET", request.url)
             raise SourceError(f"more than {MAX_REDIRECTS} redirects")
@@ -83,7 +93,7 @@ def get(
         raise SourceError(f"the request failed: {clean(str(error) or type(error).__name__)}") from None
 
 
-def _answer(response: httpx.Response, until: float, *, conditional: bool) -> Answer:
+async def _answer(response: httpx.Response, *, conditional: bool) -> Answer:
     if response.status_code == 304 and conditional:
         return Answer(b"", unchanged=True)
     if not response.is_success:
@@ -96,12 +106,10 @@ def _answer(response: httpx.Response, until: float, *, conditional: bool) -> Ans
     if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise SourceError("the answer is compressed, which was not asked for")
     body = bytearray()
-    for piece in response.iter_raw():
+    async for piece in response.aiter_raw():
         body += piece
         if len(body) > MAX_BYTES:
             raise SourceError(_too_large())
-        if time.monotonic() > until:
-            raise SourceError("the answer takes too long")
     headers = response.headers
     return Answer(bytes(body), headers.get("etag", "")[:500], headers.get("last-modified", "")[:100])
 

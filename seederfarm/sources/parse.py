@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import jmespath  # type: ignore[import-untyped, unused-ignore]
@@ -89,22 +90,39 @@ def clean(text: str, length: int = 200) -> str:
 
 
 def _gather(items: Iterable[Any]) -> Parsed:
-    entries: dict[str, Entry] = {}
-    refused = 0
-    problems: list[str] = []
-    for number, item in enumerate(items, start=1):
-        if number > MAX_ENTRIES:
+    found = Gathering()
+    for item in items:
+        found.take(partial(_entry, item))
+    return found.parsed()
+
+
+class Gathering:
+    """A list as it is read, entry by entry. Raises SourceError for one that is too long."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._count = 0
+        self._refused = 0
+        self._problems: list[str] = []
+
+    def take(self, read: Callable[[], Entry | None]) -> None:
+        """The next entry. `read` gives None for what is nothing (an empty line), and raises ValueError for
+        what is no key."""
+        self._count += 1
+        if self._count > MAX_ENTRIES:
             raise SourceError(f"the list has more than {MAX_ENTRIES:,} entries")
         try:
-            entry = _entry(item)
-        except KeyFormatError as error:
-            refused += 1
-            if len(problems) < MAX_REPORTED:
-                problems.append(f"entry {number}: {clean(str(error))}")
-            continue
+            entry = read()
+        except ValueError as error:
+            self._refused += 1
+            if len(self._problems) < MAX_REPORTED:
+                self._problems.append(f"entry {self._count}: {clean(str(error))}")
+            return
         if entry is not None:
-            entries.setdefault(entry.key, entry)
-    return Parsed(entries, refused, problems)
+            self._entries.setdefault(entry.key, entry)
+
+    def parsed(self) -> Parsed:
+        return Parsed(self._entries, self._refused, self._problems)
 
 
 def _entry(item: Any) -> Entry | None:

@@ -82,6 +82,15 @@ def beat(farm: FarmSettings, files: RunFiles) -> Spec | None:
     )
 
 
+def sources(farm: FarmSettings, files: RunFiles) -> Spec:
+    return Spec(
+        name="sources",
+        about="reads the sources of keys, follows seed lists",
+        argv=_python("seederfarm", "sources", "follow"),
+        stop_within=20.0,
+    )
+
+
 def worker(farm: FarmSettings, files: RunFiles) -> Spec | None:
     """One that seeds on this machine; `prepare` made the token it joins with."""
     if not _exists(CONTROL_APP):
@@ -115,7 +124,7 @@ def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
     )
 
 
-ROWS: Final[tuple[Row, ...]] = (redis, web, control, beat, worker, flower)
+ROWS: Final[tuple[Row, ...]] = (redis, web, control, beat, sources, worker, flower)
 
 
 def specs(farm: FarmSettings, files: RunFiles) -> list[Spec]:

@@ -4,6 +4,7 @@
 //   make {kind, variant}   join {client, server}   describe   files {version}   blocks {of, start, end}   entries
 //   uploads    how often each block of core and blobs was sent to anybody
 //   drive: put {path, seed, size, executable, metadata}   puts {files}   symlink {path, target}   del {path}   truncate {version}
+//   list (a seed list): seed {key, type, description}   edit {key, description}   unseed {key}
 //   bee:   insert {entries}   remove {keys}           core: append {blocks: [{seed, size}]}   truncate {length}
 const Corestore = require('corestore')
 const { content } = require('./lib/content')
@@ -76,6 +77,9 @@ async function main () {
     insert: ({ bee }, { entries }) => insert(bee, entries),
     remove: async ({ bee }, { keys }) => { for (const key of keys) await bee.del(key) },
     append: ({ core }, { blocks }) => core.append(blocks.map(({ seed, size }) => content(seed, size))),
+    seed: ({ list }, { key, type, description }) => list.put(key, { type, description }),
+    edit: async ({ list }, { key, description }) => list.edit({ key, value: await list.get(key) }, { description }),
+    unseed: ({ list }, { key }) => list.del(key),
     truncate
   }
   const commands = {

@@ -234,8 +234,10 @@ class DriveAdmin(FarmAdmin[Drive]):
 
     @column("Sources")
     def sources_shown(self, drive: Drive) -> str:
-        names = drive.source_entries.values_list("source__name", flat=True)
-        return ", ".join(names) or "none: added by hand"
+        names = list(drive.source_entries.values_list("source__name", flat=True))
+        if not names:
+            return "none: added by hand"
+        return ", ".join(names) + (", and added by hand" if drive.by_hand else "")
 
     @column("Last events")
     def recent_events(self, drive: Drive) -> SafeString | str:

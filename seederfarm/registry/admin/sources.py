@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from .. import signals
 from ..models import Source
 from ..services import record_audit
 from ..services.log import count_of
@@ -88,10 +84,13 @@ class SourceAdmin(FarmAdmin[Source]):
     @admin.action(description="Read now", permissions=["change"])
     def read_now(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         ids = list(queryset.values_list("pk", flat=True))
-        with transaction.atomic():
-            Source.objects.filter(pk__in=ids).update(next_at=None)
-            transaction.on_commit(partial(signals.source_wanted.send, sender=Source, source_ids=ids))
-        self.message_user(request, f"{count_of(len(ids), 'source')} will be read now.", messages.SUCCESS)
+        read = Source.objects.filter(pk__in=ids, enabled=True).update(next_at=None)
+        if read:
+            text = f"{count_of(read, 'source')} will be read within a few seconds."
+            self.message_user(request, text, messages.SUCCESS)
+        if off := len(ids) - read:
+            text = f"{count_of(off, 'source')} left alone, being switched off."
+            self.message_user(request, text, messages.WARNING)
 
     @admin.action(description="Switch on", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:

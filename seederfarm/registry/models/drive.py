@@ -64,6 +64,8 @@ class Drive(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="drives"
     )
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    by_hand = models.BooleanField("added by a person", default=True, editable=False)
+    """A person wants it: it stays when the sources that list it do so no longer."""
 
     # what placement obeys
     priority = models.PositiveSmallIntegerField(

@@ -64,7 +64,7 @@ class Source(models.Model):
 
     # what happened
     state = models.JSONField(default=dict, editable=False)
-    """What the next reading needs of the last: etag, digest, bee version."""
+    """What the next reading needs of the last (see `sources.reading.State`)."""
     next_at = models.DateTimeField("next reading", null=True, editable=False)
     last_at = models.DateTimeField("last reading", null=True, editable=False)
     last_success_at = models.DateTimeField("last success", null=True, editable=False)
@@ -100,12 +100,13 @@ class Source(models.Model):
 
 
 class SourceEntry(models.Model):
-    """A key that a source listed. A drive stays while any source (or a person) wants it."""
+    """A key that a source lists. A drive stays while any source (or a person, `Drive.by_hand`) wants it."""
 
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="entries")
     drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="source_entries")
-    added_drive = models.BooleanField(default=False)
-    """The source brought the key here; a drive that a person had added is not removed with the source."""
+    kind = models.CharField(max_length=5, blank=True, default="")
+    label = models.CharField(max_length=200, blank=True, default="")
+    """What it said of the key: a change there is taken over where nobody has changed it here."""
     data = models.JSONField(default=dict)
     """The entry as it was listed (bounded by whoever reads the source)."""
     first_seen_at = models.DateTimeField(default=timezone.now)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, When
 from django.utils import timezone
 
 from .. import signals
@@ -63,7 +63,13 @@ def resume(drives: Drives, actor: Actor) -> int:
         "drive.resume",
         "Resumed",
         lambda rows: rows.exclude(state=Drive.State.ACTIVE),
-        {"state": Drive.State.ACTIVE, "removing_since": None, "dirty": True},
+        {
+            "state": Drive.State.ACTIVE,
+            "removing_since": None,
+            "dirty": True,
+            # who takes a removal back wants it; who ends a pause says nothing of that
+            "by_hand": Case(When(state=Drive.State.REMOVING, then=True), default=F("by_hand")),
+        },
     )
 
 
@@ -113,7 +119,7 @@ def remove(drives: Drives, actor: Actor, *, force: bool = False) -> RemoveResult
             guarded += kept
             free = set(rows.values_list("pk", flat=True)) - {item.drive.pk for item in kept}
             Drive.objects.filter(pk__in=free).update(
-                state=Drive.State.REMOVING, removing_since=now, dirty=True, updated_at=now
+                state=Drive.State.REMOVING, removing_since=now, dirty=True, by_hand=False, updated_at=now
             )
             removing += sorted(free)
         if removing:

@@ -86,7 +86,8 @@ def add_keys(
     """Register every key in `texts`, in any spelling; malformed lines are reported and hinder no other.
 
     `kind` is for lines that name none. `replicas` is (min, max); None: as set for the farm. Raises
-    ValidationError for tags that are none. One that is being removed comes back to life.
+    ValidationError for tags that are none. One that is being removed comes back to life; one that a source
+    brought stays from now on when the source drops it.
     """
     found = list(read_lines(texts))
     malformed = [item for item in found if isinstance(item, Malformed)]
@@ -111,9 +112,11 @@ def add_listed(
     required_tags: Sequence[str] = (),
     replicas: tuple[int, int] | None = None,
     priority: int = 5,
+    by_hand: bool = True,
     actor: Actor,
 ) -> AddResult:
-    """The same for keys that are read already."""
+    """The same for keys that are read already. Without `by_hand` it is a source that wants them, for as long
+    as it lists them; a key that a person wants as well stays after that."""
     least, most = replicas or settings.FARM.replicas
     required = clean_tags(list(required_tags))
     names = clean_tags(list(tags))
@@ -129,9 +132,12 @@ def add_listed(
         "required_tags": required,
         "priority": priority,
         "owner": actor if isinstance(actor, User) else None,
+        "by_hand": by_hand,
     }
     with transaction.atomic():
         added, existing = _insert(wanted, template)
+        if by_hand:
+            _want((*added, *existing))
         _tag(added, names)
         revived = _revive(existing)
         if added or revived:
@@ -160,11 +166,22 @@ def _insert(wanted: dict[str, str], template: dict[str, object]) -> tuple[list[D
         known = set(Drive.objects.filter(key__in=keys).values_list("key", flat=True))
         new = [Drive(key=key, kind=wanted[key], **template) for key in keys if key not in known]
         Drive.objects.bulk_create(new, ignore_conflicts=True)
-        rows = Drive.objects.in_bulk(keys, field_name="key")
+        # Locked: a source may be dropping one of them at this moment.
+        locked = Drive.objects.select_for_update().filter(key__in=keys).order_by("key")
+        rows = {drive.key: drive for drive in locked}
         found.update((key, (rows[key], key in known)) for key in keys)
     added = [found[key][0] for key in wanted if not found[key][1]]
     existing = [found[key][0] for key in wanted if found[key][1]]
     return added, existing
+
+
+def _want(drives: Sequence[Drive]) -> None:
+    """A person wants these, too. Those just added as well: a source may have been faster by a moment."""
+    for batch in batches(drives):
+        rows = Drive.objects.filter(pk__in=[drive.pk for drive in batch], by_hand=False)
+        rows.update(by_hand=True)
+    for drive in drives:
+        drive.by_hand = True
 
 
 def _tag(drives: Sequence[Drive], names: Sequence[str]) -> None:

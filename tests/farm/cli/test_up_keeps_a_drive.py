@@ -47,7 +47,8 @@ def test_a_farm_keeps_a_drive_of_an_official_publisher_through_its_own_restart(
     def back() -> bool:
         (status,) = farm.lines("status")
         states = {process["name"]: process["state"] for process in status["processes"]}
-        return set(states.values()) == {"ready"} and {"control", "beat", "worker", "flower"} <= set(states)
+        all_of_them = {"control", "beat", "sources", "worker", "flower"} <= set(states)
+        return all_of_them and set(states.values()) == {"ready"}
 
     eventually(back, timeout=60, what="every process")
     reader = Reader(tmp_path / "reader", bootstrap)

@@ -10,5 +10,5 @@ from seederfarm.registry import signals
 
 @pytest.fixture(autouse=True)
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("drives_changed", "workers_changed", "reverify_wanted", "source_wanted"):
+    for name in ("drives_changed", "workers_changed", "reverify_wanted"):
         monkeypatch.setattr(signals, name, Signal())

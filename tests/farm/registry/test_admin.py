@@ -388,9 +388,11 @@ def test_sources_are_checked_and_switched(client: Client) -> None:
     act(client, "admin:registry_source_changelist", "disable", source)
     source.refresh_from_db()
     assert not source.enabled
-    assert "1 source will be read now" in text_of(
-        act(client, "admin:registry_source_changelist", "read_now", source)
-    )
+    assert "left alone" in text_of(act(client, "admin:registry_source_changelist", "read_now", source))
+    Source.objects.update(enabled=True, next_at=source.created_at)
+    said = text_of(act(client, "admin:registry_source_changelist", "read_now", source))
+    assert "1 source will be read" in said
+    assert Source.objects.get().next_at is None
 
 
 class TestPermissions:

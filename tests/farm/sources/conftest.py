@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.dispatch import Signal
 
 from seederfarm.registry import signals
+from seederfarm.registry.models import Source
+from seederfarm.sources.follow import Database, Follower
+from seederfarm.sources.lists import SeedLists
+from seederfarm.sources.reading import ask, begin, enabled, is_due
+from seederfarm.sources.taking import Outcome, settle
 
 
 class Site:
@@ -21,6 +30,8 @@ class Site:
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.seen: list[tuple[str, dict[str, str], int]] = []
         """Path, headers, and the status that was answered."""
+        self.go_on = threading.Event()
+        """Answers with the header X-Wait come when this is set."""
 
     def says(self, path: str, body: str | bytes, status: int = 200, **headers: str) -> str:
         data = body.encode() if isinstance(body, str) else body
@@ -38,14 +49,17 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             status, headers, body = made.answers.get(self.path, (404, {}, b"{}"))
             if "ETag" in headers and self.headers.get("If-None-Match") == headers["ETag"]:
                 status, body = 304, b""
+            if "X-Wait" in headers:
+                made.go_on.wait(60)
             made.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, status))
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             if status != 304 and "Content-Length" not in headers:
                 self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -57,6 +71,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     try:
         yield made
     finally:
+        made.go_on.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -64,5 +79,41 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 @pytest.fixture(autouse=True)
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("drives_changed", "workers_changed", "reverify_wanted", "source_wanted"):
+    for name in ("drives_changed", "workers_changed", "reverify_wanted"):
         monkeypatch.setattr(signals, name, Signal())
+
+
+def read(source: Source, at: datetime) -> Outcome | None:
+    """What a follower does with a source that is due, in this thread. None: somebody else did."""
+    begun = begin(source.pk, at)
+    return None if begun is None else settle(begun.source, asyncio.run(ask(begun)), at)
+
+
+def read_due(at: datetime) -> int:
+    """Every source that is due. Returns how many were read."""
+    return sum(read(source, at) is not None for source in enabled() if is_due(source, at))
+
+
+@contextmanager
+def following(folder: Path, bootstrap: list[str]) -> Iterator[SeedLists]:
+    """A follower in a thread of its own."""
+    made: list[tuple[asyncio.AbstractEventLoop, asyncio.Event, SeedLists]] = []
+    began = threading.Event()
+
+    async def main() -> None:
+        stop, woken, database = asyncio.Event(), asyncio.Event(), Database()
+        lists = SeedLists(folder, bootstrap, woken.set)
+        made.append((asyncio.get_running_loop(), stop, lists))
+        began.set()
+        await Follower(database, lists, woken=woken).run(stop)
+        await database.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    began.wait()
+    ((loop, stop, lists),) = made
+    try:
+        yield lists
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()

@@ -2,6 +2,7 @@
 const Hyperbee = require('hyperbee')
 const Hyperblobs = require('hyperblobs')
 const Hyperdrive = require('hyperdrive')
+const SeedBee = require('seedbee')
 const { createHash } = require('crypto')
 
 const DRIVE_ENCODINGS = { keyEncoding: 'utf-8', valueEncoding: 'json' }
@@ -50,7 +51,7 @@ const cores = {
   v2: (store) => versionedCore(store, 'core', 2)
 }
 
-// Makes {kind, variant} in a namespace of its own; gives {kind, variant, drive | bee | core}.
+// Makes {kind, variant} in a namespace of its own; gives {kind, variant, drive | bee | list | core}.
 async function make (store, { name, kind, variant = 'plain' }) {
   const space = store.namespace(name)
   if (kind === 'drive') {
@@ -61,6 +62,11 @@ async function make (store, { name, kind, variant = 'plain' }) {
   const core = await cores[variant](space, name)
   await core.ready()
   if (kind === 'core') return { kind, variant, core }
+  if (kind === 'list') {
+    const list = new SeedBee(core)
+    await list.ready()
+    return { kind, variant, list, core }
+  }
   if (kind !== 'bee') throw new Error(`no kind ${kind}`)
   const bee = new Hyperbee(core, { keyEncoding: 'utf-8', valueEncoding: 'utf-8' })
   await bee.ready()

@@ -11,9 +11,9 @@ import pytest
 
 from seederfarm.registry.models import Drive, Event, Replica, Source, SourceEntry, Worker
 from seederfarm.registry.services.keys import add_keys
-from seederfarm.sources.poll import poll, poll_due
+from seederfarm.sources.reading import begin
 
-from .conftest import Site
+from .conftest import Site, read, read_due
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -36,7 +36,7 @@ class Clock:
     def read(self) -> Source:
         """One beat, long after the last."""
         self.now += timedelta(hours=2)
-        assert poll_due(self.now) == 1
+        assert read_due(self.now) == 1
         return Source.objects.get()
 
 
@@ -138,12 +138,12 @@ def test_keys_that_others_want_stay(site: Site, clock: Clock) -> None:
     source(site.says("/", keys(A, B, C)))
     clock.read()
     other = source(site.says("/other", keys(B)), name="other")
-    assert poll(other, clock.now)
+    assert read(other, clock.now)
     site.says("/", keys(C))
-    assert poll(Source.objects.get(name="ours"), clock.now + timedelta(hours=1))
+    assert read(Source.objects.get(name="ours"), clock.now + timedelta(hours=1))
     assert wanted() == {A, B, C}
     site.says("/other", keys(D))
-    assert poll(Source.objects.get(name="other"), clock.now + timedelta(hours=1))
+    assert read(Source.objects.get(name="other"), clock.now + timedelta(hours=1))
     assert wanted() == {A, C, D}
 
 
@@ -163,17 +163,17 @@ def test_the_last_copy_is_kept_until_its_writer_is_seen(site: Site, clock: Clock
     assert wanted() == {A}
 
 
-def test_two_beats_read_a_source_once(site: Site) -> None:
+def test_two_followers_read_a_source_once(site: Site) -> None:
     made = source(site.says("/", keys(A)))
-    first, second = Source.objects.get(pk=made.pk), Source.objects.get(pk=made.pk)
-    assert [poll(first, NOW), poll(second, NOW)] == [True, False]
-    assert poll_due(NOW) == 0
-    assert len(site.seen) == 1
+    assert begin(made.pk, NOW) is not None
+    assert begin(made.pk, NOW) is None
+    assert read_due(NOW) == 0
     Source.objects.update(next_at=None, enabled=False)
-    assert poll_due(NOW) == 0
+    assert read_due(NOW) == 0 and begin(made.pk, NOW, always=True) is None
+    assert site.seen == []
 
 
-def test_files_are_read_and_hyperbees_say_that_they_are_not_yet(tmp_path: Path, clock: Clock) -> None:
+def test_files_are_read(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "seeds.txt"
     path.write_text(f"# ours\ndrive {A}\n{B}\n")
     source(str(path), kind="file")
@@ -182,17 +182,12 @@ def test_files_are_read_and_hyperbees_say_that_they_are_not_yet(tmp_path: Path, 
     path.unlink()
     assert "cannot be read" in clock.read().last_error
     assert wanted() == {A, B}
-    Source.objects.update(kind="bee", location=A)
-    assert "not read yet" in clock.read().last_error
 
 
-def test_the_beat_reads_what_is_due(site: Site, clock: Clock) -> None:
-    from seederfarm.control.celery import beat_table
-    from seederfarm.control.tasks import read_sources
-
-    assert beat_table()["read sources"]["task"] == read_sources.name
-    source(site.says("/", keys(A)))
-    read_sources()
-    read_sources()
-    assert wanted() == {A}
-    assert len(site.seen) == 1
+def test_a_source_that_was_changed_is_read_at_once_and_once(site: Site) -> None:
+    made = source(site.says("/", keys(A)))
+    assert [read_due(NOW), read_due(NOW)] == [1, 0]
+    Source.objects.update(location=site.says("/moved", "<html>"))
+    assert [read_due(NOW), read_due(NOW)] == [1, 0]
+    made.refresh_from_db()
+    assert made.failures == 1

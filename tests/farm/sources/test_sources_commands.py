@@ -1,0 +1,89 @@
+"""`sources` and `fetch`, on a farm of their own that does not run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ...support.farmhome import FarmHome, OneProcessHome
+from ...support.node import Publisher
+from .conftest import Site
+
+A, B = (bytes([n]).hex() * 32 for n in range(1, 3))
+
+
+def farm_in(path: Path, **settings: str) -> OneProcessHome:
+    farm = OneProcessHome(path / "home", **settings)
+    farm.lines("init")
+    return farm
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[FarmHome]:
+    made = farm_in(tmp_path)
+    try:
+        yield made
+    finally:
+        made.dispose()
+
+
+def add_source(home: FarmHome, **values: object) -> None:
+    made = f"from seederfarm.registry.models import Source; Source.objects.create(**{values!r})"
+    done = FarmHome.run(home, "shell", stdin=made)  # it reads the process's own standard input
+    assert done.returncode == 0, done.stderr
+
+
+def test_fetch_reads_what_is_due_or_named_and_says_what_changed(home: FarmHome, site: Site) -> None:
+    assert "No source is due" in home.run("fetch").stdout
+    add_source(home, name="good", location=site.says("/", json.dumps([A, B, "x"])))
+    (said,) = home.lines("fetch")
+    assert said == {
+        "source": "good",
+        "ok": True,
+        "error": None,
+        "unchanged": False,
+        "keys": 2,
+        "added": 2,
+        "removed": 0,
+        "kept": 0,
+        "changed": 0,
+        "refused": 1,
+        "problems": said["problems"],
+    }
+    assert "entry 3" in said["problems"][0]
+    assert home.lines("fetch") == []
+
+    site.says("/", json.dumps([A]))
+    assert home.run("fetch", "good").stdout == "good: 1 key, 0 added, 1 removed\n"
+    add_source(home, name="bad", location=site.says("/bad", "<html>"))
+    done = home.run("fetch", "good", "bad")
+    assert done.returncode == 1
+    assert done.stdout.startswith("good: 1 key") and "bad: failed: " in done.stderr
+    assert [line["key"] for line in home.lines("list", "--state", "active")] == [A]
+
+    done = home.run("fetch", "good", "nope")
+    assert done.returncode == 2 and "no source is called 'nope'; there are bad, good" in done.stderr
+    assert {line["name"]: line["failures"] for line in home.lines("sources")} == {"good": 0, "bad": 1}
+
+
+@pytest.mark.interop
+def test_fetch_reads_a_seed_list_from_the_swarm(
+    publisher: Publisher, bootstrap: list[str], tmp_path: Path
+) -> None:
+    made = publisher.make("list", "list")
+    publisher.ask("seed", name="list", key=A, type="drive", description="A film")
+    publisher.ask("join", name="list")
+    home = farm_in(tmp_path, SEEDERFARM_BOOTSTRAP=",".join(bootstrap))
+    try:
+        add_source(home, name="list", kind="bee", location=made["key"])
+        (said,) = home.lines("fetch", "list")
+        assert (said["ok"], said["added"]) == (True, 1)
+        (said,) = home.lines("fetch", "list")
+        assert (said["ok"], said["unchanged"]) == (True, True)
+        (listed,) = home.lines("list")
+        assert (listed["key"], listed["label"]) == (A, "A film")
+    finally:
+        home.dispose()

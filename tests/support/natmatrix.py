@@ -49,18 +49,21 @@ class Matrix:
         self._world = world
         self._hosts: dict[tuple[str, Kind], Host] = {}
         self._peers: dict[tuple[str, Stack, Kind], CommandedProcess] = {}
+        self._runs = 0
 
     def run(self, wanted: Sequence[Cell], *, seconds: float = SECONDS) -> dict[Cell, dict[str, Any]]:
         """What every connection came to (see natpeer.js `connect`), all tried at once."""
+        self._runs += 1
+        names = {cell: f"{cell.name}, run {self._runs}" for cell in wanted}
         servers = {cell: self._peer("server", cell.serving, cell.server_at) for cell in wanted}
         clients = {cell: self._peer("client", cell.connecting, cell.client_at) for cell in wanted}
-        opening = [(clients[cell], clients[cell].send("open", name=cell.name)) for cell in wanted]
-        serving = {cell: servers[cell].send("serve", name=cell.name) for cell in wanted}
+        opening = [(clients[cell], clients[cell].send("open", name=names[cell])) for cell in wanted]
+        serving = {cell: servers[cell].send("serve", name=names[cell]) for cell in wanted}
         keys = {cell: servers[cell].answer(serving[cell])["key"] for cell in wanted}
         for client, number in opening:
             client.answer(number)
         asked = {
-            cell: clients[cell].send("connect", name=cell.name, key=keys[cell], seconds=seconds)
+            cell: clients[cell].send("connect", name=names[cell], key=keys[cell], seconds=seconds)
             for cell in wanted
         }
         return {cell: clients[cell].answer(asked[cell], timeout=seconds + 30) for cell in wanted}
@@ -72,18 +75,3 @@ class Matrix:
         if key not in self._peers:
             self._peers[key] = self._world.peer(stack, self._hosts[side, kind])
         return self._peers[key]
-
-
-def table(results: dict[Cell, dict[str, Any]], pair: tuple[Stack, Stack]) -> str:
-    """Rows serve, columns connect: the seconds it took, or an em dash."""
-    lines = ["| serves ↓ connects → | " + " | ".join(KINDS) + " |", "|---|" + "---|" * len(KINDS)]
-    for server in KINDS:
-        row = []
-        for client in KINDS:
-            answer = results.get(Cell(*pair, server, client))
-            if answer is None:
-                row.append("")
-            else:
-                row.append("—" if "failed" in answer else f"{answer['ms'] / 1000:.1f} s")
-        lines.append(f"| {server} | " + " | ".join(row) + " |")
-    return "\n".join(lines)

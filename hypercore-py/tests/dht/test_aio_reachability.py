@@ -7,10 +7,13 @@ import pytest
 from hypercore.aio import dht as dht_module
 from hypercore.aio import reachability
 from hypercore.aio.dht import DhtNode
+from hypercore.aio.udp import UdpSocket
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall
 from hypercore.dht.node import NodeEvent
+
+ALL_HOSTS = [f"127.0.1.{number}" for number in range(1, 60)]
 
 
 class Hosts:
@@ -44,7 +47,7 @@ def quick(monkeypatch):
 
 def forget_all_but(node, known):
     """As if the node had talked to those only."""
-    for host in [f"127.0.1.{number}" for number in range(1, 60)]:
+    for host in ALL_HOSTS:
         if host not in known:
             node._contacts.delete(host)
 
@@ -63,47 +66,89 @@ def run(scene, hosts=14, **options):
     asyncio.run(play())
 
 
+class StatefulFirewall:
+    """Lets in to each socket only what comes from hosts which that socket has sent something to.
+
+    `forwarded` is a port that is open to everybody.
+    """
+
+    def __init__(self, node, monkeypatch, forwarded=None):
+        self._opened = set()
+        self._forwarded = forwarded
+        deliver, send = node.endpoint._deliver_message, UdpSocket.send
+
+        def through(data, source, udp):
+            if udp.local_address[1] == self._forwarded or (udp, source[0]) in self._opened:
+                deliver(data, source, udp)
+
+        def noted(udp, data, address, ttl=None):
+            self._opened.add((udp, address[0]))
+            return send(udp, data, address, ttl)
+
+        self._opened |= {(node.socket, host) for host in ALL_HOSTS}
+        monkeypatch.setattr(node.endpoint, "_deliver_message", through)
+        monkeypatch.setattr(UdpSocket, "send", noted)
+
+    def forget_all_but(self, node, known):
+        """As if the node had talked to those only."""
+        forget_all_but(node, known)
+        self._opened = {(udp, host) for udp, host in self._opened if host in known}
+
+
 def test_node_that_strangers_reach_is_not_firewalled():
     async def scene(net, node):
         events = []
         node.on_event.append(events.append)
         assert node.firewalled and node.surroundings().public is None
-        forget_all_but(node, ["127.0.1.1"])
         assert await node.test_reachability() is True
         assert not node.firewalled and events == [NodeEvent.REACHABILITY_CHANGED]
         around = node.surroundings()
         assert around.public == Address("127.0.0.1", node.local_port) and around.firewall == Firewall.OPEN
         server = await node.listen(KeyPair.from_seed(bytes(32)), lambda connection: None)
         assert server.relay_addresses[0] == around.public
-        assert len(node.endpoint.sockets) == 1, "the socket that asked is closed"
+        assert len(node.endpoint.sockets) == 1, "sockets of the test are closed"
 
-    run(scene)
+    run(scene, hosts=4)
 
 
-def test_node_behind_a_firewall_is_found_out():
+def test_node_behind_a_firewall_is_found_out(monkeypatch):
     async def scene(net, node):
-        through = node.endpoint.on_message
-        forget_all_but(node, ["127.0.1.1"])
-        known = {"127.0.1.1"}
-        node.endpoint.on_message = lambda data, source, socket: (
-            through(data, source, socket) if source[0] in known else None
-        )
+        firewall = StatefulFirewall(node, monkeypatch)
+        firewall.forget_all_but(node, ["127.0.1.1"])
         assert await node.test_reachability() is False
         assert node.firewalled
         node._firewalled = False
-        forget_all_but(node, ["127.0.1.1"])
+        firewall.forget_all_but(node, ["127.0.1.1"])
         assert await node.test_reachability() is False
         assert node.firewalled, "it was taken to be open"
 
     run(scene)
 
 
-def test_nothing_is_told_without_strangers():
+def test_port_that_somebody_has_opened_in_the_router_is_found_by_asking_strangers(monkeypatch):
+    async def scene(net, node):
+        firewall = StatefulFirewall(node, monkeypatch, forwarded=node.local_port)
+        firewall.forget_all_but(node, ["127.0.1.1"])
+        assert await node.test_reachability() is True
+        assert not node.firewalled
+
+    run(scene)
+
+
+def test_without_strangers_a_forwarded_port_is_not_found(monkeypatch):
+    async def scene(net, node):
+        StatefulFirewall(node, monkeypatch, forwarded=node.local_port)
+        assert await node.test_reachability() is False
+
+    run(scene, hosts=6)
+
+
+def test_nothing_is_told_by_fewer_hosts_than_could_lie():
     async def scene(net, node):
         assert await node.test_reachability() is None
         assert node.firewalled
 
-    run(scene, hosts=6)
+    run(scene, hosts=2)
 
 
 def test_liars_do_not_make_us_reachable():
@@ -118,6 +163,11 @@ def test_liars_do_not_make_us_reachable():
         assert test._through == set()
         test.heard(b"\x13\0", Address("9.9.9.9", 9))
         assert test._through == {"9.9.9.9"}
+        test._asked = {"9.9.9.9"}
+        test._through.clear()
+        for data, source in ((b"\x13\0", ("8.8.8.8", 9)), (b"\x03\0", ("9.9.9.9", 9)), (b"", ("9.9.9.9", 9))):
+            test._on_fresh_message(data, source, node.socket)
+        assert test._through == set() and not test._enough.is_set()
 
     run(scene, hosts=1)
 

@@ -34,6 +34,11 @@ def test_another_port_every_time_is_a_random_nat():
     assert nat.addresses == (Address("9.9.9.9", 0),)
 
 
+def test_kind_of_nat_is_not_told_before_three_have_seen_us():
+    nat = _sampled(("9.9.9.9", 1000), ("9.9.9.9", 1000))
+    assert nat.firewall == Firewall.UNKNOWN and nat.port == 1000
+
+
 def test_nodes_that_disagree_about_the_host_prove_nothing():
     nat = _sampled(("9.9.9.9", 1), ("8.8.8.8", 1))
     assert nat.host is None and nat.firewall == Firewall.UNKNOWN

@@ -17,19 +17,21 @@ from hypercore.dht.messages import (
     UdxInfo,
 )
 from hypercore.dht.noise import ClientHandshake, holepunch_secret
-from hypercore.dht.punching import MAX_ECHOES
+from hypercore.dht.punching import MAX_ECHOES, RANDOM_PUNCH_PAUSE_SECONDS
 from hypercore.dht.relays import AnnouncedRelays
 from hypercore.dht.serving import (
     FORGET_SECONDS,
     MAX_HANDSHAKES,
     PATH_SECONDS,
     PUNCH_SECONDS,
+    RANDOM_PUNCH_SECONDS,
     Connected,
     Expired,
     SendPunch,
     ServingCore,
 )
 from hypercore.dht.surroundings import Surroundings
+from hypercore.dht.volleys import HOLES_AT_ONCE, LOW_TTL, MAX_GUESSES
 
 SERVER = KeyPair.from_seed(b"\x01" * 32)
 CLIENT = KeyPair.from_seed(b"\x02" * 32)
@@ -348,13 +350,60 @@ def test_hopeless_pair_of_nats_is_aborted(local):
     assert server.events() == [Expired(server.opened[0])]
 
 
-def test_random_nat_of_the_client_is_put_off():
+RANDOM_CLIENT = {
+    "round": 1,
+    "punching": True,
+    "firewall": Firewall.RANDOM,
+    "addresses": (CLIENT_AT._replace(port=0),),
+}
+RANDOM_SERVER = Surroundings(firewall=Firewall.RANDOM, seen=(PUBLIC._replace(port=0),))
+
+
+def test_random_nat_of_the_client_is_guessed_at_one_client_at_a_time():
     server, client = _shaken()
-    answer = client.punch(
-        now=1.0, round=1, punching=True, firewall=Firewall.RANDOM, addresses=(CLIENT_AT._replace(port=0),)
-    )
-    assert answer.error == HandshakeStatus.TRY_LATER
+    other = Client(server, seed=2)
+    other.shake()
+    tokens = client.punch(now=1.0).token, other.punch(now=1.0).token
+    assert client.punch(now=1.0, remote_token=tokens[0], **RANDOM_CLIENT).punching
+    assert other.punch(now=1.0, remote_token=tokens[1], **RANDOM_CLIENT).error == HandshakeStatus.TRY_LATER
+    assert server.events() == [Expired(server.opened[1])]
+    sent = _bytes_sent(server, 1.0 + RANDOM_PUNCH_SECONDS - 0.1)
+    assert len(sent) == MAX_GUESSES and {address.host for _, address in sent} == {CLIENT_AT.host}
+    third = Client(server, seed=3)
+    third.shake(now=3.0)
+    server.core.path_found(server.opened[0], CLIENT_AT, 40.0)
+    for now, possible in (
+        (40.0 + RANDOM_PUNCH_PAUSE_SECONDS - 1, False),
+        (40.0 + RANDOM_PUNCH_PAUSE_SECONDS, True),
+    ):
+        late = Client(server, seed=int(now))
+        late.shake(now=now)
+        token = late.punch(now=now).token
+        assert late.punch(now=now, remote_token=token, **RANDOM_CLIENT).punching is possible
+
+
+def test_unverified_client_behind_a_random_nat_is_not_guessed_at():
+    server, client = _shaken()
+    assert client.punch(now=1.0, **RANDOM_CLIENT).error == HandshakeStatus.ABORTED
     assert server.events() == [Expired(server.opened[0])]
+
+
+def test_server_behind_a_random_nat_punches_and_echoes_from_sockets_of_its_own():
+    server, client = _shaken(around=RANDOM_SERVER)
+    [session] = server.opened
+    token = client.punch(now=1.0).token
+    fields = {"round": 1, "punching": True, "firewall": Firewall.CONSISTENT, "addresses": (CLIENT_AT,)}
+    answer = client.punch(now=1.0, remote_token=token, **fields)
+    assert answer.punching and answer.addresses == (PUBLIC._replace(port=0),)
+    server.core.handle_timer(1.0)
+    assert server.events() == [SendPunch(CLIENT_AT, LOW_TTL, hole, session) for hole in range(HOLES_AT_ONCE)]
+    server.core.hole_heard(session, 3, CLIENT_AT, 1.1)
+    server.core.hole_heard(session, 3, Address("66.6.6.6", 6), 3.0)
+    assert server.events() == [SendPunch(CLIENT_AT, None, 3, session)]
+    assert server.core.path_found(session, CLIENT_AT, 1.2, "the socket")
+    assert server.events() == [Connected(session, CLIENT_AT, "the socket")]
+    server.core.hole_heard(session, 4, CLIENT_AT, 3.0)
+    assert server.events() == []
 
 
 def test_punching_without_an_address_is_aborted():

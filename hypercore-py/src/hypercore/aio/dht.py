@@ -16,6 +16,7 @@ from ..dht.cache import ForgettingMap
 from ..dht.constants import BOOTSTRAP_NODES, DEFAULT_PORT
 from ..dht.messages import NoisePayload
 from ..dht.node import DhtCore, NodeEvent
+from ..dht.punching import RandomPunches
 from ..dht.router import Router
 from ..dht.store import Store
 from ..dht.surroundings import Surroundings, look_around
@@ -86,6 +87,8 @@ class DhtNode(DhtRequests):
         self._reachability: ReachabilityTest | None = None
         self._test_again = asyncio.Event()
         self._servers: list[Server] = []
+        self.random_punches = RandomPunches()
+        """How many punches through random NATs there may be."""
         self._punches: set[PunchListener] = set()
         self._relays: dict[bytes, tuple[Address, ...]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -321,14 +324,12 @@ class DhtNode(DhtRequests):
             self.core.receive_datagram(data, Address(*source), monotonic())
             self.flush()
         elif data:
-            self._on_punch(Address(*source))
+            self._on_punch(Address(*source), socket)
 
-    def _on_punch(self, source: Address) -> None:
+    def _on_punch(self, source: Address, socket: UdpSocket) -> None:
         """A single byte: of a server that we punch towards, or else of a client that punches towards us."""
         for listener in list(self._punches):
-            # Exactly: another port of the same host may be another socket of the same peer, dialling us
-            if source in listener.addresses:
-                listener.punched(source)
+            if listener.punched(source, socket):
                 return
         for server in self._servers:
             if server.punch_received(source):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..crypto import KeyPair, blake2b_256
 from ..dht import operations
@@ -46,12 +46,15 @@ SEARCH_RETRIES = 3
 class PunchListener(Protocol):
     """Somebody who waits for a single byte to get through."""
 
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        """Where it is expected from."""
+    def punched(self, source: Address, socket: UdpSocket) -> bool:
+        """One came. Whether it is the one."""
 
-    def punched(self, source: Address) -> None:
-        """It came."""
+
+class Path(NamedTuple):
+    """A way to the peer that works."""
+
+    address: Address
+    socket: UdpSocket
 
 
 class Dial:
@@ -79,7 +82,7 @@ class Dial:
         self._asking = asyncio.Semaphore(MAX_PARALLEL_HANDSHAKES)
         loop = node.endpoint.loop
         self._contact: asyncio.Future[Contact] = loop.create_future()
-        self._path: asyncio.Future[Address] = loop.create_future()
+        self._path: asyncio.Future[Path] = loop.create_future()
 
     async def run(self) -> SecretConnection:
         """The connection. Raises PeerNotFound and PeerUnreachable."""
@@ -92,14 +95,14 @@ class Dial:
         try:
             self._request = self._first_message(stream.local_id)
             contact = await self._shake_hands()
-            address = await self._find_path(contact)
+            path = await self._find_path(contact)
         except BaseException:
             stream.destroy()
             raise
         finally:
             self._contact.cancel()
             self._path.cancel()
-        return self._connect(stream, contact, address)
+        return self._connect(stream, contact, path)
 
     def _first_message(self, stream_id: int) -> bytes:
         around = self._node.surroundings()
@@ -117,12 +120,12 @@ class Dial:
 
     def _on_packet(self, socket: UdpSocket, address: tuple[str, int]) -> bool:
         if address[1]:
-            self._found(Address(*address))
+            self._found(Address(*address), socket)
         return bool(address[1])
 
-    def _found(self, address: Address) -> None:
+    def _found(self, address: Address, socket: UdpSocket) -> None:
         if not self._path.done():
-            self._path.set_result(address)
+            self._path.set_result(Path(address, socket))
 
     # --- the handshake ------------------------------------------------------------------------------------
 
@@ -193,36 +196,42 @@ class Dial:
 
     # --- the way ------------------------------------------------------------------------------------------
 
-    async def _find_path(self, contact: Contact) -> Address:
+    async def _find_path(self, contact: Contact) -> Path:
         if self._path.done():
             return self._path.result()
         route = choose_route(contact, self._node.surroundings(), lan=self._lan)
         if route.direct is not None:
-            return route.direct
+            return Path(route.direct, self._node.socket)
         ways: list[Coroutine[Any, Any, None]] = []
         failures: list[PeerUnreachable] = []
         if route.passive:
             ways.append(asyncio.sleep(PASSIVE_SECONDS))
         if route.lan is not None:
             ways.append(self._try_lan(route.lan))
+        punch: HolePunch | None = None
         if route.punch is not None:
             punch = HolePunch(
                 self._node, self._target, contact, route.punch, self._found, fast_open=self._fast_open
             )
             ways.append(_collect_failure(punch.run(), failures))
-        await race(self._path, *ways)
-        if self._path.done():
-            return self._path.result()
+        try:
+            await race(self._path, *ways)
+        finally:
+            found = self._path.result() if self._path.done() else None
+            if punch is not None:
+                punch.close(keep=None if found is None else found.socket)
+        if found is not None:
+            return found
         raise failures[0] if failures else PeerUnreachable("the peer cannot be reached from here")
 
     async def _try_lan(self, address: Address) -> None:
         if await self._node.ping(address) is not None:
-            self._found(address)
+            self._found(address, self._node.socket)
 
-    def _connect(self, stream: StreamTransport, contact: Contact, address: Address) -> SecretConnection:
+    def _connect(self, stream: StreamTransport, contact: Contact, path: Path) -> SecretConnection:
         stream.accept = None
         assert contact.payload.udx is not None
-        stream.connect(contact.payload.udx.id, address, self._node.socket)
+        stream.connect(contact.payload.udx.id, path.address, path.socket)
         relays = contact.payload.relay_addresses or tuple(self._tried)
         self._node.remember_relays(self._public_key, relays[:MAX_RELAYS_TRIED])
         return SecretConnection(

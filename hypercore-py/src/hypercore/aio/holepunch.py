@@ -1,8 +1,7 @@
 """Punching a hole to a server, as its client.
 
 Source: hyperdht lib/connect.js (6.34.0), `probeRound` and `roundPunch`. We punch from the socket that we
-use for everything, so there is no fresh one to look at first, and none to try when that one's NAT is in the
-way.
+use for everything, so there is no fresh one to look at first; only behind a random NAT it takes more of them.
 """
 
 from __future__ import annotations
@@ -18,8 +17,11 @@ from ..dht.constants import Command, Firewall, HandshakeStatus, Mode
 from ..dht.dialing import Contact, read_holepunch_answer
 from ..dht.messages import Holepunch, HolepunchPayload, RelayInfo, SecurePayload
 from ..dht.noise import holepunch_secret
-from ..dht.punching import LOW_TTL, PUNCH, Puncher
+from ..dht.punching import Puncher
+from ..dht.volleys import LOW_TTL, PUNCH
 from ..errors import PeerUnreachable, RemoteProtocolError
+from .holes import Holes
+from .udp import UdpSocket
 
 if TYPE_CHECKING:
     from .dht import DhtNode
@@ -40,7 +42,10 @@ class Probe(NamedTuple):
 
 
 class HolePunch:
-    """One attempt. `on_path(address)` is called when a byte has got through; `run` ends only by failure."""
+    """One attempt, to be closed whatever becomes of it. `run` ends only by failure.
+
+    `on_path(address, socket)` is called when a byte has got through.
+    """
 
     def __init__(
         self,
@@ -48,7 +53,7 @@ class HolePunch:
         target: bytes,
         contact: Contact,
         relay: RelayInfo,
-        on_path: Callable[[Address], None],
+        on_path: Callable[[Address, UdpSocket], None],
         *,
         fast_open: bool = True,
     ) -> None:
@@ -62,17 +67,29 @@ class HolePunch:
         self._round = 0
         self._box = SecurePayload(holepunch_secret(contact.result.hash), node.rng.randbytes)
         self._puncher = Puncher(
-            initiator=True, remote_host=contact.server.host, remote_firewall=contact.payload.firewall
+            initiator=True,
+            remote_host=contact.server.host,
+            remote_firewall=contact.payload.firewall,
+            random_bytes=node.rng.randbytes,
         )
+        self._holes = Holes(node.endpoint, node.socket, self._hole_heard)
 
     # --- what the node asks when a byte comes in -----------------------------------------------------
 
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        return (self._server, *self._puncher.addresses)
+    def punched(self, source: Address, socket: UdpSocket) -> bool:
+        """A byte came to the usual socket. Whether it is the one that we wait for."""
+        if source != self._server and not self._puncher.awaits(source):
+            return False
+        self._on_path(source, socket)
+        return True
 
-    def punched(self, source: Address) -> None:
-        self._on_path(source)
+    def _hole_heard(self, hole: int, source: Address, socket: UdpSocket) -> None:
+        if self._puncher.expects(source.host):
+            self._on_path(source, socket)
+
+    def close(self, keep: UdpSocket | None = None) -> None:
+        """Close the sockets that were opened for it, except the one that got through."""
+        self._holes.close(keep)
 
     # --- the rounds ----------------------------------------------------------------------------------
 
@@ -85,8 +102,11 @@ class HolePunch:
                 # Seen by the relay that we share: the server has moved to another socket meanwhile
                 self._server = probe.server
                 self._open()
-            await self._agree(probe.token)
-            await self._punch()
+            if self._puncher.is_random(self._node.surroundings().firewall):
+                await self._punch_through_random(probe.token)
+            else:
+                await self._agree(probe.token)
+                await self._punch()
         finally:
             self._node.remove_punch(self)
         raise PeerUnreachable("hole punching led nowhere")
@@ -97,7 +117,7 @@ class HolePunch:
 
     async def _probe(self, *, retry: bool) -> Probe:
         """The first round: each side learns of the other's NAT."""
-        opened = self._server if self._fast_open else None
+        opened = self._server if self._fast_open and self._server.port else None
         if opened is not None:
             self._open()
         around = self._node.surroundings()
@@ -118,7 +138,7 @@ class HolePunch:
         if retry and (answer.firewall == Firewall.UNKNOWN or answer.token is None):
             return await self._probe(retry=False)
         ours, theirs = self._node.surroundings().firewall, answer.firewall
-        if Firewall.UNKNOWN in (ours, theirs) or Firewall.RANDOM in (ours, theirs):
+        if Firewall.UNKNOWN in (ours, theirs) or (ours, theirs) == (Firewall.RANDOM, Firewall.RANDOM):
             await self._abort()
             raise PeerUnreachable(f"no hole can be punched: our NAT is {ours.name}, theirs {theirs}")
         return Probe(answer.token, server)
@@ -149,11 +169,30 @@ class HolePunch:
         if not self._puncher.start(around.firewall, monotonic()):
             raise PeerUnreachable("the server's NAT cannot be punched")
 
+    async def _punch_through_random(self, token: bytes | None) -> None:
+        """One of the NATs is random. That takes hundreds of bytes: not twice at a time through one router."""
+        punches = self._node.random_punches
+        if not punches.may_start(monotonic()):
+            raise PeerUnreachable("another punch through a random NAT is under way, or has just been")
+        punches.start()
+        try:
+            await self._agree(token)
+        except BaseException:
+            punches.end(None)
+            raise
+        try:
+            await self._punch()
+        finally:
+            punches.end(monotonic())
+
     async def _punch(self) -> None:
         while (at := self._puncher.next_deadline()) is not None:
             await asyncio.sleep(max(at - monotonic(), 0.0))
-            for address in self._puncher.handle_timer(monotonic()):
-                self._node.socket.send(PUNCH, address)
+            for address, ttl, hole in self._puncher.handle_timer(monotonic()):
+                if hole is None:
+                    self._node.socket.send(PUNCH, address, ttl)
+                else:
+                    self._holes.send(hole, address, ttl)
 
     async def _abort(self) -> None:
         payload = HolepunchPayload(error=HandshakeStatus.ABORTED, round=self._next_round())

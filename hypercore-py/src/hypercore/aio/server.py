@@ -10,12 +10,14 @@ from ..crypto import KeyPair
 from ..dht.address import Address
 from ..dht.inbound import Inbound
 from ..dht.messages import NoisePayload
-from ..dht.punching import PUNCH
 from ..dht.relays import AnnouncedRelays
 from ..dht.serving import Connected, Expired, SendPunch, ServingCore, Session
+from ..dht.volleys import PUNCH
 from .alarm import Alarm
 from .announcer import Announcer
 from .connection import SecretConnection
+from .holes import Holes
+from .udp import UdpSocket
 from .udx import StreamTransport
 
 if TYPE_CHECKING:
@@ -45,9 +47,11 @@ class Server:
             open_stream=self._open_stream,
             random_bytes=node.rng.randbytes,
             firewall=firewall,
+            random_punches=node.random_punches,
         )
         self._announcer = Announcer(node, key_pair, self._core.target, self._relays)
         self._streams: dict[Session, StreamTransport] = {}
+        self._holes: dict[Session, Holes] = {}
         self._alarm = Alarm(node.endpoint.loop, self._on_timer)
 
     @property
@@ -121,20 +125,22 @@ class Server:
             stream = self._node.endpoint.create_stream()
         except OSError:
             return None
-        stream.accept = lambda socket, address: self._first_packet(session, address)
+        stream.accept = lambda socket, address: self._first_packet(session, socket, address)
         self._streams[session] = stream
         return stream.local_id
 
-    def _first_packet(self, session: Session, address: tuple[str, int]) -> bool:
-        found = self._core.path_found(session, Address(*address), monotonic())
+    def _first_packet(self, session: Session, socket: UdpSocket, address: tuple[str, int]) -> bool:
+        found = self._core.path_found(session, Address(*address), monotonic(), socket)
         self._pump()
         return found
 
-    def _connected(self, session: Session, address: Address) -> None:
+    def _connected(self, session: Session, address: Address, via: object) -> None:
         stream = self._streams.pop(session)
         stream.accept = None
         assert session.remote is not None and session.remote.udx is not None and session.result is not None
-        stream.connect(session.remote.udx.id, address, self._node.socket)
+        socket = via if isinstance(via, UdpSocket) else self._node.socket
+        self._close_holes(session, keep=socket)
+        stream.connect(session.remote.udx.id, address, socket)
         loop = self._node.endpoint.loop
         connection = SecretConnection(stream, session.result, loop=loop, random=self._node.rng.randbytes)
         # Not from within the reading of packets: the application may do anything
@@ -149,15 +155,34 @@ class Server:
     def _pump(self) -> None:
         while (event := self._core.next_event()) is not None:
             match event:
-                case Connected(session, address):
-                    self._connected(session, address)
-                case SendPunch(address):
-                    self._node.socket.send(PUNCH, address)
+                case Connected(session, address, via):
+                    self._connected(session, address, via)
+                case SendPunch(address, ttl, hole, session):
+                    if hole is None or session is None:
+                        self._node.socket.send(PUNCH, address, ttl)
+                    else:
+                        self._holes_of(session).send(hole, address, ttl)
                 case Expired(session):
+                    self._close_holes(session)
                     stream = self._streams.pop(session, None)
                     if stream is not None:
                         stream.destroy()
         self._alarm.set(self._core.next_deadline())
+
+    def _holes_of(self, session: Session) -> Holes:
+        if session not in self._holes:
+
+            def heard(hole: int, source: Address, socket: UdpSocket) -> None:
+                self._core.hole_heard(session, hole, source, monotonic())
+                self._pump()
+
+            self._holes[session] = Holes(self._node.endpoint, self._node.socket, heard)
+        return self._holes[session]
+
+    def _close_holes(self, session: Session, keep: UdpSocket | None = None) -> None:
+        holes = self._holes.pop(session, None)
+        if holes is not None:
+            holes.close(keep)
 
     def _on_timer(self, now: float) -> None:
         self._core.handle_timer(now)

@@ -80,6 +80,8 @@ class UdpSocket:
         self.local_address: Address = (host, port)
         self.on_message: MessageHandler | None = None
         """Takes what is not for a stream; the endpoint's handler does when this is None."""
+        self.temporary = False
+        """Whether it is closed with the stream that uses it."""
         self.closed = False
         # The kernel reports twice what it was asked for, and uses about half of that for its own bookkeeping.
         self.receive_capacity: int = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
@@ -244,7 +246,9 @@ class Endpoint:
         self._streams[local_id] = sink
 
     def unregister(self, local_id: int) -> None:
-        self._streams.pop(local_id, None)
+        sink = self._streams.pop(local_id, None)
+        if sink is not None and sink.socket is not None and sink.socket.temporary:
+            sink.socket.close()
 
     def linger(self, local_id: int, sink: PacketSink, seconds: float) -> None:
         """`sink` replaces a stream that has closed, for so long, or until MAX_LINGERING others came after

@@ -1,6 +1,7 @@
 """What other nodes tell us about our own address, and what follows from it about our NAT.
 
-Source: nat-sampler index.js (1.0.1). Every response carries the address that the responder saw.
+Source: nat-sampler index.js (1.0.1), hyperdht lib/nat.js (6.34.0). Every response carries the address that
+the responder saw.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from .constants import Firewall
 
 MAX_SAMPLES = 16
 """Latest observations that count. One node contributes one in half an hour, so one liar cannot fill them."""
+MIN_SAMPLES = 3
+"""Observations without which nothing is said of the kind of NAT: each may have seen another port (nat.js)."""
 
 
 class NatSampler:
@@ -48,7 +51,7 @@ class NatSampler:
     @property
     def firewall(self) -> Firewall:
         """The kind of NAT, as told to a peer who wants to punch through it."""
-        if self.host is None:
+        if self.host is None or len(self._samples) < MIN_SAMPLES:
             return Firewall.UNKNOWN
         return Firewall.CONSISTENT if self.port else Firewall.RANDOM
 

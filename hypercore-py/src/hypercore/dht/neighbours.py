@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from .address import Address
-from .nat import NatSampler
+from .nat import MIN_SAMPLES, NatSampler
 from .routing import RoutingTable, TableNode, node_number
 from .rpc import Call, Reply
 
@@ -91,7 +91,8 @@ class Neighbours:
     def moved(self, to: Address) -> None:
         """Our address is `to` now. Everybody may tell us again, should that be wrong."""
         self.nat = NatSampler()
-        self.nat.add(to)
+        for _ in range(MIN_SAMPLES):
+            self.nat.add(to)
         for node in self.table:
             node.sampled = None
 

@@ -23,7 +23,7 @@ from .inbound import Inbound
 from .messages import HolepunchInfo, HolepunchPayload, NoisePayload, RelayInfo, SecurePayload, UdxInfo
 from .messages.handshake import VERSION
 from .noise import ServerHandshake, holepunch_secret
-from .punching import Puncher
+from .punching import Puncher, RandomPunches
 from .relays import AnnouncedRelays
 from .surroundings import Surroundings
 
@@ -31,6 +31,8 @@ PATH_SECONDS = 10.0
 """How long a client may take to arrive after the handshake, or after punching began."""
 PUNCH_SECONDS = 13.0
 """The same once both sides punch: ten ticks and a little."""
+RANDOM_PUNCH_SECONDS = 40.0
+"""The same if one of the NATs is random: 1,750 bytes and a little."""
 FORGET_SECONDS = 10.0
 """How long an answer is kept for repetitions after all was over."""
 MAX_HANDSHAKES = 1024
@@ -53,6 +55,8 @@ class Session:
     stream_id: int = 0
     secure: SecurePayload | None = None
     puncher: Puncher | None = None
+    random: bool = False
+    """It punches through a random NAT, which only so many may at a time."""
     round: int = 0
     over: bool = False
     """Connected, refused or given up: only the answer is still kept."""
@@ -67,6 +71,8 @@ class Connected(NamedTuple):
 
     session: Session
     address: Address
+    via: object = None
+    """The socket that `path_found` was told of."""
 
 
 class Expired(NamedTuple):
@@ -79,6 +85,10 @@ class SendPunch(NamedTuple):
     """Send one byte to `address`."""
 
     address: Address
+    ttl: int | None = None
+    hole: int | None = None
+    """Number of the session's own socket to send it from; None: the usual one."""
+    session: Session | None = None
 
 
 ServingEvent = Connected | Expired | SendPunch
@@ -92,7 +102,7 @@ class ServingCore:
     `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many; a
     packet for it that comes before it is connected is to be reported with `path_found`.
     `firewall(public_key, payload, address)` refuses a client when true. `surroundings()` says how we can be
-    reached now.
+    reached now. `random_punches` is shared by all who punch from this network.
     """
 
     def __init__(
@@ -104,6 +114,7 @@ class ServingCore:
         open_stream: Callable[[Session], int | None],
         random_bytes: Callable[[int], bytes],
         firewall: ClientFilter | None = None,
+        random_punches: RandomPunches | None = None,
     ) -> None:
         self.key_pair = key_pair
         self.target = blake2b_256(key_pair.public_key)
@@ -112,6 +123,7 @@ class ServingCore:
         self._open_stream = open_stream
         self._random_bytes = random_bytes
         self._firewall = firewall
+        self._random_punches = random_punches or RandomPunches()
         self._sessions: dict[bytes, Session] = {}
         self._slots: dict[int, Session] = {}
         self._free_slots: list[int] = []
@@ -170,7 +182,10 @@ class ServingCore:
         else:
             session.secure = SecurePayload(holepunch_secret(session.result.hash), self._random_bytes)
             session.puncher = Puncher(
-                initiator=False, remote_host=client.host, remote_firewall=remote.firewall
+                initiator=False,
+                remote_host=client.host,
+                remote_firewall=remote.firewall,
+                random_bytes=self._random_bytes,
             )
             self._wait(session, now + PATH_SECONDS)
         return session
@@ -189,13 +204,13 @@ class ServingCore:
             relay_addresses=relay_addresses or None,
         )
 
-    def path_found(self, session: Session, address: Address, now: float) -> bool:
-        """The client's first packet came from `address`. False if the session is over."""
+    def path_found(self, session: Session, address: Address, now: float, via: object = None) -> bool:
+        """The client's first packet came from `address`, over the socket `via`. False if that is too late."""
         if session.over or not address.port:
             return False
         session.connected = True
         self._end(session, now)
-        self._events.append(Connected(session, address))
+        self._events.append(Connected(session, address, via))
         return True
 
     # --- hole punching ------------------------------------------------------------------------------------
@@ -242,12 +257,16 @@ class ServingCore:
         if remote.remote_address is not None and remote.remote_address in (around.seen or ()):
             # Fast open: the client has just opened its NAT towards us
             self._events.append(SendPunch(client))
-        if puncher.remote_punching:
-            if Firewall.RANDOM in (around.firewall, puncher.remote_firewall):
+        if puncher.remote_punching and not puncher.punching:
+            random = puncher.is_random(around.firewall)
+            if random and not self._random_punches.may_start(now):
                 return self._abort(session, now, HandshakeStatus.TRY_LATER)
             if not puncher.start(around.firewall, now):
                 return self._abort(session, now)
-            self._wait(session, now + PUNCH_SECONDS)
+            if random:
+                session.random = True
+                self._random_punches.start()
+            self._wait(session, now + (RANDOM_PUNCH_SECONDS if random else PUNCH_SECONDS))
         return secure.seal(
             HolepunchPayload(
                 firewall=around.firewall,
@@ -273,6 +292,11 @@ class ServingCore:
                 return True
         return False
 
+    def hole_heard(self, session: Session, hole: int, source: Address, now: float) -> None:
+        """The same, at a socket that only this session has."""
+        if not session.over and session.puncher is not None and session.puncher.may_echo(source, now):
+            self._events.append(SendPunch(source, hole=hole, session=session))
+
     # --- the clock ----------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
@@ -292,7 +316,10 @@ class ServingCore:
             return
         puncher = session.puncher
         if puncher is not None and puncher.punching:
-            self._events.extend(SendPunch(address) for address in puncher.handle_timer(now))
+            self._events.extend(
+                SendPunch(address) if hole is None else SendPunch(address, ttl, hole, session)
+                for address, ttl, hole in puncher.handle_timer(now)
+            )
         if now >= session.deadline:
             self._expire(session, now)
         else:
@@ -328,6 +355,9 @@ class ServingCore:
         session.over = True
         if session.puncher is not None:
             session.puncher.stop()
+        if session.random:
+            session.random = False
+            self._random_punches.end(now)
         session.deadline = now + FORGET_SECONDS
         self._schedule(session)
 

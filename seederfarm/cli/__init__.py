@@ -16,6 +16,7 @@ from .failures import one_line_failures
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "seed": ("seederfarm.cli.seed:seed", "Keep cores, bees and drives available."),
+    "publish": ("seederfarm.cli.publish:publish", "Share a folder as a drive, live."),
     "ls": ("seederfarm.cli.ls:ls", "List the files of a drive, the keys of a bee."),
     "cat": ("seederfarm.cli.cat:cat", "Write one file to stdout."),
     "get": ("seederfarm.cli.get:get", "Write files of a drive into a folder."),

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hypercore.keys import encode_key
-from workers.engine.events import Event, LimitChanged, PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.events import (
+    Event,
+    LimitChanged,
+    PeerChanged,
+    Problem,
+    Progress,
+    Published,
+    Ready,
+    Synced,
+)
 from workers.engine.kinds import Kind
 
 from . import units
@@ -34,6 +43,8 @@ class PlainLines:
             case Synced():
                 what = f"{units.plural(event.length, 'block')}, {units.size(event.bytes)}"
                 self._write(f"{self._name(event.key, event.kind)} synced: version {event.version}, {what}")
+            case Published():
+                self._write(f"{self._label(event.key)} {published(event)}")
             case PeerChanged(state="open"):
                 self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… connected")
             case PeerChanged():
@@ -61,3 +72,11 @@ class PlainLines:
 
     def _name(self, key: bytes, kind: Kind | None) -> str:
         return f"{self._label(key)} {kind.value}" if kind else self._label(key)
+
+
+def published(event: Published) -> str:
+    """A change of a published folder, in words."""
+    counts = ((event.added, "added"), (event.changed, "changed"), (event.removed, "removed"))
+    news = ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing new"
+    holds = f"{units.plural(event.files, 'file')}, {units.size(event.bytes)}"
+    return f"published: {news}; version {event.version} holds {holds}"

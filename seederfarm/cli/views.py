@@ -13,11 +13,11 @@ from rich.live import Live
 from rich.text import Text
 
 from workers.engine.engine import Engine
-from workers.engine.events import Event, Problem
+from workers.engine.events import Event, Problem, Published
 
 from .lines import JsonLines
 from .live import screen
-from .plain import PlainLines
+from .plain import PlainLines, published
 
 FRAME_INTERVAL = 0.25
 """Seconds between two frames of the live view, at least."""
@@ -32,6 +32,9 @@ class View(Protocol):
     """What `seed` talks to."""
 
     def put(self, event: Event) -> None: ...
+
+    def announce(self, line: str) -> None:
+        """What a person wants to know before anything happens."""
 
     def refresh(self, engine: Engine) -> float:
         """Called in turns; returns the seconds until the next turn."""
@@ -61,6 +64,9 @@ class JsonView:
     def put(self, event: Event) -> None:
         self._lines.put(event)
 
+    def announce(self, line: str) -> None:
+        pass
+
     def refresh(self, engine: Engine) -> float:
         return 1.0
 
@@ -86,6 +92,9 @@ class PlainView:
 
     def put(self, event: Event) -> None:
         self._plain.put(event, time.monotonic())
+
+    def announce(self, line: str) -> None:
+        self._write(line)
 
     def refresh(self, engine: Engine) -> float:
         return 1.0
@@ -116,6 +125,9 @@ class QuietView:
     def put(self, event: Event) -> None:
         if isinstance(event, Problem):
             self._plain.put(event, 0.0)
+
+    def announce(self, line: str) -> None:
+        pass
 
     def refresh(self, engine: Engine) -> float:
         return 1.0
@@ -150,6 +162,11 @@ class LiveView:
         if isinstance(event, Problem):
             about = "" if event.key is None else self._labels.get(event.key, event.key.hex()[:10]) + " "
             self._console.print(Text(f"{about}{event.message}", style="red"))
+        elif isinstance(event, Published):
+            self._console.print(Text(published(event)))
+
+    def announce(self, line: str) -> None:
+        self._console.print(Text(line, style="bold"))
 
     def refresh(self, engine: Engine) -> float:
         self._engine = engine

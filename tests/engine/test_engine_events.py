@@ -13,6 +13,7 @@ from workers.engine.events import (
     PeerChanged,
     Problem,
     Progress,
+    Published,
     Ready,
     Synced,
     to_json,
@@ -61,6 +62,19 @@ LINES: list[tuple[Event, dict[str, object]]] = [
     (
         Synced(key=KEY, kind=Kind.DRIVE, version=6, length=15, bytes=1000),
         {"event": "synced", "key": "01" * 32, "kind": "drive", "version": 6, "length": 15, "bytes": 1000},
+    ),
+    (
+        Published(key=KEY, version=6, files=5, bytes=900, added=3, changed=2, removed=1),
+        {
+            "event": "published",
+            "key": "01" * 32,
+            "version": 6,
+            "files": 5,
+            "bytes": 900,
+            "added": 3,
+            "changed": 2,
+            "removed": 1,
+        },
     ),
     (
         PeerChanged(key=KEY, peer=PEER, state="open", bytes_in=0, bytes_out=0),

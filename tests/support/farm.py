@@ -49,9 +49,13 @@ def run(
 class Farm(JsonProcess):
     """`seederfarm seed … --json`, its events parsed."""
 
+    command = "seed"
+
     def __init__(self, data: Path, bootstrap: Sequence[str], *arguments: str) -> None:
-        command = [*COMMAND, "seed", *arguments, "--data", str(data), "--json", *bootstrap_options(bootstrap)]
-        super().__init__("seederfarm seed", command, env=environment())
+        options = ["--data", str(data), "--json", *bootstrap_options(bootstrap)]
+        super().__init__(
+            f"seederfarm {self.command}", [*COMMAND, self.command, *arguments, *options], env=environment()
+        )
         self.data = data
 
     def wait_ready(self, timeout: float = READY_TIMEOUT) -> Event:
@@ -109,11 +113,29 @@ class Farm(JsonProcess):
             assert fields >= FIELDS[event["event"]], f"{event}: lacks {FIELDS[event['event']] - fields}"
 
 
+class Publishing(Farm):
+    """`seederfarm publish FOLDER --json`."""
+
+    command = "publish"
+
+    def wait_published(self, timeout: float = SYNC_TIMEOUT, since: int = 0, **like: int) -> Event:
+        """The first `published` event with those fields."""
+        return self.wait_for(
+            lambda event: (
+                event.get("event") == "published" and all(event[name] == like[name] for name in like)
+            ),
+            timeout=timeout,
+            since=since,
+            what=f"published {like}",
+        )
+
+
 FIELDS: dict[Any, set[str]] = {
     "ready": {"public_key", "host", "port", "firewalled", "bootstrap"},
     "core": {"key", "core", "role", "length", "fork", "byte_length"},
     "progress": {"key", "kind", "blocks", "have_blocks", "bytes", "have_bytes", "peers"},
     "synced": {"key", "kind", "version", "length", "bytes"},
+    "published": {"key", "version", "files", "bytes", "added", "changed", "removed"},
     "peer": {"key", "peer", "state", "bytes_in", "bytes_out"},
     "error": {"key", "code", "message"},
     "limit": {"limit", "state", "value", "max"},

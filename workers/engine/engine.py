@@ -132,6 +132,10 @@ class Engine:
         else:
             self._held.append(event)
 
+    def emit(self, event: Event) -> None:
+        """Tell what somebody on top of the engine did; `ready` goes first."""
+        self._emit(event)
+
     async def stop(self) -> None:
         """Leave the swarm, flush what is here, close. Safe to call twice."""
         if self._stopping:

@@ -78,6 +78,23 @@ class Synced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A folder was looked at for the first time, or what changed in it is in its drive, on disk and shown."""
+
+    event: ClassVar[str] = "published"
+
+    key: bytes
+    version: int
+    files: int
+    """Files and links in the drive."""
+    bytes: int
+    """Their size."""
+    added: int
+    changed: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerChanged:
     """A peer replicates the key, or does so no longer."""
 
@@ -117,7 +134,7 @@ class LimitChanged:
     """How much may be; 0 if there is no such limit any more."""
 
 
-Event = Ready | CoreChanged | Progress | Synced | PeerChanged | Problem | LimitChanged
+Event = Ready | CoreChanged | Progress | Synced | Published | PeerChanged | Problem | LimitChanged
 
 
 def to_json(event: Event) -> str:

@@ -1,4 +1,4 @@
-"""Who the engine is to its peers: an ed25519 key pair, made once and kept in the data directory."""
+"""Secrets that are made once and kept in the data directory, such as who the engine is to its peers."""
 
 from __future__ import annotations
 
@@ -10,41 +10,46 @@ from hypercore.crypto import KeyPair
 from hypercore.errors import StoreUnreadable
 
 IDENTITY_FILE = "identity"
-"""Name of the file with the secret seed (64 hex digits), readable by its owner alone."""
+"""Name of the file with the secret seed of the engine's key pair."""
 
-_SEED = re.compile(r"[0-9a-f]{64}\s*")
+_SECRET = re.compile(r"[0-9a-f]{64}\s*")
 
 
 def load_identity(data: Path) -> KeyPair:
-    """The key pair of this data directory; made and on disk when this returns, if there was none.
+    """The engine's key pair. See `load_secret`."""
+    return KeyPair.from_seed(load_secret(data / IDENTITY_FILE, "the engine's identity"))
 
-    Call it while the directory is locked. Raises StoreUnreadable for a file that holds something else: an
-    identity that peers and a farm may know is never replaced in silence.
+
+def load_secret(path: Path, what: str) -> bytes:
+    """The 32 random bytes in that file (64 hex digits, readable by its owner alone); made and on disk when
+    this returns, if there were none.
+
+    Call it while the directory is locked. Raises StoreUnreadable, which calls it `what`, for a file that
+    holds something else: what others may know is never replaced in silence.
     """
-    path = data / IDENTITY_FILE
     try:
         text = path.read_text("ascii")
     except FileNotFoundError:
         return _create(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise StoreUnreadable(f"cannot read the engine's identity in {path}: {reason}") from error
-    if not _SEED.fullmatch(text):
+        raise StoreUnreadable(f"cannot read {what} in {path}: {reason}") from error
+    if not _SECRET.fullmatch(text):
         raise StoreUnreadable(
-            f"{path} does not hold the engine's identity (64 hex digits); "
+            f"{path} does not hold {what} (64 hex digits); "
             "restore it, or move it away to start with a new one"
         )
-    return KeyPair.from_seed(bytes.fromhex(text.strip()))
+    return bytes.fromhex(text.strip())
 
 
-def _create(path: Path) -> KeyPair:
-    pair = KeyPair.from_seed(os.urandom(32))
-    # Written aside and renamed: a crash leaves either no identity or a whole one.
+def _create(path: Path) -> bytes:
+    secret = os.urandom(32)
+    # Written aside and renamed: a crash leaves either no secret or a whole one.
     aside = path.with_name(path.name + ".new")
     aside.unlink(missing_ok=True)
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(pair.seed.hex() + "\n")
+        file.write(secret.hex() + "\n")
         file.flush()
         os.fsync(file.fileno())
     aside.rename(path)
@@ -53,4 +58,4 @@ def _create(path: Path) -> KeyPair:
         os.fsync(directory)
     finally:
         os.close(directory)
-    return pair
+    return secret

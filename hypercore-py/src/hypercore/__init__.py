@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .core import Core, Store, disk_store, memory_store
     from .crypto import KeyPair, discovery_key
-    from .drive import Drive, DriveWriter, Entry
+    from .drive import Drive, DriveWriter, Entry, OwnDrive, own_drive
     from .encryption import BlockCipher
     from .errors import HypercoreError
     from .keys import decode_key, encode_key
@@ -42,7 +42,7 @@ else:
             ".connection": ("Connection",),
             ".core": ("Core", "Store", "disk_store", "memory_store"),
             ".crypto": ("KeyPair", "discovery_key"),
-            ".drive": ("Drive", "DriveWriter", "Entry"),
+            ".drive": ("Drive", "DriveWriter", "Entry", "OwnDrive", "own_drive"),
             ".encryption": ("BlockCipher",),
             ".errors": ("HypercoreError",),
             ".keys": ("decode_key", "encode_key"),
@@ -75,6 +75,7 @@ __all__ = [
     "KeyPair",
     "Manifest",
     "Muxer",
+    "OwnDrive",
     "ReplicationConfig",
     "Replicator",
     "Request",
@@ -90,6 +91,7 @@ __all__ = [
     "encode_key",
     "kind_of",
     "memory_store",
+    "own_drive",
     "verify_standalone",
 ]
 

@@ -158,6 +158,43 @@ def test_a_core_is_written_seeded_and_still_there_when_its_writer_is_gone(tmp_pa
     run(scene)
 
 
+def test_a_bee_is_written_and_changed(tmp_path: Path) -> None:
+    async def scene(net: Testnet) -> None:
+        async with example("write_bee.py", tmp_path / "writer", "apple=1", "banana=2", net=net) as writer:
+            key, length = (await writer.line()).split()
+            assert length == "3"  # a header, and a block for each
+            async with example("read_bee.py", key, net=net) as reading:
+                assert await reading.ended() == (0, ["apple 1", "banana 2"], "")
+            assert await writer.interrupt() == (0, [], "")
+        async with example("write_bee.py", tmp_path / "writer", "apple=", "cherry=3", net=net) as writer:
+            assert (await writer.line()).split() == [key, "5"]
+            async with example("read_bee.py", key, net=net) as reading:
+                assert await reading.ended() == (0, ["banana 2", "cherry 3"], "")
+            assert await writer.interrupt() == (0, [], "")
+
+    run(scene)
+
+
+def test_a_drive_is_written_and_written_to_again(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"1\n")
+    (tmp_path / "two").write_bytes(b"22\n")
+
+    async def scene(net: Testnet) -> None:
+        async with example("write_drive.py", tmp_path / "writer", tmp_path / "one", net=net) as writer:
+            key, version = (await writer.line()).split()
+            assert version == "2"
+            assert await writer.interrupt() == (0, [], "")
+        async with example("write_drive.py", tmp_path / "writer", tmp_path / "two", net=net) as writer:
+            assert (await writer.line()).split() == [key, "3"]
+            async with example("read_drive.py", key, net=net) as listing:
+                assert await listing.ended() == (0, ["           2 /one", "           3 /two"], "")
+            async with example("read_drive.py", key, "/two", net=net) as printing:
+                assert await printing.ended() == (0, ["22"], "")
+            assert await writer.interrupt() == (0, [], "")
+
+    run(scene)
+
+
 @pytest.mark.interop
 def test_the_official_reader_gets_what_was_written(tmp_path: Path) -> None:
     if not (shutil.which("node") and (PEERS / "node_modules" / "hyperswarm").is_dir()):

@@ -4,10 +4,12 @@ from .blobs import Blobs
 from .content import blobs_key_of, derived_blobs_key, find_blobs_key
 from .drive import Drive, FileChange, FolderItem
 from .entries import BlobId, Entry
-from .writer import DriveBatch, DriveWriter
+from .own import OwnDrive, own_drive
+from .writer import BlobStream, DriveBatch, DriveWriter
 
 __all__ = [
     "BlobId",
+    "BlobStream",
     "Blobs",
     "Drive",
     "DriveBatch",
@@ -15,7 +17,9 @@ __all__ = [
     "Entry",
     "FileChange",
     "FolderItem",
+    "OwnDrive",
     "blobs_key_of",
     "derived_blobs_key",
     "find_blobs_key",
+    "own_drive",
 ]

@@ -5,7 +5,7 @@ Rules: hyperdrive index.js (13.3.4), hyperblobs index.js, lib/streams.js and lib
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..bee import Header
@@ -20,6 +20,30 @@ from .drive import FILES
 from .entries import BlobId, Entry, decode_entry, encode_entry
 
 
+class BlobStream:
+    """A content that is appended piece by piece. Nothing else may be written to its core before the end."""
+
+    def __init__(self, log: WritableLog) -> None:
+        self._log = log
+        self._first_block = log.length
+        self._first_byte = log.byte_length
+
+    def write(self, blocks: Sequence[bytes]) -> None:
+        """Append blocks, each as readers are to get it (64 KiB is usual)."""
+        if blocks:
+            self._log.append(blocks)
+
+    def finish(self) -> BlobId:
+        """Where the content is: all that was written since the start."""
+        log = self._log
+        return BlobId(
+            self._first_block,
+            log.length - self._first_block,
+            self._first_byte,
+            log.byte_length - self._first_byte,
+        )
+
+
 class BlobWriter:
     """Appends contents to a blobs core."""
 
@@ -30,6 +54,10 @@ class BlobWriter:
     def put(self, content: bytes | Iterable[bytes]) -> BlobId:
         """Append a content: bytes, which are cut into blocks, or the blocks themselves."""
         return self._append(list(self._blocks(content)))
+
+    def stream(self) -> BlobStream:
+        """For a content that is too large to be held in memory."""
+        return BlobStream(self._log)
 
     def put_deduplicated(self, content: bytes | Iterable[bytes], previous: BlobId | None = None) -> BlobId:
         """Append only those blocks that neither this content nor `previous` has already, and a map of them
@@ -47,10 +75,9 @@ class BlobWriter:
         return self._append(encode_block_map(entries))._replace(block_map=True)
 
     def _append(self, blocks: list[bytes]) -> BlobId:
-        blob = BlobId(self._log.length, len(blocks), self._log.byte_length, sum(map(len, blocks)))
-        if blocks:
-            self._log.append(blocks)
-        return blob
+        stream = self.stream()
+        stream.write(blocks)
+        return stream.finish()
 
     def _blocks(self, content: bytes | Iterable[bytes]) -> Iterable[bytes]:
         if not isinstance(content, bytes):
@@ -108,6 +135,10 @@ class DriveBatch:
             blob = self._blobs.put(content)
         return self._write(path, executable=executable, blob=blob, metadata=metadata)
 
+    def put_blob(self, path: str, blob: BlobId, *, executable: bool = False, metadata: Any = None) -> Entry:
+        """Write a file whose content was appended before, as by `DriveWriter.stream`."""
+        return self._write(_file_path(path), executable=executable, blob=blob, metadata=metadata)
+
     def symlink(self, path: str, target: str, *, metadata: Any = None) -> Entry:
         """Write a link. The target is kept as it is given."""
         return self._write(_file_path(path), linkname=target, metadata=metadata)
@@ -142,6 +173,11 @@ class DriveWriter:
     def batch(self) -> DriveBatch:
         """Only one batch may be open, and no other write may come between."""
         return DriveBatch(self._files.batch(), self._blobs)
+
+    def stream(self) -> BlobStream:
+        """Append a large content piece by piece; `DriveBatch.put_blob` then gives it a path. Other contents
+        wait until it is finished."""
+        return self._blobs.stream()
 
     def put(
         self,

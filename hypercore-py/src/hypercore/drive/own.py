@@ -1,0 +1,74 @@
+"""A drive of one's own: its two cores, made from one key pair, and who writes and reads them.
+
+The blobs core of a drive follows from the manifest of its db (hyperdrive index.js,
+`generateContentManifest`), so that one key pair signs both and one key is enough to find them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..blocks import BlockSource, CoreLog, CoreSource, EncryptingLog, OwnCore, WritableLog
+from ..crypto import KeyPair
+from ..encryption import BlockCipher
+from ..errors import LocalProtocolError
+from ..manifest import Manifest
+from .drive import Drive
+from .writer import DriveWriter
+
+
+class CoreMaker(Protocol):
+    """What makes the cores: `hypercore.core.Store` does."""
+
+    def create_core(self, key_pair: KeyPair, *, manifest: Manifest | None = None) -> OwnCore: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnDrive:
+    """A drive that we may write to."""
+
+    db: OwnCore
+    """Names and metadata. Its key is that of the drive."""
+    blobs: OwnCore
+    writer: DriveWriter
+    reader: Drive
+    """What the cores hold, as it lies there."""
+    plain_blobs: WritableLog
+    """The blocks of contents, decrypted."""
+
+    @property
+    def key(self) -> bytes:
+        return self.db.key
+
+
+def own_drive(store: CoreMaker, key_pair: KeyPair, *, encryption_key: bytes | None = None) -> OwnDrive:
+    """The drive of that key pair in a store, an empty one if there is none yet.
+
+    `encryption_key` is 32 bytes; it has to be the same each time, and readers need it beside the key. The
+    store has to be flushed before anybody is shown what was written.
+    """
+    db = store.create_core(key_pair)
+    manifest = None if db.manifest is None else db.manifest.content_manifest(db.key)
+    if manifest is None:
+        raise LocalProtocolError("the manifest of the db names no blobs core")
+    blobs = store.create_core(key_pair, manifest=manifest)
+    db_log, blobs_log = (_log(core, key_pair, encryption_key) for core in (db, blobs))
+
+    async def open_blobs(key: bytes) -> BlockSource:
+        return CoreSource(blobs)
+
+    drive = OwnDrive(
+        db=db,
+        blobs=blobs,
+        writer=DriveWriter(db_log, blobs_log),
+        reader=Drive(CoreSource(db), open_blobs, encryption_key=encryption_key),
+        plain_blobs=blobs_log,
+    )
+    drive.writer.write_header()
+    return drive
+
+
+def _log(core: OwnCore, key_pair: KeyPair, encryption_key: bytes | None) -> WritableLog:
+    log = CoreLog(core, key_pair)
+    return log if encryption_key is None else EncryptingLog(log, BlockCipher(core.key, encryption_key))

@@ -1,0 +1,1 @@
+"""Folders, mirrored into drives."""

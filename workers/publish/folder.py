@@ -1,0 +1,137 @@
+"""What a folder holds that a drive can hold: regular files and symbolic links, by their path in the drive."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from hypercore.drive.paths import normalize
+from hypercore.errors import HypercoreError, InvalidPath
+
+
+class FolderUnreadable(HypercoreError):
+    """The folder cannot be read. What is published of it stays."""
+
+    code = "FOLDER_UNREADABLE"
+
+
+class Fingerprint(NamedTuple):
+    """What the file system says of a file. As long as it stays the same, so does the content."""
+
+    size: int
+    """Bytes."""
+    changed: int
+    """Nanoseconds since the epoch: the inode's time of change, which no program can set back."""
+    inode: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Fingerprint:
+        return cls(found.st_size, found.st_ctime_ns, found.st_ino)
+
+
+class Item(NamedTuple):
+    """A file, or with `target` a symbolic link."""
+
+    fingerprint: Fingerprint
+    executable: bool = False
+    target: str | None = None
+
+
+@dataclass(slots=True)
+class Listing:
+    """A folder at one moment."""
+
+    items: dict[str, Item] = field(default_factory=dict)
+    """By path in the drive."""
+    problems: list[str] = field(default_factory=list)
+    """What cannot be published, and why."""
+    unknown: list[str] = field(default_factory=list)
+    """Paths that could not be read: what is published there, or below, stays."""
+
+    def keeps(self, path: str) -> bool:
+        """Whether `path` is, or is below, something that could not be read."""
+        return any(path == held or path.startswith(held.rstrip("/") + "/") for held in self.unknown)
+
+
+def scan(folder: Path, exclude: Sequence[str] = ()) -> Listing:
+    """Everything below `folder`. Links are listed, not followed; devices, sockets and pipes are left out.
+
+    `exclude` are glob patterns, matched against each name and each path (`*.tmp`, `.git`, `build/*`). Blocks:
+    not for the event loop's thread. Raises FolderUnreadable if the folder itself cannot be read.
+    """
+    listing = Listing()
+    pending = [("", folder)]
+    while pending:
+        path, directory = pending.pop()
+        try:
+            with os.scandir(directory) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if not path:
+                raise FolderUnreadable(f"cannot read {folder}: {error.strerror}") from error
+            listing.problems.append(f"cannot read the folder {path}: {error.strerror}")
+            listing.unknown.append(path)
+            continue
+        pending += _list(listing, path, found, exclude)
+    return listing
+
+
+def _list(
+    listing: Listing, parent: str, entries: Sequence[os.DirEntry[str]], exclude: Sequence[str]
+) -> Iterator[tuple[str, Path]]:
+    """Takes in what one directory holds; gives the directories below it."""
+    for entry in entries:
+        path = f"{parent}/{entry.name}"
+        if _is_excluded(path, entry.name, exclude):
+            continue
+        reason = _unfit(path)
+        if reason is not None:
+            listing.problems.append(reason)
+            continue
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                yield path, Path(entry.path)
+                continue
+            item = _item(entry)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):  # it went while we looked
+                listing.problems.append(f"cannot read {path}: {error.strerror}")
+                listing.unknown.append(path)
+            continue
+        if item is not None:
+            listing.items[path] = item
+
+
+def _item(entry: os.DirEntry[str]) -> Item | None:
+    found = entry.stat(follow_symlinks=False)
+    if stat.S_ISLNK(found.st_mode):
+        return Item(Fingerprint.of(found), target=str(Path(entry.path).readlink()))
+    if stat.S_ISREG(found.st_mode):
+        return Item(Fingerprint.of(found), executable=bool(found.st_mode & stat.S_IXUSR))
+    return None
+
+
+def _is_excluded(path: str, name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) or fnmatchcase(path[1:], pattern) for pattern in patterns)
+
+
+def _unfit(path: str) -> str | None:
+    """Why a drive cannot hold this path, if it cannot."""
+    shown = ascii(path)
+    try:
+        if normalize(path) == path:
+            return None
+    except InvalidPath as error:
+        return f"cannot publish {shown}: {error}"
+    return f"cannot publish {shown}: in a drive, a backslash separates folders"
+
+
+def summary(problems: Sequence[str], most: int = 3) -> str:
+    """Problems as one line."""
+    more = f", and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more

@@ -1,0 +1,64 @@
+"""What the file system said of each file when it was published: spares reading all of them at a restart.
+
+It is never believed against the drive: a note counts for the very entry (its block of the db) that it was
+made for. A ledger that is lost or damaged costs time, nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from .folder import Fingerprint
+
+LEDGER_FILE = "published.json"
+
+FORMAT = 1
+
+
+class Ledger:
+    """Kept in `path`, and loaded from there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._notes = _load(path)
+        self._dirty = False
+
+    def vouches(self, path: str, seq: int, fingerprint: Fingerprint) -> bool:
+        """Whether the entry in block `seq` was made of a file that looked just like this."""
+        return self._notes.get(path) == (seq, fingerprint)
+
+    def note(self, path: str, seq: int, fingerprint: Fingerprint) -> None:
+        self._notes[path] = (seq, fingerprint)
+        self._dirty = True
+
+    def forget(self, path: str) -> None:
+        self._dirty |= self._notes.pop(path, None) is not None
+
+    def save(self) -> None:
+        """Written aside and renamed. Raises OSError."""
+        if not self._dirty:
+            return
+        files = {path: [seq, *fingerprint] for path, (seq, fingerprint) in self._notes.items()}
+        aside = self._path.with_name(self._path.name + ".new")
+        with suppress(FileNotFoundError):
+            aside.unlink()
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            json.dump({"format": FORMAT, "files": files}, out)
+        aside.rename(self._path)
+        self._dirty = False
+
+
+def _load(path: Path) -> dict[str, tuple[int, Fingerprint]]:
+    try:
+        found = json.loads(path.read_text())
+        if found["format"] != FORMAT:
+            return {}
+        return {
+            str(name): (int(seq), Fingerprint(int(size), int(changed), int(inode)))
+            for name, (seq, size, changed, inode) in found["files"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}

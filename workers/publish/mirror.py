@@ -1,0 +1,246 @@
+"""Makes a drive hold what a folder holds, writing no more than what differs.
+
+What was published is read from the drive itself. What the file system said of each file when it was published
+is kept beside it, only to spare reading files again: where it does not vouch for one, the content decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from hypercore.drive import BlobId, DriveBatch, Entry, OwnDrive
+
+from .folder import Fingerprint, Item, Listing, scan
+from .ledger import Ledger
+
+BLOCK_BYTES = 65_536
+"""Bytes of a block of a content: what official writers take (hyperblobs index.js)."""
+
+READ_BYTES = 1 << 20
+"""Bytes that are read from a file at a time."""
+
+BATCH_FILES = 1_000
+"""Changes that become visible to readers together. More than that are published in several steps."""
+
+UNFLUSHED_BYTES = 32 << 20
+"""Bytes of contents in memory after which they are made durable before more is read."""
+
+SETTLED = 2_000_000_000
+"""Nanoseconds after which another change of a file surely shows in its time of change. One that changed later
+than that is not vouched for: file systems count in steps, some of whole seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What one look at the folder led to."""
+
+    added: int
+    changed: int
+    removed: int
+    files: int
+    """Files and links in the drive now."""
+    bytes: int
+    """Their size."""
+    problems: tuple[str, ...]
+    """What could not be published. What was published of it before stays."""
+    unsettled: bool
+    """Whether files changed while they were read, or just before: look again soon."""
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+class Mirror:
+    """Of one folder in one drive. `flush` makes durable what was written; nobody is shown it before that."""
+
+    def __init__(
+        self,
+        folder: Path,
+        drive: OwnDrive,
+        *,
+        ledger: Ledger,
+        flush: Callable[[], Awaitable[None]],
+        exclude: Iterable[str] = (),
+    ) -> None:
+        self.folder = folder
+        self._drive = drive
+        self._ledger = ledger
+        self._flush = flush
+        self._exclude = tuple(exclude)
+        self._published: dict[str, Entry] | None = None
+
+    @property
+    def key(self) -> bytes:
+        """Of the drive."""
+        return self._drive.key
+
+    @property
+    def version(self) -> int:
+        """Of the drive."""
+        return self._drive.reader.version
+
+    async def update(self) -> Update:
+        """Look at the folder, and publish what differs. Raises FolderUnreadable, StorageError."""
+        if self._published is None:
+            self._published = {entry.path: entry async for entry in self._drive.reader.list()}
+        started = time.time_ns()
+        listing = await asyncio.to_thread(scan, self.folder, self._exclude)
+        step = _Step(self._drive, self._published, self._ledger, self.folder, self._flush, started)
+        await step.run(listing)
+        await asyncio.to_thread(self._ledger.save)
+        return Update(
+            added=step.added,
+            changed=step.changed,
+            removed=step.removed,
+            files=len(self._published),
+            bytes=sum(entry.size or 0 for entry in self._published.values()),
+            problems=tuple(listing.problems),
+            unsettled=step.unsettled,
+        )
+
+
+class Written(NamedTuple):
+    """An entry, and what its file looked like when it was read."""
+
+    entry: Entry
+    fingerprint: Fingerprint
+
+
+class _Step:
+    """One update."""
+
+    def __init__(
+        self,
+        drive: OwnDrive,
+        published: dict[str, Entry],
+        ledger: Ledger,
+        folder: Path,
+        flush: Callable[[], Awaitable[None]],
+        started: int,
+    ) -> None:
+        self._drive = drive
+        self._published = published
+        self._ledger = ledger
+        self._folder = folder
+        self._flush = flush
+        self._started = started
+        self._unflushed = 0
+        self.added = self.changed = self.removed = 0
+        self.unsettled = False
+
+    async def run(self, listing: Listing) -> None:
+        gone = [path for path in self._published if path not in listing.items and not listing.keeps(path)]
+        changes: list[tuple[str, Item | None]] = [(path, None) for path in gone]
+        for path, item in listing.items.items():
+            if not self._is_vouched_for(path, item):
+                changes.append((path, item))
+        for start in range(0, len(changes), BATCH_FILES):
+            await self._publish(changes[start : start + BATCH_FILES], listing)
+
+    def _is_vouched_for(self, path: str, item: Item) -> bool:
+        entry = self._published.get(path)
+        if entry is None or entry.executable is not item.executable or entry.linkname != item.target:
+            return False
+        return item.target is not None or self._ledger.vouches(path, entry.seq, item.fingerprint)
+
+    async def _publish(self, changes: list[tuple[str, Item | None]], listing: Listing) -> None:
+        batch = self._drive.writer.batch()
+        written: dict[str, Written] = {}
+        removed: list[str] = []
+        for path, item in changes:
+            if item is None:
+                batch.delete(path)
+                removed.append(path)
+                continue
+            try:
+                found = await self._put(batch, path, item)
+            except OSError as error:
+                # Gone since we looked: the next look sees to it. Unreadable: what is published stays.
+                if not isinstance(error, FileNotFoundError):
+                    listing.problems.append(f"cannot read {path}: {error.strerror}")
+                self.unsettled |= isinstance(error, FileNotFoundError)
+                continue
+            if found is not None:
+                written[path] = found
+        if not (written or removed):
+            return
+        batch.flush()
+        await self._flush()
+        self._unflushed = 0
+        self._take_in(written, removed)
+
+    def _take_in(self, written: dict[str, Written], removed: list[str]) -> None:
+        for path in removed:
+            del self._published[path]
+            self._ledger.forget(path)
+        self.removed += len(removed)
+        for path, (entry, fingerprint) in written.items():
+            self.changed += path in self._published
+            self.added += path not in self._published
+            self._published[path] = entry
+            if entry.linkname is None:
+                self._vouch(path, entry.seq, fingerprint)
+
+    async def _put(self, batch: DriveBatch, path: str, item: Item) -> Written | None:
+        """Writes a file or link that may differ. None if it does not, or is being changed."""
+        if item.target is not None:
+            return Written(batch.symlink(path, item.target), item.fingerprint)
+        file = await asyncio.to_thread(_open, self._folder / path[1:])
+        with file:
+            before = Fingerprint.of(os.fstat(file.fileno()))
+            entry = self._published.get(path)
+            blob = None if entry is None else entry.blob
+            if blob is None or not await self._holds(blob, file, before):
+                file.seek(0)
+                blob = await self._append(file)
+            if Fingerprint.of(os.fstat(file.fileno())) != before:
+                self.unsettled = True  # it is being written to: half of a change is shown to nobody
+                return None
+        if entry is not None and entry.blob == blob and entry.executable is item.executable:
+            self._vouch(path, entry.seq, before)
+            return None
+        return Written(batch.put_blob(path, blob, executable=item.executable), before)
+
+    def _vouch(self, path: str, seq: int, fingerprint: Fingerprint) -> None:
+        if fingerprint.changed < self._started - SETTLED:
+            self._ledger.note(path, seq, fingerprint)
+        else:
+            self.unsettled = True
+
+    async def _holds(self, blob: BlobId, file: BinaryIO, fingerprint: Fingerprint) -> bool:
+        """Whether the content is that of the file."""
+        if blob.block_map or blob.byte_length != fingerprint.size:
+            return False
+        log = self._drive.plain_blobs
+        for index in range(blob.block_offset, blob.block_offset + blob.block_length):
+            block = log.peek(index)
+            if block is None or await asyncio.to_thread(file.read, len(block)) != block:
+                return False
+        return True
+
+    async def _append(self, file: BinaryIO) -> BlobId:
+        stream = self._drive.writer.stream()
+        while data := await asyncio.to_thread(file.read, READ_BYTES):
+            stream.write([data[at : at + BLOCK_BYTES] for at in range(0, len(data), BLOCK_BYTES)])
+            self._unflushed += len(data)
+            if self._unflushed >= UNFLUSHED_BYTES:
+                await self._flush()
+                self._unflushed = 0
+        return stream.finish()
+
+
+def _open(path: Path) -> BinaryIO:
+    """A regular file. Raises OSError; what took its place meanwhile is not followed, and not waited for."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise FileNotFoundError(f"{path} is no regular file any more")
+    return file

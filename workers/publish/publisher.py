@@ -1,0 +1,211 @@
+"""A folder, published: mirrored into a drive, which is seeded, and followed as the folder changes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchfiles import awatch
+
+from hypercore.core import Store
+from hypercore.crypto import KeyPair
+from hypercore.drive import own_drive
+from hypercore.errors import HypercoreError
+
+from ..engine.engine import Engine
+from ..engine.events import Event, Problem, Published
+from ..engine.identity import load_secret
+from ..engine.keylist import Wanted
+from ..engine.kinds import Kind
+from ..engine.launch import launched_parts
+from ..engine.settings import EngineSettings
+from .folder import FolderUnreadable, summary
+from .ledger import LEDGER_FILE, Ledger
+from .mirror import Mirror, Update
+
+WRITER_FILE = "writer"
+"""Name of the file with the secret seed of the drive's key pair: whoever has it can write to the drive."""
+
+ENCRYPTION_FILE = "encryption"
+"""Name of the file with the encryption key, where the drive is encrypted."""
+
+FOLDER_META = "published folder"
+"""What the store calls the path of the folder that it publishes."""
+
+LOOK_AGAIN = 60.0
+"""Seconds between two looks at a folder about whose changes nobody tells (a network share, say)."""
+
+SETTLE = 2.5
+"""Seconds after which a file that was being written to is looked at again."""
+
+LOOKING_SHARE = 0.1
+"""Share of the time that looking at a restless folder may take."""
+
+log = logging.getLogger(__name__)
+
+
+class WrongFolder(HypercoreError):
+    """The data directory publishes another folder: to mirror this one would remove what is published."""
+
+    code = "WRONG_FOLDER"
+
+
+class NotEncrypted(HypercoreError):
+    """Whether a drive is encrypted is decided when it is made."""
+
+    code = "NOT_ENCRYPTED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishSettings:
+    """What to publish, and how. The data directory of `engine` belongs to this one folder."""
+
+    folder: Path
+    """Absolute."""
+    engine: EngineSettings
+    exclude: tuple[str, ...] = ()
+    """Glob patterns of names and paths that are left out."""
+    encrypt: bool = False
+    """Whether only those who know the encryption key can read. For a new drive."""
+    watch: bool = True
+    """Whether changes are published as they happen."""
+    moved: bool = False
+    """Whether the folder may be another one than last time."""
+
+
+def default_data(home: Path, folder: Path) -> Path:
+    """Where the drive of a folder is kept, below the home of the installation: the same each time."""
+    digest = hashlib.blake2b(str(folder).encode(errors="surrogateescape"), digest_size=5).hexdigest()
+    return home / "published" / f"{folder.name or 'root'}-{digest}"
+
+
+class Publisher:
+    """Runs an engine and a mirror. `emit` gets the engine's events and, for each change, a `Published`."""
+
+    def __init__(self, settings: PublishSettings, emit: Callable[[Event], None]) -> None:
+        self.settings = settings
+        self._emit = emit
+        self._told: tuple[str, ...] = ()
+        self._begun = False
+
+    async def run(self, begun: Callable[[Engine, bytes, bytes | None], None]) -> None:
+        """Publishes until it is cancelled. `begun` is called with the engine, the key of the drive and its
+        encryption key, before anything is published.
+
+        Raises FolderUnreadable, WrongFolder, StorageError, NetworkUnusable.
+        """
+        settings = self.settings
+        async with launched_parts(settings.engine, self._emit) as parts:
+            store, data = parts.cores.store, settings.engine.data
+            _check_folder(store, settings)
+            encryption_key = _encryption_key(store, settings)
+            seed = load_secret(data / WRITER_FILE, "the secret of the drive's writer")
+            drive = own_drive(store, KeyPair.from_seed(seed), encryption_key=encryption_key)
+            store.set_meta(FOLDER_META, _folder_name(settings.folder))
+            await parts.cores.flush()
+            begun(parts.engine, drive.key, encryption_key)
+            parts.engine.add([Wanted(drive.key, Kind.DRIVE)])
+            mirror = Mirror(
+                settings.folder,
+                drive,
+                ledger=Ledger(data / LEDGER_FILE),
+                flush=parts.cores.flush,
+                exclude=settings.exclude,
+            )
+            self._emit = parts.engine.emit
+            await self._look(mirror)
+            if settings.watch:
+                await self._follow(mirror)
+            await asyncio.Event().wait()
+
+    async def _follow(self, mirror: Mirror) -> None:
+        """Looks again whenever there is a reason to."""
+        changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(_watch(self.settings.folder, changed))
+            unsettled = True  # something may have changed before the watch began
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SETTLE if unsettled else LOOK_AGAIN):
+                        await changed.wait()
+                changed.clear()
+                started = loop.time()
+                try:
+                    unsettled = (await self._look(mirror)).unsettled
+                except FolderUnreadable as error:
+                    self._complain((str(error),), error.code)
+                    watcher.cancel()  # the folder that it watched may be gone for good, even if another comes
+                    watcher = group.create_task(_watch(self.settings.folder, changed))
+                    unsettled = False
+                await asyncio.sleep((loop.time() - started) * (1 / LOOKING_SHARE - 1))
+
+    async def _look(self, mirror: Mirror) -> Update:
+        update = await mirror.update()
+        if update.anything or not self._begun:
+            self._begun = True
+            self._emit(
+                Published(
+                    key=mirror.key,
+                    version=mirror.version,
+                    files=update.files,
+                    bytes=update.bytes,
+                    added=update.added,
+                    changed=update.changed,
+                    removed=update.removed,
+                )
+            )
+        self._complain(update.problems, "NOT_PUBLISHED")
+        return update
+
+    def _complain(self, problems: tuple[str, ...], code: str) -> None:
+        """Tell what is wrong, once."""
+        if problems != self._told:
+            self._told = problems
+            if problems:
+                self._emit(Problem(key=None, code=code, message=summary(problems)))
+
+
+async def _watch(folder: Path, changed: asyncio.Event) -> None:
+    """Sets `changed` whenever something below the folder changes, as far as the system tells."""
+    while True:
+        try:
+            async for _ in awatch(folder, watch_filter=None, debounce=400, raise_interrupt=False):
+                changed.set()
+        except OSError as error:
+            log.warning("%s is not watched, but looked at every %.0f s: %s", folder, LOOK_AGAIN, error)
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+def _check_folder(store: Store, settings: PublishSettings) -> None:
+    """Raises WrongFolder if the store publishes another one."""
+    known = store.get_meta(FOLDER_META)
+    if known is None or known == _folder_name(settings.folder) or settings.moved:
+        return
+    raise WrongFolder(
+        f"{settings.engine.data} holds the drive of {os.fsdecode(known)}, and to publish {settings.folder} "
+        "there would replace its files. Use another --data, or --moved if the folder has moved"
+    )
+
+
+def _encryption_key(store: Store, settings: PublishSettings) -> bytes | None:
+    """The key of an encrypted drive, made with it. Raises NotEncrypted if an existing drive is not."""
+    path = settings.engine.data / ENCRYPTION_FILE
+    if not path.exists():
+        if not settings.encrypt:
+            return None
+        if store.get_meta(FOLDER_META) is not None:
+            raise NotEncrypted(
+                "this drive is not encrypted, and cannot become so: use another --data for a new one"
+            )
+    return load_secret(path, "the encryption key of the drive")
+
+
+def _folder_name(folder: Path) -> bytes:
+    return os.fsencode(folder)

@@ -65,7 +65,7 @@ def resolve(subjects: Iterable[str], now: datetime) -> int:
     return done
 
 
-def resolve_others(kind: str, lasting: set[int], looked_at: list[int] | None, now: datetime) -> int:
+def resolve_others(kind: str, lasting: set[int], looked_at: Sequence[int] | None, now: datetime) -> int:
     """Open alerts of this kind about drives that are not in trouble any more.
 
     Only about those that were looked at; None: all were.

@@ -28,6 +28,8 @@ VISIBILITY_TIMEOUT: Final = 3600
 shorter."""
 DIRTY_EVERY: Final = 5.0
 """Seconds between looks for drives that something happened to; most are planned at once on a signal."""
+SWEEP_LOOK: Final = 5.0
+"""Seconds between looks whether it is time to check the whole plan, at most (`reconcile.sweep`)."""
 AUDIT_EVERY: Final = 60.0
 """Seconds between looks for copies that have to prove themselves; less where they must do so more often."""
 REFRESH_EVERY: Final = 20.0
@@ -43,7 +45,7 @@ def _beat(task: str, every: float) -> dict[str, Any]:
 def beat_table() -> dict[str, Any]:
     farm = settings.FARM
     return {
-        "plan everything": _beat("control.reconcile", max(1.0, farm.reconcile_every)),
+        "check the whole plan": _beat("control.sweep", max(1.0, min(farm.reconcile_every, SWEEP_LOOK))),
         "plan what changed": _beat("control.reconcile_dirty", DIRTY_EVERY),
         "ask for proofs": _beat("control.challenge", min(AUDIT_EVERY, max(1.0, farm.audit_every))),
         "ask for reports that are missing": _beat("control.refresh", REFRESH_EVERY * farm.heartbeat),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
 
-from seederfarm.placement.model import DriveSpec, ReplicaState, WorkerSpec
+from seederfarm.placement.model import Assign, DriveSpec, ReplicaState, WorkerSpec
 from seederfarm.registry.models import Drive, Replica
 
-from .sql import batches
+from .sql import rows_as_table
 from .standing import Seen, standing_of
 
 UNKNOWN_SIZE: Final = 1 << 20
@@ -23,79 +23,86 @@ CHUNK: Final = 20_000
 """Rows fetched at once."""
 ID_BATCH: Final = 10_000
 """Primary keys in one condition."""
+PINS: Final = Drive.pinned_workers.through._meta.db_table
+"""Which drives are pinned to which workers."""
 
 _NOTHING: Final[frozenset[Any]] = frozenset()
 
 
 class State(NamedTuple):
     drives: list[DriveSpec]
-    workers: list[WorkerSpec]
     replicas: dict[int, list[ReplicaState]]
 
 
-def load(seen: Sequence[Seen], now: datetime, ids: Sequence[int] | None = None) -> State:
-    """Everything, or what concerns the drives `ids`. Paused drives are left out: nothing moves of them."""
-    free = _promised(seen)
-    workers = [
+def load(ids: Sequence[int]) -> State:
+    """What concerns the drives `ids`. Paused ones are left out: nothing moves of them."""
+    return State(list(_drives(ids)), _replicas(ids))
+
+
+def workers(seen: Sequence[Seen], now: datetime) -> list[WorkerSpec]:
+    promised = _promised()
+    return [
         WorkerSpec(
             id=w.id,
             standing=standing_of(w, now),
             zone=w.zone,
             tags=frozenset(w.tags),
-            free_bytes=max(0, w.free_bytes - free.get(w.id, 0)),
+            free_bytes=max(0, w.free_bytes - promised.get(w.id, 0)),
             capacity_bytes=w.capacity_bytes,
             weight=w.weight,
         )
         for w in seen
     ]
-    return State(list(_drives(ids)), workers, _replicas(ids))
 
 
-def _drives(ids: Sequence[int] | None) -> Iterator[DriveSpec]:
+def with_less_room(workers: Sequence[WorkerSpec], assigned: Iterable[Assign]) -> list[WorkerSpec]:
+    """As they are when they have been given these copies, too."""
+    taken: dict[int, int] = {}
+    for move in assigned:
+        taken[move.worker] = taken.get(move.worker, 0) + move.bytes
+    return [w._replace(free_bytes=w.free_bytes - taken.get(w.id, 0)) for w in workers]
+
+
+def _drives(ids: Sequence[int]) -> Iterator[DriveSpec]:
     pins: dict[int, set[int]] = {}
-    through = Drive.pinned_workers.through.objects
-    for rows in _parts(through.all(), "drive_id__in", ids):
-        for drive_id, worker_id in rows.values_list("drive_id", "worker_id").iterator(chunk_size=CHUNK):
-            pins.setdefault(drive_id, set()).add(worker_id)
-    tags: dict[tuple[str, ...], frozenset[str]] = {(): _NOTHING}
-    kept = Drive.objects.exclude(state=Drive.State.PAUSED)
+    for drive_id, worker_id in _rows(f"SELECT t.drive_id, t.worker_id FROM {PINS} t", "drive_id", ids):
+        pins.setdefault(drive_id, set()).add(worker_id)
+    tags: dict[str, frozenset[str]] = {"[]": _NOTHING}
     removing = str(Drive.State.REMOVING)
-    for rows in _parts(kept, "pk__in", ids):
-        found = rows.order_by().values_list(
-            "pk", "byte_length", "replicas_min", "replicas_max", "priority", "required_tags", "state"
+    query = (
+        "SELECT t.id, t.byte_length, t.replicas_min, t.replicas_max, t.priority, t.required_tags, t.state "
+        "FROM registry_drive t"
+    )
+    for pk, size, least, most, priority, words, state in _rows(query, "id", ids, "t.state <> 'paused'"):
+        if words not in tags:
+            tags[words] = frozenset(json.loads(words))
+        pinned = frozenset(pins[pk]) if pk in pins else _NOTHING
+        yield DriveSpec(
+            pk,
+            UNKNOWN_SIZE if size is None else size,
+            least,
+            most,
+            priority,
+            pinned,
+            tags[words],
+            state == removing,
         )
-        for pk, size, least, most, priority, words, state in found.iterator(chunk_size=CHUNK):
-            required = tuple(words)
-            if required not in tags:
-                tags[required] = frozenset(required)
-            pinned = frozenset(pins[pk]) if pk in pins else _NOTHING
-            yield DriveSpec(
-                pk,
-                UNKNOWN_SIZE if size is None else size,
-                least,
-                most,
-                priority,
-                pinned,
-                tags[required],
-                state == removing,
-            )
 
 
-def _replicas(ids: Sequence[int] | None) -> dict[int, list[ReplicaState]]:
+def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
     held: dict[int, list[ReplicaState]] = {}
     complete = str(Replica.Phase.COMPLETE)
-    for rows in _parts(Replica.objects.filter(desired=True), "drive_id__in", ids):
-        found = rows.order_by().values_list("drive_id", "worker_id", "phase", "have_blocks", "proof_failures")
-        for drive_id, worker_id, phase, have, failures in found.iterator(chunk_size=CHUNK):
-            state = ReplicaState(worker_id, phase == complete and failures < DISTRUST_AFTER, have)
-            if drive_id in held:
-                held[drive_id].append(state)
-            else:
-                held[drive_id] = [state]
+    query = "SELECT t.drive_id, t.worker_id, t.phase, t.have_blocks, t.proof_failures FROM registry_replica t"
+    for drive_id, worker_id, phase, have, failures in _rows(query, "drive_id", ids, "t.desired"):
+        state = ReplicaState(worker_id, phase == complete and failures < DISTRUST_AFTER, have)
+        if drive_id in held:
+            held[drive_id].append(state)
+        else:
+            held[drive_id] = [state]
     return held
 
 
-def _promised(seen: Sequence[Seen]) -> dict[int, int]:
+def _promised() -> dict[int, int]:
     """Bytes by worker that copies assigned to it have still to download."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -108,9 +115,13 @@ def _promised(seen: Sequence[Seen]) -> dict[int, int]:
         return {int(worker): int(size) for worker, size in cursor.fetchall()}
 
 
-def _parts(rows: QuerySet[Any], lookup: str, ids: Iterable[int] | None) -> Iterator[QuerySet[Any]]:
-    if ids is None:
-        yield rows
-        return
-    for batch in batches(ids, ID_BATCH):
-        yield rows.filter(**{lookup: batch})
+def _rows(query: str, column: str, ids: Sequence[int], condition: str = "true") -> Iterator[tuple[Any, ...]]:
+    """Rows of `query` (from a table that it calls `t`) whose `column` is one of `ids`.
+
+    Joined to the ids: a condition with thousands of values would cost more than the rows.
+    """
+    table, parameters = rows_as_table((("id", "bigint"),), [(pk,) for pk in ids])
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(f"{query} JOIN {table} ON v.id = t.{column} WHERE {condition}", parameters)
+        while rows := cursor.fetchmany(CHUNK):
+            yield from rows

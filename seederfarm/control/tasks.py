@@ -12,7 +12,7 @@ from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT
 from . import audits, ingest, manifests, retention
 from .join import join
 from .patience import patient
-from .reconcile import reconcile
+from .reconcile import reconcile, sweep
 
 
 def _task(name: str) -> Callable[[Callable[..., None]], Any]:
@@ -46,7 +46,13 @@ def tell_worker(worker_id: int) -> None:
 
 @_task("control.reconcile")
 def reconcile_all() -> None:
-    reconcile()
+    """Something happened that may concern any drive."""
+    sweep(wanted=True)
+
+
+@_task("control.sweep")
+def sweep_if_due() -> None:
+    sweep()
 
 
 @_task("control.reconcile_dirty")

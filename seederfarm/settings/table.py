@@ -163,6 +163,13 @@ class FarmSettings:
         "How often the whole plan is checked; what changes is planned at once.",
         shown="1m",
     )
+    reconcile_duty: int = _setting(
+        "SEEDERFARM_RECONCILE_DUTY",
+        env.whole(least=1, most=100),
+        10,
+        "Percent of the time that checking the whole plan may take: where it takes longer, it is done less "
+        "often, but at least once an hour.",
+    )
     audit_every: float = _setting(
         "SEEDERFARM_AUDIT_EVERY",
         env.duration,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .access import ApiToken, EnrolmentToken
 from .drive import Drive, Tag
 from .history import Alert, AuditEntry, Event, Sample
+from .plan import PlanState
 from .proof import Challenge
 from .replica import Replica
 from .source import Source, SourceEntry
@@ -19,6 +20,7 @@ __all__ = [
     "EnrolmentToken",
     "Event",
     "ManifestState",
+    "PlanState",
     "Replica",
     "Sample",
     "Source",

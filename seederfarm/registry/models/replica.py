@@ -25,8 +25,9 @@ class Replica(models.Model):
         REMOVING = "removing", "being removed"
         REMOVED = "removed", "removed"
 
-    drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="replicas")
-    worker = models.ForeignKey(Worker, on_delete=models.PROTECT, related_name="replicas")
+    # Both have an index below that begins with them; each one more is paid for with every new copy.
+    drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="replicas", db_index=False)
+    worker = models.ForeignKey(Worker, on_delete=models.PROTECT, related_name="replicas", db_index=False)
     desired = models.BooleanField(default=True)
     """False: released; the worker is to remove it and say so."""
     released_at = models.DateTimeField(null=True, blank=True)
@@ -82,8 +83,8 @@ class Replica(models.Model):
             ),
         )
         indexes = (
-            # a worker's manifest, in the order of its pages
-            models.Index(fields=["worker", "drive"], condition=Q(desired=True), name="replica_manifest"),
+            # a worker's manifest, in the order of its pages; all that a worker has
+            models.Index(fields=["worker", "drive"], name="replica_of_worker"),
             # released copies that a worker has not confirmed
             models.Index(fields=["worker"], condition=Q(desired=False), name="replica_released"),
             # proofs that are due, longest ago first

@@ -13,7 +13,7 @@ from farmwire.shapes import read
 from hypercore.core.core import Core
 from hypercore.core.store import Store, memory_store
 from hypercore.crypto import KeyPair
-from seederfarm.control import audits, planning, standing
+from seederfarm.control import audits, planning
 from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
 
 from .world import FakeBroker, FakeWorker
@@ -146,7 +146,7 @@ def test_nothing_else_is_believed(
     assert replica.last_proven_at is None
     assert replica.proof_failures == 7
     assert Event.objects.filter(kind="replica.unproven").count() == 7
-    state = planning.load(standing.workers(), now)
+    state = planning.load([replica.drive_id])
     assert state.replicas[replica.drive_id][0].complete is False
     assert Drive.objects.get().dirty
 

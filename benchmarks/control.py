@@ -1,16 +1,7 @@
-"""What the control plane takes at scale: planning, re-planning after the loss of a worker, reports a second.
+"""What the control plane takes at scale: planning, the loss of a worker, reports and heartbeats a second.
 
 A simulation: rows in a private PostgreSQL (or SQLite), messages signed for real, nothing sent anywhere.
-`./farm bench control --drives 10000,100000 --workers 1000`.
-
-First figures (2 cores busy with other work, PostgreSQL on the same machine, 3 replicas of a drive, 1,000
-workers, one process):
-
-   drives  first plan  of it writing  full plan  one worker lost  copies reported/s  peak RSS
-  100,000      14.5 s         10.5 s      4.8 s           0.30 s              3,751    182 MB
-1,000,000     153.8 s        122.8 s     24.7 s           0.88 s              2,136    989 MB
-
-`first plan` makes and writes every replica; `full plan` checks all of them when nothing is to be done.
+`./farm bench control --sizes 10k,100k,1m --workers 1000`. What it means, and figures: benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -23,16 +14,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple, TypeVar
+
+import psutil
 
 from .usage import usage
+
+T = TypeVar("T")
 
 REPLICAS = 3
 HOME_PREFIX = "seederfarm-bench-"
 REPORT_COPIES = 500
+BEATS = 200
 SIZE = 100_000_000
 
 
@@ -52,23 +48,40 @@ class SilentBroker:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="./farm bench control", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--drives", default="10000,100000", help="sizes of the farm, comma-separated")
+    parser.add_argument(
+        "--sizes", type=sizes, default="10k,100k", help="drives of each farm, such as 10k,100k,1m"
+    )
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument(
         "--reports", type=int, default=40, help=f"reports of {REPORT_COPIES} copies to take in"
     )
     parser.add_argument("--sqlite", action="store_true", help="SQLite in place of PostgreSQL")
     options = parser.parse_args(arguments)
-    sizes = [int(size.replace("_", "")) for size in options.drives.split(",")]
-    with tempfile.TemporaryDirectory(prefix=HOME_PREFIX) as home:
-        os.environ["SEEDERFARM_HOME"] = home
-        print(
-            f"{'drives':>9} {'first plan':>11} {'written':>9} {'full plan':>10} {'of it load':>11} "
-            f"{'worker lost':>12} {'drives hit':>11} {'reports/s':>10} {'copies/s':>9} {'peak RSS':>9}"
-        )
-        for size in sizes:
+    print("Seconds; in brackets processor seconds of the control plane and of the database.")
+    print("".join(f"{title:>{width}}" for title, width in COLUMNS), flush=True)
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory(prefix=HOME_PREFIX) as home:
+            os.environ["SEEDERFARM_HOME"] = home
             run_alone(home, size, options.workers, options.reports, sqlite=options.sqlite)
     return 0
+
+
+COLUMNS: Final = (
+    ("drives", 9), ("first plan", 25), ("check all", 18), ("worker lost", 18), ("drives hit", 12),
+    ("copies/s", 10), ("beats/s", 9), ("peak RSS", 10), ("database", 10),
+)  # fmt: skip
+
+
+def sizes(text: str) -> list[int]:
+    """`10k,1m` as numbers."""
+    units = {"k": 1000, "m": 1_000_000}
+    found = []
+    for word in text.lower().replace("_", "").split(","):
+        digits, unit = (word[:-1], units[word[-1]]) if word[-1:] in units else (word, 1)
+        if not digits.isdigit() or not int(digits):
+            raise argparse.ArgumentTypeError(f"expected numbers such as 10k,100k,1m, got {word!r}")
+        found.append(int(digits) * unit)
+    return found
 
 
 def run_alone(home: str, drives: int, workers: int, reports: int, *, sqlite: bool) -> None:
@@ -77,8 +90,8 @@ def run_alone(home: str, drives: int, workers: int, reports: int, *, sqlite: boo
     if child == 0:
         status = 1
         try:
-            with database(Path(home), drives, sqlite=sqlite):
-                measure(drives, workers, reports)
+            with database(Path(home), drives, sqlite=sqlite) as server:
+                measure(drives, workers, reports, Clock(server))
             status = 0
         except BaseException:
             import traceback
@@ -93,12 +106,13 @@ def run_alone(home: str, drives: int, workers: int, reports: int, *, sqlite: boo
 
 
 @contextmanager
-def database(home: Path, drives: int, *, sqlite: bool) -> Iterator[None]:
+def database(home: Path, drives: int, *, sqlite: bool) -> Iterator[int | None]:
+    """Process id of its server, if it has one."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "seederfarm.settings.scratch"
     if sqlite:
         os.environ["DATABASE_URL"] = f"sqlite:///{drives}.sqlite3"
         migrated()
-        yield
+        yield None
         return
     from tests.support import postgres
 
@@ -109,7 +123,7 @@ def database(home: Path, drives: int, *, sqlite: bool) -> Iterator[None]:
         server.start()
         os.environ["DATABASE_URL"] = server.create_database("bench")
         migrated()
-        yield
+        yield server.pid
         from django.db import connection
 
         connection.close()
@@ -125,14 +139,41 @@ def migrated() -> None:
     call_command("migrate", verbosity=0)
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    gc.collect()
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
+class Took(NamedTuple):
+    seconds: float
+    ours: float
+    """Processor seconds of this process."""
+    database: float
+    """Those of the database's processes. 0 where it works in this process."""
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} ({self.ours:.1f}+{self.database:.1f})"
 
 
-def measure(drives: int, workers: int, reports: int) -> None:
+class Clock:
+    def __init__(self, server: int | None) -> None:
+        self._server = None if server is None else psutil.Process(server)
+
+    def time(self, work: Callable[[], T]) -> tuple[Took, T]:
+        gc.collect()
+        before, start = self._read(), time.perf_counter()
+        result = work()
+        seconds, after = time.perf_counter() - start, self._read()
+        return Took(seconds, after[0] - before[0], after[1] - before[1]), result
+
+    def _read(self) -> tuple[float, float]:
+        database = 0.0
+        if self._server is not None:
+            mine = self._server.cpu_times()  # with that of children that have ended
+            database = mine.user + mine.system + mine.children_user + mine.children_system
+            for child in self._server.children():
+                with suppress(psutil.NoSuchProcess):
+                    times = child.cpu_times()
+                    database += times.user + times.system
+        return time.process_time(), database
+
+
+def measure(drives: int, workers: int, reports: int, clock: Clock) -> None:
     from django.db import connection
     from django.utils import timezone
 
@@ -145,11 +186,9 @@ def measure(drives: int, workers: int, reports: int) -> None:
     hearing = Hearing(now - timedelta(days=1))
     with outbox.through(SilentBroker()):
         populate(drives, workers, now)
-        first_seconds, first = timed(lambda: reconcile(now=now, hearing=hearing))
-        assert len(first.assign) == drives * min(REPLICAS, workers), (len(first.assign), len(first.unplaced))
-        written = first_seconds - first.load_seconds - first.plan_seconds
-        del first
-        rate, copies = ingest(workers, reports, now)
+        first_took, first = clock.time(lambda: reconcile(now=now, hearing=hearing))
+        assert first.assigned == drives * min(REPLICAS, workers), (first.assigned, len(first.unplaced))
+        copies = ingest(workers, reports, now, clock)
         Replica.objects.filter(phase="assigned").update(
             phase="complete",
             have_bytes=SIZE,
@@ -158,18 +197,34 @@ def measure(drives: int, workers: int, reports: int) -> None:
             total_blocks=1526,
             length=1526,
         )
+        reconcile(everything=False, now=now, hearing=hearing)  # of what the reports told
         analyze(connection)
-        full_seconds, full = timed(lambda: reconcile(now=now, hearing=hearing))
-        assert full.assign == []
+        beats = heartbeats(workers, now + timedelta(seconds=15), clock)
+        full_took, full = clock.time(lambda: reconcile(now=now, hearing=hearing))
+        assert full.moves == 0
         lost = Worker.objects.order_by("pk")[workers // 2]
         later = now + timedelta(seconds=400)
         Worker.objects.exclude(pk=lost.pk).update(last_seen_at=later)
-        again_seconds, again = timed(lambda: reconcile(everything=False, now=later, hearing=hearing))
-        assert len(again.assign) == again.drives, (len(again.assign), again.drives)
+        again_took, again = clock.time(lambda: reconcile(everything=False, now=later, hearing=hearing))
+        assert again.assigned == again.drives, (again.assigned, again.drives)
         peak = usage(os.getpid()).peak_rss
-        print(f"{drives:>9,} {first_seconds:>9.1f} s {written:>7.1f} s {full_seconds:>8.1f} s "
-              f"{full.load_seconds:>9.1f} s {again_seconds:>10.2f} s {again.drives:>11,} {rate:>10,.0f} "
-              f"{copies:>9,.0f} {peak / 1e6:>6,.0f} MB", flush=True)  # fmt: skip
+        cells = (
+            f"{drives:,}", first_took, full_took, again_took, f"{again.drives:,}", f"{copies:,.0f}",
+            f"{beats:,.0f}", f"{peak / 1e6:,.0f} MB", f"{size_of(connection) / 1e6:,.0f} MB",
+        )  # fmt: skip
+        print(
+            "".join(f"{cell!s:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True)), flush=True
+        )
+
+
+def size_of(connection: Any) -> int:
+    """Bytes of the database, indexes included."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_database_size(current_database())")
+        else:
+            cursor.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        return int(cursor.fetchone()[0])
 
 
 def analyze(connection: Any) -> None:
@@ -205,7 +260,7 @@ def populate(drives: int, workers: int, now: datetime) -> None:
             "INSERT INTO registry_drive (key, kind, label, note, state, priority, replicas_min, "
             "replicas_max, required_tags, dirty, title, byte_length, length, created_at, updated_at) "
             "SELECT v.key, 'drive', '', '', 'active', 5, %s, %s, "
-            f"{empty}, false, '', %s, 1, %s, %s FROM {table}",
+            f"{empty}, true, '', %s, 1, %s, %s FROM {table}",
             [REPLICAS, REPLICAS, SIZE, now, now, *parameters],
         )
     analyze(connection)
@@ -217,12 +272,9 @@ def key_pair(number: int) -> Any:
     return KeyPair.from_seed(hashlib.sha256(b"worker %d" % number).digest())
 
 
-def ingest(workers: int, reports: int, now: datetime) -> tuple[float, float]:
-    """Reports and replicas taken in a second by one process, one after the other."""
-    from farmwire.envelope import seal
-    from farmwire.orders import REPORT
+def ingest(workers: int, reports: int, now: datetime, clock: Clock) -> float:
+    """Copies told of that are taken in a second, by one process, one report after the other."""
     from farmwire.report import ReplicaReport, Report
-    from seederfarm.control.identity import identity
     from seederfarm.control.ingest import ingest_report
     from seederfarm.registry.models import Replica, Worker
 
@@ -237,16 +289,47 @@ def ingest(workers: int, reports: int, now: datetime) -> tuple[float, float]:
             )
             for key in keys
         ]  # fmt: skip
-        expires = now.timestamp() + 3600
-        sealed = seal(
-            Report(replicas=told), name=REPORT, to=identity().node_id, seq=1, expires=expires,
-            key_pair=key_pair(number),
+        messages.append(sealed(Report(replicas=told), number, 1, now))
+    took, applied = clock.time(lambda: sum(ingest_report(message, now).applied for message in messages))
+    assert applied == sum(len(message["body"]["replicas"]) for message in messages)
+    return float(applied / took.seconds)
+
+
+def heartbeats(workers: int, now: datetime, clock: Clock) -> float:
+    """Heartbeats a second of workers that hold what they should, of which nothing is new."""
+    from farmwire.report import EngineStats, Heartbeat, HostStats, Report
+    from seederfarm.control.ingest import ingest_report
+    from seederfarm.control.manifests import send_manifest
+    from seederfarm.registry.models import ManifestState, Worker
+
+    host = HostStats(
+        cpu_percent=1.5, load=0.1, cores=4, memory_bytes=1, memory_used_bytes=1, disk_bytes=1,
+        disk_free_bytes=1, uptime=100.0,
+    )  # fmt: skip
+    engine = EngineStats(
+        running=True, shards=1, restarts=0, connections=2, firewalled=False, rss_bytes=1, stored_bytes=0,
+        down_per_second=0.0, up_per_second=0.0,
+    )  # fmt: skip
+    messages = []
+    for number in range(min(workers, BEATS)):
+        worker = Worker.objects.get(name=f"w{number}")
+        send_manifest(worker.pk, now)
+        state = ManifestState.objects.get(pk=worker.pk)
+        beat = Heartbeat(
+            at=now.timestamp(), name=worker.name, software="bench", manifest_version=state.version,
+            manifest_digest=state.digest, free_bytes=10**13, host=host, engine=engine,
         )  # fmt: skip
-        messages.append((sealed, len(told)))
+        messages.append(sealed(Report(heartbeat=beat), number, 2, now))
+    took, results = clock.time(lambda: [ingest_report(message, now) for message in messages])
+    assert not any(result.refused for result in results)
+    return len(messages) / took.seconds
 
-    def take_in() -> int:
-        return sum(ingest_report(message, now).applied for message, _ in messages)
 
-    seconds, applied = timed(take_in)
-    assert applied == sum(count for _, count in messages)
-    return len(messages) / seconds, applied / seconds
+def sealed(report: Any, number: int, seq: int, now: datetime) -> Any:
+    from farmwire.envelope import seal
+    from farmwire.orders import REPORT
+    from seederfarm.control.identity import identity
+
+    expires = now.timestamp() + 3600
+    to = identity().node_id
+    return seal(report, name=REPORT, to=to, seq=seq, expires=expires, key_pair=key_pair(number))

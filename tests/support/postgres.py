@@ -111,6 +111,12 @@ class Postgres:
     def is_running(self) -> bool:
         return self._process is not None
 
+    @property
+    def pid(self) -> int:
+        """Of the server that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         assert self._process is None
         log = (self._place / "log").open("ab")

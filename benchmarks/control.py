@@ -260,7 +260,7 @@ def populate(drives: int, workers: int, now: datetime) -> None:
             "INSERT INTO registry_drive (key, kind, label, note, state, priority, replicas_min, "
             "replicas_max, required_tags, dirty, title, byte_length, length, created_at, updated_at) "
             "SELECT v.key, 'drive', '', '', 'active', 5, %s, %s, "
-            f"{empty}, true, '', %s, 1, %s, %s FROM {table}",
+            f"{empty}, false, '', %s, 1, %s, %s FROM {table}",
             [REPLICAS, REPLICAS, SIZE, now, now, *parameters],
         )
     analyze(connection)

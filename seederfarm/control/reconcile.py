@@ -4,7 +4,7 @@ Drives that something happened to are marked (`Drive.dirty`) and planned at once
 the clock, in case a mark was missed: `suspects` finds those that a plan could change. Two reconcilers never
 work at the same time.
 
-Drives are planned in the order of their priority, some at a time, and each part is written before the next is
+Drives are planned in the order of their priority, some at a time, and each part is written while the next is
 planned: memory is bounded, and a reconciler that is killed leaves a registry that is right as far as it came.
 Each batch of moves, with the versions of the manifests and the events that belong to it, is one transaction.
 Whoever comes next sees that a run did not end (`PlanState.unfinished`), and checks all.
@@ -16,6 +16,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from time import monotonic
 from typing import Final
@@ -30,6 +31,7 @@ from seederfarm.registry.models import Drive, Event, PlanState, Worker
 from seederfarm.registry.services.drives import finish_removals
 
 from . import manifests, moves, outbox, planning, standing, telling
+from .behind import BehindUs
 from .locks import only_one
 from .sql import batches, execute, rows_as_table
 from .suspects import suspects
@@ -37,8 +39,8 @@ from .suspects import suspects
 log = logging.getLogger(__name__)
 
 LOCK: Final = "reconcile"
-PLANNED_AT_ONCE: Final = 200_000
-"""Drives in memory at a time: about 300 MB with three copies each."""
+PLANNED_AT_ONCE: Final = 100_000
+"""Drives planned at a time, while as many are being written: about 300 MB with three copies each."""
 WRITE_BATCH: Final = 50_000
 """Moves written in one transaction."""
 DIRTY_BATCH: Final = 200_000
@@ -109,8 +111,8 @@ def reconcile(
     with only_one(LOCK) as alone:
         if not alone:
             return Reconciled(busy=True)
-        state = _state()
-        return _everything(now, hearing) if everything or state.unfinished else _marked(now, hearing)
+        unfinished = PlanState.load().unfinished
+        return _everything(now, hearing) if everything or unfinished else _marked(now, hearing)
 
 
 # --- by the clock
@@ -124,12 +126,11 @@ def sweep(
     SEEDERFARM_RECONCILE_DUTY."""
     now = now or timezone.now()
     if wanted:
-        _state()
-        PlanState.objects.filter(wanted=False).update(wanted=True)
+        PlanState.want()
     with only_one(LOCK) as alone:
         if not alone:
             return Reconciled(busy=True)
-        return _everything(now, hearing) if _is_due(_state(), now) else Reconciled()
+        return _everything(now, hearing) if _is_due(PlanState.load(), now) else Reconciled()
 
 
 def _is_due(state: PlanState, now: datetime) -> bool:
@@ -147,10 +148,6 @@ def pause_after(seconds: float) -> float:
     return min(seconds * (1 / duty - 1), LONGEST_PAUSE)
 
 
-def _state() -> PlanState:
-    return PlanState.objects.get_or_create(pk=PlanState.ONLY)[0]
-
-
 # --- the two kinds of runs, under the lock
 
 
@@ -165,7 +162,9 @@ def _everything(now: datetime, hearing: standing.Hearing) -> Reconciled:
     result = _run(seen, found, now, dry_run=False, looked_at_all=True, find_seconds=monotonic() - start)
     finish_removals()
     took = monotonic() - start
-    row.update(unfinished=False, swept_at=now + timedelta(seconds=took), swept_seconds=took)
+    # Where there was work, the work does not count: there will be less of it the next time.
+    cost = result.find_seconds if result.moves else took
+    row.update(unfinished=False, swept_at=now + timedelta(seconds=took), swept_seconds=cost)
     return result
 
 
@@ -214,19 +213,20 @@ def _run(
     result = Reconciled(applied=not dry_run, find_seconds=find_seconds)
     workers = planning.workers(seen, now)
     writer = _Writer({worker.id: worker.name for worker in seen}, now)
-    for part in batches(ids, PLANNED_AT_ONCE):
-        began = monotonic()
-        state = planning.load(part)
-        loaded = monotonic()
-        decided = plan(state.drives, workers, state.replicas)
-        result.load_seconds += loaded - began
-        result.plan_seconds += monotonic() - loaded
-        result.drives += len(state.drives)
-        result.note(decided, most=None if dry_run else KEPT_MOVES)
-        del state
-        if not dry_run:
-            writer.write(decided)
-        workers = planning.with_less_room(workers, decided.assign)
+    with BehindUs(len(ids) > PLANNED_AT_ONCE) as behind_us:
+        for part in batches(ids, PLANNED_AT_ONCE):
+            began = monotonic()
+            state = planning.load(part)
+            loaded = monotonic()
+            decided = plan(state.drives, workers, state.replicas)
+            result.load_seconds += loaded - began
+            result.plan_seconds += monotonic() - loaded
+            result.drives += len(state.drives)
+            result.note(decided, most=None if dry_run else KEPT_MOVES)
+            del state
+            if not dry_run:
+                behind_us.do(partial(writer.write, decided))
+            workers = planning.with_less_room(workers, decided.assign)
     if not dry_run:
         writer.finish(result)
         telling.tell_unplaced(result.unplaced, None if looked_at_all else ids, now)

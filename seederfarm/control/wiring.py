@@ -15,8 +15,10 @@ def connect() -> None:
     signals.reverify_wanted.connect(_reverify_wanted, dispatch_uid="control.reverify")
 
 
-def _drives_changed(**_: Any) -> None:
+def _drives_changed(*, ids: list[int] | None, **_: Any) -> None:
     outbox.defer("control.reconcile_dirty")
+    if ids is None:
+        outbox.defer("control.reconcile")
 
 
 def _workers_changed(*, ids: list[int], **_: Any) -> None:

@@ -15,7 +15,7 @@ from hypercore.errors import KeyFormatError
 from workers.engine.keylist import parse_line
 
 from .. import signals
-from ..models import Drive, Tag
+from ..models import Drive, PlanState, Tag
 from ..models.fields import clean_tags
 from .log import Actor, count_of, record_audit
 
@@ -23,7 +23,8 @@ BATCH: Final = 500
 """Rows in one statement: SQLite takes a few hundred parameters in an IN, and no lock is held for long."""
 
 SIGNALLED: Final = 1000
-"""Beyond this many, listeners are told "very many" in place of a list."""
+"""Beyond this many, listeners are told "very many" in place of a list, and new drives bear no mark: to check
+all drives costs less than to write each of them once more when its mark is taken off."""
 
 T = TypeVar("T")
 
@@ -140,6 +141,8 @@ def add_listed(
             _want((*added, *existing))
         _tag(added, names)
         revived = _revive(existing)
+        if len(wanted) > SIGNALLED:
+            PlanState.want()
         if added or revived:
             _record(actor, added, revived)
             announce([drive.pk for drive in (*added, *revived)])
@@ -164,7 +167,11 @@ def _insert(wanted: dict[str, str], template: dict[str, object]) -> tuple[list[D
     # In the order of the keys: two that add the same ones at once wait for each other in one direction only.
     for keys in batches(sorted(wanted)):
         known = set(Drive.objects.filter(key__in=keys).values_list("key", flat=True))
-        new = [Drive(key=key, kind=wanted[key], **template) for key in keys if key not in known]
+        new = [
+            Drive(key=key, kind=wanted[key], dirty=len(wanted) <= SIGNALLED, **template)
+            for key in keys
+            if key not in known
+        ]
         Drive.objects.bulk_create(new, ignore_conflicts=True)
         # Locked: a source may be dropping one of them at this moment.
         locked = Drive.objects.select_for_update().filter(key__in=keys).order_by("key")

@@ -127,7 +127,7 @@ def test_signals_are_heard_once_however_often_they_are_connected(
 ) -> None:
     wiring.connect()
     wiring.connect()
-    wiring._drives_changed()
+    wiring._drives_changed(ids=[1])
     assert farm.take_deferred("control.reconcile_dirty") == [[]]
 
 

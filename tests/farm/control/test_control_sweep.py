@@ -16,8 +16,9 @@ from seederfarm.control.suspects import suspects
 from seederfarm.placement.model import Assign
 from seederfarm.placement.plan import plan
 from seederfarm.registry.models import Drive, ManifestState, PlanState, Replica, Worker
+from seederfarm.registry.services import keys
 
-from ..registry.factories import make_drive, make_worker
+from ..registry.factories import key_of, make_drive, make_worker
 from .world import GB, FakeBroker, FakeWorker
 
 SECOND = timedelta(seconds=1)
@@ -99,6 +100,38 @@ def test_drives_are_planned_in_parts_and_what_matters_most_first(
     assert [move.drive for move in result.assign] == [sooner.pk]
     assert [item.drive for item in result.unplaced] == [later.pk]
     assert (result.drives, result.assigned) == (2, 1)
+
+
+def test_very_many_new_keys_are_found_without_marks(
+    farm: FakeBroker, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeWorker("anna", now=now)
+    monkeypatch.setattr(keys, "SIGNALLED", 3)
+    keys.add_keys("\n".join(key_of(number) for number in range(5)), replicas=(1, 1), actor="cli")
+    assert farm.take_deferred("control.reconcile") == [[]]
+    assert PlanState.objects.get().wanted
+    assert not Drive.objects.filter(dirty=True).exists()
+    assert sweep(now, heard(now)).assigned == 5
+    keys.add_keys(key_of("one more"), replicas=(1, 1), actor="cli")
+    assert Drive.objects.filter(dirty=True).count() == 1
+
+
+def test_what_could_not_be_written_behind_the_planner_is_no_secret(
+    farm: FakeBroker, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FakeWorker("anna", now=now)
+    for _ in range(3):
+        make_drive()
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(module, "PLANNED_AT_ONCE", 1)
+        patch.setattr(moves, "assign", killed)
+        reconcile(now=now, hearing=heard(now))
+    assert PlanState.objects.get().unfinished
+    assert reconcile(everything=False, now=now, hearing=heard(now)).assigned == 3
 
 
 # --- writing

@@ -1,0 +1,48 @@
+"""Work that goes on behind us, one piece at a time, with a database connection of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+from django.db import connections
+
+
+class BehindUs:
+    """`with BehindUs(True) as behind_us: behind_us.do(work)`. False: everything is done in front of us.
+
+    At the end of the block all is done; what a piece raised is raised by the next call, or there.
+    """
+
+    def __init__(self, wanted: bool) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="behind") if wanted else None
+        self._going: Future[None] | None = None
+
+    def __enter__(self) -> BehindUs:
+        return self
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Returns when the piece before this one is done."""
+        if self._pool is None:
+            work()
+            return
+        self._wait()
+        self._going = self._pool.submit(work)
+
+    def _wait(self) -> None:
+        if self._going is not None:
+            going, self._going = self._going, None
+            going.result()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pool is None:
+            return
+        try:
+            if error is None:
+                self._wait()
+        finally:
+            self._pool.submit(connections.close_all)
+            self._pool.shutdown()

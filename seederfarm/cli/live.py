@@ -105,6 +105,8 @@ def _kind(seed: SeedStatus) -> str:
 
 
 def _state(seed: SeedStatus) -> Text:
+    if seed.quarantined is not None and seed.state is State.SYNCED:
+        return Text(f"fork {seed.quarantined} held off", style="yellow")
     return Text(seed.state.value, style=_STYLES[seed.state])
 
 

@@ -19,11 +19,15 @@ from workers.engine.settings import (
     bootstrap_from,
     data_directory,
     limits_from,
+    quarantine_from,
 )
 
 from .failures import BadInput
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_FORK_DIGITS = 15
+"""Forks are counted in numbers that JavaScript has."""
 
 LABEL_LENGTH = 10
 """Characters of a key shown on screens."""
@@ -47,6 +51,22 @@ class KeyType(click.ParamType[GivenKey]):
         if isinstance(value, GivenKey):
             return value
         return GivenKey(decode(value), label_of(value))
+
+
+class KeyForkType(click.ParamType[tuple[bytes, int]]):
+    """KEY=FORK."""
+
+    name = "key=fork"
+
+    def convert(
+        self, value: str | tuple[bytes, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[bytes, int]:
+        if isinstance(value, tuple):
+            return value
+        key, _, fork = value.rpartition("=")
+        if not key or not fork.isascii() or not fork.isdigit() or len(fork) > MAX_FORK_DIGITS:
+            raise BadInput(f"--accept-fork: {value!r} is not KEY=FORK, such as {'ab' * 4}…=1")
+        return decode(key), int(fork)
 
 
 def decode(text: str) -> bytes:
@@ -133,6 +153,14 @@ def verbosity_options(function: F) -> F:
 
 def resolve_data(option: Path | None) -> Path:
     return data_directory(option, os.environ)
+
+
+def resolve_quarantine(option: str | None) -> bool:
+    """Whether higher forks are quarantined: as told, else as the environment says, else not."""
+    try:
+        return quarantine_from(option, os.environ)
+    except SettingError as error:
+        raise BadInput(str(error)) from None
 
 
 def resolve_limits(**options: str | None) -> LimitSettings:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from hypercore.keys import encode_key
 from workers.engine.events import (
     Event,
+    Forked,
     LimitChanged,
     PeerChanged,
     Problem,
@@ -50,6 +51,9 @@ class PlainLines:
             case PeerChanged():
                 moved = f"{units.size(event.bytes_in)} in, {units.size(event.bytes_out)} out"
                 self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… left ({moved})")
+            case Forked(state="followed"):
+                before, after = f"fork {event.fork} of {event.length:,}", f"fork {event.new_fork}"
+                self._write(f"{self._label(event.key)} its writer went from {before} blocks to {after}")
             case LimitChanged():
                 self._write(f"limit {event.state}: {units.limit(event.limit, event.value, event.max)}")
             case Problem():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from . import logs
 from .failures import BadInput, Failure
 from .options import (
     GivenKey,
+    KeyForkType,
     data_option,
     key_argument,
     label_of,
@@ -30,6 +31,7 @@ from .options import (
     resolve_bootstrap,
     resolve_data,
     resolve_limits,
+    resolve_quarantine,
     verbosity_options,
 )
 from .views import View, choose_view
@@ -51,6 +53,19 @@ from .views import View, choose_view
 @click.option("--until-synced", is_flag=True, help="End when everything is on disk.")
 @click.option("--no-announce", is_flag=True, help="Do not announce: download, and serve those we dialled.")
 @limit_options
+@click.option(
+    "--forks",
+    metavar="POLICY",
+    help="When a writer rewrites its history: `follow` it, or `quarantine` it: keep what is here.",
+)
+@click.option(
+    "--accept-fork",
+    "accepted",
+    multiple=True,
+    type=KeyForkType(),
+    metavar="KEY=FORK",
+    help="Under quarantine: follow this key up to that fork; may be repeated.",
+)
 @verbosity_options
 def seed(
     keys: tuple[GivenKey, ...],
@@ -65,13 +80,15 @@ def seed(
     down: str | None,
     max_bytes: str | None,
     keep_free: str | None,
+    forks: str | None,
+    accepted: tuple[tuple[bytes, int], ...],
     log_level: int,
 ) -> None:
     """Keep cores, bees and drives available: download all of each, verify it, keep it, serve it.
 
     Runs until Ctrl-C. What is on disk is kept; the next start goes on from there.
     """
-    wanted = collect(keys, files)
+    wanted = with_forks(collect(keys, files), quarantine=resolve_quarantine(forks), accepted=dict(accepted))
     settings = EngineSettings(
         data=resolve_data(data),
         bootstrap=resolve_bootstrap(bootstrap),
@@ -107,6 +124,15 @@ def collect(keys: Sequence[GivenKey], files: Sequence[Path]) -> list[Wanted]:
     if not wanted:
         raise BadInput("nothing to seed: give a KEY, or a list of them with --file seeds.txt")
     return merge(wanted)
+
+
+def with_forks(wanted: Sequence[Wanted], *, quarantine: bool, accepted: Mapping[bytes, int]) -> list[Wanted]:
+    """The keys with the fork up to which each is followed. Raises BadInput."""
+    if accepted and not quarantine:
+        raise BadInput("--accept-fork says something only with --forks quarantine")
+    for key in accepted.keys() - {item.key for item in wanted}:
+        raise BadInput(f"--accept-fork: {key.hex()} is not among the keys to seed")
+    return [item._replace(max_fork=accepted.get(item.key, 0)) for item in wanted] if quarantine else [*wanted]
 
 
 async def seed_until_stopped(

@@ -28,6 +28,7 @@ class FakeSession:
         self.core = core
         self.peers: list[FakePeer] = []
         self.downloading = False
+        self.max_fork: int | None = None
         self.closed = False
         self.callbacks: list[Callable[[object], None]] = []
 
@@ -47,6 +48,9 @@ class FakeSession:
 
     def download(self, wanted: bool) -> None:
         self.downloading = wanted
+
+    def follow_forks(self, up_to: int | None) -> None:
+        self.max_fork = up_to
 
     def close(self) -> None:
         assert not self.closed

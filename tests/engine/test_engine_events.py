@@ -9,6 +9,7 @@ import pytest
 from workers.engine.events import (
     CoreChanged,
     Event,
+    Forked,
     LimitChanged,
     PeerChanged,
     Problem,
@@ -90,6 +91,19 @@ LINES: list[tuple[Event, dict[str, object]]] = [
     (
         Problem(key=None, code="STORAGE_FULL", message='no room left on "/data"\nfor it'),
         {"event": "error", "key": None, "code": "STORAGE_FULL", "message": 'no room left on "/data"\nfor it'},
+    ),
+    (
+        Forked(key=KEY, core=CORE, state="quarantined", fork=0, length=9, new_fork=1, new_length=7),
+        {
+            "event": "fork",
+            "key": "01" * 32,
+            "core": "02" * 32,
+            "state": "quarantined",
+            "fork": 0,
+            "length": 9,
+            "new_fork": 1,
+            "new_length": 7,
+        },
     ),
     (
         LimitChanged(limit="disk", state="reached", value=999_000, max=1_000_000),

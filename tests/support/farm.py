@@ -138,6 +138,7 @@ FIELDS: dict[Any, set[str]] = {
     "published": {"key", "version", "files", "bytes", "added", "changed", "removed"},
     "peer": {"key", "peer", "state", "bytes_in", "bytes_out"},
     "error": {"key", "code", "message"},
+    "fork": {"key", "core", "state", "fork", "length", "new_fork", "new_length"},
     "limit": {"limit", "state", "value", "max"},
 }
 """The JSON lines of `seed --json`: event name to its fields."""

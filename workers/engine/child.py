@@ -2,8 +2,8 @@
 
 Standard input, one command a line:
 
-* `{"cmd":"sync","entries":[{"key","kind","priority"}],"drop":[key]}`: seed exactly these; delete what is
-  stored of those in `drop`. What is in neither is seeded no longer, and stays on disk.
+* `{"cmd":"sync","entries":[{"key","kind","priority","max_fork"}],"drop":[key]}`: seed exactly these; delete
+  what is stored of those in `drop`. What is in neither is seeded no longer, and stays on disk.
 * `{"cmd":"prove","id","key","core","blocks"}`: prove that blocks of a core of a key are here.
 * `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","hold"}`: what may be stored and moved (rates
   as on the command line, docs/cli.md); `hold` stops downloads. What is not named stays as it is.
@@ -70,7 +70,7 @@ class Child:
     def __init__(self, writer: LineWriter) -> None:
         self._writer = writer
         self._replicas = Replicas()
-        self._wanted: dict[bytes, Kind | None] = {}
+        self._wanted: dict[bytes, Wanted] = {}
         self._hold = False
         self._refresh = False
         self._looked_for = 0.0
@@ -103,12 +103,11 @@ class Child:
     # --- keys
 
     async def _sync(self, parts: Launched, command: dict[str, Any]) -> None:
-        wanted = {
-            bytes.fromhex(entry["key"]): None if entry["kind"] is None else Kind(entry["kind"])
-            for entry in sorted(command["entries"], key=lambda entry: entry["priority"])
-        }
+        entries = sorted(command["entries"], key=lambda entry: entry["priority"])
+        wanted = {item.key: item for item in map(_wanted, entries)}
         drop = [bytes.fromhex(key) for key in command.get("drop", ()) if bytes.fromhex(key) not in wanted]
-        gone = [key for key in self._wanted if key not in wanted or wanted[key] is not self._wanted[key]]
+        kept = self._wanted
+        gone = [key for key in kept if key not in wanted or wanted[key].kind is not kept[key].kind]
         dropped = {key: self._replicas.cores_of(key) for key in drop}
         for key in gone:
             del self._wanted[key]
@@ -116,8 +115,11 @@ class Child:
         for key in gone:
             self._replicas.forget(key)
         new = [key for key in wanted if key not in self._wanted]
-        parts.engine.add(Wanted(key, wanted[key]) for key in new)
-        self._wanted.update((key, wanted[key]) for key in new)
+        for key in kept:
+            if kept[key].max_fork != wanted[key].max_fork:
+                parts.engine.follow_forks(key, wanted[key].max_fork)
+        parts.engine.add(wanted[key] for key in new)
+        self._wanted = wanted
         for key, cores in dropped.items():
             self._drop(parts, key, cores)
         self._wake.set()
@@ -203,6 +205,15 @@ class Child:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+
+def _wanted(entry: dict[str, Any]) -> Wanted:
+    kind, max_fork = entry["kind"], entry.get("max_fork")
+    return Wanted(
+        bytes.fromhex(entry["key"]),
+        None if kind is None else Kind(kind),
+        None if max_fork is None else int(max_fork),
+    )
 
 
 def _timetable(command: dict[str, Any], name: str, now: Timetable) -> Timetable:

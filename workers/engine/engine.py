@@ -183,6 +183,14 @@ class Engine:
         self._all_synced.clear()
         self._review_soon(key)
 
+    def follow_forks(self, key: bytes, up_to: int | None) -> None:
+        """Follow the writer of a key up to this fork; None: onto any. Higher ones are quarantined: what is
+        here is kept and served."""
+        member = self._members.get(key)
+        if member is not None:
+            member.seed.follow_forks(up_to)
+            self._review_soon(key)
+
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)

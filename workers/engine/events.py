@@ -134,7 +134,26 @@ class LimitChanged:
     """How much may be; 0 if there is no such limit any more."""
 
 
-Event = Ready | CoreChanged | Progress | Synced | Published | PeerChanged | Problem | LimitChanged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forked:
+    """The writer has rewritten a core: it signed a higher fork, which shares only a beginning with the one
+    before, or nothing."""
+
+    event: ClassVar[str] = "fork"
+
+    key: bytes
+    core: bytes
+    state: Literal["followed", "quarantined"]
+    """Whether we have gone over to it, or keep what we have until somebody decides."""
+    fork: int
+    """What we had."""
+    length: int
+    new_fork: int
+    new_length: int
+    """Blocks of the new fork, as far as it was proven to us by then."""
+
+
+Event = Ready | CoreChanged | Progress | Synced | Published | PeerChanged | Problem | LimitChanged | Forked
 
 
 def to_json(event: Event) -> str:

@@ -67,6 +67,9 @@ class GatedSession:
         self._wanted = wanted
         self._session.download(wanted and not self._shut)
 
+    def follow_forks(self, up_to: int | None) -> None:
+        self._session.follow_forks(up_to)
+
     def steer(self, shut: bool) -> None:
         self._shut = shut
         self._session.download(self._wanted and not shut)

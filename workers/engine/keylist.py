@@ -27,6 +27,8 @@ class Wanted(NamedTuple):
 
     key: bytes
     kind: Kind | None = None
+    max_fork: int | None = None
+    """Its writer is followed up to this fork; None: onto any."""
 
 
 class KeyListError(KeyFormatError):
@@ -71,7 +73,7 @@ def merge(wanted: Iterable[Wanted]) -> list[Wanted]:
     Raises KeyListError when a key is told to be two kinds.
     """
     merged: dict[bytes, Kind | None] = {}
-    for key, kind in wanted:
+    for key, kind, _ in wanted:
         known = merged.get(key)
         if known is not None and kind is not None and known is not kind:
             raise KeyListError(f"{key.hex()} is listed as {known.value} and as {kind.value}: which is it?")

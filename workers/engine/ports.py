@@ -45,6 +45,9 @@ class CoreSession(Protocol):
 
     def download(self, wanted: bool) -> None: ...
 
+    def follow_forks(self, up_to: int | None) -> None:
+        """Follow the writer up to this fork; None: onto any."""
+
     def close(self) -> None: ...
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hypercore.core import Core
 
-from .events import CoreChanged, Event, PeerChanged, Problem, Progress, Synced
+from .events import CoreChanged, Event, Forked, PeerChanged, Problem, Progress, Synced
 from .keylist import Wanted
 from .kinds import MAIN_ROLE, Finding, Kind, Role, inspect
 from .part import Part
@@ -78,6 +78,7 @@ class Seed:
         self._interval = report_interval
 
         self._tally = Tally()
+        self._max_fork = wanted.max_fork
         self._main = self._part(wanted.key)
         self._second: Part | None = None
         """The blobs core of a drive, or the core that would be it."""
@@ -152,6 +153,7 @@ class Seed:
             peers=totals.peers,
             bytes_in=self._tally.bytes_in,
             bytes_out=self._tally.bytes_out,
+            quarantined=max((part.offered.fork for part in self._open_parts() if part.offered), default=None),
             down=self._down.per_second(now),
             up=self._up.per_second(now),
         )
@@ -162,9 +164,16 @@ class Seed:
         """Draw the consequences of how things are. Returns when to come back at the latest."""
         self._find_out()
         self._tell_peers()
+        self._tell_forks()
         self._tell_trouble()
         deadlines = (self._tell_numbers(now), self._tell_synced(now))
         return min((at for at in deadlines if at is not None), default=None)
+
+    def follow_forks(self, up_to: int | None) -> None:
+        """Follow the writer up to this fork; None: onto any. Higher ones are quarantined."""
+        self._max_fork = up_to
+        for part in self._open_parts():
+            part.session.follow_forks(up_to)
 
     def close(self) -> None:
         """Let go of the cores, and tell that the peers are gone. What is stored stays."""
@@ -202,7 +211,9 @@ class Seed:
 
     def _part(self, key: bytes) -> Part:
         # Who came is noted at once: a reader may have got all it wanted before the next look at the key.
-        return Part(self._open_session(key), changed=self._changed, met=self._tell_peers)
+        part = Part(self._open_session(key), changed=self._changed, met=self._tell_peers)
+        part.session.follow_forks(self._max_fork)
+        return part
 
     def _settle(self, kind: Kind) -> None:
         self.kind = kind
@@ -244,6 +255,19 @@ class Seed:
                 bytes_out=news.bytes_out,
             )
         )
+
+    def _tell_forks(self) -> None:
+        for part in self._open_parts():
+            news, part.forks = part.forks, []
+            for fork in news:
+                self._emit(Forked(key=self.key, core=part.core.key, **fork._asdict()))
+                if fork.state == "quarantined":
+                    text = (
+                        f"the writer has rewritten core {part.core.key.hex()}: fork {fork.new_fork} of "
+                        f"{fork.new_length} blocks in place of fork {fork.fork} of {fork.length}; what is "
+                        "here is kept and served, the new history is not fetched unless it is accepted"
+                    )
+                    self._emit(Problem(key=self.key, code="FORK_QUARANTINED", message=text))
 
     def _tell_trouble(self) -> None:
         for part in self._open_parts():

@@ -32,6 +32,11 @@ DOWN_VARIABLE = "SEEDERFARM_DOWN"
 MAX_BYTES_VARIABLE = "SEEDERFARM_MAX_BYTES"
 KEEP_FREE_VARIABLE = "SEEDERFARM_KEEP_FREE"
 
+FORKS_VARIABLE = "SEEDERFARM_FORKS"
+
+FORK_POLICIES = ("follow", "quarantine")
+"""What to do when a writer rewrites its history; the first one unless told."""
+
 MIN_HEADROOM = 256 << 20
 MAX_HEADROOM = 5 << 30
 HEADROOM_SHARE = 0.05
@@ -130,6 +135,16 @@ def bootstrap_from(options: tuple[str, ...], environ: Mapping[str, str]) -> tupl
         parse_address(text, source=BOOTSTRAP_VARIABLE) for text in listed.split(",") if text.strip()
     )
     return found or None
+
+
+def quarantine_from(option: str | None, environ: Mapping[str, str]) -> bool:
+    """Whether higher forks are quarantined. Raises SettingError."""
+    source = FORKS_VARIABLE if option is None else "--forks"
+    text = environ.get(FORKS_VARIABLE, "") if option is None else option
+    policy = text.strip().lower() or FORK_POLICIES[0]
+    if policy not in FORK_POLICIES:
+        raise SettingError(f"{source}: {text!r} is not one of {', '.join(FORK_POLICIES)}")
+    return policy == "quarantine"
 
 
 def data_directory(option: Path | None, environ: Mapping[str, str]) -> Path:

@@ -46,6 +46,8 @@ class SeedStatus:
     bytes_in: int
     """Bytes of blocks received since the engine started."""
     bytes_out: int
+    quarantined: int | None = None
+    """A higher fork that we do not follow."""
     down: float
     """Bytes a second, lately."""
     up: float

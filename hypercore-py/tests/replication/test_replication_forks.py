@@ -106,15 +106,43 @@ def test_a_coarse_answer_is_taken_when_nobody_knows_better_in_time() -> None:
 
 def test_a_fork_is_not_followed_unless_it_is_wanted() -> None:
     world, writer, reader = forked(100, 50, 10)
-    reader.replicator.follow_forks = False
+    reader.replicator.max_fork = 0
     world.connect(reader, writer)
     world.settle()
     assert reader.core.fork == 0
     assert reader.core.complete
     (event,) = reader.told(ForkAvailable)
     assert (event.fork, event.length) == (1, 60)
-    reader.replicator.follow_forks = True
+    other = world.reader(writer.core.key)
+    world.connect(other, reader)
+    assert world.run(until=lambda: other.complete)
+    assert (other.core.fork, other.core.length) == (0, 100), "the old history is served"
+    reader.replicator.max_fork = 1
     assert world.run(until=lambda: reader.core.fork == 1 and reader.complete)
+    writer.truncate(20)
+    writer.append(b"once more")
+    world.settle()
+    assert reader.core.fork == 1, "one fork was accepted, not all"
+    assert [event.fork for event in reader.told(ForkAvailable)] == [1, 2]
+    reader.replicator.max_fork = None
+    assert world.run(until=lambda: reader.core.fork == 2 and reader.complete)
+
+
+def test_a_fork_that_is_not_proven_is_not_told_about_either() -> None:
+    world, writer, reader = forked(100, 50, 10)
+    reader.replicator.max_fork = 0
+    liar = Script(world, reader, 0)
+    (request,) = of(Request, liar.say(head(writer.core)))
+    data = writer.core.prove(request)
+    liar.say(Data(request=data.request, fork=1, upgrade=data.upgrade._replace(signature=bytes(68))))
+    assert reader.told(ForkAvailable) == []
+    assert len(reader.told(PeerMisbehaved)) == 1
+    honest = Script(world, reader, 0)
+    (request,) = of(Request, honest.say(head(writer.core)))
+    honest.say(writer.core.prove(request))
+    assert [event.fork for event in reader.told(ForkAvailable)] == [1]
+    assert of(Request, honest.turn()) == []
+    assert reader.core.fork == 0
 
 
 def test_a_fork_that_is_not_signed_is_not_followed() -> None:

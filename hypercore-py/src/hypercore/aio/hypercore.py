@@ -142,6 +142,16 @@ class Hypercore:
             self._downloading = wanted
             self._open.count_downloader(1 if wanted else -1)
 
+    def follow_forks(self, up_to: int | None) -> None:
+        """Follow the writer up to this fork; None: onto any.
+
+        When a higher one is signed, what is here is kept, and `ForkAvailable` tells. Holds for all sessions
+        of the core, while there is one.
+        """
+        self._must_be_open()
+        if up_to != self._open.replicator.max_fork:
+            self._open.replicator.max_fork = up_to
+
     async def synced(self) -> None:
         """Returns when every known block is here and durable."""
         await self.wait_until(lambda: self.length > 0 and self.core.durable_complete)

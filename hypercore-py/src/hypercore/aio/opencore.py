@@ -56,7 +56,8 @@ class RemotePeer:
         peer, head = self._peer, self._peer.core.head
         if not peer.synced:
             return True
-        return peer.remote_fork > head.fork or (
+        heads = peer.heads
+        return (peer.remote_fork > head.fork and heads.may_follow(peer.remote_fork)) or (
             peer.remote_fork == head.fork and peer.remote_length > head.length and peer.remote_uploading
         )
 

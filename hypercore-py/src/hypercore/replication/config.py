@@ -66,8 +66,9 @@ class ReplicationConfig:
 
     downloading: bool = True
     """Follow the writer and fetch blocks. Also tells peers not to close an idle channel."""
-    follow_forks: bool = True
-    """Follow the writer onto a higher fork. If not, `ForkAvailable` tells about it and nothing is deleted."""
+    max_fork: int | None = None
+    """Follow the writer up to this fork; None: onto any. When a higher one is proven, `ForkAvailable` tells,
+    and nothing is deleted."""
     request_timeout: float = 30.0
     """A peer that answers nothing for so long loses its requests to others; a request never waits more than
     four times as long. Official peers wait for ever."""

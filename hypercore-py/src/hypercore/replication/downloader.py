@@ -202,7 +202,7 @@ class Downloader:
         """Take an answer in. False if it tells nothing new about the head, though that was asked for."""
         core, purpose = self._core, sent.purpose
         if purpose is Purpose.PROOF:
-            return self.heads.on_proof(data, now)
+            return self.heads.on_proof(sent.peer, data, now)
         if purpose is Purpose.REFINE:
             return self.heads.on_refinement(data, now)
         if data.fork != core.head.fork:

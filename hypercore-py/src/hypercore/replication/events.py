@@ -51,8 +51,8 @@ class Reorged(NamedTuple):
 
 
 class ForkAvailable(NamedTuple):
-    """A peer is on a higher fork, and `follow_forks` is off. Said once per fork; nothing about it is
-    verified."""
+    """A peer has proven that the writer signed a higher fork, and it is above `max_fork`. Said once per
+    fork."""
 
     peer: Peer
     fork: int

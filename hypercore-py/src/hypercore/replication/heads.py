@@ -56,7 +56,7 @@ class Heads:
         scheduler: Scheduler,
         host: Host,
     ) -> None:
-        self.follow_forks = config.follow_forks
+        self.max_fork = config.max_fork
         self._core = core
         self._config = config
         self._requests = requests
@@ -131,10 +131,7 @@ class Heads:
 
     def _follow(self, peer: Peer, now: float) -> None:
         fork = peer.remote_fork
-        if not self.follow_forks:
-            if fork > self._offered:
-                self._offered = fork
-                self._host.emit(ForkAvailable(peer, fork, peer.remote_length))
+        if not self.may_follow(fork) and fork <= self._offered:
             return
         if peer.down.head_refused or peer.remote_length == 0:  # an empty tree carries no signature
             return
@@ -165,12 +162,22 @@ class Heads:
             # Whoever has the block has the nodes above it. Perhaps this one has, and we have not heard of it
             peer.want_around(block)
 
-    def on_proof(self, data: Data, now: float) -> bool:
+    def may_follow(self, fork: int) -> bool:
+        """Whether our blocks may be given up for those of a higher fork."""
+        return self.max_fork is None or fork <= self.max_fork
+
+    def on_proof(self, peer: Peer, data: Data, now: float) -> bool:
         """The head of a higher fork came. False if it is of no use. Raises VerificationError."""
         if data.fork <= self._core.head.fork:
             return True  # another peer was quicker
         if data.upgrade is None:
             return False
+        if not self.may_follow(data.fork):
+            if data.fork > self._offered:
+                head = self._core.start_reorg(data).head
+                self._offered = data.fork
+                self._host.emit(ForkAvailable(peer, head.fork, head.length))
+            return True
         if self._reorg is None or self._reorg.head.fork < data.fork:
             self._reorg = self._core.start_reorg(data)
             self._refine = None
@@ -200,7 +207,7 @@ class Heads:
 
     def _apply(self, reorg: Reorg) -> None:
         self._reorg = self._refine = None
-        if reorg.head.fork <= self._core.head.fork:
+        if reorg.head.fork <= self._core.head.fork or not self.may_follow(reorg.head.fork):
             return
         self.adopting = True
         try:

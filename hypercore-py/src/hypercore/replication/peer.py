@@ -24,6 +24,7 @@ from .config import ReplicationConfig
 from .demand import DownloadState
 from .downloader import Downloader
 from .events import Event, StorageFailed
+from .heads import Heads
 from .ports import ReplicatedCore
 from .ratelimit import RateLimit
 from .uploader import Uploader
@@ -155,6 +156,10 @@ class Peer:
     @property
     def head_is_held(self) -> bool:
         return self._host.head_is_held
+
+    @property
+    def heads(self) -> Heads:
+        return self._host.downloader.heads
 
     @property
     def may_be_asked(self) -> bool:

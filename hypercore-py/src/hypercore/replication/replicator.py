@@ -147,15 +147,14 @@ class Replicator:
         self.downloader.offer(0)
 
     @property
-    def follow_forks(self) -> bool:
-        """Whether the writer is followed onto higher forks. See `ForkAvailable`."""
-        return self.downloader.heads.follow_forks
+    def max_fork(self) -> int | None:
+        """Up to which fork the writer is followed; None: onto any. See `ForkAvailable`."""
+        return self.downloader.heads.max_fork
 
-    @follow_forks.setter
-    def follow_forks(self, follow: bool) -> None:
-        self.downloader.heads.follow_forks = follow
-        if follow:
-            self.downloader.offer()
+    @max_fork.setter
+    def max_fork(self, fork: int | None) -> None:
+        self.downloader.heads.max_fork = fork
+        self.downloader.offer()
 
     def request_block(self, index: int, now: float) -> bool:
         """Somebody waits for a block: fetch it before all others. True if it is here already.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple, TypeVar
@@ -134,13 +134,14 @@ def add_listed(
         "priority": priority,
         "owner": actor if isinstance(actor, User) else None,
         "by_hand": by_hand,
+        "dirty": len(wanted) <= SIGNALLED,
     }
     with transaction.atomic():
-        added, existing = _insert(wanted, template)
+        added, existing = insert({key: Drive(key=key, kind=kind, **template) for key, kind in wanted.items()})
         if by_hand:
-            _want((*added, *existing))
+            want((*added, *existing))
         _tag(added, names)
-        revived = _revive(existing)
+        revived = revive(existing)
         if len(wanted) > SIGNALLED:
             PlanState.want()
         if added or revived:
@@ -161,28 +162,23 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
         yield batch
 
 
-def _insert(wanted: dict[str, str], template: dict[str, object]) -> tuple[list[Drive], list[Drive]]:
-    """Rows for keys that have none. Somebody else adding the same key meanwhile is not an error."""
+def insert(made: Mapping[str, Drive]) -> tuple[list[Drive], list[Drive]]:
+    """Rows for keys that have none: (added, existing). Somebody else adding the same key meanwhile is not an
+    error. To be called in a transaction."""
     found: dict[str, tuple[Drive, bool]] = {}
     # In the order of the keys: two that add the same ones at once wait for each other in one direction only.
-    for keys in batches(sorted(wanted)):
+    for keys in batches(sorted(made)):
         known = set(Drive.objects.filter(key__in=keys).values_list("key", flat=True))
-        new = [
-            Drive(key=key, kind=wanted[key], dirty=len(wanted) <= SIGNALLED, **template)
-            for key in keys
-            if key not in known
-        ]
-        Drive.objects.bulk_create(new, ignore_conflicts=True)
+        Drive.objects.bulk_create([made[key] for key in keys if key not in known], ignore_conflicts=True)
         # Locked: a source may be dropping one of them at this moment.
         locked = Drive.objects.select_for_update().filter(key__in=keys).order_by("key")
-        rows = {drive.key: drive for drive in locked}
-        found.update((key, (rows[key], key in known)) for key in keys)
-    added = [found[key][0] for key in wanted if not found[key][1]]
-    existing = [found[key][0] for key in wanted if found[key][1]]
+        found.update((drive.key, (drive, drive.key in known)) for drive in locked)
+    added = [found[key][0] for key in made if not found[key][1]]
+    existing = [found[key][0] for key in made if found[key][1]]
     return added, existing
 
 
-def _want(drives: Sequence[Drive]) -> None:
+def want(drives: Sequence[Drive]) -> None:
     """A person wants these, too. Those just added as well: a source may have been faster by a moment."""
     for batch in batches(drives):
         rows = Drive.objects.filter(pk__in=[drive.pk for drive in batch], by_hand=False)
@@ -204,7 +200,7 @@ def _tag(drives: Sequence[Drive], names: Sequence[str]) -> None:
         )
 
 
-def _revive(existing: Sequence[Drive]) -> list[Drive]:
+def revive(existing: Sequence[Drive]) -> list[Drive]:
     """Adding a key that is being removed means that it is wanted after all."""
     revived = [drive for drive in existing if drive.state == Drive.State.REMOVING]
     for batch in batches(revived):

@@ -1,0 +1,84 @@
+"""`seederfarm export` and `import`: all that was said of keys and sources, as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TextIO
+
+import click
+
+from ..cli import units
+from ..cli.failures import BadInput
+from .keys import ACTOR, MAX_LISTED_ERRORS
+from .setup import database_failures, open_farm
+from .show import json_lines, json_option, plain
+
+
+@click.command()
+@click.option(
+    "-o", "--output", type=click.File("w", encoding="utf-8", atomic=True), default="-", help="A file."
+)
+@click.option("--seeds", is_flag=True, help="As a seeds.txt: kinds and keys alone.")
+@click.option("--secrets", is_flag=True, help="With the HTTP headers of sources, which may be passwords.")
+def export(output: TextIO, seeds: bool, secrets: bool) -> None:
+    """Write every key and source with what was said of it, one JSON object a line; `import` reads it."""
+    open_farm()
+    from ..registry.services import transfer
+
+    with database_failures():
+        for line in transfer.export(secrets=secrets):
+            if not seeds:
+                output.write(json.dumps(line) + "\n")
+            elif "key" in line:
+                kind = f"{line['kind']} " if line["kind"] else ""
+                output.write(f"{kind}{line['key']}\n")
+
+
+@click.command(name="import")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--strict", is_flag=True, help="Import nothing when something in the file is not understood.")
+@json_option
+def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
+    """Register the keys and sources of a file that `export` wrote; - is stdin.
+
+    Those that are known stay as they are.
+    """
+    open_farm()
+    from django.db import transaction
+
+    from ..registry.exportfile import Unreadable, read
+    from ..registry.services import transfer
+
+    try:
+        document = read(file)
+        with database_failures(), transaction.atomic():
+            result = transfer.take_in(document, ACTOR)
+            if strict and result.notes:
+                raise Unreadable(result.notes)
+    except UnicodeDecodeError:
+        raise BadInput("the file is not text (UTF-8). Nothing was imported.") from None
+    except Unreadable as error:
+        raise BadInput("\n".join((*_first(error.problems), "Nothing was imported."))) from None
+    if as_json:
+        done = {
+            "added": result.added,
+            "known": result.known,
+            "sources_added": result.sources_added,
+            "sources_known": result.sources_known,
+        }
+        json_lines([{**done, "notes": [note._asdict() for note in result.notes]}])
+        return
+    click.echo(f"Added {result.added:,}, knew {result.known:,}.")
+    if result.sources_added or result.sources_known:
+        added = units.plural(result.sources_added, "source")
+        click.echo(f"Added {added}, knew {result.sources_known:,}.")
+    for note in _first(result.notes):
+        click.echo(plain(note), err=True)
+
+
+def _first(problems: Sequence[object]) -> list[str]:
+    """As many as somebody reads."""
+    more = len(problems) - MAX_LISTED_ERRORS
+    said = [str(plain(problem)) for problem in problems[:MAX_LISTED_ERRORS]]
+    return [*said, f"… and {more:,} more"] if more > 0 else said

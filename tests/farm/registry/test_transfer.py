@@ -1,0 +1,181 @@
+"""Export and import: what goes out comes back; what is wrong with a file is said, and nothing of it taken."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from seederfarm.registry.exportfile import MAX_LINE, VERSION, Unreadable, read
+from seederfarm.registry.models import Drive, Source, SourceEntry, Tag, Worker
+from seederfarm.registry.services import transfer
+from seederfarm.registry.services.transfer import ImportResult
+
+A, B, C = (bytes([n]).hex() * 32 for n in range(1, 4))
+WORKER = "w" * 52
+
+
+def out(*, secrets: bool = False) -> list[str]:
+    return [json.dumps(line) for line in transfer.export(secrets=secrets)]
+
+
+def into(lines: list[str]) -> ImportResult:
+    return transfer.take_in(read(lines), "cli")
+
+
+def furnish() -> None:
+    """A farm with something in every field that is exported."""
+    owner = User.objects.create_user("ada")
+    worker = Worker.objects.create(node_id=WORKER, name="pi")
+    source = Source.objects.create(
+        name="theirs",
+        location="https://example.org/keys",
+        removals_url="https://example.org/gone",
+        mapping="items[]",
+        headers={"Authorization": "secret"},
+        every=60,
+        mirror=False,
+        key_kind="drive",
+        label="of theirs",
+        required_tags=["ssd"],
+        priority=1,
+        replicas_min=2,
+        replicas_max=3,
+    )
+    source.tags.add(Tag.objects.create(name="film"))
+    drive = Drive.objects.create(
+        key=A,
+        kind="bee",
+        label="A “film”",
+        note="two\nlines",
+        owner=owner,
+        state=Drive.State.PAUSED,
+        priority=0,
+        replicas_min=2,
+        replicas_max=4,
+        required_tags=["ssd"],
+        expires_at=datetime(2030, 1, 2, 3, 4, tzinfo=UTC),
+        created_at=datetime(2020, 1, 2, 3, 4, tzinfo=UTC),
+    )
+    drive.tags.add(Tag.objects.create(name="best"))
+    drive.pinned_workers.add(worker)
+    listed = Drive.objects.create(key=B, label="mine", by_hand=False)
+    SourceEntry.objects.create(source=source, drive=listed, label="theirs", kind="core")
+
+
+def empty() -> None:
+    for model in (Drive, Source, Tag):
+        model.objects.all().delete()
+
+
+@pytest.mark.usefixtures("database")
+def test_all_that_was_said_comes_back_and_a_second_import_changes_nothing() -> None:
+    furnish()
+    lines = out(secrets=True)
+    empty()
+    assert into(lines) == ImportResult(2, 0, 1, 0, [])
+    assert out(secrets=True)[1:] == lines[1:]
+    assert into(lines) == ImportResult(0, 2, 0, 1, [])
+    assert out(secrets=True)[1:] == lines[1:]
+
+
+@pytest.mark.usefixtures("database")
+def test_secrets_stay_at_home_and_a_source_without_them_is_switched_off() -> None:
+    furnish()
+    lines = out()
+    assert "secret" not in "".join(lines[1:])
+    empty()
+    result = into(lines)
+    assert [(note.line, "Authorization" in note.text) for note in result.notes] == [(2, True)]
+    assert not Source.objects.get().enabled
+
+
+@pytest.mark.usefixtures("database")
+def test_what_is_not_in_this_farm_is_named_and_left_out() -> None:
+    furnish()
+    lines = out(secrets=True)
+    empty()
+    User.objects.all().delete()
+    Worker.objects.all().delete()
+    result = into([lines[0], *lines[2:]])  # without its source
+    assert [note.line for note in result.notes] == [2, 2, 3]
+    said = "; ".join(note.text for note in result.notes)
+    assert "no worker here" in said and "nobody is called 'ada'" in said and "no source here" in said
+    assert set(Drive.objects.values_list("key", "by_hand")) == {(A, True), (B, True)}
+
+
+@pytest.mark.usefixtures("database")
+def test_a_source_that_makes_no_sense_takes_the_keys_with_it() -> None:
+    source = json.dumps({"source": "odd", "kind": "http", "location": "nowhere"})
+    with pytest.raises(Unreadable, match=r"line 1: .*http"):
+        into([source, json.dumps({"key": A})])
+    assert not Drive.objects.exists() and not Source.objects.exists()
+
+
+@pytest.mark.usefixtures("database")
+def test_what_is_known_stays_as_it_is_and_a_person_who_imports_it_wants_it() -> None:
+    Drive.objects.create(key=A, label="mine", by_hand=False)
+    Source.objects.create(name="theirs", location="https://example.org/mine")
+    result = into(
+        [
+            json.dumps({"key": A, "label": "other"}),
+            json.dumps({"source": "theirs", "kind": "bee", "location": B}),
+        ]
+    )
+    assert (result.added, result.known, result.sources_known) == (0, 1, 1)
+    assert "reads something else" in result.notes[0].text
+    drive = Drive.objects.get()
+    assert (drive.label, drive.by_hand) == ("mine", True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        "{}",
+        "5",
+        "[" * 100_000,
+        '{"seederfarm": "backup", "version": 1}',
+        '{"seederfarm": "export"}',
+        json.dumps({"seederfarm": "export", "version": VERSION + 1}),
+        '{"key": 5}',
+        '{"key": "%s", "kind": "film"}',
+        '{"key": "%s", "kind": ["bee"]}',
+        '{"key": "%s", "label": "\\u0000"}',
+        '{"key": "%s", "label": "\\ud800"}',
+        json.dumps({"key": A, "label": "x" * 201}),
+        json.dumps({"key": A, "note": "x" * MAX_LINE}),
+        '{"key": "%s", "replicas": [3, 2]}',
+        '{"key": "%s", "replicas": 3}',
+        '{"key": "%s", "replicas": [true, true]}',
+        '{"key": "%s", "priority": 11}',
+        '{"key": "%s", "tags": [7]}',
+        '{"key": "%s", "tags": 7}',
+        '{"key": "%s", "state": "removing"}',
+        '{"key": "%s", "by_hand": 1}',
+        '{"key": "%s", "expires_at": "tomorrow"}',
+        '{"key": "%s", "expires_at": "2030-01-01T00:00:00"}',
+        '{"key": "%s", "pinned": "pi"}',
+        '{"key": "%s", "sources": ["theirs"]}',
+        '{"source": ""}',
+        '{"source": "x", "kind": "ftp"}',
+        '{"source": "x", "headers": {"a": 1}}',
+        '{"source": "x", "every": 1}',
+    ],
+)
+def test_a_damaged_line_of_an_export_is_named(line: str) -> None:
+    with pytest.raises(Unreadable) as found:
+        read(["\n", line.replace("%s", A) + "\n", json.dumps({"key": C})])
+    assert [problem.line for problem in found.value.problems] == [2]
+
+
+def test_files_of_the_first_version_are_read_and_repeated_keys_named() -> None:
+    first: dict[str, Any] = {"key": A, "kind": None, "label": "", "tags": [], "required_tags": []}
+    first |= {"replicas": [1, 2], "priority": 5}
+    document = read(["\ufeff" + json.dumps(first), json.dumps({"key": A.upper(), "label": "later"})])
+    assert document.drives[A].values["replicas"] == (1, 2)
+    assert [(note.line, "line 1" in note.text) for note in document.notes] == [(2, True)]

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
 
 from celery import Celery
+from celery.signals import worker_init
 from django.conf import settings
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
@@ -20,12 +21,15 @@ from kombu.exceptions import OperationalError
 from farmwire.orders import CONTROL_QUEUE, REPORTS_QUEUE
 
 from .broker import BrokerDown
+from .recover import give_back
 
 KEY_PREFIX: Final = "farm:"
 """Before every key in Redis."""
-VISIBILITY_TIMEOUT: Final = 3600
-"""Seconds after which Redis gives an unacknowledged task to somebody else. All tasks here are far
-shorter."""
+VISIBILITY_TIMEOUT: Final = 180
+"""Seconds after which Redis gives an unacknowledged task to somebody else. Less than the replay window of
+envelopes spans; a plan that takes longer is begun twice, and the second one finds the first at it."""
+DEFERRED_FOR: Final = 3600.0
+"""Seconds that work which control leaves for itself is good for."""
 DIRTY_EVERY: Final = 5.0
 """Seconds between looks for drives that something happened to; most are planned at once on a signal."""
 SWEEP_LOOK: Final = 5.0
@@ -88,6 +92,13 @@ def make_app() -> Any:
 app: Final = make_app()
 
 
+def _on_worker_init(**_: object) -> None:
+    give_back(app)
+
+
+worker_init.connect(_on_worker_init, dispatch_uid="control.recover")
+
+
 class CeleryBroker:
     """Sends through the app. Does not retry: whoever calls has a reason to come again."""
 
@@ -95,7 +106,7 @@ class CeleryBroker:
         self._send(task, [message], queue, expires)
 
     def defer(self, task: str, args: Sequence[Any]) -> None:
-        self._send(task, list(args), CONTROL_QUEUE, VISIBILITY_TIMEOUT)
+        self._send(task, list(args), CONTROL_QUEUE, DEFERRED_FOR)
 
     def _send(self, task: str, args: list[Any], queue: str, expires: float) -> None:
         try:

@@ -118,7 +118,7 @@ def test_postgresql_is_restarted_while_reports_flow_in_and_nothing_is_lost(
     back = sum(member.told for member in crowd.members)
     eventually(lambda: sum(member.told for member in crowd.members) > back + 20, timeout=60, what="reports")
     told = crowd.stop()
-    eventually(lambda: counted() == (told, told), timeout=60, what=f"{told} reports, not {counted()}")
+    eventually(lambda: counted() == (told, told), timeout=60, what=f"{told} reports")
     assert all(service.alive for service in services)
     eventually(all_complete, timeout=30, what="every copy")
     with urllib.request.urlopen(plane.home.address + "admin/login/", timeout=30) as answer:

@@ -1,0 +1,35 @@
+"""Messages that a control worker had taken and not finished when it was killed.
+
+Redis keeps them aside, and would give them out again only after the visibility timeout; by then
+the envelopes in them are too old to be told from replays. So they go back to their queues when
+control starts.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from kombu.exceptions import OperationalError
+
+log = logging.getLogger(__name__)
+
+
+def give_back(app: Any) -> int:
+    """Returns how many there were. Before `app` takes any itself.
+
+    Where another control worker is at them, they are done twice, which does no harm.
+    """
+    try:
+        with app.connection_for_write() as connection:
+            channel = connection.default_channel
+            with channel.conn_or_acquire() as client:
+                tags = client.zrange(channel.unacked_index_key, 0, -1)
+            for tag in tags:
+                channel.qos.restore_by_tag(tag.decode() if isinstance(tag, bytes) else tag, leftmost=True)
+    except (OperationalError, OSError) as error:
+        log.warning("Cannot look for messages of an earlier run, the broker is away: %s", error)
+        return 0
+    if tags:
+        log.info("Gave back %d messages that an earlier run had not finished", len(tags))
+    return len(tags)

@@ -28,3 +28,9 @@ def usage(pid: int) -> Usage:
         if line.startswith("VmHWM:"):
             peak = int(line.split()[1]) * 1024
     return Usage((user + system) * _TICK, peak)
+
+
+def resident(pid: int) -> int:
+    """Bytes that are resident now."""
+    fields = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -16,6 +16,7 @@ from hypercore.aio.udp import Endpoint
 from hypercore.core import memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import BlockNotAvailable, InvalidCapability, LocalProtocolError, StoreFull
+from hypercore.replication import UpgradeAvailable
 from hypercore.storage.base import Batch
 from hypercore.testing.cores import Writer, make_writer, sample_blocks
 
@@ -361,3 +362,92 @@ def test_a_core_that_is_used_again_has_forgotten_connections_that_are_gone() -> 
             assert again.length == 5
 
     run(test)
+
+
+def test_a_session_that_is_not_active_is_served_to_who_asks_and_offered_to_nobody() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(5))
+        wanted: list[bytes] = []
+        async with (
+            Corestore(writer.store, on_wanted=wanted.append) as source,
+            Corestore(memory_store()) as target,
+        ):
+            passive = source.get(writer.core.key, active=False)
+            idle = target.get(writer.core.key, active=False)
+            async with joined(source, target):
+                await asyncio.sleep(0.05)
+                assert not passive.peers and not idle.peers
+                idle.set_active(True)
+                await until(idle, lambda: idle.length == 5)
+                assert len(passive.peers) == 1
+                assert wanted == []  # a session was there
+                idle.set_active(False)  # nobody downloads any more: the channel is closed, not the connection
+                await until(idle, lambda: not idle.peers)
+                assert source.links == 1
+
+    run(scene)
+
+
+def test_who_owns_a_core_hears_that_a_peer_has_opened_it() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(5))
+        writer.store.close_core(writer.core)
+        wanted: list[bytes] = []
+        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            source.on_wanted = wanted.append
+            copy = target.get(writer.core.key)
+            async with joined(source, target):
+                await until(copy, lambda: copy.length == 5)
+                assert wanted == [writer.core.discovery_key]
+
+    run(scene)
+
+
+def test_a_session_that_is_not_active_hears_of_news_and_fetches_them_once_it_is() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(3))
+        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            copy = target.get(writer.core.key)
+            copy.download()
+            async with joined(source, target):
+                source.get(writer.core.key)
+                await copy.synced()
+                copy.set_active(False)
+                news: list[int] = []
+                copy.subscribe(
+                    lambda notice: (
+                        news.append(notice.length) if isinstance(notice, UpgradeAvailable) else None
+                    )
+                )
+                append(writer, source, b"later")
+                await until(copy, lambda: news == [4])
+                assert copy.length == 3
+                copy.set_active(True)
+                await copy.synced()
+                await until(copy, lambda: copy.length == 4 and copy.core.complete)
+
+    run(scene)
+
+
+@pytest.mark.parametrize("bounded", ["those that we open", "those that the peer opens"])
+def test_channels_of_one_connection_are_bounded(bounded: str) -> None:
+    async def scene() -> None:
+        bounds = {"max_channels": 2}
+        ours, theirs = (bounds, {}) if bounded == "those that we open" else ({}, bounds)
+        async with (
+            Corestore(memory_store(), **ours) as target,
+            Corestore(memory_store(), **theirs) as source,
+        ):
+            keys = [bytes([number]) * 32 for number in range(1, 5)]
+            for key in keys:
+                source.get(key, active=False)
+            readers = [target.get(key) for key in keys]
+            async with joined(source, target):
+                await eventually(lambda: sum(len(reader.peers) for reader in readers) == 2)
+                late = target.get(bytes([9]) * 32)
+                source.get(bytes([9]) * 32, active=False)
+                await asyncio.sleep(0.05)
+                assert sum(len(reader.peers) for reader in (*readers, late)) == 2
+                assert source.links == 1
+
+    run(scene)

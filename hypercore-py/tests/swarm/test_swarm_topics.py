@@ -5,8 +5,10 @@ import random
 import pytest
 
 from hypercore.swarm.topics import (
+    MAX_BURST,
     MAX_PARALLEL,
     MIN_PARALLEL,
+    MIN_PER_SECOND,
     REFRESH_JITTER_SECONDS,
     REFRESH_SECONDS,
     RETRY_SECONDS,
@@ -14,6 +16,7 @@ from hypercore.swarm.topics import (
     Action,
     TopicSchedule,
     parallel_refreshes,
+    refreshes_per_second,
 )
 
 
@@ -256,3 +259,83 @@ def test_nothing_starts_offline_and_everything_is_refreshed_after():
     assert first is new and {topic.key for topic in rest} == {topic.key for topic in old}
     made.resume()
     assert run(made, 5001.0) == []
+
+
+def test_topics_that_are_only_announced_begin_at_a_measured_pace():
+    made = schedule()
+    for number in range(3_000):
+        join(made, number)
+    assert len(run(made, 0.0)) == MAX_BURST
+    at = made.next_deadline()
+    assert 0 < at <= 1 / MIN_PER_SECOND
+    assert run(made, at - 0.001) == []
+    assert len(run(made, at)) == 1
+    assert abs(len(run(made, at + 1.0)) - MIN_PER_SECOND) <= 1
+    assert len(run(made, at + 100.0)) == MAX_BURST, "a pause does not let more than a burst gather"
+
+
+def test_ten_thousand_topics_are_announced_within_five_minutes():
+    made = schedule()
+    for number in range(10_000):
+        join(made, number)
+    done, now, most = 0, 0.0, 0
+    while done < 10_000:
+        begun = len(run(made, now))
+        most = max(most, begun if now else 0)
+        done += begun
+        now += 1.0
+    assert 150 < now < 300
+    assert most <= refreshes_per_second(10_000) + 1
+
+
+@pytest.mark.parametrize(("topics", "pace"), [(0, MIN_PER_SECOND), (10_000, 50.0), (240_000, 1_000.0)])
+def test_the_pace_grows_with_the_topics(topics, pace):
+    assert refreshes_per_second(topics) == pace
+
+
+def test_a_topic_that_begins_to_look_overtakes_those_that_are_announced():
+    made = schedule()
+    for number in range(1_000):
+        join(made, number)
+    run(made, 0.0)
+    last = made.topics[key(999)]
+    last.clients = 1
+    made.changed(last)
+    assert run(made, 0.0) == [last]
+    rest = [topic for second in range(1, 5) for topic in run(made, float(second))]
+    assert last not in rest and len(rest) > 150
+
+
+def test_a_topic_whose_peers_are_connected_does_not_overtake():
+    made = schedule()
+    made.may_wait = lambda name: name != key(7)
+    for number in range(300):
+        join(made, number, clients=1)
+    first = run(made, 0.0)
+    assert first[0].key == key(7) and len(first) == 1 + MAX_BURST
+
+
+def test_a_topic_that_looks_no_longer_stays_announced_and_has_no_second_look():
+    made = schedule()
+    topic = join(made, clients=1)
+    run(made, 0.0)
+    assert made.next_deadline() <= 2 * SECOND_LOOK_SECONDS
+    topic.clients = 0
+    made.relaxed(topic, 1.0)
+    assert run(made, 2 * SECOND_LOOK_SECONDS) == []
+    at = made.next_deadline()
+    assert at >= REFRESH_SECONDS
+    assert made.take(at) is topic and topic.action is Action.ANNOUNCE and not topic.looking
+
+
+def test_a_topic_that_glances_looks_at_every_second_refresh():
+    made = schedule()
+    topic = join(made)
+    topic.glances = True
+    looked = []
+    now = 0.0
+    for _ in range(6):
+        assert run(made, now) == [topic]
+        looked.append(topic.looking)
+        now = made.next_deadline()
+    assert looked == [True, False] * 3

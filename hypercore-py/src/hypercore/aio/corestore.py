@@ -23,6 +23,7 @@ from ..mux import Muxer
 from ..replication import ALIAS, PROTOCOL, Peer, ReplicationConfig
 from .flusher import Flusher, Runs
 from .hypercore import Hypercore
+from .idlequeue import IdleQueue
 from .link import Link
 from .opencore import OpenCore
 from .throttle import Throttle
@@ -33,6 +34,10 @@ IDLE_SECONDS = 10.0
 MAX_DIRTY_BYTES = 64 << 20
 """Bytes of blocks in memory that wait for the disk, at which peers are no longer read from."""
 
+MAX_CHANNELS = 32768
+"""Channels on one connection. Cores beyond it are not spoken about there; a peer's opens are rejected. Each
+costs about five kilobytes. Ours (corestore: none)."""
+
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +45,8 @@ class Corestore:
     """Owns `store` and closes it. `config` is how cores are replicated.
 
     `on_error` is called when the disk refuses something, `on_offence` with the public key of a peer that was
-    cut off because of what it said.
+    cut off because of what it said, `on_wanted` with the discovery key of a core that no session had when a
+    peer opened it.
     """
 
     def __init__(
@@ -49,8 +55,10 @@ class Corestore:
         *,
         config: ReplicationConfig | None = None,
         idle_seconds: float = IDLE_SECONDS,
+        max_channels: int = MAX_CHANNELS,
         on_error: Callable[[StorageError], None] | None = None,
         on_offence: Callable[[bytes, Exception], None] | None = None,
+        on_wanted: Callable[[bytes], None] | None = None,
     ) -> None:
         self.store = store
         self.on_error = on_error
@@ -59,12 +67,13 @@ class Corestore:
         """Bounds what all peers together are sent; without a rate at first."""
         self.download = Throttle(asyncio.get_running_loop())
         """Bounds what is asked of them."""
+        self.on_wanted = on_wanted
         self._config = config or ReplicationConfig()
+        self._max_channels = max_channels
         self._loop = asyncio.get_running_loop()
-        self._idle_seconds = idle_seconds
         self._open: dict[bytes, OpenCore] = {}
         """By discovery key."""
-        self._idle: dict[bytes, asyncio.TimerHandle] = {}
+        self._idle = IdleQueue(self._loop, idle_seconds, self._retire)
         self._links: dict[Muxer, Link] = {}
         self._held = False
         self._closed = False
@@ -112,8 +121,11 @@ class Corestore:
 
     # --- cores
 
-    def get(self, key: bytes) -> Hypercore:
-        """A session of the core of `key`, which becomes a stored one if it is not. Raises StorageError."""
+    def get(self, key: bytes, *, active: bool = True) -> Hypercore:
+        """A session of the core of `key`, which becomes a stored one if it is not. Raises StorageError.
+
+        `active`: see `Hypercore.set_active`.
+        """
         if self._closed:
             raise LocalProtocolError("the corestore is closed")
         name = discovery_key(key)
@@ -122,12 +134,8 @@ class Corestore:
             core = self.store.open_core(key)
             assert core is not None  # it is made if there is none
             opened = self._use(core)
-        self._busy(name)
-        session = Hypercore(opened)
-        now = self._loop.time()
-        for muxer in list(self._links):
-            opened.replicator.attach(muxer, now)
-        return session
+        self._idle.discard(name)
+        return Hypercore(opened, active=active)
 
     def _use(self, core: Core) -> OpenCore:
         opened = OpenCore(
@@ -137,6 +145,7 @@ class Corestore:
             link_of=self._link_of,
             on_change=self._on_change,
             on_idle=self._on_idle,
+            on_active=self._on_active,
             on_offence=self._cut_off,
             upload=self.upload.limit,
             download=self.download.limit,
@@ -147,19 +156,25 @@ class Corestore:
             self._flusher.touch()  # it may have been written to before it was ours to watch
         return opened
 
-    def _busy(self, name: bytes) -> None:
-        timer = self._idle.pop(name, None)
-        if timer is not None:
-            timer.cancel()
+    def _on_active(self, opened: OpenCore) -> None:
+        now = self._loop.time()
+        for muxer in list(self._links):
+            self._attach(opened, muxer, now)
+
+    def _attach(self, opened: OpenCore, muxer: Muxer, now: float) -> bool:
+        if (
+            muxer.channels >= self._max_channels
+            and muxer.channel(PROTOCOL, opened.core.discovery_key) is None
+        ):
+            return False
+        return opened.replicator.attach(muxer, now) is not None
 
     def _on_idle(self, opened: OpenCore) -> None:
-        name = opened.core.discovery_key
-        if not self._closed and name not in self._idle:
-            self._idle[name] = self._loop.call_later(self._idle_seconds, self._retire, name)
+        if not self._closed:
+            self._idle.add(opened.core.discovery_key)
 
     def _retire(self, name: bytes) -> None:
         """Close a core that nobody has used for a while."""
-        del self._idle[name]
         opened = self._open[name]
         if opened.idle:
             del self._open[name]
@@ -178,7 +193,7 @@ class Corestore:
                 raise LocalProtocolError("the core is in use")
             del self._open[name]
             opened.close()
-            self._busy(name)  # closing it may have found it idle
+            self._idle.discard(name)  # closing it may have found it idle
         removed = self.store.remove_core(key)
         self._flusher.touch()
         return removed
@@ -200,8 +215,8 @@ class Corestore:
         muxer.on_open(PROTOCOL, asked_for)
         now = self._loop.time()
         for opened in list(self._open.values()):
-            if opened.sessions:
-                opened.replicator.attach(muxer, now)
+            if opened.active:
+                self._attach(opened, muxer, now)
         if self._held:
             link.hold(True)
         return link
@@ -221,7 +236,10 @@ class Corestore:
                 return False
             opened = self._use(core)
             self._on_idle(opened)
-        return opened.replicator.attach(muxer, now) is not None
+        attached = self._attach(opened, muxer, now)
+        if attached and not opened.sessions and self.on_wanted is not None:
+            self.on_wanted(name)
+        return attached
 
     def _link_of(self, peer: Peer) -> Link | None:
         return self._links.get(peer.muxer)
@@ -281,9 +299,7 @@ class Corestore:
         if self._closed:
             return
         self._closed = True
-        for timer in self._idle.values():
-            timer.cancel()
-        self._idle.clear()
+        self._idle.close()
         for opened in self._open.values():
             opened.close()
         for link in list(self._links.values()):

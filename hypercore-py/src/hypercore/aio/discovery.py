@@ -25,8 +25,9 @@ class TopicRefresher:
     """Runs the schedule over a node.
 
     `on_peers(topic, records)` hears of peers that were found; `relay_addresses()` says through whom we can be
-    reached; `may_announce()` whether that is known by now. `on_deadline()` is called when the schedule's next
-    deadline may have moved: at that time `run` is to be called.
+    reached; `may_announce()` whether that is known by now. `on_look(topic, looking)` is called when a refresh
+    begins, with whether it looks for others; `on_deadline()` when the schedule's next deadline may have moved:
+    at that time `run` is to be called.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class TopicRefresher:
         on_peers: Callable[[bytes, list[PeerRecord]], None],
         relay_addresses: Callable[[], tuple[Address, ...]],
         may_announce: Callable[[], bool],
+        on_look: Callable[[bytes, bool], None],
         on_deadline: Callable[[], None],
     ) -> None:
         self.schedule = TopicSchedule(node.rng)
@@ -45,17 +47,25 @@ class TopicRefresher:
         self._on_peers = on_peers
         self._relay_addresses = relay_addresses
         self._may_announce = may_announce
+        self._on_look = on_look
         self._on_deadline = on_deadline
         self._queries: set[Query] = set()
         self._waiters: dict[bytes, list[asyncio.Future[bool]]] = {}
         self._closed = False
 
-    def change(self, key: bytes, *, servers: int, clients: int) -> Topic:
-        """So many more joins (or fewer) want us to be found under a topic, and to find others."""
+    def change(self, key: bytes, *, servers: int, clients: int, refresh: bool = False) -> Topic:
+        """So many more joins (or fewer) want us to be found under a topic, and to find others.
+
+        Runs a refresh if there is something to find, to announce or to take back by that, or if `refresh`
+        says so.
+        """
         topic = self.schedule.get_or_add(key)
         topic.servers += servers
         topic.clients += clients
-        self.schedule.changed(topic)
+        if refresh or servers or clients > 0 or not topic.servers:
+            self.schedule.changed(topic)
+        elif not topic.clients:
+            self.schedule.relaxed(topic, monotonic())
         return topic
 
     async def refreshed(self, key: bytes) -> bool:
@@ -84,7 +94,7 @@ class TopicRefresher:
             nonlocal found
             taken = list(peers[: MAX_PEERS_PER_REFRESH - found])
             found += len(taken)
-            if taken and topic.seeking:
+            if taken and topic.looking:
                 self._on_peers(topic.key, taken)
 
         def on_done(query: Query) -> None:
@@ -92,6 +102,8 @@ class TopicRefresher:
             self._finished(topic, action, query)
 
         action = topic.action
+        self._on_look(topic.key, topic.looking)
+        listener = on_peers if topic.looking else None
         core, seeds = self._node.core, unpack_addresses(topic.closest)
         if action is Action.ANNOUNCE:
             clear, topic.first_announce, topic.announced = topic.first_announce, False, True
@@ -102,15 +114,15 @@ class TopicRefresher:
                 self._relay_addresses,
                 clear=clear,
                 seeds=seeds,
-                on_peers=on_peers,
+                on_peers=listener,
                 on_done=on_done,
             )
         elif action is Action.UNANNOUNCE:
             query = operations.unannounce(
-                core, topic.key, self._key_pair, seeds=seeds, on_peers=on_peers, on_done=on_done
+                core, topic.key, self._key_pair, seeds=seeds, on_peers=listener, on_done=on_done
             )
         else:
-            query = operations.lookup(core, topic.key, seeds=seeds, on_peers=on_peers, on_done=on_done)
+            query = operations.lookup(core, topic.key, seeds=seeds, on_peers=listener, on_done=on_done)
         self._queries.add(query)
         self._node.start_query(query)
 

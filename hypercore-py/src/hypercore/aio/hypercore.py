@@ -21,19 +21,22 @@ PREFETCH_BLOCKS = 512
 class Hypercore:
     """Made by `Corestore.get`. A `BlockSource` (see `hypercore.blocks`), so bees and drives read from it.
 
-    While a session is open its core is replicated on every connection of the corestore. Blocks are fetched
-    when they are asked for, or, after `download`, all of them.
+    While a session is open and active its core is replicated on every connection of the corestore. Blocks
+    are fetched when they are asked for, or, after `download`, all of them. A session that is not active
+    serves those who ask, and hears (`UpgradeAvailable`) when one of them knows of more.
     """
 
-    def __init__(self, opened: OpenCore) -> None:
+    def __init__(self, opened: OpenCore, *, active: bool = True) -> None:
         self._open = opened
         self._loop = asyncio.get_running_loop()
         self._downloading = False
+        self._active = False
         self._closed = False
         self._prefetched: set[int] = set()
         self._unsubscribers: list[Callable[[], None]] = []
         self._waiting: set[asyncio.Event] = set()
         opened.add_session()
+        self.set_active(active)
 
     async def __aenter__(self) -> Hypercore:
         return self
@@ -136,6 +139,17 @@ class Hypercore:
 
     # --- downloading
 
+    @property
+    def active(self) -> bool:
+        return self._active
+
+    def set_active(self, active: bool) -> None:
+        """Whether the core is replicated with everybody and its writer followed, or only with those who ask
+        for it."""
+        if active is not self._active and not self._closed:
+            self._active = active
+            self._open.count_active(1 if active else -1)
+
     def download(self, wanted: bool = True) -> None:
         """Whether every block is fetched, now and as the writer appends."""
         if wanted is not self._downloading and not self._closed:
@@ -192,6 +206,7 @@ class Hypercore:
         if self._closed:
             return
         self.download(False)
+        self.set_active(False)
         self._closed = True
         for unsubscribe in self._unsubscribers:
             unsubscribe()

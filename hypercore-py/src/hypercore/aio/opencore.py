@@ -53,13 +53,7 @@ class RemotePeer:
     @property
     def ahead(self) -> bool:
         """Whether it may have news for us: it has not said yet, or says that it knows of more."""
-        peer, head = self._peer, self._peer.core.head
-        if not peer.synced:
-            return True
-        heads = peer.heads
-        return (peer.remote_fork > head.fork and heads.may_follow(peer.remote_fork)) or (
-            peer.remote_fork == head.fork and peer.remote_length > head.length and peer.remote_uploading
-        )
+        return not self._peer.synced or self._peer.ahead
 
 
 class OpenCore:
@@ -74,6 +68,7 @@ class OpenCore:
         link_of: Callable[[Peer], Link | None],
         on_change: Callable[[], None],
         on_idle: Callable[[OpenCore], None],
+        on_active: Callable[[OpenCore], None],
         on_offence: Callable[[Link, RemoteProtocolError], None],
         upload: RateLimit,
         download: RateLimit,
@@ -84,11 +79,13 @@ class OpenCore:
         )
         self.replicator.download_ranges = ()
         self.sessions = 0
+        self._active = 0
         self._downloaders = 0
         self._loop = loop
         self._link_of = link_of
         self._on_store_change = on_change
         self._on_idle = on_idle
+        self._on_active = on_active
         self._on_offence = on_offence
         self._peers: dict[Peer, RemotePeer] = {}
         self._subscribers: dict[Callable[[Notice], None], None] = {}
@@ -108,16 +105,27 @@ class OpenCore:
 
     # --- sessions
 
+    @property
+    def active(self) -> bool:
+        """Whether some session wants it spoken about with everybody, and its writer followed."""
+        return self._active > 0
+
     def add_session(self) -> None:
         self.sessions += 1
-        if self.sessions == 1:
-            self.replicator.set_downloading(True, self._loop.time())
 
     def drop_session(self) -> None:
         self.sessions -= 1
-        if self.sessions == 0 and not self.replicator.closed:
-            self.replicator.set_downloading(False, self._loop.time())
         self._check_idle()
+
+    def count_active(self, change: int) -> None:
+        """One more session is active, or one less."""
+        was_active = self.active
+        self._active += change
+        if self.active is was_active or self.replicator.closed:
+            return
+        self.replicator.set_downloading(self.active, self._loop.time())
+        if self.active:
+            self._on_active(self)
 
     def count_downloader(self, change: int) -> None:
         """One more session wants every block, or one less."""

@@ -42,6 +42,8 @@ class Duplicate(ConnectionClosed):
 class Discovery:
     """One `join` of a topic. The topic is left when its last join is."""
 
+    __slots__ = ("_swarm", "client", "closed", "server", "topic")
+
     def __init__(self, swarm: Swarm, topic: bytes) -> None:
         self.topic = topic
         self.server = False
@@ -132,6 +134,7 @@ class Swarm:
             on_peers=self._on_peers,
             relay_addresses=lambda: () if self._server is None else self._server.relay_addresses,
             may_announce=lambda: self._listening is None or self._server is not None,
+            on_look=self._on_look,
             on_deadline=self._set_alarm,
         )
         self._links: dict[bytes, _Link] = {}
@@ -191,12 +194,29 @@ class Swarm:
 
     # --- topics -------------------------------------------------------------------------------------------
 
-    def join(self, topic: bytes, *, server: bool = True, client: bool = True) -> Discovery:
-        """Be found under a 32-byte topic (`server`), and look for others under it (`client`)."""
+    def join(
+        self, topic: bytes, *, server: bool = True, client: bool = True, glance: bool = False
+    ) -> Discovery:
+        """Be found under a 32-byte topic (`server`), and look for others under it (`client`).
+
+        `glance`: look now and then while only a server, since somebody may come who does not look for us.
+        """
         self._check_running()
         discovery = Discovery(self, topic)
+        if glance:
+            self._topics.schedule.get_or_add(topic).glances = True
         self.set_mode(discovery, server=server, client=client, refresh=True)
         return discovery
+
+    @property
+    def may_wait(self) -> Callable[[bytes], bool] | None:
+        """Asked, when set, of a topic that is to be looked up: whether that is not urgent, since peers of it
+        are connected already."""
+        return self._topics.schedule.may_wait
+
+    @may_wait.setter
+    def may_wait(self, may_wait: Callable[[bytes], bool] | None) -> None:
+        self._topics.schedule.may_wait = may_wait
 
     def set_mode(self, discovery: Discovery, *, server: bool, client: bool, refresh: bool = False) -> None:
         """See `Discovery.set_mode`. `refresh`: even if nothing changes."""
@@ -205,7 +225,10 @@ class Swarm:
         if not refresh and (server, client) == (discovery.server, discovery.client):
             return
         topic = self._topics.change(
-            discovery.topic, servers=server - discovery.server, clients=client - discovery.client
+            discovery.topic,
+            servers=server - discovery.server,
+            clients=client - discovery.client,
+            refresh=refresh,
         )
         discovery.server, discovery.client = server, client
         if topic.seeking:
@@ -261,6 +284,9 @@ class Swarm:
     def _refresh_more(self) -> None:
         self._topics.run()
         self._set_alarm()
+
+    def _on_look(self, topic: bytes, looking: bool) -> None:
+        (self._policy.topics.add if looking else self._policy.topics.discard)(topic)
 
     def _on_peers(self, topic: bytes, records: list[PeerRecord]) -> None:
         now = monotonic()

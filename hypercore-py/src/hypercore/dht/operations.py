@@ -114,6 +114,8 @@ def announce(
         return Command.ANNOUNCE, value
 
     def on_reply(reply: Reply) -> None:
+        if not clear and on_peers is None:
+            return
         peers = _peers(reply)
         if clear:
             _unannounce_at(node, query, key_pair, reply, peers)

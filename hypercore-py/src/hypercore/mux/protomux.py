@@ -141,6 +141,11 @@ class Muxer:
         return self._outbox.size < HIGH_WATER_BYTES
 
     @property
+    def channels(self) -> int:
+        """Channels that we have open, those included that the peer has not answered yet."""
+        return len(self._local)
+
+    @property
     def queued_bytes(self) -> int:
         return self._outbox.size
 

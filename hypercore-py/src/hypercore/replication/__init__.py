@@ -15,6 +15,7 @@ from .events import (
     PeerOpened,
     Reorged,
     StorageFailed,
+    UpgradeAvailable,
     Upgraded,
 )
 from .peer import ALIAS, PROTOCOL, Peer, PeerStats
@@ -41,5 +42,6 @@ __all__ = [
     "ReplicationConfig",
     "Replicator",
     "StorageFailed",
+    "UpgradeAvailable",
     "Upgraded",
 ]

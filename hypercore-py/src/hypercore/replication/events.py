@@ -50,6 +50,17 @@ class Reorged(NamedTuple):
     ancestors: int
 
 
+class UpgradeAvailable(NamedTuple):
+    """A peer says that it knows of more than we do, while we are not downloading. Nothing of it is verified.
+
+    Said with every `sync` that says so: whoever wants it downloads from then on.
+    """
+
+    peer: Peer
+    fork: int
+    length: int
+
+
 class ForkAvailable(NamedTuple):
     """A peer has proven that the writer signed a higher fork, and it is above `max_fork`. Said once per
     fork."""
@@ -89,6 +100,7 @@ Event = (
     | BlockReceived
     | ManifestReceived
     | Reorged
+    | UpgradeAvailable
     | ForkAvailable
     | PeerMisbehaved
     | Conflict

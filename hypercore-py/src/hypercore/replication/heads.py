@@ -131,7 +131,7 @@ class Heads:
 
     def _follow(self, peer: Peer, now: float) -> None:
         fork = peer.remote_fork
-        if not self.may_follow(fork) and fork <= self._offered:
+        if not self.is_news(fork):
             return
         if peer.down.head_refused or peer.remote_length == 0:  # an empty tree carries no signature
             return
@@ -165,6 +165,10 @@ class Heads:
     def may_follow(self, fork: int) -> bool:
         """Whether our blocks may be given up for those of a higher fork."""
         return self.max_fork is None or fork <= self.max_fork
+
+    def is_news(self, fork: int) -> bool:
+        """Whether something is to be done about a higher fork: it is to be followed, or to be told of."""
+        return self.may_follow(fork) or fork > self._offered
 
     def on_proof(self, peer: Peer, data: Data, now: float) -> bool:
         """The head of a higher fork came. False if it is of no use. Raises VerificationError."""

@@ -23,7 +23,7 @@ from .announcer import Announcer
 from .config import ReplicationConfig
 from .demand import DownloadState
 from .downloader import Downloader
-from .events import Event, StorageFailed
+from .events import Event, StorageFailed, UpgradeAvailable
 from .heads import Heads
 from .ports import ReplicatedCore
 from .ratelimit import RateLimit
@@ -173,6 +173,14 @@ class Peer:
             and self.channel.opened
             and not self._host.frozen
         )
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it says that it knows of more than we do, and would give it."""
+        head = self.core.head
+        if self.remote_fork != head.fork:
+            return self.remote_fork > head.fork and self.heads.is_news(self.remote_fork)
+        return self.remote_length > head.length and self.remote_uploading
 
     def open(self, now: float) -> None:
         muxer, w = self.muxer, Writer()
@@ -338,9 +346,12 @@ class Peer:
         self.remote_uploading = sync.uploading
         self.remote_downloading = sync.downloading
         self.remote_has_manifest = sync.has_manifest
-        if not sync.downloading and not self._host.busy:
-            self.close(now)
-            return
+        if not self._host.busy:
+            if self.ahead:
+                self._host.emit(UpgradeAvailable(self, sync.fork, sync.length))
+            elif not sync.downloading:
+                self.close(now)
+                return
         self.length_acked = sync.remote_length if sync.fork == head.fork else 0
         self.down.head_refused = False
         self._update_can_upgrade()

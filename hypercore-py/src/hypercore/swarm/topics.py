@@ -1,13 +1,14 @@
 """Topics: what we want of each, and when it is to be announced or looked up next.
 
 Source: hyperswarm lib/peer-discovery.js (4.17.2) for the intervals. Official swarms run all topics at once;
-here a schedule lets only so many run at a time, so that thousands of topics are spread out instead of
-bursting.
+here a schedule lets only so many run at a time, and begins only so many a second of those that nobody waits
+for, so that thousands of topics are spread out instead of bursting.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from heapq import heappop, heappush
 from itertools import count
@@ -32,6 +33,16 @@ MAX_PARALLEL = 64
 TOPICS_PER_PARALLEL = 150
 """A refresh takes about two seconds at most: so many topics each are through in half the interval."""
 
+MIN_PER_SECOND = 50.0
+"""Refreshes begun a second, of topics that look for nobody or are refreshed again, if there are few."""
+SPREAD_SECONDS = 240.0
+"""However many topics there are, within this time each has had its turn."""
+MAX_BURST = 100
+"""Such refreshes that may be begun at once after a quiet time."""
+
+GLANCE_EVERY = 2
+"""Of the refreshes of a topic that glances, each so-many-th looks for others."""
+
 MAX_UNANNOUNCE_FAILURES = 2
 """After so many failures we stop trying to be forgotten: announcements expire by themselves."""
 
@@ -46,6 +57,17 @@ class Action(Enum):
     """Take back our announcement; who else is there is learnt on the way."""
 
 
+class Queued(Enum):
+    """Where a topic waits for its turn."""
+
+    NEXT = auto()
+    """With those that somebody waits for."""
+    FIRST = auto()
+    """With those that are announced for the first time, at a measured pace."""
+    AGAIN = auto()
+    """With those that are refreshed, at the same pace when no other waits."""
+
+
 class Topic:
     """One joined topic. Ten thousand of them must fit a small machine, so there is little in it."""
 
@@ -56,9 +78,12 @@ class Topic:
         "due_at",
         "failures",
         "first_announce",
+        "glances",
         "key",
+        "looking",
         "looking_again",
         "may_look_again",
+        "rounds",
         "running",
         "servers",
         "stale",
@@ -71,6 +96,12 @@ class Topic:
         """Joins that want us to be found."""
         self.clients = 0
         """Joins that want to find others."""
+        self.glances = False
+        """Whether others are looked for now and then although no join wants to find them."""
+        self.looking = False
+        """Whether the refresh that began last looks for others."""
+        self.rounds = 0
+        """Refreshes begun so far."""
         self.closest = b""
         """Packed addresses of the nodes nearest to it, as of the last refresh."""
         self.announced = False
@@ -84,8 +115,7 @@ class Topic:
         self.running = False
         self.stale = False
         """Whether what runs now does something else than is wanted by now."""
-        self.waiting = False
-        """Whether it is in the queue of those to run next."""
+        self.waiting: Queued | None = None
         self.due_at = 0.0
 
     @property
@@ -108,15 +138,28 @@ def parallel_refreshes(topics: int) -> int:
     return max(MIN_PARALLEL, min(MAX_PARALLEL, topics // TOPICS_PER_PARALLEL))
 
 
+def refreshes_per_second(topics: int) -> float:
+    """The pace of refreshes that nobody waits for, with so many topics."""
+    return max(MIN_PER_SECOND, topics / SPREAD_SECONDS)
+
+
 class TopicSchedule:
-    """All topics. `take` says which to refresh now; report `finished` with the outcome."""
+    """All topics. `take` says which to refresh now; report `finished` with the outcome.
+
+    `may_wait(key)`, if set, says of a topic that looks for others that it has found some already: its refresh
+    need not go before those that nobody waits for.
+    """
 
     def __init__(self, rng: Random) -> None:
         self.topics: dict[bytes, Topic] = {}
         self.running = 0
+        self.may_wait: Callable[[bytes], bool] | None = None
         self._rng = rng
-        self._urgent: deque[Topic] = deque()
-        self._due: deque[Topic] = deque()
+        self._queues: dict[Queued, deque[Topic]] = {queue: deque() for queue in Queued}
+        self._tokens = float(MAX_BURST)
+        """Refreshes that nobody waits for and that may begin now."""
+        self._counted_at: float | None = None
+        """When the tokens were counted."""
         self._timers: list[tuple[float, int, Topic]] = []
         self._order = count()
         self._paused = False
@@ -136,25 +179,70 @@ class TopicSchedule:
         topic.may_look_again = True
         if topic.running:
             topic.stale = True
-        elif not topic.waiting:
-            topic.waiting = True
-            self._urgent.append(topic)
+        elif topic.action is Action.ANNOUNCE and not topic.seeking and not topic.rounds:
+            if topic.waiting is None:
+                self._queue(topic, Queued.FIRST)
+        elif topic.waiting is not Queued.NEXT:
+            self._queue(topic, Queued.NEXT)
+
+    def relaxed(self, topic: Topic, now: float) -> None:
+        """Nobody looks for others under it any more; it stays announced, and what is planned holds."""
+        if topic.looking_again:
+            topic.looking_again = False
+            if not topic.running and topic.waiting is None:
+                self._plan(topic, now)
 
     def take(self, now: float) -> Topic | None:
         """The next topic to refresh. None: nothing to do, or enough is running."""
         self._collect(now)
         while not self._paused and self.running < parallel_refreshes(len(self.topics)):
-            if not self._urgent and not self._due:
+            topic = self._take_next() or self._take_paced(now)
+            if topic is None:
                 return None
-            topic = (self._urgent or self._due).popleft()
-            topic.waiting = False
+            topic.waiting = None
             if topic.action is None:
                 self._forget(topic)
                 continue
+            topic.looking = topic.seeking or (topic.glances and topic.rounds % GLANCE_EVERY == 0)
+            topic.rounds += 1
             topic.running = True
             self.running += 1
             return topic
         return None
+
+    def _take_next(self) -> Topic | None:
+        while (topic := self._first_of(Queued.NEXT)) is not None:
+            self._queues[Queued.NEXT].popleft()
+            if not (topic.seeking and self.may_wait is not None and self.may_wait(topic.key)):
+                return topic
+            self._queue(topic, Queued.AGAIN if topic.announced else Queued.FIRST)
+        return None
+
+    def _take_paced(self, now: float) -> Topic | None:
+        queue = Queued.FIRST if self._first_of(Queued.FIRST) else Queued.AGAIN
+        if self._first_of(queue) is None:
+            return None
+        self._count_tokens(now)
+        if self._tokens < 1:
+            return None
+        self._tokens -= 1
+        return self._queues[queue].popleft()
+
+    def _first_of(self, queue: Queued) -> Topic | None:
+        waiting = self._queues[queue]
+        while waiting and waiting[0].waiting is not queue:
+            waiting.popleft()  # it was moved to another queue, or has run since
+        return waiting[0] if waiting else None
+
+    def _count_tokens(self, now: float) -> None:
+        if self._counted_at is not None:
+            earned = (now - self._counted_at) * refreshes_per_second(len(self.topics))
+            self._tokens = min(float(MAX_BURST), self._tokens + earned)
+        self._counted_at = now
+
+    def _queue(self, topic: Topic, queue: Queued) -> None:
+        topic.waiting = queue
+        self._queues[queue].append(topic)
 
     def finished(self, topic: Topic, now: float, *, ok: bool) -> None:
         """A refresh is over. It is repeated at once if something else is wanted by now."""
@@ -173,8 +261,11 @@ class TopicSchedule:
         elif topic.action is None:
             self._forget(topic)
         else:
-            topic.due_at = now + self._wait(topic)
-            heappush(self._timers, (topic.due_at, next(self._order), topic))
+            self._plan(topic, now)
+
+    def _plan(self, topic: Topic, now: float) -> None:
+        topic.due_at = now + self._wait(topic)
+        heappush(self._timers, (topic.due_at, next(self._order), topic))
 
     def pause(self) -> None:
         """We are offline: start nothing."""
@@ -186,27 +277,30 @@ class TopicSchedule:
             return
         self._paused = False
         for topic in self.topics.values():
-            if not topic.running and not topic.waiting:
-                topic.waiting = True
-                self._due.append(topic)
+            if not topic.running and topic.waiting is None:
+                self._queue(topic, Queued.NEXT if topic.seeking else Queued.AGAIN)
 
     def next_deadline(self) -> float | None:
         """When `take` may have something that it has not now."""
         while self._timers and self._is_void(self._timers[0]):
             heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
+        at = self._timers[0][0] if self._timers else None
+        paced = self._first_of(Queued.FIRST) or self._first_of(Queued.AGAIN)
+        if paced and self._tokens < 1 and self._counted_at is not None and not self._paused:
+            earned_at = self._counted_at + (1 - self._tokens) / refreshes_per_second(len(self.topics))
+            at = earned_at if at is None else min(at, earned_at)
+        return at
 
     def _collect(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
             entry = heappop(self._timers)
             if not self._is_void(entry):
-                topic = entry[2]
-                topic.waiting = True
-                self._due.append(topic)
+                self._queue(entry[2], Queued.AGAIN)
 
     def _is_void(self, entry: tuple[float, int, Topic]) -> bool:
         at, _, topic = entry
-        return topic.due_at != at or topic.running or topic.waiting or self.topics.get(topic.key) is not topic
+        idle = not topic.running and topic.waiting is None
+        return topic.due_at != at or not idle or self.topics.get(topic.key) is not topic
 
     def _wait(self, topic: Topic) -> float:
         if topic.failures:

@@ -1,8 +1,8 @@
 """Many small drives: 2,000 of one official publisher, synced by ours and by the official simple-seeder.
 
-Everybody meets through a private DHT; stores are new. The clock runs from the start of the seeder's process to
-its holding every block of every drive: the official one when the contiguous lengths are the lengths, ours when
-it has said `synced` of each, which means written and flushed. Rounds are interleaved.
+Everybody meets through a private DHT; stores are new. The clock runs from the start of the seeder's process
+to its holding every block of every drive: the official one when the contiguous lengths are the lengths, ours
+when it has said `synced` of each, which means written and flushed. Rounds are interleaved.
 
 `--idle N` measures something else: ours, started over N complete drives that nobody asks for.
 """
@@ -203,7 +203,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="syncs of each seeder (3)")
     parser.add_argument("--seeder", action="append", choices=SEEDERS, help="only this seeder (repeatable)")
     parser.add_argument("--idle", type=int, metavar="N", help="instead: ours over N complete, idle drives")
-    parser.add_argument("--minutes", type=float, default=6.0, help="how long --idle watches (6)")
+    parser.add_argument("--minutes", type=float, default=14.0, help="how long --idle watches (14)")
     parser.add_argument("--nodes", type=int, default=32, help="nodes of the DHT for --idle (32)")
     parser.add_argument("--workdir", type=Path, help="where the stores go (a temporary directory)")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")

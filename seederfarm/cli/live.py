@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
@@ -40,7 +41,7 @@ def screen(
     return Group(
         header(status, width),
         Text(),
-        *keys(status.seeds, labels, width, height - _FRAME_LINES),
+        *keys(status.seeds, labels, width, height - _FRAME_LINES, unseen=status.unseen),
         Text(),
         Text(f"Ctrl-C leaves the swarm and stops. What is here stays in {data}", style="dim", no_wrap=True),
     )
@@ -51,7 +52,7 @@ def header(status: EngineStatus, width: int) -> RenderableType:
     top = Table.grid(expand=True, padding=(0, 1))
     top.add_column(no_wrap=True)
     top.add_column(justify="right", no_wrap=True)
-    total = len(status.seeds)
+    total = status.keys
     done = "all synced" if total == status.synced else f"{status.synced:,} synced"
     sums = Text.assemble(
         ("Seeder Farm", "bold"),
@@ -79,16 +80,14 @@ def _limits(limits: Sequence[LimitStatus]) -> list[Text]:
 
 
 def keys(
-    seeds: Sequence[SeedStatus], labels: Mapping[bytes, str], width: int, height: int
+    seeds: Sequence[SeedStatus], labels: Mapping[bytes, str], width: int, height: int, *, unseen: int = 0
 ) -> list[RenderableType]:
-    """The keys: those that are busy first when not all of them fit."""
+    """The keys: those that are busy first when not all of them fit. `unseen` others are only counted."""
     wide = width >= WIDE
     room = max(1, height - (2 if wide else 1)) // (1 if wide else 2)
-    hidden = 0
+    hidden = unseen + max(0, len(seeds) - room)
     if len(seeds) > room:
-        seeds = sorted(seeds, key=_interest)
-        hidden = len(seeds) - room
-        seeds = seeds[:room]
+        seeds = heapq.nsmallest(room, seeds, key=_interest)
     body: RenderableType = _wide(seeds, labels) if wide else _narrow(seeds, labels, width)
     if not hidden:
         return [body]

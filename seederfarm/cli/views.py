@@ -173,7 +173,13 @@ class LiveView:
         started = time.monotonic()
         size = self._console.size
         self._live.update(
-            screen(engine.status(), self._labels, width=size.width, height=size.height, data=self._data),
+            screen(
+                engine.status(cold=size.height),  # more would not fit
+                self._labels,
+                width=size.width,
+                height=size.height,
+                data=self._data,
+            ),
             refresh=True,
         )
         return max(FRAME_INTERVAL, (time.monotonic() - started) / FRAME_SHARE)

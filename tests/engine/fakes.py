@@ -19,6 +19,7 @@ class FakePeer:
         self.remote_public_key = remote_public_key
         self.bytes_in = 0
         self.bytes_out = 0
+        self.has_news = False
 
 
 class FakeSession:
@@ -29,6 +30,7 @@ class FakeSession:
         self.peers: list[FakePeer] = []
         self.downloading = False
         self.max_fork: int | None = None
+        self.active = True
         self.closed = False
         self.callbacks: list[Callable[[object], None]] = []
 
@@ -46,11 +48,22 @@ class FakeSession:
         for callback in tuple(self.callbacks):
             callback(notice)
 
+    @property
+    def meta(self) -> bytes | None:
+        return self.core.meta
+
+    @meta.setter
+    def meta(self, value: bytes | None) -> None:
+        self.core.meta = value
+
     def download(self, wanted: bool) -> None:
         self.downloading = wanted
 
     def follow_forks(self, up_to: int | None) -> None:
         self.max_fork = up_to
+
+    def set_active(self, active: bool) -> None:
+        self.active = active
 
     def close(self) -> None:
         assert not self.closed
@@ -64,10 +77,11 @@ class Sessions:
         self.store = store or memory_store()
         self.opened: dict[bytes, FakeSession] = {}
 
-    def open(self, key: bytes) -> FakeSession:
+    def open(self, key: bytes, *, active: bool = True) -> FakeSession:
         core = self.store.open_core(key)
         assert core is not None
         session = self.opened[key] = FakeSession(core)
+        session.active = active
         return session
 
     def __getitem__(self, key: bytes) -> FakeSession:

@@ -104,6 +104,7 @@ class FakeTopic:
     topic: bytes
     server: bool
     client: bool
+    glance: bool = False
     left: bool = False
     refreshes: int = 0
     modes: list[tuple[bool, bool]] = field(default_factory=list)
@@ -129,8 +130,8 @@ class FakeSwarm:
     async def start(self) -> None:
         self.started = True
 
-    def join(self, topic: bytes, *, server: bool, client: bool) -> FakeTopic:
-        self.topics[topic] = FakeTopic(topic, server, client)
+    def join(self, topic: bytes, *, server: bool, client: bool, glance: bool) -> FakeTopic:
+        self.topics[topic] = FakeTopic(topic, server, client, glance)
         return self.topics[topic]
 
     def set_mode(self, topic: FakeTopic, *, server: bool, client: bool, refresh: bool = False) -> None:

@@ -18,7 +18,6 @@ from workers.engine.engine import Engine
 from workers.engine.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced
 from workers.engine.keylist import Wanted
 from workers.engine.kinds import Kind
-from workers.engine.lookups import LOOK_TIME
 from workers.engine.settings import EngineSettings, NodeAddress
 
 from .fakes import Writer, WriterOfDrive
@@ -239,24 +238,17 @@ def test_a_key_that_nobody_has_is_looked_for_again_and_again(monkeypatch: pytest
     run()
 
 
-def test_a_complete_key_stops_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.engine.lookups.LOOK_TIME", 0.1)
-    assert LOOK_TIME > 1
-
-    @scenario
-    async def run() -> None:
-        writer = Writer(compat=True)
-        writer.append(b"one")
-        theirs = published(writer)
-        async with Farm() as farm:
-            farm.engine.add([Wanted(writer.key)])
-            farm.connect(theirs)
-            topic = farm.swarm.topics[discovery_key(writer.key)]
-            await farm.until(lambda: topic.modes == [(True, False)])
-            assert farm.synced(writer.key)
-        await theirs.close()
-
-    run()
+@scenario
+async def test_a_complete_key_stops_looking() -> None:
+    writer = Writer(compat=True)
+    writer.append(b"one")
+    theirs = published(writer)
+    async with Farm() as farm:
+        farm.engine.add([Wanted(writer.key, Kind.CORE)])
+        farm.connect(theirs)
+        topic = farm.swarm.topics[discovery_key(writer.key)]
+        await farm.until(lambda: topic.modes == [(True, False)] and bool(farm.synced(writer.key)))
+    await theirs.close()
 
 
 @scenario
@@ -346,7 +338,9 @@ def test_a_disk_that_cannot_be_read_is_told_and_tried_again(monkeypatch: pytest.
     async def run() -> None:
         async with Farm() as farm:
             farm.engine.add([Wanted(bytes(32))])
-            seed = farm.engine._members[bytes(32)].seed
+            warm = farm.engine._roster.warm(bytes(32))
+            assert warm is not None
+            seed = warm.seed
             real, calls = seed.review, 0
 
             def review(now: float) -> float | None:
@@ -393,8 +387,8 @@ async def test_what_happens_while_a_key_is_added_is_not_missed() -> None:
         real = farm.cores.get
 
         class Chatty:
-            def __init__(self, key: bytes) -> None:
-                self._session = real(key)
+            def __init__(self, key: bytes, *, active: bool) -> None:
+                self._session = real(key, active=active)
 
             def __getattr__(self, name: str) -> object:
                 return getattr(self._session, name)

@@ -9,10 +9,11 @@ import pytest
 
 from hypercore.errors import StoreUnreadable
 from workers.engine.identity import IDENTITY_FILE, load_identity
-from workers.engine.lookups import LATER_REPEAT, LOOK_TIME, RECHECK_INTERVAL, Lookups
+from workers.engine.lookups import CATCH_UP, LATER_REPEAT, LOOK_TIME, Lookups
 from workers.engine.rates import WINDOW, Rate
 from workers.engine.settings import NodeAddress, SettingError, bootstrap_from, data_directory, parse_address
 from workers.engine.status import State, state_of
+from workers.engine.warmth import COLD_AFTER, REST_AFTER, Stage, Warmth
 
 # --- settings
 
@@ -138,33 +139,51 @@ def test_a_key_that_starts_complete_looks_once_for_news() -> None:
     assert not lookups.wants(complete=True, peers=0, now=LOOK_TIME)
 
 
-def test_a_lonely_complete_key_looks_again_rarely() -> None:
+def test_a_key_that_completes_with_a_peer_stops_looking_at_once() -> None:
     lookups = Lookups(spread=0.0)
-    lookups.wants(complete=True, peers=0, now=0.0)
-    assert not lookups.wants(complete=True, peers=0, now=LOOK_TIME)
-    again = lookups.next_deadline(LOOK_TIME)
-    assert again == LOOK_TIME + RECHECK_INTERVAL / 2
-    assert not lookups.wants(complete=True, peers=0, now=again - 1)
-    assert lookups.wants(complete=True, peers=0, now=again)
-    assert lookups.wants(complete=True, peers=0, now=again + LOOK_TIME - 1)
-    assert not lookups.wants(complete=True, peers=0, now=again + LOOK_TIME)
-
-
-def test_a_complete_key_with_peers_does_not_look_and_starts_over_when_they_leave() -> None:
-    lookups = Lookups(spread=0.0)
-    lookups.wants(complete=True, peers=1, now=0.0)
-    assert not lookups.wants(complete=True, peers=1, now=LOOK_TIME)
-    assert not lookups.wants(complete=True, peers=1, now=1e6)
-    assert lookups.next_deadline(1e6) is None
+    assert lookups.wants(complete=False, peers=1, now=0.0)
+    assert not lookups.wants(complete=True, peers=1, now=1.0)
+    assert lookups.next_deadline(1.0) is None
     assert not lookups.wants(complete=True, peers=0, now=1e6)
-    assert lookups.next_deadline(1e6) == 1e6 + RECHECK_INTERVAL / 2
 
 
 def test_a_complete_key_that_falls_behind_looks_at_once() -> None:
-    lookups = Lookups(spread=0.0)
-    lookups.wants(complete=True, peers=0, now=0.0)
+    lookups = Lookups(spread=0.0, looked=True)
     assert not lookups.wants(complete=True, peers=0, now=LOOK_TIME)
     assert lookups.wants(complete=False, peers=0, now=LOOK_TIME + 1)
+
+
+def test_a_complete_key_that_falls_behind_gives_its_peers_a_moment() -> None:
+    lookups = Lookups(spread=0.0, looked=True)
+    assert not lookups.wants(complete=False, peers=1, now=10.0)
+    assert lookups.next_deadline(10.0) == 10.0 + CATCH_UP
+    assert lookups.wants(complete=False, peers=1, now=10.0 + CATCH_UP)
+
+
+# --- warmth
+
+
+def test_a_key_that_has_all_rests_and_is_put_away_when_nobody_asks() -> None:
+    warmth = Warmth()
+    assert warmth.step(settled=False, peers=1, now=0.0) is Stage.ACTIVE
+    assert warmth.step(settled=True, peers=1, now=5.0) is Stage.ACTIVE
+    assert warmth.next_deadline() == 5.0 + REST_AFTER
+    assert warmth.step(settled=True, peers=1, now=5.0 + REST_AFTER) is Stage.RESTING
+    assert warmth.step(settled=True, peers=1, now=1e6) is Stage.RESTING
+    assert warmth.next_deadline() is None, "as long as somebody is there"
+    assert warmth.step(settled=True, peers=0, now=1e6) is Stage.RESTING
+    assert warmth.next_deadline() == 1e6 + COLD_AFTER
+    assert warmth.step(settled=True, peers=0, now=1e6 + COLD_AFTER) is Stage.COLD
+
+
+@pytest.mark.parametrize("stage", [Stage.ACTIVE, Stage.RESTING])
+def test_a_key_that_hears_of_news_is_active_at_once_and_begins_anew(stage: Stage) -> None:
+    warmth = Warmth(stage)
+    warmth.step(settled=True, peers=0, now=0.0)
+    assert warmth.step(settled=False, peers=0, now=9.0) is Stage.ACTIVE
+    assert warmth.next_deadline() is None
+    warmth.step(settled=True, peers=0, now=20.0)
+    assert warmth.next_deadline() == 20.0 + REST_AFTER
 
 
 # --- state

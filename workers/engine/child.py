@@ -43,6 +43,7 @@ from .launch import Launched, launched_parts
 from .lines import LineWriter, read_lines
 from .loop import run, stop_on_signals
 from .parent import end_with_parent
+from .rates import Rate
 from .replicas import Replicas
 from .settings import EngineSettings, LimitSettings, SettingError, bootstrap_from
 
@@ -75,6 +76,7 @@ class Child:
         self._refresh = False
         self._looked_for = 0.0
         self._wake = asyncio.Event()
+        self._down, self._up = Rate(), Rate()
 
     def emit(self, event: Event) -> None:
         self._replicas.note(event)
@@ -144,7 +146,8 @@ class Child:
         elif core not in self._replicas.cores_of(key):
             answer["error"] = "that core is not known to belong to that key"
         else:
-            session = parts.cores.get(core)
+            parts.engine.wake(key)  # who finds damage while proving has to be told
+            session = parts.cores.get(core, active=False)
             try:
                 for block in command["blocks"]:
                     proof = prove_block(session.core, block)
@@ -174,8 +177,12 @@ class Child:
             started = time.perf_counter()
             everything, self._refresh = self._refresh, False
             self._wake.clear()
-            status = parts.engine.status()
-            news = self._replicas.changes(status.seeds, everything=everything, no_room=parts.limits.trouble)
+            engine = parts.engine
+            seeds = engine.status().seeds if everything else engine.changes()
+            news = self._replicas.changes(seeds, everything=everything, no_room=parts.limits.trouble)
+            totals, moment = engine.totals(), time.monotonic()
+            self._down.sample(totals.bytes_in, moment)
+            self._up.sample(totals.bytes_out, moment)
             for start in range(0, len(news), KEYS_A_LINE):
                 self._writer.put_object({"event": "status", "keys": news[start : start + KEYS_A_LINE]})
             now = time.perf_counter()
@@ -184,18 +191,18 @@ class Child:
                 self._writer.put_object(
                     {
                         "event": "engine",
-                        "keys": len(status.seeds),
-                        "synced": status.synced,
-                        "connections": status.connections,
-                        "firewalled": status.firewalled,
-                        "stored_bytes": sum(seed.have_bytes for seed in status.seeds),
-                        "bytes_in": sum(seed.bytes_in for seed in status.seeds),
-                        "bytes_out": sum(seed.bytes_out for seed in status.seeds),
-                        "down": status.down,
-                        "up": status.up,
-                        "peers": sum(seed.peers for seed in status.seeds),
+                        "keys": totals.keys,
+                        "synced": totals.synced,
+                        "connections": engine.connections,
+                        "firewalled": engine.firewalled,
+                        "stored_bytes": totals.have_bytes,
+                        "bytes_in": totals.bytes_in,
+                        "bytes_out": totals.bytes_out,
+                        "down": self._down.per_second(moment),
+                        "up": self._up.per_second(moment),
+                        "peers": totals.peers,
                         "held": parts.limits.holding,
-                        "limits": [asdict(limit) for limit in status.limits],
+                        "limits": [asdict(limit) for limit in parts.limits.status()],
                     }
                 )
             spent = time.perf_counter() - started
@@ -230,7 +237,7 @@ def _stored_cores(parts: Launched, key: bytes) -> set[bytes]:
     run."""
     if parts.cores.store.find(discovery_key(key)) is None:
         return {key}
-    session = parts.cores.get(key)
+    session = parts.cores.get(key, active=False)
     core = session.core
     found = inspect(key, core.manifest, core.get(0), core.get(1))
     session.close()

@@ -7,19 +7,22 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from hypercore.crypto import discovery_key
 from hypercore.dht.constants import BOOTSTRAP_NODES as PUBLIC_BOOTSTRAP
 from hypercore.errors import HypercoreError, StorageError
 
-from .events import Event, Problem, Ready
+from .cold import Cold, recall
+from .events import CoreChanged, Event, Problem, Progress, Ready, Synced
 from .keylist import Wanted
 from .membership import Membership
 from .ports import CoreKeeper, LimitsInForce, Network
+from .roster import Member, Roster, Totals, Warm
 from .seed import Seed
 from .settings import EngineSettings
 from .status import EngineStatus, SeedStatus, State
+from .warmth import Stage
 
 READY_PATIENCE = 2.0
 """Seconds that `ready` waits for the network to tell us our address. Without a network it is told all the
@@ -38,14 +41,10 @@ every block: this many are looked at together."""
 DISCOVERY_DELAY = 0.02
 """The same for a key of which it is not known yet what it names: a drive has a second core to be opened."""
 
+KEYS_A_TURN = 64
+"""Keys that are added, or woken, in one turn of the loop. Those that peers ask for are served meanwhile."""
+
 log = logging.getLogger(__name__)
-
-
-class Member(NamedTuple):
-    """What the engine keeps of a key."""
-
-    seed: Seed
-    membership: Membership[Any]
 
 
 def _held(seed: SeedStatus) -> SeedStatus:
@@ -78,7 +77,18 @@ class Engine:
         """Events that wait for `ready` to go first; None once it has."""
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
-        self._members: dict[bytes, Member] = {}
+        self._roster = Roster()
+        self._arriving: dict[bytes, Wanted] = {}
+        """Keys that are about to be added."""
+        self._waking: dict[bytes, None] = {}
+        """Keys, put away, that somebody has asked for."""
+        self._turn: asyncio.Handle | None = None
+        self._told_full = False
+        """Whether the disk was full when `changes` was called last."""
+        self._changed: set[bytes] = set()
+        """Keys that something has happened to since `changes` was called."""
+        self._topics: dict[bytes, bytes] = {}
+        """Topic to key, of those in memory."""
         self._behind: set[bytes] = set()
         """Keys that are not synced."""
         self._timers: dict[bytes, asyncio.TimerHandle] = {}
@@ -126,6 +136,12 @@ class Engine:
         """Have an event of something beside the keys told."""
         self._emit(event)
 
+    def _emit_of_seed(self, event: Event) -> None:
+        if isinstance(event, CoreChanged):
+            # A core may belong to several keys: those that are put away have to hear of it, too
+            self.wanted(discovery_key(event.core))
+        self._emit(event)
+
     def _emit(self, event: Event) -> None:
         if self._held is None:
             self._tell(event)
@@ -145,6 +161,8 @@ class Engine:
             timer.cancel()
         for task in self._tasks:
             task.cancel()
+        if self._turn is not None:
+            self._turn.cancel()
         if self._held is not None:
             self._tell_ready()
         try:
@@ -152,43 +170,111 @@ class Engine:
                 await self._swarm.close()
         except TimeoutError:
             log.warning("the swarm was not left in time; peers will notice by themselves")
-        for member in self._members.values():
-            member.seed.close()
-        self._members.clear()
+        for warm in self._roster.all_warm().values():
+            warm.seed.close()
+        self._roster = Roster()
         await self._cores.close()  # raises StorageError if what came last cannot be written
 
     # --- keys
 
     def add(self, wanted: Iterable[Wanted]) -> None:
-        """Seed these, too. Keys that are seeded already stay as they are."""
+        """Seed these, too. Keys that are seeded already stay as they are.
+
+        The first of them are added at once; when there are many, the others soon.
+        """
         for item in wanted:
-            if item.key not in self._members:
-                self._add(item)
+            if item.key not in self._roster:
+                self._arriving.setdefault(item.key, item)
+                self._behind.add(item.key)
+        if self._behind:
+            self._all_synced.clear()
+        if self._arriving and self._turn is None:
+            self._work()
+
+    def _work(self) -> None:
+        """Some of what is too much for one turn of the loop."""
+        self._turn = None
+        for _ in range(KEYS_A_TURN):
+            if self._waking:
+                self._wake(next(iter(self._waking)))
+            elif self._arriving:
+                self._add(self._arriving.pop(next(iter(self._arriving))))
+            else:
+                break
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._turn is None and (self._waking or self._arriving) and not self._stopping:
+            self._turn = self._loop.call_soon(self._work)
 
     def _add(self, wanted: Wanted) -> None:
+        key = wanted.key
+        try:
+            cold = recall(wanted, self._cores.stored)
+        except StorageError as error:
+            self._complain(key, error)
+            cold = None
+        state: Warm | Cold = self._warmed(wanted) if cold is None else cold
+        # Spread by key, so that they do not all look at the same moment.
+        membership = Membership(
+            self._swarm,
+            discovery_key(key),
+            announce=self.settings.announce,
+            spread=int.from_bytes(key[:2], "big") / 0x10000,
+            resting=cold is not None,
+        )
+        self._roster.add(key, Member(state, membership))
+        if cold is None:
+            self._review_soon(key)
+        else:
+            self._tell_cold(cold)
+            self._caught_up(key)
+        self._changed.add(key)
+
+    def _warmed(self, wanted: Wanted, resting: Cold | None = None) -> Warm:
         key = wanted.key
         seed = Seed(
             wanted,
             open_session=self._cores.get,
-            emit=self._emit,
+            emit=self._emit_of_seed,
             changed=lambda: self._review_soon(key),
             report_interval=self.settings.report_interval,
+            resting=resting,
         )
-        announce = self.settings.announce
-        # Spread by key, so that they do not all look at the same moment.
-        spread = int.from_bytes(key[:2], "big") / 0x10000
-        membership = Membership(self._swarm, discovery_key(key), announce=announce, spread=spread)
-        self._members[key] = Member(seed, membership)
-        self._behind.add(key)
-        self._all_synced.clear()
-        self._review_soon(key)
+        self._topics[discovery_key(key)] = key
+        return Warm(seed, Stage.ACTIVE if resting is None else Stage.RESTING)
+
+    def _tell_cold(self, cold: Cold) -> None:
+        """What is told of a key that is found complete."""
+        key = cold.wanted.key
+        for core in cold.cores:
+            if core.role is not None:
+                head = {"length": core.length, "fork": core.fork, "byte_length": core.byte_length}
+                self._emit(CoreChanged(key=key, core=core.key, role=core.role, **head))
+        blocks, size = cold.blocks, cold.bytes
+        self._emit(
+            Progress(
+                key=key,
+                kind=cold.kind,
+                blocks=blocks,
+                have_blocks=blocks,
+                bytes=size,
+                have_bytes=size,
+                peers=0,
+            )
+        )
+        version = cold.cores[0].length
+        self._emit(Synced(key=key, kind=cold.kind, version=version, length=blocks, bytes=size))
 
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
         """Follow the writer of a key up to this fork; None: onto any. Higher ones are quarantined: what is
         here is kept and served."""
-        member = self._members.get(key)
-        if member is not None:
-            member.seed.follow_forks(up_to)
+        if key in self._arriving:
+            self._arriving[key] = self._arriving[key]._replace(max_fork=up_to)
+        self.wake(key)
+        warm = self._roster.warm(key)
+        if warm is not None:
+            warm.seed.follow_forks(up_to)
             self._review_soon(key)
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
@@ -198,41 +284,114 @@ class Engine:
 
     async def remove(self, key: bytes) -> bool:
         """Seed it no longer; what is stored stays. False if it was not seeded."""
-        member = self._members.pop(key, None)
+        if self._arriving.pop(key, None) is not None:
+            self._caught_up(key)
+            return True
+        member = self._roster.remove(key)
         if member is None:
             return False
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
-        member.seed.close()
-        self._poked.discard(key)
-        self._behind.discard(key)
-        self._check_all_synced()
+        if isinstance(member.state, Warm):
+            self._let_go(key, member.state.seed)
+        self._waking.pop(key, None)
+        self._changed.discard(key)
+        self._caught_up(key)
         await member.membership.leave()
         return True
 
+    def _let_go(self, key: bytes, seed: Seed) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        seed.close()
+        self._poked.discard(key)
+        self._topics.pop(discovery_key(key), None)
+
     @property
     def keys(self) -> list[bytes]:
-        return list(self._members)
+        return [*self._roster, *self._arriving]
+
+    # --- keys that are put away
+
+    def wanted(self, name: bytes) -> None:
+        """A peer asks for the core with that discovery key, which nobody had in use."""
+        for key in self._roster.owners(name):
+            self._waking[key] = None
+        self._go_on()
+
+    def wake(self, key: bytes) -> None:
+        """Have a key of ours in memory: somebody is about to look at it closely."""
+        if self._roster.get(key) is not None:
+            self._wake(key)
+
+    def _wake(self, key: bytes) -> None:
+        self._waking.pop(key, None)
+        member = self._roster.get(key)
+        if member is None or not isinstance(member.state, Cold):
+            return
+        try:
+            self._roster.change(key, self._warmed(member.state.wanted, member.state))
+        except StorageError as error:
+            self._complain(key, error)
+            return
+        self._review_soon(key)
+
+    def _put_away(self, key: bytes, warm: Warm, membership: Membership[Any]) -> None:
+        cold = warm.seed.put_away()
+        self._let_go(key, warm.seed)
+        membership.rest()
+        self._roster.change(key, cold)
+
+    def may_wait(self, topic: bytes) -> bool:
+        """Whether there is no hurry to look for peers under a topic, since the key has some."""
+        warm = self._roster.warm(self._topics.get(topic, b""))
+        return warm is not None and warm.seed.connected > 0
 
     # --- how things are
 
-    def status(self) -> EngineStatus:
+    def status(self, *, cold: int | None = None) -> EngineStatus:
+        """How it is, and each key. Of keys that are put away so many are shown; None: all."""
         now, limits = self._loop.time(), self.limits
-        seeds = tuple(member.seed.status(now) for member in self._members.values())
-        if limits is not None and limits.full:
-            seeds = tuple(map(_held, seeds))
+        seeds = self._shown(self._roster.statuses(now, cold=cold))
         return EngineStatus(
             public_key=self._swarm.public_key,
             host=self._swarm.host,
             port=self._swarm.port,
-            firewalled=self._swarm.firewalled,
+            firewalled=self.firewalled,
             announcing=self.settings.announce,
-            connections=len(self._swarm.connections),
+            connections=self.connections,
             uptime=now - self._started_at,
             seeds=seeds,
             limits=() if limits is None else limits.status(),
+            unseen=len(self._roster) - len(seeds),
         )
+
+    @property
+    def connections(self) -> int:
+        """Connections with peers."""
+        return len(self._swarm.connections)
+
+    @property
+    def firewalled(self) -> bool:
+        """Whether strangers cannot reach us."""
+        return self._swarm.firewalled
+
+    def totals(self) -> Totals:
+        """Sums over all keys, without looking at those that are put away."""
+        return self._roster.totals()
+
+    def changes(self) -> tuple[SeedStatus, ...]:
+        """The keys that something has happened to since the call before."""
+        changed, self._changed = self._changed, set()
+        full = self.limits is not None and self.limits.full
+        if full is not self._told_full:
+            self._told_full = full
+            changed.update(self._roster.all_warm())  # those that download are held, or no longer
+        now = self._loop.time()
+        members = (self._roster.get(key) for key in changed)
+        return self._shown(member.status(now) for member in members if member is not None)
+
+    def _shown(self, seeds: Iterable[SeedStatus]) -> tuple[SeedStatus, ...]:
+        return tuple(map(_held, seeds) if self.limits is not None and self.limits.full else seeds)
 
     async def all_synced(self) -> None:
         """Returns when every key is synced."""
@@ -256,16 +415,16 @@ class Engine:
         """Called with every block of every core: the frequent case goes first."""
         if key in self._poked:
             return
-        member = self._members.get(key)
-        if member is None:
+        warm = self._roster.warm(key)
+        if warm is None:
             return  # it is being added, and is reviewed then
         self._poked.add(key)
-        delay = DISCOVERY_DELAY if member.seed.kind is None else REVIEW_DELAY
+        delay = DISCOVERY_DELAY if warm.seed.kind is None else REVIEW_DELAY
         self._review_at(key, self._loop.time() + delay)
 
     def _review_at(self, key: bytes, at: float) -> None:
         timer = self._timers.get(key)
-        if self._stopping or key not in self._members:
+        if self._stopping or self._roster.warm(key) is None:
             return
         if timer is not None:
             if timer.when() <= at:
@@ -276,25 +435,46 @@ class Engine:
     def _review(self, key: bytes) -> None:
         del self._timers[key]
         self._poked.discard(key)
-        seed, membership = self._members[key]
-        now = self._loop.time()
+        self._changed.add(key)
+        member = self._roster.get(key)
+        assert member is not None and isinstance(member.state, Warm)
+        warm, membership = member.state, member.membership
+        seed, now = warm.seed, self._loop.time()
         try:
             deadline = seed.review(now)
+            steer_at = membership.steer(complete=seed.complete, peers=seed.peers, now=now)
+            rest_at = self._settle(key, warm, membership, now)
         except HypercoreError as error:
             # The disk, most likely. The key stays as it is, and is looked at again.
             self._complain(key, error)
             self._review_at(key, now + REPEAT_REVIEW)
             return
-        steer_at = membership.steer(complete=seed.complete, peers=seed.peers, now=now)
-        at = min((at for at in (deadline, steer_at) if at is not None), default=None)
-        if at is not None:
-            self._review_at(key, at)
         if seed.synced:
-            self._behind.discard(key)
-            self._check_all_synced()
+            self._caught_up(key)
         else:
             self._behind.add(key)
+        if self._roster.warm(key) is None:
+            return
+        at = min((at for at in (deadline, steer_at, rest_at) if at is not None), default=None)
+        if at is not None:
+            self._review_at(key, at)
 
-    def _check_all_synced(self) -> None:
+    def _settle(self, key: bytes, warm: Warm, membership: Membership[Any], now: float) -> float | None:
+        """Let a key rest that has all there is, and put it away. Returns when to come back at the latest."""
+        seed, warmth = warm.seed, warm.warmth
+        before, peers = warmth.stage, seed.connected
+        stage = warmth.step(settled=seed.settled and not membership.looking, peers=peers, now=now)
+        if stage is not before:
+            seed.set_active(stage is Stage.ACTIVE)
+            if stage is not Stage.ACTIVE:
+                seed.note()
+            if stage is Stage.COLD:
+                self._put_away(key, warm, membership)
+                return None
+            stage = warmth.step(settled=stage is Stage.RESTING, peers=seed.connected, now=now)
+        return warmth.next_deadline()
+
+    def _caught_up(self, key: bytes) -> None:
+        self._behind.discard(key)
         if not self._behind:
             self._all_synced.set()

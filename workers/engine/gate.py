@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from hypercore.core import Core
+from hypercore.storage.base import CoreInfo
 
 from .ports import CoreKeeper, CoreSession, RemotePeer
 
@@ -29,10 +30,13 @@ class Gate:
         for session in self._sessions:
             session.steer(shut)
 
-    def get(self, key: bytes) -> CoreSession:
-        session = GatedSession(self._cores.get(key), self._shut, self._forget)
+    def get(self, key: bytes, *, active: bool = True) -> CoreSession:
+        session = GatedSession(self._cores.get(key, active=active), self._shut, self._forget)
         self._sessions[session] = None
         return session
+
+    def stored(self, key: bytes) -> CoreInfo | None:
+        return self._cores.stored(key)
 
     def _forget(self, session: GatedSession) -> None:
         self._sessions.pop(session, None)
@@ -57,8 +61,19 @@ class GatedSession:
         return self._session.core
 
     @property
+    def meta(self) -> bytes | None:
+        return self._session.meta
+
+    @meta.setter
+    def meta(self, value: bytes | None) -> None:
+        self._session.meta = value
+
+    @property
     def peers(self) -> Collection[RemotePeer]:
         return self._session.peers
+
+    def set_active(self, active: bool) -> None:
+        self._session.set_active(active)
 
     def subscribe(self, callback: Callable[[object], None]) -> Callable[[], None]:
         return self._session.subscribe(callback)

@@ -70,7 +70,9 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         cores.replicate(connection)
 
     swarm.on_connection = replicate
+    swarm.may_wait = engine.may_wait
     cores.on_error = engine.storage_failed
+    cores.on_wanted = engine.wanted
     try:
         await engine.start()
     except BaseException as error:

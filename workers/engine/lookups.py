@@ -2,8 +2,8 @@
 
 A key that is behind looks until it is not, first often, then ever more rarely: somebody who has it may come
 at any time, and may announce himself without looking for us. A complete key has found what it wanted:
-readers find it by its announce. But its publisher may come back with more and look for nobody, so it looks
-again, rarely.
+readers find it by its announce. That its publisher may come back with more and look for nobody is the swarm's
+business: it glances, now and then, while it announces.
 """
 
 from __future__ import annotations
@@ -19,45 +19,47 @@ LATER_REPEAT = 60.0
 LONGEST_REPEAT = 600.0
 """Seconds between two looks of a key that stays behind (hyperswarm lib/peer-discovery.js looks as often)."""
 
-RECHECK_INTERVAL = 900.0
-"""Seconds between two looks of a complete key that has no peers."""
-
 LOOK_TIME = 30.0
-"""Seconds a look of a complete key lasts."""
+"""Seconds that a key looks which was complete when it was added, and has no peers."""
+
+CATCH_UP = 5.0
+"""Seconds that a key which was complete, and has peers, is given to get what is new from them before it looks
+for others."""
 
 
 @dataclass(slots=True)
 class Lookups:
-    """Decides for one key. `spread` (0 to 1) differs between keys, so that they do not all look at once."""
+    """Decides for one key. `spread` (0 to 1) differs between keys, so that they do not all look at once.
+
+    `looked`: it need not look when it is complete.
+    """
 
     spread: float
+    looked: bool = False
     _repeat: float = FIRST_REPEAT
     _repeat_at: float | None = None
     _had_peers: bool = False
     _look_until: float | None = None
-    _look_at: float | None = None
+    _behind_since: float | None = None
 
     def wants(self, *, complete: bool, peers: int, now: float) -> bool:
         """Whether to look for peers now."""
         if not complete:
-            self._look_until = self._look_at = None
-            return True
-        self._repeat_at = None
-        if self._look_until is None:
-            # Just completed, or just started complete: what is known is here, but is it all there is?
-            self._look_until = now + LOOK_TIME
-        if now < self._look_until:
-            return True
+            self._look_until = None
+            if self._behind_since is None:
+                self._behind_since = now
+            return not (self.looked and peers and now < self._behind_since + CATCH_UP)
+        self._repeat_at = self._behind_since = None
         if peers:
-            self._look_at = None  # whoever is connected tells us what is new
+            self.looked = True  # whoever is connected tells us what is new
+        if self.looked:
+            self._look_until = None
             return False
-        if self._look_at is None:
-            self._look_at = now + RECHECK_INTERVAL * (0.5 + self.spread)
-        if now >= self._look_at:
-            self._look_at = None
+        if self._look_until is None:
+            # Just started complete: what is known is here, but is it all there is?
             self._look_until = now + LOOK_TIME
-            return True
-        return False
+        self.looked = now >= self._look_until
+        return not self.looked
 
     def repeats(self, *, complete: bool, peers: int, now: float) -> bool:
         """Whether to look once more now, instead of waiting for the swarm to do so by itself."""
@@ -76,8 +78,6 @@ class Lookups:
 
     def next_deadline(self, now: float) -> float | None:
         """When the answers may be others without anything else having changed."""
-        if self._repeat_at is not None:
-            return self._repeat_at
-        if self._look_until is not None and now < self._look_until:
-            return self._look_until
-        return self._look_at
+        if self._behind_since is not None and self.looked and now < self._behind_since + CATCH_UP:
+            return self._behind_since + CATCH_UP
+        return self._repeat_at if self._repeat_at is not None else self._look_until

@@ -9,24 +9,45 @@ from .ports import Network, T
 
 
 class Membership(Generic[T]):
-    """Of one topic, which is joined at once, looking. `steer` tells the swarm what changes."""
+    """Of one topic. `steer` tells the swarm what changes; `rest` that the key is complete and put away."""
 
-    def __init__(self, swarm: Network[T], topic: bytes, *, announce: bool, spread: float) -> None:
+    __slots__ = ("_announce", "_looking", "_lookups", "_spread", "_swarm", "_topic")
+
+    def __init__(
+        self, swarm: Network[T], topic: bytes, *, announce: bool, spread: float, resting: bool = False
+    ) -> None:
+        """Joins at once: looking, unless it is `resting` from the start."""
         self._swarm = swarm
         self._announce = announce
-        self._lookups = Lookups(spread)
-        self._looking = True
-        self._topic = swarm.join(topic, server=announce, client=True)
+        self._spread = spread
+        self._lookups: Lookups | None = None
+        # Who is not announced is found by nobody, and so has to go on looking
+        self._looking = not resting or not announce
+        self._topic = swarm.join(topic, server=announce, client=self._looking, glance=True)
+        if not resting:
+            self._lookups = Lookups(spread)
 
     def steer(self, *, complete: bool, peers: int, now: float) -> float | None:
         """Look, look again, or stop looking. Returns when to come back at the latest."""
         lookups = self._lookups
-        looking = lookups.wants(complete=complete, peers=peers, now=now)
+        if lookups is None:
+            lookups = self._lookups = Lookups(self._spread, looked=True)
+        looking = lookups.wants(complete=complete, peers=peers, now=now) or not self._announce
         again = lookups.repeats(complete=complete, peers=peers, now=now)
         if looking is not self._looking or again:
             self._looking = looking
             self._swarm.set_mode(self._topic, server=self._announce, client=looking, refresh=again)
         return lookups.next_deadline(now)
+
+    @property
+    def looking(self) -> bool:
+        """Whether it looks for peers for a reason."""
+        return self._looking and self._announce
+
+    def rest(self) -> None:
+        """Stay announced, and look for nobody."""
+        self.steer(complete=True, peers=1, now=0.0)
+        self._lookups = None
 
     async def leave(self) -> None:
         """Leave the topic; returns when it is unannounced, or that has failed."""

@@ -45,6 +45,11 @@ class Part:
     def core(self) -> Core:
         return self.session.core
 
+    @property
+    def has_news(self) -> bool:
+        """Whether some peer says that it knows of more than we do."""
+        return any(peer.has_news for peer in self.session.peers)
+
     def close(self) -> None:
         self._unsubscribe()
         self.session.close()

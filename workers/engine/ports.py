@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol, TypeVar
 
 from hypercore.core import Core
+from hypercore.storage.base import CoreInfo
 
 from .status import LimitStatus
 
@@ -26,9 +27,16 @@ class RemotePeer(Protocol):
     def bytes_out(self) -> int:
         """Bytes of blocks that it was given."""
 
+    @property
+    def has_news(self) -> bool:
+        """Whether it says that it knows of more than we do."""
+
 
 class CoreSession(Protocol):
     """An open core that is replicated."""
+
+    meta: bytes | None
+    """What we keep with the core."""
 
     @property
     def core(self) -> Core: ...
@@ -47,6 +55,9 @@ class CoreSession(Protocol):
 
     def follow_forks(self, up_to: int | None) -> None:
         """Follow the writer up to this fork; None: onto any."""
+
+    def set_active(self, active: bool) -> None:
+        """Whether it is replicated with everybody, or only with those who ask for it."""
 
     def close(self) -> None: ...
 
@@ -77,7 +88,8 @@ class Network(Protocol[T]):
 
     async def start(self) -> None: ...
 
-    def join(self, topic: bytes, *, server: bool, client: bool) -> T: ...
+    def join(self, topic: bytes, *, server: bool, client: bool, glance: bool) -> T:
+        """`glance`: as a server alone, look for others now and then."""
 
     def set_mode(self, topic: T, /, *, server: bool, client: bool, refresh: bool) -> None:
         """`refresh`: announce and look up again now, even if nothing changes."""
@@ -98,6 +110,9 @@ class LimitsInForce(Protocol):
 class CoreKeeper(Protocol):
     """The corestore: cores of one store, replicated over connections."""
 
-    def get(self, key: bytes) -> CoreSession: ...
+    def get(self, key: bytes, *, active: bool = True) -> CoreSession: ...
+
+    def stored(self, key: bytes) -> CoreInfo | None:
+        """What is stored of a core, without opening it."""
 
     async def close(self) -> None: ...

@@ -27,6 +27,10 @@ class BlobsNeeded:
         self._length = 0
         self._needed: int | None = 0
 
+    def trust(self, db: Core, needed: int | None) -> None:
+        """Take it as known for the db as it is now."""
+        self._fork, self._length, self._needed = db.fork, db.length, needed
+
     def update(self, db: Core) -> int | None:
         """Least length of the blobs core, for a db that is all here; None when the db cannot be read
         (encrypted).

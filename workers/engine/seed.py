@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from hypercore.core import Core
 
+from .cold import Cold, ColdCore, Memo
 from .events import CoreChanged, Event, Forked, PeerChanged, Problem, Progress, Synced
 from .keylist import Wanted
 from .kinds import MAIN_ROLE, Finding, Kind, Role, inspect
@@ -31,9 +32,11 @@ FLUSH_CHECK = 5.0
 """Seconds after which we look by ourselves whether what is complete has become durable. We should have been
 told."""
 
-OpenSession = Callable[[bytes], CoreSession]
 
-_KINDS = {kind.value.encode(): kind for kind in Kind}
+class OpenSession(Protocol):
+    """How a core is opened: see `CoreKeeper.get`."""
+
+    def __call__(self, key: bytes, /, *, active: bool) -> CoreSession: ...
 
 
 class Totals(NamedTuple):
@@ -57,7 +60,8 @@ class Head(NamedTuple):
 
 
 class Seed:
-    """Made and driven by the engine."""
+    """Made and driven by the engine. `resting` is how it was put away: it is no news to anybody then, and its
+    sessions are not active."""
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Seed:
         emit: Callable[[Event], None],
         changed: Callable[[], None],
         report_interval: float,
+        resting: Cold | None = None,
     ) -> None:
         self.key = wanted.key
         self.kind: Kind | None = None
@@ -76,6 +81,7 @@ class Seed:
         self._emit = emit
         self._changed = changed
         self._interval = report_interval
+        self._active = resting is None
 
         self._tally = Tally()
         self._max_fork = wanted.max_fork
@@ -97,6 +103,26 @@ class Seed:
         self._synced: object = None
         self._uncertain_since: float | None = None
         self._failed = False
+        if resting is not None:
+            self._resume(resting)
+
+    def _resume(self, cold: Cold) -> None:
+        if len(cold.cores) > 1:
+            self._use_second(cold.cores[1].key)
+            blobs = cold.cores[1].length if cold.kind is Kind.DRIVE else 0
+            self._needed.trust(self._main.core, blobs if cold.readable else None)
+        core = self._main.core
+        self._looked_at = _looked_at(core)
+        self._settle(cold.kind)
+        self._tally.resume(cold.bytes_in, cold.bytes_out)
+        self._heads = {
+            part.key: Head(part.role, part.length, part.fork, part.byte_length)
+            for part in cold.cores
+            if part.role is not None
+        }
+        self._totals = Totals(cold.kind, cold.blocks, cold.blocks, cold.bytes, cold.bytes, 0)
+        known = [(part.key, part.fork, part.length) for part in cold.cores if part.role is not None]
+        self._synced = (cold.kind, known)
 
     # --- how things are
 
@@ -126,6 +152,54 @@ class Seed:
     @property
     def peers(self) -> int:
         return len(self._tally)
+
+    @property
+    def connected(self) -> int:
+        """Channels with peers, those included of a core that only might belong to the key."""
+        return sum(len(part.session.peers) for part in self._open_parts())
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to do for it, as far as anybody says."""
+        if not self.synced or self._failed or not self.complete:
+            return False
+        return not any(part.has_news or part.offered for part in self._open_parts())
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes of blocks received and sent."""
+        return self._tally.bytes_in, self._tally.bytes_out
+
+    @property
+    def have_bytes(self) -> int:
+        return sum(core.have_bytes for core in self._cores)
+
+    def set_active(self, active: bool) -> None:
+        """Whether its cores are replicated with everybody, or only with those who ask for them."""
+        if active is not self._active:
+            self._active = active
+            for part in self._open_parts():
+                part.session.set_active(active)
+
+    def note(self) -> None:
+        """Keep with the main core what a restart needs to know the key again."""
+        self._main.session.meta = self.put_away().memo.encode()
+
+    def put_away(self) -> Cold:
+        """What stands for it once it is closed. For a key that is settled."""
+        assert self.kind is not None
+        roles = {part.core.key: role for part, role in self.parts}
+        cores = (part.core for part in self._open_parts())
+        return Cold(
+            Wanted(self.key, self._told, self._max_fork),
+            self.kind,
+            tuple(
+                ColdCore(core.key, roles.get(core.key), core.fork, core.length, core.byte_length)
+                for core in cores
+            ),
+            self.kind is not Kind.DRIVE or self._needed.update(self._main.core) is not None,
+            *self.traffic,
+        )
 
     def status(self, now: float) -> SeedStatus:
         """For a screen."""
@@ -185,7 +259,7 @@ class Seed:
 
     def _find_out(self) -> None:
         core = self._main.core
-        looked_at = (core.fork, core.manifest is not None, core.has(0), core.has(1))
+        looked_at = _looked_at(core)
         if looked_at != self._looked_at:
             self._looked_at = looked_at
             told = self._told or (Kind.DRIVE if _remembered(core) is Kind.DRIVE else None)
@@ -199,7 +273,7 @@ class Seed:
             return
         if second.core.length or second.session.peers:
             # Somebody has what would be the blobs core: this is a drive, though we cannot read it.
-            _remember(core, Kind.DRIVE)
+            self._remember(Kind.DRIVE)
             self._settle(Kind.DRIVE)
 
     def _use_second(self, key: bytes | None) -> None:
@@ -210,8 +284,9 @@ class Seed:
         self._second = None if key is None else self._part(key)
 
     def _part(self, key: bytes) -> Part:
+        session = self._open_session(key, active=self._active)
         # Who came is noted at once: a reader may have got all it wanted before the next look at the key.
-        part = Part(self._open_session(key), changed=self._changed, met=self._tell_peers)
+        part = Part(session, changed=self._changed, met=self._tell_peers)
         part.session.follow_forks(self._max_fork)
         return part
 
@@ -221,6 +296,9 @@ class Seed:
         if kind is Kind.DRIVE and self._second is not None:
             self.parts.append((self._second, Role.BLOBS))
         self._cores = [part.core for part, _ in self.parts]
+
+    def _remember(self, kind: Kind) -> None:
+        self._main.session.meta = Memo(kind).encode()
 
     def _is_uncertain(self) -> bool:
         """Whether there may be a second core (or more of it) that we have not heard of."""
@@ -327,7 +405,7 @@ class Seed:
             self._uncertain_since = now if self._uncertain_since is None else self._uncertain_since
             if now < self._uncertain_since + PATIENCE:
                 return self._uncertain_since + PATIENCE
-            _remember(self._main.core, self.kind)
+            self._remember(self.kind)
         self._synced = state
         self._tell_heads()  # of what `synced` is about
         self._emit(
@@ -352,10 +430,12 @@ class Seed:
         return Totals(self.kind, blocks, have_blocks, size, have_size, len(self._tally))
 
 
+def _looked_at(core: Core) -> object:
+    """What the kind of a key is seen from."""
+    return (core.fork, core.manifest is not None, core.has(0), core.has(1))
+
+
 def _remembered(core: Core) -> Kind | None:
-    """What a core that cannot be read turned out to be in an earlier run."""
-    return None if core.meta is None else _KINDS.get(core.meta)
-
-
-def _remember(core: Core, kind: Kind) -> None:
-    core.meta = kind.value.encode()
+    """What a core turned out to be earlier."""
+    memo = Memo.decode(core.meta)
+    return None if memo is None else memo.kind

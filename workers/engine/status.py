@@ -85,11 +85,19 @@ class EngineStatus:
     connections: int
     uptime: float
     seeds: tuple[SeedStatus, ...]
+    """All keys, or those alone that somebody wants to see."""
+    unseen: int = 0
+    """Other keys. Those are synced, and nothing happens to them."""
+
     limits: tuple[LimitStatus, ...] = ()
 
     @property
+    def keys(self) -> int:
+        return len(self.seeds) + self.unseen
+
+    @property
     def synced(self) -> int:
-        return sum(seed.state is State.SYNCED for seed in self.seeds)
+        return self.unseen + sum(seed.state is State.SYNCED for seed in self.seeds)
 
     @property
     def down(self) -> float:

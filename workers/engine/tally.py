@@ -56,6 +56,11 @@ class Tally:
     def __len__(self) -> int:
         return len(self._known)
 
+    def resume(self, bytes_in: int, bytes_out: int) -> None:
+        """Count on from there."""
+        self._gone_in += bytes_in
+        self._gone_out += bytes_out
+
     @property
     def bytes_in(self) -> int:
         return self._gone_in + sum(known.bytes_in for known in self._known.values())

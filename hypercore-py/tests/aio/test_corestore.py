@@ -433,6 +433,7 @@ def test_a_session_that_is_not_active_hears_of_news_and_fetches_them_once_it_is(
 def test_channels_of_one_connection_are_bounded(bounded: str) -> None:
     async def scene() -> None:
         bounds = {"max_channels": 2}
+        assert bounds["max_channels"] < corestore_module.MAX_CHANNELS
         ours, theirs = (bounds, {}) if bounded == "those that we open" else ({}, bounds)
         async with (
             Corestore(memory_store(), **ours) as target,

@@ -21,6 +21,7 @@ from ..crypto import discovery_key
 from ..errors import LocalProtocolError, RemoteProtocolError, StorageError
 from ..mux import Muxer
 from ..replication import ALIAS, PROTOCOL, Peer, ReplicationConfig
+from ..storage.base import CoreInfo
 from .flusher import Flusher, Runs
 from .hypercore import Hypercore
 from .idlequeue import IdleQueue
@@ -136,6 +137,10 @@ class Corestore:
             opened = self._use(core)
         self._idle.discard(name)
         return Hypercore(opened, active=active)
+
+    def stored(self, key: bytes) -> CoreInfo | None:
+        """What is stored of a core, without opening it. None if it is not stored. Raises StorageError."""
+        return self.store.info(key)
 
     def _use(self, core: Core) -> OpenCore:
         opened = OpenCore(

@@ -26,8 +26,8 @@ class TopicRefresher:
 
     `on_peers(topic, records)` hears of peers that were found; `relay_addresses()` says through whom we can be
     reached; `may_announce()` whether that is known by now. `on_look(topic, looking)` is called when a refresh
-    begins, with whether it looks for others; `on_deadline()` when the schedule's next deadline may have moved:
-    at that time `run` is to be called.
+    begins, with whether it looks for others; `on_deadline()` when the schedule's next deadline may have
+    moved: at that time `run` is to be called.
     """
 
     def __init__(

@@ -79,6 +79,18 @@ class Hypercore:
         return self._open.core.manifest
 
     @property
+    def meta(self) -> bytes | None:
+        """What the program keeps with the core; the library gives it no meaning. Durable with the next flush,
+        which setting it brings about."""
+        return self._open.core.meta
+
+    @meta.setter
+    def meta(self, value: bytes | None) -> None:
+        if value != self._open.core.meta:
+            self._open.core.meta = value
+            self._open.touch()
+
+    @property
     def peers(self) -> Collection[RemotePeer]:
         """Those whose channel is open on both sides."""
         return self._open.peers

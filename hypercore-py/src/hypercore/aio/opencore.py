@@ -55,6 +55,11 @@ class RemotePeer:
         """Whether it may have news for us: it has not said yet, or says that it knows of more."""
         return not self._peer.synced or self._peer.ahead
 
+    @property
+    def has_news(self) -> bool:
+        """Whether it says that it knows of more than we do."""
+        return self._peer.ahead
+
 
 class OpenCore:
     """Shared by all sessions of a core; lives as long as there is one, or a peer reads from it."""
@@ -143,6 +148,10 @@ class OpenCore:
 
         self._subscribers[told] = None
         return unsubscribe
+
+    def touch(self) -> None:
+        """Something was changed that has to go to disk."""
+        self._on_store_change()
 
     # --- blocks
 

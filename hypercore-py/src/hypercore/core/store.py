@@ -23,7 +23,7 @@ from ..merkle.head import TreeHead
 from ..storage.base import Backend, Batch, CoreInfo, CoreRow
 from ..storage.blockfiles import MAX_OPEN_FILES
 from ..storage.corestorage import CoreStorage, Shared
-from ..storage.disk import DiskBackend
+from ..storage.disk import DiskBackend, core_info
 from ..storage.memory import MemoryBackend
 from ..storage.nodepages import PageCache
 from .core import Core
@@ -184,13 +184,24 @@ class Store:
             return None if row is None else row.key
         return self.backend.find_key(name)
 
+    def info(self, key: bytes) -> CoreInfo | None:
+        """A core as it stands now, without opening it. None if it is not stored."""
+        name = discovery_key(key)
+        core = self._open.get(name)
+        if core is not None:
+            return _info(core)
+        row = self._stored_row(name)
+        if row is None:
+            return None
+        pages = {} if row.contiguous >= row.length else self.backend.read_bit_pages(row.id)
+        return core_info(row, pages)
+
     def cores(self) -> list[CoreInfo]:
         """Every core, as it stands now."""
         stored = self.backend.core_infos()
         infos = {info.discovery_key: info for core_id, info in stored if not self._is_gone(core_id)}
         for name, core in self._open.items():
-            have = core.bitfield.count
-            infos[name] = CoreInfo(core.key, name, core.fork, core.length, core.byte_length, have, core.meta)
+            infos[name] = _info(core)
         return list(infos.values())
 
     @property
@@ -326,6 +337,11 @@ class Store:
 
     def _is_gone(self, core_id: int) -> bool:
         return core_id in self._removed or core_id in self._removing
+
+
+def _info(core: Core) -> CoreInfo:
+    have = core.bitfield.count
+    return CoreInfo(core.key, core.discovery_key, core.fork, core.length, core.byte_length, have, core.meta)
 
 
 def disk_store(

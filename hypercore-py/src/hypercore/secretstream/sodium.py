@@ -37,8 +37,8 @@ _STATE_BYTES: int = bindings.crypto_secretstream_xchacha20poly1305_STATEBYTES
 class Push(Protocol):
     """The sending direction of a key and a header of 24 random bytes."""
 
-    def encrypt_into(self, out: bytearray, at: int, message: Buffer) -> None:
-        """Writes `len(message) + OVERHEAD_BYTES` bytes to `out`, from `at` on, where there must be room."""
+    def encrypt(self, head: bytes, message: Buffer) -> bytes:
+        """`head` as it is, then `len(message) + OVERHEAD_BYTES` bytes of ciphertext."""
 
 
 class Pull(Protocol):
@@ -59,14 +59,18 @@ class CffiPush:
     def __init__(self, key: bytes, header: bytes) -> None:
         self._state = _cffi_state(key, header)
 
-    def encrypt_into(self, out: bytearray, at: int, message: Buffer) -> None:
-        size = len(message)
-        if at + size + OVERHEAD_BYTES > len(out):
-            raise ValueError("no room for the ciphertext")
+    def encrypt(self, head: bytes, message: Buffer) -> bytes:
+        at, size = len(head), len(message)
+        # Nobody else has seen these bytes yet, so they may still be filled, as C code does with new ones. A
+        # bytearray would have to be copied: what waits to be sent, and sent again, is kept as bytes.
+        out = bytes(at + size + OVERHEAD_BYTES)
+        target = _ffi.from_buffer(out)
+        _ffi.memmove(target, head, at)
         source = message if type(message) is bytes else _ffi.from_buffer(message)
         _lib.crypto_secretstream_xchacha20poly1305_push(
-            self._state, _ffi.from_buffer(out) + at, _ffi.NULL, source, size, _ffi.NULL, 0, _TAG_MESSAGE
+            self._state, target + at, _ffi.NULL, source, size, _ffi.NULL, 0, _TAG_MESSAGE
         )
+        return out
 
 
 class CffiPull:
@@ -105,11 +109,8 @@ class BindingsPush:
     def __init__(self, key: bytes, header: bytes) -> None:
         self._state = _bindings_state(key, header)
 
-    def encrypt_into(self, out: bytearray, at: int, message: Buffer) -> None:
-        end = at + len(message) + OVERHEAD_BYTES
-        if end > len(out):
-            raise ValueError("no room for the ciphertext")
-        out[at:end] = bindings.crypto_secretstream_xchacha20poly1305_push(self._state, bytes(message))
+    def encrypt(self, head: bytes, message: Buffer) -> bytes:
+        return head + bindings.crypto_secretstream_xchacha20poly1305_push(self._state, bytes(message))
 
 
 class BindingsPull:

@@ -24,8 +24,6 @@ MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - OVERHEAD_BYTES
 KEEP_ALIVE = b""
 """The plaintext of a keep-alive. Receivers drop it."""
 
-_FRAME_OVERHEAD = LENGTH_BYTES + OVERHEAD_BYTES
-
 
 def stream_id(handshake_hash: bytes, *, is_initiator: bool) -> bytes:
     """The 32 bytes by which the sender of a header frame shows that it means this handshake."""
@@ -56,15 +54,12 @@ class SecretStream:
         result = self.result
         return frame(stream_id(result.hash, is_initiator=result.is_initiator) + self._header)
 
-    def encrypt(self, message: Buffer) -> bytearray:
+    def encrypt(self, message: Buffer) -> bytes:
         """One message as the frame that goes on the wire. Raises LocalProtocolError when it is too long."""
         size = len(message)
         if size > MAX_MESSAGE_BYTES:
             raise LocalProtocolError(f"a message has at most {MAX_MESSAGE_BYTES} bytes, not {size}")
-        out = bytearray(size + _FRAME_OVERHEAD)
-        out[:LENGTH_BYTES] = (size + OVERHEAD_BYTES).to_bytes(LENGTH_BYTES, "little")
-        self._push.encrypt_into(out, LENGTH_BYTES, message)
-        return out
+        return self._push.encrypt((size + OVERHEAD_BYTES).to_bytes(LENGTH_BYTES, "little"), message)
 
     def receive(self, data: Buffer) -> list[bytes]:
         """The messages that `data` completes; see `receive_chunks`."""

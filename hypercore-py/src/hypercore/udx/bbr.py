@@ -1,7 +1,7 @@
 """Congestion control by a model of the path: BBR version 1.
 
 Source: Cardwell et al., "BBR: Congestion-Based Congestion Control" (ACM Queue 2016), with the constants of
-libudx src/udx_bbr.c (a9af5de). Three things differ:
+libudx src/udx_bbr.c (a9af5de). Four things differ:
 
 * The clocks at work are those of event loops, so the window has room for a few timer ticks of data beside
   the bandwidth-delay product.
@@ -9,6 +9,8 @@ libudx src/udx_bbr.c (a9af5de). Three things differ:
 * A round that loses much sets a ceiling to what is in flight (again as version 2 does). Version 1 does not
   mind loss, and goes on to overrun a buffer that is smaller than its window: the receiver's socket, on many
   systems.
+* A single lost packet does not hold the sender to what arrives for a round. On a line that loses one in a
+  hundred there would be hardly a round without.
 
 Units: packets, seconds, packets per second.
 """
@@ -140,10 +142,14 @@ class Bbr:
             elif self.phase is Phase.PROBE_RTT:
                 self._maybe_leave_probe_rtt(now)
 
-    def on_recovery(self, acked: int, in_flight: int, delivered: int) -> None:
-        """Loss was found. For one round, send only as much as arrives."""
+    def on_recovery(self, lost: int, acked: int, in_flight: int, delivered: int) -> None:
+        """Loss was found. If it is more than a bad line explains, send only as much as arrives for one
+        round."""
         self._save_window()
-        self._in_recovery = self._conserving = True
+        self._in_recovery = True
+        if lost < LOSS_PACKETS or lost <= LOSS_THRESHOLD * (lost + acked + in_flight):
+            return
+        self._conserving = True
         self._next_round_delivered = delivered
         self.window = max(in_flight + acked, MIN_WINDOW)
 

@@ -141,7 +141,7 @@ class Sender:
             lost -= 1  # it was too large, which says nothing about congestion
         if lost and not in_recovery:
             self._recovery_point = flight.next_seq
-            self.congestion.on_recovery(acked, flight.in_flight, flight.delivered)
+            self.congestion.on_recovery(lost, acked, flight.in_flight, flight.delivered)
         return lost
 
     def _tell_congestion(self, arrival: Arrival, lost: int, prior_in_flight: int, now: float) -> None:
@@ -216,7 +216,8 @@ class Sender:
                 flight.app_limited_until = max(1, flight.delivered + flight.in_flight)
             return None
         in_flight = flight.in_flight
-        room = min(self._window_packets(now), congestion.window) - in_flight
+        # What came early waits at the peer, in the room that it offers
+        room = min(self._window_packets(now) - (flight.next_seq - flight.una), congestion.window - in_flight)
         if room <= 0:
             return None
         wanted = min(room, -(-waiting // self.mtu.payload_bytes) or 1, self._burst_packets)

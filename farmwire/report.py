@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from .orders import Configure
 from .shapes import Count, Digest, Key, Name, Seconds, Shape, Tags, Text
 
 MAX_REPLICAS = 500
@@ -58,6 +59,8 @@ class Heartbeat(Shape, frozen=True, kw_only=True):
     """What it may store at most; None: what the disk has, less the headroom."""
     free_bytes: Count
     """What it can still take."""
+    configured: Configure | None = None
+    """The settings in force that control told it. None: an older worker, which does not say."""
     host: HostStats
     engine: EngineStats
 

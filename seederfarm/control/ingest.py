@@ -123,6 +123,7 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     if worker.free_bytes is None:
         outbox.defer("control.reconcile")  # a new worker has said what room it has
     manifests.heartbeat_seen(worker, beat.manifest_version, beat.manifest_digest, now)
+    manifests.configured_seen(worker, beat.configured, now)
 
 
 def _returned(worker: Worker, lost: datetime, now: datetime) -> None:

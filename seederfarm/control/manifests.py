@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from msgspec.structs import replace
 
 from farmwire.manifest import Manifest, ManifestEntry
 from farmwire.orders import CONFIGURE, REFRESH, SYNC_MANIFEST, Configure, Limit, Refresh
@@ -146,20 +147,36 @@ def tell_worker(worker_id: int, now: datetime | None = None) -> None:
     worker = Worker.objects.filter(pk=worker_id, state__in=TALKING).first()
     if worker is None:
         return
+    outbox.send(worker.pk, worker.node_id, CONFIGURE, [configure_of(worker)], now)
+    send_manifest(worker.pk, now)
+
+
+def configure_of(worker: Worker) -> Configure:
+    """All that the operator says of this worker."""
     limits: dict[Limit, int | None] = {
         "quota_bytes": worker.quota_bytes,
         "up_bytes_per_second": worker.upload_limit,
         "down_bytes_per_second": worker.download_limit,
     }
-    configure = Configure(
+    return Configure(
         quota_bytes=worker.quota_bytes,
         paused=worker.paused,
         up_bytes_per_second=_limit(worker.upload_limit),
         down_bytes_per_second=_limit(worker.download_limit),
         lift=[name for name, value in limits.items() if value is None],
     )
-    outbox.send(worker.pk, worker.node_id, CONFIGURE, [configure], now)
-    send_manifest(worker.pk, now)
+
+
+def configured_seen(worker: Worker, told: Configure | None, now: datetime) -> bool:
+    """Compare the settings that a worker says it has with what it should; have them sent if they differ.
+
+    Returns whether they agree. Inside the transaction of the report.
+    """
+    wanted = configure_of(worker)
+    if told is None or told == replace(wanted, lift=[]):
+        return True
+    outbox.send(worker.pk, worker.node_id, CONFIGURE, [wanted], now)
+    return False
 
 
 def _limit(value: int | None) -> int | None:

@@ -115,16 +115,15 @@ class WorkersOf:
         self._tokens: dict[str, str] = {}
         self.running: dict[str, WorkerProcess] = {}
 
-    def start(self, *names: str, broker: str | None = None) -> None:
+    def start(self, *names: str, heartbeat: float = 1.0) -> None:
         """Again, with what it kept, where it ran before."""
         for name in names:
             if name not in self._tokens:
-                where = () if broker is None else ("--broker", broker)
-                (line,) = self._home.lines("worker", "enroll", "--name", name, *where)
+                (line,) = self._home.lines("worker", "enroll", "--name", name)
                 self._tokens[name] = line["token"]
             arguments = ("--name", name, "--join", self._tokens[name])
             self.running[name] = WorkerProcess(
-                self._place / f"worker-{name}", *arguments, bootstrap=self._bootstrap
+                self._place / f"worker-{name}", *arguments, bootstrap=self._bootstrap, heartbeat=heartbeat
             )
 
     def kill(self, name: str) -> None:

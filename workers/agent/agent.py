@@ -361,6 +361,7 @@ class Agent:
             manifest_digest=self.state.manifest_digest,
             quota_bytes=quota,
             free_bytes=free,
+            configured=self._order,
             host=host,
             engine=engine,
         )

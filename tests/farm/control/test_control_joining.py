@@ -11,7 +11,8 @@ import pytest
 from django.utils import timezone
 
 from farmwire.enrol import Join
-from farmwire.orders import CONFIGURE, JOIN, SYNC_MANIFEST
+from farmwire.orders import CONFIGURE, JOIN, SYNC_MANIFEST, Configure
+from farmwire.shapes import read
 from hypercore.crypto import KeyPair
 from seederfarm.control import identity, manifests, retention, wiring
 from seederfarm.control.celery import app, beat_table
@@ -100,6 +101,21 @@ def test_a_worker_is_told_its_limits_and_which_there_are_no_longer(
         "down_bytes_per_second": None,
         "lift": ["down_bytes_per_second"],
     }
+
+
+def test_a_worker_that_does_not_say_that_it_has_its_settings_is_told_them_again(farm: FakeBroker) -> None:
+    now = timezone.now()
+    worker = FakeWorker("pi", now=now)
+    Worker.objects.filter(pk=worker.row.pk).update(paused=True, upload_limit=100_000)
+    worker.configured = Configure()
+    for seconds in range(2):
+        worker.tell(now + timedelta(seconds=seconds))
+        (sent,) = [sent for sent in farm.take_sent() if sent.task == CONFIGURE]
+        told = read(sent.message["body"], Configure)
+        assert told.paused and told.up_bytes_per_second == 100_000
+    worker.configured = Configure(paused=True, up_bytes_per_second=100_000)
+    worker.tell(now + timedelta(seconds=9))
+    assert CONFIGURE not in [sent.task for sent in farm.take_sent()]
 
 
 def test_the_control_plane_keeps_its_key_in_a_private_file(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
 from farmwire.manifest import Manifest, ManifestAssembler, ManifestPage
-from farmwire.orders import REFRESH, REPORT, SYNC_MANIFEST
+from farmwire.orders import REFRESH, REPORT, SYNC_MANIFEST, Configure
 from farmwire.refusal import Refused
 from farmwire.replay import ReplayWindow
 from farmwire.report import EngineStats, Heartbeat, HostStats, ReplicaReport, Report
@@ -108,6 +110,8 @@ class FakeWorker:
         self.held: dict[str, str] = {}
         """Phase by key."""
         self.refresh = False
+        self.configured: Configure | None = None
+        """What it says of the settings it was told."""
 
     def seal(
         self, body: Shape, now: datetime, *, name: str = REPORT, lifetime: float = 3600.0
@@ -125,7 +129,8 @@ class FakeWorker:
         return plain
 
     def beat(self, now: datetime) -> Heartbeat:
-        return heartbeat(self.name, self.manifest.version, self.manifest.digest, now.timestamp())
+        beat = heartbeat(self.name, self.manifest.version, self.manifest.digest, now.timestamp())
+        return replace(beat, configured=self.configured)
 
     def report(self, now: datetime, *replicas: ReplicaReport) -> dict[str, object]:
         return self.seal(Report(heartbeat=self.beat(now), replicas=list(replicas)), now)

@@ -28,6 +28,8 @@ class ManifestEntry(Shape, frozen=True, kw_only=True):
     """What the operator says it is; None: found out from the content."""
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     """0 goes first."""
+    max_fork: Count | None = None
+    """Its writer is followed up to this fork; None: onto any."""
 
 
 class ManifestPage(Shape, frozen=True, kw_only=True):
@@ -66,9 +68,10 @@ def _chunks(entries: list[ManifestEntry]) -> Iterator[list[ManifestEntry]]:
         yield entries[start : start + PAGE_ENTRIES]
 
 
-def entry_hash(key: str, kind: str | None, priority: int) -> int:
+def entry_hash(key: str, kind: str | None, priority: int, max_fork: int | None = None) -> int:
     """What an entry adds to the digest of its manifest."""
-    return int.from_bytes(blake2b_256(f"{key} {kind or '-'} {priority}".encode()), "big")
+    forks = "" if max_fork is None else f" {max_fork}"
+    return int.from_bytes(blake2b_256(f"{key} {kind or '-'} {priority}{forks}".encode()), "big")
 
 
 def digest_of(entries: Iterable[ManifestEntry]) -> str:
@@ -77,7 +80,7 @@ def digest_of(entries: Iterable[ManifestEntry]) -> str:
     A sum can be kept up to date as entries come and go. It is no commitment; the pages it travels in are
     signed.
     """
-    return f"{sum(entry_hash(e.key, e.kind, e.priority) for e in entries) % _MODULUS:064x}"
+    return f"{sum(entry_hash(e.key, e.kind, e.priority, e.max_fork) for e in entries) % _MODULUS:064x}"
 
 
 class ManifestAssembler:

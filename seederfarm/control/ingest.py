@@ -19,6 +19,7 @@ from farmwire.report import Happening, Heartbeat, ReplicaReport, Report
 from farmwire.shapes import plain, read
 from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.services import FORK_ALERT
 
 from . import alerts, manifests, outbox, samples
 from .inbox import Received, malformed, receive
@@ -339,6 +340,20 @@ def _happenings(worker: Worker, events: Sequence[Happening], now: datetime) -> N
             )
             for event in events
         ]
+    )
+    alerts.raise_alerts(
+        [
+            alerts.Trouble(
+                kind=FORK_ALERT,
+                subject=f"{FORK_ALERT}:{drive_id}",
+                text=f"{worker.name}: {event.text}",
+                hint="To accept it, let the drive follow up to that fork; to stay, quarantine it again.",
+                drive_id=drive_id,
+            )
+            for event in events
+            if event.code == "fork_quarantined" and (drive_id := drives.get(event.key or "")) is not None
+        ],
+        now,
     )
 
 

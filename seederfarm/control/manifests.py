@@ -60,10 +60,10 @@ def bump(worker_ids: Iterable[int], *, tell: bool = True) -> None:
 def build(worker_id: int, version: int) -> Manifest:
     """From what is desired now."""
     rows = Replica.objects.filter(worker_id=worker_id, desired=True).order_by("drive_id")
-    found = rows.values_list("drive__key", "drive__kind", "drive__priority")
+    found = rows.values_list("drive__key", "drive__kind", "drive__priority", "drive__max_fork")
     entries = [
-        ManifestEntry(key=key, kind=cast("Kind | None", kind or None), priority=priority)
-        for key, kind, priority in found.iterator(chunk_size=5000)
+        ManifestEntry(key=key, kind=cast("Kind | None", kind or None), priority=priority, max_fork=max_fork)
+        for key, kind, priority, max_fork in found.iterator(chunk_size=5000)
     ]
     return Manifest(version=version, entries=entries)
 

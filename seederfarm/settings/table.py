@@ -142,6 +142,13 @@ class FarmSettings:
         "Copies of a key that says nothing else: MIN or MIN:MAX.",
         shown="1:2",
     )
+    forks: str = _setting(
+        "SEEDERFARM_FORKS",
+        env.one_of("follow", "quarantine"),
+        "follow",
+        "What copies of keys that are added from now on do when the writer rewrites them (a higher fork): "
+        "`follow`, or `quarantine`: keep and serve what they have until it is accepted. Each key can differ.",
+    )
     heartbeat: float = _setting(
         "SEEDERFARM_HEARTBEAT",
         env.duration,

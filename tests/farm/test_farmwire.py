@@ -198,6 +198,7 @@ def test_the_digest_is_of_the_set_and_sees_every_field() -> None:
     assert digest_of(some) != digest_of(some[:4])
     assert digest_of([BODY]) != digest_of([ManifestEntry(key=BODY.key, kind="core")])
     assert digest_of([BODY]) != digest_of([ManifestEntry(key=BODY.key, kind="drive", priority=1)])
+    assert digest_of([BODY]) != digest_of([ManifestEntry(key=BODY.key, kind="drive", max_fork=0)])
 
 
 # --- reports and tokens

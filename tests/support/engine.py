@@ -28,8 +28,8 @@ class EngineChild(JsonProcess):
         self.process.stdin.write(json.dumps({"cmd": cmd} | fields) + "\n")
         self.process.stdin.flush()
 
-    def sync(self, *keys: str, drop: Sequence[str] = ()) -> None:
-        entries = [{"key": key, "kind": None, "priority": 5} for key in keys]
+    def sync(self, *keys: str, drop: Sequence[str] = (), max_fork: int | None = None) -> None:
+        entries = [{"key": key, "kind": None, "priority": 5, "max_fork": max_fork} for key in keys]
         self.tell("sync", entries=entries, drop=list(drop))
 
     def wait_status(self, key: str, phase: str, *, timeout: float = 30.0, since: int = 0) -> dict[str, Any]:

@@ -117,6 +117,34 @@ def test_a_quota_stops_downloads_and_a_larger_one_lets_them_go_on(
     assert done["keys"][0]["bytes"] == 60_000
 
 
+def test_a_rewritten_history_is_quarantined_until_the_manifest_allows_it(
+    child: EngineChild, publisher: Publisher
+) -> None:
+    made = publish_core(publisher, "plain", [(f"block {i}", 1_000) for i in range(20)])
+    child.sync(made["key"], max_fork=0)
+    child.wait_status(made["key"], "complete")
+    publisher.ask("truncate", name="thing", length=5)
+    publisher.append("thing", [(f"other {i}", 1_000) for i in range(10)])
+    child.wait_event("fork", state="quarantined", new_fork=1)
+    seen = len(child.events)
+    child.tell("refresh")
+    status = child.wait_status(made["key"], "complete", since=seen)
+    assert (status["fork"], status["length"], status["have_blocks"]) == (0, 20, 20)
+    assert status["error"].startswith("FORK_QUARANTINED: ")
+    child.sync(made["key"], max_fork=1)
+    child.wait_event("fork", state="followed", length=20, new_fork=1)
+    child.wait_for(
+        lambda event: (
+            event.get("event") == "status"
+            and (event["keys"][0]["fork"], event["keys"][0]["phase"], event["keys"][0]["error"])
+            == (1, "complete", "")
+        ),
+        timeout=20,
+        what="the new history, and no error",
+        since=seen,
+    )
+
+
 def test_nonsense_on_standard_input_is_survived(child: EngineChild) -> None:
     assert child.process.stdin is not None
     child.process.stdin.write(

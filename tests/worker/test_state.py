@@ -39,7 +39,10 @@ def sample(start: float) -> Sample:
 
 def manifest(version: int, *keys: str) -> Manifest:
     return Manifest(
-        version=version, entries=[ManifestEntry(key=key, kind="drive", priority=3) for key in keys]
+        version=version,
+        entries=[
+            ManifestEntry(key=key, kind="drive", priority=3, max_fork=0 if key == A else None) for key in keys
+        ],
     )
 
 

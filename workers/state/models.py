@@ -27,6 +27,7 @@ class Entry(Base):
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     kind: Mapped[str | None] = mapped_column(String(10))
     priority: Mapped[int] = mapped_column(Integer)
+    max_fork: Mapped[int | None] = mapped_column(Integer)
 
 
 class Removal(Base):

@@ -146,7 +146,12 @@ class State:
     def manifest(self) -> Manifest:
         def work(session: Session) -> Manifest:
             entries = [
-                ManifestEntry(key=row.key, kind=row.kind, priority=row.priority)  # type: ignore[arg-type]
+                ManifestEntry(
+                    key=row.key,
+                    kind=row.kind,  # type: ignore[arg-type]
+                    priority=row.priority,
+                    max_fork=row.max_fork,
+                )
                 for row in session.scalars(select(Entry))
             ]
             return Manifest(version=_version(session), entries=entries)

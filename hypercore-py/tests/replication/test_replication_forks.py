@@ -128,6 +128,18 @@ def test_a_fork_is_not_followed_unless_it_is_wanted() -> None:
     assert world.run(until=lambda: reader.core.fork == 2 and reader.complete)
 
 
+def test_who_has_nothing_begins_on_any_fork_and_stays_on_it() -> None:
+    world, writer, _ = forked(100, 50, 10)
+    reader = world.reader(writer.core.key)
+    reader.replicator.max_fork = 0
+    world.connect(reader, writer)
+    assert world.run(until=lambda: reader.core.fork == 1 and reader.complete)
+    writer.truncate(20)
+    world.settle()
+    assert reader.core.fork == 1
+    assert [event.fork for event in reader.told(ForkAvailable)] == [2]
+
+
 def test_a_fork_that_is_not_proven_is_not_told_about_either() -> None:
     world, writer, reader = forked(100, 50, 10)
     reader.replicator.max_fork = 0

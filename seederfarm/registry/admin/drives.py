@@ -141,6 +141,7 @@ class DriveAdmin(FarmAdmin[Drive]):
                     "priority",
                     "required_tags",
                     "pinned_workers",
+                    "max_fork",
                     "expires_at",
                 )
             },
@@ -148,7 +149,9 @@ class DriveAdmin(FarmAdmin[Drive]):
         ("History", {"fields": ("recent_events", "created_at", "updated_at")}),
     )
     inlines = (ReplicaInline,)
-    actions = ("pause", "resume", "reverify", "change_replicas", "remove")
+    actions = (
+        "pause", "resume", "reverify", "follow_forks", "quarantine_forks", "change_replicas", "remove",
+    )  # fmt: skip
     date_hierarchy = None
     ordering = ("-id",)
     PLACEMENT = frozenset(("replicas_min", "replicas_max", "priority", "required_tags", "pinned_workers"))
@@ -312,6 +315,8 @@ class DriveAdmin(FarmAdmin[Drive]):
         super().save_related(request, form, formsets, change)
         if self.PLACEMENT & set(form.changed_data):
             services.mark_dirty([form.instance])
+        if "max_fork" in form.changed_data:
+            services.forks_decided([form.instance.pk])
 
     # --- bulk actions -------------------------------------------------------------------------------------
 
@@ -335,6 +340,17 @@ class DriveAdmin(FarmAdmin[Drive]):
             self.message_user(request, text, messages.SUCCESS)
         else:
             self.message_user(request, "There is no complete copy to verify.", messages.WARNING)
+
+    @admin.action(description="Follow rewritten histories", permissions=["change"])
+    def follow_forks(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
+        changed = services.follow_forks(queryset, None, actor_of(request))
+        self._said(request, changed, "follow their writers onto any fork", "All did so already.")
+
+    @admin.action(description="Quarantine rewritten histories", permissions=["change"])
+    def quarantine_forks(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
+        changed = services.follow_forks(queryset, 0, actor_of(request))
+        text = "keep what they have when their writers rewrite it"
+        self._said(request, changed, text, "All did so already.")
 
     @admin.action(description="Change number of copies…", permissions=["change"])
     def change_replicas(self, request: HttpRequest, queryset: QuerySet[Drive]) -> HttpResponse | None:

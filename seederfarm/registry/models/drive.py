@@ -91,6 +91,13 @@ class Drive(models.Model):
     pinned_workers = models.ManyToManyField(
         Worker, blank=True, related_name="pinned_drives", help_text="Always keep a copy on these."
     )
+    max_fork = models.PositiveBigIntegerField(
+        "follow up to fork",
+        null=True,
+        blank=True,
+        help_text="When its writer rewrites it (a higher fork), copies go over to the new history up to this "
+        "fork; above it they keep and serve what they have. Empty: they always follow.",
+    )
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Removed from the farm then.")
     dirty = models.BooleanField(default=True, editable=False)
     """Placement has to look at this drive again."""

@@ -8,9 +8,12 @@ retires; `tokens` makes and checks secrets; `log` records. An `Actor` is a user,
 from __future__ import annotations
 
 from .drives import (
+    FORK_ALERT,
     Guarded,
     RemoveResult,
     finish_removals,
+    follow_forks,
+    forks_decided,
     mark_dirty,
     pause,
     remove,
@@ -32,6 +35,7 @@ from .tokens import (
 from .workers import activate, drain, forget, only_here, retire, set_paused, workers_edited
 
 __all__ = [
+    "FORK_ALERT",
     "Actor",
     "AddResult",
     "Guarded",
@@ -44,7 +48,9 @@ __all__ = [
     "drain",
     "find_api_token",
     "finish_removals",
+    "follow_forks",
     "forget",
+    "forks_decided",
     "issue_api_token",
     "issue_enrolment",
     "mark_dirty",

@@ -14,12 +14,16 @@ from django.db.models import Case, Count, Exists, F, OuterRef, Q, When
 from django.utils import timezone
 
 from .. import signals
-from ..models import Drive, Replica
+from ..models import Alert, Drive, ManifestState, Replica
 from .keys import SIGNALLED, announce, batches
 from .log import NAMED, Actor, count_of, record_audit
 
 Drives = models.QuerySet[Drive] | Iterable[Drive]
 """A selection of drives; of a queryset only the primary keys are read."""
+
+
+FORK_ALERT = "drive.forked"
+"""Kind of alerts about writers that have rewritten what is quarantined."""
 
 
 class Guarded(NamedTuple):
@@ -86,6 +90,39 @@ def set_replicas(drives: Drives, least: int, most: int, actor: Actor) -> int:
         {"replicas_min": least, "replicas_max": most, "dirty": True},
         data={"replicas_min": least, "replicas_max": most},
     )
+
+
+def follow_forks(drives: Drives, up_to: int | None, actor: Actor) -> int:
+    """Have copies follow their writer up to this fork, however often he rewrites; None: onto any.
+
+    0 keeps what there is, whatever fork that is. Workers are told at once.
+    """
+    ids = list(_ids(drives))
+    with transaction.atomic():
+        changed = _change(
+            Drive.objects.filter(pk__in=ids),
+            actor,
+            "drive.forks",
+            "Follows every fork of" if up_to is None else f"Follows no fork above {up_to} of",
+            lambda rows: rows.exclude(max_fork=up_to),
+            {"max_fork": up_to},
+            data={"max_fork": up_to},
+        )
+        if changed:
+            forks_decided(ids)
+    return changed
+
+
+def forks_decided(ids: Sequence[int]) -> None:
+    """Somebody said up to which fork these are followed. Workers are told; open alerts have their answer."""
+    Alert.objects.filter(kind=FORK_ALERT, drive_id__in=ids, resolved_at=None).update(
+        resolved_at=timezone.now()
+    )
+    holding = Replica.objects.filter(drive_id__in=ids, desired=True)
+    workers = list(holding.order_by("worker_id").values_list("worker_id", flat=True).distinct())
+    # Should nobody be there to send it, the next heartbeat finds the digest missing
+    ManifestState.objects.filter(worker_id__in=workers).update(version=F("version") + 1, digest="")
+    transaction.on_commit(partial(signals.workers_changed.send, sender=Drive, ids=workers))
 
 
 def set_priority(drives: Drives, priority: int, actor: Actor) -> int:

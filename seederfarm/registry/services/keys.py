@@ -132,6 +132,7 @@ def add_listed(
         "replicas_max": most,
         "required_tags": required,
         "priority": priority,
+        "max_fork": 0 if settings.FARM.forks == "quarantine" else None,
         "owner": actor if isinstance(actor, User) else None,
         "by_hand": by_hand,
         "dirty": len(wanted) <= SIGNALLED,

@@ -9,9 +9,10 @@ from django.utils import timezone
 
 from farmwire.report import Happening, Report
 from farmwire.report import Sample as Told
-from seederfarm.control import ingest, samples
+from seederfarm.control import ingest, manifests, samples
 from seederfarm.control.ingest import ingest_report
-from seederfarm.registry.models import Alert, Drive, Event, Replica, Sample, Worker
+from seederfarm.registry.models import Alert, AuditEntry, Drive, Event, Replica, Sample, Worker
+from seederfarm.registry.services import follow_forks
 
 from ..registry.factories import make_drive
 from .world import FakeBroker, FakeWorker, copy_of
@@ -242,6 +243,30 @@ def test_happenings_reach_the_flight_recorder(worker: FakeWorker, now: datetime)
     restarted, fork = Event.objects.order_by("id")
     assert (restarted.kind, restarted.text) == ("engine.engine_restarted", "anna: exit status 1")
     assert (fork.drive, fork.at) == (drive, now)
+
+
+def test_a_rewritten_history_in_quarantine_is_an_alert_until_somebody_decides(
+    farm: FakeBroker, worker: FakeWorker, now: datetime
+) -> None:
+    drive, other = make_drive(max_fork=0), make_drive(max_fork=0)
+    assign(drive, worker, now)
+    for key in (drive.key, drive.key, other.key):
+        told = Happening(
+            at=now.timestamp(), code="fork_quarantined", key=key, text="fork 1 in place of fork 0"
+        )
+        ingest_report(worker.seal(Report(events=[told]), now), now)
+    alert = Alert.objects.get(drive=drive)
+    assert (alert.kind, alert.count, alert.resolved_at) == ("drive.forked", 2, None)
+    assert "fork 1 in place of fork 0" in alert.text
+    assert follow_forks([drive], 1, "cli") == 1
+    assert follow_forks([drive], 1, "cli") == 0
+    alert.refresh_from_db()
+    assert alert.resolved_at is not None
+    assert Alert.objects.get(drive=other).resolved_at is None
+    manifests.send_manifest(worker.row.pk)
+    page = farm.take_sent()[-1].message["body"]
+    assert [(entry["key"], entry["max_fork"]) for entry in page["entries"]] == [(drive.key, 1)]
+    assert AuditEntry.objects.get(action="drive.forks").data["max_fork"] == 1
 
 
 def test_who_was_lost_is_welcomed_back(worker: FakeWorker, now: datetime) -> None:

@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
-from django.test import TestCase
+from django.test import TestCase, override_settings
 
 from hypercore.keys import encode_key
 from seederfarm.registry import signals
 from seederfarm.registry.models import AuditEntry, Drive
 from seederfarm.registry.services import add_keys, remove
+from seederfarm.settings.table import FarmSettings
 
 from .factories import key_of, make_drive, make_user
 
@@ -152,3 +153,10 @@ class CountingQueries:
     def _count(self, execute, sql, params, many, context):
         self.count += 1
         return execute(sql, params, many, context)
+
+
+def test_keys_are_quarantined_from_their_first_day_where_the_farm_says_so() -> None:
+    add_keys(key_of("before"), actor="cli")
+    with override_settings(FARM=FarmSettings(forks="quarantine")):
+        add_keys([key_of("before"), key_of("after")], actor="cli")
+    assert dict(Drive.objects.values_list("key", "max_fork")) == {key_of("before"): None, key_of("after"): 0}

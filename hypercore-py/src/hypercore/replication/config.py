@@ -68,7 +68,7 @@ class ReplicationConfig:
     """Follow the writer and fetch blocks. Also tells peers not to close an idle channel."""
     max_fork: int | None = None
     """Follow the writer up to this fork; None: onto any. When a higher one is proven, `ForkAvailable` tells,
-    and nothing is deleted."""
+    and nothing is deleted. A core without blocks goes to any fork."""
     request_timeout: float = 30.0
     """A peer that answers nothing for so long loses its requests to others; a request never waits more than
     four times as long. Official peers wait for ever."""

@@ -163,8 +163,8 @@ class Heads:
             peer.want_around(block)
 
     def may_follow(self, fork: int) -> bool:
-        """Whether our blocks may be given up for those of a higher fork."""
-        return self.max_fork is None or fork <= self.max_fork
+        """Whether our blocks may be given up for those of a higher fork. Where there are none, nothing is."""
+        return self.max_fork is None or fork <= self.max_fork or self._core.head.length == 0
 
     def is_news(self, fork: int) -> bool:
         """Whether something is to be done about a higher fork: it is to be followed, or to be told of."""

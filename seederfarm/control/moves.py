@@ -14,7 +14,7 @@ from seederfarm.placement.model import Assign, Release, ReleaseReason
 from seederfarm.registry.models import Replica
 
 from . import planning
-from .sql import batches, execute, staged
+from .sql import batches, execute, rows_as_table, staged
 
 _PAIR: Final = (("drive_id", "bigint"), ("worker_id", "bigint"))
 
@@ -93,3 +93,11 @@ def delete(moves: Sequence[Release]) -> None:
     for worker_id, drives in by_worker.items():
         for batch in batches(drives, planning.ID_BATCH):
             Replica.objects.filter(worker_id=worker_id, drive_id__in=batch, desired=False).delete()
+
+
+def mark_short(drives: Sequence[int], short: bool) -> None:
+    for batch in batches(drives, planning.ID_BATCH):
+        table, parameters = rows_as_table((("id", "bigint"),), [(pk,) for pk in batch])
+        execute(
+            f"UPDATE registry_drive AS d SET short = %s FROM {table} WHERE d.id = v.id", [short, *parameters]
+        )

@@ -27,16 +27,31 @@ PINS: Final = Drive.pinned_workers.through._meta.db_table
 """Which drives are pinned to which workers."""
 
 _NOTHING: Final[frozenset[Any]] = frozenset()
+_KEPT: Final = "t.state <> 'paused'"
 
 
 class State(NamedTuple):
     drives: list[DriveSpec]
     replicas: dict[int, list[ReplicaState]]
+    short: set[int]
+    """Drives that are marked as short of complete copies."""
+
+    def marked_wrong(self) -> tuple[list[int], list[int]]:
+        """Drives that are short and not marked, and those that are marked and not short."""
+        unmarked: list[int] = []
+        marked: list[int] = []
+        for drive in self.drives:
+            complete = sum(1 for replica in self.replicas.get(drive.id, ()) if replica.complete)
+            short = complete < drive.replicas_min
+            if short is not (drive.id in self.short):
+                (unmarked if short else marked).append(drive.id)
+        return unmarked, marked
 
 
 def load(ids: Sequence[int]) -> State:
     """What concerns the drives `ids`. Paused ones are left out: nothing moves of them."""
-    return State(list(_drives(ids)), _replicas(ids))
+    short: set[int] = set()
+    return State(list(_drives(ids, short)), _replicas(ids), short)
 
 
 def workers(seen: Sequence[Seen], now: datetime) -> list[WorkerSpec]:
@@ -63,17 +78,19 @@ def with_less_room(workers: Sequence[WorkerSpec], assigned: Iterable[Assign]) ->
     return [w._replace(free_bytes=w.free_bytes - taken.get(w.id, 0)) for w in workers]
 
 
-def _drives(ids: Sequence[int]) -> Iterator[DriveSpec]:
+def _drives(ids: Sequence[int], short: set[int]) -> Iterator[DriveSpec]:
     pins: dict[int, set[int]] = {}
     for drive_id, worker_id in _rows(f"SELECT t.drive_id, t.worker_id FROM {PINS} t", "drive_id", ids):
         pins.setdefault(drive_id, set()).add(worker_id)
     tags: dict[str, frozenset[str]] = {"[]": _NOTHING}
     removing = str(Drive.State.REMOVING)
     query = (
-        "SELECT t.id, t.byte_length, t.replicas_min, t.replicas_max, t.priority, t.required_tags, t.state "
-        "FROM registry_drive t"
+        "SELECT t.id, t.byte_length, t.replicas_min, t.replicas_max, t.priority, t.required_tags, t.state, "
+        "t.short FROM registry_drive t"
     )
-    for pk, size, least, most, priority, words, state in _rows(query, "id", ids, "t.state <> 'paused'"):
+    for pk, size, least, most, priority, words, state, is_short in _rows(query, "id", ids, _KEPT):
+        if is_short:
+            short.add(pk)
         if words not in tags:
             tags[words] = frozenset(json.loads(words))
         pinned = frozenset(pins[pk]) if pk in pins else _NOTHING

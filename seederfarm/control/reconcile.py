@@ -223,9 +223,10 @@ def _run(
             result.plan_seconds += monotonic() - loaded
             result.drives += len(state.drives)
             result.note(decided, most=None if dry_run else KEPT_MOVES)
+            unmarked, marked = state.marked_wrong()
             del state
             if not dry_run:
-                behind_us.do(partial(writer.write, decided))
+                behind_us.do(partial(writer.write, decided, unmarked, marked))
             workers = planning.with_less_room(workers, decided.assign)
     if not dry_run:
         writer.finish(result)
@@ -244,7 +245,10 @@ class _Writer:
         self._touched: set[int] = set()
         self._told = 0
 
-    def write(self, decided: Plan) -> None:
+    def write(self, decided: Plan, short: Sequence[int], enough: Sequence[int]) -> None:
+        """`short`, `enough`: drives to be marked as having too few complete copies, or as having enough."""
+        moves.mark_short(short, True)
+        moves.mark_short(enough, False)
         told = self._told + len(decided.assign) + len(decided.release) <= TOLD_MOVES
         if told:
             self._told += len(decided.assign) + len(decided.release)

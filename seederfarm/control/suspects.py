@@ -2,7 +2,8 @@
 
 In a farm that has settled there are none, so that checking a million drives costs seconds and no memory.
 The conditions are those of `placement.plan`, seen from afar: a drive that is not found here has as many
-copies as it should, on workers that count, and no reason to move (a test compares).
+copies as it should, on workers that count, and no reason to move (a test compares). Drives that are wrongly
+marked as short of copies, or not, are found, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from django.db import connection
 
 from seederfarm.placement.model import Standing
 
-from .planning import CHUNK, PINS
+from .planning import CHUNK, DISTRUST_AFTER, PINS
 from .sql import rows_as_table
 from .standing import Seen, standing_of
 
@@ -25,7 +26,8 @@ _WORKERS: Final = (("id", "bigint"), ("counts", "bigint"), ("leaves", "bigint"),
 _QUERY: Final = """
 WITH v AS (SELECT * FROM {workers}),
 held AS (
-  SELECT r.drive_id, sum(coalesce(v.counts, 0)) AS counted, max(coalesce(v.leaves, 1)) AS leaves
+  SELECT r.drive_id, sum(coalesce(v.counts, 0)) AS counted, max(coalesce(v.leaves, 1)) AS leaves,
+    sum(CASE WHEN r.phase = 'complete' AND r.proof_failures < {distrust} THEN 1 ELSE 0 END) AS complete
   FROM registry_replica r LEFT JOIN v ON v.id = r.worker_id
   WHERE r.desired GROUP BY r.drive_id
 ),
@@ -39,7 +41,7 @@ LEFT JOIN held ON held.drive_id = d.id LEFT JOIN pins ON pins.drive_id = d.id
 WHERE (d.state = 'removing' AND held.drive_id IS NOT NULL)
   OR (d.state = 'active' AND (
     coalesce(held.counted, 0) < d.replicas_min OR held.counted > d.replicas_max OR held.leaves = 1
-    OR pins.drive_id IS NOT NULL))
+    OR pins.drive_id IS NOT NULL OR d.short <> (coalesce(held.complete, 0) < d.replicas_min)))
 ORDER BY d.priority, d.id
 """
 
@@ -59,7 +61,7 @@ def suspects(seen: Sequence[Seen], now: datetime) -> array[int]:
     table, parameters = rows_as_table(_WORKERS, rows)
     found = array("q")
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_QUERY.format(workers=table, pins=PINS), parameters)
+        cursor.execute(_QUERY.format(workers=table, pins=PINS, distrust=DISTRUST_AFTER), parameters)
         while rows_found := cursor.fetchmany(CHUNK):
             found.extend(row[0] for row in rows_found)
     return found

@@ -203,9 +203,8 @@ def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
 def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_json: bool) -> None:
     """List the keys that the farm keeps, the newest first."""
     open_farm()
-    from django.db.models import F
-
     from ..registry.models import Drive
+    from ..registry.queries import short_of_copies
     from .numbers import with_complete
 
     found = with_complete(Drive.objects.order_by("-pk"))
@@ -214,7 +213,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
     if state:
         found = found.filter(state=state)
     if short:
-        found = found.filter(state=Drive.State.ACTIVE, complete__lt=F("replicas_min"))
+        found = short_of_copies(found)
     if limit is not None:
         found = found[:limit]
     with database_failures():

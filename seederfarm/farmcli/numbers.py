@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from ..registry.models import Drive, Replica, Worker
+from ..registry.queries import short_of_copies
 
 
 def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
@@ -20,23 +21,13 @@ def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
     return drives.annotate(complete=Coalesce(Subquery(number, output_field=IntegerField()), 0))
 
 
-def with_load(workers: QuerySet[Worker]) -> QuerySet[Any]:
-    """Each with `copies` that it should have, and the number of those that are `complete`."""
-    complete = Q(replicas__phase=Replica.Phase.COMPLETE)
-    wanted = Q(replicas__desired=True)
-    return workers.annotate(
-        copies=Count("replicas", filter=wanted), complete=Count("replicas", filter=wanted & complete)
-    )
-
-
 def counts() -> dict[str, int]:
     copies = Replica.objects.filter(desired=True)
     heard = timezone.now() - timedelta(seconds=settings.FARM.worker_grace)
     workers = Worker.objects.exclude(state=Worker.State.RETIRED)
-    short = with_complete(Drive.objects.filter(state=Drive.State.ACTIVE))
     return {
         "drives": Drive.objects.count(),
-        "short": short.filter(complete__lt=F("replicas_min")).count(),
+        "short": short_of_copies(Drive.objects.all()).count(),
         "copies": copies.count(),
         "complete": copies.filter(phase=Replica.Phase.COMPLETE).count(),
         "workers": workers.count(),

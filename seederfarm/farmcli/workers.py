@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -27,11 +27,11 @@ def workers(as_json: bool) -> None:
     """List the workers and what they hold."""
     farm = open_farm()
     from ..registry.models import Worker
-    from .numbers import with_load
+    from ..registry.queries import with_load
 
     now = datetime.now(UTC)
     with database_failures():
-        found = list(with_load(Worker.objects.order_by("name")))
+        found: list[Any] = list(with_load(Worker.objects.order_by("name")))
     if as_json:
         json_lines(
             {

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Count, Exists, F, IntegerField, Min, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, IntegerField, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from hypercore.errors import KeyFormatError
@@ -34,14 +34,14 @@ def with_copies(drives: QuerySet[Drive]) -> QuerySet[Drive]:
 
 
 def short_of_copies(drives: QuerySet[Drive]) -> QuerySet[Drive]:
-    """Those that have fewer complete copies than they should."""
-    short = Q(state=Drive.State.ACTIVE) & Q(("complete__lt", F("replicas_min")))
-    return with_copies(drives).filter(short)
+    """Those that have fewer complete copies than they should, as of when placement looked at them: at once
+    after a change."""
+    return drives.filter(state=Drive.State.ACTIVE, short=True)
 
 
 def without_copy(drives: QuerySet[Drive]) -> QuerySet[Drive]:
     complete = Replica.objects.filter(drive=OuterRef("pk"), phase=Replica.Phase.COMPLETE)
-    return drives.filter(~Exists(complete))
+    return drives.filter(~Exists(complete), short=True)
 
 
 def with_errors(drives: QuerySet[Drive]) -> QuerySet[Drive]:
@@ -55,28 +55,47 @@ def expired(now: datetime) -> QuerySet[Drive]:
 
 
 def with_load(workers: QuerySet[Worker]) -> QuerySet[Worker]:
-    """Each with `copies` it should have, `complete` of them, and `bytes_wanted`, the size of them all."""
-    wanted = Replica.objects.filter(worker=OuterRef("pk"), desired=True).order_by().values("worker")
-    complete = wanted.filter(phase=Replica.Phase.COMPLETE)
-    return workers.annotate(
-        copies=_number(wanted.annotate(n=Count("pk")).values("n")),
-        complete=_number(complete.annotate(n=Count("pk")).values("n")),
-        bytes_wanted=_number(wanted.annotate(n=Sum("total_bytes")).values("n")),
+    """Each with `copies` it should have, and `complete` of them.
+
+    Reckoned from numbers that indexes tell: the copies of a worker are all over the table.
+    """
+    all_here = Replica.objects.filter(worker=OuterRef("pk")).order_by().values("worker")
+    released = all_here.filter(desired=False)
+    unfinished = all_here.filter(~Q(phase=Replica.Phase.COMPLETE), desired=True)
+    copies, gone, rest = (
+        _number(rows.annotate(n=Count("*")).values("n")) for rows in (all_here, released, unfinished)
     )
+    return workers.annotate(copies=copies - gone, complete=copies - gone - rest)
+
+
+def whole_key(text: str) -> str | None:
+    """The key that somebody typed, in any spelling, as it is stored. None: this is none, or a part of one."""
+    try:
+        return decode_key(text).hex()
+    except KeyFormatError:
+        return None
 
 
 def matching_key(text: str) -> Q | None:
     """Drives whose key is, or begins with, what somebody typed, in any spelling. None: this is no key."""
-    try:
-        return Q(key=decode_key(text).hex())
-    except KeyFormatError:
-        start = _SCHEME.sub("", text.strip()).split("/")[0].rstrip("…").lower()
+    if (key := whole_key(text)) is not None:
+        return Q(key=key)
+    start = _SCHEME.sub("", text.strip()).split("/")[0].rstrip("…").lower()
     found = Q()
     if _HEX_START.fullmatch(start):
         found |= Q(key__startswith=start)
     if _Z32_START.fullmatch(start):
         found |= Q(key__startswith=_hex_start(start))
     return found or None
+
+
+def drives_like(text: str, most: int) -> list[int]:
+    """Primary keys of drives whose key, label or title may be meant; no more than `most`."""
+    by_key = matching_key(text)
+    if by_key is None or whole_key(text) is None:
+        named = Q(label__icontains=text) | Q(title__icontains=text)
+        by_key = named if by_key is None else named | by_key
+    return list(Drive.objects.filter(by_key).order_by().values_list("pk", flat=True)[:most])
 
 
 def _hex_start(z32: str) -> str:

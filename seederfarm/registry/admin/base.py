@@ -19,6 +19,7 @@ from unfold.decorators import action, display
 from ..forms import SizeField, TagsField
 from ..models.fields import TagListField
 from ..services import Actor, record_audit
+from .lists import Estimating, PageFirst
 
 M = TypeVar("M", bound=Model)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,11 +62,15 @@ class FarmAdmin(_ModelAdmin[M]):
     """Changes made in forms are in the audit log, too."""
 
     list_per_page = 50
+    paginator = Estimating
     show_full_result_count = False
     list_filter_submit = False
     list_fullwidth = True
     warn_unsaved_form = True
     compressed_fields = True
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PageFirst]:
+        return PageFirst
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, TagListField):

@@ -162,6 +162,8 @@ class DriveAdmin(FarmAdmin[Drive]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Drive], search_term: str
     ) -> tuple[QuerySet[Drive], bool]:
+        if (key := queries.whole_key(search_term)) is not None:
+            return queryset.filter(key=key), False
         by_key = queries.matching_key(search_term)
         found, duplicates = super().get_search_results(request, queryset, search_term)
         return (found if by_key is None else found | queryset.filter(by_key)), duplicates

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 
 from .. import queries, services
-from ..models import Drive, Replica
+from ..models import Drive, Replica, Worker
 from . import cells
 from .base import ReadOnlyAdmin, actor_of, column
 from .drives import have_of, proven_of
+
+SEARCHED = 1000
+"""Drives whose copies a search shows, at most."""
 
 PHASE_COLOURS = {
     "complete": "success",
@@ -50,11 +53,15 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Replica], search_term: str
     ) -> tuple[QuerySet[Replica], bool]:
-        by_key = queries.matching_key(search_term)
-        found, duplicates = super().get_search_results(request, queryset, search_term)
-        if by_key is not None:
-            found |= queryset.filter(drive__in=Drive.objects.filter(by_key))
-        return found, duplicates
+        """Drives and workers are found first: to join millions of copies with what they are of takes long."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        drives = queries.drives_like(text, SEARCHED)
+        workers = Worker.objects.filter(name__icontains=text).order_by().values_list("pk", flat=True)
+        troubled = Q(error__icontains=text) & ~Q(phase=Replica.Phase.COMPLETE)
+        found = Q(drive__in=drives) | Q(worker__in=list(workers)) | troubled
+        return queryset.filter(found), False
 
     @admin.action(description="Verify now", permissions=["view"])
     def reverify(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
@@ -62,7 +69,7 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
         copies = services.reverify(drives, actor_of(request))
         self.message_user(request, f"Asked for proof of {copies:,} complete copies of these drives.")
 
-    @column("Drive", order="drive__label")
+    @column("Drive")
     def drive_shown(self, replica: Replica) -> SafeString:
         drive = replica.drive
         return format_html(

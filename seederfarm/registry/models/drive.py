@@ -101,6 +101,8 @@ class Drive(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Removed from the farm then.")
     dirty = models.BooleanField(default=True, editable=False)
     """Placement has to look at this drive again."""
+    short = models.BooleanField(default=True, editable=False)
+    """Fewer complete copies than `replicas_min`, when placement looked the last time."""
 
     # what was observed, the best that any worker reported
     title = models.CharField(max_length=200, blank=True, editable=False)
@@ -136,6 +138,8 @@ class Drive(models.Model):
         indexes = (
             # control.reconcile: what has to be planned again
             models.Index(fields=["id"], condition=Q(dirty=True), name="drive_dirty"),
+            # queries.short_of_copies
+            models.Index(fields=["id"], condition=Q(short=True), name="drive_short"),
             # queries.expired
             models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="drive_expires"),
             # finish_removals, and the admin's filter

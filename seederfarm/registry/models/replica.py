@@ -93,8 +93,12 @@ class Replica(models.Model):
                 condition=Q(desired=True, phase="complete"),
                 name="replica_to_prove",
             ),
-            # the admin's "in error" list
-            models.Index(fields=["phase"], condition=~Q(phase="complete"), name="replica_not_complete"),
+            # what is still to be downloaded, and the admin's "in error" list; queries.with_load counts in it
+            models.Index(
+                fields=["worker", "phase", "desired"],
+                condition=~Q(phase="complete"),
+                name="replica_unfinished",
+            ),
         )
 
     def __str__(self) -> str:

@@ -16,10 +16,11 @@ from seederfarm.control.suspects import suspects
 from seederfarm.placement.model import Assign
 from seederfarm.placement.plan import plan
 from seederfarm.registry.models import Drive, ManifestState, PlanState, Replica, Worker
+from seederfarm.registry.queries import short_of_copies
 from seederfarm.registry.services import keys
 
 from ..registry.factories import key_of, make_drive, make_worker
-from .world import GB, FakeBroker, FakeWorker
+from .world import GB, FakeBroker, FakeWorker, copy_of
 
 SECOND = timedelta(seconds=1)
 
@@ -132,6 +133,21 @@ def test_what_could_not_be_written_behind_the_planner_is_no_secret(
         reconcile(now=now, hearing=heard(now))
     assert PlanState.objects.get().unfinished
     assert reconcile(everything=False, now=now, hearing=heard(now)).assigned == 3
+
+
+def test_drives_are_marked_as_short_of_copies_and_the_mark_is_put_right(
+    farm: FakeBroker, now: datetime
+) -> None:
+    worker = FakeWorker("anna", now=now)
+    drive = make_drive(replicas_min=1, replicas_max=1)
+    reconcile(now=now, hearing=heard(now))
+    assert set(short_of_copies(Drive.objects.all())) == {drive}
+    worker.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
+    reconcile(everything=False, now=now, hearing=heard(now))
+    assert not short_of_copies(Drive.objects.all())
+    Replica.objects.update(phase="error")  # nobody said so
+    assert reconcile(now=now, hearing=heard(now)).drives == 1
+    assert set(short_of_copies(Drive.objects.all())) == {drive}
 
 
 # --- writing

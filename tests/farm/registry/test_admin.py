@@ -7,12 +7,14 @@ import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from seederfarm.registry import services
+from seederfarm.registry.admin import lists
 from seederfarm.registry.models import (
     Alert,
     ApiToken,
@@ -439,3 +441,47 @@ class TestPermissions:
 
 def test_the_web_process_lives_without_the_database() -> None:
     assert Client().get("/livez").content == b"ok\n"
+
+
+def test_a_copy_is_found_by_its_drive_its_worker_or_its_trouble(client: Client) -> None:
+    anna, bert = make_worker("anna"), make_worker("bert")
+    song, film = make_drive("song"), make_drive("film")
+    here = make_replica(song, anna)
+    troubled = make_replica(film, bert, phase=Replica.Phase.ERROR, error="NO_ROOM: 5 bytes are free")
+    for term, wanted in (
+        ("song", here), (song.z32, here), (song.key[:9], here), ("anna", here), ("no_room", troubled),
+    ):  # fmt: skip
+        found = client.get(reverse("admin:registry_replica_changelist"), {"q": term}).context["cl"]
+        assert list(found.result_list) == [wanted], term
+
+
+def test_an_event_is_found_by_its_words_its_kind_or_its_drive(client: Client) -> None:
+    song = make_drive("song")
+    about = Event.objects.create(kind="replica.complete", drive=song, text="A copy is complete")
+    other = Event.objects.create(kind="worker.lost", text="anna is gone")
+    for term, wanted in (("copy", about), (song.key, about), (song.z32[:8], about), ("worker.lost", other)):
+        found = client.get(reverse("admin:registry_event_changelist"), {"q": term}).context["cl"]
+        assert list(found.result_list) == [wanted], term
+
+
+def test_a_page_is_in_the_order_that_was_asked_for_and_has_its_numbers(client: Client) -> None:
+    worker = make_worker()
+    drives = [make_drive(str(size), byte_length=size) for size in (3, 1, 2)]
+    make_replica(drives[0], worker)
+    page = client.get(reverse(DRIVES), {"o": "4"}).context["cl"].result_list
+    assert [drive.byte_length for drive in page] == [1, 2, 3]
+    assert [drive.complete for drive in page] == [0, 0, 1]
+
+
+def test_a_long_list_says_how_long_as_the_database_estimates(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "ESTIMATED_FROM", 20)
+    Event.objects.bulk_create(Event(kind="test", text=str(number)) for number in range(30))
+    rows = Event.objects.order_by("-pk")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE registry_event")
+    assert lists.Estimating(rows, 10).count == 30
+    Event.objects.filter(text__startswith="1").delete()
+    assert lists.Estimating(rows.filter(kind="test"), 10).count == 19
+    assert lists.Estimating(rows, 10).count == (30 if connection.vendor == "postgresql" else 19)

@@ -42,7 +42,7 @@ RETENTION_EVERY: Final = 3600.0
 
 
 def _beat(task: str, every: float) -> dict[str, Any]:
-    """One that was not started before the next is due is dropped: two beats double nothing that matters."""
+    """One that was not started before the next is due is dropped."""
     return {"task": task, "schedule": every, "options": {"expires": every * 0.9, "queue": CONTROL_QUEUE}}
 
 
@@ -84,6 +84,7 @@ def make_app() -> Any:
         worker_hijack_root_logger=False,
         timezone="UTC",
         beat_schedule=beat_table(),
+        beat_scheduler="seederfarm.control.beat:OneBeat",
         imports=["seederfarm.control.tasks"],
     )
     return app

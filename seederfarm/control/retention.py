@@ -12,6 +12,7 @@ from django.utils import timezone
 from seederfarm.registry.models import Alert, Challenge, Event
 
 from . import samples
+from .locks import only_one
 
 BITE: Final = 5000
 """Rows deleted at once: nobody waits long for them."""
@@ -28,7 +29,12 @@ class Forgotten(NamedTuple):
 
 
 def forget(now: datetime | None = None) -> Forgotten:
-    now = now or timezone.now()
+    """One at a time: two that merged the same samples would count them twice."""
+    with only_one("retention") as alone:
+        return _forget(now or timezone.now()) if alone else Forgotten(0, 0, 0, 0)
+
+
+def _forget(now: datetime) -> Forgotten:
     events = Event.objects.filter(at__lt=now - timedelta(seconds=settings.FARM.keep_events))
     challenges = Challenge.objects.filter(deadline__lt=now - KEEP_CHALLENGES).exclude(outcome="")
     old_alerts = Alert.objects.filter(resolved_at__lt=now - KEEP_ALERTS)

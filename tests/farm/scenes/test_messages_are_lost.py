@@ -8,9 +8,9 @@ import pytest
 
 from farmwire import orders
 
+from ...support.brokerproxy import BrokerProxy
 from ...support.content import File
 from ...support.controlplane import complete_on, online, proven_on
-from ...support.lossy import LossyBroker
 from ...support.node import Publisher
 from ...support.redis import RedisServer
 from ...support.scenes import publish_drive
@@ -36,7 +36,7 @@ def test_a_farm_that_loses_every_message_once_gets_there(
     redis_server: RedisServer,
     publisher: Publisher,
 ) -> None:
-    broker = LossyBroker(redis_server.port)
+    broker = BrokerProxy(redis_server.port, loses=True)
     processes.callback(broker.dispose)
     plane = new_plane(broker=broker.url, SEEDERFARM_HEARTBEAT="0.4s")
     plane.control()

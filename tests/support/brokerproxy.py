@@ -1,4 +1,4 @@
-"""A way to Redis on which every message is lost once: each of its kind, for and from each, the first time.
+"""A way to Redis that sees every message, and may lose each once: of its kind, for and from each, the first.
 
 A proxy that reads what clients ask of Redis. A push of a message that shall be lost becomes a
 question for the queue's length, which is answered with a number, too: whoever sent it believes
@@ -19,16 +19,19 @@ Identity = tuple[str, ...]
 """Name of the task, and what tells its messages apart."""
 
 
-class LossyBroker:
-    """Listens on `url`, and passes everything on to the Redis on `port` but what it loses."""
+class BrokerProxy:
+    """Listens on `url`, and passes everything on to the Redis on `port` but what it `loses`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, loses: bool) -> None:
         self._redis = port
+        self._lossy = loses
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self.lost: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
         """Messages by the name of their task."""
+        self.senders: dict[str, list[int]] = {}
+        """Process ids of those who sent each, in order."""
         self._seen: set[Identity] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -70,19 +73,21 @@ class LossyBroker:
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             words = await _command(reader)
-            if words[0].upper() in (b"LPUSH", b"RPUSH") and self._loses(words[2]):
+            if words[0].upper() in (b"LPUSH", b"RPUSH") and self._is_lost(words[2]):
                 words = [b"LLEN", words[1]]
             writer.write(b"*%d\r\n" % len(words))
             writer.writelines(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
             await writer.drain()
 
-    def _loses(self, message: bytes) -> bool:
+    def _is_lost(self, message: bytes) -> bool:
         told: dict[str, Any] = json.loads(message)
         name = told.get("headers", {}).get("task")
         if name is None:
             return False  # Celery's own talk
+        sender = told["headers"]["origin"].partition("@")[0].removeprefix("gen")
+        self.senders.setdefault(name, []).append(int(sender))
         identity = _identity(name, json.loads(b64decode(told["body"]))[0])
-        lost = identity not in self._seen
+        lost = self._lossy and identity not in self._seen
         self._seen.add(identity)
         (self.lost if lost else self.passed)[name] += 1
         return lost

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("registry", "0004_plan_state_and_fewer_indexes")]
+    dependencies = [("registry", "0005_drive_max_fork")]
 
     operations = [
         migrations.AddField(

@@ -1,5 +1,5 @@
 // Official DHT nodes on one host of a lab of networks, each under a name. They echo what is sent to them.
-//   --bootstrap HOST:PORT …
+//   --bootstrap HOST:PORT …   --open yes: there is no NAT
 const DHT = require('hyperdht')
 const { emit, serve, fail, options } = require('./lib/lines')
 const { parseBootstrap } = require('./lib/network')
@@ -7,14 +7,15 @@ const { parseBootstrap } = require('./lib/network')
 const nodes = new Map()
 const PORT = 49737
 let bootstrap = []
+let strangersReachUs = false
 
 async function open (name) {
   if (!nodes.has(name)) nodes.set(name, new DHT({ bootstrap }))
   const node = nodes.get(name)
   await node.fullyBootstrapped()
   // Whether strangers reach it: it asks them while it walks the DHT, but the walk through a few nodes next door is over
-  // before they have answered.
-  await node._updateNetworkState(true)
+  // before they have answered. Where they do not, asking again takes it four seconds.
+  if (strangersReachUs) await node._updateNetworkState(true)
   return node
 }
 
@@ -86,7 +87,9 @@ async function close () {
   for (const node of nodes.values()) await node.destroy({ force: true })
 }
 
-bootstrap = parseBootstrap(options().bootstrap)
+const given = options()
+bootstrap = parseBootstrap(given.bootstrap)
+strangersReachUs = given.open !== undefined
 serve(commands, close)
 emit('ready')
 process.on('unhandledRejection', fail)

@@ -11,6 +11,7 @@ import sys
 from time import monotonic
 from typing import Any
 
+from hypercore.aio import reachability
 from hypercore.aio.connection import SecretConnection
 from hypercore.aio.dht import DhtNode
 from hypercore.aio.server import Server
@@ -38,6 +39,7 @@ class NatPeer:
     async def connect(self, name: str, key: str, size: int = 50_000, seconds: float = 60.0) -> dict[str, Any]:
         node = await self._node(name)
         start = monotonic()
+        connection: SecretConnection | None = None
         try:
             async with asyncio.timeout(seconds):
                 connection = await node.connect(bytes.fromhex(key))
@@ -46,7 +48,8 @@ class NatPeer:
         except TimeoutError:
             return {"failed": f"nothing in {seconds:g} s"}
         except HypercoreError as error:
-            return {"failed": f"{type(error).__name__}: {error}"}
+            where = "" if connection is None else f" (at {connection.remote_address})"
+            return {"failed": f"{type(error).__name__}: {error}{where}"}
         assert connection.remote_address is not None
         host, port = connection.remote_address
         connection.close()
@@ -120,4 +123,5 @@ async def _main(bootstrap: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    reachability.WAIT_SECONDS = 0.4  # nobody is far away in a lab
     asyncio.run(_main(sys.argv[1:]))

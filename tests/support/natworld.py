@@ -36,8 +36,13 @@ class OurNatPeer(CommandedProcess):
 class OfficialNatPeer(NodePeer):
     """Official nodes on one host."""
 
-    def __init__(self, prefix: Sequence[str], name: str, bootstrap: Sequence[str] = ()) -> None:
+    def __init__(
+        self, prefix: Sequence[str], name: str, bootstrap: Sequence[str] = (), *, open: bool = False
+    ) -> None:
+        """`open`: strangers reach the host."""
         arguments = [part for address in bootstrap for part in ("--bootstrap", address)]
+        if open:
+            arguments += ["--open", "yes"]
         super().__init__("natpeer", *arguments, name=name, prefix=prefix)
 
 
@@ -70,7 +75,9 @@ class NatWorld:
         if stack == "ours":
             peer = OurNatPeer(host, self.bootstrap)
         else:
-            peer = OfficialNatPeer(host.prefix, f"official on {host.name}", self.bootstrap)
+            peer = OfficialNatPeer(
+                host.prefix, f"official on {host.name}", self.bootstrap, open=not host.behind_router
+            )
         self._stack.callback(peer.dispose)
         return peer
 

@@ -134,9 +134,10 @@ class Namespace:
 class Host(Namespace):
     """A machine with one interface, `eth0`, and the address `address`."""
 
-    def __init__(self, name: str, inside: Sequence[str], address: str) -> None:
+    def __init__(self, name: str, inside: Sequence[str], address: str, *, behind_router: bool) -> None:
         super().__init__(name, inside)
         self.address = address
+        self.behind_router = behind_router
 
 
 class Site:
@@ -158,10 +159,17 @@ class Site:
         self._hosts += 1
         name = f"site{self.number}host{self._hosts}"
         if self.router is None:
-            host = self._lab.add(Host(name, self._lab.inside, f"11.{self.number}.{self._hosts}.2"))
-            self._lab.wire(host, "eth0", f"11.{self.number}.{self._hosts}")
+            network = f"11.{self.number}.{self._hosts}"
+            host = self._lab.add(Host(name, self._lab.inside, f"{network}.2", behind_router=False))
+            self._lab.wire(host, "eth0", network)
             return host
-        host = self._lab.add(Host(name, self._lab.inside, f"192.168.{self.number}.{9 + self._hosts}"))
+        address = f"192.168.{self.number}.{9 + self._hosts}"
+        host = self._lab.add(Host(name, self._lab.inside, address, behind_router=True))
+        self._plug_in(host)
+        return host
+
+    def _plug_in(self, host: Host) -> None:
+        assert self.router is not None
         port = f"lan{self._hosts}"
         self.router.ip(
             f"link add {port} type veth peer name eth0 netns {host.pid}",
@@ -173,7 +181,15 @@ class Site:
             "link set eth0 up",
             f"route add default via 192.168.{self.number}.1",
         )
-        return host
+
+    def take_in(self, host: Host) -> None:
+        """A host comes here from another site: it unplugs there, and gets an address here."""
+        assert self.router is not None, "guests are taken in behind routers"
+        host.ip("link delete eth0")
+        self._hosts += 1
+        host.address = f"192.168.{self.number}.{9 + self._hosts}"
+        host.behind_router = True
+        self._plug_in(host)
 
     def move(self) -> None:
         """The provider gives the router another address; with the old one go all ways in."""
@@ -184,6 +200,13 @@ class Site:
             f"address delete {old}/24 dev wan",
             f"address add {self.public}/24 dev wan",
             f"route replace default via {network}.1",
+        )
+
+    def forget_after(self, seconds: int) -> None:
+        """How long the router remembers a way that nothing goes through, from now on."""
+        assert self.router is not None, "there is no router here"
+        self.router.set(
+            netfilter__nf_conntrack_udp_timeout=seconds, netfilter__nf_conntrack_udp_timeout_stream=seconds
         )
 
     def restart_router(self) -> None:

@@ -29,7 +29,7 @@ from hypercore.dht.messages import (
 from hypercore.dht.nat import MIN_SAMPLES, NatSampler
 from hypercore.dht.noise import ClientHandshake, ServerHandshake
 from hypercore.dht.punching import MAX_REMOTE_ADDRESSES, Puncher
-from hypercore.dht.relays import AnnouncedRelays, best_replies, moved_to, still_standing
+from hypercore.dht.relays import AnnouncedRelays, best_replies, seen_elsewhere, still_standing
 from hypercore.dht.rpc import Reply
 from hypercore.dht.surroundings import MAX_LOCAL_ADDRESSES, Surroundings, look_around
 from hypercore.dht.volleys import TICKS, Shot
@@ -258,8 +258,8 @@ def test_addresses_of_the_other_side_are_bounded():
 
 def _sampled(port):
     nat = NatSampler()
-    for _ in range(MIN_SAMPLES):
-        nat.add(Address("90.0.0.1", port))
+    for number in range(MIN_SAMPLES):
+        nat.add(Address("90.0.0.1", port), by=Address("77.0.0.1", number))
     return nat
 
 
@@ -313,17 +313,19 @@ ELSEWHERE, ELSEWHERE_AGAIN = US_AT._replace(port=6000), US_AT._replace(port=6001
 @pytest.mark.parametrize(
     ("seen_at", "standing", "moved"),
     [
-        ([US_AT, US_AT, US_AT], True, None),
-        ([], True, None),
-        ([US_AT, None, US_AT], False, None),
-        ([US_AT, US_AT, ELSEWHERE], False, None),
-        ([None, ELSEWHERE, ELSEWHERE], False, ELSEWHERE),
-        ([ELSEWHERE_AGAIN, ELSEWHERE, ELSEWHERE], False, ELSEWHERE),
-        ([ELSEWHERE_AGAIN, ELSEWHERE, US_AT], False, None),
+        ([US_AT, US_AT, US_AT], True, []),
+        ([], True, []),
+        ([US_AT, None, US_AT], False, []),
+        ([US_AT, US_AT, ELSEWHERE], False, []),
+        ([None, ELSEWHERE, ELSEWHERE], False, [2, 3]),
+        ([ELSEWHERE_AGAIN, ELSEWHERE, ELSEWHERE], False, [1, 2, 3]),
+        ([ELSEWHERE_AGAIN, ELSEWHERE, US_AT], False, [1, 2]),
     ],
 )
 def test_relays_that_are_gone_or_see_us_elsewhere_renew_the_announcement(seen_at, standing, moved):
     relays = [RelayInfo(Address("77.0.0.1", port), US_AT) for port in range(1, 1 + len(seen_at))]
     answers = [to and Reply(RELAY, to, None, None, (), 0, None, 0.1) for to in seen_at]
     assert still_standing(relays, answers) is standing
-    assert moved_to(relays, answers) == moved
+    assert seen_elsewhere(relays, answers) == [
+        (Address("77.0.0.1", port), seen_at[port - 1]) for port in moved
+    ]

@@ -10,8 +10,8 @@ from hypercore.dht.nat import MAX_SAMPLES, NatSampler
 
 def _sampled(*addresses):
     nat = NatSampler()
-    for host, port in addresses:
-        nat.add(Address(host, port))
+    for number, (host, port) in enumerate(addresses):
+        nat.add(Address(host, port), by=Address("77.0.0.1", number))
     return nat
 
 
@@ -54,6 +54,28 @@ def test_three_liars_among_twelve_are_outvoted_and_four_are_not():
     truth, lie = ("9.9.9.9", 1000), ("6.6.6.6", 6)
     assert _sampled(*[truth] * 9, *[lie] * 3).host == "9.9.9.9"
     assert _sampled(*[truth] * 8, *[lie] * 4).host is None
+
+
+def test_every_node_has_one_vote_and_may_change_it():
+    nat = _sampled(("9.9.9.9", 1000), ("9.9.9.9", 1000), ("9.9.9.9", 1000), ("9.9.9.9", 1000))
+    liar = Address("66.6.6.6", 6)
+    assert not any(nat.add(Address("6.6.6.6", number), by=liar) for number in range(100))
+    assert (nat.host, nat.port) == ("9.9.9.9", 1000) and len(nat) == 5
+    moved = [nat.add(Address("8.8.8.8", 1), by=Address("77.0.0.1", number)) for number in range(4)]
+    assert moved == [True, False, False, True], "unsure for a moment, then sure again"
+    assert (nat.host, nat.port) == ("8.8.8.8", 1)
+
+
+def test_in_another_network_only_what_is_said_there_counts():
+    nat = _sampled(*[("9.9.9.9", 1000)] * 6)
+    nat.restart(
+        [(Address("77.0.0.1", 1), Address("8.8.8.8", 1)), (Address("77.0.0.1", 2), Address("8.8.8.8", 1))]
+    )
+    assert (nat.host, nat.port, nat.firewall) == ("8.8.8.8", 1, Firewall.UNKNOWN)
+    nat.add(Address("8.8.8.8", 2), by=Address("77.0.0.1", 3))
+    assert (nat.host, nat.port, nat.firewall) == ("8.8.8.8", 0, Firewall.RANDOM)
+    nat.restart([])
+    assert (nat.host, nat.firewall, nat.addresses) == (None, Firewall.UNKNOWN, None)
 
 
 def test_old_samples_are_forgotten():

@@ -412,6 +412,19 @@ def test_punching_without_an_address_is_aborted():
     assert answer.error == HandshakeStatus.ABORTED
 
 
+def test_neighbour_who_cannot_punch_may_still_come_over_the_network_that_we_share():
+    around = RANDOM_SERVER._replace(seen=(Address(CLIENT_AT.host, 0),))
+    server, client = _shaken(around=around)
+    assert client.punch(now=1.0, firewall=Firewall.RANDOM).error == HandshakeStatus.ABORTED
+    assert client.punch(now=1.1, error=HandshakeStatus.ABORTED).error == HandshakeStatus.ABORTED
+    assert server.events() == []
+    assert server.core.path_found(server.opened[0], Address("192.168.1.7", 5), 1.2)
+    server, client = _shaken(around=around)
+    client.punch(now=1.0, firewall=Firewall.RANDOM)
+    server.core.handle_timer(PATH_SECONDS)
+    assert server.events() == [Expired(server.opened[0])]
+
+
 def test_client_that_aborts_is_given_up():
     server, client = _shaken()
     assert client.punch(now=1.0, error=HandshakeStatus.ABORTED).error == HandshakeStatus.ABORTED

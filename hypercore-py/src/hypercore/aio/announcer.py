@@ -21,7 +21,7 @@ from ..dht.relays import (
     RELAYS,
     AnnouncedRelays,
     best_replies,
-    moved_to,
+    seen_elsewhere,
     still_standing,
 )
 from ..dht.rpc import Reply
@@ -78,7 +78,8 @@ class Announcer:
                 relays = self._relays.current
                 answers = await asyncio.gather(*(self._node.ping(relay.relay_address) for relay in relays))
                 if not still_standing(relays, answers):
-                    self._node.moved(moved_to(relays, answers))
+                    if moved := seen_elsewhere(relays, answers):
+                        self._node.moved(moved)
                     break
                 if await self._sleep(PING_SECONDS):
                     break

@@ -25,7 +25,7 @@ from .alarm import Alarm
 from .connection import SecretConnection
 from .dhtrequests import DhtRequests
 from .dialer import Dial, PunchListener
-from .interfaces import local_addresses
+from .interfaces import NetworkWatch
 from .reachability import ReachabilityTest
 from .server import Server
 from .udp import Endpoint, UdpSocket
@@ -34,8 +34,8 @@ PORTS = range(DEFAULT_PORT, DEFAULT_PORT + 5)
 """Ports tried, in order, unless one is asked for; then any (hyperdht index.js)."""
 RESOLVE_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Waits between attempts to look up the bootstrap nodes' names."""
-INTERFACES_SECONDS = 60.0
-"""How long the list of our own addresses is taken to be right."""
+INTERFACES_SECONDS = 5.0
+"""How often our own addresses are looked at."""
 MAX_REMEMBERED_RELAYS = 512
 """Peers whose relays are remembered for the next time we connect to them (hyperdht index.js)."""
 REACHABILITY_DELAY_SECONDS = 5.0
@@ -92,8 +92,6 @@ class DhtNode(DhtRequests):
         self._punches: set[PunchListener] = set()
         self._relays: dict[bytes, tuple[Address, ...]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._interfaces: tuple[Address, ...] = ()
-        self._interfaces_at: float | None = None
         self._started = False
         self._closed = False
 
@@ -112,6 +110,7 @@ class DhtNode(DhtRequests):
         self.endpoint = Endpoint(loop=self.loop, rng=self.rng)
         self.socket = self._bind()
         self.endpoint.on_message = self._on_message
+        self._network = NetworkWatch(*self.socket.local_address)
         self._started = True
         now = monotonic()
         _, port = self.socket.local_address
@@ -134,6 +133,7 @@ class DhtNode(DhtRequests):
         if unresolved:
             self.spawn(self._resolve(unresolved))
         self.flush()
+        self.spawn(self._watch_network())
         if self._finds_out:
             self.spawn(self._watch_reachability())
 
@@ -222,12 +222,22 @@ class DhtNode(DhtRequests):
 
     def surroundings(self) -> Surroundings:
         """How peers can reach us now."""
-        host, port = self.socket.local_address
-        now = monotonic()
-        if self._interfaces_at is None or now - self._interfaces_at > INTERFACES_SECONDS:
-            self._interfaces = local_addresses(host, port)
-            self._interfaces_at = now
-        return look_around(self.core.nat, firewalled=self.firewalled, local_port=port, local=self._interfaces)
+        return look_around(
+            self.core.nat, firewalled=self.firewalled, local_port=self.local_port, local=self._network.local
+        )
+
+    async def _watch_network(self) -> None:
+        while True:
+            towards = next((node.address for node in self.core.table), None)
+            if towards is not None and self._network.look(towards):
+                # Who cannot be reached punches: less wrong than to say that one can be, until that was tested
+                self._firewalled = self._firewalled or self._finds_out
+                self.moved()
+                self.core.refresh(monotonic())
+                self.flush()
+                for server in self._servers:
+                    server.renew()
+            await asyncio.sleep(INTERFACES_SECONDS)
 
     async def _watch_reachability(self) -> None:
         """Find out whether strangers reach us, again and again: networks change."""
@@ -252,11 +262,10 @@ class DhtNode(DhtRequests):
             self._tell(NodeEvent.REACHABILITY_CHANGED)
         return reached
 
-    def moved(self, address: Address | None) -> None:
-        """Nodes that know us see us at `address` now, another one than before."""
-        if address is not None:
-            self.core.moved(address)
-            self.flush()
+    def moved(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
+        """Our network is another one. `votes`: nodes that said so, and where they see us now."""
+        self.core.moved(votes)
+        self.flush()
 
     # --- connections --------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 HEAD_START_SECONDS = 0.5
 """Time that known relays get before the DHT is searched beside them: mostly that spares the search."""
+LAN_HEAD_START_SECONDS = 0.3
+"""Time that an address of our own network gets before a hole is punched beside it."""
 MAX_RELAYS_TRIED = 16
 """Nodes asked per attempt to relay our handshake."""
 SEARCH_RETRIES = 3
@@ -213,7 +215,9 @@ class Dial:
             punch = HolePunch(
                 self._node, self._target, contact, route.punch, self._found, fast_open=self._fast_open
             )
-            ways.append(_collect_failure(punch.run(), failures))
+            # A server that finds punching hopeless gives us up, though we may be about to arrive over the LAN
+            wait = 0.0 if route.lan is None else LAN_HEAD_START_SECONDS
+            ways.append(_collect_failure(_after(wait, punch.run()), failures))
         try:
             await race(self._path, *ways)
         finally:
@@ -237,6 +241,15 @@ class Dial:
         return SecretConnection(
             stream, contact.result, loop=self._node.endpoint.loop, random=self._node.rng.randbytes
         )
+
+
+async def _after(seconds: float, way: Coroutine[Any, Any, None]) -> None:
+    try:
+        await asyncio.sleep(seconds)
+    except BaseException:
+        way.close()
+        raise
+    await way
 
 
 async def _collect_failure(way: Coroutine[Any, Any, None], failures: list[PeerUnreachable]) -> None:

@@ -1,4 +1,4 @@
-"""The IPv4 addresses of this machine, to be offered to peers of the same network."""
+"""The IPv4 addresses of this machine: those for peers of the same network, and the one that leads out."""
 
 from __future__ import annotations
 
@@ -24,6 +24,39 @@ def local_addresses(bound_host: str, port: int) -> tuple[Address, ...]:
         return (Address(bound_host, port),)
     hosts = [host for host in _interface_hosts() if not host.startswith("127.")]
     return tuple(Address(host, port) for host in hosts) or (Address("127.0.0.1", port),)
+
+
+class NetworkWatch:
+    """Where a socket is reached from the same network, and whether this machine has gone to another one."""
+
+    def __init__(self, bound_host: str, port: int) -> None:
+        self._bound_host = bound_host
+        self._port = port
+        self._way_out: str | None = None
+        self.local: tuple[Address, ...] = local_addresses(bound_host, port)
+        """As of the last look."""
+
+    def look(self, towards: tuple[str, int]) -> bool:
+        """Whether our own address on the way to `towards` is another one than when we last had one.
+
+        Without a way out nothing is told: the next one may be the same.
+        """
+        self.local = local_addresses(self._bound_host, self._port)
+        before, now = self._way_out, outbound_host(towards)
+        if self._bound_host != "0.0.0.0" or now is None:
+            return False
+        self._way_out = now
+        return before is not None and now != before
+
+
+def outbound_host(towards: tuple[str, int]) -> str | None:
+    """Our own address on the way to another one, None without a way. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(towards)
+        except OSError:
+            return None
+        return str(sock.getsockname()[0])
 
 
 def _interface_hosts() -> list[str]:

@@ -6,24 +6,25 @@ the responder saw.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
+from collections.abc import Iterable
 
 from .address import Address
 from .constants import Firewall
 
 MAX_SAMPLES = 16
-"""Latest observations that count. One node contributes one in half an hour, so one liar cannot fill them."""
+"""Nodes whose word counts: the last that were new to us. Each has one vote: no liar outvotes the others."""
 MIN_SAMPLES = 3
 """Observations without which nothing is said of the kind of NAT: each may have seen another port (nat.js)."""
 
 
 class NatSampler:
-    """A vote over the latest observations of our public address."""
+    """A vote of nodes over our public address."""
 
     __slots__ = ("_samples", "host", "port")
 
     def __init__(self) -> None:
-        self._samples: deque[Address] = deque(maxlen=MAX_SAMPLES)
+        self._samples: dict[Address, Address] = {}
         self.host: str | None = None
         """Our public host, as far as the samples agree on one."""
         self.port = 0
@@ -32,15 +33,31 @@ class NatSampler:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def add(self, seen: Address) -> None:
-        """One more node saw us at `seen`."""
-        self._samples.append(seen)
+    def add(self, seen: Address, by: Address) -> bool:
+        """The node at `by` sees us at `seen`. Returns whether our idea of our address changed."""
+        if self._samples.get(by) == seen:
+            return False
+        self._samples[by] = seen
+        if len(self._samples) > MAX_SAMPLES:
+            del self._samples[next(iter(self._samples))]
+        before = self.host, self.port
+        self._count()
+        return (self.host, self.port) != before
+
+    def restart(self, votes: Iterable[tuple[Address, Address]]) -> None:
+        """Our network is another one: what was said before is void. `votes` are pairs of `by` and `seen`."""
+        self._samples = dict(votes)
+        self.host, self.port = None, 0
+        if self._samples:
+            self._count()
+
+    def _count(self) -> None:
         needed = self._needed()
-        address, votes = Counter(self._samples).most_common(1)[0]
+        address, votes = Counter(self._samples.values()).most_common(1)[0]
         if votes >= needed:
             self.host, self.port = address
             return
-        host, votes = Counter(sample.host for sample in self._samples).most_common(1)[0]
+        host, votes = Counter(sample.host for sample in self._samples.values()).most_common(1)[0]
         self.host, self.port = (host, 0) if votes >= needed else (None, 0)
 
     def _needed(self) -> int:

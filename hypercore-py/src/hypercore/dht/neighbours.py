@@ -5,11 +5,11 @@ Source: dht-rpc index.js (6.27.0), `_addNodeFromNetwork` to `_check`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .address import Address
-from .nat import MIN_SAMPLES, NatSampler
+from .nat import NatSampler
 from .routing import RoutingTable, TableNode, node_number
 from .rpc import Call, Reply
 
@@ -18,7 +18,7 @@ FRESH_SECONDS = 5.0
 RECENT_SECONDS = 60.0
 """A node that we heard from since is taken to be alive."""
 OLD_SECONDS = 1800.0
-"""A node known for longer is kept over a new one more stubbornly, and may tell us our address anew."""
+"""A node known for longer is kept over a new one more stubbornly."""
 
 MAX_REPINGS = 3
 """Full buckets tested at a time for a node to replace."""
@@ -72,7 +72,7 @@ class Neighbours:
             if len(self._anonymous) >= MAX_ANONYMOUS_SAMPLES or source in self._anonymous:
                 return False
             self._anonymous.add(source)
-            return self._sample(to)
+            return self.nat.add(to, source)
         node = self.table.get(node_number(source))
         if node is None:
             if source in IGNORED_NODES:
@@ -83,18 +83,12 @@ class Neighbours:
                 return False
         node.seen = node.pinged = now
         self.table.touch(node)
-        if node.sampled is not None and now - node.sampled < OLD_SECONDS:
-            return False
-        node.sampled = now
-        return self._sample(to)
+        return self.nat.add(to, source)
 
-    def moved(self, to: Address) -> None:
-        """Our address is `to` now. Everybody may tell us again, should that be wrong."""
-        self.nat = NatSampler()
-        for _ in range(MIN_SAMPLES):
-            self.nat.add(to)
-        for node in self.table:
-            node.sampled = None
+    def moved(self, votes: Iterable[tuple[Address, Address]]) -> None:
+        """We are seen elsewhere: pairs of who says so, and where that is. All others may tell us again."""
+        self.nat.restart(votes)
+        self._anonymous.clear()
 
     def reported_down(self, address: Address, now: float) -> None:
         """Somebody says that `address` is dead. We find out ourselves."""
@@ -112,11 +106,6 @@ class Neighbours:
             if now - node.pinged < RECENT_SECONDS:
                 break
             self._check(node, now)
-
-    def _sample(self, to: Address) -> bool:
-        before = (self.nat.host, self.nat.port)
-        self.nat.add(to)
-        return before != (self.nat.host, self.nat.port)
 
     def _bucket_full(self, newcomer: TableNode, now: float) -> None:
         """A newcomer replaces the node we have not asked for longest, if that one is dead."""

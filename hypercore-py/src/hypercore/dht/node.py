@@ -92,7 +92,7 @@ class DhtCore:
         self._tick_at = now + TICK_SECONDS
         self._refresh_at = now + REFRESH_SECONDS
         if address is not None:
-            self.nat.add(address)
+            self.nat.add(address, by=address)
 
     @property
     def table(self) -> RoutingTable:
@@ -343,9 +343,9 @@ class DhtCore:
         if self._neighbours.heard(source, sender_id, to, self._now):
             self._events.append(NodeEvent.ADDRESS_CHANGED)
 
-    def moved(self, address: Address) -> None:
-        """Nodes that know us see us at `address` now: what others said before is void."""
-        self._neighbours.moved(address)
+    def moved(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
+        """Our network is another one. `votes`: nodes that said so, and where they see us now."""
+        self._neighbours.moved(votes)
         self._events.append(NodeEvent.ADDRESS_CHANGED)
 
     # --- the clock -----------------------------------------------------------------------------------

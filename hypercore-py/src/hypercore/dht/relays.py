@@ -5,7 +5,6 @@ Source: hyperdht lib/announcer.js (6.34.0).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from .address import Address
@@ -61,11 +60,13 @@ def still_standing(relays: Sequence[RelayInfo], answers: Sequence[Reply | None])
     )
 
 
-def moved_to(relays: Sequence[RelayInfo], answers: Sequence[Reply | None]) -> Address | None:
-    """Where our NAT has moved us, if two relays or more agree on it."""
-    seen = Counter(
-        answer.to
+def seen_elsewhere(
+    relays: Sequence[RelayInfo], answers: Sequence[Reply | None]
+) -> list[tuple[Address, Address]]:
+    """Relays that see us elsewhere than before, and where; none unless there are two: one may be wrong."""
+    moved = [
+        (relay.relay_address, answer.to)
         for relay, answer in zip(relays, answers, strict=True)
         if answer is not None and answer.to != relay.peer_address
-    )
-    return next((address for address, votes in seen.most_common(1) if votes >= 2), None)
+    ]
+    return moved if len(moved) >= 2 else []

@@ -31,7 +31,7 @@ def node_number(address: tuple[str, int]) -> int:
 class TableNode:
     """A node of the table. Times are seconds of the caller's clock."""
 
-    __slots__ = ("added", "address", "number", "pinged", "sampled", "seen", "to")
+    __slots__ = ("added", "address", "number", "pinged", "seen")
 
     def __init__(self, address: Address, now: float) -> None:
         self.address = address
@@ -41,9 +41,6 @@ class TableNode:
         """When we last asked it something."""
         self.seen = now
         """When it last said something."""
-        self.sampled: float | None = None
-        """When it last told us our own address."""
-        self.to: Address | None = None
 
 
 class RoutingTable:

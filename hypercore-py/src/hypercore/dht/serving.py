@@ -280,9 +280,13 @@ class ServingCore:
 
     def _abort(self, session: Session, now: float, error: HandshakeStatus = HandshakeStatus.ABORTED) -> bytes:
         assert session.secure is not None
-        if not session.over:
+        if not session.over and not self._is_neighbour(session):
             self._expire(session, now)
         return session.secure.seal(HolepunchPayload(error=error, round=session.round))
+
+    def _is_neighbour(self, session: Session) -> bool:
+        """Whether the client is behind the same NAT: then it may still come over our own network."""
+        return any(session.client.host == address.host for address in self._surroundings().seen or ())
 
     def punch_received(self, source: Address, now: float) -> bool:
         """A single byte came from `source`: a client that starts to get through? Answered, within bounds."""

@@ -1,0 +1,43 @@
+"""Peers of one network find the short way, which is the only one: routers do not lead back in."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..support.jsonproc import CommandedProcess
+from ..support.natworld import NatWorld, Stack
+from ..support.netlab import Host
+
+pytestmark = pytest.mark.interop
+
+PAIRS: list[tuple[Stack, Stack]] = [("ours", "official"), ("official", "ours"), ("ours", "ours")]
+
+
+def test_peers_of_one_network_connect_without_leaving_it(world: NatWorld) -> None:
+    """Two hosts behind a router of either kind; a host behind a router and one without, by themselves."""
+    consistent, random = world.site("consistent"), world.site("random")
+    lonely, open_to_all = random.host(), world.site("open").host()
+    for there, here in (
+        (consistent.host(), consistent.host()),
+        (random.host(), random.host()),
+        (lonely, lonely),
+        (open_to_all, open_to_all),
+    ):
+        asked = attempts(world, there, here)
+        answers = {name: client.answer(number) for name, (client, number) in asked.items()}
+        wrong = {name: answer for name, answer in answers.items() if answer.get("host") != there.address}
+        assert not wrong, f"from {here.name} to {there.name}"
+
+
+def attempts(world: NatWorld, there: Host, here: Host) -> dict[str, tuple[CommandedProcess, int]]:
+    """Commands on the way, for all pairs: nodes `there` serve, nodes `here` connect."""
+    stacks: tuple[Stack, ...] = ("official", "ours")
+    servers = {stack: world.peer(stack, there) for stack in stacks}
+    clients = servers if here is there else {stack: world.peer(stack, here) for stack in stacks}
+    asked = {}
+    for serving, connecting in PAIRS:
+        name = f"{serving} serves, {connecting} connects"
+        key = servers[serving].ask("serve", name=name)["key"]
+        number = clients[connecting].send("connect", name=f"{name}, there", key=key)
+        asked[name] = clients[connecting], number
+    return asked

@@ -13,6 +13,7 @@ from hypercore.crypto import KeyPair, discovery_key
 from hypercore.dht.constants import Command
 from hypercore.dht.messages import PeerRecord
 from hypercore.errors import ConnectionClosed, LocalProtocolError
+from hypercore.swarm import offences as offences_module
 from hypercore.swarm import topics as topics_module
 from hypercore.swarm.topics import MIN_PARALLEL
 from hypercore.testing.testnet import Testnet
@@ -327,6 +328,25 @@ def test_banning_ends_the_connection():
         a.swarm.ban(HIGH.public_key)
         assert not a.swarm.connections and isinstance(a.errors[0], ConnectionClosed)
         await until(lambda: not b.swarm.connections)
+
+    run(scene)
+
+
+def test_a_peer_that_offended_is_let_go_and_taken_again_when_its_time_is_over(monkeypatch):
+    monkeypatch.setattr(offences_module, "EXCLUSIONS", (1.0,))
+
+    async def scene(net, peer):
+        a, b = await peer(LOW), await peer(HIGH)
+        await a.swarm.join(TOPIC).flushed()
+        await b.swarm.join(TOPIC).flushed()
+        await until(lambda: a.met and b.met)
+        opened = a.opened
+        assert a.swarm.offended(HIGH.public_key) == 1.0
+        assert not a.swarm.connections
+        b.swarm.join_peer(LOW.public_key)
+        await asyncio.sleep(0.5)
+        assert not a.swarm.connections and a.opened == opened
+        await until(lambda: a.swarm.connections)
 
     run(scene)
 

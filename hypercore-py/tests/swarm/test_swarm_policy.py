@@ -374,6 +374,17 @@ def test_banned_peer_is_neither_dialled_nor_taken():
     assert key(1) in made.peers
 
 
+def test_excluded_peer_may_come_back():
+    excluded = {key(1)}
+    made = policy(excludes=lambda public_key: public_key in excluded)
+    found(made, 1)
+    assert dial_all(made) == [] and made.refuses(key(1))
+    excluded.clear()
+    assert not made.refuses(key(1))
+    found(made, 1)
+    assert dial_all(made) == [key(1)]
+
+
 def test_closed_swarm_dials_nobody():
     made = policy()
     found(made, 1)

@@ -58,7 +58,7 @@ class Corestore:
         idle_seconds: float = IDLE_SECONDS,
         max_channels: int = MAX_CHANNELS,
         on_error: Callable[[StorageError], None] | None = None,
-        on_offence: Callable[[bytes, Exception], None] | None = None,
+        on_offence: Callable[[bytes, Exception], object] | None = None,
         on_wanted: Callable[[bytes], None] | None = None,
     ) -> None:
         self.store = store

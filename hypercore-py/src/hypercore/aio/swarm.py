@@ -18,6 +18,7 @@ from ..dht.messages import NoisePayload, PeerRecord
 from ..dht.node import NodeEvent
 from ..errors import ConnectionClosed, HypercoreError, LocalProtocolError
 from ..swarm import Arrival, PeerInfo, SwarmPolicy
+from ..swarm.offences import Offences
 from ..swarm.policy import MAX_PARALLEL, MAX_PEERS
 from .alarm import Alarm
 from .connection import SecretConnection
@@ -127,7 +128,9 @@ class Swarm:
             max_peers=max_peers,
             max_parallel=max_parallel,
             firewall=firewall,
+            excludes=lambda public_key: self._offences.excludes(public_key, monotonic()),
         )
+        self._offences = Offences()
         self._topics = TopicRefresher(
             self.node,
             self.node.key_pair,
@@ -267,6 +270,16 @@ class Swarm:
         link = self._links.get(public_key)
         if link is not None:
             self._destroy(link, ConnectionClosed("the peer was banned"))
+
+    def offended(self, public_key: bytes) -> float:
+        """The peer has spoken against the protocol: end what we have to it, and neither dial nor take it for
+        a while, longer each time. Returns for how many seconds.
+        """
+        seconds = self._offences.note(public_key, monotonic())
+        link = self._links.get(public_key)
+        if link is not None:
+            self._destroy(link, ConnectionClosed("the peer has offended"))
+        return seconds
 
     def _check_running(self) -> None:
         if not self._started:

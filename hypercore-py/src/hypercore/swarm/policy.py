@@ -55,7 +55,8 @@ def keep_incoming(local_key: bytes, remote_key: bytes, *, existing_used: bool) -
 
 
 class SwarmPolicy:
-    """`firewall(public_key)` refuses a peer when true; it is banned then."""
+    """`firewall(public_key)` refuses a peer when true; it is banned then. `excludes(public_key)` refuses it
+    as long as it is true."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class SwarmPolicy:
         max_peers: int = MAX_PEERS,
         max_parallel: int = MAX_PARALLEL,
         firewall: Callable[[bytes], bool] | None = None,
+        excludes: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.public_key = public_key
         self.max_peers = max_peers
@@ -76,6 +78,7 @@ class SwarmPolicy:
         self.dialing = 0
         self._rng = rng
         self._firewall = firewall
+        self._excludes = excludes
         self._queue = DialQueue(rng)
         self._wished = DialQueue(rng)
         """Explicit peers that wait to be dialled: however many connections there are."""
@@ -141,7 +144,7 @@ class SwarmPolicy:
         if self._firewall is not None and self._firewall(public_key):
             self.ban(public_key)
             return True
-        return False
+        return self._excludes is not None and self._excludes(public_key)
 
     # --- dialling -----------------------------------------------------------------------------------------
 

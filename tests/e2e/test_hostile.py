@@ -1,0 +1,292 @@
+"""Peers that mean harm, one after the other, against one running engine.
+
+After each of them the innocent are asked: what the publisher appends must still reach an official reader
+through us, and our memory and files must be about what they were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from hypercore.crypto import KeyPair
+from hypercore.errors import HypercoreError
+from hypercore.mux import Channel
+from hypercore.secretstream.framing import frame
+from hypercore.wire.control import BitfieldMessage, Range, Sync, Want
+from hypercore.wire.data import Data, DataBlock, DataUpgrade
+from hypercore.wire.registry import Message
+from hypercore.wire.request import Request, RequestBlock
+
+from ..support.farm import Farm
+from ..support.node import Publisher, Reader, Testnet
+from ..support.stranger import meet
+
+pytestmark = pytest.mark.interop
+
+BLOCKS = 600
+BLOCK_BYTES = 60_000
+FAR = 2**53 - 2
+"""About the largest block number that the protocol can say."""
+
+GROWTH_MB = 60
+"""What an attack may add to our resident memory: windows and caches of a connection, and what the allocator
+keeps. Each of them could add hundreds."""
+
+FILES = 20
+"""Files and sockets that may be open more than before."""
+
+
+class Scene(NamedTuple):
+    """The engine, and the innocent."""
+
+    bootstrap: list[str]
+    farm: Farm
+    publisher: Publisher
+    reader: Reader
+    key: bytes
+
+    @property
+    def us(self) -> bytes:
+        return bytes.fromhex(self.farm.wait_ready()["public_key"])
+
+    def memory(self) -> float:
+        """MB of the engine that are resident."""
+        status = Path(f"/proc/{self.farm.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def files(self) -> int:
+        return len(os.listdir(f"/proc/{self.farm.pid}/fd"))  # noqa: PTH208 - nothing of them but their number
+
+    def serves(self) -> None:
+        """What is appended now reaches the reader through us."""
+        since = self.reader.position()
+        length = self.publisher.append("thing", [("news", 1_000)])["core"]["length"]
+        self.reader.wait_newest(length, since=since, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def scene(testnet: Testnet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    bootstrap, folder = testnet.bootstrap, tmp_path_factory.mktemp("hostile")
+    with ExitStack() as stack:
+        publisher = Publisher(folder / "publisher", bootstrap)
+        stack.callback(publisher.dispose)
+        publisher.make("thing", "core")
+        made = publisher.append("thing", [(f"block {i}", BLOCK_BYTES) for i in range(BLOCKS)])
+        farm = Farm(folder / "farm", bootstrap, made["key"])
+        stack.callback(farm.dispose)
+        farm.wait_ready()
+        # Neither the publisher nor the reader is announced: the two meet us alone
+        publisher.ask("join", name="thing", server=False)
+        farm.wait_synced(made["key"], BLOCKS)
+        reader = Reader(folder / "reader", bootstrap)
+        stack.callback(reader.dispose)
+        reader.open("thing", made["key"], "core")
+        reader.complete("thing", made)
+        yield Scene(bootstrap, farm, publisher, reader, bytes.fromhex(made["key"]))
+
+
+@pytest.fixture
+def attack(scene: Scene) -> Iterator[Callable[[Callable[[], Awaitable[None]]], None]]:
+    """Runs an attack; the innocent are asked behind it, and what it cost us is looked at."""
+    scene.serves()
+    memory, files = scene.memory(), scene.files()
+
+    def run(act: Callable[[], Awaitable[None]]) -> None:
+        async def acting() -> None:
+            async with asyncio.timeout(60):
+                await act()
+
+        asyncio.run(acting())
+
+    yield run
+    scene.serves()
+    assert scene.memory() - memory < GROWTH_MB
+    assert scene.files() - files < FILES
+    scene.farm.check_contract()
+
+
+Attack = Callable[[Callable[[], Awaitable[None]]], None]
+
+
+async def refused(scene: Scene, who: KeyPair) -> bool:
+    """Whether the engine has nothing to do with `who` any more."""
+    try:
+        async with meet(scene.bootstrap, scene.us, who=who) as stranger:
+            await stranger.cut_off(within=5)
+    except TimeoutError:
+        return False
+    except HypercoreError:
+        return True
+    return not stranger.heard
+
+
+def test_who_does_not_know_the_key_is_cut_off_and_kept_out(scene: Scene, attack: Attack) -> None:
+    who = KeyPair.from_seed(os.urandom(32))
+
+    async def act() -> None:
+        async with meet(scene.bootstrap, scene.us, who=who) as stranger:
+            stranger.open(scene.key, proof=bytes(32))
+            await stranger.cut_off()
+            assert not any(isinstance(frame, Data) for frame in stranger.heard)
+        assert await refused(scene, who)
+
+    attack(act)
+
+
+def test_garbage_on_a_channel_is_cut_off(scene: Scene, attack: Attack) -> None:
+    async def act() -> None:
+        async with meet(scene.bootstrap, scene.us) as stranger:
+            talk = stranger.open(scene.key)
+            await talk.opened.wait()
+            talk.channel.send(3, b"\xff" * 100)
+            await stranger.cut_off()
+
+    attack(act)
+
+
+def test_false_proofs_are_cut_off_and_nothing_of_them_is_kept(scene: Scene, attack: Attack) -> None:
+    async def act() -> None:
+        async with meet(scene.bootstrap, scene.us) as stranger:
+
+            def answer(channel: Channel, said: Message) -> None:
+                if isinstance(said, Request):
+                    upgrade = said.upgrade and DataUpgrade(*said.upgrade, [], [], bytes(64))
+                    block = said.block and DataBlock(said.block.index, b"forged", [])
+                    channel.send_frame(Data(request=said.id, fork=said.fork, upgrade=upgrade, block=block))
+
+            stranger.on_message = answer
+            talk = stranger.open(scene.key)
+            await talk.opened.wait()
+            await asyncio.sleep(0.2)
+            known = next(said.length for said in stranger.heard if isinstance(said, Sync))
+            claimed = BLOCKS
+            while not stranger.closed.is_set():  # one false proof may be an accident: it has to insist
+                claimed += 100
+                talk.say(Sync(fork=0, length=claimed, remote_length=known, can_upgrade=True))
+                talk.say(Range(start=0, length=claimed))
+                await asyncio.sleep(0.05)
+            proofs = sum(isinstance(said, Request) for said in stranger.heard)
+            assert 1 < proofs < 200
+
+    attack(act)
+    assert not [e for e in scene.farm.of("core", scene.key.hex()) if e["length"] >= BLOCKS + 100]
+
+
+def test_who_claims_everything_and_gives_nothing_holds_nobody_up(scene: Scene, attack: Attack) -> None:
+    """It stays while the publisher appends: blocks that never come are fetched from who has them."""
+
+    async def act() -> None:
+        async with meet(scene.bootstrap, scene.us) as stranger:
+            talk = stranger.open(scene.key)
+            await talk.opened.wait()
+            talk.say(Sync(fork=0, length=FAR, remote_length=0, can_upgrade=True))
+            talk.say(Range(start=0, length=FAR))
+            for page in range(0, 2**40, 2**31):
+                talk.say(BitfieldMessage(start=page, words=b"\xff" * 4096), Want(start=page, length=2**21))
+            await asyncio.sleep(1)
+            await asyncio.to_thread(scene.serves)
+
+    attack(act)
+
+
+def test_channels_without_end_are_bounded(scene: Scene, attack: Attack) -> None:
+    async def act() -> None:
+        async with meet(scene.bootstrap, scene.us) as stranger:
+            for start in range(0, 20_000, 1_000):
+                for number in range(start, start + 1_000):
+                    if stranger.closed.is_set():
+                        return
+                    with suppress(HypercoreError):
+                        stranger.open(scene.key, name=number.to_bytes(32, "big"))
+                await asyncio.sleep(0)
+
+    attack(act)
+
+
+def test_a_frame_that_is_announced_and_never_comes_holds_no_memory(scene: Scene, attack: Attack) -> None:
+    async def act() -> None:
+        for _ in range(5):
+            async with meet(scene.bootstrap, scene.us) as stranger:
+                await stranger.open(scene.key).opened.wait()
+                stranger.connection.stream.write(frame(bytes(1 << 20))[: 1 << 19])
+                await asyncio.sleep(0.2)
+
+    attack(act)
+
+
+def test_a_reader_that_does_not_read_is_sent_no_more_than_a_window(scene: Scene, attack: Attack) -> None:
+    async def act() -> None:
+        async with meet(scene.bootstrap, scene.us) as stranger:
+            talk = stranger.open(scene.key)
+            await talk.opened.wait()
+            talk.say(Sync(fork=0, length=0, remote_length=0, downloading=True))
+            stranger.connection.pause_reading()
+            for index in range(BLOCKS):
+                talk.say(Request(id=index + 1, fork=0, block=RequestBlock(index, 0)))
+            await asyncio.sleep(2)
+
+    attack(act)
+
+
+def test_requests_without_end_are_bounded(scene: Scene, attack: Attack) -> None:
+    """For blocks that are not there, and for the same block again and again."""
+
+    async def act() -> None:
+        async with meet(scene.bootstrap, scene.us) as stranger:
+            talk = stranger.open(scene.key)
+            await talk.opened.wait()
+            for number in range(1, 40_000):
+                if stranger.closed.is_set():
+                    return
+                talk.say(Request(id=number, fork=0, block=RequestBlock(number % 2 * FAR, 0)))
+                if number % 500 == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(1)
+
+    attack(act)
+
+
+def test_connections_without_end_leave_room_for_others(scene: Scene, attack: Attack) -> None:
+    """More than we keep, each of somebody else, and a new reader while they last."""
+
+    async def act() -> None:
+        async def hang_on(ready: asyncio.Event, stop: asyncio.Event) -> None:
+            with suppress(HypercoreError):
+                async with meet(scene.bootstrap, scene.us):
+                    ready.set()
+                    await stop.wait()
+
+        stop = asyncio.Event()
+        signs = [asyncio.Event() for _ in range(80)]
+        held = []
+        for ready in signs:
+            held.append(asyncio.create_task(hang_on(ready, stop)))
+            if len(held) % 8 == 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(10):
+                        await asyncio.gather(*(sign.wait() for sign in signs[len(held) - 8 : len(held)]))
+        await asyncio.to_thread(scene.serves)
+        stop.set()
+        await asyncio.gather(*held)
+
+    attack(act)
+
+
+def test_datagrams_without_end_do_no_harm(scene: Scene, attack: Attack) -> None:
+    async def act() -> None:
+        port = int(scene.farm.wait_ready()["port"])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            for number in range(30_000):
+                out.sendto(os.urandom(8 + number % 400), ("127.0.0.1", port))
+                if number % 200 == 0:
+                    await asyncio.sleep(0.005)
+
+    attack(act)

@@ -1,0 +1,80 @@
+"""What the farm reads from workers, sources and people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+from farmwire.audit import Answer, Challenge
+from farmwire.enrol import Join, JoinToken
+from farmwire.envelope import node_id, open_envelope, seal
+from farmwire.manifest import ManifestPage
+from farmwire.orders import Configure, Refresh
+from farmwire.refusal import Refused
+from farmwire.replay import ReplayWindow
+from farmwire.report import Report
+from farmwire.shapes import Shape, read
+from hypercore.crypto import KeyPair
+from hypercore.errors import KeyFormatError
+from seederfarm.sources.parse import SourceError, parse_json, parse_lines
+from workers.engine.keylist import parse_list
+
+from .target import Target
+
+OWNER = KeyPair.from_seed(bytes(32))
+SHAPES: tuple[type[Shape], ...] = (
+    Report,
+    Answer,
+    Challenge,
+    Join,
+    JoinToken,
+    ManifestPage,
+    Configure,
+    Refresh,
+)
+
+
+def farm() -> Iterator[Target]:
+    for shape in SHAPES:
+        yield Target(
+            name=f"farm {shape.__name__}", run=_json(lambda data, s=shape: read(data, s)), allowed=(Refused,)
+        )
+    yield Target(name="farm envelope", run=_json(_open), allowed=(Refused,), seeds=_envelopes)
+    yield Target(name="source json", run=parse_json, allowed=(SourceError,), seeds=_lists)
+    yield Target(name="source lines", run=parse_lines, allowed=(SourceError,), seeds=_lists)
+    yield Target(name="seeds.txt", run=_seeds, allowed=(KeyFormatError,), seeds=_lists)
+
+
+def _json(run: Callable[[object], object]) -> Callable[[bytes], object]:
+    """JSON is read by the broker's client, long before any of ours."""
+
+    def parsed(data: bytes) -> object:
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError):
+            value = data.decode("latin-1")
+        return run(value)
+
+    return parsed
+
+
+def _open(data: object) -> None:
+    me = node_id(OWNER.public_key)
+    open_envelope(data, sender=None, me=me, name="control.report", now=1000.0, window=ReplayWindow())
+
+
+def _envelopes() -> Iterator[bytes]:
+    me = node_id(OWNER.public_key)
+    sealed = seal({"a": 1}, name="control.report", to=me, seq=5, expires=1060.0, key_pair=OWNER)
+    yield json.dumps(sealed).encode()
+
+
+def _lists() -> Iterator[bytes]:
+    key = "ab" * 32
+    yield f"drive {key}\ncore {key} # comment\n".encode()
+    yield json.dumps([{"url": f"hyper://{key}", "type": "drive"}, {"key": key}, key]).encode()
+    yield b"<html><body>404</body></html>"
+
+
+def _seeds(data: bytes) -> None:
+    parse_list(data.decode("latin-1"), source="here")

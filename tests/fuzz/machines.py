@@ -1,0 +1,200 @@
+"""State machines of hypercore-py that a peer drives: streams, channels, replication, the DHT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from hypercore.core import memory_store
+from hypercore.crypto import KeyPair, blake2b_256
+from hypercore.dht.address import Address
+from hypercore.dht.constants import Firewall
+from hypercore.dht.node import DhtCore
+from hypercore.dht.relays import AnnouncedRelays
+from hypercore.dht.router import Router
+from hypercore.dht.serving import ServingCore
+from hypercore.dht.store import Store
+from hypercore.dht.surroundings import Surroundings
+from hypercore.mux import Muxer
+from hypercore.noise import Handshake
+from hypercore.replication import ALIAS, PROTOCOL, Replicator
+from hypercore.secretstream import SecretStream
+from hypercore.testing.cores import make_writer, sample_blocks
+from hypercore.udx.packet import FLAG_DATA, HEADER_BYTES, Packet, RawPacket, header_struct
+from hypercore.udx.stream import UdxStream
+
+from .target import Target, chunks, script
+from .vectors import recorded
+
+HERE = Address("77.0.0.1", 49737)
+HASH = bytes(64)
+SERVER = KeyPair.from_seed(b"\x01" * 32)
+WRITER = make_writer(sample_blocks(40))
+
+
+def machines() -> Iterator[Target]:
+    """Of everything that is driven by a stranger. Their inputs are scripts: see `target.chunks`."""
+    yield Target(name="udx stream", run=_udx_stream, seeds=_udx_packets, allowed=())
+    yield Target(name="secret stream", run=_secret_stream, seeds=_frames)
+    yield Target(name="replication, as reader", run=lambda data: _replicate(data, reader=True), seeds=_talk)
+    yield Target(name="replication, as holder", run=lambda data: _replicate(data, reader=False), seeds=_talk)
+    yield Target(name="dht node", run=_dht_node, seeds=_datagrams, allowed=())
+
+
+def _udx_stream(data: bytes) -> None:
+    """Packets, and between them time and a reader that pauses."""
+    now = 0.0
+    stream = UdxStream(now, initial_ack=2**32 - 2)
+    stream.connect(1)
+    stream.write(bytes(4000))
+    for op, piece in chunks(data):
+        if op & 1:
+            stream.pause()
+        if op & 2:
+            stream.resume()
+        now += (op >> 2) * 0.3
+        if len(piece) >= HEADER_BYTES:
+            packet: RawPacket = header_struct.unpack_from(piece), memoryview(piece)[HEADER_BYTES:]  # type: ignore[assignment]
+            stream.receive([packet], now)
+        deadline = stream.next_deadline()
+        if deadline is not None and deadline <= now:
+            stream.handle_timer(now)
+        while stream.next_event() is not None:
+            pass
+        for _ in range(50):
+            if stream.next_burst(now) is None:
+                break
+
+
+def _udx_packets() -> Iterator[bytes]:
+    """Data in order and out of it, near the numbers of the stream above, and what was recorded."""
+    first = 2**32 - 2
+    for number in range(4):
+        seq = (first + number) % 2**32
+        packet = Packet(flags=FLAG_DATA, stream_id=1, window=1 << 20, seq=seq, ack=number, payload=b"x" * 30)
+        yield script((0, packet.encode()), (4, packet.encode()), (2, packet.encode()))
+    yield from (script((0, data)) for data in recorded() if data[:1] == b"\xff")
+
+
+def _handshaken() -> tuple[SecretStream, SecretStream]:
+    """Both ends of an encrypted stream, the same at each call."""
+    random = Random(2).randbytes
+    client, server = (
+        Handshake("XX", initiator=side, static=SERVER, random=random, prologue=b"") for side in (True, False)
+    )
+    server.read(client.write())
+    client.read(server.write())
+    server.read(client.write())
+    return SecretStream(client.result, random), SecretStream(server.result, random)
+
+
+def _secret_stream(data: bytes) -> None:
+    ours, theirs = _handshaken()
+    for op, piece in chunks(data):
+        if op & 1:
+            ours.receive(theirs.start())
+        elif op & 2:
+            ours.receive(bytes(theirs.encrypt(piece)))
+        else:
+            ours.receive(piece)
+
+
+def _frames() -> Iterator[bytes]:
+    _, theirs = _handshaken()
+    yield script((1, b""), (2, b"hello"), (2, b""), (0, bytes(theirs.encrypt(b"again"))))
+    yield script((0, theirs.start()), (0, bytes(theirs.encrypt(b"hello"))))
+
+
+def _site(reader: bool) -> Replicator:
+    """A core that knows its head and half of the blocks, or all of them."""
+    if not reader:
+        return Replicator(make_writer(sample_blocks(40)).core)
+    core = memory_store().open_core(WRITER.core.key)
+    assert core is not None
+    return Replicator(core)
+
+
+def _attached(replicator: Replicator, muxer: Muxer) -> None:
+    muxer.add_alias(ALIAS, PROTOCOL)
+    muxer.on_open(PROTOCOL, lambda name, now: replicator.attach(muxer, now) is not None)
+    replicator.attach(muxer, 0.0)
+
+
+def _replicate(data: bytes, *, reader: bool) -> None:
+    """Messages on the stream, and time."""
+    now = 0.0
+    muxer = Muxer(is_initiator=True, handshake_hash=HASH)
+    replicator = _site(reader)
+    _attached(replicator, muxer)
+    for op, piece in chunks(data):
+        now += op * 3.0
+        muxer.receive(piece, now)
+        muxer.take_output(now)
+        while replicator.next_event() is not None:
+            pass
+        deadline = replicator.next_deadline()
+        if deadline is not None and deadline <= now:
+            replicator.handle_timer(now)
+
+
+def _talk() -> Iterator[bytes]:
+    """What an honest peer says: to a reader as one who holds the core, to a holder as one who reads it."""
+    for reader in (True, False):
+        said: list[tuple[int, bytes]] = []
+        ours, theirs = (Muxer(is_initiator=side, handshake_hash=HASH) for side in (True, False))
+        sites = _site(reader), _site(not reader)
+        for replicator, muxer in zip(sites, (ours, theirs), strict=True):
+            _attached(replicator, muxer)
+        for turn in range(20):
+            for message in theirs.take_output(turn * 0.01):
+                said.append((0, bytes(message)))
+                ours.receive(message, turn * 0.01)
+            for message in ours.take_output(turn * 0.01):
+                theirs.receive(message, turn * 0.01)
+            for replicator in sites:
+                while replicator.next_event() is not None:
+                    pass
+        yield script(*said)
+
+
+class _Node:
+    """A persistent node of the DHT that stores, relays and serves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        rng = Random(1)
+        self.core = DhtCore(rng=rng, now=0.0, address=HERE)
+        router = Router(0.0)
+        store = Store(own_id=self.core.own_id, router=router, rng=rng, now=0.0, wall_clock=lambda: 0.0)
+        self.core.handlers |= router.handlers() | store.handlers()
+        self.server = ServingCore(
+            SERVER,
+            relays=AnnouncedRelays(),
+            surroundings=lambda: Surroundings(firewall=Firewall.CONSISTENT, seen=(HERE,)),
+            open_stream=lambda session: 7,
+            random_bytes=rng.randbytes,
+        )
+        router.servers[self.server.target] = self.server
+        self.core.ping(Address("78.0.0.1", 1), 0.0)
+
+    def feed(self, data: bytes, source: Address) -> None:
+        self.now += 0.5
+        self.core.receive_datagram(data, source, self.now)
+        self.server.punch_received(source, self.now)
+        self.core.handle_timer(self.now)
+        self.server.handle_timer(self.now)
+        self.core.outbox.clear()
+
+
+def _dht_node(data: bytes) -> None:
+    node = _Node()
+    for op, piece in chunks(data):
+        node.feed(piece, Address(f"79.0.0.{op}", 1000 + op))
+
+
+def _datagrams() -> Iterator[bytes]:
+    packets = [data for data in recorded() if len(data) > 10 and data[0] & 0x0F == 3]
+    target = blake2b_256(SERVER.public_key)
+    for start in range(0, len(packets), 3):
+        yield script(*((op, data) for op, data in enumerate(packets[start : start + 3])))
+    yield from (script((1, data.replace(data[-32:], target))) for data in packets if len(data) > 60)

@@ -1,0 +1,12 @@
+"""All targets."""
+
+from __future__ import annotations
+
+from .farm import farm
+from .machines import machines
+from .parsers import parsers
+from .target import Target
+
+
+def targets() -> list[Target]:
+    return [*parsers(), *machines(), *farm()]

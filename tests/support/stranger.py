@@ -1,0 +1,93 @@
+"""A peer of our own making that keeps to no rules: it connects like any other, and says what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from hypercore.aio.connection import SecretConnection
+from hypercore.aio.dht import DhtNode
+from hypercore.aio.link import Link
+from hypercore.codec import Reader, Writer
+from hypercore.crypto import KeyPair, discovery_key
+from hypercore.mux import Channel, CloseReason, Muxer
+from hypercore.replication import PROTOCOL
+from hypercore.wire.handshake import ChannelHandshake, capability
+from hypercore.wire.registry import MESSAGES, Message
+
+
+class Stranger:
+    """Made by `meet`."""
+
+    def __init__(self, connection: SecretConnection) -> None:
+        self.connection = connection
+        self.closed = asyncio.Event()
+        """Set when the other side has had enough of us."""
+        self.heard: list[Message] = []
+        """What was said on our channels."""
+        self.on_message: Callable[[Channel, Message], None] | None = None
+        self._link = Link(
+            connection, loop=asyncio.get_running_loop(), on_close=lambda link, error: self.closed.set()
+        )
+
+    @property
+    def muxer(self) -> Muxer:
+        return self._link.muxer
+
+    def open(self, key: bytes, *, proof: bytes | None = None, name: bytes | None = None) -> Talk:
+        """A replication channel of the core `key`, with a capability that holds unless `proof` is given."""
+        talk = Talk(self)
+        talk.channel = self.muxer.create_channel(PROTOCOL, name or discovery_key(key), talk)
+        w = Writer()
+        ours = capability(
+            key, self.connection.handshake_hash, sender_is_initiator=self.connection.is_initiator
+        )
+        ChannelHandshake(capability=proof or ours).encode(w)
+        talk.channel.open(bytes(w), asyncio.get_running_loop().time())
+        return talk
+
+    async def cut_off(self, within: float = 15.0) -> None:
+        """Returns when the other side has ended the connection."""
+        async with asyncio.timeout(within):
+            await self.closed.wait()
+
+
+class Talk:
+    """One channel, from the stranger's side."""
+
+    channel: Channel
+
+    def __init__(self, stranger: Stranger) -> None:
+        self._stranger = stranger
+        self.opened = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    def say(self, *frames: Message) -> None:
+        for frame in frames:
+            self.channel.send_frame(frame)
+
+    def channel_opened(self, handshake: Reader, now: float) -> None:
+        self.opened.set()
+
+    def channel_message(self, type_id: int, message: Reader, now: float) -> None:
+        frame = MESSAGES[type_id].decode(message)
+        self._stranger.heard.append(frame)
+        if self._stranger.on_message is not None:
+            self._stranger.on_message(self.channel, frame)
+
+    def channel_closed(self, reason: CloseReason, now: float) -> None:
+        self.ended.set()
+
+
+@asynccontextmanager
+async def meet(
+    bootstrap: list[str], public_key: bytes, *, who: KeyPair | None = None
+) -> AsyncIterator[Stranger]:
+    """A connection to a peer, as `who` (somebody new unless given). Raises PeerUnreachable."""
+    async with DhtNode(bootstrap=bootstrap, host="127.0.0.1", key_pair=who) as node:
+        stranger = Stranger(await node.connect(public_key))
+        try:
+            yield stranger
+        finally:
+            stranger.connection.destroy()

@@ -82,24 +82,18 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
     farm = open_farm()
     from django.core.exceptions import ValidationError
 
-    from farmwire.enrol import JoinToken
-
-    from ..control.identity import identity
-    from ..registry.services.tokens import issue_enrolment
+    from ..control.enrolment import enrol
 
     with database_failures():
         try:
-            issued = issue_enrolment(name=name, zone=zone, tags=tags, approved=not approve, actor=ACTOR)
+            made = enrol(name=name, zone=zone, tags=tags, approved=not approve, broker=broker, actor=ACTOR)
         except ValidationError as error:
             raise BadInput(" ".join(error.messages)) from None
-    token = JoinToken(
-        farm=farm.name, control=identity().node_id, broker=broker or farm.broker_url, secret=issued.secret
-    ).to_text()
     if as_json:
-        json_lines([{"token": token, "expires_at": issued.token.expires_at}])
+        json_lines([{"token": made.text, "expires_at": made.token.expires_at}])
         return
     click.echo("On the machine that is to seed (the token works once, and for a day):\n", err=True)
-    click.echo(f"  ./farm worker run --join {token}")
+    click.echo(f"  ./farm worker run --join {made.text}")
     if farm.bundled_redis and not broker:
         click.echo(
             "\nThe broker is the bundled Redis, which this machine alone can reach; --data DIR "

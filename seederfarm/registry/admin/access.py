@@ -13,11 +13,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from .. import services
-from ..models import ApiToken, EnrolmentToken
+from ..models import ApiToken
+from ..models.access import Scope
 from . import cells
-from .base import FarmAdmin, ReadOnlyAdmin, actor_of, column
+from .base import FarmAdmin, Secret, SecretAdmin, actor_of, column
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -57,39 +59,49 @@ else:
 
 
 class ApiTokenForm(_ApiTokenModelForm):
+    scopes = forms.MultipleChoiceField(
+        label="It may",
+        choices=Scope.choices,
+        initial=[Scope.READ],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+        help_text="As far as its user may.",
+    )
+
     class Meta:
         model = ApiToken
-        fields = ("name", "user", "expires_at")
+        fields = ("name", "user", "scopes", "expires_at")
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(FarmAdmin[ApiToken]):
+class ApiTokenAdmin(SecretAdmin[ApiToken]):
     form = ApiTokenForm
-    list_display = ("name", "user", "begins_with", "state", "used", "expires_at")
+    list_display = ("name", "user", "begins_with", "may", "state", "used", "expires_at")
     search_fields = ("name", "user__username")
     autocomplete_fields = ("user",)
     actions = ("revoke",)
-
-    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
-        return False  # made, used, revoked; never changed
-
-    def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
-        return False
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
         issued = services.issue_api_token(
             obj.user, obj.name, expires_at=obj.expires_at, scopes=obj.scopes, actor=actor_of(request)
         )
         obj.pk = issued.token.pk
-        text = f"The token, shown only this once: {issued.secret}"
-        self.message_user(request, text, messages.WARNING)
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        return None  # the service wrote the audit log
+        self.show_once(
+            request,
+            Secret(
+                title=f"API token {obj.name}",
+                text="A program sends it in a header. It is shown only now: what is kept of it is a hash.",
+                secret=issued.secret,
+                use=f"Authorization: Bearer {issued.secret}",
+            ),
+        )
 
     @column("Begins with")
     def begins_with(self, token: ApiToken) -> str:
         return cells.mono(token.hint + "…")
+
+    @column("May")
+    def may(self, token: ApiToken) -> str:
+        return ", ".join(token.scopes) or cells.NOTHING
 
     @column("State", label=TOKEN_COLOURS)
     def state(self, token: ApiToken) -> str:
@@ -108,45 +120,3 @@ class ApiTokenAdmin(FarmAdmin[ApiToken]):
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("registry.change_apitoken")
-
-
-@admin.register(EnrolmentToken)
-class EnrolmentTokenAdmin(ReadOnlyAdmin[EnrolmentToken]):
-    """Made by `seederfarm worker enroll`, which knows the broker's address and the farm's key."""
-
-    list_display = ("for_whom", "begins_with", "zone", "state", "created", "expires", "used_by")
-    list_select_related = ("used_by",)
-    search_fields = ("name", "zone")
-    actions = ("revoke",)
-
-    @column("For", order="name")
-    def for_whom(self, token: EnrolmentToken) -> str:
-        return token.name or "any worker"
-
-    @column("Begins with")
-    def begins_with(self, token: EnrolmentToken) -> str:
-        return cells.mono(token.hint + "…")
-
-    @column("State", label=TOKEN_COLOURS)
-    def state(self, token: EnrolmentToken) -> str:
-        if token.used_at is not None:
-            return "used"
-        if token.revoked_at is not None:
-            return "revoked"
-        return "valid" if token.is_valid(timezone.now()) else "expired"
-
-    @column("Made", order="created_at")
-    def created(self, token: EnrolmentToken) -> str:
-        return cells.age(token.created_at)
-
-    @column("Expires", order="expires_at")
-    def expires(self, token: EnrolmentToken) -> str:
-        return cells.age(token.expires_at)
-
-    @admin.action(description="Revoke", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[EnrolmentToken]) -> None:
-        done = sum(services.revoke_enrolment(token, actor_of(request)) for token in queryset)
-        self.message_user(request, f"{done} revoked.", messages.SUCCESS if done else messages.INFO)
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("registry.change_enrolmenttoken")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import User
-from django.db.models import Field, Model, PositiveBigIntegerField, QuerySet, TextField
+from django.db.models import Field, JSONField, Model, PositiveBigIntegerField, QuerySet, TextField
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -81,7 +81,7 @@ class FarmAdmin(_ModelAdmin[M]):
             label, text = str(db_field.verbose_name).capitalize(), str(db_field.help_text)
             return SizeField(label=label, help_text=text, required=False)
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if isinstance(db_field, TextField) and field is not None:
+        if isinstance(db_field, TextField | JSONField) and field is not None:
             field.widget.attrs["rows"] = 3
         return field
 
@@ -168,6 +168,50 @@ class ReadOnlyAdmin(FarmAdmin[M]):
 
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False
+
+
+class Secret(NamedTuple):
+    """What is shown of a new token, once."""
+
+    title: str
+    text: str
+    secret: str
+    use: str
+    """A line to be copied, with the secret in it."""
+
+
+class SecretAdmin(FarmAdmin[M]):
+    """Of tokens: made, shown once, revoked; never changed. `save_model` calls a service, and `show_once`."""
+
+    def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **one_button})
+
+    def show_once(self, request: HttpRequest, secret: Secret) -> None:
+        request.secret_made = secret  # type: ignore[attr-defined]
+
+    def response_add(
+        self, request: HttpRequest, obj: M, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """A page, not a message: those are kept in a cookie until they are shown."""
+        context = {
+            **self.admin_site.each_context(request),
+            **request.secret_made._asdict(),  # type: ignore[attr-defined]
+            "opts": self.model._meta,
+            "back": reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"),
+        }
+        return TemplateResponse(request, "registry/secret.html", context)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        return None  # the service wrote the audit log
 
 
 class ReadOnlyInline(_TabularInline[Any, Any]):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from ..models import Source
 from ..services import record_audit
 from ..services.log import count_of
 from . import cells
-from .base import FarmAdmin, actor_of, column
+from .base import FarmAdmin, actor_of, button, column
 
 
 @admin.register(Source)
@@ -46,9 +48,15 @@ class SourceAdmin(FarmAdmin[Source]):
                 )
             },
         ),
-        ("What happened", {"fields": (*readonly_fields,)}),
     )
+    # of one that is there already
+    what_happened = ("What happened", {"fields": readonly_fields})
     actions = ("read_now", "enable", "disable")
+    actions_detail = ("read_one",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Source | None = None) -> Any:
+        first, *others = super().get_fieldsets(request, obj)
+        return [first, *others] if obj is None else [first, self.what_happened, *others]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
         return super().get_queryset(request).annotate(entry_count=Count("entries"))
@@ -91,6 +99,11 @@ class SourceAdmin(FarmAdmin[Source]):
         if off := len(ids) - read:
             text = f"{count_of(off, 'source')} left alone, being switched off."
             self.message_user(request, text, messages.WARNING)
+
+    @button("Read now", "refresh")
+    def read_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        text = "Read it within a few seconds, whether its time has come or not?"
+        return self.act_on_one(request, object_id, "read_now", title="Read now", text=text)
 
     @admin.action(description="Switch on", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:

@@ -13,6 +13,15 @@ from .fields import TagListField
 from .worker import Worker
 
 
+class Scope(models.TextChoices):
+    """What a program may do with an API token, as far as its user may."""
+
+    READ = "read", "look at everything"
+    DRIVES = "drives", "add, change and remove drives"
+    WORKERS = "workers", "let workers in, drain and retire them"
+    SOURCES = "sources", "change sources and read them"
+
+
 class ApiToken(models.Model):
     """Lets a program use the API as a user, within scopes."""
 
@@ -23,6 +32,7 @@ class ApiToken(models.Model):
     hint = models.CharField(max_length=12, editable=False)
     """Its first characters, to tell tokens apart."""
     scopes = models.JSONField(default=list, blank=True)
+    """Words of `Scope`."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, editable=False)

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from ..models import ApiToken, EnrolmentToken, Worker
+from ..models.access import Scope
 from ..models.fields import clean_tags
 from .log import Actor, record_audit
 
@@ -42,6 +43,10 @@ def digest_of(secret: str) -> str:
 def issue_api_token(
     user: User, name: str, *, scopes: Sequence[str] = (), expires_at: datetime | None = None, actor: Actor
 ) -> Issued:
+    """Raises ValidationError for scopes that there are not."""
+    unknown = sorted(set(scopes) - set(Scope.values))
+    if unknown:
+        raise ValidationError(f"{', '.join(unknown)}: no scope; there are {', '.join(Scope.values)}.")
     secret = API_PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
         token = ApiToken.objects.create(

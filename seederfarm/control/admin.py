@@ -1,0 +1,129 @@
+"""Enrolment tokens in the admin: they name the broker and the farm's key, unknown to the registry."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from seederfarm.registry import services
+from seederfarm.registry.admin import cells
+from seederfarm.registry.admin.access import TOKEN_COLOURS
+from seederfarm.registry.admin.base import Secret, SecretAdmin, actor_of, column
+from seederfarm.registry.models import EnrolmentToken
+from seederfarm.settings import env
+
+from .enrolment import enrol
+
+ONLY_HERE = (
+    " The broker is the bundled Redis, which this machine alone can reach: a worker on it needs a directory "
+    "of its own (--data DIR). For other machines, run the farm with a REDIS_URL."
+)
+HOURS = (("1", "an hour"), ("24", "a day"), ("168", "a week"))
+
+if TYPE_CHECKING:
+    _TokenModelForm = forms.ModelForm[EnrolmentToken]
+else:
+    _TokenModelForm = forms.ModelForm
+
+
+class EnrolmentTokenForm(_TokenModelForm):
+    hours = forms.ChoiceField(
+        label="Works for", choices=HOURS, initial="24", widget=UnfoldAdminSelectWidget()
+    )
+    broker = forms.CharField(
+        label="Broker",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(
+            attrs={"placeholder": "rediss://:PASSWORD@farm.example.org:6379/0"}
+        ),
+        help_text="How the worker reaches Redis, where that differs from how the farm does.",
+    )
+
+    class Meta:
+        model = EnrolmentToken
+        fields = ("name", "zone", "tags", "approved")
+
+    def clean_broker(self) -> str:
+        given: str = self.cleaned_data["broker"].strip()
+        if given:
+            try:
+                env.redis(given)
+            except ValueError as error:
+                raise ValidationError(f"Not the address of a Redis: {error}.") from None
+        return given
+
+
+@admin.register(EnrolmentToken)
+class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
+    """Made here, and by `seederfarm worker enroll`."""
+
+    form = EnrolmentTokenForm
+    list_display = ("for_whom", "begins_with", "zone", "state", "created", "expires", "used_by")
+    list_select_related = ("used_by",)
+    search_fields = ("name", "zone")
+    actions = ("revoke",)
+
+    @column("For", order="name")
+    def for_whom(self, token: EnrolmentToken) -> str:
+        return token.name or "any worker"
+
+    @column("Begins with")
+    def begins_with(self, token: EnrolmentToken) -> str:
+        return cells.mono(token.hint + "…")
+
+    @column("State", label=TOKEN_COLOURS)
+    def state(self, token: EnrolmentToken) -> str:
+        if token.used_at is not None:
+            return "used"
+        if token.revoked_at is not None:
+            return "revoked"
+        return "valid" if token.is_valid(timezone.now()) else "expired"
+
+    @column("Made", order="created_at")
+    def created(self, token: EnrolmentToken) -> str:
+        return cells.age(token.created_at)
+
+    @column("Expires", order="expires_at")
+    def expires(self, token: EnrolmentToken) -> str:
+        return cells.age(token.expires_at)
+
+    def save_model(self, request: HttpRequest, obj: EnrolmentToken, form: Any, change: bool) -> None:
+        given = form.cleaned_data
+        made = enrol(
+            name=obj.name,
+            zone=obj.zone,
+            tags=obj.tags,
+            approved=obj.approved,
+            life=timedelta(hours=int(given["hours"])),
+            broker=given["broker"],
+            actor=actor_of(request),
+        )
+        obj.pk = made.token.pk
+        only_here = settings.FARM.bundled_redis and not given["broker"]
+        self.show_once(
+            request,
+            Secret(
+                title=f"A token for {obj.name or 'a worker'}",
+                text="Run this on the machine that is to seed. The token works once, and is shown only now."
+                + (ONLY_HERE if only_here else ""),
+                secret=made.text,
+                use=f"./farm worker run --join {made.text}",
+            ),
+        )
+
+    @admin.action(description="Revoke", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[EnrolmentToken]) -> None:
+        done = sum(services.revoke_enrolment(token, actor_of(request)) for token in queryset)
+        self.message_user(request, f"{done} revoked.", messages.SUCCESS if done else messages.INFO)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("registry.change_enrolmenttoken")

@@ -263,6 +263,7 @@ DRIVE_FIELDS: Final[Mapping[str, Reader]] = {
     "priority": _whole(0, 9),
     "state": _one_of("active", "paused"),
     "by_hand": _flag,
+    "max_fork": _or_none(_whole(0, 2**63 - 1)),
     "owner": _or_none(_text(150)),
     "pinned": _list_of(_text(100, empty=False)),
     "expires_at": _or_none(_time),

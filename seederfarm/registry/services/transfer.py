@@ -64,6 +64,7 @@ def _drive_line(drive: Drive) -> dict[str, Any]:
         "required_tags": drive.required_tags,
         "replicas": [drive.replicas_min, drive.replicas_max],
         "priority": drive.priority,
+        "max_fork": drive.max_fork,
         "state": drive.state,
         "by_hand": drive.by_hand,
         "owner": drive.owner.get_username() if drive.owner is not None else None,
@@ -186,7 +187,7 @@ class _Places:
 
     def drive(self, key: str, values: Mapping[str, Any], *, dirty: bool) -> Drive:
         least, most = values.get("replicas") or settings.FARM.replicas
-        same = ("kind", "label", "note", "required_tags", "priority", "expires_at")
+        same = ("kind", "label", "note", "required_tags", "priority", "max_fork", "expires_at")
         listed = any(name in self._sources for name in values.get("sources", ()))
         return Drive(
             key=key,

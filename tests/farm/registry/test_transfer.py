@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from seederfarm.registry.exportfile import MAX_LINE, VERSION, Unreadable, read
+from seederfarm.registry.exportfile import DRIVE_FIELDS, MAX_LINE, SOURCE_FIELDS, VERSION, Unreadable, read
 from seederfarm.registry.models import Drive, Source, SourceEntry, Tag, Worker
 from seederfarm.registry.services import transfer
 from seederfarm.registry.services.transfer import ImportResult
@@ -56,6 +56,7 @@ def furnish() -> None:
         priority=0,
         replicas_min=2,
         replicas_max=4,
+        max_fork=7,
         required_tags=["ssd"],
         expires_at=datetime(2030, 1, 2, 3, 4, tzinfo=UTC),
         created_at=datetime(2020, 1, 2, 3, 4, tzinfo=UTC),
@@ -80,6 +81,18 @@ def test_all_that_was_said_comes_back_and_a_second_import_changes_nothing() -> N
     assert out(secrets=True)[1:] == lines[1:]
     assert into(lines) == ImportResult(0, 2, 0, 1, [])
     assert out(secrets=True)[1:] == lines[1:]
+
+
+def test_whatever_may_be_said_of_a_key_or_a_source_is_in_the_file() -> None:
+    named = {
+        "replicas_min": "replicas",
+        "replicas_max": "replicas",
+        "pinned_workers": "pinned",
+        "name": "source",
+    }
+    for model, fields in ((Drive, DRIVE_FIELDS), (Source, SOURCE_FIELDS)):
+        said = {field.name for field in (*model._meta.fields, *model._meta.many_to_many) if field.editable}
+        assert {named.get(name, name) for name in said - {"id"}} <= fields.keys()
 
 
 @pytest.mark.usefixtures("database")

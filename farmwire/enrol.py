@@ -1,16 +1,24 @@
-"""How a worker comes to a farm: a token that the operator hands over, and the request that the worker
-makes with it."""
+"""How a worker comes to a farm: a token that the operator hands over, the request that the worker makes with
+it, and the farm's welcome.
+
+Where the farm gives out accounts of the broker, the token's broker URL is a login that may do no more than
+ask; else it is the one that everybody has. The worker makes up the password of its own account and tells its
+SHA-256 alone, which is what Redis wants to know: a password that was never sent cannot be read on its way,
+and a request that is made twice asks for the same.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from msgspec import Meta
 
 from .refusal import Reason, Refused
-from .shapes import Name, NodeId, Shape, Tags, plain, read
+from .shapes import Digest, Name, NodeId, Shape, Tags, plain, read
 
 PREFIX = "sfj1_"
 MAX_TOKEN_CHARS = 4096
@@ -48,11 +56,50 @@ class JoinToken(Shape, frozen=True, kw_only=True):
         return read(data, cls)
 
 
+def place_of(secret_digest: str) -> str:
+    """By what a token is known at the broker: its account and its queue are named so. `secret_digest`:
+    SHA-256 of its secret, in hex, which is all that control keeps of it."""
+    return secret_digest[:16]
+
+
+def digest_of(secret: str) -> str:
+    """SHA-256 in hex: what control keeps of a token's secret, and Redis of a password. Both have 256 random
+    bits, so a plain hash guards them."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def with_login(url: str, user: str, password: str) -> str:
+    """The same broker, as somebody else."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    netloc = f"{quote(user, safe='')}:{quote(password, safe='')}@{place}"
+    return urlunsplit(parts._replace(netloc=netloc))
+
+
+def without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" + urlunsplit(("", "", *parts[2:]))
+
+
 class Join(Shape, frozen=True, kw_only=True):
-    """Sent by a worker until it is answered with a manifest."""
+    """Sent by a worker until it is welcome."""
 
     name: Name
-    secret: Annotated[str, Meta(max_length=100)]
+    secret: Annotated[str, Meta(max_length=300)]
+    """Of the token, hidden for control (`farmwire.secrecy`)."""
+    password: Digest
+    """SHA-256 of the one that the worker made up for its account of the broker."""
     zone: Annotated[str, Meta(max_length=100)] = ""
     tags: Tags = []
     software: Annotated[str, Meta(max_length=100)] = ""
+
+
+class Welcome(Shape, frozen=True, kw_only=True):
+    """The farm's answer, in the token's own queue."""
+
+    waiting: bool = False
+    """For an operator's approval: ask again, all else says nothing yet."""
+    user: Annotated[str, Meta(max_length=100)] = ""
+    """Of the account that was made for this worker; empty: it keeps the login of its token."""
+    events: bool = True
+    """Whether that account may publish Celery's events."""

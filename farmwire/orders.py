@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -13,6 +14,9 @@ REPORTS_QUEUE = "reports"
 CONTROL_QUEUE = "control"
 """The control plane's own work."""
 
+JOIN_QUEUE = "join"
+"""Whoever has a token writes to it, control reads from it."""
+
 SYNC_MANIFEST = "worker.sync_manifest"
 AUDIT = "worker.audit"
 CONFIGURE = "worker.configure"
@@ -20,7 +24,37 @@ REFRESH = "worker.refresh"
 REPORT = "control.report"
 AUDIT_ANSWER = "control.audit_answer"
 JOIN = "control.join"
+WELCOME = "worker.welcome"
 
+KEY_PREFIX = "farm:"
+"""Of every key in Redis."""
+
+ASKING = frozenset(
+    {
+        "ping",
+        "hello",
+        "clock",
+        "heartbeat",
+        "enable_events",
+        "stats",
+        "conf",
+        "report",
+        "registered",
+        "active",
+        "scheduled",
+        "reserved",
+        "revoked",
+        "active_queues",
+        "query_task",
+        "dump_active",
+        "dump_reserved",
+        "dump_schedule",
+        "dump_revoked",
+        "dump_tasks",
+    }
+)
+"""Of Celery's remote control, which is not signed: what only asks. Whoever has the broker's password could
+otherwise stop every worker with one message."""
 
 Limit = Literal["quota_bytes", "up_bytes_per_second", "down_bytes_per_second"]
 
@@ -29,6 +63,26 @@ def queue_of(worker: NodeId) -> str:
     """The queue that only this worker reads. It ends in a delimiter, so that no access rule fits two
     workers."""
     return f"node.{worker}.q"
+
+
+def reply_queue(place: str) -> str:
+    """Where the answer to a request to join is left. `place`: see `enrol.place_of`."""
+    return f"join.{place}.q"
+
+
+def unacked_key(worker: NodeId) -> str:
+    """Where the transport keeps what this worker was given and has not acknowledged, up to its last part."""
+    return f"unacked.{worker}"
+
+
+def node_name(name: str, worker: NodeId) -> str:
+    """How the worker is called in Celery and Flower."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}@{host_of(worker)}"
+
+
+def host_of(worker: NodeId) -> str:
+    """The part of its name in Celery that the worker cannot choose."""
+    return worker[:12]
 
 
 class Configure(Shape, frozen=True, kw_only=True):

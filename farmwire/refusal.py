@@ -14,6 +14,7 @@ class Reason(StrEnum):
     BAD_SIGNATURE = "bad_signature"
     EXPIRED = "expired"
     REPLAYED = "replayed"
+    UNSIGNED = "unsigned"
 
 
 class Refused(Exception):

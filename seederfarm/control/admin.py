@@ -21,12 +21,15 @@ from seederfarm.registry.admin.base import Secret, SecretAdmin, actor_of, column
 from seederfarm.registry.models import EnrolmentToken
 from seederfarm.settings import env
 
+from . import accounts
+from .broker import BrokerDown
 from .enrolment import enrol
 
 ONLY_HERE = (
     " The broker is the bundled Redis, which this machine alone can reach: a worker on it needs a directory "
     "of its own (--data DIR). For other machines, run the farm with a REDIS_URL."
 )
+SHARED = " It carries the farm's own login of the broker: whoever has it can read and write everything there."
 HOURS = (("1", "an hour"), ("24", "a day"), ("168", "a week"))
 
 if TYPE_CHECKING:
@@ -42,10 +45,8 @@ class EnrolmentTokenForm(_TokenModelForm):
     broker = forms.CharField(
         label="Broker",
         required=False,
-        widget=UnfoldAdminTextInputWidget(
-            attrs={"placeholder": "rediss://:PASSWORD@farm.example.org:6379/0"}
-        ),
-        help_text="How the worker reaches Redis, where that differs from how the farm does.",
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "rediss://farm.example.org:6380/0"}),
+        help_text="How the worker reaches Redis, where that differs; with a login, that is its own, too.",
     )
 
     class Meta:
@@ -59,6 +60,18 @@ class EnrolmentTokenForm(_TokenModelForm):
                 env.redis(given)
             except ValueError as error:
                 raise ValidationError(f"Not the address of a Redis: {error}.") from None
+        return given
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or self.cleaned_data
+        try:
+            accounts.in_use()
+        except accounts.NoAccounts as error:
+            raise ValidationError(f"The broker lets us make no account for a worker: {error}.") from None
+        except BrokerDown as error:
+            raise ValidationError(
+                f"The broker cannot be reached, so no account can be made there: {error}."
+            ) from None
         return given
 
 
@@ -114,7 +127,8 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
             Secret(
                 title=f"A token for {obj.name or 'a worker'}",
                 text="Run this on the machine that is to seed. The token works once, and is shown only now."
-                + (ONLY_HERE if only_here else ""),
+                + (ONLY_HERE if only_here else "")
+                + (SHARED if made.shared_login else ""),
                 secret=made.text,
                 use=f"./farm worker run --join {made.text}",
             ),

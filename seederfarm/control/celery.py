@@ -7,7 +7,6 @@ by the clock.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, Final, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
@@ -16,24 +15,22 @@ from celery import Celery
 from celery.signals import worker_init
 from django.conf import settings
 from kombu.entity import Exchange, Queue
-from kombu.exceptions import OperationalError
 
-from farmwire.orders import CONTROL_QUEUE, REPORTS_QUEUE
+from farmwire.orders import CONTROL_QUEUE, JOIN_QUEUE, KEY_PREFIX, REPORTS_QUEUE
 
-from .broker import BrokerDown
 from .recover import give_back
 
-KEY_PREFIX: Final = "farm:"
-"""Before every key in Redis."""
+QUEUES: Final = (CONTROL_QUEUE, REPORTS_QUEUE, JOIN_QUEUE)
+"""What the control plane reads."""
 VISIBILITY_TIMEOUT: Final = 180
 """Seconds after which Redis gives an unacknowledged task to somebody else. Less than the replay window of
 envelopes spans; a plan that takes longer is begun twice, and the second one finds the first at it."""
-DEFERRED_FOR: Final = 3600.0
-"""Seconds that work which control leaves for itself is good for."""
 DIRTY_EVERY: Final = 5.0
 """Seconds between looks for drives that something happened to; most are planned at once on a signal."""
 SWEEP_LOOK: Final = 5.0
 """Seconds between looks whether it is time to check the whole plan, at most (`reconcile.sweep`)."""
+ACCOUNTS_EVERY: Final = 2.0
+"""Heartbeats between looks whether the broker still knows the farm's accounts, and whom it refused."""
 AUDIT_EVERY: Final = 60.0
 """Seconds between looks for copies that have to prove themselves; less where they must do so more often."""
 REFRESH_EVERY: Final = 20.0
@@ -53,6 +50,7 @@ def beat_table() -> dict[str, Any]:
         "plan what changed": _beat("control.reconcile_dirty", DIRTY_EVERY),
         "ask for proofs": _beat("control.challenge", min(AUDIT_EVERY, max(1.0, farm.audit_every))),
         "ask for reports that are missing": _beat("control.refresh", REFRESH_EVERY * farm.heartbeat),
+        "look after the broker's accounts": _beat("control.keep_accounts", ACCOUNTS_EVERY * farm.heartbeat),
         "forget what is old": _beat("control.retention", RETENTION_EVERY),
     }
 
@@ -68,7 +66,7 @@ def make_app() -> Any:
         task_store_errors_even_if_ignored=False,
         task_protocol=2,
         task_default_queue=CONTROL_QUEUE,
-        task_queues=[queue(name, exchange, routing_key=name) for name in (CONTROL_QUEUE, REPORTS_QUEUE)],
+        task_queues=[queue(name, exchange, routing_key=name) for name in QUEUES],
         task_default_exchange="farm",
         task_default_exchange_type="direct",
         task_default_routing_key=CONTROL_QUEUE,
@@ -87,6 +85,7 @@ def make_app() -> Any:
         beat_scheduler="seederfarm.control.beat:OneBeat",
         imports=["seederfarm.control.tasks"],
     )
+    app.steps["consumer"].add("seederfarm.control.steps:Guard")
     return app
 
 
@@ -98,19 +97,3 @@ def _on_worker_init(**_: object) -> None:
 
 
 worker_init.connect(_on_worker_init, dispatch_uid="control.recover")
-
-
-class CeleryBroker:
-    """Sends through the app. Does not retry: whoever calls has a reason to come again."""
-
-    def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
-        self._send(task, [message], queue, expires)
-
-    def defer(self, task: str, args: Sequence[Any]) -> None:
-        self._send(task, list(args), CONTROL_QUEUE, DEFERRED_FOR)
-
-    def _send(self, task: str, args: list[Any], queue: str, expires: float) -> None:
-        try:
-            app.send_task(task, args=args, queue=queue, expires=expires, ignore_result=True, retry=False)
-        except (OperationalError, OSError) as error:
-            raise BrokerDown(str(error)) from error

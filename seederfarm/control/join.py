@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
@@ -12,11 +13,12 @@ from farmwire.envelope import open_envelope
 from farmwire.orders import JOIN
 from farmwire.refusal import Refused
 from farmwire.replay import ReplayWindow
+from farmwire.secrecy import reveal
 from farmwire.shapes import read
 from seederfarm.registry.models import Event, Worker
 from seederfarm.registry.services.tokens import use_enrolment
 
-from . import outbox
+from . import enrolment, outbox
 from .identity import identity
 from .inbox import stranger
 
@@ -24,7 +26,7 @@ from .inbox import stranger
 def join(data: object, now: datetime | None = None) -> Worker | None:
     """Let in whoever signed this, if the secret in it is good. Safe twice: the same worker is let in again.
 
-    None: refused, and one alert says why. The worker is answered with its manifest as soon as it is active.
+    None: refused, and one alert says why. Who is let in is told so, and when it is active what it is to keep.
     """
     now = now or timezone.now()
     with transaction.atomic():
@@ -39,25 +41,28 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
                 window=ReplayWindow(),
             )
             request = read(envelope.body, Join)
+            secret = reveal(request.secret, identity().key_pair)
         except Refused as refusal:
             stranger(f"a request to join: {refusal}", now)
             return None
         known = Worker.objects.filter(node_id=envelope.sender).exists()
-        worker = use_enrolment(
-            request.secret,
+        enrolled = use_enrolment(
+            secret,
             node_id=envelope.sender,
             name=request.name,
             zone=request.zone,
             tags=request.tags,
             software=request.software,
+            password_hash=request.password,
         )
-        if worker is None:
+        if enrolled is None:
             stranger(
                 f"{request.name} ({envelope.sender}) wants to join with a token that is unknown, used or "
                 "expired",
                 now,
             )
             return None
+        worker, token = enrolled
         if not known:
             Event.objects.create(
                 at=now,
@@ -66,6 +71,8 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
                 text=f"{worker.name} joined the farm" + _waiting(worker),
                 data={"worker": worker.node_id},
             )
+        answer = partial(enrolment.welcome, worker.pk, token.digest, now.timestamp())
+        transaction.on_commit(answer, robust=True)
         outbox.defer("control.tell_worker", worker.pk)
         outbox.defer("control.reconcile")
     return worker

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -32,6 +33,27 @@ ATTEMPTS: Final = 20
 """How often a sequence number is asked for when other processes take them at the same time."""
 
 
+AWAY: Final = "Saved. The broker is away: workers will hear of it when it is back."
+"""For whoever changed something meanwhile."""
+
+
+class Missed:
+    """Counts what the broker did not take."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+_missed: ContextVar[Missed | None] = ContextVar("missed", default=None)
+
+
+def watch() -> Missed:
+    """What is not sent from now on, in this context: a request, or a command."""
+    missed = Missed()
+    _missed.set(missed)
+    return missed
+
+
 class _Outbox:
     def __init__(self) -> None:
         self._broker: Broker | None = None
@@ -39,7 +61,7 @@ class _Outbox:
     @property
     def broker(self) -> Broker:
         if self._broker is None:
-            from .celery import CeleryBroker
+            from .sender import CeleryBroker
 
             self._broker = CeleryBroker()
         return self._broker
@@ -76,7 +98,7 @@ def reserve(worker_id: int, count: int, now: float) -> int | None:
 def send(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: datetime) -> None:
     """Seal and send `bodies` to a worker, one envelope each, once the transaction has committed."""
     at = now.timestamp()
-    transaction.on_commit(partial(_send_now, worker_id, node_id, name, list(bodies), at), robust=True)
+    transaction.on_commit(partial(send_now, worker_id, node_id, name, list(bodies), at), robust=True)
 
 
 def defer(task: str, *args: Any) -> None:
@@ -84,7 +106,10 @@ def defer(task: str, *args: Any) -> None:
     transaction.on_commit(partial(_defer_now, task, args), robust=True)
 
 
-def _send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float) -> None:
+def send_now(
+    worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float, *, queue: str = ""
+) -> None:
+    """Seal and send. `queue`: the worker's own, unless another is named."""
     first = reserve(worker_id, len(bodies), now)
     if first is None:
         return
@@ -93,9 +118,9 @@ def _send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], 
         expires = now + LIFETIME
         message = seal(body, name=name, to=node_id, seq=seq, expires=expires, key_pair=pair)
         try:
-            outbox.broker.send(name, message, queue=queue_of(node_id), expires=LIFETIME)
+            outbox.broker.send(name, message, queue=queue or queue_of(node_id), expires=LIFETIME)
         except BrokerDown as error:
-            log.warning("%s was not sent to %s: %s", name, node_id, error)
+            _miss("%s was not sent to %s: %s", name, node_id, error)
             return
 
 
@@ -103,7 +128,15 @@ def _defer_now(task: str, args: Sequence[Any]) -> None:
     try:
         outbox.broker.defer(task, args)
     except BrokerDown as error:
-        log.warning("%s waits for its next beat, the broker did not take it: %s", task, error)
+        _miss("%s waits for its next beat, the broker did not take it: %s", task, error)
+
+
+def _miss(text: str, *arguments: object) -> None:
+    """Told to whoever watches, else to the log."""
+    missed = _missed.get()
+    log.log(logging.WARNING if missed is None else logging.DEBUG, text, *arguments)
+    if missed is not None:
+        missed.count += 1
 
 
 def refuse(worker_id: int, reason: str) -> None:

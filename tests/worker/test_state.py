@@ -51,8 +51,11 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     assert state.farm is None
     state.join(FARM)
     assert not state.joined
-    assert state.replace_manifest(manifest(4, A, B), 1.0)
+    password = state.broker_password(lambda: "first")
+    assert state.broker_password(lambda: "second") == password == "first"
+    state.welcomed(("redis://me:first@host/0", False))
     assert state.joined
+    assert state.replace_manifest(manifest(4, A, B), 1.0)
     seq = state.next_seq(1000.0)
     state.add_sample(sample(1))
     state.add_event(Happening(at=1, code="X", key=A, text="t"))
@@ -61,7 +64,8 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     state.close()
 
     state = State(tmp_path)
-    assert state.farm == FARM._replace(secret="")
+    assert state.farm == FARM._replace(secret="", broker="redis://me:first@host/0", events=False)
+    assert state.broker_password(lambda: "third") == "first"
     assert state.manifest_version == 4
     assert sorted(state.manifest().entries, key=lambda e: e.key) == manifest(4, A, B).entries
     assert state.manifest_digest == manifest(4, B, A).digest
@@ -100,7 +104,9 @@ def test_another_control_plane_starts_with_its_own_versions(tmp_path: Path) -> N
     state = State(tmp_path)
     state.join(FARM)
     state.replace_manifest(manifest(50, A), 1.0)
+    assert state.broker_password(lambda: "of the first") == "of the first"
     state.join(FARM._replace(control="d" * 52))
+    assert state.broker_password(lambda: "of the second") == "of the second"
     assert [entry.key for entry in state.manifest().entries] == [A], "seeded until the new one has spoken"
     assert state.replace_manifest(manifest(1, B), 2.0)
     assert state.removals() == [], "what another farm wanted is kept"

@@ -11,8 +11,10 @@ import pytest
 
 from farmwire import orders
 from farmwire.audit import Challenge
+from farmwire.enrol import Welcome
 from farmwire.orders import Configure, Refresh
 from farmwire.proofs import verify_block
+from farmwire.secrecy import reveal
 from hypercore.crypto import KeyPair
 
 from ..support.content import File
@@ -35,7 +37,10 @@ def test_a_worker_joins_seeds_what_it_is_told_proves_it_and_lets_go(
     worker = new_worker("--join", plane.token, "--zone", "here", "--tag", "big", "--quota", "1G")
     plane.wait(lambda: len(plane.joins) >= 2, what="two requests to join")
     assert plane.joins[0].name == "testing"
-    assert plane.joins[0].secret == "s" * 24
+    assert reveal(plane.joins[0].secret, plane.key_pair) == "s" * 24
+    assert {join.password for join in plane.joins} == {plane.joins[0].password}, "asks for the same"
+    plane.let_in(Welcome(waiting=True))
+    plane.let_in(Welcome())
     assert (plane.joins[0].zone, plane.joins[0].tags) == ("here", ["big"])
 
     manifest = plane.assign(key)
@@ -69,6 +74,11 @@ def test_a_worker_joins_seeds_what_it_is_told_proves_it_and_lets_go(
     assert numbers["seeding"]["engine_pids"] == worker.engines
     assert plane.heard("worker-seeding")["complete"] == 1
     plane.app.control.shutdown()  # not signed: it is not obeyed
+    plane.app.control.revoke("a" * 36)
+    plane.wait(
+        lambda: {e.text.split()[0] for r in plane.reports for e in r.events if e.code == "refused"},
+        what="word of it",
+    )
 
     plane.assign()
     plane.wait_phase(key, "removed")
@@ -205,7 +215,7 @@ def test_pages_may_be_lost_doubled_and_out_of_order(plane: Plane, new_worker: Ne
     pages = second.to_pages()
     for page in (late[1], pages[2], pages[0], late[0], pages[2], pages[0]):
         plane.send(orders.SYNC_MANIFEST, page)
-    plane.wait(lambda: plane.beats, what="a heartbeat")
+    plane.wait(lambda: plane.beats and plane.beats[-1].manifest_version, what="a heartbeat")
     assert plane.beats[-1].manifest_version == 1
     plane.send(orders.SYNC_MANIFEST, pages[1])
     plane.wait(lambda: plane.beats[-1].manifest_digest == second.digest, what="the newest manifest")

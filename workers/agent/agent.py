@@ -14,7 +14,6 @@ from typing import Any
 
 from farmwire import orders
 from farmwire.audit import Answer, Challenge
-from farmwire.enrol import Join
 from farmwire.envelope import node_id, open_envelope
 from farmwire.manifest import ManifestAssembler, ManifestPage
 from farmwire.orders import Configure, Refresh
@@ -97,7 +96,10 @@ class Agent:
     # --- life
 
     def start(self) -> None:
-        """Seed what the manifest of the last run says, whether the farm can be reached or not."""
+        """Seed what the manifest of the last run says, whether the farm can be reached or not. Safe to call
+        twice."""
+        if self._pulse.is_alive():
+            return
         if saved := self.state.get("configure"):
             self._order = read(json.loads(saved), Configure)
         with self._lock:
@@ -140,9 +142,10 @@ class Agent:
                     read(envelope.body, Refresh)
                     self.tell_all()
         except Refused as refused:
-            self._refuse(name, refused)
+            self.refuse(name, refused)
 
-    def _refuse(self, name: str, refused: Refused) -> None:
+    def refuse(self, name: str, refused: Refused) -> None:
+        """Count it, log it, and tell control of it now and then."""
         log.warning("refused %s: %s", name, refused)
         self.state.count_refusal(refused.reason)
         now = time.monotonic()
@@ -329,20 +332,6 @@ class Agent:
 
     def _sum(self, name: str) -> int:
         return int(sum(shard.facts.get(name, 0) for shard in self.shards))
-
-    def join_request(self) -> Join | None:
-        """While control has not answered with a manifest."""
-        farm = self.state.farm
-        if farm is None or not farm.secret:
-            return None
-        settings = self.settings
-        return Join(
-            name=settings.name,
-            secret=farm.secret,
-            zone=settings.zone,
-            tags=list(settings.tags),
-            software=settings.software,
-        )
 
     def heartbeat(self) -> Heartbeat:
         settings, quota = self.settings, self.limits.max_bytes

@@ -3,68 +3,21 @@
 from __future__ import annotations
 
 import logging
-import re
-import socket
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, bootsteps
 from celery.worker.control import Panel
 from kombu.entity import Queue
 
-from farmwire.orders import AUDIT, CONFIGURE, REFRESH, SYNC_MANIFEST, queue_of
+from farmwire.orders import ASKING, AUDIT, CONFIGURE, REFRESH, SYNC_MANIFEST, queue_of
+from farmwire.refusal import Reason, Refused
 
 from .agent import Agent
+from .broker import CONNECT_TIMEOUT, broker_url, transport_options
 from .reporter import Reporter
 
-KEY_PREFIX = "farm:"
-"""Of every key in Redis."""
-
-SOCKET_TIMEOUT = 30.0
-"""Seconds that Redis may take for an answer. A home router may drop a connection without a word."""
-
-CONNECT_TIMEOUT = 10.0
-
-HEALTH_CHECK = 25.0
-"""Seconds of silence after which a connection is tried before it is used."""
-
-ALLOWED_COMMANDS = frozenset(
-    {
-        "ping",
-        "hello",
-        "clock",
-        "heartbeat",
-        "enable_events",
-        "stats",
-        "conf",
-        "report",
-        "registered",
-        "active",
-        "scheduled",
-        "reserved",
-        "revoked",
-        "active_queues",
-        "query_task",
-        "dump_active",
-        "dump_reserved",
-        "dump_schedule",
-        "dump_revoked",
-        "dump_tasks",
-    }
-)
-"""Of Celery's remote control, which is not signed: what only asks. Whoever has the broker's password could
-otherwise stop every worker with one message."""
-
 log = logging.getLogger(__name__)
-
-
-def broker_url(url: str) -> str:
-    """As kombu spells it: a unix socket is `redis+socket://`."""
-    return re.sub(r"^unix://", "redis+socket://", url)
-
-
-def node_name(name: str, worker: str) -> str:
-    """How the worker is called in Celery and Flower."""
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}@{worker[:12]}"
 
 
 def create_app(agent: Agent, broker: str) -> Celery:
@@ -83,6 +36,8 @@ def create_app(agent: Agent, broker: str) -> Celery:
         task_queues=[Queue(queue, routing_key=queue)],  # type: ignore[no-untyped-call]
         task_default_queue=queue,
         task_create_missing_queues=False,
+        # With a life of its own, a queue needs a table that all workers may write to.
+        control_queue_expires=None,
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_hijack_root_logger=False,
@@ -92,38 +47,17 @@ def create_app(agent: Agent, broker: str) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=CONNECT_TIMEOUT,
-        broker_transport_options=_transport_options(agent.id),
+        broker_transport_options=transport_options(agent.id),
         enable_utc=True,
         timezone="UTC",
     )
     for name in (SYNC_MANIFEST, AUDIT, CONFIGURE, REFRESH):
         _register(app, agent, name)
-    for command in set(Panel.data) - ALLOWED_COMMANDS:
-        del Panel.data[command]
+    for command in set(Panel.data) - ASKING:
+        Panel.data[command] = _refuse_command(agent, command)
     app.steps["worker"].add(_engine_step(agent))
     app.steps["consumer"].add(_report_step(app, agent))
     return app
-
-
-def _transport_options(worker: str) -> dict[str, Any]:
-    keepalive = {}
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):
-            keepalive[getattr(socket, name)] = value
-    unacked = f"unacked.{worker}"
-    return {
-        "global_keyprefix": KEY_PREFIX,
-        "socket_timeout": SOCKET_TIMEOUT,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "socket_keepalive": True,
-        "socket_keepalive_options": keepalive,
-        "health_check_interval": HEALTH_CHECK,
-        "retry_on_timeout": True,
-        # Its own, so that no other worker can see what this one was sent.
-        "unacked_key": f"{unacked}.h",
-        "unacked_index_key": f"{unacked}.i",
-        "unacked_mutex_key": f"{unacked}.m",
-    }
 
 
 def _register(app: Celery, agent: Agent, name: str) -> None:
@@ -132,6 +66,15 @@ def _register(app: Celery, agent: Agent, name: str) -> None:
 
     obey.__name__ = name.rpartition(".")[2]
     app.task(obey, name=name, ignore_result=True)
+
+
+def _refuse_command(agent: Agent, command: str) -> Callable[..., dict[str, str]]:
+    def refuse(*_: object, **__: object) -> dict[str, str]:
+        refused = Refused(Reason.UNSIGNED, "Celery's remote control may only ask here")
+        agent.refuse(command, refused)
+        return {"error": str(refused)}
+
+    return refuse
 
 
 def _engine_step(agent: Agent) -> type:

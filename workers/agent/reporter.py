@@ -11,7 +11,7 @@ from kombu.entity import Queue
 
 from farmwire.audit import MAX_ANSWER_BYTES
 from farmwire.envelope import MAX_BODY_BYTES, seal
-from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT, REPORTS_QUEUE
+from farmwire.orders import AUDIT_ANSWER, REPORT, REPORTS_QUEUE
 from farmwire.refusal import Refused
 from farmwire.shapes import Shape
 
@@ -73,11 +73,6 @@ class Reporter:
 
     def _send_all(self, beat: bool) -> None:
         agent = self._agent
-        join = agent.join_request()
-        if join is not None:
-            if beat:
-                self._send(JOIN, join)
-            return
         while agent.answers:
             answer = agent.answers[0]
             try:

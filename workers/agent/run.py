@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import signal
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 from celery.exceptions import SecurityWarning
 
 from farmwire.enrol import JoinToken
+from farmwire.orders import node_name
 from hypercore.errors import HypercoreError
 
 from ..engine.identity import load_identity
 from ..state import JoinedFarm, State
 from .agent import Agent
-from .app import create_app, node_name
+from .app import create_app
+from .joining import Joining
 from .settings import WorkerSettings
 
 CONCURRENCY = 2
@@ -52,28 +55,52 @@ def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = 
                 "(`seederfarm worker enroll` on the control plane prints one)"
             )
         agent = Agent(settings, state, load_identity(settings.data))
-        app = create_app(agent, farm.broker)
         log.info("worker %s (%s) of farm %s", settings.name, agent.id, farm.farm)
-        # As root, Celery warns of pickle, which is not accepted here.
-        warnings.simplefilter("ignore", SecurityWarning)
-        worker = app.Worker(
-            hostname=node_name(settings.name, agent.id),
-            pool_cls="threads",
-            concurrency=CONCURRENCY,
-            loglevel=log_level,
-            quiet=True,
-            task_events=True,
-            without_gossip=True,
-            without_mingle=True,
-            heartbeat_interval=settings.heartbeat,
-        )
         try:
-            worker.start()
+            if farm.secret:
+                agent.start()  # what another farm had it seed is served meanwhile
+                if not _welcomed(agent, farm):
+                    return 0
+            return _work(agent, log_level)
         finally:
             agent.stop()
-        return int(worker.exitcode or 0)
     finally:
         state.close()
+
+
+def _welcomed(agent: Agent, farm: JoinedFarm) -> bool:
+    """Ask to join until we are let in, or told to stop."""
+    joining = Joining(agent, farm)
+    before = {
+        number: signal.signal(number, lambda *_: joining.stop()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        return joining.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _work(agent: Agent, log_level: int) -> int:
+    """As the worker that the farm knows, until a signal."""
+    farm = agent.state.farm
+    assert farm is not None
+    # As root, Celery warns of pickle, which is not accepted here.
+    warnings.simplefilter("ignore", SecurityWarning)
+    worker = create_app(agent, farm.broker).Worker(
+        hostname=node_name(agent.settings.name, agent.id),
+        pool_cls="threads",
+        concurrency=CONCURRENCY,
+        loglevel=log_level,
+        quiet=True,
+        task_events=farm.events,
+        without_heartbeat=not farm.events,
+        without_gossip=True,
+        without_mingle=True,
+        heartbeat_interval=agent.settings.heartbeat,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
 
 
 def _join(state: State, text: str, token: JoinToken) -> None:

@@ -63,7 +63,9 @@ class JoinedFarm(NamedTuple):
     """The control plane's id."""
     broker: str
     secret: str
-    """Of the token; empty once a manifest has come."""
+    """Of the token; empty once the farm has welcomed us."""
+    events: bool = True
+    """Whether our login may publish Celery's events."""
 
 
 class State:
@@ -121,23 +123,44 @@ class State:
     def farm(self) -> JoinedFarm | None:
         if not (control := self.get("control")):
             return None
-        return JoinedFarm(self.get("farm"), control, self.get("broker"), self.get("secret"))
+        return JoinedFarm(
+            self.get("farm"), control, self.get("broker"), self.get("secret"), self.get("events") != "no"
+        )
 
     def join(self, farm: JoinedFarm) -> None:
-        """Belong to `farm` from now on. With another control plane than before, its manifest is awaited anew;
-        until then, what was seeded is."""
+        """Belong to `farm` as soon as it has welcomed us. With another control plane than before, its
+        manifest is awaited anew; until then, what was seeded is. Our account there gets a new password."""
 
         def work(session: Session) -> None:
             before = session.scalar(select(Fact.value).where(Fact.name == "control"))
-            _set_facts(session, {name: str(value) for name, value in farm._asdict().items()})
+            _set_facts(session, _facts_of(farm))
+            session.execute(delete(Fact).where(Fact.name == "broker_password"))
             if before != farm.control:
                 session.execute(delete(Fact).where(Fact.name == "manifest_version"))
 
         self._do(work)
 
+    def broker_password(self, make: Callable[[], str]) -> str:
+        """Of our account at the farm's broker: made once for each token, so that asking twice asks for the
+        same. The file is for its owner alone."""
+
+        def work(session: Session) -> str:
+            fact = session.get(Fact, "broker_password")
+            if fact is None:
+                fact = Fact(name="broker_password", value=make())
+                session.add(fact)
+            return fact.value
+
+        return self._do(work)
+
+    def welcomed(self, login: tuple[str, bool]) -> None:
+        """The farm let us in: the broker's URL from now on, and whether we may publish events there."""
+        broker, events = login
+        self.set(broker=broker, events="yes" if events else "no", secret="")
+
     @property
     def joined(self) -> bool:
-        """Whether control has answered with a manifest."""
+        """Whether the farm has welcomed us."""
         farm = self.farm
         return farm is not None and not farm.secret
 
@@ -189,7 +212,6 @@ class State:
                 {
                     "manifest_version": str(manifest.version),
                     "manifest_digest": manifest.digest,
-                    "secret": "",
                 },
             )
             return True
@@ -289,6 +311,12 @@ class State:
 def _set_facts(session: Session, facts: dict[str, str]) -> None:
     for name, value in facts.items():
         session.merge(Fact(name=name, value=value))
+
+
+def _facts_of(farm: JoinedFarm) -> dict[str, str]:
+    return {name: str(value) for name, value in farm._asdict().items()} | {
+        "events": "yes" if farm.events else "no"
+    }
 
 
 def _version(session: Session) -> int:

@@ -73,6 +73,8 @@ class EnrolmentToken(models.Model):
         Worker, null=True, on_delete=models.SET_NULL, related_name="enrolled_with", editable=False
     )
     revoked_at = models.DateTimeField(null=True, editable=False)
+    broker_hash = models.CharField(max_length=64, blank=True, editable=False)
+    """SHA-256 of the password of the account that may do no more than join, hex. Empty: it has none."""
 
     class Meta:
         ordering = ("-id",)

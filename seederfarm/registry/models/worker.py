@@ -80,6 +80,8 @@ class Worker(models.Model):
     next_seq_out = models.PositiveBigIntegerField(default=1, editable=False)
     refused = models.PositiveBigIntegerField("refused messages", default=0, editable=False)
     refused_reason = models.CharField(max_length=200, blank=True, editable=False)
+    broker_hash = models.CharField(max_length=64, blank=True, editable=False)
+    """SHA-256 of the password of its account of the broker, hex. Empty: it has the login of its token."""
 
     # its life
     enrolled_at = models.DateTimeField("joined", default=timezone.now, editable=False)

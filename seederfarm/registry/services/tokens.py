@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,6 +11,8 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
+
+from farmwire.enrol import digest_of
 
 from ..models import ApiToken, EnrolmentToken, Worker
 from ..models.access import Scope
@@ -33,11 +34,6 @@ class Issued(NamedTuple):
 class IssuedEnrolment(NamedTuple):
     token: EnrolmentToken
     secret: str
-
-
-def digest_of(secret: str) -> str:
-    """What is kept of a secret. It has 256 random bits, so a plain hash is enough."""
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def issue_api_token(
@@ -88,9 +84,13 @@ def issue_enrolment(
     tags: Sequence[str] = (),
     approved: bool = True,
     life: timedelta = ENROLMENT_LIFE,
+    broker_hash: str = "",
     actor: Actor,
 ) -> IssuedEnrolment:
-    """The secret goes into a farmwire.enrol.JoinToken, together with the broker's address."""
+    """The secret goes into a farmwire.enrol.JoinToken, together with the broker's address.
+
+    `broker_hash`: SHA-256 of the password of its account of the broker, if it has one.
+    """
     secret = secrets.token_urlsafe(32)
     with transaction.atomic():
         token = EnrolmentToken.objects.create(
@@ -100,6 +100,7 @@ def issue_enrolment(
             zone=zone,
             tags=clean_tags(list(tags)),
             approved=approved,
+            broker_hash=broker_hash,
             created_by=actor if isinstance(actor, User) else None,
             expires_at=timezone.now() + life,
         )
@@ -109,13 +110,26 @@ def issue_enrolment(
     return IssuedEnrolment(token, secret)
 
 
+class Enrolled(NamedTuple):
+    worker: Worker
+    token: EnrolmentToken
+
+
 def use_enrolment(
-    secret: str, *, node_id: str, name: str, zone: str = "", tags: Sequence[str] = (), software: str = ""
-) -> Worker | None:
+    secret: str,
+    *,
+    node_id: str,
+    name: str,
+    zone: str = "",
+    tags: Sequence[str] = (),
+    software: str = "",
+    password_hash: str = "",
+) -> Enrolled | None:
     """The worker that joins with this secret: made, or (when it asks again) the one that was made. Else None.
 
     What the operator said of it (name, zone, tags) wins over what it says of itself. A name that is taken
-    gets a number.
+    gets a number. `password_hash` is the worker's for its account of the broker, which it has if the token
+    has one.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -124,7 +138,7 @@ def use_enrolment(
             return None
         if token.used_at is not None:
             used = token.used_by
-            return used if used is not None and used.node_id == node_id else None
+            return Enrolled(used, token) if used is not None and used.node_id == node_id else None
         if token.expires_at <= now:
             return None
         worker = Worker.objects.filter(node_id=node_id).first()
@@ -137,10 +151,12 @@ def use_enrolment(
                 software=software[:64],
                 state=Worker.State.ACTIVE if token.approved else Worker.State.PENDING,
             )
+        worker.broker_hash = password_hash if token.broker_hash else ""
+        worker.save(update_fields=["broker_hash"])
         token.used_at, token.used_by = now, worker
         token.save(update_fields=["used_at", "used_by"])
         record_audit("farm", "worker.join", f"{worker.name} joined with the token {token}", target=node_id)
-    return worker
+    return Enrolled(worker, token)
 
 
 def revoke_enrolment(token: EnrolmentToken, actor: Actor) -> bool:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from farmwire.enrol import Join
-from farmwire.orders import CONFIGURE, JOIN, SYNC_MANIFEST, Configure
+from farmwire.enrol import Join, digest_of
+from farmwire.orders import CONFIGURE, JOIN, SYNC_MANIFEST, WELCOME, Configure
+from farmwire.secrecy import hide
 from farmwire.shapes import read
 from hypercore.crypto import KeyPair
 from seederfarm.control import identity, manifests, retention, wiring
@@ -33,7 +34,10 @@ def newcomer(farm: FakeBroker) -> FakeWorker:
 
 
 def asks(worker: FakeWorker, secret: str, now: datetime) -> dict[str, object]:
-    request = Join(name="pi", secret=secret, zone="attic", tags=["disk/ssd"], software="test 1")
+    hidden = hide(secret, reader=identity.identity().node_id)
+    request = Join(
+        name="pi", secret=hidden, password="0" * 64, zone="attic", tags=["disk/ssd"], software="test 1"
+    )
     return worker.seal(request, now, name=JOIN)
 
 
@@ -53,7 +57,12 @@ def test_who_has_a_token_joins_and_is_told_what_to_keep(farm: FakeBroker, newcom
     assert Event.objects.filter(kind="worker.joined").count() == 1
     for (pk,) in farm.take_deferred("control.tell_worker"):
         manifests.tell_worker(pk)
-    assert [sent.task for sent in farm.take_sent()] == [CONFIGURE, SYNC_MANIFEST] * 2
+    welcomes, told = farm.sent[:2], farm.sent[2:]
+    assert {sent.task for sent in welcomes} == {WELCOME}
+    assert {sent.queue for sent in welcomes} == {f"join.{digest_of(secret)[:16]}.q"}
+    assert welcomes[0].message["body"] == {"waiting": False, "user": "", "events": True}
+    assert [sent.task for sent in told] == [CONFIGURE, SYNC_MANIFEST] * 2
+    assert secret not in str(asks(newcomer, secret, now)), "whoever reads the broker does not learn it"
 
 
 def test_a_token_works_for_one_worker(farm: FakeBroker, newcomer: FakeWorker) -> None:
@@ -76,7 +85,8 @@ def test_who_waits_for_approval_is_told_nothing_before(farm: FakeBroker, newcome
     assert worker is not None
     assert worker.state == Worker.State.PENDING
     manifests.tell_worker(worker.pk)
-    assert farm.take_sent() == []
+    (sent,) = farm.take_sent()
+    assert sent.message["body"] == {"waiting": True, "user": "", "events": True}
     farm.deferred.clear()
     worker_services.activate([worker], "cli")
     assert [worker.pk] in farm.take_deferred("control.tell_worker")

@@ -72,10 +72,11 @@ def test_only_retired_workers_without_copies_are_forgotten() -> None:
 def test_an_enrolment_lets_one_worker_in_once() -> None:
     issued = services.issue_enrolment(name="pi", zone="home", tags=["ssd"], actor=make_user())
     assert issued.secret not in str(EnrolmentToken.objects.values()), "only its hash is kept"
-    worker = services.use_enrolment(issued.secret, node_id=NODE, name="raspberrypi", zone="elsewhere")
+    enrolled = services.use_enrolment(issued.secret, node_id=NODE, name="raspberrypi", zone="elsewhere")
+    worker = enrolled.worker if enrolled is not None else None
     assert worker is not None
     assert (worker.name, worker.zone, worker.tags, worker.state) == ("pi", "home", ["ssd"], "active")
-    assert services.use_enrolment(issued.secret, node_id=NODE, name="x") == worker, (
+    assert services.use_enrolment(issued.secret, node_id=NODE, name="x") == enrolled, (
         "the answer was lost: it asks again"
     )
     thief = encode_key(bytes.fromhex(key_of("thief")))
@@ -87,7 +88,8 @@ def test_an_enrolment_lets_one_worker_in_once() -> None:
 def test_an_enrolment_that_needs_approval_waits_and_names_are_made_unique() -> None:
     make_worker("pi")
     issued = services.issue_enrolment(approved=False, actor="cli")
-    worker = services.use_enrolment(issued.secret, node_id=NODE, name="pi", tags=["ok", "not ok!"])
+    enrolled = services.use_enrolment(issued.secret, node_id=NODE, name="pi", tags=["ok", "not ok!"])
+    worker = enrolled.worker if enrolled is not None else None
     assert worker is not None
     assert (worker.name, worker.state, worker.tags) == ("pi-2", "pending", ["ok"])
     assert services.activate([worker], "cli") == 1

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import click
+
 from ..cli.failures import BadInput, Failure
 from ..settings import table
 from ..settings.env import SettingsWrong
@@ -44,7 +46,18 @@ def open_farm(*, stays: bool = False) -> FarmSettings:
             raise NotInitialised(f"the database of {farm.home} has no farm in it yet: {hint}")
     if not stays and farm.bundled_redis and not farm.redis_socket.exists():
         _tell_nobody()
+    elif not stays:
+        _say_what_is_missed()
     return farm
+
+
+def _say_what_is_missed() -> None:
+    """At the end of the command, if the broker did not take something."""
+    from ..control import outbox
+
+    missed = outbox.watch()
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.call_on_close(lambda: click.echo(outbox.AWAY, err=True) if missed.count else None)
 
 
 class _Nobody:

@@ -51,11 +51,13 @@ class Farm(JsonProcess):
 
     command = "seed"
 
-    def __init__(self, data: Path, bootstrap: Sequence[str], *arguments: str) -> None:
+    def __init__(
+        self, data: Path, bootstrap: Sequence[str], *arguments: str, prefix: Sequence[str] = ()
+    ) -> None:
+        """`prefix` says where it runs."""
         options = ["--data", str(data), "--json", *bootstrap_options(bootstrap)]
-        super().__init__(
-            f"seederfarm {self.command}", [*COMMAND, self.command, *arguments, *options], env=environment()
-        )
+        command = [*prefix, *COMMAND, self.command, *arguments, *options]
+        super().__init__(f"seederfarm {self.command}", command, env=environment())
         self.data = data
 
     def wait_ready(self, timeout: float = READY_TIMEOUT) -> Event:

@@ -76,8 +76,8 @@ def swarm_arguments(storage: Path, bootstrap: Sequence[str]) -> list[str]:
 class Publisher(NodePeer):
     """The official libraries as the writer of drives, bees and cores."""
 
-    def __init__(self, storage: Path, bootstrap: Sequence[str]) -> None:
-        super().__init__("publisher", *swarm_arguments(storage, bootstrap))
+    def __init__(self, storage: Path, bootstrap: Sequence[str], *, prefix: Sequence[str] = ()) -> None:
+        super().__init__("publisher", *swarm_arguments(storage, bootstrap), prefix=prefix)
         self.storage = storage
         self.bootstrap = bootstrap
 
@@ -104,8 +104,8 @@ class Publisher(NodePeer):
 class Reader(NodePeer):
     """The official libraries as a reader that knows nothing but a key."""
 
-    def __init__(self, storage: Path, bootstrap: Sequence[str]) -> None:
-        super().__init__("reader", *swarm_arguments(storage, bootstrap))
+    def __init__(self, storage: Path, bootstrap: Sequence[str], *, prefix: Sequence[str] = ()) -> None:
+        super().__init__("reader", *swarm_arguments(storage, bootstrap), prefix=prefix)
 
     def open(self, name: str, key: str, kind: str, **options: Any) -> dict[str, Any]:
         return self.ask("open", name=name, key=key, kind=kind, **options)

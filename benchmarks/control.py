@@ -180,7 +180,7 @@ def measure(drives: int, workers: int, reports: int, clock: Clock) -> None:
     from seederfarm.control.outbox import outbox
     from seederfarm.control.reconcile import reconcile
     from seederfarm.control.standing import Hearing
-    from seederfarm.registry.models import Replica, Worker
+    from seederfarm.registry.models import Drive, Replica, Worker
 
     now = timezone.now()
     hearing = Hearing(now - timedelta(days=1))
@@ -197,7 +197,8 @@ def measure(drives: int, workers: int, reports: int, clock: Clock) -> None:
             total_blocks=1526,
             length=1526,
         )
-        reconcile(everything=False, now=now, hearing=hearing)  # of what the reports told
+        Drive.objects.update(short=False)  # as it would be by now
+        reconcile(everything=False, now=now, hearing=hearing)  # what the reports told
         analyze(connection)
         beat = heartbeats(workers, now + timedelta(seconds=15), clock)
         full_took, full = clock.time(lambda: reconcile(now=now, hearing=hearing))

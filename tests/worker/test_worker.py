@@ -156,6 +156,28 @@ def test_an_engine_that_dies_is_started_again_and_knows_its_keys(
         eventually(lambda pid=pid: gone(pid), timeout=15, what="the end of the engines")
 
 
+def test_with_another_number_of_engines_everything_is_still_here(
+    plane: Plane, new_worker: NewWorker, publisher: Publisher
+) -> None:
+    keys = []
+    for name in ("one", "two"):
+        publisher.make(name, "core", "plain")
+        keys.append(publisher.append(name, [(f"{name} {i}", 1_000) for i in range(5)])["key"])
+        publisher.ask("join", name=name)
+    worker = new_worker("--join", plane.token, "--shards", "2")
+    plane.welcome(*keys)
+    for key in keys:
+        plane.wait_phase(key, "complete")
+    publisher.stop()
+    assert worker.stop() == 0
+    plane.replicas.clear()
+    again = new_worker("--shards", "1")
+    again.wait_engines(2)  # one key in each
+    for key in keys:
+        assert plane.wait_phase(key, "complete").have_blocks == 5
+    assert again.stop() == 0
+
+
 def test_what_is_not_from_control_for_this_worker_and_new_is_refused_and_counted(
     plane: Plane, new_worker: NewWorker
 ) -> None:

@@ -34,6 +34,7 @@ from hypercore.crypto import KeyPair
 from ..engine.limits import lower, shared
 from ..engine.settings import LimitSettings, headroom
 from ..state import State
+from .homes import Homes
 from .host import disk_bytes, host_stats, rss_of
 from .ledger import Ledger
 from .settings import WorkerSettings
@@ -82,16 +83,18 @@ class Agent:
         self._told_all_at = time.monotonic()
         self._stop = threading.Event()
         self._pulse = threading.Thread(target=self._keep_sampling, name="pulse", daemon=True)
-        self.shards = [
-            Shard(
+        self._homes = Homes(state, settings.data, settings.shards)
+        self._shards = {
+            index: Shard(
                 index,
                 settings,
                 on_start=self._on_engine_start,
                 on_line=self._on_engine_line,
                 on_end=self._on_engine_end,
             )
-            for index in range(settings.shards)
-        ]
+            for index in self._homes.engines
+        }
+        self.shards = list(self._shards.values())
 
     # --- life
 
@@ -160,6 +163,7 @@ class Agent:
             manifest = self._assembler.add(page)
             if manifest is None or not self.state.replace_manifest(manifest, time.time()):
                 return
+            self._homes.place(entry.key for entry in manifest.entries)
             self._ledger.assign(entry.key for entry in manifest.entries)
         log.info("manifest %d: %d keys", manifest.version, len(manifest.entries))
         for shard in self.shards:
@@ -169,7 +173,7 @@ class Agent:
     def _on_challenge(self, challenge: Challenge) -> None:
         if challenge.deadline < time.time():
             return
-        shard = self.shards[self._shard_of(challenge.key)]
+        shard = self._shards[self._homes.of(challenge.key)]
         told = shard.tell(
             {
                 "cmd": "prove",
@@ -227,9 +231,6 @@ class Agent:
     def paused(self) -> bool:
         return bool(self._order.paused)
 
-    def _shard_of(self, key: str) -> int:
-        return int(key[:8], 16) % len(self.shards)
-
     def _on_engine_start(self, shard: Shard) -> None:
         self._configure(shard)
         self._sync(shard)
@@ -248,8 +249,8 @@ class Agent:
 
     def _sync(self, shard: Shard) -> None:
         manifest = self.state.manifest()
-        entries = [plain(entry) for entry in manifest.entries if self._shard_of(entry.key) == shard.index]
-        drop = [key for key in self.state.removals() if self._shard_of(key) == shard.index]
+        entries = [plain(entry) for entry in manifest.entries if self._homes.of(entry.key) == shard.index]
+        drop = [key for key in self.state.removals() if self._homes.of(key) == shard.index]
         shard.tell({"cmd": "sync", "entries": [] if self.paused else entries, "drop": drop})
 
     def _on_engine_line(self, shard: Shard, fields: dict[str, Any]) -> None:
@@ -266,6 +267,7 @@ class Agent:
             case "dropped":
                 self.state.removed(fields["key"])
                 with self._lock:
+                    self._homes.removed(fields["key"])
                     self._ledger.removed(fields["key"])
                 self.wake.set()
             case "synced":

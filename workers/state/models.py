@@ -39,6 +39,15 @@ class Removal(Base):
     since: Mapped[float] = mapped_column(Float)
 
 
+class Home(Base):
+    """In which engine's store the blocks of a key are, or will be. Outlives the key's entry."""
+
+    __tablename__ = "home"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    engine: Mapped[int] = mapped_column(Integer)
+
+
 class SenderWindow(Base):
     """Which numbers of a sender were seen."""
 

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -29,7 +29,7 @@ from farmwire.shapes import plain, read
 from hypercore.errors import StorageError
 
 from .migrate import SchemaTooNew, migrate
-from .models import BufferedEvent, BufferedSample, Entry, Fact, Refusal, Removal, SenderWindow
+from .models import BufferedEvent, BufferedSample, Entry, Fact, Home, Refusal, Removal, SenderWindow
 
 FILE = "worker.sqlite3"
 LOCK = "worker.lock"
@@ -224,6 +224,32 @@ class State:
 
     def removed(self, key: str) -> None:
         self._do(lambda session: session.execute(delete(Removal).where(Removal.key == key)))
+
+    # --- engines
+
+    def homes(self) -> dict[str, int]:
+        """The engine of each key that was given one."""
+        return self._do(lambda session: {row.key: row.engine for row in session.scalars(select(Home))})
+
+    def set_homes(self, homes: Mapping[str, int]) -> None:
+        """From now on."""
+
+        def work(session: Session) -> None:
+            for key, engine in homes.items():
+                session.merge(Home(key=key, engine=engine))
+
+        self._do(work)
+
+    def forget_home(self, key: str) -> bool:
+        """Unless the manifest has the key. Whether it was forgotten."""
+
+        def work(session: Session) -> bool:
+            if session.get(Entry, key) is not None:
+                return False
+            session.execute(delete(Home).where(Home.key == key))
+            return True
+
+        return self._do(work)
 
     # --- envelopes
 

@@ -1,0 +1,67 @@
+"""Which engine keeps which key.
+
+A key stays with the engine that has its blocks until it is removed, whatever `--shards` says by then: to
+change the number of engines moves nothing and downloads nothing again. New keys go to the engine with the
+fewest. Engines beyond the number that is asked for run for as long as they have keys, and get no new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..state import State
+
+_SETTLED = "homes"
+"""Fact: every key that was there before homes were remembered has one."""
+
+
+class Homes:
+    """Not locked: the agent does that. `of` may be called at any time."""
+
+    def __init__(self, state: State, data: Path, shards: int) -> None:
+        self._state = state
+        self._shards = shards
+        known = [entry.key for entry in state.manifest().entries] + state.removals()
+        if not state.get(_SETTLED):
+            _settle(state, data, known)
+        self._homes = state.homes()
+        here = {self._homes[key] for key in known if key in self._homes}
+        self.engines = sorted(here.union(range(shards)))
+        """Numbers of the engines to run."""
+        self.place(known)
+
+    def of(self, key: str) -> int:
+        """The engine of a key that was placed; the first one for others, which knows nothing of them."""
+        return self._homes.get(key, 0)
+
+    def place(self, keys: Iterable[str]) -> None:
+        """Choose an engine for those that have none, or one that does not run: it had none but keys of a farm
+        that this worker has left."""
+        new = [key for key in keys if self._homes.get(key) not in self.engines]
+        if not new:
+            return
+        load = dict.fromkeys(range(self._shards), 0)
+        for engine in self._homes.values():
+            if engine in load:
+                load[engine] += 1
+        chosen = {}
+        for key in sorted(new):
+            engine = min(load, key=lambda number: (load[number], number))
+            load[engine] += 1
+            chosen[key] = engine
+        self._state.set_homes(chosen)
+        self._homes.update(chosen)
+
+    def removed(self, key: str) -> None:
+        """Nothing of it is stored any more. One that is wanted again by now stays where it was."""
+        if self._state.forget_home(key):
+            self._homes.pop(key, None)
+
+
+def _settle(state: State, data: Path, keys: Iterable[str]) -> None:
+    """Keys were spread by their digits over all engines: as many as there are directories of them."""
+    before = len([path for path in data.glob("engine-*") if path.is_dir()])
+    if before:
+        state.set_homes({key: int(key[:8], 16) % before for key in keys})
+    state.set(**{_SETTLED: "1"})

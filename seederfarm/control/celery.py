@@ -35,6 +35,8 @@ AUDIT_EVERY: Final = 60.0
 """Seconds between looks for copies that have to prove themselves; less where they must do so more often."""
 REFRESH_EVERY: Final = 20.0
 """Heartbeats between looks for copies that have not been reported for too long."""
+EXPIRE_EVERY: Final = 60.0
+"""Seconds between looks for drives whose time is over."""
 RETENTION_EVERY: Final = 3600.0
 
 
@@ -51,6 +53,7 @@ def beat_table() -> dict[str, Any]:
         "ask for proofs": _beat("control.challenge", min(AUDIT_EVERY, max(1.0, farm.audit_every))),
         "ask for reports that are missing": _beat("control.refresh", REFRESH_EVERY * farm.heartbeat),
         "look after the broker's accounts": _beat("control.keep_accounts", ACCOUNTS_EVERY * farm.heartbeat),
+        "remove what expired": _beat("control.expire", EXPIRE_EVERY),
         "forget what is old": _beat("control.retention", RETENTION_EVERY),
     }
 

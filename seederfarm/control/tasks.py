@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
+from django.utils import timezone
 
 from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT
+from seederfarm.registry import services
 
 from . import audits, guard, ingest, manifests, retention
 from .join import join
@@ -79,6 +81,11 @@ def refresh() -> None:
 @_task("control.keep_accounts")
 def keep_accounts(afresh: bool = False) -> None:
     guard.keep_watch(afresh=afresh)
+
+
+@_task("control.expire")
+def expire() -> None:
+    services.expire(timezone.now())
 
 
 @_task("control.retention")

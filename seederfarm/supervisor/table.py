@@ -112,7 +112,7 @@ def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
     return Spec(
         name="flower",
         about=f"Celery's own view, on http://127.0.0.1:{farm.flower_port}/ (login in {files.flower_secret})",
-        argv=_celery("flower"),
+        argv=_python("seederfarm.supervisor.flower_program", "-A", CONTROL_APP, "flower"),
         env={
             "FLOWER_ADDRESS": "127.0.0.1",
             "FLOWER_PORT": str(farm.flower_port),

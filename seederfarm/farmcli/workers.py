@@ -103,18 +103,21 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
     if as_json:
         json_lines([{"token": made.text, "expires_at": made.token.expires_at}])
         return
-    click.echo("On the machine that is to seed (the token works once, and for a day):\n", err=True)
-    click.echo(f"  ./farm worker run --join {made.text}")
+    here = farm.bundled_redis and not broker
+    where = "this machine: none other reaches the bundled Redis" if here else "the machine that is to seed"
+    click.echo(f"On {where} (the token works once, and for a day):\n", err=True)
+    # The farm's own worker has the default place already.
+    click.echo(f"  ./farm worker run {'--data worker-2 ' if here else ''}--join {made.text}")
     if made.shared_login:
         click.echo(
             "\nThe token carries the farm's own login of the broker: whoever has it can read and write "
             "everything there (docs/security.md).",
             err=True,
         )
-    if farm.bundled_redis and not broker:
+    if here:
         click.echo(
-            "\nThe broker is the bundled Redis, which this machine alone can reach; --data DIR "
-            "puts a worker elsewhere on it. For other machines, run the farm with a REDIS_URL.",
+            "\n--data is where it keeps what it seeds. For workers on other machines, run the farm with a "
+            "REDIS_URL.",
             err=True,
         )
 

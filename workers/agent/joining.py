@@ -69,6 +69,7 @@ class Joining:
                         self._ask()
                         asked = time.monotonic()
                     if self._look(connection):
+                        log.info("%s has let this worker in", self._farm.farm)
                         return True
                 except Refused as refused:
                     self._agent.refuse(WELCOME, refused)

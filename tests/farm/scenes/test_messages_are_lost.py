@@ -26,6 +26,7 @@ KINDS = {
     orders.AUDIT_ANSWER,
     orders.JOIN,
     orders.WELCOME,
+    orders.WELCOME,
 }
 
 

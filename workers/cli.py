@@ -69,6 +69,7 @@ def default_data(environ: Mapping[str, str]) -> Path:
 @click.option("--keep-free", metavar="SIZE", help="Leave this much of the disk to others (default: 5 %).")
 @click.option("--up", metavar="RATE", help="Send at most this much a second: 2M, or a timetable.")
 @click.option("--down", metavar="RATE", help="Fetch at most this much a second, likewise.")
+@click.option("--max-peers", metavar="N", help="Take at most so many connections (default: 512).")
 @click.option("--shards", type=click.IntRange(1, 64), default=1, help="Engines to run (default 1).")
 @click.option("--bootstrap", multiple=True, metavar="HOST:PORT", help="A DHT node to start from.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="UDP port of the first engine.")
@@ -83,6 +84,7 @@ def run(
     keep_free: str | None,
     up: str | None,
     down: str | None,
+    max_peers: str | None,
     shards: int,
     bootstrap: tuple[str, ...],
     port: int,
@@ -105,7 +107,7 @@ def run(
             logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         bootstrap_from(bootstrap, os.environ)
-        limits = limits_from(os.environ, up=up, down=down, keep_free=keep_free)
+        limits = limits_from(os.environ, up=up, down=down, keep_free=keep_free, max_peers=max_peers)
         settings = WorkerSettings(
             data=data or default_data(os.environ),
             name=(name or platform.node() or "worker")[:100],

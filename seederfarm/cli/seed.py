@@ -80,6 +80,7 @@ def seed(
     down: str | None,
     max_bytes: str | None,
     keep_free: str | None,
+    max_peers: str | None,
     forks: str | None,
     accepted: tuple[tuple[bytes, int], ...],
     log_level: int,
@@ -94,7 +95,9 @@ def seed(
         bootstrap=resolve_bootstrap(bootstrap),
         port=port,
         announce=not no_announce,
-        limits=resolve_limits(up=up, down=down, max_bytes=max_bytes, keep_free=keep_free),
+        limits=resolve_limits(
+            up=up, down=down, max_bytes=max_bytes, keep_free=keep_free, max_peers=max_peers
+        ),
     )
     labels = {item.key: label_of(item.key.hex()) for item in wanted} | dict(keys)
     view = choose_view(labels, settings.data, as_json=as_json, quiet=log_level >= logging.ERROR)

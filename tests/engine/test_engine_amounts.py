@@ -123,3 +123,7 @@ def test_options_go_before_the_environment_and_errors_name_the_culprit() -> None
     assert (limits.max_bytes, limits.keep_free) == (5_000_000_000, 1_000_000_000)
     with pytest.raises(SettingError, match=r"^SEEDERFARM_KEEP_FREE: "):
         limits_from({"SEEDERFARM_KEEP_FREE": "much"})
+    assert limits_from({"SEEDERFARM_MAX_PEERS": "99"}).max_peers == 99
+    for wrong in ("0", "-1", "many", "60001"):
+        with pytest.raises(SettingError, match=r"^--max-peers: .* is not a number from 1 to 60000"):
+            limits_from({}, max_peers=wrong)

@@ -36,6 +36,16 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_module, "MEASURE_WHEN_FULL", 0.1)
 
 
+class FakeDoor:
+    """So many have come in."""
+
+    def __init__(self) -> None:
+        self.limit = self.turned_away = self.inside = 0
+
+    def __len__(self) -> int:
+        return self.inside
+
+
 class Farm:
     """An engine of ours with limits."""
 
@@ -43,6 +53,8 @@ class Farm:
         self.events: list[Event] = []
         self.free = 1 << 40
         self.time = datetime(2026, 1, 5, 12, tzinfo=UTC)
+        self.door = FakeDoor()
+        self.files = 0
         self.swarm = FakeSwarm()
         self.cores = Corestore(memory_store())
         gate = Gate(self.cores)
@@ -53,6 +65,8 @@ class Farm:
             gate=gate,
             data=Path("unused"),
             emit=self.engine.tell,
+            door=self.door,
+            open_files=lambda: (self.files, 10),
             local_time=lambda: self.time,
             disk_usage=lambda _: (1 << 40, 0, self.free),
         )
@@ -223,6 +237,29 @@ def test_a_rate_that_holds_back_is_told_once_and_cleared_when_it_has_been_quiet(
     asyncio.run(scenario())
 
 
+def test_connections_and_open_files_at_their_bounds_are_told_and_shown() -> None:
+    async def scenario() -> None:
+        async with Farm(LimitSettings(max_peers=5)) as farm:
+            assert farm.door.limit == 5
+            assert farm.engine.status().limits == ()
+            farm.door.inside, farm.files = 5, 10
+            await farm.until(lambda: bool(farm.told("peers") and farm.told("files")))
+            assert farm.told("peers") == [("reached", 5, 5)]
+            assert farm.told("files") == [("reached", 10, 10)]
+            shown = {limit.limit: (limit.value, limit.max) for limit in farm.engine.status().limits}
+            assert shown == {"peers": (5, 5), "files": (10, 10)}
+            farm.door.inside, farm.files = 4, 9
+            await farm.until(lambda: len(farm.told("peers")) == len(farm.told("files")) == 2)
+            assert farm.told("peers")[1] == ("cleared", 4, 5)
+            farm.door.turned_away = 1  # one address had too many, though there was room
+            farm.limits.look()
+            assert farm.told("peers")[2] == ("reached", 4, 5)
+            farm.limits.configure(replace(farm.limits.settings, max_peers=7))
+            assert farm.door.limit == 7
+
+    asyncio.run(scenario())
+
+
 def test_of_two_who_set_a_limit_the_lower_counts_and_engines_share_it() -> None:
     ours = LimitSettings(up=parse_timetable("08:00-18:00=1M, *=none", source="up"), max_bytes=100)
     both = lower(ours, up=4_000_000, down=2_000_000, max_bytes=500)
@@ -230,6 +267,6 @@ def test_of_two_who_set_a_limit_the_lower_counts_and_engines_share_it() -> None:
     assert (str(both.down), both.max_bytes) == ("2000000", 100)
     half = shared(both, 2)
     assert str(half.up) == "08:00-18:00=500000, *=2000000"
-    assert (str(half.down), half.max_bytes) == ("1000000", 50)
+    assert (str(half.down), half.max_bytes, half.max_peers) == ("1000000", 50, ours.max_peers // 2)
     assert lower(ours, up=None, down=None, max_bytes=None) == ours
     assert shared(ours, 1) == ours

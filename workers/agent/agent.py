@@ -244,6 +244,7 @@ class Agent:
                 "headroom_bytes": self.headroom,
                 "up": str(limits.up),
                 "down": str(limits.down),
+                "max_peers": limits.max_peers,
             }
         )
 

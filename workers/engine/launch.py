@@ -9,14 +9,17 @@ from typing import NamedTuple
 from hypercore.aio.corestore import Corestore
 from hypercore.aio.swarm import Swarm
 from hypercore.connection import Connection
-from hypercore.core import disk_store
+from hypercore.core import Store
 from hypercore.errors import HypercoreError
+from hypercore.storage.disk import DiskBackend
+from hypercore.swarm.policy import MAX_PEERS
 
 from .engine import Engine
 from .events import Event
 from .gate import Gate
 from .identity import load_identity
 from .limits import Limits
+from .openfiles import allow_open_files, block_files
 from .settings import EngineSettings
 
 
@@ -47,7 +50,9 @@ async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> A
 @asynccontextmanager
 async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Launched]:
     """Like `launched`, for who needs to reach below the engine."""
-    store = disk_store(settings.data)
+    most_files = block_files(allow_open_files())
+    backend = DiskBackend(settings.data, max_open_files=most_files)
+    store = Store(backend)
     try:
         bootstrap = settings.bootstrap
         swarm = Swarm(
@@ -55,7 +60,8 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
             bootstrap=None if bootstrap is None else [(node.host, node.port) for node in bootstrap],
             host=settings.host,
             port=settings.port,
-            max_peers=settings.max_peers,
+            max_peers=min(MAX_PEERS, settings.limits.max_peers),
+            max_incoming=settings.limits.max_peers,
         )
         cores = Corestore(store)
     except BaseException:
@@ -63,7 +69,15 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         raise
     gate = Gate(cores)
     engine = Engine(settings, swarm=swarm, cores=gate, emit=emit, online=swarm.node.bootstrapped)
-    limits = Limits(settings.limits, cores=cores, gate=gate, data=settings.data, emit=engine.tell)
+    limits = Limits(
+        settings.limits,
+        cores=cores,
+        gate=gate,
+        data=settings.data,
+        emit=engine.tell,
+        door=swarm.slots,
+        open_files=lambda: (backend.open_files, most_files),
+    )
     engine.limits = limits
 
     def replicate(connection: Connection, _: object) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from hypercore.aio.corestore import Corestore
 from hypercore.aio.throttle import Throttle
@@ -47,6 +47,15 @@ MEASURE_WHEN_FULL = 60.0
 """The same while nothing is left: the writer of a core may have cut it."""
 
 
+class Door(Protocol):
+    """Who comes in: `hypercore.swarm.Slots`."""
+
+    limit: int
+    turned_away: int
+
+    def __len__(self) -> int: ...
+
+
 class Room(NamedTuple):
     """What may still be stored, and which bound says so."""
 
@@ -77,15 +86,20 @@ class Limits:
         gate: Gate,
         data: Path,
         emit: Callable[[Event], None],
+        door: Door | None = None,
+        open_files: Callable[[], tuple[int, int]] | None = None,
         local_time: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
         disk_usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage,
     ) -> None:
-        """`disk_usage` gives (total, used, free) bytes."""
+        """`open_files` gives how many are open and may be, `disk_usage` (total, used, free) bytes."""
         self.settings = settings
         self._cores = cores
         self._gate = gate
         self._data = data
         self._emit = emit
+        self._door = door
+        self._turned_away = 0
+        self._open_files = open_files
         self._local_time = local_time
         self._disk_usage = disk_usage
         self._loop = asyncio.get_running_loop()
@@ -147,11 +161,18 @@ class Limits:
         room = self._room
         if room is not None and (room.quota or self.full):
             found.append(self._status("disk", room.stored, max(0, room.stored + room.left)))
+        if self._door is not None and self._is_told("peers"):
+            found.append(self._status("peers", len(self._door), self._door.limit))
+        if self._open_files is not None and self._is_told("files"):
+            found.append(self._status("files", *self._open_files()))
         return tuple(found)
 
-    def _status(self, name: LimitName, value: float, most: int) -> LimitStatus:
+    def _is_told(self, name: LimitName) -> bool:
         told = self._told.get(name)
-        return LimitStatus(limit=name, value=value, max=most, reached=told is not None and told.reached)
+        return told is not None and told.reached
+
+    def _status(self, name: LimitName, value: float, most: int) -> LimitStatus:
+        return LimitStatus(limit=name, value=value, max=most, reached=self._is_told(name))
 
     def _rates(self) -> tuple[tuple[LimitName, Throttle], ...]:
         return (("up", self._cores.upload), ("down", self._cores.download))
@@ -165,6 +186,17 @@ class Limits:
         self._timer = self._loop.call_at(now + LOOK_INTERVAL, self.look)
         self._set_rates(now)
         self._look_at_disk(now)
+        self._look_at_counts(now)
+
+    def _look_at_counts(self, now: float) -> None:
+        door, files = self._door, self._open_files
+        if door is not None:
+            door.limit = self.settings.max_peers
+            turned_away, self._turned_away = door.turned_away - self._turned_away, door.turned_away
+            self._say("peers", turned_away > 0 or len(door) >= door.limit, len(door), door.limit, now)
+        if files is not None:
+            used, most = files()
+            self._say("files", used >= most, used, most, now)
 
     def _set_rates(self, now: float) -> None:
         local = self._local_time()
@@ -256,6 +288,7 @@ def shared(settings: LimitSettings, engines: int) -> LimitSettings:
         up=_scaled(settings.up, engines),
         down=_scaled(settings.down, engines),
         max_bytes=None if settings.max_bytes is None else settings.max_bytes // engines,
+        max_peers=max(1, settings.max_peers // engines),
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from hypercore.swarm.slots import MAX_CONNECTIONS
+
 from .amounts import ANY_RATE, Timetable, parse_size, parse_timetable
 from .amounts import SettingError as SettingError
 
@@ -31,6 +33,10 @@ UP_VARIABLE = "SEEDERFARM_UP"
 DOWN_VARIABLE = "SEEDERFARM_DOWN"
 MAX_BYTES_VARIABLE = "SEEDERFARM_MAX_BYTES"
 KEEP_FREE_VARIABLE = "SEEDERFARM_KEEP_FREE"
+MAX_PEERS_VARIABLE = "SEEDERFARM_MAX_PEERS"
+
+MOST_PEERS = 60_000
+"""An endpoint has streams for no more."""
 
 FORKS_VARIABLE = "SEEDERFARM_FORKS"
 
@@ -60,6 +66,8 @@ class LimitSettings:
     """Bytes of blocks that are stored."""
     keep_free: int | None = None
     """Bytes of the disk that stay free; None: `headroom`."""
+    max_peers: int = MAX_CONNECTIONS
+    """Connections of peers that dial us. We dial no more than that either, and never more than 64."""
 
 
 NO_LIMITS = LimitSettings()
@@ -73,6 +81,7 @@ def limits_from(
     down: str | None = None,
     max_bytes: str | None = None,
     keep_free: str | None = None,
+    max_peers: str | None = None,
 ) -> LimitSettings:
     """The limits of the command line, each else of the environment. Raises SettingError."""
 
@@ -88,7 +97,16 @@ def limits_from(
     def size(found: tuple[str, str] | None) -> int | None:
         return None if found is None else parse_size(found[0], source=found[1])
 
+    def count(found: tuple[str, str] | None) -> int:
+        if found is None:
+            return MAX_CONNECTIONS
+        text = found[0].strip()
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_PEERS:
+            raise SettingError(f"{found[1]}: {text!r} is not a number from 1 to {MOST_PEERS}")
+        return int(text)
+
     return LimitSettings(
+        max_peers=count(told(max_peers, "--max-peers", MAX_PEERS_VARIABLE)),
         up=timetable(told(up, "--up", UP_VARIABLE)),
         down=timetable(told(down, "--down", DOWN_VARIABLE)),
         max_bytes=size(told(max_bytes, "--max-bytes", MAX_BYTES_VARIABLE)),
@@ -109,8 +127,6 @@ class EngineSettings:
     """UDP port; 0 lets the system choose."""
     announce: bool = True
     """Whether others may find us by topic. Off, we find them and serve on those connections."""
-    max_peers: int = 64
-    """Connections the swarm keeps at most."""
     limits: LimitSettings = NO_LIMITS
     report_interval: float = 0.5
     """Seconds between two progress (or core) events of one key, at least."""

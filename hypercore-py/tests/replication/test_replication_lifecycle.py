@@ -9,8 +9,15 @@ from replication_world import Script, World, accept, of
 from hypercore.core import Core
 from hypercore.errors import InvalidCapability, StorageError
 from hypercore.mux import CloseReason, Muxer
-from hypercore.replication import PROTOCOL, PeerClosed, PeerOpened, Replicator, StorageFailed
-from hypercore.replication.config import MAX_REOPENS
+from hypercore.replication import (
+    PROTOCOL,
+    PeerClosed,
+    PeerOpened,
+    ReplicationConfig,
+    Replicator,
+    StorageFailed,
+)
+from hypercore.replication.config import MAX_PEERS, MAX_REOPENS
 from hypercore.testing.cores import sample_blocks
 from hypercore.testing.linked import LinkedPair
 from hypercore.wire.control import NoData, Range, Sync
@@ -297,3 +304,18 @@ def rot(core: Core, index: int) -> None:
         return value
 
     backend.read_inline = read
+
+
+def test_a_core_has_so_many_peers_and_rejects_the_others_until_one_has_gone() -> None:
+    assert ReplicationConfig().max_peers == MAX_PEERS
+    world = World()
+    writer = world.writer(10, config=ReplicationConfig(max_peers=2))
+    readers = [world.reader(writer.core.key) for _ in range(3)]
+    pairs = [world.connect(reader, writer) for reader in readers]
+    world.settle()
+    assert [reader.complete for reader in readers] == [True, True, False]
+    assert len(writer.replicator.peers) == 2
+    assert readers[2].replicator.peers == {}.keys()
+    writer.replicator.detach(pairs[0].b, world.now)
+    world.connect(readers[2], writer)
+    assert world.run(until=lambda: readers[2].complete)

@@ -7,13 +7,14 @@ import pytest
 
 from hypercore.aio import discovery as discovery_module
 from hypercore.aio.dht import DhtNode
-from hypercore.aio.swarm import CLOSE_SECONDS, Duplicate, Swarm
+from hypercore.aio.swarm import CLOSE_SECONDS, Crowded, Duplicate, Swarm
 from hypercore.codec import Writer
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.dht.constants import Command
 from hypercore.dht.messages import PeerRecord
 from hypercore.errors import ConnectionClosed, LocalProtocolError
 from hypercore.swarm import offences as offences_module
+from hypercore.swarm import slots as slots_module
 from hypercore.swarm import topics as topics_module
 from hypercore.swarm.topics import MIN_PARALLEL
 from hypercore.testing.testnet import Testnet
@@ -302,6 +303,46 @@ def test_max_peers_limits_dialling_only():
         for other in others:
             other.swarm.join_peer(a.swarm.public_key)
         await until(lambda: len(a.swarm.connections) == 4)
+
+    run(scene)
+
+
+def test_who_dials_us_beyond_the_bound_is_refused_until_there_is_room():
+    async def scene(net, peer):
+        a = await peer(max_incoming=2)
+        await a.swarm.join(TOPIC, client=False).flushed()
+        first, second, third = [await peer() for _ in range(3)]
+        for each in (first, second):
+            each.swarm.join_peer(a.swarm.public_key)
+            await until(lambda each=each: each.met)
+        third.swarm.join_peer(a.swarm.public_key)
+        await until(lambda: a.swarm.slots.turned_away)
+        assert len(a.swarm.connections) == len(a.swarm.slots) == 2
+        assert not third.swarm.connections
+        await first.swarm.close()
+        await until(lambda: len(a.swarm.slots) == 1)
+        fourth = await peer()
+        fourth.swarm.join_peer(a.swarm.public_key)
+        await until(lambda: fourth.met)
+
+    run(scene)
+
+
+def test_who_has_been_silent_makes_way_for_a_new_peer(monkeypatch):
+    monkeypatch.setattr(slots_module, "SILENCE", 0.5)
+
+    async def scene(net, peer):
+        a = await peer(max_incoming=1)
+        await a.swarm.join(TOPIC, client=False).flushed()
+        first, second = await peer(), await peer()
+        first.swarm.join_peer(a.swarm.public_key)
+        await until(lambda: first.met)
+        a.swarm.slots.judge("elsewhere", monotonic())  # takes note of what was said so far
+        await asyncio.sleep(0.6)
+        second.swarm.join_peer(a.swarm.public_key)
+        await until(lambda: second.met)
+        assert isinstance(a.errors[0], Crowded)
+        assert a.errors[0].code == "TOO_MANY_CONNECTIONS"
 
     run(scene)
 

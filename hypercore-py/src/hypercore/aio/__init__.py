@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from .dht import DhtNode
     from .handshake import secure
     from .hypercore import Hypercore
+    from .membership import Discovery
     from .opencore import Durable, Notice, RemotePeer
     from .server import Server
-    from .swarm import Discovery, Swarm
+    from .swarm import Swarm
     from .udp import Endpoint
 else:
     __getattr__ = lazy_names(
@@ -40,7 +41,8 @@ else:
             ".hypercore": ("Hypercore",),
             ".opencore": ("Durable", "Notice", "RemotePeer"),
             ".server": ("Server",),
-            ".swarm": ("Discovery", "Swarm"),
+            ".membership": ("Discovery",),
+            ".swarm": ("Swarm",),
             ".udp": ("Endpoint",),
         },
     )

@@ -17,13 +17,15 @@ from ..dht.address import Address
 from ..dht.messages import NoisePayload, PeerRecord
 from ..dht.node import NodeEvent
 from ..errors import ConnectionClosed, HypercoreError, LocalProtocolError
-from ..swarm import Arrival, PeerInfo, SwarmPolicy
+from ..swarm import Arrival, PeerInfo, Slots, SwarmPolicy
 from ..swarm.offences import Offences
 from ..swarm.policy import MAX_PARALLEL, MAX_PEERS
+from ..swarm.slots import MAX_CONNECTIONS
 from .alarm import Alarm
 from .connection import SecretConnection
 from .dht import DhtNode
 from .discovery import TopicRefresher
+from .membership import Discovery
 from .server import Server
 
 HEADER_FRAME_BYTES = 59
@@ -40,41 +42,10 @@ class Duplicate(ConnectionClosed):
     code = "DUPLICATE_CONNECTION"
 
 
-class Discovery:
-    """One `join` of a topic. The topic is left when its last join is."""
+class Crowded(ConnectionClosed):
+    """We have as many connections as we may have, and this one is not the one to stay."""
 
-    __slots__ = ("_swarm", "client", "closed", "server", "topic")
-
-    def __init__(self, swarm: Swarm, topic: bytes) -> None:
-        self.topic = topic
-        self.server = False
-        self.client = False
-        self.closed = False
-        self._swarm = swarm
-
-    async def flushed(self) -> bool:
-        """Wait for the refresh that is due or under way. False if nobody answered it."""
-        return await self._swarm.refreshed(self.topic)
-
-    async def refresh(self) -> bool:
-        """Announce and look up again now. False if nobody answered."""
-        self._swarm.set_mode(self, server=self.server, client=self.client, refresh=True)
-        return await self.flushed()
-
-    def set_mode(self, *, server: bool | None = None, client: bool | None = None) -> None:
-        """Change whether we can be found and whether we look for others."""
-        self._swarm.set_mode(
-            self,
-            server=self.server if server is None else server,
-            client=self.client if client is None else client,
-        )
-
-    async def leave(self) -> None:
-        """Leave the topic, and wait until it is unannounced, or that has failed."""
-        if not self.closed:
-            self._swarm.set_mode(self, server=False, client=False)
-            self.closed = True
-            await self._swarm.refreshed(self.topic)
+    code = "TOO_MANY_CONNECTIONS"
 
 
 class _Link:
@@ -99,6 +70,7 @@ class _Link:
 class Swarm:
     """`on_connection(connection, peer)` is called with every connection, whoever dialled.
 
+    We dial up to `max_peers`, and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
     `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port` and `firewalled` are those of
     `DhtNode`.
     """
@@ -112,6 +84,7 @@ class Swarm:
         port: int | None = 0,
         max_peers: int = MAX_PEERS,
         max_parallel: int = MAX_PARALLEL,
+        max_incoming: int = MAX_CONNECTIONS,
         rng: Random | None = None,
         firewall: Callable[[bytes], bool] | None = None,
         firewalled: bool | None = None,
@@ -141,6 +114,8 @@ class Swarm:
             on_deadline=self._set_alarm,
         )
         self._links: dict[bytes, _Link] = {}
+        self.slots = Slots(self._messages_of, limit=max_incoming)
+        """Those who dialled us. Its `limit` may be changed at any time."""
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._server: Server | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -289,7 +264,7 @@ class Swarm:
 
     async def _listen(self) -> None:
         def firewall(public_key: bytes, payload: NoisePayload, address: Address) -> bool:
-            return self._policy.refuses(public_key)
+            return self._policy.refuses(public_key) or not self._has_slot(public_key, address.host)
 
         self._server = await self.node.listen(self.node.key_pair, self._on_incoming, firewall=firewall)
         self._refresh_more()
@@ -306,6 +281,31 @@ class Swarm:
         for record in records:
             self._policy.peer_found(record.public_key, record.relay_addresses, topic, now)
         self._dial_more()
+
+    # --- who may come in ----------------------------------------------------------------------------------
+
+    def _messages_of(self, public_key: bytes) -> int:
+        link = self._links.get(public_key)
+        connection = None if link is None else link.connection
+        return 0 if connection is None else connection.messages_in + connection.messages_out
+
+    def _has_slot(self, public_key: bytes, host: str) -> bool:
+        """Asked before the handshake is answered, so that who is refused hears of it at once."""
+        if public_key in self._links or self.slots.judge(host, monotonic()).accept:
+            return True
+        self.slots.turned_away += 1
+        return False
+
+    def _make_room(self, connection: SecretConnection, existing: _Link | None) -> bool:
+        """Whether there is a slot for it, another one's perhaps."""
+        if existing is not None and not existing.client:
+            return True  # its own
+        verdict = self.slots.judge(_host_of(connection), monotonic())
+        loser = None if verdict.evict is None else self._links.get(verdict.evict)
+        self.slots.turned_away += loser is not None or not verdict.accept
+        if loser is not None:
+            self._destroy(loser, Crowded("another peer needs the connection more"))
+        return verdict.accept
 
     # --- connections --------------------------------------------------------------------------------------
 
@@ -345,12 +345,13 @@ class Swarm:
             if existing is not None and existing.connection is not None:
                 existing.connection.send_keep_alive()  # if it is dead after all, we shall know soon
             return
+        peer = self._policy.incoming(key)
+        if peer is None or not self._make_room(connection, existing):
+            connection.destroy(Crowded("there are too many connections"))
+            return
         if existing is not None:
             self._destroy(existing, Duplicate("the peer has made a new connection"))
-        peer = self._policy.incoming(key)
-        if peer is None:
-            connection.destroy()
-            return
+        self.slots.opened(key, _host_of(connection), monotonic())
         link = self._links[key] = _Link(peer, client=False)
         self._opened(link, connection)
 
@@ -383,6 +384,7 @@ class Swarm:
         key = link.peer.public_key
         if self._links.get(key) is link:
             del self._links[key]
+            self.slots.closed(key)
             self._policy.ended(link.peer, monotonic(), client=link.client)
             self._dial_more()
 
@@ -457,6 +459,11 @@ class Swarm:
         while self.connections:
             self._alone.clear()
             await self._alone.wait()
+
+
+def _host_of(connection: SecretConnection) -> str:
+    address = connection.remote_address
+    return "" if address is None else address[0]
 
 
 def _ignore(message: bytes) -> None:

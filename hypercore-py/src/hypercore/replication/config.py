@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_PEERS = 256
+"""Connections on which one core is spoken about; on others its channels are rejected. Ours."""
+
 WANT_BATCH = 2**21
 """Blocks of the regions that a downloader subscribes to, and the longest a peer may ask for (hypercore
 lib/wants.js)."""
@@ -69,6 +72,7 @@ class ReplicationConfig:
     max_fork: int | None = None
     """Follow the writer up to this fork; None: onto any. When a higher one is proven, `ForkAvailable` tells,
     and nothing is deleted. A core without blocks goes to any fork."""
+    max_peers: int = MAX_PEERS
     request_timeout: float = 30.0
     """A peer that answers nothing for so long loses its requests to others; a request never waits more than
     four times as long. Official peers wait for ever."""

@@ -77,13 +77,16 @@ class Replicator:
     def attach(self, muxer: Muxer, now: float) -> Peer | None:
         """Speak about the core on a connection, from now on or because the peer has opened the channel.
 
-        Returns the peer; None if the core is frozen, or the replicator or the connection is closed.
+        Returns the peer; None if the core is frozen or has as many as it may have, or the replicator or the
+        connection is closed.
         """
         if self.closed or self.frozen or muxer.closed:
             return None
         peer = self._attached.get(muxer)
         if peer is not None:
             return peer
+        if len(self._peers) >= self.config.max_peers:
+            return None
         return self._open(muxer, now)
 
     def _open(self, muxer: Muxer, now: float) -> Peer | None:
@@ -271,6 +274,9 @@ class Replicator:
 
     def peer_opened(self, peer: Peer, now: float) -> None:
         self._peers[peer] = None
+        if len(self._peers) > self.config.max_peers:  # we had asked more than there is room for
+            peer.close(now)
+            return
         if self.downloader.requests:
             self.wake_at(now + self.config.check_interval)
         self.emit(PeerOpened(peer))

@@ -5,6 +5,7 @@ Source of the rules: hyperswarm 4.17.2. The asyncio shell is `hypercore.aio.swar
 
 from .peerinfo import PeerInfo, Priority
 from .policy import Arrival, SwarmPolicy, keep_incoming
+from .slots import Slots
 from .topics import Action, Topic, TopicSchedule
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Arrival",
     "PeerInfo",
     "Priority",
+    "Slots",
     "SwarmPolicy",
     "Topic",
     "TopicSchedule",

@@ -19,7 +19,7 @@ from .peerinfo import MAX_ATTEMPTS, PeerInfo
 from .retry import retry_delay
 
 MAX_PEERS = 64
-"""Connections up to which we dial; who dials us is always taken."""
+"""Connections up to which we dial. Who dials us has slots of his own (`slots`)."""
 MAX_PARALLEL = 3
 """Attempts under way at a time."""
 MAX_KNOWN_PEERS = 4096

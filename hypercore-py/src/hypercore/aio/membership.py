@@ -1,0 +1,45 @@
+"""One membership of a topic, in the hands of whoever joined it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .swarm import Swarm
+
+
+class Discovery:
+    """One `join` of a topic. The topic is left when its last join is."""
+
+    __slots__ = ("_swarm", "client", "closed", "server", "topic")
+
+    def __init__(self, swarm: Swarm, topic: bytes) -> None:
+        self.topic = topic
+        self.server = False
+        self.client = False
+        self.closed = False
+        self._swarm = swarm
+
+    async def flushed(self) -> bool:
+        """Wait for the refresh that is due or under way. False if nobody answered it."""
+        return await self._swarm.refreshed(self.topic)
+
+    async def refresh(self) -> bool:
+        """Announce and look up again now. False if nobody answered."""
+        self._swarm.set_mode(self, server=self.server, client=self.client, refresh=True)
+        return await self.flushed()
+
+    def set_mode(self, *, server: bool | None = None, client: bool | None = None) -> None:
+        """Change whether we can be found and whether we look for others."""
+        self._swarm.set_mode(
+            self,
+            server=self.server if server is None else server,
+            client=self.client if client is None else client,
+        )
+
+    async def leave(self) -> None:
+        """Leave the topic, and wait until it is unannounced, or that has failed."""
+        if not self.closed:
+            self._swarm.set_mode(self, server=False, client=False)
+            self.closed = True
+            await self._swarm.refreshed(self.topic)

@@ -1,0 +1,108 @@
+"""Room for peers that dial us: how many there may be, how many of one address, and who makes way when all is
+taken.
+
+Official swarms take everybody. A seeder that is known to the world needs a bound, and one stranger must not
+be able to use it up: at the bound the address with most connections makes way for others, then whoever has
+been silent longest. Peers that we dialled are not counted against strangers, and never make way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+MAX_CONNECTIONS = 512
+"""Connections of peers that dialled us."""
+
+HOST_SHARE = 4
+"""One address may have a part of them, this one."""
+
+MIN_PER_HOST = 4
+"""The least that one address may have, however few there may be in all."""
+
+SILENCE = 60.0
+"""Seconds without a message, either way, after which a connection may make way for a new one."""
+
+
+class Verdict(NamedTuple):
+    """About a peer that wants to come in."""
+
+    accept: bool
+    evict: bytes | None = None
+    """Public key of who makes way."""
+
+
+ACCEPT, REFUSE = Verdict(True), Verdict(False)
+
+
+class _Slot:
+    __slots__ = ("host", "messages", "spoke_at")
+
+    def __init__(self, host: str, now: float) -> None:
+        self.host = host
+        self.messages = 0
+        self.spoke_at = now
+
+
+class Slots:
+    """`messages(public_key)` tells how many messages a connection has carried so far; it is asked only when
+    all slots are taken."""
+
+    def __init__(self, messages: Callable[[bytes], int], *, limit: int = MAX_CONNECTIONS) -> None:
+        self.limit = limit
+        self.turned_away = 0
+        """Peers that were refused, or made way."""
+        self._messages = messages
+        self._taken: dict[bytes, _Slot] = {}
+        self._hosts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    @property
+    def per_host(self) -> int:
+        """Connections that one address may have."""
+        return max(MIN_PER_HOST, self.limit // HOST_SHARE)
+
+    def opened(self, public_key: bytes, host: str, now: float) -> None:
+        """A peer has come in."""
+        self.closed(public_key)
+        self._taken[public_key] = _Slot(host, now)
+        self._hosts[host] = self._hosts.get(host, 0) + 1
+
+    def closed(self, public_key: bytes) -> None:
+        """It has gone, if it was here."""
+        slot = self._taken.pop(public_key, None)
+        if slot is not None:
+            left = self._hosts[slot.host] - 1
+            if left:
+                self._hosts[slot.host] = left
+            else:
+                del self._hosts[slot.host]
+
+    def judge(self, host: str, now: float) -> Verdict:
+        """Whether one more peer from that address may come in, and for whom."""
+        mine = self._hosts.get(host, 0)
+        if mine >= self.per_host:
+            return REFUSE
+        if len(self._taken) < self.limit:
+            return ACCEPT
+        self._listen(now)
+        crowd = max(self._hosts, key=self._hosts.__getitem__, default=host)
+        if self._hosts.get(crowd, 0) > mine + 1:
+            return Verdict(True, self._quietest(crowd))
+        quietest = self._quietest(None)
+        if quietest is not None and now - self._taken[quietest].spoke_at >= SILENCE:
+            return Verdict(True, quietest)
+        return REFUSE
+
+    def _listen(self, now: float) -> None:
+        for public_key, slot in self._taken.items():
+            messages = self._messages(public_key)
+            if messages != slot.messages:
+                slot.messages, slot.spoke_at = messages, now
+
+    def _quietest(self, host: str | None) -> bytes | None:
+        """Of one address, or of all; the one that came first, if several are."""
+        able = (key for key, slot in self._taken.items() if host is None or slot.host == host)
+        return min(able, key=lambda key: self._taken[key].spoke_at, default=None)

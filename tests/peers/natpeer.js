@@ -1,6 +1,7 @@
 // Official DHT nodes on one host of a lab of networks, each under a name. They echo what is sent to them.
 //   --bootstrap HOST:PORT …   --open yes: there is no NAT
 const DHT = require('hyperdht')
+const BlindRelay = require('blind-relay')
 const { emit, serve, fail, options } = require('./lib/lines')
 const { parseBootstrap } = require('./lib/network')
 
@@ -40,9 +41,22 @@ const commands = {
     return { bootstrap: bootstrap.map(({ host, port }) => `${host}:${port}`) }
   },
 
-  async serve ({ name }) {
+  // With `relay`, clients are told to meet it at that blind relay.
+  async serve ({ name, relay = null }) {
     const node = await open(name)
-    const server = node.createServer(echo)
+    const server = node.createServer({ relayThrough: relay && Buffer.from(relay, 'hex') }, echo)
+    await server.listen(node.defaultKeyPair)
+    return { key: node.defaultKeyPair.publicKey.toString('hex') }
+  },
+
+  // A blind relay: it passes on what those send to each other who name the same token.
+  async relay ({ name }) {
+    const node = await open(name)
+    const relay = new BlindRelay.Server({ createStream: (opts) => node.createRawStream({ ...opts, framed: true }) })
+    const server = node.createServer((socket) => {
+      socket.on('error', () => {})
+      relay.accept(socket, { id: socket.remotePublicKey }).on('error', () => {})
+    })
     await server.listen(node.defaultKeyPair)
     return { key: node.defaultKeyPair.publicKey.toString('hex') }
   },
@@ -54,11 +68,11 @@ const commands = {
   },
 
   // Resolves with how it went: {ms, host, port} of a connection over which `size` bytes went and came back, or
-  // {failed}. `relays` are nodes to ask first.
-  async connect ({ name, key, size = 50000, seconds = 60 }) {
+  // {failed}. `relay` is a blind relay to meet at.
+  async connect ({ name, key, relay = null, size = 50000, seconds = 60 }) {
     const node = await open(name)
     const start = Date.now()
-    const socket = node.connect(Buffer.from(key, 'hex'))
+    const socket = node.connect(Buffer.from(key, 'hex'), { relayThrough: relay && Buffer.from(relay, 'hex') })
     const chunk = Buffer.alloc(size, 7)
     let ms = 0
     let received = 0

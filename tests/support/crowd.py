@@ -18,7 +18,6 @@ from kombu import Connection
 from farmwire import orders
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
 from farmwire.manifest import Manifest, ManifestAssembler, ManifestPage
-from farmwire.orders import KEY_PREFIX
 from farmwire.refusal import Refused
 from farmwire.replay import ReplayWindow
 from farmwire.report import EngineStats, Happening, Heartbeat, HostStats, Phase, ReplicaReport, Report, Sample

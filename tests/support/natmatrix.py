@@ -51,19 +51,33 @@ class Matrix:
         self._peers: dict[tuple[str, Stack, Kind], CommandedProcess] = {}
         self._runs = 0
 
-    def run(self, wanted: Sequence[Cell], *, seconds: float = SECONDS) -> dict[Cell, dict[str, Any]]:
-        """What every connection came to (see natpeer.js `connect`), all tried at once."""
+    def run(
+        self,
+        wanted: Sequence[Cell],
+        *,
+        seconds: float = SECONDS,
+        relay_of_client: str | None = None,
+        relay_of_server: str | None = None,
+    ) -> dict[Cell, dict[str, Any]]:
+        """What every connection came to (see natpeer.js `connect`), all tried at once.
+
+        The relays are public keys of blind relays that a side wants to be met at.
+        """
         self._runs += 1
         names = {cell: f"{cell.name}, run {self._runs}" for cell in wanted}
         servers = {cell: self._peer("server", cell.serving, cell.server_at) for cell in wanted}
         clients = {cell: self._peer("client", cell.connecting, cell.client_at) for cell in wanted}
         opening = [(clients[cell], clients[cell].send("open", name=names[cell])) for cell in wanted]
-        serving = {cell: servers[cell].send("serve", name=names[cell]) for cell in wanted}
+        serving = {
+            cell: servers[cell].send("serve", name=names[cell], relay=relay_of_server) for cell in wanted
+        }
         keys = {cell: servers[cell].answer(serving[cell])["key"] for cell in wanted}
         for client, number in opening:
             client.answer(number)
         asked = {
-            cell: clients[cell].send("connect", name=names[cell], key=keys[cell], seconds=seconds)
+            cell: clients[cell].send(
+                "connect", name=names[cell], key=keys[cell], relay=relay_of_client, seconds=seconds
+            )
             for cell in wanted
         }
         return {cell: clients[cell].answer(asked[cell], timeout=seconds + 30) for cell in wanted}

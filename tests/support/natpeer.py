@@ -30,14 +30,18 @@ class NatPeer:
         node = await self._node(name)
         return {"host": node.host, "port": node.port, "firewalled": node.firewalled}
 
-    async def serve(self, name: str) -> dict[str, Any]:
+    async def serve(self, name: str, relay: str | None = None) -> dict[str, Any]:
         node = await self._node(name)
+        node.relay_through = None if relay is None else bytes.fromhex(relay)
         server = await node.listen(node.key_pair, _echo)
         self._servers.append(server)
         return {"key": server.public_key.hex()}
 
-    async def connect(self, name: str, key: str, size: int = 50_000, seconds: float = 60.0) -> dict[str, Any]:
+    async def connect(
+        self, name: str, key: str, relay: str | None = None, size: int = 50_000, seconds: float = 60.0
+    ) -> dict[str, Any]:
         node = await self._node(name)
+        node.relay_through = None if relay is None else bytes.fromhex(relay)
         start = monotonic()
         connection: SecretConnection | None = None
         try:

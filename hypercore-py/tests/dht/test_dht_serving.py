@@ -16,6 +16,7 @@ from hypercore.dht.messages import (
     SecurePayload,
     UdxInfo,
 )
+from hypercore.dht.messages.handshake import RelayThrough
 from hypercore.dht.noise import ClientHandshake, holepunch_secret
 from hypercore.dht.punching import MAX_ECHOES, RANDOM_PUNCH_PAUSE_SECONDS
 from hypercore.dht.relays import AnnouncedRelays
@@ -25,8 +26,11 @@ from hypercore.dht.serving import (
     PATH_SECONDS,
     PUNCH_SECONDS,
     RANDOM_PUNCH_SECONDS,
+    RELAY_DELAY_SECONDS,
+    RELAY_SECONDS,
     Connected,
     Expired,
+    MeetAtRelay,
     SendPunch,
     ServingCore,
 )
@@ -64,6 +68,7 @@ class Server:
             open_stream=self.open_stream,
             random_bytes=self.rng.randbytes,
             firewall=firewall,
+            **options,
         )
 
     def open_stream(self, session):
@@ -423,6 +428,49 @@ def test_neighbour_who_cannot_punch_may_still_come_over_the_network_that_we_shar
     client.punch(now=1.0, firewall=Firewall.RANDOM)
     server.core.handle_timer(PATH_SECONDS)
     assert server.events() == [Expired(server.opened[0])]
+
+
+# --- blind relays -----------------------------------------------------------------------------------------
+
+BLIND = RelayThrough(b"\x07" * 32, b"\x08" * 32)
+HOPELESS = Surroundings(local=(), firewall=Firewall.RANDOM, seen=(PUBLIC,))
+
+
+def test_client_that_names_a_relay_is_met_there_after_a_while():
+    server = Server()
+    client = Client(server, relay_through=BLIND)
+    client.shake()
+    assert client.payload.relay_through is None
+    (meet,) = server.events()
+    assert meet == MeetAtRelay(server.opened[0], BLIND, False, RELAY_DELAY_SECONDS)
+    server.core.path_found(server.opened[0], RELAY, 2.0, "the relay")
+    assert server.events() == [Connected(server.opened[0], RELAY, "the relay")]
+
+
+def test_server_that_needs_a_relay_names_its_own():
+    server = Server(around=HOPELESS, relay_through=lambda: BLIND.public_key)
+    client = Client(server, relay_through=BLIND)
+    client.shake()
+    ours = client.payload.relay_through
+    assert ours.public_key == BLIND.public_key and ours.token != BLIND.token
+    assert server.events() == [MeetAtRelay(server.opened[0], ours, True, 0.0)]
+
+
+def test_hopeless_punching_does_not_give_up_a_client_that_comes_over_a_relay():
+    server = Server(around=HOPELESS)
+    client = Client(server, relay_through=BLIND)
+    client.shake()
+    server.events()
+    assert client.punch(firewall=Firewall.RANDOM, round=0).error == HandshakeStatus.ABORTED
+    assert server.events() == []
+    server.core.handle_timer(RELAY_SECONDS + 1)
+    assert server.events() == [Expired(server.opened[0])]
+
+
+def test_client_that_anybody_can_reach_needs_no_relay():
+    server = Server()
+    Client(server, relay_through=BLIND, firewall=Firewall.OPEN).shake()
+    assert [type(event) for event in server.events()] == [Connected]
 
 
 def test_client_that_aborts_is_given_up():

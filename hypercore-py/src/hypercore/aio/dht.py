@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 from ..crypto import KeyPair
 from ..dht.address import Address, BootstrapNode, parse_bootstrap
 from ..dht.cache import ForgettingMap
-from ..dht.constants import BOOTSTRAP_NODES, DEFAULT_PORT
+from ..dht.constants import BOOTSTRAP_NODES, DEFAULT_PORT, Firewall
 from ..dht.messages import NoisePayload
 from ..dht.node import DhtCore, NodeEvent
 from ..dht.punching import RandomPunches
 from ..dht.router import Router
 from ..dht.store import Store
 from ..dht.surroundings import Surroundings, look_around
-from ..errors import ConnectionClosed, LocalProtocolError
+from ..errors import ConnectionClosed, LocalProtocolError, PeerNotFound, PeerUnreachable
 from .alarm import Alarm
 from .connection import SecretConnection
 from .dhtrequests import DhtRequests
@@ -55,7 +55,8 @@ class DhtNode(DhtRequests):
 
     `port` None tries the usual ports, 0 takes any. `firewalled` says whether strangers cannot reach us;
     unless it is given, that is found out. `ephemeral=False` makes a node that others may rely on: it stores
-    and relays for them, and needs `public_host`, where everybody can reach it.
+    and relays for them, and needs `public_host`, where everybody can reach it. `relay_through` is the public
+    key of a blind relay, where we meet those that we cannot reach otherwise.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class DhtNode(DhtRequests):
         ephemeral: bool = True,
         firewalled: bool | None = None,
         public_host: str | None = None,
+        relay_through: bytes | None = None,
     ) -> None:
         self.rng = rng or SystemRandom()
         self.key_pair = key_pair or KeyPair.from_seed(self.rng.randbytes(32))
@@ -87,6 +89,7 @@ class DhtNode(DhtRequests):
         self._reachability: ReachabilityTest | None = None
         self._test_again = asyncio.Event()
         self._servers: list[Server] = []
+        self.relay_through = relay_through
         self.random_punches = RandomPunches()
         """How many punches through random NATs there may be."""
         self._punches: set[PunchListener] = set()
@@ -282,11 +285,42 @@ class DhtNode(DhtRequests):
 
         Raises PeerNotFound if no node knows it, PeerUnreachable if it cannot be reached.
         """
+        relays, relay = tuple(relay_addresses), self.relay_through
+        if relay is None or not self.needs_relay:
+            try:
+                return await self.connect_directly(
+                    public_key, relays, key_pair=key_pair, lan=lan, fast_open=fast_open
+                )
+            except PeerNotFound:
+                raise
+            except PeerUnreachable:
+                if relay is None:
+                    raise
+        return await self.connect_directly(public_key, relays, key_pair=key_pair, lan=lan, relay=relay)
+
+    async def connect_directly(
+        self,
+        public_key: bytes,
+        relay_addresses: Iterable[Address] = (),
+        *,
+        key_pair: KeyPair | None = None,
+        lan: bool = True,
+        fast_open: bool = True,
+        relay: bytes | None = None,
+    ) -> SecretConnection:
+        """One attempt, without our own blind relay unless `relay` names one. See `connect`."""
         if self._closed:
             raise ConnectionClosed("the node is closed")
         relays = tuple(relay_addresses) or self._relays.get(public_key, ())
-        dial = Dial(self, public_key, key_pair or self.key_pair, relays, lan=lan, fast_open=fast_open)
+        dial = Dial(
+            self, public_key, key_pair or self.key_pair, relays, lan=lan, fast_open=fast_open, relay=relay
+        )
         return await dial.run()
+
+    @property
+    def needs_relay(self) -> bool:
+        """Whether our NAT is of the kind that others find hard to punch through."""
+        return self.surroundings().firewall == Firewall.RANDOM
 
     async def listen(
         self,

@@ -24,9 +24,11 @@ from ..dht.dialing import (
     read_handshake_answer,
 )
 from ..dht.messages import Handshake, NoisePayload, PeerRecord, UdxInfo
+from ..dht.messages.handshake import RelayThrough
 from ..dht.noise import ClientHandshake
 from ..dht.rpc import Reply
 from ..errors import PeerNotFound, PeerUnreachable, RemoteProtocolError
+from .blindrelay import Relayed, Rendezvous, tie
 from .connection import SecretConnection
 from .holepunch import HolePunch
 from .race import race
@@ -40,6 +42,8 @@ HEAD_START_SECONDS = 0.5
 """Time that known relays get before the DHT is searched beside them: mostly that spares the search."""
 LAN_HEAD_START_SECONDS = 0.3
 """Time that an address of our own network gets before a hole is punched beside it."""
+RELAY_DELAY_SECONDS = 3.0
+"""Time that a hole gets to be punched before a blind relay is asked beside it."""
 MAX_RELAYS_TRIED = 16
 """Nodes asked per attempt to relay our handshake."""
 SEARCH_RETRIES = 3
@@ -57,6 +61,8 @@ class Path(NamedTuple):
 
     address: Address
     socket: UdpSocket
+    relayed: Relayed | None = None
+    """It leads through a blind relay."""
 
 
 class Dial:
@@ -71,13 +77,17 @@ class Dial:
         *,
         lan: bool,
         fast_open: bool,
+        relay: bytes | None = None,
     ) -> None:
+        """`relay` is the public key of a blind relay that the two sides may meet at."""
         self._node = node
         self._public_key = public_key
         self._target = blake2b_256(public_key)
         self._relays = relays
         self._lan = lan
         self._fast_open = fast_open
+        self._own_relay = None if relay is None else RelayThrough(relay, node.rng.randbytes(32))
+        self._rendezvous: Rendezvous | None = None
         self._handshake = ClientHandshake(key_pair, public_key, node.rng.randbytes)
         self._request = b""
         self._tried: list[Address] = []
@@ -97,7 +107,7 @@ class Dial:
         try:
             self._request = self._first_message(stream.local_id)
             contact = await self._shake_hands()
-            path = await self._find_path(contact)
+            path = await self._find_path(contact, stream.local_id)
         except BaseException:
             stream.destroy()
             raise
@@ -113,6 +123,7 @@ class Dial:
             addresses4=around.handshake_addresses if self._lan or around.public else (),
             udx=UdxInfo(stream_id),
             secret_stream=1,
+            relay_through=self._own_relay,
         )
         try:
             noise = self._handshake.write(payload)
@@ -121,13 +132,14 @@ class Dial:
         return Handshake(mode=Mode.FROM_CLIENT, noise=noise).encode()
 
     def _on_packet(self, socket: UdpSocket, address: tuple[str, int]) -> bool:
-        if address[1]:
-            self._found(Address(*address), socket)
-        return bool(address[1])
+        if not address[1] or (self._rendezvous is not None and self._rendezvous.passes(address)):
+            return False
+        self._found(Address(*address), socket)
+        return True
 
-    def _found(self, address: Address, socket: UdpSocket) -> None:
+    def _found(self, address: Address, socket: UdpSocket, relayed: Relayed | None = None) -> None:
         if not self._path.done():
-            self._path.set_result(Path(address, socket))
+            self._path.set_result(Path(address, socket, relayed))
 
     # --- the handshake ------------------------------------------------------------------------------------
 
@@ -198,7 +210,7 @@ class Dial:
 
     # --- the way ------------------------------------------------------------------------------------------
 
-    async def _find_path(self, contact: Contact) -> Path:
+    async def _find_path(self, contact: Contact, stream_id: int) -> Path:
         if self._path.done():
             return self._path.result()
         route = choose_route(contact, self._node.surroundings(), lan=self._lan)
@@ -218,6 +230,12 @@ class Dial:
             # A server that finds punching hopeless gives us up, though we may be about to arrive over the LAN
             wait = 0.0 if route.lan is None else LAN_HEAD_START_SECONDS
             ways.append(_collect_failure(_after(wait, punch.run()), failures))
+        theirs = contact.payload.relay_through
+        relay = theirs or self._own_relay
+        if relay is not None:
+            self._rendezvous = Rendezvous(self._node, relay, is_initiator=theirs is None, stream_id=stream_id)
+            wait = 0.0 if route.punch is None else RELAY_DELAY_SECONDS
+            ways.append(_collect_failure(_after(wait, self._try_relay(self._rendezvous)), failures))
         try:
             await race(self._path, *ways)
         finally:
@@ -228,6 +246,12 @@ class Dial:
             return found
         raise failures[0] if failures else PeerUnreachable("the peer cannot be reached from here")
 
+    async def _try_relay(self, rendezvous: Rendezvous) -> None:
+        relayed = await rendezvous.run()
+        if self._path.done():
+            relayed.connection.destroy()
+        self._found(relayed.address, relayed.socket, relayed)
+
     async def _try_lan(self, address: Address) -> None:
         if await self._node.ping(address) is not None:
             self._found(address, self._node.socket)
@@ -235,12 +259,17 @@ class Dial:
     def _connect(self, stream: StreamTransport, contact: Contact, path: Path) -> SecretConnection:
         stream.accept = None
         assert contact.payload.udx is not None
-        stream.connect(contact.payload.udx.id, path.address, path.socket)
+        relayed = path.relayed
+        remote_id = contact.payload.udx.id if relayed is None else relayed.stream_id
+        stream.connect(remote_id, path.address, path.socket)
         relays = contact.payload.relay_addresses or tuple(self._tried)
         self._node.remember_relays(self._public_key, relays[:MAX_RELAYS_TRIED])
-        return SecretConnection(
+        connection = SecretConnection(
             stream, contact.result, loop=self._node.endpoint.loop, random=self._node.rng.randbytes
         )
+        if relayed is not None:
+            tie(stream, relayed)
+        return connection
 
 
 async def _after(seconds: float, way: Coroutine[Any, Any, None]) -> None:

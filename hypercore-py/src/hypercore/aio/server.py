@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -11,10 +12,12 @@ from ..dht.address import Address
 from ..dht.inbound import Inbound
 from ..dht.messages import NoisePayload
 from ..dht.relays import AnnouncedRelays
-from ..dht.serving import Connected, Expired, SendPunch, ServingCore, Session
+from ..dht.serving import Connected, Expired, MeetAtRelay, SendPunch, ServingCore, Session
 from ..dht.volleys import PUNCH
+from ..errors import PeerUnreachable
 from .alarm import Alarm
 from .announcer import Announcer
+from .blindrelay import Relayed, Rendezvous, tie
 from .connection import SecretConnection
 from .holes import Holes
 from .udp import UdpSocket
@@ -48,10 +51,12 @@ class Server:
             random_bytes=node.rng.randbytes,
             firewall=firewall,
             random_punches=node.random_punches,
+            relay_through=lambda: node.relay_through if node.needs_relay else None,
         )
         self._announcer = Announcer(node, key_pair, self._core.target, self._relays)
         self._streams: dict[Session, StreamTransport] = {}
         self._holes: dict[Session, Holes] = {}
+        self._rendezvous: dict[Session, Rendezvous] = {}
         self._alarm = Alarm(node.endpoint.loop, self._on_timer)
 
     @property
@@ -130,6 +135,9 @@ class Server:
         return stream.local_id
 
     def _first_packet(self, session: Session, socket: UdpSocket, address: tuple[str, int]) -> bool:
+        rendezvous = self._rendezvous.get(session)
+        if rendezvous is not None and rendezvous.passes(address):
+            return False
         found = self._core.path_found(session, Address(*address), monotonic(), socket)
         self._pump()
         return found
@@ -138,11 +146,17 @@ class Server:
         stream = self._streams.pop(session)
         stream.accept = None
         assert session.remote is not None and session.remote.udx is not None and session.result is not None
-        socket = via if isinstance(via, UdpSocket) else self._node.socket
+        relayed = via if isinstance(via, Relayed) else None
+        socket = via.socket if isinstance(via, Relayed) else via
+        if not isinstance(socket, UdpSocket):
+            socket = self._node.socket
         self._close_holes(session, keep=socket)
-        stream.connect(session.remote.udx.id, address, socket)
+        self._rendezvous.pop(session, None)
+        stream.connect(session.remote.udx.id if relayed is None else relayed.stream_id, address, socket)
         loop = self._node.endpoint.loop
         connection = SecretConnection(stream, session.result, loop=loop, random=self._node.rng.randbytes)
+        if relayed is not None:
+            tie(stream, relayed)
         # Not from within the reading of packets: the application may do anything
         loop.call_soon(self._hand_over, connection)
 
@@ -162,12 +176,31 @@ class Server:
                         self._node.socket.send(PUNCH, address, ttl)
                     else:
                         self._holes_of(session).send(hole, address, ttl)
+                case MeetAtRelay(session, relay, is_initiator, wait):
+                    rendezvous = Rendezvous(
+                        self._node, relay, is_initiator=is_initiator, stream_id=session.stream_id
+                    )
+                    self._rendezvous[session] = rendezvous
+                    self._node.spawn(self._meet(session, rendezvous, wait))
                 case Expired(session):
                     self._close_holes(session)
+                    self._rendezvous.pop(session, None)
                     stream = self._streams.pop(session, None)
                     if stream is not None:
                         stream.destroy()
         self._alarm.set(self._core.next_deadline())
+
+    async def _meet(self, session: Session, rendezvous: Rendezvous, wait: float) -> None:
+        await asyncio.sleep(wait)
+        if session.over:
+            return
+        try:
+            relayed = await rendezvous.run()
+        except PeerUnreachable:
+            return  # it may still come another way
+        if not self._core.path_found(session, relayed.address, monotonic(), relayed):
+            relayed.connection.destroy()
+        self._pump()
 
     def _holes_of(self, session: Session) -> Holes:
         if session not in self._holes:

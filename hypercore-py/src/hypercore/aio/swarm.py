@@ -70,9 +70,14 @@ class _Link:
 class Swarm:
     """`on_connection(connection, peer)` is called with every connection, whoever dialled.
 
+<<<<<<< HEAD
     We dial up to `max_peers`, and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
     `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port` and `firewalled` are those of
     `DhtNode`.
+=======
+    `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port`, `firewalled` and
+    `relay_through` are those of `DhtNode`.
+>>>>>>> 8672872 (Meet peers at a blind relay where no hole can be punched)
     """
 
     def __init__(
@@ -88,10 +93,17 @@ class Swarm:
         rng: Random | None = None,
         firewall: Callable[[bytes], bool] | None = None,
         firewalled: bool | None = None,
+        relay_through: bytes | None = None,
         on_connection: Callable[[SecretConnection, PeerInfo], object] | None = None,
     ) -> None:
         self.node = DhtNode(
-            bootstrap=bootstrap, key_pair=key_pair, host=host, port=port, rng=rng, firewalled=firewalled
+            bootstrap=bootstrap,
+            key_pair=key_pair,
+            host=host,
+            port=port,
+            rng=rng,
+            firewalled=firewalled,
+            relay_through=relay_through,
         )
         self.on_connection = on_connection
         self.connections: set[SecretConnection] = set()

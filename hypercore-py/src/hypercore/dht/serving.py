@@ -21,7 +21,7 @@ from .address import Address
 from .constants import Firewall, HandshakeStatus
 from .inbound import Inbound
 from .messages import HolepunchInfo, HolepunchPayload, NoisePayload, RelayInfo, SecurePayload, UdxInfo
-from .messages.handshake import VERSION
+from .messages.handshake import VERSION, RelayThrough
 from .noise import ServerHandshake, holepunch_secret
 from .punching import Puncher, RandomPunches
 from .relays import AnnouncedRelays
@@ -33,6 +33,10 @@ PUNCH_SECONDS = 13.0
 """The same once both sides punch: ten ticks and a little."""
 RANDOM_PUNCH_SECONDS = 40.0
 """The same if one of the NATs is random: 1,750 bytes and a little."""
+RELAY_DELAY_SECONDS = 1.0
+"""Time that a hole gets to be punched before a client is met at a blind relay."""
+RELAY_SECONDS = 15.0
+"""How long it may take to meet there (hyperdht lib/server.js)."""
 FORGET_SECONDS = 10.0
 """How long an answer is kept for repetitions after all was over."""
 MAX_HANDSHAKES = 1024
@@ -55,6 +59,8 @@ class Session:
     stream_id: int = 0
     secure: SecurePayload | None = None
     puncher: Puncher | None = None
+    relay: bool = False
+    """It may come through a blind relay, whatever becomes of punching."""
     random: bool = False
     """It punches through a random NAT, which only so many may at a time."""
     round: int = 0
@@ -81,6 +87,16 @@ class Expired(NamedTuple):
     session: Session
 
 
+class MeetAtRelay(NamedTuple):
+    """Meet the client at a blind relay, and report `path_found`. Not before `wait` seconds have passed: it
+    may come by itself."""
+
+    session: Session
+    relay: RelayThrough
+    is_initiator: bool
+    wait: float
+
+
 class SendPunch(NamedTuple):
     """Send one byte to `address`."""
 
@@ -91,7 +107,7 @@ class SendPunch(NamedTuple):
     session: Session | None = None
 
 
-ServingEvent = Connected | Expired | SendPunch
+ServingEvent = Connected | Expired | MeetAtRelay | SendPunch
 
 ClientFilter = Callable[[bytes, NoisePayload, Address], bool]
 
@@ -102,7 +118,8 @@ class ServingCore:
     `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many; a
     packet for it that comes before it is connected is to be reported with `path_found`.
     `firewall(public_key, payload, address)` refuses a client when true. `surroundings()` says how we can be
-    reached now. `random_punches` is shared by all who punch from this network.
+    reached now. `random_punches` is shared by all who punch from this network. `relay_through()` is the
+    public key of the blind relay that clients are to meet us at, if they need one now.
     """
 
     def __init__(
@@ -115,6 +132,7 @@ class ServingCore:
         random_bytes: Callable[[int], bytes],
         firewall: ClientFilter | None = None,
         random_punches: RandomPunches | None = None,
+        relay_through: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         self.key_pair = key_pair
         self.target = blake2b_256(key_pair.public_key)
@@ -124,6 +142,7 @@ class ServingCore:
         self._random_bytes = random_bytes
         self._firewall = firewall
         self._random_punches = random_punches or RandomPunches()
+        self._relay_through = relay_through
         self._sessions: dict[bytes, Session] = {}
         self._slots: dict[int, Session] = {}
         self._free_slots: list[int] = []
@@ -171,7 +190,8 @@ class ServingCore:
                 return session
             session.stream_id = stream_id
         try:
-            session.reply, session.result = handshake.write(self._payload(session, error))
+            own = self._own_relay() if error == HandshakeStatus.NONE else None
+            session.reply, session.result = handshake.write(self._payload(session, error, own))
         except RemoteProtocolError:  # the client's key is no point of the curve: it shows only here
             self._expire(session, now)
             return session
@@ -188,9 +208,23 @@ class ServingCore:
                 random_bytes=self._random_bytes,
             )
             self._wait(session, now + PATH_SECONDS)
+            relay = own or remote.relay_through
+            if relay is not None:
+                self._meet_at(session, relay, own is not None, now)
         return session
 
-    def _payload(self, session: Session, error: HandshakeStatus) -> NoisePayload:
+    def _own_relay(self) -> RelayThrough | None:
+        public_key = self._relay_through()
+        return None if public_key is None else RelayThrough(public_key, self._random_bytes(32))
+
+    def _meet_at(self, session: Session, relay: RelayThrough, is_initiator: bool, now: float) -> None:
+        session.relay = True
+        holes = self._surroundings().firewall < Firewall.RANDOM
+        wait = RELAY_DELAY_SECONDS if holes else 0.0
+        self._wait(session, now + wait + RELAY_SECONDS)
+        self._events.append(MeetAtRelay(session, relay, is_initiator, wait))
+
+    def _payload(self, session: Session, error: HandshakeStatus, relay: RelayThrough | None) -> NoisePayload:
         around = self._surroundings()
         relays: tuple[RelayInfo, ...] = self.relays.current
         relay_addresses = self.relays.addresses
@@ -201,6 +235,7 @@ class ServingCore:
             addresses4=around.handshake_addresses,
             udx=UdxInfo(session.stream_id),
             secret_stream=1,
+            relay_through=relay,
             relay_addresses=relay_addresses or None,
         )
 
@@ -280,7 +315,7 @@ class ServingCore:
 
     def _abort(self, session: Session, now: float, error: HandshakeStatus = HandshakeStatus.ABORTED) -> bytes:
         assert session.secure is not None
-        if not session.over and not self._is_neighbour(session):
+        if not session.over and not session.relay and not self._is_neighbour(session):
             self._expire(session, now)
         return session.secure.seal(HolepunchPayload(error=error, round=session.round))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 WINDOW = 4.0
 """Seconds looked back. Long enough to be readable, short enough to show a stall."""
 
 SAMPLE_INTERVAL = 0.25
 """Seconds between two samples kept, at least: the window holds a bounded number of them."""
+
+MAX_SAMPLES = int(WINDOW / SAMPLE_INTERVAL) + 1
 
 
 class Rate:
@@ -17,12 +17,12 @@ class Rate:
     __slots__ = ("_samples",)
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque(maxlen=int(WINDOW / SAMPLE_INTERVAL) + 1)
+        self._samples: tuple[tuple[float, int], ...] = ()
 
     def sample(self, counter: int, now: float) -> None:
         """Take note of the counter. Samples closer than SAMPLE_INTERVAL to the one before are left out."""
         if not self._samples or now - self._samples[-1][0] >= SAMPLE_INTERVAL:
-            self._samples.append((now, counter))
+            self._samples = (*self._samples[-MAX_SAMPLES + 1 :], (now, counter))
 
     def per_second(self, now: float) -> float:
         """Growth a second over the window that ends now; 0.0 when nothing is known of it."""

@@ -49,7 +49,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Known] = {}
-        self._channels: set[int] = set()
+        self._channels: tuple[int, ...] = ()
         self._gone_in = 0
         self._gone_out = 0
 
@@ -75,9 +75,10 @@ class Tally:
         A remote is there as long as it has one open channel.
         """
         current = {id(peer): peer for peer in peers}
-        if current.keys() == self._channels:
+        channels = tuple(current)
+        if channels == self._channels:
             return []  # by far the most frequent case
-        self._channels = set(current)
+        self._channels = channels
         for known in self._known.values():
             known.leave_out(current)
         news = []

@@ -32,9 +32,9 @@ class Hypercore:
         self._downloading = False
         self._active = False
         self._closed = False
-        self._prefetched: set[int] = set()
+        self._prefetched: dict[int, None] = {}
         self._unsubscribers: list[Callable[[], None]] = []
-        self._waiting: set[asyncio.Event] = set()
+        self._waiting: dict[asyncio.Event, None] = {}
         opened.add_session()
         self.set_active(active)
 
@@ -114,7 +114,7 @@ class Hypercore:
         self._must_be_open()
         if index < 0:
             raise LocalProtocolError(f"blocks are counted from 0, got {index}")
-        self._prefetched.discard(index)
+        self._prefetched.pop(index, None)
         block = self.peek(index)
         return block if block is not None else await self._open.wait_for_block(index)
 
@@ -124,12 +124,12 @@ class Hypercore:
             return
         core, now = self._open.core, self._loop.time()
         if len(self._prefetched) >= PREFETCH_BLOCKS:
-            self._prefetched = {index for index in self._prefetched if not core.has(index)}
+            self._prefetched = dict.fromkeys(index for index in self._prefetched if not core.has(index))
         for index in indices:
             if len(self._prefetched) >= PREFETCH_BLOCKS:
                 return
             if index not in self._prefetched and not self._open.replicator.request_block(index, now):
-                self._prefetched.add(index)
+                self._prefetched[index] = None
 
     async def update(self, patience: float = UPDATE_PATIENCE) -> bool:
         """Waits until the core is as long as any peer can prove. True if `length` or `fork` changed.
@@ -201,14 +201,14 @@ class Hypercore:
         self._must_be_open()
         happened = asyncio.Event()
         unsubscribe = self._open.subscribe(lambda _: happened.set())
-        self._waiting.add(happened)
+        self._waiting[happened] = None
         try:
             while not predicate():
                 happened.clear()
                 await happened.wait()
                 self._must_be_open()
         finally:
-            self._waiting.discard(happened)
+            self._waiting.pop(happened, None)
             unsubscribe()
 
     # --- the end

@@ -31,8 +31,24 @@ Notice = Event | Change | Durable
 """What subscribers are told: an event of the replication, a change of the core, or what is safe on disk."""
 
 
+class Subscription:
+    """Ends when it is called. A new one for each `subscribe`: the same callable may subscribe twice."""
+
+    __slots__ = ("_subscribers", "callback")
+
+    def __init__(self, callback: Callable[[Notice], None], subscribers: dict[Subscription, None]) -> None:
+        self.callback = callback
+        self._subscribers = subscribers
+        subscribers[self] = None
+
+    def __call__(self) -> None:
+        self._subscribers.pop(self, None)
+
+
 class RemotePeer:
     """Somebody who replicates one core with us. Keeps its counters after it has gone."""
+
+    __slots__ = ("_peer", "_stats", "link", "remote_public_key")
 
     def __init__(self, peer: Peer, link: Link) -> None:
         self.remote_public_key = link.connection.remote_public_key
@@ -93,7 +109,7 @@ class OpenCore:
         self._on_active = on_active
         self._on_offence = on_offence
         self._peers: dict[Peer, RemotePeer] = {}
-        self._subscribers: dict[Callable[[Notice], None], None] = {}
+        self._subscribers: dict[Subscription, None] = {}
         self._waiters: dict[int, list[asyncio.Future[bytes]]] = {}
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -139,15 +155,7 @@ class OpenCore:
 
     def subscribe(self, callback: Callable[[Notice], None]) -> Callable[[], None]:
         """`callback` is called on the loop. What is returned ends that."""
-
-        def told(notice: Notice) -> None:  # a new one each time: the same callable may subscribe twice
-            callback(notice)
-
-        def unsubscribe() -> None:
-            self._subscribers.pop(told, None)
-
-        self._subscribers[told] = None
-        return unsubscribe
+        return Subscription(callback, self._subscribers)
 
     def touch(self) -> None:
         """Something was changed that has to go to disk."""
@@ -231,8 +239,8 @@ class OpenCore:
             self._tell(event)
 
     def _tell(self, notice: Notice) -> None:
-        for told in tuple(self._subscribers):
-            told(notice)
+        for subscription in tuple(self._subscribers):
+            subscription.callback(notice)
 
     def _check_idle(self) -> None:
         if self.idle:

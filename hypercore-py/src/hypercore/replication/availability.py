@@ -15,6 +15,9 @@ from .config import MAX_LACKING, MAX_REMOTE_PAGES
 _PROBES = 8
 """Alternating steps that a search takes before it compares whole pages."""
 
+_NONE: frozenset[int] = frozenset()
+"""One for all: most peers give what they announce, and an empty set of each would take some room."""
+
 
 class Availability:
     """The blocks of one peer. Bounded: MAX_REMOTE_PAGES, MAX_LACKING."""
@@ -23,7 +26,7 @@ class Availability:
 
     def __init__(self) -> None:
         self.blocks = Bitfield(max_pages=MAX_REMOTE_PAGES)
-        self._lacking: set[int] = set()
+        self._lacking: frozenset[int] = _NONE
 
     @property
     def contiguous(self) -> int:
@@ -41,7 +44,7 @@ class Availability:
         end = start + length
         self.blocks.set_range(start, end, not drop)
         if self._lacking:
-            self._lacking = {index for index in self._lacking if not start <= index < end}
+            self._lacking = frozenset(index for index in self._lacking if not start <= index < end) or _NONE
 
     def on_bitfield(self, start: int, words: bytes) -> None:
         """Raises RemoteProtocolError for a field that does not begin at a word."""
@@ -50,16 +53,16 @@ class Availability:
         self.blocks.load_words(start, words)
         if self._lacking:
             end = start + 8 * len(words)
-            self._lacking = {index for index in self._lacking if not start <= index < end}
+            self._lacking = frozenset(index for index in self._lacking if not start <= index < end) or _NONE
 
     def refused(self, index: int) -> bool:
         """It announced the block and did not give it. False if that was once too often."""
-        self._lacking.add(index)
+        self._lacking |= {index}
         return len(self._lacking) <= MAX_LACKING
 
     def forgive(self) -> None:
         """Forget what it refused: it may have been for a passing reason."""
-        self._lacking.clear()
+        self._lacking = _NONE
 
     def first_missing_from(self, claimed: Bitfield, start: int, end: int) -> int | None:
         """The first block of start..end that it has and that is not in `claimed`."""

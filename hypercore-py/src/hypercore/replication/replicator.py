@@ -51,7 +51,8 @@ class Replicator:
         self._reopened: dict[Muxer, int] = {}
         self._peers: dict[Peer, None] = {}
         self._behind: dict[Peer, None] = {}
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] | None = None
+        """None while there is none: an empty one would take more room than the rest of an idle replicator."""
         self._deadline: float | None = None
         self._was_busy = self.busy
         self._length = core.head.length
@@ -251,13 +252,21 @@ class Replicator:
 
     def next_event(self) -> Event | None:
         """The oldest event that was not taken yet."""
-        return self._events.popleft() if self._events else None
+        if self._events is None:
+            return None
+        event = self._events.popleft()
+        if not self._events:
+            self._events = None
+        return event
 
     # --- for the parts of it --------------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
-        self._events.append(event)
-        if len(self._events) == 1 and self.on_wake is not None:
+        if self._events is not None:
+            self._events.append(event)
+            return
+        self._events = deque((event,))
+        if self.on_wake is not None:
             self.on_wake()
 
     def wake_at(self, time: float) -> None:

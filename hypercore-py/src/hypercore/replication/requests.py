@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..codec import Writer, encode_uint
 from ..wire.data import Data
@@ -12,6 +12,8 @@ from ..wire.request import Request
 
 if TYPE_CHECKING:
     from .peer import Peer
+
+T = TypeVar("T")
 
 
 class Purpose(Enum):
@@ -131,15 +133,15 @@ class RequestTable:
 
     def remove(self, sent: Sent) -> bool:
         """Forget a request. True if nobody else was asked for its block."""
-        del self._sent[sent.id]
-        del sent.peer.down.inflight[sent.id]
+        _delete(self._sent, sent.id)
+        _delete(sent.peer.down.inflight, sent.id)
         if sent.index is None:
             return False
         holders = self._holders[sent.index]
         if len(holders) > 1:
             holders.remove(sent)
             return False
-        del self._holders[sent.index]
+        _delete(self._holders, sent.index)
         return True
 
     def holders(self, index: int) -> tuple[Sent, ...]:
@@ -148,3 +150,10 @@ class RequestTable:
 
     def oldest(self) -> Sent | None:
         return next(iter(self._sent.values()), None)
+
+
+def _delete(table: dict[int, T], key: int) -> None:
+    """Delete an entry, and with the last one the room for entries: most cores have none, most of the time."""
+    del table[key]
+    if not table:
+        table.clear()

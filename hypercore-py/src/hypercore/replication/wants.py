@@ -17,6 +17,9 @@ from .config import (
     WANT_BATCH,
 )
 
+_NONE: frozenset[int] = frozenset()
+"""One for all: each would take as much room as a small dict."""
+
 
 class RemoteWants:
     """What a peer has subscribed to. Whoever asks for too many or odd things is told everything."""
@@ -99,7 +102,7 @@ class LocalWants:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
-        self._numbers: set[int] = set()
+        self._numbers: frozenset[int] = _NONE
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -120,7 +123,7 @@ class LocalWants:
                     unwants = self._take_back(have, number)
                 if len(self._numbers) >= MAX_LOCAL_WANTS:
                     break
-                self._numbers.add(number)
+                self._numbers |= {number}
                 wants.append(Want(start=number * self._batch, length=self._batch))
             at = (
                 have.first_unset((number + 1) * self._batch, end)
@@ -135,7 +138,7 @@ class LocalWants:
         number = index // self._batch
         if number in self._numbers or len(self._numbers) >= MAX_LOCAL_WANTS:
             return None
-        self._numbers.add(number)
+        self._numbers |= {number}
         return Want(start=number * self._batch, length=self._batch)
 
     def _take_back(self, have: Bitfield, below: int) -> list[Want]:
@@ -144,5 +147,5 @@ class LocalWants:
         done = [
             n for n in self._numbers if n < below and have.first_unset(n * batch, (n + 1) * batch) is None
         ]
-        self._numbers.difference_update(done)
+        self._numbers = self._numbers.difference(done) or _NONE
         return [Want(start=number * batch, length=batch) for number in sorted(done)]

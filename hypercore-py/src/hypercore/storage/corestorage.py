@@ -281,7 +281,7 @@ class CoreStorage:
         images = [(page, image) for page, image in images if image or page in self._stored_bits]
         images += [(page, b"") for page in self._stored_bits if page < first]
         self._stored_bits = self._stored_bits.union(page for page, image in images if image)
-        self._stored_bits = self._stored_bits.difference(page for page, image in images if not image)
+        self._stored_bits = self._stored_bits.difference(page for page, image in images if not image) or _NONE
         return images
 
     def _runs(self, blocks: dict[int, bytes], place: Place | None) -> list[BlockRun]:

@@ -40,11 +40,18 @@ SPREAD_SECONDS = 240.0
 MAX_BURST = 100
 """Such refreshes that may be begun at once after a quiet time."""
 
+SHORTEST_FIRST_SECONDS = 60.0
+"""Between the first two refreshes of a topic when there are many, at least. Chance decides, so that what
+began within minutes is spread over the whole interval from then on."""
+
 GLANCE_EVERY = 2
 """Of the refreshes of a topic that glances, each so-many-th looks for others."""
 
 MAX_UNANNOUNCE_FAILURES = 2
 """After so many failures we stop trying to be forgotten: announcements expire by themselves."""
+
+_ONE = 1 - 1e-6
+"""A token, as far as sums of small times come to one."""
 
 
 class Action(Enum):
@@ -223,7 +230,7 @@ class TopicSchedule:
         if self._first_of(queue) is None:
             return None
         self._count_tokens(now)
-        if self._tokens < 1:
+        if self._tokens < _ONE:
             return None
         self._tokens -= 1
         return self._queues[queue].popleft()
@@ -286,7 +293,7 @@ class TopicSchedule:
             heappop(self._timers)
         at = self._timers[0][0] if self._timers else None
         paced = self._first_of(Queued.FIRST) or self._first_of(Queued.AGAIN)
-        if paced and self._tokens < 1 and self._counted_at is not None and not self._paused:
+        if paced and self._tokens < _ONE and self._counted_at is not None and not self._paused:
             earned_at = self._counted_at + (1 - self._tokens) / refreshes_per_second(len(self.topics))
             at = earned_at if at is None else min(at, earned_at)
         return at
@@ -308,6 +315,9 @@ class TopicSchedule:
             return wait * (1 + self._rng.random() / 2)
         if topic.looking_again:
             return SECOND_LOOK_SECONDS * (1 + self._rng.random())
+        if topic.rounds == 1 and len(self.topics) > MAX_BURST:
+            longest = REFRESH_SECONDS + REFRESH_JITTER_SECONDS
+            return SHORTEST_FIRST_SECONDS + (longest - SHORTEST_FIRST_SECONDS) * self._rng.random()
         return REFRESH_SECONDS + REFRESH_JITTER_SECONDS * self._rng.random()
 
     def _forget(self, topic: Topic) -> None:

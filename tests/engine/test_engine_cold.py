@@ -54,7 +54,7 @@ class ColdFarm(Farm):
         return member is not None and isinstance(member.state, Cold)
 
     async def until_cold(self, key: bytes) -> None:
-        await self.until(lambda: self.is_cold(key) and not self.cores.open_cores)
+        await self.until(lambda: self.is_cold(key) and not self.store.open_cores)
 
     def link(self, other: Corestore) -> MemoryConnection:
         ours, theirs = connected()

@@ -100,6 +100,31 @@ def test_a_rotten_block_is_not_served(disk: DiskPlace, blocks: list[bytes]) -> N
     assert not core.has(3)
 
 
+def test_what_one_peer_was_given_the_next_is_given_from_memory_however_the_disk_is(
+    disk: DiskPlace, blocks: list[bytes]
+) -> None:
+    _, core = stored(disk, blocks)
+    request = Request(id=1, fork=0, block=RequestBlock(3, 0))
+    first = core.prove(request)
+    flip(disk, core, 3)
+    flip(disk, core, 4)
+    assert core.prove(request) == first
+    with pytest.raises(BlockNotAvailable):  # nobody was given this one
+        core.prove(Request(id=1, fork=0, block=RequestBlock(4, 0)))
+    assert [index for index, sound in core.verify() if not sound] == [3]
+    with pytest.raises(BlockNotAvailable):
+        core.prove(request)
+
+
+def test_a_block_of_another_history_is_not_served_from_memory(disk: DiskPlace) -> None:
+    writer = make_writer(SMALL, store=disk.store)
+    request = Request(id=1, fork=0, block=RequestBlock(7, 0))
+    assert writer.core.prove(request).block == (7, SMALL[7], [])
+    writer.truncate(7)
+    writer.append(b"another")
+    assert writer.core.prove(request).block == (7, b"another", [])
+
+
 def test_a_scrub_finds_every_rotten_block(disk: DiskPlace, blocks: list[bytes]) -> None:
     source, core = stored(disk, blocks)
     for index in (0, 17, len(blocks) - 1):

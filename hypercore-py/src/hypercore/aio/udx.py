@@ -165,7 +165,11 @@ class StreamTransport:
         if self._core.has_gaps and (overruns := socket.overruns()) != self._overruns:
             self._overruns = overruns
             self._core.on_overrun(socket.receive_capacity, now)
-        self._pump()
+        if self._core.owes_ack:
+            self._pump()
+        else:
+            # There may be more acknowledgements to read: what they all make room for leaves in one piece
+            self._schedule_flush()
 
     def _set_path(self, address: Address, socket: UdpSocket | None) -> None:
         self.socket = socket or self._endpoint.sockets[0]

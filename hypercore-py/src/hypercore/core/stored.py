@@ -189,7 +189,7 @@ class StoredCore:
 
     def prove(self, request: Request) -> Data:
         """The answer to a peer's request. Raises InvalidRequest, or BlockNotAvailable if it is not here."""
-        value = None if request.block is None else self.get(request.block.index)
+        value = None if request.block is None else self._to_serve(request.block.index)
         manifest = self.manifest if self.has_manifest else None
         prologue = manifest.prologue if manifest is not None else None
         try:
@@ -204,6 +204,18 @@ class StoredCore:
             )
         finally:
             self._settle_losses()
+
+    def _to_serve(self, index: int) -> bytes | None:
+        """The block for a peer, from memory if another was given it a moment ago. None if it is not here."""
+        if not self.bitfield.get(index):
+            return None
+        leaf, recent = self._nodes.get(2 * index), self.storage.recent
+        value = None if leaf is None else recent.get(leaf.hash)
+        if value is None:
+            value = self.get(index)
+            if value is not None and leaf is not None:
+                recent.put(leaf.hash, value)
+        return value
 
     # --- called by the store
 

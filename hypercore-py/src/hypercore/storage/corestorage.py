@@ -18,6 +18,7 @@ from ..merkle.head import TreeHead
 from ..node import Node
 from .base import Backend, BlockRun, CoreChanges, CoreRow, Dropped
 from .nodepages import NodePages, PageCache
+from .recent import RecentBlocks
 
 INLINE_MAX_BYTES = 1 << 20
 """Byte length up to which the blocks of a core are rows of the database; above, it gets a file of its own."""
@@ -37,11 +38,12 @@ Place: TypeAlias = Callable[[int], tuple[int, int]]
 class Shared:
     """What all cores of a store share."""
 
-    __slots__ = ("backend", "cache", "dirty", "dirty_bytes")
+    __slots__ = ("backend", "cache", "dirty", "dirty_bytes", "recent")
 
     def __init__(self, backend: Backend, cache: PageCache) -> None:
         self.backend = backend
         self.cache = cache
+        self.recent = RecentBlocks()
         self.dirty: set[CoreStorage] = set()
         """Cores that the next flush takes along."""
         self.dirty_bytes = 0
@@ -109,6 +111,11 @@ class CoreStorage:
         self._stored_bits = frozenset(bit_pages) if bit_pages else _NONE
         self._waiting: _Waiting | None = None
         self._saving: _Waiting | None = None
+
+    @property
+    def recent(self) -> RecentBlocks:
+        """Blocks of any core of the store that were served a moment ago."""
+        return self._shared.recent
 
     @property
     def clean(self) -> bool:

@@ -138,6 +138,11 @@ class UdxStream:
         return self._sender
 
     @property
+    def owes_ack(self) -> bool:
+        """Whether something came that is to be acknowledged."""
+        return self._ack_due
+
+    @property
     def has_gaps(self) -> bool:
         """Whether packets are missing between those that have arrived."""
         return self._incoming.has_gaps

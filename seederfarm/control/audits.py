@@ -1,7 +1,7 @@
 """Proof of availability: copies that call themselves complete are asked for random blocks.
 
-A drive is asked about its file list first. The proof brings the signed manifest, which names the blobs core,
-and that core is asked about next: a copy is proven when both were.
+A drive is asked about its file list first, block 0 included. The proof brings the signed manifest and the
+header, which name the blobs core, and that core is asked about next: a copy is proven when both were.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from hypercore.errors import HypercoreError
 from hypercore.wire.data import Data
 from seederfarm.registry.models import Challenge, Drive, Event, Replica
 from seederfarm.registry.models.history import Severity
+from workers.engine.kinds import Kind, inspect
 
 from . import outbox
 from .inbox import Received, malformed, receive
@@ -53,6 +54,7 @@ class _Due(NamedTuple):
     worker_id: int
     node_id: str
     key: str
+    kind: str
     length: int
     total_blocks: int
     total_bytes: int
@@ -73,12 +75,19 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
     ).exclude(drive__state=Drive.State.REMOVING)
     with transaction.atomic():
         found = rows.order_by(F("last_challenged_at").asc(nulls_first=True), "pk").values_list(
-            "pk", "worker_id", "worker__node_id", "drive__key", "length", "total_blocks", "total_bytes"
-        )
+            "pk", "worker_id", "worker__node_id", "drive__key", "drive__kind", "length", "total_blocks",
+            "total_bytes",
+        )  # fmt: skip
         due = [_Due(*row) for row in found.select_for_update(of=("self",), skip_locked=True)[:MAX_RUN]]
         Replica.objects.filter(pk__in=[copy.id for copy in due]).update(last_challenged_at=now)
-        _ask([(copy, copy.key, _pick(copy, copy.length, rng)) for copy in due], now)
+        _ask([(copy, copy.key, _pick_first(copy, rng)) for copy in due], now)
     return len(due)
+
+
+def _pick_first(copy: _Due, rng: random.Random) -> list[int]:
+    """Of the core that the key names; of a drive the header, too, which may name the blobs core."""
+    blocks = _pick(copy, copy.length, rng)
+    return sorted({0, *blocks[: MAX_BLOCKS - 1]}) if copy.kind == Drive.Kind.DRIVE else blocks
 
 
 def _pick(copy: _Due, length: int, rng: random.Random) -> list[int]:
@@ -151,7 +160,7 @@ def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: ran
     if blobs is not None:
         key, length = blobs
         copy = _Due(
-            replica.pk, replica.worker_id, node_id, replica.drive.key, replica.length,
+            replica.pk, replica.worker_id, node_id, replica.drive.key, replica.drive.kind, replica.length,
             replica.total_blocks, replica.total_bytes,
         )  # fmt: skip
         _ask([(copy, key, _pick(copy, length, rng))], now)
@@ -179,20 +188,22 @@ def _check(row: Challenge, answer: Answer) -> str:
 def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:
     """Key and length of the blobs core, when this was the proof of a drive's file list and it has blobs.
 
-    The manifest that the proof was verified with names the core. Compat drives name theirs in the header
-    only; they are asked about their file list.
+    The manifest and the header, which the proof was about, name it as they do to the engine. The header of
+    an encrypted drive cannot be read; where it is compat, too, nobody can tell what its blobs core is.
     """
     replica, drive = row.replica, row.replica.drive
     length = replica.total_blocks - replica.length
     if row.core != drive.key or drive.kind != Drive.Kind.DRIVE or length <= 0:
         return None
-    try:
-        data = Data.decode(Reader(b64decode(answer.proofs[0].data)))
-    except HypercoreError:  # it was verified a moment ago
-        return None
     key = bytes.fromhex(drive.key)
-    content = None if data.manifest is None else data.manifest.content_manifest(key)
-    return None if content is None else (content.key().hex(), length)
+    header = next((proof for proof in answer.proofs if proof.block == 0), answer.proofs[0])
+    try:
+        data = Data.decode(Reader(b64decode(header.data)))
+        first = data.block.value if data.block is not None and header.block == 0 else None
+        blobs = inspect(key, data.manifest, first, told=Kind.DRIVE).blobs
+    except HypercoreError:  # signed by the writer, and no drive all the same
+        return None
+    return None if blobs is None else (blobs.hex(), length)
 
 
 def _failed(row: Challenge, outcome: Challenge.Outcome, reason: str, now: datetime) -> str:
@@ -226,13 +237,19 @@ def expire(now: datetime | None = None) -> int:
             )
             for row in late:
                 row.reason = "no answer in time"
-            _count_failures([row for row in late if _was_heard(row)], now)
+            _count_failures([row for row in late if _was_heard(row) and not _proven_since(row)], now)
             done += len(late)
 
 
 def _was_heard(row: Challenge) -> bool:
     seen = row.replica.worker.last_seen_at
     return seen is not None and seen > row.deadline
+
+
+def _proven_since(row: Challenge) -> bool:
+    """A later question was answered: this one, or its answer, was lost on the way."""
+    proven = row.replica.last_proven_at
+    return proven is not None and proven > row.sent_at
 
 
 def _count_failures(rows: Sequence[Challenge], now: datetime) -> None:

@@ -10,6 +10,7 @@ from farmwire.audit import Challenge as Order
 from farmwire.orders import AUDIT, AUDIT_ANSWER
 from farmwire.proofs import prove_block
 from farmwire.shapes import read
+from hypercore.bee import Header
 from hypercore.core.core import Core
 from hypercore.core.store import Store, memory_store
 from hypercore.crypto import KeyPair
@@ -213,3 +214,38 @@ def test_fewer_blocks_are_asked_for_where_they_are_large(
     Replica.objects.update(total_bytes=core.length * (5 << 20))
     audits.challenge_due(now, random.Random(1))
     assert len(asked(farm).blocks) == 1
+
+
+def test_the_blobs_of_a_compat_drive_are_found_in_its_header(
+    farm: FakeBroker, worker: FakeWorker, store: Store, now: datetime
+) -> None:
+    blobs = store.create_core(KeyPair.from_seed(b"b" * 32), compat=True)
+    blobs.append([b"x" * 100] * 5, KeyPair.from_seed(b"b" * 32))
+    core = store.create_core(WRITER, compat=True)
+    core.append([Header(content_feed=blobs.key).encode(), *[b"entry"] * 9], WRITER)
+    replica = copy_of_core(core, worker, now, blobs=blobs.length, kind="drive")
+    audits.challenge_due(now)
+    first = asked(farm)
+    assert first.blocks[0] == 0
+    assert answer(worker, first, core, now) == "proven"
+    second = asked(farm)
+    assert second.core == blobs.key.hex()
+    assert answer(worker, second, blobs, now + SECOND) == "proven"
+    replica.refresh_from_db()
+    assert replica.last_proven_at == now + SECOND
+
+
+def test_a_question_that_was_lost_does_not_count_when_a_later_one_was_answered(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    audits.challenge_due(now)
+    asked(farm)
+    Replica.objects.update(last_challenged_at=None)
+    audits.challenge_due(now + SECOND)
+    assert answer(worker, asked(farm), core, now + SECOND) == "proven"
+    later = now + timedelta(hours=1)
+    Worker.objects.update(last_seen_at=later)
+    assert audits.expire(later) == 1
+    replica.refresh_from_db()
+    assert replica.proof_failures == 0

@@ -77,3 +77,17 @@ def test_a_report_holds_so_many_and_the_rest_follows() -> None:
     assert len(ledger.take()) == MAX_REPLICAS
     assert len(ledger.take(3)) == 3
     assert len(ledger.take()) == 4
+
+
+def test_a_worker_that_rests_has_no_peers_and_looks_for_nothing() -> None:
+    ledger = Ledger()
+    ledger.assign([A, B])
+    ledger.note(status(A, peers=3))
+    ledger.note(status(B, "downloading", peers=1, have_blocks=2))
+    ledger.take()
+    ledger.rest()
+    first, second = sorted(ledger.take(), key=lambda report: report.key)
+    assert (first.phase, first.peers) == ("complete", 0)
+    assert (second.phase, second.peers, second.have_blocks) == ("assigned", 0, 2)
+    ledger.rest()
+    assert not ledger.has_news

@@ -196,6 +196,8 @@ class Agent:
             lifted = dict.fromkeys(order.lift)
             self._order = read(plain(self._order) | known | lifted | {"lift": []}, Configure)
             self.state.set(configure=json.dumps(plain(self._order)))
+            if self.paused:
+                self._ledger.rest()
         for shard in self.shards:
             self._configure(shard)
             self._sync(shard)
@@ -258,7 +260,7 @@ class Agent:
         match fields.get("event"):
             case "status":
                 with self._lock:
-                    for status in fields["keys"]:
+                    for status in () if self.paused else fields["keys"]:
                         self._ledger.note(status)
                 self.wake.set()
             case "engine":

@@ -48,6 +48,14 @@ class Ledger:
         if known is not None and known["phase"] not in ("removing", "removed"):
             self._put(key, status)
 
+    def rest(self) -> None:
+        """Nothing is seeded for now: nobody is there, and nothing is being looked for or downloaded."""
+        for key, fields in list(self._known.items()):
+            if fields["phase"] in ("looking", "downloading"):
+                self._put(key, fields | {"phase": "assigned", "peers": 0})
+            elif fields.get("peers"):
+                self._put(key, fields | {"peers": 0})
+
     def removed(self, key: str) -> None:
         """Nothing of it is stored any more. If it is wanted again by now, that is its engine's to tell."""
         if self._known.get(key, {}).get("phase") in (None, "removing"):

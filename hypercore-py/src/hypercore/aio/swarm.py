@@ -70,14 +70,9 @@ class _Link:
 class Swarm:
     """`on_connection(connection, peer)` is called with every connection, whoever dialled.
 
-    <<<<<<< HEAD
-        We dial up to `max_peers`, and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
-        `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port` and `firewalled` are those of
-        `DhtNode`.
-    =======
-        `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port`, `firewalled` and
-        `relay_through` are those of `DhtNode`.
-    >>>>>>> 8672872 (Meet peers at a blind relay where no hole can be punched)
+    We dial up to `max_peers`, and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
+    `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port`, `firewalled` and
+    `relay_through` are those of `DhtNode`.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ def explain(
 ) -> str:
     """Every worker that has no replica, counted under the first thing that keeps it from having one."""
     away = untagged = full = have = 0
-    draining = 0
+    draining = weightless = 0
     roomiest = -1
     for worker in workers:
         if worker.id in holders:
@@ -27,6 +27,8 @@ def explain(
             draining += 1
         elif worker.standing is not Standing.ACTIVE:
             away += 1
+        elif worker.weight <= 0:
+            weightless += 1
         elif not drive.tags <= worker.tags:
             untagged += 1
         elif free[worker.id] < drive.size:
@@ -37,6 +39,8 @@ def explain(
         reasons.append(f"{_workers(full)} short of room (the roomiest has {_size(roomiest)})")
     if untagged:
         reasons.append(f"{_workers(untagged)} without the tag {', '.join(sorted(drive.tags))}")
+    if weightless:
+        reasons.append(f"{_workers(weightless)} of weight 0")
     if draining:
         reasons.append(f"{_workers(draining)} draining")
     if away:

@@ -36,7 +36,7 @@ class WorkerSpec(NamedTuple):
     capacity_bytes: int = 0
     """Its quota; workers are filled evenly, each in proportion to it. 0: what is free now."""
     weight: float = 1.0
-    """Its share beside others of the same capacity."""
+    """Its share beside others of the same capacity. 0: nothing but what is pinned to it."""
 
 
 class DriveSpec(NamedTuple):

@@ -8,7 +8,8 @@ The rules, in their order:
    Between the two nothing happens, so that a worker that comes and goes moves nothing.
 4. A replica on a draining worker, or one above the maximum, is released once as many active workers as the
    minimum have all of it *without* it. So no release ever takes the last complete copy.
-5. New replicas go to zones that have the fewest, there to the worker that is emptiest.
+5. New replicas go to zones that have the fewest, there to the worker that is emptiest. A worker without
+   weight gets none.
 
 Given the same input, the plan is the same, move for move.
 """
@@ -48,6 +49,11 @@ def plan(drives: Iterable[DriveSpec], workers: Iterable[WorkerSpec], replicas: R
     for drive in sorted(drives, key=lambda drive: (drive.priority, drive.id)):
         planner.settle(drive, replicas.get(drive.id, ()))
     return Plan(planner.assign, planner.release, planner.unplaced)
+
+
+def takes_new(worker: WorkerSpec) -> bool:
+    """Whether it is given replicas that are not pinned to it."""
+    return worker.standing is Standing.ACTIVE and worker.weight > 0
 
 
 class _Planner:
@@ -107,7 +113,9 @@ class _Planner:
     def _fill(self, drive: DriveSpec, placed: Sequence[int], holders: set[int]) -> None:
         pool = self._pool(drive.tags)
         have = len(placed)
-        zones = [zone for zone in map(pool.zone_of, placed) if zone is not None]
+        # Of workers outside of the pool (silent, or pinned in spite of their tags), too: a copy is there.
+        numbers = [pool.number_of(self._workers[worker].zone) for worker in placed]
+        zones = [number for number in numbers if number is not None]
         target = max(drive.replicas_min, drive.replicas_max)
         while have < target:
             worker = self._choose(pool, drive, holders, zones)
@@ -142,7 +150,7 @@ class _Planner:
     def _pool(self, tags: frozenset[str]) -> Pool:
         pool = self._pools.get(tags)
         if pool is None:
-            fit = [w for w in self._workers.values() if w.standing is Standing.ACTIVE and tags <= w.tags]
+            fit = [w for w in self._workers.values() if takes_new(w) and tags <= w.tags]
             pool = self._pools[tags] = Pool(fit, self._free)
             for worker in fit:
                 self._pools_of.setdefault(worker.id, []).append(pool)

@@ -39,9 +39,9 @@ class Pool:
         self._zone: dict[int, int] = {}
         self._heaps: list[list[tuple[float, int]]] = []
         self._zones: list[tuple[float, int]] = []
-        names: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
         for worker in workers:
-            zone = names.setdefault(worker.zone, len(names))
+            zone = self._numbers.setdefault(worker.zone, len(self._numbers))
             if zone == len(self._heaps):
                 self._heaps.append([])
             capacity = worker.capacity_bytes or worker.free_bytes
@@ -65,10 +65,14 @@ class Pool:
         """Of a worker of this pool."""
         return self._zone.get(worker)
 
+    def number_of(self, zone: str) -> int | None:
+        """Of a zone, by its name. None: no worker of this pool is in it."""
+        return self._numbers.get(zone)
+
     def choose(self, size: int, holders: Collection[int], zones: Sequence[int]) -> int | None:
         """The worker for one more replica: not one of `holders`, in a zone with as few of them as can be,
         with room for `size` bytes, the emptiest. `zones` has one entry for each holder in this pool's
-        zones.
+        zones, whether it is of this pool or not.
 
         None if the quick search found none; `choose_slowly` is sure.
         """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -54,6 +56,10 @@ def test_between_minimum_and_maximum_nothing_moves() -> None:
     assert result == Plan([], [], [])
 
 
+def test_surplus_goes_down_to_the_maximum_and_no_further() -> None:
+    assert len(plan([drive(1, 3)], workers("a", "b", "c", "d", "e"), held(0, 1, 2, 3, 4)).release) == 2
+
+
 def test_copies_are_spread_over_zones_before_a_zone_has_two() -> None:
     specs = workers("a", "a", "a", "b", "c")
     assert {specs[w].zone for w in assigned(plan([drive(3)], specs, {}))} == {"a", "b", "c"}
@@ -77,6 +83,19 @@ def test_a_heavier_worker_gets_more() -> None:
     specs = [w._replace(weight=1.0 + 2 * w.id) for w in workers("a", "b")]
     result = plan([DriveSpec(i, GB) for i in range(40)], specs, {})
     assert sum(move.worker == 1 for move in result.assign) in range(28, 33)
+
+
+def test_a_worker_of_no_weight_gets_only_what_is_pinned_to_it() -> None:
+    specs = [w._replace(weight=float(w.id)) for w in workers("a", "b")]
+    result = plan([drive(2)], specs, {})
+    assert assigned(result) == [1]
+    assert "1 worker of weight 0" in result.unplaced[0].why
+    assert assigned(plan([drive(1, pinned=frozenset({0}))], specs, {})) == [0]
+
+
+def test_the_zone_of_a_copy_on_a_silent_worker_counts() -> None:
+    specs = standing(workers("a", "a", "a", "b"), 0, Standing.SILENT)
+    assert assigned(plan([drive(2)], specs, held(0))) == [3]
 
 
 def test_only_workers_with_the_tags_are_chosen() -> None:
@@ -177,6 +196,9 @@ def test_a_retired_or_forgotten_worker_loses_what_it_had(known: bool) -> None:
 # --- what always holds
 
 
+COUNTS = (Standing.ACTIVE, Standing.SILENT)
+
+
 @dataclass
 class Farm:
     specs: list[WorkerSpec]
@@ -198,7 +220,7 @@ def farms(draw: st.DrawFn) -> Farm:
             tags=draw(tags),
             free_bytes=draw(st.integers(0, 50)),
             capacity_bytes=draw(st.integers(50, 60)),
-            weight=draw(st.sampled_from([0.5, 1.0, 3.0])),
+            weight=draw(st.sampled_from([0.0, 0.5, 1.0, 3.0])),
         )
         for i in range(count)
     ]
@@ -293,6 +315,124 @@ def test_a_farm_that_has_settled_stays_as_it_is(farm: Farm) -> None:
         farm = Farm([spec._replace(free_bytes=room[spec.id]) for spec in farm.specs], farm.drives, finished)
     result = plan(farm.drives, farm.specs, farm.replicas)
     assert (result.assign, result.release) == ([], [])
+
+
+@given(farms(), st.integers(0, 7))
+def test_a_worker_that_comes_and_goes_within_its_grace_moves_nothing(farm: Farm, flapping: int) -> None:
+    farm = settled(farm)
+    for standing in (Standing.SILENT, Standing.ACTIVE):
+        specs = [
+            spec._replace(standing=standing)
+            if spec.id == flapping and spec.standing is Standing.ACTIVE
+            else spec
+            for spec in farm.specs
+        ]
+        result = plan(farm.drives, specs, farm.replicas)
+        assert (result.assign, result.release) == ([], [])
+
+
+def settled(farm: Farm) -> Farm:
+    """Plans carried out and all copies complete, until there is nothing more to do."""
+    for _ in range(4):
+        farm = carried_out(farm, plan(farm.drives, farm.specs, farm.replicas))
+        for drive, states in farm.replicas.items():
+            farm.replicas[drive] = [state._replace(complete=True) for state in states]
+    return farm
+
+
+def carried_out(farm: Farm, result: Plan) -> Farm:
+    room = {spec.id: spec.free_bytes for spec in farm.specs}
+    for move in result.assign:
+        room[move.worker] -= move.bytes
+    specs = [spec._replace(free_bytes=room[spec.id]) for spec in farm.specs]
+    return Farm(specs, farm.drives, apply(farm, result))
+
+
+@settings(max_examples=100)
+@given(farms(), st.randoms(use_true_random=False))
+def test_whatever_happens_to_workers_and_wishes_what_is_needed_stays(farm: Farm, rng: Random) -> None:
+    """The life of a farm: drains, losses, returns, retirements, pins and numbers that change, copies that
+    make progress or break; a plan after each. What holds for one plan holds for all that follow each other.
+    """
+    for _ in range(8):
+        happen(farm, rng)
+        result = plan(farm.drives, farm.specs, farm.replicas)
+        check_causes(farm, result)
+        after = carried_out(farm, result)
+        for one in farm.drives:
+            if not one.removing:
+                before, now = complete(farm, farm.replicas[one.id]), complete(farm, after.replicas[one.id])
+                assert now >= min(before, one.replicas_min)
+                assert now or not before
+        farm = after
+        # No churn without a cause: carrying it out gives rise to no more than what a pin put off.
+        farm = carried_out(farm, plan(farm.drives, farm.specs, farm.replicas))
+        again = plan(farm.drives, farm.specs, farm.replicas)
+        assert (again.assign, again.release) == ([], [])
+    check_settled(settled(farm))
+
+
+def check_causes(farm: Farm, result: Plan) -> None:
+    """No churn without a cause: each move has the one that it names."""
+    by_id = {spec.id: spec for spec in farm.specs}
+    wishes = {one.id: one for one in farm.drives}
+    counted = {
+        drive: sum(by_id[s.worker].standing in COUNTS for s in states if s.worker in by_id)
+        for drive, states in farm.replicas.items()
+    }
+    for made in result.assign:
+        one = wishes[made.drive]
+        assert counted[one.id] < one.replicas_min or made.worker in one.pinned
+    surplus: Counter[int] = Counter()
+    for gone in result.release:
+        one, worker = wishes[gone.drive], by_id.get(gone.worker)
+        match gone.reason:
+            case ReleaseReason.REMOVED:
+                assert one.removing
+            case ReleaseReason.RETIRED:
+                assert worker is None or worker.standing is Standing.RETIRED
+            case ReleaseReason.DRAINED:
+                assert worker is not None and worker.standing is Standing.DRAINING
+            case ReleaseReason.SURPLUS:
+                surplus[one.id] += 1
+                assert gone.worker not in one.pinned
+    assert all(counted[drive] - gone >= wishes[drive].replicas_max for drive, gone in surplus.items())
+
+
+def happen(farm: Farm, rng: Random) -> None:
+    if farm.specs:
+        at = rng.randrange(len(farm.specs))
+        farm.specs[at] = farm.specs[at]._replace(standing=rng.choice(list(Standing)))
+    if farm.drives:
+        at = rng.randrange(len(farm.drives))
+        low = rng.randint(1, 3)
+        pinned = frozenset(rng.sample(range(8), rng.choice([0, 0, 1, 2])))
+        wishes = {"replicas_min": low, "replicas_max": low + rng.randint(0, 2), "pinned": pinned}
+        farm.drives[at] = farm.drives[at]._replace(**wishes)
+    for drive, states in farm.replicas.items():
+        farm.replicas[drive] = [
+            state._replace(complete=rng.random() < (0.95 if state.complete else 0.4)) for state in states
+        ]
+
+
+def check_settled(farm: Farm) -> None:
+    """Everything complete and nothing to do: the numbers are what was asked for, as far as there is room."""
+    by_id = {spec.id: spec for spec in farm.specs}
+    unplaced = {item.drive for item in plan(farm.drives, farm.specs, farm.replicas).unplaced}
+    for one in farm.drives:
+        counted = [state.worker for state in farm.replicas[one.id] if by_id[state.worker].standing in COUNTS]
+        active = [worker for worker in counted if by_id[worker].standing is Standing.ACTIVE]
+        if one.removing:
+            assert farm.replicas[one.id] == []
+            continue
+        if one.id not in unplaced:
+            assert len(counted) >= one.replicas_min
+            wanted = {pin for pin in one.pinned if pin in by_id and by_id[pin].standing is Standing.ACTIVE}
+            assert wanted <= set(counted)
+        if len(active) > max(one.replicas_max, one.replicas_min):  # more than that: each is needed, or pinned
+            assert set(active) - one.pinned == set() or len(active) - 1 < one.replicas_min
+        if len(active) >= one.replicas_min:  # a drain comes to its end
+            assert not any(by_id[s.worker].standing is Standing.DRAINING for s in farm.replicas[one.id])
 
 
 @settings(max_examples=50)

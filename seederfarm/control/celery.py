@@ -25,6 +25,10 @@ QUEUES: Final = (CONTROL_QUEUE, REPORTS_QUEUE, JOIN_QUEUE)
 VISIBILITY_TIMEOUT: Final = 180
 """Seconds after which Redis gives an unacknowledged task to somebody else. Less than the replay window of
 envelopes spans; a plan that takes longer is begun twice, and the second one finds the first at it."""
+SOCKET_TIMEOUT: Final = 30.0
+"""Seconds that Redis may take for an answer; then the connection is made anew. A wait for messages is one second."""
+HEALTH_CHECK: Final = 25
+"""Seconds of silence after which a connection is tried before it is used."""
 DIRTY_EVERY: Final = 5.0
 """Seconds between looks for drives that something happened to; most are planned at once on a signal."""
 SWEEP_LOOK: Final = 5.0
@@ -77,7 +81,9 @@ def make_app() -> Any:
             "global_keyprefix": KEY_PREFIX,
             "visibility_timeout": VISIBILITY_TIMEOUT,
             "socket_connect_timeout": 5,
+            "socket_timeout": SOCKET_TIMEOUT,
             "socket_keepalive": True,
+            "health_check_interval": HEALTH_CHECK,
         },
         broker_connection_retry_on_startup=True,
         worker_prefetch_multiplier=4,

@@ -26,7 +26,7 @@ VISIBILITY_TIMEOUT: Final = 180
 """Seconds after which Redis gives an unacknowledged task to somebody else. Less than the replay window of
 envelopes spans; a plan that takes longer is begun twice, and the second one finds the first at it."""
 SOCKET_TIMEOUT: Final = 30.0
-"""Seconds that Redis may take for an answer; then the connection is made anew. A wait for messages is one second."""
+"""Seconds that Redis may take for an answer; then the connection is made anew."""
 HEALTH_CHECK: Final = 25
 """Seconds of silence after which a connection is tried before it is used."""
 DIRTY_EVERY: Final = 5.0

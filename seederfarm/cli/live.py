@@ -66,14 +66,15 @@ def header(status: EngineStatus, width: int) -> RenderableType:
     lines: list[RenderableType] = [top]
     lines += [Text("  ").join([identity, place])] if width >= WIDE else [identity, place]
     if status.limits:
-        lines.append(Text.assemble(("limits ", "dim"), *_limits(status.limits)))
+        shown = Text.assemble(("limits ", "dim"), *_limits(status.limits), no_wrap=True, overflow="ellipsis")
+        lines.append(shown)
     return Group(*lines)
 
 
 def _limits(limits: Sequence[LimitStatus]) -> list[Text]:
-    """`↑ 1.0 of 2.0 MB/s · 9.9 of 10.0 GB stored`; those that hold us back stand out."""
+    """`↑ 1.0 of 2.0 MB/s · 9.9 of 10.0 GB stored`; those that hold us back come first and stand out."""
     parts: list[Text] = []
-    for limit in limits:
+    for limit in sorted(limits, key=lambda limit: not limit.reached):
         text = f"{' · ' if parts else ''}{units.limit(limit.limit, limit.value, limit.max)}"
         parts.append(Text(text, style="yellow" if limit.reached else ""))
     return parts

@@ -15,9 +15,9 @@ from seederfarm.cli import lines, units
 from seederfarm.cli.lines import JsonLines
 from seederfarm.cli.live import screen
 from seederfarm.cli.plain import PROGRESS_INTERVAL, PlainLines
-from workers.engine.events import PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.events import Forked, LimitChanged, PeerChanged, Problem, Progress, Ready, Synced
 from workers.engine.kinds import Kind
-from workers.engine.status import EngineStatus, SeedStatus, State
+from workers.engine.status import EngineStatus, LimitStatus, SeedStatus, State
 
 KEY, PEER = bytes([1]) * 32, bytes([3]) * 32
 PROGRESS = Progress(key=KEY, kind=Kind.DRIVE, blocks=10, have_blocks=4, bytes=1000, have_bytes=400, peers=2)
@@ -137,6 +137,10 @@ def test_plain_lines_tell_the_story() -> None:
     plain.put(Synced(key=KEY, kind=Kind.DRIVE, version=7, length=10, bytes=1000), now=2.0)
     plain.put(PeerChanged(key=KEY, peer=PEER, state="close", bytes_in=1000, bytes_out=0), now=3.0)
     plain.put(PROBLEM, now=4.0)
+    plain.put(LimitChanged(limit="up", state="reached", value=2_000_000, max=2_000_000), now=5.0)
+    plain.put(
+        Forked(key=KEY, core=KEY, state="followed", fork=0, length=10, new_fork=1, new_length=4), now=6.0
+    )
     assert said == [
         f"on the network as {encode_key(PEER)}",
         "at 127.0.0.1:1234; Ctrl-C leaves",
@@ -146,6 +150,8 @@ def test_plain_lines_tell_the_story() -> None:
         "abc… drive synced: version 7, 10 blocks, 1.0 kB",
         f"abc… peer {encode_key(PEER)[:10]}… left (1.0 kB in, 0 B out)",
         "error: no room left",
+        "limit reached: ↑ 2.0 of 2.0 MB/s",
+        "abc… its writer went from fork 0 of 10 blocks to fork 1",
     ]
 
 
@@ -179,7 +185,9 @@ def seed(number: int, **changes: object) -> SeedStatus:
     return SeedStatus(**(facts | changes))  # type: ignore[arg-type]
 
 
-def shown(seeds: list[SeedStatus], width: int, height: int = 24) -> list[str]:
+def shown(
+    seeds: list[SeedStatus], width: int, height: int = 24, limits: tuple[LimitStatus, ...] = ()
+) -> list[str]:
     status = EngineStatus(
         public_key=PEER,
         host="203.0.113.7",
@@ -189,6 +197,7 @@ def shown(seeds: list[SeedStatus], width: int, height: int = 24) -> list[str]:
         connections=3,
         uptime=3_801,
         seeds=tuple(seeds),
+        limits=limits,
     )
     console = Console(width=width, height=height, file=io.StringIO(), color_system=None)
     labels = {seed.key: f"key{int.from_bytes(seed.key, 'big')}…" for seed in seeds}
@@ -245,5 +254,28 @@ def test_more_keys_than_lines_shows_the_busy_ones_first(width: int) -> None:
     assert any(line.startswith("… and ") and "more keys" in line for line in view)
 
 
+LIMITS = (
+    LimitStatus(limit="up", value=1_040_000.0, max=2_000_000, reached=False),
+    LimitStatus(limit="down", value=300_000.0, max=10_000_000, reached=False),
+    LimitStatus(limit="disk", value=9_900_000_000, max=10_000_000_000, reached=True),
+    LimitStatus(limit="peers", value=64, max=64, reached=False),
+)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_limits_are_shown_those_that_are_reached_first(width: int) -> None:
+    view = shown([seed(1, state=State.HELD)], width, limits=LIMITS)
+    assert max(map(len, view)) <= width
+    [line] = [line for line in view if line.startswith("limits ")]
+    assert line.startswith("limits 9.9 of 10.0 GB stored · ↑ 1.0 of 2.0 MB/s · ↓ 300 kB of 10.0 MB/s")
+    assert any("no room" in line for line in view)
+
+
+def test_a_fork_that_is_held_off_is_shown_in_place_of_synced() -> None:
+    calm = {"state": State.SYNCED, "have_blocks": 5_000, "have_bytes": 312_000_000}
+    view = "\n".join(shown([seed(1, quarantined=3, **calm)], 120))
+    assert "fork 3 held off" in view
+
+
 def test_the_view_survives_a_tiny_terminal() -> None:
-    assert max(map(len, shown([seed(1)], 20, height=3))) <= 20
+    assert max(map(len, shown([seed(1)], 20, height=3, limits=LIMITS))) <= 20

@@ -17,6 +17,7 @@ from farmwire.proofs import ProofFailed, verify_block
 from ..support.content import File
 from ..support.engine import EngineChild
 from ..support.farm import environment
+from ..support.jsonproc import Event
 from ..support.node import Publisher
 from ..support.scenes import publish_core, publish_drive
 from ..support.waiting import eventually
@@ -143,6 +144,29 @@ def test_a_rewritten_history_is_quarantined_until_the_manifest_allows_it(
         what="the new history, and no error",
         since=seen,
     )
+
+
+def test_limits_are_changed_while_it_runs(child: EngineChild) -> None:
+    def limits(event: Event) -> dict[str, int]:
+        return {limit["limit"]: limit["max"] for limit in event["limits"]}
+
+    def wait_for_limits(wanted: dict[str, int], *, since: int) -> None:
+        child.wait_for(
+            lambda event: event.get("event") == "engine" and limits(event) == wanted,
+            timeout=15,
+            what=f"the limits {wanted}",
+            since=since,
+        )
+
+    wait_for_limits({}, since=0)
+    three = {"up": 2_000_000, "down": 500_000, "disk": 1 << 20}
+    child.tell("configure", up="00:00-24:00=2M, *=1M", down="500k", quota_bytes=1 << 20)
+    wait_for_limits(three, since=0)
+    child.tell("configure", up="none", quota_bytes=None, down="fast")  # one is wrong: none holds
+    child.tell("refresh")
+    wait_for_limits(three, since=len(child.events))
+    child.tell("configure", up="none", quota_bytes=None)
+    wait_for_limits({"down": 500_000}, since=len(child.events))
 
 
 def test_nonsense_on_standard_input_is_survived(child: EngineChild) -> None:

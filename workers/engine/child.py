@@ -161,7 +161,6 @@ class Child:
 
     def _configure(self, parts: Launched, command: dict[str, Any]) -> None:
         now = parts.limits.settings
-        self._hold = bool(command.get("hold", self._hold))
         wanted = LimitSettings(
             up=_timetable(command, "up", now.up),
             down=_timetable(command, "down", now.down),
@@ -169,6 +168,7 @@ class Child:
             keep_free=_count(command, "headroom_bytes", now.keep_free),
             max_peers=_count(command, "max_peers", now.max_peers) or now.max_peers,
         )
+        self._hold = bool(command.get("hold", self._hold))
         parts.limits.configure(wanted, hold=self._hold)
 
     # --- telling

@@ -11,6 +11,7 @@
 | `farm.W003` | reachable by others without HTTPS |
 | `farm.W004` | a secret key that is short |
 | `farm.W005` | a hand-set interval that makes workers look lost |
+| `farm.W006` | a broker before Redis 7, with accounts for workers |
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ REDIS_TIMEOUT: Final = 3.0
 DATABASE_TIMEOUT: Final = 5
 """Seconds to wait for an answer."""
 OLDEST_REDIS: Final = (6, 2)
+FULL_ACCOUNTS: Final = (7, 0)
 OLDEST_POSTGRESQL: Final = 140000
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
@@ -162,9 +164,14 @@ def check_broker(farm: table.FarmSettings) -> list[CheckMessage]:
         hint = "Is Redis running, and is REDIS_URL (rediss:// where it wants TLS) right?"
         what = f"The broker at {where} cannot be reached: {first_line(error)}"
         return [Error(what, hint=hint, id="farm.E004")]
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+    numbers = tuple(int(part) for part in version.split(".")[:2])
+    if numbers < OLDEST_REDIS:
         what = f"Redis {version} at {where} is too old"
         return [Error(what, hint="6.2 or newer is needed.", id="farm.E004")]
+    if numbers < FULL_ACCOUNTS and farm.broker_accounts != "off":
+        what = f"Redis {version} at {where} knows no rights for single keys: workers send no events to Flower"
+        hint = "7.0 or newer does; docs/security.md tells what differs."
+        return [Warning(what, hint=hint, id="farm.W006")]
     return []
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,12 +114,14 @@ def test_a_broker_that_does_not_let_us_in_is_an_error_that_tells_no_password(
         server.dispose()
 
 
-def test_a_broker_that_is_too_old_is_an_error(settings: Any) -> None:
+@contextmanager
+def redis_that_says(version: str) -> Iterator[str]:
+    """The URL of a server that knows one command: what it is."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:
             connection, _ = listening.accept()
-            info = b"redis_version:6.0.16\r\n"
+            info = b"redis_version:%s\r\n" % version.encode()
             with connection:
                 while asked := connection.recv(4096):
                     for command in asked.split(b"*")[1:]:
@@ -126,8 +130,19 @@ def test_a_broker_that_is_too_old_is_an_error(settings: Any) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        url = f"redis://127.0.0.1:{listening.getsockname()[1]}/0?protocol=2"
-        (found,) = checks.check_broker(replace(settings.FARM, redis_url=url))
+        yield f"redis://127.0.0.1:{listening.getsockname()[1]}/0?protocol=2"
         thread.join(20)
+
+
+def test_a_broker_that_is_too_old_is_an_error_and_one_that_is_old_a_warning(settings: Any) -> None:
+    with redis_that_says("6.0.16") as url:
+        (found,) = checks.check_broker(replace(settings.FARM, redis_url=url))
     assert found.id == "farm.E004"
     assert "6.0.16" in found.msg and "6.2" in str(found.hint)
+    with redis_that_says("6.2.14") as url:
+        (found,) = checks.check_broker(replace(settings.FARM, redis_url=url))
+    assert found.id == "farm.W006" and "events" in found.msg
+    for version, accounts in (("6.2.14", "off"), ("7.0.0", "auto")):
+        with redis_that_says(version) as url:
+            farm = replace(settings.FARM, redis_url=url, broker_accounts=accounts)
+            assert checks.check_broker(farm) == []

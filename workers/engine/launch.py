@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from .events import Event
 from .gate import Gate
 from .identity import load_identity
 from .limits import Limits
+from .nodes import NODES_FILE, keep_saving, load_nodes, network_name, save_nodes
 from .openfiles import allow_open_files, block_files
 from .settings import EngineSettings
 
@@ -53,8 +55,9 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     most_files = block_files(allow_open_files())
     backend = DiskBackend(settings.data, max_open_files=most_files)
     store = Store(backend)
+    bootstrap = settings.bootstrap
+    nodes_file, network = settings.data / NODES_FILE, network_name(bootstrap)
     try:
-        bootstrap = settings.bootstrap
         swarm = Swarm(
             key_pair=load_identity(settings.data),
             bootstrap=None if bootstrap is None else [(node.host, node.port) for node in bootstrap],
@@ -62,6 +65,7 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
             port=settings.port,
             max_peers=min(MAX_PEERS, settings.limits.max_peers),
             max_incoming=settings.limits.max_peers,
+            nodes=load_nodes(nodes_file, network),
         )
         cores = Corestore(store)
     except BaseException:
@@ -97,8 +101,13 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
             raise NetworkUnusable(f"cannot use UDP port {settings.port}: {reason}") from error
         raise
     limits.look()
+    known = swarm.node.known_nodes
+    saving = asyncio.create_task(keep_saving(nodes_file, network, known))
     try:
         yield Launched(engine, cores, limits)
     finally:
+        saving.cancel()
+        if nodes := known():
+            save_nodes(nodes_file, network, nodes)
         limits.close()
         await engine.stop()

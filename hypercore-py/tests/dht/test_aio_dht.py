@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from hypercore.aio import announcer
+from hypercore.aio import announcer, standing
 from hypercore.aio.alarm import Alarm
 from hypercore.aio.dht import MAX_REMEMBERED_RELAYS, DhtNode
 from hypercore.aio.interfaces import local_addresses
@@ -406,3 +406,46 @@ def test_race_stops_the_losers_and_shows_bugs():
         hopeless.cancel()
 
     asyncio.run(play())
+
+
+# --- standing among others --------------------------------------------------------------------------------
+
+
+def test_a_node_that_knows_others_needs_no_bootstrap_node():
+    async def scene(net):
+        first = await net.create_node()
+        await until(lambda: len(first.known_nodes()) >= 3)
+        nobody = [f"127.0.0.1:{await closed_port(net)}"]
+        async with DhtNode(bootstrap=nobody, host="127.0.0.1", nodes=first.known_nodes()) as second:
+            assert await second.bootstrapped(within=20)
+            assert set(second.known_nodes()) & set(first.known_nodes())
+
+    run(scene)
+
+
+async def closed_port(net):
+    """A port where nobody is any more."""
+    async with DhtNode(bootstrap=net.bootstrap, host="127.0.0.1") as node:
+        return node.local_port
+
+
+def test_a_node_whose_address_stays_open_stores_for_others_until_that_ends(monkeypatch):
+    monkeypatch.setattr(standing, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(standing, "STABLE_SECONDS", 0.3)
+    monkeypatch.setattr(standing, "is_bogon", lambda host: False)
+
+    async def scene(net):
+        node, asker = await net.create_node(), await net.create_node()
+        here = Address("127.0.0.1", node.local_port)
+        lookup = {"target": TOPIC, "force": True}
+        node._firewalled = False
+        await until(lambda: not node.ephemeral)
+        reply = await asker.request(here, Command.LOOKUP, **lookup)
+        assert reply.error == 0 and reply.id == node.core.own_id
+        assert node.known_nodes()
+        node._firewalled = True
+        await until(lambda: node.ephemeral)
+        reply = await asker.request(here, Command.LOOKUP, **lookup)
+        assert reply.error and reply.id is None
+
+    run(scene)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from random import Random, SystemRandom
 from time import monotonic, time
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from ..dht.messages import NoisePayload
 from ..dht.node import DhtCore, NodeEvent
 from ..dht.punching import RandomPunches
 from ..dht.router import Router
+from ..dht.rpc import Reply
 from ..dht.store import Store
 from ..dht.surroundings import Surroundings, look_around
 from ..errors import ConnectionClosed, LocalProtocolError, PeerNotFound, PeerUnreachable
@@ -28,6 +30,7 @@ from .dialer import Dial, PunchListener
 from .interfaces import NetworkWatch
 from .reachability import ReachabilityTest
 from .server import Server
+from .standing import keep_standing
 from .udp import Endpoint, UdpSocket
 
 PORTS = range(DEFAULT_PORT, DEFAULT_PORT + 5)
@@ -36,6 +39,8 @@ RESOLVE_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Waits between attempts to look up the bootstrap nodes' names."""
 INTERFACES_SECONDS = 5.0
 """How often our own addresses are looked at."""
+MAX_KNOWN_NODES = 100
+"""Nodes of the DHT that are remembered for the next start."""
 MAX_REMEMBERED_RELAYS = 512
 """Peers whose relays are remembered for the next time we connect to them (hyperdht index.js)."""
 REACHABILITY_DELAY_SECONDS = 5.0
@@ -56,7 +61,8 @@ class DhtNode(DhtRequests):
     `port` None tries the usual ports, 0 takes any. `firewalled` says whether strangers cannot reach us;
     unless it is given, that is found out. `ephemeral=False` makes a node that others may rely on: it stores
     and relays for them, and needs `public_host`, where everybody can reach it. `relay_through` is the public
-    key of a blind relay, where we meet those that we cannot reach otherwise.
+    key of a blind relay, where we meet those that we cannot reach otherwise. `nodes` are some that were
+    `known_nodes` once: with them the DHT is joined even where no bootstrap node answers.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class DhtNode(DhtRequests):
         firewalled: bool | None = None,
         public_host: str | None = None,
         relay_through: bytes | None = None,
+        nodes: Iterable[Address] = (),
     ) -> None:
         self.rng = rng or SystemRandom()
         self.key_pair = key_pair or KeyPair.from_seed(self.rng.randbytes(32))
@@ -90,6 +97,8 @@ class DhtNode(DhtRequests):
         self._test_again = asyncio.Event()
         self._servers: list[Server] = []
         self.relay_through = relay_through
+        self._nodes = list(islice(nodes, MAX_KNOWN_NODES))
+        self._store: Store | None = None
         self.random_punches = RandomPunches()
         """How many punches through random NATs there may be."""
         self._punches: set[PunchListener] = set()
@@ -122,8 +131,7 @@ class DhtNode(DhtRequests):
         self.router = Router(now)
         self.core.handlers.update(self.router.handlers())
         if self.core.own_id is not None:
-            store = Store(own_id=self.core.own_id, router=self.router, rng=self.rng, now=now, wall_clock=time)
-            self.core.handlers.update(store.handlers())
+            self._keep_store(self.core.own_id, now)
         self._contacts: ForgettingMap[str, bool] = ForgettingMap(
             max_items=MAX_CONTACTS, lifetime=CONTACT_SECONDS, now=now
         )
@@ -132,6 +140,8 @@ class DhtNode(DhtRequests):
         self.core.bootstrap = [Address(n.address, n.port) for n in self._bootstrap if n.address is not None]
         if self.core.bootstrap or not self._bootstrap:
             self.core.start_bootstrap(now)
+        for known in self._nodes:  # whoever answers is in the table
+            self.core.ping(known, now, retries=1, on_reply=self._on_known_node)
         unresolved = [node for node in self._bootstrap if node.address is None]
         if unresolved:
             self.spawn(self._resolve(unresolved))
@@ -139,6 +149,39 @@ class DhtNode(DhtRequests):
         self.spawn(self._watch_network())
         if self._finds_out:
             self.spawn(self._watch_reachability())
+            self.spawn(keep_standing(self))
+
+    def _on_known_node(self, reply: Reply) -> None:
+        if not self.core.bootstrapped:
+            self.core.start_bootstrap(monotonic())
+            self.flush()
+
+    def known_nodes(self) -> list[Address]:
+        """Nodes of the DHT that answered lately, the latest first: for the next start."""
+        return [node.address for node in islice(self.core.table.latest(), MAX_KNOWN_NODES)]
+
+    def become_persistent(self, address: Address) -> None:
+        """Store and relay for others, who reach us at `address`."""
+        if self.ephemeral:
+            self.ephemeral = False
+            self.core.settle(address, monotonic())
+            assert self.core.own_id is not None
+            self._keep_store(self.core.own_id, monotonic())
+            self.flush()
+
+    def become_ephemeral(self) -> None:
+        """Do so no longer. What was stored is forgotten; those who stored it announce again."""
+        if not self.ephemeral and self._finds_out:
+            self.ephemeral = True
+            self.core.settle(None, monotonic())
+            for command in () if self._store is None else self._store.handlers():
+                del self.core.handlers[command]
+            self._store = None
+            self.flush()
+
+    def _keep_store(self, own_id: bytes, now: float) -> None:
+        self._store = Store(own_id=own_id, router=self.router, rng=self.rng, now=now, wall_clock=time)
+        self.core.handlers.update(self._store.handlers())
 
     async def bootstrapped(self, *, within: float | None = None) -> bool:
         """Wait until other nodes have answered. False if none did within so many seconds."""

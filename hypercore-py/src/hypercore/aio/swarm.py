@@ -71,8 +71,8 @@ class Swarm:
     """`on_connection(connection, peer)` is called with every connection, whoever dialled.
 
     We dial up to `max_peers`, and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
-    `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port`, `firewalled` and
-    `relay_through` are those of `DhtNode`.
+    `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port`, `firewalled`,
+    `relay_through` and `nodes` are those of `DhtNode`.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Swarm:
         firewall: Callable[[bytes], bool] | None = None,
         firewalled: bool | None = None,
         relay_through: bytes | None = None,
+        nodes: Iterable[Address] = (),
         on_connection: Callable[[SecretConnection, PeerInfo], object] | None = None,
     ) -> None:
         self.node = DhtNode(
@@ -99,6 +100,7 @@ class Swarm:
             rng=rng,
             firewalled=firewalled,
             relay_through=relay_through,
+            nodes=nodes,
         )
         self.on_connection = on_connection
         self.connections: set[SecretConnection] = set()

@@ -85,6 +85,13 @@ class Neighbours:
         self.table.touch(node)
         return self.nat.add(to, source)
 
+    def settle(self, own_id: bytes) -> None:
+        """Our id is another one: the same nodes in other buckets, the latest first where there is no room."""
+        nodes, self.table = list(self.table.latest()), RoutingTable(own_id)
+        kept = [node for node in nodes if self.table.add(node)]
+        for node in reversed(kept):
+            self.table.touch(node)
+
     def moved(self, votes: Iterable[tuple[Address, Address]]) -> None:
         """We are seen elsewhere: pairs of who says so, and where that is. All others may tell us again."""
         self.nat.restart(votes)

@@ -343,6 +343,15 @@ class DhtCore:
         if self._neighbours.heard(source, sender_id, to, self._now):
             self._events.append(NodeEvent.ADDRESS_CHANGED)
 
+    def settle(self, address: Address | None, now: float) -> None:
+        """Be persistent, reached by everybody at `address`; None: be ephemeral again. The table stays."""
+        self._now = now
+        self.own_id = None if address is None else node_id(address)
+        self._neighbours.settle(self.rng.randbytes(32) if self.own_id is None else self.own_id)
+        if self.own_id is not None and self.bootstrapped:
+            # So that those near us learn that we are there
+            self.start(Query(self, self.own_id, Internal.FIND_NODE, internal=True), now)
+
     def moved(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
         """Our network is another one. `votes`: nodes that said so, and where they see us now."""
         self._neighbours.moved(votes)

@@ -1,0 +1,69 @@
+"""Nodes of the DHT that answered lately, kept for the next start: it is faster, and needs no bootstrap node.
+
+A file of `HOST:PORT` lines in the data directory, below one that names the bootstrap nodes of the network
+they are of. It may be lost or damaged: then the bootstrap nodes are asked, as at the first start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from hypercore.dht.address import Address
+
+from .settings import NodeAddress, SettingError, parse_address
+
+NODES_FILE = "dht-nodes"
+
+MAX_BYTES = 16_384
+"""A file beyond this is not ours."""
+
+SAVE_SECONDS = 600.0
+"""How often they are written down, beside once at the end."""
+
+log = logging.getLogger(__name__)
+
+
+def network_name(bootstrap: Iterable[NodeAddress] | None) -> str:
+    """The first line of the file."""
+    return "public" if bootstrap is None else " ".join(map(str, bootstrap))
+
+
+def load_nodes(path: Path, network: str) -> list[Address]:
+    """Those of `network` that are written there; none if the file is unreadable, or of another network."""
+    try:
+        with path.open("rb") as file:
+            first, *lines = file.read(MAX_BYTES).decode("ascii").splitlines()
+    except (OSError, ValueError):
+        return []
+    if first != network:
+        return []
+    found = []
+    for line in lines:
+        with suppress(SettingError):
+            found.append(Address(*parse_address(line, source=path.name)))
+    return found
+
+
+def save_nodes(path: Path, network: str, nodes: Iterable[Address]) -> None:
+    """Written aside and renamed. A disk that refuses is no reason to stop."""
+    text = "".join(f"{line}\n" for line in (network, *(f"{node.host}:{node.port}" for node in nodes)))
+    aside = path.with_name(path.name + ".new")
+    try:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+        aside.rename(path)
+    except OSError as error:
+        log.info("cannot write %s: %s", path, error)
+
+
+async def keep_saving(path: Path, network: str, known: Callable[[], list[Address]]) -> None:
+    """Writes them down now and then, once there are any."""
+    while True:
+        await asyncio.sleep(SAVE_SECONDS)
+        if nodes := known():
+            save_nodes(path, network, nodes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from ..support.jsonproc import CommandedProcess
@@ -29,13 +31,33 @@ def test_peers_of_one_network_connect_without_leaving_it(world: NatWorld) -> Non
         assert not wrong, f"from {here.name} to {there.name}"
 
 
-def attempts(world: NatWorld, there: Host, here: Host) -> dict[str, tuple[CommandedProcess, int]]:
-    """Commands on the way, for all pairs: nodes `there` serve, nodes `here` connect."""
+def test_a_bridge_that_both_hosts_have_leads_nobody_astray(world: NatWorld) -> None:
+    """Containers give every machine the same address, where it finds itself or a wrong node."""
+    home = world.site("random")
+    hosts = [world.site("open").host() for _ in range(2)]
+    for host in hosts:
+        host.ip(
+            "link add docker0 type bridge", "address add 172.17.0.1/16 dev docker0", "link set docker0 up"
+        )
+        home.take_in(host)  # its own network comes second now
+    there, here = hosts
+    world.peer("official", here).ask("serve", name="in the way")
+    asked = attempts(world, there, here, [("official", "ours"), ("ours", "ours")])
+    answers = {name: client.answer(number) for name, (client, number) in asked.items()}
+    assert {name: answer.get("host") for name, answer in answers.items()} == dict.fromkeys(
+        asked, there.address
+    )
+
+
+def attempts(
+    world: NatWorld, there: Host, here: Host, pairs: Sequence[tuple[Stack, Stack]] = PAIRS
+) -> dict[str, tuple[CommandedProcess, int]]:
+    """Commands on the way: nodes `there` serve, nodes `here` connect."""
     stacks: tuple[Stack, ...] = ("official", "ours")
     servers = {stack: world.peer(stack, there) for stack in stacks}
     clients = servers if here is there else {stack: world.peer(stack, here) for stack in stacks}
     asked = {}
-    for serving, connecting in PAIRS:
+    for serving, connecting in pairs:
         name = f"{serving} serves, {connecting} connects"
         key = servers[serving].ask("serve", name=name)["key"]
         number = clients[connecting].send("connect", name=f"{name}, there", key=key)

@@ -69,7 +69,7 @@ class NatPeer:
         return self._nodes[name]
 
     async def _start(self) -> DhtNode:
-        node = DhtNode(bootstrap=self._bootstrap)
+        node = DhtNode(bootstrap=self._bootstrap, port=None)
         await node.start()
         await node.bootstrapped(within=20)
         await node.test_reachability()  # which it does itself, a few seconds later

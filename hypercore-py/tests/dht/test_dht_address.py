@@ -16,7 +16,7 @@ from hypercore.dht.address import (
     is_bogon,
     is_private,
     is_reserved,
-    match_lan_address,
+    nearest_first,
     node_id,
     pack_addresses,
     parse_bootstrap,
@@ -105,14 +105,14 @@ def test_ranges_are_those_of_the_official_list():
         assert not is_bogon(host)
 
 
-def test_lan_address_with_the_longest_common_prefix_is_picked():
+def test_lan_addresses_with_the_longest_common_prefix_come_first():
     ours = [Address("10.0.0.9", 1), Address("192.168.122.238", 1)]
     far, near, nearest = Address("192.1.0.1", 2), Address("192.168.0.23", 2), Address("192.168.122.1", 2)
-    assert match_lan_address(ours, [far, near, nearest]) == nearest
-    assert match_lan_address(ours, [far, near]) == near
-    assert match_lan_address(ours, [far]) == far
-    assert match_lan_address(ours, [Address("11.0.0.1", 2)]) is None
-    assert match_lan_address(ours, []) is None
+    nowhere, also_nowhere = Address("11.0.0.1", 2), Address("12.0.0.1", 2)
+    everything = [nowhere, far, near, also_nowhere, nearest]
+    assert nearest_first(ours, everything) == [nearest, near, far, nowhere, also_nowhere]
+    assert nearest_first([], everything) == everything
+    assert nearest_first(ours, []) == []
 
 
 def test_bootstrap_is_read_in_every_spelling():

@@ -10,6 +10,7 @@ from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall, HandshakeStatus, Mode
 from hypercore.dht.dialing import (
+    MAX_LAN_ADDRESSES,
     Contact,
     Route,
     acceptable,
@@ -61,6 +62,7 @@ def _contact(*, relayed=True, client=US_AT, server=SERVER_AT, holepunch=PUNCHABL
 
 NEIGHBOUR = US_AT._replace(port=49737)
 LAN = Address("192.168.1.2", 49737)
+BRIDGE = Address("172.17.0.1", 5000)
 
 WAYS = {
     "the server itself was asked": (_contact(relayed=False), NATTED, Route(direct=RELAY)),
@@ -80,12 +82,22 @@ WAYS = {
     "behind the same NAT": (
         _contact(server=NEIGHBOUR, addresses4=(Address("10.0.0.5", 1), LAN)),
         NATTED,
-        Route(lan=LAN, punch=RELAYS[1]),
+        Route(lan=(LAN, Address("10.0.0.5", 1)), punch=RELAYS[1]),
     ),
     "behind the same NAT, other network": (
         _contact(server=NEIGHBOUR, addresses4=(Address("10.0.0.5", 1),)),
         NATTED,
-        Route(lan=Address("10.0.0.5", 1), punch=RELAYS[1]),
+        Route(lan=(Address("10.0.0.5", 1),), punch=RELAYS[1]),
+    ),
+    "behind the same NAT, a bridge like our own": (
+        _contact(server=NEIGHBOUR, addresses4=(BRIDGE, LAN)),
+        NATTED._replace(local=(BRIDGE, *NATTED.local)),
+        Route(lan=(LAN,), punch=RELAYS[1]),
+    ),
+    "behind the same NAT, with more addresses than are tried": (
+        _contact(server=NEIGHBOUR, addresses4=tuple(Address(f"10.0.{i}.1", 1) for i in range(9))),
+        NATTED,
+        Route(lan=tuple(Address(f"10.0.{i}.1", 1) for i in range(MAX_LAN_ADDRESSES)), punch=RELAYS[1]),
     ),
     "behind the same NAT, nonsense addresses": (
         _contact(server=NEIGHBOUR, addresses4=(Address("0.0.0.0", 1), Address("10.0.0.5", 0))),

@@ -42,6 +42,8 @@ HEAD_START_SECONDS = 0.5
 """Time that known relays get before the DHT is searched beside them: mostly that spares the search."""
 LAN_HEAD_START_SECONDS = 0.3
 """Time that an address of our own network gets before a hole is punched beside it."""
+LAN_RETRIES = 1
+"""Times that a question is repeated there."""
 RELAY_DELAY_SECONDS = 3.0
 """Time that a hole gets to be punched before a blind relay is asked beside it."""
 MAX_RELAYS_TRIED = 16
@@ -203,7 +205,7 @@ class Dial:
         except RemoteProtocolError:
             return
         if acceptable(payload):
-            contact = Contact(relay, answer.server, reply.to, answer.relayed, payload, result)
+            contact = Contact(relay, answer.server, reply.to, answer.relayed, payload, result, answer.noise)
             self._contact.set_result(contact)
         else:
             self._contact.set_exception(PeerUnreachable("the peer will not talk to us"))
@@ -220,15 +222,15 @@ class Dial:
         failures: list[PeerUnreachable] = []
         if route.passive:
             ways.append(asyncio.sleep(PASSIVE_SECONDS))
-        if route.lan is not None:
-            ways.append(self._try_lan(route.lan))
+        if route.lan:
+            ways.append(self._try_lan(route.lan, contact))
         punch: HolePunch | None = None
         if route.punch is not None:
             punch = HolePunch(
                 self._node, self._target, contact, route.punch, self._found, fast_open=self._fast_open
             )
             # A server that finds punching hopeless gives us up, though we may be about to arrive over the LAN
-            wait = 0.0 if route.lan is None else LAN_HEAD_START_SECONDS
+            wait = LAN_HEAD_START_SECONDS if route.lan else 0.0
             ways.append(_collect_failure(_after(wait, punch.run()), failures))
         theirs = contact.payload.relay_through
         relay = theirs or self._own_relay
@@ -252,8 +254,26 @@ class Dial:
             relayed.connection.destroy()
         self._found(relayed.address, relayed.socket, relayed)
 
-    async def _try_lan(self, address: Address) -> None:
-        if await self._node.ping(address) is not None:
+    async def _try_lan(self, addresses: tuple[Address, ...], contact: Contact) -> None:
+        """Ask at each for the answer that we have already: that is the server, and not some other node.
+
+        Older official servers answer such a question from another socket. They are pinged after that.
+        """
+        await asyncio.gather(*(self._try_neighbour(address, contact) for address in addresses))
+        if await self._node.ping(addresses[0]) is not None:
+            self._found(addresses[0], self._node.socket)
+
+    async def _try_neighbour(self, address: Address, contact: Contact) -> None:
+        reply = await self._node.request(
+            address,
+            Command.PEER_HANDSHAKE,
+            target=self._target,
+            value=self._request,
+            retries=LAN_RETRIES,
+            force=True,
+        )
+        answer = None if reply is None else read_handshake_answer(reply)
+        if answer is not None and answer.noise == contact.noise:
             self._found(address, self._node.socket)
 
     def _connect(self, stream: StreamTransport, contact: Contact, path: Path) -> SecretConnection:

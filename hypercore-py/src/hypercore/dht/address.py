@@ -167,18 +167,16 @@ def is_bogon(host: str) -> bool:
     return is_private(host) or is_reserved(host)
 
 
-def match_lan_address(ours: Iterable[Address], theirs: Iterable[Address]) -> Address | None:
-    """The one of `theirs` with the longest prefix of whole bytes (three, two, one) in common with ours."""
-    best: Address | None = None
-    best_shared = 0
+def nearest_first(ours: Iterable[Address], theirs: Iterable[Address]) -> list[Address]:
+    """`theirs`, those first that share a longer prefix of whole bytes (three, two, one) with one of ours."""
     mine = [address.host.split(".")[:3] for address in ours]
-    for address in theirs:
+
+    def distance(address: Address) -> int:
         groups = address.host.split(".")[:3]
-        for other in mine:
-            shared = next((i for i in range(3) if groups[i] != other[i]), 3)
-            if shared > best_shared:
-                best, best_shared = address, shared
-    return best
+        shared = (next((i for i in range(3) if groups[i] != other[i]), 3) for other in mine)
+        return -max(shared, default=0)
+
+    return sorted(theirs, key=distance)
 
 
 class BootstrapNode(NamedTuple):

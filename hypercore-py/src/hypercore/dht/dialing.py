@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..errors import FrameDecodeError
 from ..noise import HandshakeResult
-from .address import Address, is_bogon, is_reserved, match_lan_address
+from .address import Address, is_bogon, is_reserved, nearest_first
 from .constants import Firewall, HandshakeStatus, Mode
 from .messages import Handshake, Holepunch, NoisePayload, RelayInfo
 from .messages.handshake import VERSION
@@ -21,6 +21,10 @@ MAX_PARALLEL_HANDSHAKES = 2
 """Nodes asked to relay our handshake at a time, beside those that the caller named."""
 PASSIVE_SECONDS = 10.0
 """How long a server may take to come to us, if anybody can reach us."""
+
+
+MAX_LAN_ADDRESSES = 4
+"""Addresses of our own network where the server is looked for: it names all that its machine has."""
 
 
 class Contact(NamedTuple):
@@ -35,6 +39,8 @@ class Contact(NamedTuple):
     relayed: bool
     payload: NoisePayload
     result: HandshakeResult
+    noise: bytes = b""
+    """The server's Noise message: nobody else can give this answer."""
 
 
 class HandshakeAnswer(NamedTuple):
@@ -91,8 +97,8 @@ class Route(NamedTuple):
     """Connect here; nothing else is needed."""
     passive: bool = False
     """Wait for the server: it can reach us, we cannot reach it."""
-    lan: Address | None = None
-    """Ping this address of our own network, and connect there if it answers."""
+    lan: tuple[Address, ...] = ()
+    """Look for the server at these addresses of our own network, the likeliest first."""
     punch: RelayInfo | None = None
     """Punch a hole, starting with this relay of the server's."""
 
@@ -109,7 +115,7 @@ def choose_route(contact: Contact, ours: Surroundings, *, lan: bool = True) -> R
         return Route(passive=True)
     same_network = lan and contact.client.host == contact.server.host
     return Route(
-        lan=_lan_address(payload.addresses4, ours) if same_network else None,
+        lan=_lan_addresses(payload.addresses4, ours) if same_network else (),
         punch=pick_relay(relays, contact.relay),
     )
 
@@ -124,8 +130,7 @@ def _first_public(addresses: Iterable[Address]) -> Address | None:
     return next((a for a in addresses if a.port and not is_bogon(a.host)), None)
 
 
-def _lan_address(addresses: Iterable[Address], ours: Surroundings) -> Address | None:
-    candidates = [address for address in addresses if address.port and not is_reserved(address.host)]
-    if not candidates:
-        return None
-    return match_lan_address(ours.local, candidates) or candidates[0]
+def _lan_addresses(addresses: Iterable[Address], ours: Surroundings) -> tuple[Address, ...]:
+    """Not our own: a machine's bridges to its containers have the same address everywhere."""
+    candidates = [a for a in addresses if a.port and not is_reserved(a.host) and a not in ours.local]
+    return tuple(nearest_first(ours.local, candidates)[:MAX_LAN_ADDRESSES])

@@ -87,7 +87,8 @@ def release(source: Source) -> None:
 
 def asked_of(source: Source) -> str:
     """Everything on which it depends what the source says, and what that means."""
-    what = [source.kind, source.location, source.mapping, source.mirror, source.removals_url, source.headers]
+    place = [source.kind, source.location, source.removals_url, source.headers]
+    what = [*place, source.mapping, source.mirror, source.force]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 

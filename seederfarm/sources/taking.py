@@ -241,7 +241,7 @@ def _drop(source: Source, gone: Iterable[str]) -> tuple[int, list[str]]:
         others = SourceEntry.objects.filter(drive_id__in=ids).exclude(source=source)
         listed = set(others.values_list("drive_id", flat=True))
         alone = [drive for drive in rows if not drive.by_hand and drive.pk not in listed]
-        result = remove(alone, f"source {source.name}")
+        result = remove(alone, f"source {source.name}", force=source.force)
         removed += result.removing
         kept += [item.drive.key for item in result.guarded]
         own = SourceEntry.objects.filter(source=source, drive_id__in=ids)

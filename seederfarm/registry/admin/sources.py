@@ -34,7 +34,7 @@ class SourceAdmin(FarmAdmin[Source]):
     )
     fieldsets = (
         ("", {"fields": ("name", "kind", "location", "enabled")}),
-        ("How it is read", {"fields": ("mapping", "removals_url", "headers", "every", "mirror")}),
+        ("How it is read", {"fields": ("mapping", "removals_url", "headers", "every", "mirror", "force")}),
         (
             "What its keys get",
             {

@@ -50,7 +50,12 @@ class Source(models.Model):
     mirror = models.BooleanField(
         "remove what is gone",
         default=True,
-        help_text="Remove keys that are no longer listed (the last-copy guard holds).",
+        help_text="Remove keys that are no longer listed.",
+    )
+    force = models.BooleanField(
+        "remove last copies, too",
+        default=False,
+        help_text="Without this, keys stay of which the farm has the only complete copies known.",
     )
 
     # what its keys get

@@ -18,7 +18,18 @@ from .keys import SIGNALLED, announce, batches, insert, revive, want
 from .log import Actor, count_of, record_audit
 
 _SAME = (
-    *("kind", "location", "removals_url", "mapping", "every", "enabled", "mirror", "key_kind", "label"),
+    *(
+        "kind",
+        "location",
+        "removals_url",
+        "mapping",
+        "every",
+        "enabled",
+        "mirror",
+        "force",
+        "key_kind",
+        "label",
+    ),
     *("required_tags", "priority"),
 )
 """Fields of a source that have the same name and form in the file."""

@@ -38,6 +38,7 @@ def furnish() -> None:
         headers={"Authorization": "secret"},
         every=60,
         mirror=False,
+        force=True,
         key_kind="drive",
         label="of theirs",
         required_tags=["ssd"],

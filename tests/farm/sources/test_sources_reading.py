@@ -163,6 +163,16 @@ def test_the_last_copy_is_kept_until_its_writer_is_seen(site: Site, clock: Clock
     assert wanted() == {A}
 
 
+def test_a_source_that_is_told_so_takes_last_copies_along(site: Site, clock: Clock) -> None:
+    source(site.says("/", keys(A, B)), force=True)
+    clock.read()
+    worker = Worker.objects.create(node_id="w" * 52, name="w")
+    Replica.objects.create(drive=Drive.objects.get(key=B), worker=worker, phase=Replica.Phase.COMPLETE)
+    site.says("/", keys(A))
+    clock.read()
+    assert wanted() == {A}
+
+
 def test_two_followers_read_a_source_once(site: Site) -> None:
     made = source(site.says("/", keys(A)))
     assert begin(made.pk, NOW) is not None

@@ -93,6 +93,15 @@ def test_who_has_been_silent_longest_makes_way_after_a_while():
     assert door.come("newest", now=SILENCE + 4.0) == REFUSE, "all others have spoken or are new"
 
 
+def test_a_flood_of_handshakes_does_not_make_us_look_at_everybody_each_time():
+    door = Door(4)
+    for number in range(4):
+        door.come(f"h{number}")
+    for _ in range(1000):
+        assert door.come("flood", now=1.0) == REFUSE
+    assert door.asked == 4
+
+
 def test_a_slot_is_free_again_when_its_peer_has_gone():
     door = Door(1)
     door.come("a")

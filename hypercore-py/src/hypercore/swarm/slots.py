@@ -20,6 +20,10 @@ HOST_SHARE = 4
 MIN_PER_HOST = 4
 """The least that one address may have, however few there may be in all."""
 
+LISTEN_INTERVAL = 0.5
+"""Seconds between two looks at who has spoken, at least: whoever floods us with handshakes must not make us
+look each time."""
+
 SILENCE = 60.0
 """Seconds without a message, either way, after which a connection may make way for a new one."""
 
@@ -53,6 +57,7 @@ class Slots:
         self.turned_away = 0
         """Peers that were refused, or made way."""
         self._messages = messages
+        self._listened_at = float("-inf")
         self._taken: dict[bytes, _Slot] = {}
         self._hosts: dict[str, int] = {}
 
@@ -97,6 +102,9 @@ class Slots:
         return REFUSE
 
     def _listen(self, now: float) -> None:
+        if now - self._listened_at < LISTEN_INTERVAL:
+            return
+        self._listened_at = now
         for public_key, slot in self._taken.items():
             messages = self._messages(public_key)
             if messages != slot.messages:

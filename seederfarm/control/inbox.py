@@ -43,7 +43,8 @@ def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYT
     if not isinstance(sender, str) or len(sender) > 64:
         return stranger("a message without a sender", now)
     # Without the key: new copies that refer to the worker may be written meanwhile.
-    worker = Worker.objects.select_for_update(no_key=True).filter(node_id=sender).first()
+    rows = Worker.objects.select_for_update(no_key=True).defer("host", "engine", "note")
+    worker = rows.filter(node_id=sender).first()
     if worker is None:
         return stranger(f"{sender} has not joined this farm", now)
     window = ReplayWindow.from_text(worker.seen_window)

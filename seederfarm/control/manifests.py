@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from msgspec.structs import replace
 
@@ -94,12 +94,14 @@ def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> 
 
     Returns whether they agree. Inside the transaction of the report.
     """
-    state = ManifestState.objects.filter(pk=worker.pk).first()
+    released = Replica.objects.filter(worker=OuterRef("pk"), desired=False)
+    state = ManifestState.objects.annotate(releasing=Exists(released)).filter(pk=worker.pk).first()
     if state is None:
         bump([worker.pk])
         return False
     if state.digest == digest and state.version == version:
-        _confirm_removals(worker.pk, now)
+        if state.releasing:
+            _confirm_removals(worker.pk, now)
         return True
     if version > state.version:
         # It was told by a later control plane than we are: our database is an older copy.

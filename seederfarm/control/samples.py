@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from farmwire.report import Sample as Told
@@ -27,6 +28,10 @@ class Step(NamedTuple):
 
 STEPS: Final = (Step(60, 2 * 86400.0), Step(900, 14 * 86400.0), Step(21600, None))
 """Minutes for two days, quarters of an hour for two weeks, then quarters of a day."""
+
+AT_ONCE: Final = 3600
+"""Seconds of samples that are merged in one transaction: of a thousand workers, 420,000 samples."""
+DAY: Final = 86400
 
 MAX_BACKLOG: Final = timedelta(days=30)
 """How old a sample may be: what a worker back-fills after it was cut off."""
@@ -93,7 +98,8 @@ def record(worker_id: int, told: Sequence[Told], now: datetime) -> None:
 def roll_up(now: datetime | None = None) -> int:
     """Merge samples that are old for their span into the next coarser one, and delete the oldest.
 
-    A sample and what it became are swapped in one transaction: each measurement is in the table once.
+    A sample and what it became are swapped in one transaction: each measurement is in the table once. A
+    transaction takes on a stretch of AT_ONCE, or one coarser span, however much there is to do.
     Returns how many samples went.
     """
     now = now or timezone.now()
@@ -101,17 +107,37 @@ def roll_up(now: datetime | None = None) -> int:
     for step, coarser in pairwise(STEPS):
         assert step.keep is not None
         limit = _floor(now - timedelta(seconds=step.keep), coarser.span)
-        with transaction.atomic():
-            execute(
-                "INSERT INTO registry_sample (scope, subject, metric, span, at, count, total, least, most) "
-                f"SELECT scope, subject, metric, %s, {_bucket()}, sum(count), sum(total), min(least), "
-                "max(most) FROM registry_sample WHERE span = %s AND at < %s "
-                f"GROUP BY scope, subject, metric, {_bucket()} {_MERGE}",
-                [coarser.span, *_spans(coarser.span), step.span, limit, *_spans(coarser.span)],
-            )
-            gone += Sample.objects.filter(span=step.span, at__lt=limit).delete()[0]
+        for end in _stretches(step.span, limit, max(coarser.span, AT_ONCE)):
+            gone += _merge(step.span, coarser.span, end)
     oldest = now - timedelta(seconds=settings.FARM.keep_samples)
-    return gone + Sample.objects.filter(span=STEPS[-1].span, at__lt=oldest).delete()[0]
+    for end in _stretches(STEPS[-1].span, oldest, DAY):
+        gone += _before(STEPS[-1].span, end).delete()[0]
+    return gone
+
+
+def _stretches(span: int, limit: datetime, length: int) -> Iterator[datetime]:
+    """The ends of stretches that hold all samples of `span` before `limit`, one after the other."""
+    while True:
+        first = _before(span, limit).order_by("at").values_list("at", flat=True).first()
+        if first is None:
+            return
+        yield min(limit, _floor(first, length) + timedelta(seconds=length))
+
+
+def _merge(span: int, coarser: int, end: datetime) -> int:
+    with transaction.atomic():
+        execute(
+            "INSERT INTO registry_sample (scope, subject, metric, span, at, count, total, least, most) "
+            f"SELECT scope, subject, metric, %s, {_bucket()}, sum(count), sum(total), min(least), "
+            "max(most) FROM registry_sample WHERE span = %s AND at < %s "
+            f"GROUP BY scope, subject, metric, {_bucket()} {_MERGE}",
+            [coarser, *_spans(coarser), span, end, *_spans(coarser)],
+        )
+        return int(_before(span, end).delete()[0])
+
+
+def _before(span: int, end: datetime) -> QuerySet[Sample]:
+    return Sample.objects.filter(span=span, at__lt=end)
 
 
 def _floor(at: datetime, span: int) -> datetime:

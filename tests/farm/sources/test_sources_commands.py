@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from ...support.farmhome import FarmHome, OneProcessHome
-from ...support.node import Publisher
+from ...support.node import Publisher, Testnet
 from .conftest import Site
 
-A, B = (bytes([n]).hex() * 32 for n in range(1, 3))
+pytestmark = pytest.mark.interop
+
+A, B, C = (bytes([n]).hex() * 32 for n in range(1, 4))
 
 
-def farm_in(path: Path, **settings: str) -> OneProcessHome:
-    farm = OneProcessHome(path / "home", **settings)
-    farm.lines("init")
-    return farm
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[FarmHome]:
-    made = farm_in(tmp_path)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, testnet: Testnet) -> Iterator[FarmHome]:
+    path = tmp_path_factory.mktemp("farm") / "home"
+    made = OneProcessHome(path, SEEDERFARM_BOOTSTRAP=",".join(testnet.bootstrap))
     try:
+        made.lines("init")
         yield made
     finally:
         made.dispose()
@@ -69,21 +66,13 @@ def test_fetch_reads_what_is_due_or_named_and_says_what_changed(home: FarmHome, 
     assert {line["name"]: line["failures"] for line in home.lines("sources")} == {"good": 0, "bad": 1}
 
 
-@pytest.mark.interop
-def test_fetch_reads_a_seed_list_from_the_swarm(
-    publisher: Publisher, bootstrap: list[str], tmp_path: Path
-) -> None:
+def test_fetch_reads_a_seed_list_from_the_swarm(home: FarmHome, publisher: Publisher) -> None:
     made = publisher.make("list", "list")
-    publisher.ask("seed", name="list", key=A, type="drive", description="A film")
+    publisher.ask("seed", name="list", key=C, type="drive", description="A film")
     publisher.ask("join", name="list")
-    home = farm_in(tmp_path, SEEDERFARM_BOOTSTRAP=",".join(bootstrap))
-    try:
-        add_source(home, name="list", kind="bee", location=made["key"])
-        (said,) = home.lines("fetch", "list")
-        assert (said["ok"], said["added"]) == (True, 1)
-        (said,) = home.lines("fetch", "list")
-        assert (said["ok"], said["unchanged"]) == (True, True)
-        (listed,) = home.lines("list")
-        assert (listed["key"], listed["label"]) == (A, "A film")
-    finally:
-        home.dispose()
+    add_source(home, name="list", kind="bee", location=made["key"])
+    (said,) = home.lines("fetch", "list")
+    assert (said["ok"], said["added"]) == (True, 1)
+    (said,) = home.lines("fetch", "list")
+    assert (said["ok"], said["unchanged"]) == (True, True)
+    assert {line["key"]: line["label"] for line in home.lines("list")}[C] == "A film"

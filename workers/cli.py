@@ -15,7 +15,7 @@ import click
 
 from farmwire.refusal import Refused
 
-from .engine.settings import HOME_VARIABLE, SettingError, bootstrap_from, limits_from
+from .engine.settings import HOME_VARIABLE, SettingError, bootstrap_from, limits_from, relay_from
 
 HEARTBEAT_VARIABLE = "SEEDERFARM_HEARTBEAT"
 SAMPLE_VARIABLE = "SEEDERFARM_WORKER_SAMPLE"
@@ -107,6 +107,7 @@ def run(
             logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         bootstrap_from(bootstrap, os.environ)
+        relay_from(os.environ)
         limits = limits_from(os.environ, up=up, down=down, keep_free=keep_free, max_peers=max_peers)
         settings = WorkerSettings(
             data=data or default_data(os.environ),

@@ -20,6 +20,7 @@ from workers.engine.settings import (
     data_directory,
     limits_from,
     quarantine_from,
+    relay_from,
 )
 
 from .failures import BadInput
@@ -175,5 +176,12 @@ def resolve_limits(**options: str | None) -> LimitSettings:
 def resolve_bootstrap(options: tuple[str, ...]) -> tuple[NodeAddress, ...] | None:
     try:
         return bootstrap_from(options, os.environ)
+    except SettingError as error:
+        raise BadInput(str(error)) from None
+
+
+def resolve_relay() -> bytes | None:
+    try:
+        return relay_from(os.environ)
     except SettingError as error:
         raise BadInput(str(error)) from None

@@ -20,7 +20,7 @@ from workers.publish.publisher import Publisher, PublishSettings, default_data
 
 from . import logs
 from .failures import BadInput, Failure
-from .options import network_options, resolve_bootstrap, verbosity_options
+from .options import network_options, resolve_bootstrap, resolve_relay, verbosity_options
 from .views import View, choose_view
 
 
@@ -68,6 +68,7 @@ def publish(
     engine = EngineSettings(
         data=(data or default_data(home, folder)).absolute(),
         bootstrap=resolve_bootstrap(bootstrap),
+        relay=resolve_relay(),
         port=port,
     )
     if engine.data.resolve().is_relative_to(folder):

@@ -32,6 +32,7 @@ from .options import (
     resolve_data,
     resolve_limits,
     resolve_quarantine,
+    resolve_relay,
     verbosity_options,
 )
 from .views import View, choose_view
@@ -93,6 +94,7 @@ def seed(
     settings = EngineSettings(
         data=resolve_data(data),
         bootstrap=resolve_bootstrap(bootstrap),
+        relay=resolve_relay(),
         port=port,
         announce=not no_announce,
         limits=resolve_limits(

@@ -103,12 +103,17 @@ def test_a_bad_list_is_a_usage_error_that_names_the_place(
     assert not (tmp_path / "data").exists()
 
 
-def test_a_bad_bootstrap_in_the_environment_is_named(tmp_path: Path) -> None:
+def test_a_bad_bootstrap_or_relay_in_the_environment_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(
         main, ["seed", KEY, "--data", str(tmp_path / "data")], env={"SEEDERFARM_BOOTSTRAP": "here"}
     )
     assert result.exit_code == 2
     assert result.stderr.startswith("seederfarm: SEEDERFARM_BOOTSTRAP: 'here' is not HOST:PORT")
+    result = CliRunner().invoke(
+        main, ["seed", KEY, "--data", str(tmp_path / "data")], env={"SEEDERFARM_RELAY": "there"}
+    )
+    assert result.exit_code == 2
+    assert result.stderr.startswith("seederfarm: SEEDERFARM_RELAY: ")
     assert not (tmp_path / "data").exists()
 
 

@@ -46,7 +46,7 @@ from .loop import run, stop_on_signals
 from .parent import end_with_parent
 from .rates import Rate
 from .replicas import Replicas
-from .settings import EngineSettings, LimitSettings, SettingError, bootstrap_from
+from .settings import EngineSettings, LimitSettings, SettingError, bootstrap_from, relay_from
 
 STATUS_INTERVAL = 1.0
 """Seconds between two looks at all keys, at least. With many keys the looks take longer, and are rarer."""
@@ -313,7 +313,12 @@ def main() -> int:
     try:
         bootstrap = bootstrap_from(tuple(options.bootstrap), os.environ)
         settings = EngineSettings(
-            data=options.data, bootstrap=bootstrap, host=options.host, port=options.port, leave_timeout=3.0
+            data=options.data,
+            bootstrap=bootstrap,
+            relay=relay_from(os.environ),
+            host=options.host,
+            port=options.port,
+            leave_timeout=3.0,
         )
         run(lambda: serve(settings))
     except (HypercoreError, SettingError) as error:

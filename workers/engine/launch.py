@@ -65,6 +65,7 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
             port=settings.port,
             max_peers=min(MAX_PEERS, settings.limits.max_peers),
             max_incoming=settings.limits.max_peers,
+            relay_through=settings.relay,
             nodes=load_nodes(nodes_file, network),
         )
         cores = Corestore(store)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from hypercore.errors import KeyFormatError
+from hypercore.keys import decode_key
 from hypercore.swarm.slots import MAX_CONNECTIONS
 
 from .amounts import ANY_RATE, Timetable, parse_size, parse_timetable
@@ -14,6 +16,9 @@ from .amounts import SettingError as SettingError
 
 BOOTSTRAP_VARIABLE = "SEEDERFARM_BOOTSTRAP"
 """Comma-separated HOST:PORT list that replaces the public bootstrap nodes of the DHT."""
+
+RELAY_VARIABLE = "SEEDERFARM_RELAY"
+"""Public key of a blind relay, where peers are met that no hole in our NAT leads to."""
 
 HOME_VARIABLE = "SEEDERFARM_HOME"
 """Where everything of this installation lives; `data` under it is the default data directory."""
@@ -125,6 +130,8 @@ class EngineSettings:
     host: str = "0.0.0.0"
     port: int = 0
     """UDP port; 0 lets the system choose."""
+    relay: bytes | None = None
+    """Public key of a blind relay to meet peers at that cannot be reached otherwise."""
     announce: bool = True
     """Whether others may find us by topic. Off, we find them and serve on those connections."""
     limits: LimitSettings = NO_LIMITS
@@ -151,6 +158,15 @@ def bootstrap_from(options: tuple[str, ...], environ: Mapping[str, str]) -> tupl
         parse_address(text, source=BOOTSTRAP_VARIABLE) for text in listed.split(",") if text.strip()
     )
     return found or None
+
+
+def relay_from(environ: Mapping[str, str]) -> bytes | None:
+    """The blind relay that the environment names. Raises SettingError."""
+    text = environ.get(RELAY_VARIABLE, "").strip()
+    try:
+        return decode_key(text) if text else None
+    except KeyFormatError as error:
+        raise SettingError(f"{RELAY_VARIABLE}: {error}") from None
 
 
 def quarantine_from(option: str | None, environ: Mapping[str, str]) -> bool:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from celery.beat import PersistentScheduler
 from django.db import Error, connection
 
+from workers.ready import tell_ready
+
 from .locks import only_one
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class OneBeat(PersistentScheduler):  # type: ignore[misc]
             log.warning("the database is away, nothing is started: %s", str(error).strip().partition("\n")[0])
             self._let_go()
             return False
+        tell_ready()
         if self._leads:
             log.info("this beat starts what is due")
         else:

@@ -12,11 +12,12 @@ from typing import Any, Final, cast
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
 
 from celery import Celery
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_ready
 from django.conf import settings
 from kombu.entity import Exchange, Queue
 
 from farmwire.orders import CONTROL_QUEUE, JOIN_QUEUE, KEY_PREFIX, REPORTS_QUEUE
+from workers.ready import tell_ready
 
 from .recover import give_back
 
@@ -105,4 +106,9 @@ def _on_worker_init(**_: object) -> None:
     give_back(app)
 
 
+def _on_worker_ready(**_: object) -> None:
+    tell_ready()
+
+
 worker_init.connect(_on_worker_init, dispatch_uid="control.recover")
+worker_ready.connect(_on_worker_ready, dispatch_uid="control.ready")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .logs import LogFile
+from .told import Told
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
@@ -46,6 +47,8 @@ class Spec:
     """Started after lower stages are ready, stopped before they are."""
     ready: Ready | None = None
     """Asked until it says yes; None: ready once it runs."""
+    tells: bool = False
+    """It says itself when it is ready (`workers.ready`), in place of being asked."""
     essential: bool = False
     """The farm does not count as started before this is ready."""
     stop_within: float = 10.0
@@ -133,20 +136,30 @@ class Child:
 
     async def _run_once(self) -> str:
         """From its start to its end; returns how it ended."""
-        try:
-            process = await self._spawn()
-        except OSError as error:
-            return f"could not be started: {error.strerror}"
+        with contextlib.ExitStack() as stack:
+            told = Told() if self.spec.tells else None
+            if told is not None:
+                stack.callback(told.close)
+            try:
+                process = await self._spawn(told)
+            except OSError as error:
+                return f"could not be started: {error.strerror}"
+            if told is not None:
+                told.handed_over()
+            return await self._live(process, told)
+
+    async def _live(self, process: asyncio.subprocess.Process, told: Told | None) -> str:
         self._process, self.pid = process, process.pid
         self._become("starting")
         assert process.stdout is not None
         pump = asyncio.create_task(self._pump(process.stdout))
-        watch = asyncio.create_task(self._watch_ready())
+        watch = asyncio.create_task(self._watch_ready(told))
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         watch.cancel()
+        await asyncio.wait((watch,))
         if not ended.done():
             await self._end(process, ended)
         code = await ended
@@ -155,16 +168,16 @@ class Child:
         self._process = None
         return f"ended with status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(self, told: Told | None) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *self.spec.argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **self.spec.env},
+            env={**os.environ, **self.spec.env, **({} if told is None else told.env)},
             # A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops all.
             start_new_session=True,
-            pass_fds=self._keep_fds,
+            pass_fds=(*self._keep_fds, *(() if told is None else told.fds)),
             preexec_fn=die_with_parent(os.getpid()),
         )
 
@@ -172,7 +185,9 @@ class Child:
         while data := await output.read(65536):
             self._log.feed(data)
 
-    async def _watch_ready(self) -> None:
+    async def _watch_ready(self, told: Told | None) -> None:
+        if told is not None and not await told.wait():
+            return
         if self.spec.ready is not None:
             while not await self.spec.ready():  # noqa: ASYNC110  another process: nothing tells us
                 await asyncio.sleep(READY_POLL)

@@ -65,6 +65,7 @@ def control(farm: FarmSettings, files: RunFiles) -> Spec | None:
             *("-Q", "control,reports,join", "--without-mingle", "--without-gossip", "-E"),
             *("-l", farm.log_level),
         ),
+        tells=True,
         stop_within=20.0,
     )
 
@@ -79,6 +80,7 @@ def beat(farm: FarmSettings, files: RunFiles) -> Spec | None:
             *("beat", "-s", str(files.run / "beat-schedule")),
             *("--pidfile", "", "-l", farm.log_level),
         ),
+        tells=True,
     )
 
 
@@ -100,6 +102,7 @@ def worker(farm: FarmSettings, files: RunFiles) -> Spec | None:
         about=f"seeds, keeps content in {files.home / 'worker'}",
         argv=_python("seederfarm.supervisor.local_worker"),
         stage=2,
+        tells=True,
         stop_within=20.0,
     )
 

@@ -15,6 +15,7 @@ from farmwire.orders import AUDIT_ANSWER, REPORT, REPORTS_QUEUE
 from farmwire.refusal import Refused
 from farmwire.shapes import Shape
 
+from ..ready import tell_ready
 from .agent import Agent
 
 BATCHING = 1.0
@@ -97,6 +98,8 @@ class Reporter:
                 agent.not_sent(batch)
                 raise
             agent.sent(batch)
+            if beat:
+                tell_ready()
             self._share = min(1.0, self._share * 1.5)
             beat = False
         agent.wake.set()

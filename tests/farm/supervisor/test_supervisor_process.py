@@ -52,6 +52,37 @@ def test_it_runs_until_it_is_stopped_and_what_it_says_is_logged(tmp_path: Path) 
     asyncio.run(scene())
 
 
+def test_it_is_ready_when_it_says_so_each_time_it_is_started(tmp_path: Path) -> None:
+    code = (
+        "import time, pathlib\n"
+        "from workers.ready import tell_ready\n"
+        f"while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)\n"
+        "tell_ready(); tell_ready()\n"
+        "time.sleep(100)"
+    )
+
+    async def scene() -> None:
+        child = Child(Spec(name="child", about="", argv=python(code), tells=True), log_of(tmp_path))
+        child.start()
+        await until(child, "starting")
+        assert not child.became_ready.is_set()
+        (tmp_path / "go").touch()
+        await until(child, "ready")
+        (tmp_path / "go").unlink()
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        await until(child, "starting")
+        assert not child.became_ready.is_set()
+        (tmp_path / "go").touch()
+        await until(child, "ready")
+        await child.stop()
+
+    descriptors = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+    asyncio.run(scene())
+    if descriptors:
+        assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
+
+
 def test_it_is_ready_when_its_check_says_so(tmp_path: Path) -> None:
     async def scene() -> None:
         answers = iter([False, False, True])

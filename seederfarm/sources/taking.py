@@ -107,8 +107,11 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
     found = rows.values_list("drive__key", "pk", "drive_id", "kind", "label")
     known = {key: _Known(entry, drive, kind, label) for key, entry, drive, kind, label in found}
     new = [entry for key, entry in reading.listed.items() if key not in known]
-    added = _add(source, new, at)
     gone = known.keys() - reading.listed.keys() if source.mirror else known.keys() & reading.removals
+    for keys in batches(sorted({*gone, *(entry.key for entry in new)})):
+        # In the order in which everybody takes them who adds keys: no two wait for each other.
+        list(Drive.objects.select_for_update().filter(key__in=keys).order_by("key").values_list("pk"))
+    added = _add(source, new, at)
     removed, kept = _drop(source, gone)
     stays = known.keys() & reading.listed.keys()
     for ids in batches(sorted(known[key].entry_id for key in stays)):
@@ -235,8 +238,7 @@ def _drop(source: Source, gone: Iterable[str]) -> tuple[int, list[str]]:
     """
     removed, kept = 0, []
     for keys in batches(sorted(gone)):
-        # Locked, in the order in which `add_listed` does so: somebody may be adding one at this moment.
-        rows = list(Drive.objects.select_for_update().filter(key__in=keys).order_by("key"))
+        rows = list(Drive.objects.filter(key__in=keys).order_by("key"))
         ids = [drive.pk for drive in rows]
         others = SourceEntry.objects.filter(drive_id__in=ids).exclude(source=source)
         listed = set(others.values_list("drive_id", flat=True))

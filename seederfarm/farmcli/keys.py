@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ACTOR: Final = "cli"
 WAIT_POLL: Final = 0.5
+LISTED: Final = 1000
+"""Keys that people are shown who do not say how many: a table is laid out whole before it is printed."""
 MAX_LISTED_ERRORS: Final = 10
 """Malformed lines of a file that are shown one by one."""
 
@@ -198,7 +200,12 @@ def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
 @click.option("--tag", default="", help="Those with this tag.")
 @click.option("--state", type=click.Choice(["active", "paused", "removing"]), default=None)
 @click.option("--short", is_flag=True, help="Those that have fewer complete copies than they should.")
-@click.option("--limit", type=click.IntRange(1), default=None, help="The newest N alone.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=None,
+    help=f"The newest N alone (default: {LISTED:,}; with --json all).",
+)
 @json_option
 def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_json: bool) -> None:
     """List the keys that the farm keeps, the newest first."""
@@ -222,7 +229,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
             return
         grid = table_of("key", "kind", "name", "state", "copies", "#size", "writer seen")
         now = datetime.now(UTC)
-        for drive in found.iterator(chunk_size=1000):
+        for drive in found[: limit or LISTED]:
             grid.add_row(
                 drive.z32,
                 drive.kind or "–",
@@ -236,6 +243,11 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
         rows(grid)
     else:
         click.echo("No keys.")
+    if limit is None and grid.row_count == LISTED:
+        with database_failures():
+            more = found.count() - LISTED
+        if more > 0:
+            click.echo(f"… and {units.plural(more, 'older key')}: --limit N, or --json for all.", err=True)
 
 
 def span(least: int, most: int) -> str:

@@ -229,6 +229,18 @@ def test_tables_for_people_are_printed_without_a_terminal(home: FarmHome, key: b
     assert "\x1b" not in listed + home.run("show", key.hex()).stdout
 
 
+def test_people_are_shown_the_newest_of_very_many_keys_and_how_many_more_there_are(
+    home: FarmHome, tmp_path: Path
+) -> None:
+    seeds = tmp_path / "seeds.txt"
+    seeds.write_text("\n".join(f"{number:064x}" for number in range(1, 1003)))
+    home.run("add", "--file", str(seeds))
+    listed = home.run("list")
+    assert len(listed.stdout.splitlines()) == 1001  # and the headings
+    assert re.search(r"and \d+ older keys", listed.stderr)  # of other tests, too
+    assert len(home.run("list", "--limit", "3").stdout.splitlines()) == 4
+
+
 @pytest.mark.parametrize("name", FARM_COMMANDS)
 def test_every_command_and_option_of_the_farm_is_described(name: str) -> None:
     docs = (Path(__file__).parents[3] / "docs" / "farm.md").read_text()

@@ -38,8 +38,8 @@ class NatSampler:
         if self._samples.get(by) == seen:
             return False
         self._samples[by] = seen
-        if len(self._samples) > MAX_SAMPLES:
-            del self._samples[next(iter(self._samples))]
+        if len(self._samples) > MAX_SAMPLES and self._samples.pop(next(iter(self._samples))) == seen:
+            return False  # one vote for another of the same: what nearly every response comes to
         before = self.host, self.port
         self._count()
         return (self.host, self.port) != before

@@ -13,7 +13,9 @@ import pytest
 
 from farmwire.audit import BlockProof
 from farmwire.proofs import ProofFailed, verify_block
+from hypercore.core import disk_store
 
+from ..engine.fakes import WriterOfDrive
 from ..support.content import File
 from ..support.engine import EngineChild
 from ..support.farm import environment
@@ -233,3 +235,23 @@ def test_it_dies_with_its_parent_even_if_its_standard_input_goes_on(
 
     eventually(gone, timeout=10, what="the end of the child")
     os.close(writer)
+
+
+def test_a_drive_is_told_by_what_it_calls_itself(
+    processes: ExitStack, bootstrap: list[str], tmp_path: Path
+) -> None:
+    with disk_store(tmp_path / "engine") as store:
+        drive = WriterOfDrive(store=store)
+        drive.put("/package.json", b'{"name": "a drive with a name"}')
+    child = EngineChild(tmp_path / "engine", bootstrap)
+    processes.callback(child.dispose)
+    key = drive.key.hex()
+    child.sync(key)
+    child.wait_for(
+        lambda event: (
+            event.get("event") == "status"
+            and any(each["key"] == key and each["title"] == "a drive with a name" for each in event["keys"])
+        ),
+        timeout=30,
+        what="its title",
+    )

@@ -37,7 +37,7 @@ from hypercore.crypto import discovery_key
 from hypercore.errors import HypercoreError
 
 from .amounts import Timetable, parse_timetable
-from .events import Event, PeerChanged, Problem, Progress, to_json
+from .events import Event, PeerChanged, Problem, Progress, Synced, to_json
 from .keylist import Wanted
 from .kinds import Kind, inspect
 from .launch import Launched, launched_parts
@@ -47,6 +47,7 @@ from .parent import end_with_parent
 from .rates import Rate
 from .replicas import Replicas
 from .settings import EngineSettings, LimitSettings, SettingError, bootstrap_from, relay_from
+from .titles import read_title
 
 STATUS_INTERVAL = 1.0
 """Seconds between two looks at all keys, at least. With many keys the looks take longer, and are rarer."""
@@ -58,6 +59,9 @@ KEYS_A_LINE = 500
 
 ENGINE_INTERVAL = 2.0
 """Seconds between two `engine` lines."""
+
+TITLE_PAUSE = 0.02
+"""Seconds between two drives whose titles are read. After a start, that may be all of them."""
 
 PATIENCE = 15.0
 """Seconds that stopping may take, from the end of standard input on. Then the process ends as it is: what was
@@ -77,10 +81,14 @@ class Child:
         self._refresh = False
         self._looked_for = 0.0
         self._wake = asyncio.Event()
+        self._untitled: asyncio.Queue[bytes] = asyncio.Queue()
+        """Drives that have changed, and may call themselves something else now."""
         self._down, self._up = Rate(), Rate()
 
     def emit(self, event: Event) -> None:
         self._replicas.note(event)
+        if isinstance(event, Synced) and event.kind is Kind.DRIVE:
+            self._untitled.put_nowait(event.key)
         self._writer.put(to_json(event), droppable=isinstance(event, Progress | PeerChanged))
 
     async def obey(self, parts: Launched, command: dict[str, Any]) -> None:
@@ -172,6 +180,16 @@ class Child:
         parts.limits.configure(wanted, hold=self._hold)
 
     # --- telling
+
+    async def keep_titled(self, parts: Launched) -> None:
+        while True:
+            key = await self._untitled.get()
+            title = await read_title(key, parts.cores.get)
+            if key in self._wanted:
+                self._replicas.call(key, title)
+                parts.engine.mark(key)
+                self._wake.set()
+            await asyncio.sleep(TITLE_PAUSE)
 
     async def keep_telling(self, parts: Launched) -> None:
         told_at = float("-inf")
@@ -268,6 +286,7 @@ async def serve(settings: EngineSettings) -> None:
                 tasks = [
                     asyncio.create_task(_obey_all(child, parts, commands)),
                     asyncio.create_task(child.keep_telling(parts)),
+                    asyncio.create_task(child.keep_titled(parts)),
                     asyncio.create_task(stop.wait()),
                 ]
                 done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

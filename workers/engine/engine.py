@@ -390,6 +390,10 @@ class Engine:
         members = (self._roster.get(key) for key in changed)
         return self._shown(member.status(now) for member in members if member is not None)
 
+    def mark(self, key: bytes) -> None:
+        """Have it among the next `changes`: something is known of it that the engine does not know."""
+        self._changed.add(key)
+
     def _shown(self, seeds: Iterable[SeedStatus]) -> tuple[SeedStatus, ...]:
         return tuple(map(_held, seeds) if self.limits is not None and self.limits.full else seeds)
 

@@ -33,6 +33,7 @@ class _Facts:
     """Core to its length."""
     fork: int = 0
     error: str = ""
+    title: str = ""
     attempts: int = 0
     complete: bool = False
     grown_at: float | None = None
@@ -54,6 +55,10 @@ class Replicas:
 
     def forget(self, key: bytes) -> None:
         self._facts.pop(key, None)
+
+    def call(self, key: bytes, title: str) -> None:
+        """What a drive calls itself."""
+        self._facts.setdefault(key, _Facts()).title = title
 
     def note(self, event: Event) -> None:
         key = getattr(event, "key", None)
@@ -98,6 +103,7 @@ class Replicas:
             status.have_bytes,
             status.peers,
             facts.error,
+            facts.title,
             facts.fork,
             facts.grown_at,
         )
@@ -117,5 +123,6 @@ class Replicas:
             "peers": status.peers,
             "error": error,
             "attempts": facts.attempts,
+            "title": facts.title,
             "writer_seen_at": facts.grown_at,
         }

@@ -199,6 +199,30 @@ def test_a_bad_line_with_room_is_used_at_far_more_than_one_window_of_conserved_p
     assert len(data) / (sim.now - start) > 20e6
 
 
+def test_whoever_finds_a_stream_not_writable_is_told_when_it_is_again() -> None:
+    """Also when it is the congestion window that fell, with nobody writing meanwhile."""
+    sim = Simulation()
+    left, _ = sim.add_pair(*paths(delay=0.001))
+    drained: list[float] = []
+    left.on_drain = lambda: drained.append(sim.now)
+    congestion = left.stream.sender.congestion
+    congestion.window = 1000
+    while left.stream.send_queue_bytes < WRITE_BUFFER_BYTES + 500_000:
+        assert left.stream.write(bytes(10_000))
+    congestion.window = 4  # as after a timeout
+    found_writable = left.stream.writable
+    sim.run(20)
+    assert left.stream.send_queue_bytes == 0
+    assert found_writable or drained
+    congestion.window = 4
+    while left.stream.write(bytes(10_000)):
+        pass
+    assert not left.stream.writable
+    sim.run(20)
+    assert len(drained) == 1
+    assert left.stream.writable
+
+
 def test_what_came_early_takes_room_in_the_window_so_that_nothing_is_sent_in_vain() -> None:
     sim = Simulation()
     random = Random(13)

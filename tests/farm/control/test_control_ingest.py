@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -11,6 +12,7 @@ from farmwire.report import Happening, Report
 from farmwire.report import Sample as Told
 from seederfarm.control import ingest, manifests, samples
 from seederfarm.control.ingest import ingest_report
+from seederfarm.control.standing import SILENT_AFTER
 from seederfarm.registry.models import Alert, AuditEntry, Drive, Event, Replica, Sample, Worker
 from seederfarm.registry.services import follow_forks
 
@@ -306,4 +308,16 @@ def test_the_first_heartbeat_of_a_worker_has_everything_planned(
     Worker.objects.update(free_bytes=None)
     worker.tell(now)
     worker.tell(now + SECOND)
+    assert farm.take_deferred("control.reconcile") == [[]]
+
+
+def test_the_first_heartbeat_after_a_silence_has_everything_planned(
+    farm: FakeBroker, worker: FakeWorker, now: datetime
+) -> None:
+    """What was added while nobody was heard has found no place, and is not marked any more."""
+    worker.tell(now)
+    farm.take_deferred("control.reconcile")
+    worker.tell(now + SECOND)
+    assert farm.take_deferred("control.reconcile") == []
+    worker.tell(now + SECOND + timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat + 1))
     assert farm.take_deferred("control.reconcile") == [[]]

@@ -161,7 +161,9 @@ class TopicRefresher:
             for topic in topics:
                 await self._unannounce(topic)
 
-        await asyncio.gather(*(one_after_the_other() for _ in range(PARALLEL_FAREWELLS)))
+        async with asyncio.TaskGroup() as farewells:
+            for _ in range(PARALLEL_FAREWELLS):
+                farewells.create_task(one_after_the_other())
 
     async def _unannounce(self, topic: Topic) -> None:
         seeds = unpack_addresses(topic.closest)

@@ -23,6 +23,7 @@ from hypercore.dht.relays import AnnouncedRelays
 from hypercore.dht.serving import (
     FORGET_SECONDS,
     MAX_HANDSHAKES,
+    MAX_MEETINGS,
     PATH_SECONDS,
     PUNCH_SECONDS,
     RANDOM_PUNCH_SECONDS,
@@ -465,6 +466,17 @@ def test_hopeless_punching_does_not_give_up_a_client_that_comes_over_a_relay():
     assert server.events() == []
     server.core.handle_timer(RELAY_SECONDS + 1)
     assert server.events() == [Expired(server.opened[0])]
+
+
+def test_clients_that_are_met_at_relays_at_a_time_are_bounded():
+    server = Server()
+    for number in range(MAX_MEETINGS + 5):
+        Client(server, seed=number, relay_through=BLIND).shake()
+    assert len(server.opened) == MAX_MEETINGS + 5
+    assert [type(event) for event in server.events()] == [MeetAtRelay] * MAX_MEETINGS
+    server.core.path_found(server.opened[0], RELAY, 2.0)
+    Client(server, seed=1000, relay_through=BLIND).shake()
+    assert MeetAtRelay in [type(event) for event in server.events()]
 
 
 def test_client_that_anybody_can_reach_needs_no_relay():

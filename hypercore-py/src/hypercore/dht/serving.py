@@ -37,6 +37,9 @@ RELAY_DELAY_SECONDS = 1.0
 """Time that a hole gets to be punched before a client is met at a blind relay."""
 RELAY_SECONDS = 15.0
 """How long it may take to meet there (hyperdht lib/server.js)."""
+MAX_MEETINGS = 32
+"""Clients that may be met at relays at a time. A client names any relay, and we look for it and dial it; more
+than that have to come by themselves. Ours."""
 FORGET_SECONDS = 10.0
 """How long an answer is kept for repetitions after all was over."""
 MAX_HANDSHAKES = 1024
@@ -209,9 +212,12 @@ class ServingCore:
             )
             self._wait(session, now + PATH_SECONDS)
             relay = own or remote.relay_through
-            if relay is not None:
+            if relay is not None and self._meetings() < MAX_MEETINGS:
                 self._meet_at(session, relay, own is not None, now)
         return session
+
+    def _meetings(self) -> int:
+        return sum(session.relay and not session.over for session in self._slots.values())
 
     def _own_relay(self) -> RelayThrough | None:
         public_key = self._relay_through()

@@ -122,9 +122,12 @@ class Writer:
 
 
 class WriterOfDrive:
-    """A drive, written well enough to be listed; `encrypted` makes its db unreadable."""
+    """A drive, written well enough to be listed; `encrypted` makes its db unreadable, `content_feed` is what
+    its header names as the blobs core."""
 
-    def __init__(self, *, encrypted: bool = False, store: Store | None = None) -> None:
+    def __init__(
+        self, *, encrypted: bool = False, store: Store | None = None, content_feed: bytes | None = None
+    ) -> None:
         self.db = Writer(store=store)
         assert self.db.core.manifest is not None
         content = self.db.core.manifest.content_manifest(self.db.key)
@@ -133,7 +136,7 @@ class WriterOfDrive:
         self.blobs = self.store.create_core(self.db.key_pair, manifest=content)
         self.encrypted = encrypted
         self._paths: dict[bytes, int] = {}
-        self._append_db(Header(has_metadata=True).encode())
+        self._append_db(Header(has_metadata=True, content_feed=content_feed).encode())
 
     @property
     def key(self) -> bytes:

@@ -27,14 +27,21 @@ class Bench:
         self.sessions = sessions or Sessions()
         self.log = Log()
         self.pokes = 0
+        self.claimed: list[bytes] = []
+        self.may_claim = True
         self.now = 100.0
         self.seed = Seed(
             Wanted(key, kind),
             open_session=self.sessions.open,
             emit=self.log,
             changed=self._poke,
+            claim=self._claim,
             report_interval=INTERVAL,
         )
+
+    def _claim(self, core: bytes) -> bool:
+        self.claimed.append(core)
+        return self.may_claim
 
     def _poke(self) -> None:
         self.pokes += 1
@@ -48,6 +55,20 @@ class Bench:
 
     def synced(self) -> list[Synced]:
         return [event for event in self.log.take() if isinstance(event, Synced)]
+
+
+def test_a_core_is_claimed_before_it_is_opened_and_not_opened_without_a_claim() -> None:
+    drive = WriterOfDrive()
+    bench = Bench(drive.key)
+    assert bench.claimed == [drive.key]
+    copy(drive.db.core, bench.sessions[drive.key].core)
+    bench.may_claim = False
+    for _ in range(2):
+        bench.review()
+        assert bench.claimed[-1] == drive.blobs.key and drive.blobs.key not in bench.sessions.opened
+    problems = [event for event in bench.log.take() if isinstance(event, Problem)]
+    assert [problem.code for problem in problems] == ["TOO_MANY_CORES"]
+    assert drive.blobs.key.hex() in problems[0].message
 
 
 def test_a_raw_core_is_seen_downloaded_and_synced_when_it_is_durable() -> None:

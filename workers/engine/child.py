@@ -33,18 +33,18 @@ from pathlib import Path
 from typing import Any
 
 from farmwire.proofs import prove_block
-from hypercore.crypto import discovery_key
 from hypercore.errors import HypercoreError
 
 from .amounts import Timetable, parse_timetable
 from .events import Event, PeerChanged, Problem, Progress, Synced, to_json
 from .keylist import Wanted
-from .kinds import Kind, inspect
+from .kinds import Kind
 from .launch import Launched, launched_parts
 from .lines import LineWriter, read_lines
 from .loop import run, stop_on_signals
 from .parent import end_with_parent
 from .rates import Rate
+from .removal import Removals
 from .replicas import Replicas
 from .settings import EngineSettings, LimitSettings, SettingError, bootstrap_from, relay_from
 from .titles import read_title
@@ -84,6 +84,7 @@ class Child:
         self._untitled: asyncio.Queue[bytes] = asyncio.Queue()
         """Drives that have changed, and may call themselves something else now."""
         self._down, self._up = Rate(), Rate()
+        self._removals: Removals | None = None
 
     def emit(self, event: Event) -> None:
         self._replicas.note(event)
@@ -117,29 +118,32 @@ class Child:
         entries = sorted(command["entries"], key=lambda entry: entry["priority"])
         wanted = {item.key: item for item in map(_wanted, entries)}
         drop = [bytes.fromhex(key) for key in command.get("drop", ()) if bytes.fromhex(key) not in wanted]
-        kept = self._wanted
+        kept, self._wanted = self._wanted, wanted
         gone = [key for key in kept if key not in wanted or wanted[key].kind is not kept[key].kind]
-        dropped = {key: self._replicas.cores_of(key) for key in drop}
-        for key in gone:
-            del self._wanted[key]
         await asyncio.gather(*(parts.engine.remove(key) for key in gone))
         for key in gone:
             self._replicas.forget(key)
-        new = [key for key in wanted if key not in self._wanted]
-        for key in kept:
+        staying = kept.keys() - set(gone)
+        for key in staying:
             if kept[key].max_fork != wanted[key].max_fork:
                 parts.engine.follow_forks(key, wanted[key].max_fork)
-        parts.engine.add(wanted[key] for key in new)
-        self._wanted = wanted
-        for key, cores in dropped.items():
-            self._drop(parts, key, cores)
+        parts.engine.add(item for key, item in wanted.items() if key not in staying)
+        self.removals(parts).request(drop)
         self._wake.set()
 
-    def _drop(self, parts: Launched, key: bytes, cores: set[bytes]) -> None:
-        cores = cores | _stored_cores(parts, key)
-        in_use = {core for other in self._wanted for core in self._replicas.cores_of(other)}
-        for core in cores - in_use:
-            parts.cores.remove(core)
+    def removals(self, parts: Launched) -> Removals:
+        """What deletes the data of keys that were dropped."""
+        if self._removals is None:
+            self._removals = Removals(
+                parts.cores,
+                parts.owners,
+                is_wanted=lambda key: key in self._wanted,
+                on_removed=lambda key: self._on_removed(parts, key),
+                may_begin=parts.engine.loaded,
+            )
+        return self._removals
+
+    def _on_removed(self, parts: Launched, key: bytes) -> None:
         self._replicas.forget(key)
         parts.limits.stored_changed()
         self._writer.put_object({"event": "dropped", "key": key.hex()})
@@ -152,7 +156,7 @@ class Child:
         answer["error"] = ""
         if key not in self._wanted:
             answer["error"] = "this worker does not keep that key"
-        elif core not in self._replicas.cores_of(key):
+        elif core != key and core not in parts.owners.cores_of(key):
             answer["error"] = "that core is not known to belong to that key"
         else:
             parts.engine.wake(key)  # who finds damage while proving has to be told
@@ -252,18 +256,6 @@ def _count(command: dict[str, Any], name: str, now: int | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _stored_cores(parts: Launched, key: bytes) -> set[bytes]:
-    """The cores that belong to `key`, from what is stored of it alone: nobody may have looked at it in this
-    run."""
-    if parts.cores.store.find(discovery_key(key)) is None:
-        return {key}
-    session = parts.cores.get(key, active=False)
-    core = session.core
-    found = inspect(key, core.manifest, core.get(0), core.get(1))
-    session.close()
-    return {core for core in (key, found.blobs or found.probe) if core is not None}
-
-
 async def serve(settings: EngineSettings) -> None:
     """Until told to stop."""
     loop = asyncio.get_running_loop()
@@ -287,6 +279,7 @@ async def serve(settings: EngineSettings) -> None:
                     asyncio.create_task(_obey_all(child, parts, commands)),
                     asyncio.create_task(child.keep_telling(parts)),
                     asyncio.create_task(child.keep_titled(parts)),
+                    asyncio.create_task(child.removals(parts).run()),
                     asyncio.create_task(stop.wait()),
                 ]
                 done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

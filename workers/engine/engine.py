@@ -66,13 +66,18 @@ class Engine:
         cores: CoreKeeper,
         emit: Callable[[Event], None],
         online: Callable[[], Awaitable[object]] | None = None,
+        claim: Callable[[bytes, bytes], bool] = lambda key, core: True,
     ) -> None:
-        """`online` returns when the network has answered, and our address is known: `ready` waits for it."""
+        """`online` returns when the network has answered, and our address is known: `ready` waits for it.
+        `claim` records that a core belongs to a key (see `Owners.claim`)."""
         self.settings = settings
         self._swarm = swarm
         self._cores = cores
         self._tell = emit
         self._online = online
+        self._claim = claim
+        self._loaded = asyncio.Event()
+        """Set while `ready` has been emitted and no key waits to be added."""
         self._held: list[Event] | None = []
         """Events that wait for `ready` to go first; None once it has."""
         self._loop = asyncio.get_running_loop()
@@ -131,6 +136,17 @@ class Engine:
         )
         for event in held or ():
             self._tell(event)
+        self._check_loaded()
+
+    async def loaded(self) -> None:
+        """Return once `ready` has been emitted and every key that was added is known, cold ones included."""
+        await self._loaded.wait()
+
+    def _check_loaded(self) -> None:
+        if self._held is None and not self._arriving:
+            self._loaded.set()
+        else:
+            self._loaded.clear()
 
     def tell(self, event: Event) -> None:
         """Have an event of something beside the keys told."""
@@ -188,6 +204,7 @@ class Engine:
                 self._behind.add(item.key)
         if self._behind:
             self._all_synced.clear()
+        self._check_loaded()
         if self._arriving and self._turn is None:
             self._work()
 
@@ -201,6 +218,7 @@ class Engine:
                 self._add(self._arriving.pop(next(iter(self._arriving))))
             else:
                 break
+        self._check_loaded()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -238,6 +256,7 @@ class Engine:
             open_session=self._cores.get,
             emit=self._emit_of_seed,
             changed=lambda: self._review_soon(key),
+            claim=lambda core: self._claim(key, core),
             report_interval=self.settings.report_interval,
             resting=resting,
         )
@@ -285,6 +304,7 @@ class Engine:
     async def remove(self, key: bytes) -> bool:
         """Seed it no longer; what is stored stays. False if it was not seeded."""
         if self._arriving.pop(key, None) is not None:
+            self._check_loaded()
             self._caught_up(key)
             return True
         member = self._roster.remove(key)

@@ -22,6 +22,7 @@ from .identity import load_identity
 from .limits import Limits
 from .nodes import NODES_FILE, keep_saving, load_nodes, network_name, save_nodes
 from .openfiles import allow_open_files, block_files
+from .owners import Owners
 from .settings import EngineSettings
 
 
@@ -37,6 +38,7 @@ class Launched(NamedTuple):
     engine: Engine
     cores: Corestore
     limits: Limits
+    owners: Owners
 
 
 @asynccontextmanager
@@ -73,7 +75,9 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         store.close()
         raise
     gate = Gate(cores)
-    engine = Engine(settings, swarm=swarm, cores=gate, emit=emit, online=swarm.node.bootstrapped)
+    owners = Owners(store)
+    online = swarm.node.bootstrapped
+    engine = Engine(settings, swarm=swarm, cores=gate, emit=emit, online=online, claim=owners.claim)
     limits = Limits(
         settings.limits,
         cores=cores,
@@ -105,7 +109,7 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     known = swarm.node.known_nodes
     saving = asyncio.create_task(keep_saving(nodes_file, network, known))
     try:
-        yield Launched(engine, cores, limits)
+        yield Launched(engine, cores, limits, owners)
     finally:
         saving.cancel()
         if nodes := known():

@@ -48,11 +48,6 @@ class Replicas:
         self._clock = clock
         self._facts: dict[bytes, _Facts] = {}
 
-    def cores_of(self, key: bytes) -> set[bytes]:
-        """The cores that belong to `key`, as far as they were seen."""
-        facts = self._facts.get(key)
-        return {key} if facts is None else {key, *facts.cores}
-
     def forget(self, key: bytes) -> None:
         self._facts.pop(key, None)
 

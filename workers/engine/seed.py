@@ -17,6 +17,7 @@ from .cold import Cold, ColdCore, Memo
 from .events import CoreChanged, Event, Forked, PeerChanged, Problem, Progress, Synced
 from .keylist import Wanted
 from .kinds import MAIN_ROLE, Finding, Kind, Role, inspect
+from .owners import MAX_CORES_OF_KEY
 from .part import Part
 from .ports import CoreSession, RemotePeer
 from .rates import Rate
@@ -61,7 +62,7 @@ class Head(NamedTuple):
 
 class Seed:
     """Made and driven by the engine. `resting` is how it was put away: it is no news to anybody then, and its
-    sessions are not active."""
+    sessions are not active. `claim` records that a core belongs to the key; False: it has too many."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Seed:
         open_session: OpenSession,
         emit: Callable[[Event], None],
         changed: Callable[[], None],
+        claim: Callable[[bytes], bool],
         report_interval: float,
         resting: Cold | None = None,
     ) -> None:
@@ -80,11 +82,14 @@ class Seed:
         self._open_session = open_session
         self._emit = emit
         self._changed = changed
+        self._claim = claim
+        self._claims_refused = False
         self._interval = report_interval
         self._active = resting is None
 
         self._tally = Tally()
         self._max_fork = wanted.max_fork
+        claim(wanted.key)
         self._main = self._part(wanted.key)
         self._second: Part | None = None
         """The blobs core of a drive, or the core that would be it."""
@@ -281,7 +286,21 @@ class Seed:
             if self._second.core.key == key:
                 return
             self._second.close()
+        if key is not None and not self._claim(key):
+            self._refuse_claim(key)
+            key = None
         self._second = None if key is None else self._part(key)
+
+    def _refuse_claim(self, core: bytes) -> None:
+        if self._claims_refused:
+            return
+        self._claims_refused = True
+        text = (
+            f"the writer has named core {core.hex()} as the drive's contents, after {MAX_CORES_OF_KEY - 1} "
+            "others: it is not fetched. What is here is kept and served; to begin anew, remove the key and "
+            "add it again"
+        )
+        self._emit(Problem(key=self.key, code="TOO_MANY_CORES", message=text))
 
     def _part(self, key: bytes) -> Part:
         session = self._open_session(key, active=self._active)

@@ -171,12 +171,11 @@ class Hypercore:
     def follow_forks(self, up_to: int | None) -> None:
         """Follow the writer up to this fork; None: onto any.
 
-        When a higher one is signed, what is here is kept, and `ForkAvailable` tells. Holds for all sessions
-        of the core, while there is one.
+        When a higher one is signed, what is here is kept, and `ForkAvailable` tells. The lowest limit of all
+        open sessions of the core applies: one that follows does not lift the limit of another.
         """
         self._must_be_open()
-        if up_to != self._open.replicator.max_fork:
-            self._open.replicator.max_fork = up_to
+        self._open.limit_forks(self, up_to)
 
     async def synced(self) -> None:
         """Returns when every known block is here and durable."""
@@ -225,6 +224,7 @@ class Hypercore:
         self._unsubscribers.clear()
         for happened in self._waiting:
             happened.set()
+        self._open.drop_fork_limit(self)
         now = self._loop.time()
         for index in self._prefetched:
             if not self._open.replicator.closed:

@@ -102,6 +102,8 @@ class OpenCore:
         self.sessions = 0
         self._active = 0
         self._downloaders = 0
+        self._fork_limits: dict[object, int | None] = {}
+        """By session, of those that set one. None: any fork."""
         self._loop = loop
         self._link_of = link_of
         self._on_store_change = on_change
@@ -152,6 +154,23 @@ class OpenCore:
         """One more session wants every block, or one less."""
         self._downloaders += change
         self.replicator.download_ranges = ((0, None),) if self._downloaders else ()
+
+    def limit_forks(self, session: object, up_to: int | None) -> None:
+        """A session follows the writer up to this fork; None: onto any."""
+        self._fork_limits[session] = up_to
+        self._apply_fork_limits()
+
+    def drop_fork_limit(self, session: object) -> None:
+        """The session is closed. The limit of the last one stays in force."""
+        if len(self._fork_limits) > 1 and session in self._fork_limits:
+            del self._fork_limits[session]
+            self._apply_fork_limits()
+
+    def _apply_fork_limits(self) -> None:
+        limits = [limit for limit in self._fork_limits.values() if limit is not None]
+        lowest = min(limits, default=None)
+        if lowest != self.replicator.max_fork and not self.replicator.closed:
+            self.replicator.max_fork = lowest
 
     def subscribe(self, callback: Callable[[Notice], None]) -> Callable[[], None]:
         """`callback` is called on the loop. What is returned ends that."""

@@ -12,12 +12,13 @@ One flush is on its way at a time; what changes meanwhile waits for the next.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from threading import Event
 
 from ..crypto import KeyPair, discovery_key
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, RemoteProtocolError
 from ..manifest import Manifest
 from ..merkle.head import TreeHead
 from ..storage.base import Backend, Batch, CoreInfo, CoreRow
@@ -204,12 +205,43 @@ class Store:
             infos[name] = _info(core)
         return list(infos.values())
 
+    def manifests(self, after: int, limit: int) -> tuple[list[tuple[bytes, Manifest]], int]:
+        """Key and manifest of the stored cores that have one, about `limit` at a time.
+
+        `after` is 0 at first, then the number that the call before returned; that is 0 at the end.
+        """
+        rows = self.backend.core_manifests(after, limit)
+        found: list[tuple[bytes, Manifest]] = []
+        if not after:  # those in memory, which may not be on disk yet, go first
+            found += [(core.key, core.manifest) for core in self._open.values() if core.manifest is not None]
+        for core_id, key, encoded in rows:
+            if not self._is_gone(core_id):
+                with suppress(RemoteProtocolError):  # a damaged one
+                    found.append((key, Manifest.from_bytes(encoded)))
+        return found, rows[-1][0] if len(rows) == limit else 0
+
+    def stored_manifest(self, key: bytes) -> Manifest | None:
+        """The manifest of a core, without opening it. None if it is not known."""
+        name = discovery_key(key)
+        core = self._open.get(name)
+        if core is not None:
+            return core.manifest
+        row = self._stored_row(name)
+        return None if row is None or row.manifest is None else Manifest.from_bytes(row.manifest)
+
     @property
     def open_cores(self) -> int:
         """Cores in memory."""
         return len(self._open)
 
     # --- key and value
+
+    def meta_names(self, prefix: str) -> list[str]:
+        """The names (ASCII) of values that begin with `prefix`, in order."""
+        changed = self._saving_meta | self._meta
+        names = {name for name in self.backend.meta_names(prefix) if name not in changed}
+        names.update(name for name, value in changed.items() if value is not None and name.startswith(prefix))
+        return sorted(names)
 
     def get_meta(self, name: str) -> bytes | None:
         """Bytes that the program keeps with the store."""

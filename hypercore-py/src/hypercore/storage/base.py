@@ -130,7 +130,13 @@ class Backend(Protocol):
     def core_infos(self) -> list[tuple[int, CoreInfo]]:
         """All stored cores with their ids."""
 
+    def core_manifests(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
+        """Id, key and encoded manifest of the next `limit` cores with an id above `after` that have one."""
+
     def read_meta(self, name: str) -> bytes | None: ...
+
+    def meta_names(self, prefix: str) -> list[str]:
+        """Stored names (ASCII) that begin with `prefix`, in order."""
 
     def commit(self, batch: Batch) -> None:
         """Makes a batch durable, all of it or (if it raises) nothing of it that is visible."""

@@ -133,9 +133,20 @@ class DiskBackend:
             rows = map(_core_row, self._reader.execute(f"SELECT {_ROW_COLUMNS} FROM cores ORDER BY id"))
             return [(row.id, core_info(row, pages.get(row.id, {}))) for row in rows]
 
+    def core_manifests(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
+        chosen = "WHERE id > ? AND manifest IS NOT NULL ORDER BY id LIMIT ?"
+        with _database("cannot list the manifests"):
+            query = f"SELECT id, key, manifest FROM cores {chosen}"
+            return list(self._reader.execute(query, (after, limit)))
+
     def read_meta(self, name: str) -> bytes | None:
         row = self._one("SELECT value FROM meta WHERE name = ?", name)
         return None if row is None else row[0]
+
+    def meta_names(self, prefix: str) -> list[str]:
+        query = "SELECT name FROM meta WHERE name >= ? AND name < ? ORDER BY name"
+        with _database("cannot read what the program keeps"):
+            return [row[0] for row in self._reader.execute(query, (prefix, prefix + "\x7f"))]
 
     def forget(self, core_id: int) -> None:
         self._files.forget(core_id)

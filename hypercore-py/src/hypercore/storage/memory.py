@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from .base import Batch, CoreChanges, CoreInfo, CoreRow
 from .disk import core_info
 
@@ -47,8 +49,16 @@ class MemoryBackend:
     def core_infos(self) -> list[tuple[int, CoreInfo]]:
         return [(row.id, core_info(row, self._bits.get(row.id, {}))) for row in self._rows.values()]
 
+    def core_manifests(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
+        rows = (self._rows[core_id] for core_id in sorted(self._rows) if core_id > after)
+        found = ((row.id, row.key, row.manifest) for row in rows if row.manifest is not None)
+        return list(islice(found, limit))
+
     def read_meta(self, name: str) -> bytes | None:
         return self._meta.get(name)
+
+    def meta_names(self, prefix: str) -> list[str]:
+        return sorted(name for name in self._meta if name.startswith(prefix))
 
     def forget(self, core_id: int) -> None:
         """Nothing is open."""

@@ -1,0 +1,66 @@
+"""Which keys each stored core belongs to, recorded in the store.
+
+A core can belong to several keys: the header of a drive may name any core as its contents. What is deleted
+with a key is therefore decided from these records, which are written in the same transaction as the cores,
+and never from events or from what is in memory. Two rows of the store's key-value table stand for one claim:
+
+    core/<core>/<key>      the core belongs to the key
+    key/<key>/<core>       the same, to be found from the key
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+MAX_CORES_OF_KEY = 8
+"""Cores that one key may claim, its own included. A drive has two; each fork of its header may name another
+one, and all of them stay stored until the key is removed. Our own choice."""
+
+_CLAIMED = b"\x01"
+
+
+class KeyValueStore(Protocol):
+    """The part of `hypercore.core.Store` that is used here. What is set is durable with the next flush."""
+
+    def get_meta(self, name: str) -> bytes | None: ...
+
+    def set_meta(self, name: str, value: bytes | None) -> None: ...
+
+    def meta_names(self, prefix: str) -> Sequence[str]:
+        """The names with that beginning, in order."""
+
+
+class Owners:
+    """The claims of all keys of one store."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self._store = store
+
+    def claim(self, key: bytes, core: bytes) -> bool:
+        """Record that `core` belongs to `key`. False, without a record, if MAX_CORES_OF_KEY others do."""
+        name = f"core/{core.hex()}/{key.hex()}"
+        if self._store.get_meta(name) is not None:
+            return True
+        if len(self.cores_of(key)) >= MAX_CORES_OF_KEY:
+            return False
+        self._store.set_meta(name, _CLAIMED)
+        self._store.set_meta(f"key/{key.hex()}/{core.hex()}", _CLAIMED)
+        return True
+
+    def cores_of(self, key: bytes) -> list[bytes]:
+        """The cores that `key` claims."""
+        return self._last_parts(f"key/{key.hex()}/")
+
+    def keys_of(self, core: bytes) -> list[bytes]:
+        """The keys that claim `core`."""
+        return self._last_parts(f"core/{core.hex()}/")
+
+    def release(self, key: bytes) -> None:
+        """Forget every claim of `key`."""
+        for core in self.cores_of(key):
+            self._store.set_meta(f"core/{core.hex()}/{key.hex()}", None)
+            self._store.set_meta(f"key/{key.hex()}/{core.hex()}", None)
+
+    def _last_parts(self, prefix: str) -> list[bytes]:
+        return [bytes.fromhex(name.removeprefix(prefix)) for name in self._store.meta_names(prefix)]

@@ -7,6 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypercore.ranges import RangeSet
 from hypercore.udx.limits import (
     MAX_BURST_PACKETS,
     MAX_DATAGRAM_BYTES,
@@ -19,7 +20,6 @@ from hypercore.udx.limits import (
 from hypercore.udx.mtu import LADDER, MAX_LOST_PROBES, MtuSearch
 from hypercore.udx.pacing import BUCKET_PACKETS, BUCKET_TIME, Pacer
 from hypercore.udx.packet import MAX_SACK_RANGES
-from hypercore.udx.ranges import RangeSet
 from hypercore.udx.reassembly import Reassembly
 from hypercore.udx.rtt import RoundTrip
 from hypercore.udx.sendqueue import SendQueue

@@ -2,48 +2,58 @@
 
 Cores fill from the front and end up complete, so the leading run of ones is one integer, the *prefix*; a
 complete core of any length has nothing else. Bits behind the prefix live in pages of 32,768 bits (the page of
-the official implementation, hypercore lib/bitfield.js); a page that is all ones is one shared object, a page
-that is absent is all zeros, and the others are byte arrays that end at their last bit.
+the official implementation, hypercore lib/bitfield.js). Pages that are all ones are runs of page numbers, so
+that setting or clearing any stretch touches two pages at most, however long it is; a page that is absent is
+all zeros, and the others, the *mixed* ones, are byte arrays that end at their last bit.
 
 Bit k of a page is bit k & 7 of byte k >> 3, which is the order of the little-endian 32-bit words on the wire.
 """
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 
 from ._types import Buffer
+from .bits import empty, fill, first_one, first_zero
+from .ranges import RangeSet
 
 PAGE_BITS = 32768
 """Bits in a page."""
 
 PAGE_BYTES = PAGE_BITS // 8
+PAGE_OVERHEAD = 200
+"""Bytes that a mixed page takes besides its bits, about."""
+
+RUN_BYTES = 96
+"""Bytes that a run of whole pages takes, about."""
 
 _SHIFT = PAGE_BITS.bit_length() - 1
 _MASK = PAGE_BITS - 1
 _FULL = b"\xff" * PAGE_BYTES
-_NOT_ALL_ONES = re.compile(rb"[^\xff]", re.DOTALL)
-_NOT_ALL_ZEROS = re.compile(rb"[^\x00]", re.DOTALL)
-_LOWEST_ONE = [(n & -n).bit_length() - 1 for n in range(256)]  # of 0: -1, never looked up
-_LOWEST_ZERO = [(~n & (n + 1)).bit_length() - 1 for n in range(256)]
-_ZEROS = [tuple(bit for bit in range(8) if not n >> bit & 1) for n in range(256)]
+_NO_RUNS = RangeSet()  # one for all, as the next two: most fields are a prefix and nothing else
+_NO_PAGES: dict[int, bytearray] = {}
+_NO_ORDER: list[int] = []
 
 
 class Bitfield:
     """A set of non-negative integers.
 
-    `max_pages` bounds what a peer can make us remember: a bit that would need one page more is not stored and
-    stays unset (forgetting that somebody has a block is always safe). The prefix costs nothing, whatever its
-    length.
+    `max_pages` bounds what a peer can make us remember: mixed pages, and runs of whole ones. A bit that would
+    need one more is not stored and stays unset (forgetting that a peer has a block is always safe). The
+    prefix costs nothing, whatever its length.
     """
 
-    __slots__ = ("_beyond", "_max_pages", "_pages", "_prefix")
+    __slots__ = ("_beyond", "_full", "_max_pages", "_order", "_pages", "_prefix", "extent")
 
     def __init__(self, *, max_pages: int | None = None) -> None:
+        self.extent: int | None = None
+        """Mixed pages that begin at this bit or beyond are not stored."""
         self._prefix = 0  # every bit below is set and this one is not
         self._beyond = 0  # ones at or above the prefix
-        self._pages: dict[int, bytes | bytearray] = {}  # bits below the prefix mean nothing in here
+        self._full = _NO_RUNS  # pages that are all ones, none of them below the prefix
+        self._pages = _NO_PAGES  # mixed ones; bits below the prefix mean nothing in here
+        self._order = _NO_ORDER  # the numbers of the mixed ones, sorted
         self._max_pages = max_pages
 
     @classmethod
@@ -52,16 +62,25 @@ class Bitfield:
         field = cls()
         field._prefix = contiguous
         for page, image in pages.items():
-            if page >= contiguous >> _SHIFT:
-                field._pages[page] = _FULL if image == _FULL else bytearray(image[:PAGE_BYTES])
+            if page < contiguous >> _SHIFT:
+                continue
+            if image == _FULL:
+                field._add_full(page, page + 1)
+                field._beyond += PAGE_BITS - max(contiguous - (page << _SHIFT), 0)
+            else:
+                field._store(page, bytearray(image[:PAGE_BYTES]))
                 field._beyond += field._ones(page, 0, PAGE_BITS)
         field._absorb()
         return field
 
     def copy(self) -> Bitfield:
         other = Bitfield(max_pages=self._max_pages)
+        other.extent = self.extent
         other._prefix, other._beyond = self._prefix, self._beyond
-        other._pages = {page: b if b is _FULL else bytearray(b) for page, b in self._pages.items()}
+        for start, end in self._full:
+            other._add_full(start, end)
+        for page in self._order:
+            other._store(page, bytearray(self._pages[page]))
         return other
 
     # --- looking ------------------------------------------------------------------------------------------
@@ -76,12 +95,17 @@ class Bitfield:
         """How many bits are set."""
         return self._prefix + self._beyond
 
+    @property
+    def held_bytes(self) -> int:
+        """About the memory that the bits behind the prefix take."""
+        return len(self._pages) * (PAGE_BYTES + PAGE_OVERHEAD) + len(self._full) * RUN_BYTES
+
     def get(self, index: int) -> bool:
         if index < self._prefix:
             return index >= 0
         page = self._pages.get(index >> _SHIFT)
         if page is None:
-            return False
+            return bool(self._full) and index >> _SHIFT in self._full
         at = (index & _MASK) >> 3
         return at < len(page) and bool(page[at] >> (index & 7) & 1)
 
@@ -95,24 +119,20 @@ class Bitfield:
     __hash__ = None  # type: ignore[assignment]  # changes
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{start}..{end}" for start, end in list(self.runs())[:8])
-        return f"<Bitfield {self.count} set: {shown}>"
-
-    def count_range(self, start: int, end: int) -> int:
-        """How many bits of start..end are set."""
-        total = max(0, min(end, self._prefix) - start)
-        start = max(start, self._prefix)
-        for page in self._present(start, end):
-            first = page << _SHIFT
-            total += self._ones(page, max(start - first, 0), min(end - first, PAGE_BITS))
-        return total
+        return f"<Bitfield {self.count} set: {list(self.runs())[:8]}>"
 
     def first_unset(self, start: int = 0, end: int | None = None) -> int | None:
         """The lowest unset bit at or after `start` and below `end`. Without an `end` there always is one."""
         at = max(start, self._prefix)
         while end is None or at < end:
-            page = self._pages.get(at >> _SHIFT)
-            found = at & _MASK if page is None else _first_zero(page, at & _MASK)
+            page = at >> _SHIFT
+            data = self._pages.get(page)
+            if data is None:
+                if (stop := self._full.end_of(page)) is None:
+                    return at
+                at = stop << _SHIFT
+                continue
+            found = first_zero(data, at & _MASK)
             at = (at & ~_MASK) + found
             if found < PAGE_BITS:
                 return at if end is None or at < end else None
@@ -124,12 +144,22 @@ class Bitfield:
             return start if end is None or start < end else None
         if not self._beyond:
             return None
-        for page in self._present(start, end):
+        order = self._order
+        full = self._full.next(start >> _SHIFT)
+        for at in range(bisect_left(order, start >> _SHIFT), len(order)):
+            page = order[at]
+            if full is not None and full < page:
+                break
             first = page << _SHIFT
-            found = _first_one(self._pages[page], max(start - first, 0))
+            if end is not None and first >= end:
+                return None
+            found = first_one(self._pages[page], max(start - first, 0))
             if found is not None:
                 return first + found if end is None or first + found < end else None
-        return None
+        if full is None:
+            return None
+        start = max(start, full << _SHIFT)
+        return start if end is None or start < end else None
 
     def runs(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
         """The set bits of start..end as half-open runs, in order."""
@@ -142,19 +172,6 @@ class Bitfield:
             yield at, stop
             at = stop if end is None or stop < end else None
 
-    def iter_unset(self, start: int, end: int) -> Iterator[int]:
-        """The unset bits of start..end in order. Bits that change on the way may or may not be seen."""
-        at = max(start, self._prefix)
-        while at < end:
-            page = self._pages.get(at >> _SHIFT)
-            first = at & ~_MASK
-            stop = min(first + PAGE_BITS, end)
-            if page is None:
-                yield from range(at, stop)
-            elif page is not _FULL:
-                yield from _zeros(bytes(page), first, at, stop)
-            at = max(stop, self._prefix)
-
     def words(self, start: int, end: int) -> bytes:
         """Bits start..end as little-endian 32-bit words; `start` is a multiple of 32, `end` is rounded up."""
         _check_aligned(start)
@@ -162,12 +179,16 @@ class Bitfield:
         if end <= start:
             return b""
         out = bytearray((end - start) >> 3)
-        for page in self._present(max(start, self._prefix), end):
+        behind = max(start, self._prefix)
+        for page in self._mixed(behind, end):
             first = page << _SHIFT
             low, high = max(start - first, 0) >> 3, min(end - first, PAGE_BITS) >> 3
             chunk = self._pages[page][low:high]
             at = (first - start >> 3) + low
             out[at : at + len(chunk)] = chunk
+        for low, high in self._full.within(behind >> _SHIFT, (end + _MASK) >> _SHIFT):
+            low, high = max(low << _SHIFT, start) - start >> 3, min(high << _SHIFT, end) - start >> 3
+            out[low:high] = b"\xff" * (high - low)
         if (covered := min(self._prefix, end) - start) > 0:
             out[: covered >> 3] = b"\xff" * (covered >> 3)
             if covered & 7:
@@ -182,16 +203,19 @@ class Bitfield:
         if index == prefix:
             self._prefix = prefix + 1
             if self._beyond:
-                if not self._prefix & _MASK:
-                    self._pages.pop(prefix >> _SHIFT, None)
+                if not self._prefix & _MASK and prefix >> _SHIFT in self._pages:
+                    self._discard(prefix >> _SHIFT)
                 self._absorb()
             return True
         if index < prefix:
-            _check_positive(index)
+            if index < 0:
+                raise ValueError(f"bit {index} is below 0")
             return False
-        page = self._writable(index >> _SHIFT)
+        page = self._pages.get(index >> _SHIFT)
         if page is None:
-            return False
+            page = None if index >> _SHIFT in self._full else self._made(index >> _SHIFT)
+            if page is None:
+                return False
         at, bit = (index & _MASK) >> 3, 1 << (index & 7)
         if at >= len(page):
             page.extend(bytes(at + 1 - len(page)))
@@ -207,7 +231,8 @@ class Bitfield:
 
     def set_range(self, start: int, end: int | None, value: bool = True) -> int:
         """Sets or clears start..end and says how many bits changed. `end` None clears all from `start` on."""
-        _check_positive(start)
+        if start < 0:
+            raise ValueError(f"bit {start} is below 0")
         if end is not None and end <= start:
             return 0
         before = self.count
@@ -236,207 +261,238 @@ class Bitfield:
             ones = int.from_bytes(chunk, "little").bit_count()
             if not ones:
                 continue
-            if chunk == _FULL and self._room(first >> _SHIFT):
-                self._pages[first >> _SHIFT] = _FULL
-            elif (page := self._writable(first >> _SHIFT)) is not None:
-                if len(page) < low:
-                    page.extend(bytes(low - len(page)))
-                page[low : low + len(chunk)] = chunk
-            else:
+            if ones == PAGE_BITS:
+                self._fill_whole(first >> _SHIFT, (first >> _SHIFT) + 1)
                 continue
+            page = self._pages.get(first >> _SHIFT)
+            if page is None and (page := self._made(first >> _SHIFT)) is None:
+                continue
+            if len(page) < low:
+                page.extend(bytes(low - len(page)))
+            page[low : low + len(chunk)] = chunk
             self._beyond += ones
         self._absorb()
+
+    def forget_pages(self) -> None:
+        """Keeps the prefix and nothing else."""
+        self._beyond = 0
+        self._full, self._pages, self._order = _NO_RUNS, _NO_PAGES, _NO_ORDER
 
     # --- persistence --------------------------------------------------------------------------------------
 
     def pages(self, start: int = 0, end: int | None = None) -> list[int]:
         """Numbers of the pages between the bits start..end that may have an image, in order."""
-        return self._present(max(start, self._prefix), end)
+        start = max(start, self._prefix)
+        stop = None if end is None else (end + _MASK) >> _SHIFT
+        full = self._full.within(start >> _SHIFT, stop)
+        return sorted([*self._mixed(start, end), *(page for run in full for page in range(*run))])
 
     def page_image(self, page: int) -> bytes:
         """What `restore` needs of a page: empty if the page has no bit at or above the prefix."""
-        if not self._beyond or page not in self._pages or not self._ones(page, 0, PAGE_BITS):
+        if not self._beyond:
             return b""
-        return bytes(self._pages[page]).rstrip(b"\0")
+        if page not in self._pages:
+            return _FULL if page in self._full else b""
+        return bytes(self._pages[page]).rstrip(b"\0") if self._ones(page, 0, PAGE_BITS) else b""
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    def _present(self, start: int, end: int | None) -> list[int]:
-        """The pages that exist and may hold bits of start..end, in order."""
-        low = start >> _SHIFT
-        if end is None:
-            return sorted(page for page in self._pages if page >= low)
-        if end <= start:
+    def _mixed(self, start: int, end: int | None) -> list[int]:
+        """The mixed pages that may hold bits of start..end, in order."""
+        if not self._order or (end is not None and end <= start):
             return []
-        high = (end - 1) >> _SHIFT
-        if high - low < len(self._pages):
-            return [page for page in range(low, high + 1) if page in self._pages]
-        return sorted(page for page in self._pages if low <= page <= high)
+        low = bisect_left(self._order, start >> _SHIFT)
+        if end is None:
+            return self._order[low:]
+        return self._order[low : bisect_left(self._order, (end + _MASK) >> _SHIFT, low)]
+
+    def _full_bits(self, start: int, end: int) -> int:
+        """How many bits of start..end are in pages that are all ones. `start` is not below the prefix."""
+        if not self._full or end <= start:
+            return 0
+        runs = self._full.within(start >> _SHIFT, (end + _MASK) >> _SHIFT)
+        return sum(min(high << _SHIFT, end) - max(low << _SHIFT, start) for low, high in runs)
 
     def _ones(self, page: int, low: int, high: int) -> int:
-        """Set bits of low..high of a page, without those below the prefix."""
+        """Set bits of low..high of a mixed page, without those below the prefix."""
         low = max(low, self._prefix - (page << _SHIFT))
         if high <= low:
             return 0
         data = self._pages[page]
-        if data is _FULL:
-            return high - low
         chunk = int.from_bytes(data[low >> 3 : (high + 7) >> 3], "little") >> (low & 7)
         return (chunk & ((1 << (high - low)) - 1)).bit_count()
 
-    def _room(self, page: int) -> bool:
-        return self._max_pages is None or page in self._pages or len(self._pages) < self._max_pages
+    def _add_full(self, first: int, last: int) -> int:
+        if self._full is _NO_RUNS:
+            self._full = RangeSet()
+        return self._full.add(first, last)
 
-    def _writable(self, page: int) -> bytearray | None:
-        """The byte array of a page, made if there is none; None if there is no room for it."""
-        data = self._pages.get(page)
-        if isinstance(data, bytearray):
-            return data
-        if data is None and not self._room(page):
+    def _store(self, page: int, data: bytearray) -> None:
+        if self._pages is _NO_PAGES:
+            self._pages, self._order = {}, []
+        self._pages[page] = data
+        if self._order and page < self._order[-1]:
+            insort(self._order, page)
+        else:
+            self._order.append(page)
+
+    def _discard(self, page: int) -> None:
+        del self._pages[page]
+        del self._order[bisect_left(self._order, page)]
+
+    def _made(self, page: int, data: bytes = b"") -> bytearray | None:
+        """A new mixed page; None if there is no room for it."""
+        if self._max_pages is not None and len(self._pages) >= self._max_pages:
             return None
-        made = bytearray(data or b"")
-        self._pages[page] = made
+        if self.extent is not None and page << _SHIFT >= self.extent:
+            return None
+        made = bytearray(data)
+        self._store(page, made)
         return made
 
     def _absorb(self) -> None:
         """Moves the prefix over the ones that follow it, and forgets the pages it has passed."""
         while self._beyond:
-            data = self._pages.get(self._prefix >> _SHIFT)
+            page = self._prefix >> _SHIFT
+            data = self._pages.get(page)
             if data is None:
-                return
+                stop = self._full.end_of(page)
+                if stop is None:
+                    return
+                self._full.remove_below(stop)
+                self._beyond -= (stop << _SHIFT) - self._prefix
+                self._prefix = stop << _SHIFT
+                continue
             low = self._prefix & _MASK
-            run = _first_zero(data, low) - low
+            run = first_zero(data, low) - low
             self._prefix += run
             self._beyond -= run
             if low + run < PAGE_BITS:
                 break
-            del self._pages[(self._prefix >> _SHIFT) - 1]
+            self._discard(page)
         if not self._beyond:
-            self._pages.clear()
+            self.forget_pages()
 
     def _advance(self, end: int) -> None:
         """Moves the prefix to `end` at least."""
         if end <= self._prefix:
             return
-        for page in self._present(self._prefix, end):
+        self._beyond -= self._full_bits(self._prefix, end)
+        self._full.remove_below(end >> _SHIFT)
+        passed = self._mixed(self._prefix, end)
+        for page in passed:
             first = page << _SHIFT
             self._beyond -= self._ones(page, 0, min(end - first, PAGE_BITS))
-            if first + PAGE_BITS <= end:
-                del self._pages[page]
+        for page in passed:
+            if (page + 1) << _SHIFT <= end:
+                self._discard(page)
         self._prefix = end
         if self._beyond:
             self._absorb()
         else:
-            self._pages.clear()
+            self.forget_pages()
 
     def _fill_pages(self, start: int, end: int) -> None:
         """Sets start..end, which lies behind the prefix."""
-        for page in range(start >> _SHIFT, ((end - 1) >> _SHIFT) + 1):
-            if not self._room(page):
-                for existing in self._present(page << _SHIFT, end):
-                    self._fill_page(existing, start, end)
-                return
-            self._fill_page(page, start, end)
+        first, last = start >> _SHIFT, (end - 1) >> _SHIFT
+        if first == last:
+            self._fill_page(first, start & _MASK, ((end - 1) & _MASK) + 1)
+            return
+        if start & _MASK:
+            self._fill_page(first, start & _MASK, PAGE_BITS)
+            first += 1
+        if end & _MASK:
+            self._fill_page(last, 0, end & _MASK)
+        else:
+            last += 1
+        if first < last:
+            self._fill_whole(first, last)
 
-    def _fill_page(self, page: int, start: int, end: int) -> None:
-        first = page << _SHIFT
-        low, high = max(start - first, 0), min(end - first, PAGE_BITS)
-        had = self._ones(page, low, high) if page in self._pages else 0
-        if high - low == PAGE_BITS:
-            self._pages[page] = _FULL
-        elif (data := self._pages.get(page)) is not _FULL:
-            data = self._writable(page)
-            assert data is not None
-            if (need := (high + 7) >> 3) > len(data):
-                data.extend(bytes(need - len(data)))
-            _fill(data, low, high)
+    def _fill_whole(self, first: int, last: int) -> None:
+        """Sets all bits of the pages first..last, which lie behind the prefix."""
+        new = self._add_full(first, last)
+        if self._max_pages is not None and len(self._full) > self._max_pages:
+            self._full.remove(first, last)  # it touched no other run
+            return
+        self._beyond += new * PAGE_BITS
+        self._drop_mixed(first, last)
+
+    def _drop_mixed(self, first: int, last: int) -> None:
+        """Forgets the mixed ones of the pages first..last."""
+        low = bisect_left(self._order, first)
+        high = bisect_left(self._order, last, low)
+        for page in self._order[low:high]:
+            self._beyond -= self._ones(page, 0, PAGE_BITS)
+            del self._pages[page]
+        del self._order[low:high]
+
+    def _fill_page(self, page: int, low: int, high: int) -> None:
+        """Sets bits low..high of one page."""
+        data = self._pages.get(page)
+        if data is None:
+            if page in self._full:
+                return
+            if high - low == PAGE_BITS:
+                self._fill_whole(page, page + 1)
+                return
+            if (data := self._made(page)) is None:
+                return
+        had = self._ones(page, low, high)
+        if (need := (high + 7) >> 3) > len(data):
+            data.extend(bytes(need - len(data)))
+        fill(data, low, high)
         self._beyond += high - low - had
+        if len(data) == PAGE_BYTES and data == _FULL and page > self._prefix >> _SHIFT:
+            self._discard(page)
+            self._beyond -= PAGE_BITS
+            self._fill_whole(page, page + 1)
 
     def _clear(self, start: int, end: int | None) -> None:
         if start < self._prefix:
             old, self._prefix = self._prefix, start
-            for page in [p for p in self._pages if p <= old >> _SHIFT]:
-                self._trim_below(page, old)
+            data = self._pages.get(old >> _SHIFT)
+            if data is not None:  # its bits below `old` meant nothing while the prefix covered them
+                empty(data, 0, min(old & _MASK, 8 * len(data)))
             if end is not None and end < old:
                 self._fill_pages(end, old)
-        for page in self._present(start, end):
-            first = page << _SHIFT
-            low, high = max(start - first, 0), PAGE_BITS if end is None else min(end - first, PAGE_BITS)
-            self._beyond -= self._ones(page, low, high)
-            if high - low == PAGE_BITS:
-                del self._pages[page]
-            else:
-                data = self._writable(page)
-                assert data is not None
-                _empty(data, low, min(high, 8 * len(data)))
+        if end is None:
+            end = self._end()
+        # The first page that is cleared as a whole, and one behind the last
+        whole, stop = (start + _MASK) >> _SHIFT, end >> _SHIFT
+        if start & _MASK and start < end:
+            self._clear_page(start >> _SHIFT, start & _MASK, end)
+        if whole < stop:
+            self._drop_mixed(whole, stop)
+            self._beyond -= self._full.remove(whole, stop) * PAGE_BITS
+        if end & _MASK and stop >= whole:
+            self._clear_page(stop, 0, end)
+        while self._max_pages is not None and len(self._full) > self._max_pages:
+            low, high = self._full.remove_last_run()
+            self._beyond -= (high - low) * PAGE_BITS
         if not self._beyond:
-            self._pages.clear()
+            self.forget_pages()
 
-    def _trim_below(self, page: int, end: int) -> None:
-        """Zeroes the bits below `end`, which meant nothing while the prefix covered them."""
-        data = self._writable(page)
-        assert data is not None
-        _empty(data, 0, min(end - (page << _SHIFT), PAGE_BITS, 8 * len(data)))
+    def _end(self) -> int:
+        """Where the last page ends."""
+        mixed = self._order[-1] + 1 if self._order else 0
+        return max(mixed, self._full.highest if self._full else 0) << _SHIFT
 
-
-def _first_zero(page: bytes | bytearray, low: int) -> int:
-    """Position of the first zero at or after `low`; PAGE_BITS if there is none. Absent bytes are zero."""
-    if page is _FULL:
-        return PAGE_BITS
-    at = low >> 3
-    if at >= len(page):
-        return low
-    here = page[at] | ((1 << (low & 7)) - 1)
-    if here != 0xFF:
-        return 8 * at + _LOWEST_ZERO[here]
-    match = _NOT_ALL_ONES.search(page, at + 1)
-    if match is None:
-        return 8 * len(page)
-    return 8 * match.start() + _LOWEST_ZERO[page[match.start()]]
-
-
-def _first_one(page: bytes | bytearray, low: int) -> int | None:
-    at = low >> 3
-    if at >= len(page):
-        return None
-    here = page[at] >> (low & 7) << (low & 7)
-    if here:
-        return 8 * at + _LOWEST_ONE[here]
-    match = _NOT_ALL_ZEROS.search(page, at + 1)
-    if match is None:
-        return None
-    return 8 * match.start() + _LOWEST_ONE[page[match.start()]]
-
-
-def _zeros(page: bytes, first: int, start: int, end: int) -> Iterator[int]:
-    """The zeros of a page that begins at bit `first`, between `start` and `end`."""
-    for match in _NOT_ALL_ONES.finditer(page, (start - first) >> 3, (end - first + 7) >> 3):
-        base = first + 8 * match.start()
-        for bit in _ZEROS[page[match.start()]]:
-            if start <= base + bit < end:
-                yield base + bit
-    yield from range(max(first + 8 * len(page), start), end)
-
-
-def _fill(data: bytearray, low: int, high: int) -> None:
-    """Sets the bits low..high; `data` is long enough."""
-    a, b = low >> 3, (high + 7) >> 3
-    mask = ((1 << (high - low)) - 1) << (low & 7)
-    data[a:b] = (int.from_bytes(data[a:b], "little") | mask).to_bytes(b - a, "little")
-
-
-def _empty(data: bytearray, low: int, high: int) -> None:
-    """Clears the bits low..high; `data` is long enough."""
-    if high <= low:
-        return
-    a, b = low >> 3, (high + 7) >> 3
-    mask = ((1 << (high - low)) - 1) << (low & 7)
-    data[a:b] = (int.from_bytes(data[a:b], "little") & ~mask).to_bytes(b - a, "little")
-
-
-def _check_positive(index: int) -> None:
-    if index < 0:
-        raise ValueError(f"bit {index} is below 0")
+    def _clear_page(self, page: int, low: int, end: int) -> None:
+        """Clears the bits of one page from its bit `low` on, and below bit `end` of the field."""
+        high = min(end - (page << _SHIFT), PAGE_BITS)
+        data = self._pages.get(page)
+        if data is None:
+            if not self._full.remove(page, page + 1):
+                return
+            self._beyond -= PAGE_BITS
+            data = self._made(page, _FULL)
+            if data is None:
+                return
+            self._beyond += PAGE_BITS
+        self._beyond -= self._ones(page, low, high)
+        empty(data, low, min(high, 8 * len(data)))
+        if first_one(data, 0) is None:
+            self._discard(page)
 
 
 def _check_aligned(start: int) -> None:

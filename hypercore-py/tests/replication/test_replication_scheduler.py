@@ -5,13 +5,14 @@ from hypothesis import strategies as st
 
 from hypercore.bitfield import Bitfield
 from hypercore.replication.availability import Availability
+from hypercore.replication.memory import FieldBudget
 from hypercore.replication.scheduler import EVERYTHING, Scheduler, merge_ranges
 
 
 def availability(*runs: tuple[int, int]) -> Availability:
-    peer = Availability()
+    peer = Availability(FieldBudget())
     for start, end in runs:
-        peer.on_range(start, end - start, drop=False)
+        peer.on_range(start, end - start, end, drop=False)
     return peer
 
 

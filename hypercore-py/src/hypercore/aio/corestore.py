@@ -20,7 +20,7 @@ from ..core import Core, Store
 from ..crypto import discovery_key
 from ..errors import LocalProtocolError, RemoteProtocolError, StorageError
 from ..mux import Muxer
-from ..replication import ALIAS, PROTOCOL, Peer, ReplicationConfig
+from ..replication import ALIAS, PROTOCOL, FieldBudget, Peer, ReplicationConfig
 from ..storage.base import CoreInfo
 from .flusher import Flusher, Runs
 from .hypercore import Hypercore
@@ -69,6 +69,8 @@ class Corestore:
         self.download = Throttle(asyncio.get_running_loop())
         """Bounds what is asked of them."""
         self.on_wanted = on_wanted
+        self.fields = FieldBudget()
+        """Bounds what is remembered of what all peers announce."""
         self._config = config or ReplicationConfig()
         self._max_channels = max_channels
         self._loop = asyncio.get_running_loop()
@@ -154,6 +156,7 @@ class Corestore:
             on_offence=self._cut_off,
             upload=self.upload.limit,
             download=self.download.limit,
+            fields=self.fields,
         )
         opened.replicator.set_downloading(False, self._loop.time())
         self._open[core.discovery_key] = opened

@@ -10,6 +10,7 @@ from ..core import Change, Core
 from ..errors import BlockNotAvailable, RemoteProtocolError
 from ..replication import (
     Event,
+    FieldBudget,
     Peer,
     PeerClosed,
     PeerMisbehaved,
@@ -93,10 +94,11 @@ class OpenCore:
         on_offence: Callable[[Link, RemoteProtocolError], None],
         upload: RateLimit,
         download: RateLimit,
+        fields: FieldBudget,
     ) -> None:
         self.core = core
         self.replicator = Replicator(
-            core, config=config, on_wake=self._wake, upload=upload, download=download
+            core, config=config, on_wake=self._wake, upload=upload, download=download, fields=fields
         )
         self.replicator.download_ranges = ()
         self.sessions = 0

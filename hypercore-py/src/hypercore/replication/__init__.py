@@ -18,6 +18,7 @@ from .events import (
     UpgradeAvailable,
     Upgraded,
 )
+from .memory import FieldBudget
 from .peer import ALIAS, PROTOCOL, Peer, PeerStats
 from .ports import ReplicatedCore
 from .ratelimit import RateLimit
@@ -29,6 +30,7 @@ __all__ = [
     "BlockReceived",
     "Conflict",
     "Event",
+    "FieldBudget",
     "ForkAvailable",
     "ManifestReceived",
     "Peer",

@@ -8,25 +8,36 @@ Senders must reckon with the former, see `Announcer.dropped`.
 
 from __future__ import annotations
 
+from itertools import count
+
 from ..bitfield import PAGE_BITS, Bitfield
 from ..errors import RemoteProtocolError
-from .config import MAX_LACKING, MAX_REMOTE_PAGES
+from ..ranges import RangeSet
+from .config import MAX_LACKING, MAX_REMOTE_PAGES, WANT_BATCH
+from .memory import FieldBudget
 
 _PROBES = 8
 """Alternating steps that a search takes before it compares whole pages."""
 
-_NONE: frozenset[int] = frozenset()
+_NONE = RangeSet()
 """One for all: most peers give what they announce, and an empty set of each would take some room."""
 
 
 class Availability:
-    """The blocks of one peer. Bounded: MAX_REMOTE_PAGES, MAX_LACKING."""
+    """The blocks of one peer. Bounded: MAX_REMOTE_PAGES, MAX_LACKING, and the budget over all of them.
 
-    __slots__ = ("_lacking", "blocks")
+    What may matter are blocks that the core has, and those of the region behind its end. Beyond `extent`,
+    where that ends, only whole pages are remembered.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_budget", "_lacking", "blocks", "forgotten")
+
+    def __init__(self, budget: FieldBudget) -> None:
         self.blocks = Bitfield(max_pages=MAX_REMOTE_PAGES)
-        self._lacking: frozenset[int] = _NONE
+        self.forgotten = False
+        """Something that it said was dropped, to make room."""
+        self._budget = budget
+        self._lacking = _NONE
 
     @property
     def contiguous(self) -> int:
@@ -40,25 +51,41 @@ class Availability:
         """Whether it has all of start..end."""
         return self.blocks.first_unset(start, end) is None
 
-    def on_range(self, start: int, length: int, *, drop: bool) -> None:
-        end = start + length
-        self.blocks.set_range(start, end, not drop)
-        if self._lacking:
-            self._lacking = frozenset(index for index in self._lacking if not start <= index < end) or _NONE
+    def forget(self) -> None:
+        """Drop all that takes memory."""
+        self.blocks.forget_pages()
+        self.forgotten = True
 
-    def on_bitfield(self, start: int, words: bytes) -> None:
+    def close(self) -> None:
+        """The peer is gone."""
+        self._budget.note(self, 0)
+
+    def on_range(self, start: int, length: int, known: int, *, drop: bool) -> None:
+        """The peer has start..start + length, or with `drop` has them no longer; `known` is the length of the
+        core here."""
+        end = start + length
+        self.blocks.extent = _extent(known)
+        self.blocks.set_range(start, end, not drop)
+        self._budget.note(self, self.blocks.held_bytes)
+        if self._lacking:
+            self._lacking.remove(start, end)
+
+    def on_bitfield(self, start: int, words: bytes, known: int) -> None:
         """Raises RemoteProtocolError for a field that does not begin at a word."""
         if start % 32:
             raise RemoteProtocolError(f"a bitfield starts at bit {start}, which is not a multiple of 32")
+        self.blocks.extent = _extent(known)
         self.blocks.load_words(start, words)
+        self._budget.note(self, self.blocks.held_bytes)
         if self._lacking:
-            end = start + 8 * len(words)
-            self._lacking = frozenset(index for index in self._lacking if not start <= index < end) or _NONE
+            self._lacking.remove(start, start + 8 * len(words))
 
     def refused(self, index: int) -> bool:
         """It announced the block and did not give it. False if that was once too often."""
-        self._lacking |= {index}
-        return len(self._lacking) <= MAX_LACKING
+        if self._lacking is _NONE:
+            self._lacking = RangeSet()
+        self._lacking.add(index, index + 1)
+        return self._lacking.count <= MAX_LACKING
 
     def forgive(self) -> None:
         """Forget what it refused: it may have been for a passing reason."""
@@ -82,14 +109,20 @@ class Availability:
         return None
 
 
+def _extent(known: int) -> int:
+    """The end of the region behind the one that block `known` is in: nothing beyond is subscribed to."""
+    return (known // WANT_BATCH + 2) * WANT_BATCH
+
+
 def first_common(there: Bitfield, other: Bitfield, start: int, end: int, *, wanted: bool) -> int | None:
     """The first bit of start..end set in `there`, and set (`wanted`) or unset (not) in `other`.
 
-    Costs no more than a few microseconds a page, however the two fields alternate.
+    Costs a few microseconds for each mixed page of `there` and each stretch of ones, however long these are
+    and however the two fields alternate.
     """
     find = other.first_set if wanted else other.first_unset
     at = start
-    for _ in range(_PROBES):
+    for step in count():
         found = find(at, end)
         if found is None or there.get(found):
             return found
@@ -97,10 +130,8 @@ def first_common(there: Bitfield, other: Bitfield, start: int, end: int, *, want
         if found is None:
             return None
         at = found
-    while at < end:
-        found = there.first_set(at, end)
-        if found is None:
-            return None
+        if step < _PROBES:
+            continue
         page = found - found % PAGE_BITS
         both = int.from_bytes(there.words(page, page + PAGE_BITS), "little")
         mask = int.from_bytes(other.words(page, page + PAGE_BITS), "little")
@@ -109,4 +140,6 @@ def first_common(there: Bitfield, other: Bitfield, start: int, end: int, *, want
             found += (both & -both).bit_length() - 1
             return found if found < end else None
         at = page + PAGE_BITS
+        if at >= end:
+            return None
     return None

@@ -11,13 +11,18 @@ WANT_BATCH = 2**21
 """Blocks of the regions that a downloader subscribes to, and the longest a peer may ask for (hypercore
 lib/wants.js)."""
 
-MAX_LOCAL_WANTS = 16
+MAX_LOCAL_WANTS = 4
 """Regions wanted from one peer at a time. With batches of 2^21 they need half of MAX_REMOTE_PAGES. (Official:
 512.)"""
 
-MAX_REMOTE_PAGES = 2048
-"""Pages of 32,768 bits (4 KiB) kept about what a peer has beyond its leading run; what it says beyond that is
-asked for again (`want`) when the download gets there. Ours."""
+MAX_REMOTE_PAGES = 512
+"""Pages of 32,768 bits (4 KiB) that are neither empty nor full, and runs of full ones, kept about what a peer
+has beyond its leading run; what it says beyond that is asked for again (`want`) when the download gets there.
+Ours."""
+
+MAX_REMOTE_FIELD_BYTES = 24 * 2**20
+"""Bytes of such pages over all peers of all cores. Above it the peers with most of them are forgotten, and
+asked again later. Ours."""
 
 MAX_REMOTE_WANTS = 512
 """Regions that a peer may subscribe to before it is told everything (lib/wants.js MAX)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .availability import Availability
 from .config import SCALE_RTT, ReplicationConfig
+from .memory import FieldBudget
 from .requests import Sent
 from .wants import LocalWants
 
@@ -31,8 +32,8 @@ class DownloadState:
         "wants",
     )
 
-    def __init__(self, config: ReplicationConfig) -> None:
-        self.availability = Availability()
+    def __init__(self, config: ReplicationConfig, fields: FieldBudget) -> None:
+        self.availability = Availability(fields)
         self.wants = LocalWants(config.want_batch)
         self.inflight: dict[int, Sent] = {}
         self.cursor = 0
@@ -65,8 +66,11 @@ class DownloadState:
         return self.probing_until is not None
 
     def forgive(self) -> None:
-        """Ask again for what it refused."""
+        """Ask again for what it refused, and what was dropped of what it said."""
         self.availability.forgive()
+        if self.availability.forgotten:
+            self.availability.forgotten = False
+            self.wants.clear()
         self.head_refused = self.paused = False
         self.refusals = 0
         self.forgive_at = 0.0

@@ -86,6 +86,8 @@ class Downloader:
                 room -= 1
         down.hungry = room > 0
         if down.hungry:
+            if down.availability.forgotten:
+                self._forgive_later(peer, now)
             self._ask_about_missing(peer, end)
 
     def window_of(self, peer: Peer) -> int:

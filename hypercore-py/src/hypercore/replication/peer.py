@@ -25,6 +25,7 @@ from .demand import DownloadState
 from .downloader import Downloader
 from .events import Event, StorageFailed, UpgradeAvailable
 from .heads import Heads
+from .memory import FieldBudget
 from .ports import ReplicatedCore
 from .ratelimit import RateLimit
 from .uploader import Uploader
@@ -41,6 +42,7 @@ class PeerHost(Protocol):
     downloader: Downloader
     upload: RateLimit
     download: RateLimit
+    fields: FieldBudget
 
     @property
     def busy(self) -> bool:
@@ -82,6 +84,7 @@ class Peer:
     """Made by `Replicator.attach`. The channel handler of one `hypercore/alpha` channel."""
 
     __slots__ = (
+        "_head_stale",
         "_host",
         "_last_fork",
         "_last_length",
@@ -111,7 +114,7 @@ class Peer:
         self.muxer = muxer
         self.channel: Channel = muxer.create_channel(PROTOCOL, self.core.discovery_key, self)
         self.stats = PeerStats()
-        self.down = DownloadState(host.config)
+        self.down = DownloadState(host.config, host.fields)
         self.uploader = Uploader(self, host.upload)
         self.announcer = Announcer(self.core, self.send)
         self.synced = False
@@ -134,6 +137,8 @@ class Peer:
         self._last_length = 0
         """The last length of its that we could upgrade from, and on which fork."""
         self._sync_owed = False
+        self._head_stale = False
+        """It has said something about its head that was not looked at yet."""
 
     def __repr__(self) -> str:
         return f"<Peer fork {self.remote_fork} length {self.remote_length}>"
@@ -229,6 +234,8 @@ class Peer:
 
     def valid_end(self) -> int:
         """Blocks below this it can prove to us, if it has them."""
+        if self._head_stale:
+            self._update_can_upgrade()
         head = self.core.head
         if self.remote_fork != head.fork:
             return 0
@@ -273,6 +280,7 @@ class Peer:
                 self.storage_failed(error)
 
     def channel_closed(self, reason: CloseReason, now: float) -> None:
+        self.down.availability.close()
         self._host.upload.leave(self.wait_writable)
         self._host.download.leave(self.mark_dirty)
         self._host.peer_closed(self, reason, now)
@@ -290,6 +298,8 @@ class Peer:
         if self.behind:
             self._update_can_upgrade()
             self._sync_owed |= self.can_upgrade
+        elif self._head_stale:
+            self._update_can_upgrade()
         if self._sync_owed:
             self._send_sync()
         self._host.downloader.fill(self, now)
@@ -323,6 +333,7 @@ class Peer:
         )
 
     def _update_can_upgrade(self) -> None:
+        self._head_stale = False
         core, length = self.core, self.remote_length
         head = core.head
         same, shorter = self.remote_fork == head.fork, length < head.length
@@ -354,7 +365,7 @@ class Peer:
                 return
         self.length_acked = sync.remote_length if sync.fork == head.fork else 0
         self.down.head_refused = False
-        self._update_can_upgrade()
+        self._head_stale = True  # looked at once a turn: that costs more than the message
         if sync.fork == head.fork and head.length > sync.length:
             self._sync_owed = True  # it waits for the acknowledgement
         self.mark_dirty()
@@ -385,13 +396,14 @@ class Peer:
 
     def _on_bitfield(self, r: Reader, now: float) -> None:
         message = BitfieldMessage.decode(r)
-        self.down.availability.on_bitfield(message.start, message.words)
+        self.down.availability.on_bitfield(message.start, message.words, self.core.head.length)
         self.down.cursor = min(self.down.cursor, message.start)
         self.mark_dirty()
 
     def _on_range(self, r: Reader, now: float) -> None:
         message = Range.decode(r)
-        self.down.availability.on_range(message.start, message.length, drop=message.drop)
+        start, length = message.start, message.length
+        self.down.availability.on_range(start, length, self.core.head.length, drop=message.drop)
         if not message.drop:
             self.down.cursor = min(self.down.cursor, message.start)
             self.mark_dirty()

@@ -20,6 +20,7 @@ from ..mux import CloseReason, Muxer
 from .config import MAX_REOPENS, ReplicationConfig
 from .downloader import Downloader
 from .events import Event, ManifestReceived, PeerClosed, PeerOpened, Upgraded
+from .memory import FieldBudget
 from .peer import ALIAS, PROTOCOL, Peer
 from .ports import Change, ReplicatedCore
 from .ratelimit import RateLimit
@@ -37,13 +38,15 @@ class Replicator:
         on_wake: Callable[[], None] | None = None,
         upload: RateLimit | None = None,
         download: RateLimit | None = None,
+        fields: FieldBudget | None = None,
     ) -> None:
-        """`upload` and `download` are shared with the replicators of other cores."""
+        """`upload`, `download` and `fields` are shared with the replicators of other cores."""
         self.core = core
         self.config = config or ReplicationConfig()
         self.on_wake = on_wake
         self.upload = upload or RateLimit()
         self.download = download or RateLimit()
+        self.fields = fields or FieldBudget()
         self.downloader = Downloader(core, self.config, self, self.download)
         self.closed = False
         self._downloading = self.config.downloading

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from .ranges import RangeSet
+from ..ranges import RangeSet
 
 _COMPACT_AT = 1024
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .._types import Buffer
+from ..ranges import RangeSet
 from .limits import MAX_DATAGRAM_BYTES, MAX_OUT_OF_ORDER_PACKETS, RECEIVE_WINDOW_BYTES
 from .packet import MAX_SACK_RANGES
-from .ranges import RangeSet
 
 
 class Reassembly:

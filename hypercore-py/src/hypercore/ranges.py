@@ -1,4 +1,4 @@
-"""A sorted set of packet numbers, kept as half-open runs."""
+"""A sorted set of integers, kept as half-open runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class RangeSet:
-    """Numbers are not wrapped here. Costs are in the number of runs, not of packets."""
+    """Numbers are not wrapped here. Costs are in the number of runs, not of members."""
 
     __slots__ = ("_ends", "_starts", "count")
 
@@ -54,6 +54,48 @@ class RangeSet:
         new = end - start - held
         self.count += new
         return new
+
+    def remove(self, start: int, end: int) -> int:
+        """Removes `start` to `end - 1`. Returns how many of them were in the set."""
+        starts, ends = self._starts, self._ends
+        first = bisect_right(ends, start)  # the first run that reaches beyond `start`
+        last = bisect_left(starts, end)  # one behind the last run that begins before `end`
+        if first >= last:
+            return 0
+        low, high = starts[first], ends[last - 1]
+        removed = sum(ends[at] - starts[at] for at in range(first, last))
+        rest = [run for run in ((low, start), (end, high)) if run[0] < run[1]]
+        removed -= sum(high - low for low, high in rest)
+        starts[first:last] = [low for low, _ in rest]
+        ends[first:last] = [high for _, high in rest]
+        self.count -= removed
+        return removed
+
+    def remove_last_run(self) -> tuple[int, int]:
+        """Removes the run of the largest numbers and returns it. The set must not be empty."""
+        run = self._starts.pop(), self._ends.pop()
+        self.count -= run[1] - run[0]
+        return run
+
+    def end_of(self, number: int) -> int | None:
+        """Where the run ends that `number` is in; None if it is in none."""
+        at = bisect_right(self._starts, number) - 1
+        return self._ends[at] if at >= 0 and number < self._ends[at] else None
+
+    def next(self, number: int) -> int | None:
+        """The smallest member that is at or above `number`."""
+        at = bisect_right(self._ends, number)
+        return max(number, self._starts[at]) if at < len(self._starts) else None
+
+    def within(self, start: int, end: int | None) -> list[tuple[int, int]]:
+        """The runs, cut to `start` to `end - 1`, in ascending order."""
+        starts, ends = self._starts, self._ends
+        first = bisect_right(ends, start)
+        last = len(starts) if end is None else bisect_left(starts, end)
+        return [
+            (max(starts[at], start), ends[at] if end is None else min(ends[at], end))
+            for at in range(first, last)
+        ]
 
     def remove_below(self, bound: int) -> int:
         """Forgets all numbers below `bound`. Returns how many there were."""

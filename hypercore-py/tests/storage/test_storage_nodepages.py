@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hypercore.merkle.flat_tree import right_span
@@ -47,6 +47,7 @@ operations = st.one_of(
 
 
 @settings(max_examples=300, deadline=None)
+@example([("put", [(0, 0)]), ("begin",), ("truncate", 0), ("saved",), ("put", [(128, 0)]), ("begin",)], 1)
 @given(st.lists(operations, max_size=25), st.sampled_from([1, 6000, 1 << 20]))
 def test_pages_behave_like_a_dict_through_flushes_and_crashes(ops: list[tuple], cache_bytes: int) -> None:
     backend, cache = Pages(), PageCache(cache_bytes)

@@ -76,7 +76,7 @@ class PageCache:
 class NodePages:
     """A `NodeSource`. Pages that are not durable yet are held here, the others in the cache."""
 
-    __slots__ = ("_backend", "_cache", "_dirty", "_end", "_floor", "_held", "_id", "_saving", "lost")
+    __slots__ = ("_backend", "_cache", "_dirty", "_end", "_floor", "_held", "_id", "_saving", "_void", "lost")
 
     def __init__(self, core_id: int, backend: Backend, cache: PageCache, stored_length: int) -> None:
         self._id = core_id
@@ -89,6 +89,7 @@ class NodePages:
         self._dirty: set[int] | None = None
         self._saving: set[int] | None = None
         self._floor: int | None = None
+        self._void: int | None = None  # the floor that a flush on its way carries
         self.lost: list[int] | None = None
         """Pages that turned out to be rotten. Whoever owns the core takes them off and draws the
         consequences.
@@ -156,6 +157,7 @@ class NodePages:
     def begin_save(self) -> tuple[int | None, list[tuple[int, bytes]]]:
         """The pages to write, and from which page on stored ones are void."""
         floor, self._floor = self._floor, None
+        self._void = floor
         self._saving, self._dirty = self._dirty or set(), None
         self._end = max(self._end, max(self._saving, default=-1) + 1)
         return floor, [(number, seal(self._held[number])) for number in sorted(self._saving)]
@@ -164,13 +166,13 @@ class NodePages:
         for number in self._saving or ():
             if self._dirty is None or number not in self._dirty:
                 self._cache.put((self._id, number), self._held.pop(number))
-        self._saving = None
+        self._saving = self._void = None
 
     def not_saved(self, floor: int | None) -> None:
         """What `begin_save` gave did not become durable: it is to be written again."""
         if self._saving:
             self._dirty = self._saving | (self._dirty or set())
-        self._saving = None
+        self._saving = self._void = None
         if floor is not None:
             self._floor = floor if self._floor is None else min(floor, self._floor)
 
@@ -184,6 +186,9 @@ class NodePages:
         """A page that is not held. Must not be changed; absent pages are empty."""
         if number >= self._end:
             return _EMPTY_PAGE
+        for floor in (self._floor, self._void):
+            if floor is not None and number >= floor:  # still stored, but no longer true
+                return _EMPTY_PAGE
         page = self._cache.get((self._id, number))
         if page is None:
             stored = self._backend.read_node_page(self._id, number)

@@ -24,7 +24,7 @@ from hypercore.codec import Reader
 from hypercore.errors import BlockNotAvailable, InvalidRequest
 from hypercore.merkle import flat_tree
 from hypercore.merkle.proof import byte_offset, create_proof, missing_nodes, seek
-from hypercore.wire.data import Data
+from hypercore.wire.data import Data, DataUpgrade
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
 
 
@@ -148,6 +148,21 @@ def test_an_upgrade_inside_of_the_prologue_becomes_the_whole_prologue() -> None:
     assert indices(data.upgrade.nodes) == expected["nodes"]
     assert indices(data.upgrade.additional_nodes) == expected["additional"]
     assert data.upgrade.signature is None
+
+
+def test_an_upgrade_inside_of_the_prologue_reaches_a_block_behind_it() -> None:
+    """As official readers ask that know nothing of the prologue yet."""
+    source = publisher(20)
+
+    def answer(block: int) -> DataUpgrade | None:
+        request = Request(id=1, fork=0, block=RequestBlock(block, 0), upgrade=RequestUpgrade(0, 20))
+        return create_proof(source.nodes, 20, b"s", request, b"block", prologue_length=7).upgrade
+
+    behind, inside = answer(19), answer(3)
+    assert behind is not None
+    assert inside is not None
+    assert (behind.start, behind.length) == (0, 20)
+    assert (inside.start, inside.length) == (0, 7)
 
 
 def test_a_prologue_is_followed_by_additional_nodes() -> None:

@@ -1,14 +1,20 @@
 """How a site asks for blocks: of scripted peers, and of other sites."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 import pytest
 from replication_world import Script, Site, World, of
 
 from hypercore.core import Core
+from hypercore.crypto import KeyPair
+from hypercore.manifest import Manifest, Prologue
 from hypercore.replication import BlockReceived, PeerMisbehaved, ReplicationConfig
 from hypercore.replication.config import MAX_HOLDERS, MAX_REFUSALS, MAX_STRIKES, WANT_BATCH
 from hypercore.replication.demand import window
 from hypercore.replication.patience import HEAD_PATIENCE
-from hypercore.testing.cores import download, sample_blocks
+from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Unwant, Want
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestUpgrade
@@ -60,14 +66,73 @@ def blocks_asked(messages: list) -> list[int]:
 # --- upgrades -----------------------------------------------------------------------------------------------
 
 
-def test_an_upgrade_is_asked_for_once_with_the_last_block_and_the_manifest() -> None:
+def test_an_upgrade_is_asked_for_once_with_the_last_block() -> None:
+    world = World()
+    site, server, source = reader_and_server(world, 20, have=0)
+    download(source, site.core, [])
+    made = make_writer(sample_blocks(20))
+    made.append(b"one more")
+    server.offer(made.core)
+    (request,) = [message for message in of(Request, server.log) if message.upgrade]
+    assert request.upgrade == (20, 1)
+    assert request.block == (20, 0)
+    assert not request.manifest
+    assert [m for m in of(Request, server.say(Range(start=0, length=21))) if m.upgrade] == []
+
+
+def test_the_first_upgrade_asks_for_the_manifest_and_for_no_block_that_may_lie_behind_its_prologue() -> None:
     world = World()
     _site, server, source = reader_and_server(world, 20)
     (request,) = of(Request, server.offer(source))
     assert request.upgrade == (0, 20)
-    assert request.block == (19, 0)
+    assert request.block is None
     assert request.manifest
     assert server.say(Range(start=0, length=20)) == []
+
+
+def test_the_first_upgrade_of_a_core_without_a_manifest_asks_for_the_last_block_as_well() -> None:
+    world = World()
+    made = make_writer(sample_blocks(20), compat=True)
+    server = Server(world, world.reader(made.core.key), 0)
+    sync = Sync(fork=0, length=20, remote_length=0, can_upgrade=True)
+    (request,) = of(Request, server.say(sync, Range(start=0, length=20)))
+    assert (request.upgrade, request.block, request.manifest) == ((0, 20), (19, 0), False)
+
+
+class WithPrologue(NamedTuple):
+    """A core whose first 7 blocks are the prologue of its manifest."""
+
+    writer: Writer
+    length: int = 7
+
+    @classmethod
+    def make(cls, blocks: int) -> WithPrologue:
+        start = make_writer(sample_blocks(cls._field_defaults["length"])).core
+        keys = KeyPair.from_seed(bytes([1]) * 32)
+        manifest = Manifest.create((keys.public_key,), prologue=Prologue(start.head.hash(), start.length))
+        return cls(make_writer(sample_blocks(blocks), manifest=manifest))
+
+
+@pytest.mark.parametrize("here", [0, 7, 9])
+@pytest.mark.parametrize("known", [True, False], ids=["manifest known", "manifest unknown"])
+def test_no_block_behind_a_prologue_is_asked_for_together_with_the_upgrade_over_it(
+    here: int, known: bool
+) -> None:
+    """Official servers end the connection at such a request."""
+    source = WithPrologue.make(12).writer.core
+    earlier = WithPrologue.make(here).writer.core
+    world = World()
+    site = world.reader(source.key, source=earlier if here else None, have=range(here))
+    if known:
+        assert source.manifest is not None
+        site.core.set_manifest(source.manifest)
+    server = Server(world, site, 0)
+    server.serve()
+    server.offer(source)
+    assert world.run(until=lambda: site.complete)
+    (upgrade,) = [request for request in of(Request, server.log) if request.upgrade]
+    assert upgrade.upgrade == (here, 12 - here)
+    assert (upgrade.block is None) is (here < 7)
 
 
 def test_the_last_block_is_not_asked_for_when_only_a_part_is_downloaded() -> None:

@@ -89,11 +89,19 @@ class _Parts:
 
 
 def _cover_prologue(request: Request, prologue_length: int) -> Request:
-    """An upgrade that starts inside of the prologue becomes one of exactly the prologue."""
+    """An upgrade that starts inside of the prologue becomes one from nothing to the end of the prologue.
+
+    With a block or a hash behind the prologue it goes as far as was asked for, so that there is a proof of
+    both. (The official prover has none then, and ends the connection.)
+    """
     upgrade = request.upgrade
     if upgrade is None or upgrade.start >= prologue_length:
         return request
-    return replace(request, upgrade=RequestUpgrade(0, prologue_length))
+    end = prologue_length
+    target = _target(request)
+    if target is not None and right_span(target.node) >= 2 * prologue_length:
+        end = max(end, upgrade.start + upgrade.length)
+    return replace(request, upgrade=RequestUpgrade(0, end))
 
 
 def _prove(nodes: NodeSource, length: int, request: Request) -> _Parts:

@@ -114,6 +114,7 @@ class Heads:
         with_last = (
             self._scheduler.open_ended
             and self._host.downloading
+            and not self._may_end_in_prologue(peer)
             and peer.down.availability.has(last)
             and not self._scheduler.is_claimed(last)
         )
@@ -126,6 +127,18 @@ class Heads:
             upgrade=RequestUpgrade(length, peer.remote_length - length),
             manifest=core.manifest is None and peer.remote_has_manifest,
         )
+
+    def _may_end_in_prologue(self, peer: Peer) -> bool:
+        """Whether an upgrade from our length may be answered by one to the end of the manifest's prologue.
+
+        Official servers do that (lib/merkle-tree.js `generateProof`) where the upgrade begins inside of the
+        prologue. A block behind it is then not provable in the same answer, and the request for it ends the
+        whole connection. What lies behind the prologue still comes, as additional nodes.
+        """
+        manifest, length = self._core.manifest, self._core.head.length
+        if manifest is None:
+            return length == 0 and peer.remote_has_manifest
+        return manifest.prologue is not None and length < manifest.prologue.length
 
     # --- forks ----------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from farmwire.refusal import Refused
+from hypercore.printable import VisibleFormatter
 
 from .engine.settings import HOME_VARIABLE, SettingError, bootstrap_from, limits_from, relay_from
 
@@ -99,7 +100,9 @@ def run(
     from .agent.settings import WorkerSettings
 
     level = logging.DEBUG if verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     for noisy in ("kombu", "alembic", "amqp", "sqlalchemy"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if not verbose:  # two lines for each message, and what Celery thinks of its own connections

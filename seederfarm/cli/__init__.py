@@ -7,11 +7,13 @@ loads neither the farm's database nor its broker. Exit status: 0 done, 1 failed,
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import click
 
+from . import streams
 from .failures import one_line_failures
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -68,6 +70,22 @@ class LazyGroup(click.Group):
         for heading, commands in self.sections.items():
             with formatter.section(heading):
                 formatter.write_dl([(name, help_line) for name, (_, help_line) in commands.items()])
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        if not options.get("standalone_mode", True) or not streams.prepare():
+            return super().main(*args, **options)
+        status = 1
+        try:
+            super().main(*args, **options)
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        finally:
+            ended_with = streams.finish(status)
+        sys.exit(ended_with)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with one_line_failures():  # `--help` prints, and that may fail
+            return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> object:
         with one_line_failures():

@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator
 import click
 
 from hypercore.errors import BlockNotAvailable
+from hypercore.printable import quoted
 
 from .failures import BadInput, Failure
-from .options import GivenKey, key_argument
+from .options import ContentPath, GivenKey, key_argument
 from .read_options import ReadOptions, read_options
 from .reading import Content, reading
 
 
 @click.command()
 @key_argument("key")
-@click.argument("path")
+@click.argument("path", type=ContentPath())
 @read_options
 def cat(key: GivenKey, path: str, options: ReadOptions) -> None:
     """Write the content of the file at PATH to stdout. Links are followed.
@@ -40,14 +41,14 @@ async def chunks(content: Content, path: str) -> AsyncIterator[bytes]:
         entry = await content.drive.entry(path, follow=True)
         if entry is None:
             if await content.drive.is_folder(path):
-                raise Failure(f"{path} is a folder: `ls` lists it, `get` fetches it")
-            raise Failure(f"no file {path} in the drive")
+                raise Failure(f"{quoted(path)} is a folder: `ls` lists it, `get` fetches it")
+            raise Failure(f"no file {quoted(path)} in the drive")
         async for chunk in content.drive.read(entry):
             yield chunk
     elif content.bee is not None:
-        item = await content.bee.get(path.encode())
+        item = await content.bee.get(path.encode("utf-8", "surrogateescape"))
         if item is None:
-            raise Failure(f"no key {path} in the bee")
+            raise Failure(f"no key {quoted(path)} in the bee")
         yield item.value or b""
     else:
         index = _block_number(content, path)

@@ -9,6 +9,7 @@ from typing import IO, Any
 import click
 
 from hypercore.errors import HypercoreError, KeyFormatError
+from hypercore.printable import visible
 
 
 class Failure(click.ClickException):
@@ -17,7 +18,9 @@ class Failure(click.ClickException):
     exit_code = 1
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"seederfarm: {self.format_message()}", file=file, err=file is None)
+        # Names are quoted where they are put in; this is for whatever else a message repeats
+        lines = (visible(line) for line in self.format_message().split("\n"))
+        click.echo("seederfarm: " + "\n".join(lines), file=file, err=file is None)
 
 
 class BadInput(Failure):

@@ -15,18 +15,19 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from hypercore.drive import Drive
 from hypercore.drive.extract import Outcome, Summary, extract
 from hypercore.errors import InvalidContent
+from hypercore.printable import quoted, visible
 
 from . import units
 from .failures import Failure
-from .ls import entries, text
-from .options import GivenKey, key_argument
+from .ls import entries
+from .options import ContentPath, GivenKey, key_argument
 from .read_options import ReadOptions, read_options
 from .reading import Content, reading
 
 
 @click.command()
 @key_argument("key")
-@click.argument("path", default="/")
+@click.argument("path", default="/", type=ContentPath())
 @click.option(
     "-o",
     "--output",
@@ -65,7 +66,8 @@ async def total_of(drive: Drive, path: str) -> int:
 def complain(outcome: Outcome) -> None:
     """Say so if an entry could not be written."""
     if outcome.result == "failed":
-        click.echo(f"seederfarm: left out {text(outcome.path.encode())}: {outcome.reason}", err=True)
+        reason = visible(outcome.reason)
+        click.echo(f"seederfarm: left out {quoted(outcome.path)}: {reason}", err=True)
 
 
 def told(summary: Summary, output: Path) -> str:
@@ -75,7 +77,7 @@ def told(summary: Summary, output: Path) -> str:
         parts.append(units.plural(summary.linked, "link"))
     if summary.unchanged:
         parts.append(f"{summary.unchanged:,} there already")
-    return f"{', '.join(parts)} in {output}"
+    return f"{', '.join(parts)} in {quoted(str(output))}"
 
 
 def _ignore(raw: bytes, error: InvalidContent) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from hypercore.crypto import KeyPair
 from hypercore.keys import encode_key
+from hypercore.printable import json_text, quoted
 
 from .failures import BadInput
 
@@ -37,10 +37,10 @@ def keygen(output: Path | None, as_json: bool) -> None:
     else:
         shown["seed_file"] = str(output)
     if as_json:
-        click.echo(json.dumps(shown))
+        click.echo(json_text(shown))
         return
     for name, value in shown.items():
-        click.echo(f"{name.replace('_', ' '):<11} {value}")
+        click.echo(f"{name.replace('_', ' '):<11} {quoted(value)}")
 
 
 def write_secret(path: Path, text: str) -> None:
@@ -48,7 +48,9 @@ def write_secret(path: Path, text: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise BadInput(f"{path} exists already and is kept as it is: name another file") from None
+        raise BadInput(
+            f"{quoted(str(path))} exists already and is kept as it is: name another file"
+        ) from None
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()

@@ -6,6 +6,8 @@ import logging
 import sys
 from collections.abc import Callable
 
+from hypercore.printable import VisibleFormatter
+
 LOGGERS = ("hypercore", "workers", "seederfarm")
 
 
@@ -13,7 +15,7 @@ class _LineHandler(logging.Handler):
     def __init__(self, write: Callable[[str], None]) -> None:
         super().__init__()
         self._write = write
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        self.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

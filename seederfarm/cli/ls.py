@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,17 +10,18 @@ import click
 from hypercore.drive import Drive, Entry
 from hypercore.drive.drive import OnInvalid
 from hypercore.errors import BlockNotAvailable, InvalidContent
+from hypercore.printable import json_text, quoted, visible
 
-from . import units
+from . import streams, units
 from .failures import Failure
-from .options import GivenKey, key_argument
+from .options import ContentPath, GivenKey, key_argument
 from .read_options import ReadOptions, read_options
 from .reading import Content, reading
 
 
 @click.command()
 @key_argument("key")
-@click.argument("path", required=False)
+@click.argument("path", required=False, type=ContentPath())
 @click.option("-l", "--long", "long", is_flag=True, help="Sizes, executables and link targets, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @read_options
@@ -45,11 +45,11 @@ async def lines(content: Content, path: str | None, *, long: bool, as_json: bool
         async for entry in entries(content.drive, path or "/"):
             yield form(await describe(content.drive, entry))
     elif content.bee is not None:
-        prefix = (path or "").encode()
+        prefix = (path or "").encode("utf-8", "surrogateescape")
         async for item in content.bee.iterate(gte=prefix):
             if not item.key.startswith(prefix):
                 break
-            yield form({"path": text(item.key), "size": len(item.value or b"")})
+            yield form(_key(item.key) | {"size": len(item.value or b"")})
     else:
         if path is not None:
             raise Failure(f"{content.label} is a core: it has blocks and no paths")
@@ -59,7 +59,7 @@ async def lines(content: Content, path: str | None, *, long: bool, as_json: bool
 
 def warn(raw: bytes, error: InvalidContent) -> None:
     """An entry cannot be read: it is left out."""
-    click.echo(f"seederfarm: left out {text(raw)}: {error}", err=True)
+    click.echo(f"seederfarm: left out {quoted(raw)}: {visible(error)}", err=True)
 
 
 async def entries(drive: Drive, path: str, *, on_invalid: OnInvalid = warn) -> AsyncIterator[Entry]:
@@ -72,7 +72,7 @@ async def entries(drive: Drive, path: str, *, on_invalid: OnInvalid = warn) -> A
         found = True
         yield below
     if not found and not await drive.is_folder(path):
-        raise Failure(f"nothing at {path} in the drive")
+        raise Failure(f"nothing at {quoted(path)} in the drive")
 
 
 async def describe(drive: Drive, entry: Entry) -> dict[str, Any]:
@@ -91,21 +91,29 @@ async def describe(drive: Drive, entry: Entry) -> dict[str, Any]:
     return shown
 
 
-def text(raw: bytes) -> str:
-    """Bytes for a screen: as text where they are text, escaped where they are not."""
-    return raw.decode("utf-8", "backslashreplace").replace("\n", "\\n")
+def _key(raw: bytes) -> dict[str, Any]:
+    """A key of a bee. JSON has no bytes: one that is not UTF-8 is given in hex, too."""
+    try:
+        return {"path": raw.decode()}
+    except UnicodeDecodeError:
+        return {"path": raw, "hex": raw.hex()}
 
 
 def _short_line(shown: dict[str, Any]) -> str:
-    return str(shown["path"]).replace("\n", "\\n")
+    return quoted(shown["path"], encoding=streams.encoding())
 
 
 def _long_line(shown: dict[str, Any]) -> str:
+    encoding = streams.encoding()
+    arrow = "→" if encoding.startswith("utf") else "->"
+    path = quoted(shown["path"], encoding=encoding, apart=f" {arrow} ")
     if "link" in shown:
-        return f"{'link':>9}   {_short_line(shown)} → {shown['link']}"
+        return f"{'link':>9}   {path} {arrow} {quoted(shown['link'], encoding=encoding)}"
     size = "?" if shown["size"] is None else units.size(shown["size"])
-    return f"{size:>9} {'x' if shown.get('executable') else ' '} {_short_line(shown)}"
+    return f"{size:>9} {'x' if shown.get('executable') else ' '} {path}"
 
 
 def _json_line(shown: dict[str, Any]) -> str:
-    return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(shown["path"], bytes):
+        shown = shown | {"path": shown["path"].decode("utf-8", "backslashreplace")}
+    return json_text(shown, encoding=streams.encoding())

@@ -54,6 +54,25 @@ class KeyType(click.ParamType[GivenKey]):
         return GivenKey(decode(value), label_of(value))
 
 
+class ContentPath(click.ParamType[str]):
+    """PATH of a file in a drive, or a key of a bee: UTF-8, also where the locale knows ASCII alone."""
+
+    name = "path"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        # Bytes that the locale could not decode have become surrogates
+        return value if is_text(value) else os.fsencode(value).decode("utf-8", "surrogateescape")
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class KeyForkType(click.ParamType[tuple[bytes, int]]):
     """KEY=FORK."""
 

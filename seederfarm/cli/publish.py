@@ -12,6 +12,7 @@ import click
 
 from hypercore.errors import HypercoreError
 from hypercore.keys import encode_key
+from hypercore.printable import visible
 from workers.engine.engine import Engine
 from workers.engine.events import Problem
 from workers.engine.loop import run, stop_on_signals
@@ -21,7 +22,7 @@ from workers.publish.publisher import Publisher, PublishSettings, default_data
 from . import logs
 from .failures import BadInput, Failure
 from .options import network_options, resolve_bootstrap, resolve_relay, verbosity_options
-from .views import View, choose_view
+from .views import View, check_output, choose_view
 
 
 @click.command()
@@ -89,8 +90,7 @@ def publish(
         raise Failure("stopped before the swarm was left; what is published is intact") from None
     finally:
         view.close()
-    if view.broken:
-        raise Failure("stopped, since nobody reads our output any more")
+    check_output(view)
 
 
 def _checked(folder: Path) -> Path:
@@ -109,7 +109,7 @@ async def publish_until_stopped(settings: PublishSettings, view: View, labels: d
     showing: list[asyncio.Task[None]] = []
 
     def begun(engine: Engine, key: bytes, encryption_key: bytes | None) -> None:
-        labels[key] = settings.folder.name or "/"
+        labels[key] = visible(settings.folder.name or "/")
         view.announce(f"{settings.folder} is drive {encode_key(key)}")
         if encryption_key is not None:
             view.announce(f"encrypted: readers need the key in {settings.engine.data / 'encryption'}, too")

@@ -35,7 +35,7 @@ from .options import (
     resolve_relay,
     verbosity_options,
 )
-from .views import View, choose_view
+from .views import View, check_output, choose_view
 
 
 @click.command()
@@ -114,8 +114,7 @@ def seed(
         raise Failure("stopped before the swarm was left; what is on disk is intact") from None
     finally:
         view.close()
-    if view.broken:
-        raise Failure("stopped, since nobody reads our output any more")
+    check_output(view)
 
 
 def collect(keys: Sequence[GivenKey], files: Sequence[Path]) -> list[Wanted]:

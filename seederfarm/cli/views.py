@@ -6,16 +6,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from hypercore.printable import visible
 from workers.engine.engine import Engine
 from workers.engine.events import Event, Problem, Published
 
-from .lines import JsonLines
+from . import streams
+from .failures import Failure
+from .lines import JsonLines, Output, OutputFile
 from .live import screen
 from .plain import PlainLines, published
 
@@ -42,6 +45,10 @@ class View(Protocol):
     @property
     def broken(self) -> bool:
         """Whether nobody can see it any more, so that there is no point in going on."""
+
+    @property
+    def output_error(self) -> OSError | None:
+        """Why something that was to be shown could not be."""
 
     @property
     def write_log(self) -> Callable[[str], None] | None:
@@ -74,6 +81,10 @@ class JsonView:
     def broken(self) -> bool:
         return self._lines.broken.is_set()
 
+    @property
+    def output_error(self) -> OSError | None:
+        return self._lines.output.error
+
     def leaving(self) -> None:
         pass
 
@@ -87,8 +98,8 @@ class PlainView:
     write_log = None
 
     def __init__(self, labels: Labels) -> None:
+        self._output = Output()
         self._plain = PlainLines(labels, self._write)
-        self.broken = False
 
     def put(self, event: Event) -> None:
         self._plain.put(event, time.monotonic())
@@ -102,15 +113,19 @@ class PlainView:
     def leaving(self) -> None:
         self._write("leaving the swarm")
 
+    @property
+    def broken(self) -> bool:
+        return self._output.broken.is_set()
+
+    @property
+    def output_error(self) -> OSError | None:
+        return self._output.error
+
     def close(self) -> None:
-        pass
+        self._output.close()
 
     def _write(self, line: str) -> None:
-        try:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError:
-            self.broken = True
+        self._output.put(visible(line) + "\n")
 
 
 class QuietView:
@@ -118,9 +133,10 @@ class QuietView:
 
     write_log = None
     broken = False
+    output_error = None
 
     def __init__(self, labels: Labels) -> None:
-        self._plain = PlainLines(labels, lambda line: print(line, file=sys.stderr))  # noqa: T201
+        self._plain = PlainLines(labels, lambda line: print(visible(line), file=sys.stderr))  # noqa: T201
 
     def put(self, event: Event) -> None:
         if isinstance(event, Problem):
@@ -142,12 +158,12 @@ class QuietView:
 class LiveView:
     """For people at a terminal."""
 
-    broken = False
-
     def __init__(self, labels: Labels, data: Path) -> None:
         self._labels = labels
         self._data = str(data)
-        self._console = Console()
+        self._output = Output()
+        # The stream is text for rich; a terminal that is paused must not stop the loop
+        self._console = Console(file=cast(IO[str], OutputFile(self._output, sys.stdout)))
         self._live = Live(
             Text("joining the network…", style="dim"),
             console=self._console,
@@ -161,15 +177,17 @@ class LiveView:
     def put(self, event: Event) -> None:
         if isinstance(event, Problem):
             about = "" if event.key is None else self._labels.get(event.key, event.key.hex()[:10]) + " "
-            self._console.print(Text(f"{about}{event.message}", style="red"))
+            self._console.print(Text(visible(f"{about}{event.message}"), style="red"))
         elif isinstance(event, Published):
-            self._console.print(Text(published(event)))
+            self._console.print(Text(visible(published(event))))
 
     def announce(self, line: str) -> None:
-        self._console.print(Text(line, style="bold"))
+        self._console.print(Text(visible(line), style="bold"))
 
     def refresh(self, engine: Engine) -> float:
         self._engine = engine
+        if self._output.waiting:  # the terminal is slow, or paused: a frame more is of no use
+            return FRAME_INTERVAL
         started = time.monotonic()
         size = self._console.size
         self._live.update(
@@ -193,13 +211,35 @@ class LiveView:
         self._live.stop()
         self._console.print(Text("Leaving the swarm… (Ctrl-C again stops at once)", style="dim"))
 
+    @property
+    def broken(self) -> bool:
+        return self._output.broken.is_set()
+
+    @property
+    def output_error(self) -> OSError | None:
+        return self._output.error
+
     def close(self) -> None:
         self._live.stop()
+        self._output.close()
+
+
+def check_output(view: View) -> None:
+    """For the end of a command: raises Failure if not all could be shown."""
+    error = view.output_error
+    if view.broken and (error is None or isinstance(error, BrokenPipeError)):
+        raise Failure("stopped, since nobody reads our output any more")
+    if error is not None:
+        happened = "stopped" if view.broken else "some lines are lost"
+        raise Failure(f"{happened}: {streams.STDOUT}: {error.strerror}")
 
 
 def choose_view(labels: Labels, data: Path, *, as_json: bool, quiet: bool) -> View:
+    """Raises Failure if it would have nowhere to write."""
+    if quiet and not as_json:
+        return QuietView(labels)
+    if streams.stdout_is_closed():
+        raise Failure(f"{streams.STDOUT} is closed (-q shows errors alone, > /dev/null throws lines away)")
     if as_json:
         return JsonView()
-    if quiet:
-        return QuietView(labels)
     return LiveView(labels, data) if sys.stdout.isatty() else PlainView(labels)

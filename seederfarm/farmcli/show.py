@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -11,6 +10,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from hypercore.printable import json_text, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,12 +42,12 @@ def rows(grid: Table) -> None:
 
 def plain(text: object) -> Text:
     """Text of others, in which nothing is markup and no control character reaches the terminal."""
-    return Text("".join(letter if letter.isprintable() else "�" for letter in str(text)))
+    return Text(visible(text))
 
 
 def json_lines(items: Iterable[Mapping[str, Any]]) -> None:
     for item in items:
-        click.echo(json.dumps(item, default=_other))
+        click.echo(json_text(item, default=_other))
 
 
 def _other(value: object) -> object:

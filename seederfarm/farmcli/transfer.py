@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TextIO
 
 import click
+
+from hypercore.printable import json_text
 
 from ..cli import units
 from ..cli.failures import BadInput
@@ -29,7 +30,7 @@ def export(output: TextIO, seeds: bool, secrets: bool) -> None:
     with database_failures():
         for line in transfer.export(secrets=secrets):
             if not seeds:
-                output.write(json.dumps(line) + "\n")
+                output.write(json_text(line) + "\n")
             elif "key" in line:
                 kind = f"{line['kind']} " if line["kind"] else ""
                 output.write(f"{kind}{line['key']}\n")

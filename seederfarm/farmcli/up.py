@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -11,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
+
+from hypercore.printable import json_text, visible
 
 from ..cli import units
 from ..cli.failures import BadInput, Failure
@@ -68,7 +69,7 @@ def up(detach: bool, as_json: bool) -> None:
 
 
 def _say_json(event: dict[str, Any]) -> None:
-    click.echo(json.dumps(event))
+    click.echo(json_text(event))
 
 
 def _say_text(event: dict[str, Any]) -> None:
@@ -79,7 +80,7 @@ def _say_text(event: dict[str, Any]) -> None:
         case "ready":
             click.echo(f"Ready after {event['seconds']:.1f} s: {event['address']}")
         case "process":
-            click.echo(event["text"])
+            click.echo(visible(event["text"]))
         case _:
             pass
 
@@ -119,7 +120,7 @@ def status(as_json: bool) -> None:
     counts = _counts()
     if as_json:
         shown = {"running": running, "home": str(farm.home), **state, "farm": counts}
-        click.echo(json.dumps(shown))
+        click.echo(json_text(shown))
     else:
         _show_status(farm, state if running else None, counts)
     if not running:
@@ -205,10 +206,10 @@ def logs(process: tuple[str, ...], live: bool, errors: bool, lines: int, as_json
 
 def _show_line(line: log_files.Line, width: int, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"at": line.at, "process": line.process, "text": line.text}))
+        click.echo(json_text({"at": line.at, "process": line.process, "text": line.text}))
         return
     try:
         at = datetime.fromisoformat(line.at).astimezone(UTC).strftime("%m-%d %H:%M:%S")
     except ValueError:
         at = line.at[:14]
-    click.echo(f"{at} {line.process:<{width}} {line.text}")
+    click.echo(f"{visible(at)} {line.process:<{width}} {visible(line.text)}")

@@ -144,7 +144,12 @@ PER_MESSAGE_LOGGERS = ("celery.app.trace", "celery.worker.strategy", "celery.bea
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "hypercore.printable.VisibleFormatter",
+            "fmt": "%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": FARM.log_level.upper()},
     "loggers": {

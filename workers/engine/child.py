@@ -34,6 +34,7 @@ from typing import Any
 
 from farmwire.proofs import prove_block
 from hypercore.errors import HypercoreError
+from hypercore.printable import VisibleFormatter
 
 from .amounts import Timetable, parse_timetable
 from .events import Event, PeerChanged, Problem, Progress, Synced, to_json
@@ -319,7 +320,9 @@ def main() -> int:
     parser.add_argument("--bootstrap", action="append", default=[])
     parser.add_argument("--log-level", default="WARNING")
     options = parser.parse_args()
-    logging.basicConfig(level=options.log_level, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=options.log_level, handlers=[handler])
     if not end_with_parent(options.parent):
         return 0
     try:

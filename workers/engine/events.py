@@ -7,10 +7,11 @@ removed. Keys are 64 hex digits in JSON.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Literal
+
+from hypercore.printable import json_text
 
 from .kinds import Kind, Role
 
@@ -166,4 +167,4 @@ def to_json(event: Event) -> str:
         elif isinstance(value, Enum):
             value = value.value
         fields[field.name] = value
-    return json.dumps(fields, separators=(",", ":"))
+    return json_text(fields)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from hypercore.drive.paths import normalize
 from hypercore.errors import HypercoreError, InvalidPath
+from hypercore.printable import quoted
 
 
 class FolderUnreadable(HypercoreError):
@@ -74,7 +75,7 @@ def scan(folder: Path, exclude: Sequence[str] = ()) -> Listing:
         except OSError as error:
             if not path:
                 raise FolderUnreadable(f"cannot read {folder}: {error.strerror}") from error
-            listing.problems.append(f"cannot read the folder {path}: {error.strerror}")
+            listing.problems.append(f"cannot read the folder {quoted(path)}: {error.strerror}")
             listing.unknown.append(path)
             continue
         pending += _list(listing, path, found, exclude)
@@ -100,7 +101,7 @@ def _list(
             item = _item(entry)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):  # it went while we looked
-                listing.problems.append(f"cannot read {path}: {error.strerror}")
+                listing.problems.append(f"cannot read {quoted(path)}: {error.strerror}")
                 listing.unknown.append(path)
             continue
         if item is not None:
@@ -122,7 +123,7 @@ def _is_excluded(path: str, name: str, patterns: Sequence[str]) -> bool:
 
 def _unfit(path: str) -> str | None:
     """Why a drive cannot hold this path, if it cannot."""
-    shown = ascii(path)
+    shown = quoted(path)
     try:
         if normalize(path) == path:
             return None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from hypercore.drive import BlobId, DriveBatch, Entry, OwnDrive
+from hypercore.printable import quoted
 
 from .folder import Fingerprint, Item, Listing, scan
 from .ledger import Ledger
@@ -165,7 +166,7 @@ class _Step:
             except OSError as error:
                 # Gone since we looked: the next look sees to it. Unreadable: what is published stays.
                 if not isinstance(error, FileNotFoundError):
-                    listing.problems.append(f"cannot read {path}: {error.strerror}")
+                    listing.problems.append(f"cannot read {quoted(path)}: {error.strerror}")
                 self.unsettled |= isinstance(error, FileNotFoundError)
                 continue
             if found is not None:

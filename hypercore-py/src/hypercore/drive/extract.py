@@ -37,7 +37,10 @@ Pause = Callable[[], Awaitable[object]]
 
 
 class Outcome(NamedTuple):
-    """What became of one entry. `size` is in bytes, `reason` says why it failed."""
+    """What became of one entry. `size` is in bytes, `reason` says why it failed.
+
+    In a `path` that is not UTF-8, bytes that do not decode are lone surrogates (`surrogateescape`).
+    """
 
     path: str
     result: Result
@@ -98,7 +101,7 @@ async def extract(
             return summary
 
         def report_invalid(raw: bytes, error: InvalidContent) -> None:
-            report(Outcome(raw.decode("utf-8", "backslashreplace"), "failed", reason=str(error)))
+            report(Outcome(raw.decode("utf-8", "surrogateescape"), "failed", reason=str(error)))
 
         async for found in drive.list(path, on_invalid=report_invalid):
             report(await extraction.write(found, found.path[len(extraction.prefix) :]))

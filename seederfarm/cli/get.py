@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -14,15 +14,21 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from hypercore.drive import Drive
 from hypercore.drive.extract import Outcome, Summary, extract
-from hypercore.errors import InvalidContent
+from hypercore.errors import BlockNotAvailable, InvalidContent
 from hypercore.printable import quoted, visible
 
 from . import units
 from .failures import Failure
 from .ls import entries
-from .options import ContentPath, GivenKey, key_argument
+from .options import ContentPath, GivenKey, SizeType, key_argument
 from .read_options import ReadOptions, read_options
 from .reading import Content, reading
+
+MAX_MAPS = 256
+"""Block maps that are read before the first file is written, for the size of all. Ours."""
+
+MAP_TIMEOUT = 2.0
+"""Seconds for each of them. The files come in their turn, whether their size is known or not."""
 
 
 @click.command()
@@ -36,13 +42,19 @@ from .reading import Content, reading
     metavar="DIR",
     help="Where to write; created if need be.",
 )
+@click.option(
+    "--max-bytes",
+    type=SizeType(),
+    metavar="SIZE",
+    help="Write at most this much content: 500G, 64MiB. Without it, as much as the file system has free.",
+)
 @read_options
-def get(key: GivenKey, path: str, output: Path, options: ReadOptions) -> None:
+def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: ReadOptions) -> None:
     """Write the file at PATH, or everything below it (without PATH: all there is), into DIR.
 
     Nothing is written outside of DIR, whatever the drive says. A file takes its name when it is complete,
     and one that is there already with the same content is left alone, so that an interrupted `get` is taken
-    up again.
+    up again. A file that does not fit the free space, or what --max-bytes has left, is not written.
     """
 
     async def fetch(content: Content) -> None:
@@ -50,7 +62,14 @@ def get(key: GivenKey, path: str, output: Path, options: ReadOptions) -> None:
             raise Failure(f"{content.label} is a {content.kind}, and `get` is for drives: `cat` reads it")
         drive = content.drive.snapshot()
         with progress(await total_of(drive, path)) as content.on_bytes:
-            summary = await extract(drive, output, path, on_outcome=complain, pause=lambda: asyncio.sleep(0))
+            summary = await extract(
+                drive,
+                output,
+                path,
+                on_outcome=complain,
+                pause=lambda: asyncio.sleep(0),
+                max_bytes=max_bytes,
+            )
         click.echo(told(summary, output), err=True)
         if summary.failed:
             raise Failure(f"{units.plural(summary.failed, 'file')} could not be written (see above)")
@@ -59,8 +78,21 @@ def get(key: GivenKey, path: str, output: Path, options: ReadOptions) -> None:
 
 
 async def total_of(drive: Drive, path: str) -> int:
-    """Bytes of content at and below `path`, as far as the db tells. Raises Failure if there is nothing."""
-    return sum([entry.size or 0 async for entry in entries(drive, path, on_invalid=_ignore)])
+    """Bytes of content at and below `path`. Raises Failure if there is nothing.
+
+    Maps of deduplicated files tell how large these are. MAX_MAPS of them are read for it: the sum is for the
+    progress bar alone.
+    """
+    total = maps = 0
+    async for entry in entries(drive, path, on_invalid=_ignore):
+        if entry.size is not None:
+            total += entry.size
+        elif maps < MAX_MAPS:
+            maps += 1
+            with suppress(InvalidContent, BlockNotAvailable, TimeoutError):
+                async with asyncio.timeout(MAP_TIMEOUT):
+                    total += await drive.size(entry)
+    return total
 
 
 def complain(outcome: Outcome) -> None:

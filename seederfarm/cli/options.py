@@ -12,6 +12,7 @@ import click
 
 from hypercore.errors import KeyFormatError
 from hypercore.keys import decode_key
+from workers.engine.amounts import parse_size
 from workers.engine.settings import (
     LimitSettings,
     NodeAddress,
@@ -71,6 +72,18 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+class SizeType(click.ParamType[int]):
+    """An amount of bytes: 500G, 64MiB."""
+
+    name = "size"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size(str(value), source="SIZE")
+        except SettingError as error:
+            self.fail(str(error), param, ctx)
 
 
 class KeyForkType(click.ParamType[tuple[bytes, int]]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from hypercore.bee.writer import BeeWriter
 from hypercore.blocks import MemorySource
 from hypercore.drive import Drive
+from hypercore.drive.blockmap import MapEntry, encode_block_map
 from hypercore.drive.confined import PARTIAL, ConfinedFolder
+from hypercore.drive.entries import BlobId, Entry, encode_entry
 from hypercore.drive.extract import Outcome, Summary, extract
 from hypercore.drive.writer import DriveWriter
 from hypercore.errors import EntryNotFound, InvalidPath, StoreFull, StoreLocked, StoreUnreadable
@@ -433,3 +436,51 @@ def test_names_that_differ_in_case_are_told_apart_where_the_file_system_does_not
     summary = run(extract(written(write), tmp_path))
     assert sorted(tree(tmp_path)) == ["Readme", "cafe\u0301", "x"]
     assert summary.failed == 2
+
+
+def inflating(times: int, size: int = 1 << 20) -> Drive:
+    """A drive whose /big is a block map that names one block again and again, between two small files."""
+    db, blobs = MemorySource(), MemorySource()
+    writer = DriveWriter(db, blobs, blobs_key=BLOBS_KEY)
+    writer.write_header()
+    writer.put("/a", b"first")
+    at = blobs.length
+    blobs.append([bytes(size)])
+    maps = encode_block_map([MapEntry(at, size)] * times)
+    blobs.append(maps)
+    blob = BlobId(at + 1, len(maps), 0, sum(map(len, maps)), True)
+    entry = Entry(path="/big", seq=db.length, blob=blob)
+    BeeWriter(db).sub("files").put(b"/big", encode_entry(entry))
+    drive = drive_of(db, blobs)
+    assert run(drive.size(run(drive.entry("/big")))) == times * size  # type: ignore[arg-type]
+    return drive
+
+
+def test_content_that_does_not_fit_the_disk_is_refused_before_a_byte_of_it_is_written(tmp_path: Path) -> None:
+    outcomes: list[Outcome] = []
+    summary = run(extract(inflating(400_000, 1 << 24), tmp_path, on_outcome=outcomes.append))
+    assert counts(summary) == (1, 0, 0, 1)
+    assert tree(tmp_path) == {"a": b"first"}
+    (failed,) = [outcome for outcome in outcomes if outcome.result == "failed"]
+    assert failed.path == "/big"
+    assert re.fullmatch(
+        r"it has 6\.7 TB, and [\d.]+ [kMGT]B are free \(67\.1 MB stay free\)", failed.reason or ""
+    )
+
+
+def test_no_more_than_max_bytes_is_written(tmp_path: Path) -> None:
+    def write(writer: DriveWriter) -> None:
+        for number in range(6):
+            writer.put(f"/{number}", bytes(1000))
+        writer.put("/small", bytes(10))
+
+    drive = written(write)
+    summary = run(extract(drive, tmp_path, max_bytes=3_500))
+    assert sorted(tree(tmp_path)) == ["0", "1", "2", "small"]
+    assert summary.bytes_written == 3_010
+    reason = "it has 1.0 kB, and 500 B of what may be written are left"
+    assert [failure.reason for failure in summary.failures] == [reason] * 3
+    # What is there already counts no more
+    summary = run(extract(drive, tmp_path, max_bytes=3_500))
+    assert counts(summary) == (3, 4, 0, 0)
+    assert counts(run(extract(inflating(3), tmp_path / "x", max_bytes=3 << 20))) == (1, 0, 0, 1)

@@ -74,6 +74,12 @@ class ConfinedFolder:
             os.rmdir(PARTIAL, dir_fd=self._root)
         self._close()
 
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that the file system has left for us."""
+        found = os.statvfs(self._root)
+        return found.f_bavail * found.f_frsize
+
     def read(self, folder: Sequence[bytes], name: bytes) -> tuple[int, os.stat_result] | None:
         """A descriptor of a regular file that is there already, and what is known of it. None if it is no
         such."""

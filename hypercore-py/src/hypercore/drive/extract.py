@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 from unicodedata import normalize as normalize_unicode
 
 from ..errors import EntryNotFound, HypercoreError, InvalidContent, StorageError
+from ..sizes import size_text
 from . import paths
 from .confined import PARTIAL, ConfinedFolder, Obstacle
 from .drive import Drive
@@ -26,6 +27,9 @@ MAX_FAILURES = 1000
 
 PAUSE_BYTES = 4 << 20
 """Content handled between two pauses."""
+
+KEPT_FREE_BYTES = 64 << 20
+"""Bytes of the file system that are left free: a file that needs them is not written."""
 
 FILE_BYTES = 64 << 10
 """What a file counts beside its content."""
@@ -75,12 +79,15 @@ async def extract(
     *,
     on_outcome: Callable[[Outcome], None] | None = None,
     pause: Pause | None = None,
+    max_bytes: int | None = None,
 ) -> Summary:
     """Write what is at or below `path` into `directory`, which is created.
 
-    A folder gives its contents, a file (or a link to one) itself. Raises EntryNotFound if there is nothing
-    at `path`, and StorageError if the directory cannot be written, is full, or is being written already.
-    Everything else ends up in the summary.
+    A folder gives its contents, a file (or a link to one) itself. A file is written only if all of its
+    content fits: into the free space of the file system, less KEPT_FREE_BYTES, and into what `max_bytes` (for
+    all files of this call) has left. The others are written all the same. Raises EntryNotFound if there is
+    nothing at `path`, and StorageError if the directory cannot be written, is full, or is being written
+    already. Everything else ends up in the summary.
     """
     drive = drive.snapshot()
     path = paths.normalize(path)
@@ -95,7 +102,7 @@ async def extract(
             on_outcome(outcome)
 
     with ConfinedFolder(directory) as folder:
-        extraction = _Extraction(drive, folder, paths.folder_prefix(path), pause)
+        extraction = _Extraction(drive, folder, paths.folder_prefix(path), pause, max_bytes)
         if entry is not None:
             report(await extraction.write(entry, path.rpartition("/")[2]))
             return summary
@@ -111,7 +118,9 @@ async def extract(
 class _Extraction:
     """Writes one entry after the other."""
 
-    def __init__(self, drive: Drive, folder: ConfinedFolder, prefix: str, pause: Pause | None) -> None:
+    def __init__(
+        self, drive: Drive, folder: ConfinedFolder, prefix: str, pause: Pause | None, max_bytes: int | None
+    ) -> None:
         self.prefix = prefix
         """What comes off the paths."""
         self._drive = drive
@@ -119,6 +128,8 @@ class _Extraction:
         self._taken: dict[str, str] = {}
         self._pause = pause
         self._bytes = 0
+        self._left = max_bytes
+        """Bytes that may still be written. None: any number."""
 
     async def write(self, entry: Entry, place: str) -> Outcome:
         """Bring an entry to `place`, relative to the directory."""
@@ -203,7 +214,21 @@ class _Extraction:
         finally:
             os.close(descriptor)
 
+    def _require_room(self, size: int) -> None:
+        """Raises Obstacle if that many bytes must not be written.
+
+        A few blocks can be terabytes of content: a block map may name the same block again and again.
+        """
+        if self._left is not None and size > self._left:
+            left = size_text(self._left)
+            raise Obstacle(f"it has {size_text(size)}, and {left} of what may be written are left")
+        free = self._folder.free_bytes
+        if size and size > free - KEPT_FREE_BYTES:
+            kept = size_text(KEPT_FREE_BYTES)
+            raise Obstacle(f"it has {size_text(size)}, and {size_text(free)} are free ({kept} stay free)")
+
     async def _copy(self, entry: Entry, folder: list[bytes], name: bytes) -> int:
+        self._require_room(await self._drive.size(entry))
         descriptor, part = self._folder.begin(executable=entry.executable)
         size = 0
         try:
@@ -221,6 +246,8 @@ class _Extraction:
             self._folder.abandon(part)
             raise
         self._folder.finish(part, folder, name)
+        if self._left is not None:
+            self._left -= size
         return size
 
 

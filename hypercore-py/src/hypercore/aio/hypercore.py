@@ -9,6 +9,7 @@ from contextlib import suppress
 from ..core import Core
 from ..errors import LocalProtocolError
 from ..manifest import Manifest
+from ..replication import Fullness
 from .opencore import Notice, OpenCore, RemotePeer
 
 UPDATE_PATIENCE = 10.0
@@ -77,6 +78,11 @@ class Hypercore:
     @property
     def manifest(self) -> Manifest | None:
         return self._open.core.manifest
+
+    @property
+    def fullness(self) -> Fullness:
+        """Whether the core is as full as it can be, and how many blocks nobody is known to have."""
+        return self._open.replicator.fullness
 
     @property
     def meta(self) -> bytes | None:

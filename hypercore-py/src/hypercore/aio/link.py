@@ -30,6 +30,7 @@ class Link:
             handshake_hash=connection.handshake_hash,
             on_output=self._has_output,
         )
+        self.muxer.remote_public_key = connection.remote_public_key
         self._loop = loop
         self._on_close = on_close
         self._scheduled = False

@@ -67,6 +67,8 @@ class Muxer:
         self.is_initiator = is_initiator
         self.handshake_hash = handshake_hash
         self.on_output = on_output
+        self.remote_public_key = b""
+        """Of the peer, if the shell knows it."""
         self.rtt: float | None = None
         """Smoothed round-trip time of the connection in seconds, if the shell knows it. Protocols size
         windows by it."""

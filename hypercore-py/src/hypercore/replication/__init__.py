@@ -18,6 +18,7 @@ from .events import (
     UpgradeAvailable,
     Upgraded,
 )
+from .fullness import Fullness
 from .memory import FieldBudget
 from .peer import ALIAS, PROTOCOL, Peer, PeerStats
 from .ports import ReplicatedCore
@@ -32,6 +33,7 @@ __all__ = [
     "Event",
     "FieldBudget",
     "ForkAvailable",
+    "Fullness",
     "ManifestReceived",
     "Peer",
     "PeerClosed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .availability import Availability
-from .config import SCALE_RTT, ReplicationConfig
+from .config import MAX_BROKEN_CLAIMS, SCALE_RTT, ReplicationConfig
 from .memory import FieldBudget
 from .requests import Sent
 from .wants import LocalWants
@@ -16,11 +16,13 @@ class DownloadState:
         "allowance",
         "availability",
         "average",
+        "broken_claims",
         "cursor",
         "forgive_at",
         "head_refused",
         "hungry",
         "inflight",
+        "is_source",
         "last_heard",
         "paused",
         "pauses",
@@ -60,6 +62,19 @@ class DownloadState:
         """It is asked for nothing until it is forgiven: it refused too often."""
         self.pauses = 0
         """How often that was so; each time lasts twice as long as the one before."""
+
+        self.is_source = False
+        """It has given us something of this core: see `Fullness`."""
+        self.broken_claims = 0
+        """Blocks that it announced and did not give, since it gave one."""
+
+    @property
+    def offers(self) -> bool:
+        """Whether it says that it has blocks which we lack, and may be believed: it was asked for some, or is
+        about to be."""
+        if self.broken_claims >= MAX_BROKEN_CLAIMS:
+            return False
+        return not self.hungry or any(sent.index is not None for sent in self.inflight.values())
 
     @property
     def probing(self) -> bool:

@@ -196,6 +196,8 @@ class Downloader:
             elif data.block is not None:
                 self._received(peer, sent.index, len(data.block.value))
         peer.down.refusals = 0
+        if useful and sent.index is None and sent.purpose is Purpose.UPGRADE:
+            self._host.fullness.gave(peer)
         if peer.down.hungry:
             self._patience.answered(peer, now)
         peer.mark_dirty()
@@ -218,6 +220,7 @@ class Downloader:
         stats.blocks_down += 1
         stats.bytes_down += size
         self._limit.received += size
+        self._host.fullness.gave(peer)
         down.average = size if down.average == 0 else down.average + (size - down.average) / 16
         self._host.emit(BlockReceived(index, size, peer))
 
@@ -244,6 +247,7 @@ class Downloader:
             self.refused_head(sent.peer, now)
         else:
             known = down.availability.refused(sent.index)
+            down.broken_claims += 1
             self._forgive_later(sent.peer, now)
         if not down.paused and (down.refusals >= MAX_REFUSALS or not known):
             down.paused = True
@@ -270,6 +274,7 @@ class Downloader:
         peer = sent.peer
         if sent.index is not None:
             peer.down.availability.refused(sent.index)
+            peer.down.broken_claims += 1
             self._forgive_later(peer, now)
             self._give_back(sent.index)
         else:

@@ -22,6 +22,7 @@ from .requests import Purpose, RequestTable, Sent
 from .scheduler import Scheduler
 
 if TYPE_CHECKING:
+    from .fullness import Fullness
     from .peer import Peer
 
 
@@ -34,6 +35,8 @@ class Host(Protocol):
 
     @property
     def downloading(self) -> bool: ...
+
+    fullness: Fullness
 
     def emit(self, event: Event) -> None: ...
 

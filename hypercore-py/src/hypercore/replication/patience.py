@@ -82,6 +82,7 @@ class Patience:
             down = sent.peer.down
             if now - sent.sent_at >= timeout:
                 down.allowance = 1
+                down.broken_claims += sent.index is not None
                 down.stalled_until = now + self._config.stall_pause
                 self._host.wake_at(down.stalled_until)
                 sent.peer.stats.timeouts += 1

@@ -97,6 +97,7 @@ class Peer:
         "down",
         "length_acked",
         "muxer",
+        "opened_at",
         "remote_can_upgrade",
         "remote_downloading",
         "remote_fork",
@@ -119,6 +120,8 @@ class Peer:
         self.announcer = Announcer(self.core, self.send)
         self.synced = False
         """It has told about its head."""
+        self.opened_at = 0.0
+        """When its side of the channel was open."""
         self.remote_fork = 0
         self.remote_length = 0
         self.remote_can_upgrade = False
@@ -268,6 +271,7 @@ class Peer:
         expected = capability(self.core.key, muxer.handshake_hash, sender_is_initiator=not muxer.is_initiator)
         if not compare_digest(proof, expected):
             raise InvalidCapability("the peer opened a core whose key it does not know")
+        self.opened_at = now
         self._send_sync()
         self.announcer.opened()
         self._host.peer_opened(self, now)
@@ -397,6 +401,7 @@ class Peer:
     def _on_bitfield(self, r: Reader, now: float) -> None:
         message = BitfieldMessage.decode(r)
         self.down.availability.on_bitfield(message.start, message.words, self.core.head.length)
+        self.down.wants.answered(message.start, message.start + max(1, 8 * len(message.words)))
         self.down.cursor = min(self.down.cursor, message.start)
         self.mark_dirty()
 
@@ -405,6 +410,8 @@ class Peer:
         start, length = message.start, message.length
         self.down.availability.on_range(start, length, self.core.head.length, drop=message.drop)
         if not message.drop:
+            if message.start == 0:  # how a want is answered by who has all up to its end
+                self.down.wants.answered(0, message.length)
             self.down.cursor = min(self.down.cursor, message.start)
             self.mark_dirty()
 

@@ -20,6 +20,7 @@ from ..mux import CloseReason, Muxer
 from .config import MAX_REOPENS, ReplicationConfig
 from .downloader import Downloader
 from .events import Event, ManifestReceived, PeerClosed, PeerOpened, Upgraded
+from .fullness import Fullness
 from .memory import FieldBudget
 from .peer import ALIAS, PROTOCOL, Peer
 from .ports import Change, ReplicatedCore
@@ -47,6 +48,7 @@ class Replicator:
         self.upload = upload or RateLimit()
         self.download = download or RateLimit()
         self.fields = fields or FieldBudget()
+        self.fullness = Fullness(self)
         self.downloader = Downloader(core, self.config, self, self.download)
         self.closed = False
         self._downloading = self.config.downloading
@@ -143,6 +145,11 @@ class Replicator:
         return self._downloading or bool(self.downloader.requests) or self.downloader.scheduler.has_explicit
 
     @property
+    def wants_everything(self) -> bool:
+        """Whether all blocks, also those to come, are being downloaded."""
+        return self._downloading and self.downloader.scheduler.wants_everything
+
+    @property
     def download_ranges(self) -> Ranges:
         """The blocks to fetch without being asked, as (start, end) in order. At first everything, for
         ever."""
@@ -203,6 +210,7 @@ class Replicator:
 
     def _on_change(self, change: Change) -> None:
         downloader = self.downloader
+        self.fullness.changed(change)
         if change.block is not None:
             downloader.arrived(change.block)
             for peer in self._behind:

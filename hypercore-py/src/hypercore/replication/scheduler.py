@@ -45,6 +45,10 @@ class Scheduler:
         return bool(self._ranges) and self._ranges[-1][1] is None
 
     @property
+    def wants_everything(self) -> bool:
+        return self._ranges == EVERYTHING
+
+    @property
     def explicit(self) -> frozenset[int]:
         return frozenset(self._explicit)
 

@@ -98,11 +98,13 @@ def _is_region(start: int, length: int) -> bool:
 class LocalWants:
     """What we have subscribed to at one peer: the regions with blocks that we miss, from the front on."""
 
-    __slots__ = ("_batch", "_numbers")
+    __slots__ = ("_answered", "_batch", "_numbers")
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
         self._numbers: frozenset[int] = _NONE
+        self._answered: frozenset[int] = _NONE
+        """Those of them of which the peer has said what it has there."""
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -136,6 +138,25 @@ class LocalWants:
             )
         return wants, unwants
 
+    def answered(self, start: int, end: int) -> None:
+        """The peer has said what it has of start..end."""
+        batch, open_ = self._batch, self._numbers - self._answered
+        if open_:
+            told = [n for n in open_ if start <= n * batch < end]
+            if told:
+                self._answered = self._answered.union(told)
+
+    def all_answered(self, have: Bitfield, start: int, end: int) -> bool:
+        """Whether the peer has said what it has in each region of start..end in which `have` lacks blocks."""
+        at = have.first_unset(start, end)
+        while at is not None:
+            number = at // self._batch
+            if number not in self._answered:
+                return False
+            at = (number + 1) * self._batch
+            at = have.first_unset(at, end) if at < end else None
+        return True
+
     def around(self, index: int) -> Want | None:
         """The want of the region of one block, whether we have the block or not. None if it was sent
         already."""
@@ -152,4 +173,5 @@ class LocalWants:
             n for n in self._numbers if n < below and have.first_unset(n * batch, (n + 1) * batch) is None
         ]
         self._numbers = self._numbers.difference(done) or _NONE
+        self._answered = self._answered.difference(done) or _NONE
         return [Want(start=number * batch, length=batch) for number in sorted(done)]

@@ -89,6 +89,8 @@ def same(field: Bitfield, model: set[int], probes: list[int]) -> None:
         assert field.first_unset(index) == next(k for k in range(index, UNIVERSE + 1) if k not in model)
         assert field.first_set(index, end) == next((k for k in range(index, end) if k in model), None)
         assert field.first_unset(index, end) == next((k for k in range(index, end) if k not in model), None)
+        for stop in (end, index + 2 * PAGE_BITS):
+            assert field.count_range(index, stop) == sum(index <= k < stop for k in ordered)
         start = index & ~31
         words = struct.unpack("<4I", field.words(start, start + 100))
         assert [words[k >> 5] >> (k & 31) & 1 for k in range(128)] == [start + k in model for k in range(128)]

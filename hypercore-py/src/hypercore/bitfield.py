@@ -172,6 +172,21 @@ class Bitfield:
             yield at, stop
             at = stop if end is None or stop < end else None
 
+    def count_range(self, start: int, end: int) -> int:
+        """How many bits of start..end are set."""
+        total = max(0, min(end, self._prefix) - start)
+        at = self.first_set(max(start, self._prefix), end)
+        while at is not None:
+            stop = self.first_unset(at, end) or end
+            if stop - at >= PAGE_BITS:
+                total += stop - at
+            else:
+                first, stop = at & ~31, min(end, (at & ~_MASK) + PAGE_BITS)
+                bits = int.from_bytes(self.words(first, stop), "little") & ((1 << stop - first) - 1)
+                total += (bits >> at - first).bit_count()
+            at = self.first_set(stop, end) if stop < end else None
+        return total
+
     def words(self, start: int, end: int) -> bytes:
         """Bits start..end as little-endian 32-bit words; `start` is a multiple of 32, `end` is rounded up."""
         _check_aligned(start)

@@ -234,7 +234,7 @@ class Fullness:
         """
         core = self._host.core
         length = core.head.length
-        if peer.remote_length < length or not peer.may_be_asked:
+        if peer.remote_length < length or not peer.may_be_asked or peer.down.availability.forgotten:
             return False
         if peer.remote_downloading and peer.announcer.wants.overlaps(first, length):
             return False

@@ -111,7 +111,7 @@ class LocalWants:
 
     def clear(self) -> None:
         """Take it that nothing is subscribed to. Saying it again has the peer answer again."""
-        self._numbers = _NONE
+        self._numbers = self._answered = _NONE
 
     def update(self, have: Bitfield, known: int, start: int, end: int) -> tuple[list[Want], list[Want]]:
         """Wants to send so that we hear about what is missing in start..end, and old ones to take back for

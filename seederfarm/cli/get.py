@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -23,6 +23,7 @@ from .ls import entries
 from .options import ContentPath, GivenKey, SizeType, key_argument
 from .read_options import ReadOptions, read_options
 from .reading import Content, reading
+from .waiting import Waiting
 
 MAX_MAPS = 256
 """Block maps that are read before the first file is written, for the size of all. Ours."""
@@ -54,19 +55,23 @@ def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: 
 
     Nothing is written outside of DIR, whatever the drive says. A file takes its name when it is complete,
     and one that is there already with the same content is left alone, so that an interrupted `get` is taken
-    up again. A file that does not fit the free space, or what --max-bytes has left, is not written.
+    up again. A file that nobody has is left out and named, and so is one that does not fit the free space or
+    what --max-bytes has left.
     """
+
+    tally = Tally()
 
     async def fetch(content: Content) -> None:
         if content.drive is None:
             raise Failure(f"{content.label} is a {content.kind}, and `get` is for drives: `cat` reads it")
         drive = content.drive.snapshot()
-        with progress(await total_of(drive, path)) as content.on_bytes:
+        content.waiting = Waiting(options.timeout)
+        with progress(await total_of(drive, path, tally)) as content.on_bytes:
             summary = await extract(
                 drive,
                 output,
                 path,
-                on_outcome=complain,
+                on_outcome=tally.add,
                 pause=lambda: asyncio.sleep(0),
                 max_bytes=max_bytes,
             )
@@ -74,10 +79,34 @@ def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: 
         if summary.failed:
             raise Failure(f"{units.plural(summary.failed, 'file')} could not be written (see above)")
 
-    reading(key, options, fetch)
+    reading(key, options, fetch, late=lambda: tally.left(output))
 
 
-async def total_of(drive: Drive, path: str) -> int:
+class Tally:
+    """What became of the files so far."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        """There are so many, links included."""
+        self._summary = Summary()
+
+    def add(self, outcome: Outcome) -> None:
+        complain(outcome)
+        self._summary.add(outcome)
+
+    def left(self, output: Path) -> str:
+        """What is missing when there is no time left."""
+        done = self._summary
+        here = done.written + done.linked + done.unchanged
+        if not self.files:
+            return "nobody was found who has it all"
+        return (
+            f"{here:,} of {units.plural(self.files, 'file')} are in {quoted(str(output))}, "
+            f"and {done.failed:,} could not be had; another `get` goes on from there"
+        )
+
+
+async def total_of(drive: Drive, path: str, tally: Tally) -> int:
     """Bytes of content at and below `path`. Raises Failure if there is nothing.
 
     Maps of deduplicated files tell how large these are. MAX_MAPS of them are read for it: the sum is for the
@@ -85,13 +114,18 @@ async def total_of(drive: Drive, path: str) -> int:
     """
     total = maps = 0
     async for entry in entries(drive, path, on_invalid=_ignore):
+        tally.files += 1
         if entry.size is not None:
             total += entry.size
         elif maps < MAX_MAPS:
             maps += 1
-            with suppress(InvalidContent, BlockNotAvailable, TimeoutError):
+            try:
                 async with asyncio.timeout(MAP_TIMEOUT):
                     total += await drive.size(entry)
+            except (InvalidContent, BlockNotAvailable):
+                pass
+            except TimeoutError:
+                maps = MAX_MAPS  # the others would not come any sooner
     return total
 
 

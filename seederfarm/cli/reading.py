@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -33,9 +33,12 @@ from . import logs
 from .failures import Failure
 from .options import GivenKey
 from .read_options import ReadOptions
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from hypercore.aio.swarm import Swarm
+
+T = TypeVar("T")
 
 LOOKING_NOTICE = 2.0
 """Seconds of waiting after which it is said that we are looking."""
@@ -58,10 +61,19 @@ class Content:
         self.bee: Bee | None = None
         self.on_bytes: Callable[[int], None] = lambda _: None
         """Called with the size of every block of content that was read."""
+        self.waiting: Waiting | None = None
+        """When to give up on contents that do not come. None: never."""
 
 
-def reading(given: GivenKey, options: ReadOptions, body: Callable[[Content], Awaitable[None]]) -> None:
-    """Run `body` with the content of a key. Raises Failure when it was not found in time."""
+def reading(
+    given: GivenKey,
+    options: ReadOptions,
+    body: Callable[[Content], Awaitable[None]],
+    *,
+    late: Callable[[], str] = lambda: "nobody was found who has it all",
+) -> None:
+    """Run `body` with the content of a key. Raises Failure when it was not found in time, which says what
+    `late` does."""
 
     async def main() -> None:
         async with asyncio.timeout(options.timeout), opened(given, options) as content:
@@ -71,7 +83,7 @@ def reading(given: GivenKey, options: ReadOptions, body: Callable[[Content], Awa
     try:
         run(main)
     except TimeoutError:
-        raise Failure(f"gave up after {options.timeout:g} seconds: nobody was found who has it all") from None
+        raise Failure(f"gave up after {options.timeout:g} seconds: {late()}") from None
 
 
 @asynccontextmanager
@@ -86,9 +98,7 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
         stack.push_async_callback(network.close)
 
         async def open_blobs(core_key: bytes) -> BlockSource:
-            return LocalFirst(
-                cores.get(core_key), network.needed, forget=not held, on_bytes=lambda n: content.on_bytes(n)
-            )
+            return ContentsFirst(content, cores.get(core_key), network.needed, forget=not held)
 
         main = LocalFirst(cores.get(key), network.needed, forget=not held)
         if main.length == 0:
@@ -190,12 +200,10 @@ class LocalFirst:
         needed: Callable[[], Awaitable[None]],
         *,
         forget: bool,
-        on_bytes: Callable[[int], None] | None = None,
     ) -> None:
         self._session = session
         self._needed = needed
         self._forget = forget
-        self._on_bytes = on_bytes
         self._recent: OrderedDict[int, None] = OrderedDict()
         self.peek = session.peek
         self.byte_range = session.byte_range
@@ -221,12 +229,13 @@ class LocalFirst:
         block = self._session.peek(index)
         if block is None:
             await self._needed()
-            block = await self._session.get(index)
-        if self._on_bytes is not None:
-            self._on_bytes(len(block))
+            block = await self._fetch(index)
         if self._forget:
             self._remember(index)
         return block
+
+    async def _fetch(self, index: int) -> bytes:
+        return await self._session.get(index)
 
     async def update(self) -> bool:
         """Waits for a first version; what is held already is read as it is."""
@@ -243,3 +252,36 @@ class LocalFirst:
         if len(self._recent) > REMEMBERED_BLOCKS:
             oldest, _ = self._recent.popitem(last=False)
             self._session.core.clear(oldest, oldest + 1)
+
+
+class ContentsFirst(LocalFirst):
+    """The same for the contents of files: they are counted, and may be waited for in vain."""
+
+    def __init__(
+        self, content: Content, session: Hypercore, needed: Callable[[], Awaitable[None]], *, forget: bool
+    ) -> None:
+        super().__init__(session, needed, forget=forget)
+        self._content = content
+
+    async def get(self, index: int) -> bytes:
+        block = await super().get(index)
+        self._content.on_bytes(len(block))
+        return block
+
+    async def update(self) -> bool:
+        """Asked when a file lies behind what is known of the core: only a peer can know more."""
+        await self._needed()
+        session, before = self._session, self._session.length
+        if before == 0:
+            await self._in_time(session.wait_until(lambda: session.length > 0), None, "the contents")
+        await session.update(SETTLING)
+        return session.length != before
+
+    async def _fetch(self, index: int) -> bytes:
+        return await self._in_time(self._session.get(index), index, "its content")
+
+    async def _in_time(self, reading: Awaitable[T], index: int | None, what: str) -> T:
+        waiting = self._content.waiting
+        if waiting is None:
+            return await reading
+        return await waiting.wait(reading, self._session.peers, index, what)

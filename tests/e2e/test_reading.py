@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from ..support import farm as cli
-from ..support.content import EDGE_FILES
+from ..support.content import CHUNK, EDGE_FILES, File
 from ..support.node import Publisher
 from ..support.scenes import publish_drive
 
@@ -88,3 +89,46 @@ def test_what_is_stored_is_read_without_the_publisher(
     assert seeded.returncode == 0, seeded.stderr.decode()
     publisher.stop()
     assert read(bootstrap, data, "cat", key, "/overwritten.txt") == LAST["/overwritten.txt"].bytes
+
+
+def test_get_goes_on_past_files_that_nobody_has(
+    publisher: Publisher, bootstrap: list[str], tmp_path: Path
+) -> None:
+    """Their writer cleared them: very common in drives that overwrite files."""
+    files = [File(path=f"/{name}", size=2 * CHUNK) for name in ("a", "b", "c", "d", "e")]
+    key = publisher.make("it", "drive")["key"]
+    publisher.put_all("it", files)
+    for path in ("/b", "/d"):
+        publisher.ask("clear", name="it", path=path)
+    publisher.ask("join", name="it")
+    out = tmp_path / "out"
+    began = time.monotonic()
+    done = cli.run(
+        *("get", key, "-o", str(out), "--data", str(tmp_path / "none")), *cli.bootstrap_options(bootstrap)
+    )
+    assert time.monotonic() - began < 30, "the second missing file is given up at once"
+    assert done.returncode == 1
+    says = done.stderr.decode()
+    for missing in ("/b", "/d"):
+        assert f"left out {missing}: its content is not here, and the peer that is connected lacks it" in says
+    assert "3 files" in says and "2 files could not be written" in says
+    assert {path.name for path in out.iterdir()} == {"a", "c", "e"}
+    for file in files:
+        if (out / file.path[1:]).exists():
+            assert (out / file.path[1:]).read_bytes() == file.bytes
+
+
+def test_get_says_what_it_has_when_its_time_is_up(
+    publisher: Publisher, bootstrap: list[str], tmp_path: Path
+) -> None:
+    files = [File(path=f"/{name}", size=2 * CHUNK) for name in ("a", "b", "c")]
+    key = publisher.make("it", "drive")["key"]
+    publisher.put_all("it", files)
+    publisher.ask("clear", name="it", path="/b")
+    publisher.ask("join", name="it")
+    out = tmp_path / "out"
+    arguments = ["get", key, "-o", str(out), "--data", str(tmp_path / "none"), "--timeout", "12"]
+    done = cli.run(*arguments, *cli.bootstrap_options(bootstrap))
+    assert done.returncode == 1
+    assert {path.name for path in out.iterdir()} == {"a", "c"}, "one file may take a third of the time"
+    assert "left out /b" in done.stderr.decode()

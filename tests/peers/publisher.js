@@ -3,7 +3,7 @@
 // Commands carry the `name` of the thing they are about:
 //   make {kind, variant}   join {client, server}   describe   files {version}   blocks {of, start, end}   entries
 //   uploads    how often each block of core and blobs was sent to anybody
-//   drive: put {path, seed, size, executable, metadata}   puts {files}   symlink {path, target}   del {path}   truncate {version}
+//   drive: put {path, seed, size, executable, metadata}   puts {files}   symlink {path, target}   del {path}   clear {path}   truncate {version}
 //   list (a seed list): seed {key, type, description}   edit {key, description}   unseed {key}
 //   bee:   insert {entries}   remove {keys}           core: append {blocks: [{seed, size}]}   truncate {length}
 const Corestore = require('corestore')
@@ -74,6 +74,7 @@ async function main () {
     puts: (it, { files }) => putMany(it, files),
     symlink: ({ drive }, { path, target }) => drive.symlink(path, target),
     del: ({ drive }, { path }) => drive.del(path),
+    clear: ({ drive }, { path }) => drive.clear(path),
     insert: ({ bee }, { entries }) => insert(bee, entries),
     remove: async ({ bee }, { keys }) => { for (const key of keys) await bee.del(key) },
     append: ({ core }, { blocks }) => core.append(blocks.map(({ seed, size }) => content(seed, size))),

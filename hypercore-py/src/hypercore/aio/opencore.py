@@ -67,6 +67,10 @@ class RemotePeer:
         """Bytes of blocks that it was given."""
         return self._stats.bytes_up
 
+    def has(self, index: int) -> bool:
+        """Whether it says that it has that block."""
+        return self._peer.down.availability.has(index)
+
     @property
     def ahead(self) -> bool:
         """Whether it may have news for us: it has not said yet, or says that it knows of more."""

@@ -122,12 +122,16 @@ def collect(keys: Sequence[GivenKey], files: Sequence[Path]) -> list[Wanted]:
     wanted = [Wanted(given.key) for given in keys]
     for path in files:
         try:
-            wanted += read_list(path)
+            wanted += read_list(path, on_skipped=_warn)
         except OSError as error:
             raise BadInput(f"cannot read {path}: {error.strerror}") from None
     if not wanted:
         raise BadInput("nothing to seed: give a KEY, or a list of them with --file seeds.txt")
     return merge(wanted)
+
+
+def _warn(text: str) -> None:
+    click.echo(f"seederfarm: {text}", err=True)
 
 
 def with_forks(wanted: Sequence[Wanted], *, quarantine: bool, accepted: Mapping[bytes, int]) -> list[Wanted]:

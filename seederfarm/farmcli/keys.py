@@ -93,11 +93,15 @@ def add(
 
     from ..registry.models import Drive
     from ..registry.services.drives import set_replicas
-    from ..registry.services.keys import Malformed, add_keys, read_lines
+    from ..registry.services.keys import Malformed, SkippedLine, add_keys, read_lines
 
-    wrong = [item for item in read_lines(texts) if isinstance(item, Malformed)]
+    lines = list(read_lines(texts))
+    wrong = [item for item in lines if isinstance(item, Malformed)]
     if wrong:
         raise BadInput(_malformed(wrong, len(key)))
+    for item in lines:
+        if isinstance(item, SkippedLine):
+            click.echo(f"line {item.line - len(key)} of the list: {item.reason}", err=True)
     with database_failures():
         try:
             result = add_keys(texts, kind=kind or "", label=label, tags=tags, replicas=replicas, actor=ACTOR)
@@ -126,7 +130,9 @@ def _expect_no_more_than_wanted(few: Iterable[Drive]) -> None:
 
 def _malformed(wrong: Sequence[Any], given: int) -> str:
     said = [
-        item.error if item.line <= given else f"line {item.line - given} of the list: {item.error}"
+        f"{item.text!r}: {item.error}"
+        if item.line <= given
+        else f"line {item.line - given} of the list: {item.error}"
         for item in wrong[:MAX_LISTED_ERRORS]
     ]
     if len(wrong) > MAX_LISTED_ERRORS:

@@ -86,7 +86,7 @@ def test_nothing_to_seed_is_a_usage_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (f"core {KEY}\nbee nonsense\n", "line 2: 'nonsense' is not a key"),
+        (f"core {KEY}\nbee nonsense\n", "line 2: 8 characters that are not a key"),
         (f"core {KEY}\nbee {KEY}\n", "as core and as bee"),
         (None, "No such file"),
     ],
@@ -101,6 +101,16 @@ def test_a_bad_list_is_a_usage_error_that_names_the_place(
     assert result.exit_code == 2
     assert says in result.stderr and result.stderr.count("\n") == 1
     assert not (tmp_path / "data").exists()
+
+
+def test_seeders_lines_of_a_list_are_skipped_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.txt"
+    path.write_text(f"# of simple-seeder\nseeders {KEY}\n")
+    result = CliRunner().invoke(main, ["seed", "--file", str(path), "--data", str(tmp_path / "data")])
+    assert result.exit_code == 2
+    warning, failure = result.stderr.splitlines()
+    assert warning.startswith(f"seederfarm: {path}, line 2: 'seeders' is skipped")
+    assert failure.startswith("seederfarm: nothing to seed")
 
 
 def test_a_bad_bootstrap_or_relay_in_the_environment_is_named(tmp_path: Path) -> None:

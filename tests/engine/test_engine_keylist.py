@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hypercore.keys import encode_key
-from workers.engine.keylist import KeyListError, Wanted, merge, parse_list, read_list
+from workers.engine.keylist import KeyListError, Wanted, is_cut, merge, parse_list, read_list
 from workers.engine.kinds import Kind
 
 ONE, TWO = bytes([1]) * 32, bytes([2]) * 32
@@ -74,3 +76,35 @@ def test_merging_keeps_order_and_takes_the_kind_that_is_told() -> None:
 def test_a_key_of_two_kinds_is_refused() -> None:
     with pytest.raises(KeyListError, match="as core and as bee"):
         merge([Wanted(ONE, Kind.CORE), Wanted(ONE, Kind.BEE)])
+
+
+def test_lines_for_simple_seeder_alone_are_skipped_with_a_warning() -> None:
+    said: list[str] = []
+    text = f"seeders {ONE.hex()}\ndrive {ONE.hex()}\nseeders {encode_key(TWO)} # who is there\n"
+    assert parse_list(text, source="seeds.txt", on_skipped=said.append) == [Wanted(ONE, Kind.DRIVE)]
+    assert [line.partition(":")[0] for line in said] == ["seeds.txt, line 1", "seeds.txt, line 3"]
+    assert all("'drive KEY'" in line for line in said)
+    with pytest.raises(KeyListError, match="line 1"):
+        parse_list("seeders nonsense\n", source="seeds.txt")
+
+
+@given(st.binary(min_size=32, max_size=32), st.booleans(), st.integers(1, 63))
+def test_a_key_that_is_cut_is_not_taken_for_another_key(key: bytes, as_hex: bool, length: int) -> None:
+    cut = (key.hex() if as_hex else encode_key(key)[:51])[:length]
+    for line in (cut, f"drive {cut}", f"hyper://{cut}", f"hyper://{cut}/file"):
+        assert is_cut(f"{ONE.hex()}\n{line}")
+        with pytest.raises(KeyListError):
+            parse_list(line, source="seeds.txt")
+
+
+@pytest.mark.parametrize("damage", ["\0" * 100, "# \0", "\x1b[2J", "\x7f"])
+def test_a_list_with_control_characters_is_refused(damage: str) -> None:
+    with pytest.raises(KeyListError, match="line 2: has control characters"):
+        parse_list(f"{ONE.hex()}\n{damage}\n", source="seeds.txt")
+
+
+@pytest.mark.parametrize("line", ["s3cret-of-somebody", "s3cret " * 2, "core s3cret", "s3cret a b"])
+def test_what_a_line_holds_is_not_quoted(line: str) -> None:
+    with pytest.raises(KeyListError) as caught:
+        parse_list(line, source="a file")
+    assert "s3cret" not in str(caught.value)

@@ -297,6 +297,10 @@ class DriveAdmin(FarmAdmin[Drive]):
         )
         if result.added:
             self.message_user(request, f"Added {count_of(len(result.added), 'key')}.", messages.SUCCESS)
+        if result.skipped:
+            first = result.skipped[0]
+            text = f"Skipped {count_of(len(result.skipped), 'line')}: line {first.line}: {first.reason}."
+            self.message_user(request, text, messages.WARNING)
         if result.existing:
             known = ", ".join(str(drive) for drive in result.existing[:5])
             more = " and others" if len(result.existing) > 5 else ""

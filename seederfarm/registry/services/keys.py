@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from hypercore.errors import KeyFormatError
-from workers.engine.keylist import parse_line
+from workers.engine.keylist import Skipped, parse_line
 
 from .. import signals
 from ..models import Drive, PlanState, Tag
@@ -48,6 +48,13 @@ class Malformed(NamedTuple):
     error: str
 
 
+class SkippedLine(NamedTuple):
+    """A line that is understood and has no effect here, such as `seeders KEY`."""
+
+    line: int
+    reason: str
+
+
 class AddResult(NamedTuple):
     """What became of a list of keys. Every key that was listed is in one of the three, once."""
 
@@ -57,9 +64,10 @@ class AddResult(NamedTuple):
     malformed: list[Malformed]
     repeated: int = 0
     """Lines that named a key of an earlier line again."""
+    skipped: Sequence[SkippedLine] = ()
 
 
-def read_lines(texts: str | Iterable[str]) -> Iterator[Listed | Malformed]:
+def read_lines(texts: str | Iterable[str]) -> Iterator[Listed | Malformed | SkippedLine]:
     """Keys of a pasted text or a seeds.txt, or of a list of such lines. Comments and empty lines give
     nothing."""
     lines = texts.removeprefix("\ufeff").splitlines() if isinstance(texts, str) else texts
@@ -69,7 +77,9 @@ def read_lines(texts: str | Iterable[str]) -> Iterator[Listed | Malformed]:
         except KeyFormatError as error:
             yield Malformed(number, line.strip()[:200], str(error))
             continue
-        if wanted is not None:
+        if isinstance(wanted, Skipped):
+            yield SkippedLine(number, wanted.reason)
+        elif wanted is not None:
             yield Listed(wanted.key.hex(), wanted.kind.value if wanted.kind else "", number)
 
 
@@ -92,6 +102,7 @@ def add_keys(
     """
     found = list(read_lines(texts))
     malformed = [item for item in found if isinstance(item, Malformed)]
+    skipped = [item for item in found if isinstance(item, SkippedLine)]
     listed = [item if item.kind else item._replace(kind=kind) for item in found if isinstance(item, Listed)]
     result = add_listed(
         listed,
@@ -102,7 +113,7 @@ def add_keys(
         priority=priority,
         actor=actor,
     )
-    return result._replace(malformed=malformed)
+    return result._replace(malformed=malformed, skipped=skipped)
 
 
 def add_listed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ import click
 
 from ..cli import logs, units
 from ..cli.failures import BadInput, Failure
+from .keys import ACTOR
 from .setup import database_failures, open_farm
 from .show import ago, json_lines, json_option, plain, rows, table_of
 
@@ -47,6 +49,8 @@ def _list(as_json: bool) -> None:
                 "enabled": source.enabled,
                 "keys": source.listed,
                 "refused": source.refused,
+                "held": source.held,
+                "held_because": source.held_because or None,
                 "failures": source.failures,
                 "error": source.last_error or None,
                 "read_at": source.last_at,
@@ -55,7 +59,7 @@ def _list(as_json: bool) -> None:
             for source in found
         )
         return
-    grid = table_of("name", "kind", "location", "#keys", "read", "succeeded", "error")
+    grid = table_of("name", "kind", "location", "#keys", "read", "succeeded", "trouble")
     for source in found:
         grid.add_row(
             plain(source.name) if source.enabled else plain(f"{source.name} (off)"),
@@ -64,12 +68,42 @@ def _list(as_json: bool) -> None:
             "–" if source.listed is None else f"{source.listed:,}",
             ago(source.last_at, now),
             ago(source.last_success_at, now),
-            plain(source.last_error),
+            plain(source.last_error or _held(source)),
         )
     if grid.row_count:
         rows(grid)
     else:
         click.echo("No sources.")
+
+
+def _held(source: Source) -> str:
+    if not source.held:
+        return ""
+    return f"{units.plural(source.held, 'removal')} held: {source.held_because}"
+
+
+@sources.command()
+@click.argument("name", metavar="SOURCE")
+@json_option
+def accept(name: str, as_json: bool) -> None:
+    """Remove the keys that are gone from a list and whose removal is held.
+
+    Those of the last reading are removed; what goes meanwhile is held anew. Without this, they stay.
+    """
+    open_farm()
+    from ..registry.services.sources import accept_removals
+
+    with database_failures():
+        (source,) = _named((name,), reading=False)
+        if not source.held and not as_json:
+            click.echo(f"{plain(name)}: nothing is held.")
+            return
+        result = accept_removals(source.pk, ACTOR)
+    if as_json:
+        json_lines([{"source": source.name, "removed": result.removed, "kept": result.kept}])
+        return
+    kept = f", {result.kept:,} kept (the farm has their only complete copies)" if result.kept else ""
+    click.echo(f"{plain(source.name)}: {result.removed:,} removed{kept}")
 
 
 @sources.command()
@@ -92,6 +126,7 @@ def follow() -> None:
     if not lock.acquire(LOCK_WAIT):
         raise Failure(f"another process follows the sources of {farm.home}: one is enough")
     logs.set_up(getattr(logging, farm.log_level.upper()))
+    _limit_memory(farm.source_memory)
 
     async def main() -> None:
         stop, woken = asyncio.Event(), asyncio.Event()
@@ -107,6 +142,15 @@ def follow() -> None:
         raise Failure(str(error)) from None
     finally:
         lock.release()
+
+
+def _limit_memory(size: int) -> None:
+    """Of this process: a list that takes more fails, and at worst this process is started again."""
+    if not size:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 @click.command()
@@ -141,8 +185,8 @@ def fetch(name: tuple[str, ...], as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _named(names: tuple[str, ...]) -> list[Source]:
-    """Raises BadInput for one that is none, Failure for one that is switched off."""
+def _named(names: tuple[str, ...], *, reading: bool = True) -> list[Source]:
+    """Raises BadInput for one that is none, and if `reading` Failure for one that is switched off."""
     from ..registry.models import Source
     from ..sources.once import due
 
@@ -155,7 +199,7 @@ def _named(names: tuple[str, ...]) -> list[Source]:
             raise BadInput(
                 f"no source is called {name!r}; there {'are ' + known if known else 'is none yet'}"
             )
-        if not found[name].enabled:
+        if reading and not found[name].enabled:
             raise Failure(f"the source {name} is switched off; nothing was read")
     return [found[name] for name in dict.fromkeys(names)]
 
@@ -177,11 +221,20 @@ def _say(outcome: Outcome, as_json: bool) -> None:
             said.append(f"{outcome.changed:,} described anew")
         if outcome.kept:
             said.append(f"{outcome.kept:,} kept (the farm has their only complete copies)")
+        if outcome.held:
+            said.append(f"{outcome.held:,} held")
         click.echo(f"{plain(outcome.name)}: {', '.join(said)}")
         for problem in outcome.problems:
             click.echo(f"  {plain(problem)}", err=True)
-        if outcome.refused > len(outcome.problems):
-            click.echo(f"  … and {outcome.refused - len(outcome.problems):,} more", err=True)
+        more = outcome.refused + outcome.skipped - len(outcome.problems)
+        if more > 0:
+            click.echo(f"  … and {more:,} more", err=True)
+        if outcome.held:
+            click.echo(
+                f"  not removed: {plain(outcome.held_because)}. If the list is as it should be: "
+                f"`sources accept {plain(outcome.name)}`",
+                err=True,
+            )
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
@@ -196,5 +249,8 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "kept": outcome.kept,
         "changed": outcome.changed,
         "refused": outcome.refused,
+        "skipped": outcome.skipped,
+        "held": outcome.held,
+        "held_because": outcome.held_because or None,
         "problems": list(outcome.problems),
     }

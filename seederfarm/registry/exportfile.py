@@ -283,6 +283,7 @@ SOURCE_FIELDS: Final[Mapping[str, Reader]] = {
     "every": _or_none(_whole(5, 10**9)),
     "enabled": _flag,
     "mirror": _flag,
+    "shrink": _or_none(_whole(1, 100)),
     "force": _flag,
     "key_kind": _one_of(*_KINDS),
     "label": _text(MAX_TEXT),

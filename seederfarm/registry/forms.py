@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -17,6 +17,7 @@ from unfold.widgets import (
 
 from seederfarm.settings.env import size
 
+from .models import Source
 from .models.fields import clean_tags
 
 MAX_UPLOAD: Final = 64 * 1024 * 1024
@@ -84,6 +85,26 @@ class SizeField(forms.CharField):
             return bool(initial != self.to_python(data))
         except ValidationError:
             return True
+
+
+if TYPE_CHECKING:
+    _SourceModelForm = forms.ModelForm[Source]
+else:
+    _SourceModelForm = forms.ModelForm
+
+
+class SourceForm(_SourceModelForm):
+    may_read_files = False
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        location = str(cleaned.get("location", ""))
+        made = Source(kind=cleaned.get("kind", ""), location=location)
+        is_new = made.reads_file and {"kind", "location"} & set(self.changed_data)
+        if is_new and not self.may_read_files:
+            text = "Only superusers may add a source that reads a file; a seeds.txt may also be at a URL."
+            self.add_error("location", text)
+        return cleaned
 
 
 class ReplicasForm(forms.Form):

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -95,6 +96,16 @@ def size(value: str) -> int:
 
 def words(value: str) -> tuple[str, ...]:
     return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+
+
+def networks(value: str) -> tuple[str, ...]:
+    """Networks such as 192.168.0.0/16, or single addresses, with commas between them."""
+    for word in words(value):
+        try:
+            ip_network(word)
+        except ValueError:
+            raise ValueError(f"{word[:60]!r} is no network such as 192.168.0.0/16 or fd00::/8") from None
+    return words(value)
 
 
 def time_zone(value: str) -> str:

@@ -202,6 +202,43 @@ class FarmSettings:
         "How often a source that says nothing else is asked.",
         shown="5m",
     )
+    source_shrink: int = _setting(
+        "SEEDERFARM_SOURCE_SHRINK",
+        env.whole(least=1, most=100),
+        50,
+        "Percent of the keys of a source that may be removed within a day because its list shrank. "
+        "Beyond it they are kept until a person accepts (admin, or `sources accept NAME`). 100: never held. "
+        "Each source can differ.",
+    )
+    source_max_bytes: int = _setting(
+        "SEEDERFARM_SOURCE_MAX_BYTES",
+        env.size,
+        8 << 20,
+        "How large the answer of a source may be.",
+        shown="8MiB",
+    )
+    source_files: str = _setting(
+        "SEEDERFARM_SOURCE_FILES",
+        env.text,
+        "",
+        "Directory that sources of the kind seeds.txt may read files from, and no others. Empty: `lists` "
+        "below SEEDERFARM_HOME.",
+        shown="(`lists` below SEEDERFARM_HOME)",
+    )
+    source_networks: tuple[str, ...] = _setting(
+        "SEEDERFARM_SOURCE_NETWORKS",
+        env.networks,
+        (),
+        "Networks that sources may be read from although they are not public, such as `192.168.0.0/16`, "
+        "comma-separated. Loopback, private, link-local and multicast addresses are refused otherwise.",
+    )
+    source_memory: int = _setting(
+        "SEEDERFARM_SOURCE_MEMORY",
+        env.size,
+        2 << 30,
+        "Address space that the process `sources` may take (RLIMIT_AS). 0: no limit.",
+        shown="2GiB",
+    )
     writer_seen_within: float = _setting(
         "SEEDERFARM_WRITER_SEEN_WITHIN",
         env.duration,
@@ -228,6 +265,11 @@ class FarmSettings:
     def database_path(self) -> Path:
         """The SQLite file (only where the database is SQLite)."""
         return self.home / self.database.name
+
+    @property
+    def source_folder(self) -> Path:
+        """Where files of sources are."""
+        return Path(self.source_files).expanduser() if self.source_files else self.home / "lists"
 
     @property
     def redis_socket(self) -> Path:

@@ -1,24 +1,40 @@
-"""The bytes of a source: over HTTP, only when they changed, or from a file. Bounded in size and time."""
+"""The bytes of a source: over HTTP, only when they changed, or from a file. Bounded in size and time.
+
+HTTP goes to addresses that an `AddressPolicy` allows, at each redirect. Proxies of the environment are not
+used: the policy could not see where they connect to.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
+import ssl
+import stat
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import unquote, urljoin, urlsplit
 
-import httpx
+import certifi
+import httpcore
 
+from .addresses import AddressPolicy, PinnedBackend
 from .parse import SourceError, clean
 
-MAX_BYTES: Final = 64 << 20
-"""Bytes of one answer; as `workers.engine.keylist` bounds a seeds.txt."""
+MAX_BYTES: Final = 8 << 20
+"""Bytes of one answer, where SEEDERFARM_SOURCE_MAX_BYTES says nothing else: about 150,000 keys."""
 MAX_REDIRECTS: Final = 5
 TIMEOUT: Final = 15.0
 """Seconds to connect, and between two pieces of an answer."""
 DEADLINE: Final = 60.0
 """Seconds for a whole answer, redirects included: one that drips is given up."""
 AGENT: Final = "seederfarm"
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_TIMEOUTS: Final = {"connect": TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class Answer(NamedTuple):
@@ -33,90 +49,210 @@ def is_url(location: str) -> bool:
     return location.lower().startswith(("http://", "https://"))
 
 
-def read_file(location: str) -> Answer:
-    """Raises SourceError when it cannot be read, or is too large."""
+def read_file(location: str, folder: Path, *, max_bytes: int = MAX_BYTES) -> Answer:
+    """A file below `folder`; a relative `location` is looked for there.
+
+    Raises SourceError when it is elsewhere, links included, cannot be read, or is too large.
+    """
     try:
-        path = Path(location).expanduser()
-        if path.exists() and not path.is_file():
-            raise OSError("it is no regular file")  # a pipe would keep us waiting
-        with path.open("rb") as file:
-            body = file.read(MAX_BYTES + 1)
+        root = folder.expanduser().resolve()
+        path = (root / Path(location).expanduser()).resolve()
+        if not path.is_relative_to(root):
+            raise SourceError(
+                f"the file is not in {root}: files are read from there alone (SEEDERFARM_SOURCE_FILES)"
+            )
+        # a pipe would keep us waiting; a link may have come meanwhile
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError("it is no regular file")
+            body = file.read(max_bytes + 1)
     except (OSError, ValueError, RuntimeError) as error:
-        raise SourceError(f"the file cannot be read: {clean(str(error))}") from None
-    if len(body) > MAX_BYTES:
-        raise SourceError(_too_large())
+        text = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"the file cannot be read: {clean(text)}") from None
+    if len(body) > max_bytes:
+        raise SourceError(_too_large(max_bytes))
     return Answer(body)
 
 
 async def get(
     url: str,
     *,
+    policy: AddressPolicy,
     headers: Mapping[str, str] | None = None,
     etag: str = "",
     modified: str = "",
+    max_bytes: int = MAX_BYTES,
     deadline: float = DEADLINE,
 ) -> Answer:
     """Raises SourceError for everything but a 2xx answer that came in whole, or a 304 that was asked for.
 
-    `headers` (they may hold a secret) are sent to the origin of `url` alone, not where it redirects to.
+    `headers` and the login of `url` (they may hold a secret) are sent to its origin alone, not to others that
+    it redirects to.
     """
-    try:
-        async with asyncio.timeout(deadline):
-            return await _get(url, headers or {}, etag, modified)
-    except TimeoutError:
-        raise SourceError(f"the answer takes longer than {deadline:g} s") from None
-
-
-async def _get(url: str, headers: Mapping[str, str], etag: str, modified: str) -> Answer:
     asked = {"If-None-Match": etag, "If-Modified-Since": modified}
     conditions = {name: value for name, value in asked.items() if value}
-    sent = {"Accept": "application/json, text/plain;q=0.9, */*;q=0.1", **headers, **conditions}
-    own = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT, headers=own) as client:
-            request = client.build_request("GET", url, headers=sent)
-            origin = _origin(request.url)
-            for _ in range(MAX_REDIRECTS + 1):
-                response = await client.send(request, stream=True)
-                try:
-                    if response.next_request is None:
-                        return await _answer(response, conditional=bool(conditions))
-                    request = response.next_request
-                finally:
-                    await response.aclose()
-                if _origin(request.url) != origin:
-                    request = client.build_request("GET", request.url)
-            raise SourceError(f"more than {MAX_REDIRECTS} redirects")
-    except httpx.TimeoutException:
+        own = _encoded({**(headers or {}), **conditions})
+        async with asyncio.timeout(deadline):
+            return await _get(url, own, policy, conditional=bool(conditions), max_bytes=max_bytes)
+    except TimeoutError:
+        raise SourceError(f"the answer takes longer than {deadline:g} s") from None
+    except httpcore.TimeoutException:
         raise SourceError(f"no answer within {TIMEOUT:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TypeError, ValueError) as error:
-        raise SourceError(f"the request failed: {clean(str(error) or type(error).__name__)}") from None
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
+        raise SourceError(f"the request failed: {_failure(error)}") from None
+    except (ssl.SSLError, OSError, UnicodeError, ValueError) as error:
+        raise SourceError(f"the request failed: {type(error).__name__}") from None
 
 
-async def _answer(response: httpx.Response, *, conditional: bool) -> Answer:
-    if response.status_code == 304 and conditional:
+async def _get(url: str, own: Headers, policy: AddressPolicy, *, conditional: bool, max_bytes: int) -> Answer:
+    common = _encoded({"User-Agent": AGENT, "Accept-Encoding": "identity"})
+    accept = _encoded({"Accept": "application/json, text/plain;q=0.9, */*;q=0.1"})
+    if not any(name.lower() == b"accept" for name, _ in own):
+        common += accept
+    own += _login(url)
+    origin = _origin(url)
+    context = _tls()
+    async with httpcore.AsyncConnectionPool(
+        ssl_context=context, network_backend=PinnedBackend(policy), max_connections=1
+    ) as pool:
+        for _ in range(MAX_REDIRECTS + 1):
+            same = _origin(url) == origin
+            host = (b"Host", _host(url))
+            async with pool.stream(
+                "GET",
+                _target(url),
+                headers=[host, *common, *(own if same else ())],
+                extensions={"timeout": _TIMEOUTS},
+            ) as response:
+                if response.status not in _REDIRECTS:
+                    return await _answer(response, conditional=conditional and same, max_bytes=max_bytes)
+                location = _header(response, b"location")
+            if not location:
+                raise SourceError("a redirect that names no place")
+            url = urljoin(url, location)
+            if not is_url(url):
+                raise SourceError("a redirect to something else than http:// or https://")
+    raise SourceError(f"more than {MAX_REDIRECTS} redirects")
+
+
+def _tls() -> ssl.SSLContext:
+    """The system's authorities; those of certifi where it has none (a bare container)."""
+    context = ssl.create_default_context()
+    if not _has_authorities(ssl.get_default_verify_paths()):
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+def _has_authorities(paths: ssl.DefaultVerifyPaths) -> bool:
+    """Both are None where the files are not there, whatever the stubs say."""
+    return any(paths[:2])
+
+
+async def _answer(response: httpcore.Response, *, conditional: bool, max_bytes: int) -> Answer:
+    if response.status == 304 and conditional:
         return Answer(b"", unchanged=True)
-    if not response.is_success:
-        raise SourceError(
-            f"the answer is {response.status_code} {clean(response.reason_phrase, 60)}".rstrip()
-        )
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not 200 <= response.status < 300:
+        raise SourceError(f"the answer is {response.status} {_phrase(response.status)}".rstrip())
+    kind = _header(response, b"content-type").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml"):
         raise SourceError("the answer is a web page (HTML), not a list of keys")
-    if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if response.status == 206:
+        raise SourceError("the answer is a part (206), which was not asked for")
+    if (_header(response, b"content-encoding") or "identity").strip().lower() != "identity":
         raise SourceError("the answer is compressed, which was not asked for")
+    length = _header(response, b"content-length")
+    if length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
+        raise SourceError(_too_large(max_bytes))
     body = bytearray()
-    async for piece in response.aiter_raw():
+    async for piece in response.aiter_stream():
         body += piece
-        if len(body) > MAX_BYTES:
-            raise SourceError(_too_large())
-    headers = response.headers
-    return Answer(bytes(body), headers.get("etag", "")[:500], headers.get("last-modified", "")[:100])
+        if len(body) > max_bytes:
+            raise SourceError(_too_large(max_bytes))
+    etag, modified = _header(response, b"etag"), _header(response, b"last-modified")
+    return Answer(bytes(body), clean(etag, 500), clean(modified, 100))
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, (parts.hostname or "").rstrip("."), port
 
 
-def _too_large() -> str:
-    return f"the list is larger than {MAX_BYTES >> 20} MiB"
+def same_origin(one: str, other: str) -> bool:
+    try:
+        return _origin(one) == _origin(other)
+    except ValueError:
+        return False
+
+
+def _target(url: str) -> httpcore.URL:
+    """Raises ValueError for what is no URL with a host."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise httpcore.UnsupportedProtocol("no http:// or https:// URL")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return httpcore.URL(
+        scheme=parts.scheme.encode(),
+        host=_ascii(parts.hostname),
+        port=parts.port,
+        target=_quoted(path),
+    )
+
+
+def _host(url: str) -> bytes:
+    parts = urlsplit(url)
+    host = _ascii(parts.hostname or "")
+    host = b"[%s]" % host if b":" in host else host
+    return host if parts.port is None else b"%s:%d" % (host, parts.port)
+
+
+def _ascii(host: str) -> bytes:
+    return host.encode() if host.isascii() else host.encode("idna")
+
+
+def _quoted(path: str) -> bytes:
+    """Letters outside ASCII as UTF-8 with percent signs; blanks and control characters, too."""
+    return b"".join(
+        byte.to_bytes(1, "big") if 0x21 <= byte <= 0x7E else b"%%%02X" % byte for byte in path.encode()
+    )
+
+
+def _login(url: str) -> Headers:
+    parts = urlsplit(url)
+    if parts.username is None and parts.password is None:
+        return []
+    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return [(b"Authorization", b"Basic " + base64.b64encode(login.encode()))]
+
+
+def _encoded(headers: Mapping[str, str]) -> Headers:
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _header(response: httpcore.Response, name: bytes) -> str:
+    for found, value in response.headers:
+        if found.lower() == name:
+            return value.decode("latin-1")
+    return ""
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _failure(error: Exception) -> str:
+    """Without what the server sent."""
+    if isinstance(error, httpcore.ConnectError):
+        return clean(str(error)) or "no connection"
+    if isinstance(error, httpcore.RemoteProtocolError):
+        return "the answer is broken HTTP, or ended early"
+    return type(error).__name__
+
+
+def _too_large(max_bytes: int) -> str:
+    return f"the list is larger than {max_bytes / (1 << 20):g} MiB (SEEDERFARM_SOURCE_MAX_BYTES)"

@@ -24,6 +24,7 @@ from seederfarm.registry.models import Source
 
 from .lists import FollowedList, SeedLists
 from .parse import SourceError
+from .parser import Parser
 from .reading import Begun, Reading, ask, begin, enabled, is_due, release, version_of
 from .taking import Outcome, settle
 
@@ -93,6 +94,7 @@ class Follower:
         self._woken = woken
         self._clock = clock
         self._told = told
+        self._parser = Parser()
         self._readings: dict[int, asyncio.Task[None]] = {}
         self._asking: set[asyncio.Task[Reading | SourceError]] = set()
         self._unfinished: list[Source] = []
@@ -225,7 +227,7 @@ class Follower:
             return None
         if begun.source.kind == Source.Kind.BEE and followed is None and self._broken:
             return SourceError(f"seed lists cannot be followed: {self._broken}")
-        asking = asyncio.ensure_future(ask(begun, followed))
+        asking = asyncio.ensure_future(ask(begun, self._parser, followed))
         self._asking.add(asking)
         try:
             await asyncio.wait((asking,))
@@ -242,6 +244,12 @@ class Follower:
             log.info(
                 "source %s: %d listed, %d added, %d removed, %d kept, %d refused", outcome.name, *numbers
             )
+            if outcome.held:
+                log.warning(
+                    "source %s: %d removals held: %s", outcome.name, outcome.held, outcome.held_because
+                )
+            if outcome.skipped:
+                log.warning("source %s: %d lines skipped", outcome.name, outcome.skipped)
         self._told(outcome)
 
 

@@ -11,6 +11,7 @@ from seederfarm.registry.models import Source
 
 from .follow import AT_ONCE, PATIENCE, Database, key_of
 from .lists import SeedLists
+from .parser import Parser
 from .reading import ask, begin, is_due, release
 from .taking import Outcome, settle
 
@@ -20,11 +21,12 @@ async def read_once(sources: Sequence[Source], bootstrap: Sequence[str]) -> Asyn
     looked for on the swarm. Raises DatabaseError and InterfaceError."""
     database = Database()
     lists = SeedLists(None, bootstrap)
+    parser = Parser()
     turns = asyncio.Semaphore(AT_ONCE)
     tasks: list[asyncio.Future[Outcome]] = []
     try:
         await lists.want({key for source in sources if (key := key_of(source)) is not None})
-        tasks = [asyncio.ensure_future(_read(source, database, lists, turns)) for source in sources]
+        tasks = [asyncio.ensure_future(_read(source, database, lists, parser, turns)) for source in sources]
         for done in asyncio.as_completed(tasks):
             yield await done
     finally:
@@ -35,7 +37,9 @@ async def read_once(sources: Sequence[Source], bootstrap: Sequence[str]) -> Asyn
         await database.close()
 
 
-async def _read(source: Source, database: Database, lists: SeedLists, turns: asyncio.Semaphore) -> Outcome:
+async def _read(
+    source: Source, database: Database, lists: SeedLists, parser: Parser, turns: asyncio.Semaphore
+) -> Outcome:
     async with turns:
         key = key_of(source)
         followed = None if key is None else lists.get(key)
@@ -45,7 +49,7 @@ async def _read(source: Source, database: Database, lists: SeedLists, turns: asy
         outcome = None
         if begun is not None:
             try:
-                said = await ask(begun, followed)
+                said = await ask(begun, parser, followed)
             except asyncio.CancelledError:
                 await asyncio.shield(database(release, begun.source))
                 raise

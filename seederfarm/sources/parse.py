@@ -1,27 +1,39 @@
-"""Answers of sources as keys: JSON with or without a mapping, and `seeds.txt`. Pure."""
+"""Answers of sources as keys: JSON with or without a mapping, and `seeds.txt`. Pure.
+
+Texts of errors and problems tell where something is wrong and how long it is, and quote nothing of it: an
+answer may come from a place that was named to have its contents shown. Answers of others are parsed in a
+process of their own (see `parser`); this is what runs there.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import jmespath  # type: ignore[import-untyped, unused-ignore]
-from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped, unused-ignore]
+from jmespath.exceptions import (  # type: ignore[import-untyped, unused-ignore]
+    JMESPathError,
+    JMESPathTypeError,
+    ParseError,
+)
 
 from hypercore.errors import KeyFormatError
-from workers.engine.keylist import parse_line
+from workers.engine.keylist import Skipped, damaged_line, is_cut, parse_line
 from workers.engine.kinds import Kind
 
 MAX_ENTRIES: Final = 500_000
-"""Entries of one list; a list beyond this is refused as a whole. Ours: about what 64 MiB of answer hold."""
+"""Entries of one list; a list beyond this is refused as a whole. Ours: three times what 8 MiB hold."""
 MAX_REPORTED: Final = 20
 """Malformed entries that are told one by one; all are counted."""
 MAX_KEPT: Final = 2000
 """Characters of an entry's own JSON that are kept beside its key."""
+MAX_KEPT_IN_ALL: Final = 8 << 20
+"""Characters of such JSON over all entries of one list; those beyond it are kept without. Ours."""
 _KEY_FIELDS: Final = ("key", "url")
 _KINDS: Final = tuple(sorted(kind.value for kind in Kind))
+_SPACE: Final = " \t\r\n"
 
 
 class SourceError(Exception):
@@ -46,38 +58,96 @@ class Parsed(NamedTuple):
     refused: int
     """Entries that are no keys."""
     problems: list[str]
-    """What is wrong with the first MAX_REPORTED of them."""
+    """What is wrong with the first MAX_REPORTED of them, and which were skipped."""
+    skipped: int = 0
+    """Entries that are understood and have no effect here (`seeders KEY`)."""
 
 
 def parse_json(body: bytes, mapping: str = "") -> Parsed:
     """Keys of a JSON answer. Without `mapping` (JMESPath): a list of strings, `{"key"}` or `{"url"}`.
 
-    Raises SourceError when it is no JSON, or not a list after the mapping, or too long.
+    Raises SourceError when it is no JSON, or not a list after the mapping, or too long. Without a mapping,
+    entries are decoded one at a time, and none after the MAX_ENTRIES-th.
     """
     try:
-        value = json.loads(body, parse_constant=_no_constant)
+        text = body.decode(json.detect_encoding(body))
+        if mapping.strip():
+            return _gather(_mapped(json.loads(text, parse_constant=_no_constant), mapping))
+        return _gather(_items(text))
     except (ValueError, RecursionError):
         raise SourceError(_not_json(body)) from None
-    if mapping.strip():
-        try:
-            value = jmespath.search(mapping, value)
-        except (JMESPathError, RecursionError) as error:
-            raise SourceError(f"the mapping fails: {clean(str(error))}") from None
+
+
+def _mapped(value: Any, mapping: str) -> list[Any]:
+    try:
+        value = jmespath.search(mapping, value)
+    except (JMESPathError, RecursionError, ValueError, TypeError, ArithmeticError) as error:
+        raise SourceError(f"the mapping fails: {_mapping_error(error)}") from None
     if not isinstance(value, list):
-        after = " after the mapping" if mapping.strip() else ""
-        raise SourceError(f"expected a list{after}, found {_name(value)}")
-    return _gather(value)
+        raise SourceError(f"expected a list after the mapping, found {_name(value)}")
+    return value
+
+
+def _mapping_error(error: Exception) -> str:
+    """Without values of the answer, which jmespath puts into its own texts."""
+    if isinstance(error, ParseError):  # quotes the mapping alone
+        return clean(str(error))
+    if isinstance(error, JMESPathTypeError):
+        expected = " or ".join(map(str, error.expected_types))
+        return f"{error.function_name}() expects {expected}, and gets {error.actual_type}"
+    return type(error).__name__
+
+
+def _items(text: str) -> Iterator[Any]:
+    """The items of a JSON list, one at a time. Raises ValueError where the JSON ends to be such."""
+    text = text.removeprefix("\ufeff")
+    at = _skip(text, 0)
+    if text[at : at + 1] != "[":
+        raise SourceError(f"expected a list, found {_name(json.loads(text, parse_constant=_no_constant))}")
+    scan = json.JSONDecoder(parse_constant=_no_constant).raw_decode
+    at = _skip(text, at + 1)
+    separator = "]" if text[at : at + 1] == "]" else ","
+    while separator == ",":
+        item, at = scan(text, at)
+        yield item
+        at = _skip(text, at)
+        separator = text[at : at + 1]
+        if separator == ",":
+            at = _skip(text, at + 1)
+    if separator != "]" or _skip(text, at + 1) != len(text):
+        raise ValueError("no JSON list")
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _SPACE:
+        at += 1
+    return at
 
 
 def parse_lines(body: bytes) -> Parsed:
-    """Keys of a `seeds.txt`. Raises SourceError when it is no text, is a web page, or is too long."""
+    """Keys of a `seeds.txt`.
+
+    Raises SourceError when it is no text, is a web page, is damaged or too long, or ends in the middle of a
+    line.
+    """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SourceError("the list is not text (UTF-8)") from None
     if looks_like_html(body):
         raise SourceError("the answer is a web page (HTML), not a list of keys")
-    return _gather(text.splitlines())
+    if (number := damaged_line(text)) is not None:
+        raise SourceError(f"line {number} has control characters: the list is damaged")
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        if line.lstrip()[:1] == "<":
+            raise SourceError(f"line {number} is of a web page (HTML): the list is damaged")
+    if is_cut(text):
+        raise SourceError(
+            f"the list ends in the middle of line {len(lines):,}, and may be cut "
+            "(if it is not, end that line with a newline)"
+        )
+    return _gather(lines, noun="line")
 
 
 def looks_like_html(body: bytes) -> bool:
@@ -89,8 +159,8 @@ def clean(text: str, length: int = 200) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:length]).strip()
 
 
-def _gather(items: Iterable[Any]) -> Parsed:
-    found = Gathering()
+def _gather(items: Iterable[Any], noun: str = "entry") -> Parsed:
+    found = Gathering(noun)
     for item in items:
         found.take(partial(_entry, item))
     return found.parsed()
@@ -99,13 +169,16 @@ def _gather(items: Iterable[Any]) -> Parsed:
 class Gathering:
     """A list as it is read, entry by entry. Raises SourceError for one that is too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str = "entry") -> None:
+        self._noun = noun
         self._entries: dict[str, Entry] = {}
         self._count = 0
         self._refused = 0
+        self._skipped = 0
         self._problems: list[str] = []
+        self._kept_left = MAX_KEPT_IN_ALL
 
-    def take(self, read: Callable[[], Entry | None]) -> None:
+    def take(self, read: Callable[[], Entry | Skipped | None]) -> None:
         """The next entry. `read` gives None for what is nothing (an empty line), and raises ValueError for
         what is no key."""
         self._count += 1
@@ -115,20 +188,34 @@ class Gathering:
             entry = read()
         except ValueError as error:
             self._refused += 1
-            if len(self._problems) < MAX_REPORTED:
-                self._problems.append(f"entry {self._count}: {clean(str(error))}")
+            self._note(str(error))
             return
-        if entry is not None:
-            self._entries.setdefault(entry.key, entry)
+        if isinstance(entry, Skipped):
+            self._skipped += 1
+            self._note(entry.reason)
+        elif entry is not None and entry.key not in self._entries:
+            self._entries[entry.key] = self._within_budget(entry)
+
+    def _within_budget(self, entry: Entry) -> Entry:
+        if entry.data is None:
+            return entry
+        self._kept_left -= len(json.dumps(entry.data))
+        return entry if self._kept_left >= 0 else entry._replace(data=None)
+
+    def _note(self, text: str) -> None:
+        if len(self._problems) < MAX_REPORTED:
+            self._problems.append(f"{self._noun} {self._count}: {clean(text)}")
 
     def parsed(self) -> Parsed:
-        return Parsed(self._entries, self._refused, self._problems)
+        return Parsed(self._entries, self._refused, self._problems, self._skipped)
 
 
-def _entry(item: Any) -> Entry | None:
+def _entry(item: Any) -> Entry | Skipped | None:
     if isinstance(item, str):
         wanted = parse_line(item)
-        return None if wanted is None else Entry(wanted.key.hex(), wanted.kind.value if wanted.kind else "")
+        if wanted is None or isinstance(wanted, Skipped):
+            return wanted
+        return Entry(wanted.key.hex(), wanted.kind.value if wanted.kind else "")
     if not isinstance(item, dict):
         raise KeyFormatError(f"expected a key or an object with one, found {_name(item)}")
     text = next((item[field] for field in _KEY_FIELDS if isinstance(item.get(field), str)), None)
@@ -137,9 +224,11 @@ def _entry(item: Any) -> Entry | None:
     found = _entry(text)
     if found is None:
         raise KeyFormatError("the key is empty")
+    if isinstance(found, Skipped):
+        return found
     kind, label = item.get("kind"), item.get("label")
     if kind not in (None, "", *_KINDS):
-        raise KeyFormatError(f"unknown kind {str(kind)[:40]!r}: expected one of {', '.join(_KINDS)}")
+        raise KeyFormatError(f"a kind that is unknown: expected one of {', '.join(_KINDS)}")
     return Entry(
         found.key, kind or found.kind, clean(label) if isinstance(label, str) else "", _storable(item)
     )
@@ -164,7 +253,7 @@ def _not_json(body: bytes) -> str:
         return "the answer is empty"
     if looks_like_html(body):
         return "the answer is a web page (HTML), not JSON"
-    return f"the answer is not JSON: it begins with {clean(body[:40].decode('utf-8', 'replace'))!r}"
+    return f"the answer is not JSON, or is cut ({len(body):,} bytes)"
 
 
 def _name(value: Any) -> str:

@@ -15,8 +15,10 @@ from django.conf import settings
 from seederfarm.registry.models import Source, SourceEntry
 
 from . import fetch
+from .addresses import AddressPolicy
 from .lists import FollowedList, Version
-from .parse import Entry, Parsed, SourceError, parse_json, parse_lines
+from .parse import Entry, Parsed, SourceError
+from .parser import Parser
 
 LEASE: Final = 300.0
 """Seconds until a source whose reader died is read again; longer than two answers may take."""
@@ -30,6 +32,7 @@ class Reading(NamedTuple):
     removals: frozenset[str] = frozenset()
     refused: int = 0
     problems: tuple[str, ...] = ()
+    skipped: int = 0
     etag: str = ""
     modified: str = ""
     version: Version | None = None
@@ -88,7 +91,7 @@ def release(source: Source) -> None:
 def asked_of(source: Source) -> str:
     """Everything on which it depends what the source says, and what that means."""
     place = [source.kind, source.location, source.removals_url, source.headers]
-    what = [*place, source.mapping, source.mirror, source.force]
+    what = [*place, source.mapping, source.mirror, source.force, source.shrink]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
@@ -115,14 +118,16 @@ def every(source: Source) -> float:
     return float(source.every or settings.FARM.source_every)
 
 
-async def ask(begun: Begun, followed: FollowedList | None = None) -> Reading | SourceError:
+async def ask(begun: Begun, parser: Parser, followed: FollowedList | None = None) -> Reading | SourceError:
     """What the source says, or why it could not be had. Needs no database."""
     try:
         if begun.source.kind == Source.Kind.BEE:
             return await _ask_list(begun, followed)
-        return await _ask_place(begun)
+        return await _ask_place(begun, parser)
     except SourceError as error:
         return error
+    except MemoryError:
+        return SourceError("the memory that sources may take is used up (SEEDERFARM_SOURCE_MEMORY)")
 
 
 async def _ask_list(begun: Begun, followed: FollowedList | None) -> Reading:
@@ -138,24 +143,33 @@ async def _ask_list(begun: Begun, followed: FollowedList | None) -> Reading:
     return Reading(parsed.entries, frozenset(), parsed.refused, tuple(parsed.problems), version=version)
 
 
-async def _ask_place(begun: Begun) -> Reading:
-    source = begun.source
+async def _ask_place(begun: Begun, parser: Parser) -> Reading:
+    source, farm = begun.source, settings.FARM
     headers = {str(name): str(value) for name, value in dict(source.headers or {}).items()}
     if source.kind == Source.Kind.FILE and not fetch.is_url(source.location):
-        answer = await asyncio.to_thread(fetch.read_file, source.location)
+        answer = await asyncio.to_thread(
+            fetch.read_file, source.location, farm.source_folder, max_bytes=farm.source_max_bytes
+        )
     else:
-        answer = await fetch.get(source.location, headers=headers, etag=begun.etag, modified=begun.modified)
+        answer = await fetch.get(
+            source.location,
+            policy=AddressPolicy(farm.source_networks),
+            headers=headers,
+            etag=begun.etag,
+            modified=begun.modified,
+            max_bytes=farm.source_max_bytes,
+        )
     if answer.unchanged:
         return Reading({}, unchanged=True)
     if source.kind == Source.Kind.FILE:
-        parsed = await asyncio.to_thread(parse_lines, answer.body)
+        parsed = await parser.parse("lines", answer.body)
     else:
-        parsed = await asyncio.to_thread(parse_json, answer.body, source.mapping)
+        parsed = await parser.parse("json", answer.body, source.mapping)
     _usable(parsed)
-    removals = await _removals(source, headers)
+    removals = await _removals(source, headers, parser)
     listed = {key: entry for key, entry in parsed.entries.items() if key not in removals}
     problems = tuple(parsed.problems)
-    return Reading(listed, removals, parsed.refused, problems, answer.etag, answer.modified)
+    return Reading(listed, removals, parsed.refused, problems, parsed.skipped, answer.etag, answer.modified)
 
 
 def _usable(parsed: Parsed) -> None:
@@ -166,13 +180,18 @@ def _usable(parsed: Parsed) -> None:
         raise SourceError(f"most of the list is no keys ({parsed.refused:,} entries){first}")
 
 
-async def _removals(source: Source, headers: dict[str, str]) -> frozenset[str]:
+async def _removals(source: Source, headers: dict[str, str], parser: Parser) -> frozenset[str]:
     """May be empty. Keys that nobody knows are no trouble."""
     if source.kind != Source.Kind.HTTP or not source.removals_url:
         return frozenset()
     try:
-        answer = await fetch.get(source.removals_url, headers=headers)
-        parsed = await asyncio.to_thread(parse_json, answer.body, source.mapping)
+        answer = await fetch.get(
+            source.removals_url,
+            policy=AddressPolicy(settings.FARM.source_networks),
+            headers=headers if fetch.same_origin(source.removals_url, source.location) else {},
+            max_bytes=settings.FARM.source_max_bytes,
+        )
+        parsed = await parser.parse("json", answer.body, source.mapping)
     except SourceError as error:
         raise SourceError(f"removals: {error}") from None
     if parsed.refused:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -11,10 +12,11 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Drive, Source, SourceEntry
 from seederfarm.registry.models.history import Severity
-from seederfarm.registry.services.drives import remove
 from seederfarm.registry.services.keys import Listed, add_listed, batches
 from seederfarm.registry.services.log import count_of, record_event
+from seederfarm.registry.services.sources import drop, release_held, show_held
 
+from .holding import Change, decide, window_of
 from .parse import Entry, SourceError
 from .reading import Reading, asked_of, digest, digest_of, every, version_of
 
@@ -23,7 +25,7 @@ MAX_BACKOFF: Final = 3600.0
 
 WRITTEN: Final = (
     *("failures", "last_error", "last_success_at", "next_at"),
-    *("listed", "refused", "state"),
+    *("listed", "refused", "state", "held", "held_because"),
 )
 """What a reading writes: never what an operator may be changing."""
 
@@ -37,7 +39,12 @@ class Outcome(NamedTuple):
     removed: int = 0
     kept: int = 0
     """Keys that it dropped, and of which the farm has the only complete copies."""
+    held: int = 0
+    """Keys that it dropped, and whose removal waits for a person."""
+    held_because: str = ""
     refused: int = 0
+    skipped: int = 0
+    """Lines that are understood and have no effect here."""
     changed: int = 0
     """Keys of which it says something else now."""
     unchanged: bool = False
@@ -52,6 +59,7 @@ class _Known(NamedTuple):
     drive_id: int
     kind: str
     label: str
+    gone: str
 
 
 def settle(source: Source, said: Reading | SourceError, at: datetime) -> Outcome | None:
@@ -68,7 +76,14 @@ def settle(source: Source, said: Reading | SourceError, at: datetime) -> Outcome
         if isinstance(said, SourceError):
             return _failed(row, str(said), at)
         if said.unchanged:
-            outcome = Outcome(row.name, listed=row.listed or 0, refused=row.refused, unchanged=True)
+            outcome = Outcome(
+                row.name,
+                listed=row.listed or 0,
+                refused=row.refused,
+                held=row.held,
+                held_because=row.held_because,
+                unchanged=True,
+            )
         else:
             outcome = _apply(row, said, at)
         if row.failures:
@@ -104,15 +119,25 @@ def _failed(row: Source, text: str, at: datetime) -> Outcome:
 
 def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
     rows = SourceEntry.objects.filter(source=source)
-    found = rows.values_list("drive__key", "pk", "drive_id", "kind", "label")
-    known = {key: _Known(entry, drive, kind, label) for key, entry, drive, kind, label in found}
+    found = rows.values_list("drive__key", "pk", "drive_id", "kind", "label", "gone")
+    known = {row[0]: _Known(*row[1:]) for row in found}
     new = [entry for key, entry in reading.listed.items() if key not in known]
     gone = known.keys() - reading.listed.keys() if source.mirror else known.keys() & reading.removals
+    tried = {key for key in gone if known[key].gone == SourceEntry.Gone.KEPT}
+    change = Change(
+        known=len(known) - len(tried),
+        absent=gone - tried - reading.removals,
+        removed=(gone - tried) & reading.removals,
+        refused=reading.refused,
+    )
+    held, why = decide(source, change, at)
+    gone = gone - held
     for keys in batches(sorted({*gone, *(entry.key for entry in new)})):
         # In the order in which everybody takes them who adds keys: no two wait for each other.
         list(Drive.objects.select_for_update().filter(key__in=keys).order_by("key").values_list("pk"))
     added = _add(source, new, at)
-    removed, kept = _drop(source, gone)
+    removed, kept = drop(source, gone)
+    _mark(known, gone=held, kept=set(kept))
     stays = known.keys() & reading.listed.keys()
     for ids in batches(sorted(known[key].entry_id for key in stays)):
         SourceEntry.objects.filter(pk__in=ids).update(last_seen_at=at)
@@ -125,11 +150,15 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
         added=added,
         removed=removed,
         kept=len(kept),
+        held=len(held),
+        held_because=why,
         refused=reading.refused,
+        skipped=reading.skipped,
         changed=len(edited),
         problems=reading.problems,
     )
     _record(source, outcome, kept, news=bool(new))
+    _hold(source, outcome, at)
     source.listed, source.refused = outcome.listed, outcome.refused
     asked = asked_of(source)
     source.state = {
@@ -138,10 +167,30 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
         "etag": reading.etag,
         "modified": reading.modified,
         "version": reading.version,
-        "digest": "" if kept else digest_of(source),
+        "digest": "" if kept or held else digest_of(source),
         "kept": digest(kept) if kept else "",
+        "window": window_of(source, change, len(gone - tried), at),
     }
     return outcome
+
+
+def _mark(known: Mapping[str, _Known], *, gone: AbstractSet[str], kept: AbstractSet[str]) -> None:
+    """Write which entries are gone from the list and still here."""
+    changes: dict[str, list[int]] = {"": [], SourceEntry.Gone.HELD: [], SourceEntry.Gone.KEPT: []}
+    for key, entry in known.items():
+        mark = SourceEntry.Gone.HELD if key in gone else SourceEntry.Gone.KEPT if key in kept else ""
+        if entry.gone != mark:
+            changes[mark].append(entry.entry_id)
+    for mark, ids in changes.items():
+        for batch in batches(sorted(ids)):
+            SourceEntry.objects.filter(pk__in=batch).update(gone=mark)
+
+
+def _hold(source: Source, outcome: Outcome, at: datetime) -> None:
+    if outcome.held:
+        show_held(source, outcome.held, outcome.held_because, at)
+    elif source.held:
+        release_held(source, at)
 
 
 def _record(source: Source, outcome: Outcome, kept: Sequence[str], *, news: bool) -> None:
@@ -161,7 +210,7 @@ def _record(source: Source, outcome: Outcome, kept: Sequence[str], *, news: bool
     if outcome.refused and outcome.refused != source.refused:
         record_event(
             "source.refused",
-            f"{source.name}: {count_of(outcome.refused, 'malformed line')}; {outcome.problems[0]}",
+            f"{source.name}: {count_of(outcome.refused, 'malformed entry')}; {outcome.problems[0]}",
             severity=Severity.WARNING,
             data={"source": source.pk, "problems": list(outcome.problems)},
         )
@@ -228,24 +277,3 @@ def _edit(source: Source, changed: list[tuple[_Known, Entry]]) -> None:
         touched.append((drive, row))
     Drive.objects.bulk_update([drive for drive, _ in touched], ["label", "kind", "dirty", "updated_at"])
     SourceEntry.objects.bulk_update([row for _, row in touched], ["kind", "label", "data"])
-
-
-def _drop(source: Source, gone: Iterable[str]) -> tuple[int, list[str]]:
-    """Forget that it listed these keys, and remove those that nobody else wants.
-
-    Those that the last-copy guard keeps stay entries, so that they are tried again. Returns how many drives
-    are being removed, and the keys of those that were kept.
-    """
-    removed, kept = 0, []
-    for keys in batches(sorted(gone)):
-        rows = list(Drive.objects.filter(key__in=keys).order_by("key"))
-        ids = [drive.pk for drive in rows]
-        others = SourceEntry.objects.filter(drive_id__in=ids).exclude(source=source)
-        listed = set(others.values_list("drive_id", flat=True))
-        alone = [drive for drive in rows if not drive.by_hand and drive.pk not in listed]
-        result = remove(alone, f"source {source.name}", force=source.force)
-        removed += result.removing
-        kept += [item.drive.key for item in result.guarded]
-        own = SourceEntry.objects.filter(source=source, drive_id__in=ids)
-        own.exclude(drive_id__in=[item.drive.pk for item in result.guarded]).delete()
-    return removed, sorted(kept)

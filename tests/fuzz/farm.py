@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 
 from farmwire.audit import Answer, Challenge
 from farmwire.enrol import Join, JoinToken
@@ -16,6 +17,7 @@ from farmwire.report import Report
 from farmwire.shapes import Shape, read
 from hypercore.crypto import KeyPair
 from hypercore.errors import KeyFormatError
+from seederfarm.sources.addresses import AddressPolicy
 from seederfarm.sources.parse import SourceError, parse_json, parse_lines
 from workers.engine.keylist import parse_list
 
@@ -42,6 +44,8 @@ def farm() -> Iterator[Target]:
     yield Target(name="farm envelope", run=_json(_open), allowed=(Refused,), seeds=_envelopes)
     yield Target(name="source json", run=parse_json, allowed=(SourceError,), seeds=_lists)
     yield Target(name="source lines", run=parse_lines, allowed=(SourceError,), seeds=_lists)
+    yield Target(name="source mapping", run=_mapped, allowed=(SourceError,), seeds=_mappings)
+    yield Target(name="source address", run=_address)
     yield Target(name="seeds.txt", run=_seeds, allowed=(KeyFormatError,), seeds=_lists)
 
 
@@ -72,8 +76,33 @@ def _envelopes() -> Iterator[bytes]:
 def _lists() -> Iterator[bytes]:
     key = "ab" * 32
     yield f"drive {key}\ncore {key} # comment\n".encode()
+    yield f"seeders {key}\nhyper://{key[:52]}\n{key[:-1]}".encode()
     yield json.dumps([{"url": f"hyper://{key}", "type": "drive"}, {"key": key}, key]).encode()
     yield b"<html><body>404</body></html>"
+
+
+def _mapped(data: bytes) -> None:
+    """A mapping behind its length, then the answer."""
+    size = int.from_bytes(data[:1], "big")
+    mapping = data[1 : 1 + size].decode("latin-1")
+    parse_json(data[1 + size :], mapping)
+
+
+def _mappings() -> Iterator[bytes]:
+    for mapping in (b"data[].{key: k, label: name}", b"keys(@)", b"sort_by(@, &k) | [?k > `1`].k", b"[]"):
+        body = json.dumps({"data": [{"k": "ab" * 32, "name": "x"}, {"k": 1}]}).encode()
+        yield len(mapping).to_bytes(1, "big") + mapping + body
+
+
+def _address(data: bytes) -> None:
+    """What is allowed is public, however it is spelled."""
+    for text in (
+        data.decode("latin-1"),
+        *(str(ip_address(data[:size])) for size in (4, 16) if len(data) >= size),
+    ):
+        if AddressPolicy().allows(text):
+            address = ip_address(text)
+            assert address.is_global and not address.is_multicast and not address.is_loopback
 
 
 def _seeds(data: bytes) -> None:

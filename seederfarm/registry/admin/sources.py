@@ -9,15 +9,18 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
+from ..forms import SourceForm
 from ..models import Source
 from ..services import record_audit
 from ..services.log import count_of
+from ..services.sources import accept_removals
 from . import cells
 from .base import FarmAdmin, actor_of, button, column
 
 
 @admin.register(Source)
 class SourceAdmin(FarmAdmin[Source]):
+    form = SourceForm
     list_display = ("name", "kind", "state_shown", "keys", "last", "next", "error_shown")
     list_filter = (("kind", ChoicesDropdownFilter), "enabled")
     search_fields = ("name", "location")
@@ -30,11 +33,16 @@ class SourceAdmin(FarmAdmin[Source]):
         "failures",
         "listed",
         "refused",
+        "held",
+        "held_because",
         "next_at",
     )
     fieldsets = (
         ("", {"fields": ("name", "kind", "location", "enabled")}),
-        ("How it is read", {"fields": ("mapping", "removals_url", "headers", "every", "mirror", "force")}),
+        (
+            "How it is read",
+            {"fields": ("mapping", "removals_url", "headers", "every", "mirror", "shrink", "force")},
+        ),
         (
             "What its keys get",
             {
@@ -51,8 +59,16 @@ class SourceAdmin(FarmAdmin[Source]):
     )
     # of one that is there already
     what_happened = ("What happened", {"fields": readonly_fields})
-    actions = ("read_now", "enable", "disable")
-    actions_detail = ("read_one",)
+    actions = ("read_now", "accept_removals", "enable", "disable")
+    actions_detail = ("read_one", "accept_one")
+
+    def get_form(
+        self, request: HttpRequest, obj: Source | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """File sources are for superusers: they read what the farm's own user may read."""
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        form.may_read_files = bool(getattr(request.user, "is_superuser", False))
+        return form
 
     def get_fieldsets(self, request: HttpRequest, obj: Source | None = None) -> Any:
         first, *others = super().get_fieldsets(request, obj)
@@ -64,13 +80,15 @@ class SourceAdmin(FarmAdmin[Source]):
     @column(
         "State",
         order="enabled",
-        label={"works": "success", "fails": "danger", "off": "warning", "new": "info"},
+        label={"works": "success", "fails": "danger", "held": "warning", "off": "warning", "new": "info"},
     )
     def state_shown(self, source: Source) -> str:
         if not source.enabled:
             return "off"
         if source.failures:
             return "fails"
+        if source.held:
+            return "held"
         return "works" if source.last_success_at else "new"
 
     @column("Keys", order="entry_count")
@@ -85,9 +103,11 @@ class SourceAdmin(FarmAdmin[Source]):
     def next(self, source: Source) -> str:
         return cells.age(source.next_at) if source.enabled else cells.NOTHING
 
-    @column("Error")
+    @column("Trouble")
     def error_shown(self, source: Source) -> str:
-        return source.last_error or cells.NOTHING
+        if source.last_error or not source.held:
+            return source.last_error or cells.NOTHING
+        return f"{count_of(source.held, 'removal')} held: {source.held_because}"
 
     @admin.action(description="Read now", permissions=["change"])
     def read_now(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
@@ -104,6 +124,40 @@ class SourceAdmin(FarmAdmin[Source]):
     def read_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
         text = "Read it within a few seconds, whether its time has come or not?"
         return self.act_on_one(request, object_id, "read_now", title="Read now", text=text)
+
+    @admin.action(description="Accept removals", permissions=["change"])
+    def accept_removals(self, request: HttpRequest, queryset: QuerySet[Source]) -> HttpResponse | None:
+        chosen = list(queryset.filter(held__gt=0))
+        if not chosen:
+            self.message_user(request, "Nothing is held.", messages.INFO)
+            return None
+        if "apply" not in request.POST:
+            held = count_of(sum(source.held for source in chosen), "key")
+            text = (
+                f"Remove {held} that these lists do not have any more? Drives that another source lists, or "
+                "a person added, stay."
+            )
+            return self.confirm(
+                request,
+                queryset,
+                action="accept_removals",
+                title="Accept removals",
+                text=text,
+                button="Remove",
+                warnings=[f"{source}: {source.held_because}" for source in chosen],
+                danger=True,
+            )
+        results = [accept_removals(source.pk, actor_of(request)) for source in chosen]
+        text = f"{count_of(sum(result.removed for result in results), 'drive')} will be removed."
+        self.message_user(request, text, messages.SUCCESS)
+        if kept := sum(result.kept for result in results):
+            text = f"{count_of(kept, 'drive')} kept: the farm has the only complete copies."
+            self.message_user(request, text, messages.WARNING)
+        return None
+
+    @button("Accept removals", "delete_sweep")
+    def accept_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self.act_on_one(request, object_id, "accept_removals", title="Accept removals")
 
     @admin.action(description="Switch on", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:

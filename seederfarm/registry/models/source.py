@@ -47,6 +47,14 @@ class Source(models.Model):
         help_text="Seconds. Empty: as set for all.",
     )
     enabled = models.BooleanField(default=True)
+    shrink = models.PositiveSmallIntegerField(
+        "held beyond",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="Percent of its keys that may be removed within a day before a person is asked. 100: all. "
+        "Empty: as set for all.",
+    )
     mirror = models.BooleanField(
         "remove what is gone",
         default=True,
@@ -77,6 +85,9 @@ class Source(models.Model):
     failures = models.PositiveIntegerField("failures in a row", default=0, editable=False)
     listed = models.PositiveIntegerField("keys listed", null=True, editable=False)
     refused = models.PositiveIntegerField("entries refused", default=0, editable=False)
+    held = models.PositiveIntegerField("removals held", default=0, editable=False)
+    """Keys that are not removed although the list does not have them any more (`SourceEntry.Gone.HELD`)."""
+    held_because = models.CharField("held because", max_length=200, blank=True, editable=False)
     created_at = models.DateTimeField("added", default=timezone.now, editable=False)
 
     class Meta:
@@ -102,10 +113,21 @@ class Source(models.Model):
             self.location = clean_key(self.location)
         elif self.kind == self.Kind.HTTP and not self.location.lower().startswith(("http://", "https://")):
             raise ValidationError({"location": "An HTTP endpoint begins with http:// or https://."})
+        if self.removals_url and not self.removals_url.lower().startswith(("http://", "https://")):
+            raise ValidationError({"removals_url": "A removals endpoint begins with http:// or https://."})
+
+    @property
+    def reads_file(self) -> bool:
+        """Whether it reads a file of the machine that follows it."""
+        return self.kind == self.Kind.FILE and not self.location.lower().startswith(("http://", "https://"))
 
 
 class SourceEntry(models.Model):
     """A key that a source lists. A drive stays while any source (or a person, `Drive.by_hand`) wants it."""
+
+    class Gone(models.TextChoices):
+        HELD = "held", "gone, waits for a person"
+        KEPT = "kept", "gone, the farm has the only complete copies"
 
     source = models.ForeignKey(Source, on_delete=models.CASCADE, related_name="entries")
     drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="source_entries")
@@ -116,6 +138,8 @@ class SourceEntry(models.Model):
     """The entry as it was listed (bounded by whoever reads the source)."""
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
+    gone = models.CharField(max_length=4, choices=Gone.choices, blank=True, default="")
+    """Whether the list does not have it any more, and why it is here all the same."""
 
     class Meta:
         ordering = ("id",)

@@ -17,7 +17,11 @@ Actor = User | AbstractBaseUser | AnonymousUser | str
 NAMED: Final = 20
 """Things that an entry about many names one by one."""
 
-_PLURALS: Final = {"copy": "copies", "complete copy": "complete copies"}
+_PLURALS: Final = {
+    "copy": "copies",
+    "complete copy": "complete copies",
+    "malformed entry": "malformed entries",
+}
 
 
 def record_audit(

@@ -1,12 +1,102 @@
-"""What becomes of keys when their source is deleted."""
+"""What becomes of keys that a source lists no longer, that a person accepts, or whose source is deleted."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from django.db.models import Exists, OuterRef
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef
+from django.utils import timezone
 
-from ..models import Drive, SourceEntry
+from ..models import Alert, Drive, Source, SourceEntry
+from ..models.history import Severity
+from .drives import remove
+from .keys import batches
+from .log import Actor, count_of, record_audit, record_event
+
+
+class Accepted(NamedTuple):
+    """What became of removals that were held."""
+
+    removed: int
+    kept: int
+    """Keys of which the farm has the only complete copies."""
+
+
+def drop(source: Source, gone: Iterable[str]) -> tuple[int, list[str]]:
+    """Forget that it listed these keys, and remove those that nobody else wants.
+
+    Those that the last-copy guard keeps stay entries, so that they are tried again. Returns how many drives
+    are being removed, and the keys of those that were kept. To be called in a transaction that holds the
+    source's row.
+    """
+    removed, kept = 0, []
+    for keys in batches(sorted(gone)):
+        rows = list(Drive.objects.filter(key__in=keys).order_by("key"))
+        ids = [drive.pk for drive in rows]
+        others = SourceEntry.objects.filter(drive_id__in=ids).exclude(source=source)
+        listed = set(others.values_list("drive_id", flat=True))
+        alone = [drive for drive in rows if not drive.by_hand and drive.pk not in listed]
+        result = remove(alone, f"source {source.name}", force=source.force)
+        removed += result.removing
+        kept += [item.drive.key for item in result.guarded]
+        own = SourceEntry.objects.filter(source=source, drive_id__in=ids)
+        own.exclude(drive_id__in=[item.drive.pk for item in result.guarded]).delete()
+    return removed, sorted(kept)
+
+
+def accept_removals(pk: int, actor: Actor) -> Accepted:
+    """Remove the keys whose removal is held: those of the last reading, and no others that go meanwhile."""
+    now = timezone.now()
+    with transaction.atomic():
+        source = Source.objects.select_for_update().get(pk=pk)
+        entries = SourceEntry.objects.filter(source=source, gone=SourceEntry.Gone.HELD)
+        keys = sorted(entries.values_list("drive__key", flat=True))
+        for batch in batches(keys):
+            list(Drive.objects.select_for_update().filter(key__in=batch).order_by("key").values_list("pk"))
+        removed, kept = drop(source, keys)
+        entries.update(gone=SourceEntry.Gone.KEPT)
+        left = SourceEntry.objects.filter(source=source, gone="").count()
+        window = {"began": now.isoformat(), "base": left, "removed": 0}
+        source.state = {**(source.state or {}), "window": window, "digest": ""}
+        release_held(source, now)
+        source.save(update_fields=["state", "held", "held_because"])
+        if keys:
+            text = f"Accepted {count_of(len(keys), 'removal')} of the source {source.name}"
+            record_audit(actor, "source.accept", text, target=source.name, data={"keys": keys[:1000]})
+    return Accepted(removed, len(kept))
+
+
+def show_held(source: Source, count: int, why: str, now: datetime) -> None:
+    """Set `held` of the source (not saved), and open or renew the alert."""
+    text = f"{source.name}: {count_of(count, 'removal')} held for a person: {why}"
+    if not source.held:
+        data = {"source": source.pk, "held": count}
+        record_event("source.held", text, severity=Severity.WARNING, data=data)
+    source.held, source.held_because = count, why[:200]
+    alert = Alert.objects.filter(subject=_subject(source), resolved_at__isnull=True)
+    if not alert.update(text=text[:500], last_seen_at=now, count=F("count") + 1):
+        Alert.objects.create(
+            kind="source.held",
+            subject=_subject(source),
+            text=text[:500],
+            hint="If the list is as it should be: Accept removals on the page of the source, or "
+            "`sources accept NAME`. Else mend the list; keys that come back need nothing else.",
+            opened_at=now,
+            last_seen_at=now,
+        )
+
+
+def release_held(source: Source, now: datetime) -> None:
+    """Nothing is held any more (not saved)."""
+    source.held, source.held_because = 0, ""
+    Alert.objects.filter(subject=_subject(source), resolved_at__isnull=True).update(resolved_at=now)
+
+
+def _subject(source: Source) -> str:
+    return f"source.held:{source.pk}"
 
 
 def adopt(instance: Any, **_: Any) -> None:
@@ -16,3 +106,4 @@ def adopt(instance: Any, **_: Any) -> None:
     Drive.objects.filter(~Exists(others), pk__in=listed, by_hand=False).exclude(
         state=Drive.State.REMOVING
     ).update(by_hand=True)
+    release_held(instance, timezone.now())

@@ -26,6 +26,7 @@ _SAME = (
         "every",
         "enabled",
         "mirror",
+        "shrink",
         "force",
         "key_kind",
         "label",

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from seederfarm.registry import signals
 from seederfarm.registry.models import Source
 from seederfarm.sources.follow import Database, Follower
 from seederfarm.sources.lists import SeedLists
+from seederfarm.sources.parser import Parser
 from seederfarm.sources.reading import ask, begin, enabled, is_due
 from seederfarm.sources.taking import Outcome, settle
 
@@ -41,9 +43,7 @@ class Site:
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
+def site() -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, headers, body = made.answers.get(self.path, (404, {}, b"{}"))
@@ -77,6 +77,15 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         server.server_close()
 
 
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+@pytest.fixture(autouse=True)
+def sources_of_the_test(settings: Any, tmp_path: Path) -> None:
+    """Sources may be read from this machine, and files from the test's directory."""
+    settings.FARM = replace(settings.FARM, source_networks=LOOPBACK, source_files=str(tmp_path))
+
+
 @pytest.fixture(autouse=True)
 def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("drives_changed", "workers_changed", "reverify_wanted"):
@@ -86,7 +95,7 @@ def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 def read(source: Source, at: datetime) -> Outcome | None:
     """What a follower does with a source that is due, in this thread. None: somebody else did."""
     begun = begin(source.pk, at)
-    return None if begun is None else settle(begun.source, asyncio.run(ask(begun)), at)
+    return None if begun is None else settle(begun.source, asyncio.run(ask(begun, Parser())), at)
 
 
 def read_due(at: datetime) -> int:

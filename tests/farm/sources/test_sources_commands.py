@@ -13,13 +13,17 @@ from .conftest import Site
 
 pytestmark = pytest.mark.interop
 
-A, B, C = (bytes([n]).hex() * 32 for n in range(1, 4))
+A, B, C, D = (bytes([n]).hex() * 32 for n in range(1, 5))
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, testnet: Testnet) -> Iterator[FarmHome]:
     path = tmp_path_factory.mktemp("farm") / "home"
-    made = OneProcessHome(path, SEEDERFARM_BOOTSTRAP=",".join(testnet.bootstrap))
+    made = OneProcessHome(
+        path,
+        SEEDERFARM_BOOTSTRAP=",".join(testnet.bootstrap),
+        SEEDERFARM_SOURCE_NETWORKS="127.0.0.0/8",
+    )
     try:
         made.lines("init")
         yield made
@@ -35,7 +39,7 @@ def add_source(home: FarmHome, **values: object) -> None:
 
 def test_fetch_reads_what_is_due_or_named_and_says_what_changed(home: FarmHome, site: Site) -> None:
     assert "No source is due" in home.run("fetch").stdout
-    add_source(home, name="good", location=site.says("/", json.dumps([A, B, "x"])))
+    add_source(home, name="good", location=site.says("/", json.dumps([A, B, "x", f"seeders {A}"])))
     (said,) = home.lines("fetch")
     assert said == {
         "source": "good",
@@ -48,11 +52,32 @@ def test_fetch_reads_what_is_due_or_named_and_says_what_changed(home: FarmHome, 
         "kept": 0,
         "changed": 0,
         "refused": 1,
+        "skipped": 1,
+        "held": 0,
+        "held_because": None,
         "problems": said["problems"],
     }
     assert "entry 3" in said["problems"][0]
     assert home.lines("fetch") == []
 
+    site.says("/", json.dumps([A]))
+    assert home.run("fetch", "good").stdout == "good: 1 key, 0 added, 1 removed\n"
+    site.says("/", json.dumps([C]))
+    done = home.run("fetch", "good")
+    assert done.stdout == "good: 1 key, 1 added, 0 removed, 1 held\n"
+    assert "sources accept good" in done.stderr and "lost 2 of 2 keys within a day" in done.stderr
+    assert "1 removal held" in home.run("sources").stdout
+    (said,) = home.lines("sources")
+    assert (said["held"], said["held_because"].partition(",")[0]) == (
+        1,
+        "the list lost 2 of 2 keys within a day",
+    )
+    assert home.run("sources", "accept", "good").stdout == "good: 1 removed\n"
+    assert home.run("sources", "accept", "good").stdout == "good: nothing is held.\n"
+    assert home.run("sources", "accept", "nope").returncode == 2
+    assert [line["key"] for line in home.lines("list", "--state", "active")] == [C]
+    site.says("/", json.dumps([C, A]))
+    assert home.run("fetch", "good").stdout == "good: 2 keys, 1 added, 0 removed\n"
     site.says("/", json.dumps([A]))
     assert home.run("fetch", "good").stdout == "good: 1 key, 0 added, 1 removed\n"
     add_source(home, name="bad", location=site.says("/bad", "<html>"))
@@ -68,11 +93,11 @@ def test_fetch_reads_what_is_due_or_named_and_says_what_changed(home: FarmHome, 
 
 def test_fetch_reads_a_seed_list_from_the_swarm(home: FarmHome, publisher: Publisher) -> None:
     made = publisher.make("list", "list")
-    publisher.ask("seed", name="list", key=C, type="drive", description="A film")
+    publisher.ask("seed", name="list", key=D, type="drive", description="A film")
     publisher.ask("join", name="list")
     add_source(home, name="list", kind="bee", location=made["key"])
     (said,) = home.lines("fetch", "list")
     assert (said["ok"], said["added"]) == (True, 1)
     (said,) = home.lines("fetch", "list")
     assert (said["ok"], said["unchanged"]) == (True, True)
-    assert {line["key"]: line["label"] for line in home.lines("list")}[C] == "A film"
+    assert {line["key"]: line["label"] for line in home.lines("list")}[D] == "A film"

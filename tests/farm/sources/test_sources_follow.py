@@ -79,7 +79,7 @@ def test_a_follower_outlives_its_connections_and_the_database_being_away(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    Source.objects.create(name="ours", location=site.says("/", keys(A)), every=3600)
+    Source.objects.create(name="ours", shrink=100, location=site.says("/", keys(A)), every=3600)
     with following(tmp_path, []):
         eventually(lambda: wanted() == {A}, timeout=WITHIN, what="the first reading")
         if farm_database.vendor == "postgresql":
@@ -94,14 +94,14 @@ def test_a_follower_outlives_its_connections_and_the_database_being_away(
 
 
 def test_concurrent_claims_give_a_source_to_one_reader() -> None:
-    source = Source.objects.create(name="ours", location="https://example.org/")
+    source = Source.objects.create(name="ours", shrink=100, location="https://example.org/")
     now = timezone.now()
     begun = side_by_side(*(lambda: begin(source.pk, now) for _ in range(6)))
     assert sum(one is not None for one in begun) == 1, begun
 
 
 def test_a_reading_that_was_overtaken_changes_nothing() -> None:
-    source = Source.objects.create(name="ours", location="https://example.org/")
+    source = Source.objects.create(name="ours", shrink=100, location="https://example.org/")
     now = timezone.now()
     first, second = begin(source.pk, now), begin(source.pk, now, always=True)
     assert first is not None and second is not None
@@ -119,7 +119,7 @@ def reading_of(name: str, *listed: str) -> Callable[[], Outcome | None]:
 
 @pytest.mark.parametrize("attempt", range(2))
 def test_a_key_that_is_added_by_hand_while_its_source_adds_or_drops_it_stays(attempt: int) -> None:
-    Source.objects.create(name="ours", location="https://example.org/")
+    Source.objects.create(name="ours", shrink=100, location="https://example.org/")
     adding = reading_of("ours", A, B)
     _, outcome = side_by_side(lambda: add_keys(A, actor="cli"), adding)
     assert isinstance(outcome, Outcome), outcome
@@ -135,7 +135,7 @@ def test_a_key_that_is_added_by_hand_while_its_source_adds_or_drops_it_stays(att
 @pytest.mark.parametrize("attempt", range(2))
 def test_a_key_that_two_sources_drop_at_once_goes_and_one_that_another_takes_up_stays(attempt: int) -> None:
     for name in ("one", "two"):
-        Source.objects.create(name=name, location="https://example.org/")
+        Source.objects.create(name=name, shrink=100, location="https://example.org/")
         assert reading_of(name, A, B)() is not None
     outcomes = side_by_side(reading_of("one", B), reading_of("two", B))
     assert all(isinstance(outcome, Outcome) for outcome in outcomes), outcomes
@@ -149,7 +149,7 @@ def test_a_key_that_two_sources_drop_at_once_goes_and_one_that_another_takes_up_
 def test_what_a_person_wants_is_remembered_and_what_a_person_removes_comes_back_while_it_is_listed() -> None:
     from seederfarm.registry.services.drives import finish_removals, remove, resume
 
-    Source.objects.create(name="ours", location="https://example.org/")
+    Source.objects.create(name="ours", shrink=100, location="https://example.org/")
     assert reading_of("ours", A, B)() is not None
     add_keys(A, actor="cli")
     remove(Drive.objects.filter(key=B), "cli")
@@ -166,7 +166,7 @@ def test_what_a_person_wants_is_remembered_and_what_a_person_removes_comes_back_
 
 def test_keys_of_a_deleted_source_stay_for_good() -> None:
     for name in ("one", "two"):
-        Source.objects.create(name=name, location="https://example.org/")
+        Source.objects.create(name=name, shrink=100, location="https://example.org/")
     assert reading_of("one", A, B)() is not None
     assert reading_of("two", B)() is not None
     with transaction.atomic():
@@ -176,7 +176,7 @@ def test_keys_of_a_deleted_source_stay_for_good() -> None:
 
 
 def test_what_a_source_says_anew_is_taken_over_unless_somebody_said_otherwise() -> None:
-    Source.objects.create(name="ours", location="https://example.org/", label="theirs")
+    Source.objects.create(name="ours", shrink=100, location="https://example.org/", label="theirs")
 
     def says(**labels: str) -> Outcome | None:
         begun = begin(Source.objects.get().pk, timezone.now(), always=True)

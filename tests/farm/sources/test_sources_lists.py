@@ -38,7 +38,7 @@ def test_a_seed_list_of_the_official_package_is_followed_live(
     publisher.ask("seed", name="list", key=B, type="core", description="")
     publisher.ask("join", name="list")
     add_keys(B, label="mine", actor="cli")
-    source = Source.objects.create(name="list", kind="bee", location=made["key"], every=3600)
+    source = Source.objects.create(name="list", kind="bee", shrink=100, location=made["key"], every=3600)
     with following(tmp_path / "lists", bootstrap) as lists:
         eventually_kept({A: ("drive", "A film"), B: ("", "mine")})
         publisher.ask("edit", name="list", key=A, description="A better film")
@@ -73,7 +73,7 @@ def test_without_its_publisher_a_list_stays_in_force(
     made = publisher.make("list", "list")
     publisher.ask("seed", name="list", key=A, type="drive", description="A film")
     publisher.ask("join", name="list")
-    Source.objects.create(name="list", kind="bee", location=made["key"], every=1)
+    Source.objects.create(name="list", kind="bee", shrink=100, location=made["key"], every=1)
     with following(tmp_path / "lists", bootstrap):
         eventually_kept({A: ("drive", "A film")})
         publisher.stop()

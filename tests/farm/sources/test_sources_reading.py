@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seederfarm.registry.models import Drive, Event, Replica, Source, SourceEntry, Worker
+from seederfarm.registry.models import (
+    Alert,
+    AuditEntry,
+    Drive,
+    Event,
+    Replica,
+    Source,
+    SourceEntry,
+    Worker,
+)
 from seederfarm.registry.services.keys import add_keys
-from seederfarm.sources.reading import begin
+from seederfarm.registry.services.sources import accept_removals
+from seederfarm.sources.parse import Entry
+from seederfarm.sources.reading import Reading, begin
+from seederfarm.sources.taking import Outcome, settle
 
 from .conftest import Site, read, read_due
 
@@ -65,9 +78,180 @@ def test_one_added_and_one_removed_is_noticed(site: Site, clock: Clock) -> None:
     source(site.says("/", keys(A, B)))
     clock.read()
     site.says("/", keys(A, C))
-    clock.read()
+    assert clock.read().held == 0
     assert wanted() == {A, C}
     assert set(SourceEntry.objects.values_list("drive__key", flat=True)) == {A, C}
+
+
+def sized(count: int) -> list[str]:
+    return [number.to_bytes(32, "big").hex() for number in range(1, count + 1)]
+
+
+def test_a_list_that_lost_much_is_held_until_it_is_back(site: Site, clock: Clock) -> None:
+    names = sized(10)
+    made = source(site.says("/", keys(*names)))
+    clock.read()
+    site.says("/", keys(*names[:4], A))
+    read = clock.read()
+    assert wanted() == {*names, A}, "what is new is added all the same"
+    assert (read.held, read.failures) == (6, 0)
+    assert read.held_because == "the list lost 6 of 10 keys within a day, more than 50 %"
+    alert = Alert.objects.get(kind="source.held", resolved_at=None)
+    assert "6 removals held" in alert.text and "sources accept" in alert.hint
+    clock.read()
+    assert Event.objects.filter(kind="source.held").count() == 1
+    site.says("/", keys(*names))
+    read = clock.read()
+    assert (read.held, read.held_because) == (0, "")
+    assert wanted() == set(names)
+    assert not SourceEntry.objects.exclude(gone="").exists()
+    assert not Alert.objects.filter(kind="source.held", resolved_at=None).exists()
+    made.delete()
+
+
+def test_what_a_person_accepts_goes_and_nothing_that_went_meanwhile(site: Site, clock: Clock) -> None:
+    names = sized(10)
+    made = source(site.says("/", keys(*names)))
+    clock.read()
+    site.says("/", keys(*names[:4]))
+    clock.read()
+    site.says("/", keys(names[0]))  # is not read before the person accepts
+    assert accept_removals(made.pk, "cli") == (6, 0)
+    assert wanted() == set(names[:4])
+    made.refresh_from_db()
+    assert made.held == 0
+    assert not Alert.objects.filter(kind="source.held", resolved_at=None).exists()
+    assert AuditEntry.objects.get(action="source.accept").data["keys"] == names[4:]
+    read = clock.read()
+    assert (read.held, wanted()) == (3, set(names[:4])), "a new shrinkage is held anew"
+    assert accept_removals(made.pk, "cli").removed == 3
+    assert accept_removals(made.pk, "cli") == (0, 0)
+
+
+def test_a_list_that_shrinks_in_steps_is_held_too(site: Site, clock: Clock) -> None:
+    names = sized(20)
+    source(site.says("/", keys(*names)))
+    clock.read()
+    for left in (15, 11, 7):
+        site.says("/", keys(*names[:left]))
+        read = clock.read()
+    assert (read.held, wanted()) == (4, set(names[:11]))
+    clock.now += timedelta(days=1)
+    assert (clock.read().held, wanted()) == (0, set(names[:7])), "four of eleven are no half, a day later"
+
+
+@pytest.mark.parametrize(
+    ("shrink", "setting", "held"), [(100, 50, 0), (None, 95, 0), (60, 50, 8), (None, 50, 8)]
+)
+def test_what_is_much_can_be_set_for_all_and_for_each(
+    site: Site, clock: Clock, settings: Any, shrink: int | None, setting: int, held: int
+) -> None:
+    settings.FARM = replace(settings.FARM, source_shrink=setting)
+    names = sized(10)
+    source(site.says("/", keys(*names)), shrink=shrink)
+    clock.read()
+    site.says("/", keys(*names[:2]))
+    assert clock.read().held == held
+
+
+def test_a_removals_endpoint_that_names_much_is_held(site: Site, clock: Clock) -> None:
+    names = sized(10)
+    source(site.says("/", keys(*names)), removals_url=site.says("/gone", "[]"), mirror=False)
+    clock.read()
+    site.says("/gone", keys(*names[:9]))
+    assert clock.read().held == 9
+    assert wanted() == set(names)
+    site.says("/gone", keys(*names[:2]))
+    assert clock.read().held == 0
+    assert wanted() == set(names[2:])
+
+
+def test_a_seed_list_that_lost_much_is_held() -> None:
+    made = source(A, kind="bee")
+    names = sized(10)
+
+    def settled(*names: str, version: tuple[int, int], refused: int = 0) -> Outcome | None:
+        begun = begin(made.pk, NOW, always=True)
+        assert begun is not None
+        entries = {name: Entry(name) for name in names}
+        problems = ("entry 1: no key",) * refused
+        reading = Reading(entries, refused=refused, problems=problems, version=version)
+        return settle(begun.source, reading, NOW)
+
+    settled(*names, version=(0, 10))
+    outcome = settled(*names[:3], version=(0, 20))
+    assert outcome is not None and outcome.held == 7
+    outcome = settled(*names[:9], version=(0, 30), refused=1)
+    assert outcome is not None and (outcome.held, outcome.removed) == (1, 0)
+    outcome = settled(*names[:9], version=(0, 40))
+    assert outcome is not None and (outcome.held, outcome.removed) == (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["http", "file"])
+def test_nothing_is_removed_by_a_list_with_malformed_lines(site: Site, clock: Clock, kind: str) -> None:
+    names = sized(10)
+
+    def listed(*lines: str) -> str:
+        return json.dumps(lines) if kind == "http" else "\n".join(lines) + "\n"
+
+    source(site.says("/", listed(*names), Content_Type="text/plain"), kind=kind)
+    clock.read()
+    site.says("/", listed(*names[:8], names[8][:40], C), Content_Type="text/plain")
+    read = clock.read()
+    assert wanted() == {*names, C}
+    assert (read.held, read.refused) == (2, 1)
+    assert read.held_because == "1 entry is malformed, and may be what is missing"
+    (event,) = Event.objects.filter(kind="source.refused")
+    assert ("line 9" if kind == "file" else "entry 9") in event.text
+    site.says("/", listed(*names[:8], C), Content_Type="text/plain")
+    assert clock.read().held == 0
+    assert wanted() == {*names[:8], C}
+
+
+@pytest.mark.parametrize("tail", [B[:40], "\0" * 100, "<html>\n<p>502</p>\n", "# and so o", f"{B} # b"])
+def test_a_list_that_is_cut_or_damaged_is_a_failed_reading(tmp_path: Path, clock: Clock, tail: str) -> None:
+    path = tmp_path / "seeds.txt"
+    path.write_text(f"{A}\n{B}\n{C}\n")
+    source(str(path), kind="file", shrink=100)
+    clock.read()
+    path.write_text(f"{A}\n{tail}")
+    read = clock.read()
+    assert wanted() == {A, B, C}
+    assert read.failures == 1 and "line 2" in read.last_error
+
+
+def test_an_answer_that_ends_early_is_a_failed_reading(site: Site, clock: Clock) -> None:
+    source(site.says("/", f"{A}\n{B}\n", Content_Type="text/plain"), kind="file", shrink=100)
+    clock.read()
+    site.says("/", f"{A}\n", Content_Type="text/plain", Content_Length="130")
+    assert "ended early" in clock.read().last_error
+    chunk = f"{len(A) + 1:x}\r\n{A}\n\r\n"
+    site.says("/", chunk, Content_Type="text/plain", Transfer_Encoding="chunked")
+    assert "ended early" in clock.read().last_error
+    assert wanted() == {A, B}
+    site.says("/", f"{chunk}0\r\n\r\n", Content_Type="text/plain", Transfer_Encoding="chunked")
+    assert (clock.read().failures, wanted()) == (0, {A})
+
+
+def test_a_source_reads_no_secret_of_the_farm(tmp_path: Path, clock: Clock, settings: Any) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "secret_key").write_text("s3cret-of-the-farm")
+    settings.FARM = replace(settings.FARM, source_files=str(tmp_path / "lists"))
+    source(str(tmp_path / "secret_key"), kind="file")
+    error = clock.read().last_error
+    assert "files are read from there alone" in error and "s3cret" not in error
+
+
+def test_headers_go_to_the_removals_of_the_same_origin_alone(site: Site, clock: Clock) -> None:
+    away = site.base.replace("127.0.0.1", "localhost")
+    site.says("/gone", "[]")
+    made = source(site.says("/", keys(A)), removals_url=f"{away}/gone", headers={"Authorization": "Bearer x"})
+    clock.read()
+    made.removals_url = f"{site.base}/gone"
+    made.save()
+    clock.read()
+    sent = [(path, headers.get("authorization")) for path, headers, _ in site.seen]
+    assert sent == [("/", "Bearer x"), ("/gone", None), ("/", "Bearer x"), ("/gone", "Bearer x")]
 
 
 def test_without_mirror_what_is_gone_stays(site: Site, clock: Clock) -> None:
@@ -135,9 +319,9 @@ def test_an_unchanged_answer_is_not_asked_for_again_unless_entries_changed(site:
 
 def test_keys_that_others_want_stay(site: Site, clock: Clock) -> None:
     add_keys(A, actor="cli")
-    source(site.says("/", keys(A, B, C)))
+    source(site.says("/", keys(A, B, C)), shrink=100)
     clock.read()
-    other = source(site.says("/other", keys(B)), name="other")
+    other = source(site.says("/other", keys(B)), name="other", shrink=100)
     assert read(other, clock.now)
     site.says("/", keys(C))
     assert read(Source.objects.get(name="ours"), clock.now + timedelta(hours=1))

@@ -1,0 +1,76 @@
+"""Which removals of a reading are held for a person. Pure.
+
+Two things make a list shorter without anybody having meant it: an entry that is damaged, and a list that was
+cut where no one can see it. So what is absent from a list with malformed entries is not removed, and neither
+is more than a share of a source's keys within a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from django.conf import settings
+
+from seederfarm.registry.models import Source
+
+WINDOW: Final = timedelta(days=1)
+"""The time over which removals are added up: a list that shrinks in small steps is held, too."""
+
+
+class Change(NamedTuple):
+    """What a reading would remove."""
+
+    known: int
+    """Keys that the source had before, without those that only the last-copy guard keeps."""
+    absent: AbstractSet[str]
+    """Keys that are not on the list any more."""
+    removed: AbstractSet[str]
+    """Keys that its removals endpoint names."""
+    refused: int
+    """Malformed entries of the list."""
+
+
+class _Window(NamedTuple):
+    began: datetime
+    base: int
+    """Keys that the source had at most."""
+    removed: int
+
+
+def limit_of(source: Source) -> int:
+    """Percent of its keys that may go within a day."""
+    return int(source.shrink or settings.FARM.source_shrink)
+
+
+def decide(source: Source, change: Change, at: datetime) -> tuple[AbstractSet[str], str]:
+    """The keys whose removal is held, and why (empty: none is)."""
+    held: AbstractSet[str] = frozenset()
+    why = []
+    goes = change.absent | change.removed
+    if change.refused and change.absent:
+        held, goes = change.absent, change.removed
+        entries = "entry is" if change.refused == 1 else "entries are"
+        why.append(f"{change.refused:,} {entries} malformed, and may be what is missing")
+    limit, window = limit_of(source), _window(source, change, at)
+    count = window.removed + len(goes)
+    if goes and limit < 100 and count * 100 > limit * window.base:
+        held = held | goes
+        why.append(f"the list lost {count:,} of {window.base:,} keys within a day, more than {limit} %")
+    return held, "; ".join(why)
+
+
+def window_of(source: Source, change: Change, removed: int, at: datetime) -> dict[str, Any]:
+    """The sum over the day, `removed` keys later, for `Source.state`."""
+    window = _window(source, change, at)
+    return {"began": window.began.isoformat(), "base": window.base, "removed": window.removed + removed}
+
+
+def _window(source: Source, change: Change, at: datetime) -> _Window:
+    kept = (source.state or {}).get("window")
+    if isinstance(kept, dict):
+        began = datetime.fromisoformat(kept["began"])
+        if began <= at < began + WINDOW:
+            return _Window(began, max(int(kept["base"]), change.known), int(kept["removed"]))
+    return _Window(at, change.known, 0)

@@ -142,12 +142,28 @@ class WriterOfDrive:
     def key(self) -> bytes:
         return self.db.key
 
-    def put(self, path: str, *chunks: bytes, executable: bool = False, linkname: str | None = None) -> None:
-        """A file of these blocks, or a link. With more than eight paths the drive cannot be listed."""
+    def put(
+        self,
+        path: str,
+        *chunks: bytes,
+        executable: bool = False,
+        linkname: str | None = None,
+        block_map: bool = False,
+    ) -> None:
+        """A file of these blocks, or a link. With more than eight paths the drive cannot be listed.
+
+        `block_map`: the blocks list those of the content.
+        """
         size = sum(len(chunk) for chunk in chunks)
-        blob = BlobId(self.blobs.length, len(chunks), self.blobs.byte_length, size)
+        blob = BlobId(self.blobs.length, len(chunks), self.blobs.byte_length, size, block_map)
         if chunks:
             self.blobs.append(chunks, self.db.key_pair)
+        self.put_blob(path, blob, executable=executable, linkname=linkname)
+
+    def put_blob(
+        self, path: str, blob: BlobId, *, executable: bool = False, linkname: str | None = None
+    ) -> None:
+        """An entry that refers to any content."""
         seq = self.db.core.length
         entry = Entry(
             path=path, seq=seq, executable=executable, linkname=linkname, blob=None if linkname else blob

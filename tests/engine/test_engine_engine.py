@@ -14,6 +14,7 @@ from hypercore.core import Store, memory_store
 from hypercore.crypto import discovery_key
 from hypercore.errors import StoreFull, StoreUnreadable
 from workers.engine import engine as engine_module
+from workers.engine import problems
 from workers.engine.engine import Engine
 from workers.engine.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced
 from workers.engine.keylist import Wanted
@@ -318,7 +319,7 @@ async def test_trouble_with_the_disk_is_told_and_not_every_two_seconds() -> None
 
 
 def test_trouble_that_lasts_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "REPEAT_ERROR", 0.0)
+    monkeypatch.setattr(problems, "REPEAT_ERROR", 0.0)
 
     @scenario
     async def run() -> None:

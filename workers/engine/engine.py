@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from hypercore.crypto import discovery_key
 from hypercore.dht.constants import BOOTSTRAP_NODES as PUBLIC_BOOTSTRAP
-from hypercore.errors import HypercoreError, StorageError
+from hypercore.errors import StorageError
 
+from .backlog import Backlog
 from .cold import Cold, recall
-from .events import CoreChanged, Event, Problem, Progress, Ready, Synced
+from .events import CoreChanged, Event, Progress, Ready, Synced
 from .keylist import Wanted
 from .membership import Membership
 from .ports import CoreKeeper, LimitsInForce, Network
+from .problems import Problems
 from .roster import Member, Roster, Totals, Warm
 from .seed import Seed
 from .settings import EngineSettings
@@ -28,9 +30,6 @@ READY_PATIENCE = 2.0
 """Seconds that `ready` waits for the network to tell us our address. Without a network it is told all the
 same."""
 
-REPEAT_ERROR = 60.0
-"""Seconds after which an error that lasts is told again. What failed is tried again far sooner."""
-
 REPEAT_REVIEW = 5.0
 """Seconds after which a key is looked at again when that failed."""
 
@@ -40,9 +39,6 @@ every block: this many are looked at together."""
 
 DISCOVERY_DELAY = 0.02
 """The same for a key of which it is not known yet what it names: a drive has a second core to be opened."""
-
-KEYS_A_TURN = 64
-"""Keys that are added, or woken, in one turn of the loop. Those that peers ask for are served meanwhile."""
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +79,9 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._roster = Roster()
-        self._arriving: dict[bytes, Wanted] = {}
-        """Keys that are about to be added."""
-        self._waking: dict[bytes, None] = {}
-        """Keys, put away, that somebody has asked for."""
-        self._turn: asyncio.Handle | None = None
+        self._backlog = Backlog(
+            add=self._add, wake=self._wake, on_failure=self._fail, on_progress=self._check_loaded
+        )
         self._told_full = False
         """Whether the disk was full when `changes` was called last."""
         self._changed: set[bytes] = set()
@@ -104,8 +98,7 @@ class Engine:
         self._stopping = False
         self.limits: LimitsInForce | None = None
         """What keeps us within bounds, if anything does."""
-        self._told_at: dict[tuple[bytes | None, str], float] = {}
-        """When an error of that code was last told of that key."""
+        self._problems = Problems(self._emit, self._loop.time)
 
     # --- life
 
@@ -143,7 +136,7 @@ class Engine:
         await self._loaded.wait()
 
     def _check_loaded(self) -> None:
-        if self._held is None and not self._arriving:
+        if self._held is None and self._backlog.empty:
             self._loaded.set()
         else:
             self._loaded.clear()
@@ -177,8 +170,7 @@ class Engine:
             timer.cancel()
         for task in self._tasks:
             task.cancel()
-        if self._turn is not None:
-            self._turn.cancel()
+        self._backlog.close()
         if self._held is not None:
             self._tell_ready()
         try:
@@ -198,49 +190,29 @@ class Engine:
 
         The first of them are added at once; when there are many, the others soon.
         """
-        for item in wanted:
-            if item.key not in self._roster:
-                self._arriving.setdefault(item.key, item)
-                self._behind.add(item.key)
+        new = [item for item in wanted if item.key not in self._roster]
+        self._behind.update(item.key for item in new)
         if self._behind:
             self._all_synced.clear()
-        self._check_loaded()
-        if self._arriving and self._turn is None:
-            self._work()
-
-    def _work(self) -> None:
-        """Some of what is too much for one turn of the loop."""
-        self._turn = None
-        for _ in range(KEYS_A_TURN):
-            if self._waking:
-                self._wake(next(iter(self._waking)))
-            elif self._arriving:
-                self._add(self._arriving.pop(next(iter(self._arriving))))
-            else:
-                break
-        self._check_loaded()
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if self._turn is None and (self._waking or self._arriving) and not self._stopping:
-            self._turn = self._loop.call_soon(self._work)
+        self._backlog.put(new)
 
     def _add(self, wanted: Wanted) -> None:
         key = wanted.key
-        try:
-            cold = recall(wanted, self._cores.stored)
-        except StorageError as error:
-            self._complain(key, error)
-            cold = None
+        cold = recall(wanted, self._cores.stored)
         state: Warm | Cold = self._warmed(wanted) if cold is None else cold
         # Spread by key, so that they do not all look at the same moment.
-        membership = Membership(
-            self._swarm,
-            discovery_key(key),
-            announce=self.settings.announce,
-            spread=int.from_bytes(key[:2], "big") / 0x10000,
-            resting=cold is not None,
-        )
+        try:
+            membership = Membership(
+                self._swarm,
+                discovery_key(key),
+                announce=self.settings.announce,
+                spread=int.from_bytes(key[:2], "big") / 0x10000,
+                resting=cold is not None,
+            )
+        except BaseException:
+            if isinstance(state, Warm):
+                self._let_go(key, state.seed)
+            raise
         self._roster.add(key, Member(state, membership))
         if cold is None:
             self._review_soon(key)
@@ -288,8 +260,7 @@ class Engine:
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
         """Follow the writer of a key up to this fork; None: onto any. Higher ones are quarantined: what is
         here is kept and served."""
-        if key in self._arriving:
-            self._arriving[key] = self._arriving[key]._replace(max_fork=up_to)
+        self._backlog.follow_forks(key, up_to)
         self.wake(key)
         warm = self._roster.warm(key)
         if warm is not None:
@@ -303,8 +274,8 @@ class Engine:
 
     async def remove(self, key: bytes) -> bool:
         """Seed it no longer; what is stored stays. False if it was not seeded."""
-        if self._arriving.pop(key, None) is not None:
-            self._check_loaded()
+        self._problems.forget(key)
+        if self._backlog.remove(key):
             self._caught_up(key)
             return True
         member = self._roster.remove(key)
@@ -312,7 +283,6 @@ class Engine:
             return False
         if isinstance(member.state, Warm):
             self._let_go(key, member.state.seed)
-        self._waking.pop(key, None)
         self._changed.discard(key)
         self._caught_up(key)
         await member.membership.leave()
@@ -328,15 +298,13 @@ class Engine:
 
     @property
     def keys(self) -> list[bytes]:
-        return [*self._roster, *self._arriving]
+        return [*self._roster, *self._backlog.waiting]
 
     # --- keys that are put away
 
     def wanted(self, name: bytes) -> None:
         """A peer asks for the core with that discovery key, which nobody had in use."""
-        for key in self._roster.owners(name):
-            self._waking[key] = None
-        self._go_on()
+        self._backlog.put_waking(self._roster.owners(name))
 
     def wake(self, key: bytes) -> None:
         """Have a key of ours in memory: somebody is about to look at it closely."""
@@ -344,14 +312,14 @@ class Engine:
             self._wake(key)
 
     def _wake(self, key: bytes) -> None:
-        self._waking.pop(key, None)
+        self._backlog.woken(key)
         member = self._roster.get(key)
         if member is None or not isinstance(member.state, Cold):
             return
         try:
             self._roster.change(key, self._warmed(member.state.wanted, member.state))
-        except StorageError as error:
-            self._complain(key, error)
+        except Exception as error:
+            self._fail(key, error)
             return
         self._review_soon(key)
 
@@ -371,7 +339,7 @@ class Engine:
     def status(self, *, cold: int | None = None) -> EngineStatus:
         """How it is, and each key. Of keys that are put away so many are shown; None: all."""
         now, limits = self._loop.time(), self.limits
-        seeds = self._shown(self._roster.statuses(now, cold=cold))
+        seeds = self._shown(self._statuses(self._roster.members(cold=cold)))
         return EngineStatus(
             public_key=self._swarm.public_key,
             host=self._swarm.host,
@@ -406,13 +374,20 @@ class Engine:
         if full is not self._told_full:
             self._told_full = full
             changed.update(self._roster.all_warm())  # those that download are held, or no longer
-        now = self._loop.time()
-        members = (self._roster.get(key) for key in changed)
-        return self._shown(member.status(now) for member in members if member is not None)
+        members = [(key, self._roster.get(key)) for key in changed]
+        return self._shown(self._statuses((key, member) for key, member in members if member is not None))
 
     def mark(self, key: bytes) -> None:
         """Have it among the next `changes`: something is known of it that the engine does not know."""
         self._changed.add(key)
+
+    def _statuses(self, members: Iterable[tuple[bytes, Member]]) -> Iterator[SeedStatus]:
+        now = self._loop.time()
+        for key, member in members:
+            try:
+                yield member.status(now)
+            except Exception as error:
+                self._fail(key, error)
 
     def _shown(self, seeds: Iterable[SeedStatus]) -> tuple[SeedStatus, ...]:
         return tuple(map(_held, seeds) if self.limits is not None and self.limits.full else seeds)
@@ -423,15 +398,10 @@ class Engine:
 
     def storage_failed(self, error: StorageError) -> None:
         """The disk refused something; the store keeps it in memory and tries again."""
-        self._complain(None, error)
+        self._fail(None, error)
 
-    def _complain(self, key: bytes | None, error: HypercoreError) -> None:
-        """Tell about an error, but not again and again."""
-        now = self._loop.time()
-        told_at = self._told_at.get((key, error.code))
-        if told_at is None or now >= told_at + REPEAT_ERROR:
-            self._told_at[key, error.code] = now
-            self._emit(Problem(key=key, code=error.code, message=str(error)))
+    def _fail(self, key: bytes | None, error: Exception) -> None:
+        self._problems.report(key, error)
 
     # --- looking at keys when something happened
 
@@ -468,9 +438,9 @@ class Engine:
             deadline = seed.review(now)
             steer_at = membership.steer(complete=seed.complete, peers=seed.peers, now=now)
             rest_at = self._settle(key, warm, membership, now)
-        except HypercoreError as error:
+        except Exception as error:
             # The disk, most likely. The key stays as it is, and is looked at again.
-            self._complain(key, error)
+            self._fail(key, error)
             self._review_at(key, now + REPEAT_REVIEW)
             return
         if seed.synced:

@@ -16,37 +16,56 @@ SCAN_BLOCKS = 256
 """Newest blocks of the db that are looked at. Contents are appended as names are, so the newest names refer
 to the newest contents; a copied entry may refer to older ones."""
 
+MAX_ENTRY_BYTES = 64 << 10
+"""A larger block of the db is not looked at: an entry has a few hundred bytes, and who writes such a one may
+want to keep the engine busy. Our own choice."""
+
+TURN_BYTES = 64 << 10
+"""Bytes of blocks that are decoded in one call (about two milliseconds)."""
+
 
 class BlobsNeeded:
     """Follows the db of one drive."""
 
-    __slots__ = ("_fork", "_length", "_needed")
+    __slots__ = ("_end", "_fork", "_length", "_needed")
 
     def __init__(self) -> None:
         self._fork = -1
         self._length = 0
+        """Blocks that were looked at, or passed over."""
+        self._end = 0
+        """Length of the db at the last call."""
         self._needed: int | None = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last call has looked at all there was."""
+        return self._length >= self._end
 
     def trust(self, db: Core, needed: int | None) -> None:
         """Take it as known for the db as it is now."""
-        self._fork, self._length, self._needed = db.fork, db.length, needed
+        self._fork, self._length, self._end, self._needed = db.fork, db.length, db.length, needed
 
     def update(self, db: Core) -> int | None:
         """Least length of the blobs core, for a db that is all here; None when the db cannot be read
         (encrypted).
 
-        Reads the blocks that came since the call before, SCAN_BLOCKS of them at most.
+        Reads the blocks that came since the call before, SCAN_BLOCKS of them at most, and TURN_BYTES in one
+        call: call it again until it is `finished`.
         """
         if db.fork != self._fork or db.length < self._length:
             self._fork, self._length, self._needed = db.fork, 0, 0
-        if self._needed is not None:
-            for index in range(max(1, self._length, db.length - SCAN_BLOCKS), db.length):
-                end = _blob_end(db, index)
-                if end is None:
-                    self._needed = None
-                    break
-                self._needed = max(self._needed, end)
-        self._length = db.length
+        self._end = db.length
+        if self._needed is None:
+            self._length = db.length
+        index, left = max(1, self._length, db.length - SCAN_BLOCKS), TURN_BYTES
+        while index < db.length and left > 0 and self._needed is not None:
+            size = db.byte_range(index)[1] if db.has(index) else 0
+            left -= size + 1
+            end = _blob_end(db, index) if 0 < size <= MAX_ENTRY_BYTES else 0
+            self._needed = None if end is None else max(self._needed, end)
+            index += 1
+        self._length = min(index, db.length)
         return self._needed
 
 

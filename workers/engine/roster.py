@@ -150,10 +150,11 @@ class Roster:
             peers=sum(seed.peers for seed in seeds),
         )
 
-    def statuses(self, now: float, *, cold: int | None) -> list[SeedStatus]:
-        """Of those in memory, and of so many of the others (None: all, in order)."""
+    def members(self, *, cold: int | None) -> list[tuple[bytes, Member]]:
+        """Those in memory, and so many of the others (None: all, in order)."""
         if cold is None or cold >= self.cold:
-            return [member.status(now) for member in self._members.values()]
-        found = [self._members[key].status(now) for key in self._warm]
-        away = (member for key, member in self._members.items() if key not in self._warm)
-        return found + [member.status(now) for member in islice(away, cold)]
+            return list(self._members.items())
+        found = [(key, self._members[key]) for key in self._warm]
+        return found + list(
+            islice((item for item in self._members.items() if item[0] not in self._warm), cold)
+        )

@@ -109,7 +109,11 @@ class Seed:
         self._uncertain_since: float | None = None
         self._failed = False
         if resting is not None:
-            self._resume(resting)
+            try:
+                self._resume(resting)
+            except BaseException:
+                self._main.close()
+                raise
 
     def _resume(self, cold: Cold) -> None:
         if len(cold.cores) > 1:
@@ -143,7 +147,8 @@ class Seed:
             return False
         blobs = self._second.core
         # An encrypted db does not tell how much it needs: see `_uncertain`.
-        return blobs.complete and blobs.length >= (self._needed.update(main) or 0)
+        needed = self._needed.update(main) or 0
+        return blobs.complete and blobs.length >= needed and self._needed.finished
 
     @property
     def _durable(self) -> bool:
@@ -246,6 +251,8 @@ class Seed:
         self._tell_forks()
         self._tell_trouble()
         deadlines = (self._tell_numbers(now), self._tell_synced(now))
+        if not self._needed.finished:
+            return now  # the db is looked through in portions: go on in the next turn
         return min((at for at in deadlines if at is not None), default=None)
 
     def follow_forks(self, up_to: int | None) -> None:

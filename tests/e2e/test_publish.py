@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..conftest import NewFarm, NewReader
+from ..conftest import NewFarm, NewReader, NewSeeder
 from ..support import farm as commands
 from ..support.farm import Publishing
 from ..support.node import Reader
@@ -152,6 +153,44 @@ def test_another_folder_does_not_take_the_place_of_the_published_one(desk: Desk,
     desk.folder = desk.folder.rename(tmp_path / "photos moved")
     moved = desk.publish("--moved", "--no-watch").wait_published()
     assert (moved["key"], moved["version"]) == (published["key"], published["version"])
+
+
+@pytest.mark.slow
+def test_a_large_file_whose_publisher_is_killed_again_and_again_is_carried_once(
+    tmp_path: Path, bootstrap: list[str], processes: ExitStack, new_seeder: NewSeeder
+) -> None:
+    """Blocks that were signed stay signed: every seeder would carry what a stopped publisher left behind."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    size = 200_000_000
+    (folder / "film.mp4").write_bytes(os.urandom(size))
+    desk = Desk(folder, bootstrap, processes)
+    seeder, key, stored = new_seeder(), "", 0
+    for number in range(6):
+        publishing = desk.publish("--no-watch")
+        if not key:
+            ready = publishing.wait_for(lambda event: bool(event.get("key")), timeout=30, what="a key")
+            key = ready["key"]
+            seeder.ask("add", key=key, kind="drive")
+        deadline = time.monotonic() + 20
+        # Killed as soon as another part is durable, or in the middle of the next one
+        while _stored(desk.data) <= stored and time.monotonic() < deadline and publishing.running:
+            time.sleep(0.01)
+        time.sleep(0.03 * number)
+        publishing.kill()
+        stored = _stored(desk.data)
+    assert 0 < stored < size + 4_000_000
+    published = desk.publish("--no-watch").wait_published(files=1, timeout=60)
+    assert published["bytes"] == size
+    blocks = -(-size // 65_536)
+    seeder.ask("complete", keys=[key], timeout=60)
+    status = seeder.ask("status", key=key)
+    assert status["blobs"]["length"] == blocks, "each block of the file is there once"
+
+
+def _stored(data: Path) -> int:
+    """Bytes of blocks on disk."""
+    return sum(path.stat().st_size for path in (data / "blocks").rglob("*.blocks"))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from workers.publish import mirror as mirror_module
 from workers.publish.folder import FolderUnreadable
 from workers.publish.ledger import LEDGER_FILE, Ledger
 from workers.publish.mirror import Mirror, Update
+from workers.publish.spare import SPARE_META, SpareBlocks
 
 OWNER = KeyPair.from_seed(bytes(32))
 
@@ -32,8 +34,16 @@ class Stage:
 
     def restart(self) -> None:
         self.drive: OwnDrive = own_drive(self.store, OWNER, encryption_key=self.encryption_key)
+        self.spare = SpareBlocks(
+            self.drive.plain_blobs, self.store.get_meta(SPARE_META), partial(self.store.set_meta, SPARE_META)
+        )
         self.mirror = Mirror(
-            self.folder, self.drive, ledger=Ledger(self.ledger_path), flush=self._flush, exclude=["*.no"]
+            self.folder,
+            self.drive,
+            ledger=Ledger(self.ledger_path),
+            spare=self.spare,
+            flush=self._flush,
+            exclude=["*.no"],
         )
 
     async def _flush(self) -> None:

@@ -20,15 +20,16 @@ from hypercore.printable import quoted
 
 from .folder import Fingerprint, Item, Listing, scan
 from .ledger import Ledger
-
-BLOCK_BYTES = 65_536
-"""Bytes of a block of a content: what official writers take (hyperblobs index.js)."""
+from .spare import BLOCK_BYTES, SpareBlocks
 
 READ_BYTES = 1 << 20
 """Bytes that are read from a file at a time."""
 
 BATCH_FILES = 1_000
 """Changes that become visible to readers together. More than that are published in several steps."""
+
+BATCH_BYTES = 256 << 20
+"""Bytes of contents after which what is complete is shown to readers, however few files it is."""
 
 UNFLUSHED_BYTES = 32 << 20
 """Bytes of contents in memory after which they are made durable before more is read."""
@@ -68,10 +69,12 @@ class Mirror:
         drive: OwnDrive,
         *,
         ledger: Ledger,
+        spare: SpareBlocks,
         flush: Callable[[], Awaitable[None]],
         exclude: Iterable[str] = (),
     ) -> None:
         self.folder = folder
+        self._spare = spare
         self._drive = drive
         self._ledger = ledger
         self._flush = flush
@@ -94,7 +97,9 @@ class Mirror:
             self._published = {entry.path: entry async for entry in self._drive.reader.list()}
         started = time.time_ns()
         listing = await asyncio.to_thread(scan, self.folder, self._exclude)
-        step = _Step(self._drive, self._published, self._ledger, self.folder, self._flush, started)
+        step = _Step(
+            self._drive, self._published, self._ledger, self._spare, self.folder, self._flush, started
+        )
         await step.run(listing)
         await asyncio.to_thread(self._ledger.save)
         return Update(
@@ -123,6 +128,7 @@ class _Step:
         drive: OwnDrive,
         published: dict[str, Entry],
         ledger: Ledger,
+        spare: SpareBlocks,
         folder: Path,
         flush: Callable[[], Awaitable[None]],
         started: int,
@@ -130,6 +136,7 @@ class _Step:
         self._drive = drive
         self._published = published
         self._ledger = ledger
+        self._spare = spare
         self._folder = folder
         self._flush = flush
         self._started = started
@@ -143,8 +150,9 @@ class _Step:
         for path, item in listing.items.items():
             if not self._is_vouched_for(path, item):
                 changes.append((path, item))
-        for start in range(0, len(changes), BATCH_FILES):
-            await self._publish(changes[start : start + BATCH_FILES], listing)
+        done = 0
+        while done < len(changes):
+            done += await self._publish(changes[done : done + BATCH_FILES], listing)
 
     def _is_vouched_for(self, path: str, item: Item) -> bool:
         entry = self._published.get(path)
@@ -152,11 +160,16 @@ class _Step:
             return False
         return item.target is not None or self._ledger.vouches(path, entry.seq, item.fingerprint)
 
-    async def _publish(self, changes: list[tuple[str, Item | None]], listing: Listing) -> None:
+    async def _publish(self, changes: list[tuple[str, Item | None]], listing: Listing) -> int:
+        """One batch. Returns how many of the changes it took."""
         batch = self._drive.writer.batch()
         written: dict[str, Written] = {}
         removed: list[str] = []
+        count = size = 0
         for path, item in changes:
+            if size >= BATCH_BYTES:
+                break
+            count += 1
             if item is None:
                 batch.delete(path)
                 removed.append(path)
@@ -171,12 +184,14 @@ class _Step:
                 continue
             if found is not None:
                 written[path] = found
-        if not (written or removed):
-            return
-        batch.flush()
-        await self._flush()
-        self._unflushed = 0
-        self._take_in(written, removed)
+                size += found.entry.size or 0
+        if written or removed:
+            batch.flush()
+            self._spare.commit()  # no await since the batch: both become durable together, or neither
+            await self._flush()
+            self._unflushed = 0
+            self._take_in(written, removed)
+        return count
 
     def _take_in(self, written: dict[str, Written], removed: list[str]) -> None:
         for path in removed:
@@ -204,6 +219,8 @@ class _Step:
                 blob = await self._append(file)
             if Fingerprint.of(os.fstat(file.fileno())) != before:
                 self.unsettled = True  # it is being written to: half of a change is shown to nobody
+                if entry is None or blob != entry.blob:
+                    self._spare.give_back(blob)
                 return None
         if entry is not None and entry.blob == blob and entry.executable is item.executable:
             self._vouch(path, entry.seq, before)
@@ -228,14 +245,25 @@ class _Step:
         return True
 
     async def _append(self, file: BinaryIO) -> BlobId:
-        stream = self._drive.writer.stream()
-        while data := await asyncio.to_thread(file.read, READ_BYTES):
-            stream.write([data[at : at + BLOCK_BYTES] for at in range(0, len(data), BLOCK_BYTES)])
-            self._unflushed += len(data)
-            if self._unflushed >= UNFLUSHED_BYTES:
-                await self._flush()
-                self._unflushed = 0
-        return stream.finish()
+        """Store a content, using spare blocks that begin with it."""
+        found = await self._spare.take(file)
+        if found is not None and found.whole:
+            return found.blob
+        log = self._drive.plain_blobs
+        start, byte = log.length, log.byte_length
+        if found is not None:
+            start, byte = found.blob.block_offset, found.blob.byte_offset
+        try:
+            while data := await asyncio.to_thread(file.read, READ_BYTES):
+                log.append([data[at : at + BLOCK_BYTES] for at in range(0, len(data), BLOCK_BYTES)])
+                self._unflushed += len(data)
+                if self._unflushed >= UNFLUSHED_BYTES:
+                    await self._flush()
+                    self._unflushed = 0
+        except OSError:
+            self._spare.give_back(BlobId(start, log.length - start, byte, log.byte_length - byte))
+            raise
+        return BlobId(start, log.length - start, byte, log.byte_length - byte)
 
 
 def _open(path: Path) -> BinaryIO:

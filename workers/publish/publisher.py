@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from watchfiles import awatch
@@ -28,6 +29,7 @@ from ..engine.settings import EngineSettings
 from .folder import FolderUnreadable, summary
 from .ledger import LEDGER_FILE, Ledger
 from .mirror import Mirror, Update
+from .spare import SPARE_META, SpareBlocks
 
 WRITER_FILE = "writer"
 """Name of the file with the secret seed of the drive's key pair: whoever has it can write to the drive."""
@@ -115,6 +117,9 @@ class Publisher:
                 settings.folder,
                 drive,
                 ledger=Ledger(data / LEDGER_FILE),
+                spare=SpareBlocks(
+                    drive.plain_blobs, store.get_meta(SPARE_META), partial(store.set_meta, SPARE_META)
+                ),
                 flush=parts.cores.flush,
                 exclude=settings.exclude,
             )

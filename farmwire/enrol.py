@@ -17,7 +17,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from msgspec import Meta
 
+from hypercore.crypto import KeyPair
+
 from .refusal import Reason, Refused
+from .secrecy import hide, reveal
 from .shapes import Digest, Name, NodeId, Shape, Tags, plain, read
 
 PREFIX = "sfj1_"
@@ -85,13 +88,32 @@ class Join(Shape, frozen=True, kw_only=True):
     """Sent by a worker until it is welcome."""
 
     name: Name
-    secret: Annotated[str, Meta(max_length=300)]
-    """Of the token, hidden for control (`farmwire.secrecy`)."""
+    secret: Annotated[str, Meta(max_length=600)]
+    """Of the token, sealed for control together with the sender's node id and `password` (`seal_secret`)."""
     password: Digest
     """SHA-256 of the one that the worker made up for its account of the broker."""
     zone: Annotated[str, Meta(max_length=100)] = ""
     tags: Tags = []
     software: Annotated[str, Meta(max_length=100)] = ""
+
+
+def seal_secret(secret: str, *, sender: NodeId, password: Digest, reader: NodeId) -> str:
+    """The `secret` of a request to join that `sender` signs. Whoever takes the request out of the broker can
+    put this into no other: it names the node and the password that it is good for. Raises KeyFormatError."""
+    return hide(json.dumps([secret, sender, password]), reader=reader)
+
+
+def open_secret(request: Join, *, sender: NodeId, key_pair: KeyPair) -> str:
+    """The token's secret in a request that `sender` signed. Raises Refused: MALFORMED for what cannot be
+    read, WRONG_SENDER for what another node, or the same with another password, has sealed."""
+    text = reveal(request.secret, key_pair)
+    try:
+        secret, node, password = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        raise Refused(Reason.MALFORMED, "the sealed secret is not what a worker seals") from None
+    if (node, password) != (sender, request.password) or not isinstance(secret, str):
+        raise Refused(Reason.WRONG_SENDER, f"{sender} sent a secret that another node has sealed")
+    return secret
 
 
 class Welcome(Shape, frozen=True, kw_only=True):

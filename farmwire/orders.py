@@ -65,14 +65,18 @@ def queue_of(worker: NodeId) -> str:
     return f"node.{worker}.q"
 
 
-def reply_queue(place: str) -> str:
-    """Where the answer to a request to join is left. `place`: see `enrol.place_of`."""
+def reply_key(place: str) -> str:
+    """Where the answer to a request to join is left: a string in Redis. `place`: see `enrol.place_of`."""
     return f"join.{place}.q"
 
 
 def unacked_key(worker: NodeId) -> str:
     """Where the transport keeps what this worker was given and has not acknowledged, up to its last part."""
     return f"unacked.{worker}"
+
+
+UNACKED_PARTS = "him"
+"""The last parts: the messages (a hash), their order (an index), a lock (a mutex)."""
 
 
 def node_name(name: str, worker: NodeId) -> str:

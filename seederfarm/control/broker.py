@@ -11,10 +11,13 @@ class BrokerDown(Exception):
 
 
 class Broker(Protocol):
-    """Where messages go: Celery, or a stand-in in tests. Both methods raise BrokerDown."""
+    """Where messages go: Celery, or a stand-in in tests. All methods raise BrokerDown."""
 
     def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
         """To a worker."""
 
     def defer(self, task: str, args: Sequence[Any]) -> None:
         """To the control plane itself."""
+
+    def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
+        """For whoever joins, to be fetched within `expires` seconds. Replaces what is there."""

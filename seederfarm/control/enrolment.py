@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from django.conf import settings
 
 from farmwire.enrol import JoinToken, Welcome, digest_of, place_of, with_login, without_login
-from farmwire.orders import WELCOME, reply_queue
+from farmwire.orders import WELCOME, reply_key
 from seederfarm.registry.models import EnrolmentToken, Worker
 from seederfarm.registry.services.log import Actor
 from seederfarm.registry.services.tokens import ENROLMENT_LIFE, issue_enrolment
@@ -93,4 +93,4 @@ def welcome(worker_id: int, digest: str, at: float) -> None:
                 return
             user = accounts.user_of_worker(worker.node_id)
             answer = Welcome(user=user, events=acl.may_publish(version))
-    outbox.send_now(worker.pk, worker.node_id, WELCOME, [answer], at, queue=reply_queue(place_of(digest)))
+    outbox.leave_now(worker.pk, worker.node_id, WELCOME, answer, at, key=reply_key(place_of(digest)))

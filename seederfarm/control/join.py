@@ -8,12 +8,11 @@ from functools import partial
 from django.db import transaction
 from django.utils import timezone
 
-from farmwire.enrol import Join
+from farmwire.enrol import Join, open_secret
 from farmwire.envelope import open_envelope
 from farmwire.orders import JOIN
 from farmwire.refusal import Refused
 from farmwire.replay import ReplayWindow
-from farmwire.secrecy import reveal
 from farmwire.shapes import read
 from seederfarm.registry.models import Event, Worker
 from seederfarm.registry.services.tokens import use_enrolment
@@ -41,7 +40,7 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
                 window=ReplayWindow(),
             )
             request = read(envelope.body, Join)
-            secret = reveal(request.secret, identity().key_pair)
+            secret = open_secret(request, sender=envelope.sender, key_pair=identity().key_pair)
         except Refused as refusal:
             stranger(f"a request to join: {refusal}", now)
             return None

@@ -106,22 +106,34 @@ def defer(task: str, *args: Any) -> None:
     transaction.on_commit(partial(_defer_now, task, args), robust=True)
 
 
-def send_now(
-    worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float, *, queue: str = ""
-) -> None:
-    """Seal and send. `queue`: the worker's own, unless another is named."""
+def send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float) -> None:
+    """Seal and send."""
+    for message in _sealed(worker_id, node_id, name, bodies, now):
+        try:
+            outbox.broker.send(name, message, queue=queue_of(node_id), expires=LIFETIME)
+        except BrokerDown as error:
+            _miss("%s was not sent to %s: %s", name, node_id, error)
+            return
+
+
+def leave_now(worker_id: int, node_id: str, name: str, body: Shape, now: float, *, key: str) -> None:
+    """Seal, and leave it under `key`."""
+    for message in _sealed(worker_id, node_id, name, [body], now):
+        try:
+            outbox.broker.leave(key, message, expires=LIFETIME)
+        except BrokerDown as error:
+            _miss("%s was not left for %s: %s", name, node_id, error)
+
+
+def _sealed(
+    worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float
+) -> Iterator[dict[str, object]]:
     first = reserve(worker_id, len(bodies), now)
     if first is None:
         return
     pair = identity().key_pair
     for seq, body in enumerate(bodies, first):
-        expires = now + LIFETIME
-        message = seal(body, name=name, to=node_id, seq=seq, expires=expires, key_pair=pair)
-        try:
-            outbox.broker.send(name, message, queue=queue or queue_of(node_id), expires=LIFETIME)
-        except BrokerDown as error:
-            _miss("%s was not sent to %s: %s", name, node_id, error)
-            return
+        yield seal(body, name=name, to=node_id, seq=seq, expires=now + LIFETIME, key_pair=pair)
 
 
 def _defer_now(task: str, args: Sequence[Any]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
+import redis
 from celery import Celery
 from django.conf import settings
 from kombu.entity import Queue
@@ -38,16 +41,34 @@ class CeleryBroker:
     def defer(self, task: str, args: Sequence[Any]) -> None:
         self._send(task, list(args), CONTROL_QUEUE, DEFERRED_FOR)
 
+    def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
+        with self._trying():
+            client = redis.Redis.from_url(
+                settings.FARM.redis_client_url,
+                socket_connect_timeout=PATIENCE,
+                socket_timeout=PATIENCE,
+                retry=None,
+            )
+            with client:
+                client.set(KEY_PREFIX + key, json.dumps(message), ex=int(expires))
+
     def _send(self, task: str, args: list[Any], queue: str, expires: float) -> None:
-        if self._clock() < self._away_until:
-            raise BrokerDown("it was away a moment ago")
         # To the queue itself: who reads it declares it, and a binding for each would be left behind.
         to: Any = Queue(queue)  # type: ignore[no-untyped-call]
-        try:
+        with self._trying():
             self._app.send_task(
                 task, args=args, queue=to, declare=[], expires=expires, ignore_result=True, retry=False
             )
-        except (OperationalError, OSError) as error:
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        """Raises BrokerDown, also while it is not tried again after a failure."""
+        if self._clock() < self._away_until:
+            raise BrokerDown("it was away a moment ago")
+        try:
+            yield
+        except (OperationalError, redis.RedisError, OSError) as error:
+            # A full or busy broker answers, and takes nothing all the same
             self._away_until = self._clock() + AWAY_FOR
             raise BrokerDown(str(error)) from error
 

@@ -67,6 +67,9 @@ class _Nobody:
     def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
         pass
 
+    def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
+        pass
+
     def defer(self, task: str, args: Sequence[Any]) -> None:
         pass
 

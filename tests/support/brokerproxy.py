@@ -15,6 +15,8 @@ from base64 import b64decode
 from collections import Counter
 from typing import Any
 
+from farmwire.orders import KEY_PREFIX
+
 Identity = tuple[str, ...]
 """Name of the task, and what tells its messages apart."""
 
@@ -75,6 +77,8 @@ class BrokerProxy:
             words = await _command(reader)
             if words[0].upper() in (b"LPUSH", b"RPUSH") and self._is_lost(words[2]):
                 words = [b"LLEN", words[1]]
+            if words[0].upper() == b"SET" and self._is_lost_answer(words):
+                words = [b"SELECT", b"0"]
             writer.write(b"*%d\r\n" % len(words))
             writer.writelines(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
             await writer.drain()
@@ -86,7 +90,17 @@ class BrokerProxy:
             return False  # Celery's own talk
         sender = told["headers"]["origin"].partition("@")[0].removeprefix("gen")
         self.senders.setdefault(name, []).append(int(sender))
-        identity = _identity(name, json.loads(b64decode(told["body"]))[0])
+        return self._loses(name, json.loads(b64decode(told["body"]))[0])
+
+    def _is_lost_answer(self, words: list[bytes]) -> bool:
+        """Whether this leaves an answer to a request to join, and is to be lost."""
+        if not words[1].startswith(f"{KEY_PREFIX}join.".encode()):
+            return False
+        sealed = json.loads(words[2])
+        return self._loses(sealed["name"], [sealed])
+
+    def _loses(self, name: str, arguments: list[Any]) -> bool:
+        identity = _identity(name, arguments)
         lost = self._lossy and identity not in self._seen
         self._seen.add(identity)
         (self.lost if lost else self.passed)[name] += 1

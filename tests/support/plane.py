@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from celery import Celery
 from kombu import Connection
+from redis import Redis
 
 from farmwire import orders
 from farmwire.audit import MAX_ANSWER_BYTES, Answer
@@ -154,8 +156,9 @@ class Plane:
         self.assign(*keys)
 
     def let_in(self, welcome: Welcome) -> None:
-        queue = orders.reply_queue(place_of(digest_of(SECRET)))
-        self._post(orders.WELCOME, self.sealed(orders.WELCOME, welcome), queue)
+        key = orders.KEY_PREFIX + orders.reply_key(place_of(digest_of(SECRET)))
+        with Redis.from_url(self.url) as client:
+            client.set(key, json.dumps(self.sealed(orders.WELCOME, welcome)), ex=60)
 
     def wait_phase(self, key: str, phase: str, *, timeout: float = 30.0) -> ReplicaReport:
         self.wait(

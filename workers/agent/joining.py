@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import threading
@@ -11,12 +12,12 @@ from typing import Any
 from celery import Celery
 from kombu.connection import Connection
 from kombu.entity import Queue
+from redis import Redis
 
-from farmwire.enrol import Join, Welcome, digest_of, place_of, with_login
+from farmwire.enrol import Join, Welcome, digest_of, place_of, seal_secret, with_login
 from farmwire.envelope import open_envelope, seal
-from farmwire.orders import JOIN, JOIN_QUEUE, WELCOME, reply_queue
-from farmwire.refusal import Refused
-from farmwire.secrecy import hide
+from farmwire.orders import JOIN, JOIN_QUEUE, KEY_PREFIX, WELCOME, reply_key
+from farmwire.refusal import Reason, Refused
 from farmwire.shapes import read
 
 from ..state import JoinedFarm
@@ -82,10 +83,13 @@ class Joining:
     def _ask(self) -> None:
         agent, settings = self._agent, self._agent.settings
         now = time.time()
+        password = digest_of(agent.state.broker_password(make_password))
         request = Join(
             name=settings.name,
-            secret=hide(self._farm.secret, reader=self._farm.control),
-            password=digest_of(agent.state.broker_password(make_password)),
+            secret=seal_secret(
+                self._farm.secret, sender=agent.id, password=password, reader=self._farm.control
+            ),
+            password=password,
             zone=settings.zone,
             tags=list(settings.tags),
             software=settings.software,
@@ -106,11 +110,15 @@ class Joining:
 
     def _look(self, connection: Connection) -> bool:
         channel: Any = connection.default_channel
-        message = channel.basic_get(reply_queue(self._place), no_ack=True)
-        if message is None:
+        # Not a queue: an account that may pop from one could pop from all before Redis 7.
+        answer = Redis(connection_pool=channel.pool).getdel(KEY_PREFIX + reply_key(self._place))
+        if not isinstance(answer, bytes):
             return False
         agent = self._agent
-        sealed = message.payload[0][0]
+        try:
+            sealed = json.loads(answer)
+        except (ValueError, RecursionError):
+            raise Refused(Reason.MALFORMED, "an answer that is no JSON") from None
         envelope = agent.state.opened(
             self._farm.control,
             lambda window: open_envelope(

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from farmwire.enrol import Join, digest_of
+from farmwire.enrol import Join, digest_of, seal_secret
 from farmwire.orders import CONFIGURE, JOIN, SYNC_MANIFEST, WELCOME, Configure
-from farmwire.secrecy import hide
 from farmwire.shapes import read
 from hypercore.crypto import KeyPair
 from seederfarm.control import identity, manifests, retention, wiring
@@ -24,6 +23,8 @@ from seederfarm.registry.services.tokens import issue_enrolment
 
 from .world import FakeBroker, FakeWorker
 
+PASSWORD = "0" * 64
+
 
 @pytest.fixture
 def newcomer(farm: FakeBroker) -> FakeWorker:
@@ -34,9 +35,9 @@ def newcomer(farm: FakeBroker) -> FakeWorker:
 
 
 def asks(worker: FakeWorker, secret: str, now: datetime) -> dict[str, object]:
-    hidden = hide(secret, reader=identity.identity().node_id)
+    hidden = seal_secret(secret, sender=worker.node_id, password=PASSWORD, reader=identity.identity().node_id)
     request = Join(
-        name="pi", secret=hidden, password="0" * 64, zone="attic", tags=["disk/ssd"], software="test 1"
+        name="pi", secret=hidden, password=PASSWORD, zone="attic", tags=["disk/ssd"], software="test 1"
     )
     return worker.seal(request, now, name=JOIN)
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
 from farmwire.manifest import Manifest, ManifestAssembler, ManifestPage
-from farmwire.orders import REFRESH, REPORT, SYNC_MANIFEST, Configure
+from farmwire.orders import REFRESH, REPORT, SYNC_MANIFEST, WELCOME, Configure
 from farmwire.refusal import Refused
 from farmwire.replay import ReplayWindow
 from farmwire.report import EngineStats, Heartbeat, HostStats, ReplicaReport, Report
@@ -41,6 +41,9 @@ class FakeBroker:
 
     def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
         self.sent.append(Sent(task, json.loads(json.dumps(message)), queue))
+
+    def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
+        self.sent.append(Sent(WELCOME, json.loads(json.dumps(message)), key))
 
     def defer(self, task: str, args: Sequence[Any]) -> None:
         self.deferred.append((task, json.loads(json.dumps(list(args)))))

@@ -15,11 +15,12 @@ from .shapes import Count, Key, Seconds, Shape, Text
 MAX_BLOCKS = 8
 """Blocks of a challenge."""
 MAX_PROOF_CHARS = 22 << 20
-"""Base64 of the largest block there is (15 MiB) with its proof."""
-
-
-MAX_ANSWER_BYTES = MAX_BLOCKS * MAX_PROOF_CHARS
-"""The `limit` of envelopes that carry an answer. Control asks for fewer blocks where they are large."""
+"""Base64 of the largest block there is (15 MiB) with its proof, and of all proofs of an answer together: a
+worker leaves out the last ones where the blocks are larger than control took them for."""
+MIN_CUT_CHARS = 1 << 20
+"""Base64 that an answer has at least before proofs are left out: one more block would not have fitted."""
+MAX_ANSWER_BYTES = MAX_PROOF_CHARS + (64 << 10)
+"""The `limit` of envelopes that carry an answer."""
 
 
 class Challenge(Shape, frozen=True, kw_only=True):
@@ -42,4 +43,13 @@ class Answer(Shape, frozen=True, kw_only=True):
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     core: Key
     proofs: Annotated[list[BlockProof], Meta(max_length=MAX_BLOCKS)]
+    """In the order that was asked for; the last ones may be missing (`is_whole`)."""
     error: Text = ""
+
+    def is_whole(self, blocks: list[int]) -> bool:
+        """Whether these are proofs of all `blocks`, or of the first ones as far as an answer has room."""
+        proven = [proof.block for proof in self.proofs]
+        if proven == blocks:
+            return True
+        size = sum(len(proof.data) for proof in self.proofs)
+        return bool(proven) and proven == blocks[: len(proven)] and size >= MIN_CUT_CHARS

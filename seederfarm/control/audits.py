@@ -175,7 +175,7 @@ def _check(row: Challenge, answer: Answer) -> str:
         return f"asked about {row.core}, answered about {answer.core}"
     if answer.error:
         return f"the worker says: {answer.error}"
-    if sorted(proof.block for proof in answer.proofs) != sorted(row.blocks):
+    if not answer.is_whole(row.blocks):
         return f"asked for blocks {row.blocks}, answered {[proof.block for proof in answer.proofs]}"
     try:
         for proof in answer.proofs:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from farmwire.audit import MAX_ANSWER_BYTES, MAX_PROOF_CHARS, MIN_CUT_CHARS, Answer, BlockProof
 from farmwire.enrol import JoinToken
 from farmwire.envelope import CLOCK_SKEW, MAX_LIFETIME, next_seq, node_id, open_envelope, public_key_of, seal
 from farmwire.manifest import (
@@ -242,3 +243,21 @@ def test_a_damaged_join_token_says_so(text: str) -> None:
 
 def test_node_ids_are_public_keys() -> None:
     assert public_key_of(ME) == WORKER.public_key
+
+
+def test_an_answer_may_leave_out_its_last_proofs_when_it_is_full_and_no_others() -> None:
+    def answer(*sizes: int, blocks: tuple[int, ...] = (1, 2, 3)) -> Answer:
+        proofs = [BlockProof(block=b, data="x" * size) for b, size in zip(blocks, sizes, strict=False)]
+        return Answer(id="1", core="ab" * 32, proofs=proofs)
+
+    asked = [1, 2, 3]
+    assert answer(9, 9, 9).is_whole(asked)
+    assert answer(MIN_CUT_CHARS, 9).is_whole(asked)
+    assert not answer(MIN_CUT_CHARS - 10, 9).is_whole(asked), "there was room"
+    assert not answer(MIN_CUT_CHARS, 9, blocks=(1, 3)).is_whole(asked)
+    assert not answer(MIN_CUT_CHARS, 9, 9, blocks=(1, 2, 2)).is_whole(asked)
+    assert not answer().is_whole(asked)
+    full = answer(MAX_PROOF_CHARS)
+    sealed(body=full, limit=MAX_ANSWER_BYTES)
+    with pytest.raises(Refused):
+        sealed(body=answer(MAX_PROOF_CHARS, MIN_CUT_CHARS), limit=MAX_ANSWER_BYTES)

@@ -21,10 +21,10 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from farmwire.enrol import place_of
-from farmwire.orders import KEY_PREFIX, queue_of, reply_queue, unacked_key
+from farmwire.orders import KEY_PREFIX, UNACKED_PARTS, queue_of, reply_key, unacked_key
 from seederfarm.registry.models import EnrolmentToken, Worker
 
-from . import acl
+from . import acl, budget
 from .broker import BrokerDown
 from .identity import identity
 
@@ -106,6 +106,8 @@ def keep(*, afresh: bool = False, now: datetime | None = None) -> Kept:
     with connected() as client:
         version = version_of(client)
         wanted = dict(_wanted(now, version))
+        for user in budget.suspended(client):
+            wanted.pop(user, None)
         there = _listed(client)
         made = []
         for user, account in wanted.items():
@@ -207,12 +209,12 @@ def _keys_of(user: str) -> Iterator[str]:
     """What nobody will read any more when this user is gone."""
     node_id = worker_of_user(user)
     if node_id is None:
-        yield KEY_PREFIX + reply_queue(user.removeprefix(f"{_prefix()}join-"))
+        yield KEY_PREFIX + reply_key(user.removeprefix(f"{_prefix()}join-"))
         return
     queue = queue_of(node_id)
     yield from (f"{KEY_PREFIX}{queue}", f"{KEY_PREFIX}_kombu.binding.{queue}")
     yield f"{KEY_PREFIX}_kombu.binding_permanent.{queue}"
-    yield from (f"{KEY_PREFIX}{unacked_key(node_id)}.{part}" for part in "him")
+    yield from (f"{KEY_PREFIX}{unacked_key(node_id)}.{part}" for part in UNACKED_PARTS)
 
 
 def _save(client: Any) -> None:

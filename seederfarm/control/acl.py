@@ -12,9 +12,10 @@ from farmwire.orders import (
     JOIN_QUEUE,
     KEY_PREFIX,
     REPORTS_QUEUE,
+    UNACKED_PARTS,
     host_of,
     queue_of,
-    reply_queue,
+    reply_key,
     unacked_key,
 )
 
@@ -38,11 +39,14 @@ PIDBOX: Final = "celery.pidbox"
 
 WORKER_COMMANDS: Final = (
     "+multi +exec +discard +watch +unwatch +brpop +lpush +rpush +llen +del +sadd +srem +smembers "
-    "+zadd +zrem +zrange +hset +hget +hdel +set +get "
-    # kombu's lock around what is given again is a script
-    "+evalsha +script|load +script|exists "
+    "+zadd +zrem +zrange +hset +hget +hdel +set "
     "+psubscribe +punsubscribe +unsubscribe"
 )
+"""No scripts: a loop in Lua stops the whole broker. kombu's lock, which is one, is replaced in
+`workers.transport`. What is left can fill memory, which `budget` watches."""
+
+FORGET: Final = "+del +llen +exists"
+"""Of its queue for remote control, under which nothing is ever kept: to declare and delete it."""
 
 
 def _k(key: str) -> str:
@@ -52,7 +56,9 @@ def _k(key: str) -> str:
 
 def join_rules(place: str, version: Version) -> list[str]:
     """Of whoever has a token: leave a request, take the answer to it."""
-    rules = [*_connect(version), f"~{_k(reply_queue(place))}*", "+rpop"]
+    # A string and not a list: before Redis 7 every right is of all keys, and whoever may pop its answer could
+    # pop the requests of others.
+    rules = [*_connect(version), f"~{_k(reply_key(place))}", "+getdel"]
     if version >= SELECTORS:
         return [*rules, f"(-@all {LEAVE} ~{_k(JOIN_QUEUE)})"]
     return [*rules, *LEAVE.split(), f"~{_k(JOIN_QUEUE)}"]
@@ -69,27 +75,28 @@ def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[s
     rules = [
         *_connect(version),
         *WORKER_COMMANDS.split(),
-        f"~{_k(queue)}*",
-        f"~{_k(unacked_key(node_id))}.*",
+        f"~{_k(queue)}",
+        *(f"~{_k(unacked_key(node_id))}.{part}" for part in UNACKED_PARTS),
         f"~{_k(f'_kombu.binding.{queue}')}",
         f"~{_k(f'_kombu.binding_permanent.{queue}')}",
-        # The host part of its name is the worker's own; the queue is where kombu listens for remote control.
-        f"~{KEY_PREFIX}*@{host_of(node_id)}.{PIDBOX}*",
         f"~{_k(f'_kombu.binding.{PIDBOX}')}",
         f"~{_k(f'_kombu.binding_permanent.{PIDBOX}')}",
         f"&{channel}{PIDBOX}",
     ]
     answers = f"{KEY_PREFIX}*.reply.{PIDBOX}"
     who_asked = _k(f"_kombu.binding.reply.{PIDBOX}")
+    # The host part of its name is the worker's own; the queue is where kombu listens for remote control.
+    remote = f"{KEY_PREFIX}*@{host_of(node_id)}.{PIDBOX}"
     if version >= SELECTORS:
         return [
             *rules,
             f"(-@all {LEAVE} ~{_k(REPORTS_QUEUE)})",
+            f"(-@all {FORGET} ~{remote})",
             f"(-@all +lpush %W~{answers})",
             f"(-@all +smembers %R~{who_asked})",
             f"(-@all +publish &{channel}celeryev/worker.* &{channel}celeryev/task.*)",
         ]
-    return [*rules, f"~{_k(REPORTS_QUEUE)}", f"~{answers}", f"~{who_asked}"]
+    return [*rules, f"~{remote}", f"~{_k(REPORTS_QUEUE)}", f"~{answers}", f"~{who_asked}"]
 
 
 def may_publish(version: Version) -> bool:

@@ -16,10 +16,14 @@ from celery.signals import worker_init, worker_ready
 from django.conf import settings
 from kombu.entity import Exchange, Queue
 
-from farmwire.orders import CONTROL_QUEUE, JOIN_QUEUE, KEY_PREFIX, REPORTS_QUEUE
+from farmwire.audit import MAX_ANSWER_BYTES
+from farmwire.envelope import MAX_BODY_BYTES
+from farmwire.orders import AUDIT_ANSWER, CONTROL_QUEUE, JOIN, JOIN_QUEUE, KEY_PREFIX, REPORT, REPORTS_QUEUE
+from workers import transport
 from workers.ready import tell_ready
 
 from .recover import give_back
+from .rejected import rejected_messages
 
 QUEUES: Final = (CONTROL_QUEUE, REPORTS_QUEUE, JOIN_QUEUE)
 """What the control plane reads."""
@@ -64,6 +68,13 @@ def beat_table() -> dict[str, Any]:
 
 
 def make_app() -> Any:
+    transport.install()
+    # Every worker, and everybody with a token, may write to these. Celery would run any task from any queue.
+    for taken, tasks, limit in (
+        (REPORTS_QUEUE, (REPORT, AUDIT_ANSWER), max(MAX_BODY_BYTES, MAX_ANSWER_BYTES)),
+        (JOIN_QUEUE, (JOIN,), MAX_BODY_BYTES),
+    ):
+        transport.gate.allow(taken, tasks, max_argument_bytes=limit, rejected=rejected_messages.add)
     app = Celery("seederfarm.control", broker=settings.FARM.broker_url)
     queue, exchange = cast(Any, Queue), cast(Any, Exchange)("farm", type="direct")
     app.conf.update(

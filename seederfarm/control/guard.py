@@ -10,7 +10,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -24,6 +23,7 @@ from seederfarm.registry.models.history import Severity
 from . import accounts
 from .alerts import Trouble, raise_alerts, resolve
 from .broker import BrokerDown
+from .rejected import refused_commands, rejected_messages
 
 log = logging.getLogger(__name__)
 
@@ -46,30 +46,11 @@ class Denial(NamedTuple):
     times: int
 
 
-class RefusedCommands:
-    """Remote control that was not obeyed here, until it is told."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._count: Counter[str] = Counter()
-
-    def add(self, command: str) -> None:
-        with self._lock:
-            self._count[command] += 1
-
-    def take(self) -> dict[str, int]:
-        with self._lock:
-            taken, self._count = dict(self._count), Counter()
-        return taken
-
-
-refused_commands: Final = RefusedCommands()
-
-
 def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
     """Keep the accounts, and tell of what was refused. The broker may be away; then the next beat does it."""
     now = now or timezone.now()
     _tell_commands(refused_commands.take(), now)
+    _tell_messages(rejected_messages.take(), now)
     if accounts.wanted_mode() == "off":
         return
     try:
@@ -208,5 +189,25 @@ def _tell_commands(refused: dict[str, int], now: datetime) -> None:
         subject="control.refused",
         text=text,
         hint="Somebody who may publish on the broker tried to stop the farm: change the broker's password.",
+    )
+    raise_alerts([trouble], now)
+
+
+# --- messages that are none
+
+
+def _tell_messages(rejected: dict[str, int], now: datetime) -> None:
+    if not rejected:
+        return
+    said = ", ".join(f"{what} ({count})" for what, count in sorted(rejected.items()))
+    text = f"Dropped {sum(rejected.values())} messages that no worker of this farm sends: {said}"[:500]
+    log.warning("%s", text)
+    Event.objects.create(at=now, kind="control.rejected", severity=Severity.WARNING, text=text, data=rejected)
+    trouble = Trouble(
+        kind="control.rejected",
+        subject="control.rejected",
+        text=text,
+        hint="Somebody with a login of the broker tried to have control do something: look for refused "
+        "messages of single workers, and retire the one whose disk or token was stolen.",
     )
     raise_alerts([trouble], now)

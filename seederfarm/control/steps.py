@@ -13,6 +13,7 @@ from django.db import connections
 from farmwire.orders import ASKING
 
 from . import guard
+from .watch import watch
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(parent, **options)
 
     def start(self, parent: Any) -> None:
+        watch.start()
         first, self._first = self._first, False
         threading.Thread(target=_keep, args=(first,), name="accounts", daemon=True).start()
 

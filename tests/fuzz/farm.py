@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
 from farmwire.audit import Answer, Challenge
-from farmwire.enrol import Join, JoinToken
+from farmwire.enrol import Join, JoinToken, open_secret, seal_secret
 from farmwire.envelope import node_id, open_envelope, seal
 from farmwire.manifest import ManifestPage
 from farmwire.orders import Configure, Refresh
 from farmwire.refusal import Refused
 from farmwire.replay import ReplayWindow
 from farmwire.report import Report
+from farmwire.secrecy import hide
 from farmwire.shapes import Shape, read
 from hypercore.crypto import KeyPair
 from hypercore.errors import KeyFormatError
 from seederfarm.sources.addresses import AddressPolicy
 from seederfarm.sources.parse import SourceError, parse_json, parse_lines
 from workers.engine.keylist import parse_list
+from workers.transport import Gate, Rejected
 
 from .target import Target
 
@@ -42,6 +45,8 @@ def farm() -> Iterator[Target]:
             name=f"farm {shape.__name__}", run=_json(lambda data, s=shape: read(data, s)), allowed=(Refused,)
         )
     yield Target(name="farm envelope", run=_json(_open), allowed=(Refused,), seeds=_envelopes)
+    yield Target(name="farm message", run=_take, allowed=(Rejected,), seeds=_messages)
+    yield Target(name="farm sealed secret", run=_unseal, allowed=(Refused,), seeds=_secrets)
     yield Target(name="source json", run=parse_json, allowed=(SourceError,), seeds=_lists)
     yield Target(name="source lines", run=parse_lines, allowed=(SourceError,), seeds=_lists)
     yield Target(name="source mapping", run=_mapped, allowed=(SourceError,), seeds=_mappings)
@@ -71,6 +76,43 @@ def _envelopes() -> Iterator[bytes]:
     me = node_id(OWNER.public_key)
     sealed = seal({"a": 1}, name="control.report", to=me, seq=5, expires=1060.0, key_pair=OWNER)
     yield json.dumps(sealed).encode()
+
+
+def _gate() -> Gate:
+    gate = Gate()
+    gate.allow("reports", ["control.report"], max_argument_bytes=1 << 20, rejected=lambda queue, reason: None)
+    return gate
+
+
+GATE = _gate()
+
+
+def _take(data: bytes) -> None:
+    """As it is taken out of Redis. What passes has nothing of its sender but the one argument."""
+    for queue in ("reports", "control"):
+        made = GATE.parse(queue, data)
+        assert queue == "control" or made["properties"]["delivery_info"]["routing_key"] == queue
+        assert queue == "control" or made["headers"]["task"] == "control.report"
+
+
+def _messages() -> Iterator[bytes]:
+    body = b64encode(json.dumps([[{"from": "x"}], {}, {"chain": None}]).encode()).decode()
+    properties = {"delivery_info": {"routing_key": "x"}, "delivery_tag": "t", "body_encoding": "base64"}
+    message = {"body": body, "content-type": "application/json", "headers": {"task": "control.report"}}
+    yield json.dumps(message | {"properties": properties, "content-encoding": "utf-8"}).encode()
+
+
+def _unseal(data: bytes) -> None:
+    me = node_id(OWNER.public_key)
+    request = Join(name="x", secret=hide(data.decode("latin-1"), reader=me), password="0" * 64)
+    open_secret(request, sender=me, key_pair=OWNER)
+    open_secret(Join(name="x", secret=data.decode("latin-1"), password="0" * 64), sender=me, key_pair=OWNER)
+
+
+def _secrets() -> Iterator[bytes]:
+    me = node_id(OWNER.public_key)
+    yield json.dumps(["secret", me, "0" * 64]).encode()
+    yield seal_secret("secret", sender=me, password="0" * 64, reader=me).encode()
 
 
 def _lists() -> Iterator[bytes]:

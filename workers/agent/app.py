@@ -10,12 +10,16 @@ from celery import Celery, bootsteps
 from celery.worker.control import Panel
 from kombu.entity import Queue
 
+from farmwire.envelope import MAX_BODY_BYTES
 from farmwire.orders import ASKING, AUDIT, CONFIGURE, REFRESH, SYNC_MANIFEST, queue_of
 from farmwire.refusal import Reason, Refused
 
+from .. import transport
 from .agent import Agent
 from .broker import CONNECT_TIMEOUT, broker_url, transport_options
 from .reporter import Reporter
+
+ORDERS = (SYNC_MANIFEST, AUDIT, CONFIGURE, REFRESH)
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,8 @@ def create_app(agent: Agent, broker: str) -> Celery:
     # No fixups: one of them would load Django wherever its settings are named in the environment.
     app = Celery("seederfarm-worker", broker=broker_url(broker), fixups=[])
     queue = queue_of(agent.id)
+    transport.install()
+    transport.gate.allow(queue, ORDERS, max_argument_bytes=MAX_BODY_BYTES, rejected=_rejected(agent))
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -51,7 +57,7 @@ def create_app(agent: Agent, broker: str) -> Celery:
         enable_utc=True,
         timezone="UTC",
     )
-    for name in (SYNC_MANIFEST, AUDIT, CONFIGURE, REFRESH):
+    for name in ORDERS:
         _register(app, agent, name)
     for command in set(Panel.data) - ASKING:
         Panel.data[command] = _refuse_command(agent, command)
@@ -66,6 +72,13 @@ def _register(app: Celery, agent: Agent, name: str) -> None:
 
     obey.__name__ = name.rpartition(".")[2]
     app.task(obey, name=name, ignore_result=True)
+
+
+def _rejected(agent: Agent) -> transport.RejectedBecause:
+    def rejected(_: str, reason: str) -> None:
+        agent.refuse("a message", Refused(Reason.MALFORMED, reason))
+
+    return rejected
 
 
 def _refuse_command(agent: Agent, command: str) -> Callable[..., dict[str, str]]:

@@ -28,6 +28,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,12 @@ from .launch import Launched, launched_parts
 from .lines import LineWriter, read_lines
 from .loop import run, stop_on_signals
 from .parent import end_with_parent
+from .ports import CoreSession
 from .rates import Rate
 from .removal import Removals
 from .replicas import Replicas
 from .settings import EngineSettings, LimitSettings, SettingError, bootstrap_from, relay_from
-from .titles import read_title
+from .titles import Titles
 
 STATUS_INTERVAL = 1.0
 """Seconds between two looks at all keys, at least. With many keys the looks take longer, and are rarer."""
@@ -61,9 +63,6 @@ KEYS_A_LINE = 500
 
 ENGINE_INTERVAL = 2.0
 """Seconds between two `engine` lines."""
-
-TITLE_PAUSE = 0.02
-"""Seconds between two drives whose titles are read. After a start, that may be all of them."""
 
 MAX_QUESTIONS = 1000
 """Challenges that wait for the engine to be ready. The oldest go first: their deadline is nearest."""
@@ -86,16 +85,15 @@ class Child:
         self._refresh = False
         self._looked_for = 0.0
         self._wake = asyncio.Event()
-        self._untitled: asyncio.Queue[bytes] = asyncio.Queue()
-        """Drives that have changed, and may call themselves something else now."""
         self._questions: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_QUESTIONS)
+        self._titles: Titles | None = None
         self._down, self._up = Rate(), Rate()
         self._removals: Removals | None = None
 
     def emit(self, event: Event) -> None:
         self._replicas.note(event)
-        if isinstance(event, Synced) and event.kind is Kind.DRIVE:
-            self._untitled.put_nowait(event.key)
+        if self._titles is not None and isinstance(event, Synced) and event.kind is Kind.DRIVE:
+            self._titles.changed(event.key)
         self._writer.put(to_json(event), droppable=isinstance(event, Progress | PeerChanged))
 
     async def obey(self, parts: Launched, command: dict[str, Any]) -> None:
@@ -117,6 +115,8 @@ class Child:
             log.error("cannot obey %.100r: %r", command, error)
         except HypercoreError as error:
             self.emit(Problem(key=None, code=error.code, message=str(error)))
+        except Exception:
+            log.exception("cannot obey %.100r", command)  # the next one may go well
 
     # --- keys
 
@@ -129,25 +129,33 @@ class Child:
         await asyncio.gather(*(parts.engine.remove(key) for key in gone))
         for key in gone:
             self._replicas.forget(key)
+            if self._titles is not None:
+                self._titles.forget(key)
         staying = kept.keys() - set(gone)
         for key in staying:
             if kept[key].max_fork != wanted[key].max_fork:
                 parts.engine.follow_forks(key, wanted[key].max_fork)
         parts.engine.add(item for key, item in wanted.items() if key not in staying)
-        self.removals(parts).request(drop)
+        if self._removals is not None:
+            self._removals.request(drop)
         self._wake.set()
 
-    def removals(self, parts: Launched) -> Removals:
-        """What deletes the data of keys that were dropped."""
-        if self._removals is None:
-            self._removals = Removals(
-                parts.cores,
-                parts.owners,
-                is_wanted=lambda key: key in self._wanted,
-                on_removed=lambda key: self._on_removed(parts, key),
-                may_begin=parts.engine.loaded,
-            )
-        return self._removals
+    def attach(self, parts: Launched) -> list[Coroutine[Any, Any, None]]:
+        """The engine is there. Returns what has to run beside it until it ends; no commands before that."""
+        self._titles = self._make_titles(parts)
+        self._removals = Removals(
+            parts.cores,
+            parts.owners,
+            is_wanted=lambda key: key in self._wanted,
+            on_removed=lambda key: self._on_removed(parts, key),
+            may_begin=parts.engine.loaded,
+        )
+        return [
+            self.keep_telling(parts),
+            self.keep_proving(parts),
+            self._titles.run(),
+            self._removals.run(),
+        ]
 
     def _on_removed(self, parts: Launched, key: bytes) -> None:
         self._replicas.forget(key)
@@ -212,15 +220,16 @@ class Child:
 
     # --- telling
 
-    async def keep_titled(self, parts: Launched) -> None:
-        while True:
-            key = await self._untitled.get()
-            title = await read_title(key, parts.cores.get)
-            if key in self._wanted:
-                self._replicas.call(key, title)
-                parts.engine.mark(key)
-                self._wake.set()
-            await asyncio.sleep(TITLE_PAUSE)
+    def _make_titles(self, parts: Launched) -> Titles:
+        def open_session(core: bytes) -> CoreSession | None:
+            return None if parts.cores.stored(core) is None else parts.cores.get(core, active=False)
+
+        def on_title(key: bytes, title: str) -> None:
+            self._replicas.call(key, title)
+            parts.engine.mark(key)
+            self._wake.set()
+
+        return Titles(open_session, is_wanted=lambda key: key in self._wanted, on_title=on_title)
 
     async def keep_telling(self, parts: Launched) -> None:
         told_at = float("-inf")
@@ -301,14 +310,11 @@ async def serve(settings: EngineSettings) -> None:
     try:
         with stop_on_signals(stop):
             async with launched_parts(settings, child.emit) as parts:
+                beside = child.attach(parts)
                 read_lines(on_command, on_end)
-                tasks = [
-                    asyncio.create_task(_obey_all(child, parts, commands)),
-                    asyncio.create_task(child.keep_telling(parts)),
-                    asyncio.create_task(child.keep_titled(parts)),
-                    asyncio.create_task(child.keep_proving(parts)),
-                    asyncio.create_task(child.removals(parts).run()),
-                    asyncio.create_task(stop.wait()),
+                tasks: list[asyncio.Task[Any]] = [
+                    asyncio.create_task(work)
+                    for work in (_obey_all(child, parts, commands), *beside, stop.wait())
                 ]
                 done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in pending:

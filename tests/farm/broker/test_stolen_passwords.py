@@ -6,125 +6,21 @@ Real processes and a real Redis. Whatever the thief tries is refused, counted, a
 from __future__ import annotations
 
 import json
-import time
-from base64 import b64decode
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from celery import Celery
 from kombu.entity import Queue
-from pytest_django import DjangoDbBlocker
 from redis import Redis
-from redis.exceptions import ResponseError
 
 from farmwire import orders
-from farmwire.envelope import node_id, seal
 from farmwire.manifest import Manifest, ManifestEntry
 from farmwire.report import Report
-from farmwire.shapes import Shape
-from hypercore.crypto import KeyPair
 from seederfarm.registry.models import Alert, Event, Worker
-from workers.state import State
 
-from ...support.controlplane import ControlPlane, WorkersOf
-from ...support.databases import FarmDatabase
 from ...support.redis import RedisServer
 from ...support.waiting import eventually
-
-THIEF = KeyPair.from_seed(b"\x66" * 32)
-PASSWORD = "of the farm"
-
-
-class Farm:
-    """Control, two workers, and a Redis that keeps nothing over a restart."""
-
-    def __init__(self, redis: RedisServer, plane: ControlPlane, workers: WorkersOf, place: Path) -> None:
-        self.redis, self.plane, self.workers = redis, plane, workers
-        self._place = place
-        self.celery = celery_at(redis.url)
-        seed = (plane.farm.home / "control_key").read_bytes()
-        self.plane_id = node_id(KeyPair.from_seed(seed).public_key)
-
-    def row(self, name: str) -> Worker:
-        return Worker.objects.get(name=name)
-
-    def wait_seen(self, *names: str) -> None:
-        """Until each has reported from now on."""
-        now = time.time()
-
-        def seen() -> bool:
-            rows = Worker.objects.filter(name__in=names, last_seen_at__isnull=False)
-            return sum(row.last_seen_at.timestamp() > now for row in rows if row.last_seen_at) == len(names)
-
-        eventually(seen, timeout=60, what=f"reports of {names}\n{self.plane.tails()}\n{self.workers.tails()}")
-
-    def stolen_login(self, name: str) -> str:
-        """From the disk of a worker that does not run."""
-        state = State(self._place / f"worker-{name}")
-        try:
-            farm = state.farm
-            assert farm is not None
-            return farm.broker
-        finally:
-            state.close()
-
-    def wait_event(self, kind: str, *words: str) -> Event:
-        def found() -> Event | None:
-            events = Event.objects.filter(kind=kind)
-            return next((event for event in events if all(word in event.text for word in words)), None)
-
-        eventually(lambda: found() is not None, timeout=30, what=f"{kind} {words}\n{self.plane.tails()}")
-        event = found()
-        assert event is not None
-        return event
-
-    def refusals(self) -> list[dict[str, Any]]:
-        return [entry for entry in self.redis.client.acl_log() if entry["reason"] != "auth"]
-
-
-def celery_at(url: str) -> Any:
-    app = Celery("somebody", broker=url, fixups=[], set_as_current=False)
-    app.conf.update(broker_transport_options={"global_keyprefix": orders.KEY_PREFIX}, result_backend=None)
-    return app
-
-
-@pytest.fixture
-def farm(
-    redis_program: str,
-    bootstrap: list[str],
-    processes: ExitStack,
-    tmp_path: Path,
-    django_db_blocker: DjangoDbBlocker,
-) -> Iterator[Farm]:
-    server = RedisServer(password=PASSWORD)
-    processes.callback(server.dispose)
-    server.start()
-    plane = ControlPlane(tmp_path, bootstrap=bootstrap, REDIS_URL=server.url)
-    processes.callback(plane.dispose)
-    processes.enter_context(django_db_blocker.unblock())
-    database = FarmDatabase(f"sqlite:///{plane.farm.database_path}")
-    processes.callback(database.close)
-    processes.enter_context(database.in_place())
-    workers = WorkersOf(plane.home, tmp_path, bootstrap)
-    processes.callback(workers.dispose)
-    plane.control()
-    plane.beat()
-    workers.start("alice", "bob")
-    yield Farm(server, plane, workers, tmp_path)
-
-
-def forged(body: Shape, name: str, *, to: str) -> dict[str, object]:
-    """Signed by the thief."""
-    return seal(body, name=name, to=to, seq=2**40, expires=time.time() + 60, key_pair=THIEF)
-
-
-def attempt(thief: Any, *words: Any) -> None:
-    with pytest.raises(ResponseError, match=r"(?i)noperm|permissions"):
-        thief.execute_command(*words)
-        pytest.fail(f"{words} was allowed")
+from .stolen import Farm, attempt, body_of, celery_at, forged, post
 
 
 @pytest.mark.interop
@@ -193,7 +89,7 @@ def test_a_thief_of_a_workers_password_commands_nobody_and_is_nobody_else(farm: 
     # Reports he may write. They are not signed by whom they say.
     for sender in (alice, bob):
         report = forged(Report(), orders.REPORT, to=farm.plane_id) | {"from": sender.node_id}
-        _send(celery_at(login), orders.REPORT, report, orders.REPORTS_QUEUE)
+        post(celery_at(login), orders.REPORT, report, orders.REPORTS_QUEUE)
     for name in ("alice", "bob"):
         eventually(
             lambda name=name: "bad_signature" in farm.row(name).refused_reason,
@@ -218,16 +114,16 @@ def test_a_thief_of_the_farms_own_password_still_cannot_sign(farm: Farm) -> None
     evil = Manifest(version=10**6, entries=[ManifestEntry(key="ee" * 32)]).to_pages()[0]
     order = forged(evil, orders.SYNC_MANIFEST, to=alice.node_id)
     queue = orders.queue_of(alice.node_id)
-    _send(farm.celery, orders.SYNC_MANIFEST, order, queue)
-    _send(farm.celery, orders.SYNC_MANIFEST, order | {"from": farm.plane_id}, queue)
-    _send(farm.celery, orders.REPORT, forged(Report(), orders.REPORT, to=farm.plane_id), "reports")
+    post(farm.celery, orders.SYNC_MANIFEST, order, queue)
+    post(farm.celery, orders.SYNC_MANIFEST, order | {"from": farm.plane_id}, queue)
+    post(farm.celery, orders.REPORT, forged(Report(), orders.REPORT, to=farm.plane_id), "reports")
     again = _taken(farm.redis)
     for _ in range(2):  # the true one, and its replay
         farm.redis.client.lpush("farm:reports", again)
 
     for word in ("wrong_sender", "bad_signature", "unsigned"):
         farm.wait_event("engine.refused", word)
-    sender = _body(again)[0][0]["from"]
+    sender = body_of(again)[0][0]["from"]
     eventually(
         lambda: "replayed" in Worker.objects.get(node_id=sender).refused_reason,
         timeout=30,
@@ -245,10 +141,6 @@ def _listen(receiver: Any) -> bool:
     return True
 
 
-def _send(app: Any, name: str, sealed: object, queue: str) -> None:
-    app.send_task(name, args=[sealed], queue=Queue(queue), declare=[], retry=False)
-
-
 def _taken(redis: RedisServer) -> str:
     """A message of somebody's, out of the queue before control has it."""
     taken: list[str] = []
@@ -260,7 +152,3 @@ def _taken(redis: RedisServer) -> str:
 
     eventually(take, timeout=60, what="a report")
     return taken[0]
-
-
-def _body(message: str) -> Any:
-    return json.loads(b64decode(json.loads(message)["body"]))

@@ -1,0 +1,35 @@
+"""What this process refused and the operator was not told of yet. Needs no Django."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Lock
+from typing import Final
+
+MAX_KINDS: Final = 64
+"""Kinds that are counted apart; more are counted together."""
+OTHERS: Final = "others"
+
+
+class Counts:
+    """Any thread may add."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._count: Counter[str] = Counter()
+
+    def add(self, *what: str) -> None:
+        kind = ": ".join(what)
+        with self._lock:
+            self._count[kind if kind in self._count or len(self._count) < MAX_KINDS else OTHERS] += 1
+
+    def take(self) -> dict[str, int]:
+        with self._lock:
+            taken, self._count = dict(self._count), Counter()
+        return taken
+
+
+refused_commands: Final = Counts()
+"""Celery's remote control that was not obeyed here."""
+rejected_messages: Final = Counts()
+"""Messages that were dropped before Celery saw them, by queue and reason."""

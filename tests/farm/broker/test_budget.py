@@ -1,0 +1,203 @@
+"""The broker under an account that does its worst: what it fills is cut, and the account is suspended."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
+
+from farmwire.enrol import digest_of
+from farmwire.orders import queue_of
+from seederfarm.control import accounts, acl, budget
+from seederfarm.control.watch import BUDGET, BUSY, FULL, Watch
+from seederfarm.registry.models import Alert, Event, ManifestState, Worker
+
+from ...support.redis import RedisServer
+from ...support.waiting import eventually
+from .conftest import At
+
+NODE = "y" * 52
+MIB = 1 << 20
+LOOP = "while true do end"
+
+
+@pytest.fixture
+def worker(broker: RedisServer) -> Worker:
+    row = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=digest_of("mine"))
+    accounts.keep()
+    return row
+
+
+def log_in(broker: RedisServer) -> Any:
+    name = accounts.user_of_worker(NODE)
+    return Redis(host="127.0.0.1", port=broker.port, username=name, password="mine", retry=None)
+
+
+def refused(broker: RedisServer) -> bool:
+    try:
+        return not log_in(broker).ping()
+    except (AuthenticationError, ConnectionError):
+        return True
+
+
+def busy(broker: RedisServer) -> threading.Thread:
+    """A script that never ends, sent by the farm's own login."""
+
+    def run() -> None:
+        with pytest.raises(ResponseError):
+            broker.client.eval(LOOP, 0)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def says_busy() -> bool:
+        try:
+            broker.client.get("farm:x")
+        except ResponseError as error:
+            return str(error).startswith("BUSY")
+        return False
+
+    eventually(says_busy, timeout=20, what="a broker that is busy")
+    return thread
+
+
+def test_a_script_that_never_ends_is_killed_and_said(redis_program: str, at: At) -> None:
+    broker = at(RedisServer(options=["--lua-time-limit", "200"]))
+    watch = Watch()
+    watch.look()
+    for each in (watch, Watch()):  # one that is connected already, and one that has to
+        thread = busy(broker)
+        each.look()
+        thread.join(10)
+        assert not thread.is_alive() and broker.client.ping()
+        alert = Alert.objects.get(kind=BUSY, resolved_at=None)
+        assert "it was killed" in alert.text
+        each.look()
+        assert not Alert.objects.filter(kind=BUSY, resolved_at=None).exists()
+
+
+def test_an_account_that_fills_its_keys_is_suspended_for_a_while(broker: RedisServer, worker: Worker) -> None:
+    watch, thief = Watch(), log_in(broker)
+    thief.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
+    watch.look()
+    assert thief.ping(), "a share is everybody's"
+    for part in "hi":
+        key = f"farm:unacked.{NODE}.{part}"
+        for number in range(20):
+            value = b"x" * MIB
+            thief.hset(key, str(number), value) if part == "h" else thief.zadd(
+                key, {value + b"%d" % number: 1}
+            )
+    watch = Watch()
+    watch.look()
+    assert broker.client.exists(*budget.keys_of(NODE)) == 0
+    with pytest.raises((ConnectionError, AuthenticationError)):
+        thief.ping()
+    assert refused(broker)
+    accounts.keep()
+    accounts.keep(afresh=True)
+    assert refused(broker), "it stays suspended"
+    event = Event.objects.get(kind=BUDGET)
+    assert event.worker == worker and "suspended for 60 minutes" in event.text
+    assert re.search(r"filled its queue at the broker with [45]\d MiB", event.text)
+    assert Alert.objects.get(kind=BUDGET).worker == worker
+    broker.client.zadd(budget.SUSPENDED_KEY, {accounts.user_of_worker(NODE): time.time() - 1})
+    accounts.keep()
+    assert log_in(broker).ping()
+
+
+def test_a_worker_of_many_keys_may_have_more_waiting(broker: RedisServer, worker: Worker) -> None:
+    ManifestState.objects.create(worker=worker, entries=100_000)
+    for _ in range(60):
+        broker.client.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
+    Watch().look()
+    assert broker.client.llen(f"farm:{queue_of(NODE)}") == 60
+
+
+def test_an_account_with_hundreds_of_connections_is_suspended(broker: RedisServer, worker: Worker) -> None:
+    crowd = [log_in(broker) for _ in range(budget.MAX_CONNECTIONS + 1)]
+    for client in crowd[1:]:
+        assert client.ping()
+    Watch().look()
+    assert crowd[1].ping(), "as many as are allowed"
+    crowd[0].ping()
+    Watch().look()
+    assert refused(broker)
+    assert len(broker.client.client_list()) < 10
+    for client in crowd:
+        client.close()
+
+
+def test_who_asks_and_does_not_read_is_suspended(broker: RedisServer, worker: Worker) -> None:
+    """What Redis holds for the answers counts for no key."""
+    thief = log_in(broker)
+    thief.hset(f"farm:unacked.{NODE}.h", "x", b"x" * 8 * MIB)
+    connection = thief.connection_pool.get_connection()
+    for _ in range(20):
+        connection.send_command("HGET", f"farm:unacked.{NODE}.h", "x")
+
+    def piled_up() -> bool:
+        return any(int(each["tot-mem"]) > budget.MAX_CLIENT_BYTES for each in broker.client.client_list())
+
+    eventually(piled_up, timeout=20, what="answers that nobody reads")
+    Watch().look()
+    assert refused(broker)
+    assert int(broker.client.info("memory")["used_memory"]) < 64 * MIB
+
+
+def test_queues_that_many_write_to_are_cut_to_their_newest(broker: RedisServer, worker: Worker) -> None:
+    watch, thief = Watch(), log_in(broker)
+    for _ in range(budget.MAX_REPORTS + 500):
+        broker.client.lpush("farm:reports", "x")
+    thief.lpush("farm:reports", "newest")
+    watch.look()
+    assert broker.client.llen("farm:reports") == budget.MAX_REPORTS
+    assert broker.client.lrange("farm:reports", 0, 0) == ["newest"]
+    assert "10501 messages; the newest 10000" in Alert.objects.get(kind=BUDGET).text
+    watch.look()
+    assert not Alert.objects.filter(kind=BUDGET, resolved_at=None).exists(), "it is short again"
+
+    for _ in range(300):
+        thief.lpush("farm:reports", b"x" * MIB)
+    watch.look()
+    assert budget._bytes(broker.client, "farm:reports") <= budget.MAX_REPORTS_BYTES
+    assert 64 <= broker.client.llen("farm:reports") < budget.MAX_REPORTS
+    broker.client.delete("farm:reports")
+    if accounts.version_of(broker.client) < acl.SELECTORS:
+        thief.set("farm:reports", "no queue")  # before 7.0 its rights are of all keys alike
+        watch.look()
+        assert broker.client.type("farm:reports") == "none"
+
+
+def test_answers_to_remote_control_that_nobody_took_go(broker: RedisServer, worker: Worker) -> None:
+    thief = log_in(broker)
+    for number in range(3000):
+        thief.lpush(f"farm:{number}.reply.celery.pidbox", "x")
+    watch = Watch()
+    watch.look()
+    left = [broker.client.ttl(key) for key in broker.client.scan_iter("farm:*.reply.*")]
+    assert len(left) == 3000 and all(0 < ttl <= budget.ANSWERS_LIVE for ttl in left)
+
+
+def test_a_full_broker_is_said_and_relieved(redis_program: str, at: At) -> None:
+    broker = at(RedisServer(password="x", options=["--maxmemory", "48mb"]))
+    worker = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=digest_of("mine"))
+    accounts.keep()
+    watch, thief = Watch(), log_in(broker)
+    watch.look()
+    with pytest.raises(ResponseError, match="maxmemory"):
+        while True:
+            thief.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
+    with pytest.raises(ResponseError, match="maxmemory"):
+        broker.client.lpush("farm:control", "x" * 2 * MIB)
+    watch.look()
+    assert "of the 48 MiB" in Alert.objects.get(kind=FULL).text
+    assert Event.objects.get(kind=BUDGET).worker == worker
+    assert broker.client.lpush("farm:control", "work") == 1
+    watch.look()
+    assert Alert.objects.get(kind=FULL).resolved_at is not None

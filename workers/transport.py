@@ -1,0 +1,225 @@
+"""kombu's Redis transport, hardened: no Lua scripts, and nothing in a message is believed but its arguments.
+
+Whoever may write into a queue of Redis chooses every byte of a message: its task, its headers, what Celery
+calls after it (`chain`, `callbacks`, `errbacks`, `chord`), the queue to which it is restored, and whether it
+is JSON at all. `gate` holds, for each queue that others write to, the tasks that may come out of it. Such a
+message is made anew from its task and its one argument; all else is dropped. What does not fit is dropped and
+counted, and never reaches Celery.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from base64 import b64decode
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+import redis.exceptions
+from kombu.transport import TRANSPORT_ALIASES, _transport_cache, virtual
+from kombu.transport import redis as kombu_redis
+
+log = logging.getLogger(__name__)
+
+ENCODED: Final = 4 / 3
+"""Characters of base64 for each byte."""
+AROUND: Final = 64 * 1024
+"""Bytes that a message may have around its argument: Celery's headers and properties have about 1 KB."""
+
+RejectedBecause = Callable[[str, str], None]
+"""Called with the queue and the reason, from the thread that consumes."""
+
+
+class Rejected(Exception):
+    """A message is dropped. The text says why, without anything that its sender wrote."""
+
+
+class Rule(NamedTuple):
+    """What may come out of one queue."""
+
+    tasks: frozenset[str]
+    max_bytes: int
+    """Of the message in Redis."""
+    rejected: RejectedBecause
+
+
+class Gate:
+    """The rules of this process, by queue."""
+
+    def __init__(self) -> None:
+        self._rules: dict[str, Rule] = {}
+
+    def allow(
+        self, queue: str, tasks: Iterable[str], *, max_argument_bytes: int, rejected: RejectedBecause
+    ) -> None:
+        """From `queue`, take messages of these tasks alone, each with one argument of at most
+        `max_argument_bytes` of JSON."""
+        limit = int(max_argument_bytes * ENCODED) + AROUND
+        self._rules[queue] = Rule(frozenset(tasks), limit, rejected)
+
+    def parse(self, queue: str, text: bytes | str) -> Any:
+        """The message in `text`. Raises Rejected."""
+        rule = self._rules.get(queue)
+        if rule is not None and len(text) > rule.max_bytes:
+            raise Rejected(f"more than {rule.max_bytes} bytes")
+        return self.check(queue, _json(text))
+
+    def check(self, queue: str, message: object) -> dict[str, Any]:
+        """`message` as it may be handed to Celery. Raises Rejected."""
+        properties = message.get("properties") if isinstance(message, dict) else None
+        if not isinstance(message, dict) or not isinstance(properties, dict):
+            raise Rejected("no message of Celery")
+        if not isinstance(properties.get("delivery_tag"), str):
+            raise Rejected("no message of Celery")
+        rule = self._rules.get(queue)
+        return message if rule is None else _remade(message, queue, rule)
+
+    def reject(self, queue: str, reason: Rejected) -> None:
+        rule = self._rules.get(queue)
+        if rule is None:
+            log.warning("dropped a message from %s: %s", queue, reason)
+        else:
+            rule.rejected(queue, str(reason))
+
+
+gate: Final = Gate()
+
+
+class Remade(dict[str, Any]):
+    """A message whose body was decoded already: that is not done again."""
+
+    payload: dict[str, Any]
+
+
+def _remade(message: dict[str, Any], queue: str, rule: Rule) -> Remade:
+    headers, body = message.get("headers"), message.get("body")
+    task = headers.get("task") if isinstance(headers, dict) else None
+    if not isinstance(task, str) or task not in rule.tasks:
+        raise Rejected("a task that does not belong here")
+    encoding = message["properties"].get("body_encoding")
+    if not isinstance(body, str) or message.get("content-type") != "application/json":
+        raise Rejected("no JSON in it")
+    try:
+        decoded = _json(b64decode(body, validate=True) if encoding == "base64" else body)
+    except ValueError:
+        raise Rejected("no JSON in it") from None
+    arguments = decoded[0] if isinstance(decoded, list) and len(decoded) == 3 else None
+    if not isinstance(arguments, list) or len(arguments) != 1:
+        raise Rejected("not one argument")
+    number = str(uuid.uuid4())
+    # What Celery reads of a message, all of it ours (`celery.worker.strategy`).
+    clean = {"lang": "py", "task": task, "id": number, "root_id": number, "retries": 0, "ignore_result": True}
+    clean |= {"argsrepr": "", "kwargsrepr": "", "timelimit": [None, None]}
+    made = Remade(message)
+    made["headers"] = dict(clean)
+    made["content-encoding"] = "utf-8"
+    made["properties"] = {
+        "delivery_tag": str(uuid.uuid4()),
+        # To where it is restored when it was not acknowledged.
+        "delivery_info": {"exchange": "", "routing_key": queue},
+        "body_encoding": encoding,
+        "priority": 0,
+        "correlation_id": number,
+    }
+    for name in made.keys() - {"headers", "properties", "body", "content-type", "content-encoding"}:
+        del made[name]
+    made.payload = {**clean, "args": arguments, "kwargs": {}}
+    return made
+
+
+def _json(text: bytes | str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Rejected("no JSON") from None
+
+
+class Message(virtual.Message):
+    def __init__(self, payload: dict[str, Any], channel: Any = None, **options: Any) -> None:
+        super().__init__(payload, channel=channel, **options)  # type: ignore[no-untyped-call]
+        if isinstance(payload, Remade):
+            self._decoded_cache = payload.payload
+
+
+class QoS(kombu_redis.QoS):
+    """kombu keeps two consumers from restoring the same messages by a lock whose release is a Lua script. An
+    account that may load scripts can stop the broker with one."""
+
+    def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
+        """Give back what was taken and not acknowledged in time. Every `interval`th call looks."""
+        self._vrestore_count += 1
+        if (self._vrestore_count - 1) % (interval or 1):
+            return
+        with self.channel.conn_or_acquire() as client:
+            if not client.set(self.unacked_mutex_key, "1", nx=True, px=int(self.unacked_mutex_expire * 1000)):
+                return
+            try:
+                latest = time.time() - self.visibility_timeout
+                options: dict[str, Any] = {"desc": True, "byscore": True}
+                if num:  # None: all of them
+                    options |= {"offset": start, "num": num}
+                for tag in client.zrange(self.unacked_index_key, latest, 0, **options) or ():
+                    self.restore_by_tag(tag, client)  # type: ignore[no-untyped-call]
+            finally:
+                # Even if it is another's by now: messages are restored in a transaction that watches them, so
+                # two at it cost a second look and no more.
+                client.delete(self.unacked_mutex_key)
+
+
+class Channel(kombu_redis.Channel):
+    Message = Message
+    QoS = QoS
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """What BRPOP answered, through the gate."""
+        try:
+            answer = self.client.parse_response(self.client.connection, "BRPOP", **options)
+        except self.connection_errors:
+            self.client.connection.disconnect()
+            raise
+        except redis.exceptions.ResponseError as error:
+            self.client.connection.disconnect()
+            raise _as_lost(error) from error
+        finally:
+            self._in_poll = None  # type: ignore[assignment]
+        if not answer:
+            raise virtual.Empty
+        key, text = answer
+        queue = (key.decode() if isinstance(key, bytes) else key).rsplit(self.sep, 1)[0]
+        self._queue_cycle.rotate(queue)
+        try:
+            self.connection._deliver(gate.parse(queue, text), queue)
+        except Rejected as reason:
+            gate.reject(queue, reason)
+        except redis.exceptions.ResponseError as error:
+            raise _as_lost(error) from error
+        return True
+
+
+def _as_lost(error: Exception) -> Exception:
+    """BUSY, OOM, WRONGTYPE, NOPERM: a fault of the broker that may pass. Celery tries on after errors of the
+    connection, and ends for all others."""
+    return redis.exceptions.ConnectionError(str(error))
+
+
+class Transport(kombu_redis.Transport):
+    Channel = Channel
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        """Remote control comes through channels and not through BRPOP."""
+        if not isinstance(message, Remade):
+            try:
+                message = gate.check(queue, message)
+            except Rejected as reason:
+                gate.reject(queue, reason)
+                return
+        super()._deliver(message, queue)  # type: ignore[no-untyped-call]
+
+
+def install() -> None:
+    """Have `redis://`, `rediss://` and `redis+socket://` mean this transport in this process."""
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+        _transport_cache.pop(scheme, None)

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,15 +20,17 @@ import pytest
 from hypercore.crypto import KeyPair
 from hypercore.errors import HypercoreError
 from hypercore.mux import Channel
+from hypercore.node import Node
 from hypercore.secretstream.framing import frame
 from hypercore.wire.control import BitfieldMessage, Range, Sync, Want
 from hypercore.wire.data import Data, DataBlock, DataUpgrade
 from hypercore.wire.registry import Message
-from hypercore.wire.request import Request, RequestBlock
+from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
 
 from ..support.farm import Farm
 from ..support.node import Publisher, Reader, Testnet
-from ..support.stranger import meet
+from ..support.stranger import Stranger, Talk, meet
+from .test_prologues import Writer as ManifestWriter
 
 pytestmark = pytest.mark.interop
 
@@ -116,6 +119,21 @@ def attack(scene: Scene) -> Iterator[Callable[[Callable[[], Awaitable[None]]], N
 Attack = Callable[[Callable[[], Awaitable[None]]], None]
 
 
+async def genuine_tree(stranger: Stranger, talk: Talk, length: int | None = None) -> Data:
+    """What the engine answers to a request for the tree of `length` blocks, by default all."""
+    answered: asyncio.Future[Data] = asyncio.get_running_loop().create_future()
+
+    def heard(_: Channel, said: Message) -> None:
+        if isinstance(said, Sync):
+            upgrade = RequestUpgrade(0, length or said.length)
+            talk.say(Request(id=1, fork=0, upgrade=upgrade, manifest=True))
+        if isinstance(said, Data) and not answered.done():
+            answered.set_result(said)
+
+    stranger.on_message = heard
+    return await answered
+
+
 async def refused(scene: Scene, who: KeyPair) -> bool:
     """Whether the engine has nothing to do with `who` any more."""
     try:
@@ -178,6 +196,87 @@ def test_false_proofs_are_cut_off_and_nothing_of_them_is_kept(scene: Scene, atta
 
     attack(act)
     assert not [e for e in scene.farm.of("core", scene.key.hex()) if e["length"] >= BLOCKS + 100]
+
+
+def test_a_genuine_tree_with_nodes_to_spare_freezes_nothing(scene: Scene, attack: Attack) -> None:
+    """Two signed histories end the replication of a core. Anybody who reads it has one; a node of his own
+    beside it is no other history."""
+
+    async def act() -> None:
+        async with meet(scene.bootstrap, scene.us) as stranger:
+            talk = stranger.open(scene.key)
+            tree = await genuine_tree(stranger, talk)
+            upgrade = tree.upgrade
+            assert upgrade is not None
+            assert upgrade.additional_nodes == []
+            stray = Node(0, BLOCK_BYTES, bytes(32))
+            for nodes, additional in (
+                ([*upgrade.nodes, stray], []),
+                ([stray, *upgrade.nodes], []),
+                (upgrade.nodes[::-1], []),
+                ([*upgrade.nodes, *upgrade.nodes], []),
+                (upgrade.nodes, [stray]),
+                (upgrade.nodes, [stray._replace(index=2 * upgrade.length)]),
+            ):
+                forged = upgrade._replace(nodes=nodes, additional_nodes=additional)
+                talk.say(replace(tree, request=0, upgrade=forged))
+            await asyncio.sleep(1)
+            assert not talk.ended.is_set()
+
+    attack(act)
+    assert scene.farm.of("error") == []
+
+
+def test_a_forged_fork_of_a_core_with_a_prologue_is_not_followed_and_not_passed_on(
+    scene: Scene, tmp_path: Path, processes: ExitStack
+) -> None:
+    """The prologue is no signature over a fork: with it alone, anybody could have all behind it given up, on
+    our disk and, through us, on the writer's."""
+    fork, blocks = 7_000_000, 11  # of the prologue
+    writer = ManifestWriter(tmp_path / "writer", scene.bootstrap, "11.37")
+    processes.callback(writer.dispose)
+    ((key, length),) = writer.make("migrated").items()
+    assert length == blocks
+    grown = writer.grow(100)
+    writer.ask("join", name="it")
+    farm = Farm(tmp_path / "farm", scene.bootstrap, key)
+    processes.callback(farm.dispose)
+    farm.wait_synced(key, grown[key])
+    us = bytes.fromhex(farm.wait_ready()["public_key"])
+
+    async def act() -> None:
+        async with asyncio.timeout(60), meet(scene.bootstrap, us) as stranger:
+            talk = stranger.open(bytes.fromhex(key))
+            tree = await genuine_tree(stranger, talk, blocks)
+            upgrade = tree.upgrade
+            assert upgrade is not None
+            asked: list[Request] = []
+
+            def answer(channel: Channel, said: Message) -> None:
+                if isinstance(said, Request) and said.fork == fork:
+                    asked.append(said)
+                    forged = DataUpgrade(0, blocks, upgrade.nodes, [], upgrade.signature)
+                    channel.send_frame(
+                        Data(request=said.id, fork=fork, upgrade=forged, manifest=tree.manifest)
+                    )
+
+            stranger.on_message = answer
+            claim = Sync(fork=fork, length=blocks, remote_length=0, can_upgrade=True, has_manifest=True)
+            talk.say(claim, Range(start=0, length=blocks))
+            await asyncio.sleep(5)
+            assert asked
+
+    asyncio.run(act())
+    grown = writer.grow(5)
+    assert grown == {key: blocks + 105}
+    farm.wait_synced(key, grown[key])
+    assert not [event for event in farm.of("core") if event["fork"]]
+    written = writer.blocks(key)
+    writer.stop()
+    reader = ManifestWriter(tmp_path / "reader", scene.bootstrap, "11.37")
+    processes.callback(reader.dispose)
+    reader.read(grown)
+    assert reader.blocks(key) == written
 
 
 def test_who_claims_everything_and_gives_nothing_holds_nobody_up(scene: Scene, attack: Attack) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from .farm import farm
 from .machines import machines
 from .parsers import parsers
+from .proofs import proofs
 from .target import Target
 
 
 def targets() -> list[Target]:
-    return [*parsers(), *machines(), *farm()]
+    return [*parsers(), *proofs(), *machines(), *farm()]

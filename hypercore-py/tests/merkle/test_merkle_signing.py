@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from merkle_trees import Json, Publisher, from_json_node, key_pair, load, make_blocks, unhex
 
-from hypercore.errors import LocalProtocolError
+from hypercore.errors import InvalidSignature, LocalProtocolError
 from hypercore.manifest import Manifest, Prologue
 from hypercore.merkle.batch import TreeBatch
 from hypercore.merkle.signing import (
@@ -19,7 +19,9 @@ from hypercore.merkle.signing import (
     sign_head,
     verify_head,
 )
+from hypercore.merkle.verify import verify_standalone
 from hypercore.multisig import MultiSignature
+from hypercore.wire.data import Data, DataUpgrade
 
 MULTISIG = [c for c in load("multisig") if "tree" in c["inputs"]]
 NAMES = [case["name"] for case in MULTISIG]
@@ -195,3 +197,28 @@ def test_signers_in_their_order_share_the_nodes_of_their_patches() -> None:
     assert verify_head(manifest, shortest.key, shortest.head, signature)
     patch = MultiSignature.decode(signature, version=1).patch
     assert len({node.index for node in patch}) == len(patch)
+
+
+def test_a_patch_does_not_prove_the_sizes_of_the_shorter_tree() -> None:
+    """Of the last root and the node that the patch puts beside it, only the sum is signed. A stranger could
+    give any number of bytes to the root: no later head would follow from that one."""
+    manifest = Manifest.create((key_pair(1).public_key,), quorum=1, allow_patch=True)
+    signer = Publisher(make_blocks(6), keys=key_pair(1), manifest=manifest)
+    signed = partial_signature(
+        manifest, signer.key, signer.head, signer.keys, nodes=signer.nodes, verified_length=5
+    )
+
+    def claim(shift: int) -> Data:
+        first, last = (signer.nodes[index] for index in (3, 8))
+        beside = signer.nodes[10]
+        patched = signed._replace(nodes=(beside._replace(size=beside.size - shift),))
+        signature = assemble_signature(manifest, signer.key, [patched])
+        upgrade = DataUpgrade(0, 5, [first, last._replace(size=last.size + shift)], [], signature)
+        return Data(request=0, fork=0, upgrade=upgrade)
+
+    for shift in (0, 1):
+        with pytest.raises(InvalidSignature):
+            verify_standalone(claim(shift), signer.key, manifest)
+    # Where the block is here its size is known, and where a signer has signed the tree itself
+    known = TreeBatch((signer.nodes[3], signer.nodes[8]), fork=0)
+    assert verify_head(manifest, signer.key, known, assemble_signature(manifest, signer.key, [signed]))

@@ -22,13 +22,17 @@ from hypercore.codec import MAX_SAFE_INTEGER
 from hypercore.crypto import discovery_key
 from hypercore.errors import InvalidChecksum, InvalidProof, InvalidSignature, VerificationError
 from hypercore.manifest import Manifest, Prologue
+from hypercore.merkle.batch import TreeBatch
 from hypercore.merkle.conflict import is_conflict
 from hypercore.merkle.flat_tree import full_roots
 from hypercore.merkle.head import TreeHead
+from hypercore.merkle.proof import create_proof
+from hypercore.merkle.reorg import Reorg
+from hypercore.merkle.signing import sign_head
 from hypercore.merkle.verify import verify_standalone
 from hypercore.node import Node
 from hypercore.wire.data import Data, DataBlock, DataHash, DataSeek, DataUpgrade
-from hypercore.wire.request import RequestBlock, RequestHash, RequestSeek, RequestUpgrade
+from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
 
 ERRORS: dict[str | None, type[VerificationError]] = {
     "INVALID_OPERATION": InvalidProof,
@@ -417,3 +421,80 @@ def test_two_signed_trees_of_one_fork_are_a_conflict() -> None:
     bad = forked.whole()
     assert bad.upgrade is not None
     assert not is_conflict(replace(bad, upgrade=bad.upgrade._replace(signature=bytes(68))), *state)
+
+
+def surplus(source: Publisher) -> list[Data]:
+    """The genuine tree with nodes that the proof does not need, in every place that takes some."""
+    whole = source.whole()
+    upgrade = whole.upgrade
+    assert upgrade is not None
+    stray = Node(0, upgrade.nodes[0].size, bytes(32))
+    return [
+        replace(whole, upgrade=upgrade._replace(nodes=nodes, additional_nodes=additional))
+        for nodes, additional in (
+            ([*upgrade.nodes, stray], []),
+            ([stray, *upgrade.nodes], []),
+            ([*upgrade.nodes, upgrade.nodes[0]], []),
+            (upgrade.nodes[::-1], []),
+            (upgrade.nodes, [stray]),
+            (upgrade.nodes, [stray._replace(index=2 * source.head.length)]),
+        )
+    ]
+
+
+def test_a_genuine_tree_with_nodes_to_spare_is_no_conflict_and_no_tree() -> None:
+    """Anybody who reads the core can make one."""
+    source = Publisher(make_blocks(11))
+    reader = ReaderCore(source.key)
+    reader.apply(source.whole())
+    for data in surplus(source):
+        assert not is_conflict(data, reader.head, reader.nodes, reader.key, source.manifest)
+        with pytest.raises(VerificationError):
+            verify_standalone(data, source.key, source.manifest)
+
+
+def test_two_histories_are_a_conflict_at_a_length_that_is_not_ours() -> None:
+    source = Publisher(make_blocks(11))
+    reader = ReaderCore(source.key, source.head, source.nodes, source.manifest)
+    state = (reader.head, reader.nodes, reader.key, source.manifest)
+    for shared, added, conflict in ((5, 3, True), (8, 0, False), (0, 8, True), (7, 20, True)):
+        other = source.truncated(shared, make_blocks(added, start=50), fork=0)
+        data = other.whole()
+        assert data.upgrade is not None
+        if other.head.length > 11:  # the part that both have, and additional nodes
+            data = create_proof(
+                other.nodes,
+                other.head.length,
+                other.head.signature,
+                Request(id=0, fork=0, upgrade=RequestUpgrade(0, 11)),
+            )
+        assert is_conflict(data, *state) is conflict
+
+
+# --- forks of a core with a prologue
+
+
+def test_a_prologue_proves_nothing_about_a_fork() -> None:
+    """Anybody could move the core to a fork of his choice, and have all behind the prologue given up."""
+    honest, _ = prologue_core()
+    start = Publisher(make_blocks(7))
+    nodes = [start.nodes[index] for index in full_roots(7)]
+    forged = Data(request=0, fork=7_000_000, upgrade=DataUpgrade(0, 7, nodes, [], None))
+    with pytest.raises(InvalidSignature):
+        verify_standalone(forged, honest.key, honest.manifest)
+    with pytest.raises(InvalidSignature):
+        Reorg.start(forged, honest.head, honest.nodes, honest.key, honest.manifest)
+    assert verify_standalone(replace(forged, fork=0), honest.key, honest.manifest).head is not None
+    signature = honest.head.signature
+    stolen = replace(forged, upgrade=DataUpgrade(0, 7, nodes, [], signature))
+    with pytest.raises(InvalidSignature):
+        Reorg.start(stolen, honest.head, honest.nodes, honest.key, honest.manifest)
+
+
+def test_a_writer_may_cut_back_to_the_prologue_if_he_signs_that() -> None:
+    honest, _ = prologue_core()
+    batch = TreeBatch((honest.nodes[index] for index in full_roots(7)), fork=1)
+    signature = sign_head(honest.manifest, honest.key, batch, honest.keys)
+    data = Data(request=0, fork=1, upgrade=DataUpgrade(0, 7, list(batch.roots), [], signature))
+    reorg = Reorg.start(data, honest.head, honest.nodes, honest.key, honest.manifest)
+    assert (reorg.head.length, reorg.ancestors) == (7, 7)

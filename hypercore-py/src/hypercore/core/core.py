@@ -139,6 +139,8 @@ class Core(StoredCore):
         fork = self.head.fork + 1 if fork is None else fork
         if not 0 <= length <= self.head.length or fork <= self.head.fork:
             raise LocalProtocolError(f"cannot truncate {self!r} to {length} blocks on fork {fork}")
+        if manifest.prologue is not None and length < manifest.prologue.length:
+            raise LocalProtocolError(f"cannot cut into the prologue of {manifest.prologue.length} blocks")
         roots = [require_node(self._nodes, index) for index in full_roots(length)]
         batch = TreeBatch(roots, fork=fork)
         head = batch.head(self._sign(manifest, batch, key_pair))
@@ -157,7 +159,7 @@ class Core(StoredCore):
 
     def _sign(self, manifest: Manifest, tree: TreeBatch, key_pair: KeyPair) -> bytes | None:
         prologue = None if manifest.is_compat_with(self.key) else manifest.prologue
-        if manifest.version and prologue is not None and tree.length <= prologue.length:
+        if manifest.version and prologue is not None and tree.length <= prologue.length and not tree.fork:
             return None
         return sign_head(manifest, self.key, tree, key_pair)
 

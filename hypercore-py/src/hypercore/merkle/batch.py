@@ -24,7 +24,7 @@ from .source import NodeSource
 class TreeBatch:
     """Roots that grow by nodes a peer sent; `new` collects every node met on the way."""
 
-    __slots__ = ("_claimed", "byte_length", "fork", "length", "new", "pairs", "roots", "upgraded")
+    __slots__ = ("byte_length", "claimed", "fork", "length", "new", "pairs", "roots", "upgraded")
 
     def __init__(self, roots: Iterable[Node] = (), *, fork: int) -> None:
         self.roots = list(roots)
@@ -34,8 +34,8 @@ class TreeBatch:
         self.new: list[Node] = []
         self.pairs: list[tuple[Node, Node]] = []
         self.upgraded = False
-        self._claimed: set[int] = set()
-        """Roots whose size is only what a peer claims."""
+        self.claimed: set[int] = set()
+        """Nodes whose size is only what a peer claims."""
 
     def hash(self) -> bytes:
         return tree_hash(self.roots)
@@ -66,10 +66,10 @@ class TreeBatch:
             self.new.append(node)
         roots.append(node)
         if claimed:
-            self._claimed.add(node.index)
+            self.claimed.add(node.index)
         while len(roots) > 1 and sibling(roots[-1].index) == roots[-2].index:
             right, left = roots.pop(), roots.pop()
-            if left.index in self._claimed and right.index in self._claimed:
+            if left.index in self.claimed and right.index in self.claimed:
                 self.pairs.append((left, right))
             merged = parent_node(left, right)
             self.new.append(merged)
@@ -86,6 +86,11 @@ class NodeQueue:
         self._at = 0
         self.extra = extra
         self.extra_claimed = extra_claimed
+
+    @property
+    def left_over(self) -> int:
+        """Nodes that were not used."""
+        return len(self._nodes) - self._at
 
     def append_to(self, batch: TreeBatch, index: int) -> None:
         """Append node `index`, which must be the extra one or the next in line, else InvalidProof."""
@@ -108,11 +113,12 @@ def apply_upgrade(
     *,
     extra_claimed: bool = False,
     prologue: Prologue | None = None,
+    exact: bool = False,
 ) -> bool:
     """Extend the batch by an upgrade. True if `extra`, the root of the block part, became a part of the tree.
 
-    Nodes left over at the end of `upgrade.nodes` are ignored, as the official verifier does. Raises
-    InvalidProof for a missing or misplaced node and for a tree that departs from the prologue.
+    Nodes left over at the end of `upgrade.nodes` are ignored, as the official verifier does, unless `exact`.
+    Raises InvalidProof for a missing or misplaced node and for a tree that departs from the prologue.
     """
     if prologue is not None and 0 < upgrade.start < prologue.length:
         raise InvalidProof(f"an upgrade may not start inside of the prologue of {prologue.length} blocks")
@@ -120,6 +126,8 @@ def apply_upgrade(
         raise InvalidProof(f"an upgrade must cover the prologue of {prologue.length} blocks")
     queue = NodeQueue(upgrade.nodes, extra, extra_claimed=extra_claimed)
     _grow(batch, queue, upgrade.start + upgrade.length)
+    if exact and queue.left_over:
+        raise InvalidProof(f"{queue.left_over} tree nodes more than the proof needs")
     if prologue is not None and batch.length == prologue.length and batch.hash() != prologue.hash:
         raise InvalidProof("the tree is not that of the prologue")
     for node in upgrade.additional_nodes:

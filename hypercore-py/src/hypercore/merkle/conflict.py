@@ -7,27 +7,36 @@ from __future__ import annotations
 
 from ..errors import RemoteProtocolError
 from ..manifest import Manifest
+from ..node import Node
 from ..wire.data import Data
+from .flat_tree import right_span
 from .head import TreeHead
 from .source import NodeSource
-from .verify import verify_standalone
+from .verify import verify_signed_tree
 
 
 def is_conflict(data: Data, head: TreeHead, nodes: NodeSource, key: bytes, manifest: Manifest) -> bool:
     """Whether `data`, a whole tree from a peer on our fork, is signed and still differs from ours.
 
     A writer who made both has lost control of the core: nothing of it can be trusted beyond the common part.
-    Trees longer than ours, and roots that we do not hold, are no evidence.
+    Only nodes that the signature covers are compared, whatever else was sent. Trees longer than ours, and
+    nodes that we do not hold, are no evidence.
     """
     upgrade = data.upgrade
     if upgrade is None or data.fork != head.fork or upgrade.start + upgrade.length > head.length:
         return False
     try:
-        verify_standalone(data, key, manifest)
+        batch, _ = verify_signed_tree(data, key, manifest)
     except RemoteProtocolError:
         return False
-    for node in upgrade.nodes:
-        stored = nodes.get(node.index)
-        if stored is not None and stored.hash != node.hash:
-            return True
-    return False
+    if batch.length == head.length:
+        return batch.hash() != head.hash()
+    return any(_contradicts(node, head, nodes) for node in batch.new)
+
+
+def _contradicts(node: Node, head: TreeHead, nodes: NodeSource) -> bool:
+    """Whether a node of another signed tree differs from the one of our tree in the same place."""
+    if right_span(node.index) >= 2 * head.length:
+        return False
+    stored = nodes.get(node.index)
+    return stored is not None and stored.hash != node.hash

@@ -19,7 +19,7 @@ class TreeHead:
     roots: tuple[Node, ...] = ()
     """Left to right; `flat_tree.full_roots(length)` are their indices."""
     signature: bytes | None = None
-    """As it came with the upgrade. None for an empty core, and within the prologue of a static one."""
+    """As it came with the upgrade. None for an empty core, and within the prologue on fork 0."""
 
     def hash(self) -> bytes:
         """The tree hash."""

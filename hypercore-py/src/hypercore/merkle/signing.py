@@ -64,7 +64,12 @@ def verify_head(manifest: Manifest, key: bytes, tree: Tree, signature: bytes | N
         )
     prologue = manifest.prologue
     if manifest.version > 0 and prologue is not None and tree.length <= prologue.length:
-        return tree.length == prologue.length and tree.hash() == prologue.hash
+        if tree.length != prologue.length or tree.hash() != prologue.hash:
+            return False
+        if tree.fork == 0:
+            return True
+        # The prologue says nothing about forks. Without this, anybody could move the core to one of his
+        # choice and have readers give up all that lies behind the prologue; the official verifier lets him
     if not signature or manifest.quorum == 0:
         return False
     try:
@@ -75,27 +80,37 @@ def verify_head(manifest: Manifest, key: bytes, tree: Tree, signature: bytes | N
 
 
 def _verify_quorum(manifest: Manifest, key: bytes, tree: Tree, multi: MultiSignature) -> bool:
-    """The first `quorum` proofs must come from different signers, and every one of them must hold."""
+    """The first `quorum` proofs must come from different signers, and every one of them must hold.
+
+    A patch proves the hashes of the shorter tree, but of a root and the sibling that the patch gives only
+    the sum of their sizes (see `batch.py`). So the shortest of the signers has to have signed the tree,
+    unless the sizes are known from elsewhere.
+    """
     if len(multi.proofs) < manifest.quorum:
         return False
     patch = {node.index: node for node in multi.patch} if manifest.allow_patch else {}
     seen: set[int] = set()
+    sizes_are_signed, sizes_are_claims = False, False
     for proof in multi.proofs[: manifest.quorum]:
         if proof.signer >= len(manifest.signers) or proof.signer in seen:
             return False
         seen.add(proof.signer)
-        signed: Tree | None = tree
+        signed: Tree = tree
         if proof.patch and manifest.allow_patch:
-            signed = _patched(tree, proof.patch, patch)
-        if signed is None:
-            return False
+            patched = _patched(tree, proof.patch, patch)
+            if patched is None:
+                return False
+            sizes_are_claims |= bool(patched.pairs)
+            signed = patched
+        else:
+            sizes_are_signed = True
         message = signable(_context(manifest, key, proof.signer), signed)
         if not verify(message, proof.signature, manifest.signers[proof.signer].public_key):
             return False
-    return True
+    return sizes_are_signed or not sizes_are_claims
 
 
-def _patched(tree: Tree, length: int, patch: dict[int, Node]) -> Tree | None:
+def _patched(tree: Tree, length: int, patch: dict[int, Node]) -> TreeBatch | None:
     """The tree, longer by `length` blocks, that a signer signed. None if the nodes do not lead there."""
     nodes = []
     for index in upgrade_nodes(tree.length, tree.length + length):
@@ -104,6 +119,8 @@ def _patched(tree: Tree, length: int, patch: dict[int, Node]) -> Tree | None:
             return None
         nodes.append(node)
     batch = TreeBatch(tree.roots, fork=tree.fork)
+    if isinstance(tree, TreeBatch):
+        batch.claimed |= tree.claimed
     try:
         apply_upgrade(batch, DataUpgrade(tree.length, length, nodes, [], None))
     except InvalidProof:

@@ -81,14 +81,19 @@ def verify_standalone(data: Data, key: bytes, manifest: Manifest | None) -> Veri
 
 
 def verify_signed_tree(data: Data, key: bytes, manifest: Manifest | None) -> tuple[TreeBatch, Manifest]:
-    """The tree that an upgrade from nothing leads to, its signature checked, and the manifest it took."""
+    """The tree that an upgrade from nothing leads to, its signature checked, and the manifest it took.
+
+    Every node of `data` is part of that tree: what is left over is refused. Raises like `verify_data`.
+    """
     upgrade = data.upgrade
     if upgrade is None:
         raise InvalidProof("the data carries no tree")
     manifest = manifest or resolve_manifest(data.manifest, key)
     batch = TreeBatch(fork=data.fork)
     tip, claimed = climb(data, batch.new, batch.pairs)
-    used = apply_upgrade(batch, upgrade, tip, extra_claimed=claimed, prologue=_prologue(manifest, key))
+    used = apply_upgrade(
+        batch, upgrade, tip, extra_claimed=claimed, prologue=_prologue(manifest, key), exact=True
+    )
     if tip is not None and not used:
         raise InvalidProof("the block or hash is not a part of the tree")
     if not batch.upgraded:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from workers.publish import folder as folder_module
 from workers.publish.folder import FolderUnreadable, scan, summary
 
 
@@ -60,14 +61,14 @@ def test_a_folder_that_is_not_there_is_an_error_and_no_empty_one(tmp_path: Path)
 def test_below_what_cannot_be_read_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "locked").mkdir()
     (tmp_path / "open").write_bytes(b"x")
-    real = os.scandir
+    real = folder_module.open_below
 
-    def scandir(path: Path) -> object:
-        if path == tmp_path / "locked":
+    def open_below(folder: Path, path: str, flags: int) -> int:
+        if path == "/locked":
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(folder, path, flags)
 
-    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(folder_module, "open_below", open_below)
     listing = scan(tmp_path)
     assert listing.problems == ["cannot read the folder /locked: Permission denied"]
     assert listing.keeps("/locked/secret")

@@ -143,7 +143,7 @@ def test_files_that_are_vouched_for_are_not_read_again(
     stage.update()
     stage.restart()
 
-    def refuse(path: Path) -> object:
+    def refuse(folder: Path, path: str) -> object:
         raise AssertionError(f"{path} is read")
 
     monkeypatch.setattr(mirror_module, "_open", refuse)
@@ -235,10 +235,10 @@ def test_what_can_no_longer_be_read_stays_published(stage: Stage, monkeypatch: p
     stage.write("b", b"changed")
     real = mirror_module._open
 
-    def denied(path: Path) -> object:
-        if path.name == "a":
+    def denied(folder: Path, path: str) -> object:
+        if path == "/a":
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(folder, path)
 
     monkeypatch.setattr(mirror_module, "_open", denied)
     assert stage.update().problems == ("cannot read /a: Permission denied",)

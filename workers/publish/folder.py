@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,9 @@ from typing import NamedTuple
 from hypercore.drive.paths import normalize
 from hypercore.errors import HypercoreError, InvalidPath
 from hypercore.printable import quoted
+
+_PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_REPLACED = (errno.ENOTDIR, errno.ELOOP)
 
 
 class FolderUnreadable(HypercoreError):
@@ -54,6 +58,9 @@ class Listing:
     unknown: list[str] = field(default_factory=list)
     """Paths that could not be read: what is published there, or below, stays."""
 
+    folders: list[str] = field(default_factory=list)
+    """Folders that were looked into, the empty path for the top. None is reached through a link."""
+
     def keeps(self, path: str) -> bool:
         """Whether `path` is, or is below, something that could not be read."""
         return any(path == held or path.startswith(held.rstrip("/") + "/") for held in self.unknown)
@@ -66,26 +73,58 @@ def scan(folder: Path, exclude: Sequence[str] = ()) -> Listing:
     not for the event loop's thread. Raises FolderUnreadable if the folder itself cannot be read.
     """
     listing = Listing()
-    pending = [("", folder)]
+    pending = [""]
     while pending:
-        path, directory = pending.pop()
+        path = pending.pop()
         try:
-            with os.scandir(directory) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+            listed = _list(listing, folder, path, exclude)
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and path:
+                continue  # it went while we looked
+            if error.errno in _REPLACED and path:
+                continue  # a link or file took its place: the next look lists that
             if not path:
                 raise FolderUnreadable(f"cannot read {folder}: {error.strerror}") from error
             listing.problems.append(f"cannot read the folder {quoted(path)}: {error.strerror}")
             listing.unknown.append(path)
             continue
-        pending += _list(listing, path, found, exclude)
+        listing.folders.append(path)
+        pending += listed
     return listing
 
 
-def _list(
-    listing: Listing, parent: str, entries: Sequence[os.DirEntry[str]], exclude: Sequence[str]
-) -> Iterator[tuple[str, Path]]:
-    """Takes in what one directory holds; gives the directories below it."""
+def _list(listing: Listing, folder: Path, parent: str, exclude: Sequence[str]) -> list[str]:
+    """Takes in what one directory holds; gives the directories below it. Raises OSError."""
+    descriptor = open_below(folder, parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with os.scandir(descriptor) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        return list(_take_in(listing, descriptor, parent, found, exclude))
+    finally:
+        os.close(descriptor)
+
+
+def open_below(folder: Path, path: str, flags: int) -> int:
+    """A descriptor of what is at `path` (as in the drive) below the folder. No link is followed on the way:
+    whoever may write in the folder could have anything published that we can read. Raises OSError.
+    """
+    if not path:
+        return os.open(folder, flags | os.O_CLOEXEC)
+    *above, name = path.split("/")[1:]
+    current = os.open(folder, _PASS)
+    try:
+        for step in above:
+            below = os.open(step, _PASS | os.O_NOFOLLOW, dir_fd=current)
+            os.close(current)
+            current = below
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
+    finally:
+        os.close(current)
+
+
+def _take_in(
+    listing: Listing, parent_fd: int, parent: str, entries: Sequence[os.DirEntry[str]], exclude: Sequence[str]
+) -> Iterator[str]:
     for entry in entries:
         path = f"{parent}/{entry.name}"
         if _is_excluded(path, entry.name, exclude):
@@ -96,9 +135,9 @@ def _list(
             continue
         try:
             if entry.is_dir(follow_symlinks=False):
-                yield path, Path(entry.path)
+                yield path
                 continue
-            item = _item(entry)
+            item = _item(entry, parent_fd)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):  # it went while we looked
                 listing.problems.append(f"cannot read {quoted(path)}: {error.strerror}")
@@ -108,10 +147,10 @@ def _list(
             listing.items[path] = item
 
 
-def _item(entry: os.DirEntry[str]) -> Item | None:
+def _item(entry: os.DirEntry[str], parent_fd: int) -> Item | None:
     found = entry.stat(follow_symlinks=False)
     if stat.S_ISLNK(found.st_mode):
-        return Item(Fingerprint.of(found), target=str(Path(entry.path).readlink()))
+        return Item(Fingerprint.of(found), target=os.readlink(entry.name, dir_fd=parent_fd))
     if stat.S_ISREG(found.st_mode):
         return Item(Fingerprint.of(found), executable=bool(found.st_mode & stat.S_IXUSR))
     return None

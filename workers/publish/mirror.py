@@ -7,6 +7,7 @@ is kept beside it, only to spare reading files again: where it does not vouch fo
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import time
@@ -18,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 from hypercore.drive import BlobId, DriveBatch, Entry, OwnDrive
 from hypercore.printable import quoted
 
-from .folder import Fingerprint, Item, Listing, scan
+from .folder import Fingerprint, Item, Listing, open_below, scan
 from .ledger import Ledger
 from .spare import BLOCK_BYTES, SpareBlocks
 
@@ -52,6 +53,8 @@ class Update:
     """Their size."""
     problems: tuple[str, ...]
     """What could not be published. What was published of it before stays."""
+    folders: tuple[str, ...]
+    """Paths of the folders that were looked into, the empty one for the top."""
     unsettled: bool
     """Whether files changed while they were read, or just before: look again soon."""
 
@@ -109,6 +112,7 @@ class Mirror:
             files=len(self._published),
             bytes=sum(entry.size or 0 for entry in self._published.values()),
             problems=tuple(listing.problems),
+            folders=tuple(listing.folders),
             unsettled=step.unsettled,
         )
 
@@ -209,7 +213,7 @@ class _Step:
         """Writes a file or link that may differ. None if it does not, or is being changed."""
         if item.target is not None:
             return Written(batch.symlink(path, item.target), item.fingerprint)
-        file = await asyncio.to_thread(_open, self._folder / path[1:])
+        file = await asyncio.to_thread(_open, self._folder, path)
         with file:
             before = Fingerprint.of(os.fstat(file.fileno()))
             entry = self._published.get(path)
@@ -266,9 +270,15 @@ class _Step:
         return BlobId(start, log.length - start, byte, log.byte_length - byte)
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(folder: Path, path: str) -> BinaryIO:
     """A regular file. Raises OSError; what took its place meanwhile is not followed, and not waited for."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0)
+    try:
+        descriptor = open_below(folder, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise FileNotFoundError(f"{path} is no regular file any more") from None
+        raise
+    file = os.fdopen(descriptor, "rb", buffering=0)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise FileNotFoundError(f"{path} is no regular file any more")

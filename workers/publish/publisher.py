@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-from watchfiles import awatch
 
 from hypercore.core import Store
 from hypercore.crypto import KeyPair
@@ -30,6 +27,7 @@ from .folder import FolderUnreadable, summary
 from .ledger import LEDGER_FILE, Ledger
 from .mirror import Mirror, Update
 from .spare import SPARE_META, SpareBlocks
+from .watch import Watcher
 
 WRITER_FILE = "writer"
 """Name of the file with the secret seed of the drive's key pair: whoever has it can write to the drive."""
@@ -48,8 +46,6 @@ SETTLE = 2.5
 
 LOOKING_SHARE = 0.1
 """Share of the time that looking at a restless folder may take."""
-
-log = logging.getLogger(__name__)
 
 
 class WrongFolder(HypercoreError):
@@ -124,17 +120,18 @@ class Publisher:
                 exclude=settings.exclude,
             )
             self._emit = parts.engine.emit
-            await self._look(mirror)
+            update = await self._look(mirror)
             if settings.watch:
-                await self._follow(mirror)
+                await self._follow(mirror, update.folders)
             await asyncio.Event().wait()
 
-    async def _follow(self, mirror: Mirror) -> None:
+    async def _follow(self, mirror: Mirror, folders: tuple[str, ...]) -> None:
         """Looks again whenever there is a reason to."""
         changed = asyncio.Event()
+        watcher = Watcher(self.settings.folder, changed)
         loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as group:
-            watcher = group.create_task(_watch(self.settings.folder, changed))
+        try:
+            await watcher.watch(folders)
             unsettled = True  # something may have changed before the watch began
             while True:
                 with suppress(TimeoutError):
@@ -143,13 +140,15 @@ class Publisher:
                 changed.clear()
                 started = loop.time()
                 try:
-                    unsettled = (await self._look(mirror)).unsettled
+                    update = await self._look(mirror)
+                    unsettled = await watcher.watch(update.folders) or update.unsettled
                 except FolderUnreadable as error:
                     self._complain((str(error),), error.code)
-                    watcher.cancel()  # the folder that it watched may be gone for good, even if another comes
-                    watcher = group.create_task(_watch(self.settings.folder, changed))
+                    await watcher.close()  # the folder that it watched may be gone for good
                     unsettled = False
                 await asyncio.sleep((loop.time() - started) * (1 / LOOKING_SHARE - 1))
+        finally:
+            await watcher.close()
 
     async def _look(self, mirror: Mirror) -> Update:
         update = await mirror.update()
@@ -175,17 +174,6 @@ class Publisher:
             self._told = problems
             if problems:
                 self._emit(Problem(key=None, code=code, message=summary(problems)))
-
-
-async def _watch(folder: Path, changed: asyncio.Event) -> None:
-    """Sets `changed` whenever something below the folder changes, as far as the system tells."""
-    while True:
-        try:
-            async for _ in awatch(folder, watch_filter=None, debounce=400, raise_interrupt=False):
-                changed.set()
-        except OSError as error:
-            log.warning("%s is not watched, but looked at every %.0f s: %s", folder, LOOK_AGAIN, error)
-        await asyncio.sleep(LOOK_AGAIN)
 
 
 def _check_folder(store: Store, settings: PublishSettings) -> None:

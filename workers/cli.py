@@ -70,6 +70,7 @@ def default_data(environ: Mapping[str, str]) -> Path:
 @click.option("--keep-free", metavar="SIZE", help="Leave this much of the disk to others (default: 5 %).")
 @click.option("--up", metavar="RATE", help="Send at most this much a second: 2M, or a timetable.")
 @click.option("--down", metavar="RATE", help="Fetch at most this much a second, likewise.")
+@click.option("--max-blocks", metavar="N", help="Fetch nothing more of a key with more blocks (33554432).")
 @click.option("--max-peers", metavar="N", help="Take at most so many connections (default: 512).")
 @click.option("--shards", type=click.IntRange(1, 64), default=1, help="Engines to run (default 1).")
 @click.option("--bootstrap", multiple=True, metavar="HOST:PORT", help="A DHT node to start from.")
@@ -85,6 +86,7 @@ def run(
     keep_free: str | None,
     up: str | None,
     down: str | None,
+    max_blocks: str | None,
     max_peers: str | None,
     shards: int,
     bootstrap: tuple[str, ...],
@@ -111,7 +113,9 @@ def run(
     try:
         bootstrap_from(bootstrap, os.environ)
         relay_from(os.environ)
-        limits = limits_from(os.environ, up=up, down=down, keep_free=keep_free, max_peers=max_peers)
+        limits = limits_from(
+            os.environ, up=up, down=down, keep_free=keep_free, max_blocks=max_blocks, max_peers=max_peers
+        )
         settings = WorkerSettings(
             data=data or default_data(os.environ),
             name=(name or platform.node() or "worker")[:100],

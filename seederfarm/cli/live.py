@@ -28,6 +28,7 @@ _STYLES = {
     State.CHECKING: "cyan",
     State.SYNCED: "green",
     State.HELD: "red",
+    State.TOO_LARGE: "red",
     State.FAILED: "red",
 }
 _FRAME_LINES = 8
@@ -75,7 +76,8 @@ def _limits(limits: Sequence[LimitStatus]) -> list[Text]:
     """`↑ 1.0 of 2.0 MB/s · 9.9 of 10.0 GB stored`; those that hold us back come first and stand out."""
     parts: list[Text] = []
     for limit in sorted(limits, key=lambda limit: not limit.reached):
-        text = f"{' · ' if parts else ''}{units.limit(limit.limit, limit.value, limit.max)}"
+        shown = limit.text or units.limit(limit.limit, limit.value, limit.max)
+        text = f"{' · ' if parts else ''}{shown}"
         parts.append(Text(text, style="yellow" if limit.reached else ""))
     return parts
 

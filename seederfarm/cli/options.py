@@ -153,10 +153,11 @@ def network_options(function: F) -> F:
 
 
 def limit_options(function: F) -> F:
-    """`--up`, `--down`, `--max-bytes`, `--keep-free`, `--max-peers`, as text or None."""
+    """`--up`, `--down`, `--max-bytes`, `--max-blocks`, `--keep-free`, `--max-peers`, as text or None."""
     for name, metavar, text in (
         ("--max-peers", "N", "Take at most so many connections of others. Default: 512."),
         ("--keep-free", "SIZE", "Leave this much of the disk to others. Default: 5 %, 256 MiB to 5 GiB."),
+        ("--max-blocks", "N", "Fetch nothing more of a key with more blocks than that. Default: 33554432."),
         ("--max-bytes", "SIZE", "Store at most this much: 500G, 64MiB."),
         ("--down", "RATE", "Fetch at most this much a second: 2M, or a timetable, as --up."),
         ("--up", "RATE", "Send at most this much a second: 2M, or by time of day: '08:00-18:00=1M, *=10M'."),

@@ -55,7 +55,8 @@ class PlainLines:
                 before, after = f"fork {event.fork} of {event.length:,}", f"fork {event.new_fork}"
                 self._write(f"{self._label(event.key)} its writer went from {before} blocks to {after}")
             case LimitChanged():
-                self._write(f"limit {event.state}: {units.limit(event.limit, event.value, event.max)}")
+                shown = event.text or units.limit(event.limit, event.value, event.max)
+                self._write(f"limit {event.state}: {shown}")
             case Problem():
                 about = "" if event.key is None else f"{self._label(event.key)} "
                 self._write(f"{about}error: {event.message}")

@@ -80,6 +80,7 @@ def seed(
     up: str | None,
     down: str | None,
     max_bytes: str | None,
+    max_blocks: str | None,
     keep_free: str | None,
     max_peers: str | None,
     forks: str | None,
@@ -98,7 +99,12 @@ def seed(
         port=port,
         announce=not no_announce,
         limits=resolve_limits(
-            up=up, down=down, max_bytes=max_bytes, keep_free=keep_free, max_peers=max_peers
+            up=up,
+            down=down,
+            max_bytes=max_bytes,
+            max_blocks=max_blocks,
+            keep_free=keep_free,
+            max_peers=max_peers,
         ),
     )
     labels = {item.key: label_of(item.key.hex()) for item in wanted} | dict(keys)

@@ -124,6 +124,13 @@ def test_options_go_before_the_environment_and_errors_name_the_culprit() -> None
     with pytest.raises(SettingError, match=r"^SEEDERFARM_KEEP_FREE: "):
         limits_from({"SEEDERFARM_KEEP_FREE": "much"})
     assert limits_from({"SEEDERFARM_MAX_PEERS": "99"}).max_peers == 99
+    assert limits_from({}).max_blocks == 1 << 25
+    assert limits_from({"SEEDERFARM_MAX_BLOCKS": "1_000_000"}, max_blocks="5").max_blocks == 5
+    assert limits_from({"SEEDERFARM_MAX_BLOCKS": "1,000,000"}).max_blocks == 1_000_000
+    assert limits_from({"SEEDERFARM_MAX_BLOCKS": "5"}, max_blocks="none").max_blocks is None
+    for wrong in ("0", "-1", "many", "1e9", "9" * 40):
+        with pytest.raises(SettingError, match=r"^--max-blocks: .* is neither a number of blocks"):
+            limits_from({}, max_blocks=wrong)
     for wrong in ("0", "-1", "many", "60001"):
         with pytest.raises(SettingError, match=r"^--max-peers: .* is not a number from 1 to 60000"):
             limits_from({}, max_peers=wrong)

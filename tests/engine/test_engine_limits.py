@@ -12,6 +12,7 @@ import pytest
 
 from hypercore.aio.corestore import Corestore
 from hypercore.core import memory_store
+from hypercore.replication.ratelimit import BLOCK_OVERHEAD
 from workers.engine import limits as limits_module
 from workers.engine.amounts import parse_timetable
 from workers.engine.engine import Engine
@@ -26,7 +27,9 @@ from .fakes import Writer
 from .links import FakeSwarm, connected
 
 SETTINGS = EngineSettings(data=Path("unused"), bootstrap=(), report_interval=0.05, leave_timeout=0.2)
-BLOCK = 1_000
+CONTENT = 1_000
+BLOCK = CONTENT + BLOCK_OVERHEAD
+"""What a block of so much content counts."""
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +117,7 @@ class Farm:
 
 def writer_of(blocks: int) -> Writer:
     writer = Writer()
-    writer.append(*(bytes([index % 256]) * BLOCK for index in range(blocks)))
+    writer.append(*(bytes([index % 256]) * CONTENT for index in range(blocks)))
     return writer
 
 
@@ -128,16 +131,18 @@ def test_downloads_end_before_the_quota_and_go_on_with_a_larger_one() -> None:
             assert farm.told("disk") == [("reached", 10 * BLOCK, 10 * BLOCK + 500)]
             problems = [event for event in farm.events if isinstance(event, Problem)]
             assert [(problem.key, problem.code) for problem in problems] == [(None, "NO_ROOM")]
-            assert f"{10 * BLOCK} bytes are stored, {10 * BLOCK + 500} are allowed" in problems[0].message
+            assert problems[0].message.startswith(
+                "11.6 kB are stored, 12.1 kB may be: nothing more is downloaded"
+            )
             assert farm.limits.trouble.startswith("NO_ROOM: ")
             [disk] = farm.engine.status().limits
-            assert (disk.limit, disk.value, disk.max, disk.reached) == ("disk", 10_000, 10_500, True)
+            assert (disk.limit, disk.value, disk.max, disk.reached) == ("disk", 11_600, 12_100, True)
 
             reader = Corestore(memory_store())  # what is here is served
             farm.peer(reader)
             async with asyncio.timeout(10):
                 async with reader.get(writer.key) as session:
-                    assert await session.get(3) == bytes([3]) * BLOCK
+                    assert await session.get(3) == bytes([3]) * CONTENT
 
             farm.limits.configure(replace(farm.limits.settings, max_bytes=20 * BLOCK))
             await farm.until(lambda: farm.have == 20 and farm.state is State.HELD)
@@ -180,7 +185,10 @@ def test_the_headroom_of_the_disk_is_kept_and_room_that_returns_is_used() -> Non
             other = farm.seed(writer_of(30))
             await farm.until(lambda: farm.state is State.HELD)
             assert farm.have == 0
-            assert f"{kept} are kept free" in farm.limits.trouble
+            assert "the disk has 5.0 MB free, 5.0 MB are kept free" in farm.limits.trouble
+            [reached] = [event for event in farm.events if isinstance(event, LimitChanged)]
+            assert reached.text == "the disk has 5.0 MB free, 5.0 MB are kept free"
+            assert [limit.text for limit in farm.engine.status().limits] == [reached.text]
             farm.free = kept + SLACK_BYTES // 2  # it flutters: no reason to begin
             await asyncio.sleep(0.1)
             assert farm.have == 0

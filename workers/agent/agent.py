@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -246,6 +247,7 @@ class Agent:
                 "headroom_bytes": self.headroom,
                 "up": str(limits.up),
                 "down": str(limits.down),
+                "max_blocks": limits.max_blocks,
                 "max_peers": limits.max_peers,
             }
         )
@@ -344,7 +346,7 @@ class Agent:
         free = max(0, host.disk_free_bytes - self.headroom)
         engine = self.engine_stats()
         if quota is not None:
-            free = min(free, max(0, quota - engine.stored_bytes))
+            free = min(free, max(0, quota - engine.stored_bytes), self._quota_left())
         return Heartbeat(
             at=time.time(),
             name=settings.name,
@@ -359,6 +361,17 @@ class Agent:
             host=host,
             engine=engine,
         )
+
+    def _quota_left(self) -> int:
+        """Bytes that the engines may still store. Their quotas count more than the content of blocks."""
+        disks = [
+            limit
+            for shard in self.shards
+            for limit in shard.facts.get("limits", ())
+            if limit["limit"] == "disk" and not limit["text"]
+        ]
+        left = sum(max(0, int(limit["max"] - limit["value"])) for limit in disks)
+        return left if len(disks) == len(self.shards) else sys.maxsize
 
     def engine_stats(self) -> EngineStats:
         facts = [shard.facts for shard in self.shards]

@@ -13,7 +13,7 @@ MIN_RATE = 1024
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtp])(i)?b?|b)?", re.IGNORECASE | re.ASCII)
 _SPAN = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))?\s+)?(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)", re.IGNORECASE)
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_NO_LIMIT = ("none", "off", "unlimited")
+NO_LIMIT = ("none", "off", "unlimited")
 _DAY = 24 * 60
 
 RATE_EXAMPLES = "2M (bytes a second), 500k, 4Mi or none"
@@ -118,7 +118,7 @@ def parse_timetable(text: str, *, source: str) -> Timetable:
 
 
 def _rate(text: str, source: str) -> int | None:
-    if text.lower() in _NO_LIMIT:
+    if text.lower() in NO_LIMIT:
         return None
     per_second = text.removesuffix("/s")
     if _SIZE.fullmatch(per_second.strip()) is None:

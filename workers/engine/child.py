@@ -5,9 +5,9 @@ Standard input, one command a line:
 * `{"cmd":"sync","entries":[{"key","kind","priority","max_fork"}],"drop":[key]}`: seed exactly these; delete
   what is stored of those in `drop`. What is in neither is seeded no longer, and stays on disk.
 * `{"cmd":"prove","id","key","core","blocks"}`: prove that blocks of a core of a key are here.
-* `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","max_peers","hold"}`: what may be stored and
-  moved (rates as on the command line, docs/cli.md), how many may connect; `hold` stops downloads. What is not
-  named stays as it is.
+* `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","max_blocks","max_peers","hold"}`: what may
+  be stored and moved (rates as on the command line, docs/cli.md), how many may connect; `hold` stops
+  downloads. What is not named stays as it is.
 * `{"cmd":"refresh"}`: tell the status of every key.
 * `{"cmd":"stop"}`, and the end of standard input: leave the network, flush, end.
 
@@ -213,6 +213,7 @@ class Child:
             down=_timetable(command, "down", now.down),
             max_bytes=_count(command, "quota_bytes", now.max_bytes),
             keep_free=_count(command, "headroom_bytes", now.keep_free),
+            max_blocks=_count(command, "max_blocks", now.max_blocks),
             max_peers=_count(command, "max_peers", now.max_peers) or now.max_peers,
         )
         self._hold = bool(command.get("hold", self._hold))

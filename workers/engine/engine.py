@@ -71,6 +71,7 @@ class Engine:
         self._cores = cores
         self._tell = emit
         self._online = online
+        self._max_blocks = settings.limits.max_blocks
         self._claim = claim
         self._loaded = asyncio.Event()
         """Set while `ready` has been emitted and no key waits to be added."""
@@ -230,6 +231,7 @@ class Engine:
             changed=lambda: self._review_soon(key),
             claim=lambda core: self._claim(key, core),
             report_interval=self.settings.report_interval,
+            max_blocks=self._max_blocks,
             resting=resting,
         )
         self._topics[discovery_key(key)] = key
@@ -266,6 +268,14 @@ class Engine:
         if warm is not None:
             warm.seed.follow_forks(up_to)
             self._review_soon(key)
+
+    def limit_blocks(self, max_blocks: int | None) -> None:
+        """Fetch nothing more of a key that has more blocks; None: any number."""
+        if max_blocks != self._max_blocks:
+            self._max_blocks = max_blocks
+            for key, warm in self._roster.all_warm().items():
+                warm.seed.max_blocks = max_blocks
+                self._review_soon(key)
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = self._loop.create_task(work)

@@ -133,6 +133,8 @@ class LimitChanged:
     """How much is used, in the unit of the limit."""
     max: int
     """How much may be; 0 if there is no such limit any more."""
+    text: str = ""
+    """`disk`: how much is free and is kept free, for a person, where that and no quota is the limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

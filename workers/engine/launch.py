@@ -86,6 +86,7 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         emit=engine.tell,
         door=swarm.slots,
         open_files=lambda: (backend.open_files, most_files),
+        on_configured=lambda limits: engine.limit_blocks(limits.max_blocks),
     )
     engine.limits = limits
 

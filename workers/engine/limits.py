@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from hypercore.aio.corestore import Corestore
+from hypercore.aio.corestore import DATABASE_SLACK, Corestore
 from hypercore.aio.throttle import Throttle
 from hypercore.errors import StorageError
+from hypercore.sizes import size_text
 
 from .amounts import MIN_RATE, Timetable
 from .events import Event, LimitChanged, LimitName, Problem
@@ -47,6 +48,9 @@ MEASURE_WHEN_FULL = 60.0
 """The same while nothing is left: the writer of a core may have cut it."""
 
 
+_CONSEQUENCE = "nothing more is downloaded; what is here is served"
+
+
 class Door(Protocol):
     """Who comes in: `hypercore.swarm.Slots`."""
 
@@ -64,7 +68,7 @@ class Room(NamedTuple):
     quota: bool
     """Whether it is the quota; else it is the disk."""
     text: str
-    """For a person, when nothing is left."""
+    """How much there is and may be, for a person."""
 
 
 @dataclass(slots=True)
@@ -90,8 +94,10 @@ class Limits:
         open_files: Callable[[], tuple[int, int]] | None = None,
         local_time: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
         disk_usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage,
+        on_configured: Callable[[LimitSettings], None] = lambda _: None,
     ) -> None:
-        """`open_files` gives how many are open and may be, `disk_usage` (total, used, free) bytes."""
+        """`open_files` gives how many are open and may be, `disk_usage` (total, used, free) bytes;
+        `on_configured` is called with other limits when they are set."""
         self.settings = settings
         self._cores = cores
         self._gate = gate
@@ -102,13 +108,14 @@ class Limits:
         self._open_files = open_files
         self._local_time = local_time
         self._disk_usage = disk_usage
+        self._on_configured = on_configured
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._told_to_hold = False
         self._needed = 0
         """Bytes that must be free for downloads to go on; 0: they do."""
-        self._measured: tuple[float, int] | None = None
-        """When what is stored was summed up, and the sum less what had come by then."""
+        self._measured: tuple[float, int, int, int] | None = None
+        """When what is stored was summed up, the sum, what had come by then, and the size of the database."""
         self._meters = {"up": Rate(), "down": Rate()}
         self._told: dict[LimitName, _Told] = {}
         self._room: Room | None = None
@@ -126,6 +133,7 @@ class Limits:
             self._measured = None
         self.settings = settings
         self._told_to_hold = hold
+        self._on_configured(settings)
         self.look()
 
     def stored_changed(self) -> None:
@@ -147,7 +155,8 @@ class Limits:
     @property
     def trouble(self) -> str:
         """Why nothing more is downloaded; empty if it is."""
-        return f"NO_ROOM: {self._room.text}" if self.full and self._room is not None else ""
+        room = self._room
+        return f"NO_ROOM: {room.text}: {_CONSEQUENCE}" if self.full and room is not None else ""
 
     def status(self) -> tuple[LimitStatus, ...]:
         """Those that there are."""
@@ -160,7 +169,8 @@ class Limits:
                 found.append(self._status(name, value, int(rate)))
         room = self._room
         if room is not None and (room.quota or self.full):
-            found.append(self._status("disk", room.stored, max(0, room.stored + room.left)))
+            text = "" if room.quota else room.text
+            found.append(self._status("disk", room.stored, max(0, room.stored + room.left), text))
         if self._door is not None and self._is_told("peers"):
             found.append(self._status("peers", len(self._door), self._door.limit))
         if self._open_files is not None and self._is_told("files"):
@@ -171,8 +181,8 @@ class Limits:
         told = self._told.get(name)
         return told is not None and told.reached
 
-    def _status(self, name: LimitName, value: float, most: int) -> LimitStatus:
-        return LimitStatus(limit=name, value=value, max=most, reached=self._is_told(name))
+    def _status(self, name: LimitName, value: float, most: int, text: str = "") -> LimitStatus:
+        return LimitStatus(limit=name, value=value, max=most, reached=self._is_told(name), text=text)
 
     def _rates(self) -> tuple[tuple[LimitName, Throttle], ...]:
         return (("up", self._cores.upload), ("down", self._cores.download))
@@ -225,9 +235,11 @@ class Limits:
         left = max(0, room.left - limit.reserved)
         limit.set_budget(left if self.full or room.left < NEAR_BYTES else None)
         if self.full and not was_full:
-            self._emit(Problem(key=None, code="NO_ROOM", message=room.text))
+            self._emit(Problem(key=None, code="NO_ROOM", message=f"{room.text}: {_CONSEQUENCE}"))
         self._gate.hold(self.full or self._told_to_hold)
-        self._say("disk", self.full, room.stored, max(0, room.stored + room.left), now, at_once=True)
+        text = "" if room.quota else room.text
+        max_bytes = max(0, room.stored + room.left)
+        self._say("disk", self.full, room.stored, max_bytes, now, at_once=True, text=text)
 
     def _find_room(self, now: float) -> Room:
         total, _, free = self._disk_usage(self._data)
@@ -238,24 +250,33 @@ class Limits:
         if quota is None and on_disk >= NEAR_BYTES:
             return Room(on_disk, 0, False, "")
         stored = self._stored(now)
-        tail = "nothing more is downloaded; what is here is served"
         if quota is not None and quota - stored <= on_disk:
-            text = f"{stored} bytes are stored, {quota} are allowed: {tail}"
+            text = f"{size_text(stored)} are stored, {size_text(quota)} may be"
             return Room(quota - stored, stored, True, text)
-        return Room(
-            on_disk, stored, False, f"{free} bytes are free on the disk, {kept} are kept free: {tail}"
-        )
+        text = f"the disk has {size_text(free)} free, {size_text(kept)} are kept free"
+        return Room(on_disk, stored, False, text)
 
     def _stored(self, now: float) -> int:
-        """Bytes of the blocks that are here. Raises StorageError."""
-        received = self._cores.received_bytes
+        """Bytes that the blocks here take. Raises StorageError."""
+        cores = self._cores
+        received, database = cores.received_bytes, cores.store.database_bytes()
         every = MEASURE_WHEN_FULL if self.full else MEASURE_INTERVAL
         if self._measured is None or now - self._measured[0] >= every:
-            self._measured = (now, self._cores.stored_bytes() - received)
-        return self._measured[1] + received
+            self._measured = (now, cores.stored_bytes(), received, database)
+        _, stored, received_then, database_then = self._measured
+        # Blocks whose trees share nothing make the database grow by more than they count
+        return stored + max(received - received_then, database - database_then - DATABASE_SLACK)
 
     def _say(
-        self, name: LimitName, reached: bool, value: int, most: int, now: float, *, at_once: bool = False
+        self,
+        name: LimitName,
+        reached: bool,
+        value: int,
+        most: int,
+        now: float,
+        *,
+        at_once: bool = False,
+        text: str = "",
     ) -> None:
         told = self._told.setdefault(name, _Told())
         if reached:
@@ -263,7 +284,8 @@ class Limits:
         if reached is told.reached or (not reached and not at_once and most and now - told.at < CLEAR_AFTER):
             return
         told.reached = reached
-        self._emit(LimitChanged(limit=name, state="reached" if reached else "cleared", value=value, max=most))
+        state: Literal["reached", "cleared"] = "reached" if reached else "cleared"
+        self._emit(LimitChanged(limit=name, state=state, value=value, max=most, text=text))
 
 
 def lower(

@@ -19,6 +19,7 @@ PHASES = {
     State.CHECKING: "downloading",
     State.SYNCED: "complete",
     State.HELD: "error",
+    State.TOO_LARGE: "error",
     State.FAILED: "error",
 }
 MAX_ERROR = 500

@@ -73,9 +73,13 @@ class Seed:
         changed: Callable[[], None],
         claim: Callable[[bytes], bool],
         report_interval: float,
+        max_blocks: int | None = None,
         resting: Cold | None = None,
     ) -> None:
         self.key = wanted.key
+        self.max_blocks = max_blocks
+        """Blocks beyond which nothing more is fetched; looked at in the next review. None: any number."""
+        self._too_large = False
         self.kind: Kind | None = None
         """None until it is seen."""
         self._told = wanted.kind
@@ -219,16 +223,7 @@ class Seed:
         return SeedStatus(
             key=self.key,
             kind=self.kind,
-            state=State.FAILED
-            if self._failed
-            else state_of(
-                blocks=totals.blocks,
-                have_blocks=totals.have_blocks,
-                complete=self.complete,
-                durable=self._durable,
-                synced=self.synced,
-                peers=totals.peers,
-            ),
+            state=self._state(totals),
             version=self._main.core.length,
             blocks=totals.blocks,
             have_blocks=totals.have_blocks,
@@ -242,11 +237,25 @@ class Seed:
             up=self._up.per_second(now),
         )
 
+    def _state(self, totals: Totals) -> State:
+        if self._failed:
+            return State.FAILED
+        state = state_of(
+            blocks=totals.blocks,
+            have_blocks=totals.have_blocks,
+            complete=self.complete,
+            durable=self._durable,
+            synced=self.synced,
+            peers=totals.peers,
+        )
+        return State.TOO_LARGE if self._too_large and state is not State.SYNCED else state
+
     # --- what follows from it
 
     def review(self, now: float) -> float | None:
         """Draw the consequences of how things are. Returns when to come back at the latest."""
         self._find_out()
+        self._limit_blocks()
         self._tell_peers()
         self._tell_forks()
         self._tell_trouble()
@@ -266,6 +275,22 @@ class Seed:
         for part in self._open_parts():
             part.close()
         self._tell_peers(closing=True)
+
+    def _limit_blocks(self) -> None:
+        """Stop fetching a key that has more blocks than are allowed, or go on."""
+        parts = list(self._open_parts())
+        blocks, most = sum(part.core.length for part in parts), self.max_blocks
+        too_large = most is not None and blocks > most
+        if too_large or self._too_large:
+            for part in parts:  # one of them may have been opened since
+                part.session.download(not too_large)
+        if too_large and not self._too_large:
+            text = (
+                f"it has {blocks:,} blocks, {most:,} may be (--max-blocks): nothing more of it is "
+                "downloaded; what is here is kept and served"
+            )
+            self._emit(Problem(key=self.key, code="TOO_MANY_BLOCKS", message=text))
+        self._too_large = too_large
 
     # --- finding out what the key names
 

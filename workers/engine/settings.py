@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from hypercore.codec import MAX_SAFE_INTEGER
 from hypercore.errors import KeyFormatError
 from hypercore.keys import decode_key
 from hypercore.swarm.slots import MAX_CONNECTIONS
 
-from .amounts import ANY_RATE, Timetable, parse_size, parse_timetable
+from .amounts import ANY_RATE, NO_LIMIT, Timetable, parse_size, parse_timetable
 from .amounts import SettingError as SettingError
 
 BOOTSTRAP_VARIABLE = "SEEDERFARM_BOOTSTRAP"
@@ -43,6 +44,12 @@ MAX_PEERS_VARIABLE = "SEEDERFARM_MAX_PEERS"
 MOST_PEERS = 60_000
 """An endpoint has streams for no more."""
 
+MAX_BLOCKS_VARIABLE = "SEEDERFARM_MAX_BLOCKS"
+
+MAX_BLOCKS = 1 << 25
+"""Blocks of one key, unless set otherwise: 2 TiB in blocks of 64 KiB. A writer can sign 2^52 equal blocks
+without storing any; here each takes BLOCK_OVERHEAD."""
+
 FORKS_VARIABLE = "SEEDERFARM_FORKS"
 
 FORK_POLICIES = ("follow", "quarantine")
@@ -71,6 +78,8 @@ class LimitSettings:
     """Bytes of blocks that are stored."""
     keep_free: int | None = None
     """Bytes of the disk that stay free; None: `headroom`."""
+    max_blocks: int | None = MAX_BLOCKS
+    """Blocks of one key, all its cores together, beyond which nothing more of it is fetched. None: any."""
     max_peers: int = MAX_CONNECTIONS
     """Connections of peers that dial us. We dial no more than that either, and never more than 64."""
 
@@ -87,6 +96,7 @@ def limits_from(
     max_bytes: str | None = None,
     keep_free: str | None = None,
     max_peers: str | None = None,
+    max_blocks: str | None = None,
 ) -> LimitSettings:
     """The limits of the command line, each else of the environment. Raises SettingError."""
 
@@ -110,7 +120,20 @@ def limits_from(
             raise SettingError(f"{found[1]}: {text!r} is not a number from 1 to {MOST_PEERS}")
         return int(text)
 
+    def blocks(found: tuple[str, str] | None) -> int | None:
+        if found is None:
+            return MAX_BLOCKS
+        text = found[0].strip().replace("_", "").replace(",", "").lower()
+        if text in NO_LIMIT:
+            return None
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:20]) <= MAX_SAFE_INTEGER:
+            raise SettingError(
+                f"{found[1]}: {found[0]!r} is neither a number of blocks (1 or more) nor `none`"
+            )
+        return int(text)
+
     return LimitSettings(
+        max_blocks=blocks(told(max_blocks, "--max-blocks", MAX_BLOCKS_VARIABLE)),
         max_peers=count(told(max_peers, "--max-peers", MAX_PEERS_VARIABLE)),
         up=timetable(told(up, "--up", UP_VARIABLE)),
         down=timetable(told(down, "--down", DOWN_VARIABLE)),

@@ -26,6 +26,8 @@ class State(Enum):
     SYNCED = "synced"
     HELD = "no room"
     """Part of it is here, and there is no room for the rest."""
+    TOO_LARGE = "too many blocks"
+    """It has more blocks than are allowed; what is here is served."""
     FAILED = "failed"
     """It stopped; an error event has said why."""
 
@@ -71,6 +73,8 @@ class LimitStatus:
     max: int
     reached: bool
     """It holds the engine back, or did so moments ago."""
+    text: str = ""
+    """What to show a person in place of the numbers, if anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import pytest
 from replication_world import Site, World
 
 from hypercore.replication import RateLimit
-from hypercore.replication.ratelimit import BURST, MIN_TURN_BYTES, Turn
+from hypercore.replication.ratelimit import BLOCK_OVERHEAD, BURST, MIN_TURN_BYTES, Turn
 
 RATE = 100_000.0
 
@@ -198,21 +198,22 @@ def test_a_download_asks_no_faster_than_it_may_and_gets_all_of_it() -> None:
         world.connect(reader, source, latency=0.05)
     start = world.now
     assert world.run(until=lambda: reader.complete, seconds=60)
-    assert 600_000 / (world.now - start) == pytest.approx(RATE, rel=0.15)
+    assert 600 * (1_000 + BLOCK_OVERHEAD) / (world.now - start) == pytest.approx(RATE, rel=0.15)
     assert limit.reserved == 0
-    assert limit.moved == 600_000  # nothing was asked for twice, nothing was thrown away
+    # Nothing was asked for twice, nothing was thrown away
+    assert limit.moved == 600 * (1_000 + BLOCK_OVERHEAD)
 
 
 def test_a_download_ends_where_the_budget_does_and_goes_on_with_more() -> None:
     world, writer = limited(300, 1_000)
     reader = world.reader(writer.core.key)
     limit = reader.replicator.download
-    limit.set_budget(120_500)
+    limit.set_budget(120 * (1_000 + BLOCK_OVERHEAD) + 500)
     world.connect(reader, writer, latency=0.01)
     world.settle(5.0)
     assert reader.core.bitfield.count == 120
     assert reader.core.length == 300
-    assert limit.lacking == 1_000
+    assert limit.lacking == 1_000 + BLOCK_OVERHEAD
     writer.append(b"x" * 1_000)
     world.settle(5.0)
     assert reader.core.length == 301, "the head is followed all the same"

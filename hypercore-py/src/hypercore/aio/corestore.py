@@ -21,7 +21,9 @@ from ..crypto import discovery_key
 from ..errors import LocalProtocolError, RemoteProtocolError, StorageError
 from ..mux import Muxer
 from ..replication import ALIAS, PROTOCOL, FieldBudget, Peer, ReplicationConfig
+from ..replication.ratelimit import BLOCK_OVERHEAD
 from ..storage.base import CoreInfo
+from ..storage.corestorage import INLINE_MAX_BYTES
 from .flusher import Flusher, Runs
 from .hypercore import Hypercore
 from .idlequeue import IdleQueue
@@ -34,6 +36,9 @@ IDLE_SECONDS = 10.0
 
 MAX_DIRTY_BYTES = 64 << 20
 """Bytes of blocks in memory that wait for the disk, at which peers are no longer read from."""
+
+DATABASE_SLACK = 1 << 20
+"""Bytes of the database that count as nobody's: its own tables, pages that are not full."""
 
 MAX_CHANNELS = 32768
 """Channels on one connection. Cores beyond it are not spoken about there; a peer's opens are rejected. Each
@@ -106,21 +111,28 @@ class Corestore:
 
     @property
     def received_bytes(self) -> int:
-        """Bytes of verified blocks that peers have given since the start."""
+        """Bytes of verified blocks that peers have given since the start, each with BLOCK_OVERHEAD."""
         return self.download.limit.received
 
     def stored_bytes(self) -> int:
-        """Bytes of the blocks of all cores, in use or not. Looks at every core: for now and then.
+        """Bytes that the blocks of all cores take, in use or not. Looks at every core: for now and then.
 
-        Of a core that is not in use and not complete it is an estimate, from the number of its blocks.
-        Raises StorageError.
+        Each block counts BLOCK_OVERHEAD beside its content; where the database has grown beyond that (blocks
+        far from each other have a tree of their own each) its size counts. Of a core that is not in use and
+        not complete the content is an estimate, from the number of its blocks. Raises StorageError.
         """
         used = {opened.core.key: opened.core.have_bytes for opened in self._open.values()}
-        total = sum(used.values())
+        content = inline = blocks = 0
         for info in self.store.cores():
-            if info.key not in used and info.length:
-                total += info.byte_length * info.have // info.length
-        return total
+            size = used.get(info.key)
+            if size is None:
+                size = info.byte_length * info.have // info.length if info.length else 0
+            content += size
+            blocks += info.have
+            if info.byte_length <= INLINE_MAX_BYTES:
+                inline += size
+        database = self.store.database_bytes() - inline - DATABASE_SLACK
+        return content + max(BLOCK_OVERHEAD * blocks, database)
 
     # --- cores
 

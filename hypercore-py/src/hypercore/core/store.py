@@ -328,6 +328,10 @@ class Store:
         """Bytes taken on disk. Looks at every file: for now and then, not for every block."""
         return self.backend.disk_bytes()
 
+    def database_bytes(self) -> int:
+        """Bytes in use in the database: trees, bitfields, blocks of small cores. Quick to ask for."""
+        return self.backend.database_bytes()
+
     def close(self) -> None:
         """Flushes, and lets go of the directory. Raises StorageError if the flush fails; it is closed then,
         too.

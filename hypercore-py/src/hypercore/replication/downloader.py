@@ -19,7 +19,7 @@ from .events import BlockReceived, StorageFailed
 from .heads import Heads, Host, start_clock
 from .patience import Patience
 from .ports import ReplicatedCore
-from .ratelimit import RateLimit, Turn
+from .ratelimit import BLOCK_OVERHEAD, RateLimit, Turn
 from .requests import BlockRequest, Purpose, RequestTable, Sent
 from .scheduler import Scheduler
 
@@ -97,9 +97,9 @@ class Downloader:
         return min(full, down.allowance)
 
     def _expected(self, peer: Peer) -> int:
-        """Bytes that a block of the peer probably has."""
+        """Bytes that a block of the peer probably takes."""
         head, average = self._core.head, peer.down.average
-        return round(average or head.byte_length / max(head.length, 1))
+        return BLOCK_OVERHEAD + round(average or head.byte_length / max(head.length, 1))
 
     def _ask_explicit(self, peer: Peer, room: int, end: int, turn: Turn | None, now: float) -> int:
         """Blocks that somebody waits for do not queue behind a full window: a few more are always
@@ -168,7 +168,7 @@ class Downloader:
     def on_data(self, peer: Peer, data: Data, now: float) -> None:
         """Raises VerificationError when the peer has sent bad data once too often."""
         if self._limit.active and data.block is not None:
-            self._limit.spend(len(data.block.value))
+            self._limit.spend(BLOCK_OVERHEAD + len(data.block.value))
         if data.request == 0:
             self.conduct.on_proof(peer, data, now)
             return
@@ -219,7 +219,7 @@ class Downloader:
         stats, down = peer.stats, peer.down
         stats.blocks_down += 1
         stats.bytes_down += size
-        self._limit.received += size
+        self._limit.received += BLOCK_OVERHEAD + size
         self._host.fullness.gave(peer)
         down.average = size if down.average == 0 else down.average + (size - down.average) / 16
         self._host.emit(BlockReceived(index, size, peer))

@@ -147,4 +147,7 @@ class Backend(Protocol):
     def disk_bytes(self) -> int:
         """Bytes taken on disk."""
 
+    def database_bytes(self) -> int:
+        """Bytes in use for everything but the files of large cores. Quick to ask for; 0 without a disk."""
+
     def close(self) -> None: ...

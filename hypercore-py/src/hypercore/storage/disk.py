@@ -27,6 +27,7 @@ removed.
 _ROW_COLUMNS = (
     "id, key, discovery_key, manifest, fork, length, byte_length, roots, signature, contiguous, in_file, meta"
 )
+_MEASURES = ("page_count", "freelist_count", "page_size")
 _CORE_TABLES = ("blocks", "bit_pages", "tree_pages")
 _UPSERT_ROW = f"""INSERT INTO cores ({_ROW_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET manifest = excluded.manifest, fork = excluded.fork, length =
@@ -158,6 +159,12 @@ class DiskBackend:
             return self._files.disk_bytes() + sum(path.stat().st_blocks * 512 for path in paths)
         except OSError as error:
             raise disk_error(error, f"cannot measure {self.directory}") from error
+
+    def database_bytes(self) -> int:
+        with _database("cannot measure the database"):
+            found = (self._reader.execute(f"PRAGMA {name}").fetchone()[0] for name in _MEASURES)
+            pages, free, size = map(int, found)
+            return (pages - free) * size
 
     @property
     def open_files(self) -> int:

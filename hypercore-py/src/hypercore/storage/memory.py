@@ -66,6 +66,9 @@ class MemoryBackend:
     def disk_bytes(self) -> int:
         return 0
 
+    def database_bytes(self) -> int:
+        return 0
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -84,6 +84,7 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
     list_select_related = ("used_by",)
     search_fields = ("name", "zone")
     actions = ("revoke",)
+    secret_fields = frozenset({"digest", "broker_hash"})
 
     @column("For", order="name")
     def for_whom(self, token: EnrolmentToken) -> str:

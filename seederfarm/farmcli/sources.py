@@ -36,6 +36,7 @@ def sources(context: click.Context, as_json: bool) -> None:
 def _list(as_json: bool) -> None:
     open_farm()
     from ..registry.models import Source
+    from ..registry.urls import without_secrets
 
     now = datetime.now(UTC)
     with database_failures():
@@ -45,7 +46,7 @@ def _list(as_json: bool) -> None:
             {
                 "name": source.name,
                 "kind": source.kind,
-                "location": source.location,
+                "location": without_secrets(source.location),
                 "enabled": source.enabled,
                 "keys": source.listed,
                 "refused": source.refused,
@@ -64,7 +65,7 @@ def _list(as_json: bool) -> None:
         grid.add_row(
             plain(source.name) if source.enabled else plain(f"{source.name} (off)"),
             source.kind,
-            plain(source.location),
+            plain(without_secrets(source.location)),
             "–" if source.listed is None else f"{source.listed:,}",
             ago(source.last_at, now),
             ago(source.last_success_at, now),

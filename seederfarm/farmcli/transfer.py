@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 import click
@@ -10,30 +15,66 @@ import click
 from hypercore.printable import json_text
 
 from ..cli import units
-from ..cli.failures import BadInput
+from ..cli.failures import BadInput, Failure
 from .keys import ACTOR, MAX_LISTED_ERRORS
 from .setup import database_failures, open_farm
 from .show import json_lines, json_option, plain
 
 
 @click.command()
-@click.option(
-    "-o", "--output", type=click.File("w", encoding="utf-8", atomic=True), default="-", help="A file."
-)
+@click.option("-o", "--output", metavar="FILE", default="-", help="A file; only its owner may read it.")
 @click.option("--seeds", is_flag=True, help="As a seeds.txt: kinds and keys alone.")
-@click.option("--secrets", is_flag=True, help="With the HTTP headers of sources, which may be passwords.")
-def export(output: TextIO, seeds: bool, secrets: bool) -> None:
+@click.option(
+    "--secrets", is_flag=True, help="With HTTP headers of sources, and logins and tokens in their URLs."
+)
+def export(output: str, seeds: bool, secrets: bool) -> None:
     """Write every key and source with what was said of it, one JSON object a line; `import` reads it."""
     open_farm()
     from ..registry.services import transfer
 
-    with database_failures():
+    with database_failures(), _written(output) as file:
         for line in transfer.export(secrets=secrets):
             if not seeds:
-                output.write(json_text(line) + "\n")
+                file.write(json_text(line) + "\n")
             elif "key" in line:
                 kind = f"{line['kind']} " if line["kind"] else ""
-                output.write(f"{kind}{line['key']}\n")
+                file.write(f"{kind}{line['key']}\n")
+
+
+@contextmanager
+def _written(name: str) -> Iterator[TextIO]:
+    """Standard output for `-`, else a file with mode 0600 that is there when all of it was written.
+
+    Raises Failure when it cannot be written; what was there before stays then.
+    """
+    if name == "-":
+        yield sys.stdout
+        return
+    path = Path(name)
+    if path.exists() and not path.is_file():  # /dev/null, a pipe
+        with _named(path), path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    path = path.resolve()  # a link stays one
+    with _named(path):
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 already
+    try:
+        with _named(path), os.fdopen(handle, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with _named(path):
+            Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror or error}. Nothing was exported.") from None
 
 
 @click.command(name="import")

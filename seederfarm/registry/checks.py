@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,10 @@ DATABASE_TIMEOUT: Final = 5
 OLDEST_REDIS: Final = (6, 2)
 FULL_ACCOUNTS: Final = (7, 0)
 OLDEST_POSTGRESQL: Final = 140000
+PRIVATE_FILES: Final = ("control_key", "secret_key", "flower_secret", table.CONFIG_FILE)
+"""Of the home directory: who the control plane is, what signs sessions, Flower's login, settings."""
+PRIVATE_DIRECTORIES: Final = ("worker", "sources", "logs", "run", "redis")
+"""Of the home directory: they hold identities, logins and messages."""
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 Check = Callable[..., Sequence[CheckMessage]]
@@ -70,11 +75,18 @@ def home_is_usable(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 
 
 def _open_to_others(home: Path) -> Iterator[CheckMessage]:
-    for path in (home, home / "secret_key", home / "control.key", home / table.CONFIG_FILE):
+    """What only the farm's user is to read, whoever may enter the home directory."""
+    paths = [home, *(home / name for name in (*PRIVATE_FILES, *PRIVATE_DIRECTORIES))]
+    farm: table.FarmSettings = settings.FARM
+    if farm.database.engine == "sqlite":
+        database = farm.database_path
+        paths += [database.with_name(database.name + ending) for ending in ("", "-wal", "-shm", "-journal")]
+    paths += [Path(os.environ[f"{row.name}_FILE"]) for row in table.TABLE if f"{row.name}_FILE" in os.environ]
+    for path in paths:
         if path.exists() and too_open(path):
             mode = "700" if path.is_dir() else "600"
             what = f"Others on this machine may read or write {path}"
-            yield Warning(what, hint=f"chmod {mode} {path}", id="farm.W001")
+            yield Warning(what, hint=f"chmod {mode} {shlex.quote(str(path))}", id="farm.W001")
 
 
 @register("exposure")
@@ -91,7 +103,7 @@ def what_others_reach_is_guarded(
         hint = "Set SEEDERFARM_DEBUG=false: tracebacks show settings to everybody."
         found.append(Warning(f"Debugging is on, and {others[0]} is answered to", hint=hint, id="farm.W002"))
     if others and not farm.https:
-        hint = "Put a proxy with HTTPS in front (deploy/ has one for Caddy) and set SEEDERFARM_HTTPS=true."
+        hint = "Put a proxy with HTTPS in front (docs/security.md shows one) and set SEEDERFARM_HTTPS=true."
         what = f"{others[0]} is answered to without HTTPS, so passwords travel in the clear"
         found.append(Warning(what, hint=hint, id="farm.W003"))
     if farm.worker_grace < 3 * farm.heartbeat:

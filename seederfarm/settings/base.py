@@ -46,6 +46,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "seederfarm.control.notice.BrokerNotice",
+    "seederfarm.registry.middleware.VisibleText",
 ]
 
 ROOT_URLCONF = "seederfarm.urls"

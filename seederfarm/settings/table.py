@@ -115,6 +115,13 @@ class FarmSettings:
         "The pages are reached over HTTPS through a proxy that sets X-Forwarded-Proto: cookies then go over "
         "HTTPS alone.",
     )
+    proxies: tuple[str, ...] = _setting(
+        "SEEDERFARM_PROXIES",
+        env.networks,
+        ("127.0.0.1", "::1"),
+        "Addresses or networks of proxies in front of the pages, whose X-Forwarded-For is believed: failed "
+        "logins are counted by the address that it names.",
+    )
     web_host: str = _setting(
         "SEEDERFARM_WEB_HOST", env.text, "127.0.0.1", "Address the web server listens on."
     )

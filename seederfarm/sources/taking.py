@@ -15,6 +15,7 @@ from seederfarm.registry.models.history import Severity
 from seederfarm.registry.services.keys import Listed, add_listed, batches
 from seederfarm.registry.services.log import count_of, record_event
 from seederfarm.registry.services.sources import drop, release_held, show_held
+from seederfarm.registry.urls import without_secrets
 
 from .holding import Change, decide, window_of
 from .parse import Entry, SourceError
@@ -107,7 +108,7 @@ def _failed(row: Source, text: str, at: datetime) -> Outcome:
             "source.failed",
             f"{row.name}: {text}",
             severity=Severity.WARNING,
-            data={"source": row.pk, "location": row.location},
+            data={"source": row.pk, "location": without_secrets(row.location)},
         )
     row.failures += 1
     row.last_error = text

@@ -48,6 +48,7 @@ def web(farm: FarmSettings, files: RunFiles) -> Spec:
         argv=(
             *_python("uvicorn", "seederfarm.asgi:application", "--host", farm.web_host, "--port", port),
             *("--no-access-log", "--timeout-graceful-shutdown", "5", "--lifespan", "off"),
+            *("--proxy-headers", "--forwarded-allow-ips", ",".join(farm.proxies)),
         ),
         ready=partial(_http_answers, reachable(farm.web_host), farm.web_port),
         essential=True,

@@ -42,13 +42,13 @@ _NAMED = {
 }
 
 
-def visible(text: object, *, encoding: str = "utf-8") -> str:
+def visible(text: object, *, encoding: str = "utf-8", keep: str = "") -> str:
     """`text` as one line in which nothing is obeyed: hidden characters, and those that `encoding` lacks, are
-    escaped.
+    escaped. Those of `keep` are not (such as line breaks of a page).
 
     For sentences. What is to be told apart from others is for `quoted`.
     """
-    shown = _HIDDEN.sub(lambda found: _escape(found[0]), str(text))
+    shown = _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), str(text))
     return shown if _fits(shown, encoding) else "".join(_encodable(letter, encoding) for letter in shown)
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import access, drives, history, replicas, sources, workers
+from . import access, drives, history, login, replicas, sources, workers
 
-__all__ = ["access", "drives", "history", "replicas", "sources", "workers"]
+__all__ = ["access", "drives", "history", "login", "replicas", "sources", "workers"]

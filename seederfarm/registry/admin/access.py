@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib import admin, messages
@@ -36,6 +36,14 @@ else:
         pass
 
 
+GRANTING: Final = ("is_staff", "is_superuser", "groups", "user_permissions")
+"""Fields of a user that give rights."""
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and request.user.is_superuser)
+
+
 @admin.register(User)
 class UserAdmin(_UserBase):
     form = UserChangeForm
@@ -43,10 +51,38 @@ class UserAdmin(_UserBase):
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "is_staff", "is_superuser", "last_login")
 
+    # Who may change users does not thereby become a superuser, nor somebody with more rights.
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if _is_superuser(request) else (*fields, *GRANTING)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return self._is_below(request, obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return self._is_below(request, obj) and super().has_delete_permission(request, obj)
+
+    @staticmethod
+    def _is_below(request: HttpRequest, obj: User | None) -> bool:
+        """Whether the user may do all that `obj` may, whose password is changed here, too."""
+        if obj is None or _is_superuser(request):
+            return True
+        return not obj.is_superuser and request.user.has_perms(sorted(obj.get_all_permissions()))
+
 
 @admin.register(Group)
 class GroupAdmin(_GroupBase):
-    pass
+    """A group gives rights: only superusers make and change them."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return _is_superuser(request)
 
 
 TOKEN_COLOURS = {"valid": "success", "used": "info", "expired": "warning", "revoked": "danger"}
@@ -79,8 +115,17 @@ class ApiTokenAdmin(SecretAdmin[ApiToken]):
     search_fields = ("name", "user__username")
     autocomplete_fields = ("user",)
     actions = ("revoke",)
+    secret_fields = frozenset({"digest"})
+
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        """A token acts as its user: for others than oneself only superusers make one."""
+        fields = super().get_fields(request, obj)
+        return [name for name in fields if name != "user" or obj is not None or _is_superuser(request)]
 
     def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        if not _is_superuser(request):
+            assert isinstance(request.user, User)
+            obj.user = request.user
         issued = services.issue_api_token(
             obj.user, obj.name, expires_at=obj.expires_at, scopes=obj.scopes, actor=actor_of(request)
         )

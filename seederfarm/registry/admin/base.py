@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -68,6 +68,17 @@ class FarmAdmin(_ModelAdmin[M]):
     list_fullwidth = True
     warn_unsaved_form = True
     compressed_fields = True
+    secret_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that no list is filtered by: what `?field__startswith=` finds tells the value, bit by bit."""
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        if lookup.partition("__")[0] in self.hidden_from(request):
+            return False
+        return bool(super().lookup_allowed(lookup, value, request))
+
+    def hidden_from(self, request: HttpRequest) -> frozenset[str]:
+        """The secret fields that the user of the request must not find out."""
+        return self.secret_fields
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PageFirst]:
         return PageFirst

@@ -63,7 +63,11 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
         found = Q(drive__in=drives) | Q(worker__in=list(workers)) | troubled
         return queryset.filter(found), False
 
-    @admin.action(description="Verify now", permissions=["view"])
+    def has_verify_permission(self, request: HttpRequest) -> bool:
+        """Proofs cost every worker reading and hashing: they are for those who may change drives."""
+        return bool(request.user.has_perm("registry.change_drive"))
+
+    @admin.action(description="Verify now", permissions=["verify"])
     def reverify(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         drives = Drive.objects.filter(pk__in=queryset.values("drive"))
         copies = services.reverify(drives, actor_of(request))

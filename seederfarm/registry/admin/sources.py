@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from django.contrib import admin, messages
@@ -14,6 +15,7 @@ from ..models import Source
 from ..services import record_audit
 from ..services.log import count_of
 from ..services.sources import accept_removals
+from ..urls import without_secrets
 from . import cells
 from .base import FarmAdmin, actor_of, button, column
 
@@ -70,9 +72,41 @@ class SourceAdmin(FarmAdmin[Source]):
         form.may_read_files = bool(getattr(request.user, "is_superuser", False))
         return form
 
+    secret_fields = frozenset({"headers", "location", "removals_url", "mapping", "state"})
+    without_secrets_of = MappingProxyType(
+        {"location": "place_shown", "removals_url": "removals_shown", "headers": "headers_shown"}
+    )
+    """What is shown in place of a field that may hold a secret, to those who may not change it."""
+
+    def hidden_from(self, request: HttpRequest) -> frozenset[str]:
+        return frozenset() if self.has_change_permission(request) else self.secret_fields
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        hidden = self.hidden_from(request)
+        return [name for name in super().get_search_fields(request) if name not in hidden]
+
     def get_fieldsets(self, request: HttpRequest, obj: Source | None = None) -> Any:
         first, *others = super().get_fieldsets(request, obj)
-        return [first, *others] if obj is None else [first, self.what_happened, *others]
+        found: list[Any] = [first, *others] if obj is None else [first, self.what_happened, *others]
+        if obj is None or self.has_change_permission(request, obj):
+            return found
+        shown = self.without_secrets_of
+        return [(title, {"fields": [shown.get(n, n) for n in part["fields"]]}) for title, part in found]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Source | None = None) -> Any:
+        return (*super().get_readonly_fields(request, obj), *self.without_secrets_of.values())
+
+    @column("Location")
+    def place_shown(self, source: Source) -> str:
+        return without_secrets(source.location)
+
+    @column("Removals endpoint")
+    def removals_shown(self, source: Source) -> str:
+        return without_secrets(source.removals_url) or cells.NOTHING
+
+    @column("Headers")
+    def headers_shown(self, source: Source) -> str:
+        return ", ".join(f"{name}: (hidden)" for name in source.headers or {}) or cells.NOTHING
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
         return super().get_queryset(request).annotate(entry_count=Count("entries"))

@@ -38,6 +38,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
     list_filter = (("state", ChoicesDropdownFilter), "zone", "paused")
     search_fields = ("name", "zone", "node_id", "note")
     search_help_text = "Name, zone, id or note"
+    secret_fields = frozenset({"broker_hash"})
     readonly_fields = (
         "node_id_shown", "state_shown", "online", "room", "copies_shown", "host_shown", "engine_shown",
         "manifest_shown", "messages_shown", "software", "enrolled_at",

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from ..exportfile import VERSION, Document, Item, Problem, Unreadable
 from ..models import Drive, PlanState, Source, SourceEntry, Tag, Worker
+from ..urls import HIDDEN, without_secrets
 from .keys import SIGNALLED, announce, batches, insert, revive, want
 from .log import Actor, count_of, record_audit
 
@@ -34,6 +35,7 @@ _SAME = (
     *("required_tags", "priority"),
 )
 """Fields of a source that have the same name and form in the file."""
+_URLS = ("location", "removals_url")
 
 
 class ImportResult(NamedTuple):
@@ -50,7 +52,8 @@ class ImportResult(NamedTuple):
 
 
 def export(*, secrets: bool = False) -> Iterator[dict[str, Any]]:
-    """The lines of a file. Headers of sources may be passwords: without `secrets` their names alone."""
+    """The lines of a file. Headers of sources, and logins and tokens in their URLs, may be passwords: without
+    `secrets` the names of headers alone, and URLs as `without_secrets` has them."""
     at = timezone.now().isoformat()
     yield {"seederfarm": "export", "version": VERSION, "farm": settings.FARM.name, "at": at}
     for source in Source.objects.order_by("name").prefetch_related("tags"):
@@ -93,9 +96,11 @@ def _drive_line(drive: Drive) -> dict[str, Any]:
 def _source_line(source: Source, secrets: bool) -> dict[str, Any]:
     headers = dict(source.headers or {})
     copies = [source.replicas_min, source.replicas_max] if source.replicas_min is not None else None
+    urls = {name: getattr(source, name) for name in _URLS}
     return {
         "source": source.name,
         **{name: getattr(source, name) for name in _SAME},
+        **(urls if secrets else {name: without_secrets(url) for name, url in urls.items()}),
         "headers": headers if secrets else dict.fromkeys(headers),
         "tags": sorted(tag.name for tag in source.tags.all()),
         "replicas": copies,
@@ -129,7 +134,8 @@ def _take_sources(items: Mapping[str, Item], notes: list[Problem]) -> int:
     for name, (line, values) in items.items():
         if name in here:
             known = here[name]
-            if (known.kind, known.location) != (values.get("kind"), values.get("location")):
+            here_now = {known.location, without_secrets(known.location)}
+            if known.kind != values.get("kind") or values.get("location") not in here_now:
                 notes.append(Problem(line, f"a source {name!r} is here that reads something else: it stays"))
             continue
         source = _make_source(name, line, values, notes)
@@ -157,6 +163,7 @@ def _make_source(name: str, line: int, values: Mapping[str, Any], notes: list[Pr
         replicas_max=most,
     )
     secret = [header for header, text in given.items() if text is None]
+    secret += [f"what is secret in the {field}" for field in _URLS if HIDDEN in values.get(field, "")]
     if secret:
         source.enabled = False
         said = f"{', '.join(secret)} of the source {name!r} was not exported: it is switched off"

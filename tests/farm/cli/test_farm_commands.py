@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,20 @@ def test_the_last_complete_copy_is_guarded(home: FarmHome, key: bytes) -> None:
     assert (keeper["state"], keeper["copies"], keeper["complete"]) == ("draining", 1, 1)
     assert home.run("remove", "--force", key.hex()).returncode == 0
     assert home.run("worker", "drain", "nobody").returncode == 2
+
+
+def test_an_export_into_a_file_is_for_its_owner_alone_and_whole(home: FarmHome, tmp_path: Path) -> None:
+    target = tmp_path / "export.jsonl"
+    target.write_text("before")
+    target.chmod(0o644)
+    done = home.run("export", "--secrets", "-o", str(target))
+    assert done.returncode == 0, done.stderr
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert json.loads(target.read_text().splitlines()[0])["seederfarm"] == "export"
+    assert list(tmp_path.iterdir()) == [target]
+    done = home.run("export", "-o", str(tmp_path / "nowhere" / "x"))
+    assert done.returncode == 1 and "cannot write" in done.stderr and "Nothing was exported" in done.stderr
+    assert home.run("export", "-o", "/dev/null").returncode == 0
 
 
 def test_an_export_comes_back_in_another_farm(home: FarmHome, key: bytes, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,12 +13,17 @@ import pytest
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from seederfarm.control import identity
 from seederfarm.registry import checks
 from seederfarm.settings import base, env, table
+from seederfarm.supervisor.home import RunFiles
+from seederfarm.supervisor.local_worker import token_file
 
 from ...support.databases import FarmDatabase
 from ...support.postgres import Postgres, free_port
 from ...support.redis import RedisServer
+
+ROOT = Path(__file__).parents[3]
 
 
 def ids(found: object) -> list[str | None]:
@@ -43,6 +49,56 @@ def test_a_home_that_others_may_read_is_a_warning(settings: Any, tmp_path: Path)
     found = checks.home_is_usable()
     assert ids(found) == ["farm.W001", "farm.W001"]
     assert found[1].hint == f"chmod 600 {home / 'secret_key'}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["control_key", "flower_secret", "secret_key", "seederfarm.toml", "farm.sqlite3", "farm.sqlite3-wal"],
+)
+def test_every_secret_of_the_home_is_looked_at(settings: Any, tmp_path: Path, name: str) -> None:
+    tmp_path.chmod(0o700)
+    settings.FARM = table.FarmSettings(home=tmp_path)
+    path = tmp_path / name
+    path.touch()
+    path.chmod(0o600)
+    assert ids(checks.home_is_usable()) == []
+    path.chmod(0o640)
+    (found,) = checks.home_is_usable()
+    assert found.hint == f"chmod 600 {path}"
+
+
+def test_directories_and_files_that_hold_secrets_are_looked_at(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, login = tmp_path / "home", tmp_path / "redis url"
+    (home / "worker").mkdir(parents=True)
+    home.chmod(0o700)
+    login.touch()
+    for path, mode in ((home / "worker", 0o700), (login, 0o600)):
+        path.chmod(mode)
+    settings.FARM = table.FarmSettings(home=home)
+    monkeypatch.setenv("REDIS_URL_FILE", str(login))
+    assert ids(checks.home_is_usable()) == []
+    (home / "worker").chmod(0o755)
+    login.chmod(0o604)
+    hints = [message.hint for message in checks.home_is_usable()]
+    assert hints == [f"chmod 700 {home / 'worker'}", f"chmod 600 '{login}'"]
+
+
+def test_the_names_that_are_looked_at_are_those_that_are_used(tmp_path: Path) -> None:
+    used = {identity.KEY_FILE, RunFiles(tmp_path).flower_secret.name, table.CONFIG_FILE, "secret_key"}
+    assert set(checks.PRIVATE_FILES) == used
+    table.FarmSettings(home=tmp_path).secret_key()
+    assert (tmp_path / "secret_key").exists()
+    assert token_file(tmp_path).parent.name in checks.PRIVATE_DIRECTORIES
+
+
+def test_hints_name_only_what_is_there(settings: Any) -> None:
+    settings.FARM = replace(settings.FARM, allowed_hosts=("farm.example",), https=False)
+    (found,) = checks.what_others_reach_is_guarded()
+    named = re.findall(r"docs/[\w/.]+", str(found.hint))
+    assert named and all((ROOT / name).is_file() for name in named)
+    assert "SEEDERFARM_HTTPS=true" in (ROOT / "docs/security.md").read_text()
 
 
 def test_a_home_that_is_a_file_is_an_error(settings: Any, tmp_path: Path) -> None:

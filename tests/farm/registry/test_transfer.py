@@ -97,6 +97,27 @@ def test_whatever_may_be_said_of_a_key_or_a_source_is_in_the_file() -> None:
 
 
 @pytest.mark.usefixtures("database")
+def test_logins_and_tokens_in_urls_stay_at_home() -> None:
+    Source.objects.create(
+        name="theirs",
+        location="https://me:s3cret@lists.example/seeds?page=2",
+        removals_url="https://lists.example/gone?token=s3cret",
+    )
+    lines = out()
+    assert "s3cret" not in "".join(lines) and "lists.example/seeds?page=2" in lines[1]
+    assert into(lines).notes == [], "they are here"
+    assert Source.objects.get().enabled
+    kept = out(secrets=True)
+    empty()
+    (note,) = into(lines).notes
+    assert "what is secret in the location, what is secret in the removals_url" in note.text
+    assert not Source.objects.get().enabled
+    empty()
+    assert into(kept).notes == []
+    assert Source.objects.get().enabled and out(secrets=True)[1:] == kept[1:]
+
+
+@pytest.mark.usefixtures("database")
 def test_secrets_stay_at_home_and_a_source_without_them_is_switched_off() -> None:
     furnish()
     lines = out()

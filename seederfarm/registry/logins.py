@@ -1,0 +1,117 @@
+"""How often somebody may try to log in. No clock, no network; the form is in `admin.login`.
+
+Failed attempts are counted per account and address, per address, and per account over all addresses. Each
+count goes down by one after a while. At a bound, no attempt is made until there is room for one, whether the
+password would be right or not. An address from which an account was logged in to before is not held up by
+what others try with that account.
+
+All counts are in the memory of the one process that serves the pages; it forgets them when it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+MAX_COUNTED: Final = 10_000
+"""Accounts and addresses, of each of three kinds, whose attempts are counted; those tried longest ago are
+forgotten. Ours: about 2 MB a kind."""
+MAX_KNOWN: Final = 1_000
+"""Pairs of account and address that are known to be right. Ours."""
+
+
+class Allowance(NamedTuple):
+    """Failed attempts: `burst` at once, then one in `seconds`."""
+
+    burst: int
+    seconds: float
+
+
+PAIR: Final = Allowance(5, 60.0)
+"""Of an account from an address. Ours: about 1,400 guesses a day."""
+ADDRESS: Final = Allowance(20, 30.0)
+"""Of an address (of IPv6 a /64), whatever the account."""
+ACCOUNT: Final = Allowance(50, 30.0)
+"""Of an account, from addresses that it was never logged in to from."""
+
+
+class _Counts:
+    """Leaky buckets by key."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._until: OrderedDict[bytes, float] = OrderedDict()
+        """When nothing of what failed counts any more."""
+
+    def wait(self, key: bytes, now: float) -> float:
+        """Seconds until an attempt may be made."""
+        full = self._until.get(key, now) - now
+        return max(0.0, full - (self._allowance.burst - 1) * self._allowance.seconds)
+
+    def failed(self, key: bytes, now: float) -> None:
+        self._until[key] = max(now, self._until.get(key, now)) + self._allowance.seconds
+        self._until.move_to_end(key)
+        if len(self._until) > MAX_COUNTED:
+            self._until.popitem(last=False)
+
+    def forget(self, key: bytes) -> None:
+        self._until.pop(key, None)
+
+
+class LoginLimit:
+    """Times are seconds of any clock that does not go back."""
+
+    def __init__(self) -> None:
+        self._pairs = _Counts(PAIR)
+        self._addresses = _Counts(ADDRESS)
+        self._accounts = _Counts(ACCOUNT)
+        self._known: OrderedDict[bytes, None] = OrderedDict()
+
+    def wait(self, account: str, address: str, now: float) -> int:
+        """Seconds to wait before this may be tried; 0: now."""
+        pair = _pair(account, address)
+        waits = [self._pairs.wait(pair, now), self._addresses.wait(_place(address), now)]
+        if pair not in self._known:
+            waits.append(self._accounts.wait(_account(account), now))
+        return math.ceil(max(waits))
+
+    def failed(self, account: str, address: str, now: float) -> None:
+        pair = _pair(account, address)
+        self._pairs.failed(pair, now)
+        self._addresses.failed(_place(address), now)
+        if pair not in self._known:
+            self._accounts.failed(_account(account), now)
+
+    def succeeded(self, account: str, address: str) -> None:
+        pair = _pair(account, address)
+        self._pairs.forget(pair)
+        self._known[pair] = None
+        self._known.move_to_end(pair)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+
+
+def _account(name: str) -> bytes:
+    return _digest("account", name.casefold())
+
+
+def _place(address: str) -> bytes:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return _digest("place", address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        parsed = parsed.ipv4_mapped or ipaddress.IPv6Address(int(parsed) >> 64 << 64)
+    return _digest("place", str(parsed))
+
+
+def _pair(account: str, address: str) -> bytes:
+    return _account(account) + _place(address)
+
+
+def _digest(kind: str, text: str) -> bytes:
+    """Sixteen bytes, however long a name somebody sends."""
+    return hashlib.blake2b(f"{kind}:{text}".encode("utf-8", "replace"), digest_size=16).digest()

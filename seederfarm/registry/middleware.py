@@ -1,0 +1,52 @@
+"""What every page has: names and texts of others in which no character is hidden."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.deprecation import MiddlewareMixin
+
+from hypercore.printable import visible
+
+PAGE: Final = "\t\n\r"
+"""Characters that a page is laid out with."""
+_ESCAPED: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-f]{4})")
+
+
+class VisibleText(MiddlewareMixin):
+    """Escapes control characters, and those that change the direction of text, in pages and in JSON.
+
+    Titles, errors and names of workers come from strangers. A browser obeys no control character, but shows
+    none of them either, and obeys those of direction: two different names look alike. One place for all
+    pages, since Django and the theme print a row in many.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+        if not isinstance(response, HttpResponse) or response.has_header("Content-Encoding"):
+            return response
+        kind = response.get("Content-Type", "").partition(";")[0].strip()
+        if kind not in ("text/html", "application/json") or response.charset.lower() != "utf-8":
+            return response
+        try:
+            text = response.content.decode()
+        except UnicodeDecodeError:
+            return response
+        shown = _json(text) if kind == "application/json" else visible(text, keep=PAGE)
+        if shown != text:
+            response.content = shown.encode()
+        return response
+
+
+def _json(text: str) -> str:
+    """Escapes of hidden characters become escapes of what `visible` writes for them."""
+
+    def shown(found: re.Match[str]) -> str:
+        letter = chr(int(found[2], 16))
+        if 0xD800 <= ord(letter) < 0xE000:
+            return found[0]  # half of a pair
+        escaped = visible(letter, keep=PAGE)
+        return found[0] if escaped == letter else found[1] + escaped.replace("\\", "\\\\")
+
+    return _ESCAPED.sub(shown, text)

@@ -1,0 +1,185 @@
+"""What staff with few rights see and do on the pages, and how texts of strangers are shown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.auth.models import Group, Permission, User
+from django.dispatch import Signal
+from django.test import Client
+from django.urls import reverse
+
+from seederfarm.registry import services, signals
+from seederfarm.registry.models import ApiToken, Event, Replica, Source
+from seederfarm.registry.models.history import Severity
+
+from .factories import make_drive, make_replica, make_user, make_worker
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+def staff(*permissions: str, name: str = "op") -> Client:
+    user = User.objects.create_user(name, password="x", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    assert user.user_permissions.count() == len(permissions)
+    return logged_in(user)
+
+
+def logged_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+SECRET = "s3cret"
+
+
+def a_source() -> Source:
+    return Source.objects.create(
+        name="ours",
+        location=f"https://me:{SECRET}@lists.example/seeds.json?page=2&access_token={SECRET}",
+        removals_url=f"https://lists.example/gone?sig={SECRET}",
+        headers={"Authorization": f"Bearer {SECRET}"},
+    )
+
+
+def test_who_may_only_look_at_sources_sees_no_secret_of_them() -> None:
+    source = a_source()
+    page = reverse("admin:registry_source_change", args=(source.pk,))
+    looking = staff("view_source").get(page)
+    assert looking.status_code == 200 and SECRET not in looking.text
+    assert "lists.example/seeds.json?page=2&amp;access_token=***" in looking.text
+    assert "Authorization: (hidden)" in looking.text
+    assert SECRET in staff("view_source", "change_source", name="editor").get(page).text
+
+
+@pytest.mark.parametrize(
+    "lookup",
+    [
+        *("headers__icontains", "headers__Authorization__startswith", "location__contains"),
+        *("removals_url__startswith", "mapping__contains", "state__icontains"),
+    ],
+)
+def test_lists_are_no_oracle_of_secrets(lookup: str) -> None:
+    """A filter that finds, or finds not, tells a secret letter by letter."""
+    a_source()
+    page = reverse("admin:registry_source_changelist")
+    client = staff("view_source")
+    assert client.get(f"{page}?{lookup}=x").status_code == 400
+    found = [client.get(page, {"q": text}).text.count("ours") for text in ("me:s3c", "me:xxx", "ours")]
+    assert found[0] == found[1] < found[2]
+    assert staff("view_source", "change_source", name="editor").get(f"{page}?{lookup}=x").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [
+        ("registry_apitoken", "digest__startswith=a"),
+        ("registry_enrolmenttoken", "digest__startswith=a"),
+        ("registry_enrolmenttoken", "broker_hash__startswith=a"),
+        ("registry_worker", "broker_hash__startswith=a"),
+        ("auth_user", "password__startswith=pbkdf2"),
+    ],
+)
+def test_hashes_are_not_filtered_by(page: str, query: str) -> None:
+    client = logged_in(make_user("alice"))
+    done = client.get(f"{reverse(f'admin:{page}_changelist')}?{query}")
+    assert done.status_code in (302, 400)
+
+
+def test_proofs_are_asked_for_by_who_may_change_drives(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    signal = Signal()
+    signal.connect(lambda **given: asked.append(given), weak=False)
+    monkeypatch.setattr(signals, "reverify_wanted", signal)
+    copy = make_replica(make_drive("d"), make_worker("w"), phase=Replica.Phase.COMPLETE)
+    page = reverse("admin:registry_replica_changelist")
+    data = {"action": "reverify", ACTION_CHECKBOX_NAME: [copy.pk]}
+    staff("view_replica", "view_drive").post(page, data, follow=True)
+    assert Event.objects.count() == 0 and not asked
+    done = staff("view_replica", "change_drive", name="editor").post(page, data, follow=True)
+    assert "Asked for proof of 1 complete" in done.text
+
+
+def test_an_api_token_is_for_oneself_unless_one_is_a_superuser() -> None:
+    admin = make_user("alice")
+    page = reverse("admin:registry_apitoken_add")
+    client = staff("add_apitoken", "view_apitoken", "view_user")
+    assert 'name="user"' not in client.get(page).text
+    data = {"name": "mine", "user": admin.pk, "scopes": ["read"]}
+    assert client.post(page, data).status_code == 200
+    assert ApiToken.objects.get().user.get_username() == "op"
+    ApiToken.objects.all().delete()
+    assert (
+        logged_in(admin).post(page, {**data, "user": User.objects.get(username="op").pk}).status_code == 200
+    )
+    assert ApiToken.objects.get().user.get_username() == "op"
+
+
+def test_who_may_change_users_gets_no_rights_by_it() -> None:
+    admin = make_user("alice")
+    client = staff(
+        "change_user", "view_user", "add_user", "delete_user", "change_group", "add_group", "view_group"
+    )
+    user = User.objects.get(username="op")
+    page = reverse("admin:auth_user_change", args=(user.pk,))
+    rights = [Permission.objects.get(codename="change_drive").pk]
+    data = {"username": "op", "email": "op@example.org", "is_active": "on", "user_permissions": rights}
+    data |= {
+        "date_joined_0": "2026-01-01",
+        "date_joined_1": "00:00:00",
+        "is_staff": "on",
+        "is_superuser": "on",
+    }
+    assert client.post(page, data).status_code == 302
+    user.refresh_from_db()
+    assert (user.email, user.is_superuser) == ("op@example.org", False)
+    assert not user.user_permissions.filter(pk__in=rights).exists()
+    other = reverse("admin:auth_user_change", args=(admin.pk,))
+    assert client.post(other, {**data, "username": "mallory"}).status_code == 403
+    password = reverse("admin:auth_user_password_change", args=(admin.pk,))
+    assert client.post(password, {"password1": "x1y2z3w4v5", "password2": "x1y2z3w4v5"}).status_code == 403
+    assert (
+        client.post(reverse("admin:auth_user_delete", args=(admin.pk,)), {"post": "yes"}).status_code == 403
+    )
+    delete = {"action": "delete_selected", ACTION_CHECKBOX_NAME: [admin.pk], "post": "yes"}
+    client.post(reverse("admin:auth_user_changelist"), delete)
+    assert User.objects.filter(pk=admin.pk).exists()
+    assert (
+        client.post(reverse("admin:auth_group_add"), {"name": "g", "permissions": rights}).status_code == 403
+    )
+    assert Group.objects.count() == 0
+
+
+EVIL = "a\x1b]52;c;eA\x07\u202egpj.exe\x00"
+SHOWN = "a\\e]52;c;eA\\a\\u202egpj.exe"
+
+
+def test_hidden_characters_are_shown_on_every_page() -> None:
+    evil = EVIL.replace("\0", "")  # PostgreSQL has no text with it
+    drive, worker = make_drive("d", title=evil, label=""), make_worker(evil)
+    make_replica(drive, worker, error=evil)
+    services.record_event("x", evil, severity=Severity.WARNING, drive=drive, worker=worker)
+    services.record_audit("cli", "x", evil, target=evil)
+    client = logged_in(make_user("alice"))
+    pages = [
+        reverse(f"admin:registry_{name}_changelist")
+        for name in ("drive", "replica", "worker", "event", "auditentry")
+    ]
+    pages += [
+        reverse("admin:registry_drive_change", args=(drive.pk,)),
+        reverse("admin:registry_worker_change", args=(worker.pk,)),
+    ]
+    for page in pages:
+        done = client.get(page)
+        assert SHOWN in done.text.replace("&#x27;", "'"), page
+        assert not {"\x1b", "\x07", "\u202e"} & set(done.text), page
+        assert int(done["Content-Length"]) == len(done.content)
+    found = client.get(
+        reverse("admin:autocomplete"),
+        {"app_label": "registry", "model_name": "replica", "field_name": "worker"},
+    )
+    assert found.status_code == 200
+    assert json.loads(found.content)["results"][0]["text"] == SHOWN

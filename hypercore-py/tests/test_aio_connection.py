@@ -195,7 +195,7 @@ def test_a_stream_moves_to_another_socket_and_id_without_losing_bytes() -> None:
             changed, done = asyncio.Event(), asyncio.Event()
             right.on_data = lambda chunks: got.extend(b"".join(chunks))
             right.on_end = done.set
-            right.accept = lambda socket, address: socket is third
+            right.roaming = True
             left.on_remote_changed = changed.set
             left.write(b"a" * 100_000)
             await asyncio.sleep(0)
@@ -247,8 +247,8 @@ def test_a_callback_that_raises_is_reported_and_costs_nobody_a_byte() -> None:
         loop.set_exception_handler(lambda _, context: reports.append(context["exception"]))
         async with endpoint_of_two() as endpoint:
             broken, sound = stream_pair(endpoint), stream_pair(endpoint)
-            for _, right in (broken, sound):
-                right.accept = lambda socket, address: 1 / 0  # type: ignore[assignment, return-value]
+            unconnected = endpoint.create_stream()
+            unconnected.accept = lambda socket, address: 1 / 0  # type: ignore[assignment, return-value]
             got, done = bytearray(), asyncio.Event()
             outcome: asyncio.Future[Any] = loop.create_future()
 
@@ -265,7 +265,7 @@ def test_a_callback_that_raises_is_reported_and_costs_nobody_a_byte() -> None:
             broken[1].end()
             endpoint.on_message = fail
             endpoint.sockets[1].send(b"a message", endpoint.sockets[0].local_address)
-            strayed = Packet(FLAG_DATA, sound[1].local_id, 0, 0, 0, b"x").encode()
+            strayed = Packet(FLAG_DATA, unconnected.local_id, 0, 0, 0, b"x").encode()
             endpoint.sockets[1].send(strayed, endpoint.sockets[0].local_address)
             assert await outcome is None
             await done.wait()

@@ -50,8 +50,9 @@ class Inbox:
 class Sink:
     """A stream as far as the endpoint can tell."""
 
-    def __init__(self, udp: UdpSocket | None, *, accept: bool = False) -> None:
+    def __init__(self, udp: UdpSocket | None, peer: Address | None = None, *, accept: bool = False) -> None:
         self.socket = udp
+        self.source = b"" if peer is None else batch.source_of(peer)
         self.accept = accept
         self.asked: list[Address] = []
         self.packets: list[tuple[int, bytes]] = []
@@ -67,6 +68,9 @@ class Sink:
         self.batches += 1
         self.packets += [(header[3], bytes(payload)) for header, payload in packets]
         self.arrived.set()
+
+    def receive_strays(self, packets: list[RawPacket], udp: UdpSocket, address: Address) -> None:
+        self.receive_packets(packets, udp)
 
     def abandon(self) -> None:
         self.abandoned = True
@@ -173,7 +177,8 @@ def test_packets_reach_the_stream_they_name_and_the_rest_the_message_handler(mms
         endpoint = Endpoint(mmsg=mmsg)
         source, target, other = (endpoint.bind("127.0.0.1") for _ in range(3))
         inbox = endpoint.on_message = Inbox()
-        own, second, stranger = Sink(target), Sink(target), Sink(other)
+        peer = source.local_address
+        own, second, stranger = Sink(target, peer), Sink(target, peer), Sink(other, peer)
         welcome = Sink(None, accept=True)
         for local_id, sink in ((7, own), (8, second), (9, stranger), (10, welcome)):
             endpoint.register(local_id, sink)

@@ -35,6 +35,7 @@ WRITER = make_writer(sample_blocks(40))
 def machines() -> Iterator[Target]:
     """Of everything that is driven by a stranger. Their inputs are scripts: see `target.chunks`."""
     yield Target(name="udx stream", run=_udx_stream, seeds=_udx_packets, allowed=())
+    yield Target(name="udx stream, unproven", run=_unproven_stream, seeds=_udx_packets, allowed=())
     yield Target(name="secret stream", run=_secret_stream, seeds=_frames)
     yield Target(name="replication, as reader", run=lambda data: _replicate(data, reader=True), seeds=_talk)
     yield Target(name="replication, as holder", run=lambda data: _replicate(data, reader=False), seeds=_talk)
@@ -64,6 +65,38 @@ def _udx_stream(data: bytes) -> None:
         for _ in range(50):
             if stream.next_burst(now) is None:
                 break
+
+
+def _unproven_stream(data: bytes) -> None:
+    """Packets from the peer's address and from others, of which none has acknowledged anything yet."""
+    now = 0.0
+    stream = UdxStream(now, initial_ack=2**32 - 2)
+    stream.connect(1, allowance=79, timeout_allowance=100)
+    stream.write(bytes(4000))
+    sender, allowed, sent = stream.sender, 79, 0
+    for op, piece in chunks(data):
+        now += (op >> 2) * 0.3
+        if len(piece) >= HEADER_BYTES:
+            packet: RawPacket = header_struct.unpack_from(piece), memoryview(piece)[HEADER_BYTES:]  # type: ignore[assignment]
+            sender.allow(3 * len(piece))
+            allowed += 3 * len(piece)
+            if op & 1:
+                stream.receive([packet], now)
+            elif stream.receive_strays([packet], now) and op & 2:
+                sender.restrict(3 * len(piece))
+                allowed, sent = 3 * len(piece), 0
+        deadline = stream.next_deadline()
+        if deadline is not None and deadline <= now:
+            stream.handle_timer(now)
+            allowed += sender.timeout_allowance
+        while stream.next_event() is not None:
+            pass
+        for _ in range(50):
+            burst = stream.next_burst(now)
+            if burst is None:
+                break
+            sent += sum(map(len, burst.buffers))
+        assert sender.allowance is None or sent <= allowed
 
 
 def _udx_packets() -> Iterator[bytes]:

@@ -137,7 +137,7 @@ def test_punching_at_a_host_that_is_gone_fails_in_time():
         with pytest.raises(PeerUnreachable):
             await client.connect(SERVER.public_key, relays)
         assert 8 < monotonic() - start < 20
-        await until(lambda: not server._servers[0]._streams)
+        await until(lambda: not server._servers[0]._arrivals)
         assert not client._punches
 
     run(scene)

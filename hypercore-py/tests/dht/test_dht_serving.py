@@ -22,19 +22,21 @@ from hypercore.dht.punching import MAX_ECHOES, RANDOM_PUNCH_PAUSE_SECONDS
 from hypercore.dht.relays import AnnouncedRelays
 from hypercore.dht.serving import (
     FORGET_SECONDS,
-    MAX_HANDSHAKES,
     MAX_MEETINGS,
     PATH_SECONDS,
     PUNCH_SECONDS,
     RANDOM_PUNCH_SECONDS,
     RELAY_DELAY_SECONDS,
     RELAY_SECONDS,
+    Answered,
     Connected,
     Expired,
+    Greet,
     MeetAtRelay,
     SendPunch,
     ServingCore,
 )
+from hypercore.dht.sessions import MAX_ANSWERS, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_RELAY
 from hypercore.dht.surroundings import Surroundings
 from hypercore.dht.volleys import HOLES_AT_ONCE, LOW_TTL, MAX_GUESSES
 
@@ -77,7 +79,8 @@ class Server:
         return 1000 + len(self.opened)
 
     def events(self):
-        return list(iter(self.core.next_event, None))
+        """What has happened, answers to handshakes left out."""
+        return [event for event in iter(self.core.next_event, None) if not isinstance(event, Answered)]
 
 
 class Client:
@@ -143,7 +146,7 @@ def test_equal_noise_gets_the_equal_answer_and_one_stream():
 
 def test_answer_is_forgotten_some_time_after_all_is_over():
     server, client = _shaken()
-    assert server.core.path_found(server.opened[0], CLIENT_AT, 3.0)
+    assert server.core.arrived(server.opened[0], 3.0)
     server.core.handle_timer(PATH_SECONDS)
     server.core.handle_timer(3.0 + FORGET_SECONDS - 0.1)
     assert len(server.core) == 1
@@ -154,30 +157,44 @@ def test_answer_is_forgotten_some_time_after_all_is_over():
     assert len(server.core) == 0 and server.core.next_deadline() is None
 
 
-def test_direct_handshake_connects_at_once():
+@pytest.mark.parametrize("direct", [True, False])
+def test_client_is_not_connected_before_it_has_arrived(direct):
+    server = Server(around=Surroundings(public=PUBLIC, firewall=Firewall.OPEN, seen=(PUBLIC,)))
+    Client(server, firewall=Firewall.OPEN).shake(direct=direct)
+    assert server.events() == [] and server.core.awaited == 1
+    assert server.core.arrived(server.opened[0], 1.0)
+    assert server.events() == [Connected(server.opened[0])] and server.core.awaited == 0
+
+
+def test_client_that_waits_for_us_is_greeted_once():
     server = Server()
-    Client(server).shake(direct=True)
-    assert server.events() == [Connected(server.opened[0], CLIENT_AT)]
+    client = Client(server, firewall=Firewall.OPEN)
+    client.shake()
+    client.shake(now=1.0)
+    assert server.events() == [Greet(server.opened[0])]
+    server.core.handle_timer(PATH_SECONDS)
+    assert server.events() == [Expired(server.opened[0])]
 
 
-def test_open_client_is_connected_to_at_once():
+def test_client_at_port_zero_is_not_greeted():
     server = Server()
-    Client(server, firewall=Firewall.OPEN).shake()
-    assert server.events() == [Connected(server.opened[0], CLIENT_AT)]
-
-
-def test_first_packet_wins_whatever_way_it_takes():
-    server, _ = _shaken()
-    lan = Address("192.168.1.9", 4000)
-    assert server.core.path_found(server.opened[0], lan, 1.0)
-    assert not server.core.path_found(server.opened[0], CLIENT_AT, 1.1)
-    assert server.events() == [Connected(server.opened[0], lan)]
-
-
-def test_packet_from_port_zero_is_no_path():
-    server, _ = _shaken()
-    assert not server.core.path_found(server.opened[0], Address("1.2.3.4", 0), 1.0)
+    client = Client(server, firewall=Firewall.OPEN)
+    server.core.handshake(client.noise, CLIENT_AT._replace(port=0), From(RELAY), 0.0, direct=False)
     assert server.events() == []
+
+
+def test_client_arrives_once():
+    server, _ = _shaken()
+    assert server.core.arrived(server.opened[0], 1.0)
+    assert not server.core.arrived(server.opened[0], 1.1)
+    assert server.events() == [Connected(server.opened[0])]
+
+
+def test_client_whose_stream_ends_is_given_up():
+    server, _ = _shaken()
+    server.core.lost(server.opened[0], 1.0)
+    server.core.lost(server.opened[0], 1.0)
+    assert server.events() == [Expired(server.opened[0])]
 
 
 def test_client_that_never_comes_is_given_up():
@@ -185,7 +202,7 @@ def test_client_that_never_comes_is_given_up():
     assert server.core.next_deadline() == PATH_SECONDS
     server.core.handle_timer(PATH_SECONDS)
     assert server.events() == [Expired(server.opened[0])]
-    assert not server.core.path_found(server.opened[0], CLIENT_AT, PATH_SECONDS)
+    assert not server.core.arrived(server.opened[0], PATH_SECONDS)
     assert client.punch(now=PATH_SECONDS + 1, punching=True).error == HandshakeStatus.ABORTED
 
 
@@ -236,20 +253,60 @@ def test_garbage_is_ignored(garbage):
     assert server.core.holepunch(0, garbage, CLIENT_AT, From(RELAY), 0.0) is None
 
 
-def test_handshakes_are_bounded_and_room_comes_back(monkeypatch):
-    monkeypatch.setattr("hypercore.dht.serving.MAX_HANDSHAKES", 20)
+def shake_from(server, seed, *, relay=RELAY, client=CLIENT_AT, now=0.0):
+    """A handshake that says to be of `client`. Returns its session."""
+    noise = Client(server, seed=seed).noise
+    assert server.core.handshake(noise, client, From(relay), now, direct=False) is not None
+    return server.opened[-1]
+
+
+def test_one_relay_has_a_share_of_the_handshakes(monkeypatch):
+    """Whoever invents clients pushes out his own."""
+    monkeypatch.setattr("hypercore.dht.sessions.MAX_HANDSHAKES_PER_RELAY", 10)
+    assert 3 * MAX_HANDSHAKES_PER_RELAY < MAX_HANDSHAKES, "a server has three relays"
     server = Server()
-    assert MAX_HANDSHAKES >= 64
+    innocent = shake_from(server, 1000)
+    invented = [
+        shake_from(server, seed, relay=OTHER_RELAY, client=Address(f"66.0.0.{seed}", 1)) for seed in range(30)
+    ]
+    assert server.events() == [Expired(session) for session in invented[:20]]
+    assert server.core.awaited == 11 and not innocent.over
+
+
+def test_one_client_does_not_push_out_others_of_an_honest_relay(monkeypatch):
+    monkeypatch.setattr("hypercore.dht.sessions.MAX_HANDSHAKES_PER_RELAY", 10)
+    server = Server()
+    innocent = shake_from(server, 1000)
     for seed in range(30):
-        reply = Client(server, seed=seed).shake()
-        assert (reply is not None) == (seed < 20)
-    assert len(server.core) == 20
+        shake_from(server, seed, client=Address("66.0.0.1", seed + 1))
+    assert server.core.awaited == 10 and not innocent.over
+
+
+def test_handshakes_are_bounded_and_the_most_crowded_relay_makes_way(monkeypatch):
+    monkeypatch.setattr("hypercore.dht.sessions.MAX_HANDSHAKES", 20)
+    server = Server()
+    innocent = shake_from(server, 1000)
+    for seed in range(40):
+        shake_from(server, seed, relay=Address(f"66.0.{seed % 5}.1", 1), client=Address(f"67.0.0.{seed}", 1))
+    assert server.core.awaited == 20 and not innocent.over
+    assert all(isinstance(event, Expired) for event in server.events())
     server.core.handle_timer(PATH_SECONDS)
     server.core.handle_timer(PATH_SECONDS + FORGET_SECONDS)
     assert len(server.core) == 0
     client = Client(server, seed=99)
     assert client.shake(now=30.0) is not None
     assert client.payload.holepunch.id == 0, "slots are used again"
+
+
+def test_refused_clients_take_no_place_and_are_remembered_within_bounds(monkeypatch):
+    monkeypatch.setattr("hypercore.dht.sessions.MAX_ANSWERS", 10)
+    assert MAX_ANSWERS >= 256
+    server = Server(firewall=lambda key, payload, address: True)
+    for seed in range(30):
+        assert Client(server, seed=seed).shake() is None
+    assert server.core.awaited == 0 and len(server.core) == 10
+    server.core.handle_timer(FORGET_SECONDS)
+    assert len(server.core) == 0
 
 
 # --- hole punching --------------------------------------------------------------------------------------
@@ -319,7 +376,7 @@ def test_punching_that_leads_nowhere_ends():
 def test_punching_stops_when_the_client_arrives():
     server, client = _shaken()
     client.punch(now=2.0, round=1, punching=True, firewall=Firewall.CONSISTENT, addresses=(CLIENT_AT,))
-    server.core.path_found(server.opened[0], CLIENT_AT, 2.5)
+    server.core.arrived(server.opened[0], 2.5)
     server.events()
     assert _bytes_sent(server, 60.0) == []
     assert client.punch(now=2.6) is None, "connected: the client has stopped listening"
@@ -377,7 +434,7 @@ def test_random_nat_of_the_client_is_guessed_at_one_client_at_a_time():
     assert len(sent) == MAX_GUESSES and {address.host for _, address in sent} == {CLIENT_AT.host}
     third = Client(server, seed=3)
     third.shake(now=3.0)
-    server.core.path_found(server.opened[0], CLIENT_AT, 40.0)
+    server.core.arrived(server.opened[0], 40.0)
     for now, possible in (
         (40.0 + RANDOM_PUNCH_PAUSE_SECONDS - 1, False),
         (40.0 + RANDOM_PUNCH_PAUSE_SECONDS, True),
@@ -406,8 +463,8 @@ def test_server_behind_a_random_nat_punches_and_echoes_from_sockets_of_its_own()
     server.core.hole_heard(session, 3, CLIENT_AT, 1.1)
     server.core.hole_heard(session, 3, Address("66.6.6.6", 6), 3.0)
     assert server.events() == [SendPunch(CLIENT_AT, None, 3, session)]
-    assert server.core.path_found(session, CLIENT_AT, 1.2, "the socket")
-    assert server.events() == [Connected(session, CLIENT_AT, "the socket")]
+    assert server.core.arrived(session, 1.2)
+    assert server.events() == [Connected(session)]
     server.core.hole_heard(session, 4, CLIENT_AT, 3.0)
     assert server.events() == []
 
@@ -424,7 +481,7 @@ def test_neighbour_who_cannot_punch_may_still_come_over_the_network_that_we_shar
     assert client.punch(now=1.0, firewall=Firewall.RANDOM).error == HandshakeStatus.ABORTED
     assert client.punch(now=1.1, error=HandshakeStatus.ABORTED).error == HandshakeStatus.ABORTED
     assert server.events() == []
-    assert server.core.path_found(server.opened[0], Address("192.168.1.7", 5), 1.2)
+    assert server.core.arrived(server.opened[0], 1.2)
     server, client = _shaken(around=around)
     client.punch(now=1.0, firewall=Firewall.RANDOM)
     server.core.handle_timer(PATH_SECONDS)
@@ -444,8 +501,9 @@ def test_client_that_names_a_relay_is_met_there_after_a_while():
     assert client.payload.relay_through is None
     (meet,) = server.events()
     assert meet == MeetAtRelay(server.opened[0], BLIND, False, RELAY_DELAY_SECONDS)
-    server.core.path_found(server.opened[0], RELAY, 2.0, "the relay")
-    assert server.events() == [Connected(server.opened[0], RELAY, "the relay")]
+    assert server.core.met(server.opened[0], 2.0) and server.events() == []
+    server.core.arrived(server.opened[0], 2.0)
+    assert server.events() == [Connected(server.opened[0])]
 
 
 def test_server_that_needs_a_relay_names_its_own():
@@ -474,15 +532,21 @@ def test_clients_that_are_met_at_relays_at_a_time_are_bounded():
         Client(server, seed=number, relay_through=BLIND).shake()
     assert len(server.opened) == MAX_MEETINGS + 5
     assert [type(event) for event in server.events()] == [MeetAtRelay] * MAX_MEETINGS
-    server.core.path_found(server.opened[0], RELAY, 2.0)
+    server.core.arrived(server.opened[0], 2.0)
     Client(server, seed=1000, relay_through=BLIND).shake()
     assert MeetAtRelay in [type(event) for event in server.events()]
+
+
+def test_client_that_is_met_too_late_is_not_awaited():
+    server, _ = _shaken()
+    server.core.handle_timer(PATH_SECONDS)
+    assert not server.core.met(server.opened[0], PATH_SECONDS)
 
 
 def test_client_that_anybody_can_reach_needs_no_relay():
     server = Server()
     Client(server, relay_through=BLIND, firewall=Firewall.OPEN).shake()
-    assert [type(event) for event in server.events()] == [Connected]
+    assert [type(event) for event in server.events()] == [Greet]
 
 
 def test_client_that_aborts_is_given_up():
@@ -505,7 +569,7 @@ def test_byte_of_the_client_is_echoed_within_bounds():
 def test_byte_of_a_stranger_is_not_echoed():
     server, _ = _shaken()
     server.core.punch_received(Address("66.6.6.6", 6), 0.0)
-    server.core.path_found(server.opened[0], CLIENT_AT, 1.0)
+    server.core.arrived(server.opened[0], 1.0)
     server.events()
     server.core.punch_received(CLIENT_AT, 1.0)
     assert server.events() == []

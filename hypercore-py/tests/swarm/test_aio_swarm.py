@@ -5,19 +5,24 @@ from time import monotonic
 
 import pytest
 
+from hypercore.aio import candidates as candidates_module
 from hypercore.aio import discovery as discovery_module
 from hypercore.aio.dht import DhtNode
 from hypercore.aio.swarm import CLOSE_SECONDS, Crowded, Duplicate, Swarm
 from hypercore.codec import Writer
 from hypercore.crypto import KeyPair, discovery_key
-from hypercore.dht.constants import Command
-from hypercore.dht.messages import PeerRecord
+from hypercore.dht.address import Address
+from hypercore.dht.constants import Command, Mode
+from hypercore.dht.messages import Handshake, PeerRecord
 from hypercore.errors import ConnectionClosed, LocalProtocolError
+from hypercore.secretstream.framing import frame
+from hypercore.secretstream.stream import stream_id
 from hypercore.swarm import offences as offences_module
 from hypercore.swarm import slots as slots_module
 from hypercore.swarm import topics as topics_module
 from hypercore.swarm.topics import MIN_PARALLEL
 from hypercore.testing.testnet import Testnet
+from hypercore.udx.packet import FLAG_DATA, Packet
 
 TOPIC = discovery_key(b"\x01" * 32)
 LOW, HIGH = sorted(KeyPair.from_seed(bytes([n]) * 32) for n in (1, 2))
@@ -460,3 +465,109 @@ def test_join_works_before_there_is_a_network():
             await a.swarm.close()
 
     asyncio.run(play())
+
+
+class Replayer:
+    """A stranger who knows what a relay that passed a handshake on has seen: the two Noise messages."""
+
+    def __init__(self, node, server):
+        self.node = node
+        self.server = server
+        self.seen = []
+        handle = server._core.handshake
+
+        def overhear(noise, client, inbound, now, *, direct):
+            answer = handle(noise, client, inbound, now, direct=direct)
+            self.seen.append(noise)
+            return answer
+
+        server._core.handshake = overhear
+
+    async def again(self):
+        """Send the newest handshake of a client again."""
+        value = Handshake(mode=Mode.FROM_CLIENT, noise=self.seen[-1]).encode()
+        host, port = self.server._node.socket.local_address
+        return await self.node.request(
+            Address(host, port), Command.PEER_HANDSHAKE, target=self.server.target, value=value
+        )
+
+
+def test_handshake_sent_again_by_a_relay_leaves_the_connection_alone():
+    """Even with a stream header made up from what the relay saw: that proves nothing."""
+
+    async def scene(net, peer):
+        a, b = await peer(LOW), await peer(HIGH)
+        assert await a.swarm.join(TOPIC, client=False).flushed()
+        replayer = Replayer(await net.create_node(), a.swarm._server)
+        assert await b.swarm.join(TOPIC, server=False).flushed()
+        await until(lambda: a.met and b.met)
+        [live] = a.swarm.connections
+        noise = replayer.seen[-1]
+        await asyncio.sleep(0)
+        # The session is forgotten, as it is 10 seconds later
+        core = a.swarm._server._core
+        core._sessions.forget(core._sessions.get(noise))
+        assert await replayer.again() is not None
+        [arrival] = a.swarm._server._arrivals.values()
+        header = frame(stream_id(arrival._result.hash, is_initiator=True) + bytes(24))
+        packet = Packet(FLAG_DATA, arrival.stream.local_id, 1 << 20, 0, 0, header).encode()
+        replayer.node.socket.send(packet, a.swarm.node.socket.local_address)
+        await until(lambda: len(a.swarm._candidates))
+        # And then something that the peer did not encrypt
+        assert a.swarm.connections == {live} and a.opened == 1
+        forged = Packet(FLAG_DATA, arrival.stream.local_id, 1 << 20, 1, 0, frame(bytes(40))).encode()
+        replayer.node.socket.send(forged, a.swarm.node.socket.local_address)
+        await until(lambda: not len(a.swarm._candidates))
+        assert a.swarm.connections == {live} and not live.closed and a.opened == 1
+        for connection in b.swarm.connections:
+            connection.send(b"still here")
+        await until(lambda: b"still here" in a.heard[live])
+
+    run(scene)
+
+
+def test_peer_that_comes_again_replaces_its_connection_once_it_has_spoken():
+    async def scene(net, peer):
+        a = await peer(LOW)
+        assert await a.swarm.join(TOPIC, client=False).flushed()
+        first = await net.create_node()
+        second = await net.create_node()
+        old = await first.connect(LOW.public_key, key_pair=HIGH)
+        old.on_message = lambda message: None
+        old.send(b"one")
+        await until(lambda: [b"one"] in a.heard.values())
+        new = await second.connect(LOW.public_key, key_pair=HIGH)
+        await until(lambda: len(a.swarm._candidates))
+        assert not old.closed and a.opened == 1
+        new.on_message = lambda message: None
+        new.send(b"two")
+        await until(lambda: [b"two"] in a.heard.values())
+        assert len(a.swarm.connections) == 1 and a.opened == 2
+        await until(lambda: old.closed)
+
+    run(scene)
+
+
+def test_connection_over_which_nothing_encrypted_comes_makes_way_and_ends(monkeypatch):
+    monkeypatch.setattr(candidates_module, "CANDIDATE_SECONDS", 1.0)
+
+    async def scene(net, peer):
+        a = await peer(HIGH)  # the larger key: another connection is refused, unless the first is doubtful
+        assert await a.swarm.join(TOPIC, client=False).flushed()
+        silent, honest = await net.create_node(), await net.create_node()
+        fake = await silent.connect(HIGH.public_key, key_pair=LOW)
+        await until(lambda: a.opened == 1)
+        real = await honest.connect(HIGH.public_key, key_pair=LOW)
+        real.on_message = lambda message: None
+        real.send(b"it is me")
+        await until(lambda: [b"it is me"] in a.heard.values())
+        assert a.opened == 2 and len(a.swarm.connections) == 1
+        real.close()
+        await until(lambda: not a.swarm.connections)
+        again = await silent.connect(HIGH.public_key, key_pair=LOW)
+        await until(lambda: a.opened == 3)
+        await until(lambda: not a.swarm.connections)
+        fake.destroy()
+        again.destroy()
+
+    run(scene)

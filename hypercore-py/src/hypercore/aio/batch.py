@@ -8,6 +8,7 @@ Pages of the buffer that are never written to cost no memory.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from struct import Struct, calcsize, unpack_from
@@ -29,6 +30,12 @@ Address = tuple[str, int]
 Place = tuple[int, int]
 """Start and end of a datagram in the buffer."""
 
+Source = bytes
+"""Where a datagram came from, as the kernel has it: port and host, 6 bytes in network order."""
+
+SLOT_SHIFT = 16
+"""A place's slot is its start shifted right by so many bits."""
+
 _STARTS = [index * SLOT_BYTES for index in range(SLOTS)]
 _GRO_CONTROL_BYTES = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
 
@@ -37,12 +44,22 @@ class BatchReader(Protocol):
     """Fills `buffer` with a batch of datagrams. The next `read` overwrites them."""
 
     buffer: bytearray
+    sources: Sequence[Source]
+    """Where the datagram, or the train, in each slot of the last batch came from."""
 
     def read(self, sock: socket.socket) -> list[Place]:
         """The datagrams that are there now, at most SLOTS or trains of them; empty when there are none."""
 
     def address(self, start: int) -> Address:
         """Where the datagram at `start`, one of the last batch, came from."""
+
+
+def source_of(address: Address) -> Source:
+    """The source that datagrams from `address` have; empty, which none has, unless its host is IPv4."""
+    try:
+        return address[1].to_bytes(2, "big") + socket.inet_aton(address[0])
+    except (OSError, OverflowError):
+        return b""
 
 
 class RecvmsgReader:
@@ -52,10 +69,13 @@ class RecvmsgReader:
         self.buffer = bytearray(SLOTS * SLOT_BYTES)
         self._view = memoryview(self.buffer)
         self._addresses: list[Address] = []
+        self._sources: list[Source] = []
+        self.sources: Sequence[Source] = self._sources
 
     def read(self, sock: socket.socket) -> list[Place]:
         places: list[Place] = []
         self._addresses.clear()
+        self._sources.clear()
         for start in _STARTS[:SLOTS_FOR_TRAINS]:
             slot = self._view[start : start + SLOT_BYTES]
             try:
@@ -67,6 +87,7 @@ class RecvmsgReader:
             else:
                 places.append((start, start + size))
             self._addresses.append((address[0], address[1]))
+            self._sources.append(source_of((address[0], address[1])))
         return places
 
     def address(self, start: int) -> Address:
@@ -133,6 +154,8 @@ class MmsgReader:
         )
         self._unpack_headers = [Struct("=" + one * count).unpack_from for count in range(SLOTS + 1)]
         one = _fields(ffi.sizeof("struct gro_control"), (ffi.offsetof("struct gro_control", "size"), 4))
+        self._unpack_sources = [Struct("2x6s8x" * count).unpack_from for count in range(SLOTS + 1)]
+        self.sources: Sequence[Source] = ()
         self._unpack_controls = [Struct("=" + one * count).unpack_from for count in range(SLOTS + 1)]
 
     def read(self, sock: socket.socket) -> list[Place]:
@@ -140,6 +163,7 @@ class MmsgReader:
         if count <= 0:
             return []
         self._slots = SLOTS
+        self.sources = self._unpack_sources[count](self._raw_names)
         fields = self._unpack_headers[count](self._raw_headers)
         sizes = fields[1::2]
         places = [(start, start + size) for start, size in zip(_STARTS, sizes, strict=False)]

@@ -80,7 +80,8 @@ class Rendezvous:
 
 
 def tie(stream: StreamTransport, relayed: Relayed) -> None:
-    """Let go of the relay when the stream through it is over."""
+    """Let go of the relay when the stream through it is over. The peer may come straight to us meanwhile."""
+    stream.roaming = True
     tell = stream.on_close
 
     def on_close(error: Exception | None) -> None:

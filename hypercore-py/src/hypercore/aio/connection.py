@@ -30,8 +30,9 @@ class SecretConnection:
     """`Connection` over UDX.
 
     `stream` may be connected before or after; `result` holds the keys that the handshake through the DHT
-    left, and `early` what was read from the stream already. The connection takes over all callbacks of the
-    stream but `accept`.
+    left, and `early` what was read from the stream already. `on_header` is called once, when the peer's
+    header frame has come. The connection takes over all callbacks of the stream but `accept` and
+    `may_follow`.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SecretConnection:
         keep_alive: float = KEEP_ALIVE,
         random: Callable[[int], bytes] = os.urandom,
         early: bytes = b"",
+        on_header: Callable[[], None] | None = None,
     ) -> None:
         self.stream = stream
         self.result = result
@@ -56,6 +58,8 @@ class SecretConnection:
         self._bytes_in = 0
         self._on_message: Callable[[bytes], None] | None = None
         self._on_close: Callable[[Exception | None], None] | None = None
+        self._on_header = on_header
+        self._on_authenticated: Callable[[], None] | None = None
         self._unread: list[bytes] = []
         self._is_paused = False
         self._ended = False
@@ -71,7 +75,8 @@ class SecretConnection:
         if stream.closed:
             self._on_stream_close(ConnectionClosed("the stream is closed"))
             return
-        stream.pause_reading()  # until somebody listens
+        if on_header is None:
+            stream.pause_reading()  # until somebody listens
         self._write(self._secret.start())
         self._timer = loop.call_later(keep_alive, self._on_timer)
         if early:
@@ -121,6 +126,16 @@ class SecretConnection:
         return self._closed
 
     @property
+    def header_received(self) -> bool:
+        """Whether the peer's stream header has come."""
+        return self._secret.header_received
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the peer has sent something encrypted. Before, it may be anybody who saw the handshake."""
+        return self._secret.authenticated
+
+    @property
     def error(self) -> Exception | None:
         """Why the connection broke, if it did."""
         return self._error
@@ -166,6 +181,19 @@ class SecretConnection:
         elif not self._is_paused:
             self._loop.call_soon(self._resume)
 
+    def notify_authenticated(self, callback: Callable[[], None]) -> None:
+        """Call back when the peer has sent something encrypted. Messages are kept until `on_message` is
+        set."""
+        if self._secret.authenticated:
+            self._loop.call_soon(callback)
+        elif not self._closed:
+            self._on_authenticated = callback
+            self._loop.call_soon(self._resume_stream)
+
+    def _resume_stream(self) -> None:
+        if not self._closed:
+            self.stream.resume_reading()
+
     def pause_reading(self) -> None:
         self._is_paused = True
         self.stream.pause_reading()
@@ -187,6 +215,8 @@ class SecretConnection:
             self.destroy(error)
             return
         self.messages_in += len(messages)
+        if self._on_header is not None or self._on_authenticated is not None:
+            self._report_progress()
         if self._unread:
             self._unread += messages
         else:
@@ -194,6 +224,18 @@ class SecretConnection:
         self._deliver()
         if self._secret.error is not None:
             self.destroy(self._secret.error)
+
+    def _report_progress(self) -> None:
+        """Calls back for what has come, and stops reading until somebody listens."""
+        callback: Callable[[], None] | None = None
+        if self._on_header is not None and self._secret.header_received:
+            callback, self._on_header = self._on_header, None
+        elif self._on_authenticated is not None and self._secret.authenticated:
+            callback, self._on_authenticated = self._on_authenticated, None
+        if callback is not None:
+            if self._on_message is None:
+                self.stream.pause_reading()
+            callback()
 
     def _deliver(self) -> None:
         """Hands out messages for as long as they are wanted: a callback may pause, or close."""
@@ -242,6 +284,7 @@ class SecretConnection:
             self._timer.cancel()
             self._timer = None
         self._unread = []
+        self._on_header = self._on_authenticated = None
         callback, self._on_close = self._on_close, None
         self._on_message = self.on_drain = None
         if callback is not None:

@@ -51,6 +51,13 @@ MAX_RELAYS_TRIED = 16
 SEARCH_RETRIES = 3
 
 
+MAX_FIRST_FLIGHT_BYTES = 4800
+"""Sent to a server of whose address there is only a relay's word, until it acknowledges something; bytes of
+UDP payload. Ours."""
+MAX_REPEATED_FLIGHT_BYTES = 1200
+"""On top of that with each retransmission timeout. Ours."""
+
+
 class PunchListener(Protocol):
     """Somebody who waits for a single byte to get through."""
 
@@ -65,6 +72,8 @@ class Path(NamedTuple):
     socket: UdpSocket
     relayed: Relayed | None = None
     """It leads through a blind relay."""
+    proven: bool = True
+    """Something came from the server over it."""
 
 
 class Dial:
@@ -139,9 +148,15 @@ class Dial:
         self._found(Address(*address), socket)
         return True
 
-    def _found(self, address: Address, socket: UdpSocket, relayed: Relayed | None = None) -> None:
+    def _found(
+        self, address: Address, socket: UdpSocket, relayed: Relayed | None = None, *, proven: bool = True
+    ) -> None:
         if not self._path.done():
-            self._path.set_result(Path(address, socket, relayed))
+            self._path.set_result(Path(address, socket, relayed, proven))
+
+    def _punched(self, address: Address, socket: UdpSocket) -> None:
+        """A byte got through: anybody can send one."""
+        self._found(address, socket, proven=False)
 
     # --- the handshake ------------------------------------------------------------------------------------
 
@@ -217,7 +232,7 @@ class Dial:
             return self._path.result()
         route = choose_route(contact, self._node.surroundings(), lan=self._lan)
         if route.direct is not None:
-            return Path(route.direct, self._node.socket)
+            return Path(route.direct, self._node.socket, proven=not contact.relayed)
         ways: list[Coroutine[Any, Any, None]] = []
         failures: list[PeerUnreachable] = []
         if route.passive:
@@ -227,7 +242,7 @@ class Dial:
         punch: HolePunch | None = None
         if route.punch is not None:
             punch = HolePunch(
-                self._node, self._target, contact, route.punch, self._found, fast_open=self._fast_open
+                self._node, self._target, contact, route.punch, self._punched, fast_open=self._fast_open
             )
             # A server that finds punching hopeless gives us up, though we may be about to arrive over the LAN
             wait = LAN_HEAD_START_SECONDS if route.lan else 0.0
@@ -280,8 +295,17 @@ class Dial:
         stream.accept = None
         assert contact.payload.udx is not None
         relayed = path.relayed
-        remote_id = contact.payload.udx.id if relayed is None else relayed.stream_id
-        stream.connect(remote_id, path.address, path.socket)
+        own_id, rendezvous = contact.payload.udx.id, self._rendezvous
+        stream.connect(
+            own_id if relayed is None else relayed.stream_id,
+            path.address,
+            path.socket,
+            allowance=None if path.proven else MAX_FIRST_FLIGHT_BYTES,
+            timeout_allowance=MAX_REPEATED_FLIGHT_BYTES,
+        )
+        if rendezvous is not None:
+            # What a relay passes on does not show another way to the server; a packet from elsewhere does
+            stream.may_follow = lambda socket, address: None if rendezvous.passes(address) else own_id
         relays = contact.payload.relay_addresses or tuple(self._tried)
         self._node.remember_relays(self._public_key, relays[:MAX_RELAYS_TRIED])
         connection = SecretConnection(

@@ -12,16 +12,17 @@ from ..dht.address import Address
 from ..dht.inbound import Inbound
 from ..dht.messages import NoisePayload
 from ..dht.relays import AnnouncedRelays
-from ..dht.serving import Connected, Expired, MeetAtRelay, SendPunch, ServingCore, Session
+from ..dht.serving import Answered, Connected, Expired, Greet, MeetAtRelay, SendPunch, ServingCore
+from ..dht.sessions import Session
 from ..dht.volleys import PUNCH
 from ..errors import PeerUnreachable
 from .alarm import Alarm
 from .announcer import Announcer
-from .blindrelay import Relayed, Rendezvous, tie
+from .arrival import Arrival
+from .blindrelay import Rendezvous, tie
 from .connection import SecretConnection
 from .holes import Holes
 from .udp import UdpSocket
-from .udx import StreamTransport
 
 if TYPE_CHECKING:
     from .dht import DhtNode
@@ -54,9 +55,8 @@ class Server:
             relay_through=lambda: node.relay_through if node.needs_relay else None,
         )
         self._announcer = Announcer(node, key_pair, self._core.target, self._relays)
-        self._streams: dict[Session, StreamTransport] = {}
+        self._arrivals: dict[Session, Arrival] = {}
         self._holes: dict[Session, Holes] = {}
-        self._rendezvous: dict[Session, Rendezvous] = {}
         self._alarm = Alarm(node.endpoint.loop, self._on_timer)
 
     @property
@@ -126,51 +126,50 @@ class Server:
     # --- streams ------------------------------------------------------------------------------------------
 
     def _open_stream(self, session: Session) -> int | None:
+        assert session.remote is not None and session.remote.udx is not None
         try:
-            stream = self._node.endpoint.create_stream()
+            arrival = Arrival(
+                self._node,
+                session.client,
+                session.remote.udx.id,
+                on_arrived=lambda: self._arrived(session),
+                on_closed=lambda: self._lost(session),
+            )
         except OSError:
             return None
-        stream.accept = lambda socket, address: self._first_packet(session, socket, address)
-        self._streams[session] = stream
-        return stream.local_id
+        self._arrivals[session] = arrival
+        return arrival.stream.local_id
 
-    def _first_packet(self, session: Session, socket: UdpSocket, address: tuple[str, int]) -> bool:
-        rendezvous = self._rendezvous.get(session)
-        if rendezvous is not None and rendezvous.passes(address):
-            return False
-        found = self._core.path_found(session, Address(*address), monotonic(), socket)
+    def _arrived(self, session: Session) -> None:
+        self._core.arrived(session, monotonic())
         self._pump()
-        return found
 
-    def _connected(self, session: Session, address: Address, via: object) -> None:
-        stream = self._streams.pop(session)
-        stream.accept = None
-        assert session.remote is not None and session.remote.udx is not None and session.result is not None
-        relayed = via if isinstance(via, Relayed) else None
-        socket = via.socket if isinstance(via, Relayed) else via
-        if not isinstance(socket, UdpSocket):
-            socket = self._node.socket
-        self._close_holes(session, keep=socket)
-        self._rendezvous.pop(session, None)
-        stream.connect(session.remote.udx.id if relayed is None else relayed.stream_id, address, socket)
-        loop = self._node.endpoint.loop
-        connection = SecretConnection(stream, session.result, loop=loop, random=self._node.rng.randbytes)
-        if relayed is not None:
-            tie(stream, relayed)
+    def _lost(self, session: Session) -> None:
+        self._core.lost(session, monotonic())
+        self._pump()
+
+    def _connected(self, session: Session) -> None:
+        arrival = self._arrivals.pop(session)
+        self._close_holes(session, keep=arrival.stream.socket)
         # Not from within the reading of packets: the application may do anything
-        loop.call_soon(self._hand_over, connection)
+        self._node.endpoint.loop.call_soon(self._hand_over, arrival.take())
 
     def _hand_over(self, connection: SecretConnection) -> None:
         if self.closed:
             connection.destroy()
-        else:
+        elif not connection.closed:
             self.on_connection(connection)
 
     def _pump(self) -> None:
         while (event := self._core.next_event()) is not None:
             match event:
-                case Connected(session, address, via):
-                    self._connected(session, address, via)
+                case Answered(session):
+                    assert session.result is not None
+                    self._arrivals[session].expect(session.result, session.client if session.direct else None)
+                case Connected(session):
+                    self._connected(session)
+                case Greet(session):
+                    self._arrivals[session].greet()
                 case SendPunch(address, ttl, hole, session):
                     if hole is None or session is None:
                         self._node.socket.send(PUNCH, address, ttl)
@@ -180,14 +179,13 @@ class Server:
                     rendezvous = Rendezvous(
                         self._node, relay, is_initiator=is_initiator, stream_id=session.stream_id
                     )
-                    self._rendezvous[session] = rendezvous
+                    self._arrivals[session].rendezvous = rendezvous
                     self._node.spawn(self._meet(session, rendezvous, wait))
                 case Expired(session):
                     self._close_holes(session)
-                    self._rendezvous.pop(session, None)
-                    stream = self._streams.pop(session, None)
-                    if stream is not None:
-                        stream.destroy()
+                    arrival = self._arrivals.pop(session, None)
+                    if arrival is not None:
+                        arrival.destroy()
         self._alarm.set(self._core.next_deadline())
 
     async def _meet(self, session: Session, rendezvous: Rendezvous, wait: float) -> None:
@@ -198,7 +196,11 @@ class Server:
             relayed = await rendezvous.run()
         except PeerUnreachable:
             return  # it may still come another way
-        if not self._core.path_found(session, relayed.address, monotonic(), relayed):
+        if self._core.met(session, monotonic()):
+            arrival = self._arrivals[session]
+            arrival.meet(relayed)
+            tie(arrival.stream, relayed)
+        else:
             relayed.connection.destroy()
         self._pump()
 

@@ -22,6 +22,7 @@ from ..swarm.offences import Offences
 from ..swarm.policy import MAX_PARALLEL, MAX_PEERS
 from ..swarm.slots import MAX_CONNECTIONS
 from .alarm import Alarm
+from .candidates import Candidates
 from .connection import SecretConnection
 from .dht import DhtNode
 from .discovery import TopicRefresher
@@ -65,6 +66,11 @@ class _Link:
         """Whether it has carried messages both ways."""
         link = self.connection
         return link is not None and min(link.bytes_in, link.bytes_out) > HEADER_FRAME_BYTES
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may be somebody else who dialled us: nothing encrypted has come."""
+        return self.connection is not None and not (self.client or self.connection.authenticated)
 
 
 class Swarm:
@@ -144,6 +150,7 @@ class Swarm:
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._loop, self._on_timer)
         self._alone = asyncio.Event()
+        self._candidates = Candidates(self._loop, self._on_incoming)
         self.node.on_event.append(self._on_node_event)
         self._started = True
 
@@ -348,7 +355,11 @@ class Swarm:
             connection.destroy()
             return
         existing = self._links.get(key)
-        arrival = self._policy.arrives(key, existing_used=existing is not None and existing.used)
+        used = existing is not None and (existing.used or existing.doubtful)
+        arrival = self._policy.arrives(key, existing_used=used)
+        if arrival is Arrival.REPLACE and not connection.authenticated:
+            self._candidates.add(connection)
+            return
         if arrival is Arrival.REFUSE:
             connection.destroy(Duplicate("we keep the connection that we have"))
             if existing is not None and existing.connection is not None:
@@ -362,6 +373,7 @@ class Swarm:
             self._destroy(existing, Duplicate("the peer has made a new connection"))
         self.slots.opened(key, _host_of(connection), monotonic())
         link = self._links[key] = _Link(peer, client=False)
+        self._candidates.watch(connection)
         self._opened(link, connection)
 
     def _opened(self, link: _Link, connection: SecretConnection) -> None:
@@ -445,6 +457,7 @@ class Swarm:
         self._topics.close()
         self._tell_idle()
         self._alarm.cancel()
+        self._candidates.close()
         for link in list(self._links.values()):
             if link.task is not None:
                 link.task.cancel()

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from .._types import Buffer
 from ..udx.packet import HEADER_BYTES, MAGIC_AND_VERSION, RawPacket, header_struct
-from .batch import SOL_UDP, UDP_GRO, Address, BatchReader, new_reader
+from .batch import SLOT_SHIFT, SOL_UDP, UDP_GRO, Address, BatchReader, Source, new_reader
 from .udx import StreamTransport
 
 __all__ = ["Address", "Endpoint", "MessageHandler", "PacketSink", "UdpSocket"]
@@ -56,13 +56,17 @@ class PacketSink(Protocol):
     """What the endpoint knows of a stream."""
 
     socket: UdpSocket | None
-    """The socket whose packets are taken without asking."""
+    source: Source
+    """Packets from there that come over `socket` are the peer's."""
 
     def accepts(self, socket: UdpSocket, address: Address) -> bool:
-        """Whether a packet that came over another socket than `socket` is meant for this stream."""
+        """Whether a packet that came another way is looked at."""
 
     def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
-        """Packets of one batch."""
+        """Packets of one batch that came from the peer's address."""
+
+    def receive_strays(self, packets: list[RawPacket], socket: UdpSocket, address: Address) -> None:
+        """Packets of one batch that came another way and were accepted."""
 
     def abandon(self) -> None:
         """The endpoint closes."""
@@ -286,36 +290,43 @@ class Endpoint:
 
     def read_batch(self, udp: UdpSocket, sock: socket.socket) -> bool:
         """Reads one batch from `sock` and hands it out. False when there was nothing left to read."""
-        places = self._reader.read(sock)
-        buffer = self._reader.buffer
+        reader = self._reader
+        places = reader.read(sock)
+        buffer, sources = reader.buffer, reader.sources
         streams = self._streams
         batches: dict[PacketSink, list[RawPacket]] = {}
+        strays: dict[tuple[PacketSink, Address], list[RawPacket]] = {}
         last_id = -1
+        source = last_source = b""
         append = _nowhere.append  # later of the batch of stream `last_id`
         for at, stop in places:
             body = at + HEADER_BYTES
             if stop >= body:
                 header = _unpack_header(buffer, at)
                 if header[0] & 0xFFFF == MAGIC_AND_VERSION:
-                    if header[1] == last_id:
+                    source = sources[at >> SLOT_SHIFT]
+                    if header[1] == last_id and source == last_source:
                         append((header, buffer[body:stop] if stop > body else b""))
                         continue
                     sink = streams.get(header[1])
                     if sink is not None:
-                        if sink.socket is udp:
-                            last_id = header[1]
-                        elif sink.accepts(udp, self._reader.address(at)):
-                            last_id = -1
-                        else:
-                            continue
-                        append = batches.setdefault(sink, []).append
-                        append((header, buffer[body:stop]))
+                        if sink.socket is udp and sink.source == source:
+                            last_id, last_source = header[1], source
+                            append = batches.setdefault(sink, []).append
+                            append((header, buffer[body:stop]))
+                        elif sink.accepts(udp, address := reader.address(at)):
+                            strays.setdefault((sink, address), []).append((header, buffer[body:stop]))
                         continue
             if stop > at:
-                self._deliver_message(bytes(buffer[at:stop]), self._reader.address(at), udp)
+                self._deliver_message(bytes(buffer[at:stop]), reader.address(at), udp)
         for sink, batch in batches.items():
             try:
                 sink.receive_packets(batch, udp)
+            except Exception as error:
+                self._report(error)
+        for (sink, address), batch in strays.items():
+            try:
+                sink.receive_strays(batch, udp, address)
             except Exception as error:
                 self._report(error)
         return bool(places)

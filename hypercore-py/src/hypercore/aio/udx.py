@@ -11,9 +11,9 @@ from ..errors import ConnectionClosed
 from ..udx.events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged
 from ..udx.limits import LINGER
 from ..udx.linger import Linger
-from ..udx.packet import RawPacket
+from ..udx.packet import HEADER_BYTES, RawPacket
 from ..udx.stream import UdxStream
-from .batch import Address
+from .batch import Address, Source, source_of
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
@@ -25,6 +25,13 @@ BURSTS_PER_FLUSH = 16
 
 TIMER_TICK = 0.001
 """Shortest wait that is asked of the loop, in seconds: its timers are no finer."""
+
+
+MAX_AMPLIFICATION = 3
+"""An address that has acknowledged nothing yet is sent at most so many times what came from there, in bytes
+of UDP payload (as in QUIC, RFC 9000 section 8)."""
+
+FollowHook = Callable[["UdpSocket", Address], "int | None"]
 
 
 class _Unsent(NamedTuple):
@@ -40,8 +47,11 @@ class StreamTransport:
 
     Callbacks are attributes, to be set before control returns to the loop:
 
-    * `accept(socket, address) -> bool`: a packet came before `connect`, or over another socket than the
-      stream's. True lets it in. It may call `connect`. Without it such packets are dropped.
+    * `accept(socket, address) -> bool`: a packet came before `connect`. True lets it in. It may call
+      `connect`. Without it such packets are dropped.
+    * `may_follow(socket, address) -> int | None`: the peer's data came from another address than it was said
+      to have. The peer's stream id there, or None to stay. Without it the stream follows, and the id stays
+      the same. Not asked any more once something has come from the peer's address, unless it is `roaming`.
     * `on_data(chunks)`: the next bytes.
     * `on_end()`: the peer ended its side. `on_drain()`: `write` is welcome again.
     * `on_message(payload)`: an unordered message. `on_remote_changed()`: see `change_remote`.
@@ -52,6 +62,10 @@ class StreamTransport:
         self.local_id = local_id
         self.socket: UdpSocket | None = None
         self.remote_address: Address | None = None
+        self.source: Source = b""
+        self.may_follow: FollowHook | None = None
+        self.roaming = False
+        """Whether the peer may go on from another address, though it was heard from the one that it has."""
         self.accept: Callable[[UdpSocket, Address], bool] | None = None
         self.on_data: Callable[[list[Buffer]], None] | None = None
         self.on_end: Callable[[], None] | None = None
@@ -68,6 +82,9 @@ class StreamTransport:
         self._unsent: _Unsent | None = None
         self._gone = False
         self._overruns = 0  # of the socket, as far as we have heard
+        self._heard = False  # from the peer's address
+        self._restricted = False  # the path has not shown yet that the peer reads there
+        self._proven: tuple[UdpSocket, Source] | None = None  # the last path that has
 
     # --- the application's side ---------------------------------------------------------------------------
 
@@ -99,16 +116,27 @@ class StreamTransport:
         """Smoothed round trip in seconds, 0 before any sample."""
         return self._core.rtt
 
-    def connect(self, remote_id: int, address: Address, socket: UdpSocket | None = None) -> None:
+    def connect(
+        self,
+        remote_id: int,
+        address: Address,
+        socket: UdpSocket | None = None,
+        *,
+        allowance: int | None = None,
+        timeout_allowance: int = 0,
+    ) -> None:
         """The peer's stream id and address. Packets go out over `socket`, or else the endpoint's first
-        one."""
+        one. `allowance` bounds what is sent before anything is acknowledged, see `UdxStream.connect`."""
         self._set_path(address, socket)
-        self._core.connect(remote_id)
+        self._core.connect(remote_id, allowance=allowance, timeout_allowance=timeout_allowance)
+        self._restricted = allowance is not None
         self._schedule_flush()
 
     def change_remote(self, remote_id: int, address: Address, socket: UdpSocket | None = None) -> None:
         """Moves a connected stream to another path. `on_remote_changed` follows when it has taken over."""
         self._core.change_remote(remote_id)
+        self._core.sender.restrict(None)
+        self._restricted = False
         self._set_path(address, socket)
         self._schedule_flush()
 
@@ -151,6 +179,8 @@ class StreamTransport:
     # --- the endpoint's side ------------------------------------------------------------------------------
 
     def accepts(self, socket: UdpSocket, address: Address) -> bool:
+        if self._core.connected:
+            return address[1] > 0 and (self.roaming or not self._heard)
         if self.accept is None:
             return False
         try:
@@ -159,7 +189,43 @@ class StreamTransport:
             self._report(error)
             return False
 
+    def receive_strays(self, packets: list[RawPacket], socket: UdpSocket, address: Address) -> None:
+        """Packets that came before `connect`, or from another address than the peer's. The peer may have
+        moved there: then we follow, and send little until something is acknowledged."""
+        if not self._core.connected or (socket is self.socket and address == self.remote_address):
+            self.receive_packets(packets, socket)
+        elif self._core.receive_strays(packets, monotonic()):
+            self._follow(socket, address, _size_of(packets))
+            self._pump()
+        else:
+            self._schedule_flush()
+
+    def _follow(self, socket: UdpSocket, address: Address, size: int) -> None:
+        if self.may_follow is not None:
+            try:
+                remote_id = self.may_follow(socket, address)
+            except Exception as error:
+                self._report(error)
+                return
+            if remote_id is None:
+                return
+            if remote_id != self._core.remote_id:
+                self._core.change_remote(remote_id)
+        before = self.socket
+        if before is not None and self._core.sender.allowance is None:
+            self._proven = (before, self.source)
+        self._set_path(address, socket)
+        self._heard = True
+        self._restricted = self._proven != (socket, self.source)
+        self._core.sender.restrict(MAX_AMPLIFICATION * size if self._restricted else None)
+        if before is not None and before is not socket and before.temporary:
+            before.close()
+
     def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
+        self._heard = True
+        if self._restricted:
+            self._core.sender.allow(MAX_AMPLIFICATION * _size_of(packets))
+            self._restricted = self._core.sender.allowance is not None
         now = monotonic()
         self._core.receive(packets, now)
         if self._core.has_gaps and (overruns := socket.overruns()) != self._overruns:
@@ -174,6 +240,8 @@ class StreamTransport:
     def _set_path(self, address: Address, socket: UdpSocket | None) -> None:
         self.socket = socket or self._endpoint.sockets[0]
         self.remote_address = address
+        self.source = source_of(address)
+        self._heard = False
         self._overruns = self.socket.overruns()
 
     # --- the pump -----------------------------------------------------------------------------------------
@@ -306,7 +374,8 @@ class StreamTransport:
         self._unsent = None
         on_close = self.on_close
         # The callbacks may hold on to a whole connection; a closed stream has no more use for them.
-        self.accept = self.on_data = self.on_end = self.on_drain = self.on_message = None
+        self.accept = self.may_follow = None
+        self.on_data = self.on_end = self.on_drain = self.on_message = None
         self.on_remote_changed = self.on_close = None
         if on_close is not None:
             try:
@@ -320,6 +389,7 @@ class LingeringStream:
 
     def __init__(self, linger: Linger, socket: UdpSocket, address: Address) -> None:
         self.socket: UdpSocket | None = socket
+        self.source = source_of(address)
         self._linger = linger
         self._address = address
 
@@ -331,5 +401,13 @@ class LingeringStream:
         if answer is not None:
             socket.send(answer, self._address)
 
+    def receive_strays(self, packets: list[RawPacket], socket: UdpSocket, address: Address) -> None:
+        """Not from the peer's address: none are accepted."""
+
     def abandon(self) -> None:
         """Nothing to tell the peer."""
+
+
+def _size_of(packets: list[RawPacket]) -> int:
+    """Bytes of UDP payload."""
+    return sum(HEADER_BYTES + len(rest) for _, rest in packets)

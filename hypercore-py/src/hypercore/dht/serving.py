@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
 from ..crypto import KeyPair, blake2b_256
 from ..errors import RemoteProtocolError
-from ..noise import HandshakeResult
 from .address import Address
 from .constants import Firewall, HandshakeStatus
 from .inbound import Inbound
@@ -25,6 +23,7 @@ from .messages.handshake import VERSION, RelayThrough
 from .noise import ServerHandshake, holepunch_secret
 from .punching import Puncher, RandomPunches
 from .relays import AnnouncedRelays
+from .sessions import Session, SessionTable
 from .surroundings import Surroundings
 
 PATH_SECONDS = 10.0
@@ -42,46 +41,25 @@ MAX_MEETINGS = 32
 than that have to come by themselves. Ours."""
 FORGET_SECONDS = 10.0
 """How long an answer is kept for repetitions after all was over."""
-MAX_HANDSHAKES = 1024
-"""Handshakes remembered at a time, refused ones included. More are not answered until some are over."""
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Session:
-    """One handshake that somebody started with us."""
+class Answered(NamedTuple):
+    """The session has keys: its stream may be read."""
 
-    slot: int
-    noise: bytes
-    client: Address
-    """Where the client is, as it or its relay sees it."""
-    remote_public_key: bytes = b""
-    remote: NoisePayload | None = None
-    result: HandshakeResult | None = None
-    reply: bytes | None = None
-    """None: it was refused, by silence."""
-    stream_id: int = 0
-    secure: SecurePayload | None = None
-    puncher: Puncher | None = None
-    relay: bool = False
-    """It may come through a blind relay, whatever becomes of punching."""
-    random: bool = False
-    """It punches through a random NAT, which only so many may at a time."""
-    round: int = 0
-    over: bool = False
-    """Connected, refused or given up: only the answer is still kept."""
-    connected: bool = False
-    deadline: float = 0.0
-    wake: float = 0.0
-    """When the clock looks at it next."""
+    session: Session
 
 
 class Connected(NamedTuple):
-    """Connect the session's stream to `address` and hand it to the application."""
+    """The client has arrived: hand the session's connection to the application."""
 
     session: Session
-    address: Address
-    via: object = None
-    """The socket that `path_found` was told of."""
+
+
+class Greet(NamedTuple):
+    """Send the first packet of the session's stream to where the client is said to be, once: it waits for us
+    to come, and nothing has shown yet that it is there."""
+
+    session: Session
 
 
 class Expired(NamedTuple):
@@ -91,8 +69,7 @@ class Expired(NamedTuple):
 
 
 class MeetAtRelay(NamedTuple):
-    """Meet the client at a blind relay, and report `path_found`. Not before `wait` seconds have passed: it
-    may come by itself."""
+    """Meet the client at a blind relay. Not before `wait` seconds have passed: it may come by itself."""
 
     session: Session
     relay: RelayThrough
@@ -110,7 +87,7 @@ class SendPunch(NamedTuple):
     session: Session | None = None
 
 
-ServingEvent = Connected | Expired | MeetAtRelay | SendPunch
+ServingEvent = Answered | Connected | Expired | Greet | MeetAtRelay | SendPunch
 
 ClientFilter = Callable[[bytes, NoisePayload, Address], bool]
 
@@ -118,8 +95,8 @@ ClientFilter = Callable[[bytes, NoisePayload, Address], bool]
 class ServingCore:
     """All sessions of one key pair.
 
-    `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many; a
-    packet for it that comes before it is connected is to be reported with `path_found`.
+    `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many. When
+    the client's stream header has arrived on it and is the right one, that is to be reported with `arrived`.
     `firewall(public_key, payload, address)` refuses a client when true. `surroundings()` says how we can be
     reached now. `random_punches` is shared by all who punch from this network. `relay_through()` is the
     public key of the blind relay that clients are to meet us at, if they need one now.
@@ -146,15 +123,18 @@ class ServingCore:
         self._firewall = firewall
         self._random_punches = random_punches or RandomPunches()
         self._relay_through = relay_through
-        self._sessions: dict[bytes, Session] = {}
-        self._slots: dict[int, Session] = {}
-        self._free_slots: list[int] = []
+        self._sessions = SessionTable()
         self._timers: list[tuple[float, int, Session]] = []
         self._order = count()
         self._events: deque[ServingEvent] = deque()
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    @property
+    def awaited(self) -> int:
+        """Clients that may still arrive."""
+        return self._sessions.awaited
 
     def next_event(self) -> ServingEvent | None:
         return self._events.popleft() if self._events else None
@@ -167,26 +147,26 @@ class ServingCore:
         """What to answer to the Noise message of a client at `client`, or None for silence."""
         session = self._sessions.get(noise)
         if session is None:
-            if len(self._sessions) >= MAX_HANDSHAKES:
-                return None
-            session = self._accept(noise, client, now, direct=direct)
+            session = self._accept(noise, client, inbound.source.host, now, direct=direct)
         return session.reply if session is not None else None
 
-    def _accept(self, noise: bytes, client: Address, now: float, *, direct: bool) -> Session | None:
+    def _accept(self, noise: bytes, client: Address, via: str, now: float, *, direct: bool) -> Session | None:
         handshake = ServerHandshake(self.key_pair, self._random_bytes)
         try:
             remote, public_key = handshake.read(noise)
         except RemoteProtocolError:
             return None
-        session = Session(slot=self._take_slot(), noise=noise, client=client)
+        session = self._sessions.add(noise, client, via, direct=direct)
         session.remote_public_key, session.remote = public_key, remote
-        self._sessions[noise] = session
-        self._slots[session.slot] = session
         if self._firewall is not None and self._firewall(public_key, remote, client):
             self._end(session, now)
             return session
         error = _handshake_error(remote)
         if error == HandshakeStatus.NONE:
+            surplus = self._sessions.surplus(via)
+            if surplus is not None:
+                self._expire(surplus, now)
+            self._sessions.expect(session)
             stream_id = self._open_stream(session)
             if stream_id is None:
                 self._end(session, now)
@@ -200,8 +180,12 @@ class ServingCore:
             return session
         if error != HandshakeStatus.NONE:
             self._end(session, now)
-        elif direct or remote.firewall == Firewall.OPEN:
-            self.path_found(session, client, now)
+            return session
+        self._events.append(Answered(session))
+        if direct or remote.firewall == Firewall.OPEN:
+            self._wait(session, now + PATH_SECONDS)
+            if not direct and client.port and self._surroundings().public is None:
+                self._events.append(Greet(session))
         else:
             session.secure = SecurePayload(holepunch_secret(session.result.hash), self._random_bytes)
             session.puncher = Puncher(
@@ -217,7 +201,7 @@ class ServingCore:
         return session
 
     def _meetings(self) -> int:
-        return sum(session.relay and not session.over for session in self._slots.values())
+        return sum(session.relay for session in self._sessions.under_way())
 
     def _own_relay(self) -> RelayThrough | None:
         public_key = self._relay_through()
@@ -245,13 +229,25 @@ class ServingCore:
             relay_addresses=relay_addresses or None,
         )
 
-    def path_found(self, session: Session, address: Address, now: float, via: object = None) -> bool:
-        """The client's first packet came from `address`, over the socket `via`. False if that is too late."""
-        if session.over or not address.port:
+    def arrived(self, session: Session, now: float) -> bool:
+        """The client's stream header has come. False if that is too late."""
+        if session.over:
             return False
         session.connected = True
         self._end(session, now)
-        self._events.append(Connected(session, address, via))
+        self._events.append(Connected(session))
+        return True
+
+    def lost(self, session: Session, now: float) -> None:
+        """The session's stream has closed before the client arrived."""
+        if not session.over:
+            self._expire(session, now)
+
+    def met(self, session: Session, now: float) -> bool:
+        """A relay passes on what the client sends. False if that is too late."""
+        if session.over:
+            return False
+        self._wait(session, now + PATH_SECONDS)
         return True
 
     # --- hole punching ------------------------------------------------------------------------------------
@@ -260,7 +256,7 @@ class ServingCore:
         self, slot: int, payload: bytes, client: Address, inbound: Inbound, now: float
     ) -> bytes | None:
         """What to answer to a sealed hole-punch payload, or None for silence."""
-        session = self._slots.get(slot)
+        session = self._sessions.at(slot)
         if session is None or session.secure is None or session.puncher is None:
             return None
         try:
@@ -331,8 +327,8 @@ class ServingCore:
 
     def punch_received(self, source: Address, now: float) -> bool:
         """A single byte came from `source`: a client that starts to get through? Answered, within bounds."""
-        for session in self._slots.values():
-            if not session.over and session.puncher is not None and session.puncher.may_echo(source, now):
+        for session in self._sessions.under_way():
+            if session.puncher is not None and session.puncher.may_echo(source, now):
                 self._events.append(SendPunch(source))
                 return True
         return False
@@ -357,7 +353,7 @@ class ServingCore:
 
     def _due(self, session: Session, now: float) -> None:
         if session.over:
-            self._forget(session)
+            self._sessions.forget(session)
             return
         puncher = session.puncher
         if puncher is not None and puncher.punching:
@@ -372,9 +368,8 @@ class ServingCore:
 
     def close(self, now: float) -> None:
         """Give up on every client that has not arrived."""
-        for session in list(self._sessions.values()):
-            if not session.over:
-                self._expire(session, now)
+        for session in list(self._sessions.under_way()):
+            self._expire(session, now)
 
     def _wait(self, session: Session, deadline: float) -> None:
         session.deadline = max(session.deadline, deadline)
@@ -390,14 +385,14 @@ class ServingCore:
         heappush(self._timers, (at, next(self._order), session))
 
     def _stale(self, entry: tuple[float, int, Session]) -> bool:
-        return entry[2].wake != entry[0] or self._slots.get(entry[2].slot) is not entry[2]
+        return entry[2].wake != entry[0] or self._sessions.at(entry[2].slot) is not entry[2]
 
     def _expire(self, session: Session, now: float) -> None:
         self._end(session, now)
         self._events.append(Expired(session))
 
     def _end(self, session: Session, now: float) -> None:
-        session.over = True
+        self._sessions.end(session)
         if session.puncher is not None:
             session.puncher.stop()
         if session.random:
@@ -405,14 +400,6 @@ class ServingCore:
             self._random_punches.end(now)
         session.deadline = now + FORGET_SECONDS
         self._schedule(session)
-
-    def _forget(self, session: Session) -> None:
-        del self._sessions[session.noise]
-        del self._slots[session.slot]
-        heappush(self._free_slots, session.slot)
-
-    def _take_slot(self) -> int:
-        return heappop(self._free_slots) if self._free_slots else len(self._slots)
 
 
 def _handshake_error(remote: NoisePayload) -> HandshakeStatus:

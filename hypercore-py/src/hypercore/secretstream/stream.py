@@ -33,7 +33,7 @@ def stream_id(handshake_hash: bytes, *, is_initiator: bool) -> bytes:
 class SecretStream:
     """Encryption and framing of one connection. `random(size)` gives the secretstream header."""
 
-    __slots__ = ("_header", "_parser", "_pull", "_push", "error", "result")
+    __slots__ = ("_header", "_parser", "_pull", "_push", "authenticated", "error", "result")
 
     def __init__(self, result: HandshakeResult, random: Callable[[int], bytes]) -> None:
         self.result = result
@@ -43,10 +43,13 @@ class SecretStream:
         self._parser = FrameParser()
         self.error: RemoteProtocolError | None = None
         """What the peer did wrong: nothing can be read behind it."""
+        self.authenticated = False
+        """Whether something encrypted has come, a keep-alive perhaps: the peer holds the keys. A header frame
+        can be made by anybody who saw the handshake's messages."""
 
     @property
     def header_received(self) -> bool:
-        """Whether the other side has shown that it holds the keys' handshake."""
+        """Whether the other side's header frame has come and belongs to this handshake."""
         return self._pull is not None
 
     def start(self) -> bytes:
@@ -90,6 +93,7 @@ class SecretStream:
         parser = self._parser
         while (place := parser.next_frame()) is not None:
             message = pull.decrypt(parser.buffer, *place)
+            self.authenticated = True
             if message:
                 messages.append(message)
 

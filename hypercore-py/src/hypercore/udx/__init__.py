@@ -4,10 +4,11 @@ Source: holepunchto/libudx (a9af5de) and udx-native (1.21.3); transport.md a. `U
 stream.
 """
 
+from .bursts import Burst
 from .events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged, StreamReset, StreamTimedOut
 from .linger import Linger
 from .packet import Packet
-from .stream import Burst, UdxStream
+from .stream import UdxStream
 
 __all__ = [
     "Burst",

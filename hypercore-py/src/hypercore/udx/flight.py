@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from ..ranges import RangeSet
+from .packet import sequence_distance
 
 _COMPACT_AT = 1024
 
@@ -125,6 +126,18 @@ class Flight:
     def next_lost(self) -> int:
         """The packet to send again first. There must be one."""
         return next(iter(self.lost))
+
+    def valid_ranges(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """SACK ranges off the wire, unwrapped, without those that name what was never sent or what is
+        acknowledged already."""
+        una = self.una
+        valid = []
+        for wire_start, wire_end in ranges:
+            start = una + sequence_distance(una, wire_start)
+            end = una + sequence_distance(una, wire_end)
+            if una <= start < end <= self.next_seq:
+                valid.append((start, end))
+        return valid
 
     def acknowledge(self, ack: int, sacks: Iterable[tuple[int, int]], now: float, arrival: Arrival) -> None:
         """Takes a cumulative acknowledgement and ranges, all within what was sent, into account."""

@@ -54,6 +54,9 @@ class Sender:
         """Number of the packet with END, once it was sent."""
         self.timed_out = False
         """Nothing is acknowledged any more: give up."""
+        self.allowance: int | None = None
+        """Bytes that may still be sent, see `restrict`; None: no limit. An acknowledgement lifts it."""
+        self.timeout_allowance = 0
         self._pacer = Pacer(now)
         self._end_queued = False
         self._timeouts = 0
@@ -76,6 +79,17 @@ class Sender:
 
     def write(self, data: Buffer) -> None:
         self.queue.append(data)
+
+    def restrict(self, allowance: int | None, timeout_allowance: int = 0) -> None:
+        """The path leads to another address from now on, which may be sent `allowance` bytes of UDP payload
+        until something is acknowledged, and `timeout_allowance` more at each retransmission timeout. None:
+        there is nothing to be shown."""
+        self.allowance, self.timeout_allowance = allowance, timeout_allowance
+
+    def allow(self, size: int) -> None:
+        """Raises the allowance, if there is one."""
+        if self.allowance is not None:
+            self.allowance += size
 
     def end(self) -> None:
         self._end_queued = True
@@ -113,6 +127,7 @@ class Sender:
             flight.min_rtt = self.rtt.minimum
             self._tail_probe_used = False
         if arrival.acked:
+            self.allowance = None
             self._timeouts = 0
             self._timeout_at = now + self.rtt.rto if flight.outstanding else None
             if self._recovery_point is not None and flight.una >= self._recovery_point:
@@ -173,6 +188,24 @@ class Sender:
     def transmit(self, now: float) -> Outgoing | None:
         """The next packets that may leave now. Call it until it says None."""
         self._pacing_at = None
+        if self.allowance is not None:
+            return self._transmit_within(self.allowance, now)
+        return self._transmit(now)
+
+    def _transmit_within(self, allowance: int, now: float) -> Outgoing | None:
+        """At most one packet, which the allowance has room for."""
+        flight = self.flight
+        if allowance <= HEADER_BYTES:
+            return None
+        again = flight.next_lost() if flight.lost else flight.next_seq - 1 if self._tail_probe_due else None
+        if again is not None and flight.outstanding and HEADER_BYTES + len(flight.payload(again)) > allowance:
+            return None
+        out = self._transmit(now)
+        if out is not None:
+            self.allowance = allowance - sum(HEADER_BYTES + out.padding + len(p) for p in out.payloads)
+        return out
+
+    def _transmit(self, now: float) -> Outgoing | None:
         if self.flight.lost:
             out = self._send_lost(now)
         elif self._tail_probe_due:
@@ -220,7 +253,7 @@ class Sender:
         room = min(self._window_packets(now) - (flight.next_seq - flight.una), congestion.window - in_flight)
         if room <= 0:
             return None
-        wanted = min(room, -(-waiting // self.mtu.payload_bytes) or 1, self._burst_packets)
+        wanted = min(room, -(-waiting // self._payload_bytes) or 1, self._burst_packets)
         rate = congestion.rate
         allowance = self._pacer.allowance(now, rate)
         needed = min(wanted, self._pacer.quantum(rate)) if in_flight else 1
@@ -229,7 +262,7 @@ class Sender:
             return None
         if not flight.outstanding:
             congestion.on_restart(now, app_limited=flight.app_limited_until > 0)
-        if self.mtu.searching and self.rtt.known and waiting > self.mtu.payload_bytes:
+        if self.mtu.searching and self.rtt.known and waiting > self._payload_bytes and self.allowance is None:
             return self._send_mtu_probe(now)
         return self._send_packets(min(wanted, allowance), now)
 
@@ -240,7 +273,15 @@ class Sender:
     @property
     def _burst_packets(self) -> int:
         """How many full packets fit one send."""
+        if self.allowance is not None:
+            return 1
         return min(MAX_BURST_PACKETS, MAX_BURST_BYTES // (HEADER_BYTES + self.mtu.payload_bytes))
+
+    @property
+    def _payload_bytes(self) -> int:
+        """Most payload of a new packet."""
+        payload_bytes = self.mtu.payload_bytes
+        return payload_bytes if self.allowance is None else min(payload_bytes, self.allowance - HEADER_BYTES)
 
     def _resend(self, seq: int, now: float) -> None:
         if seq == self.mtu.probe_seq:
@@ -250,7 +291,7 @@ class Sender:
     def _send_packets(self, count: int, now: float) -> Outgoing:
         """New packets, whatever windows say."""
         flight = self.flight
-        payloads = self.queue.take(self.mtu.payload_bytes, count) or [b""]
+        payloads = self.queue.take(self._payload_bytes, count) or [b""]
         first = flight.send(payloads, now)
         ends = self._end_queued and not self.queue
         if ends:
@@ -336,6 +377,8 @@ class Sender:
             self._timeout_at = None
             self.timed_out = True
             return
+        if self.allowance is not None:
+            self.allowance += self.timeout_allowance
         self._timeout_at = now + 2 * self.rtt.rto
         self._tail_probe_at = self._losses_at = None
         self._tail_probe_due = False

@@ -8,10 +8,10 @@ but sends nothing until then.
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from .._types import Buffer
 from ..errors import ConnectionClosed, LocalProtocolError
+from .bursts import Burst, data_burst
 from .events import (
     Closed,
     Data,
@@ -50,21 +50,10 @@ MAX_QUEUED_MESSAGES = 256
 
 _STATE = first_word(0)
 _DATA = first_word(FLAG_DATA)
-_END = first_word(FLAG_END)
-_DATA_END = first_word(FLAG_DATA | FLAG_END)
 _SACK = first_word(FLAG_SACK)
 _MESSAGE = first_word(FLAG_MESSAGE)
 _DESTROY = first_word(FLAG_DESTROY)
 _HEARTBEAT = first_word(FLAG_HEARTBEAT)
-
-
-class Burst(NamedTuple):
-    """Datagrams to send at once. Each is `len(buffers) / packets` neighbouring buffers; all but the last have
-    `segment_size` bytes."""
-
-    buffers: list[Buffer]
-    segment_size: int
-    packets: int
 
 
 class UdxStream:
@@ -138,7 +127,7 @@ class UdxStream:
 
     @property
     def sender(self) -> Sender:
-        """The sending half, for a look at its numbers."""
+        """The sending half, for a look at its numbers, and for what it may send."""
         return self._sender
 
     @property
@@ -155,11 +144,16 @@ class UdxStream:
         """The kernel dropped datagrams of our socket, whose buffer holds about `capacity` bytes."""
         self._tuner.on_overrun(capacity, now)
 
-    def connect(self, remote_id: int) -> None:
-        """The peer's id is known: what was written may leave, what came is acknowledged."""
+    def connect(self, remote_id: int, *, allowance: int | None = None, timeout_allowance: int = 0) -> None:
+        """The peer's id is known: what was written may leave, what came is acknowledged.
+
+        `allowance` bounds what is sent to an address before anything is acknowledged from there, in bytes of
+        UDP payload, and `timeout_allowance` is added at each retransmission timeout until then.
+        """
         if self.remote_id is not None:
             raise LocalProtocolError("the stream is connected already")
         self.remote_id = remote_id
+        self._sender.restrict(allowance, timeout_allowance)
 
     def change_remote(self, remote_id: int) -> None:
         """From now on packets, also repeated ones, go to another id. `RemoteChanged` follows when all that
@@ -240,6 +234,38 @@ class UdxStream:
             self._acknowledged(now)
         self._check_end()
 
+    def receive_strays(self, packets: list[RawPacket], now: float) -> bool:
+        """Takes the data, and nothing else, of packets that came from another address than the peer's.
+
+        They may acknowledge nothing: otherwise a peer could have us send to an address at which nobody reads.
+        Returns whether the peer has moved there: it brought the bytes that are due, or repeats what it got no
+        answer to, or brought an unordered message.
+        """
+        if self.closed:
+            return False
+        chunks: list[Buffer] = []
+        due = self._incoming.next_seq
+        moved = False
+        for (word, _, _, wire_seq, wire_ack), rest in packets:
+            flags, offset = word >> 16 & 0xFF, word >> 24
+            seq = self._incoming.next_seq + sequence_distance(self._incoming.next_seq, wire_seq)
+            ack = self._sender.flight.una + sequence_distance(self._sender.flight.una, wire_ack)
+            if offset > len(rest) or ack > self._sender.flight.next_seq:
+                continue
+            if flags & (FLAG_DATA | FLAG_END):
+                self._ack_due = True
+                if seq < self._incoming.next_seq:
+                    moved = True
+                else:
+                    self._receive_data(seq, rest[offset:], flags, chunks)
+            moved = moved or bool(flags & FLAG_MESSAGE)
+        if chunks:
+            self.bytes_in += sum(map(len, chunks))
+            self._tuner.on_data(now)
+            self._events.append(Data(chunks))
+        self._check_end()
+        return moved or self._incoming.next_seq > due
+
     def _receive_batch(self, packets: list[RawPacket], chunks: list[Buffer]) -> bool:
         """Sorts out packets; what they acknowledge is left in `_batch_ack`. False when one destroys us."""
         sender, incoming = self._sender, self._incoming
@@ -316,7 +342,7 @@ class UdxStream:
         self._update_window(window, seq, ack)
         if ack >= flight.una and flags & FLAG_SACK:
             # Each SACK packet describes all that is missing, so the newest of a batch is enough.
-            self._batch_sacks = self._valid_ranges(decode_sacks(rest, offset))
+            self._batch_sacks = flight.valid_ranges(decode_sacks(rest, offset))
         if flags & (FLAG_DATA | FLAG_END):
             self._ack_due = True
         self._batch_ack = max(ack, self._batch_ack)
@@ -336,17 +362,6 @@ class UdxStream:
         if ack >= self._sender.flight.una and newer:
             self._sender.remote_window = window
             self._window_seq, self._window_ack = seq, ack
-
-    def _valid_ranges(self, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Unwrapped, and without those that name what we never sent or what is acknowledged already."""
-        una, next_seq = self._sender.flight.una, self._sender.flight.next_seq
-        valid = []
-        for wire_start, wire_end in ranges:
-            start = una + sequence_distance(una, wire_start)
-            end = una + sequence_distance(una, wire_end)
-            if una <= start < end <= next_seq:
-                valid.append((start, end))
-        return valid
 
     def _acknowledged(self, now: float) -> None:
         sender = self._sender
@@ -372,6 +387,9 @@ class UdxStream:
     def next_burst(self, now: float) -> Burst | None:
         """Datagrams that may be sent now. Call it until it says None, after any other call."""
         if self.remote_id is None:
+            return None
+        allowance = self._sender.allowance
+        if allowance is not None and allowance < HEADER_BYTES:
             return None
         if self._heartbeat is not None:
             self._heartbeat_at = None if self.closed else now + self._heartbeat
@@ -400,7 +418,10 @@ class UdxStream:
     def _ack_burst(self) -> Burst:
         self._ack_due = False
         ranges = self._incoming.sack_ranges()
-        if not ranges:
+        allowance = self._sender.allowance
+        if allowance is not None:
+            self._sender.allowance = allowance - HEADER_BYTES
+        if not ranges or allowance is not None:
             return Burst([self._header(_STATE)], HEADER_BYTES, 1)
         area = encode_sacks([(start & SEQUENCE_MASK, end & SEQUENCE_MASK) for start, end in ranges])
         return Burst([self._header(_SACK), area], HEADER_BYTES + len(area), 1)
@@ -417,25 +438,11 @@ class UdxStream:
         return window
 
     def _data_burst(self, outgoing: Outgoing) -> Burst:
-        seqs, payloads, ends, padding = outgoing
-        remote_id = self.remote_id
-        incoming = self._incoming
         window = self._window()
-        ack = incoming.next_seq & SEQUENCE_MASK
-        if not incoming.has_gaps:
+        if not self._incoming.has_gaps:
             self._ack_due = False  # data packets acknowledge too, but cannot tell of gaps
-        count = len(payloads)
-        buffers: list[Buffer] = [b""] * (2 * count)
-        buffers[::2] = [pack_header(_DATA, remote_id, window, seq & SEQUENCE_MASK, ack) for seq in seqs]
-        buffers[1::2] = payloads
-        if ends:
-            word = _DATA_END if payloads[-1] else _END
-            buffers[-2] = pack_header(word, remote_id, window, seqs[-1] & SEQUENCE_MASK, ack)
-        if padding:
-            word = first_word(FLAG_DATA, padding)
-            header = pack_header(word, remote_id, window, seqs[0] & SEQUENCE_MASK, ack)
-            buffers[:2] = (header, bytes(padding), payloads[0])
-        return Burst(buffers, HEADER_BYTES + padding + len(payloads[0]), count)
+        assert self.remote_id is not None
+        return data_burst(outgoing, self.remote_id, window, self._incoming.next_seq & SEQUENCE_MASK)
 
     def _maybe_drained(self) -> None:
         if self._was_told_to_wait and self._sender.queue.size <= self._sender.high_water // 2:
@@ -473,7 +480,7 @@ class UdxStream:
 
     def linger(self) -> Linger | None:
         """What may have to be repeated to the peer after the end. None if there is nothing."""
-        if not self.closed or self.remote_id is None:
+        if not self.closed or self.remote_id is None or self._sender.allowance is not None:
             return None
         if not self._destroyed and not (self._sender.finished and self._incoming.finished):
             return None

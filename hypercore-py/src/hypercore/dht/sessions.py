@@ -1,0 +1,131 @@
+"""Handshakes that clients started with us: which are under way, and which are remembered for repetitions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from ..noise import HandshakeResult
+from .address import Address
+from .messages import NoisePayload, SecurePayload
+from .punching import Puncher
+
+MAX_HANDSHAKES = 1024
+"""Clients that are awaited at a time. One more, and the oldest of the relay with most of them makes way.
+Ours."""
+MAX_HANDSHAKES_PER_RELAY = 256
+"""Of these, clients that one relay has sent: whoever sends us handshakes may invent the clients. Counted by
+the relay's host, or the client's own if it came without. Ours."""
+MAX_ANSWERS = 1024
+"""Answers of connected clients that are kept for repetitions, and as many refusals. Ours."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Session:
+    """One handshake."""
+
+    slot: int
+    noise: bytes
+    client: Address
+    """Where the client is, as it or its relay sees it."""
+    remote_public_key: bytes = b""
+    remote: NoisePayload | None = None
+    result: HandshakeResult | None = None
+    reply: bytes | None = None
+    """None: it was refused, by silence."""
+    stream_id: int = 0
+    secure: SecurePayload | None = None
+    puncher: Puncher | None = None
+    relay: bool = False
+    """It may come through a blind relay, whatever becomes of punching."""
+    random: bool = False
+    """It punches through a random NAT, which only so many may at a time."""
+    round: int = 0
+    over: bool = False
+    """Connected, refused or given up: only the answer is still kept."""
+    connected: bool = False
+    via: str = ""
+    """Host that sent us the handshake: a relay's, or the client's own."""
+    direct: bool = False
+    """It came from the client itself, which reads at its address: only there could it learn our keys."""
+    deadline: float = 0.0
+    wake: float = 0.0
+    """When the clock looks at it next."""
+
+
+class SessionTable:
+    """All sessions of one server, by Noise message and by slot."""
+
+    def __init__(self) -> None:
+        self._by_noise: dict[bytes, Session] = {}
+        self._by_slot: dict[int, Session] = {}
+        self._free_slots: list[int] = []
+        self._awaited: dict[str, dict[Session, None]] = {}
+        """Sessions whose client may still arrive, by the host that sent them, the oldest first."""
+        self._answered: dict[Session, None] = {}
+        self._failed: dict[Session, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_noise)
+
+    @property
+    def awaited(self) -> int:
+        """Clients that may still arrive."""
+        return sum(map(len, self._awaited.values()))
+
+    def get(self, noise: bytes) -> Session | None:
+        return self._by_noise.get(noise)
+
+    def at(self, slot: int) -> Session | None:
+        return self._by_slot.get(slot)
+
+    def under_way(self) -> Iterator[Session]:
+        """Sessions whose client may still arrive."""
+        for sessions in self._awaited.values():
+            yield from sessions
+
+    def add(self, noise: bytes, client: Address, via: str, *, direct: bool) -> Session:
+        slot = heappop(self._free_slots) if self._free_slots else len(self._by_slot)
+        session = Session(slot=slot, noise=noise, client=client, via=via, direct=direct)
+        self._by_noise[noise] = self._by_slot[slot] = session
+        return session
+
+    def surplus(self, via: str) -> Session | None:
+        """The session to give up before another one from the host `via` is awaited, if there are too many.
+
+        It is the oldest one of that host if it has its share, else of the host that sent most of them. Of an
+        honest relay, which does not invent its clients, it is one of the client with most of them.
+        """
+        if len(self._awaited.get(via, ())) >= MAX_HANDSHAKES_PER_RELAY:
+            crowd = self._awaited[via]
+        elif self.awaited >= MAX_HANDSHAKES:
+            crowd = max(self._awaited.values(), key=len)
+        else:
+            return None
+        [(host, _)] = Counter(session.client.host for session in crowd).most_common(1)
+        return next(session for session in crowd if session.client.host == host)
+
+    def expect(self, session: Session) -> None:
+        """The session's client may arrive from now on."""
+        self._awaited.setdefault(session.via, {})[session] = None
+
+    def end(self, session: Session) -> None:
+        """The session is over; its answer is kept, as long as there are not too many of them."""
+        session.over = True
+        awaited = self._awaited.get(session.via, {})
+        if session in awaited:
+            del awaited[session]
+            if not awaited:
+                del self._awaited[session.via]
+        kept = self._answered if session.connected else self._failed
+        kept[session] = None
+        if len(kept) > MAX_ANSWERS:
+            self.forget(next(iter(kept)))
+
+    def forget(self, session: Session) -> None:
+        (self._answered if session.connected else self._failed).pop(session, None)
+        del self._by_noise[session.noise]
+        del self._by_slot[session.slot]
+        heappush(self._free_slots, session.slot)

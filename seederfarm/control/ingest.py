@@ -28,6 +28,10 @@ from .sql import execute, rows_as_table
 
 SEEN_GRAIN: Final = timedelta(seconds=60)
 """How exactly the last sight of a writer is kept: less would write every drive at every report."""
+ROUTINE: Final = timedelta(hours=1)
+"""A copy that was complete within this time and falls behind, or catches up, has no event for it: a drive
+that is written to all day would have thousands."""
+
 MAX_NUMBER: Final = 2**31 - 1
 """What the smaller columns hold."""
 
@@ -242,10 +246,19 @@ def _completed(news: _News) -> datetime | None:
     return news.known.completed_at if news.known.phase == Phase.COMPLETE else news.at
 
 
+def _is_routine(news: _News) -> bool:
+    """Whether a copy only follows its writer: it was complete lately, and had no other trouble since."""
+    follows = (Phase.COMPLETE, Phase.DOWNLOADING)
+    known = news.known
+    if news.report.phase not in follows or known.phase not in follows or known.completed_at is None:
+        return False
+    return news.at - known.completed_at < ROUTINE
+
+
 def _record(worker: Worker, changed: list[_News]) -> None:
     events = []
     for n in changed:
-        if n.report.phase not in TOLD:
+        if n.report.phase not in TOLD or _is_routine(n):
             continue
         text, severity = TOLD[Phase(n.report.phase)]
         name = n.known.label or n.report.title or f"{n.known.key[:10]}…"

@@ -31,6 +31,7 @@ from farmwire.report import (
 )
 from farmwire.shapes import plain, read
 from hypercore.crypto import KeyPair
+from hypercore.sizes import size_text
 
 from ..engine.limits import lower, shared
 from ..engine.settings import LimitSettings, headroom
@@ -38,6 +39,7 @@ from ..state import State
 from .homes import Homes
 from .host import disk_bytes, host_stats, rss_of
 from .ledger import Ledger
+from .repeats import Repeats
 from .settings import WorkerSettings
 from .shard import Shard
 
@@ -75,6 +77,7 @@ class Agent:
         self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
         self._lock = threading.RLock()
         self._ledger = Ledger()
+        self._repeats = Repeats()
         self._assembler = ManifestAssembler()
         self._order = Configure()
         self._refused_at: dict[Reason, float] = {}
@@ -275,12 +278,11 @@ class Agent:
                     self._homes.removed(fields["key"])
                     self._ledger.removed(fields["key"])
                 self.wake.set()
-            case "synced":
-                self.happened(
-                    "synced", f"version {fields['version']}, {fields['bytes']} bytes", fields["key"]
-                )
+            case "synced" if fields["news"]:
+                text = f"version {fields['version']}, {size_text(fields['bytes'])}"
+                self._happened_again("synced", text, fields["key"])
             case "error":
-                self.happened(fields["code"].lower(), fields["message"], fields["key"])
+                self._happened_again(fields["code"].lower(), fields["message"], fields["key"])
             case "limit" if fields["limit"] == "disk" and fields["state"] == "cleared":
                 self.happened("room_again", "there is room again: downloads go on")
             case "ready":
@@ -306,6 +308,12 @@ class Agent:
         """For the flight recorder."""
         self.state.add_event(Happening(at=time.time(), code=code[:50], key=key, text=text[:500]))
         self.wake.set()
+
+    def _happened_again(self, code: str, text: str, key: str | None) -> None:
+        """The same, of what the writer of a key can make happen as often as they like."""
+        left_out = 0 if key is None else self._repeats.admit(key, code, time.monotonic())
+        if left_out is not None:
+            self.happened(code, f"{text} ({left_out} more since the last event)" if left_out else text, key)
 
     def _keep_sampling(self) -> None:
         host_stats(self.settings.data)  # processor time is counted from here on

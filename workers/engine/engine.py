@@ -257,7 +257,7 @@ class Engine:
             )
         )
         version = cold.cores[0].length
-        self._emit(Synced(key=key, kind=cold.kind, version=version, length=blocks, bytes=size))
+        self._emit(Synced(key=key, kind=cold.kind, version=version, length=blocks, bytes=size, news=False))
 
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
         """Follow the writer of a key up to this fork; None: onto any. Higher ones are quarantined: what is

@@ -76,6 +76,8 @@ class Synced:
     length: int
     """Blocks of all cores of the key."""
     bytes: int
+    news: bool = True
+    """False: it was complete already when the engine started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -321,3 +321,26 @@ def test_the_first_heartbeat_after_a_silence_has_everything_planned(
     assert farm.take_deferred("control.reconcile") == []
     worker.tell(now + SECOND + timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat + 1))
     assert farm.take_deferred("control.reconcile") == [[]]
+
+
+def test_a_copy_that_only_follows_its_writer_has_no_event_for_each_append(
+    worker: FakeWorker, now: datetime
+) -> None:
+    drive = make_drive()
+    assign(drive, worker, now)
+    at = now
+    for _ in range(30):
+        for phase in ("downloading", "complete"):
+            at += SECOND
+            worker.tell(at, copy_of(drive.key, phase, at))
+    kinds = list(
+        Event.objects.filter(kind__startswith="replica.").order_by("pk").values_list("kind", flat=True)
+    )
+    assert kinds == ["replica.downloading", "replica.complete"]
+    worker.tell(at + SECOND, copy_of(drive.key, "error", at + SECOND, error="disk"))
+    worker.tell(at + 2 * SECOND, copy_of(drive.key, "complete", at + 2 * SECOND))
+    later = at + timedelta(hours=2)
+    worker.tell(later, copy_of(drive.key, "downloading", later))
+    worker.tell(later + SECOND, copy_of(drive.key, "complete", later + SECOND))
+    assert Event.objects.filter(kind="replica.complete").count() == 3
+    assert Event.objects.filter(kind="replica.downloading").count() == 2

@@ -255,3 +255,28 @@ def test_a_drive_is_told_by_what_it_calls_itself(
         timeout=30,
         what="its title",
     )
+
+
+def test_a_sync_in_portions_is_carried_out_as_one(child: EngineChild, publisher: Publisher) -> None:
+    made = publish_core(publisher, "plain", [(f"block {i}", 500) for i in range(20)])
+    child.sync(made["key"])
+    child.wait_status(made["key"], "complete")
+    others = [os.urandom(32).hex() for _ in range(1_500)]
+    seen = len(child.events)
+
+    def entries(keys: list[str]) -> list[dict[str, object]]:
+        return [{"key": key, "kind": None, "priority": 5, "max_fork": None} for key in keys]
+
+    child.tell(
+        "sync", entries=entries(others[:700]), drop=[], first=False, more=False
+    )  # no beginning: left out
+    child.tell("sync", entries=entries(others[:700]), drop=[others[-1]], first=True, more=True)
+    child.tell("sync", entries=entries([*others[700:1_400], made["key"]]), drop=[], first=False, more=False)
+    child.wait_event("dropped", key=others[-1], since=seen)
+    child.wait_event("engine", keys=1_401, since=seen)
+    engines = [event["keys"] for event in child.events[seen:] if event.get("event") == "engine"]
+    assert 700 not in engines and engines == sorted(engines)  # nothing was given up meanwhile
+    child.tell("refresh")
+    assert child.wait_status(made["key"], "complete", since=seen)["have_blocks"] == 20
+    child.sync(made["key"])
+    child.wait_event("engine", keys=1, since=len(child.events))

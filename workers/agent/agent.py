@@ -49,6 +49,9 @@ MAX_ANSWERS = 100
 TELL_ALL_EVERY = 600.0
 """Seconds after which control is told of every replica again, since reports may be lost."""
 
+SYNC_PORTION = 5000
+"""Keys in one line to an engine: half a megabyte, which it reads in a few milliseconds."""
+
 REPEAT_REFUSAL = 60.0
 """Seconds after which a refusal for the same reason is an event again. Each one is counted."""
 
@@ -99,6 +102,7 @@ class Agent:
             for index in self._homes.engines
         }
         self.shards = list(self._shards.values())
+        self._syncing = {index: threading.Lock() for index in self._shards}
 
     # --- life
 
@@ -259,7 +263,14 @@ class Agent:
         manifest = self.state.manifest()
         entries = [plain(entry) for entry in manifest.entries if self._homes.of(entry.key) == shard.index]
         drop = [key for key in self.state.removals() if self._homes.of(key) == shard.index]
-        shard.tell({"cmd": "sync", "entries": [] if self.paused else entries, "drop": drop})
+        if self.paused:
+            entries = []
+        count = max(1, len(entries), len(drop))
+        with self._syncing[shard.index]:  # portions of two must not mix
+            for start in range(0, count, SYNC_PORTION):
+                end = start + SYNC_PORTION
+                portion = {"cmd": "sync", "entries": entries[start:end], "drop": drop[start:end]}
+                shard.tell(portion | {"first": start == 0, "more": end < count})
 
     def _on_engine_line(self, shard: Shard, fields: dict[str, Any]) -> None:
         match fields.get("event"):

@@ -49,27 +49,44 @@ class LineWriter:
             pass  # the parent has gone, and standard input ends, too
 
 
-def _lines_of(descriptor: int) -> Iterator[bytes]:
+MAX_LINE_BYTES = 256 << 20
+"""Bytes of one line that is read. The worker sends keys in portions (`SYNC_PORTION`), far below that."""
+
+
+def lines_of(descriptor: int) -> Iterator[bytes]:
+    """The lines of a file descriptor, without their ends. Raises ValueError for one above MAX_LINE_BYTES."""
     # Not through `sys.stdin`: its lock, held while reading, would stop the interpreter from ending.
-    rest = b""
+    parts: list[bytes] = []
+    size = 0
     while chunk := os.read(descriptor, 1 << 20):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            yield b"".join((*parts, lines[0]))
+            yield from lines[1:]
+            parts, size = [], 0
+        parts.append(rest)
+        size += len(rest)
+        if size > MAX_LINE_BYTES:
+            raise ValueError(f"a line of more than {MAX_LINE_BYTES >> 20} MiB")
 
 
 def read_lines(on_object: Callable[[dict[str, Any]], None], on_end: Callable[[], None]) -> None:
     """Read standard input in a thread of its own, until it ends. What is no JSON object is logged."""
 
     def run() -> None:
-        for line in _lines_of(sys.stdin.fileno()):
-            try:
-                fields = json.loads(line)
-            except ValueError:
-                fields = None
-            if isinstance(fields, dict):
-                on_object(fields)
-            else:
-                log.error("not a command: %.100r", line)
-        on_end()
+        try:
+            for line in lines_of(sys.stdin.fileno()):
+                try:
+                    fields = json.loads(line)
+                except (ValueError, RecursionError):
+                    fields = None
+                if isinstance(fields, dict):
+                    on_object(fields)
+                else:
+                    log.error("not a command: %.100r", line)
+        except (ValueError, OSError) as error:
+            log.error("standard input cannot be read any further: %s", error)
+        finally:
+            on_end()
 
     threading.Thread(target=run, name="lines-in", daemon=True).start()

@@ -147,6 +147,12 @@ class StoreFull(StorageError):
     code = "STORAGE_FULL"
 
 
+class StoreReadOnly(StorageError):
+    """The file system takes no writes. What was stored before can be read."""
+
+    code = "STORAGE_READ_ONLY"
+
+
 class StoreUnreadable(StorageError):
     """The data directory is not ours, of a newer format, or may not be read or written."""
 

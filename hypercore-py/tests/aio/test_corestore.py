@@ -203,11 +203,13 @@ def test_blocks_that_could_not_be_written_are_not_announced_until_they_are(
     async def scene() -> None:
         writer = make_writer(sample_blocks(20))
         store = memory_store()
-        commit, full = store.backend.commit, True
+        commit, full, tries = store.backend.commit, "no room left", 0
 
         def failing(batch: Batch) -> None:
+            nonlocal tries
+            tries += 1
             if full:
-                raise StoreFull("no room left")
+                raise StoreFull(full)
             commit(batch)
 
         store.backend.commit = failing  # type: ignore[method-assign]
@@ -219,11 +221,15 @@ def test_blocks_that_could_not_be_written_are_not_announced_until_they_are(
             copy.download()
             async with joined(source, target):
                 await until(copy, lambda: copy.core.complete and copy.length == 20)
+                await eventually(lambda: tries > 3)
+                assert [str(error) for error in errors] == ["no room left"]  # one for all tries
+                full = "the quota is used up"
                 await eventually(lambda: len(errors) > 1)
+                assert [str(error) for error in errors] == ["no room left", "the quota is used up"]
                 assert not copy.core.durable_complete
                 peer = next(iter(source._open[writer.core.discovery_key].replicator.peers))
                 assert peer.down.availability.contiguous == 0
-                full = False
+                full = ""
                 await copy.synced()
                 await eventually(lambda: peer.down.availability.contiguous == 20)
             await target.close()

@@ -13,7 +13,7 @@ import pytest
 from storage_programs import open_descriptors, run, start
 
 from hypercore.core import disk_store
-from hypercore.errors import StorageError, StoreFull, StoreLocked, StoreUnreadable
+from hypercore.errors import StorageError, StoreFull, StoreLocked, StoreReadOnly, StoreUnreadable
 from hypercore.storage import DiskBackend
 from hypercore.storage.diskerrors import database_error, disk_error
 from hypercore.storage.schema import APPLICATION_ID, FORMAT
@@ -296,7 +296,7 @@ def test_few_files_stay_open_whatever_is_read(tmp_path: Path) -> None:
         (122, StoreFull, "quota"),
         (27, StoreFull, "larger than is allowed"),
         (13, StoreUnreadable, "Permission denied"),
-        (30, StoreUnreadable, "Read-only"),
+        (30, StoreReadOnly, "file system is read-only"),
         (5, StorageError, "Input/output error"),
     ],
 )
@@ -319,3 +319,35 @@ def test_errors_of_sqlite_say_what_happened() -> None:
     assert type(of(sqlite3.SQLITE_IOERR_WRITE)) is StorageError
     assert "text of sqlite" in str(of(sqlite3.SQLITE_IOERR_WRITE))
     assert type(database_error(sqlite3.ProgrammingError("no code"), "x")) is StorageError
+    assert type(of(sqlite3.SQLITE_READONLY)) is StoreReadOnly
+    assert "read-only" in str(of(sqlite3.SQLITE_READONLY_DBMOVED)) and "intact" in str(
+        of(sqlite3.SQLITE_READONLY)
+    )
+
+
+@pytest.mark.parametrize("lost", ["moved", "empty"])
+def test_a_lost_database_is_refused_where_blocks_are_and_nothing_is_deleted(
+    tmp_path: Path, lost: str
+) -> None:
+    large = [bytes([number]) * 60_000 for number in range(40)]
+    with disk_store(tmp_path / "store") as store:
+        key = make_writer(large, store=store).core.key
+    (blocks,) = (tmp_path / "store" / "blocks").rglob("*.blocks")
+    size, database = blocks.stat().st_size, tmp_path / "store" / "cores.db"
+    database.rename(tmp_path / "kept.db")
+    if lost == "empty":
+        database.touch()
+    for _ in range(2):
+        with pytest.raises(
+            StoreUnreadable, match=r"holds the blocks of 1 cores; nothing was changed\. Put cores\.db"
+        ):
+            disk_store(tmp_path / "store")
+        assert blocks.stat().st_size == size
+    assert database.exists() is (lost == "empty")
+    (tmp_path / "kept.db").rename(database)
+    with disk_store(tmp_path / "store") as store:
+        core = store.open_core(key)
+        assert core is not None and core.get(39) == large[39]
+    database.unlink()
+    blocks.unlink()
+    close(tmp_path / "store")  # without blocks there is nothing to lose

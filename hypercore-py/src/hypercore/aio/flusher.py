@@ -28,7 +28,8 @@ class Flusher:
     """`touch` it after every change; it does the rest.
 
     `on_durable` is called on the loop for each core that was written, with the blocks (start, end) that a
-    crash cannot take away any more; `on_error` when the disk refused; `on_flushed` after every flush.
+    crash cannot take away any more; `on_flushed` after every flush. `on_error` is called when the disk
+    refuses, and again when it gives another reason; not for each new try.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class Flusher:
         self._timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._failed = False
+        self._reason: tuple[type[StorageError], str] | None = None
+        """Why the last flush failed. None: it succeeded."""
         self._closed = False
 
     @property
@@ -115,6 +118,9 @@ class Flusher:
             self._running = None
             raise
         self._failed = False
+        if self._reason is not None:
+            self._reason = None
+            log.warning("the disk takes writes again: everything is stored")
         self._running = None
         for core, runs in flush.finish():
             self._on_durable(core, runs)
@@ -123,9 +129,12 @@ class Flusher:
             self.touch()
 
     def _fail(self, error: StorageError) -> None:
-        log.error("could not write: %s", error)
         self._failed = True
-        self._on_error(error)
+        reason = (type(error), str(error))
+        if reason != self._reason:
+            self._reason = reason
+            log.error("could not write: %s", error)
+            self._on_error(error)
         self.touch()
 
     def _cancel_timer(self) -> None:

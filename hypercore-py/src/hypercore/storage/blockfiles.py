@@ -151,6 +151,10 @@ class BlockFiles:
                 count += 1
         return count
 
+    def count(self) -> int:
+        """How many files of blocks there are."""
+        return sum(1 for _ in self._files())
+
     def disk_bytes(self) -> int:
         """Bytes of disk that the files take; holes do not count."""
         return sum(entry.stat().st_blocks * 512 for _, entry in self._files())

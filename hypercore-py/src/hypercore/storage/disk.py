@@ -62,6 +62,7 @@ class DiskBackend:
             self._lock = DirectoryLock(directory)
             undo.callback(self._lock.release)
             self._files = BlockFiles(directory / "blocks", max_open=max_open_files, on_step=on_step)
+            _refuse_lost_database(directory / DATABASE_NAME, self._files)
             self._writer = open_database(directory / DATABASE_NAME)
             undo.callback(self._writer.close)
             with _database("cannot open the database"):
@@ -267,6 +268,23 @@ class DiskBackend:
                 surplus = free - FREE_PAGES_BEFORE_VACUUM
                 # A script, since `execute` stops after the first of the (empty) rows: one per page
                 self._writer.executescript(f"PRAGMA incremental_vacuum({surplus})")
+
+
+def _refuse_lost_database(path: Path, files: BlockFiles) -> None:
+    """Raises StoreUnreadable if a database would be made where blocks are stored: they would belong to no
+    core, and be deleted as what a crash has left behind."""
+    try:
+        if path.exists() and path.stat().st_size:
+            return
+        count = files.count()
+    except OSError as error:
+        raise disk_error(error, f"cannot use {path.parent}") from error
+    if count:
+        raise StoreUnreadable(
+            f"{path} is missing or empty, but {path.parent / 'blocks'} holds the blocks of {count:,} cores; "
+            f"nothing was changed. Put {path.name} and {path.name}-wal back (a backup of the same time as "
+            "the blocks), or move `blocks` away to begin anew and download everything again"
+        )
 
 
 def _make_directory(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 
-from ..errors import StorageError, StoreFull, StoreUnreadable
+from ..errors import StorageError, StoreFull, StoreReadOnly, StoreUnreadable
 
 KEPT = "what was stored before is intact"
 
@@ -14,13 +14,16 @@ _FULL = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be larger than is allowed here",
 }
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
+READ_ONLY = "the file system is read-only (mounted so, or since the disk failed)"
 
 
 def disk_error(error: OSError, doing: str) -> StorageError:
     """The StorageError for an OSError: StoreFull, StoreUnreadable, or StorageError itself."""
     if error.errno in _FULL:
         return StoreFull(f"{doing}: {_FULL[error.errno]}; {KEPT}")
+    if error.errno == errno.EROFS:
+        return StoreReadOnly(f"{doing}: {READ_ONLY}; {KEPT}")
     reason = error.strerror or str(error)
     if error.errno in _FORBIDDEN:
         return StoreUnreadable(f"{doing}: {reason}")
@@ -34,6 +37,8 @@ def database_error(error: sqlite3.Error, doing: str) -> StorageError:
         return StoreFull(f"{doing}: no space left on the device; {KEPT}")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreUnreadable(f"{doing}: the database is damaged ({error})")
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
+    if code == sqlite3.SQLITE_READONLY:
+        return StoreReadOnly(f"{doing}: {READ_ONLY}; {KEPT}")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return StoreUnreadable(f"{doing}: {error}")
     return StorageError(f"{doing}: {error}; {KEPT}")

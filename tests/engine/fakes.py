@@ -30,6 +30,7 @@ class FakeSession:
         self.peers: list[FakePeer] = []
         self.downloading = False
         self.max_fork: int | None = None
+        self.frozen = False
         self.active = True
         self.closed = False
         self.callbacks: list[Callable[[object], None]] = []

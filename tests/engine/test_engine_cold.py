@@ -372,3 +372,26 @@ def test_a_memo_of_another_length_or_kind_is_not_believed() -> None:
     assert recall(Wanted(own.key), store.info) is None
     own.core.meta = Memo(Kind.DRIVE, 0, 2, core.key, 1).encode()
     assert recall(Wanted(own.key), store.info) is None, "its second core is not here"
+
+
+@scenario
+async def test_a_conflict_is_told_at_each_start_and_ends_with_the_core() -> None:
+    writer = Writer()
+    writer.append(b"one", b"two")
+    first = ColdFarm()
+    await first.engine.start()
+    await put_away(first, writer)
+    first.cores._on_conflict(first.cores.get(writer.key).core)
+    first.store.flush()
+    await first.engine.remove(writer.key)
+    async with ColdFarm(first.store) as second:
+        store = second.store
+        second.engine._has_conflict = second.cores.has_conflict
+        second.engine.add([Wanted(writer.key)])
+        await second.until(lambda: any(isinstance(event, Problem) for event in second.events))
+        assert [event.code for event in second.events if isinstance(event, Problem)] == ["CONFLICT"]
+        assert second.engine.status().seeds[0].state is State.FAILED
+        assert not second.is_cold(writer.key)
+        await second.engine.remove(writer.key)
+        second.cores.remove(writer.key)
+        assert not second.cores.has_conflict(writer.key) and store.meta_names("conflict/") == []

@@ -63,9 +63,11 @@ class Engine:
         emit: Callable[[Event], None],
         online: Callable[[], Awaitable[object]] | None = None,
         claim: Callable[[bytes, bytes], bool] = lambda key, core: True,
+        has_conflict: Callable[[bytes], bool] = lambda core: False,
     ) -> None:
         """`online` returns when the network has answered, and our address is known: `ready` waits for it.
-        `claim` records that a core belongs to a key (see `Owners.claim`)."""
+        `claim` records that a core belongs to a key (see `Owners.claim`); `has_conflict` says of a core
+        whether its writer is known to have signed two histories."""
         self.settings = settings
         self._swarm = swarm
         self._cores = cores
@@ -73,6 +75,7 @@ class Engine:
         self._online = online
         self._max_blocks = settings.limits.max_blocks
         self._claim = claim
+        self._has_conflict = has_conflict
         self._loaded = asyncio.Event()
         """Set while `ready` has been emitted and no key waits to be added."""
         self._held: list[Event] | None = []
@@ -200,6 +203,8 @@ class Engine:
     def _add(self, wanted: Wanted) -> None:
         key = wanted.key
         cold = recall(wanted, self._cores.stored)
+        if cold is not None and any(self._has_conflict(core.key) for core in cold.cores):
+            cold = None  # a person has to hear of it, at each start
         state: Warm | Cold = self._warmed(wanted) if cold is None else cold
         # Spread by key, so that they do not all look at the same moment.
         try:

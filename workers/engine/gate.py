@@ -72,6 +72,10 @@ class GatedSession:
     def peers(self) -> Collection[RemotePeer]:
         return self._session.peers
 
+    @property
+    def frozen(self) -> bool:
+        return self._session.frozen
+
     def set_active(self, active: bool) -> None:
         self._session.set_active(active)
 

@@ -77,7 +77,15 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     gate = Gate(cores)
     owners = Owners(store)
     online = swarm.node.bootstrapped
-    engine = Engine(settings, swarm=swarm, cores=gate, emit=emit, online=online, claim=owners.claim)
+    engine = Engine(
+        settings,
+        swarm=swarm,
+        cores=gate,
+        emit=emit,
+        online=online,
+        claim=owners.claim,
+        has_conflict=cores.has_conflict,
+    )
     limits = Limits(
         settings.limits,
         cores=cores,

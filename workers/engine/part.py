@@ -34,8 +34,8 @@ class Part:
         self._head = (session.core.fork, session.core.length)
         self.rotten = 0
         """Blocks found damaged on disk that nobody was told of yet."""
-        self.conflict = False
-        """The writer has signed two histories; nothing more is replicated."""
+        self.conflict = session.frozen
+        """The writer has signed two histories, in this run or an earlier one; nothing more is fetched."""
         self._changed = changed
         self._met = met
         self._unsubscribe = session.subscribe(self._on_notice)

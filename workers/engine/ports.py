@@ -45,6 +45,10 @@ class CoreSession(Protocol):
     def peers(self) -> Collection[RemotePeer]:
         """Those whose channel is open on both sides."""
 
+    @property
+    def frozen(self) -> bool:
+        """Whether two histories were seen that the writer signed: nothing more is fetched."""
+
     def subscribe(self, callback: Callable[[object], None]) -> Callable[[], None]:
         """Calls back whenever something happened to the core (with its `Change`) or to its peers.
 

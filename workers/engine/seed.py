@@ -403,8 +403,10 @@ class Seed:
             if part.conflict and not self._failed:
                 self._failed = True
                 text = (
-                    f"the writer of core {part.core.key.hex()} has signed two histories of the same length; "
-                    "what is here is kept and served no longer, since nobody can tell which one holds"
+                    f"the writer of core {part.core.key.hex()} has signed two histories: two machines may "
+                    "publish with one secret, or one goes on from an old backup. What is here is kept and "
+                    "served; nothing newer is fetched, since nothing tells which history holds. Once there "
+                    "is only one, remove the key and add it again"
                 )
                 self._emit(Problem(key=self.key, code="CONFLICT", message=text))
             if part.rotten:

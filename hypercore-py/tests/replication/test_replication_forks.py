@@ -237,10 +237,19 @@ def test_two_signed_histories_freeze_the_core_and_everybody_is_told() -> None:
     assert site.replicator.frozen
     (conflict,) = site.told(Conflict)
     assert conflict.proof.upgrade.start == 0
-    assert (peer.closed, witness.closed) == (CloseReason.REMOTE, CloseReason.REMOTE)
+    assert (peer.closed, witness.closed) == (CloseReason.REMOTE, None)
     (testimony,) = of(Data, witness.log)
     assert testimony == site.core.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 3)))
-    assert site.replicator.attach(world.link().a, world.now) is None
+    assert site.core.length == 8
+    # What is here is served on, to those who were there and to those who come
+    reader = world.reader(site.core.key)
+    world.connect(reader, site)
+    assert world.run(until=lambda: reader.complete and reader.core.length == 8)
+    # And nothing more is fetched
+    longer = make_writer([b"ours %d" % number for number in range(9)], store=memory_store())
+    source = world.reader(longer.core.key, source=longer.core, have=range(9))
+    world.connect(site, source)
+    world.settle(5.0)
     assert site.core.length == 8
 
 

@@ -44,6 +44,10 @@ MAX_CHANNELS = 32768
 """Channels on one connection. Cores beyond it are not spoken about there; a peer's opens are rejected. Each
 costs about five kilobytes. Ours (corestore: none)."""
 
+_CONFLICT = "conflict/"
+"""Names in the store's meta: with the key of a core of which two signed histories exist, the fork and length
+of the one that is stored."""
+
 log = logging.getLogger(__name__)
 
 
@@ -83,6 +87,7 @@ class Corestore:
         """By discovery key."""
         self._idle = IdleQueue(self._loop, idle_seconds, self._retire)
         self._links: dict[Muxer, Link] = {}
+        self._conflicts = {bytes.fromhex(name[len(_CONFLICT) :]) for name in store.meta_names(_CONFLICT)}
         self._held = False
         self._closed = False
         self._flusher = Flusher(
@@ -156,6 +161,18 @@ class Corestore:
         """What is stored of a core, without opening it. None if it is not stored. Raises StorageError."""
         return self.store.info(key)
 
+    def has_conflict(self, key: bytes) -> bool:
+        """Whether two histories of a core were seen that its writer signed, in this run or an earlier one.
+
+        Nothing more of it is fetched; what is here is read and served. Removing the core forgets it.
+        """
+        return key in self._conflicts
+
+    def _on_conflict(self, core: Core) -> None:
+        self._conflicts.add(core.key)
+        self.store.set_meta(_CONFLICT + core.key.hex(), b"%d %d" % (core.fork, core.length))
+        self._flusher.touch()
+
     def _use(self, core: Core) -> OpenCore:
         opened = OpenCore(
             core,
@@ -166,6 +183,8 @@ class Corestore:
             on_idle=self._on_idle,
             on_active=self._on_active,
             on_offence=self._cut_off,
+            on_conflict=self._on_conflict,
+            conflicting=core.key in self._conflicts,
             upload=self.upload.limit,
             download=self.download.limit,
             fields=self.fields,
@@ -215,6 +234,9 @@ class Corestore:
             opened.close()
             self._idle.discard(name)  # closing it may have found it idle
         removed = self.store.remove_core(key)
+        if key in self._conflicts:
+            self._conflicts.discard(key)
+            self.store.set_meta(_CONFLICT + key.hex(), None)
         self._flusher.touch()
         return removed
 

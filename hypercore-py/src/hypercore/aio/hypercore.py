@@ -85,6 +85,11 @@ class Hypercore:
         return self._open.replicator.fullness
 
     @property
+    def frozen(self) -> bool:
+        """Whether two histories were seen that the writer signed: nothing more is fetched."""
+        return self._open.replicator.frozen
+
+    @property
     def meta(self) -> bytes | None:
         """What the program keeps with the core; the library gives it no meaning. Durable with the next flush,
         which setting it brings about."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..core import Change, Core
 from ..errors import BlockNotAvailable, RemoteProtocolError
 from ..replication import (
+    Conflict,
     Event,
     FieldBudget,
     Peer,
@@ -96,6 +97,8 @@ class OpenCore:
         on_idle: Callable[[OpenCore], None],
         on_active: Callable[[OpenCore], None],
         on_offence: Callable[[Link, RemoteProtocolError], None],
+        on_conflict: Callable[[Core], None],
+        conflicting: bool,
         upload: RateLimit,
         download: RateLimit,
         fields: FieldBudget,
@@ -105,6 +108,9 @@ class OpenCore:
             core, config=config, on_wake=self._wake, upload=upload, download=download, fields=fields
         )
         self.replicator.download_ranges = ()
+        self._on_conflict = on_conflict
+        if conflicting:
+            self.replicator.freeze()
         self.sessions = 0
         self._active = 0
         self._downloaders = 0
@@ -257,6 +263,8 @@ class OpenCore:
             elif isinstance(event, PeerClosed):
                 self._peers.pop(event.peer, None)
                 self._check_idle()
+            elif isinstance(event, Conflict):
+                self._on_conflict(self.core)
             elif isinstance(event, PeerMisbehaved) and event.fatal:
                 link = self._link_of(event.peer)
                 if link is not None:

@@ -30,7 +30,7 @@ class Conduct:
         self._config = config
         self._host = host
         self.frozen = False
-        """Two signed histories exist."""
+        """Two signed histories exist: nobody is asked for anything any more. What is here is served."""
 
     def invalid_data(self, peer: Peer, error: VerificationError, now: float) -> None:
         """An answer of the peer did not verify. Raises the error when the connection is not worth keeping."""
@@ -56,7 +56,7 @@ class Conduct:
     def on_proof(self, peer: Peer, data: Data, now: float) -> None:
         """A whole tree came that no request waits for: the answer to a probe, or news of a conflict."""
         upgrade, core, down = data.upgrade, self._core, peer.down
-        if upgrade is None or upgrade.start != 0 or core.manifest is None:
+        if self.frozen or upgrade is None or upgrade.start != 0 or core.manifest is None:
             return
         if not down.probing:
             down.unasked_proofs += 1
@@ -86,7 +86,7 @@ class Conduct:
         self._host.emit(Conflict(peer, proof))
         for other in list(self._host.peers):
             self._testify(other)
-            other.close(now)
+        peer.close(now)  # the others may be on our history: they are served on
 
     def _testify(self, peer: Peer) -> None:
         """Send our own signed tree, so that the peer can see the conflict for itself."""

@@ -79,8 +79,8 @@ class PeerMisbehaved(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """The writer has signed two histories of the same fork. The core is frozen: nothing more is
-    replicated."""
+    """The writer has signed two histories of the same fork. The core is frozen: nothing more of it is
+    fetched, and what is here is served."""
 
     peer: Peer
     proof: Data

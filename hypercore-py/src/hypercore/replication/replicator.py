@@ -77,16 +77,20 @@ class Replicator:
 
     @property
     def frozen(self) -> bool:
-        """Two signed histories of the core were seen: nothing is replicated any more."""
+        """Two signed histories of the core were seen: nothing is fetched any more, what is here is served."""
         return self.downloader.conduct.frozen
+
+    def freeze(self) -> None:
+        """Two signed histories are known from an earlier run."""
+        self.downloader.conduct.frozen = True
 
     def attach(self, muxer: Muxer, now: float) -> Peer | None:
         """Speak about the core on a connection, from now on or because the peer has opened the channel.
 
-        Returns the peer; None if the core is frozen or has as many as it may have, or the replicator or the
-        connection is closed.
+        Returns the peer; None if the core has as many as it may have, or the replicator or the connection is
+        closed.
         """
-        if self.closed or self.frozen or muxer.closed:
+        if self.closed or muxer.closed:
             return None
         peer = self._attached.get(muxer)
         if peer is not None:
@@ -132,7 +136,7 @@ class Replicator:
         """Turned off, channels on which the peer wants nothing either are closed; on, they are opened
         again."""
         self._downloading = downloading
-        if downloading and not self.closed and not self.frozen:
+        if downloading and not self.closed:
             for muxer, peer in list(self._attached.items()):
                 if peer is None:
                     self._open(muxer, now)

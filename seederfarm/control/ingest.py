@@ -21,7 +21,7 @@ from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.services import FORK_ALERT
 
-from . import alerts, manifests, outbox, samples, standing
+from . import alerts, event_budget, manifests, outbox, samples, standing
 from .inbox import Received, malformed, receive
 from .recorder import Note, record
 from .sql import execute, rows_as_table
@@ -183,7 +183,7 @@ def _apply(worker: Worker, news: list[_News], now: datetime) -> None:
     if gone:
         Replica.objects.filter(pk__in=[n.known.id for n in gone], desired=False).delete()
     changed = [n for n in news if n.known.phase != n.report.phase]
-    _record(worker, changed)
+    _record(worker, changed, now)
     _observe(news)
     # What can be released, or has to be made again, depends on which copies are complete and which are gone.
     dirty = [n.known.drive_id for n in changed if "complete" in (n.known.phase, n.report.phase)]
@@ -255,7 +255,7 @@ def _is_routine(news: _News) -> bool:
     return news.at - known.completed_at < ROUTINE
 
 
-def _record(worker: Worker, changed: list[_News]) -> None:
+def _record(worker: Worker, changed: list[_News], now: datetime) -> None:
     events = []
     for n in changed:
         if n.report.phase not in TOLD or _is_routine(n):
@@ -274,7 +274,7 @@ def _record(worker: Worker, changed: list[_News]) -> None:
                 data={"key": n.known.key, "worker": worker.node_id, "from": n.known.phase},
             )
         )
-    record(events)
+    record(event_budget.budget.within(worker, events, now))
 
 
 # --- what is seen of the drives
@@ -342,19 +342,19 @@ def _better(row: tuple[object, ...], news: _News) -> tuple[object, ...] | None:
 def _happenings(worker: Worker, events: Sequence[Happening], now: datetime) -> None:
     keys = {event.key for event in events if event.key is not None}
     drives = dict(Drive.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
-    Event.objects.bulk_create(
-        [
-            Event(
-                at=min(_time(event.at), now),
-                kind=f"engine.{event.code}"[:40],
-                drive_id=drives.get(event.key or ""),
-                worker_id=worker.pk,
-                text=f"{worker.name}: {event.text or event.code}"[:500],
-                data={"worker": worker.node_id, "key": event.key},
-            )
-            for event in events
-        ]
-    )
+    notes = [
+        Note(
+            at=min(_time(event.at), now),
+            kind=f"engine.{event.code}"[:40],
+            severity=Severity.INFO,
+            drive_id=drives.get(event.key or ""),
+            worker_id=worker.pk,
+            text=f"{worker.name}: {event.text or event.code}",
+            data={"worker": worker.node_id, "key": event.key},
+        )
+        for event in events
+    ]
+    record(event_budget.budget.within(worker, notes, now))
     alerts.raise_alerts(
         [
             alerts.Trouble(

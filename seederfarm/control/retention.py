@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from seederfarm.registry.models import Alert, Challenge, Event
+from seederfarm.registry.models import Alert, AuditEntry, Challenge, Event
 
 from . import samples
 from .locks import only_one
@@ -26,6 +26,7 @@ class Forgotten(NamedTuple):
     challenges: int
     alerts: int
     samples: int
+    audit: int = 0
 
 
 def forget(now: datetime | None = None) -> Forgotten:
@@ -35,10 +36,25 @@ def forget(now: datetime | None = None) -> Forgotten:
 
 
 def _forget(now: datetime) -> Forgotten:
-    events = Event.objects.filter(at__lt=now - timedelta(seconds=settings.FARM.keep_events))
+    before = now - timedelta(seconds=settings.FARM.keep_events)
+    events = Event.objects.filter(at__lt=before)
     challenges = Challenge.objects.filter(deadline__lt=now - KEEP_CHALLENGES).exclude(outcome="")
     old_alerts = Alert.objects.filter(resolved_at__lt=now - KEEP_ALERTS)
-    return Forgotten(_delete(events), _delete(challenges), _delete(old_alerts), samples.roll_up(now))
+    # What people did is kept; what sources did follows from lists of strangers.
+    done_by_sources = AuditEntry.objects.filter(user=None, actor__startswith="source ", at__lt=before)
+    return Forgotten(
+        _delete(events) + _delete_beyond(settings.FARM.keep_event_rows),
+        _delete(challenges),
+        _delete(old_alerts),
+        samples.roll_up(now),
+        _delete(done_by_sources),
+    )
+
+
+def _delete_beyond(count: int) -> int:
+    """Events beyond the newest `count`."""
+    beyond = Event.objects.order_by("-pk").values_list("pk", flat=True)[count : count + 1]
+    return sum(_delete(Event.objects.filter(pk__lte=pk)) for pk in beyond)
 
 
 def _delete(rows: QuerySet[Any]) -> int:

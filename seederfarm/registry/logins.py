@@ -14,22 +14,15 @@ import hashlib
 import ipaddress
 import math
 from collections import OrderedDict
-from typing import Final, NamedTuple
+from typing import Final
+
+from .buckets import Allowance, Buckets
 
 MAX_COUNTED: Final = 10_000
 """Accounts and addresses, of each of three kinds, whose attempts are counted; those tried longest ago are
 forgotten. Ours: about 2 MB a kind."""
 MAX_KNOWN: Final = 1_000
 """Pairs of account and address that are known to be right. Ours."""
-
-
-class Allowance(NamedTuple):
-    """Failed attempts: `burst` at once, then one in `seconds`."""
-
-    burst: int
-    seconds: float
-
-
 PAIR: Final = Allowance(5, 60.0)
 """Of an account from an address. Ours: about 1,400 guesses a day."""
 ADDRESS: Final = Allowance(20, 30.0)
@@ -38,36 +31,13 @@ ACCOUNT: Final = Allowance(50, 30.0)
 """Of an account, from addresses that it was never logged in to from."""
 
 
-class _Counts:
-    """Leaky buckets by key."""
-
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
-        self._until: OrderedDict[bytes, float] = OrderedDict()
-        """When nothing of what failed counts any more."""
-
-    def wait(self, key: bytes, now: float) -> float:
-        """Seconds until an attempt may be made."""
-        full = self._until.get(key, now) - now
-        return max(0.0, full - (self._allowance.burst - 1) * self._allowance.seconds)
-
-    def failed(self, key: bytes, now: float) -> None:
-        self._until[key] = max(now, self._until.get(key, now)) + self._allowance.seconds
-        self._until.move_to_end(key)
-        if len(self._until) > MAX_COUNTED:
-            self._until.popitem(last=False)
-
-    def forget(self, key: bytes) -> None:
-        self._until.pop(key, None)
-
-
 class LoginLimit:
     """Times are seconds of any clock that does not go back."""
 
     def __init__(self) -> None:
-        self._pairs = _Counts(PAIR)
-        self._addresses = _Counts(ADDRESS)
-        self._accounts = _Counts(ACCOUNT)
+        self._pairs = Buckets(PAIR, MAX_COUNTED)
+        self._addresses = Buckets(ADDRESS, MAX_COUNTED)
+        self._accounts = Buckets(ACCOUNT, MAX_COUNTED)
         self._known: OrderedDict[bytes, None] = OrderedDict()
 
     def wait(self, account: str, address: str, now: float) -> int:
@@ -80,10 +50,10 @@ class LoginLimit:
 
     def failed(self, account: str, address: str, now: float) -> None:
         pair = _pair(account, address)
-        self._pairs.failed(pair, now)
-        self._addresses.failed(_place(address), now)
+        self._pairs.add(pair, now)
+        self._addresses.add(_place(address), now)
         if pair not in self._known:
-            self._accounts.failed(_account(account), now)
+            self._accounts.add(_account(account), now)
 
     def succeeded(self, account: str, address: str) -> None:
         pair = _pair(account, address)

@@ -256,6 +256,12 @@ class FarmSettings:
     keep_events: float = _setting(
         "SEEDERFARM_KEEP_EVENTS", env.duration, 30 * 86400.0, "How long events are kept.", shown="30d"
     )
+    keep_event_rows: int = _setting(
+        "SEEDERFARM_KEEP_EVENT_ROWS",
+        env.whole(least=1000, most=1_000_000_000),
+        1_000_000,
+        "How many events are kept, however young: the oldest go first. A million take about 500 MB.",
+    )
     keep_samples: float = _setting(
         "SEEDERFARM_KEEP_SAMPLES",
         env.duration,

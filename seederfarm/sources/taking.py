@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
@@ -13,7 +13,7 @@ from django.utils import timezone
 from seederfarm.registry.models import Drive, Source, SourceEntry
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.services.keys import Listed, add_listed, batches
-from seederfarm.registry.services.log import count_of, record_event
+from seederfarm.registry.services.log import count_of, has_room, record_event
 from seederfarm.registry.services.sources import drop, release_held, show_held
 from seederfarm.registry.urls import without_secrets
 
@@ -88,11 +88,17 @@ def settle(source: Source, said: Reading | SourceError, at: datetime) -> Outcome
         else:
             outcome = _apply(row, said, at)
         if row.failures:
-            record_event("source.recovered", f"{row.name} can be read again", data={"source": row.pk})
+            _event(row, "source.recovered", f"{row.name} can be read again", data={"source": row.pk})
         row.failures, row.last_error, row.last_success_at = 0, "", at
         row.next_at = at + timedelta(seconds=every(row))
         row.save(update_fields=WRITTEN)
     return outcome
+
+
+def _event(source: Source, kind: str, text: str, *, severity: Severity = Severity.INFO, data: Any) -> None:
+    """Unless the source makes more events than are kept; the log has them all."""
+    if has_room("event", f"source {source.pk}"):
+        record_event(kind, text, severity=severity, data=data)
 
 
 def _is_older(row: Source, reading: Reading) -> bool:
@@ -104,7 +110,8 @@ def _is_older(row: Source, reading: Reading) -> bool:
 def _failed(row: Source, text: str, at: datetime) -> Outcome:
     text = text[:500]
     if text != row.last_error:
-        record_event(
+        _event(
+            row,
             "source.failed",
             f"{row.name}: {text}",
             severity=Severity.WARNING,
@@ -202,14 +209,16 @@ def _record(source: Source, outcome: Outcome, kept: Sequence[str], *, news: bool
             said.append(f"{outcome.changed:,} described anew")
         if kept:
             said.append(f"{len(kept):,} kept: the farm has their only complete copies")
-        record_event(
+        _event(
+            source,
             "source.changed",
             f"{source.name}: {', '.join(said)}",
             severity=Severity.WARNING if kept else Severity.INFO,
             data={"source": source.pk, "listed": outcome.listed, "added": outcome.added, "kept": kept[:100]},
         )
     if outcome.refused and outcome.refused != source.refused:
-        record_event(
+        _event(
+            source,
             "source.refused",
             f"{source.name}: {count_of(outcome.refused, 'malformed entry')}; {outcome.problems[0]}",
             severity=Severity.WARNING,

@@ -8,9 +8,22 @@ from collections.abc import Iterator
 import pytest
 from pytest_django import DjangoDbBlocker
 
+from seederfarm.registry.buckets import Buckets
+
 from ..support import postgres
 from ..support.databases import FarmDatabase
 from ..support.postgres import Postgres
+
+
+@pytest.fixture(autouse=True)
+def fresh_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has all events that a day allows: rows of one test have the ids of those of another."""
+    from seederfarm.control import event_budget
+    from seederfarm.registry.services import log
+
+    monkeypatch.setattr(event_budget, "budget", event_budget.EventBudget())
+    counts = {what: Buckets(log.SOURCE, log.MAX_SOURCES) for what in ("event", "audit")}
+    monkeypatch.setattr(log, "_of_sources", counts)
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
 
+from ..buckets import Allowance, Buckets
 from ..models import AuditEntry, Drive, Event, Worker
 from ..models.history import Severity
 
 Actor = User | AbstractBaseUser | AnonymousUser | str
 """A user, or the name of what acted: `cli`, `farm`, `source NAME`."""
+
+OF_SOURCE: Final = "source "
+"""What the name of an actor begins with that is a source."""
 
 NAMED: Final = 20
 """Things that an entry about many names one by one."""
@@ -24,10 +29,28 @@ _PLURALS: Final = {
 }
 
 
+SOURCE: Final = Allowance(50, 600.0)
+"""Events, and entries of the audit log, that one source makes: 194 of each in a first day, 144 in each after
+it. A list may change each second, and it is a stranger's. Ours."""
+MAX_SOURCES: Final = 10_000
+"""Sources that are counted, in the memory of the process."""
+_of_sources: Final = {"event": Buckets(SOURCE, MAX_SOURCES), "audit": Buckets(SOURCE, MAX_SOURCES)}
+
+
+def has_room(what: str, source: str) -> bool:
+    """Whether one more `event` or `audit` entry of a source may be recorded; counts it if so."""
+    return _of_sources[what].take(source, time.monotonic())
+
+
 def record_audit(
     actor: Actor, action: str, text: str, *, target: str = "", data: Mapping[str, Any] | None = None
-) -> AuditEntry:
-    """`action` is a stable word such as `drive.remove`; `text` is for people."""
+) -> AuditEntry | None:
+    """`action` is a stable word such as `drive.remove`; `text` is for people.
+
+    None: `actor` is a source that makes more entries than are kept.
+    """
+    if isinstance(actor, str) and actor.startswith(OF_SOURCE) and not has_room("audit", actor):
+        return None
     user = actor if isinstance(actor, User) else None
     name = actor if isinstance(actor, str) else actor.get_username() or "somebody"
     return AuditEntry.objects.create(

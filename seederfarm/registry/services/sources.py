@@ -14,7 +14,7 @@ from ..models import Alert, Drive, Source, SourceEntry
 from ..models.history import Severity
 from .drives import remove
 from .keys import batches
-from .log import Actor, count_of, record_audit, record_event
+from .log import Actor, count_of, has_room, record_audit, record_event
 
 
 class Accepted(NamedTuple):
@@ -72,7 +72,7 @@ def accept_removals(pk: int, actor: Actor) -> Accepted:
 def show_held(source: Source, count: int, why: str, now: datetime) -> None:
     """Set `held` of the source (not saved), and open or renew the alert."""
     text = f"{source.name}: {count_of(count, 'removal')} held for a person: {why}"
-    if not source.held:
+    if not source.held and has_room("event", f"source {source.pk}"):
         data = {"source": source.pk, "held": count}
         record_event("source.held", text, severity=Severity.WARNING, data=data)
     source.held, source.held_because = count, why[:200]

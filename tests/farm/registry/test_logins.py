@@ -67,8 +67,8 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         limit.failed("x" * 10_000 + str(number), f"2001:db8:{number:x}::1", 0.0)
         limit.succeeded(f"user{number}", f"10.0.{number // 250}.{number % 250}")
     counts = (limit._pairs, limit._addresses, limit._accounts)
-    assert [len(count._until) for count in counts] == [50, 50, 50] and len(limit._known) == 50
-    assert all(len(key) <= 32 for count in counts for key in count._until)
+    assert [len(count) for count in counts] == [50, 50, 50] and len(limit._known) == 50
+    assert all(isinstance(key, bytes) and len(key) <= 32 for key in limit._known)
 
 
 @pytest.fixture

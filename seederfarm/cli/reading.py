@@ -9,28 +9,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from hypercore.aio.corestore import Corestore
-from hypercore.aio.hypercore import Hypercore
 from hypercore.bee import Bee, kind_of
 from hypercore.blocks import BlockSource, DecryptingSource
-from hypercore.core import Store, disk_store, memory_store
+from hypercore.core import Core, Store, memory_store
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.drive import Drive
 from hypercore.errors import StoreLocked
-from hypercore.manifest import Manifest
 from workers.engine.kinds import Kind, derived_blobs_key
 from workers.engine.loop import run
 
 from . import logs
 from .failures import Failure
+from .held import has_store, open_store
+from .localfirst import ContentsFirst, LocalFirst
 from .options import GivenKey
 from .read_options import ReadOptions
 from .waiting import Waiting
@@ -38,16 +37,8 @@ from .waiting import Waiting
 if TYPE_CHECKING:
     from hypercore.aio.swarm import Swarm
 
-T = TypeVar("T")
-
 LOOKING_NOTICE = 2.0
 """Seconds of waiting after which it is said that we are looking."""
-
-SETTLING = 3.0
-"""Seconds that peers get to show a newer head than the first one we heard of."""
-
-REMEMBERED_BLOCKS = 256
-"""Blocks kept in memory of a core that is read through: in some drives, files refer to the same one."""
 
 
 class Content:
@@ -91,16 +82,28 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
     """The content of a key, from the data directory, the swarm, or both."""
     key, label = given
     async with AsyncExitStack() as stack:
-        store, held = choose_store(key, options.data)
-        cores = Corestore(store)
+        held = choose_store(key, options.data)
+        if held.local is not None:
+            stack.callback(held.local.close)
+        cores = Corestore(held.store)
         stack.push_async_callback(cores.close)
         network = _Network(given, options, cores)
         stack.push_async_callback(network.close)
 
-        async def open_blobs(core_key: bytes) -> BlockSource:
-            return ContentsFirst(content, cores.get(core_key), network.needed, forget=not held)
+        def local(core_key: bytes) -> Core | None:
+            return None if held.local is None else held.local.open_core(core_key, create=False)
 
-        main = LocalFirst(cores.get(key), network.needed, forget=not held)
+        async def open_blobs(core_key: bytes) -> BlockSource:
+            return ContentsFirst(
+                cores.get(core_key),
+                network.needed,
+                forget=held.forget,
+                local=local(core_key),
+                on_bytes=lambda count: content.on_bytes(count),
+                waiting=lambda: content.waiting,
+            )
+
+        main = LocalFirst(cores.get(key), network.needed, forget=held.forget, local=local(key))
         if main.length == 0:
             await main.update()
         secret = options.encryption_key
@@ -128,19 +131,31 @@ def _say_unreadable(label: str, main: BlockSource, *, given_key: bool) -> None:
         )
 
 
-def choose_store(key: bytes, data: Path) -> tuple[Store, bool]:
-    """The store to read from, and whether it is that of the data directory (if that has some of the key)."""
-    if data.exists():
-        try:
-            store = disk_store(data)
-        except StoreLocked:
-            click.echo(f"seederfarm: {data} is in use (a running `seed`?): reading from the swarm", err=True)
-            return memory_store(), False
-        core = store.open_core(key, create=False)
-        if core is not None and core.length:
-            return store, True
+class Held(NamedTuple):
+    """Where blocks are kept and read."""
+
+    store: Store
+    """Gets what comes from peers."""
+    forget: bool = True
+    """It is memory: what was read is let go."""
+    local: Store | None = None
+    """A store that is only read, beside it."""
+
+
+def choose_store(key: bytes, data: Path) -> Held:
+    """The store of the data directory, if that has some of the key, or else memory."""
+    if not has_store(data):
+        return Held(memory_store())
+    try:
+        store, reason = open_store(data)
+    except StoreLocked:
+        click.echo(f"seederfarm: {data} is in use (a running `seed`?): reading from the swarm", err=True)
+        return Held(memory_store())
+    core = store.open_core(key, create=False)
+    if core is None or not core.length:
         store.close()
-    return memory_store(), False
+        return Held(memory_store())
+    return Held(store, forget=False) if reason is None else Held(memory_store(), local=store)
 
 
 class _Network:
@@ -189,99 +204,3 @@ class _Network:
             self._notice.cancel()
         if self._swarm is not None:
             await self._swarm.close()
-
-
-class LocalFirst:
-    """A `BlockSource`: what is stored is read from the disk, the network is bothered for the rest alone."""
-
-    def __init__(
-        self,
-        session: Hypercore,
-        needed: Callable[[], Awaitable[None]],
-        *,
-        forget: bool,
-    ) -> None:
-        self._session = session
-        self._needed = needed
-        self._forget = forget
-        self._recent: OrderedDict[int, None] = OrderedDict()
-        self.peek = session.peek
-        self.byte_range = session.byte_range
-        self.prefetch = session.prefetch
-
-    @property
-    def key(self) -> bytes:
-        return self._session.key
-
-    @property
-    def length(self) -> int:
-        return self._session.length
-
-    @property
-    def fork(self) -> int:
-        return self._session.fork
-
-    @property
-    def manifest(self) -> Manifest | None:
-        return self._session.manifest
-
-    async def get(self, index: int) -> bytes:
-        block = self._session.peek(index)
-        if block is None:
-            await self._needed()
-            block = await self._fetch(index)
-        if self._forget:
-            self._remember(index)
-        return block
-
-    async def _fetch(self, index: int) -> bytes:
-        return await self._session.get(index)
-
-    async def update(self) -> bool:
-        """Waits for a first version; what is held already is read as it is."""
-        if self.length:
-            return False
-        await self._needed()
-        await self._session.wait_until(lambda: self._session.length > 0)
-        await self._session.update(SETTLING)
-        return True
-
-    def _remember(self, index: int) -> None:
-        self._recent[index] = None
-        self._recent.move_to_end(index)
-        if len(self._recent) > REMEMBERED_BLOCKS:
-            oldest, _ = self._recent.popitem(last=False)
-            self._session.core.clear(oldest, oldest + 1)
-
-
-class ContentsFirst(LocalFirst):
-    """The same for the contents of files: they are counted, and may be waited for in vain."""
-
-    def __init__(
-        self, content: Content, session: Hypercore, needed: Callable[[], Awaitable[None]], *, forget: bool
-    ) -> None:
-        super().__init__(session, needed, forget=forget)
-        self._content = content
-
-    async def get(self, index: int) -> bytes:
-        block = await super().get(index)
-        self._content.on_bytes(len(block))
-        return block
-
-    async def update(self) -> bool:
-        """Asked when a file lies behind what is known of the core: only a peer can know more."""
-        await self._needed()
-        session, before = self._session, self._session.length
-        if before == 0:
-            await self._in_time(session.wait_until(lambda: session.length > 0), None, "the contents")
-        await session.update(SETTLING)
-        return session.length != before
-
-    async def _fetch(self, index: int) -> bytes:
-        return await self._in_time(self._session.get(index), index, "its content")
-
-    async def _in_time(self, reading: Awaitable[T], index: int | None, what: str) -> T:
-        waiting = self._content.waiting
-        if waiting is None:
-            return await reading
-        return await waiting.wait(reading, self._session.peers, index, what)

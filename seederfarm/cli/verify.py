@@ -19,12 +19,13 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from hypercore.core import Core, Store, disk_store
+from hypercore.core import Core, Store, read_only_store
 from hypercore.keys import encode_key
 from workers.engine.kinds import inspect
 
 from . import units
 from .failures import Failure
+from .held import open_store, require_store
 from .options import GivenKey, data_option, key_argument, resolve_data
 
 MAX_LISTED = 20
@@ -51,18 +52,25 @@ def verify(keys: tuple[GivenKey, ...], data: Path | None) -> None:
     """Read what is stored, hash it again and check it against the signed roots.
 
     Without a KEY, everything is checked. Blocks found damaged are dropped, so that the next `seed` fetches
-    them again; then the exit status is 1.
+    them again; then the exit status is 1. Where the directory can only be read, or an engine runs on it,
+    they are named and kept.
     """
     directory = resolve_data(data)
-    if not directory.exists():
-        raise Failure(f"there is nothing at {directory}")
-    with disk_store(directory) as store:
+    require_store(directory)
+    store, reason = open_store(directory)
+    again = None if reason is None else lambda key: _open_again(directory, key)
+    with store:
         sizes = {info.key: info.byte_length for info in store.cores() if info.length}
         cores = list(stored(store, keys)) if keys else list(sizes)
         failed = 0
         with progress(sum(sizes.get(key, 0) for key in cores)) as advance:
             for key in cores:
-                failed += not check(store, key, advance)
+                failed += not check(store, key, advance, again)
+    if failed and reason is not None:
+        raise Failure(
+            f"{units.plural(failed, 'core')} of {len(cores)} had damage. Nothing was dropped, since "
+            f"{directory} is only read here: {reason}"
+        )
     if failed:
         raise Failure(
             f"{units.plural(failed, 'core')} of {len(cores)} had damage; the damaged blocks are dropped, "
@@ -84,12 +92,33 @@ def stored(store: Store, keys: Iterable[GivenKey]) -> Iterator[bytes]:
             yield second
 
 
-def check(store: Store, key: bytes, advance: Callable[[int], None]) -> bool:
-    """Check one core and say what was found. Whether it is sound."""
+def _open_again(directory: Path, key: bytes) -> Iterator[Core]:
+    """The core as it is by now."""
+    with read_only_store(directory) as store:
+        core = store.open_core(key, create=False)
+        if core is not None:
+            yield core
+
+
+def check(
+    store: Store,
+    key: bytes,
+    advance: Callable[[int], None],
+    again: Callable[[bytes], Iterable[Core]] | None = None,
+) -> bool:
+    """Check one core and say what was found. Whether it is sound.
+
+    `again` opens a core of a store that is only read: a running engine may have dropped or replaced meanwhile
+    what looks damaged.
+    """
     core = store.open_core(key, create=False)
     assert core is not None
     had = core.bitfield.count
     verdict = examine(core, advance)
+    if again is not None and verdict.damaged:
+        verdict = verdict._replace(
+            damaged=[index for index in verdict.damaged if _is_damaged(again(key), index)]
+        )
     of_all = units.count_of(verdict.blocks, core.length)
     name = encode_key(key)
     if verdict.sound:
@@ -103,10 +132,14 @@ def check(store: Store, key: bytes, advance: Callable[[int], None]) -> bool:
     if len(verdict.damaged) > MAX_LISTED:
         click.echo(f"{name} … and {len(verdict.damaged) - MAX_LISTED:,} more")
     lost = had - core.bitfield.count
-    if lost:
+    if lost and again is None:
         click.echo(f"{name} {units.plural(lost, 'block')} of {had:,} dropped")
     store.close_core(core)
     return False
+
+
+def _is_damaged(cores: Iterable[Core], index: int) -> bool:
+    return any(core.has(index) and core.get(index) is None for core in cores)
 
 
 def examine(core: Core, advance: Callable[[int], None]) -> Verdict:

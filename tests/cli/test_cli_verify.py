@@ -69,11 +69,10 @@ def test_a_missing_directory_is_said_and_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_directory_in_use_is_said(tmp_path: Path) -> None:
+def test_a_directory_in_use_is_checked_as_it_is(tmp_path: Path) -> None:
     with disk_store(tmp_path):
         result = run(tmp_path)
-    assert result.exit_code == 1
-    assert str(tmp_path) in result.stderr and "in use" in result.stderr
+    assert result.exit_code == 0, result.stderr
 
 
 def test_an_empty_store_has_nothing_wrong(tmp_path: Path) -> None:

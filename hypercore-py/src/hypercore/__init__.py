@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .bee import Bee, BeeEntry, BeeWriter, kind_of
     from .blocks import BlockSource, CoreLog, CoreSource, DecryptingSource, EncryptingLog
     from .connection import Connection
-    from .core import Core, Store, disk_store, memory_store
+    from .core import Core, Store, disk_store, memory_store, read_only_store
     from .crypto import KeyPair, discovery_key
     from .drive import Drive, DriveWriter, Entry, OwnDrive, own_drive
     from .encryption import BlockCipher
@@ -40,7 +40,7 @@ else:
             ".bee": ("Bee", "BeeEntry", "BeeWriter", "kind_of"),
             ".blocks": ("BlockSource", "CoreLog", "CoreSource", "DecryptingSource", "EncryptingLog"),
             ".connection": ("Connection",),
-            ".core": ("Core", "Store", "disk_store", "memory_store"),
+            ".core": ("Core", "Store", "disk_store", "memory_store", "read_only_store"),
             ".crypto": ("KeyPair", "discovery_key"),
             ".drive": ("Drive", "DriveWriter", "Entry", "OwnDrive", "own_drive"),
             ".encryption": ("BlockCipher",),
@@ -92,6 +92,7 @@ __all__ = [
     "kind_of",
     "memory_store",
     "own_drive",
+    "read_only_store",
     "verify_standalone",
 ]
 

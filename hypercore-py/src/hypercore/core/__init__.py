@@ -2,7 +2,7 @@
 
 from .change import Change
 from .core import MAX_BLOCK_BYTES, MAX_CORE_BYTES, Core
-from .store import Flush, Store, disk_store, memory_store
+from .store import Flush, Store, disk_store, memory_store, read_only_store
 
 __all__ = [
     "MAX_BLOCK_BYTES",
@@ -13,4 +13,5 @@ __all__ = [
     "Store",
     "disk_store",
     "memory_store",
+    "read_only_store",
 ]

@@ -27,6 +27,7 @@ from ..storage.corestorage import CoreStorage, Shared
 from ..storage.disk import DiskBackend, core_info
 from ..storage.memory import MemoryBackend
 from ..storage.nodepages import PageCache
+from ..storage.readonly import ReadOnlyDisk
 from .core import Core
 
 PAGE_CACHE_BYTES = 16 << 20
@@ -259,7 +260,7 @@ class Store:
     @property
     def dirty(self) -> bool:
         """Whether a flush would have something to do."""
-        return bool(self._shared.dirty or self._removed or self._meta)
+        return not self.backend.read_only and bool(self._shared.dirty or self._removed or self._meta)
 
     @property
     def dirty_bytes(self) -> int:
@@ -389,6 +390,18 @@ def disk_store(
     format or may not be used, StoreFull if there is no room to make it.
     """
     backend = DiskBackend(directory, max_open_files=max_open_files)
+    return Store(backend, page_cache_bytes=page_cache_bytes)
+
+
+def read_only_store(
+    directory: Path, *, page_cache_bytes: int = PAGE_CACHE_BYTES, max_open_files: int = MAX_OPEN_FILES
+) -> Store:
+    """The store in a directory, to read from, as it is now: nothing is locked, made or changed, and an engine
+    may be running on it. Cores that are not stored cannot be opened.
+
+    Raises StoreUnreadable if there is none, it is not ours, damaged, of a newer format or may not be read.
+    """
+    backend = ReadOnlyDisk(directory, max_open_files=max_open_files)
     return Store(backend, page_cache_bytes=page_cache_bytes)
 
 

@@ -107,6 +107,10 @@ class Backend(Protocol):
     """
 
     @property
+    def read_only(self) -> bool:
+        """Whether nothing can be committed."""
+
+    @property
     def keeps_files(self) -> bool:
         """Whether large cores get a file of their own."""
 

@@ -50,6 +50,7 @@ class DiskBackend:
     """
 
     keeps_files = True
+    read_only = False
 
     def __init__(
         self, directory: Path, *, max_open_files: int = MAX_OPEN_FILES, on_step: OnStep = ignore

@@ -12,6 +12,7 @@ class MemoryBackend:
     """Implements `Backend` with dictionaries."""
 
     keeps_files = False
+    read_only = False
 
     def __init__(self) -> None:
         self._last_id = 0

@@ -97,18 +97,23 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
+def require_format(db: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreUnreadable if a database is not one of ours, or of a newer format."""
     version = _pragma(db, "user_version")
-    application = _pragma(db, "application_id")
-    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if application != APPLICATION_ID:
-        if application or version or tables:
-            raise StoreUnreadable(f"{path} is a database of another program")
-        _create(db)
-    elif version > FORMAT:
+    if _pragma(db, "application_id") != APPLICATION_ID:
+        raise StoreUnreadable(f"{path} is a database of another program")
+    if version > FORMAT:
         raise StoreUnreadable(
             f"{path} has format {version}, this version of the program understands {FORMAT}: use a newer one"
         )
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if tables or _pragma(db, "application_id") or _pragma(db, "user_version"):
+        require_format(db, path)
+    else:
+        _create(db)
     if str(db.execute("PRAGMA journal_mode = WAL").fetchone()[0]).lower() != "wal":
         raise StoreUnreadable(f"{path} is on a file system that SQLite cannot keep a write-ahead log on")
 

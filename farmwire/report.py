@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from .gaps import MAX_CORES, CoreGaps
 from .orders import Configure
 from .shapes import Count, Digest, Key, Name, Seconds, Shape, Tags, Text
 
@@ -77,6 +78,12 @@ class ReplicaReport(Shape, frozen=True, kw_only=True):
     have_blocks: Count = 0
     bytes: Count = 0
     have_bytes: Count = 0
+    unavailable_blocks: Count = 0
+    """Missing blocks that no peer is known to have. 0 as long as that is not decided. A copy that lacks no
+    others is `complete`."""
+    unavailable_bytes: Count = 0
+    gaps: Annotated[list[CoreGaps], Meta(max_length=MAX_CORES)] = []
+    """Which blocks are missing, of each core. Empty for a whole copy, and while it is being downloaded."""
     peers: Count = 0
     error: Text = ""
     attempts: Count = 0

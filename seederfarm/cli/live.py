@@ -109,6 +109,8 @@ def _kind(seed: SeedStatus) -> str:
 def _state(seed: SeedStatus) -> Text:
     if seed.quarantined is not None and seed.state is State.SYNCED:
         return Text(f"fork {seed.quarantined} held off", style="yellow")
+    if seed.unavailable_blocks and seed.state is State.SYNCED:
+        return Text("synced, with gaps", style="green")
     return Text(seed.state.value, style=_STYLES[seed.state])
 
 

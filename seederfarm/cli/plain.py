@@ -43,6 +43,8 @@ class PlainLines:
                 self._progress(event, now)
             case Synced():
                 what = f"{units.plural(event.length, 'block')}, {units.size(event.bytes)}"
+                if event.unavailable_blocks:
+                    what += f"; {unavailable(event.unavailable_blocks, event.unavailable_bytes)}"
                 self._write(f"{self._name(event.key, event.kind)} synced: version {event.version}, {what}")
             case Published():
                 self._write(f"{self._label(event.key)} {published(event)}")
@@ -64,7 +66,8 @@ class PlainLines:
                 pass
 
     def _progress(self, event: Progress, now: float) -> None:
-        if event.have_blocks >= event.blocks or now - self._told_at.get(event.key, -1e9) < PROGRESS_INTERVAL:
+        known = event.have_blocks + event.unavailable_blocks
+        if known >= event.blocks or now - self._told_at.get(event.key, -1e9) < PROGRESS_INTERVAL:
             return
         self._told_at[event.key] = now
         done = units.count_of(event.have_blocks, event.blocks)
@@ -77,6 +80,11 @@ class PlainLines:
 
     def _name(self, key: bytes, kind: Kind | None) -> str:
         return f"{self._label(key)} {kind.value}" if kind else self._label(key)
+
+
+def unavailable(blocks: int, size: int) -> str:
+    """How much of a key nobody is known to have."""
+    return f"no peer has {units.plural(blocks, 'block')} of it ({units.size(size)})"
 
 
 def published(event: Published) -> str:

@@ -10,6 +10,7 @@ from hypercore.bee.messages import TreeNode, encode_block
 from hypercore.core import Core, Store, memory_store
 from hypercore.crypto import KeyPair
 from hypercore.drive.entries import BlobId, Entry, encode_entry
+from hypercore.replication import Fullness
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
 from workers.engine.events import Event
 
@@ -20,6 +21,24 @@ class FakePeer:
         self.bytes_in = 0
         self.bytes_out = 0
         self.has_news = False
+
+
+class FakeFullness(Fullness):
+    """Whose peers are believed to have everything."""
+
+    def __init__(self, session: FakeSession) -> None:
+        super().__init__(session)  # type: ignore[arg-type]
+        self.session = session
+
+    @property
+    def offered(self) -> bool:
+        return bool(self.session.peers)
+
+    def review(self, now: float) -> float | None:
+        return None
+
+    def busy(self, now: float) -> bool:
+        return False
 
 
 class FakeSession:
@@ -34,6 +53,7 @@ class FakeSession:
         self.active = True
         self.closed = False
         self.callbacks: list[Callable[[object], None]] = []
+        self.fullness = FakeFullness(self)
 
     def subscribe(self, callback: Callable[[object], None]) -> Callable[[], None]:
         self.callbacks.append(callback)

@@ -12,7 +12,7 @@ import pytest
 from hypercore.aio.corestore import Corestore
 from hypercore.core import Store, memory_store
 from hypercore.crypto import discovery_key
-from workers.engine.cold import Cold, ColdCore, Memo, recall
+from workers.engine.cold import Cold, ColdCore, Memo, Partial, recall
 from workers.engine.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.keylist import Wanted
 from workers.engine.kinds import Kind, Role
@@ -292,7 +292,7 @@ async def test_thousands_of_keys_are_added_in_turns_and_every_one_is_told() -> N
         writer = Writer(compat=True, store=store)
         writer.append(b"x")
         writer.core.meta = Cold(
-            Wanted(writer.key), Kind.CORE, (ColdCore(writer.key, Role.CORE, 0, 1, 1),), True
+            Wanted(writer.key), Kind.CORE, (ColdCore(writer.key, Role.CORE, 0, 1, 1, 1, 1),), True
         ).memo.encode()
         store.close_core(writer.core)
         wanted.append(Wanted(writer.key))
@@ -319,8 +319,8 @@ async def test_a_key_that_is_put_away_costs_little_memory() -> None:
     for number in range(keys):
         name = number.to_bytes(32, "big")
         cores = (
-            ColdCore(name, Role.DB, 0, 3 + number, 1_000 + number),
-            ColdCore(bytes(reversed(name)), Role.BLOBS, 0, 300 + number, 100_000 + number),
+            _whole(name, Role.DB, 3 + number, 1_000 + number),
+            _whole(bytes(reversed(name)), Role.BLOBS, 300 + number, 100_000 + number),
         )
         seeds.append(Cold(Wanted(name, Kind.DRIVE), Kind.DRIVE, cores, True))
     tracemalloc.start()
@@ -333,6 +333,10 @@ async def test_a_key_that_is_put_away_costs_little_memory() -> None:
     assert used / len(copies) < 1_000
 
 
+def _whole(key: bytes, role: Role, length: int, size: int) -> ColdCore:
+    return ColdCore(key, role, 0, length, size, length, size)
+
+
 # --- what is noted
 
 
@@ -342,6 +346,7 @@ async def test_a_key_that_is_put_away_costs_little_memory() -> None:
         Memo(Kind.CORE),
         Memo(Kind.DRIVE, 2, 70, bytes(range(32)), 12, False),
         Memo(Kind.BEE, 0, 1),
+        Memo(Kind.CORE, 0, 9, partial=Partial(7, 900, 0, 0, 0, '[{"length":9,"runs":[2,4]}]')),
     ],
 )
 def test_a_memo_is_read_as_it_was_written(memo: Memo) -> None:

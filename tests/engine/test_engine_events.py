@@ -58,11 +58,31 @@ LINES: list[tuple[Event, dict[str, object]]] = [
             "bytes": 1000,
             "have_bytes": 400,
             "peers": 2,
+            "unavailable_blocks": 0,
+            "unavailable_bytes": 0,
         },
     ),
     (
-        Synced(key=KEY, kind=Kind.DRIVE, version=6, length=15, bytes=1000),
-        {"event": "synced", "key": "01" * 32, "kind": "drive", "version": 6, "length": 15, "bytes": 1000},
+        Synced(
+            key=KEY,
+            kind=Kind.DRIVE,
+            version=6,
+            length=15,
+            bytes=1000,
+            unavailable_blocks=2,
+            unavailable_bytes=90,
+        ),
+        {
+            "event": "synced",
+            "key": "01" * 32,
+            "kind": "drive",
+            "version": 6,
+            "length": 15,
+            "bytes": 1000,
+            "unavailable_blocks": 2,
+            "unavailable_bytes": 90,
+            "news": True,
+        },
     ),
     (
         Published(key=KEY, version=6, files=5, bytes=900, added=3, changed=2, removed=1),
@@ -107,7 +127,14 @@ LINES: list[tuple[Event, dict[str, object]]] = [
     ),
     (
         LimitChanged(limit="disk", state="reached", value=999_000, max=1_000_000),
-        {"event": "limit", "limit": "disk", "state": "reached", "value": 999_000, "max": 1_000_000},
+        {
+            "event": "limit",
+            "limit": "disk",
+            "state": "reached",
+            "value": 999_000,
+            "max": 1_000_000,
+            "text": "",
+        },
     ),
 ]
 

@@ -190,22 +190,37 @@ def test_a_key_that_hears_of_news_is_active_at_once_and_begins_anew(stage: Stage
 
 
 @pytest.mark.parametrize(
-    ("blocks", "have", "complete", "durable", "synced", "peers", "state"),
+    ("blocks", "have", "complete", "durable", "synced", "peers", "offered", "state"),
     [
-        (0, 0, False, True, False, 0, State.LOOKING),
-        (0, 0, False, True, False, 1, State.ASKING),
-        (9, 4, False, False, False, 1, State.DOWNLOADING),
-        (9, 4, False, False, False, 0, State.WAITING),
-        (9, 9, False, False, False, 2, State.ASKING),
-        (9, 9, True, False, False, 2, State.FLUSHING),
-        (9, 9, True, True, False, 2, State.CHECKING),
-        (9, 9, True, True, True, 0, State.SYNCED),
+        (0, 0, False, True, False, 0, False, State.LOOKING),
+        (0, 0, False, True, False, 1, False, State.ASKING),
+        (9, 4, False, False, False, 1, True, State.DOWNLOADING),
+        (9, 4, False, False, False, 1, False, State.WAITING),
+        (9, 4, False, False, False, 0, False, State.WAITING),
+        (9, 9, False, False, False, 2, False, State.ASKING),
+        (9, 9, True, False, False, 2, False, State.FLUSHING),
+        (9, 9, True, True, False, 2, False, State.CHECKING),
+        (9, 9, True, True, True, 0, False, State.SYNCED),
+        (9, 4, True, True, True, 1, True, State.SYNCED),
     ],
 )
 def test_the_word_for_a_state(
-    blocks: int, have: int, complete: bool, durable: bool, synced: bool, peers: int, state: State
+    blocks: int,
+    have: int,
+    complete: bool,
+    durable: bool,
+    synced: bool,
+    peers: int,
+    offered: bool,
+    state: State,
 ) -> None:
     word = state_of(
-        blocks=blocks, have_blocks=have, complete=complete, durable=durable, synced=synced, peers=peers
+        blocks=blocks,
+        have_blocks=have,
+        complete=complete,
+        durable=durable,
+        synced=synced,
+        peers=peers,
+        offered=offered,
     )
     assert word is state

@@ -3,6 +3,7 @@
 // Commands carry the `name` of the thing they are about:
 //   make {kind, variant}   join {client, server}   describe   files {version}   blocks {of, start, end}   entries
 //   uploads    how often each block of core and blobs was sent to anybody
+//   clear {path}  or  {start, end}    blocks of the drive's file, or of the core, are forgotten
 //   drive: put {path, seed, size, executable, metadata}   puts {files}   symlink {path, target}   del {path}   clear {path}   truncate {version}
 //   list (a seed list): seed {key, type, description}   edit {key, description}   unseed {key}
 //   bee:   insert {entries}   remove {keys}           core: append {blocks: [{seed, size}]}   truncate {length}
@@ -81,6 +82,7 @@ async function main () {
     seed: ({ list }, { key, type, description }) => list.put(key, { type, description }),
     edit: async ({ list }, { key, description }) => list.edit({ key, value: await list.get(key) }, { description }),
     unseed: ({ list }, { key }) => list.del(key),
+    clear: ({ drive, core }, { path, start, end }) => drive ? drive.clear(path) : core.clear(start, end),
     truncate
   }
   const commands = {

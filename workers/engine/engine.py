@@ -15,7 +15,7 @@ from hypercore.errors import StorageError
 
 from .backlog import Backlog
 from .cold import Cold, recall
-from .events import CoreChanged, Event, Progress, Ready, Synced
+from .events import CoreChanged, Event, Ready
 from .keylist import Wanted
 from .membership import Membership
 from .ports import CoreKeeper, LimitsInForce, Network
@@ -45,7 +45,8 @@ log = logging.getLogger(__name__)
 
 def _held(seed: SeedStatus) -> SeedStatus:
     """The state of a key while there is no room for more."""
-    return replace(seed, state=State.HELD) if seed.state in (State.DOWNLOADING, State.ASKING) else seed
+    held = seed.state in (State.DOWNLOADING, State.ASKING) or (seed.state is State.WAITING and seed.peers)
+    return replace(seed, state=State.HELD) if held else seed
 
 
 class Engine:
@@ -223,7 +224,8 @@ class Engine:
         if cold is None:
             self._review_soon(key)
         else:
-            self._tell_cold(cold)
+            for event in cold.events():
+                self._emit(event)
             self._caught_up(key)
         self._changed.add(key)
 
@@ -241,28 +243,6 @@ class Engine:
         )
         self._topics[discovery_key(key)] = key
         return Warm(seed, Stage.ACTIVE if resting is None else Stage.RESTING)
-
-    def _tell_cold(self, cold: Cold) -> None:
-        """What is told of a key that is found complete."""
-        key = cold.wanted.key
-        for core in cold.cores:
-            if core.role is not None:
-                head = {"length": core.length, "fork": core.fork, "byte_length": core.byte_length}
-                self._emit(CoreChanged(key=key, core=core.key, role=core.role, **head))
-        blocks, size = cold.blocks, cold.bytes
-        self._emit(
-            Progress(
-                key=key,
-                kind=cold.kind,
-                blocks=blocks,
-                have_blocks=blocks,
-                bytes=size,
-                have_bytes=size,
-                peers=0,
-            )
-        )
-        version = cold.cores[0].length
-        self._emit(Synced(key=key, kind=cold.kind, version=version, length=blocks, bytes=size, news=False))
 
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
         """Follow the writer of a key up to this fork; None: onto any. Higher ones are quarantined: what is
@@ -325,6 +305,13 @@ class Engine:
         """Have a key of ours in memory: somebody is about to look at it closely."""
         if self._roster.get(key) is not None:
             self._wake(key)
+
+    def reopen(self, key: bytes) -> None:
+        """Somebody is known to have blocks of a key that were given up here: look for them again."""
+        self.wake(key)
+        warm = self._roster.warm(key)
+        if warm is not None:
+            warm.seed.reopen()
 
     def _wake(self, key: bytes) -> None:
         self._backlog.woken(key)

@@ -61,11 +61,15 @@ class Progress:
     bytes: int
     have_bytes: int
     peers: int
+    unavailable_blocks: int = 0
+    """Missing blocks that nobody is known to have; 0 as long as that is not decided."""
+    unavailable_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synced:
-    """Every known block of every core of the key is on disk and flushed."""
+    """Every known block of every core of the key is on disk and flushed, except for those that nobody is
+    known to have."""
 
     event: ClassVar[str] = "synced"
 
@@ -76,6 +80,8 @@ class Synced:
     length: int
     """Blocks of all cores of the key."""
     bytes: int
+    unavailable_blocks: int = 0
+    unavailable_bytes: int = 0
     news: bool = True
     """False: it was complete already when the engine started."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from hypercore.core import Core
+from hypercore.replication import Fullness
 from hypercore.storage.base import CoreInfo
 
 from .ports import CoreKeeper, CoreSession, RemotePeer
@@ -67,6 +68,10 @@ class GatedSession:
     @meta.setter
     def meta(self, value: bytes | None) -> None:
         self._session.meta = value
+
+    @property
+    def fullness(self) -> Fullness:
+        return self._session.fullness
 
     @property
     def peers(self) -> Collection[RemotePeer]:

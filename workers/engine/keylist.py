@@ -36,6 +36,8 @@ class Wanted(NamedTuple):
     kind: Kind | None = None
     max_fork: int | None = None
     """Its writer is followed up to this fork; None: onto any."""
+    own: bool = False
+    """We are its writer: what we cleared of it is not missed."""
 
 
 class Skipped(NamedTuple):
@@ -123,7 +125,7 @@ def merge(wanted: Iterable[Wanted]) -> list[Wanted]:
     Raises KeyListError when a key is told to be two kinds.
     """
     merged: dict[bytes, Kind | None] = {}
-    for key, kind, _ in wanted:
+    for key, kind, *_ in wanted:
         known = merged.get(key)
         if known is not None and kind is not None and known is not kind:
             raise KeyListError(f"{key.hex()} is listed as {known.value} and as {kind.value}: which is it?")

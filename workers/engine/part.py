@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from farmwire.gaps import CoreGaps
 from hypercore.core import Change, Core
-from hypercore.replication import Conflict, ForkAvailable, PeerClosed, PeerOpened
+from hypercore.replication import Conflict, ForkAvailable, Fullness, PeerClosed, PeerOpened
 
+from .gaps import gaps_of
 from .ports import CoreSession
 
 
@@ -24,9 +26,19 @@ class ForkNews(NamedTuple):
 class Part:
     """A core of the key, open and replicated."""
 
-    def __init__(self, session: CoreSession, *, changed: Callable[[], None], met: Callable[[], None]) -> None:
-        """`changed` is called when anything happened, `met` first when a peer came or went."""
+    def __init__(
+        self,
+        session: CoreSession,
+        *,
+        changed: Callable[[], None],
+        met: Callable[[], None],
+        own: bool = False,
+    ) -> None:
+        """`changed` is called when anything happened, `met` first when a peer came or went. `own`: we are the
+        writer; what we cleared is not downloaded again."""
         self.session = session
+        self._own = session.fullness.own = own
+        self._gaps: tuple[object, CoreGaps] | None = None
         self.offered: ForkAvailable | None = None
         """A higher fork that is not followed."""
         self.forks: list[ForkNews] = []
@@ -39,11 +51,42 @@ class Part:
         self._changed = changed
         self._met = met
         self._unsubscribe = session.subscribe(self._on_notice)
-        session.download(True)
+        session.download(not own or session.core.complete)
 
     @property
     def core(self) -> Core:
         return self.session.core
+
+    @property
+    def fullness(self) -> Fullness:
+        return self.session.fullness
+
+    @property
+    def full(self) -> bool:
+        """Whether each block that is known is here, or known to be nowhere."""
+        return self.core.complete or self.fullness.full
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is here can no longer be lost in a crash."""
+        core = self.core
+        return core.durable_complete or (
+            core.durable_head is core.head and core.durable.count >= core.bitfield.count
+        )
+
+    @property
+    def unavailable(self) -> tuple[int, int]:
+        """Blocks that nobody is known to have, and their bytes."""
+        blocks = self.fullness.unavailable
+        return (blocks, self.core.byte_length - self.core.have_bytes) if blocks else (0, 0)
+
+    def gaps(self) -> CoreGaps:
+        """Which blocks are missing."""
+        core = self.core
+        state = (core.fork, core.length, core.bitfield.count, core.bitfield.contiguous)
+        if self._gaps is None or self._gaps[0] != state:
+            self._gaps = (state, gaps_of(core.bitfield, core.length))
+        return self._gaps[1]
 
     @property
     def has_news(self) -> bool:
@@ -66,6 +109,8 @@ class Part:
         if isinstance(notice, Change):
             if notice.rotten and notice.lost is not None:
                 self.rotten += notice.lost[1] - notice.lost[0]
+            elif self._own and notice.lost is not None:
+                self.session.download(False)
             self._note_head()
         elif isinstance(notice, ForkAvailable):
             self.offered = notice

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol, TypeVar
 
 from hypercore.core import Core
+from hypercore.replication import Fullness
 from hypercore.storage.base import CoreInfo
 
 from .status import LimitStatus
@@ -40,6 +41,10 @@ class CoreSession(Protocol):
 
     @property
     def core(self) -> Core: ...
+
+    @property
+    def fullness(self) -> Fullness:
+        """Whether it is as full as it can be."""
 
     @property
     def peers(self) -> Collection[RemotePeer]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from farmwire.shapes import plain
+
 from .events import CoreChanged, Event, Problem, Synced
 from .status import SeedStatus, State
 
@@ -97,6 +99,8 @@ class Replicas:
             status.blocks,
             status.have_blocks,
             status.have_bytes,
+            status.unavailable_blocks,
+            status.gaps,
             status.peers,
             facts.error,
             facts.title,
@@ -116,6 +120,9 @@ class Replicas:
             "have_blocks": status.have_blocks,
             "bytes": status.bytes,
             "have_bytes": status.have_bytes,
+            "unavailable_blocks": status.unavailable_blocks,
+            "unavailable_bytes": status.unavailable_bytes,
+            "gaps": [plain(core) for core in status.gaps],
             "peers": status.peers,
             "error": error,
             "attempts": facts.attempts,

@@ -127,7 +127,7 @@ class Roster:
                 del self._owners[name]
 
     def _count(self, cold: Cold, sign: int) -> None:
-        self._have_bytes += sign * cold.bytes
+        self._have_bytes += sign * cold.have_bytes
         self._bytes_in += sign * cold.bytes_in
         self._bytes_out += sign * cold.bytes_out
 

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from hypercore.core import Core
 
-from .cold import Cold, ColdCore, Memo
-from .events import CoreChanged, Event, Forked, PeerChanged, Problem, Progress, Synced
+from .cold import Cold, ColdCore, Memo, amounts_of
+from .events import CoreChanged, Event, PeerChanged, Progress, Synced
 from .keylist import Wanted
-from .kinds import MAIN_ROLE, Finding, Kind, Role, inspect
-from .owners import MAX_CORES_OF_KEY
+from .kinds import MAIN_ROLE, Finding, Kind, Role, derived_blobs_key, inspect
 from .part import Part
 from .ports import CoreSession, RemotePeer
 from .rates import Rate
 from .references import BlobsNeeded
 from .status import SeedStatus, State, state_of
 from .tally import PeerNews, Tally
+from .totals import Head, Totals, totals_of
+from .trouble import too_many_blocks, too_many_cores, trouble_of
 
 PATIENCE = 3.0
 """Seconds that a complete core, which may be an encrypted drive, is given to show that it is: its blobs core
@@ -34,30 +35,17 @@ FLUSH_CHECK = 5.0
 told."""
 
 
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks at peers that may yet give what is missing."""
+
+_AT_REST = (State.WAITING, State.SYNCED, State.HELD, State.FAILED, State.TOO_LARGE)
+"""States in which it is worth telling which blocks are missing."""
+
+
 class OpenSession(Protocol):
     """How a core is opened: see `CoreKeeper.get`."""
 
     def __call__(self, key: bytes, /, *, active: bool) -> CoreSession: ...
-
-
-class Totals(NamedTuple):
-    """Sums over the cores of a key, and who is there."""
-
-    kind: Kind | None
-    blocks: int
-    have_blocks: int
-    bytes: int
-    have_bytes: int
-    peers: int
-
-
-class Head(NamedTuple):
-    """What a `core` event tells of a core."""
-
-    role: Role
-    length: int
-    fork: int
-    byte_length: int
 
 
 class Seed:
@@ -93,14 +81,21 @@ class Seed:
 
         self._tally = Tally()
         self._max_fork = wanted.max_fork
+        self._own = wanted.own
+        self._memo: Memo | None = None
+        """What an earlier run noted."""
         claim(wanted.key)
         self._main = self._part(wanted.key)
+        self._memo = Memo.decode(self._main.core.meta)
+        self._trust_memo(self._main)
         self._second: Part | None = None
         """The blobs core of a drive, or the core that would be it."""
         self.parts: list[tuple[Part, Role]] = []
         """The cores that are known to belong to the key, each with its role."""
-        self._cores = [self._main.core]
+        self._known = [self._main]
         """Those cores; while nothing is known, the one that the key names."""
+        self._awaiting = False
+        """Some peer may yet give blocks that are missing."""
         self._finding = Finding()
         self._looked_at: object = None
         self._needed = BlobsNeeded()
@@ -124,8 +119,7 @@ class Seed:
             self._use_second(cold.cores[1].key)
             blobs = cold.cores[1].length if cold.kind is Kind.DRIVE else 0
             self._needed.trust(self._main.core, blobs if cold.readable else None)
-        core = self._main.core
-        self._looked_at = _looked_at(core)
+        self._looked_at = _looked_at(self._main)
         self._settle(cold.kind)
         self._tally.resume(cold.bytes_in, cold.bytes_out)
         self._heads = {
@@ -133,17 +127,31 @@ class Seed:
             for part in cold.cores
             if part.role is not None
         }
-        self._totals = Totals(cold.kind, cold.blocks, cold.blocks, cold.bytes, cold.bytes, 0)
-        known = [(part.key, part.fork, part.length) for part in cold.cores if part.role is not None]
+        self._totals = Totals(
+            cold.kind,
+            cold.blocks,
+            cold.have_blocks,
+            cold.bytes,
+            cold.have_bytes,
+            0,
+            cold.blocks - cold.have_blocks,
+            cold.bytes - cold.have_bytes,
+        )
+        known = [
+            (core.key, core.fork, core.length, core.unavailable)
+            for core in cold.cores
+            if core.role is not None
+        ]
         self._synced = (cold.kind, known)
 
     # --- how things are
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing of what is known, and what the key names is known."""
+        """Whether nothing is missing of what is known, except for what nobody has, and what the key names is
+        known."""
         main = self._main.core
-        if self.kind is None or main.length == 0 or not main.complete:
+        if self.kind is None or main.length == 0 or not self._main.full:
             return False
         if self.kind is not Kind.DRIVE:
             return True
@@ -152,11 +160,11 @@ class Seed:
         blobs = self._second.core
         # An encrypted db does not tell how much it needs: see `_uncertain`.
         needed = self._needed.update(main) or 0
-        return blobs.complete and blobs.length >= needed and self._needed.finished
+        return self._second.full and blobs.length >= needed and self._needed.finished
 
     @property
     def _durable(self) -> bool:
-        return all(core.durable_complete for core in self._cores)
+        return all(part.durable for part in self._known)
 
     @property
     def synced(self) -> bool:
@@ -175,7 +183,7 @@ class Seed:
     @property
     def settled(self) -> bool:
         """Whether there is nothing to do for it, as far as anybody says."""
-        if not self.synced or self._failed or not self.complete:
+        if not self.synced or self._failed or not self.complete or self._awaiting:
             return False
         return not any(part.has_news or part.offered for part in self._open_parts())
 
@@ -186,7 +194,7 @@ class Seed:
 
     @property
     def have_bytes(self) -> int:
-        return sum(core.have_bytes for core in self._cores)
+        return sum(part.core.have_bytes for part in self._known)
 
     def set_active(self, active: bool) -> None:
         """Whether its cores are replicated with everybody, or only with those who ask for them."""
@@ -204,31 +212,43 @@ class Seed:
         assert self.kind is not None
         roles = {part.core.key: role for part, role in self.parts}
         cores = (part.core for part in self._open_parts())
+        gaps = tuple(part.gaps() for part in self._known) if self._count().unavailable_blocks else ()
         return Cold(
             Wanted(self.key, self._told, self._max_fork),
             self.kind,
-            tuple(
-                ColdCore(core.key, roles.get(core.key), core.fork, core.length, core.byte_length)
-                for core in cores
-            ),
+            tuple(ColdCore(core.key, roles.get(core.key), core.fork, *amounts_of(core)) for core in cores),
             self.kind is not Kind.DRIVE or self._needed.update(self._main.core) is not None,
             *self.traffic,
+            gaps,
         )
+
+    def reopen(self) -> None:
+        """Somebody is known to have blocks that were given up: look for them again."""
+        for part in self._open_parts():
+            part.fullness.reopen()
+        if self.kind is not None:
+            self._remember(self.kind)
+        self._changed()
 
     def status(self, now: float) -> SeedStatus:
         """For a screen."""
         self._down.sample(self._tally.bytes_in, now)
         self._up.sample(self._tally.bytes_out, now)
         totals = self._count()
+        state = self._state(totals)
+        at_rest = state in _AT_REST and totals.have_blocks < totals.blocks
         return SeedStatus(
             key=self.key,
             kind=self.kind,
-            state=self._state(totals),
+            state=state,
             version=self._main.core.length,
             blocks=totals.blocks,
             have_blocks=totals.have_blocks,
             bytes=totals.bytes,
             have_bytes=totals.have_bytes,
+            unavailable_blocks=totals.unavailable_blocks,
+            unavailable_bytes=totals.unavailable_bytes,
+            gaps=tuple(part.gaps() for part in self._known) if at_rest else (),
             peers=totals.peers,
             bytes_in=self._tally.bytes_in,
             bytes_out=self._tally.bytes_out,
@@ -247,6 +267,7 @@ class Seed:
             durable=self._durable,
             synced=self.synced,
             peers=totals.peers,
+            offered=any(part.fullness.offered for part in self._known),
         )
         return State.TOO_LARGE if self._too_large and state is not State.SYNCED else state
 
@@ -254,12 +275,14 @@ class Seed:
 
     def review(self, now: float) -> float | None:
         """Draw the consequences of how things are. Returns when to come back at the latest."""
+        looks = [part.fullness.review(now) for part in self._open_parts()]
         self._find_out()
         self._limit_blocks()
         self._tell_peers()
-        self._tell_forks()
         self._tell_trouble()
-        deadlines = (self._tell_numbers(now), self._tell_synced(now))
+        self._awaiting = any(part.fullness.busy(now) for part in self._open_parts())
+        awaiting = now + CHECK_INTERVAL if self._awaiting else None
+        deadlines = (self._tell_numbers(now), self._tell_synced(now), awaiting, *looks)
         if not self._needed.finished:
             return now  # the db is looked through in portions: go on in the next turn
         return min((at for at in deadlines if at is not None), default=None)
@@ -285,22 +308,21 @@ class Seed:
             for part in parts:  # one of them may have been opened since
                 part.session.download(not too_large)
         if too_large and not self._too_large:
-            text = (
-                f"it has {blocks:,} blocks, {most:,} may be (--max-blocks): nothing more of it is "
-                "downloaded; what is here is kept and served"
-            )
-            self._emit(Problem(key=self.key, code="TOO_MANY_BLOCKS", message=text))
+            self._emit(too_many_blocks(self.key, blocks, most or 0))
         self._too_large = too_large
 
     # --- finding out what the key names
 
     def _find_out(self) -> None:
         core = self._main.core
-        looked_at = _looked_at(core)
+        looked_at = _looked_at(self._main)
         if looked_at != self._looked_at:
             self._looked_at = looked_at
             told = self._told or (Kind.DRIVE if _remembered(core) is Kind.DRIVE else None)
             found = inspect(self.key, core.manifest, core.get(0), core.get(1), told=told)
+            if found.kind is None and core.length and self._main.full:
+                # Its first block, which would show, is nowhere: taken as a core, unless peers have its blobs
+                found = Finding(Kind.CORE, probe=derived_blobs_key(self.key, core.manifest))
             if found.kind is not None:  # otherwise what was known before still holds, if anything was
                 self._finding = found
                 self._use_second(found.blobs or found.probe)
@@ -322,22 +344,24 @@ class Seed:
             self._refuse_claim(key)
             key = None
         self._second = None if key is None else self._part(key)
+        if self._second is not None:
+            self._trust_memo(self._second)
+
+    def _trust_memo(self, part: Part) -> None:
+        """Blocks that an earlier run gave up are not looked for again, if what it had is here."""
+        length = None if self._memo is None else self._memo.given_up_below(self.key, part.core)
+        if length is not None:
+            part.fullness.trust(length)
 
     def _refuse_claim(self, core: bytes) -> None:
-        if self._claims_refused:
-            return
-        self._claims_refused = True
-        text = (
-            f"the writer has named core {core.hex()} as the drive's contents, after {MAX_CORES_OF_KEY - 1} "
-            "others: it is not fetched. What is here is kept and served; to begin anew, remove the key and "
-            "add it again"
-        )
-        self._emit(Problem(key=self.key, code="TOO_MANY_CORES", message=text))
+        if not self._claims_refused:
+            self._claims_refused = True
+            self._emit(too_many_cores(self.key, core))
 
     def _part(self, key: bytes) -> Part:
         session = self._open_session(key, active=self._active)
         # Who came is noted at once: a reader may have got all it wanted before the next look at the key.
-        part = Part(session, changed=self._changed, met=self._tell_peers)
+        part = Part(session, changed=self._changed, met=self._tell_peers, own=self._own)
         part.session.follow_forks(self._max_fork)
         return part
 
@@ -346,7 +370,7 @@ class Seed:
         self.parts = [(self._main, MAIN_ROLE[kind])]
         if kind is Kind.DRIVE and self._second is not None:
             self.parts.append((self._second, Role.BLOBS))
-        self._cores = [part.core for part, _ in self.parts]
+        self._known = [part for part, _ in self.parts]
 
     def _remember(self, kind: Kind) -> None:
         self._main.session.meta = Memo(kind).encode()
@@ -385,38 +409,11 @@ class Seed:
             )
         )
 
-    def _tell_forks(self) -> None:
-        for part in self._open_parts():
-            news, part.forks = part.forks, []
-            for fork in news:
-                self._emit(Forked(key=self.key, core=part.core.key, **fork._asdict()))
-                if fork.state == "quarantined":
-                    text = (
-                        f"the writer has rewritten core {part.core.key.hex()}: fork {fork.new_fork} of "
-                        f"{fork.new_length} blocks in place of fork {fork.fork} of {fork.length}; what is "
-                        "here is kept and served, the new history is not fetched unless it is accepted"
-                    )
-                    self._emit(Problem(key=self.key, code="FORK_QUARANTINED", message=text))
-
     def _tell_trouble(self) -> None:
         for part in self._open_parts():
-            if part.conflict and not self._failed:
-                self._failed = True
-                text = (
-                    f"the writer of core {part.core.key.hex()} has signed two histories: two machines may "
-                    "publish with one secret, or one goes on from an old backup. What is here is kept and "
-                    "served; nothing newer is fetched, since nothing tells which history holds. Once there "
-                    "is only one, remove the key and add it again"
-                )
-                self._emit(Problem(key=self.key, code="CONFLICT", message=text))
-            if part.rotten:
-                blocks = "1 block" if part.rotten == 1 else f"{part.rotten} blocks"
-                part.rotten = 0
-                text = (
-                    f"{blocks} of core {part.core.key.hex()} turned out damaged on disk; "
-                    "nothing damaged is served, and a peer is asked for it again"
-                )
-                self._emit(Problem(key=self.key, code="BLOCK_DAMAGED", message=text))
+            for event in trouble_of(self.key, part, failed=self._failed):
+                self._emit(event)
+            self._failed |= part.conflict
 
     def _tell_numbers(self, now: float) -> float | None:
         """Heads and totals, where they changed; not more often than the interval allows."""
@@ -449,7 +446,13 @@ class Seed:
             self._synced = None
             self._uncertain_since = None
             return None
-        state = (self.kind, [(core.key, core.fork, core.length) for core in self._cores])
+        state = (
+            self.kind,
+            [
+                (part.core.key, part.core.fork, part.core.length, part.fullness.unavailable)
+                for part in self._known
+            ],
+        )
         if state == self._synced:
             return None
         if not self._durable:
@@ -461,31 +464,30 @@ class Seed:
             self._remember(self.kind)
         self._synced = state
         self._tell_heads()  # of what `synced` is about
+        totals = self._count()
+        if totals.unavailable_blocks:
+            self.note()  # now: who had the blocks may never come again to say that it has no more
         self._emit(
             Synced(
                 key=self.key,
                 kind=self.kind,
                 version=self._main.core.length,
-                length=sum(core.length for core in self._cores),
-                bytes=sum(core.byte_length for core in self._cores),
+                length=totals.blocks,
+                bytes=totals.bytes,
+                unavailable_blocks=totals.unavailable_blocks,
+                unavailable_bytes=totals.unavailable_bytes,
             )
         )
         return None
 
     def _count(self) -> Totals:
-        blocks = have_blocks = size = have_size = 0
-        for core in self._cores:
-            head = core.head
-            blocks += head.length
-            size += head.byte_length
-            have_blocks += core.bitfield.count
-            have_size += core.have_bytes
-        return Totals(self.kind, blocks, have_blocks, size, have_size, len(self._tally))
+        return totals_of(self.kind, self._known, len(self._tally))
 
 
-def _looked_at(core: Core) -> object:
+def _looked_at(part: Part) -> object:
     """What the kind of a key is seen from."""
-    return (core.fork, core.manifest is not None, core.has(0), core.has(1))
+    core = part.core
+    return (core.fork, core.manifest is not None, core.has(0), core.has(1), part.full)
 
 
 def _remembered(core: Core) -> Kind | None:

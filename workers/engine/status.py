@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from farmwire.gaps import Gaps
+
 from .events import LimitName
 from .kinds import Kind
 
@@ -18,12 +20,13 @@ class State(Enum):
     """Somebody is there; what they have is not known yet."""
     DOWNLOADING = "downloading"
     WAITING = "waiting for peers"
-    """Part of it is here, and nobody is there who could give the rest."""
+    """Part of it is here, and no peer that is connected has more."""
     FLUSHING = "writing to disk"
     """All of it is here, not all of it on disk."""
     CHECKING = "checking"
     """All that is known of it is on disk; whether there is a second core to it will show in a moment."""
     SYNCED = "synced"
+    """All of it is here, except for what nobody is known to have."""
     HELD = "no room"
     """Part of it is here, and there is no room for the rest."""
     TOO_LARGE = "too many blocks"
@@ -44,6 +47,11 @@ class SeedStatus:
     have_blocks: int
     bytes: int
     have_bytes: int
+    unavailable_blocks: int = 0
+    """Missing blocks that nobody is known to have. 0 as long as that is not decided."""
+    unavailable_bytes: int = 0
+    gaps: Gaps = ()
+    """Which blocks are missing, where nothing is being downloaded."""
     peers: int
     bytes_in: int
     """Bytes of blocks received since the engine started."""
@@ -113,13 +121,16 @@ class EngineStatus:
 
 
 def state_of(
-    *, blocks: int, have_blocks: int, complete: bool, durable: bool, synced: bool, peers: int
+    *, blocks: int, have_blocks: int, complete: bool, durable: bool, synced: bool, peers: int, offered: bool
 ) -> State:
-    """The word for these numbers. `complete`: nothing known is missing; `durable`: nor from the disk."""
+    """The word for these numbers. `complete`: nothing known is missing; `durable`: nor from the disk;
+    `offered`: some peer has blocks that are missing."""
     if synced:
         return State.SYNCED
     if complete:
         return State.CHECKING if durable else State.FLUSHING
     if not peers:
         return State.WAITING if blocks else State.LOOKING
-    return State.DOWNLOADING if have_blocks < blocks else State.ASKING
+    if have_blocks >= blocks:
+        return State.ASKING
+    return State.DOWNLOADING if offered else State.WAITING

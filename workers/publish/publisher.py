@@ -108,7 +108,7 @@ class Publisher:
             store.set_meta(FOLDER_META, _folder_name(settings.folder))
             await parts.cores.flush()
             begun(parts.engine, drive.key, encryption_key)
-            parts.engine.add([Wanted(drive.key, Kind.DRIVE)])
+            parts.engine.add([Wanted(drive.key, Kind.DRIVE, own=True)])
             mirror = Mirror(
                 settings.folder,
                 drive,

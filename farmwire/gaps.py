@@ -1,0 +1,187 @@
+"""Which blocks a copy lacks, in a form of bounded size, and what follows for other copies of the key.
+
+A copy is described by the gaps of its cores: runs of blocks that are not here. Up to MAX_RUNS they are exact.
+Beyond that they are BUCKETS equal parts of the core, each named if anything is missing in it, so that what
+lies outside is certainly here; a digest of all blocks tells two copies that have the same.
+
+Everything errs on the side of "perhaps it has blocks that no other has".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from .shapes import Count, Shape
+
+MAX_RUNS: Final = 256
+"""Exact runs of a core. Ours: 256 runs of a core of a million blocks take 4 KB of JSON."""
+BUCKETS: Final = 64
+"""Parts of a core whose gaps are more than that. Ours."""
+MAX_CORES: Final = 2
+"""Cores of a key: a drive has two."""
+
+Run = tuple[int, int]
+"""Blocks start..end."""
+
+
+class CoreGaps(Shape, frozen=True, kw_only=True):
+    """Of one core. `runs` are start, end, start, end, …, in order."""
+
+    length: Count
+    """Blocks of the core, here or not."""
+    runs: Annotated[list[Count], Meta(max_length=2 * MAX_RUNS)] = []
+    exact: bool = True
+    """Exactly these are missing. Otherwise some of them are, and nothing else."""
+    digest: Annotated[str, Meta(max_length=32)] = ""
+    """Hex. Equal for two copies of the core that have the same blocks; empty: not known."""
+
+
+Gaps = tuple[CoreGaps, ...]
+"""Of a key, the core that it names first. Empty: nothing is missing."""
+
+_LIST: Final = msgspec.json.Decoder(Annotated[list[CoreGaps], Meta(max_length=MAX_CORES)])
+
+
+def to_text(gaps: Sequence[CoreGaps]) -> str:
+    """For a database; empty if nothing is missing."""
+    return msgspec.json.encode(list(gaps)).decode() if gaps else ""
+
+
+def from_text(text: str) -> Gaps:
+    """Raises ValueError for what `to_text` has not made."""
+    try:
+        return tuple(_LIST.decode(text)) if text else ()
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from None
+
+
+class Holding(NamedTuple):
+    """What a copy has."""
+
+    fork: int
+    length: int
+    """Blocks of the core that the key names."""
+    blocks: int
+    """Blocks of all cores."""
+    have: int
+    """Those of them that are here."""
+    gaps: Gaps = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has every block of the head that it knows."""
+        return self.have >= self.blocks
+
+    @property
+    def known(self) -> bool:
+        """Whether it says what it lacks."""
+        return self.whole or bool(self.gaps)
+
+
+def covers(one: Holding, other: Holding) -> bool:
+    """Whether `one` has certainly every block that `other` may have."""
+    if other.have == 0:
+        return True
+    if not one.known or one.fork != other.fork:
+        return one.whole and one.fork > other.fork
+    ours, theirs = _cores(one), _cores(other)
+    if len(ours) < len(theirs):
+        return False
+    return all(_core_covers(a, b) for a, b in zip(ours, theirs, strict=False))
+
+
+def gaps_left(holdings: Sequence[Holding]) -> int | None:
+    """Blocks of the longest of these copies that none of them has; None if that cannot be told."""
+    if not holdings:
+        return None
+    fork = max(one.fork for one in holdings)
+    most = [one for one in holdings if one.fork == fork]
+    if any(not one.known for one in most):
+        return None
+    if any(not core.exact for one in most for core in one.gaps):
+        whole = max(most, key=lambda one: (one.length, one.blocks))
+        return 0 if whole.whole else None
+    sides = [_cores(one) for one in most]
+    left = 0
+    for number in range(max(map(len, sides))):
+        cores = [side[number] for side in sides if len(side) > number]
+        length = max(core.length for core in cores)
+        missing: list[Run] = [(0, length)]
+        for core in cores:
+            missing = list(_common(missing, [*_runs(core), (core.length, length)]))
+        left += sum(end - start for start, end in missing)
+    return left
+
+
+def held_runs(core: CoreGaps) -> list[Run]:
+    """The blocks that are certainly here, as runs."""
+    bounds = [0, *(at for run in _runs(core) for at in run), core.length]
+    return [(start, end) for start, end in zip(bounds[::2], bounds[1::2], strict=True) if start < end]
+
+
+def may_lack(core: CoreGaps, block: int) -> bool:
+    """Whether that block may be missing."""
+    return block >= core.length or any(start <= block < end for start, end in _runs(core))
+
+
+def _cores(holding: Holding) -> Sequence[CoreGaps]:
+    if holding.gaps:
+        return holding.gaps
+    main = CoreGaps(length=holding.length)
+    second = holding.blocks - holding.length
+    return [main, CoreGaps(length=second)] if second > 0 else [main]
+
+
+def _runs(core: CoreGaps) -> list[Run]:
+    """Checked: what makes no sense says that everything may be missing."""
+    numbers = core.runs
+    ordered = all(a < b for a, b in pairwise(numbers)) and len(numbers) % 2 == 0
+    if not ordered or (numbers and numbers[-1] > core.length):
+        return [(0, core.length)]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _core_covers(ours: CoreGaps, theirs: CoreGaps) -> bool:
+    if ours.digest and ours.digest == theirs.digest and ours.length == theirs.length:
+        return True
+    lacking = _runs(ours)
+    if ours.length < theirs.length:
+        lacking.append((ours.length, theirs.length))
+    lacking = [(start, min(end, theirs.length)) for start, end in lacking if start < theirs.length]
+    if not theirs.exact:
+        return not lacking
+    missing = _runs(theirs)
+    return all(_inside(run, missing) for run in _joined(lacking))
+
+
+def _inside(run: Run, runs: Sequence[Run]) -> bool:
+    return any(start <= run[0] and run[1] <= end for start, end in _joined(runs))
+
+
+def _joined(runs: Sequence[Run]) -> list[Run]:
+    """Without borders between runs that touch."""
+    joined: list[Run] = []
+    for start, end in runs:
+        if joined and joined[-1][1] >= start:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _common(one: Sequence[Run], other: Sequence[Run]) -> Iterator[Run]:
+    """What is in both. Each is in order and without overlaps."""
+    i = j = 0
+    while i < len(one) and j < len(other):
+        start, end = max(one[i][0], other[j][0]), min(one[i][1], other[j][1])
+        if start < end:
+            yield start, end
+        if one[i][1] < other[j][1]:
+            i += 1
+        else:
+            j += 1

@@ -40,6 +40,10 @@ class EngineStats(Shape, frozen=True, kw_only=True):
     running: bool
     shards: Annotated[int, Meta(ge=1, le=1024)]
     restarts: Count
+    hung: Count = 0
+    """Engines that run and have said nothing for a minute."""
+    hangs: Count = 0
+    """How often one was ended for that since the worker was started."""
     connections: Count
     firewalled: bool | None
     rss_bytes: Count

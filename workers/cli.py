@@ -73,6 +73,11 @@ def default_data(environ: Mapping[str, str]) -> Path:
 @click.option("--max-blocks", metavar="N", help="Fetch nothing more of a key with more blocks (33554432).")
 @click.option("--max-peers", metavar="N", help="Take at most so many connections (default: 512).")
 @click.option("--shards", type=click.IntRange(1, 64), default=1, help="Engines to run (default 1).")
+@click.option(
+    "--engine-user",
+    metavar="USER",
+    help="Run engines, which read what strangers send, as this user (as root; default: the same user).",
+)
 @click.option("--bootstrap", multiple=True, metavar="HOST:PORT", help="A DHT node to start from.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="UDP port of the first engine.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more to stderr.")
@@ -89,6 +94,7 @@ def run(
     max_blocks: str | None,
     max_peers: str | None,
     shards: int,
+    engine_user: str | None,
     bootstrap: tuple[str, ...],
     port: int,
     verbose: bool,
@@ -123,6 +129,7 @@ def run(
             tags=tuple(tag[:50] for tag in tags if tag),
             limits=replace(limits, max_bytes=limits.max_bytes if quota is None else quota),
             shards=shards,
+            engine_user=engine_user or "",
             bootstrap=bootstrap,
             port=port,
             heartbeat=seconds_from(os.environ, HEARTBEAT_VARIABLE, 15.0),

@@ -71,6 +71,7 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
         phase=Replica.Phase.COMPLETE,
         length__gt=0,
         worker__state__in=TALKING,
+        worker__paused=False,  # it keeps its copies, and its engine knows of none
         worker__last_seen_at__gt=heard,
     ).exclude(drive__state=Drive.State.REMOVING)
     with transaction.atomic():

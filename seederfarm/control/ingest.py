@@ -35,6 +35,8 @@ that is written to all day would have thousands."""
 MAX_NUMBER: Final = 2**31 - 1
 """What the smaller columns hold."""
 
+HUNG_ALERT: Final = "worker.engine_hung"
+
 Phase = Replica.Phase
 
 TOLD: Final = {
@@ -355,6 +357,7 @@ def _happenings(worker: Worker, events: Sequence[Happening], now: datetime) -> N
         for event in events
     ]
     record(event_budget.budget.within(worker, notes, now))
+    _hung(worker, events, now)
     alerts.raise_alerts(
         [
             alerts.Trouble(
@@ -369,6 +372,26 @@ def _happenings(worker: Worker, events: Sequence[Happening], now: datetime) -> N
         ],
         now,
     )
+
+
+def _hung(worker: Worker, events: Sequence[Happening], now: datetime) -> None:
+    """An alert from the end of an engine that said nothing until one has become ready."""
+    said = [event for event in events if event.code in ("engine_hung", "engine_ready")]
+    if not said:
+        return
+    last = max(said, key=lambda event: event.at)
+    subject = f"{HUNG_ALERT}:{worker.pk}"
+    if last.code == "engine_ready":
+        alerts.resolve([subject], now)
+        return
+    trouble = alerts.Trouble(
+        kind=HUNG_ALERT,
+        subject=subject,
+        text=f"{worker.name}: {last.text}",
+        hint="Its log has the place where it hung. A disk that fails or is very slow does this, too.",
+        worker_id=worker.pk,
+    )
+    alerts.raise_alerts([trouble], now)
 
 
 def _time(seconds: float) -> datetime:

@@ -46,6 +46,7 @@ def workers(as_json: bool) -> None:
                 "used_bytes": worker.used_bytes,
                 "free_bytes": worker.free_bytes,
                 "software": worker.software,
+                "engine": _engine(worker.engine),
                 "last_seen_at": worker.last_seen_at,
             }
             for worker in found
@@ -55,7 +56,10 @@ def workers(as_json: bool) -> None:
     for worker in found:
         grid.add_row(
             plain(worker.name),
-            worker.get_state_display() + (", paused" if worker.paused else ""),
+            worker.get_state_display()
+            + (", paused" if worker.paused else "")
+            + (", ENGINE HUNG" if _engine(worker.engine) == "hung" else "")
+            + (", ENGINE DOWN" if _engine(worker.engine) == "down" else ""),
             ago(worker.last_seen_at, now),
             plain(worker.zone),
             f"{worker.copies:,}",
@@ -68,6 +72,13 @@ def workers(as_json: bool) -> None:
         rows(grid)
     else:
         click.echo("No workers yet: `seederfarm worker enroll` makes a token for one.")
+
+
+def _engine(engine: dict[str, Any]) -> str:
+    """What a worker last said of its engines: `up`, `down`, `hung`, or nothing."""
+    if not engine:
+        return ""
+    return "hung" if engine.get("hung") else "up" if engine.get("running") else "down"
 
 
 @click.command()

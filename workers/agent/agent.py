@@ -52,6 +52,13 @@ TELL_ALL_EVERY = 600.0
 SYNC_PORTION = 5000
 """Keys in one line to an engine: half a megabyte, which it reads in a few milliseconds."""
 
+FACTS_TIMEOUT = 600.0
+"""Seconds without a word of an engine, however often it was started again, after which its copies are in
+error: control has others made."""
+
+MAX_CHALLENGES = 1000
+"""Challenges that were not answered yet. They are asked again when an engine was started again."""
+
 REPEAT_REFUSAL = 60.0
 """Seconds after which a refusal for the same reason is an event again. Each one is counted."""
 
@@ -83,6 +90,8 @@ class Agent:
         self._repeats = Repeats()
         self._assembler = ManifestAssembler()
         self._order = Configure()
+        self._challenges: dict[str, Challenge] = {}
+        """Not answered yet, by id."""
         self._refused_at: dict[Reason, float] = {}
         self._counters: dict[int, tuple[int | None, int, int]] = {}
         self._bytes = [0, 0]
@@ -98,6 +107,7 @@ class Agent:
                 on_start=self._on_engine_start,
                 on_line=self._on_engine_line,
                 on_end=self._on_engine_end,
+                on_hung=self._on_engine_hung,
             )
             for index in self._homes.engines
         }
@@ -179,10 +189,17 @@ class Agent:
         self.wake.set()
 
     def _on_challenge(self, challenge: Challenge) -> None:
-        if challenge.deadline < time.time():
-            return
-        shard = self._shards[self._homes.of(challenge.key)]
-        told = shard.tell(
+        if challenge.deadline < time.time() or self.paused:
+            return  # without an answer it is late, which is true; an answer without proofs would be wrong
+        with self._lock:
+            self._challenges[challenge.id] = challenge
+            while len(self._challenges) > MAX_CHALLENGES:
+                self._challenges.pop(next(iter(self._challenges)))
+        self._ask(self._shards[self._homes.of(challenge.key)], challenge)
+
+    def _ask(self, shard: Shard, challenge: Challenge) -> None:
+        """Nothing comes of it while the engine is down: it is asked again when it has started."""
+        shard.tell(
             {
                 "cmd": "prove",
                 "id": challenge.id,
@@ -191,8 +208,14 @@ class Agent:
                 "blocks": challenge.blocks,
             }
         )
-        if not told:
-            self._answer(Answer(id=challenge.id, core=challenge.core, proofs=[], error="the engine is down"))
+
+    def _ask_again(self, shard: Shard) -> None:
+        now = time.time()
+        with self._lock:
+            self._challenges = {id: each for id, each in self._challenges.items() if each.deadline > now}
+            waiting = [c for c in self._challenges.values() if self._homes.of(c.key) == shard.index]
+        for challenge in waiting:
+            self._ask(shard, challenge)
 
     def _answer(self, answer: Answer) -> None:
         self.answers.append(answer)
@@ -244,6 +267,7 @@ class Agent:
     def _on_engine_start(self, shard: Shard) -> None:
         self._configure(shard)
         self._sync(shard)
+        self._ask_again(shard)
 
     def _configure(self, shard: Shard) -> None:
         limits = shared(self.limits, len(self.shards))
@@ -282,6 +306,8 @@ class Agent:
             case "engine":
                 self._count(shard, fields)
             case "proof":
+                with self._lock:
+                    self._challenges.pop(fields["id"], None)
                 self._answer(read({name: fields[name] for name in ("id", "core", "proofs", "error")}, Answer))
             case "dropped":
                 self.state.removed(fields["key"])
@@ -301,6 +327,20 @@ class Agent:
 
     def _on_engine_end(self, shard: Shard, status: int) -> None:
         self.happened("engine_ended", f"engine {shard.index} ended with status {status}; it is started again")
+
+    def _on_engine_hung(self, shard: Shard, silence: float) -> None:
+        self.happened(
+            "engine_hung", f"engine {shard.index} has said nothing for {silence:.0f} s; it is started again"
+        )
+
+    def _expire(self, shard: Shard) -> None:
+        """What a silent engine said of its copies is no news any more."""
+        keys = [
+            entry.key for entry in self.state.manifest().entries if self._homes.of(entry.key) == shard.index
+        ]
+        with self._lock:
+            self._ledger.expire(keys, f"the engine has said nothing for {FACTS_TIMEOUT / 60:.0f} minutes")
+        self.wake.set()
 
     def _count(self, shard: Shard, fields: dict[str, Any]) -> None:
         """The engine's counters begin at 0 with each child, and lose keys that are removed."""
@@ -333,6 +373,9 @@ class Agent:
             now = time.time()
             # A clock that was set: the stretch is as long as it was meant to be
             seconds = now - start if 0 < now - start < 10 * self.settings.sample else self.settings.sample
+            for shard in self.shards:
+                if shard.silence > FACTS_TIMEOUT and not self.paused:
+                    self._expire(shard)
             try:
                 self.state.add_sample(self._sample(now - seconds, seconds))
             except Exception:
@@ -357,6 +400,8 @@ class Agent:
         )
 
     def _sum(self, name: str) -> int:
+        if name == "stored_bytes":
+            return sum(shard.stored_bytes for shard in self.shards)
         return int(sum(shard.facts.get(name, 0) for shard in self.shards))
 
     def heartbeat(self) -> Heartbeat:
@@ -397,9 +442,11 @@ class Agent:
         firewalled = [each["firewalled"] for each in facts if each]
         pids = [shard.pid for shard in self.shards]
         return EngineStats(
-            running=all(shard.running for shard in self.shards),
+            running=all(shard.running and not shard.hung for shard in self.shards),
             shards=len(self.shards),
             restarts=sum(shard.restarts for shard in self.shards),
+            hung=sum(shard.running and shard.hung for shard in self.shards),
+            hangs=sum(shard.hangs for shard in self.shards),
             connections=self._sum("connections"),
             firewalled=any(firewalled) if firewalled else None,
             rss_bytes=sum(rss_of(pid) for pid in pids if pid is not None),

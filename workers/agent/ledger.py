@@ -56,6 +56,14 @@ class Ledger:
             elif fields.get("peers"):
                 self._put(key, fields | {"peers": 0})
 
+    def expire(self, keys: Iterable[str], error: str) -> None:
+        """Nothing is known of these any more, since who should tell is silent."""
+        for key in keys:
+            fields = self._known.get(key)
+            if fields is None or fields["phase"] in ("removing", "removed") or fields.get("error") == error:
+                continue
+            self._put(key, fields | {"phase": "error", "error": error, "peers": 0})
+
     def removed(self, key: str) -> None:
         """Nothing of it is stored any more. If it is wanted again by now, that is its engine's to tell."""
         if self._known.get(key, {}).get("phase") in (None, "removing"):

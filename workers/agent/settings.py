@@ -30,3 +30,5 @@ class WorkerSettings:
     sample: float = 60.0
     """Seconds that a sample covers."""
     software: str = ""
+    engine_user: str = ""
+    """Name or number of the user that engines run as; empty: ours. Only root can start them as another."""

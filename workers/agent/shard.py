@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .environment import EngineUser, engine_environment
 from .settings import WorkerSettings
 
 FIRST_DELAY = 0.5
@@ -29,11 +31,25 @@ STEADY = 60.0
 STOP_PATIENCE = 12.0
 """Seconds that a child may take to leave the network and flush."""
 
+SILENCE_TIMEOUT = 60.0
+"""Seconds without a line, of which there is one every 2 s at least, after which a child counts as hung."""
+
+START_TIMEOUT = 600.0
+"""Seconds for its first one: a store that was damaged, or is very large, is looked through first."""
+
+DUMP_TIMEOUT = 5.0
+"""Seconds that a hung child has to write where each of its threads is, before it is killed."""
+
+WATCH_INTERVAL = 1.0
+
 log = logging.getLogger(__name__)
 
 
 class Shard:
-    """`on_start` and `on_line` are called from this shard's thread, `on_end` with the exit status."""
+    """`on_start` and `on_line` are called from this shard's thread, `on_end` with the exit status.
+
+    `on_hung` is called from a thread that watches, with the seconds of silence, before the child is ended.
+    """
 
     def __init__(
         self,
@@ -43,20 +59,53 @@ class Shard:
         on_start: Callable[[Shard], None],
         on_line: Callable[[Shard, dict[str, Any]], None],
         on_end: Callable[[Shard, int], None],
+        on_hung: Callable[[Shard, float], None] = lambda shard, silence: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.index = index
         self.restarts = 0
-        self.facts: dict[str, Any] = {}
-        """The latest `engine` line; empty while it is not there."""
+        self.hangs = 0
+        """How often it was ended since it said nothing."""
+        self._facts: dict[str, Any] = {}
+        self._stored_bytes = 0
+        self._clock = clock
+        self._heard_at = clock()
+        """When the last line of any child came."""
+        self._watched_from = clock()
+        """The same, or when the child was started."""
+        self._allowed = START_TIMEOUT
         self.directory = settings.data / f"engine-{index}"
         self._command = _command(index, settings, self.directory)
+        self._user = EngineUser.named(settings.engine_user)
         self._on_start = on_start
         self._on_line = on_line
         self._on_end = on_end
+        self._on_hung = on_hung
         self._process: subprocess.Popen[bytes] | None = None
         self._writing = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"engine-{index}", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name=f"watch-{index}", daemon=True)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The latest `engine` line; empty while the child is not there, or has been silent for too long."""
+        return {} if self.hung else self._facts
+
+    @property
+    def stored_bytes(self) -> int:
+        """What it had stored when it last said so: that stays, whether it runs or not."""
+        return self._stored_bytes
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last line, however often a child was started since."""
+        return self._clock() - self._heard_at
+
+    @property
+    def hung(self) -> bool:
+        """Whether a child is there that says nothing."""
+        return self._clock() - self._watched_from > self._allowed
 
     @property
     def pid(self) -> int | None:
@@ -68,7 +117,10 @@ class Shard:
         return self.pid is not None
 
     def start(self) -> None:
+        """Raises OSError if the engine's directory cannot be given to its user."""
+        self._user.own(self.directory)
         self._thread.start()
+        self._watcher.start()
 
     def tell(self, command: dict[str, Any]) -> bool:
         """Whether the child was there to hear it. If not, it will be told everything when it starts."""
@@ -104,7 +156,7 @@ class Shard:
         while not self._stopping.is_set():
             started = time.monotonic()
             status = self._live()
-            self.facts = {}
+            self._facts = {}
             if self._stopping.is_set():
                 return
             if time.monotonic() - started > STEADY:
@@ -124,11 +176,14 @@ class Shard:
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                env=engine_environment(os.environ),
                 start_new_session=True,  # a Ctrl-C is for us; we tell it
+                **self._user.options(),
             )
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             log.error("cannot start engine %d: %s", self.index, error)
             return -1
+        self._watched_from, self._allowed = self._clock(), START_TIMEOUT
         self._process = process
         if self._stopping.is_set():
             process.terminate()
@@ -140,8 +195,10 @@ class Shard:
             except ValueError:
                 log.error("engine %d said %.200r", self.index, line)
                 continue
+            self._heard_at = self._watched_from = self._clock()
+            self._allowed = SILENCE_TIMEOUT
             if fields.get("event") == "engine":
-                self.facts = fields
+                self._facts, self._stored_bytes = fields, fields["stored_bytes"]
             try:
                 self._on_line(self, fields)
             except Exception:
@@ -156,6 +213,37 @@ class Shard:
                 except OSError:
                     pass
         return status
+
+    # --- a child that hangs
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(WATCH_INTERVAL):
+            process = self._process
+            if process is None or process.poll() is not None or not self.hung:
+                continue
+            silence = self._clock() - self._watched_from
+            self.hangs += 1
+            log.error(
+                "engine %d has said nothing for %.0f s; where it is follows, then it is started again",
+                self.index,
+                silence,
+            )
+            try:
+                self._on_hung(self, silence)
+            except Exception:
+                log.exception("a hung engine could not be reported")
+            self._end_hung(process)
+
+    def _end_hung(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGABRT has it write the stack of each thread to our log (faulthandler)."""
+        for number in (signal.SIGABRT, signal.SIGCONT):  # one that was stopped gets no other signal
+            process.send_signal(number)
+        try:
+            process.wait(DUMP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        # Where even that does not end it (a disk that hangs), this is tried again after the next silence.
+        self._watched_from = self._clock()
 
 
 def _command(index: int, settings: WorkerSettings, directory: Path) -> list[str]:

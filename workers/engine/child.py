@@ -16,6 +16,7 @@ Standard input, one command a line:
 Standard output: the engine's events (docs/cli.md), and
 
 * `status` with `keys`: those whose numbers changed (see `replicas`);
+* `alive`: every two seconds, as long as its loop turns;
 * `engine`: numbers of the engine as a whole, every few seconds;
 * `proof` with `id`, `core`, `proofs` (`block` and base64 `data`, empty where it is not here), `error`;
 * `dropped` with `key`: nothing of it is stored any more.
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import os
 import sys
@@ -180,6 +182,7 @@ class Child:
         )
         return [
             self.keep_telling(parts),
+            self.keep_alive(),
             self.keep_proving(parts),
             self._titles.run(),
             self._removals.run(),
@@ -259,6 +262,12 @@ class Child:
             self._wake.set()
 
         return Titles(open_session, is_wanted=lambda key: key in self._wanted, on_title=on_title)
+
+    async def keep_alive(self) -> None:
+        """A line that says that the loop turns: with many keys, looks at all of them are minutes apart."""
+        while True:
+            self._writer.put_object({"event": "alive"})
+            await asyncio.sleep(ENGINE_INTERVAL)
 
     async def keep_telling(self, parts: Launched) -> None:
         told_at = float("-inf")
@@ -393,6 +402,7 @@ def main() -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=options.log_level, handlers=[handler])
+    faulthandler.enable()  # the agent aborts an engine that hangs: say where it was
     if not end_with_parent(options.parent):
         return 0
     try:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import importlib.util
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 T = TypeVar("T")
+
+STALL_TIMEOUT = 30.0
+"""Seconds without a turn of the loop after which the stacks are written, and again each time as many pass."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -18,7 +23,12 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
     """Run on uvloop where there is one, on asyncio's own loop otherwise."""
 
     async def entry() -> T:
-        return await main()
+        watching = asyncio.ensure_future(_report_stalls())
+        try:
+            return await main()
+        finally:
+            watching.cancel()
+            faulthandler.cancel_dump_traceback_later()
 
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if importlib.util.find_spec("uvloop") is not None:
@@ -27,6 +37,19 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(entry())
+
+
+async def _report_stalls() -> None:
+    """Have the stack of each thread written to standard error when nothing runs on this loop for long: by
+    then nobody else can say why. Goes on; ending the process is for whoever started it."""
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return  # closed, or a test's
+    while True:
+        with suppress(OSError, ValueError):
+            faulthandler.dump_traceback_later(STALL_TIMEOUT, repeat=True, file=descriptor)
+        await asyncio.sleep(STALL_TIMEOUT / 6)
 
 
 @contextmanager

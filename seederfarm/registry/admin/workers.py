@@ -154,6 +154,8 @@ class WorkerAdmin(FarmAdmin[Worker]):
         if not engine:
             return "nothing yet"
         state = "running" if engine.get("running") else "NOT RUNNING"
+        if engine.get("hung"):
+            state = "HUNG"
         reach = {True: "behind a firewall", False: "reachable", None: "reachability unknown"}
         return (
             f"{state}, {count_of(engine.get('connections', 0), 'connection')}, "

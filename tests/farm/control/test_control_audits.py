@@ -203,7 +203,9 @@ def test_nobody_is_asked_who_cannot_answer(
         Replica.objects.update(**change)
         assert audits.challenge_due(now) == 0
         replica.save()
-    Worker.objects.update(last_seen_at=now - timedelta(days=1))
+    Worker.objects.update(paused=True)
+    assert audits.challenge_due(now) == 0, "its copies are there, and its engine knows of none"
+    Worker.objects.update(paused=False, last_seen_at=now - timedelta(days=1))
     assert audits.challenge_due(now) == 0
 
 

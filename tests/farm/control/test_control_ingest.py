@@ -247,6 +247,24 @@ def test_happenings_reach_the_flight_recorder(worker: FakeWorker, now: datetime)
     assert (fork.drive, fork.at) == (drive, now)
 
 
+def test_a_hung_engine_is_an_alert_until_one_is_ready(worker: FakeWorker, now: datetime) -> None:
+    def tells(code: str, seconds: float) -> None:
+        at = now + timedelta(seconds=seconds)
+        event = Happening(at=at.timestamp(), code=code, text="engine 0 has said nothing for 60 s")
+        ingest.ingest_report(worker.seal(Report(events=[event]), at), at)
+
+    tells("engine_hung", 1)
+    alert = Alert.objects.get(kind="worker.engine_hung")
+    assert alert.worker == worker.row and "said nothing" in alert.text and alert.resolved_at is None
+    tells("engine_hung", 2)
+    tells("synced", 3)
+    alert.refresh_from_db()
+    assert (alert.count, alert.resolved_at) == (2, None)
+    tells("engine_ready", 4)
+    alert.refresh_from_db()
+    assert alert.resolved_at is not None
+
+
 def test_a_rewritten_history_in_quarantine_is_an_alert_until_somebody_decides(
     farm: FakeBroker, worker: FakeWorker, now: datetime
 ) -> None:

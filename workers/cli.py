@@ -16,13 +16,19 @@ import click
 from farmwire.refusal import Refused
 from hypercore.printable import VisibleFormatter
 
-from .engine.settings import HOME_VARIABLE, SettingError, bootstrap_from, limits_from, relay_from
+from .engine.settings import SettingError, bootstrap_from, home_directory, limits_from, relay_from
 
 HEARTBEAT_VARIABLE = "SEEDERFARM_HEARTBEAT"
 SAMPLE_VARIABLE = "SEEDERFARM_WORKER_SAMPLE"
 
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TIMES = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class WrongSetting(click.ClickException):
+    """An option or a variable is not what it must be."""
+
+    exit_code = 2
 
 
 class Size(click.ParamType[int]):
@@ -51,8 +57,7 @@ def seconds_from(environ: Mapping[str, str], name: str, default: float) -> float
 
 
 def default_data(environ: Mapping[str, str]) -> Path:
-    home = environ.get(HOME_VARIABLE)
-    return (Path(home) if home else Path.home() / ".seederfarm") / "worker"
+    return home_directory(environ) / "worker"
 
 
 @click.command()
@@ -138,6 +143,6 @@ def run(
         )
         status = run_worker(settings, token, log_level=level)
     except (SettingError, Refused) as error:
-        raise click.UsageError(str(error)) from None
+        raise WrongSetting(str(error)) from None
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise SystemExit(status)

@@ -187,7 +187,10 @@ def verbosity_options(function: F) -> F:
 
 
 def resolve_data(option: Path | None) -> Path:
-    return data_directory(option, os.environ)
+    try:
+        return data_directory(option, os.environ)
+    except SettingError as error:
+        raise BadInput(str(error)) from None
 
 
 def resolve_quarantine(option: str | None) -> bool:

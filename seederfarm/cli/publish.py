@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from hypercore.printable import visible
 from workers.engine.engine import Engine
 from workers.engine.events import Problem
 from workers.engine.loop import run, stop_on_signals
-from workers.engine.settings import EngineSettings, data_directory
+from workers.engine.settings import EngineSettings
 from workers.publish.publisher import Publisher, PublishSettings, default_data
 
 from . import logs
 from .failures import BadInput, Failure
-from .options import network_options, resolve_bootstrap, resolve_relay, verbosity_options
+from .options import network_options, resolve_bootstrap, resolve_data, resolve_relay, verbosity_options
 from .views import View, check_output, choose_view
 
 
@@ -65,9 +64,8 @@ def publish(
     until Ctrl-C; a farm that was given the key (`seederfarm add`) keeps the drive available after that.
     """
     folder = _checked(folder)
-    home = data_directory(None, os.environ).parent
     engine = EngineSettings(
-        data=(data or default_data(home, folder)).absolute(),
+        data=(data or default_data(resolve_data(None).parent, folder)).absolute(),
         bootstrap=resolve_bootstrap(bootstrap),
         relay=resolve_relay(),
         port=port,

@@ -18,6 +18,8 @@ from typing import Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from workers.engine.settings import NO_HOME
+
 T = TypeVar("T")
 Reader = Callable[[str], T]
 
@@ -119,7 +121,10 @@ def time_zone(value: str) -> str:
 def directory(value: str) -> Path:
     if not value.strip():
         raise ValueError("expected a directory")
-    return Path(value.strip()).expanduser().absolute()
+    try:
+        return Path(value.strip()).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(NO_HOME) from None
 
 
 def one_of(*choices: str) -> Reader[str]:

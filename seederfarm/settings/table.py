@@ -7,6 +7,7 @@ import os
 import secrets as random_secrets
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -282,7 +283,11 @@ class FarmSettings:
     @property
     def source_folder(self) -> Path:
         """Where files of sources are."""
-        return Path(self.source_files).expanduser() if self.source_files else self.home / "lists"
+        if not self.source_files:
+            return self.home / "lists"
+        with suppress(RuntimeError):  # it begins with ~, and there is no home directory
+            return Path(self.source_files).expanduser()
+        return Path(self.source_files)
 
     @property
     def redis_socket(self) -> Path:
@@ -375,9 +380,15 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
     environ = os.environ if environ is None else environ
     problems: list[env.Problem] = []
     home_row, *rows = TABLE
-    values: dict[str, Any] = {"home": env.directory(str(home_row.default))}
+    values: dict[str, Any] = {}
     _read(home_row, environ, {}, values, problems)
-    toml = _toml(values["home"] / CONFIG_FILE, problems)
+    if "home" not in values:
+        try:
+            values["home"] = env.directory(str(home_row.default))
+        except ValueError as error:
+            problems.append(env.Problem(home_row.name, str(error), "It is where everything is kept"))
+            values["home"] = Path(os.devnull)  # settings with problems are used for nothing
+    toml = {} if problems else _toml(values["home"] / CONFIG_FILE, problems)
     for row in rows:
         _read(row, environ, toml, values, problems)
     return Loaded(FarmSettings(**values), tuple(problems))

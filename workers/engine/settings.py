@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +193,13 @@ def relay_from(environ: Mapping[str, str]) -> bytes | None:
         raise SettingError(f"{RELAY_VARIABLE}: {error}") from None
 
 
+NO_HOME = (
+    f"no home directory is known (HOME is not set, and user {os.getuid()} has no account): "
+    f"set {HOME_VARIABLE} to a directory"
+)
+"""What is said where there is no home directory."""
+
+
 def quarantine_from(option: str | None, environ: Mapping[str, str]) -> bool:
     """Whether higher forks are quarantined. Raises SettingError."""
     source = FORKS_VARIABLE if option is None else "--forks"
@@ -203,8 +211,15 @@ def quarantine_from(option: str | None, environ: Mapping[str, str]) -> bool:
 
 
 def data_directory(option: Path | None, environ: Mapping[str, str]) -> Path:
-    """The data directory: as told, else `data` under SEEDERFARM_HOME, else `~/.seederfarm/data`."""
-    if option is not None:
-        return option
-    home = environ.get(HOME_VARIABLE)
-    return (Path(home) if home else Path.home() / ".seederfarm") / "data"
+    """The data directory: as told, else `data` under the home. Raises SettingError."""
+    return home_directory(environ) / "data" if option is None else option
+
+
+def home_directory(environ: Mapping[str, str]) -> Path:
+    """SEEDERFARM_HOME, else `~/.seederfarm`. Raises SettingError where nobody knows what `~` is, as in a
+    container that runs under a number without a name."""
+    home = environ.get(HOME_VARIABLE, "").strip() or "~/.seederfarm"
+    try:
+        return Path(home).expanduser()
+    except RuntimeError:
+        raise SettingError(NO_HOME) from None

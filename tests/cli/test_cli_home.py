@@ -1,0 +1,121 @@
+"""Without HOME, and under a number that no account has: containers run programs so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hypercore import KeyPair, own_drive
+from hypercore.core import disk_store
+
+NOWHERE = "127.0.0.1:9"
+ROOT = Path(__file__).parents[2]
+UNKNOWN = """
+import pwd, sys
+def getpwuid(number):
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+pwd.getpwuid = getpwuid
+from seederfarm.cli import main
+sys.argv[0] = "seederfarm"
+main()
+"""
+"""The command line of a user without an account."""
+
+KEY = "ab" * 32
+
+
+def run(*arguments: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": os.environ["PATH"]} | ({} if home is None else {"SEEDERFARM_HOME": str(home)})
+    return subprocess.run(
+        [sys.executable, "-c", UNKNOWN, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["seed", KEY],
+        ["publish", str(ROOT / "docs")],
+        ["ls", KEY],
+        ["cat", KEY, "/x"],
+        ["get", KEY, "-o", "/nowhere"],
+        ["verify"],
+        ["up"],
+        ["status"],
+        ["init"],
+        ["list"],
+        ["config", "get"],
+        ["worker", "run"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]) if arguments[0] in ("worker", "config") else arguments[0],
+)
+def test_one_line_says_what_to_set(arguments: list[str]) -> None:
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert "no home directory is known" in ended.stderr and "set SEEDERFARM_HOME" in ended.stderr
+
+
+def test_with_a_home_given_everything_works(tmp_path: Path) -> None:
+    with disk_store(tmp_path / "data") as store:
+        drive = own_drive(store, KeyPair.from_seed(bytes(32)))
+        drive.writer.put("/file", b"x")
+        key = drive.key.hex()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for arguments in (
+        ["seed", key, "--until-synced", "--bootstrap", NOWHERE],
+        ["ls", key],
+        ["get", key, "-o", str(tmp_path / "out")],
+        ["verify"],
+        ["keygen"],
+        ["init"],
+        ["add", key],
+        ["list"],
+        ["config", "get"],
+    ):
+        ended = run(*arguments, home=tmp_path)
+        assert ended.returncode == 0, (arguments, ended.stderr)
+        assert "Traceback" not in ended.stderr
+
+
+def test_the_script_makes_no_directory_called_tilde(tmp_path: Path) -> None:
+    """Without a home, pip would make its cache in one."""
+    place = tmp_path / "checkout"
+    (place / "hypercore-py").mkdir(parents=True)
+    (place / "requirements").mkdir()
+    shutil.copy(ROOT / "farm", place / "farm")
+    for name in ("pyproject.toml", "hypercore-py/pyproject.toml", "requirements/base.txt"):
+        shutil.copy(ROOT / name, place / name)
+    package = place / "seederfarm"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    programs = place / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    seen = tmp_path / "seen"
+    (programs / "python").write_text(f'#!/bin/sh\necho "$PIP_NO_CACHE_DIR $*" >>{seen}\n')
+    (programs / "seederfarm").write_text('#!/bin/sh\necho "seederfarm $*"\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    ended = subprocess.run(
+        [str(place / "farm"), "seed", KEY],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"]},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, f"seederfarm seed {KEY}\n"), ended.stderr
+    installs = [line for line in seen.read_text().splitlines() if "pip install" in line]
+    assert installs and all(line.startswith("1 ") for line in installs)

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from hypercore.printable import visible
 from workers.engine.engine import Engine
-from workers.engine.events import Event, Problem, Published
+from workers.engine.events import Event, Problem, Published, Stats
+from workers.engine.stalls import StallMeter
 
 from . import streams
 from .failures import Failure
@@ -24,6 +25,9 @@ from .plain import PlainLines, published
 
 FRAME_INTERVAL = 0.25
 """Seconds between two frames of the live view, at least."""
+
+STATS_INTERVAL = 5.0
+"""Seconds between two `stats` lines."""
 
 FRAME_SHARE = 0.05
 """Share of the time that drawing may take: with thousands of keys, frames come less often."""
@@ -67,6 +71,8 @@ class JsonView:
 
     def __init__(self) -> None:
         self._lines = JsonLines()
+        self._meter: StallMeter | None = None
+        self._stats_at = 0.0
 
     def put(self, event: Event) -> None:
         self._lines.put(event)
@@ -75,6 +81,15 @@ class JsonView:
         pass
 
     def refresh(self, engine: Engine) -> float:
+        now = time.monotonic()
+        if self._meter is None:
+            self._meter = StallMeter()
+        if now >= self._stats_at:
+            self._stats_at = now + STATS_INTERVAL
+            stalls = self._meter.take()
+            self.put(
+                Stats(connections=engine.connections, max_stall_ms=stalls.stall, max_busy_ms=stalls.busy)
+            )
         return 1.0
 
     @property

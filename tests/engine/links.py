@@ -31,7 +31,10 @@ class MemoryConnection:
         self.error: Exception | None = None
         self._paused = False
         self._waiting: list[bytes] = []
+        self.unsent_bytes = 0
+        self.max_frame_bytes = 2**24 - 1
         self._on_message: Callable[[bytes], None] | None = None
+        self._on_readable: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -42,6 +45,26 @@ class MemoryConnection:
     def on_message(self, callback: Callable[[bytes], None] | None) -> None:
         self._on_message = callback
         self._loop.call_soon(self._deliver)
+
+    @property
+    def on_readable(self) -> Callable[[], None] | None:
+        return self._on_readable
+
+    @on_readable.setter
+    def on_readable(self, callback: Callable[[], None] | None) -> None:
+        self._on_readable = callback
+        self._loop.call_soon(self._deliver)
+
+    @property
+    def readable(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(map(len, self._waiting))
+
+    def read(self) -> bytes | None:
+        return self._waiting.pop(0) if self._waiting and not self.closed else None
 
     def send(self, message: Message) -> bool:
         if not self.closed and self.other is not None:
@@ -85,6 +108,8 @@ class MemoryConnection:
         self._deliver()
 
     def _deliver(self) -> None:
+        if self._waiting and self._on_readable is not None and not self.closed:
+            self._on_readable()
         while self._waiting and self._on_message is not None and not self._paused and not self.closed:
             self._on_message(self._waiting.pop(0))
 

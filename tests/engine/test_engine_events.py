@@ -16,6 +16,7 @@ from workers.engine.events import (
     Progress,
     Published,
     Ready,
+    Stats,
     Synced,
     to_json,
 )
@@ -135,6 +136,10 @@ LINES: list[tuple[Event, dict[str, object]]] = [
             "max": 1_000_000,
             "text": "",
         },
+    ),
+    (
+        Stats(connections=3, max_stall_ms=12.5, max_busy_ms=0.0),
+        {"event": "stats", "connections": 3, "max_stall_ms": 12.5, "max_busy_ms": 0.0},
     ),
 ]
 

@@ -17,7 +17,7 @@ Standard output: the engine's events (docs/cli.md), and
 
 * `status` with `keys`: those whose numbers changed (see `replicas`);
 * `alive`: every two seconds, as long as its loop turns;
-* `engine`: numbers of the engine as a whole, every few seconds;
+* `engine`: numbers of the engine as a whole, every few seconds; its longest stalls since the last such line;
 * `proof` with `id`, `core`, `proofs` (`block` and base64 `data`, empty where it is not here), `error`;
 * `dropped` with `key`: nothing of it is stored any more.
 """
@@ -56,6 +56,7 @@ from .rates import Rate
 from .removal import Removals
 from .replicas import Replicas
 from .settings import EngineSettings, LimitSettings, SettingError, bootstrap_from, relay_from
+from .stalls import StallMeter
 from .titles import Titles
 
 STATUS_INTERVAL = 1.0
@@ -271,6 +272,7 @@ class Child:
 
     async def keep_telling(self, parts: Launched) -> None:
         told_at = float("-inf")
+        meter = StallMeter()
         while True:
             started = time.perf_counter()
             everything, self._refresh = self._refresh, False
@@ -286,6 +288,7 @@ class Child:
             now = time.perf_counter()
             if now - told_at >= ENGINE_INTERVAL or everything:
                 told_at = now
+                stalls = meter.take()
                 self._writer.put_object(
                     {
                         "event": "engine",
@@ -300,6 +303,8 @@ class Child:
                         "up": self._up.per_second(moment),
                         "peers": totals.peers,
                         "held": parts.limits.holding,
+                        "max_stall_ms": stalls.stall,
+                        "max_busy_ms": stalls.busy,
                         "limits": [asdict(limit) for limit in parts.limits.status()],
                     }
                 )

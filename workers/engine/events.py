@@ -164,7 +164,31 @@ class Forked:
     """Blocks of the new fork, as far as it was proven to us by then."""
 
 
-Event = Ready | CoreChanged | Progress | Synced | Published | PeerChanged | Problem | LimitChanged | Forked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """How the engine itself is doing; every few seconds."""
+
+    event: ClassVar[str] = "stats"
+
+    connections: int
+    max_stall_ms: float
+    """Longest time since the last such event in which the engine could do nothing else."""
+    max_busy_ms: float
+    """Of that, what the engine itself worked; the rest was spent waiting for the disk or the processor."""
+
+
+Event = (
+    Ready
+    | CoreChanged
+    | Progress
+    | Synced
+    | Published
+    | PeerChanged
+    | Problem
+    | LimitChanged
+    | Forked
+    | Stats
+)
 
 
 def to_json(event: Event) -> str:

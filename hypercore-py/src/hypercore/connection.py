@@ -18,6 +18,10 @@ class Connection(Protocol):
     on_message: Callable[[bytes], None] | None
     """Called with each message of the peer."""
 
+    on_readable: Callable[[], None] | None
+    """Called when `read` may have something, instead of `on_message`: set one of them. Nothing is decrypted
+    before it is read."""
+
     on_drain: Callable[[], None] | None
     """Called when `writable` has become true again."""
 
@@ -80,6 +84,24 @@ class Connection(Protocol):
 
     def send_many(self, messages: Iterable[Buffer]) -> bool:
         """Sends messages that then share packets. Returns `writable`."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes received that were not read: messages, and one that is incomplete."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether `read` has a whole message."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes sent that were not acknowledged yet, or not even sent."""
+
+    max_frame_bytes: int
+    """Longest frame that is accepted. A longer one ends the connection."""
+
+    def read(self) -> bytes | None:
+        """The next message, empty if it only says that the peer is alive. None if there is none now."""
 
     def pause_reading(self) -> None:
         """No messages from now on; in the end the peer has to wait."""

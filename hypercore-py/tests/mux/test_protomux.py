@@ -2,6 +2,7 @@
 own."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from hypercore.mux import (
     CloseReason,
     Muxer,
 )
+from hypercore.mux.outbox import ENTRY_OVERHEAD
 from hypercore.testing.linked import LinkedPair
 
 VECTORS = {
@@ -356,7 +358,7 @@ def test_rejects_to_a_peer_that_does_not_read_are_bounded() -> None:
     with pytest.raises(RemoteProtocolError):
         for _ in range(MAX_QUEUED_REJECTS + 1):
             muxer.receive(opening(1, "nothing"), 0)
-    assert muxer.queued_bytes <= 4 * MAX_QUEUED_REJECTS
+    assert muxer.queued_bytes <= (4 + ENTRY_OVERHEAD) * MAX_QUEUED_REJECTS
 
 
 # --- batches ------------------------------------------------------------------------------------------------
@@ -496,3 +498,73 @@ def test_every_channel_is_told_when_the_connection_is_gone() -> None:
     assert muxer.take_output(0) == []
     with pytest.raises(LocalProtocolError):
         open_channel(muxer, "p", b"9")
+
+
+# --- portions -----------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_worked_off_in_portions() -> None:
+    muxer, log = new_muxer(), list[object]()
+    open_channel(muxer, "p", b"1", log=log)
+    muxer.receive(opening(1, "p", b"1"), 0)
+    log.clear()
+    entries = b"".join(bytes((2, 1, n)) for n in range(10))
+    muxer.begin(b"\0\0\1" + entries, 0)
+    portions = 0
+    while not muxer.go_on(0, lambda: len(log) % 3 == 0):
+        portions += 1
+        assert len(log) == 3 * portions
+    assert portions == 3
+    assert len(log) == 10
+    assert muxer.go_on(0)
+
+
+def test_a_batch_that_changes_channels_for_nothing_is_refused() -> None:
+    """8 MiB of such took more than a second, and say nothing."""
+    muxer = new_muxer()
+    open_channel(muxer, "p", b"1")
+    muxer.receive(opening(1, "p", b"1"), 0)
+    muxer.receive(b"\0\0\2" + b"\0\1" + b"\1\5" + b"\0\2", 0)
+    with pytest.raises(RemoteProtocolError):
+        muxer.receive(b"\0\0\1" + b"\0\2" * 2 + b"\1\5", 0)
+
+
+def test_output_is_made_in_portions() -> None:
+    class Chatty(Recorder):
+        def channel_flush(self, now: float) -> None:
+            flushed.append(self)
+
+    muxer, flushed = new_muxer(), list[Recorder]()
+    for number in range(5):
+        handler = Chatty()
+        handler.channel = muxer.create_channel("p", b"%d" % number, handler)
+        handler.channel.open(b"", 0)
+        handler.channel.mark_dirty()
+    assert muxer.take_output(0, expired=lambda: True)
+    assert len(flushed) == 1
+    assert muxer.has_output
+    muxer.take_output(0)
+    assert len(flushed) == 5
+    assert not muxer.has_output
+
+
+def test_a_thousand_channels_that_wait_take_their_turns_in_no_time() -> None:
+    class Waiting(Recorder):
+        def channel_writable(self, now: float) -> None:
+            if self.channel is not None and len(turns) < 200_000:
+                turns.append(1)
+                self.channel.wait_writable()
+
+    muxer, turns = new_muxer(), list[int]()
+    for number in range(20_000):
+        handler = Waiting()
+        handler.channel = muxer.create_channel("p", b"%d" % number, handler)
+        handler.channel.open(b"", 0)
+        handler.channel.wait_writable()
+    muxer.holding = True
+    muxer.take_output(0, limit=1 << 30)
+    assert not turns
+    muxer.holding = False
+    started = time.process_time()
+    muxer.take_output(0)
+    assert time.process_time() - started < 3  # minutes while each turn looked past all the ones before

@@ -11,7 +11,7 @@ from .._types import Buffer
 from ..connection import Connection
 from ..errors import ConnectionClosed, RemoteProtocolError
 from ..noise import HandshakeResult
-from ..secretstream import SecretStream
+from ..secretstream import MAX_FIRST_FRAME_BYTES, MAX_FRAME_BYTES, SecretStream
 from .udx import StreamTransport
 
 if TYPE_CHECKING:
@@ -57,18 +57,20 @@ class SecretConnection:
         self._secret = SecretStream(result, random)
         self._bytes_in = 0
         self._on_message: Callable[[bytes], None] | None = None
+        self._on_readable: Callable[[], None] | None = None
         self._on_close: Callable[[Exception | None], None] | None = None
         self._on_header = on_header
         self._on_authenticated: Callable[[], None] | None = None
-        self._unread: list[bytes] = []
+        self._first: bytes | None = None  # the message by which the peer authenticated
         self._is_paused = False
+        self._peer_ended = False
         self._ended = False
         self._closed = False
         self._error: Exception | None = None
         self._keep_alive = keep_alive
         self._written_at = self.opened_at
         stream.on_data = self._on_data
-        stream.on_end = self.close
+        stream.on_end = self._on_end
         stream.on_drain = self._on_drain
         stream.on_close = self._on_stream_close
         self._timer: TimerHandle | None = None
@@ -188,11 +190,57 @@ class SecretConnection:
             self._loop.call_soon(callback)
         elif not self._closed:
             self._on_authenticated = callback
+            self._secret.max_frame_bytes = MAX_FIRST_FRAME_BYTES
             self._loop.call_soon(self._resume_stream)
 
     def _resume_stream(self) -> None:
         if not self._closed:
             self.stream.resume_reading()
+
+    @property
+    def on_readable(self) -> Callable[[], None] | None:
+        return self._on_readable
+
+    @on_readable.setter
+    def on_readable(self, callback: Callable[[], None] | None) -> None:
+        self._on_readable = callback
+        if callback is not None and not self._is_paused:
+            self._loop.call_soon(self._resume)
+
+    @property
+    def held_bytes(self) -> int:
+        return self._secret.held_bytes
+
+    @property
+    def readable(self) -> bool:
+        return self._secret.readable
+
+    @property
+    def unsent_bytes(self) -> int:
+        core = self.stream.core
+        return core.send_queue_bytes + core.in_flight_bytes
+
+    @property
+    def max_frame_bytes(self) -> int:
+        return self._secret.max_frame_bytes
+
+    @max_frame_bytes.setter
+    def max_frame_bytes(self, size: int) -> None:
+        self._secret.max_frame_bytes = size
+
+    def read(self) -> bytes | None:
+        if self._closed:
+            return None
+        try:
+            message, self._first = self._first or self._secret.next_message(), None
+        except RemoteProtocolError as error:
+            self.destroy(error)
+            return None
+        if message:
+            self.messages_in += 1
+        elif message is None and self._peer_ended:
+            self.close()
+        return message
 
     def pause_reading(self) -> None:
         self._is_paused = True
@@ -200,30 +248,29 @@ class SecretConnection:
 
     def resume_reading(self) -> None:
         self._is_paused = False
-        if self._on_message is not None:
+        if self._on_message is not None or self._on_readable is not None:
             self._loop.call_soon(self._resume)
 
     def _resume(self) -> None:
         self._deliver()
-        if self._on_message is not None and not self._is_paused:
+        if (self._on_message is not None or self._on_readable is not None) and not self._is_paused:
             self.stream.resume_reading()
 
     def _on_data(self, chunks: list[Buffer]) -> None:
-        try:
-            messages = self._secret.receive_chunks(chunks)
-        except RemoteProtocolError as error:
-            self.destroy(error)
-            return
-        self.messages_in += len(messages)
+        self._secret.feed(chunks)
         if self._on_header is not None or self._on_authenticated is not None:
-            self._report_progress()
-        if self._unread:
-            self._unread += messages
-        else:
-            self._unread = messages
+            self._look()
         self._deliver()
-        if self._secret.error is not None:
-            self.destroy(self._secret.error)
+
+    def _look(self) -> None:
+        """Reads the header, and one message: by that the peer authenticates."""
+        if not self._secret.authenticated:
+            try:
+                self._first = self._secret.next_message()
+            except RemoteProtocolError as error:
+                self.destroy(error)
+                return
+        self._report_progress()
 
     def _report_progress(self) -> None:
         """Calls back for what has come, and stops reading until somebody listens."""
@@ -232,21 +279,32 @@ class SecretConnection:
             callback, self._on_header = self._on_header, None
         elif self._on_authenticated is not None and self._secret.authenticated:
             callback, self._on_authenticated = self._on_authenticated, None
+            self._secret.max_frame_bytes = MAX_FRAME_BYTES
         if callback is not None:
-            if self._on_message is None:
+            if self._on_message is None and self._on_readable is None:
                 self.stream.pause_reading()
             callback()
 
     def _deliver(self) -> None:
-        """Hands out messages for as long as they are wanted: a callback may pause, or close."""
-        at, unread = 0, self._unread
-        while at < len(unread) and not self._is_paused and not self._closed:
-            callback = self._on_message
-            if callback is None:
+        """Hands out messages for as long as they are wanted: a callback may pause, or close. Who reads is
+        told that there is something."""
+        if self._on_readable is not None:
+            self._on_readable()
+            return
+        while not self._is_paused and (callback := self._on_message) is not None:
+            message = self.read()
+            if message is None:
                 break
-            at += 1
-            callback(unread[at - 1])
-        self._unread = unread[at:] if at < len(unread) and not self._closed else []
+            if message:
+                callback(message)
+
+    def _on_end(self) -> None:
+        """The peer ended its side. What it said before is read first."""
+        self._peer_ended = True
+        if self._on_readable is not None and self.held_bytes:
+            self._on_readable()
+        else:
+            self.close()
 
     # --- the end ------------------------------------------------------------------------------------------
 
@@ -283,10 +341,10 @@ class SecretConnection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._unread = []
+        self._first = None
         self._on_header = self._on_authenticated = None
         callback, self._on_close = self._on_close, None
-        self._on_message = self.on_drain = None
+        self._on_message = self._on_readable = self.on_drain = None
         if callback is not None:
             callback(self._error)
 

@@ -27,7 +27,7 @@ from ..storage.corestorage import INLINE_MAX_BYTES
 from .flusher import Flusher, Runs
 from .hypercore import Hypercore
 from .idlequeue import IdleQueue
-from .link import Link
+from .link import Hub, Link
 from .opencore import OpenCore
 from .throttle import Throttle
 
@@ -86,6 +86,8 @@ class Corestore:
         self._open: dict[bytes, OpenCore] = {}
         """By discovery key."""
         self._idle = IdleQueue(self._loop, idle_seconds, self._retire)
+        self.hub = Hub(self._loop)
+        """Shares time and memory among the connections."""
         self._links: dict[Muxer, Link] = {}
         self._conflicts = {bytes.fromhex(name[len(_CONFLICT) :]) for name in store.meta_names(_CONFLICT)}
         self._held = False
@@ -246,7 +248,7 @@ class Corestore:
         """Speak about our cores on `connection`: about those in use, and others when the peer asks."""
         if self._closed:
             raise LocalProtocolError("the corestore is closed")
-        link = Link(connection, loop=self._loop, on_close=self._on_link_close)
+        link = Link(connection, loop=self._loop, on_close=self._on_link_close, hub=self.hub)
         muxer = link.muxer
         self._links[muxer] = link
         muxer.add_alias(ALIAS, PROTOCOL)

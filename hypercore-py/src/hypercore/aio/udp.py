@@ -19,6 +19,7 @@ from struct import error as StructError
 from typing import Protocol
 
 from .._types import Buffer
+from ..udx.memory import ReceiveMemory
 from ..udx.packet import HEADER_BYTES, MAGIC_AND_VERSION, RawPacket, header_struct
 from .batch import SLOT_SHIFT, SOL_UDP, UDP_GRO, Address, BatchReader, Source, new_reader
 from .udx import StreamTransport
@@ -204,6 +205,8 @@ class Endpoint:
         self._coalescing = coalescing
         self.on_message: MessageHandler | None = None
         """Takes datagrams that are for no stream, of sockets without a handler of their own."""
+        self.memory = ReceiveMemory()
+        """Bounds what all streams hold that is not read, or came early."""
         self.sockets: list[UdpSocket] = []
         self.closed = False
         self._streams: dict[int, PacketSink] = {}

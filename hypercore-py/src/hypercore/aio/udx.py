@@ -75,7 +75,9 @@ class StreamTransport:
         self.on_close: Callable[[ConnectionClosed | None], None] | None = None
         self._endpoint = endpoint
         self._loop = endpoint.loop
-        self._core = UdxStream(monotonic(), heartbeat=heartbeat, cycle_offset=local_id)
+        self._core = UdxStream(
+            monotonic(), heartbeat=heartbeat, cycle_offset=local_id, memory=endpoint.memory
+        )
         self._timer: TimerHandle | None = None
         self._timer_at = 0.0
         self._flush_is_scheduled = False

@@ -22,8 +22,15 @@ MAX_BATCH_BYTES = 256 * 1024
 """Bytes of entries at which a batch is closed. The official limit is 8 MiB, checked before adding; small
 batches keep a receiver from waiting for the end of a long message before it can use the start."""
 
+FIRST_BATCH_BYTES = 16 * 1024
+"""The same until a channel is open: receivers do not take long messages from peers that they know nothing
+of."""
+
 HIGH_WATER_BYTES = 256 * 1024
 """Bytes queued from which on answers wait (`Muxer.writable`)."""
+
+ENTRY_OVERHEAD = 200
+"""Bytes that a queued message takes besides its own, about."""
 
 KEEP_APART_BYTES = 1024
 """Byte strings from this size on are referenced, not copied, until a message is joined."""
@@ -69,9 +76,11 @@ class Outbox:
     """A queue of (channel, type and payload). The peer can make it grow only through answers, which mind
     `writable`."""
 
-    __slots__ = ("_entries", "size")
+    __slots__ = ("_entries", "max_batch", "size")
 
     def __init__(self) -> None:
+        self.max_batch = FIRST_BATCH_BYTES
+        """Bytes of entries at which a batch is closed. The muxer raises it when the peer has answered."""
         self._entries: deque[_Entry] = deque()
         self.size = 0
         """Bytes queued."""
@@ -103,11 +112,11 @@ class Outbox:
         """One message: the next entry alone, or a batch of it and all that fit behind it."""
         entries = self._entries
         channel, total, parts = entries.popleft()
-        if not entries or total + entries[0].size > MAX_BATCH_BYTES:
+        if not entries or total + entries[0].size > self.max_batch:
             self.size -= total
             return b"".join((encode_uint(channel), *parts))
         chunks: list[Buffer] = [b"\0\0", encode_uint(channel), encode_uint(total), *parts]
-        while entries and total + entries[0].size <= MAX_BATCH_BYTES:
+        while entries and total + entries[0].size <= self.max_batch:
             next_channel, size, parts = entries.popleft()
             if next_channel != channel:
                 channel = next_channel

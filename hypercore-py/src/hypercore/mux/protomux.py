@@ -10,13 +10,14 @@ before the peer's open came, once that open (which is then ignored) or a reject 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
 from .._types import Buffer
 from ..codec import Reader, Writer, encode_uint
 from ..errors import FrameDecodeError, LocalProtocolError, RemoteProtocolError
 from .channel import Channel, ChannelHandler, CloseReason
-from .outbox import HIGH_WATER_BYTES, Outbox
+from .outbox import ENTRY_OVERHEAD, HIGH_WATER_BYTES, MAX_BATCH_BYTES, Outbox
 
 Key = tuple[str, bytes | None]
 OpenHandler = Callable[[bytes | None, float], bool]
@@ -36,8 +37,12 @@ MAX_BUFFERED_BYTES = 1024 * 1024
 the stream was paused must fit in it."""
 MAX_PENDING_OPENS = 1024
 """Channels of the peer that may wait for a decision; more are rejected. Ours (protomux: none)."""
-MAX_QUEUED_REJECTS = 16384
+MAX_QUEUED_REJECTS = 4096
 """Messages queued at which a peer that causes yet another reject, but does not read, is cut off. Ours."""
+
+
+def _never() -> bool:
+    return False
 
 
 class _Pending:
@@ -73,6 +78,17 @@ class Muxer:
         """Smoothed round-trip time of the connection in seconds, if the shell knows it. Protocols size
         windows by it."""
         self.closed = False
+        self.holding = False
+        """The shell has no room for answers now."""
+        self.useful = 0
+        """Pieces of useful work so far: channels opened (more than ever were) and what protocols add (blocks
+        that moved). The shell gives time to connections by it."""
+        self.backlog_bytes = 0
+        """Memory taken by requests that wait on channels; protocols count it."""
+        self._most_channels = 0
+        self._batch: Reader | None = None
+        """What is left of the message in hand."""
+        self._batch_channel = 0
         self._outbox = Outbox()
         self._announced = False
         self._local: dict[int, Channel] = {}
@@ -88,8 +104,8 @@ class Muxer:
         self._buffered = 0
         self._handlers: dict[Key, OpenHandler] = {}
         self._aliases: dict[str, str] = {}
-        self._dirty: dict[Channel, None] = {}
-        self._waiting: dict[Channel, None] = {}
+        self._dirty: OrderedDict[Channel, None] = OrderedDict()
+        self._waiting: OrderedDict[Channel, None] = OrderedDict()
 
     def __iter__(self) -> Iterator[Channel]:
         """The channels that we have open (the peer may not have answered yet)."""
@@ -140,7 +156,27 @@ class Muxer:
     @property
     def writable(self) -> bool:
         """Whether answers may be produced: what was produced before has been taken."""
-        return self._outbox.size < HIGH_WATER_BYTES
+        return not self.holding and self._outbox.size < HIGH_WATER_BYTES
+
+    @property
+    def opened_channels(self) -> int:
+        """Channels that both sides have open."""
+        return len(self._remote) - self._pending
+
+    @property
+    def used(self) -> bool:
+        """Whether there ever was a channel that both sides had open."""
+        return self._most_channels > 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether channels have answers to make."""
+        return bool(self._waiting)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `take_output` has something to do."""
+        return bool(self._outbox or self._dirty or (self._waiting and self.writable))
 
     @property
     def channels(self) -> int:
@@ -149,33 +185,56 @@ class Muxer:
 
     @property
     def queued_bytes(self) -> int:
-        return self._outbox.size
+        """Bytes queued, overhead included."""
+        return self._outbox.size + ENTRY_OVERHEAD * len(self._outbox)
 
     def receive(self, message: bytes | memoryview, now: float) -> None:
         """One whole message of the stream; empty ones are keep-alives. Any RemoteProtocolError ends the
         connection."""
+        self.begin(message, now)
+        self.go_on(now)
+
+    def begin(self, message: bytes | memoryview, now: float) -> None:
+        """The same in portions: if it is a batch, `go_on` works it off. The message before must be done."""
         if not message or self.closed:
             return
         r = Reader(message)
         channel_id, type_id = r.uint(), r.uint()
         if channel_id == 0 and type_id == BATCH:
-            self._receive_batch(r, now)
+            self._batch_channel = r.uint()
+            self._batch = r
         else:
             self._dispatch(channel_id, type_id, r, now)
 
-    def take_output(self, now: float, *, limit: int = HIGH_WATER_BYTES) -> list[bytes]:
-        """Messages to send, about `limit` bytes of them. To be called once per turn of the loop, and then on
-        until it gives nothing or the transport has enough; a transport that has enough is left alone until it
-        has drained."""
+    def go_on(self, now: float, expired: Callable[[], bool] = _never) -> bool:
+        """Work off the batch in hand until `expired()`, which is asked after each entry. True if it is
+        done."""
+        r = self._batch
+        if r is None:
+            return True
+        try:
+            if self._receive_entries(r, now, expired):
+                self._batch = None
+        except RemoteProtocolError:
+            self._batch = None
+            raise
+        return self._batch is None
+
+    def take_output(
+        self, now: float, *, limit: int = HIGH_WATER_BYTES, expired: Callable[[], bool] = _never
+    ) -> list[bytes]:
+        """Messages to send, about `limit` bytes. To be called once per turn of the loop, and then on until
+        it gives nothing or the transport has enough; then it is left alone until it has drained. When
+        `expired()` holds, what is left is made the next time (`has_output`)."""
         self._announced = True
         while self._dirty:
-            dirty, self._dirty = self._dirty, {}
-            for channel in dirty:
-                if not channel.closed:
-                    channel.handler.channel_flush(now)
-        while self._waiting and self.writable:
-            channel = next(iter(self._waiting))
-            del self._waiting[channel]
+            channel, _ = self._dirty.popitem(last=False)
+            if not channel.closed:
+                channel.handler.channel_flush(now)
+            if expired():
+                break
+        while self._waiting and self.writable and not expired():
+            channel, _ = self._waiting.popitem(last=False)
             channel.handler.channel_writable(now)
         out = self._outbox.take(limit)
         self._announced = False
@@ -200,6 +259,7 @@ class Muxer:
         self._dirty.clear()
         self._waiting.clear()
         self._outbox.clear()
+        self._batch = None
         self._pending = self._buffered = 0
         for channel in channels:
             channel.over(CloseReason.DISCONNECTED, now)
@@ -245,7 +305,7 @@ class Muxer:
             return
         self._drop_pending(pending)
         self._remote[pending.remote_id] = channel
-        channel.paired(pending.remote_id, Reader(pending.handshake), now)
+        self._pair(channel, pending.remote_id, Reader(pending.handshake), now)
         for type_id, payload in pending.messages:
             if channel.closed:
                 break
@@ -258,14 +318,18 @@ class Muxer:
 
     # --- receiving ------------------------------------------------------------------------------------------
 
-    def _receive_batch(self, r: Reader, now: float) -> None:
-        end = r.end
-        channel_id = r.uint()
+    def _receive_entries(self, r: Reader, now: float, expired: Callable[[], bool]) -> bool:
+        """The next entries of a batch. True if it was the last one."""
+        end, channel_id = r.end, self._batch_channel
         while r.pos < end and not self.closed:
             size = r.uint()
             if size == 0:
                 channel_id = r.uint()
-                continue
+                if r.pos == end:
+                    break
+                size = r.uint()
+                if size == 0:
+                    raise RemoteProtocolError("a batch goes on to a channel and says nothing on it")
             stop = r.pos + size
             if stop > end:
                 raise FrameDecodeError(f"batch ends after {end - r.pos} of {size} bytes of an entry")
@@ -275,6 +339,10 @@ class Muxer:
                 raise RemoteProtocolError("a batch inside a batch")
             self._dispatch(channel_id, type_id, r, now)
             r.pos, r.end = stop, end
+            if expired():
+                self._batch_channel = channel_id
+                return r.pos >= end
+        return True
 
     def _dispatch(self, channel_id: int, type_id: int, r: Reader, now: float) -> None:
         if channel_id == 0:
@@ -307,7 +375,7 @@ class Muxer:
                 self._free.append(local_id)
                 return
             self._remote[remote_id] = channel
-            channel.paired(remote_id, r, now)
+            self._pair(channel, remote_id, r, now)
             return
         handler = self._handlers.get(key) or self._handlers.get((key[0], None))
         if handler is None or key in self._channels or self._pending >= MAX_PENDING_OPENS:
@@ -366,6 +434,13 @@ class Muxer:
         self._buffered += size
 
     # --- tables ---------------------------------------------------------------------------------------------
+
+    def _pair(self, channel: Channel, remote_id: int, handshake: Reader, now: float) -> None:
+        channel.paired(remote_id, handshake, now)
+        if self.opened_channels > self._most_channels:
+            self._most_channels = self.opened_channels
+            self._outbox.max_batch = MAX_BATCH_BYTES
+            self.useful += 1
 
     def _next_outgoing(self, key: Key) -> int | None:
         """The number of our oldest unanswered open of `key`, which is answered now."""

@@ -140,7 +140,11 @@ def bitfields(have: Bitfield, start: int, end: int) -> Iterator[BitfieldMessage]
     """
     start &= ~31
     while start < end:
+        if start >= WANT_BATCH:
+            first = have.first_set(start, end)
+            if first is None:
+                return
+            start = max(start, first - first % WANT_BATCH)
         stop = min(end, start - start % WANT_BATCH + WANT_BATCH)
-        if start < WANT_BATCH or have.first_set(start, stop) is not None:
-            yield BitfieldMessage(start=start, words=have.words(start, stop))
+        yield BitfieldMessage(start=start, words=have.words(start, stop))
         start = stop

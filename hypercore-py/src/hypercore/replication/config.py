@@ -39,6 +39,8 @@ LAST_BLOCKS = 256
 MAX_BACKLOG = 2048
 """Requests and wants of a peer that may wait for an answer; a peer with more is cut off. Ours: official peers
 keep up to 512 in flight."""
+REQUEST_BYTES = 400
+"""Memory that such a request takes, about."""
 MAX_INVALID_REQUESTS = 64
 """Requests that cannot be proven after which a peer is cut off (lib/replicator.js MAX_INVALID_REQUESTS)."""
 MAX_REASONED_REFUSALS = 16

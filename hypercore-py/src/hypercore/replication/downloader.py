@@ -220,6 +220,7 @@ class Downloader:
         stats.blocks_down += 1
         stats.bytes_down += size
         self._limit.received += BLOCK_OVERHEAD + size
+        peer.muxer.useful += 1
         self._host.fullness.gave(peer)
         down.average = size if down.average == 0 else down.average + (size - down.average) / 16
         self._host.emit(BlockReceived(index, size, peer))

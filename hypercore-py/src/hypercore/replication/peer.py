@@ -285,6 +285,7 @@ class Peer:
 
     def channel_closed(self, reason: CloseReason, now: float) -> None:
         self.down.availability.close()
+        self.uploader.close()
         self._host.upload.leave(self.wait_writable)
         self._host.download.leave(self.mark_dirty)
         self._host.peer_closed(self, reason, now)
@@ -313,6 +314,7 @@ class Peer:
         if self.announcer.owes:
             self.announcer.flush()
         self.uploader.work(now)
+        self.uploader.count()
 
     # --- sync -----------------------------------------------------------------------------------------------
 
@@ -378,9 +380,11 @@ class Peer:
 
     def _on_request(self, r: Reader, now: float) -> None:
         self.uploader.on_request(Request.decode(r))
+        self.uploader.count()
 
     def _on_cancel(self, r: Reader, now: float) -> None:
         self.uploader.on_cancel(Cancel.decode(r).request)
+        self.uploader.count()
 
     def _on_data(self, r: Reader, now: float) -> None:
         self._host.downloader.on_data(self, Data.decode(r), now)
@@ -392,11 +396,13 @@ class Peer:
         want = Want.decode(r)
         if self.announcer.wants.add(want):
             self.uploader.on_want(want)
+            self.uploader.count()
 
     def _on_unwant(self, r: Reader, now: float) -> None:
         want = Unwant.decode(r)
         self.announcer.wants.remove(want)
         self.uploader.on_unwant(want)
+        self.uploader.count()
 
     def _on_bitfield(self, r: Reader, now: float) -> None:
         message = BitfieldMessage.decode(r)

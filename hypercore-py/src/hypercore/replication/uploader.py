@@ -14,13 +14,13 @@ from ..errors import BlockNotAvailable, InvalidRequest, RemoteProtocolError, Sto
 from ..wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, NoData, Want
 from ..wire.data import Data
 from ..wire.request import Request
-from .config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS
+from .config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS, REQUEST_BYTES
 
 if TYPE_CHECKING:
     from .peer import Peer
     from .ratelimit import RateLimit
 
-TURN = 16
+TURN = 4
 """Requests answered before another channel has its turn."""
 
 NODE_BYTES = 42
@@ -29,6 +29,7 @@ NODE_BYTES = 42
 
 class Uploader:
     __slots__ = (
+        "_counted",
         "_held",
         "_invalid",
         "_limit",
@@ -53,10 +54,24 @@ class Uploader:
         """Requests that wait for the head to become durable."""
         self._refused = 0
         self._invalid = 0
+        self._counted = 0
 
     def __len__(self) -> int:
         """Requests and wants that wait."""
         return len(self._requests) + len(self._wants) + len(self._held)
+
+    def count(self) -> None:
+        """Have the connection know what waits here."""
+        waiting = len(self)
+        self._peer.muxer.backlog_bytes += (waiting - self._counted) * REQUEST_BYTES
+        self._counted = waiting
+
+    def close(self) -> None:
+        """Nothing is answered any more."""
+        self._requests.clear()
+        self._wants.clear()
+        self._held.clear()
+        self.count()
 
     def on_request(self, request: Request) -> None:
         """A number that is in use stands for the new request from now on.
@@ -186,6 +201,7 @@ class Uploader:
             size = len(data.block.value)
             peer.stats.blocks_up += 1
             peer.stats.bytes_up += size
+            peer.muxer.useful += 1
             if self._limit.active:
                 self._limit.spend(size + NODE_BYTES * len(data.block.nodes))
 

@@ -48,6 +48,25 @@ class SecretStream:
         can be made by anybody who saw the handshake's messages."""
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes that were fed and not returned in a message."""
+        return self._parser.held_bytes
+
+    @property
+    def readable(self) -> bool:
+        """Whether `next_message` has something to return, or to raise."""
+        return self._parser.complete
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """Longest body of a frame that is accepted from the peer."""
+        return self._parser.max_bytes
+
+    @max_frame_bytes.setter
+    def max_frame_bytes(self, size: int) -> None:
+        self._parser.max_bytes = size
+
+    @property
     def header_received(self) -> bool:
         """Whether the other side's header frame has come and belongs to this handshake."""
         return self._pull is not None
@@ -78,24 +97,38 @@ class SecretStream:
         if self.error is not None:
             raise self.error
         messages: list[bytes] = []
+        self.feed(chunks)
         try:
-            self._parser.feed(chunks)
-            pull = self._pull or self._read_header()
-            if pull is not None:
-                self._read_messages(pull, messages)
-        except RemoteProtocolError as error:
-            self.error = error
+            while (message := self.next_message()) is not None:
+                if message:
+                    messages.append(message)
+        except RemoteProtocolError:
             if not messages:
                 raise
         return messages
 
-    def _read_messages(self, pull: Pull, messages: list[bytes]) -> None:
-        parser = self._parser
-        while (place := parser.next_frame()) is not None:
-            message = pull.decrypt(parser.buffer, *place)
+    def feed(self, chunks: Iterable[Buffer]) -> None:
+        """Take over the next bytes of the stream, for `next_message`."""
+        self._parser.feed(chunks)
+
+    def next_message(self) -> bytes | None:
+        """The next message, empty if it is a keep-alive; None until more bytes are fed.
+
+        Raises what `receive_chunks` raises. After that nothing can be read.
+        """
+        if self.error is not None:
+            raise self.error
+        try:
+            pull = self._pull or self._read_header()
+            place = None if pull is None else self._parser.next_frame()
+            if pull is None or place is None:
+                return None
+            message = pull.decrypt(self._parser.buffer, *place)
             self.authenticated = True
-            if message:
-                messages.append(message)
+            return message
+        except RemoteProtocolError as error:
+            self.error = error
+            raise
 
     def _read_header(self) -> Pull | None:
         """Reads the remote header frame. None until it is complete."""

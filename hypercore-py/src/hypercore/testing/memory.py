@@ -28,6 +28,8 @@ class MemoryConnection:
         self.opened_at = 0.0
         self.closed = False
         self.on_drain: Callable[[], None] | None = None
+        self._on_readable: Callable[[], None] | None = None
+        self.max_frame_bytes = 2**24 - 1
         self._on_message: Callable[[bytes], None] | None = None
         self._on_close: Callable[[Exception | None], None] | None = None
         self._peer: MemoryConnection = self
@@ -55,6 +57,38 @@ class MemoryConnection:
     def on_message(self, callback: Callable[[bytes], None] | None) -> None:
         self._on_message = callback
         self._wake()
+
+    @property
+    def on_readable(self) -> Callable[[], None] | None:
+        return self._on_readable
+
+    @on_readable.setter
+    def on_readable(self, callback: Callable[[], None] | None) -> None:
+        self._on_readable = callback
+        self._wake()
+
+    @property
+    def held_bytes(self) -> int:
+        return self._inbox_bytes
+
+    @property
+    def readable(self) -> bool:
+        return bool(self._inbox)
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._peer._inbox_bytes
+
+    def read(self) -> bytes | None:
+        if not self._inbox or self.closed:
+            return None
+        data = self._inbox.popleft()
+        self._inbox_bytes -= len(data)
+        self.messages_in += 1
+        self.bytes_in += len(data)
+        self._wake()
+        self._peer._wake()
+        return data
 
     @property
     def on_close(self) -> Callable[[Exception | None], None] | None:
@@ -108,6 +142,8 @@ class MemoryConnection:
     def pump(self) -> bool:
         """Delivers what waits here. True when anything happened."""
         worked = False
+        if self._inbox and self._on_readable is not None and not self._paused and not self.closed:
+            self._on_readable()
         while self._inbox and self._on_message is not None and not self._paused and not self.closed:
             data = self._inbox.popleft()
             self._inbox_bytes -= len(data)

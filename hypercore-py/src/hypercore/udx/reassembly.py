@@ -5,15 +5,27 @@ from __future__ import annotations
 from .._types import Buffer
 from ..ranges import RangeSet
 from .limits import MAX_DATAGRAM_BYTES, MAX_OUT_OF_ORDER_PACKETS, RECEIVE_WINDOW_BYTES
+from .memory import ReceiveMemory
 from .packet import MAX_SACK_RANGES
 
 
 class Reassembly:
-    """Packet numbers are not wrapped here. At most RECEIVE_WINDOW_BYTES are held for the application."""
+    """Packet numbers are not wrapped here. At most RECEIVE_WINDOW_BYTES are held for the application, and
+    what `memory` allows for all streams."""
 
-    __slots__ = ("_early", "_early_bytes", "_ranges", "_unread", "_unread_bytes", "end", "next_seq")
+    __slots__ = (
+        "_early",
+        "_early_bytes",
+        "_memory",
+        "_ranges",
+        "_unread",
+        "_unread_bytes",
+        "end",
+        "next_seq",
+    )
 
-    def __init__(self, first_seq: int = 0) -> None:
+    def __init__(self, first_seq: int = 0, memory: ReceiveMemory | None = None) -> None:
+        self._memory = memory or ReceiveMemory()
         self.next_seq = first_seq
         """Number of the packet that is delivered next; all below have been."""
         self.end: int | None = None
@@ -42,6 +54,8 @@ class Reassembly:
     def window(self) -> int:
         """How many bytes we are willing to take. Shut rather than too small: a sender sends one packet into
         any window that is not shut, and that must find room."""
+        if self._memory.refuses(self.held_bytes):
+            return 0
         window = RECEIVE_WINDOW_BYTES - self._unread_bytes
         return window if window >= MAX_DATAGRAM_BYTES else 0
 
@@ -68,9 +82,10 @@ class Reassembly:
                 return []  # it cannot be the end: later packets are here
             self.end = seq
         if seq > self.next_seq:
-            if self.held_bytes + len(payload) <= RECEIVE_WINDOW_BYTES:
+            if self._has_room(len(payload)):
                 self._early[seq] = bytes(payload)
                 self._early_bytes += len(payload)
+                self._memory.held += len(payload)
                 self._ranges.add(seq, seq + 1)
             return []
         ready: list[Buffer] = [payload] if payload else []
@@ -79,6 +94,7 @@ class Reassembly:
             while (early := self._early.pop(self.next_seq, None)) is not None:
                 self.next_seq += 1
                 self._early_bytes -= len(early)
+                self._memory.held -= len(early)
                 if early:
                     ready.append(early)
             self._ranges.remove_below(self.next_seq)
@@ -86,17 +102,29 @@ class Reassembly:
 
     def hold(self, seq: int, payload: Buffer, *, is_end: bool) -> None:
         """`receive` for an application that does not read now. Over the window, the packet is dropped."""
-        if self.held_bytes + len(payload) > RECEIVE_WINDOW_BYTES:
+        if not self._has_room(len(payload)):
             return
         for chunk in self.receive(seq, payload, is_end=is_end):
             self._unread.append(bytes(chunk))
             self._unread_bytes += len(chunk)
+            self._memory.held += len(chunk)
+
+    def _has_room(self, size: int) -> bool:
+        return self.held_bytes + size <= RECEIVE_WINDOW_BYTES and not self._memory.refuses(self.held_bytes)
 
     def take_unread(self) -> list[Buffer]:
         """What `hold` kept, in order."""
         unread, self._unread = self._unread, []
+        self._memory.held -= self._unread_bytes
         self._unread_bytes = 0
         return unread
+
+    def close(self) -> None:
+        """Nothing is delivered any more: let go of what is held."""
+        self.take_unread()
+        self._memory.held -= self._early_bytes
+        self._early_bytes = 0
+        self._early.clear()
 
     def sack_ranges(self) -> list[tuple[int, int]]:
         """Runs of packets that came early, ascending, as many as fit a packet."""

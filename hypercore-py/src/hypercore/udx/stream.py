@@ -25,6 +25,7 @@ from .events import (
 )
 from .limits import PAYLOAD_BYTES, RECEIVE_WINDOW_BYTES
 from .linger import Linger
+from .memory import ReceiveMemory
 from .packet import (
     FLAG_DATA,
     FLAG_DESTROY,
@@ -61,7 +62,7 @@ class UdxStream:
 
     `initial_seq` and `initial_ack` are the numbers of the first packet each way. `heartbeat` is an interval
     after which an idle stream asks for a sign of life. `cycle_offset` should differ between streams (any
-    integer).
+    integer). `memory` is shared with the other streams of an endpoint.
     """
 
     def __init__(
@@ -72,13 +73,14 @@ class UdxStream:
         initial_ack: int = 0,
         heartbeat: float | None = None,
         cycle_offset: int = 0,
+        memory: ReceiveMemory | None = None,
     ) -> None:
         self.remote_id: int | None = None
         self.closed = False
         self.bytes_in = 0
         """Payload bytes received in order."""
         self._sender = Sender(now, initial_seq, cycle_offset=cycle_offset)
-        self._incoming = Reassembly(initial_ack)
+        self._incoming = Reassembly(initial_ack, memory)
         self._tuner = WindowTuner()
         self._events: deque[Event] = deque()
         self._messages: deque[bytes] = deque()
@@ -115,6 +117,12 @@ class UdxStream:
     def send_queue_bytes(self) -> int:
         """Bytes written and not yet sent for the first time."""
         return self._sender.queue.size
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes sent and not acknowledged, about."""
+        sender = self._sender
+        return (sender.flight.next_seq - sender.flight.una) * sender.mtu.payload_bytes
 
     @property
     def writable(self) -> bool:
@@ -490,5 +498,5 @@ class UdxStream:
     def _close(self, error: ConnectionClosed | None) -> None:
         self.closed = True
         self._messages.clear()
-        self._incoming.take_unread()
+        self._incoming.close()
         self._events.append(Closed(error))

@@ -1,0 +1,96 @@
+"""How much all connections together may hold, and who has to go when it is too much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+MAX_INCOMING_BYTES = 24 * 2**20
+"""Bytes received over all connections that could not be used yet: incomplete frames, and messages that wait
+for their turn. Ours."""
+
+MAX_OUTGOING_BYTES = 32 * 2**20
+"""Bytes over all connections that wait to be sent or acknowledged, and requests that wait for their answer.
+While there are more, no answers are made. Ours."""
+
+PROGRESS_SECONDS = 3.0
+"""How long a connection may go without having moved as much as it holds before it may be cut off for the
+sake of others."""
+
+
+class Holder(Protocol):
+    def look(self) -> None:
+        """Note what is held now."""
+
+    def evict(self) -> None:
+        """End the connection: what it holds is needed."""
+
+
+class _Hold:
+    __slots__ = ("done", "since", "size")
+
+    def __init__(self, done: int, since: float) -> None:
+        self.size = 0
+        self.done = done
+        self.since = since
+
+
+class Holdings:
+    """A budget over all connections. When it is exceeded, those go that hold much and have moved nothing
+    like it for long: bytes times seconds decide."""
+
+    def __init__(self, limit: int, *, grace: float, clock: Callable[[], float] = monotonic) -> None:
+        """Who has moved as much as it holds within `grace` seconds is never evicted."""
+        self.limit = limit
+        self.held = 0
+        self.evicted = 0
+        self._grace = grace
+        self._clock = clock
+        self._holds: dict[Holder, _Hold] = {}
+        self._looked = float("-inf")
+
+    @property
+    def full(self) -> bool:
+        return self.held >= self.limit
+
+    def note(self, holder: Holder, size: int, done: int) -> None:
+        """The holder holds `size` bytes now, and has moved `done` bytes since it began."""
+        hold = self._holds.get(holder)
+        if hold is None:
+            if not size:
+                return
+            hold = self._holds[holder] = _Hold(done, self._clock())
+        elif not size:
+            self.held -= hold.size
+            del self._holds[holder]
+            return
+        elif done - hold.done >= size:
+            hold.done, hold.since = done, self._clock()
+        self.held += size - hold.size
+        hold.size = size
+        if self.held > self.limit:
+            self.make_room()
+
+    def holders(self) -> list[Holder]:
+        """Those that hold anything."""
+        return list(self._holds)
+
+    def leave(self, holder: Holder) -> None:
+        hold = self._holds.pop(holder, None)
+        if hold is not None:
+            self.held -= hold.size
+
+    def make_room(self) -> None:
+        """Evict until a quarter is free again, or none is left that may be. Looks every 10 ms at most."""
+        now = self._clock()
+        if now - self._looked < 0.01 and self.held < 2 * self.limit:
+            return
+        self._looked = now
+        slow = [(h.size * (now - h.since), k) for k, h in self._holds.items() if now - h.since >= self._grace]
+        for _, holder in sorted(slow, key=lambda item: item[0], reverse=True):
+            self.evicted += 1
+            self.leave(holder)
+            holder.evict()
+            if self.held <= self.limit * 3 // 4:
+                break

@@ -1,0 +1,69 @@
+"""Who has to go when all connections together hold too much."""
+
+from __future__ import annotations
+
+from hypercore.aio.holdings import Holdings
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.evicted = False
+
+    def look(self) -> None:
+        """Nothing changes by itself here."""
+
+    def evict(self) -> None:
+        self.evicted = True
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_those_go_that_hold_much_for_long() -> None:
+    clock = Clock()
+    holdings = Holdings(1000, grace=1.0, clock=clock)
+    honest, hoarders = Holder(), [Holder() for _ in range(12)]
+    for hoarder in hoarders[:9]:
+        holdings.note(hoarder, 90, 0)
+    moved = 0
+    for _ in range(20):
+        clock.now += 0.5
+        moved += 200
+        holdings.note(honest, 180, moved)  # much, but it moves
+        assert holdings.held <= 1000
+    assert not honest.evicted
+    for hoarder in hoarders[9:]:
+        holdings.note(hoarder, 90, 0)
+    assert holdings.held <= 1000
+    assert not honest.evicted
+    assert 0 < holdings.evicted < 9
+    assert not any(hoarder.evicted for hoarder in hoarders[9:])
+
+
+def test_nobody_goes_that_makes_progress() -> None:
+    clock = Clock()
+    holdings = Holdings(1000, grace=1.0, clock=clock)
+    fast = [Holder() for _ in range(20)]
+    for step in range(10):
+        clock.now += 0.1
+        for holder in fast:
+            holdings.note(holder, 100, 200 * step)
+    assert holdings.full
+    assert not holdings.evicted
+    for holder in fast:
+        holdings.note(holder, 0, 5000)
+    assert holdings.held == 0
+    assert not holdings.holders()
+
+
+def test_what_a_closed_connection_held_is_free() -> None:
+    holdings = Holdings(100, grace=0.0)
+    holder = Holder()
+    holdings.note(holder, 60, 0)
+    holdings.leave(holder)
+    holdings.leave(holder)
+    assert holdings.held == 0

@@ -1,0 +1,143 @@
+"""What a connection may hold, and for how long it may stay without a purpose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from hypercore.aio import link as link_module
+from hypercore.aio.connection import SecretConnection
+from hypercore.aio.corestore import Corestore
+from hypercore.aio.handshake import secure
+from hypercore.aio.udp import Endpoint
+from hypercore.core import memory_store
+from hypercore.crypto import KeyPair
+from hypercore.errors import RemoteProtocolError
+from hypercore.secretstream import MAX_EARLY_FRAME_BYTES
+from hypercore.testing.cores import make_writer, sample_blocks
+
+
+@asynccontextmanager
+async def connected(count: int) -> AsyncIterator[list[tuple[SecretConnection, SecretConnection]]]:
+    """Pairs of a client's connection and the server's end of it."""
+    endpoint, pairs = Endpoint(), []
+    sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
+    for number in range(count):
+        streams = [endpoint.create_stream() for _ in range(2)]
+        for i in range(2):
+            streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
+        keys = [KeyPair.from_seed(bytes([i + 1, number]) * 16) for i in range(2)]
+        client, server = await asyncio.gather(
+            *(secure(streams[i], is_initiator=i == 0, key_pair=keys[i]) for i in range(2))
+        )
+        pairs.append((client, server))
+    try:
+        yield pairs
+    finally:
+        endpoint.close()
+
+
+def ended(connection: SecretConnection) -> asyncio.Future[Exception | None]:
+    future: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    connection.on_close = future.set_result
+    return future
+
+
+def announce(connection: SecretConnection, size: int, sent: int) -> None:
+    """Begin a frame of `size` bytes and send `sent` of them."""
+    connection.stream.write(size.to_bytes(3, "little") + bytes(sent))
+
+
+def test_a_long_frame_is_refused_before_a_channel_is_open() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20), connected(2) as pairs, Corestore(memory_store()) as cores:
+            ends = []
+            for client, server in pairs:
+                cores.replicate(server)
+                client.on_message = lambda message: None
+                ends.append(ended(client))
+            announce(pairs[0][0], MAX_EARLY_FRAME_BYTES + 1, 10)
+            announce(pairs[1][0], MAX_EARLY_FRAME_BYTES, 10)
+            await ends[0]
+            assert isinstance(pairs[0][1].error, RemoteProtocolError)
+            await asyncio.sleep(0.2)
+            assert not pairs[1][1].closed
+
+    asyncio.run(main())
+
+
+def test_incomplete_frames_are_bounded_over_all_connections() -> None:
+    """Who holds much for long goes; a download beside it does not notice."""
+
+    async def main() -> None:
+        made = make_writer(sample_blocks(50))
+        async with asyncio.timeout(20), connected(11) as pairs:  # noqa: SIM117
+            async with Corestore(made.store) as cores, Corestore(memory_store()) as reader:
+                cores.hub.incoming.limit = 1_000_000
+                for _, server in pairs:
+                    cores.replicate(server)
+                clients = [client for client, _ in pairs[:10]]
+                for client in clients:
+                    client.on_message = lambda message: None
+                    announce(client, 200_000, 190_000)
+                while cores.links > 6:
+                    await asyncio.sleep(0.01)
+                assert cores.hub.incoming.held <= 1_000_000
+                copy = reader.get(made.core.key)
+                reader.replicate(pairs[10][0])
+                copy.download(True)
+                await copy.wait_until(lambda: copy.core.length == 50 and copy.core.complete)
+                assert not pairs[10][1].closed
+                assert cores.links >= 3
+
+    asyncio.run(main())
+
+
+def test_a_connection_on_which_no_channel_opens_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "UNUSED_SECONDS", 0.3)
+
+    async def main() -> None:
+        made = make_writer(sample_blocks(3))
+        async with asyncio.timeout(20), connected(2) as pairs:  # noqa: SIM117
+            async with Corestore(made.store) as cores, Corestore(memory_store()) as reader:
+                for _, server in pairs:
+                    cores.replicate(server)
+                reader.get(made.core.key)
+                reader.replicate(pairs[0][0])
+                idle = pairs[1][0]
+                idle.on_message = lambda message: None
+                await ended(idle)
+                await asyncio.sleep(0.3)
+                assert not pairs[0][1].closed
+                assert cores.links == 1
+
+    asyncio.run(main())
+
+
+def test_what_waits_to_be_sent_is_bounded_over_all_connections() -> None:
+    """Peers that ask for everything and read nothing: no more is made for them, and the others are served."""
+
+    async def main() -> None:
+        made = make_writer([bytes([n]) * 200_000 for n in range(40)])
+        async with asyncio.timeout(40), connected(9) as pairs, Corestore(made.store) as cores:
+            limit = cores.hub.outgoing.limit = 3_000_000
+            stores = [Corestore(memory_store()) for _ in pairs]
+            copies = []
+            for number, (store, (client, server)) in enumerate(zip(stores, pairs, strict=True)):
+                cores.replicate(server)
+                copy = store.get(made.core.key)
+                link = store.replicate(client)
+                copy.download(True)
+                copies.append(copy)
+                if number < 8:
+                    await copy.wait_until(lambda copy=copy: copy.core.length > 0)
+                    link.hold(True)
+            await copies[8].wait_until(lambda: copies[8].core.complete and copies[8].core.length == 40)
+            assert cores.hub.outgoing.held < limit + 500_000
+            for store in stores:
+                await store.close()
+
+    asyncio.run(main())

@@ -1,0 +1,162 @@
+"""Who gets how much of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from hypercore.aio.turns import (
+    DEBT_SHARE,
+    MAX_DEBT_SECONDS,
+    SLICE_SECONDS,
+    SMALL_DEBT_SECONDS,
+    TURN_SECONDS,
+    USEFUL_SECONDS,
+    Debt,
+    Turns,
+)
+
+
+class Clock:
+    """Time that passes by working only, and while the loop has other things to do."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Busy:
+    """Always has more to do, in steps of 100 us, of which every second one may be useful."""
+
+    def __init__(self, clock: Clock, *, useful: bool = False, left: int = 10**9) -> None:
+        self.debt = Debt()
+        self.spent = 0.0
+        self.longest = 0.0
+        self._clock = clock
+        self._useful = useful
+        self._left = left
+        self._done = 0
+
+    def work(self, expired: Callable[[], bool]) -> bool:
+        began = self._clock.now
+        while self._left:
+            self._left -= 1
+            self._clock.now += 1e-4
+            self._done += self._useful
+            if expired():
+                break
+        took = self._clock.now - began
+        self.spent += took
+        self.longest = max(self.longest, took)
+        return self._left > 0
+
+    def take_useful(self) -> int:
+        done, self._done = self._done, 0
+        return done
+
+
+def simulate(workers: Callable[[Clock, Turns], None], seconds: float) -> float:
+    """Runs turns until so much time has passed; returns the longest turn."""
+
+    async def main() -> float:
+        clock, longest = Clock(), 0.0
+        turns = Turns(asyncio.get_running_loop(), clock=clock)
+        workers(clock, turns)
+        end = clock.now + seconds
+        while clock.now < end:
+            before = clock.now
+            await asyncio.sleep(0)
+            longest = max(longest, clock.now - before)
+            clock.now += 1e-4
+        return longest
+
+    return asyncio.run(main())
+
+
+def test_a_turn_and_a_slice_are_short_however_many_want_to_work() -> None:
+    busy: list[Busy] = []
+
+    def start(clock: Clock, turns: Turns) -> None:
+        busy.extend(Busy(clock) for _ in range(500))
+        for worker in busy:
+            turns.add(worker)
+            turns.add(worker)
+
+    longest = simulate(start, 3)
+    assert longest <= TURN_SECONDS + 2e-3
+    assert max(worker.longest for worker in busy) <= SLICE_SECONDS + 2e-4
+    assert all(worker.spent > 0 for worker in busy)
+
+
+def test_those_that_do_useful_work_come_before_those_that_only_keep_us_busy() -> None:
+    found: list[Busy] = []
+
+    def start(clock: Clock, turns: Turns) -> None:
+        found.append(Busy(clock, useful=True))
+        found.extend(Busy(clock) for _ in range(200))
+        for worker in found:
+            turns.add(worker)
+
+    simulate(start, 10)
+    useful, *useless = found
+    assert useful.spent > 0.6 * 10
+    assert sum(worker.spent for worker in useless) > DEBT_SHARE * 10 * 0.8
+
+
+def test_a_peer_that_keeps_us_busy_alone_gets_its_share_and_no_more() -> None:
+    found: list[Busy] = []
+    rested: list[float] = []
+
+    async def main() -> None:
+        clock = Clock()
+        turns = Turns(asyncio.get_running_loop(), clock=clock)
+        found.append(Busy(clock))
+        turns.add(found[0])
+        for _ in range(4_000):
+            before = clock.now
+            await asyncio.sleep(0)
+            if clock.now == before:
+                await asyncio.sleep(0.0005)
+                clock.now += 0.001
+                rested.append(0.001)
+
+    asyncio.run(main())
+    total = found[0].spent + sum(rested)
+    assert found[0].spent > MAX_DEBT_SECONDS
+    assert found[0].spent < MAX_DEBT_SECONDS * 2 + 2 * DEBT_SHARE * total
+
+
+def test_debt_is_forgiven_and_useful_work_pays_for_it() -> None:
+    debt = Debt()
+    debt.forgive(10.0, 1.0)
+    debt.charge(1.0)
+    assert debt.forgive(11.0, 0.25) == 0.75
+    debt.charge(-1000 * USEFUL_SECONDS)
+    assert debt.seconds == 0.75 - 1000 * USEFUL_SECONDS
+    debt.charge(-10)
+    assert debt.seconds == 0 < SMALL_DEBT_SECONDS
+
+
+def test_who_fails_or_is_gone_holds_up_nobody() -> None:
+    async def main() -> None:
+        loop, errors = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda loop, context: errors.append(context))
+        clock = Clock()
+        turns = Turns(loop, clock=clock)
+
+        class Failing(Busy):
+            def work(self, expired: Callable[[], bool]) -> bool:
+                raise RuntimeError("broken")
+
+        gone, fine = Busy(clock), Busy(clock, left=3)
+        for worker in (Failing(clock), gone, fine):
+            turns.add(worker)
+        turns.discard(gone)
+        await asyncio.sleep(0.01)
+        assert len(errors) == 1
+        assert gone.spent == 0
+        assert fine.spent > 0
+
+    asyncio.run(main())

@@ -1,0 +1,49 @@
+"""How long the event loop stood still: the longest time in which nothing else could happen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import NamedTuple
+
+BEAT_SECONDS = 0.02
+"""Between two beats of the meter; they come late by as much as the loop stood still. Fifty a second cost a
+thousandth of one processor."""
+
+
+class Stalls(NamedTuple):
+    """The longest since the meter was last read, in milliseconds."""
+
+    stall: float
+    """In which the loop did not come around, whatever the reason: our own work, the disk, or other processes
+    that had the processor."""
+    busy: float
+    """Of such a time, what the loop's own thread worked."""
+
+
+class StallMeter:
+    """Runs on the current loop until it is closed."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stall = self._busy = 0.0
+        self._start()
+
+    def take(self) -> Stalls:
+        """What was measured since the last call."""
+        taken = Stalls(round(self._stall * 1000, 1), round(self._busy * 1000, 1))
+        self._stall = self._busy = 0.0
+        return taken
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+    def _start(self) -> None:
+        self._at, self._worked = time.perf_counter(), time.thread_time()
+        self._timer = self._loop.call_later(BEAT_SECONDS, self._beat)
+
+    def _beat(self) -> None:
+        stall = time.perf_counter() - self._at - BEAT_SECONDS
+        self._stall = max(self._stall, stall)
+        self._busy = max(self._busy, min(stall, time.thread_time() - self._worked))
+        self._start()

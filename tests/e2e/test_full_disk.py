@@ -6,6 +6,7 @@ makes where the kernel lets it.
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from contextlib import ExitStack
@@ -62,3 +63,29 @@ def test_a_full_disk_is_said_and_nothing_partial_is_taken_for_whole(
     assert "Traceback" not in farm.stderr, farm.describe()
     counted = publisher.ask("uploads", name="thing")["core"]
     assert max(counted.values()) <= 20, "it asks for the same blocks again and again"
+
+
+@pytest.mark.skipif(
+    not namespaces(), reason="this machine lets nobody mount a small file system (unshare -rm)"
+)
+def test_a_read_only_disk_is_called_that(bootstrap: list[str], tmp_path: Path) -> None:
+    data = tmp_path / "disk"
+    data.mkdir()
+    seed = shlex.join(
+        [
+            *(*cli.COMMAND, "seed", "ab" * 32, "--data", str(data / "farm"), "--json"),
+            *cli.bootstrap_options(bootstrap),
+        ]
+    )
+    script = f"{SMALL} {shlex.quote(str(data))}; mount -o remount,ro {shlex.quote(str(data))}; {seed}"
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env=cli.environment(),
+    )
+    assert done.returncode == 1
+    (said,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (said["event"], said["code"]) == ("error", "STORAGE_READ_ONLY")
+    assert "the file system is read-only" in said["message"]

@@ -325,6 +325,19 @@ def test_errors_of_sqlite_say_what_happened() -> None:
     )
 
 
+def test_a_database_whose_file_system_becomes_read_only_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    assert type(database_error(error, "cannot write", tmp_path)) is StorageError
+    status = os.statvfs(tmp_path)
+    flags = os.statvfs_result((*status[:8], status.f_flag | os.ST_RDONLY, status.f_namemax))
+    monkeypatch.setattr(os, "statvfs", lambda _: flags)
+    told = database_error(error, "cannot write", tmp_path)
+    assert type(told) is StoreReadOnly and "read-only" in str(told) and "intact" in str(told)
+
+
 @pytest.mark.parametrize("lost", ["moved", "empty"])
 def test_a_lost_database_is_refused_where_blocks_are_and_nothing_is_deleted(
     tmp_path: Path, lost: str

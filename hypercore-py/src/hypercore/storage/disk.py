@@ -231,7 +231,7 @@ class DiskBackend:
         meta: dict[str, bytes | None] | None = None,
     ) -> None:
         db = self._writer
-        with _database("cannot write the database"):
+        with _database("cannot write the database", self.directory):
             self._step(Step.BEGIN)
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -336,8 +336,8 @@ def _core_row(values: tuple[object, ...]) -> CoreRow:
 
 
 @contextlib.contextmanager
-def _database(doing: str) -> Iterator[None]:
+def _database(doing: str, directory: Path | None = None) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise database_error(error, doing) from error
+        raise database_error(error, doing, directory) from error

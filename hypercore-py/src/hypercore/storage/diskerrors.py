@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
+from pathlib import Path
 
 from ..errors import StorageError, StoreFull, StoreReadOnly, StoreUnreadable
 
@@ -30,8 +32,9 @@ def disk_error(error: OSError, doing: str) -> StorageError:
     return StorageError(f"{doing}: {reason}; {KEPT}")
 
 
-def database_error(error: sqlite3.Error, doing: str) -> StorageError:
-    """The StorageError for an error of SQLite."""
+def database_error(error: sqlite3.Error, doing: str, directory: Path | None = None) -> StorageError:
+    """The StorageError for an error of SQLite. `directory` is where the database lies: SQLite calls it an I/O
+    error when its file system becomes read-only."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(f"{doing}: no space left on the device; {KEPT}")
@@ -41,4 +44,13 @@ def database_error(error: sqlite3.Error, doing: str) -> StorageError:
         return StoreReadOnly(f"{doing}: {READ_ONLY}; {KEPT}")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return StoreUnreadable(f"{doing}: {error}")
+    if code == sqlite3.SQLITE_IOERR and directory is not None and _is_read_only(directory):
+        return StoreReadOnly(f"{doing}: {READ_ONLY}; {KEPT}")
     return StorageError(f"{doing}: {error}; {KEPT}")
+
+
+def _is_read_only(directory: Path) -> bool:
+    try:
+        return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .engine import engine
 from .farm import farm
 from .machines import machines
 from .parsers import parsers
@@ -10,4 +11,4 @@ from .target import Target
 
 
 def targets() -> list[Target]:
-    return [*parsers(), *proofs(), *machines(), *farm()]
+    return [*parsers(), *proofs(), *machines(), *farm(), *engine()]

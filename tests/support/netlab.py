@@ -21,6 +21,7 @@ import os
 import select
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
@@ -134,6 +135,29 @@ class Namespace:
 class Host(Namespace):
     """A machine with one interface, `eth0`, and the address `address`."""
 
+    def wait_for_link(self, name: str) -> None:
+        """Returns when the system says that the interface carries something. The kernel may say so up to a
+        second late, and meanwhile Node.js does not list the interface's address."""
+        end = time.monotonic() + START_SECONDS
+        while "LOWER_UP" not in (said := self.run(_tool("ip"), "-oneline", "link", "show", "dev", name)) or (
+            "state UP" not in said
+        ):
+            if time.monotonic() > end:
+                raise LabUnavailable(f"{self.name}: {name} does not come up: {said.strip()}")
+            time.sleep(0.02)
+
+    def add_bridge(self, name: str, address: str) -> None:
+        """A bridge with a container behind it, as Docker makes them."""
+        self.ip(
+            f"link add {name} type bridge",
+            f"address add {address} dev {name}",
+            f"link set {name} up",
+            f"link add {name}host type veth peer name {name}cont",
+            f"link set {name}cont up",
+            f"link set {name}host master {name} up",
+        )
+        self.wait_for_link(name)
+
     def __init__(self, name: str, inside: Sequence[str], address: str, *, behind_router: bool) -> None:
         super().__init__(name, inside)
         self.address = address
@@ -181,6 +205,7 @@ class Site:
             "link set eth0 up",
             f"route add default via 192.168.{self.number}.1",
         )
+        host.wait_for_link("eth0")
 
     def take_in(self, host: Host) -> None:
         """A host comes here from another site: it unplugs there, and gets an address here."""

@@ -13,9 +13,10 @@ from hypercore.aio.interfaces import local_addresses
 from hypercore.aio.race import race
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht.address import Address
-from hypercore.dht.constants import Command, Mode
-from hypercore.dht.messages import Handshake
+from hypercore.dht.constants import Command, Firewall, Mode
+from hypercore.dht.messages import Handshake, HolepunchInfo, NoisePayload, RelayInfo, UdxInfo
 from hypercore.dht.node import NodeEvent
+from hypercore.dht.noise import ServerHandshake
 from hypercore.errors import (
     ConnectionClosed,
     LocalProtocolError,
@@ -139,6 +140,36 @@ def test_answer_of_a_lying_relay_does_not_spoil_the_right_one():
         )
         connection = await client_node.connect(SERVER.public_key, server.relay_addresses)
         await hear_back(connection, b"x")
+
+    run(scene)
+
+
+def test_node_that_has_the_servers_address_in_our_network_is_not_taken_for_it():
+    """The server names the address of a bridge for containers, which every machine has: there is another
+    node."""
+
+    async def scene(net):
+        node, other, relay = await net.create_node(), await net.create_node(), net.nodes[1]
+        relay_at = Address(*relay.socket.local_address)
+
+        def answer(inbound, now):
+            handshake = ServerHandshake(SERVER, os.urandom)
+            handshake.read(Handshake.decode(inbound.value).noise)
+            noise, _ = handshake.write(
+                NoisePayload(
+                    firewall=Firewall.UNKNOWN,
+                    holepunch=HolepunchInfo(0, (RelayInfo(relay_at, relay_at),)),
+                    addresses4=(Address(*other.socket.local_address),),
+                    udx=UdxInfo(9),
+                    secret_stream=1,
+                )
+            )
+            value = Handshake(mode=Mode.REPLY, noise=noise, peer_address=Address("127.0.0.1", 9)).encode()
+            inbound.reply(value, token=False)
+
+        relay.core.handlers[Command.PEER_HANDSHAKE] = answer
+        with pytest.raises(PeerUnreachable):
+            await node.connect(SERVER.public_key, [relay_at])
 
     run(scene)
 

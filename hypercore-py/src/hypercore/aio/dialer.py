@@ -272,13 +272,16 @@ class Dial:
     async def _try_lan(self, addresses: tuple[Address, ...], contact: Contact) -> None:
         """Ask at each for the answer that we have already: that is the server, and not some other node.
 
-        Older official servers answer such a question from another socket. They are pinged after that.
+        Older official servers answer such a question from another socket. They are pinged after that; a node
+        that has answered, and does not know the server, is another one.
         """
-        await asyncio.gather(*(self._try_neighbour(address, contact) for address in addresses))
-        if await self._node.ping(addresses[0]) is not None:
-            self._found(addresses[0], self._node.socket)
+        answers = await asyncio.gather(*(self._try_neighbour(address, contact) for address in addresses))
+        silent = [address for address, answered in zip(addresses, answers, strict=True) if not answered]
+        if silent and await self._node.ping(silent[0]) is not None:
+            self._found(silent[0], self._node.socket)
 
-    async def _try_neighbour(self, address: Address, contact: Contact) -> None:
+    async def _try_neighbour(self, address: Address, contact: Contact) -> bool:
+        """Whether anybody has answered there."""
         reply = await self._node.request(
             address,
             Command.PEER_HANDSHAKE,
@@ -290,6 +293,7 @@ class Dial:
         answer = None if reply is None else read_handshake_answer(reply)
         if answer is not None and answer.noise == contact.noise:
             self._found(address, self._node.socket)
+        return reply is not None
 
     def _connect(self, stream: StreamTransport, contact: Contact, path: Path) -> SecretConnection:
         stream.accept = None

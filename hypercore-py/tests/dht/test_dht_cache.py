@@ -1,10 +1,11 @@
 """Maps that forget: in time, and when they grow too large."""
 
 import random
+import tracemalloc
 
 import pytest
 
-from hypercore.dht.cache import ForgettingMap, PeerSets
+from hypercore.dht.cache import ENTRY_BYTES, ForgettingMap, OwnedMap, PeerSets
 
 
 def _map(max_items=100):
@@ -56,7 +57,10 @@ def test_map_is_bounded():
 
 
 def _sets(**options):
-    return PeerSets(**{"max_records": 100, "max_per_topic": 10, "lifetime": 30.0, "now": 0.0} | options)
+    return PeerSets(
+        **{"max_records": 100, "max_per_topic": 10, "max_per_owner": 100, "lifetime": 30.0, "now": 0.0}
+        | options
+    )
 
 
 RNG = random.Random(1)
@@ -115,3 +119,64 @@ def test_records_over_all_topics_are_bounded():
     kept = [i for i in range(200) if sets.sample(bytes([i]), 1, RNG, 0.0)]
     assert 0 < len(kept) <= 20
     assert max(kept) == 199
+
+
+def test_records_of_one_owner_are_bounded():
+    sets = _sets(max_per_owner=10)
+    taken = [sets.add(bytes([i]), b"a", b"A", 0.0, "66.0.0.") for i in range(30)]
+    assert taken == [True] * 10 + [False] * 20
+    assert sets.add(b"x", b"a", b"A", 0.0, "67.0.0.")
+    assert sets.add(bytes([3]), b"a", b"again", 0.0, "66.0.0."), "it is there already"
+    assert sets.add(bytes([40]), b"a", b"A", 25.0, "66.0.0."), "a generation later"
+
+
+def _owned(max_bytes=20 * (ENTRY_BYTES + 100), per_owner=5 * (ENTRY_BYTES + 100)):
+    return OwnedMap(max_bytes=max_bytes, max_bytes_per_owner=per_owner, lifetime=60.0)
+
+
+def test_values_are_bounded_by_bytes_and_the_oldest_make_room():
+    values = _owned()
+    for i in range(100):
+        values.set(i, i, 100, f"{i % 10}", 0.0)
+        assert values.size <= 20 * (ENTRY_BYTES + 100)
+    assert [i for i in range(100) if values.get(i, 0.0) is not None] == list(range(80, 100))
+
+
+def test_an_owner_pushes_out_its_own_values():
+    values = _owned()
+    values.set("innocent", 1, 100, "a", 0.0)
+    for i in range(100):
+        values.set(i, i, 100, "b", 0.0)
+    assert values.get("innocent", 0.0) == 1 and len(values) == 6
+    assert [i for i in range(100) if values.get(i, 0.0) is not None] == list(range(95, 100))
+
+
+def test_a_value_that_is_too_large_for_its_owner_is_not_kept():
+    values = _owned()
+    values.set("x", 1, 5 * (ENTRY_BYTES + 100), "a", 0.0)
+    assert values.get("x", 0.0) is None and values.size == 0
+
+
+def test_a_value_belongs_to_who_has_set_it_last_and_ends_with_its_lifetime():
+    values = _owned()
+    values.set("x", 1, 100, "a", 0.0)
+    values.set("x", 2, 200, "b", 50.0)
+    assert values.get("x", 100.0) == 2 and len(values) == 1 and values.size == ENTRY_BYTES + 200
+    assert values.get("x", 110.0) is None
+    values.set("y", 3, 100, "a", 110.0)
+    assert len(values) == 1, "what is over makes room"
+    values.delete("y")
+    assert values.size == 0 and len(values) == 0
+
+
+def test_an_entry_takes_no_more_memory_than_it_is_charged_for():
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        values = OwnedMap(max_bytes=1 << 30, max_bytes_per_owner=1 << 30, lifetime=60.0)
+        for i in range(10_000):
+            target, value = i.to_bytes(32, "big"), i.to_bytes(500, "big")
+            values.set((9, target), value, len(target) + len(value), f"{i}", 0.0)
+        assert tracemalloc.get_traced_memory()[0] - before <= values.size
+    finally:
+        tracemalloc.stop()

@@ -6,9 +6,14 @@ lived is dropped with the older one. Unlike in xache, reading an entry does not 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Generic, TypeVar
 
 from .._types import Random
+
+ENTRY_BYTES = 700
+"""What an entry of an `OwnedMap` and an owner of its own take beside key and value. Measured, rounded
+up."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -67,13 +72,101 @@ class ForgettingMap(Generic[K, V]):
             self._stale, self._fresh = self._fresh, {}
 
 
+class OwnedMap(Generic[K, V]):
+    """Values with owners, bounded by bytes: over all, and for each owner. The oldest make room."""
+
+    __slots__ = ("_lifetime", "_max_bytes", "_max_bytes_per_owner", "_of_owner", "_values", "size")
+
+    def __init__(self, *, max_bytes: int, max_bytes_per_owner: int, lifetime: float) -> None:
+        """`lifetime` in seconds."""
+        self.size = 0
+        """Bytes of all values, with what keeping them takes."""
+        self._max_bytes = max_bytes
+        self._max_bytes_per_owner = max_bytes_per_owner
+        self._lifetime = lifetime
+        self._values: dict[K, _Owned[V]] = {}
+        """The oldest first."""
+        self._of_owner: dict[str, _Owner[K]] = {}
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: K, now: float) -> V | None:
+        entry = self._values.get(key)
+        if entry is None or now - entry.set_at >= self._lifetime:
+            return None
+        return entry.value
+
+    def set(self, key: K, value: V, size: int, owner: str, now: float) -> None:
+        """`size` is that of key and value in bytes."""
+        size += ENTRY_BYTES
+        self.delete(key)
+        if size > self._max_bytes_per_owner:
+            return
+        account = self._of_owner.get(owner)
+        while account is not None and account.size + size > self._max_bytes_per_owner:
+            self.delete(next(iter(account.keys)))
+        for oldest in list(islice(self._values, 2)):  # two at a time: what is over is gone before it adds up
+            if now - self._values[oldest].set_at >= self._lifetime:
+                self.delete(oldest)
+        while self.size + size > self._max_bytes:
+            self.delete(next(iter(self._values)))
+        account = self._of_owner.setdefault(owner, _Owner())
+        account.keys[key] = None
+        account.size += size
+        self.size += size
+        self._values[key] = _Owned(value, size, owner, now)
+
+    def delete(self, key: K) -> None:
+        entry = self._values.pop(key, None)
+        if entry is None:
+            return
+        self.size -= entry.size
+        account = self._of_owner[entry.owner]
+        account.size -= entry.size
+        del account.keys[key]
+        if not account.keys:
+            del self._of_owner[entry.owner]
+
+
+class _Owned(Generic[V]):
+    __slots__ = ("owner", "set_at", "size", "value")
+
+    def __init__(self, value: V, size: int, owner: str, now: float) -> None:
+        self.value = value
+        self.size = size
+        self.owner = owner
+        self.set_at = now
+
+
+class _Owner(Generic[K]):
+    __slots__ = ("keys", "size")
+
+    def __init__(self) -> None:
+        self.keys: dict[K, None] = {}
+        self.size = 0
+
+
 class PeerSets:
     """Topic to the records of the peers under it, each with the age of its own."""
 
-    __slots__ = ("_fresh", "_generations", "_max_per_topic", "_max_records", "_size", "_stale")
+    __slots__ = (
+        "_fresh",
+        "_generations",
+        "_max_per_owner",
+        "_max_per_topic",
+        "_max_records",
+        "_of_owner",
+        "_size",
+        "_stale",
+    )
 
-    def __init__(self, *, max_records: int, max_per_topic: int, lifetime: float, now: float) -> None:
-        """Both bounds are per generation: twice as many are held at most."""
+    def __init__(
+        self, *, max_records: int, max_per_topic: int, max_per_owner: int, lifetime: float, now: float
+    ) -> None:
+        """All bounds are per generation: twice as many are held at most."""
+        self._max_per_owner = max_per_owner
+        self._of_owner: dict[str, int] = {}
         self._max_records = max_records
         self._max_per_topic = max_per_topic
         self._generations = _Generations(lifetime, now)
@@ -81,9 +174,16 @@ class PeerSets:
         self._stale: dict[bytes, dict[bytes, bytes]] = {}
         self._size = 0
 
-    def add(self, topic: bytes, public_key: bytes, record: bytes, now: float) -> None:
-        """The oldest record of a topic makes room for a new one if it is full."""
+    def add(self, topic: bytes, public_key: bytes, record: bytes, now: float, owner: str = "") -> bool:
+        """The oldest record of a topic makes room for a new one if it is full. False if `owner` has brought
+        too many new ones already."""
         self._forget(now)
+        peers = self._fresh.get(topic, {})
+        if public_key not in peers:
+            brought = self._of_owner.get(owner, 0)
+            if brought >= self._max_per_owner:
+                return False
+            self._of_owner[owner] = brought + 1
         _discard(self._stale, topic, public_key)
         peers = self._fresh.setdefault(topic, {})
         if peers.pop(public_key, None) is None:
@@ -94,6 +194,7 @@ class PeerSets:
         peers[public_key] = record
         if self._size >= self._max_records:
             self._turn()
+        return True
 
     def remove(self, topic: bytes, public_key: bytes) -> None:
         _discard(self._stale, topic, public_key)
@@ -118,6 +219,7 @@ class PeerSets:
 
     def _turn(self) -> None:
         self._stale, self._fresh = self._fresh, {}
+        self._of_owner = {}
         self._size = 0
 
 

@@ -118,7 +118,7 @@ class DhtCore:
         except FrameDecodeError:
             return
         if isinstance(packet, Request):
-            self._requested(packet, source)
+            self._requested(packet, source, len(data))
             return
         reply = self._rpc.receive(packet, source, now)
         if reply is not None:
@@ -325,11 +325,11 @@ class DhtCore:
 
     # --- being asked ---------------------------------------------------------------------------------
 
-    def _requested(self, request: Request, source: Address) -> None:
+    def _requested(self, request: Request, source: Address, size: int) -> None:
         sender_id = request.id if request.id is not None and request.id == node_id(source) else None
         if sender_id is not None:
             self._heard(source, sender_id, request.to)
-        inbound = Inbound(self, request, source, sender_id)
+        inbound = Inbound(self, request, source, sender_id, size)
         if request.token is not None and not self._tokens.accepts(request.token, source.host, self._now):
             inbound.reply(error=RpcError.INVALID_TOKEN)
         elif request.internal:

@@ -16,8 +16,9 @@ from .constants import Command, Mode
 from .inbound import Inbound
 from .messages import Handshake, Holepunch
 
-MAX_ROUTES = 65536
-"""Self-announced peers that a storing node remembers (hyperdht index.js `maxSize`)."""
+MAX_ROUTES = 16384
+"""Self-announced peers that a storing node remembers per generation, of some 450 bytes. Ours: official nodes
+remember four times as many."""
 ROUTE_LIFETIME = 20 * 60.0
 """Seconds, nominal (hyperdht index.js `maxAge`)."""
 

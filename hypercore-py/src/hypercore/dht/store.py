@@ -13,25 +13,33 @@ from .._types import Random
 from ..codec import Reader, Writer
 from ..crypto import blake2b_256
 from ..errors import FrameDecodeError
-from .cache import ForgettingMap, PeerSets
+from .cache import ForgettingMap, OwnedMap, PeerSets
 from .constants import Command, RpcError
 from .inbound import Inbound
 from .messages import Announce, MutablePut, MutableRecord, PeerRecord
+from .replybudget import ReplyBudget, network_of
 from .router import Route, Router
 from .signing import verify_announce, verify_mutable, verify_unannounce
 
 LIFETIME = 20 * 60.0
 """Seconds that an announcement is kept, nominal; really between two and four thirds of it."""
 VALUE_LIFETIME = 48 * 3600.0
-"""The same for mutable and immutable records."""
-MAX_RECORDS = 65536
-"""Announcements remembered per generation (hyperdht index.js `maxSize`)."""
+"""The same for mutable and immutable records, exactly."""
+MAX_RECORDS = 32768
+"""Announcements remembered per generation, of some 600 bytes with what keeping them takes. Ours: official
+nodes remember twice as many."""
+MAX_RECORDS_PER_NETWORK = 16384
+"""Of these, announcements that came from one /24 network. Ours: it is more than the topics of one engine."""
 MAX_PEERS_PER_TOPIC = 1024
 """Announcements of one topic remembered per generation; the oldest makes room. A reply names 20."""
-MAX_BUMPS = 65536
+MAX_BUMPS = 16384
 """Topics whose bump is remembered, per generation."""
-MAX_VALUES = 32768
-"""Mutable, and immutable, records remembered per generation."""
+MAX_VALUE_BYTES = 16 << 20
+"""Mutable and immutable records remembered, together, with what keeping them takes. Ours."""
+MAX_VALUE_BYTES_PER_NETWORK = 1 << 20
+"""Of these, records that came from one /24 network. Ours."""
+MUTABLE_BYTES = 64 + 8
+"""Of a mutable record beside its value: signature and number."""
 MAX_PEERS_IN_REPLY = 20
 """Announcements named in a reply, by chance if there are more."""
 MAX_RELAYS = 3
@@ -51,17 +59,27 @@ class Store:
         self._rng = rng
         self._wall_clock = wall_clock
         self._peers = PeerSets(
-            max_records=MAX_RECORDS, max_per_topic=MAX_PEERS_PER_TOPIC, lifetime=LIFETIME, now=now
+            max_records=MAX_RECORDS,
+            max_per_topic=MAX_PEERS_PER_TOPIC,
+            max_per_owner=MAX_RECORDS_PER_NETWORK,
+            lifetime=LIFETIME,
+            now=now,
         )
         self._bumps: ForgettingMap[bytes, int] = ForgettingMap(
             max_items=MAX_BUMPS, lifetime=LIFETIME, now=now
         )
-        self._mutables: ForgettingMap[bytes, MutableRecord] = ForgettingMap(
-            max_items=MAX_VALUES, lifetime=VALUE_LIFETIME, now=now
+        self._values: OwnedMap[tuple[Command, bytes], MutableRecord | bytes] = OwnedMap(
+            max_bytes=MAX_VALUE_BYTES,
+            max_bytes_per_owner=MAX_VALUE_BYTES_PER_NETWORK,
+            lifetime=VALUE_LIFETIME,
         )
-        self._immutables: ForgettingMap[bytes, bytes] = ForgettingMap(
-            max_items=MAX_VALUES, lifetime=VALUE_LIFETIME, now=now
-        )
+        """By the command that stores them, and target."""
+        self._budget = ReplyBudget(now)
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes that mutable and immutable records take."""
+        return self._values.size
 
     def handlers(self) -> dict[int, Callable[[Inbound, float], None]]:
         """The commands that are answered here."""
@@ -75,7 +93,7 @@ class Store:
             Command.IMMUTABLE_PUT: self._immutable_put,
             Command.IMMUTABLE_GET: self._immutable_get,
         }
-        return {command: _guarded(handle, command) for command, handle in by_command.items()}
+        return {command: self._guarded(handle, command) for command, handle in by_command.items()}
 
     def _find_peer(self, inbound: Inbound, target: bytes, now: float) -> None:
         route = self._router.routes.get(target, now)
@@ -90,7 +108,7 @@ class Store:
             inbound.reply()
             return
         reply = Writer().array(records, Writer.raw).uint(self._bumps.get(target, now) or 0)
-        inbound.reply(bytes(reply))
+        inbound.reply_within(self._budget, bytes(reply), now)
 
     def _announce(self, inbound: Inbound, target: bytes, now: float) -> None:
         message = Announce.decode(inbound.value or b"")
@@ -106,7 +124,8 @@ class Store:
         if blake2b_256(key) == target:
             self._router.routes.set(target, Route(inbound.source, record), now)
         else:
-            self._peers.add(target, key, record, now)
+            if not self._peers.add(target, key, record, now, network_of(inbound.source.host)):
+                return
             self._bump(target, message.bump, now)
         inbound.reply(token=False, closer_nodes=False)
 
@@ -134,47 +153,65 @@ class Store:
             return
         if not verify_mutable(put.public_key, put.seq, put.value, put.signature):
             return
-        known = self._mutables.get(target, now)
+        known = self._mutable(target, now)
         if known is not None and put.seq == known.seq and put.value != known.value:
             inbound.reply(error=RpcError.SEQ_REUSED, token=False)
         elif known is not None and put.seq < known.seq:
             inbound.reply(error=RpcError.SEQ_TOO_LOW, token=False)
         else:
-            self._mutables.set(
-                target, MutableRecord(seq=put.seq, value=put.value, signature=put.signature), now
-            )
+            record = MutableRecord(seq=put.seq, value=put.value, signature=put.signature)
+            self._keep(Command.MUTABLE_PUT, target, record, len(put.value) + MUTABLE_BYTES, inbound, now)
             inbound.reply()
+
+    def _mutable(self, target: bytes, now: float) -> MutableRecord | None:
+        known = self._values.get((Command.MUTABLE_PUT, target), now)
+        return known if isinstance(known, MutableRecord) else None
+
+    def _keep(
+        self,
+        command: Command,
+        target: bytes,
+        value: MutableRecord | bytes,
+        size: int,
+        inbound: Inbound,
+        now: float,
+    ) -> None:
+        network = network_of(inbound.source.host)
+        self._values.set((command, target), value, size + len(target), network, now)
 
     def _mutable_get(self, inbound: Inbound, target: bytes, now: float) -> None:
         wanted = Reader(inbound.value or b"").uint()
-        known = self._mutables.get(target, now)
-        inbound.reply(known.encode() if known is not None and known.seq >= wanted else None)
+        known = self._mutable(target, now)
+        value = known.encode() if known is not None and known.seq >= wanted else None
+        inbound.reply_within(self._budget, value, now)
 
     def _immutable_put(self, inbound: Inbound, target: bytes, now: float) -> None:
         value = inbound.value or b""
         if blake2b_256(value) == target:
-            self._immutables.set(target, value, now)
+            self._keep(Command.IMMUTABLE_PUT, target, value, len(value), inbound, now)
             inbound.reply()
 
     def _immutable_get(self, inbound: Inbound, target: bytes, now: float) -> None:
-        inbound.reply(self._immutables.get(target, now))
+        value = self._values.get((Command.IMMUTABLE_PUT, target), now)
+        inbound.reply_within(self._budget, value if isinstance(value, bytes) else None, now)
+
+    def _guarded(
+        self, handle: Callable[[Inbound, bytes, float], None], command: int
+    ) -> Callable[[Inbound, float], None]:
+        """`handle`, but requests without a target, a needed token, or a value that decodes go unanswered."""
+
+        def guarded(inbound: Inbound, now: float) -> None:
+            if inbound.target is None or (command in NEED_TOKEN and inbound.request.token is None):
+                return
+            if inbound.request.token is not None:
+                self._budget.note_proven(inbound.source.host, now)
+            try:
+                handle(inbound, inbound.target, now)
+            except FrameDecodeError:
+                return
+
+        return guarded
 
 
 NEED_TOKEN = frozenset({Command.ANNOUNCE, Command.UNANNOUNCE, Command.MUTABLE_PUT, Command.IMMUTABLE_PUT})
 """Commands that store something: only for requesters who receive at the address they send from."""
-
-
-def _guarded(
-    handle: Callable[[Inbound, bytes, float], None], command: int
-) -> Callable[[Inbound, float], None]:
-    """`handle`, but requests without a target, a needed token, or a value that decodes go unanswered."""
-
-    def guarded(inbound: Inbound, now: float) -> None:
-        if inbound.target is None or (command in NEED_TOKEN and inbound.request.token is None):
-            return
-        try:
-            handle(inbound, inbound.target, now)
-        except FrameDecodeError:
-            return
-
-    return guarded

@@ -400,3 +400,24 @@ async def test_a_conflict_is_told_at_each_start_and_ends_with_the_core() -> None
         await second.engine.remove(writer.key)
         second.cores.remove(writer.key)
         assert not second.cores.has_conflict(writer.key) and store.meta_names("conflict/") == []
+
+
+@scenario
+async def test_what_belongs_to_a_cold_key_is_claimed_without_opening_it() -> None:
+    drive = drive_of(3)
+    first = ColdFarm()
+    await first.engine.start()
+    await put_away(first, drive)
+    first.store.flush()
+    await first.engine.remove(drive.key)
+    claimed: list[tuple[bytes, bytes]] = []
+
+    def claim(key: bytes, core: bytes) -> bool:
+        claimed.append((key, core))
+        return True
+
+    async with ColdFarm(first.store) as second:
+        second.engine._claim = claim
+        second.engine.add([Wanted(drive.key)])
+        assert second.is_cold(drive.key)
+        assert claimed == [(drive.key, drive.key), (drive.key, drive.blobs.key)]

@@ -55,7 +55,7 @@ def test_a_key_that_cannot_be_added_is_tried_again_and_holds_none_up(
         assert waiting.remove(key_of(100)) and not waiting.remove(key_of(100))
         broken.clear()
         async with asyncio.timeout(5):
-            while not waiting.empty:
+            while waiting.waiting:
                 await asyncio.sleep(0.01)
         assert added.count(key_of(3)) == 1 and key_of(100) not in added
         assert sorted(failures) == sorted([key_of(3), key_of(100)])
@@ -83,12 +83,9 @@ def test_a_key_whose_core_cannot_be_opened_is_told_and_the_others_are_seeded(
             await farm.until(lambda: len(farm.swarm.topics) == 149)
             await farm.until(lambda: any(isinstance(event, Problem) for event in farm.events))
             assert [event.key for event in farm.events if isinstance(event, Problem)] == [key_of(1)]
-            loaded = asyncio.create_task(farm.engine.loaded())
-            await asyncio.sleep(0.02)
-            assert not loaded.done()
+            await farm.engine.loaded()  # one key that fails holds up no deletion
             broken = False
             await farm.until(lambda: discovery_key(key_of(1)) in farm.swarm.topics)
-            await loaded
 
     asyncio.run(scene())
 

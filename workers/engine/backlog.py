@@ -45,8 +45,8 @@ class Backlog:
 
     @property
     def empty(self) -> bool:
-        """Whether every key was added."""
-        return not self._arriving and not self._failed
+        """Whether every key was tried. One that cannot be added must not hold up what waits for this."""
+        return not self._arriving
 
     def put(self, wanted: Iterable[Wanted]) -> None:
         """Add these. The first of them are added before this returns."""

@@ -137,7 +137,7 @@ class Engine:
         self._check_loaded()
 
     async def loaded(self) -> None:
-        """Return once `ready` has been emitted and every key that was added is known, cold ones included."""
+        """Return once `ready` has been emitted and no key waits for its turn to be added."""
         await self._loaded.wait()
 
     def _check_loaded(self) -> None:
@@ -206,6 +206,8 @@ class Engine:
         cold = recall(wanted, self._cores.stored)
         if cold is not None and any(self._has_conflict(core.key) for core in cold.cores):
             cold = None  # a person has to hear of it, at each start
+        for core in () if cold is None else cold.cores:
+            self._claim(key, core.key)  # it may have been noted before claims were
         state: Warm | Cold = self._warmed(wanted) if cold is None else cold
         # Spread by key, so that they do not all look at the same moment.
         try:

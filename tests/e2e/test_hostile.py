@@ -169,18 +169,27 @@ def test_who_does_not_know_the_key_is_cut_off_and_kept_out(scene: Scene, attack:
     attack(act)
 
 
-def test_garbage_on_a_channel_is_cut_off(scene: Scene, attack: Attack) -> None:
+def test_garbage_on_a_channel_ends_the_channel(scene: Scene, attack: Attack) -> None:
+    """The connection stays, for the sake of other cores; this one is not spoken about on it for a while."""
+
     async def act() -> None:
         async with meet(scene.bootstrap, scene.us) as stranger:
-            talk = stranger.open(scene.key)
-            await talk.opened.wait()
-            talk.channel.send(3, b"\xff" * 100)
-            await stranger.cut_off()
+            for _ in range(3):
+                talk = stranger.open(scene.key)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        await talk.opened.wait()
+                if talk.opened.is_set():
+                    talk.channel.send(3, b"\xff" * 100)
+                async with asyncio.timeout(5):
+                    await talk.ended.wait()
+            assert not stranger.closed.is_set()
+            assert sum(isinstance(said, Sync) for said in stranger.heard) == 1
 
     attack(act)
 
 
-def test_false_proofs_are_cut_off_and_nothing_of_them_is_kept(scene: Scene, attack: Attack) -> None:
+def test_false_proofs_end_the_channel_and_nothing_of_them_is_kept(scene: Scene, attack: Attack) -> None:
     async def act() -> None:
         async with meet(scene.bootstrap, scene.us) as stranger:
 
@@ -196,13 +205,17 @@ def test_false_proofs_are_cut_off_and_nothing_of_them_is_kept(scene: Scene, atta
             await asyncio.sleep(0.2)
             known = next(said.length for said in stranger.heard if isinstance(said, Sync))
             claimed = BLOCKS
-            while not stranger.closed.is_set():  # one false proof may be an accident: it has to insist
+            while not talk.ended.is_set():  # one false proof may be an accident: it has to insist
                 claimed += 100
                 talk.say(Sync(fork=0, length=claimed, remote_length=known, can_upgrade=True))
                 talk.say(Range(start=0, length=claimed))
                 await asyncio.sleep(0.05)
             proofs = sum(isinstance(said, Request) for said in stranger.heard)
             assert 1 < proofs < 200
+            again = stranger.open(scene.key)
+            async with asyncio.timeout(5):
+                await again.ended.wait()
+            assert not again.opened.is_set()
 
     attack(act)
     assert not [e for e in scene.farm.of("core", scene.key.hex()) if e["length"] >= BLOCKS + 100]
@@ -234,7 +247,7 @@ def test_a_genuine_tree_with_nodes_to_spare_freezes_nothing(scene: Scene, attack
             assert not talk.ended.is_set()
 
     attack(act)
-    assert scene.farm.of("error") == []
+    assert not [e for e in scene.farm.of("error") if e["code"] == "CONFLICT"]
 
 
 def test_a_forged_fork_of_a_core_with_a_prologue_is_not_followed_and_not_passed_on(

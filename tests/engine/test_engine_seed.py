@@ -8,7 +8,7 @@ import pytest
 
 from hypercore.bee import Header
 from hypercore.core import memory_store
-from hypercore.replication import Conflict, PeerClosed, PeerOpened
+from hypercore.replication import BackedOff, Conflict, PeerClosed, PeerOpened
 from workers.engine.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.keylist import Wanted
 from workers.engine.kinds import Kind, Role
@@ -455,3 +455,19 @@ def test_a_writer_with_two_histories_is_told_once_and_shown_as_failed() -> None:
     problems = [event for event in bench.log.take() if isinstance(event, Problem)]
     assert [(problem.key, problem.code) for problem in problems] == [(writer.key, "CONFLICT")]
     assert bench.seed.status(bench.now).state is State.FAILED
+
+
+def test_back_offs_are_told_in_words_and_not_more_often_than_people_can_read() -> None:
+    writer = Writer(compat=True)
+    writer.append(b"one")
+    bench = Bench(writer.key)
+    bench.review()
+    bench.log.take()
+    for stranger in range(50):
+        notice = BackedOff(bytes([stranger]) * 32, "ends the connection when it is asked for block 7", 300)
+        bench.sessions[writer.key].tell(notice)
+    bench.review()
+    (problem,) = [event for event in bench.log.take() if isinstance(event, Problem)]
+    assert (problem.key, problem.code) == (writer.key, "PEER_BACKOFF")
+    assert f"peer {bytes(32).hex()} ends the connection when it is asked for block 7" in problem.message
+    assert "not asked again for 300 s" in problem.message

@@ -15,6 +15,7 @@ from hypercore.dht.router import Router
 from hypercore.dht.serving import ServingCore
 from hypercore.dht.store import Store
 from hypercore.dht.surroundings import Surroundings
+from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Muxer
 from hypercore.noise import Handshake
 from hypercore.replication import ALIAS, PROTOCOL, Replicator
@@ -39,6 +40,7 @@ def machines() -> Iterator[Target]:
     yield Target(name="secret stream", run=_secret_stream, seeds=_frames)
     yield Target(name="replication, as reader", run=lambda data: _replicate(data, reader=True), seeds=_talk)
     yield Target(name="replication, as holder", run=lambda data: _replicate(data, reader=False), seeds=_talk)
+    yield Target(name="replication, over several connections", run=_reconnect, seeds=_talk)
     yield Target(name="dht node", run=_dht_node, seeds=_datagrams, allowed=())
 
 
@@ -168,6 +170,40 @@ def _replicate(data: bytes, *, reader: bool) -> None:
         deadline = replicator.next_deadline()
         if deadline is not None and deadline <= now:
             replicator.handle_timer(now)
+
+
+def _reconnect(data: bytes) -> None:
+    """The same peer connects again and again, with whatever the last connection left behind."""
+    now = 0.0
+    replicator = _site(True)
+    muxer = _connected(replicator)
+    for op, piece in chunks(data):
+        now += op * 0.5
+        if op & 3 == 3:
+            muxer.ended_by_peer = True
+            muxer.shutdown(now)
+            replicator.detach(muxer, now)
+            replicator.suspicions.disconnected(SERVER.public_key)
+            muxer = _connected(replicator)
+        try:
+            muxer.receive(piece, now)
+        except RemoteProtocolError:
+            muxer.shutdown(now)
+            replicator.detach(muxer, now)
+            muxer = _connected(replicator)
+        muxer.take_output(now)
+        while replicator.next_event() is not None:
+            pass
+        deadline = replicator.next_deadline()
+        if deadline is not None and deadline <= now:
+            replicator.handle_timer(now)
+
+
+def _connected(replicator: Replicator) -> Muxer:
+    muxer = Muxer(is_initiator=True, handshake_hash=HASH)
+    muxer.remote_public_key = SERVER.public_key
+    _attached(replicator, muxer)
+    return muxer
 
 
 def _talk() -> Iterator[bytes]:

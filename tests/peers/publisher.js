@@ -6,7 +6,7 @@
 //   clear {path}  or  {start, end}    blocks of the drive's file, or of the core, are forgotten
 //   drive: put {path, seed, size, executable, metadata}   puts {files}   symlink {path, target}   del {path}   clear {path}   truncate {version}
 //   list (a seed list): seed {key, type, description}   edit {key, description}   unseed {key}
-//   bee:   insert {entries}   remove {keys}           core: append {blocks: [{seed, size}]}   truncate {length}
+//   bee:   insert {entries}   remove {keys}           core: append {blocks: [{seed, size}]}   truncate {length}   clear {start, end}
 const Corestore = require('corestore')
 const { content } = require('./lib/content')
 const { describe, files, beeEntries, blocks, blobsOf } = require('./lib/describe')
@@ -79,6 +79,7 @@ async function main () {
     insert: ({ bee }, { entries }) => insert(bee, entries),
     remove: async ({ bee }, { keys }) => { for (const key of keys) await bee.del(key) },
     append: ({ core }, { blocks }) => core.append(blocks.map(({ seed, size }) => content(seed, size))),
+    clear: ({ core }, { start, end }) => core.clear(start, end),
     seed: ({ list }, { key, type, description }) => list.put(key, { type, description }),
     edit: async ({ list }, { key, description }) => list.edit({ key, value: await list.get(key) }, { description }),
     unseed: ({ list }, { key }) => list.del(key),

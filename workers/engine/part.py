@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Literal, NamedTuple
 
 from farmwire.gaps import CoreGaps
 from hypercore.core import Change, Core
-from hypercore.replication import Conflict, ForkAvailable, Fullness, PeerClosed, PeerOpened
+from hypercore.replication import BackedOff, Conflict, ForkAvailable, Fullness, PeerClosed, PeerOpened
 
 from .gaps import gaps_of
 from .ports import CoreSession
+
+BACKOFF_INTERVAL = 60.0
+"""Seconds between two events about peers that are backed off for a core: strangers can bring about as many as
+they like. All of them are in the log (`-vv`). Ours."""
 
 
 class ForkNews(NamedTuple):
@@ -46,6 +51,9 @@ class Part:
         self._head = (session.core.fork, session.core.length)
         self.rotten = 0
         """Blocks found damaged on disk that nobody was told of yet."""
+        self.backed_off: BackedOff | None = None
+        """What is not asked of a peer for a while, if that was not emitted yet."""
+        self._next_backoff = 0.0
         self.conflict = session.frozen
         """The writer has signed two histories, in this run or an earlier one; nothing more is fetched."""
         self._changed = changed
@@ -115,6 +123,10 @@ class Part:
         elif isinstance(notice, ForkAvailable):
             self.offered = notice
             self.forks.append(ForkNews("quarantined", *self._head, notice.fork, notice.length))
+        elif isinstance(notice, BackedOff):
+            if monotonic() >= self._next_backoff:
+                self._next_backoff = monotonic() + BACKOFF_INTERVAL
+                self.backed_off = notice
         elif isinstance(notice, Conflict):
             self.conflict = True
         elif isinstance(notice, PeerOpened | PeerClosed):

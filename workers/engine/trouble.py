@@ -31,6 +31,14 @@ def trouble_of(key: bytes, part: Part, *, failed: bool) -> Iterator[Event]:
             "is only one, remove the key and add it again"
         )
         yield Problem(key=key, code="CONFLICT", message=text)
+    if part.backed_off is not None:
+        peer, reason, seconds = part.backed_off
+        part.backed_off = None
+        text = (
+            f"peer {peer.hex()} {reason} of core {name}; it is not asked again for {seconds:.0f} s, "
+            "all else goes on"
+        )
+        yield Problem(key=key, code="PEER_BACKOFF", message=text)
     if part.rotten:
         blocks = "1 block" if part.rotten == 1 else f"{part.rotten} blocks"
         part.rotten = 0

@@ -458,3 +458,21 @@ def test_channels_of_one_connection_are_bounded(bounded: str) -> None:
                 assert source.links == 1
 
     run(scene)
+
+
+def test_a_read_that_waits_ends_with_its_session() -> None:
+    async def test() -> None:
+        async with Corestore(memory_store()) as cores:
+            one, other = (cores.get(b"\x05" * 32) for _ in range(2))
+            ends = asyncio.ensure_future(one.get(0))
+            stays = asyncio.ensure_future(other.get(0))
+            await asyncio.sleep(0)
+            one.close()
+            with pytest.raises(LocalProtocolError, match="session was closed"):
+                await ends
+            assert not stays.done()
+            assert other.core.key in {opened.core.key for opened in cores._open.values()}
+            stays.cancel()
+            other.close()
+
+    run(test)

@@ -158,10 +158,11 @@ def accept(site: Site, muxer: Muxer, name: bytes | None, now: float) -> bool:
 class Script:
     """The other end of a channel: records what the site says, and says what it is told to."""
 
-    def __init__(self, world: World, site: Site, latency: float) -> None:
+    def __init__(self, world: World, site: Site, latency: float, *, remote: bytes = b"") -> None:
         self.world = world
         self.site = site
         self.pair = world.link(latency=latency)
+        self.pair.a.remote_public_key = remote
         self.received: list[Message] = []
         self.log: list[Message] = []
         """All that the site ever said."""

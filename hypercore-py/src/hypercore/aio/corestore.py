@@ -20,7 +20,7 @@ from ..core import Core, Store
 from ..crypto import discovery_key
 from ..errors import LocalProtocolError, RemoteProtocolError, StorageError
 from ..mux import Muxer
-from ..replication import ALIAS, PROTOCOL, FieldBudget, Peer, ReplicationConfig
+from ..replication import ALIAS, PROTOCOL, FieldBudget, Peer, ReplicationConfig, Suspicions
 from ..replication.ratelimit import BLOCK_OVERHEAD
 from ..storage.base import CoreInfo
 from ..storage.corestorage import INLINE_MAX_BYTES
@@ -80,6 +80,8 @@ class Corestore:
         self.on_wanted = on_wanted
         self.fields = FieldBudget()
         """Bounds what is remembered of what all peers announce."""
+        self.suspicions = Suspicions()
+        """What went wrong with which core at which peer."""
         self._config = config or ReplicationConfig()
         self._max_channels = max_channels
         self._loop = asyncio.get_running_loop()
@@ -190,6 +192,7 @@ class Corestore:
             upload=self.upload.limit,
             download=self.download.limit,
             fields=self.fields,
+            suspicions=self.suspicions,
         )
         opened.replicator.set_downloading(False, self._loop.time())
         self._open[core.discovery_key] = opened
@@ -293,6 +296,7 @@ class Corestore:
         now = self._loop.time()
         for opened in list(self._open.values()):
             opened.replicator.detach(link.muxer, now)  # it remembers connections without a channel, too
+        self.suspicions.disconnected(link.connection.remote_public_key)
         if isinstance(error, RemoteProtocolError):
             self._report_offence(link, error)
 

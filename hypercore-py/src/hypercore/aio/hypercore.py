@@ -36,6 +36,8 @@ class Hypercore:
         self._prefetched: dict[int, None] = {}
         self._unsubscribers: list[Callable[[], None]] = []
         self._waiting: dict[asyncio.Event, None] = {}
+        self._pending: set[asyncio.Future[bytes]] = set()
+        """Reads that wait for a block."""
         opened.add_session()
         self.set_active(active)
 
@@ -119,15 +121,15 @@ class Hypercore:
     async def get(self, index: int) -> bytes:
         """Block `index`, from the disk or from a peer, verified.
 
-        Waits for as long as it takes (`asyncio.timeout` bounds it). Raises BlockNotAvailable if the core is
-        closed meanwhile.
+        Waits for as long as it takes (`asyncio.timeout` bounds it). Raises LocalProtocolError if the session
+        is closed meanwhile, BlockNotAvailable if the core is.
         """
         self._must_be_open()
         if index < 0:
             raise LocalProtocolError(f"blocks are counted from 0, got {index}")
         self._prefetched.pop(index, None)
         block = self.peek(index)
-        return block if block is not None else await self._open.wait_for_block(index)
+        return block if block is not None else await self._open.wait_for_block(index, self._pending)
 
     def prefetch(self, indices: Sequence[int]) -> None:
         """Begin to fetch these blocks: somebody is going to ask for them."""
@@ -235,6 +237,9 @@ class Hypercore:
         self._unsubscribers.clear()
         for happened in self._waiting:
             happened.set()
+        for future in self._pending:
+            if not future.done():
+                future.set_exception(LocalProtocolError("the session was closed before the block came"))
         self._open.drop_fork_limit(self)
         now = self._loop.time()
         for index in self._prefetched:

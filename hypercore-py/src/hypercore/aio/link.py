@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from ..connection import Connection
 from ..errors import ConnectionClosed, RemoteProtocolError
 from ..mux import Muxer
 from ..secretstream import MAX_EARLY_FRAME_BYTES, MAX_FRAME_BYTES
+from ..udx.events import StreamReset
 from .holdings import MAX_INCOMING_BYTES, MAX_OUTGOING_BYTES, PROGRESS_SECONDS, Holdings
 from .turns import Debt, Turns
+
+log = logging.getLogger(__name__)
 
 PAUSE_HELD_BYTES = 2 * 1024 * 1024
 """Bytes received and not worked off yet, at which no more are taken from the peer. Ours."""
@@ -231,5 +235,7 @@ class Link:
         if self._unused is not None:
             self._unused.cancel()
         self.hub.leave(self)
+        log.debug("connection with %s ended: %s", self.connection.remote_public_key.hex(), error or "closed")
+        self.muxer.ended_by_peer = isinstance(error, StreamReset)
         self.muxer.shutdown(self._loop.time())
         self._on_close(self, error)

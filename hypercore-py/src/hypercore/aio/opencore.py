@@ -19,6 +19,7 @@ from ..replication import (
     RateLimit,
     ReplicationConfig,
     Replicator,
+    Suspicions,
 )
 from .link import Link
 
@@ -102,10 +103,17 @@ class OpenCore:
         upload: RateLimit,
         download: RateLimit,
         fields: FieldBudget,
+        suspicions: Suspicions,
     ) -> None:
         self.core = core
         self.replicator = Replicator(
-            core, config=config, on_wake=self._wake, upload=upload, download=download, fields=fields
+            core,
+            config=config,
+            on_wake=self._wake,
+            upload=upload,
+            download=download,
+            fields=fields,
+            suspicions=suspicions,
         )
         self.replicator.download_ranges = ()
         self._on_conflict = on_conflict
@@ -194,14 +202,17 @@ class OpenCore:
 
     # --- blocks
 
-    async def wait_for_block(self, index: int) -> bytes:
+    async def wait_for_block(self, index: int, pending: set[asyncio.Future[bytes]]) -> bytes:
+        """The block, when it is here. A future in `pending` is there to end the wait by."""
         future: asyncio.Future[bytes] = self._loop.create_future()
+        pending.add(future)
         self._waiters.setdefault(index, []).append(future)
         try:
             if self.replicator.request_block(index, self._loop.time()):
                 self._deliver(index)
             return await future
         finally:
+            pending.discard(future)
             waiters = self._waiters.get(index)
             if waiters is not None and future in waiters:
                 waiters.remove(future)

@@ -74,6 +74,8 @@ class Muxer:
         self.on_output = on_output
         self.remote_public_key = b""
         """Of the peer, if the shell knows it."""
+        self.ended_by_peer = False
+        """The connection is gone because the peer has destroyed it. Set by the shell before `shutdown`."""
         self.rtt: float | None = None
         """Smoothed round-trip time of the connection in seconds, if the shell knows it. Protocols size
         windows by it."""

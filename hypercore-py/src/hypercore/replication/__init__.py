@@ -5,6 +5,7 @@ Format and rules: holepunchto/hypercore lib/replicator.js, lib/messages.js, lib/
 
 from .config import ReplicationConfig
 from .events import (
+    BackedOff,
     BlockReceived,
     Conflict,
     Event,
@@ -24,10 +25,12 @@ from .peer import ALIAS, PROTOCOL, Peer, PeerStats
 from .ports import ReplicatedCore
 from .ratelimit import RateLimit
 from .replicator import Replicator
+from .suspicion import Suspicions
 
 __all__ = [
     "ALIAS",
     "PROTOCOL",
+    "BackedOff",
     "BlockReceived",
     "Conflict",
     "Event",
@@ -46,6 +49,7 @@ __all__ = [
     "ReplicationConfig",
     "Replicator",
     "StorageFailed",
+    "Suspicions",
     "UpgradeAvailable",
     "Upgraded",
 ]

@@ -15,6 +15,7 @@ from ..errors import RemoteProtocolError
 from ..ranges import RangeSet
 from .config import MAX_LACKING, MAX_REMOTE_PAGES, WANT_BATCH
 from .memory import FieldBudget
+from .suspicion import NOTHING_AVOIDED
 
 _PROBES = 8
 """Alternating steps that a search takes before it compares whole pages."""
@@ -30,7 +31,7 @@ class Availability:
     where that ends, only whole pages are remembered.
     """
 
-    __slots__ = ("_budget", "_lacking", "blocks", "forgotten")
+    __slots__ = ("_budget", "_lacking", "avoided", "blocks", "forgotten")
 
     def __init__(self, budget: FieldBudget) -> None:
         self.blocks = Bitfield(max_pages=MAX_REMOTE_PAGES)
@@ -38,6 +39,8 @@ class Availability:
         """Something that it said was dropped, to make room."""
         self._budget = budget
         self._lacking = _NONE
+        self.avoided = NOTHING_AVOIDED
+        """Blocks that it is not asked for whatever it announces: see `suspicion.py`."""
 
     @property
     def contiguous(self) -> int:
@@ -45,7 +48,28 @@ class Availability:
         return self.blocks.contiguous
 
     def has(self, index: int) -> bool:
+        return self.blocks.get(index) and index not in self._lacking and index not in self.avoided
+
+    def announces(self, index: int) -> bool:
+        """Whether it says that it has the block, and did not refuse it."""
         return self.blocks.get(index) and index not in self._lacking
+
+    def may_lack_proof(self, index: int, end: int) -> bool:
+        """Whether the peer may have block `index` without the tree nodes that prove it.
+
+        When an official writer clears blocks from an odd number on, nodes left of them that are still needed
+        are deleted as well: one level of the tree for each binary 1 that the number ends in (hypercore
+        lib/session-state.js `clear`). It ends the connection at a request for such a block. Runs of up to 63
+        blocks before a hole are looked at.
+        """
+        blocks = self.blocks
+        if blocks.contiguous >= end:
+            return False
+        hole = blocks.first_unset(index + 1, min(end, index + 64))
+        if hole is None or not hole & 1:
+            return False
+        ones = (hole ^ (hole + 1)).bit_length() - 1
+        return index > hole - (1 << ones)
 
     def covers(self, start: int, end: int) -> bool:
         """Whether it has all of start..end."""
@@ -103,7 +127,7 @@ class Availability:
         at: int | None = start
         while at is not None:
             at = first_common(self.blocks, other, at, end, wanted=wanted)
-            if at is None or at not in self._lacking:
+            if at is None or (at not in self._lacking and at not in self.avoided):
                 return at
             at += 1
         return None

@@ -9,6 +9,8 @@ the core is frozen, everybody gets our proof, and nothing more is replicated (hy
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import BlockNotAvailable, InvalidProof, InvalidRequest, VerificationError
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from .peer import Peer
 
 
+log = logging.getLogger(__name__)
+
+
 class Conduct:
     def __init__(self, core: ReplicatedCore, config: ReplicationConfig, host: Host) -> None:
         self._core = core
@@ -34,12 +39,14 @@ class Conduct:
 
     def invalid_data(self, peer: Peer, error: VerificationError, now: float) -> None:
         """An answer of the peer did not verify. Raises the error when the connection is not worth keeping."""
+        log.debug("%r: %s", peer, error)
         down = peer.down
         down.strikes += 1
         fatal = down.strikes > MAX_STRIKES + peer.stats.blocks_down // STRIKE_BLOCKS
-        self._host.emit(PeerMisbehaved(peer, error, fatal))
         if fatal:
-            raise error
+            self._host.bad_data(peer, error, now)
+            return
+        self._host.emit(PeerMisbehaved(peer, error, False))
         # A misplaced node says nothing about the writer
         if not isinstance(error, InvalidProof) and not down.probing:
             self._probe(peer, now)
@@ -78,7 +85,8 @@ class Conduct:
                 self._host.wake_at(until)
                 continue
             error = VerificationError("the peer sent bad data and does not prove that it is on our history")
-            self._host.emit(PeerMisbehaved(peer, error, True))
+            with suppress(VerificationError):
+                self._host.bad_data(peer, error, now)
             peer.close(now)
 
     def _freeze(self, peer: Peer, proof: Data, now: float) -> None:

@@ -99,6 +99,8 @@ class ReplicationConfig:
     answer is taken."""
     probe_timeout: float = 30.0
     """How long a peer whose data did not verify has to prove that it is on our history."""
+    doubt_delay: float = 1.0
+    """How long a block that a peer may not be able to prove is left aside, for all else to come first."""
     inflight_min: int = 16
     inflight_max: int = 512
     """Requests in flight to one peer (official: [16, 512])."""

@@ -6,6 +6,7 @@ from .availability import Availability
 from .config import MAX_BROKEN_CLAIMS, SCALE_RTT, ReplicationConfig
 from .memory import FieldBudget
 from .requests import Sent
+from .suspicion import HEAD, Record
 from .wants import LocalWants
 
 
@@ -27,6 +28,7 @@ class DownloadState:
         "paused",
         "pauses",
         "probing_until",
+        "record",
         "refusals",
         "stalled_until",
         "strikes",
@@ -54,6 +56,8 @@ class DownloadState:
         """In a row."""
         self.forgive_at = 0.0
         """When it is asked again for what it refused; 0 if it refused nothing."""
+        self.record: Record | None = None
+        """What is remembered about this core at this peer: None in nearly all cases."""
         self.strikes = 0
         """Answers that did not verify."""
         self.unasked_proofs = 0
@@ -74,7 +78,20 @@ class DownloadState:
         about to be."""
         if self.broken_claims >= MAX_BROKEN_CLAIMS:
             return False
+        if self.record is not None and self.record.suspects:
+            return True  # they are yet to be tried
         return not self.hungry or any(sent.index is not None for sent in self.inflight.values())
+
+    @property
+    def avoids_head(self) -> bool:
+        """Whether it is not asked about its head in the ordinary way."""
+        return self.record is not None and HEAD in self.record.avoided
+
+    def remember(self, record: Record | None) -> None:
+        """Go by what is remembered about this core at this peer."""
+        self.record = record
+        if record is not None:
+            self.availability.avoided = record.avoided
 
     @property
     def probing(self) -> bool:

@@ -7,6 +7,7 @@ peer that is gone) is offered to all peers again.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ..errors import StorageError, VerificationError
@@ -22,9 +23,12 @@ from .ports import ReplicatedCore
 from .ratelimit import BLOCK_OVERHEAD, RateLimit, Turn
 from .requests import BlockRequest, Purpose, RequestTable, Sent
 from .scheduler import Scheduler
+from .trials import Trials
 
 if TYPE_CHECKING:
     from .peer import Peer
+
+log = logging.getLogger(__name__)
 
 HIGH_PRIORITY = 1
 """Of a block that somebody waits for (lib/replicator.js PRIORITY.HIGH)."""
@@ -41,6 +45,7 @@ class Downloader:
         self.heads = Heads(core, config, self.requests, self.scheduler, host)
         self.conduct = Conduct(core, config, host)
         self._patience = Patience(self, config, host)
+        self._trials = Trials(self, config, host)
 
     # --- asking ---------------------------------------------------------------------------------------------
 
@@ -64,6 +69,8 @@ class Downloader:
         if now < down.stalled_until:
             self._host.wake_at(down.stalled_until)
             return
+        if down.record is not None:
+            self._trials.fill(peer, down.record, now)
         if not self.heads.fill(peer, now):
             return
         end = peer.valid_end()
@@ -73,6 +80,7 @@ class Downloader:
         if scheduler.has_pending:
             room = self._ask_explicit(peer, room, end, turn, now)
         if self._host.downloading:
+            partial = down.availability.contiguous < end
             while room > 0:
                 index = scheduler.next_block(down.availability, down.cursor, end)
                 if index is None:
@@ -82,6 +90,8 @@ class Downloader:
                     room = 0
                     break
                 down.cursor = index + 1
+                if partial and self._trials.doubt(peer, index, end, now):
+                    continue
                 self.ask_block(peer, index, now)
                 room -= 1
         down.hungry = room > 0
@@ -111,6 +121,8 @@ class Downloader:
                 break
             if turn is not None and not turn.may_ask():
                 return 0
+            if self._trials.doubt(peer, index, end, now):
+                continue
             self.ask_block(peer, index, now, urgent=True)
             room -= 1
         return room - self._config.inflight_min
@@ -177,6 +189,8 @@ class Downloader:
         if sent is None:
             return  # cancelled, or given up: it was under way
         self._take(sent)
+        if peer.down.record is not None:
+            self._trials.answered(peer, peer.down.record, sent)
         if not sent.answered_by(data):
             self._refused(sent, now)
             return
@@ -228,8 +242,11 @@ class Downloader:
     def on_no_data(self, peer: Peer, message: NoData, now: float) -> None:
         sent = self.requests.get(message.request, peer)
         if sent is not None:
+            log.debug("%r refuses %s", peer, sent)
             self._heard(peer, now)
             self._take(sent)
+            if peer.down.record is not None:
+                self._trials.answered(peer, peer.down.record, sent)
             self._refused(sent, now)
 
     def _heard(self, peer: Peer, now: float) -> None:
@@ -287,6 +304,8 @@ class Downloader:
     def _take(self, sent: Sent) -> bool:
         """Out of the table. True if nobody else is asked for its block."""
         last = self.requests.remove(sent)
+        if sent.peer.down.record is not None:
+            self._trials.taken(sent.peer, sent.peer.down.record, sent)
         if sent.reserved:
             self._limit.settle(sent.reserved)
         if sent.purpose is not Purpose.BLOCK:
@@ -298,6 +317,15 @@ class Downloader:
         if not self.requests.holders(index):
             self.scheduler.release(index)
             self.offer(index)
+
+    def announced(self, peer: Peer) -> None:
+        """The peer has said more about what it has."""
+        if peer.down.record is not None and peer.down.record.doubted:
+            self._trials.announced(peer, peer.down.record)
+
+    def ended(self, peer: Peer, now: float) -> None:
+        """The peer has ended the connection: what it was asked for may be why."""
+        self._trials.ended(peer, now)
 
     def arrived(self, index: int) -> None:
         """A block is here: nobody has to send it any more."""

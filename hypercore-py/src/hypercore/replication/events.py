@@ -78,6 +78,15 @@ class PeerMisbehaved(NamedTuple):
     fatal: bool
 
 
+class BackedOff(NamedTuple):
+    """Something of this core is not asked of a peer for a while, so that all else goes on."""
+
+    remote_public_key: bytes
+    reason: str
+    """For people."""
+    seconds: float
+
+
 class Conflict(NamedTuple):
     """The writer has signed two histories of the same fork. The core is frozen: nothing more of it is
     fetched, and what is here is served."""
@@ -103,6 +112,7 @@ Event = (
     | UpgradeAvailable
     | ForkAvailable
     | PeerMisbehaved
+    | BackedOff
     | Conflict
     | StorageFailed
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
+from ..errors import RemoteProtocolError
 from ..merkle.reorg import Reorg
 from ..wire.data import Data
 from ..wire.request import Request, RequestBlock, RequestHash, RequestUpgrade
@@ -24,6 +25,7 @@ from .scheduler import Scheduler
 if TYPE_CHECKING:
     from .fullness import Fullness
     from .peer import Peer
+    from .suspicion import Suspicions
 
 
 class Host(Protocol):
@@ -37,8 +39,15 @@ class Host(Protocol):
     def downloading(self) -> bool: ...
 
     fullness: Fullness
+    suspicions: Suspicions
 
     def emit(self, event: Event) -> None: ...
+
+    def bad_data(self, peer: Peer, error: RemoteProtocolError, now: float) -> None:
+        """The peer has sent bad data once too often: do without it for this core, for a while.
+
+        Raises the error when the whole connection is not worth keeping.
+        """
 
     def wake_at(self, time: float) -> None:
         """Have the timer handled at that time at the latest."""
@@ -78,13 +87,25 @@ class Heads:
     def fill(self, peer: Peer, now: float) -> bool:
         """Ask the peer for what there is to ask about the head. True if blocks may be asked for as well."""
         fork = self._core.head.fork
+        if peer.down.avoids_head:
+            return peer.remote_fork == fork
         if peer.remote_fork > fork:
             self._follow(peer, now)
             return False
         if peer.remote_fork < fork:
             return False
-        if peer.down.head_refused:
-            return True
+        if not peer.down.head_refused:
+            self._ask_head(peer, now)
+        return True
+
+    def try_head(self, peer: Peer, now: float) -> None:
+        """Ask for what there is to ask about the head, though a request for it is suspected."""
+        if peer.remote_fork > self._core.head.fork:
+            self._follow(peer, now)
+        elif peer.remote_fork == self._core.head.fork:
+            self._ask_head(peer, now)
+
+    def _ask_head(self, peer: Peer, now: float) -> None:
         if self._upgrade is None and self._may_upgrade(peer):
             self._ask_upgrade(peer, now)
         elif (
@@ -94,7 +115,6 @@ class Heads:
             and peer.remote_length == 0
         ):
             self._manifest = self._send(peer, now, Purpose.MANIFEST, manifest=True)
-        return True
 
     # --- upgrades -------------------------------------------------------------------------------------------
 
@@ -118,6 +138,7 @@ class Heads:
             self._scheduler.open_ended
             and self._host.downloading
             and not self._may_end_in_prologue(peer)
+            and not peer.down.avoids_head  # one suspect at a time
             and peer.down.availability.has(last)
             and not self._scheduler.is_claimed(last)
         )

@@ -65,6 +65,8 @@ class Patience:
                 peer.mark_dirty()
             elif down.forgive_at:
                 self._host.wake_at(down.forgive_at)
+            if down.record is not None and down.record.avoided:
+                peer.mark_dirty()  # it finds out when there is something to try
 
     def _expire(self, now: float) -> None:
         timeout = self._config.request_timeout

@@ -13,7 +13,7 @@ from hmac import compare_digest
 from typing import Protocol
 
 from ..codec import Reader, Writer
-from ..errors import InvalidCapability, StorageError
+from ..errors import InvalidCapability, RemoteProtocolError, StorageError, VerificationError
 from ..mux import Channel, CloseReason, Frame, Muxer
 from ..wire.control import BitfieldMessage, Cancel, NoData, Range, Sync, Unwant, Want
 from ..wire.data import Data
@@ -56,6 +56,8 @@ class PeerHost(Protocol):
     def frozen(self) -> bool: ...
 
     def emit(self, event: Event) -> None: ...
+
+    def bad_data(self, peer: Peer, error: RemoteProtocolError, now: float) -> None: ...
 
     def check_busy(self, now: float) -> None: ...
 
@@ -144,7 +146,8 @@ class Peer:
         """It has said something about its head that was not looked at yet."""
 
     def __repr__(self) -> str:
-        return f"<Peer fork {self.remote_fork} length {self.remote_length}>"
+        who, core = self.muxer.remote_public_key.hex()[:8], self.core.key.hex()[:8]
+        return f"<Peer {who} of core {core}, fork {self.remote_fork}, length {self.remote_length}>"
 
     # --- for the replicator ---------------------------------------------------------------------------------
 
@@ -282,6 +285,10 @@ class Peer:
                 _HANDLERS[type_id](self, message, now)
             except StorageError as error:
                 self.storage_failed(error)
+            except VerificationError:
+                raise  # it was decided already that the connection is not worth keeping
+            except RemoteProtocolError as error:
+                self._host.bad_data(self, error, now)
 
     def channel_closed(self, reason: CloseReason, now: float) -> None:
         self.down.availability.close()
@@ -409,6 +416,7 @@ class Peer:
         self.down.availability.on_bitfield(message.start, message.words, self.core.head.length)
         self.down.wants.answered(message.start, message.start + max(1, 8 * len(message.words)))
         self.down.cursor = min(self.down.cursor, message.start)
+        self._host.downloader.announced(self)
         self.mark_dirty()
 
     def _on_range(self, r: Reader, now: float) -> None:
@@ -416,6 +424,7 @@ class Peer:
         start, length = message.start, message.length
         self.down.availability.on_range(start, length, self.core.head.length, drop=message.drop)
         if not message.drop:
+            self._host.downloader.announced(self)
             if message.start == 0:  # how a want is answered by who has all up to its end
                 self.down.wants.answered(0, message.length)
             self.down.cursor = min(self.down.cursor, message.start)

@@ -13,19 +13,24 @@ An idle core has no deadline, no output and nothing that is looked at in turns: 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
+from ..errors import RemoteProtocolError
 from ..mux import CloseReason, Muxer
 from .config import MAX_REOPENS, ReplicationConfig
 from .downloader import Downloader
-from .events import Event, ManifestReceived, PeerClosed, PeerOpened, Upgraded
+from .events import BackedOff, Event, ManifestReceived, PeerClosed, PeerMisbehaved, PeerOpened, Upgraded
 from .fullness import Fullness
 from .memory import FieldBudget
 from .peer import ALIAS, PROTOCOL, Peer
 from .ports import Change, ReplicatedCore
 from .ratelimit import RateLimit
 from .scheduler import Ranges
+from .suspicion import Suspicions
+
+log = logging.getLogger(__name__)
 
 
 class Replicator:
@@ -40,6 +45,7 @@ class Replicator:
         upload: RateLimit | None = None,
         download: RateLimit | None = None,
         fields: FieldBudget | None = None,
+        suspicions: Suspicions | None = None,
     ) -> None:
         """`upload`, `download` and `fields` are shared with the replicators of other cores."""
         self.core = core
@@ -48,6 +54,7 @@ class Replicator:
         self.upload = upload or RateLimit()
         self.download = download or RateLimit()
         self.fields = fields or FieldBudget()
+        self.suspicions = suspicions or Suspicions()
         self.fullness = Fullness(self)
         self.downloader = Downloader(core, self.config, self, self.download)
         self.closed = False
@@ -55,6 +62,8 @@ class Replicator:
         self._attached: dict[Muxer, Peer | None] = {}
         self._reopened: dict[Muxer, int] = {}
         self._peers: dict[Peer, None] = {}
+        self._backed_off: dict[Muxer, float] = {}
+        """Connections on which the core is spoken about again at that time."""
         self._behind: dict[Peer, None] = {}
         self._events: deque[Event] | None = None
         """None while there is none: an empty one would take more room than the rest of an idle replicator."""
@@ -97,6 +106,11 @@ class Replicator:
             return peer
         if len(self._peers) >= self.config.max_peers:
             return None
+        record = self.suspicions.find(muxer.remote_public_key, self.core.key)
+        if record is not None and now < record.closed_until:
+            self._attached[muxer] = None
+            self._back_off(muxer, record.closed_until)
+            return None
         return self._open(muxer, now)
 
     def _open(self, muxer: Muxer, now: float) -> Peer | None:
@@ -112,6 +126,7 @@ class Replicator:
         """No longer speak about the core on a connection."""
         peer = self._attached.pop(muxer, None)
         self._reopened.pop(muxer, None)
+        self._backed_off.pop(muxer, None)
         if peer is not None:
             peer.close(now)
 
@@ -138,7 +153,7 @@ class Replicator:
         self._downloading = downloading
         if downloading and not self.closed:
             for muxer, peer in list(self._attached.items()):
-                if peer is None:
+                if peer is None and muxer not in self._backed_off:
                     self._open(muxer, now)
         self.downloader.offer(0)
         self.check_busy(now)
@@ -263,7 +278,35 @@ class Replicator:
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             self.downloader.tick(now)
+            self._resume(now)
             self.check_busy(now)
+
+    def _resume(self, now: float) -> None:
+        """Speak about the core again where a back-off is over."""
+        for muxer, until in list(self._backed_off.items()):
+            if now < until:
+                self.wake_at(until)
+                continue
+            del self._backed_off[muxer]
+            if self._downloading and not self.frozen and self._attached.get(muxer, muxer) is None:
+                self._open(muxer, now)
+
+    def _back_off(self, muxer: Muxer, until: float) -> None:
+        self._backed_off[muxer] = until
+        self.wake_at(until)
+
+    def bad_data(self, peer: Peer, error: RemoteProtocolError, now: float) -> None:
+        """See `Host.bad_data`."""
+        muxer = peer.muxer
+        remote = muxer.remote_public_key
+        seconds = self.suspicions.bad_data(remote, self.core.key, now) if remote else None
+        log.debug("%r sent bad data, backed off for %s s: %s", peer, seconds, error)
+        self.emit(PeerMisbehaved(peer, error, seconds is None))
+        if seconds is None:
+            raise error
+        self.emit(BackedOff(remote, f"sends bad data ({error})", round(seconds)))
+        self._back_off(muxer, now + seconds)
+        peer.close(now)
 
     def next_event(self) -> Event | None:
         """The oldest event that was not taken yet."""
@@ -303,12 +346,17 @@ class Replicator:
             return
         if self.downloader.requests:
             self.wake_at(now + self.config.check_interval)
+        peer.down.remember(self.suspicions.find(peer.muxer.remote_public_key, self.core.key))
+        log.debug("%r: channel open", peer)
         self.emit(PeerOpened(peer))
 
     def peer_closed(self, peer: Peer, reason: CloseReason, now: float) -> None:
         was_open = peer in self._peers
         self._behind.pop(peer, None)
         if was_open:
+            log.debug("%r: channel closed (%s)", peer, reason.name.lower())
+            if reason is CloseReason.DISCONNECTED and peer.muxer.ended_by_peer:
+                self.downloader.ended(peer, now)
             del self._peers[peer]
             self.downloader.give_up(peer, tell=False)
             self.emit(PeerClosed(peer))
@@ -318,6 +366,7 @@ class Replicator:
         if reason is CloseReason.DISCONNECTED:
             self._attached.pop(muxer)
             self._reopened.pop(muxer, None)
+            self._backed_off.pop(muxer, None)
             return
         self._attached[muxer] = None
         if was_open and reason is CloseReason.REMOTE:

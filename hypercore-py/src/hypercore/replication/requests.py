@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..codec import Writer, encode_uint
 from ..wire.data import Data
 from ..wire.request import Request
+from .suspicion import HEAD
 
 if TYPE_CHECKING:
     from .peer import Peer
@@ -50,6 +51,15 @@ class Sent:
         """The tree node asked for."""
         self.reserved = 0
         """Bytes that the rate limit was charged with for it."""
+
+    def __repr__(self) -> str:
+        what = self.purpose.value if self.index is None else f"block {self.index}"
+        return f"<request {self.id} for {what}>"
+
+    @property
+    def subject(self) -> int:
+        """The block, or HEAD if it is about the head (with a block or without)."""
+        return self.index if self.purpose is Purpose.BLOCK and self.index is not None else HEAD
 
     def answered_by(self, data: Data) -> bool:
         """Whether `data` holds nothing but what was asked for, of the right fork."""

@@ -7,6 +7,7 @@ cancelled before its turn costs nothing.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from .config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS, RE
 if TYPE_CHECKING:
     from .peer import Peer
     from .ratelimit import RateLimit
+
+log = logging.getLogger(__name__)
 
 TURN = 4
 """Requests answered before another channel has its turn."""
@@ -213,6 +216,7 @@ class Uploader:
             self._no_data(request, REASON_NOT_AVAILABLE)
 
     def _no_data(self, request: Request, reason: int) -> None:
+        log.debug("%r is refused %s", self._peer, request)
         self._refused += 1
         self._peer.send(
             NoData(request=request.id, reason=reason if self._refused <= MAX_REASONED_REFUSALS else 0)

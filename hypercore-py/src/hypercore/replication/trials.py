@@ -1,0 +1,133 @@
+"""Asking a peer, apart from the rest, for what may have ended a connection with it: see `suspicion.py`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .config import ReplicationConfig
+from .events import BackedOff
+from .heads import Host
+from .requests import Sent
+from .suspicion import HEAD, MAX_DOUBTED, MAX_FALSE_ALARMS, Record
+
+if TYPE_CHECKING:
+    from .downloader import Downloader
+    from .peer import Peer
+
+log = logging.getLogger(__name__)
+
+
+class Trials:
+    """Those of one core."""
+
+    def __init__(self, downloader: Downloader, config: ReplicationConfig, host: Host) -> None:
+        self._downloader = downloader
+        self._config = config
+        self._host = host
+
+    def doubt(self, peer: Peer, index: int, end: int, now: float) -> bool:
+        """Whether a block is left for a trial, since the peer may have no proof of it: see
+        `Availability.may_lack_proof`. Each costs a connection if that is so, so all else goes first."""
+        down = peer.down
+        remote = peer.muxer.remote_public_key
+        if not remote or not down.availability.may_lack_proof(index, end):
+            return False
+        record = down.record
+        if record is None:
+            record = self._host.suspicions.record(remote, peer.core.key)
+            down.remember(record)
+        if record.false_alarms >= MAX_FALSE_ALARMS or len(record.doubted) >= MAX_DOUBTED:
+            return False
+        if not record.suspect(index):
+            return False
+        record.doubted[index] = None
+        record.retry_at = max(record.retry_at, now + self._config.doubt_delay)
+        self._host.wake_at(record.retry_at)
+        return True
+
+    def announced(self, peer: Peer, record: Record) -> None:
+        """The peer has announced more: what was before a hole may not be any more."""
+        end, availability = peer.valid_end(), peer.down.availability
+        for index in list(record.doubted):
+            if index not in record.testing and not availability.may_lack_proof(index, end):
+                record.drop(index)
+                peer.down.cursor = min(peer.down.cursor, index)
+
+    def fill(self, peer: Peer, record: Record, now: float) -> None:
+        """Begin as many trials as there may be."""
+        record.revive(now)
+        next_at = record.next_at(now)
+        if next_at is not None:
+            self._host.wake_at(next_at)
+        if not record.suspects or now < record.retry_at:
+            return
+        if not self._host.suspicions.may_test(peer.muxer.remote_public_key, peer.core.key, peer.mark_dirty):
+            return
+        for index in list(record.suspects):
+            if len(record.testing) >= record.window:
+                break
+            if index not in record.testing:
+                self._test(peer, record, index, now)
+        self._check_over(peer, record)
+
+    def _test(self, peer: Peer, record: Record, index: int, now: float) -> None:
+        downloader, scheduler = self._downloader, self._downloader.scheduler
+        if index == HEAD:
+            before = len(peer.down.inflight)
+            record.testing[index] = None
+            downloader.heads.try_head(peer, now)
+            if len(peer.down.inflight) == before:
+                record.testing.pop(index, None)
+            return
+        if peer.core.bitfield.get(index) or index >= peer.core.head.length:
+            record.drop(index)  # it came from elsewhere, or is not there any more
+            return
+        explicit = scheduler.is_explicit(index)
+        wanted = explicit or (self._host.downloading and scheduler.in_ranges(index))
+        there = peer.down.availability.announces(index) and index < peer.valid_end()
+        if wanted and there and not scheduler.is_claimed(index):
+            record.testing[index] = None
+            downloader.ask_block(peer, index, now, urgent=explicit)
+
+    def answered(self, peer: Peer, record: Record, sent: Sent) -> None:
+        """The peer has answered, whatever it said: the request does no harm."""
+        index = sent.subject
+        if index in record.avoided:
+            record.answered(index)
+            peer.mark_dirty()
+
+    def taken(self, peer: Peer, record: Record, sent: Sent) -> None:
+        """A request is over, with an answer or without."""
+        if sent.subject in record.testing:
+            del record.testing[sent.subject]
+            self._check_over(peer, record)
+
+    def ended(self, peer: Peer, now: float) -> None:
+        """The peer has ended the connection."""
+        asked = [sent.subject for sent in peer.down.inflight.values()]
+        remote, suspicions = peer.muxer.remote_public_key, self._host.suspicions
+        if asked:
+            log.debug("%r: the connection ended with %d requests unanswered", peer, len(asked))
+        refused = suspicions.ended(remote, peer.core.key, asked, now)
+        record = suspicions.find(remote, peer.core.key)
+        for index, seconds in refused:
+            what = "its head" if index == HEAD else f"block {index}"
+            self._host.emit(
+                BackedOff(remote, f"ends the connection when it is asked for {what}", round(seconds))
+            )
+            if record is not None and index != HEAD:
+                self._refuse_alike(peer, record, index, now)
+        suspicions.tests_over(remote, peer.core.key)
+
+    def _refuse_alike(self, peer: Peer, record: Record, refused: int, now: float) -> None:
+        """One clearing has left several blocks without a proof: no connection is to be lost for each."""
+        availability, end = peer.down.availability, peer.valid_end()
+        if availability.may_lack_proof(refused, end):
+            for index in [index for index in record.suspects if index != HEAD]:
+                if availability.may_lack_proof(index, end):
+                    record.refuse(index, now)
+
+    def _check_over(self, peer: Peer, record: Record) -> None:
+        if not record.testing:
+            self._host.suspicions.tests_over(peer.muxer.remote_public_key, peer.core.key)

@@ -109,6 +109,15 @@ def decode(text: str) -> bytes:
         raise BadInput(str(error)) from None
 
 
+def secret(text: str) -> bytes:
+    """An encryption key."""
+    try:
+        return decode(text)
+    except BadInput:
+        # Says what was expected, and not what was given: it is a secret.
+        raise BadInput("--encryption-key: expected 64 hex digits or 52 z-base-32 characters") from None
+
+
 def label_of(text: str) -> str:
     """The start of a key as it was written, without the scheme of a link."""
     return text.strip().rpartition("://")[2][:LABEL_LENGTH] + "…"

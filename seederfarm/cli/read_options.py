@@ -12,13 +12,12 @@ import click
 
 from workers.engine.settings import NodeAddress
 
-from .failures import BadInput
 from .options import (
     data_option,
-    decode,
     network_options,
     resolve_bootstrap,
     resolve_data,
+    secret,
     verbosity_options,
 )
 
@@ -57,7 +56,7 @@ def read_options(function: F) -> F:
             data=resolve_data(data),
             bootstrap=resolve_bootstrap(bootstrap),
             port=port,
-            encryption_key=None if encryption_key is None else _secret(encryption_key),
+            encryption_key=None if encryption_key is None else secret(encryption_key),
             version=version,
             timeout=timeout,
             log_level=log_level,
@@ -83,11 +82,3 @@ def read_options(function: F) -> F:
     ):
         command = option(command)
     return command  # type: ignore[return-value]
-
-
-def _secret(text: str) -> bytes:
-    try:
-        return decode(text)
-    except BadInput:
-        # Says what was expected, and not what was given: it is a secret.
-        raise BadInput("--encryption-key: expected 64 hex digits or 52 z-base-32 characters") from None

@@ -33,6 +33,7 @@ from .options import (
     resolve_limits,
     resolve_quarantine,
     resolve_relay,
+    secret,
     verbosity_options,
 )
 from .views import View, check_output, choose_view
@@ -67,6 +68,14 @@ from .views import View, check_output, choose_view
     metavar="KEY=FORK",
     help="Under quarantine: follow this key up to that fork; may be repeated.",
 )
+@click.option(
+    "--encryption-key",
+    "encryption_keys",
+    multiple=True,
+    envvar="SEEDERFARM_ENCRYPTION_KEY",
+    metavar="KEY",
+    help="Finds the files of an encrypted drive of an older version (better in $SEEDERFARM_ENCRYPTION_KEY).",
+)
 @verbosity_options
 def seed(
     keys: tuple[GivenKey, ...],
@@ -85,6 +94,7 @@ def seed(
     max_peers: str | None,
     forks: str | None,
     accepted: tuple[tuple[bytes, int], ...],
+    encryption_keys: tuple[str, ...],
     log_level: int,
 ) -> None:
     """Keep cores, bees and drives available: download all of each, verify it, keep it, serve it.
@@ -98,6 +108,7 @@ def seed(
         relay=resolve_relay(),
         port=port,
         announce=not no_announce,
+        encryption_keys=tuple(secret(text) for text in encryption_keys),
         limits=resolve_limits(
             up=up,
             down=down,

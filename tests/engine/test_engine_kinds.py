@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hypercore.bee import Header
 from hypercore.manifest import Manifest
@@ -76,6 +78,31 @@ def test_a_bee_with_metadata_of_its_own_is_no_drive_once_its_first_entry_is_here
     entry = bytes.fromhex("0a051203080100") + b"\x12\x03key\x1a\x05value"
     assert inspect(manifest.key(), manifest, header).kind is Kind.DRIVE
     assert inspect(manifest.key(), manifest, header, entry) == Finding(Kind.BEE)
+
+
+WRITERS = [
+    "0200010b7b2268656c6c6f223a317d0221021fdb1832a09a01524584f2a9cd3668977d15651ea31220c89917d7d25c81aef0",
+    "02018487f9e6efb39b831e0d943109192299e72c342a09647df94f7bcaddc5f61d0c0301000a21021fdb1832a09a0152"
+    "4584f2a9cd3668977d15651ea31220c89917d7d25c81aef00401070000",
+]
+"""First blocks of two writers of one autobase, written by the official package (7.28.1)."""
+
+
+@pytest.mark.parametrize("block", WRITERS)
+def test_a_writer_of_an_autobase_is_seen(block: str) -> None:
+    manifest = Manifest.default(PUBLIC_KEY)
+    raw = bytes.fromhex(block)
+    assert inspect(manifest.key(), manifest, raw) == Finding(Kind.CORE, is_writer=True)
+    for damaged in (raw[:-1], raw + b"\0", b"\x01" + raw[1:], raw[:1] + b"\x05" + raw[2:]):
+        assert not inspect(manifest.key(), manifest, damaged).is_writer
+
+
+@given(st.binary(max_size=200))
+def test_any_first_block_is_a_core_at_least(block: bytes) -> None:
+    manifest = Manifest.default(PUBLIC_KEY)
+    found = inspect(manifest.key(), manifest, block, secrets=(bytes(32),))
+    assert found.kind is not None
+    assert not inspect(PUBLIC_KEY, None, block).is_writer or block[0] == 2
 
 
 def test_other_blocks_are_a_core() -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from hypercore import BlockCipher, CoreLog, DriveWriter, EncryptingLog, KeyPair
 from hypercore.bee import Header
 from hypercore.core import memory_store
 from hypercore.replication import BackedOff, Conflict, PeerClosed, PeerOpened
@@ -23,7 +24,13 @@ INTERVAL = 0.5
 class Bench:
     """A seed on a bench: reviewed by hand, at times of our choosing."""
 
-    def __init__(self, key: bytes, kind: Kind | None = None, sessions: Sessions | None = None) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        kind: Kind | None = None,
+        sessions: Sessions | None = None,
+        secrets: tuple[bytes, ...] = (),
+    ) -> None:
         self.sessions = sessions or Sessions()
         self.log = Log()
         self.pokes = 0
@@ -37,6 +44,7 @@ class Bench:
             changed=self._poke,
             claim=self._claim,
             report_interval=INTERVAL,
+            secrets=secrets,
         )
 
     def _claim(self, core: bytes) -> bool:
@@ -316,7 +324,7 @@ def test_an_encrypted_drive_turns_out_to_be_one_when_a_peer_has_its_blobs() -> N
 
 def test_a_core_that_might_be_an_encrypted_drive_is_a_core_after_some_patience() -> None:
     writer = Writer()
-    writer.append(b"neither bee nor drive")
+    writer.append(bytes(range(128, 128 + 20)))
     store = memory_store()
     bench = Bench(writer.key, sessions=Sessions(store))
     copy(writer.core, bench.sessions[writer.key].core)
@@ -333,6 +341,66 @@ def test_a_core_that_might_be_an_encrypted_drive_is_a_core_after_some_patience()
     again.review()
     assert [event.kind for event in again.synced()] == [Kind.CORE], "patience is needed once"
     assert len(again.sessions.opened) == 2, "but the question stays open: a peer may have the blobs yet"
+
+
+@pytest.mark.parametrize(
+    "block", [b"neither bee nor drive", b'{"n": 1}', "größer ☃, länger".encode(), b"\xff", bytes(1000)]
+)
+def test_a_core_whose_first_block_no_drive_has_is_synced_at_once(block: bytes) -> None:
+    writer = Writer()
+    writer.append(block)
+    bench = Bench(writer.key)
+    copy(writer.core, bench.sessions[writer.key].core)
+    bench.review()
+    bench.flush()
+    bench.review()
+    assert [event.kind for event in bench.synced()] == [Kind.CORE]
+    assert list(bench.sessions.opened) == [writer.key], "no other core is looked for"
+
+
+def test_an_encrypted_drive_of_compat_cores_is_told_and_found_with_its_key() -> None:
+    secret = b"s" * 32
+    store = memory_store()
+    pairs = [KeyPair.from_seed(bytes([number]) * 32) for number in (1, 2)]
+    db, blobs = (store.create_core(pair, compat=True) for pair in pairs)
+    logs = [
+        EncryptingLog(CoreLog(core, pair), BlockCipher(core.key, secret, compat=True))
+        for core, pair in zip((db, blobs), pairs, strict=True)
+    ]
+    writer = DriveWriter(*logs, blobs_key=blobs.key)
+    writer.put("/file", b"content")
+
+    mine = memory_store()
+    bench = Bench(db.key, sessions=Sessions(mine))
+    copy(db, bench.sessions[db.key].core)
+    bench.flush()
+    bench.review()
+    events = bench.log.take()
+    assert [event.kind for event in events if isinstance(event, Synced)] == [Kind.CORE]
+    told = [event for event in events if isinstance(event, Problem)]
+    assert [problem.code for problem in told] == ["BLOBS_UNKNOWN"]
+    assert "--encryption-key" in told[0].message
+    bench.seed.close()
+
+    unlocked = Bench(db.key, sessions=Sessions(mine), secrets=(bytes(32), secret))
+    unlocked.review()
+    assert unlocked.seed.kind is Kind.DRIVE and blobs.key in unlocked.sessions.opened
+    assert unlocked.synced() == []
+    copy(blobs, unlocked.sessions[blobs.key].core)
+    unlocked.flush()
+    unlocked.review()
+    events = unlocked.log.take()
+    assert [(event.kind, event.length) for event in events if isinstance(event, Synced)] == [
+        (Kind.DRIVE, db.head.length + blobs.head.length)
+    ]
+    assert not [event for event in events if isinstance(event, Problem)]
+    unlocked.seed.note()
+    unlocked.flush()
+    unlocked.seed.close()
+
+    later = Bench(db.key, sessions=Sessions(mine))
+    later.review()
+    assert later.seed.kind is Kind.DRIVE and blobs.key in later.sessions.opened, "without the key, too"
 
 
 def test_a_core_we_are_told_is_a_core_is_not_suspected() -> None:

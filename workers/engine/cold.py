@@ -51,7 +51,7 @@ class Memo(NamedTuple):
     """What is here, if not all of it is."""
 
     def encode(self) -> bytes:
-        if not self.length:
+        if not self.length and self.second is None:
             return self.kind.value.encode()
         second = None if self.second is None else self.second.hex()
         fields = [self.kind.value, self.fork, self.length, second, self.second_length, self.readable]

@@ -17,6 +17,7 @@ from .backlog import Backlog
 from .cold import Cold, recall
 from .events import CoreChanged, Event, Ready
 from .keylist import Wanted
+from .kinds import Kind
 from .membership import Membership
 from .ports import CoreKeeper, LimitsInForce, Network
 from .problems import Problems
@@ -206,6 +207,8 @@ class Engine:
         cold = recall(wanted, self._cores.stored)
         if cold is not None and any(self._has_conflict(core.key) for core in cold.cores):
             cold = None  # a person has to hear of it, at each start
+        if cold is not None and cold.kind is Kind.CORE and self.settings.encryption_keys:
+            cold = None  # one of the keys may show that it is a drive
         for core in () if cold is None else cold.cores:
             self._claim(key, core.key)  # it may have been noted before claims were
         state: Warm | Cold = self._warmed(wanted) if cold is None else cold
@@ -241,6 +244,7 @@ class Engine:
             claim=lambda core: self._claim(key, core),
             report_interval=self.settings.report_interval,
             max_blocks=self._max_blocks,
+            secrets=self.settings.encryption_keys,
             resting=resting,
         )
         self._topics[discovery_key(key)] = key

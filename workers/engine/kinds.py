@@ -5,13 +5,27 @@ Sources: hyperbee lib/messages.js `Header`, hyperdrive index.js `ready`/`getCont
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from hypercore.bee import Header, detect_kind
+from hypercore.bee.kind import is_bee
+from hypercore.encryption import PADDING, BlockCipher
 from hypercore.manifest import Manifest
 
+from .autobase import is_writer
+
 KEY_BYTES = 32
+
+MIN_HEADER_BYTES = PADDING + len(Header().encode())
+"""Bytes of the shortest block 0 of an encrypted drive."""
+
+MAX_HEADER_BYTES = 128
+"""Bytes that such a block may have. Those of official writers have 20 or 54 (hyperdrive index.js)."""
+
+_SEALED_BYTES = PADDING + len(Header(has_metadata=True, content_feed=bytes(KEY_BYTES)).encode())
+"""Bytes of one that names a blobs core."""
 
 
 class Kind(Enum):
@@ -47,6 +61,13 @@ class Finding(NamedTuple):
     probe: bytes | None = None
     """Key that the blobs core would have if this core, unreadable to us, were an encrypted drive. Whether it
     is, shows when a peer turns out to have that core."""
+    sealed: bool = False
+    """It looks like an encrypted drive whose blobs core is named in its first block alone: a core without a
+    manifest, or with an old one."""
+    unlocked: bool = False
+    """One of the encryption keys that we were given reads it."""
+    is_writer: bool = False
+    """It is the core of one writer of an autobase."""
 
 
 def inspect(
@@ -56,11 +77,14 @@ def inspect(
     block1: bytes | None = None,
     *,
     told: Kind | None = None,
+    secrets: Sequence[bytes] = (),
+    noted: bytes | None = None,
 ) -> Finding:
     """What `key` names, as far as its manifest and its first two blocks say (None: not here).
 
     `told` is what a person said it is: that wins, since an encrypted drive or bee looks like any core. Block
-    0 of a drive may name the blobs core; if it does not, its key follows from the manifest.
+    0 of a drive may name the blobs core; if it does not, its key follows from the manifest. `secrets` are
+    encryption keys that may read it, and `noted` is the blobs core that one of them showed earlier.
     """
     if told is Kind.CORE or told is Kind.BEE:
         return Finding(told)
@@ -69,14 +93,54 @@ def inspect(
         # A drive, we are told: its blobs core may be fetched from the first moment on.
         return Finding(told, blobs=derived) if told is Kind.DRIVE else Finding()
     seen = Kind(detect_kind(block0, block1))
+    if seen is Kind.CORE and (plain := _unlock(key, manifest, block0, block1, secrets)) is not None:
+        return inspect(key, manifest, *plain, told=told)._replace(unlocked=True)
     if seen is Kind.CORE:
-        return Finding(Kind.DRIVE, blobs=derived) if told is Kind.DRIVE else Finding(seen, probe=derived)
+        return _unreadable(block0, derived, told, noted)
     feed = Header.decode(block0).content_feed
     if feed is not None and len(feed) >= KEY_BYTES:
         return Finding(Kind.DRIVE, blobs=feed[:KEY_BYTES])
     if (seen is Kind.DRIVE or told is Kind.DRIVE) and derived is not None:
         return Finding(Kind.DRIVE, blobs=derived)
     return Finding(Kind.BEE)
+
+
+def _unreadable(block0: bytes, derived: bytes | None, told: Kind | None, noted: bytes | None) -> Finding:
+    """A core for us, which may be more for somebody who can read it."""
+    doubtful = may_be_encrypted(block0)
+    if derived is None and noted is not None and doubtful:
+        return Finding(Kind.DRIVE, blobs=noted)
+    sealed = derived is None and doubtful and len(block0) == _SEALED_BYTES
+    if told is Kind.DRIVE:
+        return Finding(Kind.DRIVE, blobs=derived, sealed=sealed)
+    return Finding(Kind.CORE, probe=derived if doubtful else None, sealed=sealed, is_writer=is_writer(block0))
+
+
+def may_be_encrypted(block0: bytes) -> bool:
+    """Whether a block 0 that we cannot read may be the encrypted header of a drive: it is short, and looks
+    random from the first byte to the last."""
+    if not MIN_HEADER_BYTES <= len(block0) <= MAX_HEADER_BYTES or is_writer(block0):
+        return False
+    try:
+        return not all(letter.isprintable() or letter in "\t\r\n" for letter in block0.decode())
+    except UnicodeDecodeError:
+        return True
+
+
+def _unlock(
+    key: bytes, manifest: Manifest | None, block0: bytes, block1: bytes | None, secrets: Sequence[bytes]
+) -> tuple[bytes, bytes | None] | None:
+    """The first blocks as the holder of one of the secrets reads them. None if none of them fits."""
+    if not MIN_HEADER_BYTES <= len(block0) <= MAX_HEADER_BYTES:
+        return None
+    compat = manifest is None or manifest.is_compat_with(key)
+    for secret in secrets:
+        cipher = BlockCipher(key, secret, compat=compat)
+        plain = cipher.decrypt(0, block0)
+        if is_bee(plain):
+            known = block1 is not None and len(block1) >= PADDING
+            return plain, cipher.decrypt(1, block1) if known and block1 is not None else None
+    return None
 
 
 def derived_blobs_key(key: bytes, manifest: Manifest | None) -> bytes | None:

@@ -7,16 +7,15 @@ calls it when something happened, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Protocol
 
-from hypercore.core import Core
-
 from .cold import Cold, ColdCore, Memo, amounts_of
 from .events import CoreChanged, Event, PeerChanged, Progress, Synced
+from .finding import find_out, looked_at, remembered
 from .keylist import Wanted
-from .kinds import MAIN_ROLE, Finding, Kind, Role, derived_blobs_key, inspect
+from .kinds import MAIN_ROLE, Finding, Kind, Role
 from .part import Part
 from .ports import CoreSession, RemotePeer
 from .rates import Rate
@@ -24,7 +23,7 @@ from .references import BlobsNeeded
 from .status import SeedStatus, State, state_of
 from .tally import PeerNews, Tally
 from .totals import Head, Totals, totals_of
-from .trouble import too_many_blocks, too_many_cores, trouble_of
+from .trouble import doubts_of, too_many_blocks, too_many_cores, trouble_of
 
 PATIENCE = 3.0
 """Seconds that a complete core, which may be an encrypted drive, is given to show that it is: its blobs core
@@ -62,6 +61,7 @@ class Seed:
         claim: Callable[[bytes], bool],
         report_interval: float,
         max_blocks: int | None = None,
+        secrets: Sequence[bytes] = (),
         resting: Cold | None = None,
     ) -> None:
         self.key = wanted.key
@@ -82,6 +82,7 @@ class Seed:
         self._tally = Tally()
         self._max_fork = wanted.max_fork
         self._own = wanted.own
+        self._secrets = secrets
         self._memo: Memo | None = None
         """What an earlier run noted."""
         claim(wanted.key)
@@ -119,7 +120,7 @@ class Seed:
             self._use_second(cold.cores[1].key)
             blobs = cold.cores[1].length if cold.kind is Kind.DRIVE else 0
             self._needed.trust(self._main.core, blobs if cold.readable else None)
-        self._looked_at = _looked_at(self._main)
+        self._seen_from = looked_at(self._main)
         self._settle(cold.kind)
         self._tally.resume(cold.bytes_in, cold.bytes_out)
         self._heads = {
@@ -314,19 +315,19 @@ class Seed:
     # --- finding out what the key names
 
     def _find_out(self) -> None:
-        core = self._main.core
-        looked_at = _looked_at(self._main)
-        if looked_at != self._looked_at:
-            self._looked_at = looked_at
-            told = self._told or (Kind.DRIVE if _remembered(core) is Kind.DRIVE else None)
-            found = inspect(self.key, core.manifest, core.get(0), core.get(1), told=told)
-            if found.kind is None and core.length and self._main.full:
-                # Its first block, which would show, is nowhere: taken as a core, unless peers have its blobs
-                found = Finding(Kind.CORE, probe=derived_blobs_key(self.key, core.manifest))
+        seen_from = looked_at(self._main)
+        if seen_from != self._looked_at:
+            self._looked_at = seen_from
+            found = find_out(self._main, told=self._told, memo=self._memo, secrets=self._secrets)
             if found.kind is not None:  # otherwise what was known before still holds, if anything was
+                if (found.sealed, found.is_writer) != (self._finding.sealed, self._finding.is_writer):
+                    for event in doubts_of(self.key, found):
+                        self._emit(event)
                 self._finding = found
                 self._use_second(found.blobs or found.probe)
                 self._settle(found.kind)
+                if found.unlocked:
+                    self._remember(found.kind)
         second = self._second
         if second is None or self.kind is not Kind.CORE:
             return
@@ -373,14 +374,15 @@ class Seed:
         self._known = [part for part, _ in self.parts]
 
     def _remember(self, kind: Kind) -> None:
-        self._main.session.meta = Memo(kind).encode()
+        second = self._finding.blobs if self._finding.unlocked else None
+        self._main.session.meta = Memo(kind, second=second).encode()
 
     def _is_uncertain(self) -> bool:
         """Whether there may be a second core (or more of it) that we have not heard of."""
         if self._second is None or self._second.core.length:
             return False
         if self.kind is Kind.CORE:
-            return _remembered(self._main.core) is not Kind.CORE
+            return remembered(self._main.core) is not Kind.CORE
         return self._needed.update(self._main.core) is None
 
     def _open_parts(self) -> Iterator[Part]:
@@ -482,15 +484,3 @@ class Seed:
 
     def _count(self) -> Totals:
         return totals_of(self.kind, self._known, len(self._tally))
-
-
-def _looked_at(part: Part) -> object:
-    """What the kind of a key is seen from."""
-    core = part.core
-    return (core.fork, core.manifest is not None, core.has(0), core.has(1), part.full)
-
-
-def _remembered(core: Core) -> Kind | None:
-    """What a core turned out to be earlier."""
-    memo = Memo.decode(core.meta)
-    return None if memo is None else memo.kind

@@ -156,6 +156,9 @@ class EngineSettings:
     """UDP port; 0 lets the system choose."""
     relay: bytes | None = None
     """Public key of a blind relay to meet peers at that cannot be reached otherwise."""
+    encryption_keys: tuple[bytes, ...] = ()
+    """Keys that may read encrypted drives of older versions, whose blobs core only the encrypted part names.
+    They are tried on what cannot be read, and kept nowhere."""
     announce: bool = True
     """Whether others may find us by topic. Off, we find them and serve on those connections."""
     limits: LimitSettings = NO_LIMITS

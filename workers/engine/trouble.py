@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .events import Event, Forked, Problem
+from .kinds import Finding
 from .owners import MAX_CORES_OF_KEY
 from .part import Part
 
@@ -47,6 +48,23 @@ def trouble_of(key: bytes, part: Part, *, failed: bool) -> Iterator[Event]:
             "nothing damaged is served, and a peer is asked for it again"
         )
         yield Problem(key=key, code="BLOCK_DAMAGED", message=text)
+
+
+def doubts_of(key: bytes, finding: Finding) -> Iterator[Event]:
+    """What a person may not know of the key, once."""
+    if finding.sealed:
+        text = (
+            "it looks like an encrypted drive of an older version, whose blobs core (with the contents of "
+            "its files) is unknown: an encrypted part alone names it. What this key has is kept. "
+            "--encryption-key KEY finds the blobs core; or give the key of that core, too"
+        )
+        yield Problem(key=key, code="BLOBS_UNKNOWN", message=text)
+    if finding.is_writer:
+        text = (
+            "it is the core of one writer of an autobase, an app with several writers: the cores of the "
+            "others, and of what they make together, have keys of their own and are not kept by this one"
+        )
+        yield Problem(key=key, code="ONE_WRITER", message=text)
 
 
 def too_many_cores(key: bytes, core: bytes) -> Problem:

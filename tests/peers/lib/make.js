@@ -13,6 +13,12 @@ async function compatCore (store, name) {
   return store.get({ key: keyPair.publicKey, keyPair, exclusive: true })
 }
 
+// Its contents are encrypted as before manifests, and only the encrypted header names the blobs core.
+async function compatEncryptedCore (store, name, key) {
+  const keyPair = await store.createKeyPair(name)
+  return store.get({ key: keyPair.publicKey, keyPair, exclusive: true, encryption: { key } })
+}
+
 async function versionedCore (store, name, version) {
   const keyPair = await store.createKeyPair(name)
   return store.get({ keyPair, manifest: { version, signers: [{ publicKey: keyPair.publicKey }] }, exclusive: true })
@@ -40,6 +46,10 @@ const drives = {
   dedup: async (store) => new Hyperdrive(store),
   encrypted: async (store, name) => new Hyperdrive(store, { encryptionKey: encryptionKey(name) }),
   compat: async (store) => driveOver(store, await compatCore(store, 'db'), await compatCore(store, 'blobs')),
+  'compat-encrypted': async (store, name) => {
+    const key = encryptionKey(name)
+    return driveOver(store, await compatEncryptedCore(store, 'db', key), await compatEncryptedCore(store, 'blobs', key))
+  },
   v0: async (store) => driveOver(store, await versionedCore(store, 'db', 0))
 }
 

@@ -59,6 +59,13 @@ def test_a_full_disk_is_said_and_nothing_partial_is_taken_for_whole(
     )
     assert "full" in said["message"].lower() or "space" in said["message"].lower(), said
     farm.wait(60)
+    # One line for each reason and one event, however often it was tried; and an event for the last try of all
+    reasons = {line for line in farm.stderr.splitlines() if "could not write" in line}
+    assert (
+        farm.stderr.count("could not write") == len({line.partition("could not")[2] for line in reasons}) > 0
+    )
+    told = [event for event in farm.events if event.get("code") == "STORAGE_FULL"]
+    assert len(told) <= len(reasons) + 1
     assert not list(farm.select(lambda event: event.get("event") == "synced"))
     assert "Traceback" not in farm.stderr, farm.describe()
     counted = publisher.ask("uploads", name="thing")["core"]

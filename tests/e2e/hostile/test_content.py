@@ -57,7 +57,7 @@ class Scene:
     live: str
     """A core that the reader follows."""
     drive: dict[str, Any]
-    """A drive that is complete."""
+    """A drive that is complete, and whose publisher is gone: the engine has the last copy."""
     processes: ExitStack
 
     @property
@@ -121,17 +121,20 @@ def scene(testnet: Testnet, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         stack.callback(publisher.dispose)
         publisher.make("live", "core")
         live = publisher.append("live", [(f"block {number}", 10_000) for number in range(20)])
-        publisher.make("drive", "drive")
-        publisher.put_all("drive", FILES)
-        drive = publisher.ask("describe", name="drive")
+        gone = Publisher(folder / "gone", bootstrap)
+        stack.callback(gone.dispose)
+        gone.make("drive", "drive")
+        gone.put_all("drive", FILES)
+        drive = gone.ask("describe", name="drive")
         child = EngineChild(folder / "engine", bootstrap)
         stack.callback(child.dispose)
         child.wait_event("ready")
         child.sync(live["key"], drive["key"])
-        for name in ("live", "drive"):
-            publisher.ask("join", name=name, server=False)
+        publisher.ask("join", name="live", server=False)
+        gone.ask("join", name="drive", server=False)
         child.wait_status(live["key"], "complete")
         child.wait_status(drive["key"], "complete")
+        gone.stop()
         reader = Reader(folder / "reader", bootstrap)
         stack.callback(reader.dispose)
         reader.open("live", live["key"], "core")

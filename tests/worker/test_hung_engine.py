@@ -23,6 +23,7 @@ from hypercore.crypto import KeyPair
 from workers.agent import agent as agent_module
 from workers.agent import shard as shard_module
 from workers.agent.agent import Agent
+from workers.agent.challenges import MAX_CHALLENGES, Challenges
 from workers.agent.environment import engine_environment
 from workers.agent.settings import WorkerSettings
 from workers.state import JoinedFarm, State
@@ -141,6 +142,33 @@ def test_a_challenge_before_the_engine_is_there_is_answered_when_it_is(tmp_path:
         challenge(agent, "while it restarts", time.time() + 300)
         eventually(lambda: len(agent.answers) == 2, timeout=40, what="an answer")
         assert (agent.answers[1].id, agent.answers[1].error) == ("while it restarts", "")
+
+
+def test_a_challenge_waits_for_an_engine_that_was_told_its_keys() -> None:
+    asked: list[tuple[int, str]] = []
+    waiting = Challenges(lambda engine, each: asked.append((engine, each.id)))
+
+    def one(number: str, seconds: float = 60) -> Challenge:
+        deadline = time.time() + seconds
+        return Challenge(id=number, key=KEY, core=KEY, blocks=[0], deadline=deadline)
+
+    waiting.add(0, one("a"))
+    waiting.add(1, one("b"))
+    waiting.add(0, one("over", -1))
+    assert asked == []
+    waiting.engine_ready(0)
+    waiting.add(0, one("c"))
+    assert asked == [(0, "a"), (0, "c")]
+    assert waiting.answered("a") and not waiting.answered("a"), "once"
+    waiting.engine_ended(0)
+    waiting.add(0, one("d"))
+    assert len(asked) == 2
+    waiting.engine_ready(0)
+    assert asked[2:] == [(0, "c"), (0, "d")]
+    for number in range(MAX_CHALLENGES):
+        waiting.add(1, one(str(number)))
+    assert not waiting.answered("b"), "the oldest goes first"
+    assert waiting.answered("0")
 
 
 @pytest.mark.timeout(60)

@@ -36,6 +36,7 @@ from hypercore.sizes import size_text
 from ..engine.limits import lower, shared
 from ..engine.settings import LimitSettings, headroom
 from ..state import State
+from .challenges import Challenges
 from .homes import Homes
 from .host import disk_bytes, host_stats, rss_of
 from .ledger import Ledger
@@ -55,9 +56,6 @@ SYNC_PORTION = 5000
 FACTS_TIMEOUT = 600.0
 """Seconds without a word of an engine, however often it was started again, after which its copies are in
 error: control has others made."""
-
-MAX_CHALLENGES = 1000
-"""Challenges that were not answered yet. They are asked again when an engine was started again."""
 
 REPEAT_REFUSAL = 60.0
 """Seconds after which a refusal for the same reason is an event again. Each one is counted."""
@@ -90,8 +88,7 @@ class Agent:
         self._repeats = Repeats()
         self._assembler = ManifestAssembler()
         self._order = Configure()
-        self._challenges: dict[str, Challenge] = {}
-        """Not answered yet, by id."""
+        self._challenges = Challenges(self._ask)
         self._refused_at: dict[Reason, float] = {}
         self._counters: dict[int, tuple[int | None, int, int]] = {}
         self._bytes = [0, 0]
@@ -189,33 +186,12 @@ class Agent:
         self.wake.set()
 
     def _on_challenge(self, challenge: Challenge) -> None:
-        if challenge.deadline < time.time() or self.paused:
-            return  # without an answer it is late, which is true; an answer without proofs would be wrong
-        with self._lock:
-            self._challenges[challenge.id] = challenge
-            while len(self._challenges) > MAX_CHALLENGES:
-                self._challenges.pop(next(iter(self._challenges)))
-        self._ask(self._shards[self._homes.of(challenge.key)], challenge)
+        if not self.paused:  # an engine that was told to keep nothing would answer that it does not
+            self._challenges.add(self._homes.of(challenge.key), challenge)
 
-    def _ask(self, shard: Shard, challenge: Challenge) -> None:
-        """Nothing comes of it while the engine is down: it is asked again when it has started."""
-        shard.tell(
-            {
-                "cmd": "prove",
-                "id": challenge.id,
-                "key": challenge.key,
-                "core": challenge.core,
-                "blocks": challenge.blocks,
-            }
-        )
-
-    def _ask_again(self, shard: Shard) -> None:
-        now = time.time()
-        with self._lock:
-            self._challenges = {id: each for id, each in self._challenges.items() if each.deadline > now}
-            waiting = [c for c in self._challenges.values() if self._homes.of(c.key) == shard.index]
-        for challenge in waiting:
-            self._ask(shard, challenge)
+    def _ask(self, engine: int, challenge: Challenge) -> None:
+        with self._syncing[engine]:  # not between portions of what it keeps
+            self._shards[engine].tell({"cmd": "prove"} | plain(challenge))
 
     def _answer(self, answer: Answer) -> None:
         self.answers.append(answer)
@@ -267,7 +243,7 @@ class Agent:
     def _on_engine_start(self, shard: Shard) -> None:
         self._configure(shard)
         self._sync(shard)
-        self._ask_again(shard)
+        self._challenges.engine_ready(shard.index)
 
     def _configure(self, shard: Shard) -> None:
         limits = shared(self.limits, len(self.shards))
@@ -305,9 +281,7 @@ class Agent:
                 self.wake.set()
             case "engine":
                 self._count(shard, fields)
-            case "proof":
-                with self._lock:
-                    self._challenges.pop(fields["id"], None)
+            case "proof" if self._challenges.answered(fields["id"]):
                 self._answer(read({name: fields[name] for name in ("id", "core", "proofs", "error")}, Answer))
             case "dropped":
                 self.state.removed(fields["key"])
@@ -326,6 +300,7 @@ class Agent:
                 self.happened("engine_ready", f"engine {shard.index} at {fields['host']}:{fields['port']}")
 
     def _on_engine_end(self, shard: Shard, status: int) -> None:
+        self._challenges.engine_ended(shard.index)
         self.happened("engine_ended", f"engine {shard.index} ended with status {status}; it is started again")
 
     def _on_engine_hung(self, shard: Shard, silence: float) -> None:

@@ -42,6 +42,12 @@ class SilentBroker:
     def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
         self.sent += 1
 
+    def waiting(self, queue: str) -> int:
+        return 0
+
+    def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
+        self.sent += 1
+
     def defer(self, task: str, args: Sequence[Any]) -> None:
         self.deferred += 1
 

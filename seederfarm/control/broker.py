@@ -19,5 +19,8 @@ class Broker(Protocol):
     def defer(self, task: str, args: Sequence[Any]) -> None:
         """To the control plane itself."""
 
+    def waiting(self, queue: str) -> int:
+        """Messages that nobody has taken yet."""
+
     def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
         """For whoever joins, to be fetched within `expires` seconds. Replaces what is there."""

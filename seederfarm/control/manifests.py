@@ -71,7 +71,9 @@ def build(worker_id: int, version: int) -> Manifest:
 def send_manifest(worker_id: int, now: datetime | None = None) -> Manifest | None:
     """Build and send it whole. None: the worker is gone, or does not take part."""
     now = now or timezone.now()
-    worker = Worker.objects.filter(pk=worker_id, state__in=TALKING).values_list("node_id").first()
+    # One that is lost reads nothing: it is sent its manifest when its next heartbeat does not know it.
+    here = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None)
+    worker = here.values_list("node_id").first()
     if worker is None:
         return None
     with transaction.atomic():
@@ -146,7 +148,7 @@ def refresh_stale(now: datetime | None = None) -> int:
 def tell_worker(worker_id: int, now: datetime | None = None) -> None:
     """Send a worker its limits and its manifest: it joined, or an operator changed it."""
     now = now or timezone.now()
-    worker = Worker.objects.filter(pk=worker_id, state__in=TALKING).first()
+    worker = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None).first()
     if worker is None:
         return
     outbox.send(worker.pk, worker.node_id, CONFIGURE, [configure_of(worker)], now)

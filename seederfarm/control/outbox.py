@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 LIFETIME: Final = 3600.0
 """Seconds that an order is good for. One that waits longer in the broker has been overtaken."""
+MAX_WAITING: Final = 200
+"""Messages in a worker's queue, beside those of one manifest, above which it is sent no more."""
 ATTEMPTS: Final = 20
 """How often a sequence number is asked for when other processes take them at the same time."""
 
@@ -107,7 +109,15 @@ def defer(task: str, *args: Any) -> None:
 
 
 def send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float) -> None:
-    """Seal and send."""
+    """Seal and send. Nothing to a worker that takes nothing: what it missed it is sent when it reports."""
+    try:
+        waiting = outbox.broker.waiting(queue_of(node_id))
+    except BrokerDown as error:
+        _miss("%s was not sent to %s: %s", name, node_id, error)
+        return
+    if waiting >= MAX_WAITING + len(bodies):
+        log.info("%s was not sent to %s, which leaves %d messages in its queue", name, node_id, waiting)
+        return
     for message in _sealed(worker_id, node_id, name, bodies, now):
         try:
             outbox.broker.send(name, message, queue=queue_of(node_id), expires=LIFETIME)

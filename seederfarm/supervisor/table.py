@@ -28,12 +28,13 @@ def redis(farm: FarmSettings, files: RunFiles) -> Spec | None:
     """The broker, unless REDIS_URL names one. Raises NoRedis."""
     if not farm.bundled_redis:
         return None
-    config = files.run / "redis.conf"
-    broker.write_config(config, socket=farm.redis_socket, data=files.home / "redis")
+    config, server = files.run / "redis.conf", broker.find_server()
+    version = broker.version_of(server) or broker.LEAST_VERSION
+    broker.write_config(config, socket=farm.redis_socket, data=files.home / "redis", version=version)
     return Spec(
         name="redis",
         about="broker, on a private socket",
-        argv=(str(broker.find_server()), str(config)),
+        argv=(str(server), str(config)),
         stage=0,
         ready=partial(broker.answers, farm.redis_socket),
         essential=True,

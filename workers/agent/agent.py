@@ -43,12 +43,17 @@ from .ledger import Ledger
 from .repeats import Repeats
 from .settings import WorkerSettings
 from .shard import Shard
+from .spread import Spread
 
 MAX_ANSWERS = 100
 """Answers to challenges that wait for the broker. Late ones are worth nothing: the oldest go first."""
 
 TELL_ALL_EVERY = 600.0
-"""Seconds after which control is told of every replica again, since reports may be lost."""
+"""Seconds after which control is told of every replica again, since reports may be lost. It takes as long:
+the broker holds 482 bytes for each."""
+
+TELL_ALL_SOON = 60.0
+"""Seconds that it takes where control has asked, or the broker was away."""
 
 SYNC_PORTION = 5000
 """Keys in one line to an engine: half a megabyte, which it reads in a few milliseconds."""
@@ -82,9 +87,12 @@ class Agent:
         self.id = node_id(identity.public_key)
         self.wake = threading.Event()
         """Set when there is something to send."""
+        self.connections = 0
+        """To the broker, since the start."""
         self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
         self._lock = threading.RLock()
         self._ledger = Ledger()
+        self._spread = Spread()
         self._repeats = Repeats()
         self._assembler = ManifestAssembler()
         self._order = Configure()
@@ -158,7 +166,7 @@ class Agent:
                     self._on_configure(read(envelope.body, Configure))
                 case orders.REFRESH:
                     read(envelope.body, Refresh)
-                    self.tell_all()
+                    self.tell_all(TELL_ALL_SOON)
         except Refused as refused:
             self.refuse(name, refused)
 
@@ -210,11 +218,12 @@ class Agent:
             self._sync(shard)
         self.wake.set()
 
-    def tell_all(self) -> None:
-        """Report about every replica now."""
+    def tell_all(self, seconds: float) -> None:
+        """Report about every replica within `seconds`, those of one report at once."""
         with self._lock:
             self._told_all_at = time.monotonic()
             self._ledger.tell_all()
+            self._spread.begin(self._ledger.again, seconds=seconds, first=MAX_REPLICAS, now=self._told_all_at)
         self.wake.set()
 
     # --- the engines
@@ -449,16 +458,21 @@ class Agent:
             "refused": self.state.refusals(),
         }
 
-    def next_batch(self, *, with_heartbeat: bool, share: float = 1.0) -> Batch | None:
+    def next_batch(self, *, with_heartbeat: bool, share: float = 1.0, quiet: bool = False) -> Batch | None:
         """What to send now; None if there is nothing. `sent` or `not_sent` must follow.
 
-        `share`: how much of a full report it may be.
+        `share`: how much of a full report it may be. `quiet`: nothing but a heartbeat, all else is kept.
         """
+        if quiet:
+            return Batch(Report(heartbeat=self.heartbeat()), [], []) if with_heartbeat else None
         now = time.monotonic()
         if now - self._told_all_at > TELL_ALL_EVERY:
-            self.tell_all()
+            self.tell_all(TELL_ALL_EVERY)
         with self._lock:
-            replicas = self._ledger.take(max(1, int(MAX_REPLICAS * share)))
+            before = self._ledger.again
+            limit = max(1, int(MAX_REPLICAS * share))
+            replicas = self._ledger.take(limit, again=self._spread.allowance(now))
+            self._spread.used(before - self._ledger.again)
         samples = self.state.samples(max(1, int(MAX_SAMPLES * share)))
         events = self.state.events(max(1, int(MAX_EVENTS * share)))
         if not (with_heartbeat or replicas or samples or events):

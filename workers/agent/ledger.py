@@ -20,13 +20,16 @@ class Ledger:
         self._clock = clock
         self._known: dict[str, dict[str, Any]] = {}
         self._untold: dict[str, None] = {}
+        """News, the longest waiting first."""
+        self._again: dict[str, None] = {}
+        """What control was told before and may have lost, in the order of telling."""
 
     def __len__(self) -> int:
         return len(self._known)
 
     @property
     def has_news(self) -> bool:
-        return bool(self._untold)
+        return bool(self._untold or self._again)
 
     def count(self, phase: str) -> int:
         return sum(fields["phase"] == phase for fields in self._known.values())
@@ -69,17 +72,28 @@ class Ledger:
         if self._known.get(key, {}).get("phase") in (None, "removing"):
             self._put(key, {"phase": "removed"})
 
-    def tell_all(self) -> None:
-        """As if control had never been told anything."""
-        self._untold = dict.fromkeys(self._known)
+    @property
+    def again(self) -> int:
+        """How many wait to be told again."""
+        return len(self._again)
 
-    def take(self, limit: int = MAX_REPLICAS) -> list[ReplicaReport]:
-        """Up to `limit` of what was not told, the longest waiting first."""
+    def tell_all(self) -> None:
+        """Tell of every replica again, beside the news."""
+        self._again = dict.fromkeys(key for key in self._known if key not in self._untold)
+
+    def take(self, limit: int = MAX_REPLICAS, *, again: int = MAX_REPLICAS) -> list[ReplicaReport]:
+        """Up to `limit` of what was not told, the longest waiting first; of these at most `again` of what is
+        told again."""
         keys = list(islice(self._untold, limit))
+        for key in keys:
+            del self._untold[key]
+        for key in list(islice(self._again, max(0, min(again, limit - len(keys))))):
+            del self._again[key]
+            if key in self._known and key not in self._untold and key not in keys:
+                keys.append(key)
         reports = []
         now = self._clock()
         for key in keys:
-            del self._untold[key]
             reports.append(read(self._known[key] | {"key": key, "observed_at": now}, ReplicaReport))
             if self._known[key]["phase"] == "removed":
                 del self._known[key]
@@ -96,3 +110,4 @@ class Ledger:
     def _put(self, key: str, fields: dict[str, Any]) -> None:
         self._known[key] = fields
         self._untold[key] = None
+        self._again.pop(key, None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
+from typing import Any
 
 from celery import Celery
 from kombu.entity import Queue
@@ -16,7 +18,7 @@ from farmwire.refusal import Refused
 from farmwire.shapes import Shape
 
 from ..ready import tell_ready
-from .agent import Agent
+from .agent import TELL_ALL_SOON, Agent
 
 BATCHING = 1.0
 """Seconds that news wait for more of it."""
@@ -26,6 +28,13 @@ GOOD_FOR = 86400.0
 
 MAX_BATCHES = 50
 """Reports sent in one go. What is left is sent after a breath, so that others get a turn."""
+
+QUIET_ABOVE = 200
+"""Messages in `reports` above which nothing but heartbeats is sent: control is away, or far behind. A full
+report has about 320 KB in Redis, so these are 64 MB, and one of each worker that looked just then."""
+
+SILENT_ABOVE = 2000
+"""Messages above which nothing is sent. A heartbeat has about 3 KB in Redis."""
 
 REPORTS = Queue(REPORTS_QUEUE)  # type: ignore[no-untyped-call]
 
@@ -40,12 +49,13 @@ class Reporter:
         self._agent = agent
         self._stop = threading.Event()
         self._failed = False
+        self._quiet = False
         self._share = 1.0
         """How much of a full report is put into one: less for a while, after one was too large."""
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
-        self._agent.tell_all()  # what was sent last may have been lost with the broker
+        self._agent.tell_all(TELL_ALL_SOON)  # what was sent last may have been lost with the broker
         self._thread.start()
 
     def stop(self) -> None:
@@ -55,6 +65,11 @@ class Reporter:
 
     def _run(self) -> None:
         agent, due = self._agent, 0.0
+        agent.connections += 1
+        if (
+            agent.connections > 1
+        ):  # all workers come back in the same second, and would beat together for ever
+            self._stop.wait(random.uniform(0, agent.settings.heartbeat))
         while not self._stop.is_set():
             agent.wake.clear()
             now = time.monotonic()
@@ -74,7 +89,18 @@ class Reporter:
 
     def _send_all(self, beat: bool) -> None:
         agent = self._agent
-        while agent.answers:
+        waiting = self._waiting()
+        quiet = waiting > QUIET_ABOVE
+        if quiet != self._quiet:
+            self._quiet = quiet
+            log.warning(
+                "%d reports wait at the broker: %s",
+                waiting,
+                "control is away or behind, the rest is kept here" if quiet else "control takes them again",
+            )
+        if waiting > SILENT_ABOVE:
+            return
+        while agent.answers and not quiet:
             answer = agent.answers[0]
             try:
                 self._send(AUDIT_ANSWER, answer, limit=MAX_ANSWER_BYTES)
@@ -85,7 +111,7 @@ class Reporter:
         for _ in range(MAX_BATCHES):
             if self._stop.is_set():
                 return
-            batch = agent.next_batch(with_heartbeat=beat, share=self._share)
+            batch = agent.next_batch(with_heartbeat=beat, share=self._share, quiet=quiet)
             if batch is None:
                 return
             try:
@@ -102,7 +128,15 @@ class Reporter:
                 tell_ready()
             self._share = min(1.0, self._share * 1.5)
             beat = False
+            quiet = quiet or self._waiting() > QUIET_ABOVE
         agent.wake.set()
+
+    def _waiting(self) -> int:
+        """Messages in `reports`."""
+        with self._app.producer_pool.acquire(block=True) as producer:
+            channel: Any = producer.connection.default_channel
+            with channel.conn_or_acquire() as client:
+                return int(client.llen(REPORTS_QUEUE))
 
     def _send(self, name: str, body: Shape, *, limit: int = MAX_BODY_BYTES) -> None:
         agent = self._agent

@@ -8,12 +8,14 @@ import time
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
 from farmwire.enrol import digest_of
 from farmwire.orders import queue_of
-from seederfarm.control import accounts, acl, budget
+from seederfarm.control import accounts, acl, budget, manifests
+from seederfarm.control.outbox import LIFETIME, MAX_WAITING
 from seederfarm.control.watch import BUDGET, BUSY, FULL, Watch
 from seederfarm.registry.models import Alert, Event, ManifestState, Worker
 
@@ -201,3 +203,21 @@ def test_a_full_broker_is_said_and_relieved(redis_program: str, at: At) -> None:
     assert broker.client.lpush("farm:control", "work") == 1
     watch.look()
     assert Alert.objects.get(kind=FULL).resolved_at is not None
+
+
+def test_what_a_worker_does_not_take_ends_with_its_queue(broker: RedisServer, worker: Worker) -> None:
+    """Not with Celery's `expires`, which is looked at when a message is taken."""
+    key = f"farm:{queue_of(NODE)}"
+    for _ in range(MAX_WAITING + 100):
+        manifests.send_manifest(worker.pk)
+    assert broker.client.llen(key) == MAX_WAITING + 1, "it is sent no more than that"
+    assert 0 < broker.client.ttl(key) <= LIFETIME
+    broker.client.delete(key)
+    manifests.tell_worker(worker.pk)
+    assert broker.client.llen(key) == 2
+    assert 0 < broker.client.ttl(key) <= LIFETIME
+    broker.client.delete(key)
+    Worker.objects.update(lost_since=timezone.now())
+    manifests.send_manifest(worker.pk)
+    manifests.tell_worker(worker.pk)
+    assert broker.client.llen(key) == 0, "one that is lost reads nothing"

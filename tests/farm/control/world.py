@@ -38,9 +38,14 @@ class FakeBroker:
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.deferred: list[tuple[str, list[Any]]] = []
+        self.unread = 0
+        """Messages in each worker's queue."""
 
     def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
         self.sent.append(Sent(task, json.loads(json.dumps(message)), queue))
+
+    def waiting(self, queue: str) -> int:
+        return self.unread
 
     def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
         self.sent.append(Sent(WELCOME, json.loads(json.dumps(message)), key))

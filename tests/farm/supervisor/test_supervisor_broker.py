@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from seederfarm.control import budget
 from seederfarm.supervisor import broker
 from seederfarm.supervisor.broker import NoRedis
 
@@ -69,14 +70,22 @@ def test_either_server_runs_with_our_configuration_and_keeps_accounts_over_a_res
         monkeypatch.setenv("PATH", str(tmp_path))
     config, at = tmp_path / "redis.conf", tmp_path / "redis.sock"
     for made in (True, False):
-        broker.write_config(config, socket=at, data=tmp_path / "data")
-        with subprocess.Popen([broker.find_server(), config], stdout=subprocess.DEVNULL) as server:
+        server_program = broker.find_server()
+        version = broker.version_of(server_program)
+        assert version is not None
+        broker.write_config(config, socket=at, data=tmp_path / "data", version=version)
+        with subprocess.Popen([server_program, config], stdout=subprocess.DEVNULL) as server:
             eventually(lambda: asyncio.run(broker.answers(at)), timeout=20, what="Redis")
             client = Redis(unix_socket_path=str(at), decode_responses=True)
             if made:
                 client.acl_setuser("kept", enabled=True, nopass=True)
                 client.acl_save()
             assert "kept" in client.acl_users()
+            assert client.info("memory")["maxmemory"] == broker.memory_limit()
+            limits = client.config_get("client-output-buffer-limit")["client-output-buffer-limit"]
+            assert f"normal {broker.MAX_ANSWERS}" in limits
+            if version >= (7, 0):
+                assert int(client.config_get("maxmemory-clients")["maxmemory-clients"]) > 0
             server.terminate()
 
 
@@ -98,3 +107,10 @@ def test_a_path_that_would_add_a_line_to_the_configuration_is_refused(tmp_path: 
 
 def test_nobody_answers_at_a_socket_that_is_not_there(tmp_path: Path) -> None:
     assert asyncio.run(broker.answers(tmp_path / "redis.sock")) is False
+
+
+def test_the_bundled_server_uses_a_share_of_the_memory_within_bounds() -> None:
+    assert broker.memory_limit(1 << 30) == broker.LEAST_MEMORY
+    assert broker.memory_limit(8 << 30) == 1 << 30
+    assert broker.memory_limit(256 << 30) == broker.MOST_MEMORY
+    assert broker.LEAST_MEMORY > budget.MAX_REPORTS_BYTES + budget.MAX_JOINS_BYTES + budget.MAX_WORKER_BYTES

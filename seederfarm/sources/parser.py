@@ -24,6 +24,8 @@ BASE_MEMORY: Final = 64 << 20
 """Bytes of address space (RLIMIT_AS) of a process that parses nothing. Ours; 29 MiB measured."""
 MEMORY_PER_BYTE: Final = 40
 """Bytes of address space beside that per byte of answer. CPython takes 22 for `[[],[]]`, a mapping copies."""
+TO_TELL: Final = 16 << 20
+"""Bytes of address space beside that to tell that it was used up."""
 MAX_OUTPUT: Final = 96 << 20
 """Bytes of entries that one parse may give. A mapping can make more out of an answer than there is in it."""
 
@@ -79,7 +81,8 @@ def _run(source: BinaryIO, target: BinaryIO) -> None:
     """What the process does."""
     head = json.loads(source.readline())
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (head["memory"], head["memory"]))
+    hard = head["memory"] + TO_TELL
+    resource.setrlimit(resource.RLIMIT_AS, (head["memory"], hard))
     rest: dict[str, Any]
     try:
         body = source.read()
@@ -90,6 +93,7 @@ def _run(source: BinaryIO, target: BinaryIO) -> None:
     except SourceError as error:
         rest = {"error": str(error)}
     except MemoryError:
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
         rest = {"error": f"parsing the list takes more than {head['memory'] >> 20} MiB of memory"}
     target.write(json.dumps(rest).encode())
     target.flush()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from ...support.farmhome import FarmHome, OneProcessHome
 from ...support.node import Publisher, Testnet
+from ...support.waiting import eventually
 from .conftest import Site
 
 pytestmark = pytest.mark.interop
@@ -101,3 +104,29 @@ def test_fetch_reads_a_seed_list_from_the_swarm(home: FarmHome, publisher: Publi
     (said,) = home.lines("fetch", "list")
     assert (said["ok"], said["unchanged"]) == (True, True)
     assert {line["key"]: line["label"] for line in home.lines("list")}[D] == "A film"
+
+
+def test_hostile_lists_take_little_memory_all_at_once(home: FarmHome, site: Site) -> None:
+    """Eight lists of 8 MiB at the same time, of which CPython makes 2 GB, in the process that `up` runs."""
+    body = b"[" + b",".join([b"{}"] * (8 * 2**20 // 3 - 2)) + b"]"
+    site.says("/huge", body)
+    for number in range(8):
+        mapping = "[].{key: k}" if number % 2 else ""
+        add_source(home, name=f"huge {number}", location=f"{site.base}/huge?{number}", mapping=mapping)
+        site.says(f"/huge?{number}", body)
+    following = home.popen("sources", "follow")
+    try:
+        status = Path(f"/proc/{following.pid}/status")
+
+        def failed() -> int:
+            told = [line["error"] or "" for line in home.lines("sources") if line["name"].startswith("huge")]
+            return sum("500,000 entries" in text or "MiB of memory" in text for text in told)
+
+        eventually(lambda: failed() == 8, timeout=60, what="all lists to be refused")
+        limits = Path(f"/proc/{following.pid}/limits").read_text()
+        peak = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) << 10  # type: ignore[index]
+    finally:
+        following.terminate()
+        following.communicate(timeout=30)
+    assert re.search(rf"Max address space\s+{2 << 30}\s", limits)
+    assert peak < 320 << 20, f"{peak >> 20} MiB"

@@ -6,8 +6,9 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from .body_limit import BodyLimit
 from .settings import table
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
 table.load().checked()
-application = get_asgi_application()
+application = BodyLimit(get_asgi_application())

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from farmwire.enrol import without_login
 from seederfarm.registry import services
 from seederfarm.registry.admin import cells
 from seederfarm.registry.admin.access import TOKEN_COLOURS
@@ -39,6 +40,7 @@ else:
 
 
 class EnrolmentTokenForm(_TokenModelForm):
+    may_share_login = False
     hours = forms.ChoiceField(
         label="Works for", choices=HOURS, initial="24", widget=UnfoldAdminSelectWidget()
     )
@@ -65,13 +67,20 @@ class EnrolmentTokenForm(_TokenModelForm):
     def clean(self) -> dict[str, Any]:
         given = super().clean() or self.cleaned_data
         try:
-            accounts.in_use()
+            own = accounts.in_use()
         except accounts.NoAccounts as error:
             raise ValidationError(f"The broker lets us make no account for a worker: {error}.") from None
         except BrokerDown as error:
             raise ValidationError(
                 f"The broker cannot be reached, so no account can be made there: {error}."
             ) from None
+        farm_url = settings.FARM.broker_url
+        shares = not own and not given.get("broker") and without_login(farm_url) != farm_url
+        if shares and not self.may_share_login:
+            raise ValidationError(
+                "The broker gives out no accounts, so this token would carry the farm's own login: "
+                "a superuser makes it, or name an address of the broker with a login of its own."
+            )
         return given
 
 
@@ -85,6 +94,14 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
     search_fields = ("name", "zone")
     actions = ("revoke",)
     secret_fields = frozenset({"digest", "broker_hash"})
+
+    def get_form(
+        self, request: HttpRequest, obj: EnrolmentToken | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """The farm's own login of the broker is for superusers: it reads and deletes all messages."""
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        form.may_share_login = bool(getattr(request.user, "is_superuser", False))
+        return form
 
     @column("For", order="name")
     def for_whom(self, token: EnrolmentToken) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -11,8 +14,10 @@ from django.dispatch import Signal
 from django.test import Client
 from django.urls import reverse
 
+from farmwire.enrol import JoinToken
+from seederfarm.control import accounts
 from seederfarm.registry import services, signals
-from seederfarm.registry.models import ApiToken, Event, Replica, Source
+from seederfarm.registry.models import ApiToken, EnrolmentToken, Event, Replica, Source
 from seederfarm.registry.models.history import Severity
 
 from .factories import make_drive, make_replica, make_user, make_worker
@@ -151,6 +156,27 @@ def test_who_may_change_users_gets_no_rights_by_it() -> None:
         client.post(reverse("admin:auth_group_add"), {"name": "g", "permissions": rights}).status_code == 403
     )
     assert Group.objects.count() == 0
+
+
+def test_the_brokers_login_is_given_to_superusers_alone(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FARM = replace(settings.FARM, redis_url="redis://:s3cret@127.0.0.1:1/0")
+    monkeypatch.setattr(accounts, "in_use", lambda: False)
+    page, data = reverse("admin:registry_enrolmenttoken_add"), {"name": "pi", "hours": "24"}
+    client = staff("add_enrolmenttoken", "view_enrolmenttoken")
+    done = client.post(page, data)
+    assert "a superuser makes it" in done.text and EnrolmentToken.objects.count() == 0
+    done = client.post(page, {**data, "broker": "redis://w:own@broker.example:6379/0"})
+    assert JoinToken.from_text(token_in(done.text)).broker == "redis://w:own@broker.example:6379/0"
+    done = logged_in(make_user("alice")).post(page, data)
+    assert "s3cret" in JoinToken.from_text(token_in(done.text)).broker
+
+
+def token_in(page: str) -> str:
+    found = re.search(r"sfj1_[\w-]+", page)
+    assert found is not None
+    return found[0]
 
 
 EVIL = "a\x1b]52;c;eA\x07\u202egpj.exe\x00"

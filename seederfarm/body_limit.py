@@ -1,0 +1,92 @@
+"""Bounds for what is sent to the pages, before anything of it is kept.
+
+Django writes a body to disk whole, and only then looks at who sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+MAX_BODY: Final = 80 << 20
+"""Bytes of one request: a seeds.txt of `forms.MAX_UPLOAD` and what is around it."""
+MAX_IN_ALL: Final = 256 << 20
+"""Bytes of all requests that are being received or answered. Ours."""
+SMALL: Final = 64 << 10
+"""Bytes of a request that is taken whatever others send: logins and buttons. Ours."""
+
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class BodyLimit:
+    """An ASGI application around another. Answers 413 for a request that is too large, 503 while others take
+    all the room."""
+
+    def __init__(self, app: App, *, max_body: int = MAX_BODY, max_in_all: int = MAX_IN_ALL) -> None:
+        self._app = app
+        self._max_body = max_body
+        self._max_in_all = max_in_all
+        self.in_all = 0
+        """Bytes that are being held."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced, taken, refused, started = _announced(scope), 0, 0, False
+
+        async def counted() -> Message:
+            nonlocal taken, refused
+            message = await receive()
+            size = len(message.get("body", b""))
+            taken += size
+            self.in_all += size
+            refused = self._status(taken, 0)
+            # as if the client were gone: Django lets go of what it has, and answers nothing
+            return {"type": "http.disconnect"} if refused else message
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            if started or not refused:
+                started = True
+                await send(message)
+
+        try:
+            refused = self._status(announced, announced)
+            if not refused:
+                await self._app(scope, counted, noted)
+            if refused and not started:
+                await _refuse(send, refused)
+        finally:
+            self.in_all -= taken
+
+    def _status(self, size: int, more: int) -> int:
+        """Of the answer to a request of `size`, of which `more` is still to come; 0: it is taken."""
+        if size > self._max_body:
+            return 413
+        return 503 if size > SMALL and self.in_all + more > self._max_in_all else 0
+
+
+def _announced(scope: Scope) -> int:
+    """What Content-Length says; 0 where it says nothing (what comes is counted)."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:20])
+    return 0
+
+
+async def _refuse(send: Send, status: int) -> None:
+    text = (
+        b"The request is too large.\n" if status == 413 else b"Too much is being sent at once; try again.\n"
+    )
+    headers = [
+        (b"content-type", b"text/plain"),
+        (b"content-length", b"%d" % len(text)),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from hypercore.printable import visible
+from workers.engine.bootstrap import LOGGED
 from workers.engine.engine import Engine
 from workers.engine.events import Event, Problem, Published, Stats
 from workers.engine.stalls import StallMeter
@@ -84,6 +85,7 @@ class JsonView:
         now = time.monotonic()
         if self._meter is None:
             self._meter = StallMeter()
+            self._stats_at = now + STATS_INTERVAL  # `ready` is the first line
         if now >= self._stats_at:
             self._stats_at = now + STATS_INTERVAL
             stalls = self._meter.take()
@@ -190,7 +192,7 @@ class LiveView:
         self._engine: Engine | None = None
 
     def put(self, event: Event) -> None:
-        if isinstance(event, Problem):
+        if isinstance(event, Problem) and event.code not in LOGGED:
             about = "" if event.key is None else self._labels.get(event.key, event.key.hex()[:10]) + " "
             self._console.print(Text(visible(f"{about}{event.message}"), style="red"))
         elif isinstance(event, Published):

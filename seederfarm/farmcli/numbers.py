@@ -10,7 +10,7 @@ from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from ..registry.models import Drive, Replica, Worker
+from ..registry.models import Drive, Event, Replica, Worker
 from ..registry.queries import short_of_copies
 
 
@@ -19,6 +19,23 @@ def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
     wanted = Replica.objects.filter(drive=OuterRef("pk"), desired=True, phase=Replica.Phase.COMPLETE)
     number = wanted.order_by().values("drive").annotate(n=Count("pk")).values("n")
     return drives.annotate(complete=Coalesce(Subquery(number, output_field=IntegerField()), 0))
+
+
+NETWORK_TROUBLES = ("engine.bootstrap_silent", "engine.bootstrap_unresolved")
+NETWORK_EVENTS = (*NETWORK_TROUBLES, "engine.network_reached", "engine.engine_ready")
+MAX_NETWORK_EVENTS = 500
+"""Newest events looked at for what `status` says of the network."""
+
+
+def network_troubles() -> list[str]:
+    """What workers say of bootstrap nodes that cannot be found or do not answer, unless that is over."""
+    newest: dict[int | None, Event] = {}
+    events = Event.objects.filter(kind__in=NETWORK_EVENTS, worker__isnull=False).exclude(
+        worker__state=Worker.State.RETIRED
+    )
+    for event in events.order_by("-id")[:MAX_NETWORK_EVENTS]:
+        newest.setdefault(event.worker_id, event)
+    return [event.text for event in newest.values() if event.kind in NETWORK_TROUBLES]
 
 
 def counts() -> dict[str, int]:

@@ -118,11 +118,20 @@ def status(as_json: bool) -> None:
     running = files.is_running()
     state = files.read_state() if running else {}
     counts = _counts()
+    troubles = [] if counts is None else _network_troubles()
     if as_json:
-        shown = {"running": running, "home": str(farm.home), **state, "farm": counts}
+        shown = {
+            "running": running,
+            "home": str(farm.home),
+            **state,
+            "farm": counts,
+            "network_troubles": troubles,
+        }
         click.echo(json_text(shown))
     else:
         _show_status(farm, state if running else None, counts)
+        for trouble in troubles:
+            click.echo(visible(trouble))
     if not running:
         raise click.exceptions.Exit(1)
 
@@ -137,6 +146,12 @@ def _counts() -> dict[str, int] | None:
     from .numbers import counts
 
     return counts()
+
+
+def _network_troubles() -> list[str]:
+    from .numbers import network_troubles
+
+    return network_troubles()
 
 
 def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[str, int] | None) -> None:

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from hypercore.dht.address import AddressFormatError, parse_bootstrap
 from workers.engine.settings import NO_HOME
 
 T = TypeVar("T")
@@ -150,9 +151,12 @@ def replicas(value: str) -> tuple[int, int]:
 def node_addresses(value: str) -> tuple[str, ...]:
     """HOST:PORT, comma-separated."""
     for address in words(value):
-        host, _, port = address.rpartition(":")
-        if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            raise ValueError(f"{address!r} is not HOST:PORT")
+        try:
+            parse_bootstrap(address)
+        except AddressFormatError:
+            raise ValueError(f"{address!r} is not HOST:PORT") from None
+    if value.strip() and not words(value):
+        raise ValueError(f"{value!r} names no node: expected HOST:PORT,HOST:PORT")
     return words(value)
 
 

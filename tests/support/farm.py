@@ -141,6 +141,7 @@ FIELDS: dict[Any, set[str]] = {
     "peer": {"key", "peer", "state", "bytes_in", "bytes_out"},
     "error": {"key", "code", "message"},
     "fork": {"key", "core", "state", "fork", "length", "new_fork", "new_length"},
+    "network": {"state"},
     "stats": {"connections", "max_stall_ms", "max_busy_ms"},
     "limit": {"limit", "state", "value", "max"},
 }

@@ -305,6 +305,8 @@ class Agent:
                 self._happened_again(fields["code"].lower(), fields["message"], fields["key"])
             case "limit" if fields["limit"] == "disk" and fields["state"] == "cleared":
                 self.happened("room_again", "there is room again: downloads go on")
+            case "network" if fields["state"] == "reached":
+                self.happened("network_reached", f"engine {shard.index} reaches the DHT")
             case "ready":
                 self.happened("engine_ready", f"engine {shard.index} at {fields['host']}:{fields['port']}")
 

@@ -130,6 +130,15 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkChanged:
+    """No node of the DHT answers, or one does again."""
+
+    event: ClassVar[str] = "network"
+
+    state: Literal["reached", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitChanged:
     """A limit begins to hold the engine back, or does so no longer."""
 
@@ -185,6 +194,7 @@ Event = (
     | Published
     | PeerChanged
     | Problem
+    | NetworkChanged
     | LimitChanged
     | Forked
     | Stats

@@ -11,10 +11,12 @@ from hypercore.aio.corestore import Corestore
 from hypercore.aio.swarm import Swarm
 from hypercore.connection import Connection
 from hypercore.core import Store
+from hypercore.dht.constants import BOOTSTRAP_NODES
 from hypercore.errors import HypercoreError
 from hypercore.storage.disk import DiskBackend
 from hypercore.swarm.policy import MAX_PEERS
 
+from .bootstrap import BootstrapWatch
 from .engine import Engine
 from .events import Event
 from .gate import Gate
@@ -97,6 +99,7 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         on_configured=lambda limits: engine.limit_blocks(limits.max_blocks),
     )
     engine.limits = limits
+    BootstrapWatch(swarm.node, engine.emit, settings.bootstrap or BOOTSTRAP_NODES)
 
     def replicate(connection: Connection, _: object) -> None:
         cores.replicate(connection)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hypercore.codec import MAX_SAFE_INTEGER
+from hypercore.dht.address import AddressFormatError, parse_bootstrap
 from hypercore.errors import KeyFormatError
 from hypercore.keys import decode_key
 from hypercore.swarm.slots import MAX_CONNECTIONS
@@ -170,10 +171,11 @@ class EngineSettings:
 
 def parse_address(text: str, *, source: str) -> NodeAddress:
     """HOST:PORT. Raises SettingError that names `source`."""
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise SettingError(f"{source}: {text!r} is not HOST:PORT (such as 127.0.0.1:49737)")
-    return NodeAddress(host, int(port))
+    try:
+        port = parse_bootstrap(text).port
+    except AddressFormatError:
+        raise SettingError(f"{source}: {text!r} is not HOST:PORT (such as 127.0.0.1:49737)") from None
+    return NodeAddress(text.strip().rpartition(":")[0], port)
 
 
 def bootstrap_from(options: tuple[str, ...], environ: Mapping[str, str]) -> tuple[NodeAddress, ...] | None:
@@ -184,6 +186,8 @@ def bootstrap_from(options: tuple[str, ...], environ: Mapping[str, str]) -> tupl
     found = tuple(
         parse_address(text, source=BOOTSTRAP_VARIABLE) for text in listed.split(",") if text.strip()
     )
+    if listed.strip() and not found:
+        raise SettingError(f"{BOOTSTRAP_VARIABLE}: {listed!r} names no node: expected HOST:PORT,HOST:PORT")
     return found or None
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from time import monotonic
 
 import pytest
@@ -478,5 +479,32 @@ def test_a_node_whose_address_stays_open_stores_for_others_until_that_ends(monke
         await until(lambda: node.ephemeral)
         reply = await asker.request(here, Command.LOOKUP, **lookup)
         assert reply.error and reply.id is None
+
+    run(scene)
+
+
+def test_name_of_a_bootstrap_node_that_does_not_resolve_is_told_and_looked_up_again(monkeypatch):
+    async def scene(net):
+        loop = asyncio.get_running_loop()
+        lookup, known = loop.getaddrinfo, []
+
+        async def getaddrinfo(host, port, **options):
+            if host == "dht.example":
+                if not known:
+                    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+                return await lookup("127.0.0.1", port, **options)
+            return await lookup(host, port, **options)
+
+        monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+        port = net.nodes[0].local_port
+        events = []
+        node = DhtNode(bootstrap=[f"dht.example:{port}"], host="127.0.0.1")
+        node.on_event.append(events.append)
+        async with node:
+            await until(lambda: NodeEvent.NAME_UNRESOLVED in events)
+            assert node.unresolved == {"dht.example": "Name or service not known"}
+            known.append(True)
+            assert await node.bootstrapped(within=10)
+            assert node.unresolved == {} and events.count(NodeEvent.NAME_UNRESOLVED) == 1
 
     run(scene)

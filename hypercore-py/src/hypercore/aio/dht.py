@@ -93,6 +93,8 @@ class DhtNode(DhtRequests):
         self._public_host = public_host or host
         self._firewalled = ephemeral if firewalled is None else firewalled
         self._finds_out = ephemeral and firewalled is None
+        self.unresolved: dict[str, str] = {}
+        """Names of bootstrap nodes that do not resolve, and why."""
         self._reachability: ReachabilityTest | None = None
         self._test_again = asyncio.Event()
         self._servers: list[Server] = []
@@ -228,9 +230,11 @@ class DhtNode(DhtRequests):
                     found = await self.loop.getaddrinfo(
                         node.host, node.port, family=socket.AF_INET, type=socket.SOCK_DGRAM
                     )
-                except OSError:
+                except (OSError, UnicodeError) as error:
                     failed.append(node)
+                    self._note_unresolved(node.host, error)
                     continue
+                self.unresolved.pop(node.host, None)
                 addresses = [Address(*entry[4][:2]) for entry in found]
                 self.core.bootstrap += [a for a in addresses if a not in self.core.bootstrap]
             nodes = failed
@@ -240,6 +244,12 @@ class DhtNode(DhtRequests):
             if not nodes:
                 return
             await asyncio.sleep(RESOLVE_AGAIN_SECONDS[-1] if wait is None else wait)
+
+    def _note_unresolved(self, host: str, error: Exception) -> None:
+        is_new = host not in self.unresolved
+        self.unresolved[host] = str(getattr(error, "strerror", None) or error)
+        if is_new:
+            self._tell(NodeEvent.NAME_UNRESOLVED)
 
     # --- facts --------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ choosing an address. Private and reserved ranges: holepunchto/bogon index.js.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -192,6 +193,17 @@ def is_ipv4(host: str) -> bool:
     return len(parts) == 4 and all(part.isascii() and part.isdigit() and int(part) <= 255 for part in parts)
 
 
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+
+
+def is_host(text: str) -> bool:
+    """Whether `text` can be a host: an IPv4 address, or a name of the DNS."""
+    labels = text.removesuffix(".").split(".")
+    if labels[-1].isdigit():
+        return is_ipv4(text)
+    return len(text) <= 253 and all(map(_LABEL.fullmatch, labels))
+
+
 def parse_bootstrap(text: str | tuple[str, int]) -> BootstrapNode:
     """`host:port` or `ip@host:port`. Raises AddressFormatError that says what was expected."""
     if not isinstance(text, str):
@@ -201,7 +213,9 @@ def parse_bootstrap(text: str | tuple[str, int]) -> BootstrapNode:
     suggested, at, host = name.rpartition("@")
     if not colon or not host or not port_text.isascii() or not port_text.isdigit():
         raise AddressFormatError(f"{text!r} is not a bootstrap node: expected host:port or ip@host:port")
-    if not 0 < int(port_text) < 65536:
+    if not is_host(host):
+        raise AddressFormatError(f"{text!r} is not a bootstrap node: {host!r} is no name of a host")
+    if not 0 < int(port_text[:6]) < 65536:
         raise AddressFormatError(f"{text!r} is not a bootstrap node: the port is 1 to 65535")
     if at and not is_ipv4(suggested):
         raise AddressFormatError(f"{text!r} is not a bootstrap node: {suggested!r} is not an IPv4 address")

@@ -56,6 +56,8 @@ class NodeEvent(Enum):
     """The others see us at another address than before (`nat.host`, `nat.port`)."""
     REACHABILITY_CHANGED = auto()
     """Strangers can reach us without a relay, or no longer can (told by the shell)."""
+    NAME_UNRESOLVED = auto()
+    """The name of a bootstrap node does not resolve; it is looked up again (told by the shell)."""
     OFFLINE = auto()
     ONLINE = auto()
 

@@ -1,0 +1,74 @@
+"""Bootstrap nodes that cannot be found or do not answer, as events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from hypercore.dht.node import NodeEvent
+
+from .events import Event, NetworkChanged, Problem
+
+UNRESOLVED = "BOOTSTRAP_UNRESOLVED"
+SILENT = "BOOTSTRAP_SILENT"
+LOGGED = frozenset({UNRESOLVED, SILENT})
+"""Codes of errors that are logged as well: on stderr, whatever standard output is for."""
+
+log = logging.getLogger(__name__)
+
+
+class BootstrapNode(Protocol):
+    """What is needed of our node of the DHT."""
+
+    on_event: list[Callable[[NodeEvent], None]]
+    unresolved: dict[str, str]
+
+
+class BootstrapWatch:
+    """Reports each trouble once, and when the DHT is reached after one."""
+
+    def __init__(
+        self, node: BootstrapNode, emit: Callable[[Event], None], bootstrap: Sequence[object]
+    ) -> None:
+        """`bootstrap` are the nodes as the settings name them."""
+        self._node = node
+        self._emit = emit
+        self._nodes = ", ".join(str(address).rpartition("@")[2] for address in bootstrap)
+        self._unresolved: set[str] = set()
+        self._is_silent = False
+        self._was_troubled = False
+        node.on_event.append(self._on_event)
+
+    def _on_event(self, event: NodeEvent) -> None:
+        match event:
+            case NodeEvent.NAME_UNRESOLVED:
+                self._report_names()
+            case NodeEvent.BOOTSTRAP_FAILED if not self._is_silent:
+                self._is_silent = True
+                self._report(
+                    SILENT,
+                    f"no node of the DHT answers (bootstrap nodes: {self._nodes}): no peer is found until "
+                    "one does. What is here is kept, and they are asked again and again. Check the network, "
+                    "and --bootstrap or SEEDERFARM_BOOTSTRAP",
+                )
+                self._emit(NetworkChanged(state="unreachable"))
+            case NodeEvent.BOOTSTRAPPED | NodeEvent.ONLINE if self._was_troubled:
+                self._was_troubled = self._is_silent = False
+                log.warning("nodes of the DHT answer")
+                self._emit(NetworkChanged(state="reached"))
+
+    def _report_names(self) -> None:
+        for name, reason in self._node.unresolved.items():
+            if name not in self._unresolved:
+                self._unresolved.add(name)
+                self._report(
+                    UNRESOLVED,
+                    f"the name of the bootstrap node {name} does not resolve ({reason}): it is looked up "
+                    "again and again. Check --bootstrap or SEEDERFARM_BOOTSTRAP, and the DNS",
+                )
+
+    def _report(self, code: str, text: str) -> None:
+        self._was_troubled = True
+        log.warning("%s", text)
+        self._emit(Problem(key=None, code=code, message=text))

@@ -95,6 +95,12 @@ def covers(one: Holding, other: Holding) -> bool:
     return all(_core_covers(a, b) for a, b in zip(ours, theirs, strict=False))
 
 
+def stands_in(one: Holding, other: Holding, *, complete: bool, other_complete: bool) -> bool:
+    """Whether a copy can take the place of another: it has all that the other may have, and is complete,
+    unless neither is and both have something."""
+    return covers(one, other) and (complete or (not other_complete and one.have > 0 and other.have > 0))
+
+
 def gaps_left(holdings: Sequence[Holding]) -> int | None:
     """Blocks of the longest of these copies that none of them has; None if that cannot be told."""
     if not holdings:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .shapes import Count, NodeId, Shape
+from .shapes import Count, Key, NodeId, Shape
 
 REPORTS_QUEUE = "reports"
 """Workers write to it, control reads from it."""
@@ -89,6 +89,10 @@ def host_of(worker: NodeId) -> str:
     return worker[:12]
 
 
+MAX_LOOK_AGAIN = 500
+"""Keys of one such order. Ours."""
+
+
 class Configure(Shape, frozen=True, kw_only=True):
     """Settings of a worker that the operator changes in the control plane. None: as it is, unless it is in
     `lift`."""
@@ -102,4 +106,7 @@ class Configure(Shape, frozen=True, kw_only=True):
 
 
 class Refresh(Shape, frozen=True, kw_only=True):
-    """Report about every replica now, whether it changed or not."""
+    """Report about every replica now, whether it changed or not; or, with `look_again`, look for what other
+    copies have of these keys."""
+
+    look_again: Annotated[list[Key], Meta(max_length=MAX_LOOK_AGAIN)] = []

@@ -1,4 +1,4 @@
-"""Proof of availability: copies that call themselves complete are asked for random blocks.
+"""Proof of availability: copies that call themselves complete are asked for random blocks that they have.
 
 A drive is asked about its file list first, block 0 included. The proof brings the signed manifest and the
 header, which name the blobs core, and that core is asked about next: a copy is proven when both were.
@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from farmwire.audit import MAX_ANSWER_BYTES, MAX_BLOCKS, Answer
 from farmwire.audit import Challenge as Order
+from farmwire.gaps import CoreGaps, Run, from_text, held_runs, may_lack
 from farmwire.orders import AUDIT, AUDIT_ANSWER
 from farmwire.proofs import ProofFailed, verify_block
 from farmwire.refusal import Refused
@@ -44,6 +45,9 @@ MAX_RUN: Final = 2000
 MAX_PROOF_BYTES: Final = 8 << 20
 """Bytes of content that a challenge asks for, as far as the mean size of blocks tells."""
 
+MAIN, BLOBS = 0, 1
+"""The core that the key names, and the other one of a drive, as gaps have them."""
+
 _RNG: Final = random.SystemRandom()
 
 
@@ -58,6 +62,7 @@ class _Due(NamedTuple):
     length: int
     total_blocks: int
     total_bytes: int
+    gaps: str
 
 
 def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int:
@@ -77,26 +82,53 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
     with transaction.atomic():
         found = rows.order_by(F("last_challenged_at").asc(nulls_first=True), "pk").values_list(
             "pk", "worker_id", "worker__node_id", "drive__key", "drive__kind", "length", "total_blocks",
-            "total_bytes",
+            "total_bytes", "gaps",
         )  # fmt: skip
         due = [_Due(*row) for row in found.select_for_update(of=("self",), skip_locked=True)[:MAX_RUN]]
         Replica.objects.filter(pk__in=[copy.id for copy in due]).update(last_challenged_at=now)
-        _ask([(copy, copy.key, _pick_first(copy, rng)) for copy in due], now)
+        picked = [(copy, copy.key, _pick_first(copy, rng)) for copy in due]
+        _ask([question for question in picked if question[2]], now)
     return len(due)
 
 
 def _pick_first(copy: _Due, rng: random.Random) -> list[int]:
     """Of the core that the key names; of a drive the header, too, which may name the blobs core."""
-    blocks = _pick(copy, copy.length, rng)
-    return sorted({0, *blocks[: MAX_BLOCKS - 1]}) if copy.kind == Drive.Kind.DRIVE else blocks
+    blocks = _pick(copy, MAIN, copy.length, rng)
+    gaps = _gaps(copy.gaps, MAIN)
+    if copy.kind != Drive.Kind.DRIVE or (gaps is not None and may_lack(gaps, 0)):
+        return blocks
+    return sorted({0, *blocks[: MAX_BLOCKS - 1]})
 
 
-def _pick(copy: _Due, length: int, rng: random.Random) -> list[int]:
-    """Random blocks below `length`, fewer where blocks are large."""
+def _pick(copy: _Due, core: int, length: int, rng: random.Random) -> list[int]:
+    """Random blocks below `length` that the copy has, fewer where blocks are large."""
     mean = copy.total_bytes // max(1, copy.total_blocks)
     affordable = max(1, MAX_PROOF_BYTES // max(1, mean))
-    count = min(settings.FARM.audit_blocks, MAX_BLOCKS, affordable, length)
-    return sorted(rng.sample(range(length), count))
+    count = min(settings.FARM.audit_blocks, MAX_BLOCKS, affordable)
+    gaps = _gaps(copy.gaps, core)
+    runs = [(0, length)] if gaps is None else held_runs(gaps)
+    if gaps is not None and not gaps.exact and sum(end - start for start, end in runs) < count:
+        runs = [(0, length)]  # what is missing of these is no failure: see `_wrong_proofs`
+    held = sum(end - start for start, end in runs)
+    return sorted(_nth(runs, number) for number in rng.sample(range(held), min(count, held)))
+
+
+def _nth(runs: Sequence[Run], number: int) -> int:
+    """The block with that number, counted over the runs."""
+    for start, end in runs:
+        if number < end - start:
+            return start + number
+        number -= end - start
+    raise AssertionError("unreachable")
+
+
+def _gaps(text: str, core: int) -> CoreGaps | None:
+    """Of the first or second core of a copy. None: it lacks nothing there."""
+    try:
+        gaps = from_text(text)
+    except ValueError:
+        return None
+    return gaps[core] if core < len(gaps) else None
 
 
 def _ask(questions: Sequence[tuple[_Due, str, list[int]]], now: datetime) -> None:
@@ -162,9 +194,11 @@ def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: ran
         key, length = blobs
         copy = _Due(
             replica.pk, replica.worker_id, node_id, replica.drive.key, replica.drive.kind, replica.length,
-            replica.total_blocks, replica.total_bytes,
+            replica.total_blocks, replica.total_bytes, replica.gaps,
         )  # fmt: skip
-        _ask([(copy, key, _pick(copy, length, rng))], now)
+        blocks = _pick(copy, BLOBS, length, rng)
+    if blobs is not None and blocks:
+        _ask([(copy, key, blocks)], now)
     else:
         Replica.objects.filter(pk=replica.pk).update(last_proven_at=now, proof_failures=0)
     return row.outcome
@@ -178,12 +212,22 @@ def _check(row: Challenge, answer: Answer) -> str:
         return f"the worker says: {answer.error}"
     if not answer.is_whole(row.blocks):
         return f"asked for blocks {row.blocks}, answered {[proof.block for proof in answer.proofs]}"
+    return _wrong_proofs(row, answer)
+
+
+def _wrong_proofs(row: Challenge, answer: Answer) -> str:
+    """A block that the copy says it may lack is no failure, as long as another one is proven."""
+    gaps = _gaps(row.replica.gaps, MAIN if row.core == row.replica.drive.key else BLOBS)
+    proven = 0
     try:
         for proof in answer.proofs:
+            if not proof.data and gaps is not None and not gaps.exact and may_lack(gaps, proof.block):
+                continue
             verify_block(bytes.fromhex(row.core), proof)
+            proven += 1
     except ProofFailed as failure:
         return str(failure)
-    return ""
+    return "" if proven else "none of the blocks asked for is there"
 
 
 def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:
@@ -197,7 +241,8 @@ def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:
     if row.core != drive.key or drive.kind != Drive.Kind.DRIVE or length <= 0:
         return None
     key = bytes.fromhex(drive.key)
-    header = next((proof for proof in answer.proofs if proof.block == 0), answer.proofs[0])
+    proofs = [proof for proof in answer.proofs if proof.data]
+    header = next((proof for proof in proofs if proof.block == 0), proofs[0])
     try:
         data = Data.decode(Reader(b64decode(header.data)))
         first = data.block.value if data.block is not None and header.block == 0 else None
@@ -254,7 +299,9 @@ def _proven_since(row: Challenge) -> bool:
 
 
 def _count_failures(rows: Sequence[Challenge], now: datetime) -> None:
-    """On the copies, in the flight recorder; and placement looks at their drives."""
+    """On the copies, in the flight recorder; and placement looks at their drives. A copy that is being
+    released is accused of nothing: its worker does as it was told."""
+    rows = [row for row in rows if row.replica.desired and row.replica.drive.state != Drive.State.REMOVING]
     if not rows:
         return
     replicas = Replica.objects.filter(pk__in={row.replica_id for row in rows})

@@ -7,15 +7,14 @@ from typing import NamedTuple
 from django.db import connection
 
 from seederfarm.registry.models import Worker
-
-from .planning import DISTRUST_AFTER
+from seederfarm.registry.services.copies import DISTRUST_AFTER
 
 
 class DrainProgress(NamedTuple):
     copies: int
     """Copies that are still on the worker and not released."""
     waiting: int
-    """Those of them that too few other workers have complete yet."""
+    """Those of them of which too few other workers have as much yet."""
     bytes_left: int
     """What others have still to download before it can go."""
     bytes_per_second: float
@@ -36,7 +35,9 @@ SELECT count(*),
 FROM (
   SELECT d.replicas_min AS needed, coalesce(d.byte_length, 0) AS size,
     (SELECT count(*) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
-      WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired AND o.phase = 'complete'
+      WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired
+      AND (o.phase = 'complete' OR (r.phase <> 'complete' AND o.have_blocks > 0))
+      AND (o.have_blocks >= r.have_blocks OR o.fork > r.fork)
       AND o.proof_failures < %s AND w.state = 'active' AND w.lost_since IS NULL) AS done,
     coalesce((SELECT max(o.have_bytes) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
       WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired

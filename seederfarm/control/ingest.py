@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
+from farmwire.gaps import to_text
 from farmwire.orders import REPORT
 from farmwire.refusal import Refused
 from farmwire.report import Happening, Heartbeat, ReplicaReport, Report
@@ -69,6 +70,7 @@ class _Known(NamedTuple):
     phase: str
     last_report_at: datetime | None
     completed_at: datetime | None
+    gaps: str
     label: str
     key: str
 
@@ -174,7 +176,15 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
 
 def _known(worker: Worker, keys: list[str]) -> list[_Known]:
     rows = Replica.objects.filter(worker=worker, drive__key__in=keys).values_list(
-        "pk", "drive_id", "desired", "phase", "last_report_at", "completed_at", "drive__label", "drive__key"
+        "pk",
+        "drive_id",
+        "desired",
+        "phase",
+        "last_report_at",
+        "completed_at",
+        "gaps",
+        "drive__label",
+        "drive__key",
     )
     return [_Known(*row) for row in rows]
 
@@ -190,6 +200,8 @@ def _apply(worker: Worker, news: list[_News], now: datetime) -> None:
     # What can be released, or has to be made again, depends on which copies are complete and which are gone.
     dirty = [n.known.drive_id for n in changed if "complete" in (n.known.phase, n.report.phase)]
     dirty += [n.known.drive_id for n in gone]
+    # And on which blocks they have, where they are not whole
+    dirty += [n.known.drive_id for n in news if n.known.gaps != to_text(n.report.gaps)]
     if dirty:
         Drive.objects.filter(pk__in=dirty, dirty=False).update(dirty=True)
 
@@ -203,6 +215,9 @@ _COLUMNS: Final = (
     ("total_blocks", "bigint"),
     ("have_bytes", "bigint"),
     ("total_bytes", "bigint"),
+    ("unavailable_blocks", "bigint"),
+    ("unavailable_bytes", "bigint"),
+    ("gaps", "text"),
     ("peers", "bigint"),
     ("error", "text"),
     ("attempts", "bigint"),
@@ -225,6 +240,9 @@ def _update(news: list[_News]) -> None:
             n.report.blocks,
             n.report.have_bytes,
             n.report.bytes,
+            n.report.unavailable_blocks,
+            n.report.unavailable_bytes,
+            to_text(n.report.gaps),
             min(n.report.peers, MAX_NUMBER),
             n.report.error,
             min(n.report.attempts, MAX_NUMBER),

@@ -1,7 +1,7 @@
 """What a plan decided, written: many moves in a few statements.
 
-What a plan decides is checked again where it is written: a copy is released only while enough others are
-complete in the database at that moment.
+What a plan decides is checked again where it is written: a copy is released only while enough others are as
+full in the database at that moment. Which blocks they have was compared by the plan; here they are counted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 
 from seederfarm.placement.model import Assign, Release, ReleaseReason
 from seederfarm.registry.models import Replica
+from seederfarm.registry.services.copies import DISTRUST_AFTER
 
 from . import planning
 from .sql import batches, execute, rows_as_table, staged
@@ -31,12 +32,14 @@ def assign(moves: Sequence[Assign], now: datetime) -> None:
     with staged(_PAIR, _pairs(moves)) as (table, parameters):
         execute(
             "INSERT INTO registry_replica (drive_id, worker_id, desired, phase, length, fork, have_blocks, "
-            "total_blocks, have_bytes, total_bytes, peers, error, attempts, proof_failures, created_at) "
-            "SELECT v.drive_id, v.worker_id, true, 'assigned', 0, 0, 0, 0, 0, 0, 0, '', 0, 0, %s "
+            "total_blocks, have_bytes, total_bytes, unavailable_blocks, unavailable_bytes, gaps, peers, "
+            "error, attempts, proof_failures, created_at) "
+            "SELECT v.drive_id, v.worker_id, true, 'assigned', 0, 0, 0, 0, 0, 0, 0, 0, '', 0, '', 0, 0, %s "
             f"FROM {table} JOIN registry_drive d ON d.id = v.drive_id "
             "JOIN registry_worker w ON w.id = v.worker_id WHERE d.state = 'active' AND w.state = 'active' "
             "ON CONFLICT (drive_id, worker_id) DO UPDATE SET desired = true, released_at = NULL, "
-            "phase = 'assigned', have_blocks = 0, have_bytes = 0, error = '', attempts = 0, "
+            "phase = 'assigned', have_blocks = 0, have_bytes = 0, unavailable_blocks = 0, "
+            "unavailable_bytes = 0, gaps = '', error = '', attempts = 0, "
             "completed_at = NULL, created_at = excluded.created_at, last_report_at = excluded.created_at "
             "WHERE NOT registry_replica.desired",
             [now, *parameters],
@@ -68,9 +71,11 @@ def release(moves: Sequence[Release], now: datetime) -> None:
         now,
         "(SELECT count(*) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id "
         "WHERE o.drive_id = v.drive_id AND o.worker_id <> v.worker_id AND o.desired "
-        "AND o.phase = 'complete' AND o.proof_failures < %s AND w.state = 'active' "
+        "AND (o.phase = 'complete' OR (r.phase <> 'complete' AND o.have_blocks > 0)) "
+        "AND (o.have_blocks >= r.have_blocks OR o.fork > r.fork) "
+        "AND o.proof_failures < %s AND w.state = 'active' "
         "AND w.lost_since IS NULL) >= (SELECT d.replicas_min FROM registry_drive d WHERE d.id = v.drive_id)",
-        planning.DISTRUST_AFTER,
+        DISTRUST_AFTER,
     )
 
 

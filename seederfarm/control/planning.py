@@ -9,16 +9,16 @@ from typing import Any, Final, NamedTuple
 
 from django.db import connection
 
+from farmwire.gaps import Holding
 from seederfarm.placement.model import Assign, DriveSpec, ReplicaState, WorkerSpec
 from seederfarm.registry.models import Drive, Replica
+from seederfarm.registry.services.copies import DISTRUST_AFTER, HOLDING, holding_of
 
 from .sql import rows_as_table
 from .standing import Seen, standing_of
 
 UNKNOWN_SIZE: Final = 1 << 20
 """Bytes that a drive is taken to need as long as nobody has seen it."""
-DISTRUST_AFTER: Final = 3
-"""Failed proofs in a row after which a copy that calls itself complete does not count as that."""
 CHUNK: Final = 20_000
 """Rows fetched at once."""
 ID_BATCH: Final = 10_000
@@ -109,14 +109,39 @@ def _drives(ids: Sequence[int], short: set[int]) -> Iterator[DriveSpec]:
 def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
     held: dict[int, list[ReplicaState]] = {}
     complete = str(Replica.Phase.COMPLETE)
-    query = "SELECT t.drive_id, t.worker_id, t.phase, t.have_blocks, t.proof_failures FROM registry_replica t"
-    for drive_id, worker_id, phase, have, failures in _rows(query, "drive_id", ids, "t.desired"):
+    query = (
+        "SELECT t.drive_id, t.worker_id, t.phase, t.have_blocks, t.total_blocks, t.proof_failures "
+        "FROM registry_replica t"
+    )
+    partial: set[int] = set()
+    for drive_id, worker_id, phase, have, total, failures in _rows(query, "drive_id", ids, "t.desired"):
         state = ReplicaState(worker_id, phase == complete and failures < DISTRUST_AFTER, have)
+        if 0 < have < total:
+            partial.add(drive_id)
         if drive_id in held:
             held[drive_id].append(state)
         else:
             held[drive_id] = [state]
+    if partial:
+        _add_holdings(held, sorted(partial))
     return held
+
+
+def _add_holdings(held: dict[int, list[ReplicaState]], ids: Sequence[int]) -> None:
+    """Which blocks the copies of these drives have. Of others all are whole, and need no such comparison."""
+    query = f"SELECT t.drive_id, t.worker_id, t.proof_failures, {', '.join(f't.{c}' for c in HOLDING)}"
+    found: dict[tuple[int, int], Holding] = {}
+    for drive_id, worker_id, failures, *numbers in _rows(
+        f"{query} FROM registry_replica t", "drive_id", ids, "t.desired"
+    ):
+        holding = holding_of(*numbers)
+        if failures >= DISTRUST_AFTER:  # it may have all that it says, and counts for nothing
+            holding = holding._replace(have=min(holding.have, holding.blocks - 1), gaps=())
+        found[drive_id, worker_id] = holding
+    for drive_id in ids:
+        held[drive_id] = [
+            state._replace(holding=found.get((drive_id, state.worker))) for state in held[drive_id]
+        ]
 
 
 def _promised() -> dict[int, int]:

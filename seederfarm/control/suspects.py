@@ -16,8 +16,9 @@ from typing import Final
 from django.db import connection
 
 from seederfarm.placement.model import Standing
+from seederfarm.registry.services.copies import DISTRUST_AFTER
 
-from .planning import CHUNK, DISTRUST_AFTER, PINS
+from .planning import CHUNK, PINS
 from .sql import rows_as_table
 from .standing import Seen, standing_of
 

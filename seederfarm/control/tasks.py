@@ -11,7 +11,7 @@ from django.utils import timezone
 from farmwire.orders import AUDIT_ANSWER, JOIN, REPORT
 from seederfarm.registry import services
 
-from . import audits, guard, ingest, manifests, retention
+from . import audits, completing, guard, ingest, manifests, retention
 from .join import join
 from .patience import patient
 from .reconcile import reconcile, sweep
@@ -76,6 +76,7 @@ def challenge() -> None:
 @_task("control.refresh")
 def refresh() -> None:
     manifests.refresh_stale()
+    completing.ask_to_look_again()
 
 
 @_task("control.keep_accounts")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+from farmwire.gaps import gaps_left
+
 from ..cli import units
 from ..cli.failures import BadInput, Failure
 from ..settings import env
@@ -182,10 +184,10 @@ def _named(drive: Drive) -> dict[str, object]:
 
 @click.command()
 @click.argument("key", nargs=-1, required=True, metavar="KEY...")
-@click.option("--force", is_flag=True, help="Also where the farm has the last complete copy that is known.")
+@click.option("--force", is_flag=True, help="Also where the farm has the fullest copy that is known.")
 @json_option
 def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Release every copy of these keys. The last complete copy is guarded."""
+    """Release every copy of these keys. The fullest copy known is guarded."""
     open_farm()
     from ..registry.services.drives import remove as remove_drives
     from .find import drives
@@ -233,7 +235,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
         if as_json:
             json_lines(map(summary, found.iterator(chunk_size=1000)))
             return
-        grid = table_of("key", "kind", "name", "state", "copies", "#size", "writer seen")
+        grid = table_of("key", "kind", "name", "state", "copies", "#size", "#fullest", "writer seen")
         now = datetime.now(UTC)
         for drive in found[: limit or LISTED]:
             grid.add_row(
@@ -243,6 +245,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
                 drive.state,
                 f"{drive.complete} of {span(drive.replicas_min, drive.replicas_max)}",
                 "–" if drive.byte_length is None else units.size(drive.byte_length),
+                _share(drive.fullest_bytes, drive.byte_length),
                 ago(drive.last_writer_seen_at, now),
             )
     if grid.row_count:
@@ -254,6 +257,11 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
             more = found.count() - LISTED
         if more > 0:
             click.echo(f"… and {units.plural(more, 'older key')}: --limit N, or --json for all.", err=True)
+
+
+def _share(have: int | None, total: int | None) -> str:
+    """How much of a drive the fullest copy has."""
+    return "–" if have is None or not total else units.percent(min(1.0, have / total))
 
 
 def span(least: int, most: int) -> str:
@@ -274,6 +282,8 @@ def summary(drive: Any) -> dict[str, object]:
         "length": drive.length,
         "fork": drive.fork,
         "bytes": drive.byte_length,
+        "fullest_bytes": drive.fullest_bytes,
+        "unavailable_bytes": drive.unavailable_bytes,
         "writer_seen_at": drive.last_writer_seen_at,
         "added_at": drive.created_at,
     }
@@ -283,7 +293,7 @@ def summary(drive: Any) -> dict[str, object]:
 @click.argument("key", metavar="KEY")
 @json_option
 def show(key: str, as_json: bool) -> None:
-    """Show one key: its copies, their progress, what proved them last."""
+    """Show one key: its copies, how full they are, what proved them last, when its writer was seen."""
     open_farm()
     from ..registry.models import Drive
     from .find import drives
@@ -308,11 +318,40 @@ def show(key: str, as_json: bool) -> None:
     click.echo(f"  holds   {size}{length}; writer seen {ago(drive.last_writer_seen_at, now)}")
     wanted = span(drive.replicas_min, drive.replicas_max)
     click.echo(f"  copies  {drive.complete} complete, {wanted} wanted")
+    if drive.state == Drive.State.ACTIVE and drive.expires_at is not None and drive.expires_at <= now:
+        click.echo("  expired, and kept: --force removes the fullest copy known")
+    if (known := _completeness(copies)) is not None:
+        click.echo(f"  fullest {known}")
     if tags:
         click.echo(f"  tags    {', '.join(tags)}")
     _show_copies(copies, now)
     for event in reversed(events):
         click.echo(f"{event.at:%Y-%m-%d %H:%M:%S} {plain(event.text)}")
+
+
+def _completeness(copies: Iterable[Replica]) -> str | None:
+    """What the fullest copy has, and what no copy has. None while there is nothing to tell."""
+    from ..registry.services.copies import HOLDING, holding_of
+
+    here = [copy for copy in copies if copy.desired and copy.have_blocks]
+    if not here:
+        return None
+    best = max(here, key=lambda copy: (copy.fork, copy.have_blocks))
+    text = f"{units.percent(best.share or 0.0)} on {plain(best.worker.name)}"
+    if best.have_blocks >= best.total_blocks:
+        return f"{text}: everything that is known"
+    missing = best.total_blocks - best.have_blocks
+    lost = f"{units.plural(missing, 'block')} ({units.size(best.total_bytes - best.have_bytes)})"
+    if best.is_complete:
+        text += f", as full as can be: no peer is known to have the other {lost}"
+    else:
+        text += f"; {lost} missing, no peer that is connected offers them"
+        if best.phase == best.Phase.DOWNLOADING:
+            text = text.replace(", no peer that is connected offers them", ", being downloaded")
+    left = gaps_left([holding_of(*(getattr(copy, name) for name in HOLDING)) for copy in here])
+    if left is not None and left < missing:
+        text += f". All copies together lack {units.plural(left, 'block')}"
+    return text
 
 
 def _show_copies(copies: Iterable[Replica], now: datetime) -> None:
@@ -321,7 +360,7 @@ def _show_copies(copies: Iterable[Replica], now: datetime) -> None:
         grid.add_row(
             plain(copy.worker.name),
             copy.get_phase_display(),
-            units.have_of(copy.have_bytes, copy.total_bytes),
+            _have(copy),
             str(copy.peers),
             ago(copy.last_report_at, now),
             ago(copy.last_proven_at, now),
@@ -329,6 +368,11 @@ def _show_copies(copies: Iterable[Replica], now: datetime) -> None:
         )
     if grid.row_count:
         rows(grid)
+
+
+def _have(copy: Replica) -> str:
+    text = units.have_of(copy.have_bytes, copy.total_bytes)
+    return f"{text}, all that is left" if copy.unavailable_blocks else text
 
 
 def _copy(copy: Replica) -> dict[str, object]:
@@ -340,6 +384,8 @@ def _copy(copy: Replica) -> dict[str, object]:
         "blocks": copy.total_blocks,
         "have_bytes": copy.have_bytes,
         "bytes": copy.total_bytes,
+        "unavailable_blocks": copy.unavailable_blocks,
+        "unavailable_bytes": copy.unavailable_bytes,
         "peers": copy.peers,
         "error": copy.error or None,
         "reported_at": copy.last_report_at,

@@ -15,10 +15,16 @@ from ..registry.queries import short_of_copies
 
 
 def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
-    """Each with `complete`, the number of its complete copies."""
-    wanted = Replica.objects.filter(drive=OuterRef("pk"), desired=True, phase=Replica.Phase.COMPLETE)
-    number = wanted.order_by().values("drive").annotate(n=Count("pk")).values("n")
-    return drives.annotate(complete=Coalesce(Subquery(number, output_field=IntegerField()), 0))
+    """Each with `complete`, the number of its complete copies, and, of the fullest copy there is,
+    `fullest_bytes` and the `unavailable_bytes` that it has found nobody to have."""
+    here = Replica.objects.filter(drive=OuterRef("pk"), desired=True)
+    number = here.filter(phase=Replica.Phase.COMPLETE).order_by().values("drive").annotate(n=Count("pk"))
+    best = here.order_by("-fork", "-have_blocks")
+    return drives.annotate(
+        complete=Coalesce(Subquery(number.values("n"), output_field=IntegerField()), 0),
+        fullest_bytes=Subquery(best.values("have_bytes")[:1]),
+        unavailable_bytes=Subquery(best.values("unavailable_bytes")[:1]),
+    )
 
 
 NETWORK_TROUBLES = ("engine.bootstrap_silent", "engine.bootstrap_unresolved")

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
+from farmwire.gaps import Holding
+
 
 class Standing(StrEnum):
     """How far a worker can be counted on."""
@@ -61,9 +63,11 @@ class ReplicaState(NamedTuple):
 
     worker: int
     complete: bool
-    """Every known block is there, as it reported last."""
+    """Every block that anybody is known to have is there, as it reported last."""
     have: int = 0
     """Blocks it has, to tell the better of two incomplete ones."""
+    holding: Holding | None = None
+    """Which blocks it has. None: all that are known, or none yet; so it is for all replicas of the drive."""
 
 
 class Assign(NamedTuple):
@@ -80,8 +84,8 @@ class Release(NamedTuple):
 
 class ReleaseReason(StrEnum):
     REMOVED = "the drive is being removed"
-    SURPLUS = "more copies than the maximum, and the others are complete"
-    DRAINED = "the worker is being drained, and enough others are complete"
+    SURPLUS = "more copies than the maximum, and enough others have all of it"
+    DRAINED = "the worker is being drained, and enough others have all of it"
     RETIRED = "the worker is retired"
 
 

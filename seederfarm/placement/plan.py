@@ -7,7 +7,8 @@ The rules, in their order:
 3. Replicas on active and silent workers count. Below the minimum, new ones are made up to the maximum.
    Between the two nothing happens, so that a worker that comes and goes moves nothing.
 4. A replica on a draining worker, or one above the maximum, is released once as many active workers as the
-   minimum have all of it *without* it. So no release ever takes the last complete copy.
+   minimum have every block that it has *without* it, whether that is all of the drive or not. So no release
+   ever takes the fullest copy, nor one with blocks that no other has.
 5. New replicas go to zones that have the fewest, there to the worker that is emptiest. A worker without
    weight gets none.
 
@@ -17,6 +18,8 @@ Given the same input, the plan is the same, move for move.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+
+from farmwire.gaps import stands_in
 
 from .explain import explain
 from .model import (
@@ -167,19 +170,19 @@ class _Planner:
 
     def _let_go(self, drive: DriveSpec, counted: list[ReplicaState], leaving: list[ReplicaState]) -> None:
         needed = max(1, drive.replicas_min)
-        complete = sum(1 for replica in counted if self._is_safe(replica))
-        if complete >= needed:
-            for replica in leaving:
+        active = [r for r in counted if self._workers[r.worker].standing is Standing.ACTIVE]
+        for replica in leaving:
+            if _stand_ins(replica, active) >= needed:
                 self.release.append(Release(drive.id, replica.worker, ReleaseReason.DRAINED))
         surplus = len(counted) - drive.replicas_max
         if surplus <= 0:
             return
         for replica in self._least_wanted(drive, counted):
-            rest = complete - self._is_safe(replica)
-            if rest < needed:
+            rest = [other for other in active if other is not replica]
+            if _stand_ins(replica, rest) < needed:
                 continue
             self.release.append(Release(drive.id, replica.worker, ReleaseReason.SURPLUS))
-            complete = rest
+            active = rest
             surplus -= 1
             if surplus == 0:
                 return
@@ -207,3 +210,14 @@ class _Planner:
             )
 
         return sorted((r for r in counted if r.worker not in drive.pinned), key=wanted)
+
+
+def _stand_ins(replica: ReplicaState, others: Sequence[ReplicaState]) -> int:
+    """How many of the others have every block that `replica` has."""
+    return sum(1 for other in others if _stands_in(other, replica))
+
+
+def _stands_in(other: ReplicaState, replica: ReplicaState) -> bool:
+    if other.holding is None or replica.holding is None:
+        return other.complete
+    return stands_in(other.holding, replica.holding, complete=other.complete, other_complete=replica.complete)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from farmwire.audit import MAX_ANSWER_BYTES, MAX_PROOF_CHARS, MIN_CUT_CHARS, Answer, BlockProof
 from farmwire.enrol import JoinToken
 from farmwire.envelope import CLOCK_SKEW, MAX_LIFETIME, next_seq, node_id, open_envelope, public_key_of, seal
+from farmwire.gaps import CoreGaps, Holding, covers, gaps_left, held_runs
 from farmwire.manifest import (
     PAGE_ENTRIES,
     Manifest,
@@ -261,3 +262,77 @@ def test_an_answer_may_leave_out_its_last_proofs_when_it_is_full_and_no_others()
     sealed(body=full, limit=MAX_ANSWER_BYTES)
     with pytest.raises(Refused):
         sealed(body=answer(MAX_PROOF_CHARS, MIN_CUT_CHARS), limit=MAX_ANSWER_BYTES)
+
+
+# --- gaps
+
+
+def copy_with(*runs: tuple[int, int], length: int = 100, fork: int = 0, exact: bool = True) -> Holding:
+    lacking = sum(end - start for start, end in runs)
+    numbers = [number for run in runs for number in run]
+    gaps = (CoreGaps(length=length, runs=numbers, exact=exact),) if runs else ()
+    return Holding(fork, length, length, length - lacking, gaps)
+
+
+TWO_CORES = Holding(0, 10, 30, 28, (CoreGaps(length=10), CoreGaps(length=20, runs=[1, 3])))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (copy_with(), copy_with(), True),
+        (copy_with(), copy_with((3, 5)), True),
+        (copy_with((3, 5)), copy_with(), False),
+        (copy_with((3, 5)), copy_with((3, 5)), True),
+        (copy_with((3, 5)), copy_with((2, 6)), True),
+        (copy_with((3, 5)), copy_with((4, 6)), False),
+        (copy_with(), copy_with(length=101), False),
+        (copy_with(), copy_with((100, 101), length=101), True),
+        (copy_with((98, 100)), copy_with((98, 101), length=101), True),
+        (copy_with((100, 101), length=101), copy_with(), True),
+        (copy_with(), copy_with((0, 100), exact=False), True),
+        (copy_with((0, 50), exact=False), copy_with((0, 50), exact=False), False),
+        (copy_with((3, 5)), copy_with((3, 5), fork=1), False),
+        (copy_with(fork=1), copy_with((3, 5)), True),
+        (Holding(0, 100, 100, 60), copy_with((50, 100)), False),
+        (copy_with((0, 10)), Holding(0, 100, 100, 60), False),
+        (copy_with(), Holding(0, 100, 100, 60), True),
+        (copy_with((3, 5)), Holding(0, 100, 100, 0), True),
+        (Holding(0, 10, 30, 30), TWO_CORES, True),
+        (TWO_CORES, Holding(0, 10, 30, 30), False),
+        (copy_with((5, 3), (7, 8)), copy_with((3, 5)), False),  # no gaps that make sense
+    ],
+)  # fmt: skip
+def test_whether_one_copy_covers_another(one: Holding, other: Holding, expected: bool) -> None:
+    assert covers(one, other) is expected
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 40), max_size=12), min_size=1, max_size=4),
+    st.lists(st.integers(35, 45), min_size=4, max_size=4),
+)
+def test_covers_and_what_is_left_agree_with_sets_of_blocks(
+    lacking: list[set[int]], lengths: list[int]
+) -> None:
+    copies, sets = [], []
+    for missing, length in zip(lacking, lengths, strict=False):
+        missing = {block for block in missing if block < length}
+        runs: list[int] = []
+        for block in sorted(missing):
+            if runs and runs[-1] == block:
+                runs[-1] += 1
+            else:
+                runs += [block, block + 1]
+        gaps = (CoreGaps(length=length, runs=runs),) if runs else ()
+        copies.append(Holding(0, length, length, length - len(missing), gaps))
+        sets.append(set(range(length)) - missing)
+        assert {
+            block
+            for start, end in held_runs(CoreGaps(length=length, runs=runs))
+            for block in range(start, end)
+        } == sets[-1]
+    for a, have in zip(copies, sets, strict=True):
+        for b, needed in zip(copies, sets, strict=True):
+            assert covers(a, b) is (needed <= have)
+    longest = max(lengths[: len(copies)])
+    assert gaps_left(copies) == longest - len(set.union(*sets))

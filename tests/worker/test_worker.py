@@ -88,6 +88,27 @@ def test_a_worker_joins_seeds_what_it_is_told_proves_it_and_lets_go(
     assert gone(engine)
 
 
+def test_a_copy_with_gaps_is_complete_says_which_they_are_and_looks_again_when_it_is_told(
+    plane: Plane, new_worker: NewWorker, publisher: Publisher
+) -> None:
+    publisher.make("log", "core")
+    made = publisher.append("log", [(f"line {number}", 100) for number in range(40)])
+    publisher.ask("clear", name="log", start=0, end=15)
+    publisher.ask("join", name="log")
+    key = made["key"]
+    new_worker("--join", plane.token)
+    plane.welcome(key)
+    done = plane.wait_phase(key, "complete", timeout=60)
+    assert (done.blocks, done.have_blocks) == (40, 25)
+    assert (done.unavailable_blocks, done.unavailable_bytes) == (15, 1_500)
+    assert [core.runs for core in done.gaps] == [[0, 15]]
+    publisher.stop()
+    plane.send(orders.REFRESH, Refresh(look_again=[key]))
+    looking = plane.wait_phase(key, "looking")
+    assert (looking.have_blocks, looking.unavailable_blocks) == (25, 0)
+    assert looking.gaps == done.gaps
+
+
 def test_seeding_goes_on_without_the_broker_and_samples_are_filled_in(
     plane: Plane, redis_server: RedisServer, new_worker: NewWorker, publisher: Publisher
 ) -> None:

@@ -165,8 +165,7 @@ class Agent:
                 case orders.CONFIGURE:
                     self._on_configure(read(envelope.body, Configure))
                 case orders.REFRESH:
-                    read(envelope.body, Refresh)
-                    self.tell_all(TELL_ALL_SOON)
+                    self._on_refresh(read(envelope.body, Refresh))
         except Refused as refused:
             self.refuse(name, refused)
 
@@ -178,6 +177,16 @@ class Agent:
         if now - self._refused_at.get(refused.reason, float("-inf")) >= REPEAT_REFUSAL:
             self._refused_at[refused.reason] = now
             self.happened("refused", f"{name}: {refused}")
+
+    def _on_refresh(self, refresh: Refresh) -> None:
+        if not refresh.look_again:
+            self.tell_all(TELL_ALL_SOON)
+            return
+        by_shard: dict[int, list[str]] = {}
+        for key in refresh.look_again:
+            by_shard.setdefault(self._homes.of(key), []).append(key)
+        for index, keys in by_shard.items():
+            self._shards[index].tell({"cmd": "look_again", "keys": keys})
 
     def _on_page(self, page: ManifestPage) -> None:
         with self._lock:

@@ -11,6 +11,8 @@ Standard input, one command a line:
   be stored and moved (rates as on the command line, docs/cli.md), how many may connect; `hold` stops
   downloads. What is not named stays as it is.
 * `{"cmd":"refresh"}`: tell the status of every key.
+* `{"cmd":"look_again","keys"}`: other copies have blocks of these keys that were given up here: look for
+  them.
 * `{"cmd":"stop"}`, and the end of standard input: leave the network, flush, end.
 
 Standard output: the engine's events (docs/cli.md), and
@@ -120,6 +122,9 @@ class Child:
                     self._ask_for_proof(command)
                 case "configure":
                     self._configure(parts, command)
+                case "look_again":
+                    for key in command["keys"]:
+                        parts.engine.reopen(bytes.fromhex(key))
                 case "refresh":
                     self._refresh = True
                     self._wake.set()

@@ -194,6 +194,22 @@ def test_a_stranger_that_lacks_the_rest_decides_nothing(world: World, claims: in
     assert state(reader) == (False, 90, 0)
 
 
+def test_news_of_a_block_is_no_answer_about_the_others(world: World) -> None:
+    writer, reader = interrupted(world)
+    reader.core.clear(40, 41)  # something that it can give
+    server = Server(world, reader, 0)
+    server.source = writer.core
+    server.serve()
+    server.say(sync(writer.core, reader), Range(start=0, length=1), Range(start=40, length=1))
+    server.wait(0.1)
+    server.say(Range(start=0, length=1))
+    wait(world, 60, reader)
+    assert state(reader) == (False, 90, 0)
+    server.say(BitfieldMessage(start=0, words=((1 << 90) - 1).to_bytes(16, "little")))
+    wait(world, GRACE + 5, reader)
+    assert state(reader) == (True, 90, 10), "now it has said all"
+
+
 def test_claims_of_a_stranger_delay_the_decision_until_they_turn_out_false(world: World) -> None:
     writer = cleared_writer(world)
     reader = world.reader(writer.core.key)

@@ -78,8 +78,10 @@ def phase_of(replica: Replica) -> str:
 
 def have_of(replica: Replica) -> SafeString:
     text = cells.size(replica.have_bytes)
-    if replica.total_bytes and not replica.is_complete:
+    if replica.total_bytes and replica.have_blocks < replica.total_blocks:
         text += f" of {cells.size(replica.total_bytes)}"
+    if replica.unavailable_blocks:
+        text += ", all that is left"
     return cells.progress(replica.share, text)
 
 

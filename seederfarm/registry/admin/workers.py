@@ -25,7 +25,7 @@ from .base import FarmAdmin, actor_of, button, column
 
 class RetireForm(forms.Form):
     force = forms.BooleanField(
-        label="Even if it has the last complete copy of a drive",
+        label="Even if it has blocks that no other worker has",
         required=False,
         widget=UnfoldBooleanSwitchWidget(),
         help_text="Those drives are then downloaded again from whoever else has them, if anybody has.",
@@ -211,7 +211,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
             for item in result.guarded:
                 self.message_user(request, f"{item.worker} was not retired: {item.why}.", messages.WARNING)
             return None
-        alone = [(worker, services.only_here(worker).count()) for worker in queryset[:50]]
+        alone = [(worker, len(services.only_here(worker))) for worker in queryset[:50]]
         return self.confirm(
             request,
             queryset,
@@ -221,7 +221,8 @@ class WorkerAdmin(FarmAdmin[Worker]):
             button="Retire",
             form=form,
             warnings=[
-                f"{worker} has the only complete copy of {count_of(number, 'drive')}: drain it first."
+                f"{worker} has blocks of {count_of(number, 'drive')} that no other worker has: "
+                "drain it first."
                 for worker, number in alone
                 if number
             ],

@@ -98,7 +98,12 @@ class Drive(models.Model):
         help_text="When its writer rewrites it (a higher fork), copies go over to the new history up to this "
         "fork; above it they keep and serve what they have. Empty: they always follow.",
     )
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="Removed from the farm then.")
+    expires_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Removed from the farm then, unless it has the fullest copy known and the writer is "
+        "silent.",
+    )
     dirty = models.BooleanField(default=True, editable=False)
     """Placement has to look at this drive again."""
     short = models.BooleanField(default=True, editable=False)

@@ -40,6 +40,12 @@ class Replica(models.Model):
     total_blocks = models.PositiveBigIntegerField(default=0)
     have_bytes = models.PositiveBigIntegerField(default=0)
     total_bytes = models.PositiveBigIntegerField(default=0)
+    unavailable_blocks = models.PositiveBigIntegerField(default=0)
+    """Missing blocks that no peer is known to have. A complete copy lacks no others."""
+    unavailable_bytes = models.PositiveBigIntegerField(default=0)
+    gaps = models.TextField(blank=True, default="", editable=False)
+    """Which blocks are missing: see `farmwire.gaps.to_text`. Empty for whole copies, and while it is being
+    downloaded."""
     peers = models.PositiveIntegerField(default=0)
     error = models.CharField(max_length=500, blank=True)
     attempts = models.PositiveIntegerField(default=0)
@@ -53,6 +59,9 @@ class Replica(models.Model):
     last_proven_at = models.DateTimeField("proven", null=True)
     proof_failures = models.PositiveIntegerField(default=0)
     """In a row, since it was proven last."""
+
+    look_again_sent_at = models.DateTimeField(null=True, editable=False)
+    """When the worker was told last to look for what other copies have and this one lacks."""
 
     created_at = models.DateTimeField("assigned", default=timezone.now)
 
@@ -93,6 +102,8 @@ class Replica(models.Model):
                 condition=Q(desired=True, phase="complete"),
                 name="replica_to_prove",
             ),
+            # control.completing
+            models.Index(fields=["drive"], condition=Q(unavailable_blocks__gt=0), name="replica_with_gaps"),
             # what is still to be downloaded, and the admin's "in error" list; queries.with_load counts in it
             models.Index(
                 fields=["worker", "phase", "desired"],

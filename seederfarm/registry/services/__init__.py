@@ -7,6 +7,7 @@ retires; `tokens` makes and checks secrets; `log` records. An `Actor` is a user,
 
 from __future__ import annotations
 
+from .copies import only_here
 from .drives import (
     FORK_ALERT,
     Guarded,
@@ -33,7 +34,7 @@ from .tokens import (
     revoke_enrolment,
     use_enrolment,
 )
-from .workers import activate, drain, forget, only_here, retire, set_paused, workers_edited
+from .workers import activate, drain, forget, retire, set_paused, workers_edited
 
 __all__ = [
     "FORK_ALERT",

@@ -10,11 +10,12 @@ from typing import Final, NamedTuple
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, When
+from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, When
 from django.utils import timezone
 
 from .. import signals
-from ..models import Alert, Drive, ManifestState, Replica
+from ..models import Alert, Drive, Event, ManifestState, Replica
+from ..models.history import Severity
 from ..queries import expired
 from .keys import SIGNALLED, announce, batches
 from .log import NAMED, Actor, count_of, record_audit, record_event
@@ -22,6 +23,9 @@ from .log import NAMED, Actor, count_of, record_audit, record_event
 Drives = models.QuerySet[Drive] | Iterable[Drive]
 """A selection of drives; of a queryset only the primary keys are read."""
 
+
+EXPIRY_HELD: Final = "drive.expiry_held"
+"""Kind of events about drives whose time is over and that are kept."""
 
 EXPIRED_AT_ONCE: Final = 1000
 """Drives that one look removes; the next look has the others."""
@@ -31,17 +35,22 @@ FORK_ALERT = "drive.forked"
 
 
 class Guarded(NamedTuple):
-    """A drive that was not removed, since the farm has the last complete copy that anybody knows of."""
+    """A drive that was not removed, since the farm has the fullest copy that anybody knows of."""
 
     drive: Drive
     complete: int
     """Complete copies in the farm."""
     writer_seen_at: datetime | None
+    share: float | None = None
+    """How much of the drive the fullest copy has, 0 to 1. None: not known."""
 
     @property
     def why(self) -> str:
         seen = f"last seen {self.writer_seen_at:%Y-%m-%d %H:%M}" if self.writer_seen_at else "never seen"
-        return f"the farm has the only complete copies known ({self.complete}); its writer was {seen}"
+        if self.complete:
+            return f"the farm has the only complete copies known ({self.complete}); its writer was {seen}"
+        share = "" if self.share is None else f" ({int(self.share * 1000) / 10:g} %)"
+        return f"the farm has the fullest copy known{share}; its writer was {seen}"
 
 
 class RemoveResult(NamedTuple):
@@ -147,8 +156,8 @@ def set_priority(drives: Drives, priority: int, actor: Actor) -> int:
 def remove(drives: Drives, actor: Actor, *, force: bool = False) -> RemoveResult:
     """Have all copies released; the row of a drive goes when its last copy is gone (`finish_removals`).
 
-    The last-copy guard: a drive of which the farm has complete copies stays, unless its writer was seen
-    lately (SEEDERFARM_WRITER_SEEN_WITHIN) or `force` says so.
+    The last-copy guard: a drive of which the farm has the fullest copy known stays, unless its writer was
+    seen lately (SEEDERFARM_WRITER_SEEN_WITHIN) or `force` says so. See `last_copies`.
     """
     now = timezone.now()
     guarded: list[Guarded] = []
@@ -170,21 +179,50 @@ def remove(drives: Drives, actor: Actor, *, force: bool = False) -> RemoveResult
 
 
 def last_copies(rows: models.QuerySet[Drive], now: datetime) -> list[Guarded]:
-    """Those of which the farm has complete copies while no writer was seen lately."""
+    """Those of which the farm has complete copies, or incomplete ones for which nobody has more, while no
+    writer was seen lately."""
+    held = rows.filter(_held_alone(now)).annotate(
+        complete=Count("replicas", filter=Q(replicas__phase=Replica.Phase.COMPLETE)),
+        most=Max("replicas__have_bytes"),
+        total=Max("replicas__total_bytes"),
+    )
+    return [
+        Guarded(
+            drive,
+            drive.complete,
+            drive.last_writer_seen_at,
+            min(1.0, drive.most / drive.total) if drive.total else None,
+        )
+        for drive in held
+    ]
+
+
+def _held_alone(now: datetime) -> Q:
+    """Drives of which, as far as is known, nobody outside of the farm has as much.
+
+    A copy that is being downloaded has peers with more than it has: it is not the fullest.
+    """
     lately = now - timedelta(seconds=settings.FARM.writer_seen_within)
-    complete = Count("replicas", filter=Q(replicas__phase=Replica.Phase.COMPLETE))
-    found = rows.annotate(complete=complete).filter(complete__gt=0)
-    alone = found.filter(Q(last_writer_seen_at__isnull=True) | Q(last_writer_seen_at__lte=lately))
-    return [Guarded(drive, drive.complete, drive.last_writer_seen_at) for drive in alone]
+    silent = Q(last_writer_seen_at__isnull=True) | Q(last_writer_seen_at__lte=lately)
+    going = [Replica.Phase.DOWNLOADING, Replica.Phase.REMOVING, Replica.Phase.REMOVED]
+    full = Q(phase=Replica.Phase.COMPLETE) | (Q(have_blocks__gt=0) & ~Q(phase__in=going))
+    return silent & Q(Exists(Replica.objects.filter(full, drive=OuterRef("pk"))))
 
 
 def expire(now: datetime) -> int:
-    """Remove drives whose time is over, their last copies, too: a person has said when. Returns how many."""
+    """Remove drives whose time is over, and say once of which the farm keeps the fullest copy known. Returns
+    how many are being removed."""
     with transaction.atomic():
-        over = list(expired(now).select_for_update().order_by("key")[:EXPIRED_AT_ONCE])
-        removing = remove(over, "farm", force=True).removing if over else 0
+        alone = _held_alone(now)
+        over = list(expired(now).filter(~alone).select_for_update().order_by("key")[:EXPIRED_AT_ONCE])
+        removing = remove(over, "farm").removing if over else 0
         for drive in over:
             record_event("drive.expired", f"{drive} expired", drive=drive)
+        said = Event.objects.filter(drive=OuterRef("pk"), kind=EXPIRY_HELD, at__gte=OuterRef("expires_at"))
+        news = expired(now).filter(alone, ~Exists(said)).order_by("key").values_list("pk", flat=True)
+        for item in last_copies(Drive.objects.filter(pk__in=list(news[:EXPIRED_AT_ONCE])), now):
+            text = f"{item.drive} expired and is kept: {item.why}. Remove it by force to delete it"
+            record_event(EXPIRY_HELD, text, drive=item.drive, severity=Severity.WARNING)
     return removing
 
 

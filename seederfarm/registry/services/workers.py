@@ -7,11 +7,12 @@ from functools import partial
 from typing import NamedTuple
 
 from django.db import models, transaction
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count
 from django.utils import timezone
 
 from .. import signals
 from ..models import Drive, Replica, Worker
+from .copies import only_here
 from .keys import announce
 from .log import Actor, count_of, record_audit, record_event
 
@@ -19,14 +20,14 @@ Workers = models.QuerySet[Worker] | Iterable[Worker]
 
 
 class LastCopies(NamedTuple):
-    """A worker that was not retired, since it has copies that no other worker has."""
+    """A worker that was not retired, since it has blocks that no other worker has."""
 
     worker: Worker
     drives: int
 
     @property
     def why(self) -> str:
-        return f"it has the only complete copy of {count_of(self.drives, 'drive')}: drain it first"
+        return f"it has blocks of {count_of(self.drives, 'drive')} that no other worker has: drain it first"
 
 
 class RetireResult(NamedTuple):
@@ -62,7 +63,8 @@ def drain(workers: Workers, actor: Actor) -> int:
 def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResult:
     """They are not part of the farm any more: what they say is refused, and their copies do not count.
 
-    One that has the last complete copy of a drive stays, unless `force` says so: drain it first.
+    One that has the fullest copy of a drive, or blocks that no other has, stays, unless `force` says so:
+    drain it first.
     """
     retired = 0
     guarded: list[LastCopies] = []
@@ -71,7 +73,7 @@ def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResu
             row = Worker.objects.select_for_update().get(pk=worker.pk)
             if row.state == Worker.State.RETIRED:
                 continue
-            alone = 0 if force else only_here(row).count()
+            alone = 0 if force else len(only_here(row))
             if alone:
                 guarded.append(LastCopies(row, alone))
                 continue
@@ -92,19 +94,6 @@ def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResu
             announce(ids)
             retired += 1
     return RetireResult(retired, guarded)
-
-
-def only_here(worker: Worker) -> models.QuerySet[Replica]:
-    """Complete copies here of drives that nobody else has complete: retired and lost workers do not count."""
-    others = (
-        Replica.objects.filter(drive=OuterRef("drive"), phase=Replica.Phase.COMPLETE, desired=True)
-        .exclude(worker=worker)
-        .filter(
-            worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING], worker__lost_since__isnull=True
-        )
-    )
-    here = Replica.objects.filter(worker=worker, phase=Replica.Phase.COMPLETE)
-    return here.exclude(drive__state=Drive.State.REMOVING).filter(~Exists(others))
 
 
 def forget(workers: Workers, actor: Actor) -> int:

@@ -304,10 +304,10 @@ def test_workers_are_approved_drained_and_retired(client: Client) -> None:
     make_replica(make_drive(), keeper)
     assert "1 worker active now" in text_of(act(client, WORKERS, "activate", newcomer))
     asked = text_of(act(client, WORKERS, "retire", keeper, newcomer))
-    assert "keeper has the only complete copy of 1 drive: drain it first." in asked
+    assert "keeper has blocks of 1 drive that no other worker has: drain it first." in asked
     said = text_of(act(client, WORKERS, "retire", keeper, newcomer, apply="1"))
     assert "1 worker retired" in said
-    assert "keeper was not retired: it has the only complete copy of 1 drive" in said
+    assert "keeper was not retired: it has blocks of 1 drive that no other worker has" in said
     assert "1 worker draining" in text_of(act(client, WORKERS, "drain", keeper))
     assert "1 worker paused" in text_of(act(client, WORKERS, "pause", keeper))
     assert "1 worker deleted" in text_of(act(client, WORKERS, "forget", keeper, newcomer))

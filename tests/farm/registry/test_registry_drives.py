@@ -129,10 +129,78 @@ def test_one_copy_for_each_drive_and_worker() -> None:
 def test_drives_go_when_their_time_is_over_and_not_before() -> None:
     now = timezone.now()
     over, later, never = (make_drive(expires_at=at) for at in (now, now + timedelta(minutes=1), None))
-    make_replica(over, make_worker())  # a person has said when: the last copy goes, too
+    make_replica(over, make_worker())
+    Drive.objects.filter(pk=over.pk).update(last_writer_seen_at=now)
     assert [services.expire(now), services.expire(now)] == [1, 0]
     assert [state_of(drive) for drive in (over, later, never)] == ["removing", "active", "active"]
     assert Event.objects.get().kind == "drive.expired"
+
+
+@pytest.mark.parametrize(
+    ("phase", "have", "kept"),
+    [
+        ("complete", 100, True),
+        ("complete", 97, True),
+        ("looking", 97, True),
+        ("error", 3, True),
+        ("downloading", 97, False),
+        ("looking", 0, False),
+        ("removing", 97, False),
+    ],
+)
+def test_the_fullest_copy_known_outlives_expiry_and_removal(phase: str, have: int, kept: bool) -> None:
+    now = timezone.now()
+    drive = make_drive(expires_at=now)
+    make_replica(
+        drive,
+        make_worker(),
+        phase=phase,
+        have_blocks=have,
+        total_blocks=100,
+        have_bytes=have,
+        total_bytes=100,
+    )
+    assert services.expire(now) == (0 if kept else 1)
+    assert state_of(drive) == ("active" if kept else "removing")
+    if not kept:
+        return
+    assert services.expire(now + timedelta(minutes=1)) == 0
+    (event,) = Event.objects.all()
+    assert (event.kind, event.severity) == ("drive.expiry_held", "warning"), "said once"
+    result = services.remove([drive], "cli")
+    assert result.removing == 0
+    if phase != "complete":
+        assert f"fullest copy known ({have} %)" in result.guarded[0].why
+    Drive.objects.filter(pk=drive.pk).update(last_writer_seen_at=now)
+    assert services.expire(now) == 1, "its writer is there"
+
+
+def test_a_retired_worker_may_have_nothing_that_no_other_has() -> None:
+    anna, bert = make_worker("anna"), make_worker("bert")
+    cases = {
+        "alone": (("looking", 97, "[10,13]"), None),
+        "same": (("looking", 97, "[10,13]"), ("looking", 97, "[10,13]")),
+        "other blocks": (("looking", 97, "[10,13]"), ("looking", 97, "[20,23]")),
+        "less": (("complete", 97, "[10,13]"), ("complete", 90, "[10,20]")),
+        "more": (("complete", 97, "[10,13]"), ("complete", 98, "[10,12]")),
+        "whole": (("complete", 97, "[10,13]"), ("complete", 100, "")),
+        "complete but less": (("looking", 97, "[10,13]"), ("complete", 90, "[10,20]")),
+        "being filled": (("complete", 97, "[10,13]"), ("looking", 98, "[10,12]")),
+        "unknown": (("looking", 97, "[10,13]"), ("downloading", 99, "")),
+    }
+    for name, copies in cases.items():
+        drive = make_drive(name)
+        for worker, copy in zip((anna, bert), copies, strict=True):
+            if copy is not None:
+                phase, have, runs = copy
+                gaps = f'[{{"length":100,"runs":{runs}}}]' if runs else ""
+                make_replica(
+                    drive, worker, phase=phase, have_blocks=have, total_blocks=100, length=100, gaps=gaps
+                )
+    alone = set(Drive.objects.filter(pk__in=services.only_here(anna)).values_list("label", flat=True))
+    assert alone == {"alone", "other blocks", "less", "complete but less", "being filled", "unknown"}
+    (guarded,) = services.retire([anna], "cli").guarded
+    assert guarded.drives == 6 and "6 drives that no other worker has" in guarded.why
 
 
 def test_reverify_puts_complete_copies_first_in_the_queue() -> None:

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from pytest_django import DjangoDbBlocker
 
 from ...support import postgres
-from ...support.controlplane import ControlPlane, WorkersOf
+from ...support.controlplane import QUICK, ControlPlane, WorkersOf
 from ...support.databases import FarmDatabase
 from ...support.farmhome import FarmHome
 from ...support.postgres import Postgres
@@ -88,3 +89,35 @@ def new_workers(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> N
         return made
 
     return make
+
+
+class Scene(NamedTuple):
+    home: FarmHome
+    workers: WorkersOf
+
+
+@pytest.fixture
+def on_postgres(new_plane: NewPlane, new_workers: NewWorkers) -> Scene:
+    plane = new_plane()
+    plane.control()
+    plane.beat()
+    return Scene(plane.home, new_workers(plane.home))
+
+
+@pytest.fixture
+def embedded(
+    processes: ExitStack, bootstrap: list[str], tmp_path: Path, registry: Registry, new_workers: NewWorkers
+) -> Scene:
+    """`./farm up` as it comes: SQLite, bundled Redis. Its own worker is asked to seed nothing."""
+    home = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), **QUICK)
+    processes.callback(home.dispose)
+    processes.callback(lambda: print(home.logs()))  # noqa: T201 - shown when the test fails
+    home.start()
+    registry(f"sqlite:///{home.home / 'farm.sqlite3'}")
+    return Scene(home, new_workers(home))
+
+
+@pytest.fixture(params=["on_postgres", "embedded"])
+def scene(request: pytest.FixtureRequest) -> Scene:
+    made: Scene = request.getfixturevalue(request.param)
+    return made

@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from pathlib import Path
-from typing import NamedTuple
-
 import pytest
 
 from ...conftest import NewReader
 from ...support.content import File
-from ...support.controlplane import QUICK, WorkersOf, complete_on, copies, kinds_of_events, online, proven_on
-from ...support.farmhome import FarmHome
+from ...support.controlplane import complete_on, copies, kinds_of_events, online, proven_on
 from ...support.node import Publisher
 from ...support.scenes import publish_drive, read_drive
 from ...support.waiting import eventually
-from .conftest import NewPlane, NewWorkers, Registry
+from .conftest import Scene
 
 FILES = [File(path="/large.bin", size=2_000_000), File(path="/note.txt", size=12)]
-
-
-class Scene(NamedTuple):
-    home: FarmHome
-    workers: WorkersOf
-
-
-@pytest.fixture
-def on_postgres(new_plane: NewPlane, new_workers: NewWorkers) -> Scene:
-    plane = new_plane()
-    plane.control()
-    plane.beat()
-    return Scene(plane.home, new_workers(plane.home))
-
-
-@pytest.fixture
-def embedded(
-    processes: ExitStack, bootstrap: list[str], tmp_path: Path, registry: Registry, new_workers: NewWorkers
-) -> Scene:
-    """`./farm up` as it comes: SQLite, bundled Redis. Its own worker is asked to seed nothing."""
-    home = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), **QUICK)
-    processes.callback(home.dispose)
-    processes.callback(lambda: print(home.logs()))  # noqa: T201 - shown when the test fails
-    home.start()
-    registry(f"sqlite:///{home.home / 'farm.sqlite3'}")
-    return Scene(home, new_workers(home))
-
-
-@pytest.fixture(params=["on_postgres", "embedded"])
-def scene(request: pytest.FixtureRequest) -> Scene:
-    made: Scene = request.getfixturevalue(request.param)
-    return made
 
 
 @pytest.mark.interop

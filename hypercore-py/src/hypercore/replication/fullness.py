@@ -121,6 +121,8 @@ class Fullness:
         core, down = self._host.core, peer.down
         if down.broken_claims >= MAX_BROKEN_CLAIMS or not peer.remote_uploading:
             return False
+        if peer.synced and peer.remote_length == 0:
+            return False
         if down.wants.all_answered(core.bitfield, 0, core.head.length):
             return peer.may_be_asked and down.offers
         return now < peer.opened_at + ANSWER_TIME

@@ -425,8 +425,9 @@ class Peer:
         self.down.availability.on_range(start, length, self.core.head.length, drop=message.drop)
         if not message.drop:
             self._host.downloader.announced(self)
-            if message.start == 0:  # how a want is answered by who has all up to its end
-                self.down.wants.answered(0, message.length)
+            if start == 0:  # how a want is answered by a peer that has all of the region
+                partly = length < self.remote_length
+                self.down.wants.answered(0, length - self._host.config.want_batch + 1 if partly else length)
             self.down.cursor = min(self.down.cursor, message.start)
             self.mark_dirty()
 

@@ -1,0 +1,82 @@
+"""What copies have, and which of them have blocks that no other has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from farmwire.gaps import Holding, from_text, stands_in
+
+from ..models import Drive, Replica, Worker
+
+HOLDING: Final = ("fork", "length", "total_blocks", "have_blocks", "gaps")
+"""Columns of a replica that `holding_of` takes, in this order."""
+
+DISTRUST_AFTER: Final = 3
+"""Failed proofs in a row after which a copy that calls itself complete does not count as that."""
+
+COMPARED_AT_ONCE: Final = 1000
+"""Drives whose copies are compared block by block at a time."""
+
+
+def holding_of(fork: int, length: int, total_blocks: int, have_blocks: int, gaps: str) -> Holding:
+    try:
+        known = from_text(gaps)
+    except ValueError:  # written by a later version: nothing is known of it
+        known = ()
+    return Holding(fork, length, total_blocks, have_blocks, known)
+
+
+def only_here(worker: Worker) -> list[int]:
+    """Drives of which the copy on `worker` has blocks that no other copy certainly has. Copies on retired and
+    lost workers, and such as failed their proofs, do not count."""
+    others = _that_count(worker).filter(
+        Q(gaps="") | Q(gaps=OuterRef("gaps")),
+        Q(have_blocks__gte=OuterRef("have_blocks")) | Q(fork__gt=OuterRef("fork")),
+        drive=OuterRef("drive"),
+        phase=Replica.Phase.COMPLETE,
+    )
+    here = Replica.objects.filter(worker=worker).filter(
+        Q(phase=Replica.Phase.COMPLETE) | Q(have_blocks__gt=0)
+    )
+    doubtful = here.exclude(drive__state=Drive.State.REMOVING).filter(~Exists(others))
+    ids = list(doubtful.order_by("drive_id").values_list("drive_id", flat=True))
+    alone: list[int] = []
+    for start in range(0, len(ids), COMPARED_AT_ONCE):
+        alone += _compared(worker, ids[start : start + COMPARED_AT_ONCE])
+    return alone
+
+
+def _that_count(worker: Worker) -> QuerySet[Replica]:
+    return Replica.objects.exclude(worker=worker).filter(
+        desired=True,
+        proof_failures__lt=DISTRUST_AFTER,
+        worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
+        worker__lost_since__isnull=True,
+    )
+
+
+def _compared(worker: Worker, drive_ids: Sequence[int]) -> list[int]:
+    """Those of the drives whose copy on `worker` no other copy can stand in for."""
+    fields = ("drive_id", "phase", *HOLDING)
+    others: dict[int, list[tuple[bool, Holding]]] = {}
+    for drive_id, phase, *numbers in _that_count(worker).filter(drive_id__in=drive_ids).values_list(*fields):
+        others.setdefault(drive_id, []).append((phase == Replica.Phase.COMPLETE, holding_of(*numbers)))
+    alone = []
+    for drive_id, phase, *numbers in Replica.objects.filter(
+        worker=worker, drive_id__in=drive_ids
+    ).values_list(*fields):
+        here, done = holding_of(*numbers), phase == Replica.Phase.COMPLETE
+        if not any(
+            stands_in(other, here, complete=complete, other_complete=done)
+            for complete, other in others.get(drive_id, ())
+        ):
+            alone.append(drive_id)
+    return alone
+
+
+def fullest(holdings: Iterable[Holding]) -> Holding | None:
+    """The one with the most blocks of the newest fork."""
+    return max(holdings, key=lambda one: (one.fork, one.have), default=None)

@@ -7,9 +7,10 @@ import logging
 
 import pytest
 
+from hypercore.bee.messages import TreeNode, encode_block
 from hypercore.core import Core, memory_store
 from hypercore.crypto import discovery_key
-from hypercore.drive.entries import BlobId
+from hypercore.drive.entries import BlobId, Entry, encode_entry
 from hypercore.errors import StoreUnreadable
 from workers.engine import backlog, problems
 from workers.engine.backlog import Backlog
@@ -19,8 +20,9 @@ from workers.engine.problems import Problems
 from workers.engine.references import MAX_ENTRY_BYTES, SCAN_BLOCKS, TURN_BYTES, BlobsNeeded
 from workers.engine.seed import Seed
 
-from .fakes import WriterOfDrive
+from .fakes import WriterOfDrive, copy, upgrade
 from .test_engine_engine import Farm
+from .test_engine_seed import Bench
 
 
 def key_of(number: int) -> bytes:
@@ -168,3 +170,30 @@ def test_what_a_db_refers_to_is_looked_through_in_portions(monkeypatch: pytest.M
     assert len(read) == 41  # the block of 8 MiB was not read
     assert len(read) < SCAN_BLOCKS
     assert needed.update(drive.db.core) == 34 and len(read) == 41
+
+
+def test_a_db_that_grows_while_it_is_looked_through_keeps_nobody_busy() -> None:
+    """What is missing of it has to come first: until then there is nothing to go on with."""
+    drive = WriterOfDrive()
+    entry = Entry(path="/a", seq=1, blob=BlobId(0, 1, 0, 1), metadata="x" * (MAX_ENTRY_BYTES // 2))
+    for _ in range(30):
+        root = TreeNode([drive.db.core.length], [])
+        drive.db.append(encode_block(b"files\0/a", encode_entry(entry), [root]))
+    drive.blobs.append([b"content"], drive.db.key_pair)
+    bench = Bench(drive.key)
+    bench.review()
+    copy(drive.db.core, bench.sessions[drive.key].core)
+    bench.review()
+    copy(drive.blobs, bench.sessions[drive.blobs.key].core)
+    at = bench.review()
+    assert at == bench.now  # more of it in the next turn
+    drive.put("/b")
+    upgrade(drive.db.core, bench.sessions[drive.key].core)
+    at = bench.review()
+    assert at is None or at > bench.now
+    copy(drive.db.core, bench.sessions[drive.key].core)
+    turns = 0
+    while (at := bench.review()) == bench.now:
+        turns += 1
+        assert turns < 50
+    assert turns > 5

@@ -284,7 +284,8 @@ class Seed:
         self._awaiting = any(part.fullness.busy(now) for part in self._open_parts())
         awaiting = now + CHECK_INTERVAL if self._awaiting else None
         deadlines = (self._tell_numbers(now), self._tell_synced(now), awaiting, *looks)
-        if not self._needed.finished:
+        if self._main.full and not self._needed.finished:
+            self._needed.update(self._main.core)  # in any case: nothing else may ask for it now
             return now  # the db is looked through in portions: go on in the next turn
         return min((at for at in deadlines if at is not None), default=None)
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from hypercore.crypto import KeyPair
+from hypercore.errors import HypercoreError
+from hypercore.mux import Channel
+from hypercore.testing.cores import make_writer, sample_blocks
+from hypercore.wire.control import Range, Sync
+from hypercore.wire.registry import Message
+from hypercore.wire.request import Request
+
 from ..support.content import File
 from ..support.farm import Farm
 from ..support.node import Publisher, Reader
+from ..support.stranger import meet
 from ..support.waiting import eventually
 
 pytestmark = pytest.mark.interop
@@ -97,3 +108,58 @@ def test_blocks_that_the_publisher_cannot_prove_cost_only_themselves(
     course = farm.stderr
     assert "channel open" in course
     assert ("connection with" in course) is bool(unprovable)
+
+
+def test_a_core_of_which_nothing_can_be_asked_does_not_starve_another(
+    bootstrap: list[str], tmp_path: Path, processes: ExitStack
+) -> None:
+    """A peer that ends the connection whenever it is asked for anything of one core, and serves another."""
+    deadly, served = (
+        make_writer(sample_blocks(50), seed=1).core,
+        make_writer([bytes([number]) * 50_000 for number in range(200)], seed=2).core,
+    )
+    farm = Farm(tmp_path / "farm", bootstrap, deadly.key.hex(), served.key.hex())
+    processes.callback(farm.dispose)
+    us = bytes.fromhex(farm.wait_ready()["public_key"])
+    who = KeyPair.from_seed(os.urandom(32))
+    killed: list[float] = []
+
+    async def one_connection() -> None:
+        async with meet(bootstrap, us, who=who) as stranger:
+
+            def answer(channel: Channel, said: Message) -> None:
+                if not isinstance(said, Request) or stranger.closed.is_set():
+                    return
+                if channel.id == deadly.discovery_key:
+                    killed.append(time.monotonic())
+                    stranger.connection.destroy()
+                else:
+                    channel.send_frame(served.prove(said))
+
+            stranger.on_message = answer
+            for core in (deadly, served):
+                length = core.length
+                claim = Sync(fork=0, length=length, remote_length=0, can_upgrade=True, has_manifest=True)
+                stranger.open(core.key).say(claim, Range(start=0, length=length))
+            await stranger.closed.wait()
+
+    async def serve() -> None:
+        while True:
+            with suppress(HypercoreError):
+                await one_connection()
+            await asyncio.sleep(0.3)
+
+    async def run() -> None:
+        serving = asyncio.create_task(serve())
+        began = time.monotonic()
+        await asyncio.to_thread(farm.wait_synced, served.key.hex(), timeout=30)
+        assert time.monotonic() - began < 10
+        await asyncio.sleep(max(0.0, began + 15 - time.monotonic()))
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    asyncio.run(run())
+    assert 1 < len(killed) < 6
+    (problem,) = [event for event in farm.of("error") if event["code"] == "PEER_BACKOFF"]
+    assert problem["key"] == deadly.key.hex()
+    assert "its head" in problem["message"]

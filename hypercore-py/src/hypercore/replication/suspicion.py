@@ -39,7 +39,10 @@ MAX_FALSE_ALARMS = 4
 """Blocks that a peer has proven against expectation after which we expect it to prove all. Ours."""
 
 FIRST_TRIAL = 0.2
-"""Seconds until suspects are tried after the first time that a connection ended."""
+"""Seconds until suspects of a core are tried if the ended connection had brought something of it."""
+IDLE_TRIAL = 2.0
+"""Seconds until they are tried if it had not: such a core is more likely to be the cause, so the others go
+first."""
 CORE_BACKOFF = 1.0
 """Seconds that a core waits for its next trial at a peer after a trial has ended a connection; doubles each
 time."""
@@ -175,18 +178,26 @@ class Suspicions:
         record = self._records.get(key)
         if record is None:
             record = self._records[key] = Record()
-            total = sum(len(other.avoided) for other in self._records.values())
-            while len(self._records) > MAX_RECORDS or total > MAX_ALL_SUSPECTS:
-                oldest = next(iter(self._records))
-                if oldest == key:
-                    break
-                total -= len(self._records.pop(oldest).avoided)
+            self._make_room(record)
         return record
+
+    def _make_room(self, kept: Record) -> None:
+        """Forget the oldest records, for as long as there is too much."""
+        total = sum(len(record.avoided) for record in self._records.values())
+        for key in list(self._records):
+            if len(self._records) <= MAX_RECORDS and total <= MAX_ALL_SUSPECTS:
+                return
+            if self._records[key] is not kept:
+                total -= len(self._records.pop(key).avoided)
 
     # --- requests that end the connection -------------------------------------------------------------------
 
-    def ended(self, peer: bytes, core: bytes, asked: Iterable[int], now: float) -> list[Refused]:
+    def ended(
+        self, peer: bytes, core: bytes, asked: Iterable[int], now: float, *, gave: bool = True
+    ) -> list[Refused]:
         """The peer has ended the connection and not answered `asked`. Returns what it is now known to refuse.
+
+        `gave`: it had answered something before.
 
         To be called for each core that was spoken about, at the same time.
         """
@@ -205,8 +216,9 @@ class Suspicions:
             record = self.record(peer, core)
             for index in asked:
                 record.suspect(index)
+            self._make_room(record)
             record.window, record.tried = 1, 0
-            record.retry_at = max(record.retry_at, now + FIRST_TRIAL)
+            record.retry_at = max(record.retry_at, now + (FIRST_TRIAL if gave else IDLE_TRIAL))
         return []
 
     def _trial_failed(self, record: Record, now: float) -> list[Refused]:

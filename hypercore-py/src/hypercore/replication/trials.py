@@ -109,7 +109,8 @@ class Trials:
         remote, suspicions = peer.muxer.remote_public_key, self._host.suspicions
         if asked:
             log.debug("%r: the connection ended with %d requests unanswered", peer, len(asked))
-        refused = suspicions.ended(remote, peer.core.key, asked, now)
+        gave = peer.stats.blocks_down > 0
+        refused = suspicions.ended(remote, peer.core.key, asked, now, gave=gave)
         record = suspicions.find(remote, peer.core.key)
         for index, seconds in refused:
             what = "its head" if index == HEAD else f"block {index}"

@@ -203,6 +203,24 @@ def test_doubt_ends_when_the_peer_announces_the_hole() -> None:
     assert world.run(until=lambda: site.complete, seconds=0.5)
 
 
+def test_trials_begin_although_more_is_doubted_all_the_time() -> None:
+    world, site, source = world_with(400)
+    peer = Fragile(world, site, source, poison())
+    for end in range(1, 401, 4):  # each of these ends before an odd number
+        peer.offer((0, end))
+        peer.wait(0.1)
+    assert world.run(until=lambda: site.core.bitfield.count >= 390, seconds=5)
+
+
+def test_suspects_that_cannot_be_asked_for_hold_up_no_others() -> None:
+    world, site, source = world_with(400)
+    suspicions = site.replicator.suspicions
+    suspicions.ended(PEER, source.key, range(300), world.now)
+    peer = Fragile(world, site, source, poison())
+    peer.offer((250, 400))
+    assert world.run(until=lambda: site.core.bitfield.count == 150, seconds=10)
+
+
 # --- bad data
 
 

@@ -9,7 +9,7 @@ from .config import ReplicationConfig
 from .events import BackedOff
 from .heads import Host
 from .requests import Sent
-from .suspicion import HEAD, MAX_DOUBTED, MAX_FALSE_ALARMS, Record
+from .suspicion import FIRST_TRIAL, HEAD, MAX_DOUBTED, MAX_FALSE_ALARMS, Record
 
 if TYPE_CHECKING:
     from .downloader import Downloader
@@ -39,10 +39,13 @@ class Trials:
             down.remember(record)
         if record.false_alarms >= MAX_FALSE_ALARMS or len(record.doubted) >= MAX_DOUBTED:
             return False
+        others_wait = bool(record.suspects)
         if not record.suspect(index):
             return False
+        log.debug("%r may have no proof of block %d, which is left for last", peer, index)
         record.doubted[index] = None
-        record.retry_at = max(record.retry_at, now + self._config.doubt_delay)
+        if not others_wait:  # or the trials would never begin
+            record.retry_at = max(record.retry_at, now + self._config.doubt_delay)
         self._host.wake_at(record.retry_at)
         return True
 
@@ -69,6 +72,8 @@ class Trials:
                 break
             if index not in record.testing:
                 self._test(peer, record, index, now)
+        if not record.testing:
+            record.retry_at = now + FIRST_TRIAL  # looking at all of them takes a while: not at each message
         self._check_over(peer, record)
 
     def _test(self, peer: Peer, record: Record, index: int, now: float) -> None:
@@ -114,6 +119,7 @@ class Trials:
         record = suspicions.find(remote, peer.core.key)
         for index, seconds in refused:
             what = "its head" if index == HEAD else f"block {index}"
+            log.debug("%r ends the connection at %s, not repeated for %d s", peer, what, seconds)
             self._host.emit(
                 BackedOff(remote, f"ends the connection when it is asked for {what}", round(seconds))
             )

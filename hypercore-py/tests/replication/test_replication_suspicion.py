@@ -27,6 +27,7 @@ from hypercore.replication.suspicion import (
     SINGLE_TRIALS,
     Suspicions,
 )
+from hypercore.replication.trials import MAX_QUIET_WAIT
 from hypercore.testing.cores import sample_blocks
 from hypercore.wire.control import Range, Sync
 from hypercore.wire.request import Request
@@ -201,6 +202,17 @@ def test_doubt_ends_when_the_peer_announces_the_hole() -> None:
     assert world.run(until=lambda: site.core.bitfield.count == 20, seconds=0.5)
     peer.say(Range(start=0, length=40))
     assert world.run(until=lambda: site.complete, seconds=0.5)
+
+
+def test_trials_wait_for_other_transfers_from_the_peer_but_not_for_ever() -> None:
+    world, site, source = world_with(64)
+    peer = Fragile(world, site, source, poison(20))
+    peer.offer((0, 21), (30, 64))
+    began = world.now
+    while not peer.ended and world.now < began + 60:
+        peer.pair.a.answered_at = world.now  # another core comes over the same connection
+        peer.wait(0.25)
+    assert MAX_QUIET_WAIT <= world.now - began < MAX_QUIET_WAIT + 3
 
 
 def test_trials_begin_although_more_is_doubted_all_the_time() -> None:

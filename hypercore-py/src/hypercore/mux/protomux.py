@@ -74,6 +74,8 @@ class Muxer:
         self.on_output = on_output
         self.remote_public_key = b""
         """Of the peer, if the shell knows it."""
+        self.answered_at = 0.0
+        """When the peer last gave something that was asked for, on any channel. Set by protocols."""
         self.ended_by_peer = False
         """The connection is gone because the peer has destroyed it. Set by the shell before `shutdown`."""
         self.rtt: float | None = None

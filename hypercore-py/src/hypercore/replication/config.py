@@ -100,7 +100,8 @@ class ReplicationConfig:
     probe_timeout: float = 30.0
     """How long a peer whose data did not verify has to prove that it is on our history."""
     doubt_delay: float = 1.0
-    """How long a block that a peer may not be able to prove is left aside, for all else to come first."""
+    """How long nothing else has to come from a peer, of any core, until it is asked for what may end the
+    connection."""
     inflight_min: int = 16
     inflight_max: int = 512
     """Requests in flight to one peer (official: [16, 512])."""

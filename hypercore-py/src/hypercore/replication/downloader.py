@@ -189,8 +189,8 @@ class Downloader:
         if sent is None:
             return  # cancelled, or given up: it was under way
         self._take(sent)
-        if peer.down.record is not None:
-            self._trials.answered(peer, peer.down.record, sent)
+        if peer.down.record is None or not self._trials.answered(peer, peer.down.record, sent):
+            peer.muxer.answered_at = now
         if not sent.answered_by(data):
             self._refused(sent, now)
             return

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_QUIET_WAIT = 10.0
+"""Seconds that trials wait at most for all other transfers from the peer, of any core. Ours."""
+
 
 class Trials:
     """Those of one core."""
@@ -65,6 +68,10 @@ class Trials:
             self._host.wake_at(next_at)
         if not record.suspects or now < record.retry_at:
             return
+        quiet_at = peer.muxer.answered_at + self._config.doubt_delay
+        if now < quiet_at and now < record.retry_at + MAX_QUIET_WAIT:
+            self._host.wake_at(quiet_at)  # something else is coming, which the end would interrupt
+            return
         if not self._host.suspicions.may_test(peer.muxer.remote_public_key, peer.core.key, peer.mark_dirty):
             return
         for index in list(record.suspects):
@@ -95,12 +102,14 @@ class Trials:
             record.testing[index] = None
             downloader.ask_block(peer, index, now, urgent=explicit)
 
-    def answered(self, peer: Peer, record: Record, sent: Sent) -> None:
-        """The peer has answered, whatever it said: the request does no harm."""
+    def answered(self, peer: Peer, record: Record, sent: Sent) -> bool:
+        """The peer has answered, whatever it said: the request does no harm. False if it was no trial."""
         index = sent.subject
-        if index in record.avoided:
-            record.answered(index)
-            peer.mark_dirty()
+        if index not in record.avoided:
+            return False
+        record.answered(index)
+        peer.mark_dirty()
+        return True
 
     def taken(self, peer: Peer, record: Record, sent: Sent) -> None:
         """A request is over, with an answer or without."""

@@ -101,7 +101,12 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
     from ..control.accounts import NoAccounts
     from ..control.broker import BrokerDown
     from ..control.enrolment import enrol
+    from ..settings import env
 
+    try:
+        env.redis(broker)
+    except ValueError as error:
+        raise BadInput(f"--broker {error}") from None
     with database_failures():
         try:
             made = enrol(name=name, zone=zone, tags=tags, approved=not approve, broker=broker, actor=ACTOR)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hypercore.dht.address import AddressFormatError, parse_bootstrap
@@ -32,6 +32,12 @@ _NO: Final = frozenset({"0", "false", "no", "off", ""})
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?", re.IGNORECASE)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtp])(i)?b?|b)?", re.IGNORECASE)
+
+
+_ENCODE: Final = (
+    "has a character in its user or password that must be percent-encoded: %23 for #, %5B for [, %5D for ], "
+    "%2F for /, %3F for ?, %40 for @, %25 for %"
+)
 
 
 class Problem(NamedTuple):
@@ -160,6 +166,24 @@ def node_addresses(value: str) -> tuple[str, ...]:
     return words(value)
 
 
+def split_url(value: str) -> SplitResult:
+    """Raises ValueError for a URL whose login has characters that belong to the URL itself. What Python says
+    of them quotes the password."""
+    text = value.strip()
+    rest = text.partition("://")[2]
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        raise ValueError(_ENCODE if "@" in rest else "its host is none") from None
+    if "#" in text or (url.scheme not in ("sqlite", "unix") and "@" in rest and "@" not in url.netloc):
+        raise ValueError(_ENCODE)
+    try:
+        _ = url.port
+    except ValueError:
+        raise ValueError("its port is no number from 0 to 65535") from None
+    return url
+
+
 class Database(NamedTuple):
     """What a DATABASE_URL says."""
 
@@ -177,7 +201,7 @@ class Database(NamedTuple):
 def database(value: str) -> Database:
     """`sqlite:///PATH` (relative to SEEDERFARM_HOME; four slashes: absolute), or
     `postgresql://USER:PASSWORD@HOST:PORT/NAME?sslmode=require`. `?host=DIR` names a socket directory."""
-    url = urlsplit(value.strip())
+    url = split_url(value)
     if url.scheme == "sqlite":
         if url.netloc or not url.path.strip("/"):
             raise ValueError("expected sqlite:///farm.sqlite3 or sqlite:////absolute/path")
@@ -194,18 +218,17 @@ def database(value: str) -> Database:
         user=unquote(url.username or ""),
         password=unquote(url.password or ""),
         host=options.pop("host", unquote(url.hostname or "")),
-        port=url.port,  # raises ValueError when it is no port
+        port=url.port,
         options=tuple(options.items()),
     )
 
 
 def redis(value: str) -> str:
     """`redis://`, `rediss://`, or `unix:///path` (also `redis+socket://`). Empty: the bundled one."""
-    url = urlsplit(value.strip())
     if not value.strip():
         return ""
+    url = split_url(value)
     if url.scheme in ("redis", "rediss") and url.hostname:
-        _ = url.port
         return value.strip()
     if url.scheme in ("unix", "redis+socket", "socket") and url.path:
         return value.strip()

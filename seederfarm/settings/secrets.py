@@ -42,6 +42,23 @@ def secret_file(path: Path, make: Callable[[], bytes]) -> bytes:
     return path.read_bytes()
 
 
+def foreign(folder: Path) -> str | None:
+    """Why a directory cannot be trusted with what only we may reach, or None if it can, or is not there.
+
+    In a directory that all may write to, somebody may have made it before us, or a link in its place."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{folder} is no directory"
+    if found.st_uid != os.geteuid():
+        return f"{folder} belongs to another user ({found.st_uid})"
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        return f"others may write to {folder}"
+    return None
+
+
 def too_open(path: Path) -> bool:
     """Whether somebody beside the owner may read or write this."""
     return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)

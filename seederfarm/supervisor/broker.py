@@ -11,6 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from ..settings.secrets import foreign
+
 LEAST_VERSION: Final = (6, 2)
 MEMORY_SHARE: Final = 8
 LEAST_MEMORY: Final = 384 << 20
@@ -80,6 +82,11 @@ def write_config(path: Path, *, socket: Path, data: Path, version: tuple[int, ..
     """A Redis without a TCP port: who may open the socket's directory may use it, nobody else."""
     for folder in (socket.parent, data):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (why := foreign(folder)) is not None:
+            raise NoRedis(
+                f"{why}, so the broker is not started there: remove it, or use a SEEDERFARM_HOME "
+                "with a shorter path"
+            )
         folder.chmod(0o700)
     users = data / "users.acl"
     users.touch(mode=0o600)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..settings.table import TABLE
 from .logs import LogFile
 from .told import Told
 
@@ -30,6 +31,9 @@ OUTPUT_GRACE: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
+SECRET: Final = frozenset(row.name for row in TABLE if row.secret)
+"""Settings whose values nobody but the farm's own processes may see."""
+
 Ready = Callable[[], Awaitable[bool]]
 
 
@@ -43,6 +47,9 @@ class Spec:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of the supervisor."""
+    secrets: bool = True
+    """Whether it is given the settings that are secrets (`settings.table`): of the database, the broker, and
+    the key of sessions."""
     stage: int = 1
     """Started after lower stages are ready, stopped before they are."""
     ready: Ready | None = None
@@ -174,12 +181,17 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **self.spec.env, **({} if told is None else told.env)},
+            env={**self._environment(), **self.spec.env, **({} if told is None else told.env)},
             # A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops all.
             start_new_session=True,
             pass_fds=(*self._keep_fds, *(() if told is None else told.fds)),
             preexec_fn=die_with_parent(os.getpid()),
         )
+
+    def _environment(self) -> dict[str, str]:
+        if self.spec.secrets:
+            return dict(os.environ)
+        return {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in SECRET}
 
     async def _pump(self, output: asyncio.StreamReader) -> None:
         while data := await output.read(65536):

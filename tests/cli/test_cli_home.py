@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -90,8 +91,8 @@ def test_with_a_home_given_everything_works(tmp_path: Path) -> None:
         assert "Traceback" not in ended.stderr
 
 
-def test_the_script_makes_no_directory_called_tilde(tmp_path: Path) -> None:
-    """Without a home, pip would make its cache in one."""
+def checkout_in(tmp_path: Path) -> tuple[Path, Path]:
+    """The script with an environment whose Python writes down what it is asked. Returns both."""
     place = tmp_path / "checkout"
     (place / "hypercore-py").mkdir(parents=True)
     (place / "requirements").mkdir()
@@ -108,14 +109,59 @@ def test_the_script_makes_no_directory_called_tilde(tmp_path: Path) -> None:
     (programs / "seederfarm").write_text('#!/bin/sh\necho "seederfarm $*"\n')
     for program in programs.iterdir():
         program.chmod(0o755)
-    ended = subprocess.run(
-        [str(place / "farm"), "seed", KEY],
+    return place, seen
+
+
+def ask_script(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(place / "farm"), *arguments],
         capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"]},
-        cwd=tmp_path,
+        cwd=place.parent,
         check=False,
     )
+
+
+def installs(seen: Path) -> list[str]:
+    lines = seen.read_text().splitlines() if seen.exists() else []
+    return [line for line in lines if "pip install" in line]
+
+
+def test_the_script_makes_no_directory_called_tilde(tmp_path: Path) -> None:
+    """Without a home, pip would make its cache in one."""
+    place, seen = checkout_in(tmp_path)
+    ended = ask_script(place, "seed", KEY)
     assert (ended.returncode, ended.stdout) == (0, f"seederfarm seed {KEY}\n"), ended.stderr
-    installs = [line for line in seen.read_text().splitlines() if "pip install" in line]
-    assert installs and all(line.startswith("1 ") for line in installs)
+    assert installs(seen) and all(line.startswith("1 ") for line in installs(seen))
+
+
+def test_the_script_installs_nothing_under_processes_that_run(tmp_path: Path) -> None:
+    """They import as they go, and would have a bit of the old and a bit of the new."""
+    place, seen = checkout_in(tmp_path)
+    assert ask_script(place, "seed", KEY).returncode == 0
+    python = place / ".venv" / "bin" / "python"
+    python.write_text(python.read_text() + '[ "$1" = stay ] && sleep 100\nexit 0\n')
+    with subprocess.Popen([python, "stay"], start_new_session=True) as process:
+        try:
+            seen.unlink()
+            package = place / "another"
+            package.mkdir()
+            (package / "__init__.py").touch()
+            assert ask_script(place, "seed", KEY).returncode == 0, (
+                "the same pins: what runs keeps what it has"
+            )
+            assert installs(seen)
+
+            seen.unlink()
+            requirements = place / "requirements" / "base.txt"
+            requirements.write_text(requirements.read_text() + "# another pin\n")
+            ended = ask_script(place, "seed", KEY)
+            assert (ended.returncode, ended.stdout) == (1, "")
+            (line,) = ended.stderr.splitlines()
+            assert f"({process.pid})" in line and "./farm down" in line
+            assert installs(seen) == []
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    ended = ask_script(place, "seed", KEY)
+    assert ended.returncode == 0 and installs(seen), ended.stderr

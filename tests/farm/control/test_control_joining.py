@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from farmwire.enrol import Join, digest_of, seal_secret
 from farmwire.orders import CONFIGURE, JOIN, SYNC_MANIFEST, WELCOME, Configure
@@ -16,6 +18,7 @@ from farmwire.shapes import read
 from hypercore.crypto import KeyPair
 from seederfarm.control import identity, manifests, retention, wiring
 from seederfarm.control.celery import app, beat_table
+from seederfarm.control.ingest import ingest_report
 from seederfarm.control.join import join
 from seederfarm.registry.models import Alert, Event, Worker
 from seederfarm.registry.services import workers as worker_services
@@ -64,6 +67,27 @@ def test_who_has_a_token_joins_and_is_told_what_to_keep(farm: FakeBroker, newcom
     assert welcomes[0].message["body"] == {"waiting": False, "user": "", "events": True}
     assert [sent.task for sent in told] == [CONFIGURE, SYNC_MANIFEST] * 2
     assert secret not in str(asks(newcomer, secret, now)), "whoever reads the broker does not learn it"
+
+
+def test_a_name_with_control_characters_forges_no_line_of_a_log(
+    farm: FakeBroker, newcomer: FakeWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A name of whoever has a token, and an id that nobody has checked yet, are in what is logged."""
+    now = timezone.now()
+    evil = "pi\n2026-01-01 ERROR forged\x1b]52;c;eA==\x07"
+    hidden = seal_secret(
+        "x" * 43, sender=newcomer.node_id, password=PASSWORD, reader=identity.identity().node_id
+    )
+    request = Join(name=evil, secret=hidden, password=PASSWORD)
+    assert join(newcomer.seal(request, now, name=JOIN), now) is None
+    join({"from": evil}, now)
+    ingest_report({"from": evil[:60]}, now)
+    formatter = settings.LOGGING["formatters"]["line"]
+    made = import_string(formatter["()"])(formatter["fmt"])
+    lines = [made.format(record) for record in caplog.records]
+    assert any("forged" in line for line in lines)
+    for line in lines:
+        assert "\n" not in line and "\x1b" not in line and "\x07" not in line
 
 
 def test_a_token_works_for_one_worker(farm: FakeBroker, newcomer: FakeWorker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -114,3 +115,34 @@ def test_the_bundled_server_uses_a_share_of_the_memory_within_bounds() -> None:
     assert broker.memory_limit(8 << 30) == 1 << 30
     assert broker.memory_limit(256 << 30) == broker.MOST_MEMORY
     assert broker.LEAST_MEMORY > budget.MAX_REPORTS_BYTES + budget.MAX_JOINS_BYTES + budget.MAX_WORKER_BYTES
+
+
+def test_a_directory_of_another_user_is_no_place_for_the_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a home is too long it is in a directory that all may write to."""
+
+    def written(folder: Path) -> None:
+        broker.write_config(tmp_path / "c", socket=folder / "redis.sock", data=tmp_path / "data")
+
+    ours, theirs, link = tmp_path / "ours", tmp_path / "theirs", tmp_path / "link"
+    written(ours)
+    ours.chmod(0o750)
+    written(ours)
+    assert stat.S_IMODE(ours.stat().st_mode) == 0o700
+    ours.chmod(0o777)
+    with pytest.raises(NoRedis, match="others may write"):
+        written(ours)
+    ours.chmod(0o700)
+    link.symlink_to(ours)
+    with pytest.raises(NoRedis, match="is no directory"):
+        written(link)
+    theirs.mkdir()
+    if os.geteuid() == 0:
+        os.chown(theirs, 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    before = theirs.stat()
+    with pytest.raises(NoRedis, match="belongs to another user"):
+        written(theirs)
+    assert theirs.stat() == before, "it is left as it was"

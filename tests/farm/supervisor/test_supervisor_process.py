@@ -52,6 +52,27 @@ def test_it_runs_until_it_is_stopped_and_what_it_says_is_logged(tmp_path: Path) 
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("secrets", [True, False])
+def test_secrets_are_given_to_those_that_need_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secrets: bool
+) -> None:
+    names = ("DATABASE_URL", "REDIS_URL", "REDIS_URL_FILE", "SEEDERFARM_SECRET_KEY", "SEEDERFARM_NAME")
+    for name in names:
+        monkeypatch.setenv(name, "x")
+
+    async def scene() -> None:
+        code = f"import os; print([name for name in {names} if name in os.environ])"
+        child = Child(Spec(name="child", about="", argv=python(code), secrets=secrets), log_of(tmp_path))
+        child.start()
+        seen = list(names) if secrets else ["SEEDERFARM_NAME"]
+        async with asyncio.timeout(30):
+            while not any(line.text == str(seen) for line in read(tmp_path, ["child"])):
+                await asyncio.sleep(0.01)
+        await child.stop()
+
+    asyncio.run(scene())
+
+
 def test_it_is_ready_when_it_says_so_each_time_it_is_started(tmp_path: Path) -> None:
     code = (
         "import time, pathlib\n"

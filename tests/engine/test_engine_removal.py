@@ -11,6 +11,7 @@ import pytest
 from hypercore.aio.corestore import Corestore
 from hypercore.core import Store, disk_store, memory_store
 from hypercore.crypto import KeyPair
+from hypercore.errors import StoreUnreadable
 from hypercore.manifest import Manifest
 from workers.engine import removal
 from workers.engine.owners import MAX_CORES_OF_KEY, Owners
@@ -197,3 +198,31 @@ def test_a_key_claims_no_more_than_its_share() -> None:
     assert owners.keys_of(cores[3]) == [key, bytes([77]) * 32]
     owners.release(key)
     assert owners.cores_of(key) == [] and owners.keys_of(cores[3]) == [bytes([77]) * 32]
+
+
+def test_a_disk_that_refuses_is_said_once_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(removal, "RETRY_DELAY", 0.005)
+
+    async def scene() -> None:
+        bench = Bench(memory_store())
+        drive, other = WriterOfDrive(store=bench.store), WriterOfDrive(store=bench.store)
+        real, tries = bench.store.stored_manifest, 0
+
+        def stored_manifest(key: bytes) -> Manifest | None:
+            nonlocal tries
+            tries += key == drive.key
+            if key == drive.key and tries < 5:
+                raise StoreUnreadable("the database is damaged") if tries < 3 else OSError("or worse")
+            return real(key)
+
+        bench.store.stored_manifest = stored_manifest  # type: ignore[method-assign]
+        await bench.remove(drive.key, other.key)
+        assert bench.removed == [other.key, drive.key] and tries == 5
+        await bench.cores.close()
+
+    asyncio.run(scene())
+    assert [record.getMessage().partition(" yet: ")[2] for record in caplog.records] == [
+        "the database is damaged"
+    ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
 from hypercore.aio.corestore import Corestore
 from hypercore.errors import HypercoreError, LocalProtocolError
@@ -18,7 +19,9 @@ from .kinds import derived_blobs_key
 from .owners import Owners
 
 RETRY_DELAY = 1.0
-"""Seconds after which a key is tried again of which a core was in use, or which the disk refused to read."""
+MAX_RETRY_DELAY = 60.0
+"""Seconds after which a key is tried again of which a core was in use, or which the disk refused to read:
+doubled each time, from the first on."""
 
 MANIFESTS_AT_ONCE = 64
 """Manifests that are decoded in one turn of the loop (about 5 ms)."""
@@ -46,6 +49,8 @@ class Removals:
         self._on_removed = on_removed
         self._may_begin = may_begin
         self._pending: dict[bytes, None] = {}
+        self._refused: set[bytes] = set()
+        """Keys of which the log says already that they cannot be deleted."""
         self._wake = asyncio.Event()
 
     def request(self, keys: Iterable[bytes]) -> None:
@@ -55,16 +60,18 @@ class Removals:
 
     async def run(self) -> None:
         """Until cancelled."""
+        delay: float | None = None
         while True:
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
             self._wake.clear()
             await self._may_begin()
             pending, self._pending = self._pending, {}
             failed = [key for key in pending if not await self._try(key)]
-            if failed:
-                self._pending.update(dict.fromkeys(failed))
-                await asyncio.sleep(RETRY_DELAY)
-                self._wake.set()
+            self._pending.update(dict.fromkeys(failed))
+            self._refused &= set(failed)
+            delay = min(2 * (delay or RETRY_DELAY / 2), MAX_RETRY_DELAY) if failed else None
 
     async def _try(self, key: bytes) -> bool:
         """Delete one key. False: it has to be tried again."""
@@ -83,8 +90,11 @@ class Removals:
             self._owners.release(key)
         except LocalProtocolError:
             return False  # a session of a core is open for a moment: a proof, or a title being read
-        except HypercoreError as error:
-            log.error("cannot delete %s yet: %s", key.hex(), error)
+        except Exception as error:  # the others go on, and this one is tried again
+            if key not in self._refused:
+                self._refused.add(key)
+                fault = None if isinstance(error, HypercoreError) else error
+                log.error("cannot delete %s yet: %s", key.hex(), error, exc_info=fault)
             return False
         self._on_removed(key)
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .cli import cli
 from .engine import engine
 from .farm import farm
 from .machines import machines
@@ -11,4 +12,4 @@ from .target import Target
 
 
 def targets() -> list[Target]:
-    return [*parsers(), *proofs(), *machines(), *farm(), *engine()]
+    return [*parsers(), *proofs(), *machines(), *farm(), *engine(), *cli()]

@@ -63,7 +63,8 @@ def header(status: EngineStatus, width: int) -> RenderableType:
     top.add_row(sums, Text(f"up {units.duration(status.uptime)}", style="dim"))
     found = "announced" if status.announcing else "not announced"
     identity = Text.assemble(("as ", "dim"), encode_key(status.public_key))
-    place = Text.assemble(("at ", "dim"), f"{status.host}:{status.port} ", (f"({found})", "dim"))
+    where = units.address(status.host, status.port)
+    place = Text.assemble(("at ", "dim"), f"{where} ", (f"({found})", "dim"))
     lines: list[RenderableType] = [top]
     lines += [Text("  ").join([identity, place])] if width >= WIDE else [identity, place]
     if status.limits:

@@ -36,9 +36,10 @@ class PlainLines:
         match event:
             case Ready():
                 self._write(f"on the network as {encode_key(event.public_key)}")
-                self._write(f"at {event.host}:{event.port}; Ctrl-C leaves")
-                for label in self._labels.values():
-                    self._write(f"{label} looking for peers")
+                self._write(f"at {units.address(event.host, event.port)}; Ctrl-C leaves the swarm and stops")
+                labels = list(self._labels.values())
+                whose = f"{labels[0]} " if len(labels) == 1 else f"{units.plural(len(labels), 'key')}: "
+                self._write(f"{whose}looking for peers")
             case Progress():
                 self._progress(event, now)
             case Synced():

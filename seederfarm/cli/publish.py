@@ -111,6 +111,7 @@ async def publish_until_stopped(settings: PublishSettings, view: View, labels: d
         view.announce(f"{settings.folder} is drive {encode_key(key)}")
         if encryption_key is not None:
             view.announce(f"encrypted: readers need the key in {settings.engine.data / 'encryption'}, too")
+        view.announce("reading the folder; what is complete is shown to readers")
         showing.append(asyncio.create_task(_keep_showing(view, engine, stop)))
 
     with stop_on_signals(stop):

@@ -175,7 +175,10 @@ async def seed_until_stopped(
             done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in pending:
                 task.cancel()
-            view.leaving()
+            if stop.is_set():
+                view.leaving()
+            else:
+                view.refresh(engine)  # how it ended
             for task in done:
                 task.result()
 

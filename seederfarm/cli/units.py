@@ -8,6 +8,11 @@ size = size_text
 """`0 B`, `999 B`, `1.2 kB`, `12.3 MB`, `123 GB`."""
 
 
+def address(host: str, port: int) -> str:
+    """`203.0.113.7:49737`, or `UDP port 49737` where no address of ours is known yet."""
+    return f"UDP port {port}" if host in ("0.0.0.0", "::") else f"{host}:{port}"
+
+
 def rate(per_second: float) -> str:
     """Bytes a second; a dash for none."""
     return f"{size(per_second)}/s" if per_second >= 0.5 else "–"

@@ -143,7 +143,7 @@ def test_plain_lines_tell_the_story() -> None:
     )
     assert said == [
         f"on the network as {encode_key(PEER)}",
-        "at 127.0.0.1:1234; Ctrl-C leaves",
+        "at 127.0.0.1:1234; Ctrl-C leaves the swarm and stops",
         "abc… looking for peers",
         f"abc… peer {encode_key(PEER)[:10]}… connected",
         "abc… drive 4 of 10 blocks, 400 B of 1.0 kB, 2 peers",
@@ -153,6 +153,14 @@ def test_plain_lines_tell_the_story() -> None:
         "limit reached: ↑ 2.0 of 2.0 MB/s",
         "abc… its writer went from fork 0 of 10 blocks to fork 1",
     ]
+
+
+def test_many_keys_and_an_unknown_address_are_one_line_each() -> None:
+    said: list[str] = []
+    labels = {bytes([number]) * 32: f"key{number}…" for number in range(3)}
+    ready = Ready(public_key=PEER, host="0.0.0.0", port=1234, firewalled=True, bootstrap=())
+    PlainLines(labels, said.append).put(ready, now=0.0)
+    assert said[1:] == ["at UDP port 1234; Ctrl-C leaves the swarm and stops", "3 keys: looking for peers"]
 
 
 def test_plain_progress_is_told_rarely() -> None:

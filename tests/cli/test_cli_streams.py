@@ -85,7 +85,7 @@ LONE = {
 }
 SILENT = {
     "get": ["get", "{key}", "-o", "{home}/out"],
-    "keygen -q": ["seed", "-q", "{key}", "--until-synced", "--bootstrap", "{nowhere}"],
+    "seed -q": ["seed", "-q", "{key}", "--until-synced", "--bootstrap", "{nowhere}"],
 }
 """Commands that print nothing on standard output."""
 

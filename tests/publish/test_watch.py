@@ -47,6 +47,13 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+async def come_to(count: int) -> None:
+    """Wait until so many directories are watched."""
+    async with asyncio.timeout(10):
+        while watches(os.getpid()) != count:
+            await asyncio.sleep(0.05)
+
+
 async def settle(changed: asyncio.Event) -> bool:
     """Whether a change was told of."""
     try:
@@ -64,18 +71,17 @@ def test_links_are_not_followed_and_new_folders_are_watched(folder: Path) -> Non
         watcher = Watcher(folder, changed)
         assert await watcher.watch(scan(folder).folders)
         assert watcher.count == 3
-        await asyncio.sleep(0.5)
-        assert watches(os.getpid()) == 3
+        await come_to(3)
         (folder / "a" / "deep" / "new").mkdir()
         assert await settle(changed)
         assert await watcher.watch(scan(folder).folders)
-        await asyncio.sleep(0.5)
-        assert watches(os.getpid()) == 4
+        await come_to(4)
         (folder / "a" / "deep" / "new" / "file").write_bytes(b"1")
         assert await settle(changed)
+        changed.clear()
         assert not await watcher.watch(scan(folder).folders)
         await watcher.close()
-        assert watches(os.getpid()) == 0
+        await come_to(0)
 
     asyncio.run(main())
 

@@ -103,6 +103,9 @@ def test_blocks_that_the_publisher_cannot_prove_cost_only_themselves(
     publisher.append("poisoned", [("news", 500)])
     eventually(lambda: blocks_here(farm, key) == there + 1, timeout=20, what="the new block")
 
+    # What nobody can prove is what nobody has: the copy is as full as it can be
+    farm.wait_synced(key, BLOCKS + 1, timeout=40)
+
     ends = [event for event in farm.of("peer", key) if event["state"] == "close"]
     assert len(ends) == min(unprovable, 1)
     course = farm.stderr

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
+
+from hypercore.mux import Channel
+from hypercore.wire.control import BitfieldMessage, Sync, Want
+from hypercore.wire.registry import Message
+from hypercore.wire.request import Request
 
 from ..conftest import NewFarm, NewReader
 from ..support.content import File, listing
 from ..support.node import Publisher
 from ..support.scenes import Made
+from ..support.stranger import meet
 from ..support.waiting import eventually
 
 pytestmark = pytest.mark.interop
@@ -106,3 +113,51 @@ def test_a_reader_that_has_looked_at_a_few_blocks_settles_nothing(
     time.sleep(15)  # longer than it takes with a source that has most of it
     assert not farm.of("synced", made["key"])
     assert farm.of("progress", made["key"])[-1]["unavailable_blocks"] == 0
+
+
+def test_strangers_settle_nothing_whatever_they_claim(
+    publisher: Publisher, new_farm: NewFarm, bootstrap: list[str]
+) -> None:
+    """The publisher goes at 90 % of the download, and those who come have nothing to give."""
+    publisher.make("thing", "core")
+    made = publisher.append("thing", [(f"block {number}", 20_000) for number in range(200)])
+    publisher.ask("join", name="thing")
+    key = made["key"]
+    farm = new_farm(key, "--down", "400k")
+    farm.wait_for(
+        lambda event: event.get("event") == "progress" and event["have_blocks"] >= 180,
+        timeout=60,
+        what="most of it",
+    )
+    publisher.dispose()
+    time.sleep(2)
+    have = farm.of("progress", key)[-1]["have_blocks"]
+    assert 180 <= have < 200
+    us = bytes.fromhex(str(farm.wait_ready()["public_key"]))
+    wanted: list[Message] = []
+
+    def note(_: Channel, said: Message) -> None:
+        if isinstance(said, Want | Request):
+            wanted.append(said)
+
+    async def claim(has: int) -> None:
+        async with meet(bootstrap, us) as stranger:
+            stranger.on_message = note
+            talk = stranger.open(bytes.fromhex(key))
+            async with asyncio.timeout(10):
+                await talk.opened.wait()
+            talk.say(
+                Sync(fork=0, length=200, remote_length=200, can_upgrade=False, uploading=True,
+                     downloading=False, has_manifest=True),
+                BitfieldMessage(start=0, words=((1 << has) - 1).to_bytes(28, "little")),
+            )  # fmt: skip
+            await asyncio.sleep(14)
+
+    async def act() -> None:
+        await asyncio.gather(claim(0), claim(have), claim(200))
+
+    asyncio.run(act())
+    assert any(isinstance(said, Want) for said in wanted), "they were asked what they have"
+    assert any(isinstance(said, Request) for said in wanted), "and for what they claimed"
+    assert not farm.of("synced", key)
+    assert farm.of("progress", key)[-1]["unavailable_blocks"] == 0

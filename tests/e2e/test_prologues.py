@@ -104,4 +104,5 @@ def test_cores_with_prologues_come_to_us_grow_with_us_and_are_had_from_us(
     reader.read(grown)
     assert {key: reader.blocks(key) for key in grown} == blocks
     for farm in (early, late):
-        assert farm.of("error") == []
+        # Of an autobase it says that each key is one writer of several
+        assert {event["code"] for event in farm.of("error")} <= {"ONE_WRITER"}

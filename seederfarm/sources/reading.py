@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -20,8 +21,11 @@ from .lists import FollowedList, Version
 from .parse import Entry, Parsed, SourceError
 from .parser import Parser
 
-LEASE: Final = 300.0
-"""Seconds until a source whose reader died is read again; longer than two answers may take."""
+LEASE: Final = 600.0
+"""Seconds until a source whose reader died is read again; longer than two answers may take, each 60 s, behind
+eight sources that are parsed twice, each time 30 s."""
+
+log = logging.getLogger(__name__)
 
 
 class Reading(NamedTuple):
@@ -128,6 +132,11 @@ async def ask(begun: Begun, parser: Parser, followed: FollowedList | None = None
         return error
     except MemoryError:
         return SourceError("the memory that sources may take is used up (SEEDERFARM_SOURCE_MEMORY)")
+    except (
+        Exception
+    ):  # a bug of ours: it is shown, and the source waits longer each time, like for any failure
+        log.exception("source %s: an error that was not foreseen", begun.source.name)
+        return SourceError("an error that was not foreseen; the log has it")
 
 
 async def _ask_list(begun: Begun, followed: FollowedList | None) -> Reading:
@@ -143,9 +152,17 @@ async def _ask_list(begun: Begun, followed: FollowedList | None) -> Reading:
     return Reading(parsed.entries, frozenset(), parsed.refused, tuple(parsed.problems), version=version)
 
 
+def headers_of(source: Source) -> dict[str, str]:
+    """Raises SourceError for what is no object of texts."""
+    headers = source.headers or {}
+    if not isinstance(headers, dict):
+        raise SourceError("its headers are no JSON object of names and values")
+    return headers
+
+
 async def _ask_place(begun: Begun, parser: Parser) -> Reading:
     source, farm = begun.source, settings.FARM
-    headers = {str(name): str(value) for name, value in dict(source.headers or {}).items()}
+    headers = {str(name): str(value) for name, value in headers_of(source).items()}
     if source.kind == Source.Kind.FILE and not fetch.is_url(source.location):
         answer = await asyncio.to_thread(
             fetch.read_file, source.location, farm.source_folder, max_bytes=farm.source_max_bytes

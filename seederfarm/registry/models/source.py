@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -10,6 +13,9 @@ from django.utils import timezone
 
 from .drive import Drive, Tag
 from .fields import TagListField, clean_key
+
+HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x1f\x7f]*")
+"""A header of HTTP as RFC 9110 has it (5.1, 5.5), without line breaks."""
 
 
 class Source(models.Model):
@@ -113,6 +119,14 @@ class Source(models.Model):
             self.location = clean_key(self.location)
         elif self.kind == self.Kind.HTTP and not self.location.lower().startswith(("http://", "https://")):
             raise ValidationError({"location": "An HTTP endpoint begins with http:// or https://."})
+        headers = self.headers
+        if not isinstance(headers, dict) or not all(
+            HEADER.fullmatch(f"{n}: {v}") for n, v in headers.items()
+        ):
+            text = (
+                'Headers are a JSON object of names and texts of one line, as {"Authorization": "Bearer …"}.'
+            )
+            raise ValidationError({"headers": text})
         if self.removals_url and not self.removals_url.lower().startswith(("http://", "https://")):
             raise ValidationError({"removals_url": "A removals endpoint begins with http:// or https://."})
 

@@ -5,19 +5,30 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import Group, Permission, User
 from django.dispatch import Signal
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from farmwire.enrol import JoinToken
 from seederfarm.control import accounts
 from seederfarm.registry import services, signals
-from seederfarm.registry.models import ApiToken, EnrolmentToken, Event, Replica, Source
+from seederfarm.registry.models import (
+    ApiToken,
+    AuditEntry,
+    Drive,
+    EnrolmentToken,
+    Event,
+    Replica,
+    Source,
+    Worker,
+)
 from seederfarm.registry.models.history import Severity
 
 from .factories import make_drive, make_replica, make_user, make_worker
@@ -121,6 +132,56 @@ def test_an_api_token_is_for_oneself_unless_one_is_a_superuser() -> None:
         logged_in(admin).post(page, {**data, "user": User.objects.get(username="op").pk}).status_code == 200
     )
     assert ApiToken.objects.get().user.get_username() == "op"
+
+
+def test_who_may_only_look_has_no_action_and_no_button_on_any_page() -> None:
+    """Of every model there is, those of later ones included."""
+    objects = {"drive": make_drive("d"), "worker": make_worker("w"), "source": a_source()}
+    client = staff(*(f"view_{model._meta.model_name}" for model in admin.site._registry))
+    request = RequestFactory().get("/")
+    request.user = User.objects.get(username="op")
+    buttons = 0
+    for model, pages in admin.site._registry.items():
+        assert not pages.get_actions(request), model
+        for verb in ("add", "change", "delete"):
+            assert not getattr(pages, f"has_{verb}_permission")(request), (model, verb)
+        found = objects.get(str(model._meta.model_name))
+        for name in getattr(pages, "actions_detail", ()) if found is not None else ():
+            url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=(found.pk,))
+            assert client.post(url, {"apply": "1"}).status_code in (302, 403), url
+            buttons += 1
+    assert buttons >= 6
+    assert not AuditEntry.objects.exclude(action__startswith="api").exists(), "nothing was done"
+    assert {drive.state for drive in Drive.objects.all()} == {"active"}
+    assert {worker.state for worker in Worker.objects.all()} == {"active"}
+
+
+def test_hashes_of_passwords_and_tokens_are_on_no_page() -> None:
+    user = make_user("alice")
+    user.set_password("right-password-1")
+    user.save()
+    issued = services.issue_api_token(user, "mine", actor="cli")
+    enrolment = services.issue_enrolment(name="pi", actor="cli", broker_hash="b0" * 32)
+    worker = make_worker("w", broker_hash="b1" * 32)
+    secrets = {
+        user.password.rpartition("$")[2],
+        issued.token.digest,
+        enrolment.token.digest,
+        "b0" * 32,
+        "b1" * 32,
+    }
+    clients = [logged_in(user), staff("view_user", "view_apitoken", "view_enrolmenttoken", "view_worker")]
+    for client in clients:
+        for model, pk in (
+            ("auth_user", user.pk),
+            ("registry_apitoken", issued.token.pk),
+            ("registry_enrolmenttoken", enrolment.token.pk),
+            ("registry_worker", worker.pk),
+        ):
+            for page in (reverse(f"admin:{model}_changelist"), reverse(f"admin:{model}_change", args=(pk,))):
+                done = client.get(page)
+                assert done.status_code == 200, page
+                assert not [secret for secret in secrets if secret in unescape(done.text)], page
 
 
 def test_who_may_change_users_gets_no_rights_by_it() -> None:

@@ -28,7 +28,7 @@ def staff(*permissions: str) -> Client:
 
 def superuser() -> Client:
     client = Client()
-    client.force_login(make_user("alice"))
+    client.force_login(User.objects.filter(username="alice").first() or make_user("alice"))
     return client
 
 
@@ -55,6 +55,17 @@ def test_only_superusers_add_sources_that_read_files() -> None:
     assert client.post(change, form(location="../secret_key")).status_code == 200
     source.refresh_from_db()
     assert (source.location, source.label) == ("seeds.txt", "theirs")
+
+
+@pytest.mark.parametrize(
+    "headers", ["[1]", '"x"', '{"A b": "x"}', '{"A": "x\\r\\nHost: inside"}', '{"": "x"}']
+)
+def test_headers_are_names_and_texts_of_one_line(headers: str) -> None:
+    url = reverse("admin:registry_source_add")
+    done = superuser().post(url, form(location="https://example.org/", headers=headers))
+    assert done.status_code == 200 and "JSON object of names" in done.text
+    good = '{"Authorization": "Bearer x", "X-N": 1}'
+    assert superuser().post(url, form(location="https://example.org/", headers=good)).status_code == 302
 
 
 def test_removals_that_are_held_are_accepted_after_a_page_that_asks() -> None:

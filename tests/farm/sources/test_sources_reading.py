@@ -242,6 +242,26 @@ def test_a_source_reads_no_secret_of_the_farm(tmp_path: Path, clock: Clock, sett
     assert "files are read from there alone" in error and "s3cret" not in error
 
 
+def test_an_error_that_was_not_foreseen_is_the_trouble_of_one_source(
+    site: Site, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source(site.says("/", keys(A)))
+    clock.read()
+
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("seederfarm.sources.reading._ask_place", broken)
+    read = clock.read()
+    assert (read.failures, read.last_error) == (1, "an error that was not foreseen; the log has it")
+    assert wanted() == {A}
+
+
+def test_headers_that_are_none_are_the_trouble_of_one_source(site: Site, clock: Clock) -> None:
+    source(site.says("/", keys(A)), headers=[1])
+    assert "its headers are no JSON object" in clock.read().last_error
+
+
 def test_headers_go_to_the_removals_of_the_same_origin_alone(site: Site, clock: Clock) -> None:
     away = site.base.replace("127.0.0.1", "localhost")
     site.says("/gone", "[]")

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from seederfarm.settings.table import FarmSettings
 from seederfarm.supervisor import process
+from seederfarm.supervisor.home import RunFiles
 from seederfarm.supervisor.logs import LogFile, read
 from seederfarm.supervisor.process import Child, Spec
+from seederfarm.supervisor.table import web
 
 from ...support.waiting import eventually
 
@@ -30,6 +33,12 @@ async def until(child: Child, state: str) -> None:
 
 def log_of(folder: Path) -> LogFile:
     return LogFile(folder / "child.log")
+
+
+def test_the_pages_believe_the_proxies_that_are_set_and_no_others(tmp_path: Path) -> None:
+    farm = FarmSettings(home=tmp_path, proxies=("10.0.0.7", "fd00::/8"))
+    argv = web(farm, RunFiles(tmp_path)).argv
+    assert argv[argv.index("--forwarded-allow-ips") + 1] == "10.0.0.7,fd00::/8"
 
 
 def test_it_runs_until_it_is_stopped_and_what_it_says_is_logged(tmp_path: Path) -> None:

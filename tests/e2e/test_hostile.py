@@ -49,6 +49,9 @@ GROWTH_MB = 60
 """What an attack may add to our resident memory: windows and caches of a connection, and what the allocator
 keeps. Each of them could add hundreds."""
 
+MAX_STALL_MS = 100
+"""How long the engine may work for one peer, or for all, before others have their turn."""
+
 FILES = 20
 """Files and sockets that may be open more than before."""
 
@@ -77,6 +80,15 @@ class Scene(NamedTuple):
 
     def files(self) -> int:
         return len(os.listdir(f"/proc/{self.farm.pid}/fd"))  # noqa: PTH208 - nothing of them but their number
+
+    def longest_stall(self, since: int) -> float:
+        """Milliseconds of its own work for which the engine did nothing else, since that position of its
+        events until now."""
+        now = self.farm.position()
+        self.farm.wait_for(
+            lambda event: event.get("event") == "stats", timeout=15, since=now, what="stats after the attack"
+        )
+        return max(event["max_busy_ms"] for event in self.farm.events[since:] if event["event"] == "stats")
 
     def serves(self) -> None:
         """What is appended now reaches the reader through us."""
@@ -110,7 +122,7 @@ def scene(testnet: Testnet, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def attack(scene: Scene) -> Iterator[Callable[[Callable[[], Awaitable[None]]], None]]:
     """Runs an attack; the innocent are asked behind it, and what it cost us is looked at."""
     scene.serves()
-    memory, files = scene.memory(), scene.files()
+    memory, files, since = scene.memory(), scene.files(), scene.farm.position()
 
     def run(act: Callable[[], Awaitable[None]]) -> None:
         async def acting() -> None:
@@ -123,6 +135,7 @@ def attack(scene: Scene) -> Iterator[Callable[[Callable[[], Awaitable[None]]], N
     scene.serves()
     assert scene.memory() - memory < GROWTH_MB
     assert scene.files() - files < FILES
+    assert scene.longest_stall(since) < MAX_STALL_MS
     scene.farm.check_contract()
 
 

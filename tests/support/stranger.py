@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from hypercore.aio.connection import SecretConnection
 from hypercore.aio.dht import DhtNode
 from hypercore.aio.link import Link
-from hypercore.codec import Reader, Writer
+from hypercore.codec import Reader, Writer, encode_uint
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.mux import Channel, CloseReason, Muxer
 from hypercore.replication import PROTOCOL
@@ -66,6 +66,16 @@ class Talk:
     def say(self, *frames: Message) -> None:
         for frame in frames:
             self.channel.send_frame(frame)
+
+    def batch(self, *frames: Message, times: int) -> bytes:
+        """One message that says the frames so many times on this channel."""
+        entries = b""
+        for frame in frames:
+            w = Writer()
+            w.uint(frame.type_id)
+            frame.encode(w)
+            entries += encode_uint(len(w.data)) + w.data
+        return b"\0\0" + encode_uint(self.channel.local_id) + entries * times
 
     def channel_opened(self, handshake: Reader, now: float) -> None:
         self.opened.set()

@@ -62,7 +62,7 @@ def simulate(workers: Callable[[Clock, Turns], None], seconds: float) -> float:
 
     async def main() -> float:
         clock, longest = Clock(), 0.0
-        turns = Turns(asyncio.get_running_loop(), clock=clock)
+        turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=clock)
         workers(clock, turns)
         end = clock.now + seconds
         while clock.now < end:
@@ -111,7 +111,7 @@ def test_a_peer_that_keeps_us_busy_alone_gets_its_share_and_no_more() -> None:
 
     async def main() -> None:
         clock = Clock()
-        turns = Turns(asyncio.get_running_loop(), clock=clock)
+        turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=clock)
         found.append(Busy(clock))
         turns.add(found[0])
         for _ in range(4_000):
@@ -144,7 +144,7 @@ def test_who_fails_or_is_gone_holds_up_nobody() -> None:
         loop, errors = asyncio.get_running_loop(), []
         loop.set_exception_handler(lambda loop, context: errors.append(context))
         clock = Clock()
-        turns = Turns(loop, clock=clock)
+        turns = Turns(loop, clock=clock, work_clock=clock)
 
         class Failing(Busy):
             def work(self, expired: Callable[[], bool]) -> bool:

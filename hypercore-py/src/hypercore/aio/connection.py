@@ -342,6 +342,7 @@ class SecretConnection:
             self._timer.cancel()
             self._timer = None
         self._first = None
+        self._secret.close()
         self._on_header = self._on_authenticated = None
         callback, self._on_close = self._on_close, None
         self._on_message = self._on_readable = self.on_drain = None

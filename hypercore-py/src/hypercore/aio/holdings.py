@@ -14,6 +14,9 @@ MAX_OUTGOING_BYTES = 32 * 2**20
 """Bytes over all connections that wait to be sent or acknowledged, and requests that wait for their answer.
 While there are more, no answers are made. Ours."""
 
+MAX_EVICTED = 8
+"""Connections that are cut off at a time: each takes a part of a millisecond."""
+
 PROGRESS_SECONDS = 3.0
 """How long a connection may go without having moved as much as it holds before it may be cut off for the
 sake of others."""
@@ -88,7 +91,7 @@ class Holdings:
             return
         self._looked = now
         slow = [(h.size * (now - h.since), k) for k, h in self._holds.items() if now - h.since >= self._grace]
-        for _, holder in sorted(slow, key=lambda item: item[0], reverse=True):
+        for _, holder in sorted(slow, key=lambda item: item[0], reverse=True)[:MAX_EVICTED]:
             self.evicted += 1
             self.leave(holder)
             holder.evict()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Protocol
 
 SLICE_SECONDS = 0.001
@@ -71,9 +71,17 @@ class Debt:
 class Turns:
     """The queue of connections that have something to do. One for all connections of a store."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        clock: Callable[[], float] = perf_counter,
+        work_clock: Callable[[], float] = thread_time,
+    ) -> None:
+        """`work_clock` counts the work of this thread: what other processes take is no connection's debt."""
         self._loop = loop
         self._clock = clock
+        self._work_clock = work_clock
         self._queues: tuple[OrderedDict[Worker, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
         """In small debt, in debt, above MAX_DEBT_SECONDS."""
         self._debtors: set[Worker] = set()
@@ -105,16 +113,15 @@ class Turns:
         left: what has just come in is still in the processor's cache. `work` may not raise."""
         if self._left <= 0 or self._working is not None or worker.debt.seconds > SMALL_DEBT_SECONDS:
             return
-        now = self._clock()
+        now, worked = self._clock(), self._work_clock()
         self._until = now + self._left
         self._working = worker
         try:
             work(self.expired)
         finally:
             self._working = None
-        took = self._clock() - now
-        self._left -= took
-        self._charge(worker, took)
+        self._left -= self._clock() - now
+        self._charge(worker, self._work_clock() - worked)
 
     def discard(self, worker: Worker) -> None:
         """It is gone."""
@@ -173,6 +180,7 @@ class Turns:
         now = self._clock()
         while queue and now < end:
             worker, _ = queue.popitem(last=False)
+            worked = self._work_clock()
             self._until = min(now + SLICE_SECONDS, end)
             self._working = worker
             try:
@@ -184,8 +192,8 @@ class Turns:
                 )
             finally:
                 self._working = None
-            began, now = now, self._clock()
-            self._charge(worker, now - began)
+            now = self._clock()
+            self._charge(worker, self._work_clock() - worked)
             if more:
                 self._enqueue(worker)
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from random import Random, SystemRandom
 from struct import Struct, pack
 from struct import error as StructError
+from time import monotonic
 from typing import Protocol
 
 from .._types import Buffer
@@ -37,6 +38,9 @@ RECEIVE_BUFFER_BYTES = 4 << 20
 
 SEND_BUFFER_BYTES = 1 << 20
 """SO_SNDBUF."""
+
+READ_SECONDS = 0.005
+"""Time after which other work of the loop gets its turn, though there may be more to read."""
 
 BATCHES_PER_WAKE_UP = 4
 """After this many batches of datagrams other work of the loop gets its turn."""
@@ -173,8 +177,9 @@ class UdpSocket:
         self._endpoint.forget(self)
 
     def _on_readable(self) -> None:
+        until = monotonic() + READ_SECONDS
         for _ in range(BATCHES_PER_WAKE_UP):
-            if self.closed or not self._endpoint.read_batch(self, self._sock):
+            if self.closed or not self._endpoint.read_batch(self, self._sock) or monotonic() >= until:
                 return
 
     def _on_writable(self) -> None:

@@ -130,6 +130,10 @@ class SecretStream:
             self.error = error
             raise
 
+    def close(self) -> None:
+        """Nothing is read any more: let go of what was fed."""
+        self._parser.take_rest()
+
     def _read_header(self) -> Pull | None:
         """Reads the remote header frame. None until it is complete."""
         size = self._parser.peek_length()

@@ -11,6 +11,7 @@ from workers.engine.events import (
     Event,
     Forked,
     LimitChanged,
+    NetworkChanged,
     PeerChanged,
     Problem,
     Progress,
@@ -126,6 +127,7 @@ LINES: list[tuple[Event, dict[str, object]]] = [
             "new_length": 7,
         },
     ),
+    (NetworkChanged(state="unreachable"), {"event": "network", "state": "unreachable"}),
     (
         LimitChanged(limit="disk", state="reached", value=999_000, max=1_000_000),
         {

@@ -84,8 +84,8 @@ class Removals:
             if self._is_wanted(key):
                 return True
             # From here to the end nothing else runs
-            for core in {key, *named, derived} - protected:
-                if core is not None and not self._is_shared(core, key):
+            for core in dict.fromkeys((*named, derived, key)):  # the main core last: its manifest names the rest
+                if core is not None and core not in protected and not self._is_shared(core, key):
                     self._cores.remove(core)
             self._owners.release(key)
         except LocalProtocolError:

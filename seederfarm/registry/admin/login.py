@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
@@ -26,7 +26,7 @@ class LoginForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         account = str(self.cleaned_data.get("username") or "")
         address = str(self.request.META.get("REMOTE_ADDR") or "") if self.request is not None else ""
-        now = time.monotonic()
+        now = monotonic()
         if wait := limit.wait(account, address, now):
             text = "Too many attempts failed. Try again in %(wait)s."
             shown = f"{wait} seconds" if wait < 120 else f"{wait // 60 + 1} minutes"

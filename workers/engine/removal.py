@@ -84,7 +84,8 @@ class Removals:
             if self._is_wanted(key):
                 return True
             # From here to the end nothing else runs
-            for core in dict.fromkeys((*named, derived, key)):  # the main core last: its manifest names the rest
+            # The main core goes last: its manifest names the blobs core, for the next try
+            for core in dict.fromkeys((*named, derived, key)):
                 if core is not None and core not in protected and not self._is_shared(core, key):
                     self._cores.remove(core)
             self._owners.release(key)

@@ -42,6 +42,23 @@ there.
 A bound without a word on where it comes from is our own choice.
 """
 
+BUDGETS = """\
+## Budgets
+
+What one peer may make us hold, times how many there can be (512 connections of peers that dial us and 64 that
+we dial, 256 peers of one core), and what all of them together may hold. "none" is a product that nothing else
+bounds.
+
+| what | each | times | product | all together |
+|---|---|---|---|---|
+| announced blocks (`replication.config.MAX_REMOTE_PAGES`) | 2 MiB | channels | 2 MiB for each | `replication.config.MAX_REMOTE_FIELD_BYTES`: the largest is forgotten and asked again |
+| incomplete frames and messages that wait (`secretstream.framing.MAX_FRAME_BYTES`, `aio.link.PAUSE_HELD_BYTES`) | 16 MiB; 256 KiB before a channel is open, 32 KiB before the peer has authenticated | 576 connections | 9 GiB | `aio.holdings.MAX_INCOMING_BYTES`: bytes times seconds decide who is cut off |
+| packets that came early, or that nobody reads (`udx.limits.RECEIVE_WINDOW_BYTES`) | 4 MiB | 576 streams | 2.3 GiB | `udx.memory.MAX_RECEIVED_BYTES`, and 16 KiB for each stream |
+| answers, rejects and requests that wait, bytes not acknowledged (`mux.outbox.HIGH_WATER_BYTES`, `mux.protomux.MAX_QUEUED_REJECTS`, `replication.config.MAX_BACKLOG`, `udx.limits.MAX_FLIGHT_BYTES`) | 17 MiB and 0.8 MiB for each channel | 576 connections | 10 GiB | `aio.holdings.MAX_OUTGOING_BYTES` and one answer: no more are made, and those that do not read are cut off |
+| messages for undecided channels (`mux.protomux.MAX_BUFFERED_BYTES`) | 1 MiB | 576 connections | 576 MiB | none; stores decide at once, so that nothing waits there |
+| channels (`aio.corestore.MAX_CHANNELS`, `replication.config.MAX_PEERS`) | 5 KiB | 256 for each core stored | 1.3 MiB for each core | none |
+"""  # noqa: E501 - rows of a table
+
 
 class Limit(NamedTuple):
     module: str
@@ -135,7 +152,7 @@ def table(rows: Sequence[Limit]) -> Iterator[str]:
 
 def page() -> str:
     found = sorted(limits(), key=lambda limit: limit.room)
-    lines = [HEAD]
+    lines = [HEAD, BUDGETS]
     for title, is_time in (("Bounds", False), ("Times", True)):
         lines.append(f"## {title}\n")
         rows = [limit for limit in found if limit.is_time is is_time]

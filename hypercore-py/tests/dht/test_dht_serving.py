@@ -18,7 +18,7 @@ from hypercore.dht.messages import (
 )
 from hypercore.dht.messages.handshake import RelayThrough
 from hypercore.dht.noise import ClientHandshake, holepunch_secret
-from hypercore.dht.punching import MAX_ECHOES, RANDOM_PUNCH_PAUSE_SECONDS
+from hypercore.dht.punching import MAX_ECHOES, RANDOM_PUNCH_PAUSE_SECONDS, Puncher
 from hypercore.dht.relays import AnnouncedRelays
 from hypercore.dht.serving import (
     FORGET_SECONDS,
@@ -36,7 +36,12 @@ from hypercore.dht.serving import (
     SendPunch,
     ServingCore,
 )
-from hypercore.dht.sessions import MAX_ANSWERS, MAX_HANDSHAKES, MAX_HANDSHAKES_PER_RELAY
+from hypercore.dht.sessions import (
+    MAX_ANSWERS,
+    MAX_HANDSHAKES,
+    MAX_HANDSHAKES_PER_RELAY,
+    MAX_PUNCHING_PER_HOST,
+)
 from hypercore.dht.surroundings import Surroundings
 from hypercore.dht.volleys import HOLES_AT_ONCE, LOW_TTL, MAX_GUESSES
 
@@ -573,6 +578,41 @@ def test_byte_of_a_stranger_is_not_echoed():
     server.events()
     server.core.punch_received(CLIENT_AT, 1.0)
     assert server.events() == []
+
+
+def test_byte_costs_the_same_however_many_clients_are_awaited(monkeypatch):
+    asked = []
+    may_echo = Puncher.may_echo
+
+    def counted(puncher, source, now):
+        asked.append(source)
+        return may_echo(puncher, source, now)
+
+    monkeypatch.setattr(Puncher, "may_echo", counted)
+    server = Server()
+    for seed in range(5 * MAX_PUNCHING_PER_HOST):
+        Client(server, seed=seed).shake()
+    assert server.core.awaited == 5 * MAX_PUNCHING_PER_HOST
+    server.core.punch_received(Address("66.6.6.6", 6), 0.0)
+    assert asked == [], "nobody is awaited from there"
+    for _ in range(MAX_PUNCHING_PER_HOST + 1):
+        asked.clear()
+        server.core.punch_received(CLIENT_AT, 0.0)
+        assert 0 < len(asked) <= MAX_PUNCHING_PER_HOST
+    assert [type(event) for event in server.events()] == [SendPunch] * MAX_PUNCHING_PER_HOST
+
+
+def test_byte_is_answered_where_the_client_says_that_it_is():
+    server, client = _shaken()
+    byte_from, old = Address("92.0.0.9", 1), Address("92.0.0.8", 1)
+    for at in (old, byte_from):
+        client.punch(now=0.1, firewall=Firewall.CONSISTENT, punching=True, addresses=(at,))
+    server.events()
+    for at, answered in ((old, False), (byte_from, True), (CLIENT_AT, False)):
+        assert server.core.punch_received(at, 1.0) is answered, "one echo in half a second"
+    assert server.core.punch_received(CLIENT_AT, 2.0), "the relay saw it there"
+    server.core.close(3.0)
+    assert not server.core.punch_received(byte_from, 4.0)
 
 
 def test_closing_gives_up_on_everybody_on_the_way():

@@ -149,6 +149,11 @@ class Puncher:
         self._echo_at = now + ECHO_SECONDS
         return True
 
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Where the other side may be: at most one more than MAX_REMOTE_ADDRESSES."""
+        return frozenset((self._remote_host, *(address.host for address in self._addresses)))
+
     def expects(self, host: str) -> bool:
         """Whether the other side may be at `host`."""
         return host == self._remote_host or any(host == address.host for address in self._addresses)

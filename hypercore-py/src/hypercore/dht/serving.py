@@ -194,6 +194,7 @@ class ServingCore:
                 remote_firewall=remote.firewall,
                 random_bytes=self._random_bytes,
             )
+            self._sessions.note_hosts(session)
             self._wait(session, now + PATH_SECONDS)
             relay = own or remote.relay_through
             if relay is not None and self._meetings() < MAX_MEETINGS:
@@ -286,6 +287,7 @@ class ServingCore:
             session.round = remote.round
             verified = via_own_relay and remote.remote_token == token
             puncher.update(remote, client.host if verified else None)
+            self._sessions.note_hosts(session)
         hopeless = around.firewall == Firewall.UNKNOWN or (
             around.firewall >= Firewall.RANDOM and puncher.remote_firewall >= Firewall.RANDOM
         )
@@ -326,8 +328,11 @@ class ServingCore:
         return any(session.client.host == address.host for address in self._surroundings().seen or ())
 
     def punch_received(self, source: Address, now: float) -> bool:
-        """A single byte came from `source`: a client that starts to get through? Answered, within bounds."""
-        for session in self._sessions.under_way():
+        """A single byte came from `source`: a client that starts to get through? Answered, within bounds.
+
+        Costs the same however many clients are awaited: anybody may send such bytes.
+        """
+        for session in self._sessions.punching_at(source.host):
             if session.puncher is not None and session.puncher.may_echo(source, now):
                 self._events.append(SendPunch(source))
                 return True

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 
 from ..noise import HandshakeResult
 from .address import Address
@@ -18,6 +19,9 @@ Ours."""
 MAX_HANDSHAKES_PER_RELAY = 256
 """Of these, clients that one relay has sent: whoever sends us handshakes may invent the clients. Counted by
 the relay's host, or the client's own if it came without. Ours."""
+MAX_PUNCHING_PER_HOST = 16
+"""Clients of one host, the newest ones, among which the sender of a single byte is looked for. Each has some
+echoes a second, and an echo is the same for whichever of them it is. Ours."""
 MAX_ANSWERS = 1024
 """Answers of connected clients that are kept for repetitions, and as many refusals. Ours."""
 
@@ -38,6 +42,8 @@ class Session:
     stream_id: int = 0
     secure: SecurePayload | None = None
     puncher: Puncher | None = None
+    hosts: frozenset[str] = frozenset()
+    """Where its bytes may come from, as the table knows it."""
     relay: bool = False
     """It may come through a blind relay, whatever becomes of punching."""
     random: bool = False
@@ -64,6 +70,8 @@ class SessionTable:
         self._free_slots: list[int] = []
         self._awaited: dict[str, dict[Session, None]] = {}
         """Sessions whose client may still arrive, by the host that sent them, the oldest first."""
+        self._punching: dict[str, dict[Session, None]] = {}
+        """Sessions whose client punches, by the hosts where it may be, the oldest first."""
         self._answered: dict[Session, None] = {}
         self._failed: dict[Session, None] = {}
 
@@ -85,6 +93,22 @@ class SessionTable:
         """Sessions whose client may still arrive."""
         for sessions in self._awaited.values():
             yield from sessions
+
+    def note_hosts(self, session: Session) -> None:
+        """What is known of where the session's client is has changed."""
+        hosts = frozenset[str]() if session.over or session.puncher is None else session.puncher.hosts
+        for host in session.hosts - hosts:
+            sessions = self._punching[host]
+            del sessions[session]
+            if not sessions:
+                del self._punching[host]
+        for host in hosts - session.hosts:
+            self._punching.setdefault(host, {})[session] = None
+        session.hosts = hosts
+
+    def punching_at(self, host: str) -> Iterator[Session]:
+        """Sessions whose client may be at `host`, the newest first, MAX_PUNCHING_PER_HOST at most."""
+        return islice(reversed(self._punching.get(host, {})), MAX_PUNCHING_PER_HOST)
 
     def add(self, noise: bytes, client: Address, via: str, *, direct: bool) -> Session:
         slot = heappop(self._free_slots) if self._free_slots else len(self._by_slot)
@@ -114,6 +138,7 @@ class SessionTable:
     def end(self, session: Session) -> None:
         """The session is over; its answer is kept, as long as there are not too many of them."""
         session.over = True
+        self.note_hosts(session)
         awaited = self._awaited.get(session.via, {})
         if session in awaited:
             del awaited[session]

@@ -44,6 +44,9 @@ ANSWERS_LIVE: Final = 60
 SCAN_COUNT: Final = 1000
 MAX_SCANS: Final = 20
 """Steps through the keyspace in one look; the next look goes on from there."""
+ALL: Final = 0
+"""Elements of a key that are measured: every one, about 30 ns each. Redis estimates from the first few
+otherwise, and whoever fills the key chooses what comes first."""
 SUSPENDED_FOR: Final = 3600
 """Seconds for which a suspended account is gone."""
 SUSPENDED_KEY: Final = f"{KEY_PREFIX}accounts.suspended"
@@ -77,9 +80,11 @@ class Owner(NamedTuple):
 
 
 def keys_of(node_id: str) -> tuple[str, ...]:
-    """The keys that this worker alone may write to, beside control."""
+    """The keys that this worker alone may write to, beside control: see `acl.worker_rules`."""
+    queue = queue_of(node_id)
     parts = (f"{unacked_key(node_id)}.{part}" for part in UNACKED_PARTS)
-    return (KEY_PREFIX + queue_of(node_id), *(KEY_PREFIX + part for part in parts))
+    bindings = (f"_kombu.{kind}.{queue}" for kind in ("binding", "binding_permanent"))
+    return (KEY_PREFIX + queue, *(KEY_PREFIX + key for key in (*parts, *bindings)))
 
 
 def cut_shared(client: Any) -> Iterator[Excess]:
@@ -111,7 +116,7 @@ def cut_owned(client: Any, owners: Iterable[Owner]) -> Iterator[Excess]:
     with client.pipeline(transaction=False) as pipe:
         for owner in owners:
             for key in keys_of(owner.node_id):
-                pipe.execute_command("MEMORY", "USAGE", key)
+                pipe.execute_command("MEMORY", "USAGE", key, "SAMPLES", ALL)
         sizes = iter(pipe.execute())
     for owner in owners:
         size = sum(next(sizes) or 0 for _ in keys_of(owner.node_id))
@@ -181,5 +186,5 @@ def suspended(client: Any) -> set[str]:
 
 
 def _bytes(client: Any, key: str) -> int:
-    """Of memory; of long lists an estimate from some of its elements."""
-    return int(client.execute_command("MEMORY", "USAGE", key, "SAMPLES", 16) or 0)
+    """Of memory."""
+    return int(client.execute_command("MEMORY", "USAGE", key, "SAMPLES", ALL) or 0)

@@ -87,9 +87,16 @@ class CeleryBroker:
         try:
             yield
         except (OperationalError, redis.RedisError, OSError) as error:
-            # A full or busy broker answers, and takes nothing all the same
-            self._away_until = self._clock() + AWAY_FOR
+            # A full or busy broker answers, and takes nothing all the same. What is wrong with one worker's
+            # key, which that worker can write to, must not hold up what is sent to others.
+            if not _is_of_one_key(error):
+                self._away_until = self._clock() + AWAY_FOR
             raise BrokerDown(str(error)) from error
+
+
+def _is_of_one_key(error: Exception) -> bool:
+    """Whether Redis refused a command because the key is no list."""
+    return "WRONGTYPE" in str(error)
 
 
 def _app(url: str) -> Any:

@@ -113,6 +113,51 @@ def test_an_account_that_fills_its_keys_is_suspended_for_a_while(broker: RedisSe
     assert log_in(broker).ping()
 
 
+def test_what_is_large_behind_small_elements_is_measured(broker: RedisServer, worker: Worker) -> None:
+    """Redis measures the first few elements of a key and takes the others to be like them."""
+    thief, queue = log_in(broker), f"farm:{queue_of(NODE)}"
+    for _ in range(40):
+        thief.rpush(queue, b"x" * MIB)
+    for _ in range(100):
+        thief.lpush(queue, b"x" * 9000)
+    Watch().look()
+    assert broker.client.exists(queue) == 0
+    assert refused(broker)
+
+
+def test_a_shared_queue_that_is_large_behind_small_messages_is_cut(
+    broker: RedisServer, worker: Worker
+) -> None:
+    thief = log_in(broker)
+    for _ in range(budget.MAX_REPORTS_BYTES // MIB // 4 + 1):
+        thief.lpush("farm:reports", b"x" * 4 * MIB)
+    for _ in range(100):
+        thief.lpush("farm:reports", b"x" * 9000)
+    Watch().look()
+    assert int(broker.client.info("memory")["used_memory"]) < budget.MAX_REPORTS_BYTES
+    assert broker.client.llen("farm:reports") >= 50
+
+
+def test_all_keys_of_an_account_are_measured(broker: RedisServer, worker: Worker) -> None:
+    """Also those in which it notes what it listens to."""
+    thief = log_in(broker)
+    for number in range(40):
+        thief.sadd(f"farm:_kombu.binding.{queue_of(NODE)}", b"%d" % number + b"x" * MIB)
+    Watch().look()
+    assert broker.client.exists(f"farm:_kombu.binding.{queue_of(NODE)}") == 0
+    assert refused(broker)
+
+
+def test_a_worker_whose_queue_is_no_list_holds_up_no_other(broker: RedisServer, worker: Worker) -> None:
+    """What is sent to others must not wait as it does for a broker that is away."""
+    other = Worker.objects.create(node_id="b" * 52, name="other", state="active")
+    log_in(broker).set(f"farm:{queue_of(NODE)}", "no list")
+    for _ in range(3):
+        manifests.send_manifest(worker.pk)
+        manifests.send_manifest(other.pk)
+    assert broker.client.llen(f"farm:{queue_of(other.node_id)}") == 3
+
+
 def test_a_worker_of_many_keys_may_have_more_waiting(broker: RedisServer, worker: Worker) -> None:
     ManifestState.objects.create(worker=worker, entries=100_000)
     for _ in range(60):

@@ -196,6 +196,35 @@ def test_dialling_stops_at_max_peers_while_arrivals_are_always_taken():
     assert len(made.links) == 15
 
 
+def test_strangers_that_dial_us_do_not_keep_us_from_dialling():
+    made = policy(max_peers=5, max_parallel=100)
+    for number in range(100, 164):
+        made.opened(made.incoming(key(number)), 0.0, client=False)
+    for number in range(1, 20):
+        found(made, number)
+    assert not made.idle
+    dialled = dial_all(made)
+    assert len(dialled) == 5
+    for public_key in dialled:
+        made.opened(made.peers[public_key], 0.0, client=True)
+    made.ended(made.peers[key(100)], 1.0, client=False)
+    assert dial_all(made) == [], "who has gone had no room of those that we dial"
+    made.ended(made.peers[dialled[0]], 1.0, client=True)
+    assert len(dial_all(made)) == 1
+
+
+def test_peer_that_dials_us_instead_gives_back_its_room():
+    made = policy(max_peers=1, max_parallel=100)
+    found(made, 1)
+    [first] = dial_all(made)
+    made.opened(made.peers[first], 0.0, client=True)
+    info = made.peers[first]
+    made.ended(info, 1.0, client=True)
+    made.opened(made.incoming(first), 1.0, client=False)
+    found(made, 2)
+    assert dial_all(made) == [key(2)]
+
+
 def test_room_that_comes_free_is_used():
     made = policy(max_peers=1)
     found(made, 1)

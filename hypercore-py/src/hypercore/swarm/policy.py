@@ -19,7 +19,7 @@ from .peerinfo import MAX_ATTEMPTS, PeerInfo
 from .retry import retry_delay
 
 MAX_PEERS = 64
-"""Connections up to which we dial. Who dials us has slots of his own (`slots`)."""
+"""Connections that we have dialled, up to which we dial more. Who dials us has slots of his own (`slots`)."""
 MAX_PARALLEL = 3
 """Attempts under way at a time."""
 MAX_KNOWN_PEERS = 4096
@@ -73,6 +73,9 @@ class SwarmPolicy:
         self.max_parallel = max_parallel
         self.peers: dict[bytes, PeerInfo] = {}
         self.links: dict[bytes, Link] = {}
+        self._incoming: set[bytes] = set()
+        """Those of them that dialled us. They take no room of those that we dial: strangers may come in any
+        number, and whom we look for may be somebody who does not dial us."""
         self.topics: set[bytes] = set()
         """Topics that we look for peers of."""
         self.dialing = 0
@@ -167,12 +170,14 @@ class SwarmPolicy:
         if self.links.get(peer.public_key) is Link.DIALING:
             self.dialing -= 1
         self.links[peer.public_key] = Link.OPEN
+        (self._incoming.discard if client else self._incoming.add)(peer.public_key)
         peer.connected(now, client=client)
 
     def ended(self, peer: PeerInfo, now: float, *, client: bool) -> None:
         """A connection ended, or an attempt failed. `client`: we dialled, so it is ours to dial again."""
         if self.links.pop(peer.public_key, None) is Link.DIALING:
             self.dialing -= 1
+        self._incoming.discard(peer.public_key)
         peer.ended(now, client=client)
         if client:
             self._retry_later(peer, now)
@@ -224,7 +229,7 @@ class SwarmPolicy:
     def _has_room(self) -> bool:
         # The more peers the application wishes for, the fewer are dialled for topics
         factor = 1 if self._explicit == 0 else 2 if self._explicit < 2 else 3 if self._explicit < 4 else 4
-        return factor * len(self.links) < self.max_peers
+        return factor * (len(self.links) - len(self._incoming)) < self.max_peers
 
     def _is_wanted(self, peer: PeerInfo) -> bool:
         return peer.explicit or not self.topics.isdisjoint(peer.topics)

@@ -183,9 +183,9 @@ def measure(drives: int, workers: int, reports: int, clock: Clock) -> None:
     from django.db import connection
     from django.utils import timezone
 
-    from seederfarm.control.outbox import outbox
-    from seederfarm.control.reconcile import reconcile
-    from seederfarm.control.standing import Hearing
+    from seederfarm.control.messaging.outbox import outbox
+    from seederfarm.control.reconcile.liveness import Hearing
+    from seederfarm.control.reconcile.reconcile import reconcile
     from seederfarm.registry.models import Drive, Replica, Worker
 
     now = timezone.now()
@@ -244,7 +244,7 @@ def populate(drives: int, workers: int, now: datetime) -> None:
     from django.db import connection
 
     from farmwire.envelope import node_id
-    from seederfarm.control.sql import batches, execute, rows_as_table
+    from seederfarm.control.db.sql import batches, execute, rows_as_table
     from seederfarm.registry.models import Drive, Worker
 
     Worker.objects.bulk_create(
@@ -289,7 +289,7 @@ def key_pair(number: int) -> Any:
 def ingest(workers: int, reports: int, now: datetime, clock: Clock) -> float:
     """Copies told of that are taken in a second, by one process, one report after the other."""
     from farmwire.report import ReplicaReport, Report
-    from seederfarm.control.ingest import ingest_report
+    from seederfarm.control.reports.ingest import ingest_report
     from seederfarm.registry.models import Replica, Worker
 
     messages = []
@@ -312,8 +312,8 @@ def ingest(workers: int, reports: int, now: datetime, clock: Clock) -> float:
 def heartbeats(workers: int, now: datetime, clock: Clock) -> str:
     """Processor time of a heartbeat of a worker that holds what it should, of which nothing is new."""
     from farmwire.report import EngineStats, Heartbeat, HostStats, Report
-    from seederfarm.control.ingest import ingest_report
-    from seederfarm.control.manifests import send_manifest
+    from seederfarm.control.messaging.assignments import send_manifest
+    from seederfarm.control.reports.ingest import ingest_report
     from seederfarm.registry.models import ManifestState, Worker
 
     host = HostStats(
@@ -341,8 +341,8 @@ def heartbeats(workers: int, now: datetime, clock: Clock) -> str:
 
 def sealed(report: Any, number: int, seq: int, now: datetime) -> Any:
     from farmwire.envelope import seal
-    from farmwire.orders import REPORT
-    from seederfarm.control.identity import identity
+    from farmwire.tasks import REPORT
+    from seederfarm.control.messaging.identity import identity
 
     expires = now.timestamp() + 3600
     to = identity().node_id

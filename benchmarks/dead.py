@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 from time import monotonic
 
-from hypercore.aio.connection import SecretConnection
-from hypercore.aio.swarm import Swarm
-from hypercore.swarm.peerinfo import PeerInfo
+from hypercore.aio.net.secret_connection import SecretConnection
+from hypercore.aio.swarm.swarm import Swarm
+from hypercore.swarm.peer_info import PeerInfo
 from tests.support import node
 from tests.support.node import NodePeer, Testnet
 

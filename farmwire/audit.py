@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from .shapes import Count, Key, Seconds, Shape, Text
+from .message import Count, Key, Seconds, Shape, Text
 
 MAX_BLOCKS = 8
 """Blocks of a challenge."""

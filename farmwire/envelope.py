@@ -20,9 +20,9 @@ from hypercore.crypto import KeyPair, sign, verify
 from hypercore.errors import KeyFormatError
 from hypercore.keys import encode_key, z32_decode
 
-from .refusal import Reason, Refused
+from .message import Count, Name, NodeId, Seconds, Shape, plain, read
+from .rejection import Reason, Refused
 from .replay import ReplayWindow
-from .shapes import Count, Name, NodeId, Seconds, Shape, plain, read
 
 MAX_BODY_BYTES = 1 << 20
 """Bytes of a body in canonical JSON. The largest honest one, a report of 500 replicas, has about a quarter

@@ -16,7 +16,7 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from .shapes import Count, Shape
+from .message import Count, Shape
 
 MAX_RUNS: Final = 256
 """Exact runs of a core. Ours: 256 runs of a core of a million blocks take 4 KB of JSON."""

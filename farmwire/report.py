@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from .gaps import MAX_CORES, CoreGaps
-from .orders import Configure
-from .shapes import Count, Digest, Key, Name, Seconds, Shape, Tags, Text
+from .message import Count, Digest, Key, Name, Seconds, Shape, Tags, Text
+from .tasks import Configure
 
 MAX_REPLICAS = 500
 """Replicas in a report."""

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import uvloop
 
-from hypercore.aio import connection as connection_module
-from hypercore.aio import udp as udp_module
-from hypercore.aio.connection import Connection, SecretConnection
-from hypercore.aio.handshake import secure
-from hypercore.aio.udp import Endpoint
-from hypercore.aio.udx import StreamTransport
+from hypercore.aio.net import secret_connection as connection_module
+from hypercore.aio.net import udp_socket as udp_module
+from hypercore.aio.net.handshake import secure
+from hypercore.aio.net.secret_connection import Connection, SecretConnection
+from hypercore.aio.net.udp_socket import Endpoint
+from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.crypto import KeyPair
 from hypercore.errors import ConnectionClosed, HandshakeError, RemoteProtocolError
 from hypercore.noise import HandshakeResult

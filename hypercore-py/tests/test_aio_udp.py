@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from hypercore.aio import batch
-from hypercore.aio import udp as udp_module
-from hypercore.aio.udp import MAX_STREAMS, Address, Endpoint, UdpSocket
+from hypercore.aio.net import recvmmsg
+from hypercore.aio.net import udp_socket as udp_module
+from hypercore.aio.net.udp_socket import MAX_STREAMS, Address, Endpoint, UdpSocket
 from hypercore.udx.packet import FLAG_DATA, Packet, RawPacket
 
 IP_RECVTTL = 12  # Linux; the socket module of 3.11 does not name it
@@ -52,7 +52,7 @@ class Sink:
 
     def __init__(self, udp: UdpSocket | None, peer: Address | None = None, *, accept: bool = False) -> None:
         self.socket = udp
-        self.source = b"" if peer is None else batch.source_of(peer)
+        self.source = b"" if peer is None else recvmmsg.source_of(peer)
         self.accept = accept
         self.asked: list[Address] = []
         self.packets: list[tuple[int, bytes]] = []
@@ -310,8 +310,8 @@ def test_a_system_without_recvmmsg_is_read_one_by_one(monkeypatch: pytest.Monkey
     def missing() -> Any:
         raise OSError("no C library")
 
-    assert isinstance(batch.new_reader(), batch.MmsgReader)
-    monkeypatch.setattr(batch, "_load", missing)
-    assert isinstance(batch.new_reader(), batch.RecvmsgReader)
+    assert isinstance(recvmmsg.new_reader(), recvmmsg.MmsgReader)
+    monkeypatch.setattr(recvmmsg, "_load", missing)
+    assert isinstance(recvmmsg.new_reader(), recvmmsg.RecvmsgReader)
     monkeypatch.undo()
-    assert isinstance(batch.new_reader(mmsg=False), batch.RecvmsgReader)
+    assert isinstance(recvmmsg.new_reader(mmsg=False), recvmmsg.RecvmsgReader)

@@ -22,7 +22,7 @@ from hypercore.udx.pacing import BUCKET_PACKETS, BUCKET_TIME, Pacer
 from hypercore.udx.packet import MAX_SACK_RANGES
 from hypercore.udx.reassembly import Reassembly
 from hypercore.udx.rtt import RoundTrip
-from hypercore.udx.sendqueue import SendQueue
+from hypercore.udx.send_queue import SendQueue
 from hypercore.udx.window import SMALLEST_BYTES, WindowTuner
 
 spans = st.tuples(st.integers(0, 60), st.integers(1, 12)).map(lambda s: (s[0], s[0] + s[1]))

@@ -16,7 +16,6 @@ from hypercore.testing import Path as NetworkPath
 from hypercore.testing import Simulation
 from hypercore.udx import Closed, Data, Ended, Message, UdxStream
 from hypercore.udx.limits import MAX_FLIGHT_BYTES, WRITE_BUFFER_BYTES
-from hypercore.udx.linger import Linger
 from hypercore.udx.packet import (
     FLAG_DATA,
     FLAG_DESTROY,
@@ -30,6 +29,7 @@ from hypercore.udx.packet import (
     header_struct,
 )
 from hypercore.udx.stream import MAX_QUEUED_MESSAGES
+from hypercore.udx.time_wait import Linger
 
 WINDOW = 4 << 20
 SESSIONS: list[dict[str, Any]] = json.loads(

@@ -13,39 +13,39 @@ from typing import Any, Final, cast
 
 import click
 
-from . import streams
-from .failures import one_line_failures
+from .common import streams
+from .common.failures import one_line_failures
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "seed": ("seederfarm.cli.seed:seed", "Keep cores, bees and drives available."),
-    "publish": ("seederfarm.cli.publish:publish", "Share a folder as a drive, live."),
-    "ls": ("seederfarm.cli.ls:ls", "List the files of a drive, the keys of a bee."),
-    "cat": ("seederfarm.cli.cat:cat", "Write one file to stdout."),
-    "get": ("seederfarm.cli.get:get", "Write files of a drive into a folder."),
-    "verify": ("seederfarm.cli.verify:verify", "Check what is stored against what its writers signed."),
-    "keygen": ("seederfarm.cli.keygen:keygen", "Make a key pair."),
+    "seed": ("seederfarm.cli.peer.seed:seed", "Keep cores, bees and drives available."),
+    "publish": ("seederfarm.cli.peer.publish:publish", "Share a folder as a drive, live."),
+    "ls": ("seederfarm.cli.peer.ls:ls", "List the files of a drive, the keys of a bee."),
+    "cat": ("seederfarm.cli.peer.cat:cat", "Write one file to stdout."),
+    "get": ("seederfarm.cli.peer.get:get", "Write files of a drive into a folder."),
+    "verify": ("seederfarm.cli.peer.verify:verify", "Check what is stored against what its writers signed."),
+    "keygen": ("seederfarm.cli.peer.keygen:keygen", "Make a key pair."),
 }
 """Commands that need no farm. Name → (module:attribute, one line of help)."""
 
 FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "up": ("seederfarm.farmcli.up:up", "Run the farm on this machine."),
-    "down": ("seederfarm.farmcli.up:down", "Stop it."),
-    "status": ("seederfarm.farmcli.up:status", "Show what runs, and what the farm holds."),
-    "logs": ("seederfarm.farmcli.up:logs", "Show what its processes wrote."),
-    "init": ("seederfarm.farmcli.farm:init", "Make its database, without starting it."),
-    "add": ("seederfarm.farmcli.keys:add", "Register keys, for workers to keep."),
-    "remove": ("seederfarm.farmcli.keys:remove", "Release every copy of keys."),
-    "list": ("seederfarm.farmcli.keys:list_keys", "List the keys."),
-    "show": ("seederfarm.farmcli.keys:show", "Show a key and its copies."),
-    "workers": ("seederfarm.farmcli.workers:workers", "List the workers."),
-    "worker": ("seederfarm.farmcli.workers:worker_group", "Run, enroll, drain or retire one."),
-    "sources": ("seederfarm.farmcli.sources:sources", "List or follow where keys come from by themselves."),
-    "fetch": ("seederfarm.farmcli.sources:fetch", "Read sources now."),
-    "export": ("seederfarm.farmcli.transfer:export", "Write every key and source with what was said of it."),
-    "import": ("seederfarm.farmcli.transfer:import_file", "Register what such a file has."),
-    "config": ("seederfarm.farmcli.farm:config", "Show settings."),
-    "dashboard": ("seederfarm.farmcli.farm:dashboard", "Print where the pages are."),
-    "shell": ("seederfarm.farmcli.farm:shell", "A Python prompt with the registry at hand."),
+    "up": ("seederfarm.cli.farm.up:up", "Run the farm on this machine."),
+    "down": ("seederfarm.cli.farm.up:down", "Stop it."),
+    "status": ("seederfarm.cli.farm.up:status", "Show what runs, and what the farm holds."),
+    "logs": ("seederfarm.cli.farm.up:logs", "Show what its processes wrote."),
+    "init": ("seederfarm.cli.farm.admin:init", "Make its database, without starting it."),
+    "add": ("seederfarm.cli.farm.keys:add", "Register keys, for workers to keep."),
+    "remove": ("seederfarm.cli.farm.keys:remove", "Release every copy of keys."),
+    "list": ("seederfarm.cli.farm.keys:list_keys", "List the keys."),
+    "show": ("seederfarm.cli.farm.keys:show", "Show a key and its copies."),
+    "workers": ("seederfarm.cli.farm.workers:workers", "List the workers."),
+    "worker": ("seederfarm.cli.farm.workers:worker_group", "Run, enroll, drain or retire one."),
+    "sources": ("seederfarm.cli.farm.sources:sources", "List or follow where keys come from by themselves."),
+    "fetch": ("seederfarm.cli.farm.sources:fetch", "Read sources now."),
+    "export": ("seederfarm.cli.farm.transfer:export", "Write every key and source with what was said of it."),
+    "import": ("seederfarm.cli.farm.transfer:import_file", "Register what such a file has."),
+    "config": ("seederfarm.cli.farm.admin:config", "Show settings."),
+    "dashboard": ("seederfarm.cli.farm.admin:dashboard", "Print where the pages are."),
+    "shell": ("seederfarm.cli.farm.admin:shell", "A Python prompt with the registry at hand."),
 }
 """Commands of a farm: they need its database, and import it when they run."""
 

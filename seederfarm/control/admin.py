@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from farmwire.enrol import without_login
+from farmwire.join import without_login
 from seederfarm.registry import services
 from seederfarm.registry.admin import cells
 from seederfarm.registry.admin.access import TOKEN_COLOURS
@@ -22,9 +22,9 @@ from seederfarm.registry.admin.base import Secret, SecretAdmin, actor_of, column
 from seederfarm.registry.models import EnrolmentToken
 from seederfarm.settings import env
 
-from . import accounts
-from .broker import BrokerDown
-from .enrolment import enrol
+from .accounts import accounts
+from .accounts.enrolment import enrol
+from .messaging.broker import BrokerDown
 
 ONLY_HERE = (
     " The broker is the bundled Redis, which this machine alone can reach: a worker on it needs a directory "

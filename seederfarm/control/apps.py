@@ -10,6 +10,6 @@ class ControlConfig(AppConfig):
     label = "control"
 
     def ready(self) -> None:
-        from . import wiring
+        from . import signal_handlers
 
-        wiring.connect()
+        signal_handlers.connect()

@@ -45,7 +45,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "seederfarm.control.notice.BrokerNotice",
+    "seederfarm.control.middleware.BrokerNotice",
     "seederfarm.registry.middleware.VisibleText",
 ]
 

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hypercore.dht.address import AddressFormatError, parse_bootstrap
-from workers.engine.settings import NO_HOME
+from workers.engine.settings.settings import NO_HOME
 
 T = TypeVar("T")
 Reader = Callable[[str], T]

@@ -20,8 +20,8 @@ from jmespath.exceptions import (  # type: ignore[import-untyped, unused-ignore]
 )
 
 from hypercore.errors import KeyFormatError
-from workers.engine.keylist import Skipped, damaged_line, is_cut, parse_line
-from workers.engine.kinds import Kind
+from workers.engine.model.kind import Kind
+from workers.engine.settings.key_list import Skipped, damaged_line, is_cut, parse_line
 
 MAX_ENTRIES: Final = 500_000
 """Entries of one list; a list beyond this is refused as a whole. Ours: three times what 8 MiB hold."""

@@ -13,7 +13,7 @@ from hypercore.bee.seedlist import ENTRIES, SeedEntry, decode_seed
 from hypercore.blocks import BlockSource
 from hypercore.errors import BlockNotAvailable, InvalidContent, SnapshotNotAvailable
 from hypercore.manifest import Manifest
-from workers.engine.kinds import Kind
+from workers.engine.model.kind import Kind
 
 from .parse import Entry, Gathering, Parsed, SourceError, clean
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ..settings.secrets import private_directory, secret_file
 from ..settings.table import FarmSettings, load
-from .local_worker import token_file
+from .programs.worker import token_file
 
 ADMIN: Final = "admin"
 PASSWORD_BYTES: Final = 12
@@ -99,11 +99,11 @@ def keep_token(farm: FarmSettings) -> None:
     """See that the local worker has a token that works: a first one, or another when the broker moved."""
     from django.utils import timezone
 
-    from farmwire.enrol import JoinToken, digest_of, without_login
-    from farmwire.refusal import Refused
+    from farmwire.join import JoinToken, digest_of, without_login
+    from farmwire.rejection import Refused
 
-    from ..control import accounts, enrolment
-    from ..control.identity import identity
+    from ..control.accounts import accounts, enrolment
+    from ..control.messaging.identity import identity
     from ..registry.models import EnrolmentToken
 
     path = token_file(farm.home)
@@ -125,8 +125,8 @@ def keep_token(farm: FarmSettings) -> None:
 
 def keep_accounts() -> None:
     """Before anybody logs in. The bundled broker is started beside us."""
-    from ..control import accounts
-    from ..control.broker import BrokerDown
+    from ..control.accounts import accounts
+    from ..control.messaging.broker import BrokerDown
 
     if accounts.wanted_mode() == "off":
         return

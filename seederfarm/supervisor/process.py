@@ -15,7 +15,7 @@ from typing import Final
 
 from ..settings.table import TABLE
 from .logs import LogFile
-from .told import Told
+from .readiness import Told
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0

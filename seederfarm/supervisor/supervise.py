@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..settings.table import FarmSettings
-from . import table
+from . import processes
 from .home import RunFiles
 from .logs import LogFile, read
 from .process import Child, Spec, die_with_parent
@@ -104,7 +104,7 @@ class Supervisor:
         self._say(
             {
                 "event": "ready",
-                "address": table.address(self._farm),
+                "address": processes.address(self._farm),
                 "home": str(self._farm.home),
                 "seconds": round(time.time() - self._started_at, 2),
                 "processes": [child.spec.name for child in self.children],
@@ -185,7 +185,7 @@ class Supervisor:
                     "ready": self._ready,
                     "stopping": self._stop.is_set(),
                     "started_at": self._started_at,
-                    "address": table.address(self._farm),
+                    "address": processes.address(self._farm),
                     "processes": [child.describe() for child in self.children],
                 }
             )
@@ -227,4 +227,4 @@ def supervise(farm: FarmSettings, say: Say) -> None:
 
 
 async def _run(farm: FarmSettings, files: RunFiles, say: Say) -> None:
-    await Supervisor(farm, files, table.specs(farm, files), say).run()
+    await Supervisor(farm, files, processes.specs(farm, files), say).run()

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from seederfarm.cli import main
-from workers.engine.events import Event
+from workers.engine.model.events import Event
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 LONE_PEER = ("seed", "ls", "cat", "get", "verify", "keygen")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypercore import KeyPair, own_drive
 from hypercore.core import disk_store
 from hypercore.printable import json_text, quoted, visible
-from seederfarm.cli.logs import LOGGERS, set_up
+from seederfarm.cli.common.logs import LOGGERS, set_up
 
 from ..support import farm as commands
 

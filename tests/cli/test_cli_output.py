@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from hypercore.keys import encode_key
-from seederfarm.cli import lines, units
-from seederfarm.cli.lines import JsonLines
-from seederfarm.cli.live import screen
-from seederfarm.cli.plain import PROGRESS_INTERVAL, PlainLines
-from workers.engine.events import Forked, LimitChanged, PeerChanged, Problem, Progress, Ready, Synced
-from workers.engine.kinds import Kind
-from workers.engine.status import EngineStatus, LimitStatus, SeedStatus, State
+from seederfarm.cli.common import json_lines, units
+from seederfarm.cli.common.json_lines import JsonLines
+from seederfarm.cli.peer.live import screen
+from seederfarm.cli.peer.plain import PROGRESS_INTERVAL, PlainLines
+from workers.engine.model.events import Forked, LimitChanged, PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.model.kind import Kind
+from workers.engine.model.status import EngineStatus, LimitStatus, SeedStatus, State
 
 KEY, PEER = bytes([1]) * 32, bytes([3]) * 32
 PROGRESS = Progress(key=KEY, kind=Kind.DRIVE, blocks=10, have_blocks=4, bytes=1000, have_bytes=400, peers=2)
@@ -96,8 +96,8 @@ def test_every_event_is_a_flushed_line() -> None:
 def test_waiting_lines_are_bounded_and_progress_is_left_out_first(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lines, "MAX_WAITING_PROGRESS", 10)
-    monkeypatch.setattr(lines, "MAX_WAITING", 20)
+    monkeypatch.setattr(json_lines, "MAX_WAITING_PROGRESS", 10)
+    monkeypatch.setattr(json_lines, "MAX_WAITING", 20)
     monkeypatch.setattr(logging.getLogger("seederfarm"), "propagate", True)
     out = StuckReader()
     writer = JsonLines(out)

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from hypercore.core import disk_store
 from seederfarm.cli import main
-from workers.engine.identity import IDENTITY_FILE, load_identity
+from workers.engine.settings.identity import IDENTITY_FILE, load_identity
 
 KEY = "ab" * 32
 COMMAND = [sys.executable, "-c", "from seederfarm.cli import main; main()", "seed"]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hypercore.errors import BlockNotAvailable
-from seederfarm.cli import waiting
-from seederfarm.cli.waiting import Waiting
+from seederfarm.cli.peer import waiting
+from seederfarm.cli.peer.waiting import Waiting
 
 
 class Peer:

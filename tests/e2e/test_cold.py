@@ -9,12 +9,12 @@ from typing import TypeVar
 
 import pytest
 
-from workers.engine.cold import Cold
 from workers.engine.engine import Engine
-from workers.engine.events import Event, Synced
-from workers.engine.keylist import Wanted
 from workers.engine.launch import launched
-from workers.engine.settings import EngineSettings, parse_address
+from workers.engine.model.events import Event, Synced
+from workers.engine.seeds.cold import Cold
+from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.settings import EngineSettings, parse_address
 
 from ..conftest import NewReader
 from ..support.content import File

@@ -9,8 +9,8 @@ from hashlib import sha256
 
 import pytest
 
-from hypercore.aio.corestore import Corestore
-from hypercore.aio.dht import DhtNode
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.dht.node import DhtNode
 from hypercore.testing.cores import Writer, make_writer
 
 from ..conftest import NewFarm, NewReader

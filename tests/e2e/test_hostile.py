@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import pytest
 
-from hypercore.aio.connection import SecretConnection
-from hypercore.aio.udp import Endpoint
+from hypercore.aio.net.secret_connection import SecretConnection
+from hypercore.aio.net.udp_socket import Endpoint
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall

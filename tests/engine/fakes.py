@@ -12,7 +12,7 @@ from hypercore.crypto import KeyPair
 from hypercore.drive.entries import BlobId, Entry, encode_entry
 from hypercore.replication import Fullness
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
-from workers.engine.events import Event
+from workers.engine.model.events import Event
 
 
 class FakePeer:

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from workers.engine.amounts import SettingError, Timetable, parse_size, parse_timetable
-from workers.engine.settings import limits_from
+from workers.engine.settings.rate_schedule import SettingError, Timetable, parse_size, parse_timetable
+from workers.engine.settings.settings import limits_from
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ import pytest
 
 from hypercore.dht.node import NodeEvent
 from workers.engine.bootstrap import BootstrapWatch
-from workers.engine.events import Event, NetworkChanged, Problem
-from workers.engine.settings import BOOTSTRAP_VARIABLE, NodeAddress, SettingError, bootstrap_from
+from workers.engine.model.events import Event, NetworkChanged, Problem
+from workers.engine.settings.settings import BOOTSTRAP_VARIABLE, NodeAddress, SettingError, bootstrap_from
 
 
 class Node:

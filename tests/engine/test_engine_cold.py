@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from hypercore.aio.corestore import Corestore
+from hypercore.aio.cores.corestore import Corestore
 from hypercore.core import Store, memory_store
 from hypercore.crypto import discovery_key
-from workers.engine.cold import Cold, ColdCore, Memo, Partial, recall
-from workers.engine.events import CoreChanged, PeerChanged, Problem, Progress, Synced
-from workers.engine.keylist import Wanted
-from workers.engine.kinds import Kind, Role
-from workers.engine.status import State
+from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
+from workers.engine.model.kind import Kind, Role
+from workers.engine.model.status import State
+from workers.engine.seeds.cold import Cold, ColdCore, Memo, Partial, recall
+from workers.engine.settings.key_list import Wanted
 
 from .fakes import Sessions, Writer, WriterOfDrive
 from .links import MemoryConnection, connected
@@ -26,10 +26,10 @@ from .test_engine_engine import Farm, published
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are put away after a blink."""
-    monkeypatch.setattr("workers.engine.warmth.REST_AFTER", 0.05)
-    monkeypatch.setattr("workers.engine.warmth.COLD_AFTER", 0.05)
-    monkeypatch.setattr("workers.engine.lookups.LOOK_TIME", 0.05)
-    monkeypatch.setattr("workers.engine.seed.PATIENCE", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.stage.REST_AFTER", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.stage.COLD_AFTER", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.lookup_schedule.LOOK_TIME", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.seed.PATIENCE", 0.05)
 
 
 def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:

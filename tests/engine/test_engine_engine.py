@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from hypercore.aio.corestore import Corestore
+from hypercore.aio.cores.corestore import Corestore
 from hypercore.core import Store, memory_store
 from hypercore.crypto import discovery_key
 from hypercore.errors import StoreFull, StoreUnreadable
 from workers.engine import engine as engine_module
-from workers.engine import problems
 from workers.engine.engine import Engine
-from workers.engine.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced
-from workers.engine.keylist import Wanted
-from workers.engine.kinds import Kind
-from workers.engine.settings import EngineSettings, NodeAddress
+from workers.engine.model.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.model.kind import Kind
+from workers.engine.seeds import problems
+from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.settings import EngineSettings, NodeAddress
 
 from .fakes import Writer, WriterOfDrive
 from .links import FakeSwarm, connected
@@ -227,8 +227,8 @@ async def test_without_announcing_a_topic_is_joined_as_client_alone() -> None:
 
 
 def test_a_key_that_nobody_has_is_looked_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.engine.lookups.FIRST_REPEAT", 0.01)
-    monkeypatch.setattr("workers.engine.lookups.LONGEST_REPEAT", 0.02)
+    monkeypatch.setattr("workers.engine.seeds.lookup_schedule.FIRST_REPEAT", 0.01)
+    monkeypatch.setattr("workers.engine.seeds.lookup_schedule.LONGEST_REPEAT", 0.02)
 
     @scenario
     async def run() -> None:

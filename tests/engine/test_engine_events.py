@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from workers.engine.events import (
+from workers.engine.model.events import (
     CoreChanged,
     Event,
     Forked,
@@ -21,7 +21,7 @@ from workers.engine.events import (
     Synced,
     to_json,
 )
-from workers.engine.kinds import Kind, Role
+from workers.engine.model.kind import Kind, Role
 
 KEY, CORE, PEER = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32
 

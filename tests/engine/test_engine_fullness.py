@@ -9,15 +9,15 @@ import pytest
 
 from farmwire.gaps import MAX_RUNS, covers, from_text, to_text
 from farmwire.gaps import Holding as Copy
-from hypercore.aio.corestore import Corestore
+from hypercore.aio.cores.corestore import Corestore
 from hypercore.bitfield import Bitfield
 from hypercore.core import memory_store
 from hypercore.crypto import discovery_key
-from workers.engine.events import Progress, Synced
-from workers.engine.gaps import gaps_of
-from workers.engine.keylist import Wanted
-from workers.engine.kinds import Kind
-from workers.engine.status import SeedStatus, State
+from workers.engine.model.events import Progress, Synced
+from workers.engine.model.kind import Kind
+from workers.engine.model.status import SeedStatus, State
+from workers.engine.seeds.gaps import gaps_of
+from workers.engine.settings.key_list import Wanted
 
 from .fakes import Writer, WriterOfDrive
 from .test_engine_cold import ColdFarm
@@ -27,11 +27,11 @@ from .test_engine_engine import published
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing takes long, except for the grace time: it is half a second."""
-    monkeypatch.setattr("workers.engine.warmth.REST_AFTER", 0.05)
-    monkeypatch.setattr("workers.engine.warmth.COLD_AFTER", 0.05)
-    monkeypatch.setattr("workers.engine.lookups.LOOK_TIME", 0.05)
-    monkeypatch.setattr("workers.engine.seed.PATIENCE", 0.05)
-    monkeypatch.setattr("workers.engine.seed.CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.stage.REST_AFTER", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.stage.COLD_AFTER", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.lookup_schedule.LOOK_TIME", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.seed.PATIENCE", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.seed.CHECK_INTERVAL", 0.05)
     monkeypatch.setattr("hypercore.replication.fullness.CHECK_INTERVAL", 0.05)
     monkeypatch.setattr("hypercore.replication.fullness.GRACE", 0.3)
 

@@ -12,13 +12,13 @@ from hypercore.core import Core, memory_store
 from hypercore.crypto import discovery_key
 from hypercore.drive.entries import BlobId, Entry, encode_entry
 from hypercore.errors import StoreUnreadable
-from workers.engine import backlog, problems
-from workers.engine.backlog import Backlog
-from workers.engine.events import Event, Problem
-from workers.engine.keylist import Wanted
-from workers.engine.problems import Problems
-from workers.engine.references import MAX_ENTRY_BYTES, SCAN_BLOCKS, TURN_BYTES, BlobsNeeded
-from workers.engine.seed import Seed
+from workers.engine.model.events import Event, Problem
+from workers.engine.seeds import backlog, problems
+from workers.engine.seeds.backlog import Backlog
+from workers.engine.seeds.blobs_length import MAX_ENTRY_BYTES, SCAN_BLOCKS, TURN_BYTES, BlobsNeeded
+from workers.engine.seeds.problems import Problems
+from workers.engine.seeds.seed import Seed
+from workers.engine.settings.key_list import Wanted
 
 from .fakes import WriterOfDrive, copy, upgrade
 from .test_engine_engine import Farm

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercore.keys import encode_key
-from workers.engine.keylist import KeyListError, Wanted, is_cut, merge, parse_list, read_list
-from workers.engine.kinds import Kind
+from workers.engine.model.kind import Kind
+from workers.engine.settings.key_list import KeyListError, Wanted, is_cut, merge, parse_list, read_list
 
 ONE, TWO = bytes([1]) * 32, bytes([2]) * 32
 
@@ -61,7 +61,7 @@ def test_a_list_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_size_of_a_list_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.engine.keylist.MAX_LIST_BYTES", 1 << 20)
+    monkeypatch.setattr("workers.engine.settings.key_list.MAX_LIST_BYTES", 1 << 20)
     path = tmp_path / "seeds.txt"
     path.write_bytes(b"\n" * ((1 << 20) + 1))
     with pytest.raises(KeyListError, match="larger than 1 MiB"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hypercore.bee import Header
 from hypercore.manifest import Manifest
-from workers.engine.kinds import Finding, Kind, derived_blobs_key, inspect
+from workers.engine.model.kind import Finding, Kind, derived_blobs_key, inspect
 
 VECTORS = Path(__file__).parents[2] / "hypercore-py" / "tests" / "vectors" / "data"
 

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from hypercore.aio.corestore import Corestore
+from hypercore.aio.cores.corestore import Corestore
 from hypercore.core import memory_store
 from hypercore.replication.ratelimit import BLOCK_OVERHEAD
-from workers.engine import limits as limits_module
-from workers.engine.amounts import parse_timetable
 from workers.engine.engine import Engine
-from workers.engine.events import Event, LimitChanged, Problem
-from workers.engine.gate import Gate
-from workers.engine.keylist import Wanted
-from workers.engine.limits import NEAR_BYTES, SLACK_BYTES, Limits, lower, shared
-from workers.engine.settings import EngineSettings, LimitSettings
-from workers.engine.status import State
+from workers.engine.limits import limits as limits_module
+from workers.engine.limits.gate import Gate
+from workers.engine.limits.limits import NEAR_BYTES, SLACK_BYTES, Limits, lower, shared
+from workers.engine.model.events import Event, LimitChanged, Problem
+from workers.engine.model.status import State
+from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.rate_schedule import parse_timetable
+from workers.engine.settings.settings import EngineSettings, LimitSettings
 
 from .fakes import Writer
 from .links import FakeSwarm, connected

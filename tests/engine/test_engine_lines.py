@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from workers.engine import lines as lines_module
-from workers.engine.lines import lines_of
+from workers.engine.process import json_lines as lines_module
+from workers.engine.process.json_lines import lines_of
 
 
 def read(data: bytes, piece: int) -> list[bytes]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hypercore.dht.address import Address
-from workers.engine.nodes import MAX_BYTES, load_nodes, network_name, save_nodes
-from workers.engine.settings import NodeAddress
+from workers.engine.settings.dht_nodes import MAX_BYTES, load_nodes, network_name, save_nodes
+from workers.engine.settings.settings import NodeAddress
 
 NODES = [Address("77.0.0.1", 49737), Address("77.0.0.2", 1)]
 

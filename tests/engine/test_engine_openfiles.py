@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from workers.engine import openfiles
-from workers.engine.openfiles import (
+from workers.engine.limits import rlimit
+from workers.engine.limits.rlimit import (
     MAX_BLOCK_FILES,
     MIN_BLOCK_FILES,
     RESERVED,
@@ -50,8 +50,8 @@ def test_the_soft_limit_is_raised_as_far_as_it_may_be(
     monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, after: int
 ) -> None:
     system = System(soft, hard)
-    monkeypatch.setattr(openfiles.resource, "getrlimit", system.getrlimit)
-    monkeypatch.setattr(openfiles.resource, "setrlimit", system.setrlimit)
+    monkeypatch.setattr(rlimit.resource, "getrlimit", system.getrlimit)
+    monkeypatch.setattr(rlimit.resource, "setrlimit", system.setrlimit)
     assert allow_open_files() == after
     assert system.limits[1] == hard, "the hard limit is the operator's"
     assert system.limits[0] in (soft, after)
@@ -59,8 +59,8 @@ def test_the_soft_limit_is_raised_as_far_as_it_may_be(
 
 def test_a_system_that_does_not_grant_more_is_put_up_with(monkeypatch: pytest.MonkeyPatch) -> None:
     system = System(256, 4_096, grants=False)
-    monkeypatch.setattr(openfiles.resource, "getrlimit", system.getrlimit)
-    monkeypatch.setattr(openfiles.resource, "setrlimit", system.setrlimit)
+    monkeypatch.setattr(rlimit.resource, "getrlimit", system.getrlimit)
+    monkeypatch.setattr(rlimit.resource, "setrlimit", system.setrlimit)
     assert allow_open_files() == 256
 
 

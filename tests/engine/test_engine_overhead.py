@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hypercore.aio.corestore import DATABASE_SLACK, Corestore
+from hypercore.aio.cores.corestore import DATABASE_SLACK, Corestore
 from hypercore.core import Core, Store, disk_store, memory_store
 from hypercore.replication.ratelimit import BLOCK_OVERHEAD
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
-from workers.engine.events import Problem
-from workers.engine.settings import LimitSettings
-from workers.engine.status import State
+from workers.engine.model.events import Problem
+from workers.engine.model.status import State
+from workers.engine.settings.settings import LimitSettings
 
 from ..support.endless import EndlessCore
 from .fakes import Writer

@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 
 from hypercore.errors import StoreUnreadable
-from workers.engine.identity import IDENTITY_FILE, load_identity
-from workers.engine.lookups import CATCH_UP, LATER_REPEAT, LOOK_TIME, Lookups
-from workers.engine.rates import WINDOW, Rate
-from workers.engine.settings import NodeAddress, SettingError, bootstrap_from, data_directory, parse_address
-from workers.engine.status import State, state_of
-from workers.engine.warmth import COLD_AFTER, REST_AFTER, Stage, Warmth
+from workers.engine.model.rate import WINDOW, Rate
+from workers.engine.model.status import State, state_of
+from workers.engine.seeds.lookup_schedule import CATCH_UP, LATER_REPEAT, LOOK_TIME, Lookups
+from workers.engine.seeds.stage import COLD_AFTER, REST_AFTER, Stage, Warmth
+from workers.engine.settings.identity import IDENTITY_FILE, load_identity
+from workers.engine.settings.settings import (
+    NodeAddress,
+    SettingError,
+    bootstrap_from,
+    data_directory,
+    parse_address,
+)
 
 # --- settings
 

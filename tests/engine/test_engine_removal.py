@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from hypercore.aio.corestore import Corestore
+from hypercore.aio.cores.corestore import Corestore
 from hypercore.core import Store, disk_store, memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import StoreUnreadable
 from hypercore.manifest import Manifest
-from workers.engine import removal
-from workers.engine.owners import MAX_CORES_OF_KEY, Owners
-from workers.engine.removal import Removals
+from workers.engine.removal import removal
+from workers.engine.removal.owners import MAX_CORES_OF_KEY, Owners
+from workers.engine.removal.removal import Removals
 
 from .fakes import Writer, WriterOfDrive
 

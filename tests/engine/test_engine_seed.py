@@ -10,11 +10,11 @@ from hypercore import BlockCipher, CoreLog, DriveWriter, EncryptingLog, KeyPair
 from hypercore.bee import Header
 from hypercore.core import memory_store
 from hypercore.replication import BackedOff, Conflict, PeerClosed, PeerOpened
-from workers.engine.events import CoreChanged, PeerChanged, Problem, Progress, Synced
-from workers.engine.keylist import Wanted
-from workers.engine.kinds import Kind, Role
-from workers.engine.seed import PATIENCE, Seed
-from workers.engine.status import State
+from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
+from workers.engine.model.kind import Kind, Role
+from workers.engine.model.status import State
+from workers.engine.seeds.seed import PATIENCE, Seed
+from workers.engine.settings.key_list import Wanted
 
 from .fakes import FakePeer, Log, Sessions, Writer, WriterOfDrive, copy, fetch, upgrade
 

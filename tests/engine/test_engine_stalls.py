@@ -1,7 +1,7 @@
 import asyncio
 import time
 
-from workers.engine.stalls import BEAT_SECONDS, StallMeter
+from workers.engine.process.stalls import BEAT_SECONDS, StallMeter
 
 
 def test_a_loop_that_stands_still_is_measured() -> None:

@@ -11,8 +11,15 @@ import pytest
 from hypercore.core import Core
 from hypercore.drive.blockmap import MapEntry, encode_block_map
 from hypercore.drive.entries import BlobId
-from workers.engine import titles
-from workers.engine.titles import MAX_BLOCK_BYTES, MAX_BLOCKS, MAX_FILE_BYTES, MAX_TITLE, Titles, read_title
+from workers.engine.seeds import title as titles
+from workers.engine.seeds.title import (
+    MAX_BLOCK_BYTES,
+    MAX_BLOCKS,
+    MAX_FILE_BYTES,
+    MAX_TITLE,
+    Titles,
+    read_title,
+)
 
 from .fakes import Sessions, Writer, WriterOfDrive
 

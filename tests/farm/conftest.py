@@ -18,7 +18,7 @@ from ..support.postgres import Postgres
 @pytest.fixture(autouse=True)
 def fresh_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has all events that a day allows: rows of one test have the ids of those of another."""
-    from seederfarm.control import event_budget
+    from seederfarm.control.history import event_budget
     from seederfarm.registry.services import log
 
     monkeypatch.setattr(event_budget, "budget", event_budget.EventBudget())

@@ -9,11 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farmwire.audit import MAX_ANSWER_BYTES, MAX_PROOF_CHARS, MIN_CUT_CHARS, Answer, BlockProof
-from farmwire.enrol import JoinToken
-from farmwire.envelope import CLOCK_SKEW, MAX_LIFETIME, next_seq, node_id, open_envelope, public_key_of, seal
-from farmwire.gaps import CoreGaps, Holding, covers, gaps_left, held_runs
-from farmwire.manifest import (
+from farmwire.assignment import (
     PAGE_ENTRIES,
     Manifest,
     ManifestAssembler,
@@ -21,10 +17,14 @@ from farmwire.manifest import (
     ManifestPage,
     digest_of,
 )
-from farmwire.refusal import Reason, Refused
+from farmwire.audit import MAX_ANSWER_BYTES, MAX_PROOF_CHARS, MIN_CUT_CHARS, Answer, BlockProof
+from farmwire.envelope import CLOCK_SKEW, MAX_LIFETIME, next_seq, node_id, open_envelope, public_key_of, seal
+from farmwire.gaps import CoreGaps, Holding, covers, gaps_left, held_runs
+from farmwire.join import JoinToken
+from farmwire.message import plain, read
+from farmwire.rejection import Reason, Refused
 from farmwire.replay import WINDOW, ReplayWindow
 from farmwire.report import MAX_REPLICAS, ReplicaReport, Report
-from farmwire.shapes import plain, read
 from hypercore.crypto import KeyPair
 
 CONTROL, WORKER, STRANGER = (KeyPair.from_seed(bytes([i]) * 32) for i in range(1, 4))

@@ -9,9 +9,9 @@ from hypercore.bee import Header
 from hypercore.encryption import BlockCipher
 from hypercore.manifest import Manifest
 from hypercore.printable import json_text, quoted, visible
-from workers.engine.autobase import is_writer
-from workers.engine.cold import Memo
-from workers.engine.kinds import Kind, inspect
+from workers.engine.model.autobase import is_writer
+from workers.engine.model.kind import Kind, inspect
+from workers.engine.seeds.cold import Memo
 
 from .target import Target
 

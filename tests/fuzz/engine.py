@@ -12,10 +12,10 @@ from hypercore.core import Core, Store, memory_store
 from hypercore.crypto import KeyPair
 from hypercore.drive.blockmap import MapEntry, encode_block_map
 from hypercore.drive.entries import BlobId, Entry, encode_entry
-from workers.engine.cold import Memo
-from workers.engine.kinds import inspect
-from workers.engine.references import SCAN_BLOCKS, BlobsNeeded
-from workers.engine.titles import MAX_TITLE, read_title
+from workers.engine.model.kind import inspect
+from workers.engine.seeds.blobs_length import SCAN_BLOCKS, BlobsNeeded
+from workers.engine.seeds.cold import Memo
+from workers.engine.seeds.title import MAX_TITLE, read_title
 
 from .target import Target, chunks, script
 

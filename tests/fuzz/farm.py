@@ -7,21 +7,21 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
+from farmwire.assignment import ManifestPage
 from farmwire.audit import Answer, Challenge
-from farmwire.enrol import Join, JoinToken, open_secret, seal_secret
 from farmwire.envelope import node_id, open_envelope, seal
-from farmwire.manifest import ManifestPage
-from farmwire.orders import Configure, Refresh
-from farmwire.refusal import Refused
+from farmwire.join import Join, JoinToken, open_secret, seal_secret
+from farmwire.message import Shape, read
+from farmwire.rejection import Refused
 from farmwire.replay import ReplayWindow
 from farmwire.report import Report
-from farmwire.secrecy import hide
-from farmwire.shapes import Shape, read
+from farmwire.sealed_box import hide
+from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
 from hypercore.errors import KeyFormatError
 from seederfarm.sources.addresses import AddressPolicy
 from seederfarm.sources.parse import SourceError, parse_json, parse_lines
-from workers.engine.keylist import parse_list
+from workers.engine.settings.key_list import parse_list
 from workers.transport import Gate, Rejected
 
 from .target import Target

@@ -9,12 +9,12 @@ from hypercore.core import memory_store
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall
+from hypercore.dht.handshake_router import Router
+from hypercore.dht.network_profile import Surroundings
 from hypercore.dht.node import DhtCore
+from hypercore.dht.record_store import Store
 from hypercore.dht.relays import AnnouncedRelays
-from hypercore.dht.router import Router
-from hypercore.dht.serving import ServingCore
-from hypercore.dht.store import Store
-from hypercore.dht.surroundings import Surroundings
+from hypercore.dht.server_core import ServingCore
 from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Muxer
 from hypercore.noise import Handshake

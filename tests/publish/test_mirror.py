@@ -13,8 +13,8 @@ import pytest
 from hypercore import KeyPair, OwnDrive, memory_store, own_drive
 from workers.publish import mirror as mirror_module
 from workers.publish.folder import FolderUnreadable
-from workers.publish.ledger import LEDGER_FILE, Ledger
 from workers.publish.mirror import Mirror, Update
+from workers.publish.published_index import LEDGER_FILE, Ledger
 from workers.publish.spare import SPARE_META, SpareBlocks
 
 OWNER = KeyPair.from_seed(bytes(32))

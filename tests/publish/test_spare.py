@@ -13,8 +13,8 @@ import pytest
 from hypercore import KeyPair, own_drive
 from hypercore.core import Store, disk_store
 from workers.publish import mirror as mirror_module
-from workers.publish.ledger import LEDGER_FILE, Ledger
 from workers.publish.mirror import Mirror
+from workers.publish.published_index import LEDGER_FILE, Ledger
 from workers.publish.spare import BLOCK_BYTES, SPARE_META, SpareBlocks
 
 OWNER = KeyPair.from_seed(bytes(32))

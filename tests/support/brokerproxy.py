@@ -15,7 +15,7 @@ from base64 import b64decode
 from collections import Counter
 from typing import Any
 
-from farmwire.orders import KEY_PREFIX
+from farmwire.tasks import KEY_PREFIX
 
 Identity = tuple[str, ...]
 """Name of the task, and what tells its messages apart."""

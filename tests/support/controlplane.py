@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from seederfarm.registry.models import Event, Replica, Worker
 from seederfarm.settings import table as settings_table
-from seederfarm.supervisor import table
+from seederfarm.supervisor import processes
 from seederfarm.supervisor.home import RunFiles
 
 from .farmhome import FarmHome, OneProcessHome, alive
@@ -75,19 +75,19 @@ class ControlPlane:
         self.services: list[Service] = []
 
     def control(self) -> Service:
-        spec = table.control(self.farm, self.files)
+        spec = processes.control(self.farm, self.files)
         assert spec is not None
         return self._start(spec.name, spec.argv)
 
     def beat(self, number: int = 1) -> Service:
-        spec = table.beat(self.farm, self.files)
+        spec = processes.beat(self.farm, self.files)
         assert spec is not None
         schedule = str(self.files.run / "beat-schedule")
         argv = [part + str(number) if part == schedule else part for part in spec.argv]
         return self._start(f"{spec.name}-{number}", argv)
 
     def web(self) -> Service:
-        spec = table.web(self.farm, self.files)
+        spec = processes.web(self.farm, self.files)
         return self._start(spec.name, spec.argv)
 
     def _start(self, name: str, argv: Sequence[str]) -> Service:

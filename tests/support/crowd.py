@@ -15,13 +15,13 @@ from typing import Any
 from celery import Celery
 from kombu import Connection
 
-from farmwire import orders
+from farmwire import tasks
+from farmwire.assignment import Manifest, ManifestAssembler, ManifestPage
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
-from farmwire.manifest import Manifest, ManifestAssembler, ManifestPage
-from farmwire.refusal import Refused
+from farmwire.message import read
+from farmwire.rejection import Refused
 from farmwire.replay import ReplayWindow
 from farmwire.report import EngineStats, Happening, Heartbeat, HostStats, Phase, ReplicaReport, Report, Sample
-from farmwire.shapes import read
 from hypercore.crypto import KeyPair
 from seederfarm.registry.models import Event, Worker
 from seederfarm.registry.models import Sample as Counted
@@ -49,7 +49,7 @@ class Member:
 
     def hear(self, channel: Any) -> None:
         """Follow the manifests that are in its queue."""
-        while (message := channel.basic_get(orders.queue_of(self.id), no_ack=True)) is not None:
+        while (message := channel.basic_get(tasks.queue_of(self.id), no_ack=True)) is not None:
             name = message.headers["task"]
             try:
                 envelope = open_envelope(
@@ -62,7 +62,7 @@ class Member:
                 )
             except Refused:
                 continue
-            if name == orders.SYNC_MANIFEST:
+            if name == tasks.SYNC_MANIFEST:
                 manifest = self._assembler.add(read(envelope.body, ManifestPage))
                 if manifest is not None and manifest.version >= self.manifest.version:
                     self.manifest = manifest
@@ -74,13 +74,13 @@ class Member:
         body = self._report(phase, now)
         sealed = seal(
             body,
-            name=orders.REPORT,
+            name=tasks.REPORT,
             to=self.crowd.control,
             seq=self._seq,
             expires=now + 3600,
             key_pair=self.pair,
         )
-        self.crowd.post(orders.REPORT, sealed)
+        self.crowd.post(tasks.REPORT, sealed)
         self.told += 1
 
     def _report(self, phase: Phase, now: float) -> Report:
@@ -130,7 +130,7 @@ class Crowd:
             Worker.objects.create(node_id=member.id, name=member.name, state=Worker.State.ACTIVE)
 
     def post(self, name: str, sealed: object) -> None:
-        self._app.send_task(name, args=[sealed], queue=orders.REPORTS_QUEUE, declare=[], retry=False)
+        self._app.send_task(name, args=[sealed], queue=tasks.REPORTS_QUEUE, declare=[], retry=False)
 
     def start(self, *, every: float) -> None:
         """Each tells `every` so many seconds, until `stop`."""
@@ -172,7 +172,7 @@ def counted() -> tuple[int, int]:
     ).count()
 
 
-OPTIONS = {"global_keyprefix": orders.KEY_PREFIX}
+OPTIONS = {"global_keyprefix": tasks.KEY_PREFIX}
 HOST = HostStats(
     cpu_percent=1.0, load=0.1, cores=4, memory_bytes=4 * GB, memory_used_bytes=GB, disk_bytes=2000 * GB,
     disk_free_bytes=1000 * GB, uptime=100.0,

@@ -14,12 +14,12 @@ from .jsonproc import Event, JsonProcess
 
 
 class EngineChild(JsonProcess):
-    """`python -m workers.engine.child`."""
+    """`python -m workers.engine.process.main`."""
 
     ends_with_stdin = True
 
     def __init__(self, data: Path, bootstrap: Sequence[str]) -> None:
-        command = [sys.executable, "-m", "workers.engine.child", "--data", str(data)]
+        command = [sys.executable, "-m", "workers.engine.process.main", "--data", str(data)]
         command += ["--parent", str(os.getpid()), *bootstrap_options(bootstrap)]
         super().__init__("engine child", command, env=environment())
 

@@ -11,10 +11,10 @@ import sys
 from time import monotonic
 from typing import Any
 
-from hypercore.aio import reachability
-from hypercore.aio.connection import SecretConnection
-from hypercore.aio.dht import DhtNode
-from hypercore.aio.server import Server
+from hypercore.aio.dht import reachability
+from hypercore.aio.dht.node import DhtNode
+from hypercore.aio.dht.server import Server
+from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.errors import HypercoreError
 
 

@@ -11,14 +11,14 @@ from celery import Celery
 from kombu import Connection
 from redis import Redis
 
-from farmwire import orders
+from farmwire import tasks
+from farmwire.assignment import Manifest, ManifestEntry
 from farmwire.audit import MAX_ANSWER_BYTES, Answer
-from farmwire.enrol import Join, JoinToken, Welcome, digest_of, place_of
 from farmwire.envelope import node_id, open_envelope, seal
-from farmwire.manifest import Manifest, ManifestEntry
+from farmwire.join import Join, JoinToken, Welcome, digest_of, place_of
+from farmwire.message import Shape, read
 from farmwire.replay import ReplayWindow
 from farmwire.report import Heartbeat, ReplicaReport, Report
-from farmwire.shapes import Shape, read
 from hypercore.crypto import KeyPair
 from workers.agent.broker import broker_url
 
@@ -37,7 +37,7 @@ class Plane:
         self.id = node_id(self.key_pair.public_key)
         self.app = Celery("plane", broker=broker_url(redis_url), fixups=[], set_as_current=False)
         self.app.conf.update(
-            broker_transport_options={"global_keyprefix": orders.KEY_PREFIX}, result_backend=None
+            broker_transport_options={"global_keyprefix": tasks.KEY_PREFIX}, result_backend=None
         )
         self.seq = int(time.time() * 1000)
         self.version = 0
@@ -72,7 +72,7 @@ class Plane:
 
     def post(self, name: str, sealed: object) -> None:
         """Whatever it is, into the worker's queue."""
-        self._post(name, sealed, orders.queue_of(self.worker))
+        self._post(name, sealed, tasks.queue_of(self.worker))
 
     def _post(self, name: str, sealed: object, queue: str) -> None:
         self.app.send_task(name, args=[sealed], queue=queue, declare=[], retry=False)
@@ -87,17 +87,17 @@ class Plane:
     def assign(self, *keys: str) -> Manifest:
         manifest = self.manifest(*keys)
         for page in manifest.to_pages():
-            self.send(orders.SYNC_MANIFEST, page)
+            self.send(tasks.SYNC_MANIFEST, page)
         return manifest
 
     # --- from the worker
 
     def read(self) -> None:
         """Everything that is in the queue now. Each envelope must be the worker's, and new."""
-        options = {"global_keyprefix": orders.KEY_PREFIX}
+        options = {"global_keyprefix": tasks.KEY_PREFIX}
         with Connection(broker_url(self.url), transport_options=options) as connection:
             channel = connection.default_channel
-            for queue in (orders.JOIN_QUEUE, orders.REPORTS_QUEUE):
+            for queue in (tasks.JOIN_QUEUE, tasks.REPORTS_QUEUE):
                 while (message := channel.basic_get(queue, no_ack=True)) is not None:
                     (sealed,) = message.payload[0]
                     self._take(message.headers["task"], sealed)
@@ -114,10 +114,10 @@ class Plane:
             window=window,
             limit=MAX_ANSWER_BYTES,
         )
-        if name == orders.JOIN:
+        if name == tasks.JOIN:
             self.joins.append(read(envelope.body, Join))
             self.worker = envelope.sender
-        elif name == orders.AUDIT_ANSWER:
+        elif name == tasks.AUDIT_ANSWER:
             self.answers.append(read(envelope.body, Answer))
         else:
             report = read(envelope.body, Report)
@@ -156,9 +156,9 @@ class Plane:
         self.assign(*keys)
 
     def let_in(self, welcome: Welcome) -> None:
-        key = orders.KEY_PREFIX + orders.reply_key(place_of(digest_of(SECRET)))
+        key = tasks.KEY_PREFIX + tasks.reply_key(place_of(digest_of(SECRET)))
         with Redis.from_url(self.url) as client:
-            client.set(key, json.dumps(self.sealed(orders.WELCOME, welcome)), ex=60)
+            client.set(key, json.dumps(self.sealed(tasks.WELCOME, welcome)), ex=60)
 
     def wait_phase(self, key: str, phase: str, *, timeout: float = 30.0) -> ReplicaReport:
         self.wait(

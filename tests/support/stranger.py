@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from hypercore.aio.connection import SecretConnection
-from hypercore.aio.dht import DhtNode
-from hypercore.aio.link import Link
+from hypercore.aio.cores.link import Link
+from hypercore.aio.dht.node import DhtNode
+from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.codec import Reader, Writer, encode_uint
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.mux import Channel, CloseReason, Muxer

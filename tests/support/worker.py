@@ -28,7 +28,13 @@ class WorkerProcess:
             "SEEDERFARM_WORKER_SAMPLE": "1s",
             "SEEDERFARM_BOOTSTRAP": ",".join(bootstrap),
         }
-        command = [sys.executable, "-c", "from workers.cli import run; run()", "--data", str(data)]
+        command = [
+            sys.executable,
+            "-c",
+            "from seederfarm.cli.worker.run import run; run()",
+            "--data",
+            str(data),
+        ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--name", "testing", *arguments],
@@ -49,7 +55,7 @@ class WorkerProcess:
         return [
             child.pid
             for child in children
-            if child.status() != psutil.STATUS_ZOMBIE and "workers.engine.child" in child.cmdline()
+            if child.status() != psutil.STATUS_ZOMBIE and "workers.engine.process.main" in child.cmdline()
         ]
 
     def wait_engines(self, count: int = 1) -> list[int]:

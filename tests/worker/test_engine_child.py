@@ -198,7 +198,8 @@ def test_stop_and_the_end_of_standard_input_end_it(bootstrap: list[str], tmp_pat
 PARENT = """
 import os, subprocess, sys, time
 child = subprocess.Popen(
-    [sys.executable, "-m", "workers.engine.child", "--data", sys.argv[1], "--parent", str(os.getpid())],
+    [sys.executable, "-m", "workers.engine.process.main",
+     "--data", sys.argv[1], "--parent", str(os.getpid())],
     stdin=open(sys.argv[2]), stdout=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from farmwire.manifest import Manifest, ManifestEntry
-from workers.agent.homes import Homes
+from farmwire.assignment import Manifest, ManifestEntry
+from workers.agent.shard_map import Homes
 from workers.state import State
 
 KEYS = [f"{number:064x}" for number in range(12)]

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from farmwire import orders
+from farmwire import tasks
+from farmwire.assignment import Manifest, ManifestEntry
 from farmwire.audit import Challenge
 from farmwire.envelope import node_id, seal
-from farmwire.manifest import Manifest, ManifestEntry
 from hypercore.crypto import KeyPair
 from workers.agent import agent as agent_module
 from workers.agent import shard as shard_module
@@ -91,8 +91,8 @@ def challenge(agent: Agent, number: str, deadline: float) -> None:
     order = Challenge(id=number, key=KEY, core=KEY, blocks=[0], deadline=deadline)
     seq = int(time.time() * 1000)
     agent.obey(
-        orders.AUDIT,
-        seal(order, name=orders.AUDIT, to=agent.id, seq=seq, expires=deadline, key_pair=CONTROL),
+        tasks.AUDIT,
+        seal(order, name=tasks.AUDIT, to=agent.id, seq=seq, expires=deadline, key_pair=CONTROL),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from farmwire.report import MAX_REPLICAS, ReplicaReport
-from workers.agent.ledger import Ledger
+from workers.agent.replica_tracker import Ledger
 
 A, B = "0a" * 32, "0b" * 32
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from farmwire import orders
+from farmwire import tasks
 from farmwire.envelope import node_id
 from farmwire.report import MAX_REPLICAS
 from hypercore.crypto import KeyPair
@@ -29,7 +29,7 @@ from workers.state import JoinedFarm, State
 from ..support.redis import RedisServer
 
 CONTROL = KeyPair.from_seed(b"\x07" * 32)
-REPORTS = f"farm:{orders.REPORTS_QUEUE}"
+REPORTS = f"farm:{tasks.REPORTS_QUEUE}"
 HEARTBEAT = 15.0
 WORKERS = 4
 COPIES = 2000

@@ -10,9 +10,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
+from farmwire.assignment import Manifest, ManifestEntry
 from farmwire.envelope import Envelope
-from farmwire.manifest import Manifest, ManifestEntry
-from farmwire.refusal import Reason, Refused
+from farmwire.rejection import Reason, Refused
 from farmwire.replay import ReplayWindow
 from farmwire.report import Happening, Sample
 from workers.state import JoinedFarm, State, StateLocked, StateUnreadable

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from farmwire.manifest import Manifest, ManifestEntry
+from farmwire.assignment import Manifest, ManifestEntry
 from hypercore.crypto import KeyPair
 from workers.agent import agent as agent_module
 from workers.agent.agent import Agent

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from farmwire import orders
+from farmwire import tasks
 from farmwire.audit import Challenge
-from farmwire.enrol import Welcome, open_secret
-from farmwire.orders import Configure, Refresh
+from farmwire.join import Welcome, open_secret
 from farmwire.proofs import verify_block
+from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
 
 from ..support.content import File
@@ -55,14 +55,14 @@ def test_a_worker_joins_seeds_what_it_is_told_proves_it_and_lets_go(
     assert beat.host.disk_bytes > beat.host.disk_free_bytes > 0
 
     challenge = Challenge(id="c1", key=key, core=blobs, blocks=[0, 2], deadline=time.time() + 30)
-    plane.send(orders.AUDIT, challenge)
+    plane.send(tasks.AUDIT, challenge)
     plane.wait(lambda: plane.answers, what="an answer")
     assert plane.answers[0].id == "c1"
     for proof, block in zip(plane.answers[0].proofs, (0, 2), strict=True):
         assert verify_block(bytes.fromhex(blobs), proof).block == block
 
     plane.replicas.clear()
-    plane.send(orders.REFRESH, Refresh())
+    plane.send(tasks.REFRESH, Refresh())
     assert plane.wait_phase(key, "complete", timeout=5).have_bytes == done.bytes
     codes = {event.code for report in plane.reports for event in report.events}
     assert {"engine_ready", "synced"} <= codes
@@ -103,7 +103,7 @@ def test_a_copy_with_gaps_is_complete_says_which_they_are_and_looks_again_when_i
     assert (done.unavailable_blocks, done.unavailable_bytes) == (15, 1_500)
     assert [core.runs for core in done.gaps] == [[0, 15]]
     publisher.stop()
-    plane.send(orders.REFRESH, Refresh(look_again=[key]))
+    plane.send(tasks.REFRESH, Refresh(look_again=[key]))
     looking = plane.wait_phase(key, "looking")
     assert (looking.have_blocks, looking.unavailable_blocks) == (25, 0)
     assert looking.gaps == done.gaps
@@ -166,7 +166,7 @@ def test_an_engine_that_dies_is_started_again_and_knows_its_keys(
         lambda: any(b.engine.restarts == 2 and b.engine.running for b in plane.beats), what="a restart"
     )
     assert not set(worker.wait_engines(2)) & set(before)
-    plane.send(orders.REFRESH, Refresh())
+    plane.send(tasks.REFRESH, Refresh())
     assert plane.wait_phase(made["key"], "complete").have_blocks == 20
     assert any(event.code == "engine_ended" for report in plane.reports for event in report.events)
 
@@ -206,18 +206,18 @@ def test_what_is_not_from_control_for_this_worker_and_new_is_refused_and_counted
     plane.wait_phase("ab" * 32, "looking")
     stranger = KeyPair.from_seed(b"\x66" * 32)
     (evil,) = plane.manifest().to_pages()
-    name = orders.SYNC_MANIFEST
+    name = tasks.SYNC_MANIFEST
     good = plane.sealed(name, evil)
     plane.post(name, plane.sealed(name, evil, key_pair=stranger))  # wrong_sender
     plane.post(name, plane.sealed(name, evil, key_pair=stranger) | {"from": plane.id})  # bad_signature
     plane.post(name, good | {"body": {"version": 9}})  # bad_signature
     plane.post(name, plane.sealed(name, evil, expires=time.time() - 400))  # expired
     plane.post(name, plane.sealed(name, evil, to=plane.id))  # wrong_recipient
-    plane.post(name, plane.sealed(orders.REFRESH, Refresh()))  # wrong_name
+    plane.post(name, plane.sealed(tasks.REFRESH, Refresh()))  # wrong_name
     plane.post(name, "nonsense")  # malformed
-    again = plane.sealed(orders.REFRESH, Refresh())
-    plane.post(orders.REFRESH, again)
-    plane.post(orders.REFRESH, again)  # replayed
+    again = plane.sealed(tasks.REFRESH, Refresh())
+    plane.post(tasks.REFRESH, again)
+    plane.post(tasks.REFRESH, again)  # replayed
     plane.post("celery.unheard_of", {})  # malformed
     expected = {
         "wrong_sender": 1,
@@ -256,12 +256,12 @@ def test_pages_may_be_lost_doubled_and_out_of_order(plane: Plane, new_worker: Ne
     lost, *late = first.to_pages()
     pages = second.to_pages()
     for page in (late[1], pages[2], pages[0], late[0], pages[2], pages[0]):
-        plane.send(orders.SYNC_MANIFEST, page)
+        plane.send(tasks.SYNC_MANIFEST, page)
     plane.wait(lambda: plane.beats and plane.beats[-1].manifest_version, what="a heartbeat")
     assert plane.beats[-1].manifest_version == 1
-    plane.send(orders.SYNC_MANIFEST, pages[1])
+    plane.send(tasks.SYNC_MANIFEST, pages[1])
     plane.wait(lambda: plane.beats[-1].manifest_digest == second.digest, what="the newest manifest")
-    plane.send(orders.SYNC_MANIFEST, lost)
+    plane.send(tasks.SYNC_MANIFEST, lost)
     plane.wait(lambda: len(plane.replicas) == 2_500, timeout=40, what="a report of every key")
     assert plane.beats[-1].manifest_version == second.version
 
@@ -273,7 +273,7 @@ def test_orders_of_control_survive_a_restart(
     worker = new_worker("--join", plane.token)
     plane.welcome(made["key"])
     plane.wait_phase(made["key"], "complete")
-    plane.send(orders.CONFIGURE, Configure(quota_bytes=5_000))
+    plane.send(tasks.CONFIGURE, Configure(quota_bytes=5_000))
     plane.wait(lambda: plane.beats[-1].quota_bytes == 5_000, what="the quota")
     plane.wait(
         lambda: any(e.code == "no_room" for r in plane.reports for e in r.events), what="word of the quota"
@@ -284,7 +284,7 @@ def test_orders_of_control_survive_a_restart(
     plane.wait(lambda: plane.beats[beats:], what="a heartbeat after the restart")
     assert plane.beats[-1].quota_bytes == 5_000
     assert plane.beats[-1].manifest_version == plane.version
-    plane.send(orders.CONFIGURE, Configure(up_bytes_per_second=5_000, lift=["quota_bytes"]))
+    plane.send(tasks.CONFIGURE, Configure(up_bytes_per_second=5_000, lift=["quota_bytes"]))
     plane.wait(lambda: plane.beats[-1].quota_bytes is None, what="no quota any more")
 
 

@@ -13,12 +13,12 @@ import time
 from collections import deque
 from typing import Any
 
-from farmwire import orders
+from farmwire import tasks
+from farmwire.assignment import ManifestAssembler, ManifestPage
 from farmwire.audit import Answer, Challenge
 from farmwire.envelope import node_id, open_envelope
-from farmwire.manifest import ManifestAssembler, ManifestPage
-from farmwire.orders import Configure, Refresh
-from farmwire.refusal import Reason, Refused
+from farmwire.message import plain, read
+from farmwire.rejection import Reason, Refused
 from farmwire.report import (
     MAX_EVENTS,
     MAX_REPLICAS,
@@ -29,20 +29,20 @@ from farmwire.report import (
     Report,
     Sample,
 )
-from farmwire.shapes import plain, read
+from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
 from hypercore.sizes import size_text
 
-from ..engine.limits import lower, shared
-from ..engine.settings import LimitSettings, headroom
+from ..engine.limits.limits import lower, shared
+from ..engine.settings.settings import LimitSettings, headroom
 from ..state import State
 from .challenges import Challenges
-from .homes import Homes
 from .host import disk_bytes, host_stats, rss_of
-from .ledger import Ledger
 from .repeats import Repeats
+from .replica_tracker import Ledger
 from .settings import WorkerSettings
 from .shard import Shard
+from .shard_map import Homes
 from .spread import Spread
 
 MAX_ANSWERS = 100
@@ -158,13 +158,13 @@ class Agent:
                 ),
             )
             match name:
-                case orders.SYNC_MANIFEST:
+                case tasks.SYNC_MANIFEST:
                     self._on_page(read(envelope.body, ManifestPage))
-                case orders.AUDIT:
+                case tasks.AUDIT:
                     self._on_challenge(read(envelope.body, Challenge))
-                case orders.CONFIGURE:
+                case tasks.CONFIGURE:
                     self._on_configure(read(envelope.body, Configure))
-                case orders.REFRESH:
+                case tasks.REFRESH:
                     self._on_refresh(read(envelope.body, Refresh))
         except Refused as refused:
             self.refuse(name, refused)

@@ -11,8 +11,8 @@ from celery.worker.control import Panel
 from kombu.entity import Queue
 
 from farmwire.envelope import MAX_BODY_BYTES
-from farmwire.orders import ASKING, AUDIT, CONFIGURE, REFRESH, SYNC_MANIFEST, queue_of
-from farmwire.refusal import Reason, Refused
+from farmwire.rejection import Reason, Refused
+from farmwire.tasks import ASKING, AUDIT, CONFIGURE, REFRESH, SYNC_MANIFEST, queue_of
 
 from .. import transport
 from .agent import Agent

@@ -6,7 +6,7 @@ import re
 import socket
 from typing import Any
 
-from farmwire.orders import KEY_PREFIX, unacked_key
+from farmwire.tasks import KEY_PREFIX, unacked_key
 
 SOCKET_TIMEOUT = 30.0
 """Seconds that Redis may take for an answer. A home router may drop a connection without a word."""

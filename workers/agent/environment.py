@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..engine.settings import BOOTSTRAP_VARIABLE, RELAY_VARIABLE, SettingError
+from ..engine.settings.settings import BOOTSTRAP_VARIABLE, RELAY_VARIABLE, SettingError
 
 PASSED = frozenset(
     {

@@ -13,9 +13,9 @@ from kombu.entity import Queue
 
 from farmwire.audit import MAX_ANSWER_BYTES
 from farmwire.envelope import MAX_BODY_BYTES, seal
-from farmwire.orders import AUDIT_ANSWER, REPORT, REPORTS_QUEUE
-from farmwire.refusal import Refused
-from farmwire.shapes import Shape
+from farmwire.message import Shape
+from farmwire.rejection import Refused
+from farmwire.tasks import AUDIT_ANSWER, REPORT, REPORTS_QUEUE
 
 from ..ready import tell_ready
 from .agent import TELL_ALL_SOON, Agent

@@ -10,15 +10,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 from celery.exceptions import SecurityWarning
 
-from farmwire.enrol import JoinToken
-from farmwire.orders import node_name
+from farmwire.join import JoinToken
+from farmwire.tasks import node_name
 from hypercore.errors import HypercoreError
 
-from ..engine.identity import load_identity
+from ..engine.settings.identity import load_identity
 from ..state import JoinedFarm, State
 from .agent import Agent
 from .app import create_app
-from .joining import Joining
+from .join_client import Joining
 from .settings import WorkerSettings
 
 CONCURRENCY = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engine.settings import NO_LIMITS, LimitSettings
+from ..engine.settings.settings import NO_LIMITS, LimitSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

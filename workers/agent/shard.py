@@ -247,7 +247,7 @@ class Shard:
 
 
 def _command(index: int, settings: WorkerSettings, directory: Path) -> list[str]:
-    command = [sys.executable, "-m", "workers.engine.child", "--data", str(directory)]
+    command = [sys.executable, "-m", "workers.engine.process.main", "--data", str(directory)]
     command += ["--parent", str(os.getpid()), "--host", settings.host]
     command += ["--port", str(settings.port + index if settings.port else 0)]
     for address in settings.bootstrap:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hypercore.dht.node import NodeEvent
 
-from .events import Event, NetworkChanged, Problem
+from .model.events import Event, NetworkChanged, Problem
 
 UNRESOLVED = "BOOTSTRAP_UNRESOLVED"
 SILENT = "BOOTSTRAP_SILENT"

@@ -13,19 +13,19 @@ from hypercore.crypto import discovery_key
 from hypercore.dht.constants import BOOTSTRAP_NODES as PUBLIC_BOOTSTRAP
 from hypercore.errors import StorageError
 
-from .backlog import Backlog
-from .cold import Cold, recall
-from .events import CoreChanged, Event, Ready
-from .keylist import Wanted
-from .kinds import Kind
-from .membership import Membership
-from .ports import CoreKeeper, LimitsInForce, Network
-from .problems import Problems
-from .roster import Member, Roster, Totals, Warm
-from .seed import Seed
-from .settings import EngineSettings
-from .status import EngineStatus, SeedStatus, State
-from .warmth import Stage
+from .model.events import CoreChanged, Event, Ready
+from .model.interfaces import CoreKeeper, LimitsInForce, Network
+from .model.kind import Kind
+from .model.status import EngineStatus, SeedStatus, State
+from .seeds.backlog import Backlog
+from .seeds.cold import Cold, recall
+from .seeds.problems import Problems
+from .seeds.seed import Seed
+from .seeds.stage import Stage
+from .seeds.table import Member, Roster, Totals, Warm
+from .seeds.topic import Membership
+from .settings.key_list import Wanted
+from .settings.settings import EngineSettings
 
 READY_PATIENCE = 2.0
 """Seconds that `ready` waits for the network to tell us our address. Without a network it is told all the

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from hypercore.aio.corestore import Corestore
-from hypercore.aio.swarm import Swarm
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.swarm.swarm import Swarm
 from hypercore.connection import Connection
 from hypercore.core import Store
 from hypercore.dht.constants import BOOTSTRAP_NODES
@@ -18,14 +18,14 @@ from hypercore.swarm.policy import MAX_PEERS
 
 from .bootstrap import BootstrapWatch
 from .engine import Engine
-from .events import Event
-from .gate import Gate
-from .identity import load_identity
-from .limits import Limits
-from .nodes import NODES_FILE, keep_saving, load_nodes, network_name, save_nodes
-from .openfiles import allow_open_files, block_files
-from .owners import Owners
-from .settings import EngineSettings
+from .limits.gate import Gate
+from .limits.limits import Limits
+from .limits.rlimit import allow_open_files, block_files
+from .model.events import Event
+from .removal.owners import Owners
+from .settings.dht_nodes import NODES_FILE, keep_saving, load_nodes, network_name, save_nodes
+from .settings.identity import load_identity
+from .settings.settings import EngineSettings
 
 
 class NetworkUnusable(HypercoreError):

@@ -20,7 +20,7 @@ from hypercore.drive import BlobId, DriveBatch, Entry, OwnDrive
 from hypercore.printable import quoted
 
 from .folder import Fingerprint, Item, Listing, open_below, scan
-from .ledger import Ledger
+from .published_index import Ledger
 from .spare import BLOCK_BYTES, SpareBlocks
 
 READ_BYTES = 1 << 20

@@ -17,15 +17,15 @@ from hypercore.drive import own_drive
 from hypercore.errors import HypercoreError
 
 from ..engine.engine import Engine
-from ..engine.events import Event, Problem, Published
-from ..engine.identity import load_secret
-from ..engine.keylist import Wanted
-from ..engine.kinds import Kind
 from ..engine.launch import launched_parts
-from ..engine.settings import EngineSettings
+from ..engine.model.events import Event, Problem, Published
+from ..engine.model.kind import Kind
+from ..engine.settings.identity import load_secret
+from ..engine.settings.key_list import Wanted
+from ..engine.settings.settings import EngineSettings
 from .folder import FolderUnreadable, summary
-from .ledger import LEDGER_FILE, Ledger
 from .mirror import Mirror, Update
+from .published_index import LEDGER_FILE, Ledger
 from .spare import SPARE_META, SpareBlocks
 from .watch import Watcher
 

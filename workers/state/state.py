@@ -20,12 +20,12 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
+from farmwire.assignment import Manifest, ManifestEntry, digest_of
 from farmwire.envelope import Envelope, next_seq
-from farmwire.manifest import Manifest, ManifestEntry, digest_of
-from farmwire.refusal import Reason
+from farmwire.message import plain, read
+from farmwire.rejection import Reason
 from farmwire.replay import ReplayWindow
 from farmwire.report import Happening, Sample
-from farmwire.shapes import plain, read
 from hypercore.errors import StorageError
 
 from .migrate import SchemaTooNew, migrate

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from hypercore.aio import corestore as corestore_module
-from hypercore.aio.corestore import Corestore
-from hypercore.aio.handshake import secure
-from hypercore.aio.hypercore import Hypercore
-from hypercore.aio.udp import Endpoint
+from hypercore.aio.cores import corestore as corestore_module
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.cores.session import Hypercore
+from hypercore.aio.net.handshake import secure
+from hypercore.aio.net.udp_socket import Endpoint
 from hypercore.core import memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import BlockNotAvailable, InvalidCapability, LocalProtocolError, StoreFull
@@ -198,7 +198,7 @@ class _Deaf:
 def test_blocks_that_could_not_be_written_are_not_announced_until_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hypercore.aio.flusher.RETRY_DELAY", 0.05)
+    monkeypatch.setattr("hypercore.aio.cores.flusher.RETRY_DELAY", 0.05)
 
     async def scene() -> None:
         writer = make_writer(sample_blocks(20))

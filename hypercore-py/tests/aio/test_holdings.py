@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypercore.aio.holdings import Holdings
+from hypercore.aio.cores.holdings import Holdings
 
 
 class Holder:

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from hypercore.aio import link as link_module
-from hypercore.aio.connection import SecretConnection
-from hypercore.aio.corestore import Corestore
-from hypercore.aio.handshake import secure
-from hypercore.aio.udp import Endpoint
+from hypercore.aio.cores import link as link_module
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.net.handshake import secure
+from hypercore.aio.net.secret_connection import SecretConnection
+from hypercore.aio.net.udp_socket import Endpoint
 from hypercore.core import memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import RemoteProtocolError

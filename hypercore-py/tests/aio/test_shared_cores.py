@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hypercore.aio.corestore import Corestore
+from hypercore.aio.cores.corestore import Corestore
 from hypercore.core import memory_store
 from hypercore.testing.cores import make_writer
 

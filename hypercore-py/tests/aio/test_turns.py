@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from hypercore.aio.turns import (
+from hypercore.aio.cores.turns import (
     DEBT_SHARE,
     MAX_DEBT_SECONDS,
     SLICE_SECONDS,

@@ -26,8 +26,8 @@ from hypercore.core import Core, Store
 from hypercore.crypto import KeyPair
 from hypercore.errors import StorageError
 from hypercore.merkle.head import TreeHead
-from hypercore.storage import DiskBackend, corestorage, schema
-from hypercore.storage.steps import Step
+from hypercore.storage import DiskBackend, core_storage, schema
+from hypercore.storage.crash_points import Step
 from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
 
 
@@ -344,7 +344,7 @@ def opened(store: Store, key: bytes) -> Core:
 def small_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kilobytes are a large core; and as the failures are made by hand, nothing has to be synced
     really: hundreds of crashes take seconds."""
-    monkeypatch.setattr(corestorage, "INLINE_MAX_BYTES", 4000)
+    monkeypatch.setattr(core_storage, "INLINE_MAX_BYTES", 4000)
     monkeypatch.setattr(schema, "SYNCHRONOUS", "OFF")
     monkeypatch.setattr(os, "fsync", void)
     monkeypatch.setattr(os, "fdatasync", void)

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hypercore import bitfield
 from hypercore.core import Core, Flush
 from hypercore.errors import StorageError
-from hypercore.storage import Batch, corestorage, schema
+from hypercore.storage import Batch, core_storage, schema
 from hypercore.testing.cores import fetch_block, fetch_upgrade, follow_fork, make_writer
 
 
@@ -38,13 +38,13 @@ class CoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(corestorage, "INLINE_MAX_BYTES", 1500)
+        self.patch.setattr(core_storage, "INLINE_MAX_BYTES", 1500)
         self.patch.setattr(schema, "SYNCHRONOUS", "OFF")
         # Pages of 32 bits, so that a core of some hundred blocks has many
         for name, value in {"PAGE_BITS": 32, "PAGE_BYTES": 4, "_SHIFT": 5, "_MASK": 31}.items():
             self.patch.setattr(bitfield, name, value)
         self.patch.setattr(bitfield, "_FULL", b"\xff" * 4)
-        self.patch.setattr(corestorage, "PAGE_BITS", 32)
+        self.patch.setattr(core_storage, "PAGE_BITS", 32)
         for call in ("fsync", "fdatasync"):
             self.patch.setattr(os, call, lambda _: None)
         self.source = make_writer()

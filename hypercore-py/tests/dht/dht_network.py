@@ -5,10 +5,10 @@ from heapq import heappop, heappush
 from itertools import count
 
 from hypercore.dht.address import Address
+from hypercore.dht.handshake_router import Router
 from hypercore.dht.node import DhtCore
 from hypercore.dht.query import Query
-from hypercore.dht.router import Router
-from hypercore.dht.store import Store
+from hypercore.dht.record_store import Store
 
 
 class Network:

@@ -7,7 +7,7 @@ import socket
 from contextlib import asynccontextmanager
 from time import monotonic
 
-from hypercore.aio.dht import DhtNode
+from hypercore.aio.dht.node import DhtNode
 from hypercore.dht.address import Address, parse_bootstrap
 from hypercore.udx.packet import HEADER_BYTES, MAGIC_AND_VERSION, header_struct
 

@@ -7,11 +7,11 @@ from time import monotonic
 
 import pytest
 
-from hypercore.aio import announcer, standing
-from hypercore.aio.alarm import Alarm
-from hypercore.aio.dht import MAX_REMEMBERED_RELAYS, DhtNode
-from hypercore.aio.interfaces import local_addresses
+from hypercore.aio.dht import announcer, persistence
+from hypercore.aio.dht.node import MAX_REMEMBERED_RELAYS, DhtNode
+from hypercore.aio.net.interfaces import local_addresses
 from hypercore.aio.race import race
+from hypercore.aio.timer import Alarm
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, Firewall, Mode
@@ -462,9 +462,9 @@ async def closed_port(net):
 
 
 def test_a_node_whose_address_stays_open_stores_for_others_until_that_ends(monkeypatch):
-    monkeypatch.setattr(standing, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(standing, "STABLE_SECONDS", 0.3)
-    monkeypatch.setattr(standing, "is_bogon", lambda host: False)
+    monkeypatch.setattr(persistence, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(persistence, "STABLE_SECONDS", 0.3)
+    monkeypatch.setattr(persistence, "is_bogon", lambda host: False)
 
     async def scene(net):
         node, asker = await net.create_node(), await net.create_node()

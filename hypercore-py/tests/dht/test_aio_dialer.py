@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from hypercore.aio.dialer import Dial
+from hypercore.aio.dht.connect import Dial
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Mode
 from hypercore.dht.messages import Handshake, NoisePayload, UdxInfo
+from hypercore.dht.network_profile import Surroundings
 from hypercore.dht.noise import ServerHandshake
-from hypercore.dht.surroundings import Surroundings
 from hypercore.errors import PeerUnreachable
 
 SERVER, CLIENT = KeyPair.from_seed(b"\x01" * 32), KeyPair.from_seed(b"\x02" * 32)

@@ -3,8 +3,8 @@
 import asyncio
 import errno
 
-from hypercore.aio.holes import Holes
-from hypercore.aio.udp import Endpoint
+from hypercore.aio.dht.punch_sockets import Holes
+from hypercore.aio.net.udp_socket import Endpoint
 
 
 def run(scene):

@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 from natted import natted_node
 
-from hypercore.aio import announcer
+from hypercore.aio.dht import announcer
 from hypercore.crypto import KeyPair
 from hypercore.dht.constants import Firewall
 from hypercore.errors import PeerUnreachable

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from hypercore.aio import dht as dht_module
-from hypercore.aio import reachability
-from hypercore.aio.dht import DhtNode
-from hypercore.aio.udp import UdpSocket
+from hypercore.aio.dht import node as dht_module
+from hypercore.aio.dht import reachability
+from hypercore.aio.dht.node import DhtNode
+from hypercore.aio.net.udp_socket import UdpSocket
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall

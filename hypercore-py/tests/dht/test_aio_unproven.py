@@ -7,11 +7,11 @@ from time import monotonic
 
 import pytest
 
-from hypercore.aio.arrival import MAX_GREETING_BYTES
-from hypercore.aio.connection import SecretConnection
-from hypercore.aio.dialer import MAX_FIRST_FLIGHT_BYTES, MAX_REPEATED_FLIGHT_BYTES
-from hypercore.aio.udp import Endpoint
-from hypercore.aio.udx import MAX_AMPLIFICATION
+from hypercore.aio.dht.arrival import MAX_GREETING_BYTES
+from hypercore.aio.dht.connect import MAX_FIRST_FLIGHT_BYTES, MAX_REPEATED_FLIGHT_BYTES
+from hypercore.aio.net.secret_connection import SecretConnection
+from hypercore.aio.net.udp_socket import Endpoint
+from hypercore.aio.net.udx_transport import MAX_AMPLIFICATION
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, Firewall, Mode

@@ -9,18 +9,18 @@ import pytest
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht.address import Address, node_id
 from hypercore.dht.constants import Command
+from hypercore.dht.handshake_router import Router
 from hypercore.dht.node import DhtCore
 from hypercore.dht.packet import Request, decode_packet
-from hypercore.dht.replybudget import (
+from hypercore.dht.record_store import MAX_VALUE_BYTES, MAX_VALUE_BYTES_PER_NETWORK, Store
+from hypercore.dht.reply_budget import (
     MAX_PROVEN_BURST_BYTES,
     MAX_REPLY_FACTOR,
     MAX_STRANGER_BURST_BYTES,
     MAX_STRANGERS_BURST_BYTES,
     STRANGER_BYTES_PER_SECOND,
 )
-from hypercore.dht.router import Router
 from hypercore.dht.signing import sign_announce
-from hypercore.dht.store import MAX_VALUE_BYTES, MAX_VALUE_BYTES_PER_NETWORK, Store
 
 HERE = Address("77.0.0.1", 49737)
 VICTIM = Address("80.0.0.1", 53)

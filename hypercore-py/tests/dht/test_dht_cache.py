@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from hypercore.dht.cache import ENTRY_BYTES, ForgettingMap, OwnedMap, PeerSets
+from hypercore.dht.ttl_map import ENTRY_BYTES, ForgettingMap, OwnedMap, PeerSets
 
 
 def _map(max_items=100):

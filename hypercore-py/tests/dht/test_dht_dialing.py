@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
-from hypercore.dht.constants import Firewall, HandshakeStatus, Mode
-from hypercore.dht.dialing import (
+from hypercore.dht.connect_policy import (
     MAX_LAN_ADDRESSES,
     Contact,
     Route,
@@ -18,6 +17,7 @@ from hypercore.dht.dialing import (
     read_handshake_answer,
     read_holepunch_answer,
 )
+from hypercore.dht.constants import Firewall, HandshakeStatus, Mode
 from hypercore.dht.messages import (
     Handshake,
     Holepunch,
@@ -28,12 +28,12 @@ from hypercore.dht.messages import (
     UdxInfo,
 )
 from hypercore.dht.nat import MIN_SAMPLES, NatSampler
+from hypercore.dht.network_profile import MAX_LOCAL_ADDRESSES, Surroundings, look_around
 from hypercore.dht.noise import ClientHandshake, ServerHandshake
+from hypercore.dht.punch_probes import TICKS, Shot
 from hypercore.dht.punching import MAX_REMOTE_ADDRESSES, Puncher
 from hypercore.dht.relays import AnnouncedRelays, best_replies, seen_elsewhere, still_standing
 from hypercore.dht.rpc import Reply
-from hypercore.dht.surroundings import MAX_LOCAL_ADDRESSES, Surroundings, look_around
-from hypercore.dht.volleys import TICKS, Shot
 from hypercore.errors import RemoteProtocolError
 
 CLIENT = KeyPair.from_seed(b"\x01" * 32)

@@ -11,13 +11,13 @@ from test_dht_messages import messages
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht.address import Address, node_id
 from hypercore.dht.constants import Command, Firewall
+from hypercore.dht.handshake_router import Router
+from hypercore.dht.network_profile import Surroundings
 from hypercore.dht.node import DhtCore
 from hypercore.dht.packet import Request, Response
+from hypercore.dht.record_store import Store
 from hypercore.dht.relays import AnnouncedRelays
-from hypercore.dht.router import Router
-from hypercore.dht.serving import ServingCore
-from hypercore.dht.store import Store
-from hypercore.dht.surroundings import Surroundings
+from hypercore.dht.server_core import ServingCore
 
 HERE = Address("77.0.0.1", 49737)
 SERVER = KeyPair.from_seed(b"\x01" * 32)

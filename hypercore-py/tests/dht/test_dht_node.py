@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypercore.dht.address import Address, encode_address, node_id
 from hypercore.dht.constants import Internal, RpcError
 from hypercore.dht.health import IDLE_REQUESTS, NetworkHealth
-from hypercore.dht.internal import MAX_DELAYED_PINGS, MAX_PING_DELAY
-from hypercore.dht.neighbours import IGNORED_NODES, MAX_ANONYMOUS_SAMPLES, MAX_CHECKS, MAX_REPINGS
+from hypercore.dht.internal_commands import MAX_DELAYED_PINGS, MAX_PING_DELAY
 from hypercore.dht.node import MAX_DOWN_HINTS_PER_TICK, TICK_SECONDS, DhtCore, NodeEvent
 from hypercore.dht.packet import Request, Response, decode_packet
+from hypercore.dht.table_maintenance import IGNORED_NODES, MAX_ANONYMOUS_SAMPLES, MAX_CHECKS, MAX_REPINGS
 
 HERE = Address("77.0.0.1", 49737)
 THERE = Address("78.0.0.1", 1234)

@@ -6,14 +6,14 @@ import pytest
 from dht_network import Network
 
 from hypercore.crypto import KeyPair, blake2b_256
-from hypercore.dht import operations
+from hypercore.dht import queries
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, RpcError
 from hypercore.dht.messages import LookupReply
 from hypercore.dht.packet import decode_packet
-from hypercore.dht.routing import BUCKET_SIZE
+from hypercore.dht.record_store import MAX_BUMP_AHEAD_MS, MAX_RELAYS
+from hypercore.dht.routing_table import BUCKET_SIZE
 from hypercore.dht.signing import sign_announce, sign_mutable
-from hypercore.dht.store import MAX_BUMP_AHEAD_MS, MAX_RELAYS
 
 TOPIC = b"\x21" * 32
 US = KeyPair.from_seed(b"\x01" * 32)
@@ -34,12 +34,12 @@ class World:
 
     def announce(self, core=None, key_pair=US, relays=RELAYS, **options):
         core = core or self.us
-        make = partial(operations.announce, core, TOPIC, key_pair, lambda: relays, **options)
+        make = partial(queries.announce, core, TOPIC, key_pair, lambda: relays, **options)
         return self.network.finish(core, lambda done: make(on_done=done))
 
     def unannounce(self, core=None, key_pair=US, **options):
         core = core or self.us
-        make = partial(operations.unannounce, core, TOPIC, key_pair, **options)
+        make = partial(queries.unannounce, core, TOPIC, key_pair, **options)
         return self.network.finish(core, lambda done: make(on_done=done))
 
     def lookup(self, core=None):
@@ -52,9 +52,7 @@ class World:
                 count[peer.public_key] = count.get(peer.public_key, 0) + 1
 
         core = core or self.them
-        self.network.finish(
-            core, lambda done: operations.lookup(core, TOPIC, on_peers=on_peers, on_done=done)
-        )
+        self.network.finish(core, lambda done: queries.lookup(core, TOPIC, on_peers=on_peers, on_done=done))
         return found, count
 
 
@@ -143,12 +141,12 @@ def test_announcement_is_forgotten_unless_renewed(world):
 
 def test_self_announced_peer_is_found_by_key(world):
     target = blake2b_256(US.public_key)
-    make = partial(operations.announce, world.us, target, US, lambda: ())
+    make = partial(queries.announce, world.us, target, US, lambda: ())
     world.network.finish(world.us, lambda done: make(on_done=done))
     records = []
     world.network.finish(
         world.them,
-        lambda done: operations.find_peer(
+        lambda done: queries.find_peer(
             world.them, target, on_record=lambda reply, record: records.append(record), on_done=done
         ),
     )
@@ -157,7 +155,7 @@ def test_self_announced_peer_is_found_by_key(world):
     found = []
     world.network.finish(
         world.them,
-        lambda done: operations.lookup(
+        lambda done: queries.lookup(
             world.them, target, on_peers=lambda reply, peers: found.extend(peers), on_done=done
         ),
     )
@@ -168,7 +166,7 @@ def test_unknown_peer_is_not_found(world):
     records = []
     query = world.network.finish(
         world.them,
-        lambda done: operations.find_peer(
+        lambda done: queries.find_peer(
             world.them, bytes(32), on_record=lambda *found: records.append(found), on_done=done
         ),
     )
@@ -184,7 +182,7 @@ def test_record_under_the_wrong_key_is_not_believed(world):
     records = []
     world.network.finish(
         world.them,
-        lambda done: operations.find_peer(
+        lambda done: queries.find_peer(
             world.them, target, on_record=lambda *found: records.append(found), on_done=done
         ),
     )
@@ -203,7 +201,7 @@ def _get(world, public_key, **options):
     found = []
     world.network.finish(
         world.them,
-        lambda done: operations.mutable_get(
+        lambda done: queries.mutable_get(
             world.them,
             public_key,
             on_record=lambda reply, record: found.append(record),
@@ -216,7 +214,7 @@ def _get(world, public_key, **options):
 
 def _put(world, value, seq):
     return world.network.finish(
-        world.us, lambda done: operations.mutable_put(world.us, US, value, seq=seq, on_done=done)
+        world.us, lambda done: queries.mutable_put(world.us, US, value, seq=seq, on_done=done)
     )
 
 
@@ -238,14 +236,12 @@ def test_mutable_value_is_not_replaced_by_an_older_or_equal_one(world):
 
 def test_immutable_value_is_found_by_its_hash(world):
     value = b"some bytes that never change"
-    query = world.network.finish(
-        world.us, lambda done: operations.immutable_put(world.us, value, on_done=done)
-    )
+    query = world.network.finish(world.us, lambda done: queries.immutable_put(world.us, value, on_done=done))
     assert query.committed == BUCKET_SIZE
     found = []
     world.network.finish(
         world.them,
-        lambda done: operations.immutable_get(
+        lambda done: queries.immutable_get(
             world.them,
             blake2b_256(value),
             on_value=lambda reply, value: found.append(value),

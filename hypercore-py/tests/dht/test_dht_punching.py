@@ -8,8 +8,7 @@ import pytest
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall
 from hypercore.dht.messages import HolepunchPayload
-from hypercore.dht.punching import MAX_RANDOM_PUNCHES, RANDOM_PUNCH_PAUSE_SECONDS, Puncher, RandomPunches
-from hypercore.dht.volleys import (
+from hypercore.dht.punch_probes import (
     GUESS_SECONDS,
     HOLES_AT_ONCE,
     LOW_TTL,
@@ -18,6 +17,7 @@ from hypercore.dht.volleys import (
     PORTS,
     SETTLE_SECONDS,
 )
+from hypercore.dht.punching import MAX_RANDOM_PUNCHES, RANDOM_PUNCH_PAUSE_SECONDS, Puncher, RandomPunches
 
 THERE = Address("90.0.0.1", 49737)
 ELSEWHERE = Address("91.0.0.1", 5000)

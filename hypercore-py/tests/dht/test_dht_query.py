@@ -9,7 +9,7 @@ from hypercore.dht.address import Address, node_id
 from hypercore.dht.constants import Command, Internal
 from hypercore.dht.messages import PeerRecord
 from hypercore.dht.query import MAX_REFERRERS, MAX_SEEN, Query
-from hypercore.dht.routing import BUCKET_SIZE, node_number
+from hypercore.dht.routing_table import BUCKET_SIZE, node_number
 from hypercore.dht.rpc import Reply
 
 

@@ -4,7 +4,7 @@ import pytest
 from dht_network import Network
 
 from hypercore.crypto import KeyPair, blake2b_256
-from hypercore.dht import operations
+from hypercore.dht import queries
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, Mode
 from hypercore.dht.messages import Handshake, Holepunch
@@ -42,7 +42,7 @@ class World:
         self.server.router.servers[TARGET] = self.recorder
         query = self.network.finish(
             self.server,
-            lambda done: operations.announce(self.server, TARGET, SERVER, lambda: (), on_done=done),
+            lambda done: queries.announce(self.server, TARGET, SERVER, lambda: (), on_done=done),
         )
         self.relays = [reply.source for reply in query.closest]
         self.others = [node.here for node in self.nodes if node.here not in self.relays]

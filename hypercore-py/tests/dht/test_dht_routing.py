@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypercore.dht.address import Address, node_id
-from hypercore.dht.routing import BUCKET_SIZE, MAX_NODES, RoutingTable, TableNode, node_number
+from hypercore.dht.routing_table import BUCKET_SIZE, MAX_NODES, RoutingTable, TableNode, node_number
 
 
 def _nodes(count, seed=0):

@@ -17,10 +17,12 @@ from hypercore.dht.messages import (
     UdxInfo,
 )
 from hypercore.dht.messages.handshake import RelayThrough
+from hypercore.dht.network_profile import Surroundings
 from hypercore.dht.noise import ClientHandshake, holepunch_secret
+from hypercore.dht.punch_probes import HOLES_AT_ONCE, LOW_TTL, MAX_GUESSES
 from hypercore.dht.punching import MAX_ECHOES, RANDOM_PUNCH_PAUSE_SECONDS, Puncher
 from hypercore.dht.relays import AnnouncedRelays
-from hypercore.dht.serving import (
+from hypercore.dht.server_core import (
     FORGET_SECONDS,
     MAX_MEETINGS,
     PATH_SECONDS,
@@ -42,8 +44,6 @@ from hypercore.dht.sessions import (
     MAX_HANDSHAKES_PER_RELAY,
     MAX_PUNCHING_PER_HOST,
 )
-from hypercore.dht.surroundings import Surroundings
-from hypercore.dht.volleys import HOLES_AT_ONCE, LOW_TTL, MAX_GUESSES
 
 SERVER = KeyPair.from_seed(b"\x01" * 32)
 CLIENT = KeyPair.from_seed(b"\x02" * 32)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from dht_harness import Inbox, official, send_and_hear_back, until
 
-from hypercore.aio.dht import DhtNode
+from hypercore.aio.dht.node import DhtNode
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.errors import PeerNotFound, PeerUnreachable
 

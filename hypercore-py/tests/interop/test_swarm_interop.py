@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from dht_harness import Inbox, official, until
 
-from hypercore.aio.swarm import Swarm
+from hypercore.aio.swarm.swarm import Swarm
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.errors import ConnectionClosed
 

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 from dht_harness import official, until
 
-from hypercore.aio.dht import DhtNode
-from hypercore.aio.swarm import Swarm
+from hypercore.aio.dht.node import DhtNode
+from hypercore.aio.swarm.swarm import Swarm
 from hypercore.crypto import discovery_key
 from hypercore.testing.testnet import Testnet
 

@@ -13,10 +13,10 @@ import pytest
 import uvloop
 from udx_official import BadNetwork, Official, block, content_hash, packages
 
-from hypercore.aio.connection import SecretConnection
-from hypercore.aio.handshake import secure
-from hypercore.aio.udp import Endpoint, UdpSocket
-from hypercore.aio.udx import StreamTransport
+from hypercore.aio.net.handshake import secure
+from hypercore.aio.net.secret_connection import SecretConnection
+from hypercore.aio.net.udp_socket import Endpoint, UdpSocket
+from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.crypto import KeyPair
 from hypercore.secretstream import UnorderedBox
 

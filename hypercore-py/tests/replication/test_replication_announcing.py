@@ -11,7 +11,7 @@ from replication_world import FLUSH_AFTER, Script, World, of
 from hypercore.bitfield import Bitfield
 from hypercore.codec import Writer
 from hypercore.core import Core
-from hypercore.replication.announcer import MAX_RUNS, bitfields
+from hypercore.replication.broadcaster import MAX_RUNS, bitfields
 from hypercore.replication.config import LAST_BLOCKS, WANT_BATCH
 from hypercore.testing.cores import download
 from hypercore.wire.control import BitfieldMessage, Range, Sync, Unwant, Want

@@ -8,7 +8,7 @@ from hypercore.bitfield import PAGE_BITS, PAGE_BYTES, PAGE_OVERHEAD, Bitfield
 from hypercore.errors import RemoteProtocolError
 from hypercore.replication.availability import Availability, first_common
 from hypercore.replication.config import MAX_LACKING, MAX_REMOTE_PAGES, WANT_BATCH
-from hypercore.replication.memory import FieldBudget
+from hypercore.replication.field_budget import FieldBudget
 
 KNOWN = 2**53
 """Length of the core here: of such a core everything matters."""

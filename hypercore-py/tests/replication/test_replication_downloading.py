@@ -12,8 +12,8 @@ from hypercore.crypto import KeyPair
 from hypercore.manifest import Manifest, Prologue
 from hypercore.replication import BlockReceived, PeerMisbehaved, ReplicationConfig
 from hypercore.replication.config import MAX_HOLDERS, MAX_REFUSALS, MAX_STRIKES, WANT_BATCH
-from hypercore.replication.demand import window
-from hypercore.replication.patience import HEAD_PATIENCE
+from hypercore.replication.download_state import window
+from hypercore.replication.hotswap import HEAD_PATIENCE
 from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Unwant, Want
 from hypercore.wire.data import Data

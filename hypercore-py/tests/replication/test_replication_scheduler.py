@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from hypercore.bitfield import Bitfield
 from hypercore.replication.availability import Availability
-from hypercore.replication.memory import FieldBudget
+from hypercore.replication.field_budget import FieldBudget
 from hypercore.replication.scheduler import EVERYTHING, Scheduler, merge_ranges
 
 

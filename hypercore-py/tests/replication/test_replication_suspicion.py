@@ -12,7 +12,7 @@ from hypercore.errors import RemoteProtocolError
 from hypercore.mux import CloseReason
 from hypercore.replication import BackedOff, PeerMisbehaved
 from hypercore.replication.availability import Availability
-from hypercore.replication.memory import FieldBudget
+from hypercore.replication.field_budget import FieldBudget
 from hypercore.replication.suspicion import (
     BAD_DATA_BACKOFF,
     BLOCK_BACKOFF,

@@ -8,7 +8,7 @@ from storage_programs import open_descriptors
 
 from hypercore.errors import StorageError, StoreFull
 from hypercore.storage import BlockRun, Dropped
-from hypercore.storage.blockfiles import WRITE_BUFFERS, WRITE_BYTES, BlockFiles
+from hypercore.storage.block_files import WRITE_BUFFERS, WRITE_BYTES, BlockFiles
 
 
 @pytest.fixture

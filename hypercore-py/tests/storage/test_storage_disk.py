@@ -15,7 +15,7 @@ from storage_programs import open_descriptors, run, start
 from hypercore.core import disk_store
 from hypercore.errors import StorageError, StoreFull, StoreLocked, StoreReadOnly, StoreUnreadable
 from hypercore.storage import DiskBackend
-from hypercore.storage.diskerrors import database_error, disk_error
+from hypercore.storage.disk_errors import database_error, disk_error
 from hypercore.storage.schema import APPLICATION_ID, FORMAT
 from hypercore.testing.cores import make_writer, sample_blocks
 

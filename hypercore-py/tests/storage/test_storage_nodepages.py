@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypercore.merkle.flat_tree import right_span
 from hypercore.node import Node
 from hypercore.storage import MemoryBackend
-from hypercore.storage.nodepages import NODES_PER_PAGE, NodePages, PageCache, seal, unseal
+from hypercore.storage.node_pages import NODES_PER_PAGE, NodePages, PageCache, seal, unseal
 
 
 class Pages(MemoryBackend):

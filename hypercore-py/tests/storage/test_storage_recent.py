@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercore.storage.recent import (
+from hypercore.storage.block_cache import (
     MAX_RECENT_BLOCK_BYTES,
     RECENT_CACHE_BYTES,
     RECENT_OVERHEAD,

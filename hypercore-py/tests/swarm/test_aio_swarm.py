@@ -5,10 +5,10 @@ from time import monotonic
 
 import pytest
 
-from hypercore.aio import candidates as candidates_module
-from hypercore.aio import discovery as discovery_module
-from hypercore.aio.dht import DhtNode
-from hypercore.aio.swarm import CLOSE_SECONDS, Crowded, Duplicate, Swarm
+from hypercore.aio.dht.node import DhtNode
+from hypercore.aio.swarm import candidates as candidates_module
+from hypercore.aio.swarm import topic_refresher as discovery_module
+from hypercore.aio.swarm.swarm import CLOSE_SECONDS, Crowded, Duplicate, Swarm
 from hypercore.codec import Writer
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.dht.address import Address
@@ -17,7 +17,7 @@ from hypercore.dht.messages import Handshake, PeerRecord
 from hypercore.errors import ConnectionClosed, LocalProtocolError
 from hypercore.secretstream.framing import frame
 from hypercore.secretstream.stream import stream_id
-from hypercore.swarm import offences as offences_module
+from hypercore.swarm import bans as offences_module
 from hypercore.swarm import slots as slots_module
 from hypercore.swarm import topics as topics_module
 from hypercore.swarm.topics import MIN_PARALLEL

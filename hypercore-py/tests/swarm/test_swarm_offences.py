@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypercore.swarm.offences import EXCLUSIONS, FORGIVEN_AFTER, MAX_OFFENDERS, Offences
+from hypercore.swarm.bans import EXCLUSIONS, FORGIVEN_AFTER, MAX_OFFENDERS, Offences
 
 PEER = bytes(32)
 

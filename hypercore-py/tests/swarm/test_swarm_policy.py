@@ -5,8 +5,8 @@ import random
 import pytest
 
 from hypercore.dht.address import Address
-from hypercore.swarm.dialqueue import DialQueue
-from hypercore.swarm.peerinfo import MIN_CONNECTION_SECONDS, REDISCOVERY_SECONDS, PeerInfo, Priority
+from hypercore.swarm.dial_queue import DialQueue
+from hypercore.swarm.peer_info import MIN_CONNECTION_SECONDS, REDISCOVERY_SECONDS, PeerInfo, Priority
 from hypercore.swarm.policy import (
     MAX_KNOWN_PEERS,
     SPARE_TOPICS,

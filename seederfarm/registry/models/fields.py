@@ -18,7 +18,7 @@ TAG: Final = re.compile(r"[\w][\w.:/-]{0,49}")
 """Letters, digits and . : / - _; `region:eu`, `disk/ssd`."""
 
 MAX_TAGS: Final = 50
-"""Tags of one drive or worker, as farmwire.shapes.Tags allows."""
+"""Tags of one drive or worker, as farmwire.message.Tags allows."""
 
 
 def clean_key(text: str) -> str:

@@ -123,7 +123,7 @@ class ManifestState(models.Model):
     worker = models.OneToOneField(Worker, on_delete=models.CASCADE, related_name="manifest", primary_key=True)
     version = models.PositiveBigIntegerField(default=0)
     digest = models.CharField(max_length=128, blank=True)
-    """farmwire.manifest.Manifest.digest; empty: not computed since the version changed."""
+    """farmwire.assignment.Manifest.digest; empty: not computed since the version changed."""
     entries = models.PositiveIntegerField(default=0)
     built_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from hypercore.errors import KeyFormatError
-from workers.engine.keylist import Skipped, parse_line
+from workers.engine.settings.key_list import Skipped, parse_line
 
 from .. import signals
 from ..models import Drive, PlanState, Tag

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from farmwire.enrol import digest_of
+from farmwire.join import digest_of
 
 from ..models import ApiToken, EnrolmentToken, Worker
 from ..models.access import Scope
@@ -87,7 +87,7 @@ def issue_enrolment(
     broker_hash: str = "",
     actor: Actor,
 ) -> IssuedEnrolment:
-    """The secret goes into a farmwire.enrol.JoinToken, together with the broker's address.
+    """The secret goes into a farmwire.join.JoinToken, together with the broker's address.
 
     `broker_hash`: SHA-256 of the password of its account of the broker, if it has one.
     """

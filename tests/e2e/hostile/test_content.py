@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from hypercore.aio.corestore import Corestore
-from hypercore.aio.dht import DhtNode
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.dht.node import DhtNode
 from hypercore.core import Store
 from hypercore.drive.blockmap import MapEntry, encode_block_map
 from hypercore.mux import Channel

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from seederfarm.control.outbox import outbox
-from seederfarm.control.sender import CeleryBroker
+from seederfarm.control.messaging.celery_broker import CeleryBroker
+from seederfarm.control.messaging.outbox import outbox
 
 from ...support.controlplane import ControlPlane, WorkersOf
 from ...support.databases import FarmDatabase

@@ -13,9 +13,9 @@ from celery import Celery
 from kombu.entity import Queue
 from redis.exceptions import ResponseError
 
-from farmwire import orders
+from farmwire import tasks
 from farmwire.envelope import node_id, seal
-from farmwire.shapes import Shape
+from farmwire.message import Shape
 from hypercore.crypto import KeyPair
 from seederfarm.registry.models import Event, Worker
 from workers.state import State
@@ -77,7 +77,7 @@ class Farm:
 
 def celery_at(url: str) -> Any:
     app = Celery("somebody", broker=url, fixups=[], set_as_current=False)
-    app.conf.update(broker_transport_options={"global_keyprefix": orders.KEY_PREFIX}, result_backend=None)
+    app.conf.update(broker_transport_options={"global_keyprefix": tasks.KEY_PREFIX}, result_backend=None)
     return app
 
 

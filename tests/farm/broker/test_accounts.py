@@ -10,11 +10,11 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, ResponseError
 
-from farmwire.enrol import JoinToken, digest_of
-from farmwire.orders import queue_of
+from farmwire.join import JoinToken, digest_of
+from farmwire.tasks import queue_of
 from hypercore.crypto import KeyPair
-from seederfarm.control import accounts, acl, enrolment, guard
-from seederfarm.control.identity import identity
+from seederfarm.control.accounts import accounts, acl, denials, enrolment
+from seederfarm.control.messaging.identity import identity
 from seederfarm.registry import services
 from seederfarm.registry.models import Alert, EnrolmentToken, Event, Worker
 
@@ -151,18 +151,18 @@ def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: Red
             me.execute_command(*words)
             pytest.fail(f"{words} was allowed")
 
-    guard.keep_watch()
+    denials.keep_watch()
     event = Event.objects.get(kind="broker.refused")
     row = Worker.objects.get(node_id=NODE)
     said = "channel farm:/0.celery.pidbox" if newest else "command publish"
     assert event.worker == row and said in event.text and f"key {others}" in event.text
     assert row.refused == event.data["count"] == len(refused)
     assert Alert.objects.get(kind="broker.refused").worker == row
-    guard.keep_watch()
+    denials.keep_watch()
     assert Event.objects.filter(kind="broker.refused").count() == 1, "told once"
     with pytest.raises(NoPermissionError):
         me.execute_command("FLUSHALL")
-    guard.keep_watch()
+    denials.keep_watch()
     row.refresh_from_db()
     assert row.refused == len(refused) + 1
     assert Worker.objects.get(node_id=OTHER).refused == 0
@@ -230,12 +230,12 @@ def test_without_the_right_to_make_accounts_a_token_has_the_farms_own_login_or_i
     made = enrolment.enrol(actor="cli")
     assert made.shared_login
     assert JoinToken.from_text(made.text).broker == settings.FARM.redis_url
-    guard.keep_watch()
+    denials.keep_watch()
     assert not Alert.objects.exists(), "as it is meant to be"
     settings.FARM = _with(settings.FARM, broker_accounts="on")
     with pytest.raises(accounts.NoAccounts, match="acl"):
         enrolment.enrol(actor="cli")
-    guard.keep_watch()
+    denials.keep_watch()
     assert "does not let the farm keep its accounts" in Alert.objects.get(kind="broker.accounts").text
 
 
@@ -244,7 +244,7 @@ def test_accounts_are_off_where_the_operator_says_so(redis_program: str, at: At,
     settings.FARM = _with(settings.FARM, broker_accounts="off")
     worker_row()
     assert enrolment.enrol(actor="cli").shared_login
-    guard.keep_watch()
+    denials.keep_watch()
     assert users(server) == set()
 
 
@@ -255,10 +255,10 @@ def test_guessed_logins_are_an_alert_that_ends_with_them(redis_program: str, at:
     for _ in range(3):
         with pytest.raises(AuthenticationError):
             log_in(server, accounts.user_of_worker(NODE), "guess").ping()
-    guard.keep_watch()
+    denials.keep_watch()
     alert = Alert.objects.get(kind="broker.logins")
     assert "3 logins" in alert.text and alert.resolved_at is None
-    guard.keep_watch()
+    denials.keep_watch()
     alert.refresh_from_db()
     assert alert.resolved_at is not None
 

@@ -12,11 +12,12 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
-from farmwire.enrol import digest_of
-from farmwire.orders import queue_of
-from seederfarm.control import accounts, acl, budget, manifests
-from seederfarm.control.outbox import LIFETIME, MAX_WAITING
-from seederfarm.control.watch import BUDGET, BUSY, FULL, Watch
+from farmwire.join import digest_of
+from farmwire.tasks import queue_of
+from seederfarm.control.accounts import accounts, acl, budget
+from seederfarm.control.accounts.watch import BUDGET, BUSY, FULL, Watch
+from seederfarm.control.messaging import assignments
+from seederfarm.control.messaging.outbox import LIFETIME, MAX_WAITING
 from seederfarm.registry.models import Alert, Event, ManifestState, Worker
 
 from ...support.redis import RedisServer
@@ -153,8 +154,8 @@ def test_a_worker_whose_queue_is_no_list_holds_up_no_other(broker: RedisServer, 
     other = Worker.objects.create(node_id="b" * 52, name="other", state="active")
     log_in(broker).set(f"farm:{queue_of(NODE)}", "no list")
     for _ in range(3):
-        manifests.send_manifest(worker.pk)
-        manifests.send_manifest(other.pk)
+        assignments.send_manifest(worker.pk)
+        assignments.send_manifest(other.pk)
     assert broker.client.llen(f"farm:{queue_of(other.node_id)}") == 3
 
 
@@ -254,15 +255,15 @@ def test_what_a_worker_does_not_take_ends_with_its_queue(broker: RedisServer, wo
     """Not with Celery's `expires`, which is looked at when a message is taken."""
     key = f"farm:{queue_of(NODE)}"
     for _ in range(MAX_WAITING + 100):
-        manifests.send_manifest(worker.pk)
+        assignments.send_manifest(worker.pk)
     assert broker.client.llen(key) == MAX_WAITING + 1, "it is sent no more than that"
     assert 0 < broker.client.ttl(key) <= LIFETIME
     broker.client.delete(key)
-    manifests.tell_worker(worker.pk)
+    assignments.tell_worker(worker.pk)
     assert broker.client.llen(key) == 2
     assert 0 < broker.client.ttl(key) <= LIFETIME
     broker.client.delete(key)
     Worker.objects.update(lost_since=timezone.now())
-    manifests.send_manifest(worker.pk)
-    manifests.tell_worker(worker.pk)
+    assignments.send_manifest(worker.pk)
+    assignments.tell_worker(worker.pk)
     assert broker.client.llen(key) == 0, "one that is lost reads nothing"

@@ -11,10 +11,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from seederfarm.control import outbox as outbox_module
-from seederfarm.control.broker import BrokerDown
-from seederfarm.control.outbox import outbox
-from seederfarm.control.sender import AWAY_FOR, CeleryBroker
+from seederfarm.control.messaging import outbox as outbox_module
+from seederfarm.control.messaging.broker import BrokerDown
+from seederfarm.control.messaging.celery_broker import AWAY_FOR, CeleryBroker
+from seederfarm.control.messaging.outbox import outbox
 from seederfarm.registry.models import Drive
 
 from ...support.farmhome import OneProcessHome

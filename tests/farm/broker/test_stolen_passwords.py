@@ -13,8 +13,8 @@ import pytest
 from kombu.entity import Queue
 from redis import Redis
 
-from farmwire import orders
-from farmwire.manifest import Manifest, ManifestEntry
+from farmwire import tasks
+from farmwire.assignment import Manifest, ManifestEntry
 from farmwire.report import Report
 from seederfarm.registry.models import Alert, Event, Worker
 
@@ -44,11 +44,11 @@ def test_honest_workers_are_refused_nothing_and_come_back_after_redis_forgot_the
     # What alice was given and had not acknowledged when she was killed is given to her again.
     alice = farm.row("alice")
     farm.workers.kill("alice")
-    queue, unacked = f"farm:{orders.queue_of(alice.node_id)}", f"farm:{orders.unacked_key(alice.node_id)}"
+    queue, unacked = f"farm:{tasks.queue_of(alice.node_id)}", f"farm:{tasks.unacked_key(alice.node_id)}"
     client = farm.redis.client
-    farm.celery.send_task(orders.REFRESH, args=["x"], queue=Queue(orders.queue_of(alice.node_id)), declare=[])
+    farm.celery.send_task(tasks.REFRESH, args=["x"], queue=Queue(tasks.queue_of(alice.node_id)), declare=[])
     message = json.loads(client.rpop(queue))
-    client.hset(f"{unacked}.h", "tag", json.dumps([message, "", orders.queue_of(alice.node_id)]))
+    client.hset(f"{unacked}.h", "tag", json.dumps([message, "", tasks.queue_of(alice.node_id)]))
     client.zadd(f"{unacked}.i", {"tag": 1.0})
     farm.workers.start("alice")
     eventually(lambda: not client.exists(f"{unacked}.h"), timeout=60, what="what was not acknowledged")
@@ -77,9 +77,9 @@ def test_a_thief_of_a_workers_password_commands_nobody_and_is_nobody_else(farm: 
     thief = Redis.from_url(login, decode_responses=True, retry=None)
     order = json.dumps({"method": "shutdown", "arguments": {}, "destination": None})
     attempt(thief, "PUBLISH", "farm:/0.celery.pidbox", order)
-    attempt(thief, "LPUSH", f"farm:{orders.queue_of(alice.node_id)}", "an order")
-    attempt(thief, "BRPOP", f"farm:{orders.queue_of(alice.node_id)}", 1)
-    attempt(thief, "SADD", f"farm:_kombu.binding.{orders.queue_of(alice.node_id)}", "a copy for me")
+    attempt(thief, "LPUSH", f"farm:{tasks.queue_of(alice.node_id)}", "an order")
+    attempt(thief, "BRPOP", f"farm:{tasks.queue_of(alice.node_id)}", 1)
+    attempt(thief, "SADD", f"farm:_kombu.binding.{tasks.queue_of(alice.node_id)}", "a copy for me")
     attempt(thief, "LRANGE", "farm:reports", 0, -1)
     attempt(thief, "LPUSH", "farm:control", "work")
     said = farm.wait_event("broker.refused", "bob", "celery.pidbox")
@@ -88,8 +88,8 @@ def test_a_thief_of_a_workers_password_commands_nobody_and_is_nobody_else(farm: 
 
     # Reports he may write. They are not signed by whom they say.
     for sender in (alice, bob):
-        report = forged(Report(), orders.REPORT, to=farm.plane_id) | {"from": sender.node_id}
-        post(celery_at(login), orders.REPORT, report, orders.REPORTS_QUEUE)
+        report = forged(Report(), tasks.REPORT, to=farm.plane_id) | {"from": sender.node_id}
+        post(celery_at(login), tasks.REPORT, report, tasks.REPORTS_QUEUE)
     for name in ("alice", "bob"):
         eventually(
             lambda name=name: "bad_signature" in farm.row(name).refused_reason,
@@ -108,15 +108,15 @@ def test_a_thief_of_the_farms_own_password_still_cannot_sign(farm: Farm) -> None
 
     farm.celery.control.shutdown()
     farm.celery.control.revoke("0" * 36, terminate=True)
-    farm.celery.control.cancel_consumer(orders.REPORTS_QUEUE)
+    farm.celery.control.cancel_consumer(tasks.REPORTS_QUEUE)
     farm.wait_event("control.refused", "shutdown", "revoke", "cancel_consumer")
 
     evil = Manifest(version=10**6, entries=[ManifestEntry(key="ee" * 32)]).to_pages()[0]
-    order = forged(evil, orders.SYNC_MANIFEST, to=alice.node_id)
-    queue = orders.queue_of(alice.node_id)
-    post(farm.celery, orders.SYNC_MANIFEST, order, queue)
-    post(farm.celery, orders.SYNC_MANIFEST, order | {"from": farm.plane_id}, queue)
-    post(farm.celery, orders.REPORT, forged(Report(), orders.REPORT, to=farm.plane_id), "reports")
+    order = forged(evil, tasks.SYNC_MANIFEST, to=alice.node_id)
+    queue = tasks.queue_of(alice.node_id)
+    post(farm.celery, tasks.SYNC_MANIFEST, order, queue)
+    post(farm.celery, tasks.SYNC_MANIFEST, order | {"from": farm.plane_id}, queue)
+    post(farm.celery, tasks.REPORT, forged(Report(), tasks.REPORT, to=farm.plane_id), "reports")
     again = _taken(farm.redis)
     for _ in range(2):  # the true one, and its replay
         farm.redis.client.lpush("farm:reports", again)

@@ -15,14 +15,14 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError, ResponseError
 
-from farmwire import orders
-from farmwire.enrol import Join, JoinToken, digest_of, open_secret, seal_secret
+from farmwire import tasks
 from farmwire.envelope import node_id
-from farmwire.refusal import Reason, Refused
+from farmwire.join import Join, JoinToken, digest_of, open_secret, seal_secret
+from farmwire.rejection import Reason, Refused
 from farmwire.report import Report
-from farmwire.secrecy import hide
+from farmwire.sealed_box import hide
 from hypercore.crypto import KeyPair
-from seederfarm.control import budget
+from seederfarm.control.accounts import budget
 from seederfarm.registry.models import Alert, EnrolmentToken, Worker
 
 from ...support.waiting import eventually
@@ -76,18 +76,18 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     control = farm.plane.services[0]
     before = executed(farm)
     app = celery_at(login)
-    alices = orders.queue_of(alice.node_id)
-    for name in (*NEVER_BY_THE_CLOCK, "celery.backend_cleanup", "celery.chain", orders.JOIN, "unheard.of"):
-        post(app, name, bob.pk, orders.REPORTS_QUEUE)
-    good = forged(Report(), orders.REPORT, to=farm.plane_id)
+    alices = tasks.queue_of(alice.node_id)
+    for name in (*NEVER_BY_THE_CLOCK, "celery.backend_cleanup", "celery.chain", tasks.JOIN, "unheard.of"):
+        post(app, name, bob.pk, tasks.REPORTS_QUEUE)
+    good = forged(Report(), tasks.REPORT, to=farm.plane_id)
     for after_it in (
         app.signature("control.retention", queue="control"),
-        app.signature(orders.REFRESH, args=["x"], queue=alices),
+        app.signature(tasks.REFRESH, args=["x"], queue=alices),
     ):
         for embed in ("chain", "link", "link_error", "chord"):
             options = {embed: after_it if embed == "chord" else [after_it]}
-            post(app, orders.REPORT, good, orders.REPORTS_QUEUE, **options)
-    post(app, orders.REPORT, good, orders.REPORTS_QUEUE, countdown=3600, headers={"redelivered": True})
+            post(app, tasks.REPORT, good, tasks.REPORTS_QUEUE, **options)
+    post(app, tasks.REPORT, good, tasks.REPORTS_QUEUE, countdown=3600, headers={"redelivered": True})
     raw = _raw(good)
     # Restored, when it is not acknowledged, to the queue that it names.
     raw["properties"]["delivery_info"] = {"exchange": "", "routing_key": alices}
@@ -119,11 +119,11 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     assert Alert.objects.filter(kind="worker.stranger").exists()
 
     # A request to join of somebody else, taken out of the queue: not with this login.
-    attempt(thief, "RPOP", f"farm:{orders.JOIN_QUEUE}")
-    attempt(thief, "LPUSH", f"farm:{orders.JOIN_QUEUE}", "x")
+    attempt(thief, "RPOP", f"farm:{tasks.JOIN_QUEUE}")
+    attempt(thief, "LPUSH", f"farm:{tasks.JOIN_QUEUE}", "x")
 
     # Memory.
-    key = f"farm:{orders.queue_of(bob.node_id)}"
+    key = f"farm:{tasks.queue_of(bob.node_id)}"
     with suppress(ConnectionError, ResponseError):
         for _ in range(200):
             thief.lpush(key, "x" * MIB)
@@ -170,11 +170,11 @@ def test_a_request_to_join_that_was_taken_lets_in_nobody_else(farm: Farm) -> Non
         password=digest_of("known to the thief"),
         software="x",
     )
-    post(farm.celery, orders.JOIN, forged(stolen, orders.JOIN, to=farm.plane_id), orders.JOIN_QUEUE)
+    post(farm.celery, tasks.JOIN, forged(stolen, tasks.JOIN, to=farm.plane_id), tasks.JOIN_QUEUE)
     same_password = Join(
         name="mallory", secret=sealed["body"]["secret"], password=sealed["body"]["password"], software="x"
     )
-    post(farm.celery, orders.JOIN, forged(same_password, orders.JOIN, to=farm.plane_id), orders.JOIN_QUEUE)
+    post(farm.celery, tasks.JOIN, forged(same_password, tasks.JOIN, to=farm.plane_id), tasks.JOIN_QUEUE)
     farm.plane.control()
     farm.wait_seen("carol")
     assert not Worker.objects.filter(name="mallory").exists()
@@ -215,7 +215,7 @@ def _raw(sealed: object) -> dict[str, Any]:
         "body": body.decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": {"lang": "py", "task": orders.REPORT, "id": "\x1b[2J\nERROR forged", "shadow": "x"},
+        "headers": {"lang": "py", "task": tasks.REPORT, "id": "\x1b[2J\nERROR forged", "shadow": "x"},
         "properties": {"delivery_info": {}, "delivery_tag": "a", "body_encoding": "base64", "priority": 0},
     }
 

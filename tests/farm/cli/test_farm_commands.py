@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from farmwire.enrol import JoinToken, without_login
+from farmwire.join import JoinToken, without_login
 from hypercore.keys import encode_key
 from seederfarm.cli import FARM_COMMANDS, main
 

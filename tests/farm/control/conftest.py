@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from seederfarm.control.outbox import outbox
+from seederfarm.control.messaging.outbox import outbox
 
 from ...support.databases import FarmDatabase
 from .world import FakeBroker

@@ -7,14 +7,15 @@ import pytest
 
 from farmwire.audit import Answer, BlockProof
 from farmwire.audit import Challenge as Order
-from farmwire.orders import AUDIT, AUDIT_ANSWER
+from farmwire.message import read
 from farmwire.proofs import prove_block
-from farmwire.shapes import read
+from farmwire.tasks import AUDIT, AUDIT_ANSWER
 from hypercore.bee import Header
 from hypercore.core.core import Core
 from hypercore.core.store import Store, memory_store
 from hypercore.crypto import KeyPair
-from seederfarm.control import audits, planning
+from seederfarm.control.reconcile import load
+from seederfarm.control.reports import audits
 from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
 
 from .world import FakeBroker, FakeWorker
@@ -147,7 +148,7 @@ def test_nothing_else_is_believed(
     assert replica.last_proven_at is None
     assert replica.proof_failures == 7
     assert Event.objects.filter(kind="replica.unproven").count() == 7
-    state = planning.load([replica.drive_id])
+    state = load.load([replica.drive_id])
     assert state.replicas[replica.drive_id][0].complete is False
     assert Drive.objects.get().dirty
 

@@ -10,9 +10,11 @@ from django.utils import timezone
 
 from farmwire.report import Happening, Report
 from farmwire.report import Sample as Told
-from seederfarm.control import ingest, manifests, samples
-from seederfarm.control.ingest import ingest_report
-from seederfarm.control.standing import SILENT_AFTER
+from seederfarm.control.history import samples
+from seederfarm.control.messaging import assignments
+from seederfarm.control.reconcile.liveness import SILENT_AFTER
+from seederfarm.control.reports import ingest
+from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.models import Alert, AuditEntry, Drive, Event, Replica, Sample, Worker
 from seederfarm.registry.services import follow_forks
 
@@ -283,7 +285,7 @@ def test_a_rewritten_history_in_quarantine_is_an_alert_until_somebody_decides(
     alert.refresh_from_db()
     assert alert.resolved_at is not None
     assert Alert.objects.get(drive=other).resolved_at is None
-    manifests.send_manifest(worker.row.pk)
+    assignments.send_manifest(worker.row.pk)
     page = farm.take_sent()[-1].message["body"]
     assert [(entry["key"], entry["max_fork"]) for entry in page["entries"]] == [(drive.key, 1)]
     assert AuditEntry.objects.get(action="drive.forks").data["max_fork"] == 1

@@ -12,14 +12,16 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from farmwire.enrol import Join, digest_of, seal_secret
-from farmwire.orders import CONFIGURE, JOIN, SYNC_MANIFEST, WELCOME, Configure
-from farmwire.shapes import read
+from farmwire.join import Join, digest_of, seal_secret
+from farmwire.message import read
+from farmwire.tasks import CONFIGURE, JOIN, SYNC_MANIFEST, WELCOME, Configure
 from hypercore.crypto import KeyPair
-from seederfarm.control import identity, manifests, retention, wiring
-from seederfarm.control.celery import app, beat_table
-from seederfarm.control.ingest import ingest_report
-from seederfarm.control.join import join
+from seederfarm.control import signal_handlers
+from seederfarm.control.accounts.join import join
+from seederfarm.control.celery.app import app, beat_table
+from seederfarm.control.history import retention
+from seederfarm.control.messaging import assignments, identity
+from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.models import Alert, Event, Worker
 from seederfarm.registry.services import workers as worker_services
 from seederfarm.registry.services.tokens import issue_enrolment
@@ -60,7 +62,7 @@ def test_who_has_a_token_joins_and_is_told_what_to_keep(farm: FakeBroker, newcom
     assert again == worker
     assert Event.objects.filter(kind="worker.joined").count() == 1
     for (pk,) in farm.take_deferred("control.tell_worker"):
-        manifests.tell_worker(pk)
+        assignments.tell_worker(pk)
     welcomes, told = farm.sent[:2], farm.sent[2:]
     assert {sent.task for sent in welcomes} == {WELCOME}
     assert {sent.queue for sent in welcomes} == {f"join.{digest_of(secret)[:16]}.q"}
@@ -109,13 +111,13 @@ def test_who_waits_for_approval_is_told_nothing_before(farm: FakeBroker, newcome
     worker = join(asks(newcomer, secret, now), now)
     assert worker is not None
     assert worker.state == Worker.State.PENDING
-    manifests.tell_worker(worker.pk)
+    assignments.tell_worker(worker.pk)
     (sent,) = farm.take_sent()
     assert sent.message["body"] == {"waiting": True, "user": "", "events": True}
     farm.deferred.clear()
     worker_services.activate([worker], "cli")
     assert [worker.pk] in farm.take_deferred("control.tell_worker")
-    manifests.tell_worker(worker.pk)
+    assignments.tell_worker(worker.pk)
     assert len(farm.take_sent()) == 2
 
 
@@ -127,7 +129,7 @@ def test_a_worker_is_told_its_limits_and_which_there_are_no_longer(
     assert worker is not None
     Worker.objects.filter(pk=worker.pk).update(upload_limit=500, quota_bytes=7)
     farm.take_sent()
-    manifests.tell_worker(worker.pk)
+    assignments.tell_worker(worker.pk)
     body = farm.take_sent()[0].message["body"]
     assert body == {
         "quota_bytes": 7,
@@ -176,9 +178,9 @@ def test_every_beat_is_dropped_before_the_next_and_has_a_task() -> None:
 def test_signals_are_heard_once_however_often_they_are_connected(
     farm: FakeBroker, newcomer: FakeWorker
 ) -> None:
-    wiring.connect()
-    wiring.connect()
-    wiring._drives_changed(ids=[1])
+    signal_handlers.connect()
+    signal_handlers.connect()
+    signal_handlers._drives_changed(ids=[1])
     assert farm.take_deferred("control.reconcile_dirty") == [[]]
 
 
@@ -192,7 +194,7 @@ def test_old_events_are_forgotten_and_new_ones_kept(farm: FakeBroker) -> None:
 
 def test_celery_can_import_the_app_before_django_is_set_up(tmp_path: Path) -> None:
     program = (
-        "from seederfarm.control.celery import app; app.loader.import_default_modules(); "
+        "from seederfarm.control.celery.app import app; app.loader.import_default_modules(); "
         "assert 'control.report' in app.tasks"
     )
     environment = {**os.environ, "SEEDERFARM_HOME": str(tmp_path)}

@@ -8,14 +8,14 @@ import pytest
 from celery.exceptions import Reject
 from django.db import InterfaceError, OperationalError
 
-from seederfarm.control import patience
+from seederfarm.control.celery import retry
 
 from .world import FakeBroker
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.0)
 
 
 class Work:
@@ -35,20 +35,20 @@ class Work:
 
 def test_a_task_whose_database_was_away_is_done_when_it_is_back(farm: FakeBroker) -> None:
     work = Work(failures=3)
-    patience.patient(work)("a message")
+    retry.patient(work)("a message")
     assert work.attempts == [("a message",)] * 4
 
 
 def test_a_task_that_fails_with_a_database_that_answers_is_given_up_at_last(farm: FakeBroker) -> None:
-    work = Work(failures=patience.ATTEMPTS)
+    work = Work(failures=retry.ATTEMPTS)
     with pytest.raises((OperationalError, InterfaceError)):
-        patience.patient(work)()
-    assert len(work.attempts) == patience.ATTEMPTS
+        retry.patient(work)()
+    assert len(work.attempts) == retry.ATTEMPTS
 
 
 def test_a_task_that_waits_gives_its_message_back_when_control_ends() -> None:
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(Reject) as caught:
-        patience.patient(Work(failures=1), stopping)("a message")
+        retry.patient(Work(failures=1), stopping)("a message")
     assert caught.value.requeue

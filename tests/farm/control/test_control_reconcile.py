@@ -9,14 +9,14 @@ from django.db import connections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farmwire.manifest import ManifestPage
-from farmwire.orders import REFRESH, SYNC_MANIFEST
-from farmwire.shapes import read
-from seederfarm.control import manifests
-from seederfarm.control.ingest import ingest_report
-from seederfarm.control.locks import only_one
-from seederfarm.control.reconcile import LOCK, Reconciled, reconcile
-from seederfarm.control.standing import Hearing
+from farmwire.assignment import ManifestPage
+from farmwire.message import read
+from farmwire.tasks import REFRESH, SYNC_MANIFEST
+from seederfarm.control.db.locks import only_one
+from seederfarm.control.messaging import assignments
+from seederfarm.control.reconcile.liveness import Hearing
+from seederfarm.control.reconcile.reconcile import LOCK, Reconciled, reconcile
+from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.models import Alert, Drive, Event, ManifestState, Replica, Worker
 from seederfarm.registry.services import drives as drive_services
 from seederfarm.registry.services import workers as worker_services
@@ -101,7 +101,7 @@ def test_paused_drives_stay_where_they_are(farm: FakeBroker, now: datetime) -> N
     drive_services.set_replicas([drive], 1, 1, "cli")
     assert plan_now(now + SECOND).release == []
     for worker in workers:
-        manifest = manifests.send_manifest(worker.row.pk, now)
+        manifest = assignments.send_manifest(worker.row.pk, now)
         assert manifest is not None
         assert [entry.key for entry in manifest.entries] == [drive.key]
 
@@ -176,7 +176,7 @@ def test_a_drain_moves_first_and_releases_then(farm: FakeBroker, now: datetime) 
 
 
 def manifests_drain(worker_id: int) -> tuple[int, int]:
-    from seederfarm.control.drains import drain_progress
+    from seederfarm.control.reconcile.drains import drain_progress
 
     progress = drain_progress(worker_id)
     return progress.copies, progress.waiting
@@ -190,7 +190,7 @@ def test_a_release_is_checked_again_where_it_is_written(
     plan_now(now)
     settle(farm, workers, now)
     drive_services.set_replicas([drive], 1, 1, "cli")
-    from seederfarm.control import reconcile as module
+    from seederfarm.control.reconcile import reconcile as module
 
     plan = module.plan
 
@@ -308,8 +308,8 @@ def test_copies_not_heard_of_are_asked_about(farm: FakeBroker, now: datetime) ->
     Replica.objects.create(drive=drive, worker=worker.row, created_at=now)
     later = now + timedelta(seconds=600)
     Worker.objects.update(last_seen_at=later)
-    assert manifests.refresh_stale(now) == 0
-    assert manifests.refresh_stale(later) == 1
+    assert assignments.refresh_stale(now) == 0
+    assert assignments.refresh_stale(later) == 1
     assert [sent.task for sent in farm.take_sent()] == [REFRESH]
 
 
@@ -347,7 +347,7 @@ class Network:
 def test_whatever_the_network_does_workers_come_to_hold_what_is_desired(
     farm_database: FarmDatabase, django_db_blocker: pytest.FixtureRequest, now: datetime, seed: int
 ) -> None:
-    from seederfarm.control.outbox import outbox
+    from seederfarm.control.messaging.outbox import outbox
 
     broker = FakeBroker()
     with django_db_blocker.unblock(), farm_database.flushed(), outbox.through(broker):  # type: ignore[attr-defined]
@@ -368,7 +368,7 @@ def converge(broker: FakeBroker, now: datetime, rng: random.Random) -> None:
             disturb(rng)
         reconcile(everything=step % 5 == 0, now=now, hearing=hearing)
         broker.send_manifests(now)
-        manifests.refresh_stale(now)
+        assignments.refresh_stale(now)
         for sent in broker.take_sent():
             network.carry(lambda sent=sent, at=now: by_id[sent.queue.split(".")[1]].hear(sent, at))  # type: ignore[misc]
         for worker in workers:
@@ -406,7 +406,7 @@ def test_the_fake_worker_ignores_orders_of_others(farm: FakeBroker, now: datetim
     anna, bert = FakeWorker("anna", now=now), FakeWorker("bert", now=now)
     make_drive()
     Replica.objects.create(drive=Drive.objects.get(), worker=anna.row)
-    manifests.send_manifest(anna.row.pk, now)
+    assignments.send_manifest(anna.row.pk, now)
     (sent,) = farm.take_sent()
     bert.hear(Sent(*sent), now)
     assert bert.held == {}

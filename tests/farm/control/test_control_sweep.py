@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from seederfarm.control import moves, planning, sql, standing
-from seederfarm.control import reconcile as module
-from seederfarm.control.reconcile import LONGEST_PAUSE, pause_after, reconcile, sweep
-from seederfarm.control.standing import Hearing
-from seederfarm.control.suspects import suspects
+from seederfarm.control.db import sql
+from seederfarm.control.reconcile import apply, liveness, load
+from seederfarm.control.reconcile import reconcile as module
+from seederfarm.control.reconcile.candidates import suspects
+from seederfarm.control.reconcile.liveness import Hearing
+from seederfarm.control.reconcile.reconcile import LONGEST_PAUSE, pause_after, reconcile, sweep
 from seederfarm.placement.model import Assign
 from seederfarm.placement.plan import plan
 from seederfarm.registry.models import Drive, ManifestState, PlanState, Replica, Worker
@@ -71,10 +72,10 @@ def random_farm(rng: random.Random, now: datetime) -> None:
 
 def test_whatever_a_plan_changes_is_found_by_the_database(farm: FakeBroker, now: datetime) -> None:
     random_farm(random.Random(7), now)
-    seen = standing.workers()
+    seen = liveness.workers()
     ids = list(Drive.objects.values_list("pk", flat=True))
-    state = planning.load(ids)
-    decided = plan(state.drives, planning.workers(seen, now), state.replicas)
+    state = load.load(ids)
+    decided = plan(state.drives, load.workers(seen, now), state.replicas)
     moved = {move.drive for move in (*decided.assign, *decided.release, *decided.unplaced)}
     found = suspects(seen, now)
     assert len(moved) > 50  # the farm is as untidy as it was meant to be
@@ -129,7 +130,7 @@ def test_what_could_not_be_written_behind_the_planner_is_no_secret(
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(module, "PLANNED_AT_ONCE", 1)
-        patch.setattr(moves, "assign", killed)
+        patch.setattr(apply, "assign", killed)
         reconcile(now=now, hearing=heard(now))
     assert PlanState.objects.get().unfinished
     assert reconcile(everything=False, now=now, hearing=heard(now)).assigned == 3
@@ -168,8 +169,8 @@ def test_moves_are_written_whatever_became_of_drives_and_workers(
     gone = paused.pk + 1000
     wanted = [(drive, anna.pk) for drive in (fresh.pk, back.pk, kept.pk, paused.pk, gone)]
     with module.transaction.atomic():
-        moves.assign([Assign(*pair, 0) for pair in [*wanted, (fresh.pk, bert.pk)]], now)
-        moves.assign([Assign(fresh.pk, anna.pk, 0)], now)  # twice is once
+        apply.assign([Assign(*pair, 0) for pair in [*wanted, (fresh.pk, bert.pk)]], now)
+        apply.assign([Assign(fresh.pk, anna.pk, 0)], now)  # twice is once
     rows = Replica.objects.filter(desired=True).values_list("drive_id", "worker_id", "phase")
     assert set(rows) == {
         (fresh.pk, anna.pk, "assigned"),
@@ -186,7 +187,7 @@ def test_a_reconciler_that_was_killed_leaves_what_it_wrote_and_the_next_one_fini
     for _ in range(10):
         make_drive(replicas_min=2, replicas_max=2, dirty=True)
     monkeypatch.setattr(module, "WRITE_BATCH", 4)
-    write, left = moves.assign, [1, 1]
+    write, left = apply.assign, [1, 1]
 
     def killed(*arguments: Any) -> None:
         write(*arguments)
@@ -195,7 +196,7 @@ def test_a_reconciler_that_was_killed_leaves_what_it_wrote_and_the_next_one_fini
         left.pop()
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(moves, "assign", killed)
+        patch.setattr(apply, "assign", killed)
         reconcile(everything=False, now=now, hearing=heard(now))
 
     written = Replica.objects.count()

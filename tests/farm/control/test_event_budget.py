@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from farmwire.report import Happening, Report
-from seederfarm.control import event_budget, retention
-from seederfarm.control.event_budget import DRIVE, EventBudget
-from seederfarm.control.ingest import ingest_report
-from seederfarm.control.recorder import Note
+from seederfarm.control.history import event_budget, retention
+from seederfarm.control.history.event_budget import DRIVE, EventBudget
+from seederfarm.control.history.events import Note
+from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.buckets import Allowance, Buckets
 from seederfarm.registry.models import AuditEntry, Event, Replica, Source, Worker
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.services import log
+from seederfarm.sources.apply import settle
+from seederfarm.sources.claims import Reading, begin
 from seederfarm.sources.parse import Entry, SourceError
-from seederfarm.sources.reading import Reading, begin
-from seederfarm.sources.taking import settle
 
 from ..registry.factories import make_drive
 from .world import FakeBroker, FakeWorker, copy_of

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from farmwire.report import Happening, Report
-from seederfarm.control.ingest import ingest_report
-from seederfarm.farmcli.numbers import network_troubles
+from seederfarm.cli.farm.counts import network_troubles
+from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.models import Worker
 
 from .world import FakeBroker, FakeWorker

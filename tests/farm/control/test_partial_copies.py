@@ -10,14 +10,15 @@ import pytest
 
 from farmwire.audit import BlockProof
 from farmwire.gaps import CoreGaps
-from farmwire.orders import REFRESH, Refresh
+from farmwire.message import read
 from farmwire.proofs import prove_block
-from farmwire.shapes import read
+from farmwire.tasks import REFRESH, Refresh
 from hypercore.core.core import Core
 from hypercore.core.store import Store, memory_store
-from seederfarm.control import audits, completing, moves
-from seederfarm.control.drains import drain_progress
-from seederfarm.control.reconcile import reconcile
+from seederfarm.control.reconcile import apply, completing
+from seederfarm.control.reconcile.drains import drain_progress
+from seederfarm.control.reconcile.reconcile import reconcile
+from seederfarm.control.reports import audits
 from seederfarm.placement.model import Release, ReleaseReason
 from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
 from seederfarm.registry.services import workers as worker_services
@@ -116,7 +117,7 @@ def test_what_a_plan_decided_is_not_done_when_the_others_have_less_by_then(
     from django.db import transaction
 
     with transaction.atomic():
-        moves.release([Release(drive.pk, anna.row.pk, ReleaseReason.SURPLUS)], now)
+        apply.release([Release(drive.pk, anna.row.pk, ReleaseReason.SURPLUS)], now)
     assert kept(drive) == {"anna", "bert"}
 
 

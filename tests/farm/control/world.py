@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from farmwire.assignment import Manifest, ManifestAssembler, ManifestPage
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
-from farmwire.manifest import Manifest, ManifestAssembler, ManifestPage
-from farmwire.orders import REFRESH, REPORT, SYNC_MANIFEST, WELCOME, Configure
-from farmwire.refusal import Refused
+from farmwire.message import Shape, read
+from farmwire.rejection import Refused
 from farmwire.replay import ReplayWindow
 from farmwire.report import EngineStats, Heartbeat, HostStats, ReplicaReport, Report
-from farmwire.shapes import Shape, read
+from farmwire.tasks import REFRESH, REPORT, SYNC_MANIFEST, WELCOME, Configure
 from hypercore.crypto import KeyPair
-from seederfarm.control import ingest, manifests
-from seederfarm.control.identity import identity
+from seederfarm.control.messaging import assignments
+from seederfarm.control.messaging.identity import identity
+from seederfarm.control.reports import ingest
 from seederfarm.registry.models import Worker
 
 GB = 10**9
@@ -65,7 +66,7 @@ class FakeBroker:
     def send_manifests(self, now: datetime) -> None:
         """What the control worker would do next."""
         for worker_id in dict.fromkeys(args[0] for args in self.take_deferred("control.send_manifest")):
-            manifests.send_manifest(worker_id, now)
+            assignments.send_manifest(worker_id, now)
 
 
 def heartbeat(name: str, version: int, digest: str, at: float, *, free: int = 1000 * GB) -> Heartbeat:

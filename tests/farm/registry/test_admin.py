@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from farmwire.enrol import JoinToken
+from farmwire.join import JoinToken
 from seederfarm.registry import services
 from seederfarm.registry.admin import lists
 from seederfarm.registry.models import (

@@ -16,8 +16,8 @@ from django.dispatch import Signal
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from farmwire.enrol import JoinToken
-from seederfarm.control import accounts
+from farmwire.join import JoinToken
+from seederfarm.control.accounts import accounts
 from seederfarm.registry import services, signals
 from seederfarm.registry.models import (
     ApiToken,

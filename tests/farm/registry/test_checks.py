@@ -13,11 +13,11 @@ import pytest
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from seederfarm.control import identity
+from seederfarm.control.messaging import identity
 from seederfarm.registry import checks
 from seederfarm.settings import base, env, table
 from seederfarm.supervisor.home import RunFiles
-from seederfarm.supervisor.local_worker import token_file
+from seederfarm.supervisor.programs.worker import token_file
 
 from ...support.databases import FarmDatabase
 from ...support.postgres import Postgres, free_port

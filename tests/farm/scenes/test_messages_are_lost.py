@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from farmwire import orders
+from farmwire import tasks
 
 from ...support.brokerproxy import BrokerProxy
 from ...support.content import File
@@ -18,15 +18,15 @@ from ...support.waiting import eventually
 from .conftest import NewPlane, NewWorkers
 
 KINDS = {
-    orders.SYNC_MANIFEST,
-    orders.AUDIT,
-    orders.CONFIGURE,
-    orders.REFRESH,
-    orders.REPORT,
-    orders.AUDIT_ANSWER,
-    orders.JOIN,
-    orders.WELCOME,
-    orders.WELCOME,
+    tasks.SYNC_MANIFEST,
+    tasks.AUDIT,
+    tasks.CONFIGURE,
+    tasks.REFRESH,
+    tasks.REPORT,
+    tasks.AUDIT_ANSWER,
+    tasks.JOIN,
+    tasks.WELCOME,
+    tasks.WELCOME,
 }
 
 
@@ -54,4 +54,4 @@ def test_a_farm_that_loses_every_message_once_gets_there(
     eventually(lambda: proven_on(made["key"]) == both, timeout=60, what="two proven copies")
     assert broker.lost.keys() >= KINDS
     # What a worker is asked to tell again, it may have told by itself meanwhile.
-    assert broker.passed.keys() >= KINDS - {orders.REFRESH}, "each went through in the end"
+    assert broker.passed.keys() >= KINDS - {tasks.REFRESH}, "each went through in the end"

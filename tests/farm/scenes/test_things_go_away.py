@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from django.db import connection
 
-from farmwire.enrol import JoinToken
+from farmwire.join import JoinToken
 from seederfarm.registry.models import Replica, Sample, Worker
 
 from ...conftest import NewReader

@@ -17,11 +17,11 @@ from django.dispatch import Signal
 
 from seederfarm.registry import signals
 from seederfarm.registry.models import Source
-from seederfarm.sources.follow import Database, Follower
-from seederfarm.sources.lists import SeedLists
+from seederfarm.sources.apply import Outcome, settle
+from seederfarm.sources.claims import ask, begin, enabled, is_due
+from seederfarm.sources.follower import Database, Follower
 from seederfarm.sources.parser import Parser
-from seederfarm.sources.reading import ask, begin, enabled, is_due
-from seederfarm.sources.taking import Outcome, settle
+from seederfarm.sources.seedlists import SeedLists
 
 
 class Site:

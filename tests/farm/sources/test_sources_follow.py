@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Drive, Source, SourceEntry
 from seederfarm.registry.services.keys import add_keys
+from seederfarm.sources.apply import Outcome, settle
+from seederfarm.sources.claims import Reading, begin
 from seederfarm.sources.parse import Entry
-from seederfarm.sources.reading import Reading, begin
-from seederfarm.sources.taking import Outcome, settle
 
 from ...support.databases import FarmDatabase
 from ...support.waiting import eventually

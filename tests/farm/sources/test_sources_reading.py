@@ -22,9 +22,9 @@ from seederfarm.registry.models import (
 )
 from seederfarm.registry.services.keys import add_keys
 from seederfarm.registry.services.sources import accept_removals
+from seederfarm.sources.apply import Outcome, settle
+from seederfarm.sources.claims import Reading, begin
 from seederfarm.sources.parse import Entry
-from seederfarm.sources.reading import Reading, begin
-from seederfarm.sources.taking import Outcome, settle
 
 from .conftest import Site, read, read_due
 
@@ -251,7 +251,7 @@ def test_an_error_that_was_not_foreseen_is_the_trouble_of_one_source(
     async def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("seederfarm.sources.reading._ask_place", broken)
+    monkeypatch.setattr("seederfarm.sources.claims._ask_place", broken)
     read = clock.read()
     assert (read.failures, read.last_error) == (1, "an error that was not foreseen; the log has it")
     assert wanted() == {A}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from seederfarm.control import budget
+from seederfarm.control.accounts import budget
 from seederfarm.supervisor import broker
 from seederfarm.supervisor.broker import NoRedis
 

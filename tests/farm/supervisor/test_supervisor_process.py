@@ -16,7 +16,7 @@ from seederfarm.supervisor import process
 from seederfarm.supervisor.home import RunFiles
 from seederfarm.supervisor.logs import LogFile, read
 from seederfarm.supervisor.process import Child, Spec
-from seederfarm.supervisor.table import web
+from seederfarm.supervisor.processes import web
 
 from ...support.waiting import eventually
 

@@ -18,32 +18,32 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from ..connection import Connection
     from ..swarm import PeerInfo
-    from .connection import SecretConnection
-    from .corestore import Corestore
-    from .dht import DhtNode
-    from .handshake import secure
-    from .hypercore import Hypercore
-    from .membership import Discovery
-    from .opencore import Durable, Notice, RemotePeer
-    from .server import Server
-    from .swarm import Swarm
-    from .udp import Endpoint
+    from .cores.active_core import Durable, Notice, RemotePeer
+    from .cores.corestore import Corestore
+    from .cores.session import Hypercore
+    from .dht.node import DhtNode
+    from .dht.server import Server
+    from .net.handshake import secure
+    from .net.secret_connection import SecretConnection
+    from .net.udp_socket import Endpoint
+    from .swarm.peer_discovery import Discovery
+    from .swarm.swarm import Swarm
 else:
     __getattr__ = lazy_names(
         __name__,
         {
             "..connection": ("Connection",),
             "..swarm": ("PeerInfo",),
-            ".connection": ("SecretConnection",),
-            ".corestore": ("Corestore",),
-            ".dht": ("DhtNode",),
-            ".handshake": ("secure",),
-            ".hypercore": ("Hypercore",),
-            ".opencore": ("Durable", "Notice", "RemotePeer"),
-            ".server": ("Server",),
-            ".membership": ("Discovery",),
-            ".swarm": ("Swarm",),
-            ".udp": ("Endpoint",),
+            ".net.secret_connection": ("SecretConnection",),
+            ".cores.corestore": ("Corestore",),
+            ".dht.node": ("DhtNode",),
+            ".net.handshake": ("secure",),
+            ".cores.session": ("Hypercore",),
+            ".cores.active_core": ("Durable", "Notice", "RemotePeer"),
+            ".dht.server": ("Server",),
+            ".swarm.peer_discovery": ("Discovery",),
+            ".swarm.swarm": ("Swarm",),
+            ".net.udp_socket": ("Endpoint",),
         },
     )
 

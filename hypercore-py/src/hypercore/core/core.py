@@ -24,7 +24,7 @@ from ..merkle.signing import sign_head, verify_head
 from ..merkle.source import require_node
 from ..merkle.verify import Verified, verify_data
 from ..storage.base import Dropped
-from ..storage.nodepages import NODES_PER_PAGE
+from ..storage.node_pages import NODES_PER_PAGE
 from ..wire.data import Data
 from .change import NOTHING, Change
 from .scrub import scrub_order

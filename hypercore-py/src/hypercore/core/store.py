@@ -22,11 +22,11 @@ from ..errors import LocalProtocolError, RemoteProtocolError
 from ..manifest import Manifest
 from ..merkle.head import TreeHead
 from ..storage.base import Backend, Batch, CoreInfo, CoreRow
-from ..storage.blockfiles import MAX_OPEN_FILES
-from ..storage.corestorage import CoreStorage, Shared
+from ..storage.block_files import MAX_OPEN_FILES
+from ..storage.core_storage import CoreStorage, Shared
 from ..storage.disk import DiskBackend, core_info
 from ..storage.memory import MemoryBackend
-from ..storage.nodepages import PageCache
+from ..storage.node_pages import PageCache
 from ..storage.readonly import ReadOnlyDisk
 from .core import Core
 

@@ -14,8 +14,8 @@ from ..merkle.proof import create_proof
 from ..merkle.source import require_node
 from ..node import Node
 from ..storage.base import CoreChanges, Dropped
-from ..storage.corestorage import CoreStorage
-from ..storage.nodepages import NODES_PER_PAGE
+from ..storage.core_storage import CoreStorage
+from ..storage.node_pages import NODES_PER_PAGE
 from ..wire.data import Data
 from ..wire.request import Request
 from .change import Change

@@ -19,14 +19,14 @@ from ..errors import FrameDecodeError
 from .address import Address, encode_address, node_id
 from .constants import Internal, RpcError
 from .health import NetworkHealth
-from .inbound import Inbound
-from .internal import InternalCommands
+from .incoming_request import Inbound
+from .internal_commands import InternalCommands
 from .nat import NatSampler
-from .neighbours import Neighbours
 from .packet import Request, decode_packet
 from .query import CAUTIOUS_CONCURRENCY, Query
-from .routing import BUCKET_SIZE, RoutingTable, TableNode
+from .routing_table import BUCKET_SIZE, RoutingTable, TableNode
 from .rpc import Call, Reply, Rpc
+from .table_maintenance import Neighbours
 from .tokens import TokenIssuer
 
 TICK_SECONDS = 5.0

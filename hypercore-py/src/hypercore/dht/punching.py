@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from .address import Address
 from .constants import Firewall
 from .messages import HolepunchPayload
-from .volleys import TICK_SECONDS, Shot, Volley, at_random_ports, between_stable, from_many_holes
+from .punch_probes import TICK_SECONDS, Shot, Volley, at_random_ports, between_stable, from_many_holes
 
 MAX_REMOTE_ADDRESSES = 8
 """Addresses of the other side that are punched at."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from .address import Address
 from .constants import RpcError
-from .routing import BUCKET_SIZE, TableNode, node_number
+from .routing_table import BUCKET_SIZE, TableNode, node_number
 from .rpc import Call, Reply
 
 CONCURRENCY = 10

@@ -19,10 +19,10 @@ from .events import (
     UpgradeAvailable,
     Upgraded,
 )
+from .field_budget import FieldBudget
 from .fullness import Fullness
-from .memory import FieldBudget
+from .interfaces import ReplicatedCore
 from .peer import ALIAS, PROTOCOL, Peer, PeerStats
-from .ports import ReplicatedCore
 from .ratelimit import RateLimit
 from .replicator import Replicator
 from .suspicion import Suspicions

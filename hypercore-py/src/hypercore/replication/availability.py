@@ -14,7 +14,7 @@ from ..bitfield import PAGE_BITS, Bitfield
 from ..errors import RemoteProtocolError
 from ..ranges import RangeSet
 from .config import MAX_LACKING, MAX_REMOTE_PAGES, WANT_BATCH
-from .memory import FieldBudget
+from .field_budget import FieldBudget
 from .suspicion import NOTHING_AVOIDED
 
 _PROBES = 8

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 from ..errors import StorageError, VerificationError
 from ..wire.control import Cancel, NoData
 from ..wire.data import Data
-from .conduct import Conduct
 from .config import MAX_REFUSALS, ReplicationConfig
-from .demand import window
+from .download_state import window
 from .events import BlockReceived, StorageFailed
-from .heads import Heads, Host, start_clock
-from .patience import Patience
-from .ports import ReplicatedCore
+from .hotswap import Patience
+from .interfaces import ReplicatedCore
+from .misbehaviour import Conduct
 from .ratelimit import BLOCK_OVERHEAD, RateLimit, Turn
 from .requests import BlockRequest, Purpose, RequestTable, Sent
 from .scheduler import Scheduler
 from .trials import Trials
+from .upgrades import Heads, Host, start_clock
 
 if TYPE_CHECKING:
     from .peer import Peer

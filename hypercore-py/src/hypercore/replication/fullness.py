@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..bitfield import Bitfield
 from .config import MAX_BROKEN_CLAIMS
-from .ports import Change, ReplicatedCore
+from .interfaces import Change, ReplicatedCore
 
 if TYPE_CHECKING:
     from .peer import Peer

@@ -19,15 +19,15 @@ from ..wire.control import BitfieldMessage, Cancel, NoData, Range, Sync, Unwant,
 from ..wire.data import Data
 from ..wire.handshake import ChannelHandshake, capability
 from ..wire.request import Request
-from .announcer import Announcer
+from .broadcaster import Announcer
 from .config import ReplicationConfig
-from .demand import DownloadState
+from .download_state import DownloadState
 from .downloader import Downloader
 from .events import Event, StorageFailed, UpgradeAvailable
-from .heads import Heads
-from .memory import FieldBudget
-from .ports import ReplicatedCore
+from .field_budget import FieldBudget
+from .interfaces import ReplicatedCore
 from .ratelimit import RateLimit
+from .upgrades import Heads
 from .uploader import Uploader
 
 PROTOCOL = "hypercore/alpha"

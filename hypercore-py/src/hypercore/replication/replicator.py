@@ -22,10 +22,10 @@ from ..mux import CloseReason, Muxer
 from .config import MAX_REOPENS, ReplicationConfig
 from .downloader import Downloader
 from .events import BackedOff, Event, ManifestReceived, PeerClosed, PeerMisbehaved, PeerOpened, Upgraded
+from .field_budget import FieldBudget
 from .fullness import Fullness
-from .memory import FieldBudget
+from .interfaces import Change, ReplicatedCore
 from .peer import ALIAS, PROTOCOL, Peer
-from .ports import Change, ReplicatedCore
 from .ratelimit import RateLimit
 from .scheduler import Ranges
 from .suspicion import Suspicions

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from .config import ReplicationConfig
 from .events import BackedOff
-from .heads import Host
 from .requests import Sent
 from .suspicion import FIRST_TRIAL, HEAD, MAX_DOUBTED, MAX_FALSE_ALARMS, Record
+from .upgrades import Host
 
 if TYPE_CHECKING:
     from .downloader import Downloader

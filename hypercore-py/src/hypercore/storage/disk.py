@@ -11,11 +11,11 @@ from threading import Lock
 from ..bitfield import Bitfield
 from ..errors import StoreUnreadable
 from .base import Batch, BlockRun, CoreChanges, CoreInfo, CoreRow
-from .blockfiles import MAX_OPEN_FILES, BlockFiles, sync_directory
-from .diskerrors import database_error, disk_error
+from .block_files import MAX_OPEN_FILES, BlockFiles, sync_directory
+from .crash_points import OnStep, Step, ignore
+from .disk_errors import database_error, disk_error
 from .lock import DirectoryLock
 from .schema import connect, open_database
-from .steps import OnStep, Step, ignore
 
 DATABASE_NAME = "cores.db"
 

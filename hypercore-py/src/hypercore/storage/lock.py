@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from ..errors import StoreLocked
-from .diskerrors import disk_error
+from .disk_errors import disk_error
 
 
 class DirectoryLock:

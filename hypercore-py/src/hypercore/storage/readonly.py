@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 from ..errors import StorageError, StoreUnreadable
 from .base import Batch
-from .blockfiles import MAX_OPEN_FILES, BlockFiles
+from .block_files import MAX_OPEN_FILES, BlockFiles
+from .crash_points import ignore
 from .disk import DATABASE_NAME, DiskBackend
-from .diskerrors import database_error, disk_error
+from .disk_errors import database_error, disk_error
 from .schema import require_format
-from .steps import ignore
 
 
 class ReadOnlyDisk(DiskBackend):

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from ..errors import StoreUnreadable
-from .diskerrors import database_error, disk_error
+from .disk_errors import database_error, disk_error
 
 FORMAT = 1
 """Version of tables and files together (`PRAGMA user_version`). Raise it with every change that older code

@@ -1,9 +1,9 @@
 """Which peers to talk to: policy without sockets, clocks or tasks.
 
-Source of the rules: hyperswarm 4.17.2. The asyncio shell is `hypercore.aio.swarm`.
+Source of the rules: hyperswarm 4.17.2. The asyncio shell is `hypercore.aio.swarm.swarm`.
 """
 
-from .peerinfo import PeerInfo, Priority
+from .peer_info import PeerInfo, Priority
 from .policy import Arrival, SwarmPolicy, keep_incoming
 from .slots import Slots
 from .topics import Action, Topic, TopicSchedule

@@ -14,8 +14,8 @@ from itertools import count
 
 from .._types import Random
 from ..dht.address import Address
-from .dialqueue import DialQueue
-from .peerinfo import MAX_ATTEMPTS, PeerInfo
+from .dial_queue import DialQueue
+from .peer_info import MAX_ATTEMPTS, PeerInfo
 from .retry import retry_delay
 
 MAX_PEERS = 64

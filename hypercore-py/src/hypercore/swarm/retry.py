@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .._types import Random
-from .peerinfo import MAX_ATTEMPTS, PeerInfo
+from .peer_info import MAX_ATTEMPTS, PeerInfo
 
 
 class Backoff(NamedTuple):

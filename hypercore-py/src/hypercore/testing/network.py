@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from .._types import Buffer, Random
 from ..udx.events import Closed, Data, Drained, Ended, Message
-from ..udx.linger import Linger
 from ..udx.packet import HEADER_BYTES, RawPacket, header_struct
 from ..udx.stream import UdxStream
+from ..udx.time_wait import Linger
 
 IP_AND_UDP_BYTES = 28
 

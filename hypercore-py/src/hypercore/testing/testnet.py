@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from ..aio.dht import DhtNode
+from ..aio.dht.node import DhtNode
 
 DEFAULT_SIZE = 4
 """Nodes, the first included. Servers announce at three of them."""

@@ -6,9 +6,9 @@ stream.
 
 from .bursts import Burst
 from .events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged, StreamReset, StreamTimedOut
-from .linger import Linger
 from .packet import Packet
 from .stream import UdxStream
+from .time_wait import Linger
 
 __all__ = [
     "Burst",

@@ -20,7 +20,7 @@ from .mtu import MtuSearch
 from .pacing import Pacer
 from .packet import HEADER_BYTES
 from .rtt import RoundTrip
-from .sendqueue import SendQueue
+from .send_queue import SendQueue
 
 TAIL_PROBE_SLACK = 0.002
 """Added to the tail probe's time when a single packet is in flight (udx.c:988)."""

@@ -24,7 +24,6 @@ from .events import (
     StreamTimedOut,
 )
 from .limits import PAYLOAD_BYTES, RECEIVE_WINDOW_BYTES
-from .linger import Linger
 from .memory import ReceiveMemory
 from .packet import (
     FLAG_DATA,
@@ -44,6 +43,7 @@ from .packet import (
 )
 from .reassembly import Reassembly
 from .sender import Outgoing, Sender
+from .time_wait import Linger
 from .window import WindowTuner
 
 MAX_QUEUED_MESSAGES = 256

@@ -10,7 +10,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """None yet: `workers.agent.homes` knows where keys were put before."""
+    """None yet: `workers.agent.shard_map` knows where keys were put before."""
     op.create_table(
         "home",
         sa.Column("key", sa.String(64), primary_key=True),

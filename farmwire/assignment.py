@@ -1,0 +1,111 @@
+"""The manifest: all that one worker shall keep. Control sends it whole, in pages; workers follow the
+newest one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from hypercore.crypto import blake2b_256
+
+from .message import Count, Digest, Key, Kind, Shape
+from .rejection import Reason, Refused
+
+PAGE_ENTRIES = 1000
+"""Entries of a page: about 100 KB of JSON."""
+
+MAX_PAGES = 1000
+"""Pages of a manifest, so that what a worker collects is bounded."""
+
+_MODULUS = 1 << 256
+
+
+class ManifestEntry(Shape, frozen=True, kw_only=True):
+    key: Key
+    kind: Kind | None = None
+    """What the operator says it is; None: found out from the content."""
+    priority: Annotated[int, Meta(ge=0, le=9)] = 5
+    """0 goes first."""
+    max_fork: Count | None = None
+    """Its writer is followed up to this fork; None: onto any."""
+
+
+class ManifestPage(Shape, frozen=True, kw_only=True):
+    version: Count
+    page: Annotated[int, Meta(ge=0, lt=MAX_PAGES)]
+    pages: Annotated[int, Meta(ge=1, le=MAX_PAGES)]
+    digest: Digest
+    """Of the whole manifest."""
+    entries: Annotated[list[ManifestEntry], Meta(max_length=PAGE_ENTRIES)]
+
+
+class Manifest(Shape, frozen=True, kw_only=True):
+    version: Count = 0
+    entries: list[ManifestEntry] = []
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.entries)
+
+    def to_pages(self) -> list[ManifestPage]:
+        """At least one: an empty manifest is a statement, too. Raises Refused(TOO_LARGE)."""
+        chunks = list(_chunks(self.entries)) or [[]]
+        if len(chunks) > MAX_PAGES:
+            raise Refused(
+                Reason.TOO_LARGE, f"a manifest of {len(self.entries)} entries, {MAX_PAGES * PAGE_ENTRIES} fit"
+            )
+        digest = self.digest
+        return [
+            ManifestPage(version=self.version, page=i, pages=len(chunks), digest=digest, entries=chunk)
+            for i, chunk in enumerate(chunks)
+        ]
+
+
+def _chunks(entries: list[ManifestEntry]) -> Iterator[list[ManifestEntry]]:
+    for start in range(0, len(entries), PAGE_ENTRIES):
+        yield entries[start : start + PAGE_ENTRIES]
+
+
+def entry_hash(key: str, kind: str | None, priority: int, max_fork: int | None = None) -> int:
+    """What an entry adds to the digest of its manifest."""
+    forks = "" if max_fork is None else f" {max_fork}"
+    return int.from_bytes(blake2b_256(f"{key} {kind or '-'} {priority}{forks}".encode()), "big")
+
+
+def digest_of(entries: Iterable[ManifestEntry]) -> str:
+    """Tells two sets of entries apart, in whatever order they come: the sum of their hashes modulo 2^256.
+
+    A sum can be kept up to date as entries come and go. It is no commitment; the pages it travels in are
+    signed.
+    """
+    return f"{sum(entry_hash(e.key, e.kind, e.priority, e.max_fork) for e in entries) % _MODULUS:064x}"
+
+
+class ManifestAssembler:
+    """Puts pages together, which may be lost, doubled or out of order, from one or several sendings."""
+
+    def __init__(self) -> None:
+        self._version = -1
+        self._digest = ""
+        self._pages: dict[int, ManifestPage] = {}
+
+    def add(self, page: ManifestPage) -> Manifest | None:
+        """The manifest, when this page was the last one missing. Pages of older versions are ignored.
+
+        Raises Refused(MALFORMED) if all pages are there and are not what the digest says.
+        """
+        if page.page >= page.pages or page.version < self._version:
+            return None
+        if page.version > self._version or page.digest != self._digest:
+            self._version, self._digest, self._pages = page.version, page.digest, {}
+        self._pages[page.page] = page
+        if len(self._pages) < page.pages:
+            return None
+        entries = [entry for i in sorted(self._pages) for entry in self._pages[i].entries]
+        manifest = Manifest(version=page.version, entries=entries)
+        self._version, self._digest, self._pages = page.version, page.digest, {}
+        if manifest.digest != page.digest or len({entry.key for entry in entries}) != len(entries):
+            raise Refused(Reason.MALFORMED, f"the pages of manifest {page.version} do not fit its digest")
+        return manifest

@@ -1,0 +1,305 @@
+"""A core in use: its replicator, its timer, and those who wait for something of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from ...core import Change, Core
+from ...errors import BlockNotAvailable, RemoteProtocolError
+from ...replication import (
+    Conflict,
+    Event,
+    FieldBudget,
+    Peer,
+    PeerClosed,
+    PeerMisbehaved,
+    PeerOpened,
+    RateLimit,
+    ReplicationConfig,
+    Replicator,
+    Suspicions,
+)
+from .link import Link
+
+
+class Durable(NamedTuple):
+    """Blocks start..end can no longer be lost in a crash."""
+
+    runs: list[tuple[int, int]]
+
+
+Notice = Event | Change | Durable
+"""What subscribers are told: an event of the replication, a change of the core, or what is safe on disk."""
+
+
+class Subscription:
+    """Ends when it is called. A new one for each `subscribe`: the same callable may subscribe twice."""
+
+    __slots__ = ("_subscribers", "callback")
+
+    def __init__(self, callback: Callable[[Notice], None], subscribers: dict[Subscription, None]) -> None:
+        self.callback = callback
+        self._subscribers = subscribers
+        subscribers[self] = None
+
+    def __call__(self) -> None:
+        self._subscribers.pop(self, None)
+
+
+class RemotePeer:
+    """Somebody who replicates one core with us. Keeps its counters after it has gone."""
+
+    __slots__ = ("_peer", "_stats", "link", "remote_public_key")
+
+    def __init__(self, peer: Peer, link: Link) -> None:
+        self.remote_public_key = link.connection.remote_public_key
+        self.link = link
+        self._peer = peer
+        self._stats = peer.stats
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of verified blocks that it gave."""
+        return self._stats.bytes_down
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes of blocks that it was given."""
+        return self._stats.bytes_up
+
+    def has(self, index: int) -> bool:
+        """Whether it says that it has that block."""
+        return self._peer.down.availability.has(index)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it may have news for us: it has not said yet, or says that it knows of more."""
+        return not self._peer.synced or self._peer.ahead
+
+    @property
+    def has_news(self) -> bool:
+        """Whether it says that it knows of more than we do."""
+        return self._peer.ahead
+
+
+class OpenCore:
+    """Shared by all sessions of a core; lives as long as there is one, or a peer reads from it."""
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        config: ReplicationConfig,
+        link_of: Callable[[Peer], Link | None],
+        on_change: Callable[[], None],
+        on_idle: Callable[[OpenCore], None],
+        on_active: Callable[[OpenCore], None],
+        on_offence: Callable[[Link, RemoteProtocolError], None],
+        on_conflict: Callable[[Core], None],
+        conflicting: bool,
+        upload: RateLimit,
+        download: RateLimit,
+        fields: FieldBudget,
+        suspicions: Suspicions,
+    ) -> None:
+        self.core = core
+        self.replicator = Replicator(
+            core,
+            config=config,
+            on_wake=self._wake,
+            upload=upload,
+            download=download,
+            fields=fields,
+            suspicions=suspicions,
+        )
+        self.replicator.download_ranges = ()
+        self._on_conflict = on_conflict
+        if conflicting:
+            self.replicator.freeze()
+        self.sessions = 0
+        self._active = 0
+        self._downloaders = 0
+        self._fork_limits: dict[object, int | None] = {}
+        """By session, of those that set one. None: any fork."""
+        self._loop = loop
+        self._link_of = link_of
+        self._on_store_change = on_change
+        self._on_idle = on_idle
+        self._on_active = on_active
+        self._on_offence = on_offence
+        self._peers: dict[Peer, RemotePeer] = {}
+        self._subscribers: dict[Subscription, None] = {}
+        self._waiters: dict[int, list[asyncio.Future[bytes]]] = {}
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        core.on_change.append(self._on_change)
+
+    @property
+    def peers(self) -> Collection[RemotePeer]:
+        """Those whose channel is open on both sides."""
+        return self._peers.values()
+
+    @property
+    def idle(self) -> bool:
+        return self.sessions == 0 and not self._peers
+
+    # --- sessions
+
+    @property
+    def active(self) -> bool:
+        """Whether some session wants it spoken about with everybody, and its writer followed."""
+        return self._active > 0
+
+    def add_session(self) -> None:
+        self.sessions += 1
+
+    def drop_session(self) -> None:
+        self.sessions -= 1
+        self._check_idle()
+
+    def count_active(self, change: int) -> None:
+        """One more session is active, or one less."""
+        was_active = self.active
+        self._active += change
+        if self.active is was_active or self.replicator.closed:
+            return
+        self.replicator.set_downloading(self.active, self._loop.time())
+        if self.active:
+            self._on_active(self)
+
+    def count_downloader(self, change: int) -> None:
+        """One more session wants every block, or one less."""
+        self._downloaders += change
+        self.replicator.download_ranges = ((0, None),) if self._downloaders else ()
+
+    def limit_forks(self, session: object, up_to: int | None) -> None:
+        """A session follows the writer up to this fork; None: onto any."""
+        self._fork_limits[session] = up_to
+        self._apply_fork_limits()
+
+    def drop_fork_limit(self, session: object) -> None:
+        """The session is closed. The limit of the last one stays in force."""
+        if len(self._fork_limits) > 1 and session in self._fork_limits:
+            del self._fork_limits[session]
+            self._apply_fork_limits()
+
+    def _apply_fork_limits(self) -> None:
+        limits = [limit for limit in self._fork_limits.values() if limit is not None]
+        lowest = min(limits, default=None)
+        if lowest != self.replicator.max_fork and not self.replicator.closed:
+            self.replicator.max_fork = lowest
+
+    def subscribe(self, callback: Callable[[Notice], None]) -> Callable[[], None]:
+        """`callback` is called on the loop. What is returned ends that."""
+        return Subscription(callback, self._subscribers)
+
+    def touch(self) -> None:
+        """Something was changed that has to go to disk."""
+        self._on_store_change()
+
+    # --- blocks
+
+    async def wait_for_block(self, index: int, pending: set[asyncio.Future[bytes]]) -> bytes:
+        """The block, when it is here. A future in `pending` is there to end the wait by."""
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        pending.add(future)
+        self._waiters.setdefault(index, []).append(future)
+        try:
+            if self.replicator.request_block(index, self._loop.time()):
+                self._deliver(index)
+            return await future
+        finally:
+            pending.discard(future)
+            waiters = self._waiters.get(index)
+            if waiters is not None and future in waiters:
+                waiters.remove(future)
+                if not waiters:
+                    del self._waiters[index]
+                    if not self.replicator.closed:
+                        self.replicator.cancel_block(index, self._loop.time())
+
+    def _deliver(self, index: int) -> None:
+        if index not in self._waiters:
+            return
+        block = self.core.get(index)
+        if block is None:
+            return
+        for future in self._waiters.pop(index):
+            if not future.done():
+                future.set_result(block)
+
+    # --- what happens
+
+    def durable(self, runs: list[tuple[int, int]]) -> None:
+        """A flush has made blocks, and the head, durable."""
+        self.replicator.on_durable(runs, self._loop.time())
+        self._tell(Durable(runs))
+
+    def _on_change(self, change: Change) -> None:
+        self._on_store_change()
+        if change.block is not None:
+            self._deliver(change.block)
+        elif change.appended is not None and self._waiters:
+            for index in range(*change.appended):
+                self._deliver(index)
+        self._tell(change)
+
+    def _wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        self._drain_events()
+        deadline = self.replicator.next_deadline()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.replicator.handle_timer(self._loop.time())
+        self._turn()
+
+    def _drain_events(self) -> None:
+        while (event := self.replicator.next_event()) is not None:
+            if isinstance(event, PeerOpened):
+                link = self._link_of(event.peer)
+                if link is not None and event.peer.opened:
+                    self._peers[event.peer] = RemotePeer(event.peer, link)
+            elif isinstance(event, PeerClosed):
+                self._peers.pop(event.peer, None)
+                self._check_idle()
+            elif isinstance(event, Conflict):
+                self._on_conflict(self.core)
+            elif isinstance(event, PeerMisbehaved) and event.fatal:
+                link = self._link_of(event.peer)
+                if link is not None:
+                    self._on_offence(link, event.error)
+            self._tell(event)
+
+    def _tell(self, notice: Notice) -> None:
+        for subscription in tuple(self._subscribers):
+            subscription.callback(notice)
+
+    def _check_idle(self) -> None:
+        if self.idle:
+            self._on_idle(self)
+
+    def close(self) -> None:
+        """Ends replication and everybody's waiting."""
+        self.replicator.close(self._loop.time())
+        self.core.on_change.remove(self._on_change)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._drain_events()
+        for index, waiters in self._waiters.items():
+            for future in waiters:
+                if not future.done():
+                    future.set_exception(BlockNotAvailable(f"the core was closed before block {index} came"))
+        self._waiters.clear()

@@ -1,0 +1,361 @@
+"""Cores of one store, replicated over any number of connections.
+
+    async with Corestore(disk_store(directory)) as cores:
+        core = cores.get(key)
+        cores.replicate(connection)           # for every connection of the swarm
+        print(await core.get(0))
+
+Cores that are not in use cost nothing but disk: one is opened when a peer asks for it by its discovery key,
+and closed again when nobody has used it for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ...connection import Connection
+from ...core import Core, Store
+from ...crypto import discovery_key
+from ...errors import LocalProtocolError, RemoteProtocolError, StorageError
+from ...mux import Muxer
+from ...replication import ALIAS, PROTOCOL, FieldBudget, Peer, ReplicationConfig, Suspicions
+from ...replication.ratelimit import BLOCK_OVERHEAD
+from ...storage.base import CoreInfo
+from ...storage.core_storage import INLINE_MAX_BYTES
+from .active_core import OpenCore
+from .flusher import Flusher, Runs
+from .idle_queue import IdleQueue
+from .link import Hub, Link
+from .session import Hypercore
+from .throttle import Throttle
+
+IDLE_SECONDS = 10.0
+"""How long a core stays open after its last session and its last peer are gone."""
+
+MAX_DIRTY_BYTES = 64 << 20
+"""Bytes of blocks in memory that wait for the disk, at which peers are no longer read from."""
+
+DATABASE_SLACK = 1 << 20
+"""Bytes of the database that count as nobody's: its own tables, pages that are not full."""
+
+MAX_CHANNELS = 32768
+"""Channels on one connection. Cores beyond it are not spoken about there; a peer's opens are rejected. Each
+costs about five kilobytes. Ours (corestore: none)."""
+
+_CONFLICT = "conflict/"
+"""Names in the store's meta: with the key of a core of which two signed histories exist, the fork and length
+of the one that is stored."""
+
+log = logging.getLogger(__name__)
+
+
+class Corestore:
+    """Owns `store` and closes it. `config` is how cores are replicated.
+
+    `on_error` is called when the disk refuses something, `on_offence` with the public key of a peer that was
+    cut off because of what it said, `on_wanted` with the discovery key of a core that no session had when a
+    peer opened it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        config: ReplicationConfig | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+        max_channels: int = MAX_CHANNELS,
+        on_error: Callable[[StorageError], None] | None = None,
+        on_offence: Callable[[bytes, Exception], object] | None = None,
+        on_wanted: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.on_error = on_error
+        self.on_offence = on_offence
+        self.upload = Throttle(asyncio.get_running_loop())
+        """Bounds what all peers together are sent; without a rate at first."""
+        self.download = Throttle(asyncio.get_running_loop())
+        """Bounds what is asked of them."""
+        self.on_wanted = on_wanted
+        self.fields = FieldBudget()
+        """Bounds what is remembered of what all peers announce."""
+        self.suspicions = Suspicions()
+        """What went wrong with which core at which peer."""
+        self._config = config or ReplicationConfig()
+        self._max_channels = max_channels
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[bytes, OpenCore] = {}
+        """By discovery key."""
+        self._idle = IdleQueue(self._loop, idle_seconds, self._retire)
+        self.hub = Hub(self._loop)
+        """Shares time and memory among the connections."""
+        self._links: dict[Muxer, Link] = {}
+        self._conflicts = {bytes.fromhex(name[len(_CONFLICT) :]) for name in store.meta_names(_CONFLICT)}
+        self._held = False
+        self._closed = False
+        self._flusher = Flusher(
+            store,
+            loop=self._loop,
+            on_durable=self._on_durable,
+            on_flushed=self._on_flushed,
+            on_error=self._on_storage_error,
+        )
+
+    async def __aenter__(self) -> Corestore:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def links(self) -> int:
+        """Connections that are replicated over."""
+        return len(self._links)
+
+    @property
+    def open_cores(self) -> int:
+        """Cores in memory."""
+        return len(self._open)
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of verified blocks that peers have given since the start, each with BLOCK_OVERHEAD."""
+        return self.download.limit.received
+
+    def stored_bytes(self) -> int:
+        """Bytes that the blocks of all cores take, in use or not. Looks at every core: for now and then.
+
+        Each block counts BLOCK_OVERHEAD beside its content; where the database has grown beyond that (blocks
+        far from each other have a tree of their own each) its size counts. Of a core that is not in use and
+        not complete the content is an estimate, from the number of its blocks. Raises StorageError.
+        """
+        used = {opened.core.key: opened.core.have_bytes for opened in self._open.values()}
+        content = inline = blocks = 0
+        for info in self.store.cores():
+            size = used.get(info.key)
+            if size is None:
+                size = info.byte_length * info.have // info.length if info.length else 0
+            content += size
+            blocks += info.have
+            if info.byte_length <= INLINE_MAX_BYTES:
+                inline += size
+        database = self.store.database_bytes() - inline - DATABASE_SLACK
+        return content + max(BLOCK_OVERHEAD * blocks, database)
+
+    # --- cores
+
+    def get(self, key: bytes, *, active: bool = True) -> Hypercore:
+        """A session of the core of `key`, which becomes a stored one if it is not. Raises StorageError.
+
+        `active`: see `Hypercore.set_active`.
+        """
+        if self._closed:
+            raise LocalProtocolError("the corestore is closed")
+        name = discovery_key(key)
+        opened = self._open.get(name)
+        if opened is None:
+            core = self.store.open_core(key)
+            assert core is not None  # it is made if there is none
+            opened = self._use(core)
+        self._idle.discard(name)
+        return Hypercore(opened, active=active)
+
+    def stored(self, key: bytes) -> CoreInfo | None:
+        """What is stored of a core, without opening it. None if it is not stored. Raises StorageError."""
+        return self.store.info(key)
+
+    def has_conflict(self, key: bytes) -> bool:
+        """Whether two histories of a core were seen that its writer signed, in this run or an earlier one.
+
+        Nothing more of it is fetched; what is here is read and served. Removing the core forgets it.
+        """
+        return key in self._conflicts
+
+    def _on_conflict(self, core: Core) -> None:
+        self._conflicts.add(core.key)
+        self.store.set_meta(_CONFLICT + core.key.hex(), b"%d %d" % (core.fork, core.length))
+        self._flusher.touch()
+
+    def _use(self, core: Core) -> OpenCore:
+        opened = OpenCore(
+            core,
+            loop=self._loop,
+            config=self._config,
+            link_of=self._link_of,
+            on_change=self._on_change,
+            on_idle=self._on_idle,
+            on_active=self._on_active,
+            on_offence=self._cut_off,
+            on_conflict=self._on_conflict,
+            conflicting=core.key in self._conflicts,
+            upload=self.upload.limit,
+            download=self.download.limit,
+            fields=self.fields,
+            suspicions=self.suspicions,
+        )
+        opened.replicator.set_downloading(False, self._loop.time())
+        self._open[core.discovery_key] = opened
+        if self.store.dirty:
+            self._flusher.touch()  # it may have been written to before it was ours to watch
+        return opened
+
+    def _on_active(self, opened: OpenCore) -> None:
+        now = self._loop.time()
+        for muxer in list(self._links):
+            self._attach(opened, muxer, now)
+
+    def _attach(self, opened: OpenCore, muxer: Muxer, now: float) -> bool:
+        if (
+            muxer.channels >= self._max_channels
+            and muxer.channel(PROTOCOL, opened.core.discovery_key) is None
+        ):
+            return False
+        return opened.replicator.attach(muxer, now) is not None
+
+    def _on_idle(self, opened: OpenCore) -> None:
+        if not self._closed:
+            self._idle.add(opened.core.discovery_key)
+
+    def _retire(self, name: bytes) -> None:
+        """Close a core that nobody has used for a while."""
+        opened = self._open[name]
+        if opened.idle:
+            del self._open[name]
+            opened.close()
+            self.store.close_core(opened.core)
+
+    def remove(self, key: bytes) -> bool:
+        """Delete a core and its blocks: peers are served it no longer. False if it is not stored.
+
+        Durable with the next flush. Raises LocalProtocolError while somebody has a session of it.
+        """
+        name = discovery_key(key)
+        opened = self._open.get(name)
+        if opened is not None:
+            if opened.sessions:
+                raise LocalProtocolError("the core is in use")
+            del self._open[name]
+            opened.close()
+            self._idle.discard(name)  # closing it may have found it idle
+        removed = self.store.remove_core(key)
+        if key in self._conflicts:
+            self._conflicts.discard(key)
+            self.store.set_meta(_CONFLICT + key.hex(), None)
+        self._flusher.touch()
+        return removed
+
+    # --- connections
+
+    def replicate(self, connection: Connection) -> Link:
+        """Speak about our cores on `connection`: about those in use, and others when the peer asks."""
+        if self._closed:
+            raise LocalProtocolError("the corestore is closed")
+        link = Link(connection, loop=self._loop, on_close=self._on_link_close, hub=self.hub)
+        muxer = link.muxer
+        self._links[muxer] = link
+        muxer.add_alias(ALIAS, PROTOCOL)
+
+        def asked_for(name: bytes | None, now: float) -> bool:
+            return self._on_remote_open(muxer, name, now)
+
+        muxer.on_open(PROTOCOL, asked_for)
+        now = self._loop.time()
+        for opened in list(self._open.values()):
+            if opened.active:
+                self._attach(opened, muxer, now)
+        if self._held:
+            link.hold(True)
+        return link
+
+    def _on_remote_open(self, muxer: Muxer, name: bytes | None, now: float) -> bool:
+        if name is None:
+            return False
+        opened = self._open.get(name)
+        if opened is None:
+            try:
+                key = self.store.find(name)
+                core = None if key is None else self.store.open_core(key, create=False)
+            except StorageError as error:
+                self._on_storage_error(error)
+                return False
+            if core is None:
+                return False
+            opened = self._use(core)
+            self._on_idle(opened)
+        attached = self._attach(opened, muxer, now)
+        if attached and not opened.sessions and self.on_wanted is not None:
+            self.on_wanted(name)
+        return attached
+
+    def _link_of(self, peer: Peer) -> Link | None:
+        return self._links.get(peer.muxer)
+
+    def _on_link_close(self, link: Link, error: Exception | None) -> None:
+        self._links.pop(link.muxer, None)
+        now = self._loop.time()
+        for opened in list(self._open.values()):
+            opened.replicator.detach(link.muxer, now)  # it remembers connections without a channel, too
+        self.suspicions.disconnected(link.connection.remote_public_key)
+        if isinstance(error, RemoteProtocolError):
+            self._report_offence(link, error)
+
+    def _cut_off(self, link: Link, error: RemoteProtocolError) -> None:
+        link.connection.destroy(error)
+
+    def _report_offence(self, link: Link, error: RemoteProtocolError) -> None:
+        log.warning("cut off peer %s: %s", link.connection.remote_public_key.hex(), error)
+        if self.on_offence is not None:
+            self.on_offence(link.connection.remote_public_key, error)
+
+    # --- the disk
+
+    async def flush(self) -> None:
+        """Returns when all that is here is durable. Raises StorageError."""
+        await self._flusher.flush()
+
+    def _on_change(self) -> None:
+        self._flusher.touch()
+        if not self._held and self.store.dirty_bytes > MAX_DIRTY_BYTES:
+            self._hold(True)
+
+    def _on_durable(self, core: Core, runs: Runs) -> None:
+        opened = self._open.get(core.discovery_key)
+        if opened is not None and opened.core is core:
+            opened.durable(runs)
+
+    def _on_flushed(self) -> None:
+        if self._held and self.store.dirty_bytes <= MAX_DIRTY_BYTES // 2:
+            self._hold(False)
+
+    def _hold(self, held: bool) -> None:
+        self._held = held
+        for link in self._links.values():
+            link.hold(held)
+
+    def _on_storage_error(self, error: StorageError) -> None:
+        if self.on_error is not None:
+            self.on_error(error)
+
+    # --- the end
+
+    async def close(self) -> None:
+        """Ends replication, makes everything durable, closes the store. Raises StorageError if that fails.
+
+        Connections are closed gracefully; whoever made them may do so before.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._idle.close()
+        for opened in self._open.values():
+            opened.close()
+        for link in list(self._links.values()):
+            link.connection.close()
+        self.upload.close()
+        self.download.close()
+        try:
+            await self._flusher.close()
+        finally:
+            self._open.clear()
+            self.store.close()

@@ -1,0 +1,241 @@
+"""A connection with a muxer on it: messages in, messages out, and nothing of what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ...connection import Connection
+from ...errors import ConnectionClosed, RemoteProtocolError
+from ...mux import Muxer
+from ...secretstream import MAX_EARLY_FRAME_BYTES, MAX_FRAME_BYTES
+from ...udx.events import StreamReset
+from .holdings import MAX_INCOMING_BYTES, MAX_OUTGOING_BYTES, PROGRESS_SECONDS, Holdings
+from .turns import Debt, Turns
+
+log = logging.getLogger(__name__)
+
+PAUSE_HELD_BYTES = 2 * 1024 * 1024
+"""Bytes received and not worked off yet, at which no more are taken from the peer. Ours."""
+
+UNUSED_SECONDS = 60.0
+"""How long a peer that dialled us may take until a channel is open. Ours."""
+
+FULL_POLL_SECONDS = 0.05
+"""How often a connection that has answers to make looks whether there is room for them."""
+
+
+class Hub:
+    """What the links of one store share: the loop's time, and the room for what they hold."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.turns = Turns(loop)
+        self.incoming = Holdings(MAX_INCOMING_BYTES, grace=0.0)
+        self.outgoing = Holdings(MAX_OUTGOING_BYTES, grace=PROGRESS_SECONDS)
+        self._waiting: dict[Link, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wait_for_room(self, link: Link) -> None:
+        """The link has answers to make, and there is too much to be sent already."""
+        self._waiting[link] = None
+        if self._timer is None:
+            self._timer = self.loop.call_later(FULL_POLL_SECONDS, self._look)
+
+    def leave(self, link: Link) -> None:
+        self._waiting.pop(link, None)
+        self.turns.discard(link)
+        self.incoming.leave(link.received)
+        self.outgoing.leave(link.queued)
+
+    def _look(self) -> None:
+        self._timer = None
+        for holder in self.outgoing.holders():
+            holder.look()  # acknowledgements are not heard of here
+        waiting, self._waiting = self._waiting, {}
+        for link in waiting:
+            if self.outgoing.full:
+                self.outgoing.make_room()
+                self.wait_for_room(link)
+            else:
+                self.turns.add(link)
+
+
+class Received:
+    """What a link has received and not worked off."""
+
+    __slots__ = ("_link", "held")
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.held = 0
+
+    def look(self) -> None:
+        link = self._link
+        held = self.held = link.connection.held_bytes
+        link.hub.incoming.note(self, held, link.connection.bytes_in - held)
+
+    def evict(self) -> None:
+        self._link.connection.destroy(ConnectionClosed("the peer leaves messages incomplete for too long"))
+
+
+class Queued:
+    """What a link has to send, and the requests that wait to be answered on it."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def look(self) -> None:
+        link = self._link
+        unsent = link.connection.unsent_bytes
+        held = unsent + link.muxer.queued_bytes + link.muxer.backlog_bytes
+        link.hub.outgoing.note(self, held, link.connection.bytes_out - unsent)
+
+    def evict(self) -> None:
+        self._link.connection.destroy(ConnectionClosed("the peer asks for more than it reads"))
+
+
+class Link:
+    """Pumps between a connection and its muxer, when it has its turn. Output is collected over one turn of
+    the loop, so that what belongs together travels in one message.
+
+    `on_close` is called once, after the channels were told. Links that share a `hub` share the time and the
+    memory that all connections together may take.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        on_close: Callable[[Link, Exception | None], None],
+        hub: Hub | None = None,
+    ) -> None:
+        self.connection = connection
+        self.muxer = Muxer(
+            is_initiator=connection.is_initiator,
+            handshake_hash=connection.handshake_hash,
+            on_output=self._add,
+        )
+        self.muxer.remote_public_key = connection.remote_public_key
+        self.hub = hub or Hub(loop)
+        self.debt = Debt()
+        self.received = Received(self)
+        self.queued = Queued(self)
+        self._loop = loop
+        self._on_close = on_close
+        self._held = False
+        self._paused = False
+        self._useful = 0
+        self._unused: asyncio.TimerHandle | None = None
+        if not connection.is_initiator:
+            self._unused = loop.call_later(UNUSED_SECONDS, self._check_used)
+        connection.max_frame_bytes = MAX_EARLY_FRAME_BYTES
+        connection.on_drain = self._add
+        connection.on_close = self._closed
+        connection.on_readable = self._readable
+
+    def hold(self, held: bool) -> None:
+        """Read nothing from the peer for a while, since what it sends has no place to go."""
+        self._held = held
+        self._steer_reading()
+        self._add()
+
+    def work(self, expired: Callable[[], bool]) -> bool:
+        """Take messages apart, then say what there is to say. True if there is more to do."""
+        if self.muxer.closed:
+            return False
+        more = self._read(expired)
+        more = self._send(expired) or more
+        self._steer_reading()
+        if self.received.held:
+            self.received.look()
+        self.queued.look()
+        return more and not self.connection.closed
+
+    def take_useful(self) -> int:
+        before, self._useful = self._useful, self.muxer.useful
+        return self._useful - before
+
+    def _add(self) -> None:
+        self.hub.turns.add(self)
+
+    def _readable(self) -> None:
+        self.hub.turns.run_now(self, self._read)
+        self._add()
+        self.received.look()
+        self._steer_reading()
+
+    def _read(self, expired: Callable[[], bool]) -> bool:
+        """Take messages apart. True if there is more."""
+        try:
+            return self._take_apart(expired)
+        except RemoteProtocolError as error:
+            self.connection.destroy(error)
+            return False
+
+    def _take_apart(self, expired: Callable[[], bool]) -> bool:
+        connection, muxer = self.connection, self.muxer
+        while not self._held and not muxer.closed:
+            if not muxer.go_on(self._loop.time(), expired):
+                return True
+            if muxer.paused:
+                return False
+            if expired():
+                return True
+            if connection.max_frame_bytes != MAX_FRAME_BYTES and muxer.opened_channels:
+                connection.max_frame_bytes = MAX_FRAME_BYTES
+            message = connection.read()
+            if message is None:
+                return False
+            muxer.begin(message, self._loop.time())
+        return False
+
+    def _send(self, expired: Callable[[], bool]) -> bool:
+        """As much as the connection takes. What is left goes when it has drained."""
+        connection, muxer = self.connection, self.muxer
+        muxer.rtt = connection.rtt
+        while connection.writable and not muxer.closed:
+            muxer.holding = self.hub.outgoing.full
+            messages = muxer.take_output(self._loop.time(), expired=expired)
+            if messages:
+                connection.send_many(messages)
+            if muxer.holding and muxer.waits:
+                self.hub.wait_for_room(self)
+            if expired():
+                return connection.writable and muxer.has_output
+            if not messages:
+                return False
+        return False
+
+    def _steer_reading(self) -> None:
+        connection = self.connection
+        if connection.closed:
+            return
+        paused = self._held or self.muxer.paused
+        if not paused and connection.held_bytes > PAUSE_HELD_BYTES:
+            # Unless it is all one message, which needs the rest to be of any use
+            paused = connection.readable
+        if paused is self._paused:
+            return
+        self._paused = paused
+        if paused:
+            connection.pause_reading()
+        else:
+            connection.resume_reading()
+
+    def _check_used(self) -> None:
+        if not self.muxer.used:
+            self.connection.destroy(ConnectionClosed("the peer opened no channel"))
+
+    def _closed(self, error: Exception | None) -> None:
+        if self._unused is not None:
+            self._unused.cancel()
+        self.hub.leave(self)
+        log.debug("connection with %s ended: %s", self.connection.remote_public_key.hex(), error or "closed")
+        self.muxer.ended_by_peer = isinstance(error, StreamReset)
+        self.muxer.shutdown(self._loop.time())
+        self._on_close(self, error)

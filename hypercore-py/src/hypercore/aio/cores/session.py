@@ -1,0 +1,252 @@
+"""A session of a core: what programs read, follow and download it with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+
+from ...core import Core
+from ...errors import LocalProtocolError
+from ...manifest import Manifest
+from ...replication import Fullness
+from .active_core import Notice, OpenCore, RemotePeer
+
+UPDATE_PATIENCE = 10.0
+"""Seconds that `update` waits for peers to tell what they have, or to prove it."""
+
+PREFETCH_BLOCKS = 512
+"""Blocks that a session asks for ahead of its readers; hints beyond that are ignored."""
+
+
+class Hypercore:
+    """Made by `Corestore.get`. A `BlockSource` (see `hypercore.blocks`), so bees and drives read from it.
+
+    While a session is open and active its core is replicated on every connection of the corestore. Blocks
+    are fetched when they are asked for, or, after `download`, all of them. A session that is not active
+    serves those who ask, and hears (`UpgradeAvailable`) when one of them knows of more.
+    """
+
+    def __init__(self, opened: OpenCore, *, active: bool = True) -> None:
+        self._open = opened
+        self._loop = asyncio.get_running_loop()
+        self._downloading = False
+        self._active = False
+        self._closed = False
+        self._prefetched: dict[int, None] = {}
+        self._unsubscribers: list[Callable[[], None]] = []
+        self._waiting: dict[asyncio.Event, None] = {}
+        self._pending: set[asyncio.Future[bytes]] = set()
+        """Reads that wait for a block."""
+        opened.add_session()
+        self.set_active(active)
+
+    async def __aenter__(self) -> Hypercore:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Hypercore {self.key.hex()[:8]} length {self.length} of fork {self.fork}>"
+
+    # --- facts
+
+    @property
+    def core(self) -> Core:
+        """What is stored, and true."""
+        return self._open.core
+
+    @property
+    def key(self) -> bytes:
+        return self._open.core.key
+
+    @property
+    def discovery_key(self) -> bytes:
+        return self._open.core.discovery_key
+
+    @property
+    def length(self) -> int:
+        return self._open.core.length
+
+    @property
+    def byte_length(self) -> int:
+        return self._open.core.byte_length
+
+    @property
+    def fork(self) -> int:
+        return self._open.core.fork
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self._open.core.manifest
+
+    @property
+    def fullness(self) -> Fullness:
+        """Whether the core is as full as it can be, and how many blocks nobody is known to have."""
+        return self._open.replicator.fullness
+
+    @property
+    def frozen(self) -> bool:
+        """Whether two histories were seen that the writer signed: nothing more is fetched."""
+        return self._open.replicator.frozen
+
+    @property
+    def meta(self) -> bytes | None:
+        """What the program keeps with the core; the library gives it no meaning. Durable with the next flush,
+        which setting it brings about."""
+        return self._open.core.meta
+
+    @meta.setter
+    def meta(self, value: bytes | None) -> None:
+        if value != self._open.core.meta:
+            self._open.core.meta = value
+            self._open.touch()
+
+    @property
+    def peers(self) -> Collection[RemotePeer]:
+        """Those whose channel is open on both sides."""
+        return self._open.peers
+
+    # --- reading
+
+    def peek(self, index: int) -> bytes | None:
+        """The block if it is here already."""
+        return self._open.core.get(index) if 0 <= index < self.length else None
+
+    def byte_range(self, index: int) -> tuple[int, int]:
+        """(offset, size) in bytes of a block whose proof is stored. Raises BlockNotAvailable."""
+        return self._open.core.byte_range(index)
+
+    async def get(self, index: int) -> bytes:
+        """Block `index`, from the disk or from a peer, verified.
+
+        Waits for as long as it takes (`asyncio.timeout` bounds it). Raises LocalProtocolError if the session
+        is closed meanwhile, BlockNotAvailable if the core is.
+        """
+        self._must_be_open()
+        if index < 0:
+            raise LocalProtocolError(f"blocks are counted from 0, got {index}")
+        self._prefetched.pop(index, None)
+        block = self.peek(index)
+        return block if block is not None else await self._open.wait_for_block(index, self._pending)
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Begin to fetch these blocks: somebody is going to ask for them."""
+        if self._closed:
+            return
+        core, now = self._open.core, self._loop.time()
+        if len(self._prefetched) >= PREFETCH_BLOCKS:
+            self._prefetched = dict.fromkeys(index for index in self._prefetched if not core.has(index))
+        for index in indices:
+            if len(self._prefetched) >= PREFETCH_BLOCKS:
+                return
+            if index not in self._prefetched and not self._open.replicator.request_block(index, now):
+                self._prefetched[index] = None
+
+    async def update(self, patience: float = UPDATE_PATIENCE) -> bool:
+        """Waits until the core is as long as any peer can prove. True if `length` or `fork` changed.
+
+        A core of which nothing is known waits for its first peer. After `patience` seconds it is what it is.
+        """
+        self._must_be_open()
+        before = (self.length, self.fork)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self.wait_until(self._is_up_to_date)
+        return before != (self.length, self.fork)
+
+    def _is_up_to_date(self) -> bool:
+        peers = self._open.peers
+        if not peers:
+            return self.length > 0
+        return not any(peer.ahead for peer in peers)
+
+    # --- downloading
+
+    @property
+    def active(self) -> bool:
+        return self._active
+
+    def set_active(self, active: bool) -> None:
+        """Whether the core is replicated with everybody and its writer followed, or only with those who ask
+        for it."""
+        if active is not self._active and not self._closed:
+            self._active = active
+            self._open.count_active(1 if active else -1)
+
+    def download(self, wanted: bool = True) -> None:
+        """Whether every block is fetched, now and as the writer appends."""
+        if wanted is not self._downloading and not self._closed:
+            self._downloading = wanted
+            self._open.count_downloader(1 if wanted else -1)
+
+    def follow_forks(self, up_to: int | None) -> None:
+        """Follow the writer up to this fork; None: onto any.
+
+        When a higher one is signed, what is here is kept, and `ForkAvailable` tells. The lowest limit of all
+        open sessions of the core applies: one that follows does not lift the limit of another.
+        """
+        self._must_be_open()
+        self._open.limit_forks(self, up_to)
+
+    async def synced(self) -> None:
+        """Returns when every known block is here and durable."""
+        await self.wait_until(lambda: self.length > 0 and self.core.durable_complete)
+
+    # --- following
+
+    def subscribe(self, callback: Callable[[Notice], None]) -> Callable[[], None]:
+        """`callback` is called, on the loop, with every event of the replication and every change of the
+        core, and must not block. What is returned ends that; so does `close`.
+        """
+        self._must_be_open()
+        unsubscribe = self._open.subscribe(callback)
+        self._unsubscribers.append(unsubscribe)
+        return unsubscribe
+
+    async def wait_until(self, predicate: Callable[[], bool]) -> None:
+        """Returns as soon as `predicate`, which is looked at when something happens to the core, is true.
+
+        Raises LocalProtocolError if the session is closed meanwhile.
+        """
+        self._must_be_open()
+        happened = asyncio.Event()
+        unsubscribe = self._open.subscribe(lambda _: happened.set())
+        self._waiting[happened] = None
+        try:
+            while not predicate():
+                happened.clear()
+                await happened.wait()
+                self._must_be_open()
+        finally:
+            self._waiting.pop(happened, None)
+            unsubscribe()
+
+    # --- the end
+
+    def close(self) -> None:
+        """Ends the session; the core stays stored, and is served to those who ask for it."""
+        if self._closed:
+            return
+        self.download(False)
+        self.set_active(False)
+        self._closed = True
+        for unsubscribe in self._unsubscribers:
+            unsubscribe()
+        self._unsubscribers.clear()
+        for happened in self._waiting:
+            happened.set()
+        for future in self._pending:
+            if not future.done():
+                future.set_exception(LocalProtocolError("the session was closed before the block came"))
+        self._open.drop_fork_limit(self)
+        now = self._loop.time()
+        for index in self._prefetched:
+            if not self._open.replicator.closed:
+                self._open.replicator.cancel_block(index, now)
+        self._open.drop_session()
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise LocalProtocolError("the session is closed")

@@ -1,0 +1,165 @@
+"""Asking the DHT things, as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import TypeVar
+
+from ...crypto import KeyPair, blake2b_256
+from ...dht import queries
+from ...dht.address import Address
+from ...dht.messages import MutableRecord, PeerRecord
+from ...dht.node import DhtCore
+from ...dht.query import Query
+from ...dht.rpc import Call, Reply
+
+T = TypeVar("T")
+
+
+class DhtRequests(ABC):
+    """The asking half of `DhtNode`, which sets `core` and `loop` and sends what piles up in the core."""
+
+    core: DhtCore
+    loop: asyncio.AbstractEventLoop
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Send what the core wants sent."""
+
+    async def request(
+        self,
+        to: Address,
+        command: int,
+        *,
+        internal: bool = False,
+        target: bytes | None = None,
+        value: bytes | None = None,
+        token: bytes | None = None,
+        retries: int = 3,
+        force: bool = False,
+    ) -> Reply | None:
+        """Ask one node. None if it does not answer."""
+        done: asyncio.Future[Reply | None] = self.loop.create_future()
+        call = self.core.call(
+            to,
+            command,
+            monotonic(),
+            internal=internal,
+            target=target,
+            value=value,
+            token=token,
+            retries=retries,
+            force=force,
+            on_reply=lambda reply: _resolve_future(done, reply),
+            on_timeout=lambda: _resolve_future(done, None),
+        )
+        return await self._await_call(call, done)
+
+    async def ping(self, to: Address, *, retries: int = 3) -> Reply | None:
+        """Whether a node answers, and what it says our address is."""
+        done: asyncio.Future[Reply | None] = self.loop.create_future()
+        call = self.core.ping(
+            to,
+            monotonic(),
+            retries=retries,
+            on_reply=lambda reply: _resolve_future(done, reply),
+            on_timeout=lambda: _resolve_future(done, None),
+        )
+        return await self._await_call(call, done)
+
+    async def _await_call(self, call: Call | None, done: asyncio.Future[Reply | None]) -> Reply | None:
+        self.flush()
+        if call is None:
+            return None
+        try:
+            return await done
+        finally:
+            self.core.cancel(call)
+
+    async def run(self, make: Callable[[Callable[[Query], None]], Query]) -> Query:
+        """Run the query that `make(on_done)` makes to its end."""
+        done: asyncio.Future[Query] = self.loop.create_future()
+        query = make(lambda query: _resolve_future(done, query))
+        self.start_query(query)
+        try:
+            return await done
+        finally:
+            query.cancel()
+
+    def start_query(self, query: Query) -> None:
+        """Let a query run that reports by its callbacks."""
+        self.core.start(query, monotonic())
+        self.flush()
+
+    async def find_peer(self, public_key: bytes) -> list[Address]:
+        """The nodes that relay to a peer, by its key."""
+        found: list[Address] = []
+        target = blake2b_256(public_key)
+        await self.run(
+            lambda done: queries.find_peer(
+                self.core, target, on_record=lambda reply, _: found.append(reply.source), on_done=done
+            )
+        )
+        return found
+
+    async def lookup(self, topic: bytes) -> list[PeerRecord]:
+        """Who announced `topic`: each peer once, with the relays it was last seen with."""
+        found: dict[bytes, PeerRecord] = {}
+
+        def on_peers(reply: Reply, peers: tuple[PeerRecord, ...]) -> None:
+            found.update((peer.public_key, peer) for peer in peers)
+
+        await self.run(lambda done: queries.lookup(self.core, topic, on_peers=on_peers, on_done=done))
+        return list(found.values())
+
+    async def announce(self, topic: bytes, key_pair: KeyPair, relay_addresses: Iterable[Address] = ()) -> int:
+        """Announce a peer under `topic`. Returns how many nodes took it."""
+        relays = tuple(relay_addresses)
+        query = await self.run(
+            lambda done: queries.announce(self.core, topic, key_pair, lambda: relays, on_done=done)
+        )
+        return query.committed
+
+    async def unannounce(self, topic: bytes, key_pair: KeyPair) -> None:
+        """Take back an announcement."""
+        await self.run(lambda done: queries.unannounce(self.core, topic, key_pair, on_done=done))
+
+    async def mutable_get(self, public_key: bytes, *, seq: int = 0) -> MutableRecord | None:
+        """The latest value that `public_key` signed, of number `seq` at least."""
+        found: list[MutableRecord] = []
+        await self.run(
+            lambda done: queries.mutable_get(
+                self.core, public_key, seq=seq, on_record=lambda _, record: found.append(record), on_done=done
+            )
+        )
+        return max(found, key=lambda record: record.seq, default=None)
+
+    async def mutable_put(self, key_pair: KeyPair, value: bytes, *, seq: int) -> int:
+        """Store a value under our key. Returns how many nodes took it."""
+        query = await self.run(
+            lambda done: queries.mutable_put(self.core, key_pair, value, seq=seq, on_done=done)
+        )
+        return query.committed
+
+    async def immutable_get(self, target: bytes) -> bytes | None:
+        """The value whose hash is `target`."""
+        found: list[bytes] = []
+        await self.run(
+            lambda done: queries.immutable_get(
+                self.core, target, on_value=lambda _, value: found.append(value), on_done=done
+            )
+        )
+        return found[0] if found else None
+
+    async def immutable_put(self, value: bytes) -> int:
+        """Store a value under its hash. Returns how many nodes took it."""
+        query = await self.run(lambda done: queries.immutable_put(self.core, value, on_done=done))
+        return query.committed
+
+
+def _resolve_future(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)

@@ -1,0 +1,349 @@
+"""Connecting to a peer by its key.
+
+Source: hyperdht lib/connect.js (6.34.0). First a Noise handshake through any node that knows the peer, then
+whatever way leads to it: straight, over the local network, or through a hole in both NATs. A packet of the
+peer's on our stream settles it at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ...crypto import KeyPair, blake2b_256
+from ...dht import queries
+from ...dht.address import Address
+from ...dht.connect_policy import (
+    MAX_PARALLEL_HANDSHAKES,
+    PASSIVE_SECONDS,
+    Contact,
+    acceptable,
+    choose_route,
+    read_handshake_answer,
+)
+from ...dht.constants import Command, Mode
+from ...dht.messages import Handshake, NoisePayload, PeerRecord, UdxInfo
+from ...dht.messages.handshake import RelayThrough
+from ...dht.noise import ClientHandshake
+from ...dht.rpc import Reply
+from ...errors import PeerNotFound, PeerUnreachable, RemoteProtocolError
+from ..net.secret_connection import SecretConnection
+from ..net.udp_socket import UdpSocket
+from ..net.udx_transport import StreamTransport
+from ..race import race
+from .blind_relay import Relayed, Rendezvous, tie
+from .holepunch import HolePunch
+
+if TYPE_CHECKING:
+    from .node import DhtNode
+
+HEAD_START_SECONDS = 0.5
+"""Time that known relays get before the DHT is searched beside them: mostly that spares the search."""
+NEXT_RELAY_SECONDS = 0.1
+"""After so long the next known relay is asked beside those that have not answered. One that forwards to a
+peer that is gone never answers: one after the other, three of them would take 12 seconds. Ours."""
+MAX_KNOWN_AT_ONCE = 4
+"""Known relays asked at a time. Ours; a record names three."""
+LAN_HEAD_START_SECONDS = 0.3
+"""Time that an address of our own network gets before a hole is punched beside it."""
+LAN_RETRIES = 1
+"""Times that a question is repeated there."""
+RELAY_DELAY_SECONDS = 3.0
+"""Time that a hole gets to be punched before a blind relay is asked beside it."""
+MAX_RELAYS_TRIED = 16
+"""Nodes asked per attempt to relay our handshake."""
+SEARCH_RETRIES = 3
+
+
+MAX_FIRST_FLIGHT_BYTES = 4800
+"""Sent to a server of whose address there is only a relay's word, until it acknowledges something; bytes of
+UDP payload. Ours."""
+MAX_REPEATED_FLIGHT_BYTES = 1200
+"""On top of that with each retransmission timeout. Ours."""
+
+
+class PunchListener(Protocol):
+    """Somebody who waits for a single byte to get through."""
+
+    def punched(self, source: Address, socket: UdpSocket) -> bool:
+        """One came. Whether it is the one."""
+
+
+class Path(NamedTuple):
+    """A way to the peer that works."""
+
+    address: Address
+    socket: UdpSocket
+    relayed: Relayed | None = None
+    """It leads through a blind relay."""
+    proven: bool = True
+    """Something came from the server over it."""
+
+
+class Dial:
+    """One attempt to connect."""
+
+    def __init__(
+        self,
+        node: DhtNode,
+        public_key: bytes,
+        key_pair: KeyPair,
+        relays: tuple[Address, ...],
+        *,
+        lan: bool,
+        fast_open: bool,
+        relay: bytes | None = None,
+    ) -> None:
+        """`relay` is the public key of a blind relay that the two sides may meet at."""
+        self._node = node
+        self._public_key = public_key
+        self._target = blake2b_256(public_key)
+        self._relays = relays
+        self._lan = lan
+        self._fast_open = fast_open
+        self._own_relay = None if relay is None else RelayThrough(relay, node.rng.randbytes(32))
+        self._rendezvous: Rendezvous | None = None
+        self._handshake = ClientHandshake(key_pair, public_key, node.rng.randbytes)
+        self._request = b""
+        self._tried: list[Address] = []
+        self._asking = asyncio.Semaphore(MAX_PARALLEL_HANDSHAKES)
+        loop = node.endpoint.loop
+        self._contact: asyncio.Future[Contact] = loop.create_future()
+        self._path: asyncio.Future[Path] = loop.create_future()
+
+    async def run(self) -> SecretConnection:
+        """The connection. Raises PeerNotFound and PeerUnreachable."""
+        try:
+            stream = self._node.endpoint.create_stream()
+        except OSError as error:
+            raise PeerUnreachable(f"no stream to connect with: {error}") from None
+        stream.accept = self._on_packet
+        stream.pause_reading()  # a server that comes to us speaks before we know its keys
+        try:
+            self._request = self._first_message(stream.local_id)
+            contact = await self._shake_hands()
+            path = await self._find_path(contact, stream.local_id)
+        except BaseException:
+            stream.destroy()
+            raise
+        finally:
+            self._contact.cancel()
+            self._path.cancel()
+        return self._connect(stream, contact, path)
+
+    def _first_message(self, stream_id: int) -> bytes:
+        around = self._node.surroundings()
+        payload = NoisePayload(
+            firewall=around.handshake_firewall,
+            addresses4=around.handshake_addresses if self._lan or around.public else (),
+            udx=UdxInfo(stream_id),
+            secret_stream=1,
+            relay_through=self._own_relay,
+        )
+        try:
+            noise = self._handshake.write(payload)
+        except RemoteProtocolError as error:
+            raise PeerUnreachable(f"nobody can hold the key {self._public_key.hex()}: {error}") from None
+        return Handshake(mode=Mode.FROM_CLIENT, noise=noise).encode()
+
+    def _on_packet(self, socket: UdpSocket, address: tuple[str, int]) -> bool:
+        if not address[1] or (self._rendezvous is not None and self._rendezvous.passes(address)):
+            return False
+        self._found(Address(*address), socket)
+        return True
+
+    def _found(
+        self, address: Address, socket: UdpSocket, relayed: Relayed | None = None, *, proven: bool = True
+    ) -> None:
+        if not self._path.done():
+            self._path.set_result(Path(address, socket, relayed, proven))
+
+    def _punched(self, address: Address, socket: UdpSocket) -> None:
+        """A byte got through: anybody can send one."""
+        self._found(address, socket, proven=False)
+
+    # --- the handshake ------------------------------------------------------------------------------------
+
+    async def _shake_hands(self) -> Contact:
+        await race(self._contact, self._ask_known(), self._search())
+        if self._contact.done():
+            return self._contact.result()
+        if self._tried:
+            raise PeerUnreachable("nodes that know the peer did not get through to it")
+        raise PeerNotFound("no node knows the peer")
+
+    async def _ask_known(self) -> None:
+        """Ask known relays side by side, each a moment after the one before."""
+        waiting = asyncio.Semaphore(MAX_KNOWN_AT_ONCE)
+
+        async def ask(relay: Address, after: float) -> None:
+            await asyncio.sleep(after)
+            async with waiting:
+                await self._ask(relay)
+
+        relays = self._relays[:MAX_RELAYS_TRIED]
+        await asyncio.gather(*(ask(relay, at * NEXT_RELAY_SECONDS) for at, relay in enumerate(relays)))
+
+    async def _search(self) -> None:
+        if self._relays:
+            await asyncio.sleep(HEAD_START_SECONDS)
+        for seeds in (self._relays, ()) if self._relays else ((),):
+            asking: list[asyncio.Task[None]] = []
+
+            def on_record(
+                reply: Reply, record: PeerRecord, asking: list[asyncio.Task[None]] = asking
+            ) -> None:
+                if len(asking) < MAX_RELAYS_TRIED and reply.source not in self._relays:
+                    asking.append(self._node.spawn(self._ask_in_turn(reply.source)))
+
+            try:
+                await self._node.run(
+                    lambda done, seeds=seeds, on_record=on_record: queries.find_peer(  # type: ignore[misc]
+                        self._node.core,
+                        self._target,
+                        seeds=seeds,
+                        retries=SEARCH_RETRIES,
+                        on_record=on_record,
+                        on_done=done,
+                    )
+                )
+                await asyncio.gather(*asking)
+            finally:
+                for task in asking:
+                    task.cancel()
+
+    async def _ask_in_turn(self, relay: Address) -> None:
+        async with self._asking:
+            await self._ask(relay)
+
+    async def _ask(self, relay: Address) -> None:
+        """Send the handshake through `relay`; a right answer ends the search."""
+        if self._contact.done() or relay in self._tried:
+            return
+        self._tried.append(relay)
+        reply = await self._node.request(
+            relay, Command.PEER_HANDSHAKE, target=self._target, value=self._request, force=True
+        )
+        answer = None if reply is None else read_handshake_answer(reply)
+        if reply is None or answer is None or self._contact.done():
+            return
+        try:
+            payload, result = self._handshake.read(answer.noise)
+        except RemoteProtocolError:
+            return
+        if acceptable(payload):
+            contact = Contact(relay, answer.server, reply.to, answer.relayed, payload, result, answer.noise)
+            self._contact.set_result(contact)
+        else:
+            self._contact.set_exception(PeerUnreachable("the peer will not talk to us"))
+
+    # --- the way ------------------------------------------------------------------------------------------
+
+    async def _find_path(self, contact: Contact, stream_id: int) -> Path:
+        if self._path.done():
+            return self._path.result()
+        route = choose_route(contact, self._node.surroundings(), lan=self._lan)
+        if route.direct is not None:
+            return Path(route.direct, self._node.socket, proven=not contact.relayed)
+        ways: list[Coroutine[Any, Any, None]] = []
+        failures: list[PeerUnreachable] = []
+        if route.passive:
+            ways.append(asyncio.sleep(PASSIVE_SECONDS))
+        if route.lan:
+            ways.append(self._try_lan(route.lan, contact))
+        punch: HolePunch | None = None
+        if route.punch is not None:
+            punch = HolePunch(
+                self._node, self._target, contact, route.punch, self._punched, fast_open=self._fast_open
+            )
+            # A server that finds punching hopeless gives us up, though we may be about to arrive over the LAN
+            wait = LAN_HEAD_START_SECONDS if route.lan else 0.0
+            ways.append(_collect_failure(_after(wait, punch.run()), failures))
+        theirs = contact.payload.relay_through
+        relay = theirs or self._own_relay
+        if relay is not None:
+            self._rendezvous = Rendezvous(self._node, relay, is_initiator=theirs is None, stream_id=stream_id)
+            wait = 0.0 if route.punch is None else RELAY_DELAY_SECONDS
+            ways.append(_collect_failure(_after(wait, self._try_relay(self._rendezvous)), failures))
+        try:
+            await race(self._path, *ways)
+        finally:
+            found = self._path.result() if self._path.done() else None
+            if punch is not None:
+                punch.close(keep=None if found is None else found.socket)
+        if found is not None:
+            return found
+        raise failures[0] if failures else PeerUnreachable("the peer cannot be reached from here")
+
+    async def _try_relay(self, rendezvous: Rendezvous) -> None:
+        relayed = await rendezvous.run()
+        if self._path.done():
+            relayed.connection.destroy()
+        self._found(relayed.address, relayed.socket, relayed)
+
+    async def _try_lan(self, addresses: tuple[Address, ...], contact: Contact) -> None:
+        """Ask at each for the answer that we have already: that is the server, and not some other node.
+
+        Older official servers answer such a question from another socket. They are pinged after that; a node
+        that has answered, and does not know the server, is another one.
+        """
+        answers = await asyncio.gather(*(self._try_neighbour(address, contact) for address in addresses))
+        silent = [address for address, answered in zip(addresses, answers, strict=True) if not answered]
+        if silent and await self._node.ping(silent[0]) is not None:
+            self._found(silent[0], self._node.socket)
+
+    async def _try_neighbour(self, address: Address, contact: Contact) -> bool:
+        """Whether anybody has answered there."""
+        reply = await self._node.request(
+            address,
+            Command.PEER_HANDSHAKE,
+            target=self._target,
+            value=self._request,
+            retries=LAN_RETRIES,
+            force=True,
+        )
+        answer = None if reply is None else read_handshake_answer(reply)
+        if answer is not None and answer.noise == contact.noise:
+            self._found(address, self._node.socket)
+        return reply is not None
+
+    def _connect(self, stream: StreamTransport, contact: Contact, path: Path) -> SecretConnection:
+        stream.accept = None
+        assert contact.payload.udx is not None
+        relayed = path.relayed
+        own_id, rendezvous = contact.payload.udx.id, self._rendezvous
+        stream.connect(
+            own_id if relayed is None else relayed.stream_id,
+            path.address,
+            path.socket,
+            allowance=None if path.proven else MAX_FIRST_FLIGHT_BYTES,
+            timeout_allowance=MAX_REPEATED_FLIGHT_BYTES,
+        )
+        if rendezvous is not None:
+            # What a relay passes on does not show another way to the server; a packet from elsewhere does
+            stream.may_follow = lambda socket, address: None if rendezvous.passes(address) else own_id
+        relays = contact.payload.relay_addresses or tuple(self._tried)
+        self._node.remember_relays(self._public_key, relays[:MAX_RELAYS_TRIED])
+        connection = SecretConnection(
+            stream, contact.result, loop=self._node.endpoint.loop, random=self._node.rng.randbytes
+        )
+        if relayed is not None:
+            tie(stream, relayed)
+        return connection
+
+
+async def _after(seconds: float, way: Coroutine[Any, Any, None]) -> None:
+    try:
+        await asyncio.sleep(seconds)
+    except BaseException:
+        way.close()
+        raise
+    await way
+
+
+async def _collect_failure(way: Coroutine[Any, Any, None], failures: list[PeerUnreachable]) -> None:
+    try:
+        await way
+    except PeerUnreachable as error:
+        failures.append(error)

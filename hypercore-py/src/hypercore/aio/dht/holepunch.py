@@ -1,0 +1,234 @@
+"""Punching a hole to a server, as its client.
+
+Source: hyperdht lib/connect.js (6.34.0), `probeRound` and `roundPunch`. We punch from the socket that we
+use for everything, so there is no fresh one to look at first; only behind a random NAT it takes more of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...dht.address import Address
+from ...dht.connect_policy import Contact, read_holepunch_answer
+from ...dht.constants import Command, Firewall, HandshakeStatus, Mode
+from ...dht.messages import Holepunch, HolepunchPayload, RelayInfo, SecurePayload
+from ...dht.noise import holepunch_secret
+from ...dht.punch_probes import LOW_TTL, PUNCH
+from ...dht.punching import Puncher
+from ...errors import PeerUnreachable, RemoteProtocolError
+from ..net.udp_socket import UdpSocket
+from .punch_sockets import Holes
+
+if TYPE_CHECKING:
+    from .node import DhtNode
+
+REMOTE_NAT_SECONDS = 1.0
+"""Time given to a server that does not know its own NAT yet."""
+NAT_PINGS = 4
+"""Nodes asked for our address if we do not know it."""
+
+
+class Probe(NamedTuple):
+    """What the first round found out."""
+
+    token: bytes | None
+    """To be echoed in the second one."""
+    server: Address
+    """Where the server punches from."""
+
+
+class HolePunch:
+    """One attempt, to be closed whatever becomes of it. `run` ends only by failure.
+
+    `on_path(address, socket)` is called when a byte has got through.
+    """
+
+    def __init__(
+        self,
+        node: DhtNode,
+        target: bytes,
+        contact: Contact,
+        relay: RelayInfo,
+        on_path: Callable[[Address, UdpSocket], None],
+        *,
+        fast_open: bool = True,
+    ) -> None:
+        self._node = node
+        self._target = target
+        self._contact = contact
+        self._relay = relay
+        self._on_path = on_path
+        self._fast_open = fast_open
+        self._server = contact.server
+        self._round = 0
+        self._box = SecurePayload(holepunch_secret(contact.result.hash), node.rng.randbytes)
+        self._puncher = Puncher(
+            initiator=True,
+            remote_host=contact.server.host,
+            remote_firewall=contact.payload.firewall,
+            random_bytes=node.rng.randbytes,
+        )
+        self._holes = Holes(node.endpoint, node.socket, self._hole_heard)
+
+    # --- what the node asks when a byte comes in -----------------------------------------------------
+
+    def punched(self, source: Address, socket: UdpSocket) -> bool:
+        """A byte came to the usual socket. Whether it is the one that we wait for."""
+        if source != self._server and not self._puncher.awaits(source):
+            return False
+        self._on_path(source, socket)
+        return True
+
+    def _hole_heard(self, hole: int, source: Address, socket: UdpSocket) -> None:
+        if self._puncher.expects(source.host):
+            self._on_path(source, socket)
+
+    def close(self, keep: UdpSocket | None = None) -> None:
+        """Close the sockets that were opened for it, except the one that got through."""
+        self._holes.close(keep)
+
+    # --- the rounds ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Raises PeerUnreachable when it will not work. Cancel it when another way was found."""
+        self._node.add_punch(self)
+        try:
+            probe = await self._probe(retry=True)
+            if self._relay.relay_address == self._contact.relay and probe.server != self._server:
+                # Seen by the relay that we share: the server has moved to another socket meanwhile
+                self._server = probe.server
+                self._open()
+            if self._puncher.is_random(self._node.surroundings().firewall):
+                await self._punch_through_random(probe.token)
+            else:
+                await self._agree(probe.token)
+                await self._punch()
+        finally:
+            self._node.remove_punch(self)
+        raise PeerUnreachable("hole punching led nowhere")
+
+    def _open(self) -> None:
+        """Open our own NAT towards the server, without reaching it."""
+        self._node.socket.send(PUNCH, self._server, LOW_TTL)
+
+    async def _probe(self, *, retry: bool) -> Probe:
+        """The first round: each side learns of the other's NAT."""
+        opened = self._server if self._fast_open and self._server.port else None
+        if opened is not None:
+            self._open()
+        around = self._node.surroundings()
+        answer, server = await self._exchange(
+            self._relay,
+            HolepunchPayload(
+                firewall=around.firewall,
+                addresses=around.seen,
+                remote_address=opened,
+                round=self._next_round(),
+            ),
+        )
+        self._puncher.update(answer, None)
+        if answer.firewall == Firewall.UNKNOWN:
+            await asyncio.sleep(REMOTE_NAT_SECONDS)
+        if self._node.surroundings().firewall == Firewall.UNKNOWN:
+            await self._learn_own_nat()
+        if retry and (answer.firewall == Firewall.UNKNOWN or answer.token is None):
+            return await self._probe(retry=False)
+        ours, theirs = self._node.surroundings().firewall, answer.firewall
+        if Firewall.UNKNOWN in (ours, theirs) or (ours, theirs) == (Firewall.RANDOM, Firewall.RANDOM):
+            await self._abort()
+            raise PeerUnreachable(f"no hole can be punched: our NAT is {ours.name}, theirs {theirs}")
+        return Probe(answer.token, server)
+
+    async def _learn_own_nat(self) -> None:
+        nodes = [node.address for node in islice(self._node.core.table.latest(), NAT_PINGS)]
+        await asyncio.gather(*(self._node.ping(address, retries=0) for address in nodes))
+
+    async def _agree(self, token: bytes | None) -> None:
+        """The second round: both begin to punch."""
+        around = self._node.surroundings()
+        ours = self._box.token(self._server.host)
+        answer, _ = await self._exchange(
+            RelayInfo(self._contact.relay, self._server),
+            HolepunchPayload(
+                firewall=around.firewall,
+                round=self._next_round(),
+                punching=True,
+                addresses=around.seen,
+                token=ours,
+                remote_token=token,
+            ),
+        )
+        verified = answer.remote_token == ours
+        self._puncher.update(answer, self._server.host if verified else None)
+        if not answer.punching:
+            raise PeerUnreachable("the server does not punch")
+        if not self._puncher.start(around.firewall, monotonic()):
+            raise PeerUnreachable("the server's NAT cannot be punched")
+
+    async def _punch_through_random(self, token: bytes | None) -> None:
+        """One of the NATs is random. That takes hundreds of bytes: not twice at a time through one router."""
+        punches = self._node.random_punches
+        if not punches.may_start(monotonic()):
+            raise PeerUnreachable("another punch through a random NAT is under way, or has just been")
+        punches.start()
+        try:
+            await self._agree(token)
+        except BaseException:
+            punches.end(None)
+            raise
+        try:
+            await self._punch()
+        finally:
+            punches.end(monotonic())
+
+    async def _punch(self) -> None:
+        while (at := self._puncher.next_deadline()) is not None:
+            await asyncio.sleep(max(at - monotonic(), 0.0))
+            for address, ttl, hole in self._puncher.handle_timer(monotonic()):
+                if hole is None:
+                    self._node.socket.send(PUNCH, address, ttl)
+                else:
+                    self._holes.send(hole, address, ttl)
+
+    async def _abort(self) -> None:
+        payload = HolepunchPayload(error=HandshakeStatus.ABORTED, round=self._next_round())
+        try:
+            await self._exchange(self._relay, payload)
+        except PeerUnreachable:
+            return
+
+    async def _exchange(
+        self, relay: RelayInfo, payload: HolepunchPayload
+    ) -> tuple[HolepunchPayload, Address]:
+        """Send a payload over a relay. Returns the server's answer, and where it came from."""
+        info = self._contact.payload.holepunch
+        assert info is not None
+        value = Holepunch(
+            mode=Mode.FROM_CLIENT,
+            id=info.id,
+            payload=self._box.seal(payload),
+            peer_address=relay.peer_address,
+        ).encode()
+        reply = await self._node.request(
+            relay.relay_address, Command.PEER_HOLEPUNCH, target=self._target, value=value, force=True
+        )
+        if reply is None:
+            raise PeerUnreachable("the server did not answer over its relay")
+        answer = read_holepunch_answer(reply)
+        if answer is None:
+            raise PeerUnreachable("the relay talks nonsense")
+        try:
+            remote = self._box.open(answer.payload)
+        except RemoteProtocolError as error:
+            raise PeerUnreachable(str(error)) from None
+        if remote.error != HandshakeStatus.NONE:
+            raise PeerUnreachable(f"the server gave up hole punching (error {remote.error})")
+        return remote, answer.server
+
+    def _next_round(self) -> int:
+        number, self._round = self._round, self._round + 1
+        return number

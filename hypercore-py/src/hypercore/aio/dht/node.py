@@ -1,0 +1,464 @@
+"""A node of the DHT on a real socket, which UDX streams share."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from random import Random, SystemRandom
+from time import monotonic, time
+from typing import Any, TypeVar
+
+from ...crypto import KeyPair
+from ...dht.address import Address, BootstrapNode, parse_bootstrap
+from ...dht.constants import BOOTSTRAP_NODES, DEFAULT_PORT, Firewall
+from ...dht.handshake_router import Router
+from ...dht.messages import NoisePayload
+from ...dht.network_profile import Surroundings, look_around
+from ...dht.node import DhtCore, NodeEvent
+from ...dht.punching import RandomPunches
+from ...dht.record_store import Store
+from ...dht.rpc import Reply
+from ...dht.ttl_map import ForgettingMap
+from ...errors import ConnectionClosed, LocalProtocolError, PeerNotFound, PeerUnreachable
+from ..net.interfaces import NetworkWatch
+from ..net.secret_connection import SecretConnection
+from ..net.udp_socket import Endpoint, UdpSocket
+from ..timer import Alarm
+from .client import DhtRequests
+from .connect import Dial, PunchListener
+from .persistence import keep_standing
+from .reachability import ReachabilityTest
+from .server import Server
+
+PORTS = range(DEFAULT_PORT, DEFAULT_PORT + 5)
+"""Ports tried, in order, unless one is asked for; then any (hyperdht index.js)."""
+RESOLVE_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Waits between attempts to look up the bootstrap nodes' names."""
+INTERFACES_SECONDS = 5.0
+"""How often our own addresses are looked at."""
+MAX_KNOWN_NODES = 100
+"""Nodes of the DHT that are remembered for the next start."""
+MAX_REMEMBERED_RELAYS = 512
+"""Peers whose relays are remembered for the next time we connect to them (hyperdht index.js)."""
+REACHABILITY_DELAY_SECONDS = 5.0
+"""Between a change of the network and the test whether strangers reach us."""
+REACHABILITY_SECONDS = 3600.0
+"""Between two such tests otherwise."""
+CONTACT_SECONDS = 900.0
+"""Whoever we sent something to in the last ten minutes is no stranger: a NAT may know the way back."""
+MAX_CONTACTS = 8192
+"""Hosts remembered for that, per generation."""
+
+T = TypeVar("T")
+
+
+class DhtNode(DhtRequests):
+    """`bootstrap` lists `host:port` or `ip@host:port`; the public network's nodes unless given.
+
+    `port` None tries the usual ports, 0 takes any. `firewalled` says whether strangers cannot reach us;
+    unless it is given, that is found out. `ephemeral=False` makes a node that others may rely on: it stores
+    and relays for them, and needs `public_host`, where everybody can reach it. `relay_through` is the public
+    key of a blind relay, where we meet those that we cannot reach otherwise. `nodes` are some that were
+    `known_nodes` once: with them the DHT is joined even where no bootstrap node answers.
+    """
+
+    def __init__(
+        self,
+        *,
+        bootstrap: Sequence[str | tuple[str, int]] | None = None,
+        key_pair: KeyPair | None = None,
+        host: str = "0.0.0.0",
+        port: int | None = 0,
+        rng: Random | None = None,
+        ephemeral: bool = True,
+        firewalled: bool | None = None,
+        public_host: str | None = None,
+        relay_through: bytes | None = None,
+        nodes: Iterable[Address] = (),
+    ) -> None:
+        self.rng = rng or SystemRandom()
+        self.key_pair = key_pair or KeyPair.from_seed(self.rng.randbytes(32))
+        self.ephemeral = ephemeral
+        self.on_event: list[Callable[[NodeEvent], None]] = []
+        """Called with what the node tells about itself."""
+        self._bootstrap = [parse_bootstrap(n) for n in (BOOTSTRAP_NODES if bootstrap is None else bootstrap)]
+        self._fallback = [n for n in self._bootstrap if n.address is not None and n.host != n.address]
+        """Nodes whose names are looked up if the addresses given beside them do not answer."""
+        if not ephemeral and public_host is None and host == "0.0.0.0":
+            raise LocalProtocolError("a persistent node needs to know its public_host")
+        self._bind_to = (host, port)
+        self._public_host = public_host or host
+        self._firewalled = ephemeral if firewalled is None else firewalled
+        self._finds_out = ephemeral and firewalled is None
+        self.unresolved: dict[str, str] = {}
+        """Names of bootstrap nodes that do not resolve, and why."""
+        self._reachability: ReachabilityTest | None = None
+        self._test_again = asyncio.Event()
+        self._servers: list[Server] = []
+        self.relay_through = relay_through
+        self._nodes = list(islice(nodes, MAX_KNOWN_NODES))
+        self._store: Store | None = None
+        self.random_punches = RandomPunches()
+        """How many punches through random NATs there may be."""
+        self._punches: set[PunchListener] = set()
+        self._relays: dict[bytes, tuple[Address, ...]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._started = False
+        self._closed = False
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> DhtNode:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Bind the socket and begin to look for other nodes. Raises OSError if the port is taken."""
+        self.loop = asyncio.get_running_loop()
+        self.endpoint = Endpoint(loop=self.loop, rng=self.rng)
+        self.socket = self._bind()
+        self.endpoint.on_message = self._on_message
+        self._network = NetworkWatch(*self.socket.local_address)
+        self._started = True
+        now = monotonic()
+        _, port = self.socket.local_address
+        address = None if self.ephemeral else Address(self._public_host, port)
+        self.core = DhtCore(rng=self.rng, now=now, address=address)
+        self.router = Router(now)
+        self.core.handlers.update(self.router.handlers())
+        if self.core.own_id is not None:
+            self._keep_store(self.core.own_id, now)
+        self._contacts: ForgettingMap[str, bool] = ForgettingMap(
+            max_items=MAX_CONTACTS, lifetime=CONTACT_SECONDS, now=now
+        )
+        self._alarm = Alarm(self.loop, self._on_timer)
+        self._bootstrapped = asyncio.Event()
+        self.core.bootstrap = [Address(n.address, n.port) for n in self._bootstrap if n.address is not None]
+        if self.core.bootstrap or not self._bootstrap:
+            self.core.start_bootstrap(now)
+        for known in self._nodes:  # whoever answers is in the table
+            self.core.ping(known, now, retries=1, on_reply=self._on_known_node)
+        unresolved = [node for node in self._bootstrap if node.address is None]
+        if unresolved:
+            self.spawn(self._resolve(unresolved))
+        self.flush()
+        self.spawn(self._watch_network())
+        if self._finds_out:
+            self.spawn(self._watch_reachability())
+            self.spawn(keep_standing(self))
+
+    def _on_known_node(self, reply: Reply) -> None:
+        if not self.core.bootstrapped:
+            self.core.start_bootstrap(monotonic())
+            self.flush()
+
+    def known_nodes(self) -> list[Address]:
+        """Nodes of the DHT that answered lately, the latest first: for the next start."""
+        return [node.address for node in islice(self.core.table.latest(), MAX_KNOWN_NODES)]
+
+    def become_persistent(self, address: Address) -> None:
+        """Store and relay for others, who reach us at `address`."""
+        if self.ephemeral:
+            self.ephemeral = False
+            self.core.settle(address, monotonic())
+            assert self.core.own_id is not None
+            self._keep_store(self.core.own_id, monotonic())
+            self.flush()
+
+    def become_ephemeral(self) -> None:
+        """Do so no longer. What was stored is forgotten; those who stored it announce again."""
+        if not self.ephemeral and self._finds_out:
+            self.ephemeral = True
+            self.core.settle(None, monotonic())
+            for command in () if self._store is None else self._store.handlers():
+                del self.core.handlers[command]
+            self._store = None
+            self.flush()
+
+    def _keep_store(self, own_id: bytes, now: float) -> None:
+        self._store = Store(own_id=own_id, router=self.router, rng=self.rng, now=now, wall_clock=time)
+        self.core.handlers.update(self._store.handlers())
+
+    async def bootstrapped(self, *, within: float | None = None) -> bool:
+        """Wait until other nodes have answered. False if none did within so many seconds."""
+        try:
+            await asyncio.wait_for(self._bootstrapped.wait(), within)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self, *, within: float = 2.0) -> None:
+        """Unannounce our servers, in so many seconds at most, and close the socket and all streams."""
+        if self._closed or not self._started:
+            return
+        await asyncio.gather(*(server.close(within=within) for server in list(self._servers)))
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._alarm.cancel()
+        self.endpoint.close()
+
+    def _bind(self) -> UdpSocket:
+        host, port = self._bind_to
+        if port is not None:
+            return self.endpoint.bind(host, port)
+        for candidate in PORTS:
+            with suppress(OSError):
+                return self.endpoint.bind(host, candidate)
+        return self.endpoint.bind(host, 0)
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something that ends with the node."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _resolve(self, nodes: list[BootstrapNode]) -> None:
+        """Look up names until each has an address."""
+        for wait in (*RESOLVE_AGAIN_SECONDS, None):
+            failed = []
+            for node in nodes:
+                try:
+                    found = await self.loop.getaddrinfo(
+                        node.host, node.port, family=socket.AF_INET, type=socket.SOCK_DGRAM
+                    )
+                except (OSError, UnicodeError) as error:
+                    failed.append(node)
+                    self._note_unresolved(node.host, error)
+                    continue
+                self.unresolved.pop(node.host, None)
+                addresses = [Address(*entry[4][:2]) for entry in found]
+                self.core.bootstrap += [a for a in addresses if a not in self.core.bootstrap]
+            nodes = failed
+            if self.core.bootstrap and not self.core.bootstrapped:
+                self.core.start_bootstrap(monotonic())
+                self.flush()
+            if not nodes:
+                return
+            await asyncio.sleep(RESOLVE_AGAIN_SECONDS[-1] if wait is None else wait)
+
+    def _note_unresolved(self, host: str, error: Exception) -> None:
+        is_new = host not in self.unresolved
+        self.unresolved[host] = str(getattr(error, "strerror", None) or error)
+        if is_new:
+            self._tell(NodeEvent.NAME_UNRESOLVED)
+
+    # --- facts --------------------------------------------------------------------------------------------
+
+    @property
+    def firewalled(self) -> bool:
+        """Whether strangers cannot reach us without a relay, as far as we know."""
+        return self._firewalled
+
+    @property
+    def host(self) -> str:
+        """Our address as others see it; until they have told us, the one that we are bound to."""
+        return self.core.nat.host or self.socket.local_address[0]
+
+    @property
+    def port(self) -> int:
+        """Our port as others see it; the local one if they see different ones."""
+        return self.core.nat.port or self.socket.local_address[1]
+
+    @property
+    def local_port(self) -> int:
+        return self.socket.local_address[1]
+
+    @property
+    def online(self) -> bool:
+        return self.core.online
+
+    def surroundings(self) -> Surroundings:
+        """How peers can reach us now."""
+        return look_around(
+            self.core.nat, firewalled=self.firewalled, local_port=self.local_port, local=self._network.local
+        )
+
+    async def _watch_network(self) -> None:
+        while True:
+            towards = next((node.address for node in self.core.table), None)
+            if towards is not None and self._network.look(towards):
+                # Who cannot be reached punches: less wrong than to say that one can be, until that was tested
+                self._firewalled = self._firewalled or self._finds_out
+                self.moved()
+                self.core.refresh(monotonic())
+                self.flush()
+                for server in self._servers:
+                    server.renew()
+            await asyncio.sleep(INTERFACES_SECONDS)
+
+    async def _watch_reachability(self) -> None:
+        """Find out whether strangers reach us, again and again: networks change."""
+        await self._bootstrapped.wait()
+        while True:
+            self._test_again.clear()
+            await asyncio.sleep(REACHABILITY_DELAY_SECONDS)
+            await self.test_reachability()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._test_again.wait(), REACHABILITY_SECONDS)
+
+    async def test_reachability(self) -> bool | None:
+        """Ask strangers to send us something. None: there are too few to tell."""
+        now = monotonic()
+        self._reachability = ReachabilityTest(self, lambda host: self._contacts.get(host, now) is None)
+        try:
+            reached = await self._reachability.run()
+        finally:
+            self._reachability = None
+        if reached is not None and reached is self._firewalled:
+            self._firewalled = not reached
+            self._tell(NodeEvent.REACHABILITY_CHANGED)
+        return reached
+
+    def moved(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
+        """Our network is another one. `votes`: nodes that said so, and where they see us now."""
+        self.core.moved(votes)
+        self.flush()
+
+    # --- connections --------------------------------------------------------------------------------------
+
+    async def connect(
+        self,
+        public_key: bytes,
+        relay_addresses: Iterable[Address] = (),
+        *,
+        key_pair: KeyPair | None = None,
+        lan: bool = True,
+        fast_open: bool = True,
+    ) -> SecretConnection:
+        """Connect to a peer by its key. `relay_addresses` are nodes that may relay to it.
+
+        Raises PeerNotFound if no node knows it, PeerUnreachable if it cannot be reached.
+        """
+        relays, relay = tuple(relay_addresses), self.relay_through
+        if relay is None or not self.needs_relay:
+            try:
+                return await self.connect_directly(
+                    public_key, relays, key_pair=key_pair, lan=lan, fast_open=fast_open
+                )
+            except PeerNotFound:
+                raise
+            except PeerUnreachable:
+                if relay is None:
+                    raise
+        return await self.connect_directly(public_key, relays, key_pair=key_pair, lan=lan, relay=relay)
+
+    async def connect_directly(
+        self,
+        public_key: bytes,
+        relay_addresses: Iterable[Address] = (),
+        *,
+        key_pair: KeyPair | None = None,
+        lan: bool = True,
+        fast_open: bool = True,
+        relay: bytes | None = None,
+    ) -> SecretConnection:
+        """One attempt, without our own blind relay unless `relay` names one. See `connect`."""
+        if self._closed:
+            raise ConnectionClosed("the node is closed")
+        relays = tuple(relay_addresses) or self._relays.get(public_key, ())
+        dial = Dial(
+            self, public_key, key_pair or self.key_pair, relays, lan=lan, fast_open=fast_open, relay=relay
+        )
+        return await dial.run()
+
+    @property
+    def needs_relay(self) -> bool:
+        """Whether our NAT is of the kind that others find hard to punch through."""
+        return self.surroundings().firewall == Firewall.RANDOM
+
+    async def listen(
+        self,
+        key_pair: KeyPair,
+        on_connection: Callable[[SecretConnection], None],
+        *,
+        firewall: Callable[[bytes, NoisePayload, Address], bool] | None = None,
+    ) -> Server:
+        """Take connections under `key_pair`. Returns when the server can be found, or the search for nodes
+        to announce it to has failed (it goes on).
+        """
+        server = Server(self, key_pair, on_connection, firewall=firewall)
+        self._servers.append(server)
+        self.router.servers[server.target] = server
+        await server.listen()
+        return server
+
+    def forget_server(self, server: Server) -> None:
+        """The server was closed."""
+        if server in self._servers:
+            self._servers.remove(server)
+            del self.router.servers[server.target]
+
+    def remember_relays(self, public_key: bytes, relays: tuple[Address, ...]) -> None:
+        """Nodes over which a peer was reached, for the next time."""
+        self._relays.pop(public_key, None)
+        self._relays[public_key] = relays
+        if len(self._relays) > MAX_REMEMBERED_RELAYS:
+            del self._relays[next(iter(self._relays))]
+
+    def add_punch(self, listener: PunchListener) -> None:
+        """From now on `listener` hears of single bytes that come in."""
+        self._punches.add(listener)
+
+    def remove_punch(self, listener: PunchListener) -> None:
+        self._punches.discard(listener)
+
+    # --- the pump -----------------------------------------------------------------------------------------
+
+    def _on_message(self, data: bytes, source: tuple[str, int], socket: UdpSocket) -> None:
+        if len(data) > 1:
+            if self._reachability is not None:
+                self._reachability.heard(data, Address(*source))
+            self.core.receive_datagram(data, Address(*source), monotonic())
+            self.flush()
+        elif data:
+            self._on_punch(Address(*source), socket)
+
+    def _on_punch(self, source: Address, socket: UdpSocket) -> None:
+        """A single byte: of a server that we punch towards, or else of a client that punches towards us."""
+        for listener in list(self._punches):
+            if listener.punched(source, socket):
+                return
+        for server in self._servers:
+            if server.punch_received(source):
+                return
+
+    def _on_timer(self, now: float) -> None:
+        self.core.handle_timer(now)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the core wants sent, tell what it tells, set its timer."""
+        if self._closed:
+            return
+        outbox, send, now = self.core.outbox, self.socket.send, monotonic()
+        while outbox:
+            data, address = outbox.popleft()
+            send(data, address)
+            if self._finds_out:
+                self._contacts.set(address.host, True, now)
+        while (event := self.core.next_event()) is not None:
+            self._on_node_event(event)
+        self._alarm.set(self.core.next_deadline())
+
+    def _on_node_event(self, event: NodeEvent) -> None:
+        if event is NodeEvent.BOOTSTRAPPED:
+            self._bootstrapped.set()
+        elif event is NodeEvent.BOOTSTRAP_FAILED and self._fallback and not self.core.bootstrapped:
+            names, self._fallback = self._fallback, []
+            self.spawn(self._resolve(names))
+        elif event is NodeEvent.ADDRESS_CHANGED:
+            self._test_again.set()
+        self._tell(event)
+
+    def _tell(self, event: NodeEvent) -> None:
+        for callback in list(self.on_event):
+            callback(event)

@@ -1,0 +1,37 @@
+"""Being a node that others rely on: one that stores and relays for them, where our address allows it.
+
+Source: dht-rpc index.js (6.27.0), `_updateNetworkState`: a node whose address has been open and the same for
+a while becomes persistent, and ephemeral again when that ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ...dht.address import Address, is_bogon
+
+if TYPE_CHECKING:
+    from .node import DhtNode
+
+STABLE_SECONDS = 20 * 60.0
+"""How long strangers must have reached us at one address (dht-rpc: 240 ticks of 5 s)."""
+CHECK_SECONDS = 15.0
+"""How often that is looked at."""
+
+
+async def keep_standing(node: DhtNode) -> None:
+    """Has the node become persistent, and ephemeral again. Runs as long as the node."""
+    address: Address | None = None
+    since = 0.0
+    while True:
+        await asyncio.sleep(CHECK_SECONDS)
+        now, public = monotonic(), node.surroundings().public
+        if public is not None and (is_bogon(public.host) or not node.online):
+            public = None
+        if public != address:
+            address, since = public, now
+            node.become_ephemeral()
+        elif address is not None and now - since >= STABLE_SECONDS:
+            node.become_persistent(address)

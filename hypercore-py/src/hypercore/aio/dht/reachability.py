@@ -1,0 +1,144 @@
+"""Finding out whether strangers can reach us without a relay.
+
+To a socket that has never sent anything, everybody is a stranger. So a fresh one is opened, and nodes that
+we know are asked, from our usual one, to send something there (PING_NAT: dht-rpc index.js
+`_checkIfFirewalled`, 6.27.0). If it arrives, no NAT and no firewall is in the way, and peers behind the worst
+of NATs can connect to us.
+
+If it does not, our usual port may still be one that somebody has opened in the router. To that one, strangers
+are nodes that we have never talked to; they are asked from another socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ...dht.address import Address, is_reserved
+from ...dht.constants import Internal
+from ...dht.packet import RESPONSE, Request, Response, decode_packet
+from ...errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from ..net.udp_socket import UdpSocket
+    from .node import DhtNode
+
+GUIDES = 8
+"""Nodes that we know, asked to send something to a fresh socket, and for strangers."""
+STRANGERS = 10
+"""Strangers asked to send something to our port."""
+FEWEST_STRANGERS = 5
+"""Strangers needed to tell anything about our usual port."""
+ANSWERS = 3
+"""Hosts that must get through, so that one liar does not make us reachable."""
+WAIT_SECONDS = 2.0
+"""How long answers are waited for."""
+
+
+class ReachabilityTest:
+    """One test. `heard(data, source)` is to be told of datagrams that arrive at the usual port meanwhile."""
+
+    def __init__(self, node: DhtNode, is_stranger: Callable[[str], bool]) -> None:
+        self._node = node
+        self._is_stranger = is_stranger
+        self._asked: set[str] = set()
+        """Hosts of nodes that were asked to send something to the fresh socket."""
+        self._strangers: dict[str, Address] = {}
+        self._through: set[str] = set()
+        self._seen_as: set[str] = set()
+        self._enough = asyncio.Event()
+        self._tid = 0
+
+    def heard(self, data: bytes, source: Address) -> None:
+        """A datagram came to our usual port."""
+        if data[0] == RESPONSE and self._strangers.get(source.host) == source:
+            self._got_through(source.host)
+
+    async def run(self) -> bool | None:
+        """Whether strangers reach us. None: there are too few to ask."""
+        guides = [node.address for node in islice(self._node.core.table.latest(), GUIDES)]
+        if len({guide.host for guide in guides}) < ANSWERS:
+            return None
+        return await self._fresh_socket_is_reached(guides) or await self._usual_port_is_reached(guides)
+
+    async def _fresh_socket_is_reached(self, guides: list[Address]) -> bool:
+        """Also that our port is the same outside, or nobody would find it there."""
+        fresh = self._node.endpoint.bind(self._node.socket.local_address[0], 0)
+        fresh.on_message = self._on_fresh_message
+        try:
+            self._asked = {guide.host for guide in guides}
+            port = fresh.local_address[1].to_bytes(2, "little")
+            await self._send_all(self._node.socket, guides, Internal.PING_NAT, value=port)
+        finally:
+            fresh.close()
+        return self._enough.is_set() and self._node.core.nat.port == self._node.local_port
+
+    async def _usual_port_is_reached(self, guides: list[Address]) -> bool:
+        self._through.clear()
+        self._enough.clear()
+        probe = self._node.endpoint.bind(self._node.socket.local_address[0], 0)
+        probe.on_message = self._on_probe_message
+        try:
+            await self._send_all(probe, guides, Internal.FIND_NODE, target=True)
+            if len(self._strangers) < FEWEST_STRANGERS or self._seen_as != {self._node.core.nat.host}:
+                return False
+            port = self._node.local_port.to_bytes(2, "little")
+            for _ in range(2):
+                waiting = [a for host, a in self._strangers.items() if host not in self._through]
+                await self._send_all(probe, waiting, Internal.PING_NAT, value=port)
+                if self._enough.is_set():
+                    return True
+            return False
+        finally:
+            probe.close()
+
+    def _got_through(self, host: str) -> None:
+        self._through.add(host)
+        if len(self._through) >= ANSWERS:
+            self._enough.set()
+
+    async def _send_all(
+        self,
+        socket: UdpSocket,
+        nodes: Iterable[Address],
+        command: int,
+        *,
+        target: bool = False,
+        value: bytes | None = None,
+    ) -> None:
+        for address in nodes:
+            self._tid = (self._tid + 1) & 0xFFFF
+            request = Request(
+                tid=self._tid,
+                to=address,
+                command=command,
+                internal=True,
+                target=self._node.rng.randbytes(32) if target else None,
+                value=value,
+            )
+            socket.send(request.encode(), address)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._enough.wait(), WAIT_SECONDS)
+
+    def _on_fresh_message(self, data: bytes, source: tuple[str, int], socket: UdpSocket) -> None:
+        if data[:1] == bytes([RESPONSE]) and source[0] in self._asked:
+            self._got_through(source[0])
+
+    def _on_probe_message(self, data: bytes, source: tuple[str, int], socket: UdpSocket) -> None:
+        """A guide named nodes."""
+        try:
+            packet = decode_packet(data)
+        except RemoteProtocolError:
+            return
+        if not isinstance(packet, Response):
+            return
+        self._seen_as.add(packet.to.host)
+        for address in packet.closer_nodes:
+            if len(self._strangers) >= STRANGERS:
+                return
+            known = address.host in self._asked or not self._is_stranger(address.host)
+            if address.port and not known and not is_reserved(address.host):
+                self._strangers.setdefault(address.host, address)

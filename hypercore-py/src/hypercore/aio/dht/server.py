@@ -1,0 +1,224 @@
+"""Taking connections under a key pair, found through the DHT."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ...crypto import KeyPair
+from ...dht.address import Address
+from ...dht.incoming_request import Inbound
+from ...dht.messages import NoisePayload
+from ...dht.punch_probes import PUNCH
+from ...dht.relays import AnnouncedRelays
+from ...dht.server_core import Answered, Connected, Expired, Greet, MeetAtRelay, SendPunch, ServingCore
+from ...dht.sessions import Session
+from ...errors import PeerUnreachable
+from ..net.secret_connection import SecretConnection
+from ..net.udp_socket import UdpSocket
+from ..timer import Alarm
+from .announcer import Announcer
+from .arrival import Arrival
+from .blind_relay import Rendezvous, tie
+from .punch_sockets import Holes
+
+if TYPE_CHECKING:
+    from .node import DhtNode
+
+
+class Server:
+    """Made by `DhtNode.listen`. `on_connection(connection)` is called with each client."""
+
+    def __init__(
+        self,
+        node: DhtNode,
+        key_pair: KeyPair,
+        on_connection: Callable[[SecretConnection], None],
+        *,
+        firewall: Callable[[bytes, NoisePayload, Address], bool] | None = None,
+    ) -> None:
+        self.key_pair = key_pair
+        self.on_connection = on_connection
+        self.closed = False
+        self._node = node
+        self._relays = AnnouncedRelays()
+        self._core = ServingCore(
+            key_pair,
+            relays=self._relays,
+            surroundings=node.surroundings,
+            open_stream=self._open_stream,
+            random_bytes=node.rng.randbytes,
+            firewall=firewall,
+            random_punches=node.random_punches,
+            relay_through=lambda: node.relay_through if node.needs_relay else None,
+        )
+        self._announcer = Announcer(node, key_pair, self._core.target, self._relays)
+        self._arrivals: dict[Session, Arrival] = {}
+        self._holes: dict[Session, Holes] = {}
+        self._alarm = Alarm(node.endpoint.loop, self._on_timer)
+
+    @property
+    def public_key(self) -> bytes:
+        return self.key_pair.public_key
+
+    @property
+    def target(self) -> bytes:
+        """What the DHT knows us by: the hash of the public key."""
+        return self._core.target
+
+    @property
+    def relay_addresses(self) -> tuple[Address, ...]:
+        """Nodes that relay to us, for our records."""
+        public = self._node.surroundings().public
+        relays = self._relays.addresses
+        return relays if public is None else (public, *relays)[:3]
+
+    async def listen(self) -> None:
+        """Announce ourselves; it is kept up until `close`."""
+        await self._announcer.start()
+
+    def renew(self) -> None:
+        """Something about the network changed: announce anew."""
+        self._announcer.renew()
+
+    async def renewed(self) -> None:
+        """Announce anew, and wait until that is done."""
+        await self._announcer.renewed()
+
+    async def close(self, *, within: float = 2.0) -> None:
+        """Take no more connections, and take back the announcement in so many seconds at most.
+
+        Connections that stand are left alone.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        self._core.close(monotonic())
+        self._pump()
+        self._alarm.cancel()
+        self._node.forget_server(self)
+        await self._announcer.stop(within=within)
+
+    # --- what the router asks ------------------------------------------------------------------------------
+
+    def handshake(
+        self, noise: bytes, client: Address, inbound: Inbound, now: float, *, direct: bool
+    ) -> bytes | None:
+        answer = self._core.handshake(noise, client, inbound, now, direct=direct)
+        self._pump()
+        return answer
+
+    def holepunch(
+        self, slot: int, payload: bytes, client: Address, inbound: Inbound, now: float
+    ) -> bytes | None:
+        answer = self._core.holepunch(slot, payload, client, inbound, now)
+        self._pump()
+        return answer
+
+    def punch_received(self, source: Address) -> bool:
+        """A single byte came from `source`. Whether one of our clients may be behind it."""
+        answered = self._core.punch_received(source, monotonic())
+        self._pump()
+        return answered
+
+    # --- streams ------------------------------------------------------------------------------------------
+
+    def _open_stream(self, session: Session) -> int | None:
+        assert session.remote is not None and session.remote.udx is not None
+        try:
+            arrival = Arrival(
+                self._node,
+                session.client,
+                session.remote.udx.id,
+                on_arrived=lambda: self._arrived(session),
+                on_closed=lambda: self._lost(session),
+            )
+        except OSError:
+            return None
+        self._arrivals[session] = arrival
+        return arrival.stream.local_id
+
+    def _arrived(self, session: Session) -> None:
+        self._core.arrived(session, monotonic())
+        self._pump()
+
+    def _lost(self, session: Session) -> None:
+        self._core.lost(session, monotonic())
+        self._pump()
+
+    def _connected(self, session: Session) -> None:
+        arrival = self._arrivals.pop(session)
+        self._close_holes(session, keep=arrival.stream.socket)
+        # Not from within the reading of packets: the application may do anything
+        self._node.endpoint.loop.call_soon(self._hand_over, arrival.take())
+
+    def _hand_over(self, connection: SecretConnection) -> None:
+        if self.closed:
+            connection.destroy()
+        elif not connection.closed:
+            self.on_connection(connection)
+
+    def _pump(self) -> None:
+        while (event := self._core.next_event()) is not None:
+            match event:
+                case Answered(session):
+                    assert session.result is not None
+                    self._arrivals[session].expect(session.result, session.client if session.direct else None)
+                case Connected(session):
+                    self._connected(session)
+                case Greet(session):
+                    self._arrivals[session].greet()
+                case SendPunch(address, ttl, hole, session):
+                    if hole is None or session is None:
+                        self._node.socket.send(PUNCH, address, ttl)
+                    else:
+                        self._holes_of(session).send(hole, address, ttl)
+                case MeetAtRelay(session, relay, is_initiator, wait):
+                    rendezvous = Rendezvous(
+                        self._node, relay, is_initiator=is_initiator, stream_id=session.stream_id
+                    )
+                    self._arrivals[session].rendezvous = rendezvous
+                    self._node.spawn(self._meet(session, rendezvous, wait))
+                case Expired(session):
+                    self._close_holes(session)
+                    arrival = self._arrivals.pop(session, None)
+                    if arrival is not None:
+                        arrival.destroy()
+        self._alarm.set(self._core.next_deadline())
+
+    async def _meet(self, session: Session, rendezvous: Rendezvous, wait: float) -> None:
+        await asyncio.sleep(wait)
+        if session.over:
+            return
+        try:
+            relayed = await rendezvous.run()
+        except PeerUnreachable:
+            return  # it may still come another way
+        if self._core.met(session, monotonic()):
+            arrival = self._arrivals[session]
+            arrival.meet(relayed)
+            tie(arrival.stream, relayed)
+        else:
+            relayed.connection.destroy()
+        self._pump()
+
+    def _holes_of(self, session: Session) -> Holes:
+        if session not in self._holes:
+
+            def heard(hole: int, source: Address, socket: UdpSocket) -> None:
+                self._core.hole_heard(session, hole, source, monotonic())
+                self._pump()
+
+            self._holes[session] = Holes(self._node.endpoint, self._node.socket, heard)
+        return self._holes[session]
+
+    def _close_holes(self, session: Session, keep: UdpSocket | None = None) -> None:
+        holes = self._holes.pop(session, None)
+        if holes is not None:
+            holes.close(keep)
+
+    def _on_timer(self, now: float) -> None:
+        self._core.handle_timer(now)
+        self._pump()

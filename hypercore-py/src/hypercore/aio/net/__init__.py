@@ -1,0 +1,1 @@
+"""Sockets and connections: one UDP socket, UDX streams on it, an encrypted connection on each."""

@@ -1,0 +1,362 @@
+"""UDP sockets that UDX streams and the DHT share.
+
+A datagram goes to the stream whose local id it names, whichever of the endpoint's sockets it arrived on;
+everything else goes to a message handler (transport.md a.1: udx.c, hyperdht lib/socket-pool.js, dht-rpc
+lib/io.js). The loop only has to watch a file descriptor for readability, so asyncio and uvloop are treated
+alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from random import Random, SystemRandom
+from struct import Struct, pack
+from struct import error as StructError
+from time import monotonic
+from typing import Protocol
+
+from ..._types import Buffer
+from ...udx.memory import ReceiveMemory
+from ...udx.packet import HEADER_BYTES, MAGIC_AND_VERSION, RawPacket, header_struct
+from .recvmmsg import SLOT_SHIFT, SOL_UDP, UDP_GRO, Address, BatchReader, Source, new_reader
+from .udx_transport import StreamTransport
+
+__all__ = ["Address", "Endpoint", "MessageHandler", "PacketSink", "UdpSocket"]
+
+UDP_SEGMENT = 103
+SO_MEMINFO = 55
+SO_RCVBUFFORCE = 33
+IP_MTU_DISCOVER = 10
+IP_PMTUDISC_PROBE = 3
+
+RECEIVE_BUFFER_BYTES = 4 << 20
+"""SO_RCVBUF. The start-up bursts of an official sender overflow the kernel's default."""
+
+SEND_BUFFER_BYTES = 1 << 20
+"""SO_SNDBUF."""
+
+READ_SECONDS = 0.005
+"""Time after which other work of the loop gets its turn, though there may be more to read."""
+
+BATCHES_PER_WAKE_UP = 4
+"""After this many batches of datagrams other work of the loop gets its turn."""
+
+MAX_STREAMS = 65536
+"""Most streams of an endpoint, those that linger after their end included."""
+
+MAX_LINGERING = 4096
+"""Most closed streams that still answer their peer."""
+
+MessageHandler = Callable[[bytes, Address, "UdpSocket"], None]
+_unpack_header = header_struct.unpack_from
+_unpack_meminfo = Struct("9I").unpack
+_nowhere: list[RawPacket] = []
+
+
+class PacketSink(Protocol):
+    """What the endpoint knows of a stream."""
+
+    socket: UdpSocket | None
+    source: Source
+    """Packets from there that come over `socket` are the peer's."""
+
+    def accepts(self, socket: UdpSocket, address: Address) -> bool:
+        """Whether a packet that came another way is looked at."""
+
+    def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
+        """Packets of one batch that came from the peer's address."""
+
+    def receive_strays(self, packets: list[RawPacket], socket: UdpSocket, address: Address) -> None:
+        """Packets of one batch that came another way and were accepted."""
+
+    def abandon(self) -> None:
+        """The endpoint closes."""
+
+
+class UdpSocket:
+    """One bound IPv4 port. Made by `Endpoint.bind`."""
+
+    def __init__(self, endpoint: Endpoint, sock: socket.socket) -> None:
+        self._endpoint = endpoint
+        self._sock = sock
+        self._loop = endpoint.loop
+        self._waiting: list[Callable[[], None]] = []
+        host, port = sock.getsockname()
+        self.local_address: Address = (host, port)
+        self.on_message: MessageHandler | None = None
+        """Takes what is not for a stream; the endpoint's handler does when this is None."""
+        self.temporary = False
+        """Whether it is closed with the stream that uses it."""
+        self.closed = False
+        # The kernel reports twice what it was asked for, and uses about half of that for its own bookkeeping.
+        self.receive_capacity: int = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        """About how many bytes of datagrams the kernel holds for us."""
+        self.segmentation = endpoint.segmentation
+        """Whether UDP_SEGMENT is used. Turned off when the kernel or a device refuses it."""
+        self._loop.add_reader(sock.fileno(), self._on_readable)
+
+    def send(self, data: Buffer, address: Address, ttl: int | None = None) -> bool:
+        """Sends one datagram; the host is a dotted IPv4 address.
+
+        False when it was not sent: the buffer is full, the network says no, or the socket is closed. `ttl`
+        is for this datagram only.
+        """
+        if self.closed:
+            return False
+        try:
+            if ttl is None:
+                self._sock.sendto(data, address)
+            else:
+                control = [(socket.IPPROTO_IP, socket.IP_TTL, pack("i", ttl))]
+                self._sock.sendmsg([data], control, 0, address)
+        except OSError:
+            return False
+        return True
+
+    def send_segments(
+        self, buffers: Sequence[Buffer], segment_size: int, count: int, address: Address
+    ) -> int:
+        """Sends `count` datagrams, the buffers of each being `len(buffers) / count` neighbours in `buffers`.
+
+        All but the last have `segment_size` bytes. Returns how many need not be tried again: fewer than
+        `count` when the kernel's buffer is full.
+        """
+        if self.closed:
+            return count
+        if count > 1 and self.segmentation:
+            control = [(SOL_UDP, UDP_SEGMENT, pack("H", segment_size))]
+            try:
+                # One flat buffer: the kernel takes longer over a vector than this does over the copy.
+                self._sock.sendmsg((b"".join(buffers),), control, 0, address)
+                return count
+            except BlockingIOError:
+                return 0
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT):
+                    self.segmentation = False
+                else:
+                    return count
+        step = len(buffers) // count
+        for index in range(count):
+            try:
+                self._sock.sendmsg(buffers[index * step : index * step + step], (), 0, address)
+            except BlockingIOError:
+                return index
+            except OSError:  # as good as lost on the way
+                pass
+        return count
+
+    def overruns(self) -> int:
+        """How many datagrams the kernel has dropped because its buffer was full; 0 where it does not tell."""
+        try:
+            return int(_unpack_meminfo(self._sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8])
+        except (OSError, StructError):
+            return 0
+
+    def call_when_writable(self, callback: Callable[[], None]) -> None:
+        """Calls back once, when the kernel's buffer has room again."""
+        if self.closed:
+            return
+        if not self._waiting:
+            self._loop.add_writer(self._sock.fileno(), self._on_writable)
+        self._waiting.append(callback)
+
+    def close(self) -> None:
+        """Stops reading and frees the port. Streams that use the socket are not told."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._sock.fileno())
+        if self._waiting:
+            self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        self._endpoint.forget(self)
+
+    def _on_readable(self) -> None:
+        until = monotonic() + READ_SECONDS
+        for _ in range(BATCHES_PER_WAKE_UP):
+            if self.closed or not self._endpoint.read_batch(self, self._sock) or monotonic() >= until:
+                return
+
+    def _on_writable(self) -> None:
+        self._loop.remove_writer(self._sock.fileno())
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            callback()
+
+
+class Endpoint:
+    """A stream table over any number of UDP sockets.
+
+    `segmentation`, `coalescing` and `mmsg` allow UDP_SEGMENT, UDP_GRO and recvmmsg where the system has them.
+    """
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        rng: Random | None = None,
+        segmentation: bool = True,
+        coalescing: bool = True,
+        mmsg: bool = True,
+    ) -> None:
+        self.loop = loop or asyncio.get_running_loop()
+        self.rng = rng or SystemRandom()
+        self.segmentation = segmentation and hasattr(socket.socket, "sendmsg")
+        self._coalescing = coalescing
+        self.on_message: MessageHandler | None = None
+        """Takes datagrams that are for no stream, of sockets without a handler of their own."""
+        self.memory = ReceiveMemory()
+        """Bounds what all streams hold that is not read, or came early."""
+        self.sockets: list[UdpSocket] = []
+        self.closed = False
+        self._streams: dict[int, PacketSink] = {}
+        self._lingering: dict[int, asyncio.TimerHandle] = {}
+        self._reader: BatchReader = new_reader(mmsg=mmsg)
+
+    def bind(self, host: str = "0.0.0.0", port: int = 0) -> UdpSocket:
+        """Opens a socket on a dotted IPv4 address. Raises OSError when the port is taken."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            _set_receive_buffer(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            _try_option(sock, socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
+            if self._coalescing:
+                _try_option(sock, SOL_UDP, UDP_GRO, 1)
+            sock.bind((host, port))
+        except BaseException:
+            sock.close()
+            raise
+        udp = UdpSocket(self, sock)
+        self.sockets.append(udp)
+        return udp
+
+    def create_stream(self, *, heartbeat: float | None = None) -> StreamTransport:
+        """A new stream with a local id of its own, not connected yet. Raises OSError at MAX_STREAMS.
+
+        `heartbeat` is a number of idle seconds after which the stream asks the peer for a sign of life.
+        """
+        stream = StreamTransport(self, self.allocate_id(), heartbeat=heartbeat)
+        self.register(stream.local_id, stream)
+        return stream
+
+    def allocate_id(self) -> int:
+        """A stream id that nobody uses. Raises OSError when there are MAX_STREAMS streams."""
+        if len(self._streams) >= MAX_STREAMS:
+            raise OSError(errno.EMFILE, "too many UDX streams")
+        while (local_id := self.rng.getrandbits(32)) in self._streams:
+            pass
+        return local_id
+
+    def register(self, local_id: int, sink: PacketSink) -> None:
+        """From now on packets for `local_id` go to `sink`."""
+        self._streams[local_id] = sink
+
+    def unregister(self, local_id: int) -> None:
+        sink = self._streams.pop(local_id, None)
+        if sink is not None and sink.socket is not None and sink.socket.temporary:
+            sink.socket.close()
+
+    def linger(self, local_id: int, sink: PacketSink, seconds: float) -> None:
+        """`sink` replaces a stream that has closed, for so long, or until MAX_LINGERING others came after
+        it."""
+        if self.closed:
+            self.unregister(local_id)
+            return
+        self._streams[local_id] = sink
+        self._lingering[local_id] = self.loop.call_later(seconds, self._stop_lingering, local_id)
+        while len(self._lingering) > MAX_LINGERING:
+            self._stop_lingering(next(iter(self._lingering)))
+
+    def _stop_lingering(self, local_id: int) -> None:
+        self._lingering.pop(local_id).cancel()
+        self.unregister(local_id)
+
+    def forget(self, udp: UdpSocket) -> None:
+        """The socket was closed."""
+        if udp in self.sockets:
+            self.sockets.remove(udp)
+
+    def _report(self, error: Exception) -> None:
+        """One receiver's failure must not cost others their datagrams."""
+        self.loop.call_exception_handler({"message": "a receiver of datagrams failed", "exception": error})
+
+    def close(self) -> None:
+        """Destroys all streams, then closes all sockets."""
+        self.closed = True
+        for local_id in list(self._lingering):
+            self._stop_lingering(local_id)
+        for sink in list(self._streams.values()):
+            sink.abandon()
+        for udp in list(self.sockets):
+            udp.close()
+
+    def read_batch(self, udp: UdpSocket, sock: socket.socket) -> bool:
+        """Reads one batch from `sock` and hands it out. False when there was nothing left to read."""
+        reader = self._reader
+        places = reader.read(sock)
+        buffer, sources = reader.buffer, reader.sources
+        streams = self._streams
+        batches: dict[PacketSink, list[RawPacket]] = {}
+        strays: dict[tuple[PacketSink, Address], list[RawPacket]] = {}
+        last_id = -1
+        source = last_source = b""
+        append = _nowhere.append  # later of the batch of stream `last_id`
+        for at, stop in places:
+            body = at + HEADER_BYTES
+            if stop >= body:
+                header = _unpack_header(buffer, at)
+                if header[0] & 0xFFFF == MAGIC_AND_VERSION:
+                    source = sources[at >> SLOT_SHIFT]
+                    if header[1] == last_id and source == last_source:
+                        append((header, buffer[body:stop] if stop > body else b""))
+                        continue
+                    sink = streams.get(header[1])
+                    if sink is not None:
+                        if sink.socket is udp and sink.source == source:
+                            last_id, last_source = header[1], source
+                            append = batches.setdefault(sink, []).append
+                            append((header, buffer[body:stop]))
+                        elif sink.accepts(udp, address := reader.address(at)):
+                            strays.setdefault((sink, address), []).append((header, buffer[body:stop]))
+                        continue
+            if stop > at:
+                self._deliver_message(bytes(buffer[at:stop]), reader.address(at), udp)
+        for sink, batch in batches.items():
+            try:
+                sink.receive_packets(batch, udp)
+            except Exception as error:
+                self._report(error)
+        for (sink, address), batch in strays.items():
+            try:
+                sink.receive_strays(batch, udp, address)
+            except Exception as error:
+                self._report(error)
+        return bool(places)
+
+    def _deliver_message(self, data: bytes, address: Address, udp: UdpSocket) -> None:
+        handler = udp.on_message or self.on_message
+        if handler is None:
+            return
+        try:
+            handler(data, address, udp)
+        except Exception as error:
+            self._report(error)
+
+
+def _set_receive_buffer(sock: socket.socket) -> None:
+    """As large as wanted where we may go over the system's limit, else as large as that is."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER_BYTES:
+        _try_option(sock, socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+
+
+def _try_option(sock: socket.socket, level: int, option: int, value: int) -> None:
+    """Sets an option that not every kernel has and that we can do without."""
+    with suppress(OSError):
+        sock.setsockopt(level, option, value)

@@ -1,0 +1,415 @@
+"""A UDX stream on real sockets: feeds the sans-IO stream, sends its packets, keeps its timer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..._types import Buffer
+from ...errors import ConnectionClosed
+from ...udx.events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged
+from ...udx.limits import LINGER
+from ...udx.packet import HEADER_BYTES, RawPacket
+from ...udx.stream import UdxStream
+from ...udx.time_wait import Linger
+from .recvmmsg import Address, Source, source_of
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+
+    from .udp_socket import Endpoint, UdpSocket
+
+BURSTS_PER_FLUSH = 16
+"""After this many sends other work of the loop gets its turn."""
+
+TIMER_TICK = 0.001
+"""Shortest wait that is asked of the loop, in seconds: its timers are no finer."""
+
+
+MAX_AMPLIFICATION = 3
+"""An address that has acknowledged nothing yet is sent at most so many times what came from there, in bytes
+of UDP payload (as in QUIC, RFC 9000 section 8)."""
+
+FollowHook = Callable[["UdpSocket", Address], "int | None"]
+
+
+class _Unsent(NamedTuple):
+    """Datagrams that the kernel had no room for."""
+
+    buffers: list[Buffer]
+    segment_size: int
+    packets: int
+
+
+class StreamTransport:
+    """A reliable byte stream between two ids. Made by `Endpoint.create_stream`.
+
+    Callbacks are attributes, to be set before control returns to the loop:
+
+    * `accept(socket, address) -> bool`: a packet came before `connect`. True lets it in. It may call
+      `connect`. Without it such packets are dropped.
+    * `may_follow(socket, address) -> int | None`: the peer's data came from another address than it was said
+      to have. The peer's stream id there, or None to stay. Without it the stream follows, and the id stays
+      the same. Not asked any more once something has come from the peer's address, unless it is `roaming`.
+    * `on_data(chunks)`: the next bytes.
+    * `on_end()`: the peer ended its side. `on_drain()`: `write` is welcome again.
+    * `on_message(payload)`: an unordered message. `on_remote_changed()`: see `change_remote`.
+    * `on_close(error)`: the end of it all, once; no error when both sides had ended.
+    """
+
+    def __init__(self, endpoint: Endpoint, local_id: int, *, heartbeat: float | None = None) -> None:
+        self.local_id = local_id
+        self.socket: UdpSocket | None = None
+        self.remote_address: Address | None = None
+        self.source: Source = b""
+        self.may_follow: FollowHook | None = None
+        self.roaming = False
+        """Whether the peer may go on from another address, though it was heard from the one that it has."""
+        self.accept: Callable[[UdpSocket, Address], bool] | None = None
+        self.on_data: Callable[[list[Buffer]], None] | None = None
+        self.on_end: Callable[[], None] | None = None
+        self.on_drain: Callable[[], None] | None = None
+        self.on_message: Callable[[bytes], None] | None = None
+        self.on_remote_changed: Callable[[], None] | None = None
+        self.on_close: Callable[[ConnectionClosed | None], None] | None = None
+        self._endpoint = endpoint
+        self._loop = endpoint.loop
+        self._core = UdxStream(
+            monotonic(), heartbeat=heartbeat, cycle_offset=local_id, memory=endpoint.memory
+        )
+        self._timer: TimerHandle | None = None
+        self._timer_at = 0.0
+        self._flush_is_scheduled = False
+        self._unsent: _Unsent | None = None
+        self._gone = False
+        self._overruns = 0  # of the socket, as far as we have heard
+        self._heard = False  # from the peer's address
+        self._restricted = False  # the path has not shown yet that the peer reads there
+        self._proven: tuple[UdpSocket, Source] | None = None  # the last path that has
+
+    # --- the application's side ---------------------------------------------------------------------------
+
+    @property
+    def core(self) -> UdxStream:
+        """The machine inside, for a look at its numbers."""
+        return self._core
+
+    @property
+    def connected(self) -> bool:
+        return self._core.connected
+
+    @property
+    def closed(self) -> bool:
+        return self._core.closed
+
+    @property
+    def writable(self) -> bool:
+        """Whether a writer need not wait for `on_drain`."""
+        return self._core.writable
+
+    @property
+    def send_queue_bytes(self) -> int:
+        """Bytes written and not yet sent for the first time."""
+        return self._core.send_queue_bytes
+
+    @property
+    def rtt(self) -> float:
+        """Smoothed round trip in seconds, 0 before any sample."""
+        return self._core.rtt
+
+    def connect(
+        self,
+        remote_id: int,
+        address: Address,
+        socket: UdpSocket | None = None,
+        *,
+        allowance: int | None = None,
+        timeout_allowance: int = 0,
+    ) -> None:
+        """The peer's stream id and address. Packets go out over `socket`, or else the endpoint's first
+        one. `allowance` bounds what is sent before anything is acknowledged, see `UdxStream.connect`."""
+        self._set_path(address, socket)
+        self._core.connect(remote_id, allowance=allowance, timeout_allowance=timeout_allowance)
+        self._restricted = allowance is not None
+        self._schedule_flush()
+
+    def change_remote(self, remote_id: int, address: Address, socket: UdpSocket | None = None) -> None:
+        """Moves a connected stream to another path. `on_remote_changed` follows when it has taken over."""
+        self._core.change_remote(remote_id)
+        self._core.sender.restrict(None)
+        self._restricted = False
+        self._set_path(address, socket)
+        self._schedule_flush()
+
+    def write(self, data: Buffer) -> bool:
+        """Queues bytes, which must not change any more. False: better wait for `on_drain` before more.
+
+        What is written until the loop gets control again shares packets.
+        """
+        ready = self._core.write(data)
+        self._schedule_flush()
+        return ready
+
+    def end(self) -> None:
+        """No more writes; the stream closes when the peer has ended too."""
+        self._core.end()
+        self._schedule_flush()
+
+    def destroy(self, error: ConnectionClosed | None = None) -> None:
+        """Ends the stream now. The peer is told by a packet that may get lost; `on_close` gets `error`."""
+        if not self._core.closed:
+            self._core.destroy(error)
+            self._pump()
+
+    abandon = destroy
+
+    def send_message(self, payload: bytes) -> bool:
+        """Sends an unordered, unreliable message of at most a packet. False when it was dropped."""
+        sent = self._core.send_message(payload)
+        self._schedule_flush()
+        return sent
+
+    def pause_reading(self) -> None:
+        """No `on_data` from now on. The peer may fill our window, then it has to wait."""
+        self._core.pause()
+
+    def resume_reading(self) -> None:
+        self._core.resume()
+        self._schedule_flush()
+
+    # --- the endpoint's side ------------------------------------------------------------------------------
+
+    def accepts(self, socket: UdpSocket, address: Address) -> bool:
+        if self._core.connected:
+            return address[1] > 0 and (self.roaming or not self._heard)
+        if self.accept is None:
+            return False
+        try:
+            return self.accept(socket, address)
+        except Exception as error:
+            self._report(error)
+            return False
+
+    def receive_strays(self, packets: list[RawPacket], socket: UdpSocket, address: Address) -> None:
+        """Packets that came before `connect`, or from another address than the peer's. The peer may have
+        moved there: then we follow, and send little until something is acknowledged."""
+        if not self._core.connected or (socket is self.socket and address == self.remote_address):
+            self.receive_packets(packets, socket)
+        elif self._core.receive_strays(packets, monotonic()):
+            self._follow(socket, address, _size_of(packets))
+            self._pump()
+        else:
+            self._schedule_flush()
+
+    def _follow(self, socket: UdpSocket, address: Address, size: int) -> None:
+        if self.may_follow is not None:
+            try:
+                remote_id = self.may_follow(socket, address)
+            except Exception as error:
+                self._report(error)
+                return
+            if remote_id is None:
+                return
+            if remote_id != self._core.remote_id:
+                self._core.change_remote(remote_id)
+        before = self.socket
+        if before is not None and self._core.sender.allowance is None:
+            self._proven = (before, self.source)
+        self._set_path(address, socket)
+        self._heard = True
+        self._restricted = self._proven != (socket, self.source)
+        self._core.sender.restrict(MAX_AMPLIFICATION * size if self._restricted else None)
+        if before is not None and before is not socket and before.temporary:
+            before.close()
+
+    def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
+        self._heard = True
+        if self._restricted:
+            self._core.sender.allow(MAX_AMPLIFICATION * _size_of(packets))
+            self._restricted = self._core.sender.allowance is not None
+        now = monotonic()
+        self._core.receive(packets, now)
+        if self._core.has_gaps and (overruns := socket.overruns()) != self._overruns:
+            self._overruns = overruns
+            self._core.on_overrun(socket.receive_capacity, now)
+        if self._core.owes_ack:
+            self._pump()
+        else:
+            # There may be more acknowledgements to read: what they all make room for leaves in one piece
+            self._schedule_flush()
+
+    def _set_path(self, address: Address, socket: UdpSocket | None) -> None:
+        self.socket = socket or self._endpoint.sockets[0]
+        self.remote_address = address
+        self.source = source_of(address)
+        self._heard = False
+        self._overruns = self.socket.overruns()
+
+    # --- the pump -----------------------------------------------------------------------------------------
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_is_scheduled and not self._gone:
+            self._flush_is_scheduled = True
+            self._loop.call_soon(self._on_flush)
+
+    def _on_flush(self) -> None:
+        self._flush_is_scheduled = False
+        self._pump()
+
+    def _pump(self) -> None:
+        """Hands out events, then sends what may be sent, then sets the timer.
+
+        A callback may call us again, or raise: then its error goes to the loop's exception handler, and the
+        stream goes on.
+        """
+        if self._gone:
+            return
+        closed = self._dispatch()
+        self._send(monotonic())
+        closed = self._dispatch() or closed
+        if closed is not None:
+            self._finish(closed)
+        else:
+            self._set_timer()
+
+    def _dispatch(self) -> Closed | None:
+        """Calls back for all events but `Closed`, which is returned."""
+        next_event = self._core.next_event
+        while (event := next_event()) is not None:
+            if isinstance(event, Closed):
+                return event
+            try:
+                self._call_back(event)
+            except Exception as error:
+                self._report(error)
+        return None
+
+    def _call_back(self, event: Event) -> None:
+        match event:
+            case Data(chunks):
+                if self.on_data is not None:
+                    self.on_data(chunks)
+            case Drained():
+                if self.on_drain is not None:
+                    self.on_drain()
+            case Ended():
+                if self.on_end is not None:
+                    self.on_end()
+            case Message(payload):
+                if self.on_message is not None:
+                    self.on_message(payload)
+            case RemoteChanged():
+                if self.on_remote_changed is not None:
+                    self.on_remote_changed()
+
+    def _report(self, error: Exception) -> None:
+        self._loop.call_exception_handler(
+            {"message": "a callback of a UDX stream failed", "exception": error}
+        )
+
+    def _send(self, now: float) -> None:
+        udp, address = self.socket, self.remote_address
+        if self._gone or udp is None or address is None or self._unsent is not None:
+            return
+        next_burst = self._core.next_burst
+        for _ in range(BURSTS_PER_FLUSH):
+            burst = next_burst(now)
+            if burst is None:
+                return
+            buffers, size, packets = burst
+            sent = udp.send_segments(buffers, size, packets, address)
+            if sent < packets:
+                rest = buffers[sent * (len(buffers) // packets) :]
+                self._unsent = _Unsent(rest, size, packets - sent)
+                udp.call_when_writable(self._on_writable)
+                return
+        self._schedule_flush()
+
+    def _on_writable(self) -> None:
+        unsent, self._unsent = self._unsent, None
+        if unsent is None or self.socket is None or self.remote_address is None:
+            return
+        sent = self.socket.send_segments(*unsent, self.remote_address)
+        if sent < unsent.packets:
+            rest = unsent.buffers[sent * (len(unsent.buffers) // unsent.packets) :]
+            self._unsent = unsent._replace(buffers=rest, packets=unsent.packets - sent)
+            self.socket.call_when_writable(self._on_writable)
+            return
+        self._pump()
+
+    def _set_timer(self) -> None:
+        """A timer that fires too early is left alone: most deadlines are moved before they come.
+
+        There is no deadline once the stream is closed.
+        """
+        deadline = self._core.next_deadline()
+        if deadline is None or (self._timer is not None and self._timer_at <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        wait = max(deadline - monotonic(), TIMER_TICK)
+        self._timer = self._loop.call_later(wait, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = monotonic()
+        deadline = self._core.next_deadline()
+        if deadline is not None and deadline <= now:
+            self._core.handle_timer(now)
+            self._pump()
+        else:
+            self._set_timer()
+
+    def _finish(self, closed: Closed) -> None:
+        self._gone = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        linger = self._core.linger()
+        if linger is not None and self.socket is not None and self.remote_address is not None:
+            remains = LingeringStream(linger, self.socket, self.remote_address)
+            self._endpoint.linger(self.local_id, remains, LINGER)
+        else:
+            self._endpoint.unregister(self.local_id)
+        self._unsent = None
+        on_close = self.on_close
+        # The callbacks may hold on to a whole connection; a closed stream has no more use for them.
+        self.accept = self.may_follow = None
+        self.on_data = self.on_end = self.on_drain = self.on_message = None
+        self.on_remote_changed = self.on_close = None
+        if on_close is not None:
+            try:
+                on_close(closed.error)
+            except Exception as error:
+                self._report(error)
+
+
+class LingeringStream:
+    """A closed stream that answers a peer which missed its end."""
+
+    def __init__(self, linger: Linger, socket: UdpSocket, address: Address) -> None:
+        self.socket: UdpSocket | None = socket
+        self.source = source_of(address)
+        self._linger = linger
+        self._address = address
+
+    def accepts(self, socket: UdpSocket, address: Address) -> bool:
+        return False
+
+    def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
+        answer = self._linger.receive(packets)
+        if answer is not None:
+            socket.send(answer, self._address)
+
+    def receive_strays(self, packets: list[RawPacket], socket: UdpSocket, address: Address) -> None:
+        """Not from the peer's address: none are accepted."""
+
+    def abandon(self) -> None:
+        """Nothing to tell the peer."""
+
+
+def _size_of(packets: list[RawPacket]) -> int:
+    """Bytes of UDP payload."""
+    return sum(HEADER_BYTES + len(rest) for _, rest in packets)

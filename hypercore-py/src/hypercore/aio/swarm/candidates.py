@@ -1,0 +1,73 @@
+"""Connections of peers that have not shown yet that they hold their keys.
+
+The handshake's first message can be sent again by any relay that passed it on, and the stream's header be
+made up from what the relay saw: only what is encrypted shows who the peer is. A connection of a peer that has
+another one waits for that, and the one that stands is left alone until then.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable
+
+from ...errors import ConnectionClosed
+from ..net.secret_connection import SecretConnection
+
+MAX_CANDIDATES = 64
+"""Connections that wait at a time; the oldest makes way. Ours."""
+CANDIDATE_SECONDS = 15.0
+"""How long a peer may take to send something encrypted: an idle one sends a keep-alive every 5 seconds.
+Ours."""
+
+
+class Candidates:
+    """`on_proven(connection)` is called when something encrypted has come over one of them."""
+
+    def __init__(self, loop: AbstractEventLoop, on_proven: Callable[[SecretConnection], None]) -> None:
+        self._loop = loop
+        self._on_proven = on_proven
+        self._waiting: dict[SecretConnection, TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, connection: SecretConnection) -> None:
+        if len(self._waiting) >= MAX_CANDIDATES:
+            self._drop(next(iter(self._waiting)))
+        self._waiting[connection] = self._loop.call_later(CANDIDATE_SECONDS, self._drop, connection)
+        connection.on_close = lambda error: self._closed(connection)
+        connection.notify_authenticated(lambda: self._proven(connection))
+
+    def watch(self, connection: SecretConnection) -> None:
+        """End a connection that was taken already, should nothing encrypted come over it in time."""
+        if not connection.authenticated:
+            self._loop.call_later(CANDIDATE_SECONDS, _end_if_unproven, connection)
+
+    def close(self) -> None:
+        for connection in list(self._waiting):
+            self._drop(connection)
+
+    def _proven(self, connection: SecretConnection) -> None:
+        if self._forget(connection):
+            # Not from within the reading of packets: the application may do anything
+            self._loop.call_soon(self._on_proven, connection)
+
+    def _closed(self, connection: SecretConnection) -> None:
+        self._forget(connection)
+
+    def _drop(self, connection: SecretConnection) -> None:
+        if self._forget(connection):
+            _end_if_unproven(connection)
+
+    def _forget(self, connection: SecretConnection) -> bool:
+        timer = self._waiting.pop(connection, None)
+        if timer is None:
+            return False
+        timer.cancel()
+        connection.on_close = None
+        return True
+
+
+def _end_if_unproven(connection: SecretConnection) -> None:
+    if not connection.authenticated:
+        connection.destroy(ConnectionClosed("the peer has not shown that it holds its key"))

@@ -1,0 +1,492 @@
+"""Peers by topic: announce, look up, dial, take, and keep one connection per peer.
+
+The rules are those of hyperswarm 4.17.2 (see `hypercore.swarm`); this is the part with sockets and tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from random import Random
+from time import monotonic
+from typing import Any
+
+from ...crypto import KeyPair
+from ...dht.address import Address
+from ...dht.messages import NoisePayload, PeerRecord
+from ...dht.node import NodeEvent
+from ...errors import ConnectionClosed, HypercoreError, LocalProtocolError
+from ...swarm import Arrival, PeerInfo, Slots, SwarmPolicy
+from ...swarm.bans import Offences
+from ...swarm.policy import MAX_PARALLEL, MAX_PEERS
+from ...swarm.slots import MAX_CONNECTIONS
+from ..dht.node import DhtNode
+from ..dht.server import Server
+from ..net.secret_connection import SecretConnection
+from ..timer import Alarm
+from .candidates import Candidates
+from .peer_discovery import Discovery
+from .topic_refresher import TopicRefresher
+
+HEADER_FRAME_BYTES = 59
+"""Length of what a secret stream sends before any message: more than that, and it was used."""
+CLOSE_SECONDS = 2.5
+"""How long a leaving swarm takes at most to take its announcements back and end its connections."""
+CHANGES_OF_ADDRESS = (NodeEvent.ADDRESS_CHANGED, NodeEvent.REACHABILITY_CHANGED)
+"""After these, what we have announced is no longer the best way to us."""
+
+
+class Duplicate(ConnectionClosed):
+    """The peer has another connection to us, which stays."""
+
+    code = "DUPLICATE_CONNECTION"
+
+
+class Crowded(ConnectionClosed):
+    """We have as many connections as we may have, and this one is not the one to stay."""
+
+    code = "TOO_MANY_CONNECTIONS"
+
+
+class _Link:
+    """What we have to a peer: a connection, or an attempt at one."""
+
+    __slots__ = ("client", "connection", "peer", "task")
+
+    def __init__(self, peer: PeerInfo, *, client: bool) -> None:
+        self.peer = peer
+        self.client = client
+        """Whether we dialled."""
+        self.task: asyncio.Task[None] | None = None
+        self.connection: SecretConnection | None = None
+
+    @property
+    def used(self) -> bool:
+        """Whether it has carried messages both ways."""
+        link = self.connection
+        return link is not None and min(link.bytes_in, link.bytes_out) > HEADER_FRAME_BYTES
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may be somebody else who dialled us: nothing encrypted has come."""
+        return self.connection is not None and not (self.client or self.connection.authenticated)
+
+
+class Swarm:
+    """`on_connection(connection, peer)` is called with every connection, whoever dialled.
+
+    We dial up to `max_peers`, and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
+    `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port`, `firewalled`,
+    `relay_through` and `nodes` are those of `DhtNode`.
+    """
+
+    def __init__(
+        self,
+        *,
+        key_pair: KeyPair | None = None,
+        bootstrap: Sequence[str | tuple[str, int]] | None = None,
+        host: str = "0.0.0.0",
+        port: int | None = 0,
+        max_peers: int = MAX_PEERS,
+        max_parallel: int = MAX_PARALLEL,
+        max_incoming: int = MAX_CONNECTIONS,
+        rng: Random | None = None,
+        firewall: Callable[[bytes], bool] | None = None,
+        firewalled: bool | None = None,
+        relay_through: bytes | None = None,
+        nodes: Iterable[Address] = (),
+        on_connection: Callable[[SecretConnection, PeerInfo], object] | None = None,
+    ) -> None:
+        self.node = DhtNode(
+            bootstrap=bootstrap,
+            key_pair=key_pair,
+            host=host,
+            port=port,
+            rng=rng,
+            firewalled=firewalled,
+            relay_through=relay_through,
+            nodes=nodes,
+        )
+        self.on_connection = on_connection
+        self.connections: set[SecretConnection] = set()
+        self._policy = SwarmPolicy(
+            self.node.key_pair.public_key,
+            rng=self.node.rng,
+            max_peers=max_peers,
+            max_parallel=max_parallel,
+            firewall=firewall,
+            excludes=lambda public_key: self._offences.excludes(public_key, monotonic()),
+        )
+        self._offences = Offences()
+        self._topics = TopicRefresher(
+            self.node,
+            self.node.key_pair,
+            on_peers=self._on_peers,
+            relay_addresses=lambda: () if self._server is None else self._server.relay_addresses,
+            may_announce=lambda: self._listening is None or self._server is not None,
+            on_look=self._on_look,
+            on_deadline=self._set_alarm,
+        )
+        self._links: dict[bytes, _Link] = {}
+        self.slots = Slots(self._messages_of, limit=max_incoming)
+        """Those who dialled us. Its `limit` may be changed at any time."""
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        self._server: Server | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._started = False
+        self._closing = False
+
+    async def __aenter__(self) -> Swarm:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Bind the socket. Raises OSError if the port is taken. Other nodes are looked for meanwhile."""
+        await self.node.start()
+        self._loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self._loop, self._on_timer)
+        self._alone = asyncio.Event()
+        self._candidates = Candidates(self._loop, self._on_incoming)
+        self.node.on_event.append(self._on_node_event)
+        self._started = True
+
+    # --- facts --------------------------------------------------------------------------------------------
+
+    @property
+    def public_key(self) -> bytes:
+        return self.node.key_pair.public_key
+
+    @property
+    def host(self) -> str:
+        return self.node.host
+
+    @property
+    def port(self) -> int:
+        return self.node.port
+
+    @property
+    def firewalled(self) -> bool:
+        return self.node.firewalled
+
+    @property
+    def online(self) -> bool:
+        return self.node.online
+
+    @property
+    def peers(self) -> dict[bytes, PeerInfo]:
+        """Peers that are known at the moment, by public key."""
+        return self._policy.peers
+
+    @property
+    def topics(self) -> int:
+        """Number of topics joined."""
+        return len(self._topics.schedule)
+
+    # --- topics -------------------------------------------------------------------------------------------
+
+    def join(
+        self, topic: bytes, *, server: bool = True, client: bool = True, glance: bool = False
+    ) -> Discovery:
+        """Be found under a 32-byte topic (`server`), and look for others under it (`client`).
+
+        `glance`: look now and then while only a server, since somebody may come who does not look for us.
+        """
+        self._check_running()
+        discovery = Discovery(self, topic)
+        if glance:
+            self._topics.schedule.get_or_add(topic).glances = True
+        self.set_mode(discovery, server=server, client=client, refresh=True)
+        return discovery
+
+    @property
+    def may_wait(self) -> Callable[[bytes], bool] | None:
+        """Asked, when set, of a topic that is to be looked up: whether that is not urgent, since peers of it
+        are connected already."""
+        return self._topics.schedule.may_wait
+
+    @may_wait.setter
+    def may_wait(self, may_wait: Callable[[bytes], bool] | None) -> None:
+        self._topics.schedule.may_wait = may_wait
+
+    def set_mode(self, discovery: Discovery, *, server: bool, client: bool, refresh: bool = False) -> None:
+        """See `Discovery.set_mode`. `refresh`: even if nothing changes."""
+        if discovery.closed or self._closing:
+            return
+        if not refresh and (server, client) == (discovery.server, discovery.client):
+            return
+        topic = self._topics.change(
+            discovery.topic,
+            servers=server - discovery.server,
+            clients=client - discovery.client,
+            refresh=refresh,
+        )
+        discovery.server, discovery.client = server, client
+        if topic.seeking:
+            self._policy.topics.add(topic.key)
+        else:
+            self._policy.topics.discard(topic.key)
+        if topic.servers and self._listening is None:
+            self._listening = self.node.spawn(self._listen())
+        self._refresh_more()
+
+    async def refreshed(self, topic: bytes) -> bool:
+        """See `Discovery.flushed`."""
+        return await self._topics.refreshed(topic)
+
+    async def flush(self) -> None:
+        """Wait until all topics are announced and looked up, and all peers found so far were dialled."""
+        await asyncio.gather(*(self.refreshed(key) for key in list(self._topics.schedule.topics)))
+        if not self._policy.idle and not self._closing:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    def join_peer(self, public_key: bytes, relay_addresses: Iterable[Address] = ()) -> None:
+        """Keep a connection to this peer, whatever its topics."""
+        self._check_running()
+        self._policy.join_peer(public_key, relay_addresses)
+        self._dial_more()
+
+    def leave_peer(self, public_key: bytes) -> None:
+        """Take back `join_peer`."""
+        self._policy.leave_peer(public_key)
+
+    def ban(self, public_key: bytes) -> None:
+        """End what we have to this peer, and never dial or take it again."""
+        self._policy.ban(public_key)
+        link = self._links.get(public_key)
+        if link is not None:
+            self._destroy(link, ConnectionClosed("the peer was banned"))
+
+    def offended(self, public_key: bytes) -> float:
+        """The peer has spoken against the protocol: end what we have to it, and neither dial nor take it for
+        a while, longer each time. Returns for how many seconds.
+        """
+        seconds = self._offences.note(public_key, monotonic())
+        link = self._links.get(public_key)
+        if link is not None:
+            self._destroy(link, ConnectionClosed("the peer has offended"))
+        return seconds
+
+    def _check_running(self) -> None:
+        if not self._started:
+            raise LocalProtocolError("the swarm was not started")
+        if self._closing:
+            raise ConnectionClosed("the swarm is closed")
+
+    async def _listen(self) -> None:
+        def firewall(public_key: bytes, payload: NoisePayload, address: Address) -> bool:
+            return self._policy.refuses(public_key) or not self._has_slot(public_key, address.host)
+
+        self._server = await self.node.listen(self.node.key_pair, self._on_incoming, firewall=firewall)
+        self._refresh_more()
+
+    def _refresh_more(self) -> None:
+        self._topics.run()
+        self._set_alarm()
+
+    def _on_look(self, topic: bytes, looking: bool) -> None:
+        (self._policy.topics.add if looking else self._policy.topics.discard)(topic)
+
+    def _on_peers(self, topic: bytes, records: list[PeerRecord]) -> None:
+        now = monotonic()
+        for record in records:
+            self._policy.peer_found(record.public_key, record.relay_addresses, topic, now)
+        self._dial_more()
+
+    # --- who may come in ----------------------------------------------------------------------------------
+
+    def _messages_of(self, public_key: bytes) -> int:
+        link = self._links.get(public_key)
+        connection = None if link is None else link.connection
+        return 0 if connection is None else connection.messages_in + connection.messages_out
+
+    def _has_slot(self, public_key: bytes, host: str) -> bool:
+        """Asked before the handshake is answered, so that who is refused hears of it at once."""
+        if public_key in self._links or self.slots.judge(host, monotonic()).accept:
+            return True
+        self.slots.turned_away += 1
+        return False
+
+    def _make_room(self, connection: SecretConnection, existing: _Link | None) -> bool:
+        """Whether there is a slot for it, another one's perhaps."""
+        if existing is not None and not existing.client:
+            return True  # its own
+        verdict = self.slots.judge(_host_of(connection), monotonic())
+        loser = None if verdict.evict is None else self._links.get(verdict.evict)
+        self.slots.turned_away += loser is not None or not verdict.accept
+        if loser is not None:
+            self._destroy(loser, Crowded("another peer needs the connection more"))
+        return verdict.accept
+
+    # --- connections --------------------------------------------------------------------------------------
+
+    def _dial_more(self) -> None:
+        while not self._closing and (peer := self._policy.next_dial()) is not None:
+            link = self._links[peer.public_key] = _Link(peer, client=True)
+            link.task = self.node.spawn(self._dial(link))
+        if self._policy.idle:
+            self._tell_idle()
+        self._set_alarm()
+
+    def _tell_idle(self) -> None:
+        waiters, self._idle_waiters = self._idle_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _dial(self, link: _Link) -> None:
+        try:
+            connection = await self.node.connect(link.peer.public_key, link.peer.relay_addresses)
+        except (HypercoreError, OSError):
+            self._ended(link)
+            return
+        link.task = None
+        self._opened(link, connection)
+
+    def _on_incoming(self, connection: SecretConnection) -> None:
+        """A peer dialled us."""
+        key = connection.remote_public_key
+        if self._closing or connection.closed or self._policy.refuses(key):
+            connection.destroy()
+            return
+        existing = self._links.get(key)
+        used = existing is not None and (existing.used or existing.doubtful)
+        arrival = self._policy.arrives(key, existing_used=used)
+        if arrival is Arrival.REPLACE and not connection.authenticated:
+            self._candidates.add(connection)
+            return
+        if arrival is Arrival.REFUSE:
+            connection.destroy(Duplicate("we keep the connection that we have"))
+            if existing is not None and existing.connection is not None:
+                existing.connection.send_keep_alive()  # if it is dead after all, we shall know soon
+            return
+        peer = self._policy.incoming(key)
+        if peer is None or not self._make_room(connection, existing):
+            connection.destroy(Crowded("there are too many connections"))
+            return
+        if existing is not None:
+            self._destroy(existing, Duplicate("the peer has made a new connection"))
+        self.slots.opened(key, _host_of(connection), monotonic())
+        link = self._links[key] = _Link(peer, client=False)
+        self._candidates.watch(connection)
+        self._opened(link, connection)
+
+    def _opened(self, link: _Link, connection: SecretConnection) -> None:
+        link.connection = connection
+        self._policy.opened(link.peer, monotonic(), client=link.client)
+        self.connections.add(connection)
+        # The connection's own callbacks are the application's: we listen one layer below
+        tell_connection = connection.stream.on_close
+
+        def on_close(error: ConnectionClosed | None) -> None:
+            if tell_connection is not None:
+                tell_connection(error)
+            self._ended(link)
+
+        connection.stream.on_close = on_close
+        if connection.closed:
+            self._ended(link)
+            return
+        if self.on_connection is not None:
+            self.on_connection(connection, link.peer)
+        self._dial_more()
+
+    def _ended(self, link: _Link) -> None:
+        """A connection closed, or an attempt failed."""
+        if link.connection is not None:
+            self.connections.discard(link.connection)
+            if not self.connections:
+                self._alone.set()
+        key = link.peer.public_key
+        if self._links.get(key) is link:
+            del self._links[key]
+            self.slots.closed(key)
+            self._policy.ended(link.peer, monotonic(), client=link.client)
+            self._dial_more()
+
+    def _destroy(self, link: _Link, error: ConnectionClosed) -> None:
+        if link.connection is not None:
+            link.connection.destroy(error)
+        elif link.task is not None:
+            link.task.cancel()
+        self._ended(link)
+
+    # --- the clock and the node ---------------------------------------------------------------------------
+
+    def _set_alarm(self) -> None:
+        self._alarm.set(self._policy.next_deadline())
+        self._alarm.set(self._topics.schedule.next_deadline())
+
+    def _on_timer(self, now: float) -> None:
+        if not self._closing:
+            self._policy.handle_timer(now)
+            self._dial_more()
+            self._refresh_more()
+
+    def _on_node_event(self, event: NodeEvent) -> None:
+        if event is NodeEvent.OFFLINE:
+            self._topics.schedule.pause()
+        elif event is NodeEvent.ONLINE:
+            for connection in self.connections:
+                connection.send_keep_alive()
+            self.node.spawn(self._back_online())
+        elif self._server is not None and event in CHANGES_OF_ADDRESS:
+            self._server.renew()
+
+    async def _back_online(self) -> None:
+        """Topics are announced with our relays: those first."""
+        if self._server is not None:
+            await self._server.renewed()
+        if self.online:
+            self._topics.schedule.resume()
+            self._refresh_more()
+
+    # --- the end ------------------------------------------------------------------------------------------
+
+    async def close(self, *, within: float = CLOSE_SECONDS) -> None:
+        """Leave politely: take back announcements and end connections, in so many seconds at most."""
+        was_closing, self._closing = self._closing, True
+        if was_closing or not self._started:
+            return
+        self._policy.close()
+        self._topics.close()
+        self._tell_idle()
+        self._alarm.cancel()
+        self._candidates.close()
+        for link in list(self._links.values()):
+            if link.task is not None:
+                link.task.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
+        for connection in list(self.connections):
+            connection.close()
+            if connection.on_message is None:
+                connection.on_message = _ignore  # the peer's end comes after all that nobody read
+        farewells: list[Coroutine[Any, Any, None]] = [self._topics.unannounce_all(), self._be_alone()]
+        if self._server is not None:
+            farewells.append(self._server.close(within=within))
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*farewells), within)
+        finally:  # also if whoever waits for us has no more patience
+            await self.node.close(within=0)
+
+    async def _be_alone(self) -> None:
+        """Wait until the connections have ended."""
+        while self.connections:
+            self._alone.clear()
+            await self._alone.wait()
+
+
+def _host_of(connection: SecretConnection) -> str:
+    address = connection.remote_address
+    return "" if address is None else address[0]
+
+
+def _ignore(message: bytes) -> None:
+    """Nobody is there to read it any more."""

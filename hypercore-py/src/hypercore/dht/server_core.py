@@ -1,0 +1,414 @@
+"""A server's side of handshakes and hole punching.
+
+Source: hyperdht lib/server.js (6.34.0). A client asks through several relays and repeats itself, so equal
+Noise bytes get the equal answer; and it may arrive over the local network, straight, or through a hole, so
+each handshake opens a stream that takes the first packet from wherever it comes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import NamedTuple
+
+from ..crypto import KeyPair, blake2b_256
+from ..errors import RemoteProtocolError
+from .address import Address
+from .constants import Firewall, HandshakeStatus
+from .incoming_request import Inbound
+from .messages import HolepunchInfo, HolepunchPayload, NoisePayload, RelayInfo, SecurePayload, UdxInfo
+from .messages.handshake import VERSION, RelayThrough
+from .network_profile import Surroundings
+from .noise import ServerHandshake, holepunch_secret
+from .punching import Puncher, RandomPunches
+from .relays import AnnouncedRelays
+from .sessions import Session, SessionTable
+
+PATH_SECONDS = 10.0
+"""How long a client may take to arrive after the handshake, or after punching began."""
+PUNCH_SECONDS = 13.0
+"""The same once both sides punch: ten ticks and a little."""
+RANDOM_PUNCH_SECONDS = 40.0
+"""The same if one of the NATs is random: 1,750 bytes and a little."""
+RELAY_DELAY_SECONDS = 1.0
+"""Time that a hole gets to be punched before a client is met at a blind relay."""
+RELAY_SECONDS = 15.0
+"""How long it may take to meet there (hyperdht lib/server.js)."""
+MAX_MEETINGS = 32
+"""Clients that may be met at relays at a time. A client names any relay, and we look for it and dial it; more
+than that have to come by themselves. Ours."""
+FORGET_SECONDS = 10.0
+"""How long an answer is kept for repetitions after all was over."""
+
+
+class Answered(NamedTuple):
+    """The session has keys: its stream may be read."""
+
+    session: Session
+
+
+class Connected(NamedTuple):
+    """The client has arrived: hand the session's connection to the application."""
+
+    session: Session
+
+
+class Greet(NamedTuple):
+    """Send the first packet of the session's stream to where the client is said to be, once: it waits for us
+    to come, and nothing has shown yet that it is there."""
+
+    session: Session
+
+
+class Expired(NamedTuple):
+    """The client never came: destroy the session's stream."""
+
+    session: Session
+
+
+class MeetAtRelay(NamedTuple):
+    """Meet the client at a blind relay. Not before `wait` seconds have passed: it may come by itself."""
+
+    session: Session
+    relay: RelayThrough
+    is_initiator: bool
+    wait: float
+
+
+class SendPunch(NamedTuple):
+    """Send one byte to `address`."""
+
+    address: Address
+    ttl: int | None = None
+    hole: int | None = None
+    """Number of the session's own socket to send it from; None: the usual one."""
+    session: Session | None = None
+
+
+ServingEvent = Answered | Connected | Expired | Greet | MeetAtRelay | SendPunch
+
+ClientFilter = Callable[[bytes, NoisePayload, Address], bool]
+
+
+class ServingCore:
+    """All sessions of one key pair.
+
+    `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many. When
+    the client's stream header has arrived on it and is the right one, that is to be reported with `arrived`.
+    `firewall(public_key, payload, address)` refuses a client when true. `surroundings()` says how we can be
+    reached now. `random_punches` is shared by all who punch from this network. `relay_through()` is the
+    public key of the blind relay that clients are to meet us at, if they need one now.
+    """
+
+    def __init__(
+        self,
+        key_pair: KeyPair,
+        *,
+        relays: AnnouncedRelays,
+        surroundings: Callable[[], Surroundings],
+        open_stream: Callable[[Session], int | None],
+        random_bytes: Callable[[int], bytes],
+        firewall: ClientFilter | None = None,
+        random_punches: RandomPunches | None = None,
+        relay_through: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
+        self.key_pair = key_pair
+        self.target = blake2b_256(key_pair.public_key)
+        self.relays = relays
+        self._surroundings = surroundings
+        self._open_stream = open_stream
+        self._random_bytes = random_bytes
+        self._firewall = firewall
+        self._random_punches = random_punches or RandomPunches()
+        self._relay_through = relay_through
+        self._sessions = SessionTable()
+        self._timers: list[tuple[float, int, Session]] = []
+        self._order = count()
+        self._events: deque[ServingEvent] = deque()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def awaited(self) -> int:
+        """Clients that may still arrive."""
+        return self._sessions.awaited
+
+    def next_event(self) -> ServingEvent | None:
+        return self._events.popleft() if self._events else None
+
+    # --- handshakes ---------------------------------------------------------------------------------------
+
+    def handshake(
+        self, noise: bytes, client: Address, inbound: Inbound, now: float, *, direct: bool
+    ) -> bytes | None:
+        """What to answer to the Noise message of a client at `client`, or None for silence."""
+        session = self._sessions.get(noise)
+        if session is None:
+            session = self._accept(noise, client, inbound.source.host, now, direct=direct)
+        return session.reply if session is not None else None
+
+    def _accept(self, noise: bytes, client: Address, via: str, now: float, *, direct: bool) -> Session | None:
+        handshake = ServerHandshake(self.key_pair, self._random_bytes)
+        try:
+            remote, public_key = handshake.read(noise)
+        except RemoteProtocolError:
+            return None
+        session = self._sessions.add(noise, client, via, direct=direct)
+        session.remote_public_key, session.remote = public_key, remote
+        if self._firewall is not None and self._firewall(public_key, remote, client):
+            self._end(session, now)
+            return session
+        error = _handshake_error(remote)
+        if error == HandshakeStatus.NONE:
+            surplus = self._sessions.surplus(via)
+            if surplus is not None:
+                self._expire(surplus, now)
+            self._sessions.expect(session)
+            stream_id = self._open_stream(session)
+            if stream_id is None:
+                self._end(session, now)
+                return session
+            session.stream_id = stream_id
+        try:
+            own = self._own_relay() if error == HandshakeStatus.NONE else None
+            session.reply, session.result = handshake.write(self._payload(session, error, own))
+        except RemoteProtocolError:  # the client's key is no point of the curve: it shows only here
+            self._expire(session, now)
+            return session
+        if error != HandshakeStatus.NONE:
+            self._end(session, now)
+            return session
+        self._events.append(Answered(session))
+        if direct or remote.firewall == Firewall.OPEN:
+            self._wait(session, now + PATH_SECONDS)
+            if not direct and client.port and self._surroundings().public is None:
+                self._events.append(Greet(session))
+        else:
+            session.secure = SecurePayload(holepunch_secret(session.result.hash), self._random_bytes)
+            session.puncher = Puncher(
+                initiator=False,
+                remote_host=client.host,
+                remote_firewall=remote.firewall,
+                random_bytes=self._random_bytes,
+            )
+            self._sessions.note_hosts(session)
+            self._wait(session, now + PATH_SECONDS)
+            relay = own or remote.relay_through
+            if relay is not None and self._meetings() < MAX_MEETINGS:
+                self._meet_at(session, relay, own is not None, now)
+        return session
+
+    def _meetings(self) -> int:
+        return sum(session.relay for session in self._sessions.under_way())
+
+    def _own_relay(self) -> RelayThrough | None:
+        public_key = self._relay_through()
+        return None if public_key is None else RelayThrough(public_key, self._random_bytes(32))
+
+    def _meet_at(self, session: Session, relay: RelayThrough, is_initiator: bool, now: float) -> None:
+        session.relay = True
+        holes = self._surroundings().firewall < Firewall.RANDOM
+        wait = RELAY_DELAY_SECONDS if holes else 0.0
+        self._wait(session, now + wait + RELAY_SECONDS)
+        self._events.append(MeetAtRelay(session, relay, is_initiator, wait))
+
+    def _payload(self, session: Session, error: HandshakeStatus, relay: RelayThrough | None) -> NoisePayload:
+        around = self._surroundings()
+        relays: tuple[RelayInfo, ...] = self.relays.current
+        relay_addresses = self.relays.addresses
+        return NoisePayload(
+            error=error,
+            firewall=around.handshake_firewall,
+            holepunch=None if around.public else HolepunchInfo(session.slot, relays),
+            addresses4=around.handshake_addresses,
+            udx=UdxInfo(session.stream_id),
+            secret_stream=1,
+            relay_through=relay,
+            relay_addresses=relay_addresses or None,
+        )
+
+    def arrived(self, session: Session, now: float) -> bool:
+        """The client's stream header has come. False if that is too late."""
+        if session.over:
+            return False
+        session.connected = True
+        self._end(session, now)
+        self._events.append(Connected(session))
+        return True
+
+    def lost(self, session: Session, now: float) -> None:
+        """The session's stream has closed before the client arrived."""
+        if not session.over:
+            self._expire(session, now)
+
+    def met(self, session: Session, now: float) -> bool:
+        """A relay passes on what the client sends. False if that is too late."""
+        if session.over:
+            return False
+        self._wait(session, now + PATH_SECONDS)
+        return True
+
+    # --- hole punching ------------------------------------------------------------------------------------
+
+    def holepunch(
+        self, slot: int, payload: bytes, client: Address, inbound: Inbound, now: float
+    ) -> bytes | None:
+        """What to answer to a sealed hole-punch payload, or None for silence."""
+        session = self._sessions.at(slot)
+        if session is None or session.secure is None or session.puncher is None:
+            return None
+        try:
+            remote = session.secure.open(payload)
+        except RemoteProtocolError:
+            return None
+        if session.connected:
+            return None
+        if session.over or remote.error != HandshakeStatus.NONE:
+            return self._abort(session, now)
+        return self._punch(session, session.secure, session.puncher, remote, client, inbound.source, now)
+
+    def _punch(
+        self,
+        session: Session,
+        secure: SecurePayload,
+        puncher: Puncher,
+        remote: HolepunchPayload,
+        client: Address,
+        relay: Address,
+        now: float,
+    ) -> bytes:
+        around = self._surroundings()
+        token = secure.token(client.host)
+        via_own_relay = self.relays.is_relay(relay)
+        if remote.round >= session.round:
+            session.round = remote.round
+            verified = via_own_relay and remote.remote_token == token
+            puncher.update(remote, client.host if verified else None)
+            self._sessions.note_hosts(session)
+        hopeless = around.firewall == Firewall.UNKNOWN or (
+            around.firewall >= Firewall.RANDOM and puncher.remote_firewall >= Firewall.RANDOM
+        )
+        if hopeless and not puncher.remote_punching:
+            return self._abort(session, now)
+        if remote.remote_address is not None and remote.remote_address in (around.seen or ()):
+            # Fast open: the client has just opened its NAT towards us
+            self._events.append(SendPunch(client))
+        if puncher.remote_punching and not puncher.punching:
+            random = puncher.is_random(around.firewall)
+            if random and not self._random_punches.may_start(now):
+                return self._abort(session, now, HandshakeStatus.TRY_LATER)
+            if not puncher.start(around.firewall, now):
+                return self._abort(session, now)
+            if random:
+                session.random = True
+                self._random_punches.start()
+            self._wait(session, now + (RANDOM_PUNCH_SECONDS if random else PUNCH_SECONDS))
+        return secure.seal(
+            HolepunchPayload(
+                firewall=around.firewall,
+                round=session.round,
+                punching=puncher.punching,
+                addresses=around.seen,
+                token=token if via_own_relay else None,
+                remote_token=remote.token,
+            )
+        )
+
+    def _abort(self, session: Session, now: float, error: HandshakeStatus = HandshakeStatus.ABORTED) -> bytes:
+        assert session.secure is not None
+        if not session.over and not session.relay and not self._is_neighbour(session):
+            self._expire(session, now)
+        return session.secure.seal(HolepunchPayload(error=error, round=session.round))
+
+    def _is_neighbour(self, session: Session) -> bool:
+        """Whether the client is behind the same NAT: then it may still come over our own network."""
+        return any(session.client.host == address.host for address in self._surroundings().seen or ())
+
+    def punch_received(self, source: Address, now: float) -> bool:
+        """A single byte came from `source`: a client that starts to get through? Answered, within bounds.
+
+        Costs the same however many clients are awaited: anybody may send such bytes.
+        """
+        for session in self._sessions.punching_at(source.host):
+            if session.puncher is not None and session.puncher.may_echo(source, now):
+                self._events.append(SendPunch(source))
+                return True
+        return False
+
+    def hole_heard(self, session: Session, hole: int, source: Address, now: float) -> None:
+        """The same, at a socket that only this session has."""
+        if not session.over and session.puncher is not None and session.puncher.may_echo(source, now):
+            self._events.append(SendPunch(source, hole=hole, session=session))
+
+    # --- the clock ----------------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        while self._timers and self._stale(self._timers[0]):
+            heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def handle_timer(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            entry = heappop(self._timers)
+            if not self._stale(entry):
+                self._due(entry[2], now)
+
+    def _due(self, session: Session, now: float) -> None:
+        if session.over:
+            self._sessions.forget(session)
+            return
+        puncher = session.puncher
+        if puncher is not None and puncher.punching:
+            self._events.extend(
+                SendPunch(address) if hole is None else SendPunch(address, ttl, hole, session)
+                for address, ttl, hole in puncher.handle_timer(now)
+            )
+        if now >= session.deadline:
+            self._expire(session, now)
+        else:
+            self._schedule(session)
+
+    def close(self, now: float) -> None:
+        """Give up on every client that has not arrived."""
+        for session in list(self._sessions.under_way()):
+            self._expire(session, now)
+
+    def _wait(self, session: Session, deadline: float) -> None:
+        session.deadline = max(session.deadline, deadline)
+        self._schedule(session)
+
+    def _schedule(self, session: Session) -> None:
+        at = session.deadline
+        if not session.over and session.puncher is not None:
+            punch_at = session.puncher.next_deadline()
+            if punch_at is not None and punch_at < at:
+                at = punch_at
+        session.wake = at
+        heappush(self._timers, (at, next(self._order), session))
+
+    def _stale(self, entry: tuple[float, int, Session]) -> bool:
+        return entry[2].wake != entry[0] or self._sessions.at(entry[2].slot) is not entry[2]
+
+    def _expire(self, session: Session, now: float) -> None:
+        self._end(session, now)
+        self._events.append(Expired(session))
+
+    def _end(self, session: Session, now: float) -> None:
+        self._sessions.end(session)
+        if session.puncher is not None:
+            session.puncher.stop()
+        if session.random:
+            session.random = False
+            self._random_punches.end(now)
+        session.deadline = now + FORGET_SECONDS
+        self._schedule(session)
+
+
+def _handshake_error(remote: NoisePayload) -> HandshakeStatus:
+    if remote.version != VERSION:
+        return HandshakeStatus.VERSION_MISMATCH
+    usable = remote.udx is not None and remote.udx.usable
+    return HandshakeStatus.NONE if usable else HandshakeStatus.ABORTED

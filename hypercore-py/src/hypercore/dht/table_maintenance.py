@@ -1,0 +1,156 @@
+"""The nodes that we know, kept alive: who gets into the table, who is tested, who is forgotten.
+
+Source: dht-rpc index.js (6.27.0), `_addNodeFromNetwork` to `_check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from .address import Address
+from .nat import NatSampler
+from .routing_table import RoutingTable, TableNode, node_number
+from .rpc import Call, Reply
+
+FRESH_SECONDS = 5.0
+"""Nobody is tested twice within this."""
+RECENT_SECONDS = 60.0
+"""A node that we heard from since is taken to be alive."""
+OLD_SECONDS = 1800.0
+"""A node known for longer is kept over a new one more stubbornly."""
+
+MAX_REPINGS = 3
+"""Full buckets tested at a time for a node to replace."""
+MAX_CHECKS = 10
+"""Nodes tested at a time because others say that they are down."""
+MAX_ANONYMOUS_SAMPLES = 3
+"""Nodes without an id that may tell us our address: the bootstrap nodes answer like that."""
+
+IGNORED_NODES = frozenset(
+    {
+        Address("134.209.28.98", 49738),
+        Address("167.99.142.185", 49738),
+        Address("35.233.47.252", 9400),
+    }
+)
+"""Test nodes that got into the public network by accident (hyperdht index.js `filterNode`)."""
+
+
+class Ping(Protocol):
+    def __call__(
+        self,
+        to: Address,
+        now: float,
+        *,
+        retries: int = 3,
+        on_reply: Callable[[Reply], None] | None = None,
+        on_timeout: Callable[[], None] | None = None,
+    ) -> Call | None: ...
+
+
+class Neighbours:
+    """The routing table and what the nodes in it say about our own address."""
+
+    def __init__(self, own_id: bytes, ping: Ping) -> None:
+        self.table = RoutingTable(own_id)
+        self.nat = NatSampler()
+        self.swapping = False
+        """Whether dead nodes of full buckets are looked for: not before we have bootstrapped."""
+        self._ping = ping
+        self._anonymous: set[Address] = set()
+        self._repinging = 0
+        self._checks = 0
+
+    def is_own(self, address: Address) -> bool:
+        """Whether `address` is ours, or one that nobody should talk to."""
+        return node_number(address) == self.table.number or address in IGNORED_NODES
+
+    def heard(self, source: Address, node_id: bytes | None, to: Address, now: float) -> bool:
+        """Somebody said something, and that our address is `to`. Returns whether our idea of it changed."""
+        if node_id is None:
+            if len(self._anonymous) >= MAX_ANONYMOUS_SAMPLES or source in self._anonymous:
+                return False
+            self._anonymous.add(source)
+            return self.nat.add(to, source)
+        node = self.table.get(node_number(source))
+        if node is None:
+            if source in IGNORED_NODES:
+                return False
+            node = TableNode(source, now)
+            if not self.table.add(node):
+                self._bucket_full(node, now)
+                return False
+        node.seen = node.pinged = now
+        self.table.touch(node)
+        return self.nat.add(to, source)
+
+    def settle(self, own_id: bytes) -> None:
+        """Our id is another one: the same nodes in other buckets, the latest first where there is no room."""
+        nodes, self.table = list(self.table.latest()), RoutingTable(own_id)
+        kept = [node for node in nodes if self.table.add(node)]
+        for node in reversed(kept):
+            self.table.touch(node)
+
+    def moved(self, votes: Iterable[tuple[Address, Address]]) -> None:
+        """We are seen elsewhere: pairs of who says so, and where that is. All others may tell us again."""
+        self.nat.restart(votes)
+        self._anonymous.clear()
+
+    def reported_down(self, address: Address, now: float) -> None:
+        """Somebody says that `address` is dead. We find out ourselves."""
+        node = self.table.get(node_number(address))
+        if node is not None and self._checks < MAX_CHECKS and now - node.pinged >= FRESH_SECONDS:
+            self._check(node, now)
+
+    def timed_out(self, address: Address) -> None:
+        """Nothing at `address` answered any of several attempts."""
+        self.table.remove(node_number(address))
+
+    def ping_oldest(self, count: int, now: float) -> None:
+        """Test the nodes that have been silent longest."""
+        for node in list(self.table)[:count]:
+            if now - node.pinged < RECENT_SECONDS:
+                break
+            self._check(node, now)
+
+    def _bucket_full(self, newcomer: TableNode, now: float) -> None:
+        """A newcomer replaces the node we have not asked for longest, if that one is dead."""
+        if not self.swapping or self._repinging >= MAX_REPINGS or newcomer.number == self.table.number:
+            return
+        oldest = min(self.table.bucket_of(newcomer.number), key=lambda node: (node.pinged, node.added))
+        silent = now - oldest.pinged
+        if silent < FRESH_SECONDS or (silent < RECENT_SECONDS and now - oldest.added > OLD_SECONDS):
+            return
+
+        def dead() -> None:
+            self.table.remove(oldest.number)
+            self.table.add(newcomer)
+
+        self._repinging += 1
+        self._test(oldest, now, dead, self._repinged)
+
+    def _check(self, node: TableNode, now: float) -> None:
+        self._checks += 1
+        self._test(node, now, lambda: self.table.remove(node.number), self._checked)
+
+    def _test(self, node: TableNode, now: float, dead: Callable[[], None], over: Callable[[], None]) -> None:
+        node.pinged = now
+
+        def answered(reply: Reply) -> None:
+            over()
+            if reply.id is None:  # alive, but no longer a persistent node
+                dead()
+
+        def timed_out() -> None:
+            over()
+            dead()
+
+        if self._ping(node.address, now, on_reply=answered, on_timeout=timed_out) is None:
+            over()
+
+    def _repinged(self) -> None:
+        self._repinging -= 1
+
+    def _checked(self) -> None:
+        self._checks -= 1

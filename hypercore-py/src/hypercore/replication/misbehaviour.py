@@ -1,0 +1,116 @@
+"""Peers that send what does not verify: telling liars, rotten disks and two-faced writers apart.
+
+After a bad signature or checksum the peer is asked for its whole tree (request 0) and for nothing else
+meanwhile. If that tree is signed by the writer and differs from ours, the *writer* has signed two histories:
+the core is frozen, everybody gets our proof, and nothing more is replicated (hypercore lib/core.js
+`checkConflict`, lib/replicator.js `_onconflict`). If it is ours, the peer may go on; how often is bounded
+(MAX_STRIKES).
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ..errors import BlockNotAvailable, InvalidProof, InvalidRequest, VerificationError
+from ..merkle.conflict import is_conflict
+from ..wire.data import Data
+from ..wire.request import Request, RequestUpgrade
+from .config import MAX_STRIKES, MAX_UNASKED_PROOFS, STRIKE_BLOCKS, ReplicationConfig
+from .events import Conflict, PeerMisbehaved
+from .interfaces import ReplicatedCore
+from .upgrades import Host
+
+if TYPE_CHECKING:
+    from .peer import Peer
+
+
+log = logging.getLogger(__name__)
+
+
+class Conduct:
+    def __init__(self, core: ReplicatedCore, config: ReplicationConfig, host: Host) -> None:
+        self._core = core
+        self._config = config
+        self._host = host
+        self.frozen = False
+        """Two signed histories exist: nobody is asked for anything any more. What is here is served."""
+
+    def invalid_data(self, peer: Peer, error: VerificationError, now: float) -> None:
+        """An answer of the peer did not verify. Raises the error when the connection is not worth keeping."""
+        log.debug("%r: %s", peer, error)
+        down = peer.down
+        down.strikes += 1
+        fatal = down.strikes > MAX_STRIKES + peer.stats.blocks_down // STRIKE_BLOCKS
+        if fatal:
+            self._host.bad_data(peer, error, now)
+            return
+        self._host.emit(PeerMisbehaved(peer, error, False))
+        # A misplaced node says nothing about the writer
+        if not isinstance(error, InvalidProof) and not down.probing:
+            self._probe(peer, now)
+
+    def _probe(self, peer: Peer, now: float) -> None:
+        head = self._core.head
+        length = min(head.length, peer.remote_length)
+        if length == 0 or peer.remote_fork != head.fork:
+            return
+        peer.down.probing_until = now + self._config.probe_timeout
+        self._host.wake_at(peer.down.probing_until)
+        peer.send_request(Request(id=0, fork=head.fork, upgrade=RequestUpgrade(0, length)))
+
+    def on_proof(self, peer: Peer, data: Data, now: float) -> None:
+        """A whole tree came that no request waits for: the answer to a probe, or news of a conflict."""
+        upgrade, core, down = data.upgrade, self._core, peer.down
+        if self.frozen or upgrade is None or upgrade.start != 0 or core.manifest is None:
+            return
+        if not down.probing:
+            down.unasked_proofs += 1
+            if down.unasked_proofs > MAX_UNASKED_PROOFS:
+                return
+        if is_conflict(data, core.head, _Nodes(core), core.key, core.manifest):
+            self._freeze(peer, data, now)
+        elif down.probing:
+            down.probing_until = None
+            peer.mark_dirty()
+
+    def tick(self, now: float) -> None:
+        """Cut off those that do not answer a probe."""
+        for peer in list(self._host.peers):
+            until = peer.down.probing_until
+            if until is None:
+                continue
+            if until > now:
+                self._host.wake_at(until)
+                continue
+            error = VerificationError("the peer sent bad data and does not prove that it is on our history")
+            with suppress(VerificationError):
+                self._host.bad_data(peer, error, now)
+            peer.close(now)
+
+    def _freeze(self, peer: Peer, proof: Data, now: float) -> None:
+        self.frozen = True
+        self._host.emit(Conflict(peer, proof))
+        for other in list(self._host.peers):
+            self._testify(other)
+        peer.close(now)  # the others may be on our history: they are served on
+
+    def _testify(self, peer: Peer) -> None:
+        """Send our own signed tree, so that the peer can see the conflict for itself."""
+        head = self._core.head
+        length = min(head.length, peer.remote_length)
+        if length == 0 or peer.remote_fork != head.fork:
+            return
+        try:
+            data = self._core.prove(Request(id=0, fork=head.fork, upgrade=RequestUpgrade(0, length)))
+        except (InvalidRequest, BlockNotAvailable):
+            return
+        peer.send_data(data)
+
+
+class _Nodes:
+    """A core's stored nodes as a NodeSource."""
+
+    def __init__(self, core: ReplicatedCore) -> None:
+        self.get = core.node

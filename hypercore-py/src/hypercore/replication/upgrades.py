@@ -1,0 +1,315 @@
+"""Following the writer: longer heads, the manifest, and higher forks.
+
+One upgrade is on its way at a time for a core, over all peers: its answer leads to the head of whoever gives
+it, and the next one starts from there. A peer is asked only when its last `sync` acknowledges our length and
+promises that it can upgrade us; official peers that cannot keep that promise cut the connection.
+
+A higher fork is proven from nothing by one peer; then any peers on it are asked what both histories share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import RemoteProtocolError
+from ..merkle.reorg import Reorg
+from ..wire.data import Data
+from ..wire.request import Request, RequestBlock, RequestHash, RequestUpgrade
+from .config import ReplicationConfig
+from .events import Event, ForkAvailable, Reorged
+from .interfaces import ReplicatedCore
+from .requests import Purpose, RequestTable, Sent
+from .scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from .fullness import Fullness
+    from .peer import Peer
+    from .suspicion import Suspicions
+
+
+class Host(Protocol):
+    """What the parts of a replicator need of it."""
+
+    @property
+    def peers(self) -> Collection[Peer]:
+        """Those whose channels are open."""
+
+    @property
+    def downloading(self) -> bool: ...
+
+    fullness: Fullness
+    suspicions: Suspicions
+
+    def emit(self, event: Event) -> None: ...
+
+    def bad_data(self, peer: Peer, error: RemoteProtocolError, now: float) -> None:
+        """The peer has sent bad data once too often: do without it for this core, for a while.
+
+        Raises the error when the whole connection is not worth keeping.
+        """
+
+    def wake_at(self, time: float) -> None:
+        """Have the timer handled at that time at the latest."""
+
+
+def start_clock(host: Host, config: ReplicationConfig, now: float) -> None:
+    """The first request is about to be sent: see to it that somebody looks after it."""
+    crowded = len(host.peers) > 1
+    host.wake_at(now + (config.check_interval if crowded else config.request_timeout))
+
+
+class Heads:
+    def __init__(
+        self,
+        core: ReplicatedCore,
+        config: ReplicationConfig,
+        requests: RequestTable,
+        scheduler: Scheduler,
+        host: Host,
+    ) -> None:
+        self.max_fork = config.max_fork
+        self._core = core
+        self._config = config
+        self._requests = requests
+        self._scheduler = scheduler
+        self._host = host
+        self._upgrade: Sent | None = None
+        self._manifest: Sent | None = None
+        self._proofs: dict[int, Sent] = {}  # fork -> request for its head
+        self._reorg: Reorg | None = None
+        self._refine: Sent | None = None
+        self._refine_until = 0.0
+        self._offered = 0
+        self.adopting = False
+        """A fork is being adopted right now."""
+
+    def fill(self, peer: Peer, now: float) -> bool:
+        """Ask the peer for what there is to ask about the head. True if blocks may be asked for as well."""
+        fork = self._core.head.fork
+        if peer.down.avoids_head:
+            return peer.remote_fork == fork
+        if peer.remote_fork > fork:
+            self._follow(peer, now)
+            return False
+        if peer.remote_fork < fork:
+            return False
+        if not peer.down.head_refused:
+            self._ask_head(peer, now)
+        return True
+
+    def try_head(self, peer: Peer, now: float) -> None:
+        """Ask for what there is to ask about the head, though a request for it is suspected."""
+        if peer.remote_fork > self._core.head.fork:
+            self._follow(peer, now)
+        elif peer.remote_fork == self._core.head.fork:
+            self._ask_head(peer, now)
+
+    def _ask_head(self, peer: Peer, now: float) -> None:
+        if self._upgrade is None and self._may_upgrade(peer):
+            self._ask_upgrade(peer, now)
+        elif (
+            self._manifest is None
+            and self._core.manifest is None
+            and peer.remote_has_manifest
+            and peer.remote_length == 0
+        ):
+            self._manifest = self._send(peer, now, Purpose.MANIFEST, manifest=True)
+
+    # --- upgrades -------------------------------------------------------------------------------------------
+
+    def _may_upgrade(self, peer: Peer) -> bool:
+        length = self._core.head.length
+        return peer.remote_length > length and peer.length_acked == length and peer.remote_can_upgrade
+
+    def could_upgrade_elsewhere(self, sent: Sent) -> bool:
+        """Whether some other peer could be asked for the upgrade that `sent` asks for."""
+        return sent is self._upgrade and any(
+            peer is not sent.peer
+            and peer.may_be_asked
+            and not peer.down.head_refused
+            and self._may_upgrade(peer)
+            for peer in self._host.peers
+        )
+
+    def _ask_upgrade(self, peer: Peer, now: float) -> None:
+        core, last = self._core, peer.remote_length - 1
+        with_last = (
+            self._scheduler.open_ended
+            and self._host.downloading
+            and not self._may_end_in_prologue(peer)
+            and not peer.down.avoids_head  # one suspect at a time
+            and peer.down.availability.has(last)
+            and not self._scheduler.is_claimed(last)
+        )
+        length = core.head.length
+        self._upgrade = self._send(
+            peer,
+            now,
+            Purpose.UPGRADE,
+            block=RequestBlock(last, 0) if with_last else None,
+            upgrade=RequestUpgrade(length, peer.remote_length - length),
+            manifest=core.manifest is None and peer.remote_has_manifest,
+        )
+
+    def _may_end_in_prologue(self, peer: Peer) -> bool:
+        """Whether an upgrade from our length may be answered by one to the end of the manifest's prologue.
+
+        Official servers do that (lib/merkle-tree.js `generateProof`) where the upgrade begins inside of the
+        prologue. A block behind it is then not provable in the same answer, and the request for it ends the
+        whole connection. What lies behind the prologue still comes, as additional nodes.
+        """
+        manifest, length = self._core.manifest, self._core.head.length
+        if manifest is None:
+            return length == 0 and peer.remote_has_manifest
+        return manifest.prologue is not None and length < manifest.prologue.length
+
+    # --- forks ----------------------------------------------------------------------------------------------
+
+    def _follow(self, peer: Peer, now: float) -> None:
+        fork = peer.remote_fork
+        if not self.is_news(fork):
+            return
+        if peer.down.head_refused or peer.remote_length == 0:  # an empty tree carries no signature
+            return
+        if self._reorg is not None and self._reorg.head.fork >= fork:
+            if self._reorg.head.fork == fork:
+                self._ask_refinement(peer, self._reorg, now)
+        elif fork not in self._proofs and not any(sent.peer is peer for sent in self._proofs.values()):
+            self._proofs[fork] = self._send(
+                peer,
+                now,
+                Purpose.PROOF,
+                fork=fork,
+                upgrade=RequestUpgrade(0, peer.remote_length),
+                manifest=self._core.manifest is None,
+            )
+
+    def _ask_refinement(self, peer: Peer, reorg: Reorg, now: float) -> None:
+        wanted = reorg.request()
+        if wanted is None or self._refine is not None:
+            return
+        block = wanted.index // 2
+        if peer.down.availability.has(block):
+            sent = self._send(
+                peer, now, Purpose.REFINE, fork=reorg.head.fork, node=wanted.index, levels=wanted.nodes
+            )
+            self._refine = sent
+        else:
+            # Whoever has the block has the nodes above it. Perhaps this one has, and we have not heard of it
+            peer.want_around(block)
+
+    def may_follow(self, fork: int) -> bool:
+        """Whether our blocks may be given up for those of a higher fork. Where there are none, nothing is."""
+        return self.max_fork is None or fork <= self.max_fork or self._core.head.length == 0
+
+    def is_news(self, fork: int) -> bool:
+        """Whether something is to be done about a higher fork: it is to be followed, or to be told of."""
+        return self.may_follow(fork) or fork > self._offered
+
+    def on_proof(self, peer: Peer, data: Data, now: float) -> bool:
+        """The head of a higher fork came. False if it is of no use. Raises VerificationError."""
+        if data.fork <= self._core.head.fork:
+            return True  # another peer was quicker
+        if data.upgrade is None:
+            return False
+        if not self.may_follow(data.fork):
+            if data.fork > self._offered:
+                head = self._core.start_reorg(data).head
+                self._offered = data.fork
+                self._host.emit(ForkAvailable(peer, head.fork, head.length))
+            return True
+        if self._reorg is None or self._reorg.head.fork < data.fork:
+            self._reorg = self._core.start_reorg(data)
+            self._refine = None
+            self._advance(self._reorg, now)
+        return True
+
+    def on_refinement(self, data: Data, now: float) -> bool:
+        """False if it is of no use. Raises VerificationError."""
+        reorg = self._reorg
+        if reorg is None or data.fork != reorg.head.fork:
+            return True
+        if data.hash is None:
+            return False
+        reorg.receive(data)
+        self._advance(reorg, now)
+        return True
+
+    def _advance(self, reorg: Reorg, now: float) -> None:
+        self._refine_until = now + self._config.refine_patience
+        if reorg.done:
+            self._apply(reorg)
+            return
+        self._host.wake_at(self._refine_until)
+        for peer in self._host.peers:
+            if peer.remote_fork == reorg.head.fork:
+                peer.mark_dirty()
+
+    def _apply(self, reorg: Reorg) -> None:
+        self._reorg = self._refine = None
+        if reorg.head.fork <= self._core.head.fork or not self.may_follow(reorg.head.fork):
+            return
+        self.adopting = True
+        try:
+            change = self._core.apply_reorg(reorg)
+        finally:
+            self.adopting = False
+        head = self._core.head
+        ancestors = head.length if change.truncated_to is None else change.truncated_to
+        self._host.emit(Reorged(head.fork, head.length, ancestors))
+
+    def tick(self, now: float) -> None:
+        """Take the coarse answer if nobody had a finer one for too long. Raises StorageError."""
+        if self._reorg is None:
+            return
+        if now >= self._refine_until:
+            self._apply(self._reorg)
+        else:
+            self._host.wake_at(self._refine_until)
+
+    # --- requests -------------------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        peer: Peer,
+        now: float,
+        purpose: Purpose,
+        *,
+        fork: int | None = None,
+        block: RequestBlock | None = None,
+        upgrade: RequestUpgrade | None = None,
+        node: int | None = None,
+        levels: int = 0,
+        manifest: bool = False,
+    ) -> Sent:
+        fork = self._core.head.fork if fork is None else fork
+        index = None if block is None else block.index
+        sent = Sent(self._requests.next_id(), peer, fork, purpose, now, index, node)
+        if not self._requests:
+            start_clock(self._host, self._config, now)
+        self._requests.add(sent)
+        if index is not None:
+            self._scheduler.claim(index)
+        peer.send_request(
+            Request(
+                id=sent.id,
+                fork=fork,
+                block=block,
+                hash=None if node is None else RequestHash(node, levels),
+                upgrade=upgrade,
+                manifest=manifest,
+            )
+        )
+        return sent
+
+    def released(self, sent: Sent) -> None:
+        """A request is answered, refused or given up: another may take its place."""
+        if sent is self._upgrade:
+            self._upgrade = None
+        elif sent is self._manifest:
+            self._manifest = None
+        elif sent is self._refine:
+            self._refine = None
+        elif sent.purpose is Purpose.PROOF and self._proofs.get(sent.fork) is sent:
+            del self._proofs[sent.fork]

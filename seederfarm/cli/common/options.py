@@ -1,0 +1,232 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from hypercore.errors import KeyFormatError
+from hypercore.keys import decode_key
+from workers.engine.settings.rate_schedule import parse_size
+from workers.engine.settings.settings import (
+    LimitSettings,
+    NodeAddress,
+    SettingError,
+    bootstrap_from,
+    data_directory,
+    limits_from,
+    quarantine_from,
+    relay_from,
+)
+
+from .failures import BadInput
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_FORK_DIGITS = 15
+"""Forks are counted in numbers that JavaScript has."""
+
+LABEL_LENGTH = 10
+"""Characters of a key shown on screens."""
+
+
+class GivenKey(NamedTuple):
+    """A key, and its first characters in the spelling that the person used."""
+
+    key: bytes
+    label: str
+
+
+class KeyType(click.ParamType[GivenKey]):
+    """KEY on a command line. A malformed one ends the command with status 2 and one line."""
+
+    name = "key"
+
+    def convert(
+        self, value: str | GivenKey, param: click.Parameter | None, ctx: click.Context | None
+    ) -> GivenKey:
+        if isinstance(value, GivenKey):
+            return value
+        return GivenKey(decode(value), label_of(value))
+
+
+class ContentPath(click.ParamType[str]):
+    """PATH of a file in a drive, or a key of a bee: UTF-8, also where the locale knows ASCII alone."""
+
+    name = "path"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        # Bytes that the locale could not decode have become surrogates
+        return value if is_text(value) else os.fsencode(value).decode("utf-8", "surrogateescape")
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class SizeType(click.ParamType[int]):
+    """An amount of bytes: 500G, 64MiB."""
+
+    name = "size"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size(str(value), source="SIZE")
+        except SettingError as error:
+            self.fail(str(error), param, ctx)
+
+
+class KeyForkType(click.ParamType[tuple[bytes, int]]):
+    """KEY=FORK."""
+
+    name = "key=fork"
+
+    def convert(
+        self, value: str | tuple[bytes, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[bytes, int]:
+        if isinstance(value, tuple):
+            return value
+        key, _, fork = value.rpartition("=")
+        if not key or not fork.isascii() or not fork.isdigit() or len(fork) > MAX_FORK_DIGITS:
+            raise BadInput(f"--accept-fork: {value!r} is not KEY=FORK, such as {'ab' * 4}…=1")
+        return decode(key), int(fork)
+
+
+def decode(text: str) -> bytes:
+    try:
+        return decode_key(text)
+    except KeyFormatError as error:
+        raise BadInput(str(error)) from None
+
+
+def secret(text: str) -> bytes:
+    """An encryption key."""
+    try:
+        return decode(text)
+    except BadInput:
+        # Says what was expected, and not what was given: it is a secret.
+        raise BadInput("--encryption-key: expected 64 hex digits or 52 z-base-32 characters") from None
+
+
+def label_of(text: str) -> str:
+    """The start of a key as it was written, without the scheme of a link."""
+    return text.strip().rpartition("://")[2][:LABEL_LENGTH] + "…"
+
+
+def key_argument(name: str, *, many: bool = False, required: bool = True) -> Callable[[F], F]:
+    return click.argument(
+        name,
+        type=KeyType(),
+        nargs=-1 if many else 1,
+        required=required,
+        metavar=("KEY..." if required else "[KEY...]") if many else "KEY",
+    )
+
+
+def data_option(function: F) -> F:
+    """`--data DIR`, as a path or None."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Where content is kept (default: $SEEDERFARM_HOME/data, else ~/.seederfarm/data).",
+    )(function)
+
+
+def network_options(function: F) -> F:
+    """`--bootstrap` and `--port`."""
+    function = click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=0,
+        metavar="N",
+        help="UDP port to bind (default: any that is free).",
+    )(function)
+    return click.option(
+        "--bootstrap",
+        multiple=True,
+        metavar="HOST:PORT",
+        help="A DHT node to start from; may be repeated. Default: $SEEDERFARM_BOOTSTRAP (comma-separated), "
+        "else the public nodes.",
+    )(function)
+
+
+def limit_options(function: F) -> F:
+    """`--up`, `--down`, `--max-bytes`, `--max-blocks`, `--keep-free`, `--max-peers`, as text or None."""
+    for name, metavar, text in (
+        ("--max-peers", "N", "Take at most so many connections of others. Default: 512."),
+        ("--keep-free", "SIZE", "Leave this much of the disk to others. Default: 5 %, 256 MiB to 5 GiB."),
+        ("--max-blocks", "N", "Fetch nothing more of a key with more blocks than that. Default: 33554432."),
+        ("--max-bytes", "SIZE", "Store at most this much: 500G, 64MiB."),
+        ("--down", "RATE", "Fetch at most this much a second: 2M, or a timetable, as --up."),
+        ("--up", "RATE", "Send at most this much a second: 2M, or by time of day: '08:00-18:00=1M, *=10M'."),
+    ):
+        function = click.option(name, metavar=metavar, help=text)(function)
+    return function
+
+
+def verbosity_options(function: F) -> F:
+    """`-q` and `-v`: what is logged to stderr. Passes `log_level` to the command."""
+
+    def level(ctx: click.Context, param: click.Parameter, value: int) -> int:
+        quiet = ctx.params.pop("quiet", False)
+        return logging.ERROR if quiet else {0: logging.WARNING, 1: logging.INFO}.get(value, logging.DEBUG)
+
+    function = click.option(
+        "-v",
+        "--verbose",
+        "log_level",
+        count=True,
+        callback=level,
+        help="Log more to stderr; twice for everything.",
+    )(function)
+    return click.option("-q", "--quiet", is_flag=True, is_eager=True, help="Say nothing but errors.")(
+        function
+    )
+
+
+def resolve_data(option: Path | None) -> Path:
+    try:
+        return data_directory(option, os.environ)
+    except SettingError as error:
+        raise BadInput(str(error)) from None
+
+
+def resolve_quarantine(option: str | None) -> bool:
+    """Whether higher forks are quarantined: as told, else as the environment says, else not."""
+    try:
+        return quarantine_from(option, os.environ)
+    except SettingError as error:
+        raise BadInput(str(error)) from None
+
+
+def resolve_limits(**options: str | None) -> LimitSettings:
+    """Those of the command line, each else of the environment."""
+    try:
+        return limits_from(os.environ, **options)
+    except SettingError as error:
+        raise BadInput(str(error)) from None
+
+
+def resolve_bootstrap(options: tuple[str, ...]) -> tuple[NodeAddress, ...] | None:
+    try:
+        return bootstrap_from(options, os.environ)
+    except SettingError as error:
+        raise BadInput(str(error)) from None
+
+
+def resolve_relay() -> bytes | None:
+    try:
+        return relay_from(os.environ)
+    except SettingError as error:
+        raise BadInput(str(error)) from None

@@ -1,0 +1,1 @@
+"""Commands of a farm: they need its database, and import it when they run."""

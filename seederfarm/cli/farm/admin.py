@@ -1,0 +1,105 @@
+"""`seederfarm init`, `config`, `dashboard`, `shell`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Final
+
+import click
+
+from ...settings import table
+from ...settings.table import FarmSettings
+from ...supervisor.processes import address
+from ..common.failures import BadInput, Failure
+from .django_setup import open_farm
+from .output import json_lines, json_option, plain, rows, table_of
+from .up import settings
+
+HIDDEN: Final = "(hidden)"
+
+
+@click.command()
+@json_option
+def init(as_json: bool) -> None:
+    """Make the database and the first account, without starting anything. Safe to repeat."""
+    farm = settings()
+    env = {**os.environ, "SEEDERFARM_HOME": str(farm.home)}
+    done = subprocess.run(
+        [sys.executable, "-m", "seederfarm.supervisor.prepare"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise Failure(done.stderr.strip() or f"preparing the database ended with status {done.returncode}")
+    said = json.loads(done.stdout.splitlines()[-1])
+    if as_json:
+        json_lines([{"home": str(farm.home), **said}])
+        return
+    if said["admin"] is not None:
+        click.echo(f"Made an account: name {said['admin']['username']}, password {said['admin']['password']}")
+        click.echo("This is shown once.")
+    click.echo(f"The farm in {farm.home} is ready to start: `seederfarm up`.")
+
+
+@click.group()
+def config() -> None:
+    """Settings of the farm."""
+
+
+@config.command(name="get")
+@click.argument("name", required=False, metavar="[NAME]")
+@json_option
+def config_get(name: str | None, as_json: bool) -> None:
+    """Show settings as they are in force; values of secrets are not shown."""
+    farm = settings()
+    wanted = [row for row in table.TABLE if name is None or name.upper() in _names(row)]
+    if not wanted:
+        raise BadInput(f"{name!r} is no setting; `seederfarm config get` lists all")
+    if as_json:
+        json_lines({"name": row.name, "value": _shown(row, farm), "help": row.help} for row in wanted)
+    elif name is not None:
+        click.echo(_shown(wanted[0], farm))
+    else:
+        grid = table_of("name", "value")
+        for row in wanted:
+            grid.add_row(row.name, plain(_shown(row, farm)))
+        rows(grid)
+
+
+def _names(row: table.Setting) -> tuple[str, str]:
+    return row.name, row.name.removeprefix("SEEDERFARM_")
+
+
+def _shown(row: table.Setting, farm: FarmSettings) -> str:
+    value = getattr(farm, row.attribute)
+    if value == row.default and row.attribute != "home":
+        return row.shown
+    if row.secret:
+        return HIDDEN
+    if isinstance(value, tuple):
+        return (":" if row.attribute == "replicas" else ",").join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@click.command()
+@click.option("--open", "browse", is_flag=True, help="Open it in a browser.")
+def dashboard(browse: bool) -> None:
+    """Print where the pages are."""
+    where = address(settings())
+    click.echo(where)
+    if browse and click.launch(where) != 0:
+        raise Failure("no browser could be started")
+
+
+@click.command()
+def shell() -> None:
+    """A Python prompt with the registry at hand."""
+    open_farm()
+    from django.core.management import call_command
+
+    call_command("shell")

@@ -1,0 +1,58 @@
+"""The farm in a few numbers. Import after `setup.open_farm`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from ...registry.models import Drive, Event, Replica, Worker
+from ...registry.queries import short_of_copies
+
+
+def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
+    """Each with `complete`, the number of its complete copies, and, of the fullest copy there is,
+    `fullest_bytes` and the `unavailable_bytes` that it has found nobody to have."""
+    here = Replica.objects.filter(drive=OuterRef("pk"), desired=True)
+    number = here.filter(phase=Replica.Phase.COMPLETE).order_by().values("drive").annotate(n=Count("pk"))
+    best = here.order_by("-fork", "-have_blocks")
+    return drives.annotate(
+        complete=Coalesce(Subquery(number.values("n"), output_field=IntegerField()), 0),
+        fullest_bytes=Subquery(best.values("have_bytes")[:1]),
+        unavailable_bytes=Subquery(best.values("unavailable_bytes")[:1]),
+    )
+
+
+NETWORK_TROUBLES = ("engine.bootstrap_silent", "engine.bootstrap_unresolved")
+NETWORK_EVENTS = (*NETWORK_TROUBLES, "engine.network_reached", "engine.engine_ready")
+MAX_NETWORK_EVENTS = 500
+"""Newest events looked at for what `status` says of the network."""
+
+
+def network_troubles() -> list[str]:
+    """What workers say of bootstrap nodes that cannot be found or do not answer, unless that is over."""
+    newest: dict[int | None, Event] = {}
+    events = Event.objects.filter(kind__in=NETWORK_EVENTS, worker__isnull=False).exclude(
+        worker__state=Worker.State.RETIRED
+    )
+    for event in events.order_by("-id")[:MAX_NETWORK_EVENTS]:
+        newest.setdefault(event.worker_id, event)
+    return [event.text for event in newest.values() if event.kind in NETWORK_TROUBLES]
+
+
+def counts() -> dict[str, int]:
+    copies = Replica.objects.filter(desired=True)
+    heard = timezone.now() - timedelta(seconds=settings.FARM.worker_grace)
+    workers = Worker.objects.exclude(state=Worker.State.RETIRED)
+    return {
+        "drives": Drive.objects.count(),
+        "short": short_of_copies(Drive.objects.all()).count(),
+        "copies": copies.count(),
+        "complete": copies.filter(phase=Replica.Phase.COMPLETE).count(),
+        "workers": workers.count(),
+        "online": workers.filter(last_seen_at__gt=heard).count(),
+    }

@@ -1,0 +1,97 @@
+"""The registry, for a command: Django with the settings of this home."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import click
+
+from ...settings import table
+from ...settings.env import SettingsWrong
+from ...settings.table import FarmSettings
+from ..common.failures import BadInput, Failure
+
+
+class NotInitialised(Failure):
+    """There is no farm in this home yet."""
+
+
+def open_farm(*, stays: bool = False) -> FarmSettings:
+    """Set Django up. Raises BadInput for wrong settings, NotInitialised where no farm was made yet.
+
+    A process that `stays` speaks to a broker that begins later, too.
+    """
+    try:
+        farm = table.load().checked()
+    except SettingsWrong as error:
+        raise BadInput(str(error)) from None
+    hint = "`seederfarm up` makes one and starts it, `seederfarm init` only makes it"
+    if farm.database.engine == "sqlite" and not farm.database_path.exists():
+        raise NotInitialised(f"there is no farm in {farm.home} yet: {hint}")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
+    import django
+
+    django.setup()
+    from ...registry.checks import database_is_reached
+
+    for message in database_is_reached(databases=["default"]):
+        raise Failure(f"{message.msg}. {message.hint}")
+    with database_failures():
+        from django.db import connection
+
+        if "registry_drive" not in connection.introspection.table_names():
+            raise NotInitialised(f"the database of {farm.home} has no farm in it yet: {hint}")
+    if not stays and farm.bundled_redis and not farm.redis_socket.exists():
+        _tell_nobody()
+    elif not stays:
+        _say_what_is_missed()
+    return farm
+
+
+def _say_what_is_missed() -> None:
+    """At the end of the command, if the broker did not take something."""
+    from ...control.messaging import outbox
+
+    missed = outbox.watch()
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.call_on_close(lambda: click.echo(outbox.AWAY, err=True) if missed.count else None)
+
+
+class _Nobody:
+    """In place of a broker that does not run, which each message would wait for: what a command changed is in
+    the database, and the farm finds it there when it starts."""
+
+    def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
+        pass
+
+    def waiting(self, queue: str) -> int:
+        return 0
+
+    def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
+        pass
+
+    def defer(self, task: str, args: Sequence[Any]) -> None:
+        pass
+
+
+_for_good = ExitStack()
+
+
+def _tell_nobody() -> None:
+    from ...control.messaging.outbox import outbox
+
+    _for_good.enter_context(outbox.through(_Nobody()))
+
+
+@contextmanager
+def database_failures() -> Iterator[None]:
+    """A database that is away is a failure of one line."""
+    from django.db import Error
+
+    try:
+        yield
+    except Error as error:
+        raise Failure(f"the database cannot be used: {str(error).strip().splitlines()[0]}") from None

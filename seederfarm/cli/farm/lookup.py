@@ -1,0 +1,28 @@
+"""What somebody named on a command line. Import after `setup.open_farm`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...registry.models import Drive, Worker
+from ..common.failures import BadInput, Failure
+from ..common.options import decode, label_of
+
+
+def drives(keys: Sequence[str]) -> list[Drive]:
+    """The registered drives of these keys, in any spelling. Raises BadInput, and Failure for unknown ones."""
+    wanted = {decode(text).hex(): text for text in keys}
+    found = {drive.key: drive for drive in Drive.objects.filter(key__in=list(wanted))}
+    missing = [label_of(text) for key, text in wanted.items() if key not in found]
+    if missing:
+        raise Failure(f"not registered here: {', '.join(missing)}; nothing was changed")
+    return [found[key] for key in wanted]
+
+
+def worker(name: str) -> Worker:
+    """By its name or its id."""
+    found = Worker.objects.filter(name=name).first() or Worker.objects.filter(node_id=name).first()
+    if found is None:
+        known = ", ".join(Worker.objects.order_by("name").values_list("name", flat=True)[:10])
+        raise BadInput(f"no worker is called {name!r}; there {'are ' + known if known else 'is none yet'}")
+    return found

@@ -1,0 +1,126 @@
+"""`seederfarm export` and `import`: all that was said of keys and sources, as a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from hypercore.printable import json_text
+
+from ..common import units
+from ..common.failures import BadInput, Failure
+from .django_setup import database_failures, open_farm
+from .keys import ACTOR, MAX_LISTED_ERRORS
+from .output import json_lines, json_option, plain
+
+
+@click.command()
+@click.option("-o", "--output", metavar="FILE", default="-", help="A file; only its owner may read it.")
+@click.option("--seeds", is_flag=True, help="As a seeds.txt: kinds and keys alone.")
+@click.option(
+    "--secrets", is_flag=True, help="With HTTP headers of sources, and logins and tokens in their URLs."
+)
+def export(output: str, seeds: bool, secrets: bool) -> None:
+    """Write every key and source with what was said of it, one JSON object a line; `import` reads it."""
+    open_farm()
+    from ...registry.services import transfer
+
+    with database_failures(), _written(output) as file:
+        for line in transfer.export(secrets=secrets):
+            if not seeds:
+                file.write(json_text(line) + "\n")
+            elif "key" in line:
+                kind = f"{line['kind']} " if line["kind"] else ""
+                file.write(f"{kind}{line['key']}\n")
+
+
+@contextmanager
+def _written(name: str) -> Iterator[TextIO]:
+    """Standard output for `-`, else a file with mode 0600 that is there when all of it was written.
+
+    Raises Failure when it cannot be written; what was there before stays then.
+    """
+    if name == "-":
+        yield sys.stdout
+        return
+    path = Path(name)
+    if path.exists() and not path.is_file():  # /dev/null, a pipe
+        with _named(path), path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    path = path.resolve()  # a link stays one
+    with _named(path):
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 already
+    try:
+        with _named(path), os.fdopen(handle, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with _named(path):
+            Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror or error}. Nothing was exported.") from None
+
+
+@click.command(name="import")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--strict", is_flag=True, help="Import nothing when something in the file is not understood.")
+@json_option
+def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
+    """Register the keys and sources of a file that `export` wrote; - is stdin.
+
+    Those that are known stay as they are.
+    """
+    open_farm()
+    from django.db import transaction
+
+    from ...registry.exportfile import Unreadable, read
+    from ...registry.services import transfer
+
+    try:
+        document = read(file)
+        with database_failures(), transaction.atomic():
+            result = transfer.take_in(document, ACTOR)
+            if strict and result.notes:
+                raise Unreadable(result.notes)
+    except UnicodeDecodeError:
+        raise BadInput("the file is not text (UTF-8). Nothing was imported.") from None
+    except Unreadable as error:
+        raise BadInput("\n".join((*_first(error.problems), "Nothing was imported."))) from None
+    if as_json:
+        done = {
+            "added": result.added,
+            "known": result.known,
+            "sources_added": result.sources_added,
+            "sources_known": result.sources_known,
+        }
+        json_lines([{**done, "notes": [note._asdict() for note in result.notes]}])
+        return
+    click.echo(f"Added {result.added:,}, knew {result.known:,}.")
+    if result.sources_added or result.sources_known:
+        added = units.plural(result.sources_added, "source")
+        click.echo(f"Added {added}, knew {result.sources_known:,}.")
+    for note in _first(result.notes):
+        click.echo(plain(note), err=True)
+
+
+def _first(problems: Sequence[object]) -> list[str]:
+    """As many as somebody reads."""
+    more = len(problems) - MAX_LISTED_ERRORS
+    said = [str(plain(problem)) for problem in problems[:MAX_LISTED_ERRORS]]
+    return [*said, f"… and {more:,} more"] if more > 0 else said

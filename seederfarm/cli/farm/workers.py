@@ -1,0 +1,188 @@
+"""`seederfarm workers` and `worker enroll|drain|retire`: who keeps the copies."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from .. import LazyGroup
+from ..common import units
+from ..common.failures import BadInput, Failure
+from .django_setup import database_failures, open_farm
+from .keys import ACTOR
+from .output import ago, json_lines, json_option, plain, rows, table_of
+
+WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("seederfarm.cli.worker.run:run", "Seed for a farm, on this machine."),
+    "enroll": ("seederfarm.cli.farm.workers:enroll", "Make a token with which a worker can join."),
+    "drain": ("seederfarm.cli.farm.workers:drain", "Move its copies elsewhere; it serves them meanwhile."),
+    "retire": ("seederfarm.cli.farm.workers:retire", "Let it leave the farm."),
+}
+
+
+@click.command()
+@json_option
+def workers(as_json: bool) -> None:
+    """List the workers and what they hold."""
+    farm = open_farm()
+    from ...registry.models import Worker
+    from ...registry.queries import with_load
+
+    now = datetime.now(UTC)
+    with database_failures():
+        found: list[Any] = list(with_load(Worker.objects.order_by("name")))
+    if as_json:
+        json_lines(
+            {
+                "name": worker.name,
+                "id": worker.node_id,
+                "state": worker.state,
+                "online": worker.is_online(now, farm.worker_grace),
+                "zone": worker.zone,
+                "tags": worker.tags,
+                "copies": worker.copies,
+                "complete": worker.complete,
+                "used_bytes": worker.used_bytes,
+                "free_bytes": worker.free_bytes,
+                "software": worker.software,
+                "engine": _engine(worker.engine),
+                "last_seen_at": worker.last_seen_at,
+            }
+            for worker in found
+        )
+        return
+    grid = table_of("name", "state", "seen", "zone", "#copies", "#complete", "#used", "#free", "software")
+    for worker in found:
+        grid.add_row(
+            plain(worker.name),
+            worker.get_state_display()
+            + (", paused" if worker.paused else "")
+            + (", ENGINE HUNG" if _engine(worker.engine) == "hung" else "")
+            + (", ENGINE DOWN" if _engine(worker.engine) == "down" else ""),
+            ago(worker.last_seen_at, now),
+            plain(worker.zone),
+            f"{worker.copies:,}",
+            f"{worker.complete:,}",
+            "–" if worker.used_bytes is None else units.size(worker.used_bytes),
+            "–" if worker.free_bytes is None else units.size(worker.free_bytes),
+            plain(worker.software),
+        )
+    if grid.row_count:
+        rows(grid)
+    else:
+        click.echo("No workers yet: `seederfarm worker enroll` makes a token for one.")
+
+
+def _engine(engine: dict[str, Any]) -> str:
+    """What a worker last said of its engines: `up`, `down`, `hung`, or nothing."""
+    if not engine:
+        return ""
+    return "hung" if engine.get("hung") else "up" if engine.get("running") else "down"
+
+
+@click.command()
+@click.option("--name", default="", help="What the farm calls it (default: what it calls itself).")
+@click.option("--zone", default="", help="Where it stands: copies are spread over zones.")
+@click.option("--tag", "tags", multiple=True, help="A word that keys can ask for; may be repeated.")
+@click.option("--approve", is_flag=True, help="It waits for an approval after it joined.")
+@click.option(
+    "--broker",
+    default="",
+    metavar="URL",
+    help="How the worker reaches Redis, where that differs; with a login, that is the worker's, too.",
+)
+@json_option
+def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: str, as_json: bool) -> None:
+    """Make a token with which one worker can join, once, within a day."""
+    farm = open_farm()
+    from django.core.exceptions import ValidationError
+
+    from ...control.accounts.accounts import NoAccounts
+    from ...control.accounts.enrolment import enrol
+    from ...control.messaging.broker import BrokerDown
+    from ...settings import env
+
+    try:
+        env.redis(broker)
+    except ValueError as error:
+        raise BadInput(f"--broker {error}") from None
+    with database_failures():
+        try:
+            made = enrol(name=name, zone=zone, tags=tags, approved=not approve, broker=broker, actor=ACTOR)
+        except ValidationError as error:
+            raise BadInput(" ".join(error.messages)) from None
+        except NoAccounts as error:
+            raise Failure(f"the broker lets us make no account for a worker: {error}") from None
+        except BrokerDown as error:
+            raise Failure(f"the broker cannot be reached, so no account can be made there: {error}") from None
+    if as_json:
+        json_lines([{"token": made.text, "expires_at": made.token.expires_at}])
+        return
+    here = farm.bundled_redis and not broker
+    where = "this machine: none other reaches the bundled Redis" if here else "the machine that is to seed"
+    click.echo(f"On {where} (the token works once, and for a day):\n", err=True)
+    # The farm's own worker has the default place already.
+    click.echo(f"  ./farm worker run {'--data worker-2 ' if here else ''}--join {made.text}")
+    if made.shared_login:
+        click.echo(
+            "\nThe token carries the farm's own login of the broker: whoever has it can read and write "
+            "everything there (docs/security.md).",
+            err=True,
+        )
+    if here:
+        click.echo(
+            "\n--data is where it keeps what it seeds. For workers on other machines, run the farm with a "
+            "REDIS_URL.",
+            err=True,
+        )
+
+
+@click.command()
+@click.argument("name", metavar="WORKER")
+@json_option
+def drain(name: str, as_json: bool) -> None:
+    """Have the copies of a worker placed elsewhere. It serves them until others have them."""
+    open_farm()
+    from ...registry.services.workers import drain as drain_workers
+    from .lookup import worker
+
+    with database_failures():
+        found = worker(name)
+        changed = drain_workers([found], ACTOR)
+        found.refresh_from_db()
+    if as_json:
+        json_lines([{"worker": found.name, "state": found.state, "changed": bool(changed)}])
+    else:
+        click.echo(f"{plain(found.name)} is {found.get_state_display()} now.")
+
+
+@click.command()
+@click.argument("name", metavar="WORKER")
+@click.option("--force", is_flag=True, help="Also when it has the only complete copy of something.")
+@json_option
+def retire(name: str, force: bool, as_json: bool) -> None:
+    """Let a worker leave the farm: what it says is refused from now on, and its copies do not count."""
+    open_farm()
+    from ...registry.services.workers import retire as retire_workers
+    from .lookup import worker
+
+    with database_failures():
+        found = worker(name)
+        result = retire_workers([found], ACTOR, force=force)
+    for item in result.guarded:
+        raise Failure(f"{item.worker.name} was kept: {item.why}. --force retires it all the same.")
+    if as_json:
+        json_lines([{"worker": found.name, "state": "retired", "changed": bool(result.retired)}])
+    else:
+        click.echo(f"{plain(found.name)} is retired.")
+
+
+class WorkerGroup(LazyGroup):
+    sections = {"Commands": WORKER_COMMANDS}  # noqa: RUF012  read only
+
+
+@click.group(cls=WorkerGroup)
+def worker_group() -> None:
+    """Seed for a farm, and say who may."""

@@ -1,0 +1,206 @@
+"""Reading content for `ls`, `cat` and `get`: from the data directory where it is, from the swarm otherwise.
+
+What the data directory does not hold is not put into it: it is read through memory, and forgotten when it was
+read. A block that a held core lacks is fetched and kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.bee import Bee, kind_of
+from hypercore.blocks import BlockSource, DecryptingSource
+from hypercore.core import Core, Store, memory_store
+from hypercore.crypto import KeyPair, discovery_key
+from hypercore.drive import Drive
+from hypercore.errors import StoreLocked
+from workers.engine.model.kind import Kind, derived_blobs_key
+from workers.engine.process.loop import run
+
+from ..common import logs
+from ..common.failures import Failure
+from ..common.options import GivenKey
+from .data_directory import has_store, open_store
+from .local_first import ContentsFirst, LocalFirst
+from .read_options import ReadOptions
+from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from hypercore.aio.swarm.swarm import Swarm
+
+LOOKING_NOTICE = 2.0
+"""Seconds of waiting after which it is said that we are looking."""
+
+
+class Content:
+    """What a key names, open for reading."""
+
+    def __init__(self, label: str, kind: Kind, source: BlockSource) -> None:
+        self.label = label
+        self.kind = kind.value
+        self.source = source
+        self.drive: Drive | None = None
+        self.bee: Bee | None = None
+        self.on_bytes: Callable[[int], None] = lambda _: None
+        """Called with the size of every block of content that was read."""
+        self.waiting: Waiting | None = None
+        """When to give up on contents that do not come. None: never."""
+
+
+def reading(
+    given: GivenKey,
+    options: ReadOptions,
+    body: Callable[[Content], Awaitable[None]],
+    *,
+    late: Callable[[], str] = lambda: "nobody was found who has it all",
+) -> None:
+    """Run `body` with the content of a key. Raises Failure when it was not found in time, which says what
+    `late` does."""
+
+    async def main() -> None:
+        async with asyncio.timeout(options.timeout), opened(given, options) as content:
+            await body(content)
+
+    logs.set_up(options.log_level)
+    try:
+        run(main)
+    except TimeoutError:
+        raise Failure(f"gave up after {options.timeout:g} seconds: {late()}") from None
+
+
+@asynccontextmanager
+async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content]:
+    """The content of a key, from the data directory, the swarm, or both."""
+    key, label = given
+    async with AsyncExitStack() as stack:
+        held = choose_store(key, options.data)
+        if held.local is not None:
+            stack.callback(held.local.close)
+        cores = Corestore(held.store)
+        stack.push_async_callback(cores.close)
+        network = _Network(given, options, cores)
+        stack.push_async_callback(network.close)
+
+        def local(core_key: bytes) -> Core | None:
+            return None if held.local is None else held.local.open_core(core_key, create=False)
+
+        async def open_blobs(core_key: bytes) -> BlockSource:
+            return ContentsFirst(
+                cores.get(core_key),
+                network.needed,
+                forget=held.forget,
+                local=local(core_key),
+                on_bytes=lambda count: content.on_bytes(count),
+                waiting=lambda: content.waiting,
+            )
+
+        main = LocalFirst(cores.get(key), network.needed, forget=held.forget, local=local(key))
+        if main.length == 0:
+            await main.update()
+        secret = options.encryption_key
+        plain = main if secret is None else DecryptingSource(main, secret)
+        content = Content(label, Kind(await kind_of(plain)), plain)
+        if content.kind == "core" and options.log_level < logging.ERROR:
+            _say_unreadable(label, main, given_key=secret is not None)
+        if content.kind == "drive":
+            drive = Drive(main, open_blobs, encryption_key=secret)
+            content.drive = drive if options.version is None else drive.checkout(options.version)
+        elif content.kind == "bee":
+            bee = Bee(plain)
+            content.bee = bee if options.version is None else bee.checkout(options.version)
+        yield content
+
+
+def _say_unreadable(label: str, main: BlockSource, *, given_key: bool) -> None:
+    """A core it is for us; it may be more for somebody who can read it."""
+    if given_key:
+        click.echo(f"seederfarm: with this encryption key, {label} is neither a drive nor a bee", err=True)
+    elif derived_blobs_key(main.key, main.manifest) is not None:
+        click.echo(
+            f"seederfarm: {label} is a core, or a drive that is encrypted (--encryption-key reads it)",
+            err=True,
+        )
+
+
+class Held(NamedTuple):
+    """Where blocks are kept and read."""
+
+    store: Store
+    """Gets what comes from peers."""
+    forget: bool = True
+    """It is memory: what was read is let go."""
+    local: Store | None = None
+    """A store that is only read, beside it."""
+
+
+def choose_store(key: bytes, data: Path) -> Held:
+    """The store of the data directory, if that has some of the key, or else memory."""
+    if not has_store(data):
+        return Held(memory_store())
+    try:
+        store, reason = open_store(data)
+    except StoreLocked:
+        click.echo(f"seederfarm: {data} is in use (a running `seed`?): reading from the swarm", err=True)
+        return Held(memory_store())
+    core = store.open_core(key, create=False)
+    if core is None or not core.length:
+        store.close()
+        return Held(memory_store())
+    return Held(store, forget=False) if reason is None else Held(memory_store(), local=store)
+
+
+class _Network:
+    """Joins the swarm when something is missing, and not before."""
+
+    def __init__(self, given: GivenKey, options: ReadOptions, cores: Corestore) -> None:
+        self._given = given
+        self._options = options
+        self._cores = cores
+        self._swarm: Swarm | None = None
+        self._starting = asyncio.Lock()
+        self._notice: asyncio.TimerHandle | None = None
+
+    async def needed(self) -> None:
+        """Something has to come from a peer."""
+        async with self._starting:
+            if self._swarm is not None:
+                return
+            from hypercore.aio.swarm.swarm import Swarm  # what is read from the disk alone loads no DHT
+
+            bootstrap = self._options.bootstrap
+            self._swarm = Swarm(
+                key_pair=KeyPair.from_seed(os.urandom(32)),
+                bootstrap=None if bootstrap is None else [(node.host, node.port) for node in bootstrap],
+                port=self._options.port,
+            )
+            self._swarm.on_connection = lambda connection, _: self._connected(connection)
+            loop = asyncio.get_running_loop()
+            self._notice = loop.call_later(LOOKING_NOTICE, self._say_looking)
+            await self._swarm.start()
+            self._swarm.join(discovery_key(self._given.key), server=False, client=True)
+
+    def _connected(self, connection: Any) -> None:
+        if self._notice is not None:
+            self._notice.cancel()
+        self._cores.replicate(connection)
+
+    def _say_looking(self) -> None:
+        if self._options.log_level < logging.ERROR:
+            click.echo(
+                f"seederfarm: looking for somebody who has {self._given.label} (Ctrl-C gives up)", err=True
+            )
+
+    async def close(self) -> None:
+        if self._notice is not None:
+            self._notice.cancel()
+        if self._swarm is not None:
+            await self._swarm.close()

@@ -1,0 +1,162 @@
+"""`seederfarm get`: files of a drive, written into a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from hypercore.drive import Drive
+from hypercore.drive.extract import Outcome, Summary, extract
+from hypercore.errors import BlockNotAvailable, InvalidContent
+from hypercore.printable import quoted, visible
+
+from ..common import units
+from ..common.failures import Failure
+from ..common.options import ContentPath, GivenKey, SizeType, key_argument
+from .content import Content, reading
+from .ls import entries
+from .read_options import ReadOptions, read_options
+from .waiting import Waiting
+
+MAX_MAPS = 256
+"""Block maps that are read before the first file is written, for the size of all. Ours."""
+
+MAP_TIMEOUT = 2.0
+"""Seconds for each of them. The files come in their turn, whether their size is known or not."""
+
+
+@click.command()
+@key_argument("key")
+@click.argument("path", default="/", type=ContentPath())
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where to write; created if need be.",
+)
+@click.option(
+    "--max-bytes",
+    type=SizeType(),
+    metavar="SIZE",
+    help="Write at most this much content: 500G, 64MiB. Without it, as much as the file system has free.",
+)
+@read_options
+def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: ReadOptions) -> None:
+    """Write the file at PATH, or everything below it (without PATH: all there is), into DIR.
+
+    Nothing is written outside of DIR, whatever the drive says. A file takes its name when it is complete,
+    and one that is there already with the same content is left alone, so that an interrupted `get` is taken
+    up again. A file that nobody has is left out and named, and so is one that does not fit the free space or
+    what --max-bytes has left.
+    """
+
+    tally = Tally()
+
+    async def fetch(content: Content) -> None:
+        if content.drive is None:
+            raise Failure(f"{content.label} is a {content.kind}, and `get` is for drives: `cat` reads it")
+        drive = content.drive.snapshot()
+        content.waiting = Waiting(options.timeout)
+        with progress(await total_of(drive, path, tally)) as content.on_bytes:
+            summary = await extract(
+                drive,
+                output,
+                path,
+                on_outcome=tally.add,
+                pause=lambda: asyncio.sleep(0),
+                max_bytes=max_bytes,
+            )
+        click.echo(told(summary, output), err=True)
+        if summary.failed:
+            raise Failure(f"{units.plural(summary.failed, 'file')} could not be written (see above)")
+
+    reading(key, options, fetch, late=lambda: tally.left(output))
+
+
+class Tally:
+    """What became of the files so far."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        """There are so many, links included."""
+        self._summary = Summary()
+
+    def add(self, outcome: Outcome) -> None:
+        complain(outcome)
+        self._summary.add(outcome)
+
+    def left(self, output: Path) -> str:
+        """What is missing when there is no time left."""
+        done = self._summary
+        here = done.written + done.linked + done.unchanged
+        if not self.files:
+            return "nobody was found who has it all"
+        return (
+            f"{here:,} of {units.plural(self.files, 'file')} are in {quoted(str(output))}, "
+            f"and {done.failed:,} could not be had; another `get` goes on from there"
+        )
+
+
+async def total_of(drive: Drive, path: str, tally: Tally) -> int:
+    """Bytes of content at and below `path`. Raises Failure if there is nothing.
+
+    Maps of deduplicated files tell how large these are. MAX_MAPS of them are read for it: the sum is for the
+    progress bar alone.
+    """
+    total = maps = 0
+    async for entry in entries(drive, path, on_invalid=_ignore):
+        tally.files += 1
+        if entry.size is not None:
+            total += entry.size
+        elif maps < MAX_MAPS:
+            maps += 1
+            try:
+                async with asyncio.timeout(MAP_TIMEOUT):
+                    total += await drive.size(entry)
+            except (InvalidContent, BlockNotAvailable):
+                pass
+            except TimeoutError:
+                maps = MAX_MAPS  # the others would not come any sooner
+    return total
+
+
+def complain(outcome: Outcome) -> None:
+    """Say so if an entry could not be written."""
+    if outcome.result == "failed":
+        reason = visible(outcome.reason)
+        click.echo(f"seederfarm: left out {quoted(outcome.path)}: {reason}", err=True)
+
+
+def told(summary: Summary, output: Path) -> str:
+    """What was done, in a line."""
+    parts = [f"{units.plural(summary.written, 'file')} ({units.size(summary.bytes_written)})"]
+    if summary.linked:
+        parts.append(units.plural(summary.linked, "link"))
+    if summary.unchanged:
+        parts.append(f"{summary.unchanged:,} there already")
+    return f"{', '.join(parts)} in {quoted(str(output))}"
+
+
+def _ignore(raw: bytes, error: InvalidContent) -> None:
+    """What is broken is told when its turn to be written comes."""
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr when somebody looks at it. Gives what to call with bytes."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (TextColumn("fetching"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,153 @@
+"""Blocks for the reading commands: from the disk what is stored, from peers the rest."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from hypercore.aio.cores.session import Hypercore
+from hypercore.core import Core
+from hypercore.manifest import Manifest
+
+from .waiting import Waiting
+
+T = TypeVar("T")
+
+SETTLING = 3.0
+"""Seconds that peers get to show a newer head than the first one we heard of."""
+
+REMEMBERED_BLOCKS = 256
+"""Blocks kept in memory of a core that is read through: in some drives, files refer to the same one."""
+
+Needed = Callable[[], Awaitable[None]]
+
+
+class LocalFirst:
+    """A `BlockSource`: what is stored is read from the disk, the network is bothered for the rest alone.
+
+    `session` gets what comes from peers; with `forget`, it keeps the newest of that alone. `local` is the
+    core as another store has it, which is only read.
+    """
+
+    def __init__(
+        self, session: Hypercore, needed: Needed, *, forget: bool, local: Core | None = None
+    ) -> None:
+        self._session = session
+        self._needed = needed
+        self._forget = forget
+        self._local = local if local is not None and local.length else None
+        self._recent: OrderedDict[int, None] = OrderedDict()
+
+    @property
+    def key(self) -> bytes:
+        return self._session.key
+
+    @property
+    def length(self) -> int:
+        return max(self._session.length, 0 if (local := self._stored()) is None else local.length)
+
+    @property
+    def fork(self) -> int:
+        local = self._stored()
+        return self._session.fork if local is None else local.fork
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self._session.manifest or (None if self._local is None else self._local.manifest)
+
+    def peek(self, index: int) -> bytes | None:
+        local = self._stored()
+        if local is not None and 0 <= index < local.length and (block := local.get(index)) is not None:
+            return block
+        return self._session.peek(index)
+
+    def byte_range(self, index: int) -> tuple[int, int]:
+        local = self._stored()
+        if local is not None and local.has(index):
+            return local.byte_range(index)
+        return self._session.byte_range(index)
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        local = self._stored()
+        self._session.prefetch(
+            indices if local is None else [index for index in indices if not local.has(index)]
+        )
+
+    async def get(self, index: int) -> bytes:
+        block = self.peek(index)
+        if block is None:
+            await self._needed()
+            block = await self._fetch(index)
+        if self._forget:
+            self._remember(index)
+        return block
+
+    async def _fetch(self, index: int) -> bytes:
+        return await self._session.get(index)
+
+    async def update(self) -> bool:
+        """Waits for a first version; what is held already is read as it is."""
+        if self.length:
+            return False
+        await self._needed()
+        await self._session.wait_until(lambda: self._session.length > 0)
+        await self._session.update(SETTLING)
+        return True
+
+    def _stored(self) -> Core | None:
+        """The other store's core, unless peers have shown that it was rewritten since."""
+        session = self._session
+        if self._local is None or (session.length and session.fork != self._local.fork):
+            return None
+        return self._local
+
+    def _remember(self, index: int) -> None:
+        if index >= self._session.length:
+            return
+        self._recent[index] = None
+        self._recent.move_to_end(index)
+        if len(self._recent) > REMEMBERED_BLOCKS:
+            oldest, _ = self._recent.popitem(last=False)
+            self._session.core.clear(oldest, oldest + 1)
+
+
+class ContentsFirst(LocalFirst):
+    """The same for the contents of files: they are counted, and may be waited for in vain."""
+
+    def __init__(
+        self,
+        session: Hypercore,
+        needed: Needed,
+        *,
+        forget: bool,
+        local: Core | None,
+        on_bytes: Callable[[int], None],
+        waiting: Callable[[], Waiting | None],
+    ) -> None:
+        super().__init__(session, needed, forget=forget, local=local)
+        self._on_bytes = on_bytes
+        self._waiting = waiting
+
+    async def get(self, index: int) -> bytes:
+        block = await super().get(index)
+        self._on_bytes(len(block))
+        return block
+
+    async def update(self) -> bool:
+        """Asked when a file lies behind what is known of the core: only a peer can know more."""
+        await self._needed()
+        session, before = self._session, self.length
+        if session.length == 0:
+            await self._in_time(session.wait_until(lambda: session.length > 0), None, "the contents")
+        await session.update(SETTLING)
+        return self.length != before
+
+    async def _fetch(self, index: int) -> bytes:
+        return await self._in_time(self._session.get(index), index, "its content")
+
+    async def _in_time(self, reading: Awaitable[T], index: int | None, what: str) -> T:
+        waiting = self._waiting()
+        if waiting is None:
+            return await reading
+        return await waiting.wait(reading, self._session.peers, index, what)

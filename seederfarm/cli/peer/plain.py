@@ -1,0 +1,96 @@
+"""What `seederfarm seed` says when stdout is no terminal: a line for each thing that happens, for logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from hypercore.keys import encode_key
+from workers.engine.model.events import (
+    Event,
+    Forked,
+    LimitChanged,
+    PeerChanged,
+    Problem,
+    Progress,
+    Published,
+    Ready,
+    Synced,
+)
+from workers.engine.model.kind import Kind
+
+from ..common import units
+
+PROGRESS_INTERVAL = 10.0
+"""Seconds between two progress lines of a key."""
+
+
+class PlainLines:
+    """Feed it events; it writes lines."""
+
+    def __init__(self, labels: Mapping[bytes, str], write: Callable[[str], None]) -> None:
+        self._labels = labels
+        self._write = write
+        self._told_at: dict[bytes, float] = {}
+
+    def put(self, event: Event, now: float) -> None:
+        match event:
+            case Ready():
+                self._write(f"on the network as {encode_key(event.public_key)}")
+                self._write(f"at {units.address(event.host, event.port)}; Ctrl-C leaves the swarm and stops")
+                labels = list(self._labels.values())
+                whose = f"{labels[0]} " if len(labels) == 1 else f"{units.plural(len(labels), 'key')}: "
+                self._write(f"{whose}looking for peers")
+            case Progress():
+                self._progress(event, now)
+            case Synced():
+                what = f"{units.plural(event.length, 'block')}, {units.size(event.bytes)}"
+                if event.unavailable_blocks:
+                    what += f"; {unavailable(event.unavailable_blocks, event.unavailable_bytes)}"
+                self._write(f"{self._name(event.key, event.kind)} synced: version {event.version}, {what}")
+            case Published():
+                self._write(f"{self._label(event.key)} {published(event)}")
+            case PeerChanged(state="open"):
+                self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… connected")
+            case PeerChanged():
+                moved = f"{units.size(event.bytes_in)} in, {units.size(event.bytes_out)} out"
+                self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… left ({moved})")
+            case Forked(state="followed"):
+                before, after = f"fork {event.fork} of {event.length:,}", f"fork {event.new_fork}"
+                self._write(f"{self._label(event.key)} its writer went from {before} blocks to {after}")
+            case LimitChanged():
+                shown = event.text or units.limit(event.limit, event.value, event.max)
+                self._write(f"limit {event.state}: {shown}")
+            case Problem():
+                about = "" if event.key is None else f"{self._label(event.key)} "
+                self._write(f"{about}error: {event.message}")
+            case _:
+                pass
+
+    def _progress(self, event: Progress, now: float) -> None:
+        known = event.have_blocks + event.unavailable_blocks
+        if known >= event.blocks or now - self._told_at.get(event.key, -1e9) < PROGRESS_INTERVAL:
+            return
+        self._told_at[event.key] = now
+        done = units.count_of(event.have_blocks, event.blocks)
+        size = units.have_of(event.have_bytes, event.bytes)
+        peers = units.plural(event.peers, "peer")
+        self._write(f"{self._name(event.key, event.kind)} {done} blocks, {size}, {peers}")
+
+    def _label(self, key: bytes) -> str:
+        return self._labels.get(key) or f"{key.hex()[:10]}…"
+
+    def _name(self, key: bytes, kind: Kind | None) -> str:
+        return f"{self._label(key)} {kind.value}" if kind else self._label(key)
+
+
+def unavailable(blocks: int, size: int) -> str:
+    """How much of a key nobody is known to have."""
+    return f"no peer has {units.plural(blocks, 'block')} of it ({units.size(size)})"
+
+
+def published(event: Published) -> str:
+    """A change of a published folder, in words."""
+    counts = ((event.added, "added"), (event.changed, "changed"), (event.removed, "removed"))
+    news = ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing new"
+    holds = f"{units.plural(event.files, 'file')}, {units.size(event.bytes)}"
+    return f"published: {news}; version {event.version} holds {holds}"

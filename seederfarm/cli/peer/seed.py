@@ -1,0 +1,189 @@
+"""`seederfarm seed`: the always-on peer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hypercore.errors import HypercoreError
+from workers.engine.engine import Engine
+from workers.engine.launch import launched
+from workers.engine.model.events import Problem
+from workers.engine.process.loop import run, stop_on_signals
+from workers.engine.settings.key_list import Wanted, merge, read_list
+from workers.engine.settings.settings import EngineSettings
+
+from ..common import logs
+from ..common.failures import BadInput, Failure
+from ..common.options import (
+    GivenKey,
+    KeyForkType,
+    data_option,
+    key_argument,
+    label_of,
+    limit_options,
+    network_options,
+    resolve_bootstrap,
+    resolve_data,
+    resolve_limits,
+    resolve_quarantine,
+    resolve_relay,
+    secret,
+    verbosity_options,
+)
+from .views import View, check_output, choose_view
+
+
+@click.command()
+@key_argument("keys", many=True, required=False)
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="SEEDS.TXT",
+    help="A list with a `core|bee|drive KEY` (or a KEY alone) on each line; may be repeated.",
+)
+@data_option
+@network_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for programs.")
+@click.option("--until-synced", is_flag=True, help="End when everything is on disk.")
+@click.option("--no-announce", is_flag=True, help="Do not announce: download, and serve those we dialled.")
+@limit_options
+@click.option(
+    "--forks",
+    metavar="POLICY",
+    help="When a writer rewrites its history: `follow` it, or `quarantine` it: keep what is here.",
+)
+@click.option(
+    "--accept-fork",
+    "accepted",
+    multiple=True,
+    type=KeyForkType(),
+    metavar="KEY=FORK",
+    help="Under quarantine: follow this key up to that fork; may be repeated.",
+)
+@click.option(
+    "--encryption-key",
+    "encryption_keys",
+    multiple=True,
+    envvar="SEEDERFARM_ENCRYPTION_KEY",
+    metavar="KEY",
+    help="Finds the files of an encrypted drive of an older version (better in $SEEDERFARM_ENCRYPTION_KEY).",
+)
+@verbosity_options
+def seed(
+    keys: tuple[GivenKey, ...],
+    files: tuple[Path, ...],
+    data: Path | None,
+    bootstrap: tuple[str, ...],
+    port: int,
+    as_json: bool,
+    until_synced: bool,
+    no_announce: bool,
+    up: str | None,
+    down: str | None,
+    max_bytes: str | None,
+    max_blocks: str | None,
+    keep_free: str | None,
+    max_peers: str | None,
+    forks: str | None,
+    accepted: tuple[tuple[bytes, int], ...],
+    encryption_keys: tuple[str, ...],
+    log_level: int,
+) -> None:
+    """Keep cores, bees and drives available: download all of each, verify it, keep it, serve it.
+
+    Runs until Ctrl-C. What is on disk is kept; the next start goes on from there.
+    """
+    wanted = with_forks(collect(keys, files), quarantine=resolve_quarantine(forks), accepted=dict(accepted))
+    settings = EngineSettings(
+        data=resolve_data(data),
+        bootstrap=resolve_bootstrap(bootstrap),
+        relay=resolve_relay(),
+        port=port,
+        announce=not no_announce,
+        encryption_keys=tuple(secret(text) for text in encryption_keys),
+        limits=resolve_limits(
+            up=up,
+            down=down,
+            max_bytes=max_bytes,
+            max_blocks=max_blocks,
+            keep_free=keep_free,
+            max_peers=max_peers,
+        ),
+    )
+    labels = {item.key: label_of(item.key.hex()) for item in wanted} | dict(keys)
+    view = choose_view(labels, settings.data, as_json=as_json, quiet=log_level >= logging.ERROR)
+    logs.set_up(log_level, view.write_log)
+    try:
+        run(lambda: seed_until_stopped(settings, wanted, view, until_synced=until_synced))
+    except HypercoreError as error:
+        if as_json:
+            view.put(Problem(key=None, code=error.code, message=str(error)))
+        raise
+    except asyncio.CancelledError:
+        raise Failure("stopped before the swarm was left; what is on disk is intact") from None
+    finally:
+        view.close()
+    check_output(view)
+
+
+def collect(keys: Sequence[GivenKey], files: Sequence[Path]) -> list[Wanted]:
+    """All that is to be seeded. Raises BadInput; nothing is written before that."""
+    wanted = [Wanted(given.key) for given in keys]
+    for path in files:
+        try:
+            wanted += read_list(path, on_skipped=_warn)
+        except OSError as error:
+            raise BadInput(f"cannot read {path}: {error.strerror}") from None
+    if not wanted:
+        raise BadInput("nothing to seed: give a KEY, or a list of them with --file seeds.txt")
+    return merge(wanted)
+
+
+def _warn(text: str) -> None:
+    click.echo(f"seederfarm: {text}", err=True)
+
+
+def with_forks(wanted: Sequence[Wanted], *, quarantine: bool, accepted: Mapping[bytes, int]) -> list[Wanted]:
+    """The keys with the fork up to which each is followed. Raises BadInput."""
+    if accepted and not quarantine:
+        raise BadInput("--accept-fork says something only with --forks quarantine")
+    for key in accepted.keys() - {item.key for item in wanted}:
+        raise BadInput(f"--accept-fork: {key.hex()} is not among the keys to seed")
+    return [item._replace(max_fork=accepted.get(item.key, 0)) for item in wanted] if quarantine else [*wanted]
+
+
+async def seed_until_stopped(
+    settings: EngineSettings, wanted: Sequence[Wanted], view: View, *, until_synced: bool
+) -> None:
+    """Runs an engine until a signal (or, with `until_synced`, until there is nothing left to do)."""
+    stop = asyncio.Event()
+    with stop_on_signals(stop):
+        async with launched(settings, view.put) as engine:
+            engine.add(wanted)
+            ends: list[Coroutine[Any, Any, object]] = [stop.wait(), _keep_showing(view, engine)]
+            if until_synced:
+                ends.append(engine.all_synced())
+            tasks = [asyncio.create_task(end) for end in ends]
+            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
+            if stop.is_set():
+                view.leaving()
+            else:
+                view.refresh(engine)  # how it ended
+            for task in done:
+                task.result()
+
+
+async def _keep_showing(view: View, engine: Engine) -> None:
+    """Returns when nobody sees it any more."""
+    while not view.broken:  # noqa: ASYNC110 - frames, not a wait for something
+        await asyncio.sleep(view.refresh(engine))

@@ -1,0 +1,262 @@
+"""The three ways in which `seed` shows what goes on: JSON lines, plain lines, a live screen. And silence."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from hypercore.printable import visible
+from workers.engine.bootstrap import LOGGED
+from workers.engine.engine import Engine
+from workers.engine.model.events import Event, Problem, Published, Stats
+from workers.engine.process.stalls import StallMeter
+
+from ..common import streams
+from ..common.failures import Failure
+from ..common.json_lines import JsonLines, Output, OutputFile
+from .live import screen
+from .plain import PlainLines, published
+
+FRAME_INTERVAL = 0.25
+"""Seconds between two frames of the live view, at least."""
+
+STATS_INTERVAL = 5.0
+"""Seconds between two `stats` lines."""
+
+FRAME_SHARE = 0.05
+"""Share of the time that drawing may take: with thousands of keys, frames come less often."""
+
+Labels = Mapping[bytes, str]
+
+
+class View(Protocol):
+    """What `seed` talks to."""
+
+    def put(self, event: Event) -> None: ...
+
+    def announce(self, line: str) -> None:
+        """What a person wants to know before anything happens."""
+
+    def refresh(self, engine: Engine) -> float:
+        """Called in turns; returns the seconds until the next turn."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether nobody can see it any more, so that there is no point in going on."""
+
+    @property
+    def output_error(self) -> OSError | None:
+        """Why something that was to be shown could not be."""
+
+    @property
+    def write_log(self) -> Callable[[str], None] | None:
+        """Where log lines go; None for stderr."""
+
+    def leaving(self) -> None:
+        """We were told to stop, and do so."""
+
+    def close(self) -> None: ...
+
+
+class JsonView:
+    """For programs."""
+
+    write_log = None
+
+    def __init__(self) -> None:
+        self._lines = JsonLines()
+        self._meter: StallMeter | None = None
+        self._stats_at = 0.0
+
+    def put(self, event: Event) -> None:
+        self._lines.put(event)
+
+    def announce(self, line: str) -> None:
+        pass
+
+    def refresh(self, engine: Engine) -> float:
+        now = time.monotonic()
+        if self._meter is None:
+            self._meter = StallMeter()
+            self._stats_at = now + STATS_INTERVAL  # `ready` is the first line
+        if now >= self._stats_at:
+            self._stats_at = now + STATS_INTERVAL
+            stalls = self._meter.take()
+            self.put(
+                Stats(connections=engine.connections, max_stall_ms=stalls.stall, max_busy_ms=stalls.busy)
+            )
+        return 1.0
+
+    @property
+    def broken(self) -> bool:
+        return self._lines.broken.is_set()
+
+    @property
+    def output_error(self) -> OSError | None:
+        return self._lines.output.error
+
+    def leaving(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+class PlainView:
+    """For logs."""
+
+    write_log = None
+
+    def __init__(self, labels: Labels) -> None:
+        self._output = Output()
+        self._plain = PlainLines(labels, self._write)
+
+    def put(self, event: Event) -> None:
+        self._plain.put(event, time.monotonic())
+
+    def announce(self, line: str) -> None:
+        self._write(line)
+
+    def refresh(self, engine: Engine) -> float:
+        return 1.0
+
+    def leaving(self) -> None:
+        self._write("leaving the swarm")
+
+    @property
+    def broken(self) -> bool:
+        return self._output.broken.is_set()
+
+    @property
+    def output_error(self) -> OSError | None:
+        return self._output.error
+
+    def close(self) -> None:
+        self._output.close()
+
+    def _write(self, line: str) -> None:
+        self._output.put(visible(line) + "\n")
+
+
+class QuietView:
+    """For people who want to hear of problems alone."""
+
+    write_log = None
+    broken = False
+    output_error = None
+
+    def __init__(self, labels: Labels) -> None:
+        self._plain = PlainLines(labels, lambda line: print(visible(line), file=sys.stderr))  # noqa: T201
+
+    def put(self, event: Event) -> None:
+        if isinstance(event, Problem):
+            self._plain.put(event, 0.0)
+
+    def announce(self, line: str) -> None:
+        pass
+
+    def refresh(self, engine: Engine) -> float:
+        return 1.0
+
+    def leaving(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class LiveView:
+    """For people at a terminal."""
+
+    def __init__(self, labels: Labels, data: Path) -> None:
+        self._labels = labels
+        self._data = str(data)
+        self._output = Output()
+        # The stream is text for rich; a terminal that is paused must not stop the loop
+        self._console = Console(file=cast(IO[str], OutputFile(self._output, sys.stdout)))
+        self._live = Live(
+            Text("joining the network…", style="dim"),
+            console=self._console,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start(refresh=True)
+        self._engine: Engine | None = None
+
+    def put(self, event: Event) -> None:
+        if isinstance(event, Problem) and event.code not in LOGGED:
+            about = "" if event.key is None else self._labels.get(event.key, event.key.hex()[:10]) + " "
+            self._console.print(Text(visible(f"{about}{event.message}"), style="red"))
+        elif isinstance(event, Published):
+            self._console.print(Text(visible(published(event))))
+
+    def announce(self, line: str) -> None:
+        self._console.print(Text(visible(line), style="bold"))
+
+    def refresh(self, engine: Engine) -> float:
+        self._engine = engine
+        if self._output.waiting:  # the terminal is slow, or paused: a frame more is of no use
+            return FRAME_INTERVAL
+        started = time.monotonic()
+        size = self._console.size
+        self._live.update(
+            screen(
+                engine.status(cold=size.height),  # more would not fit
+                self._labels,
+                width=size.width,
+                height=size.height,
+                data=self._data,
+            ),
+            refresh=True,
+        )
+        return max(FRAME_INTERVAL, (time.monotonic() - started) / FRAME_SHARE)
+
+    def write_log(self, line: str) -> None:
+        self._console.print(Text(line, style="dim"))
+
+    def leaving(self) -> None:
+        if self._engine is not None:
+            self.refresh(self._engine)
+        self._live.stop()
+        self._console.print(Text("Leaving the swarm… (Ctrl-C again stops at once)", style="dim"))
+
+    @property
+    def broken(self) -> bool:
+        return self._output.broken.is_set()
+
+    @property
+    def output_error(self) -> OSError | None:
+        return self._output.error
+
+    def close(self) -> None:
+        self._live.stop()
+        self._output.close()
+
+
+def check_output(view: View) -> None:
+    """For the end of a command: raises Failure if not all could be shown."""
+    error = view.output_error
+    if view.broken and (error is None or isinstance(error, BrokenPipeError)):
+        raise Failure("stopped, since nobody reads our output any more")
+    if error is not None:
+        happened = "stopped" if view.broken else "some lines are lost"
+        raise Failure(f"{happened}: {streams.STDOUT}: {error.strerror}")
+
+
+def choose_view(labels: Labels, data: Path, *, as_json: bool, quiet: bool) -> View:
+    """Raises Failure if it would have nowhere to write."""
+    if quiet and not as_json:
+        return QuietView(labels)
+    if streams.stdout_is_closed():
+        raise Failure(f"{streams.STDOUT} is closed (-q shows errors alone, > /dev/null throws lines away)")
+    if as_json:
+        return JsonView()
+    return LiveView(labels, data) if sys.stdout.isatty() else PlainView(labels)

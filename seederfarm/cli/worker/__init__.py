@@ -1,0 +1,1 @@
+"""`worker run`: a worker on this machine."""

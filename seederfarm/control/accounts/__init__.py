@@ -1,0 +1,1 @@
+"""Who may use the broker: accounts of workers and tokens, joining, budgets."""

@@ -1,0 +1,246 @@
+"""Accounts of the broker: one for each token, which may ask to join, and one for each worker.
+
+The registry is the truth, and knows hashes alone: `keep` makes what is missing and deletes what should not
+be, so a Redis that has forgotten them (a restart without an `aclfile`) is told again. Accounts that are not
+this farm's are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import redis
+from django.conf import settings
+from django.db.models import F, Q
+from django.utils import timezone
+
+from farmwire.join import place_of
+from farmwire.tasks import KEY_PREFIX, UNACKED_PARTS, queue_of, reply_key, unacked_key
+from seederfarm.registry.models import EnrolmentToken, Worker
+
+from ..messaging.broker import BrokerDown
+from ..messaging.identity import identity
+from . import acl, budget
+
+log = logging.getLogger(__name__)
+
+TIMEOUT: Final = 2.0
+"""Seconds that Redis may take for one answer."""
+TAKING_PART: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
+
+
+class NoAccounts(Exception):
+    """This broker gives out no accounts: our login may not make them, or it does not know what they are."""
+
+
+class Account(NamedTuple):
+    password_hash: str
+    """SHA-256, hex."""
+    rules: list[str]
+
+
+class Kept(NamedTuple):
+    made: list[str]
+    removed: list[str]
+
+
+def user_of_token(digest: str) -> str:
+    return f"{_prefix()}join-{place_of(digest)}"
+
+
+def user_of_worker(node_id: str) -> str:
+    return f"{_prefix()}worker-{node_id}"
+
+
+def worker_of_user(user: str) -> str | None:
+    """The node id in a user's name, if it is one of a worker of this farm."""
+    prefix = user_of_worker("")
+    return user.removeprefix(prefix) if user.startswith(prefix) else None
+
+
+def is_ours(user: str) -> bool:
+    return user.startswith(_prefix())
+
+
+def _prefix() -> str:
+    """Users are of the whole server, whatever the database: another farm may have some, too."""
+    return f"farm-{identity().node_id[:8]}-"
+
+
+def wanted_mode() -> str:
+    """`auto`, `on` or `off`."""
+    return str(settings.FARM.broker_accounts)
+
+
+def in_use() -> bool:
+    """Whether workers that join from now on get accounts. Raises NoAccounts (where they must), BrokerDown."""
+    mode = wanted_mode()
+    if mode == "off":
+        return False
+    try:
+        with connected() as client:
+            _try(client)
+    except BrokerDown:
+        if settings.FARM.bundled_redis:
+            return True  # it will be started with the farm, and lets us
+        raise
+    except NoAccounts:
+        if mode == "on":
+            raise
+        return False
+    return True
+
+
+def keep(*, afresh: bool = False, now: datetime | None = None) -> Kept:
+    """Make the broker's accounts those of the registry. Raises BrokerDown, NoAccounts.
+
+    `afresh`: set the rules of those that are there, too (a newer program may have others).
+    """
+    now = now or timezone.now()
+    with connected() as client:
+        version = version_of(client)
+        wanted = dict(_wanted(now, version))
+        for user in budget.suspended(client):
+            wanted.pop(user, None)
+        there = _listed(client)
+        made = []
+        for user, account in wanted.items():
+            known = there.get(user)
+            if afresh or known is None or account.password_hash not in known:
+                _make(client, user, account, over=known is not None and account.password_hash not in known)
+                made.append(user)
+        removed = sorted(there.keys() - wanted.keys())
+        if removed:
+            _command(client, "ACL", "DELUSER", *removed)
+            client.delete(*(key for user in removed for key in _keys_of(user)))
+        if made or removed:
+            _save(client)
+    return Kept(made, removed)
+
+
+def make_for(worker: Worker) -> acl.Version:
+    """The account of one worker, now. Returns the broker's version. Raises BrokerDown, NoAccounts."""
+    with connected() as client:
+        version = version_of(client)
+        user = user_of_worker(worker.node_id)
+        account = Account(worker.broker_hash, acl.worker_rules(worker.node_id, version, database=_database()))
+        known = _listed(client).get(user)
+        if known is None or account.password_hash not in known:
+            _make(client, user, account, over=known is not None)
+            _save(client)
+    return version
+
+
+def _wanted(now: datetime, version: acl.Version) -> Iterator[tuple[str, Account]]:
+    asking = Q(used_at__isnull=True, expires_at__gt=now)
+    # The answer may be lost: until the worker has reported with its own account, it may ask again.
+    not_heard = Q(used_by__last_seen_at__isnull=True) | Q(used_by__last_seen_at__lt=F("used_at"))
+    answered = Q(used_by__isnull=False) & not_heard & ~Q(used_by__state=Worker.State.RETIRED)
+    tokens = EnrolmentToken.objects.filter(asking | answered, revoked_at__isnull=True).exclude(broker_hash="")
+    for digest, password_hash in tokens.values_list("digest", "broker_hash"):
+        yield user_of_token(digest), Account(password_hash, acl.join_rules(place_of(digest), version))
+    workers = Worker.objects.filter(state__in=TAKING_PART).exclude(broker_hash="")
+    for node_id, password_hash in workers.values_list("node_id", "broker_hash"):
+        rules = acl.worker_rules(node_id, version, database=_database())
+        yield user_of_worker(node_id), Account(password_hash, rules)
+
+
+# --- Redis
+
+
+@contextmanager
+def connected() -> Iterator[Any]:
+    """A client with the control plane's own login. Raises BrokerDown."""
+    client = redis.Redis.from_url(
+        settings.FARM.redis_client_url,
+        socket_connect_timeout=TIMEOUT,
+        socket_timeout=TIMEOUT,
+        retry=None,
+        decode_responses=True,
+    )
+    try:
+        yield client
+    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        raise BrokerDown(str(error)) from error
+    finally:
+        client.close()
+
+
+def version_of(client: Any) -> acl.Version:
+    return tuple(int(part) for part in str(client.info("server")["redis_version"]).split("."))
+
+
+def _try(client: Any) -> None:
+    """Raises NoAccounts if we may not make any. Leaves none."""
+    nobody = f"{_prefix()}nobody"
+    _command(client, "ACL", "LIST")
+    _command(client, "ACL", "SETUSER", nobody, "off")
+    _command(client, "ACL", "DELUSER", nobody)
+
+
+def _listed(client: Any) -> dict[str, str]:
+    """Our users that there are, each with its line."""
+    lines = [str(line) for line in _command(client, "ACL", "LIST")]
+    found = {line.split(" ", 2)[1]: line for line in lines}
+    return {user: line for user, line in found.items() if is_ours(user)}
+
+
+def _make(client: Any, user: str, account: Account, *, over: bool) -> None:
+    """`over`: one with another password is there, and whoever uses it is to be cut off."""
+    try:
+        with client.pipeline(transaction=True) as pipe:
+            if over:
+                pipe.execute_command("ACL", "DELUSER", user)
+            pipe.execute_command(
+                "ACL", "SETUSER", user, "reset", "on", f"#{account.password_hash}", *account.rules
+            )
+            pipe.execute()
+    except redis.ResponseError as error:
+        raise NoAccounts(_reason(error)) from error
+
+
+def _keys_of(user: str) -> Iterator[str]:
+    """What nobody will read any more when this user is gone."""
+    node_id = worker_of_user(user)
+    if node_id is None:
+        yield KEY_PREFIX + reply_key(user.removeprefix(f"{_prefix()}join-"))
+        return
+    queue = queue_of(node_id)
+    yield from (f"{KEY_PREFIX}{queue}", f"{KEY_PREFIX}_kombu.binding.{queue}")
+    yield f"{KEY_PREFIX}_kombu.binding_permanent.{queue}"
+    yield from (f"{KEY_PREFIX}{unacked_key(node_id)}.{part}" for part in UNACKED_PARTS)
+
+
+def _save(client: Any) -> None:
+    """Into the `aclfile`, where there is one."""
+    try:
+        client.execute_command("ACL", "SAVE")
+    except redis.ResponseError as error:
+        log.debug("accounts are not saved by Redis itself: %s", error)
+
+
+def _command(client: Any, *words: str) -> Any:
+    try:
+        return client.execute_command(*words)
+    except redis.ResponseError as error:
+        raise NoAccounts(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return re.sub(r"#[0-9a-f]{64}", "#…", str(error))
+
+
+def _database() -> int:
+    """The number in the broker's URL."""
+    parts = urlsplit(settings.FARM.broker_url)
+    if parts.scheme == "redis+socket":
+        found = re.search(r"(?:^|&)virtual_host=/?(\d+)", parts.query)
+        return int(found[1]) if found else 0
+    digits = parts.path.strip("/")
+    return int(digits) if digits.isdigit() else 0

@@ -1,0 +1,111 @@
+"""What an account of the broker may do, in the words of Redis' access control lists.
+
+Pure: rules from names. Measured with kombu 5.7: `ACL LOG` of a Redis stays empty while a worker joins, takes
+tasks, is inspected, sends events, is killed and given again what it had not acknowledged.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from farmwire.tasks import (
+    JOIN_QUEUE,
+    KEY_PREFIX,
+    REPORTS_QUEUE,
+    UNACKED_PARTS,
+    host_of,
+    queue_of,
+    reply_key,
+    unacked_key,
+)
+
+Version = tuple[int, ...]
+
+SELECTORS: Final = (7, 0)
+"""Since this version an account can have several sets of rights, and keys that it may only write."""
+SETINFO: Final = (7, 2)
+"""Since this version there is CLIENT SETINFO, with which clients introduce themselves."""
+INTRODUCTIONS: Final = ("+client|setinfo", "+client|maint_notifications")
+"""What redis-py tries on every server. 6.2 knows neither, and counts a refusal of each unless it is allowed;
+7.0 and later take no rules about commands that they do not know, and refuse them without counting."""
+
+CONNECT: Final = "+ping +hello +select +client|setname"
+
+LEAVE: Final = "+lpush +llen"
+"""In a queue of others: put something there, and see how much waits."""
+
+PIDBOX: Final = "celery.pidbox"
+"""The exchange of Celery's remote control."""
+
+WORKER_COMMANDS: Final = (
+    "+multi +exec +discard +watch +unwatch +brpop +lpush +rpush +llen +del +sadd +srem +smembers "
+    "+zadd +zrem +zrange +hset +hget +hdel +set "
+    "+psubscribe +punsubscribe +unsubscribe"
+)
+"""No scripts: a loop in Lua stops the whole broker. kombu's lock, which is one, is replaced in
+`workers.transport`. What is left can fill memory, which `budget` watches."""
+
+FORGET: Final = "+del +llen +exists"
+"""Of its queue for remote control, under which nothing is ever kept: to declare and delete it."""
+
+
+def _k(key: str) -> str:
+    """A key, as a pattern that fits it alone."""
+    return KEY_PREFIX + "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in key)
+
+
+def join_rules(place: str, version: Version) -> list[str]:
+    """Of whoever has a token: leave a request, take the answer to it."""
+    # A string and not a list: before Redis 7 every right is of all keys, and whoever may pop its answer could
+    # pop the requests of others.
+    rules = [*_connect(version), f"~{_k(reply_key(place))}", "+getdel"]
+    if version >= SELECTORS:
+        return [*rules, f"(-@all {LEAVE} ~{_k(JOIN_QUEUE)})"]
+    return [*rules, *LEAVE.split(), f"~{_k(JOIN_QUEUE)}"]
+
+
+def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[str]:
+    """Of a worker: its own queue, its own memory of what it was given, reports, answers to remote control.
+
+    Before Redis 7 a right holds for all keys and channels of an account. There it cannot publish: whoever may
+    publish events could publish remote control for all. And it could take others' reports away.
+    """
+    queue = queue_of(node_id)
+    channel = f"{KEY_PREFIX}/{database}."
+    rules = [
+        *_connect(version),
+        *WORKER_COMMANDS.split(),
+        f"~{_k(queue)}",
+        *(f"~{_k(unacked_key(node_id))}.{part}" for part in UNACKED_PARTS),
+        f"~{_k(f'_kombu.binding.{queue}')}",
+        f"~{_k(f'_kombu.binding_permanent.{queue}')}",
+        f"~{_k(f'_kombu.binding.{PIDBOX}')}",
+        f"~{_k(f'_kombu.binding_permanent.{PIDBOX}')}",
+        f"&{channel}{PIDBOX}",
+    ]
+    answers = f"{KEY_PREFIX}*.reply.{PIDBOX}"
+    who_asked = _k(f"_kombu.binding.reply.{PIDBOX}")
+    # The host part of its name is the worker's own; the queue is where kombu listens for remote control.
+    remote = f"{KEY_PREFIX}*@{host_of(node_id)}.{PIDBOX}"
+    if version >= SELECTORS:
+        return [
+            *rules,
+            f"(-@all {LEAVE} ~{_k(REPORTS_QUEUE)})",
+            f"(-@all {FORGET} ~{remote})",
+            f"(-@all +lpush %W~{answers})",
+            f"(-@all +smembers %R~{who_asked})",
+            f"(-@all +publish &{channel}celeryev/worker.* &{channel}celeryev/task.*)",
+        ]
+    return [*rules, f"~{remote}", f"~{_k(REPORTS_QUEUE)}", f"~{answers}", f"~{who_asked}"]
+
+
+def may_publish(version: Version) -> bool:
+    """Whether a worker's account may publish events."""
+    return version >= SELECTORS
+
+
+def _connect(version: Version) -> list[str]:
+    rules = ["resetkeys", "resetchannels", "-@all", *CONNECT.split()]
+    if version < SELECTORS:
+        return [*rules, *INTRODUCTIONS]
+    return [*rules, INTRODUCTIONS[0]] if version >= SETINFO else rules

@@ -1,0 +1,190 @@
+"""What the farm's keys may take of the broker's memory, and what is done about more.
+
+An account of Redis bounds which keys somebody may write to, not how much. So control measures: the queues
+that many write to are cut to their newest messages, and an account that fills the keys that only it may write
+to, or opens hundreds of connections, is suspended. The budget over all of it is in docs/security.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import redis
+
+from farmwire.tasks import JOIN_QUEUE, KEY_PREFIX, REPORTS_QUEUE, UNACKED_PARTS, queue_of, unacked_key
+
+from .acl import PIDBOX
+
+MIB: Final = 1 << 20
+
+MAX_REPORTS: Final = 10_000
+"""Messages in `reports`. Honest workers stop far below it (`workers.agent.reporter`)."""
+MAX_REPORTS_BYTES: Final = 256 * MIB
+"""Bytes of memory of `reports`."""
+MAX_JOINS: Final = 1000
+"""Requests to join that wait. Each is asked again every 30 s until it is answered."""
+MAX_JOINS_BYTES: Final = 8 * MIB
+"""Bytes of memory of `join`; a request has about 2 KB."""
+MAX_WORKER_BYTES: Final = 32 * MIB
+"""Bytes of memory of the keys that one worker may write to, beside MAX_ENTRY_BYTES for each key it keeps."""
+MAX_ENTRY_BYTES: Final = 512
+"""Bytes for an entry of its manifest: about 140 in Redis, in up to three manifests that wait."""
+MAX_BINDINGS_BYTES: Final = 4 * MIB
+"""Bytes of each set in which consumers note what they listen to. All workers may add to those of remote
+control, and none is read for that."""
+MAX_CONNECTIONS: Final = 64
+"""Connections of one account. A worker has about ten."""
+MAX_CLIENT_BYTES: Final = 128 * MIB
+"""Bytes that Redis holds for the connections of one account: what they ask and do not read."""
+ANSWERS_LIVE: Final = 60
+"""Seconds after which answers to remote control that nobody took are deleted."""
+SCAN_COUNT: Final = 1000
+MAX_SCANS: Final = 20
+"""Steps through the keyspace in one look; the next look goes on from there."""
+ALL: Final = 0
+"""Elements of a key that are measured: every one, about 30 ns each. Redis estimates from the first few
+otherwise, and whoever fills the key chooses what comes first."""
+SUSPENDED_FOR: Final = 3600
+"""Seconds for which a suspended account is gone."""
+SUSPENDED_KEY: Final = f"{KEY_PREFIX}accounts.suspended"
+"""A sorted set in Redis: user, and Unix time at which its suspension ends."""
+
+SHARED: Final = (
+    (REPORTS_QUEUE, MAX_REPORTS, MAX_REPORTS_BYTES),
+    (JOIN_QUEUE, MAX_JOINS, MAX_JOINS_BYTES),
+)
+"""Queues that many write to, with the bounds of each."""
+BINDINGS: Final = tuple(f"_kombu.{kind}.{PIDBOX}" for kind in ("binding", "binding_permanent"))
+
+
+class Excess(NamedTuple):
+    """A bound that was exceeded, and what became of it."""
+
+    what: str
+    """A name that stays the same while it lasts."""
+    text: str
+    user: str = ""
+    """The account that did it, where that is certain."""
+
+
+class Owner(NamedTuple):
+    """An account of a worker."""
+
+    user: str
+    node_id: str
+    entries: int
+    """Of its manifest."""
+
+
+def keys_of(node_id: str) -> tuple[str, ...]:
+    """The keys that this worker alone may write to, beside control: see `acl.worker_rules`."""
+    queue = queue_of(node_id)
+    parts = (f"{unacked_key(node_id)}.{part}" for part in UNACKED_PARTS)
+    bindings = (f"_kombu.{kind}.{queue}" for kind in ("binding", "binding_permanent"))
+    return (KEY_PREFIX + queue, *(KEY_PREFIX + key for key in (*parts, *bindings)))
+
+
+def cut_shared(client: Any) -> Iterator[Excess]:
+    """Bring the queues that many write to below their bounds: the newest messages stay."""
+    for queue, most, most_bytes in SHARED:
+        key = KEY_PREFIX + queue
+        kind = client.type(key)
+        if kind not in ("list", "none"):
+            client.delete(key)
+            yield Excess(f"kind of {queue}", f"{queue} was a {kind} and no queue; it was deleted")
+            continue
+        length = int(client.llen(key))
+        keep = min(length, most)
+        while keep and _bytes(client, key) > most_bytes:
+            keep //= 2
+            client.ltrim(key, 0, keep - 1) if keep else client.delete(key)
+        if keep < length:
+            client.ltrim(key, 0, keep - 1) if keep else client.delete(key)
+            yield Excess(queue, f"{queue} had {length} messages; the newest {keep} were kept")
+    for name in BINDINGS:
+        if _bytes(client, KEY_PREFIX + name) > MAX_BINDINGS_BYTES:
+            client.delete(KEY_PREFIX + name)
+            yield Excess(name, f"{name} was larger than {MAX_BINDINGS_BYTES // MIB} MiB; it was deleted")
+
+
+def cut_owned(client: Any, owners: Iterable[Owner]) -> Iterator[Excess]:
+    """Delete the keys of workers that have more than their share."""
+    owners = list(owners)
+    with client.pipeline(transaction=False) as pipe:
+        for owner in owners:
+            for key in keys_of(owner.node_id):
+                pipe.execute_command("MEMORY", "USAGE", key, "SAMPLES", ALL)
+        sizes = iter(pipe.execute())
+    for owner in owners:
+        size = sum(next(sizes) or 0 for _ in keys_of(owner.node_id))
+        if size > MAX_WORKER_BYTES + MAX_ENTRY_BYTES * owner.entries:
+            client.delete(*keys_of(owner.node_id))
+            text = f"filled its queue at the broker with {size / MIB:.0f} MiB; they were deleted"
+            yield Excess(f"keys of {owner.node_id}", text, owner.user)
+
+
+def crowds(client: Any, ours: Mapping[str, Owner]) -> Iterator[Excess]:
+    """Accounts with too many connections, or too much in them. Nothing where we may not see clients."""
+    try:
+        clients = client.client_list()
+    except redis.ResponseError:
+        return
+    number, held = Counter[str](), Counter[str]()
+    for each in clients:
+        number[each.get("user", "")] += 1
+        held[each.get("user", "")] += int(each.get("tot-mem", 0))
+    for user in ours:
+        if number[user] > MAX_CONNECTIONS:
+            yield Excess(f"connections of {user}", f"has {number[user]} connections to the broker", user)
+        elif held[user] > MAX_CLIENT_BYTES:
+            text = f"has {held[user] / MIB:.0f} MiB waiting in its connections to the broker"
+            yield Excess(f"connections of {user}", text, user)
+
+
+class Sweep:
+    """Goes through the keyspace in steps, and gives those answers to remote control a time to live that have
+    none: whoever asked may be gone."""
+
+    def __init__(self) -> None:
+        self._cursor = 0
+
+    def step(self, client: Any, *, pressed: bool) -> int:
+        """Returns how many keys were given an end. `pressed`: memory is short, delete them now."""
+        found = 0
+        for _ in range(MAX_SCANS):
+            pattern = f"{KEY_PREFIX}*.reply.{PIDBOX}*"
+            self._cursor, keys = client.scan(self._cursor, match=pattern, count=SCAN_COUNT)
+            if keys and pressed:
+                found += client.delete(*keys)
+            elif keys:
+                with client.pipeline(transaction=False) as pipe:
+                    for key in keys:
+                        pipe.ttl(key)
+                    for key, left in zip(keys, pipe.execute(), strict=True):
+                        if left == -1:
+                            found += 1
+                            pipe.expire(key, ANSWERS_LIVE)
+                    pipe.execute()
+            if self._cursor == 0:
+                break
+        return found
+
+
+def suspend(client: Any, user: str) -> None:
+    """Take an account away, and end its connections. `accounts.keep` makes it anew when the time is over."""
+    client.zadd(SUSPENDED_KEY, {user: time.time() + SUSPENDED_FOR})
+    client.execute_command("ACL", "DELUSER", user)
+
+
+def suspended(client: Any) -> set[str]:
+    """Users whose accounts are suspended now."""
+    client.zremrangebyscore(SUSPENDED_KEY, "-inf", time.time())
+    return set(client.zrange(SUSPENDED_KEY, 0, -1))
+
+
+def _bytes(client: Any, key: str) -> int:
+    """Of memory."""
+    return int(client.execute_command("MEMORY", "USAGE", key, "SAMPLES", ALL) or 0)

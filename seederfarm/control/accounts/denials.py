@@ -1,0 +1,213 @@
+"""Watches over who uses the broker: keeps its accounts, and tells the operator whom it refused.
+
+The broker refuses what an account may not do and writes that into its `ACL LOG`; this process refuses what
+Celery's remote control, which nobody signs, would have it do. Both are counted, and become events.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import redis
+from django.db.models import F
+from django.utils import timezone
+
+from farmwire.tasks import KEY_PREFIX
+from seederfarm.registry.models import Event, Worker
+from seederfarm.registry.models.history import Severity
+
+from ..history.alerts import Trouble, raise_alerts, resolve
+from ..messaging.broker import BrokerDown
+from ..messaging.rejected import refused_commands, rejected_messages
+from . import accounts
+
+log = logging.getLogger(__name__)
+
+LOG_ENTRIES: Final = 128
+"""Entries of the broker's log that are read: all that it keeps, as Redis is configured by default."""
+SEEN_KEY: Final = f"{KEY_PREFIX}accounts.seen"
+"""A hash in Redis: what of its log was told. There, since the log is there and goes with it."""
+SEEN_FOR: Final = 7 * 86400
+"""Seconds after which it is forgotten."""
+NO_ACCOUNTS: Final = "broker.accounts"
+
+
+class Denial(NamedTuple):
+    """What the broker refused to one of our users, since the last look."""
+
+    user: str
+    reason: str
+    """`command`, `key`, `channel` or `auth`."""
+    what: str
+    times: int
+
+
+def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
+    """Keep the accounts, and tell of what was refused. The broker may be away; then the next beat does it."""
+    now = now or timezone.now()
+    _tell_commands(refused_commands.take(), now)
+    _tell_messages(rejected_messages.take(), now)
+    if accounts.wanted_mode() == "off":
+        return
+    try:
+        kept = accounts.keep(afresh=afresh, now=now)
+        denials = list(new_denials())
+    except BrokerDown as error:
+        log.warning("the broker's accounts wait until it is back: %s", error)
+        return
+    except accounts.NoAccounts as error:
+        _cannot(error, now)
+        return
+    resolve([NO_ACCOUNTS], now)
+    if kept.made or kept.removed:
+        log.info("accounts of the broker: made %d, removed %d", len(kept.made), len(kept.removed))
+    _tell_denials(denials, now)
+
+
+def _cannot(error: Exception, now: datetime) -> None:
+    """Nobody can be let in or kept out. Of no interest where no worker has an account."""
+    if accounts.wanted_mode() == "auto" and not Worker.objects.exclude(broker_hash="").exists():
+        return
+    trouble = Trouble(
+        kind=NO_ACCOUNTS,
+        subject=NO_ACCOUNTS,
+        severity=Severity.ERROR,
+        text=f"The broker does not let the farm keep its accounts: {error}",
+        hint="Let the login of REDIS_URL use ACL, or set SEEDERFARM_BROKER_ACCOUNTS=off and enrol anew.",
+    )
+    raise_alerts([trouble], now)
+    log.error("%s", trouble.text)
+
+
+# --- what the broker refused
+
+
+def new_denials() -> Iterator[Denial]:
+    """Of our users, each once. Raises BrokerDown; nothing where we may not read the broker's log."""
+    with accounts.connected() as client:
+        try:
+            entries = client.acl_log(LOG_ENTRIES)
+            seen = client.hgetall(SEEN_KEY)
+        except redis.ResponseError as error:
+            log.debug("the broker's log of refusals cannot be read: %s", error)
+            return
+        ours = [entry for entry in reversed(entries) if accounts.is_ours(str(entry["username"]))]
+        counts: Counter[str] = Counter()  # Redis adds up what comes soon after another, not all that is alike
+        for entry in ours:
+            counts[_signature(entry)] += int(entry["count"])
+        for signature, entry in {_signature(entry): entry for entry in ours}.items():
+            fresh = counts[signature] - int(seen.get(signature, 0))
+            if fresh > 0:
+                yield Denial(str(entry["username"]), str(entry["reason"]), str(entry["object"]), fresh)
+        if counts:
+            client.hset(SEEN_KEY, mapping=dict(counts))
+            client.expire(SEEN_KEY, SEEN_FOR)
+
+
+def _signature(entry: dict[str, Any]) -> str:
+    """Tells entries apart, that of a client from the next one's too. Numbered since Redis 7.2."""
+    client = entry.get("client-info", {})
+    who = client.get("id", "") if isinstance(client, dict) else ""
+    parts = (entry.get("entry-id", ""), who, entry["username"], entry["reason"], entry["object"])
+    return "|".join(map(str, parts))
+
+
+def _tell_denials(denials: list[Denial], now: datetime) -> None:
+    """Of wrong passwords there is one alert, which ends with them: a broker that has forgotten its accounts
+    refuses all of them for a moment."""
+    logins = [denial for denial in denials if denial.reason == "auth"]
+    _tell_logins(sum(denial.times for denial in logins), now)
+    for user in dict.fromkeys(denial.user for denial in denials if denial.reason != "auth"):
+        theirs = [denial for denial in denials if denial.user == user and denial.reason != "auth"]
+        what = ", ".join(f"{denial.reason} {denial.what}" for denial in theirs)
+        count = sum(denial.times for denial in theirs)
+        worker = Worker.objects.filter(node_id=accounts.worker_of_user(user) or "").first()
+        name = worker.name if worker is not None else user
+        text = f"The broker refused {count} attempts of {name}: {what}"[:500]
+        log.warning("%s", text)
+        Event.objects.create(
+            at=now,
+            kind="broker.refused",
+            severity=Severity.WARNING,
+            worker=worker,
+            text=text,
+            data={"user": user, "count": count},
+        )
+        if worker is not None:
+            Worker.objects.filter(pk=worker.pk).update(
+                refused=F("refused") + count, refused_reason=f"broker: {what}"[:200]
+            )
+        trouble = Trouble(
+            kind="broker.refused",
+            subject=f"broker.refused:{user}"[:200],
+            text=text,
+            hint="Its login may have been stolen: retire it, and enrol it anew on a machine that you trust.",
+            worker_id=worker.pk if worker is not None else None,
+        )
+        raise_alerts([trouble], now)
+
+
+def _tell_logins(count: int, now: datetime) -> None:
+    if not count:
+        resolve(["broker.logins"], now)
+        return
+    trouble = Trouble(
+        kind="broker.logins",
+        subject="broker.logins",
+        text=f"The broker refused {count} logins of workers",
+        hint="Retired workers that still run, a broker that was started again, or somebody who guesses.",
+    )
+    raise_alerts([trouble], now)
+
+
+# --- Celery's remote control
+
+
+def refuse(command: str) -> Callable[..., dict[str, str]]:
+    """In place of a command that does more than ask."""
+
+    def refuse_it(*_: object, **__: object) -> dict[str, str]:
+        refused_commands.add(command)
+        return {"error": "refused: Celery's remote control may only ask here"}
+
+    return refuse_it
+
+
+def _tell_commands(refused: dict[str, int], now: datetime) -> None:
+    if not refused:
+        return
+    said = ", ".join(f"{command} ({count})" for command, count in sorted(refused.items()))
+    text = f"Refused remote control of the control plane: {said}"[:500]
+    log.warning("%s", text)
+    Event.objects.create(at=now, kind="control.refused", severity=Severity.WARNING, text=text, data=refused)
+    trouble = Trouble(
+        kind="control.refused",
+        subject="control.refused",
+        text=text,
+        hint="Somebody who may publish on the broker tried to stop the farm: change the broker's password.",
+    )
+    raise_alerts([trouble], now)
+
+
+# --- messages that are none
+
+
+def _tell_messages(rejected: dict[str, int], now: datetime) -> None:
+    if not rejected:
+        return
+    said = ", ".join(f"{what} ({count})" for what, count in sorted(rejected.items()))
+    text = f"Dropped {sum(rejected.values())} messages that no worker of this farm sends: {said}"[:500]
+    log.warning("%s", text)
+    Event.objects.create(at=now, kind="control.rejected", severity=Severity.WARNING, text=text, data=rejected)
+    trouble = Trouble(
+        kind="control.rejected",
+        subject="control.rejected",
+        text=text,
+        hint="Somebody with a login of the broker tried to have control do something: look for refused "
+        "messages of single workers, and retire the one whose disk or token was stolen.",
+    )
+    raise_alerts([trouble], now)

@@ -1,0 +1,97 @@
+"""Tokens for workers, and what a farm says to those that have one."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from django.conf import settings
+
+from farmwire.join import JoinToken, Welcome, digest_of, place_of, with_login, without_login
+from farmwire.tasks import WELCOME, reply_key
+from seederfarm.registry.models import EnrolmentToken, Worker
+from seederfarm.registry.services.log import Actor
+from seederfarm.registry.services.tokens import ENROLMENT_LIFE, issue_enrolment
+
+from ..messaging import outbox
+from ..messaging.broker import BrokerDown
+from ..messaging.identity import identity
+from . import accounts, acl
+
+log = logging.getLogger(__name__)
+
+PASSWORD_BYTES: Final = 32
+
+
+class Enrolment(NamedTuple):
+    """A new token as a worker takes it. Its text cannot be had again."""
+
+    token: EnrolmentToken
+    text: str
+    shared_login: bool
+    """Whether it carries the control plane's own login, since this broker gives out no accounts."""
+
+
+def enrol(
+    *,
+    name: str = "",
+    zone: str = "",
+    tags: Sequence[str] = (),
+    approved: bool = True,
+    life: timedelta = ENROLMENT_LIFE,
+    broker: str = "",
+    actor: Actor,
+) -> Enrolment:
+    """For one worker, once. `broker`: how it reaches Redis, where that differs from how we do; with a login
+    in it, that is the worker's, too, and it gets no account.
+
+    Raises ValidationError, IdentityUnreadable, OSError, NoAccounts, BrokerDown.
+    """
+    control = identity().node_id  # first: without it there is no use for a token
+    given_login = broker != "" and without_login(broker) != broker
+    own = not given_login and accounts.in_use()
+    password = secrets.token_urlsafe(PASSWORD_BYTES)
+    issued = issue_enrolment(
+        name=name,
+        zone=zone,
+        tags=tags,
+        approved=approved,
+        life=life,
+        broker_hash=digest_of(password) if own else "",
+        actor=actor,
+    )
+    farm = settings.FARM
+    url = broker or farm.broker_url
+    if own:
+        url = with_login(url, accounts.user_of_token(issued.token.digest), password)
+        try:
+            accounts.keep()
+        except BrokerDown as error:
+            log.info("the token's account will be made when the broker is there: %s", error)
+    token = JoinToken(farm=farm.name, control=control, broker=url, secret=issued.secret)
+    return Enrolment(issued.token, token.to_text(), not own and not given_login)
+
+
+def welcome(worker_id: int, digest: str, at: float) -> None:
+    """Answer a request that was good: make the worker's account, and tell it what that is called.
+
+    When this fails, nothing is answered, and the worker asks again.
+    """
+    worker = Worker.objects.filter(pk=worker_id).first()
+    if worker is None:
+        return
+    answer = Welcome(waiting=True)
+    if worker.state in accounts.TAKING_PART:
+        answer = Welcome()
+        if worker.broker_hash:
+            try:
+                version = accounts.make_for(worker)
+            except (BrokerDown, accounts.NoAccounts) as error:
+                log.error("no account of the broker could be made for %s: %s", worker.name, error)
+                return
+            user = accounts.user_of_worker(worker.node_id)
+            answer = Welcome(user=user, events=acl.may_publish(version))
+    outbox.leave_now(worker.pk, worker.node_id, WELCOME, answer, at, key=reply_key(place_of(digest)))

@@ -1,0 +1,82 @@
+"""Workers that join with an enrolment token."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from farmwire.envelope import open_envelope
+from farmwire.join import Join, open_secret
+from farmwire.message import read
+from farmwire.rejection import Refused
+from farmwire.replay import ReplayWindow
+from farmwire.tasks import JOIN
+from seederfarm.registry.models import Event, Worker
+from seederfarm.registry.services.tokens import use_enrolment
+
+from ..messaging import outbox
+from ..messaging.identity import identity
+from ..messaging.inbox import stranger
+from . import enrolment
+
+
+def join(data: object, now: datetime | None = None) -> Worker | None:
+    """Let in whoever signed this, if the secret in it is good. Safe twice: the same worker is let in again.
+
+    None: refused, and one alert says why. Who is let in is told so, and when it is active what it is to keep.
+    """
+    now = now or timezone.now()
+    with transaction.atomic():
+        try:
+            # The same message may come again: the secret works once, for one key. No window is needed.
+            envelope = open_envelope(
+                data,
+                sender=None,
+                me=identity().node_id,
+                name=JOIN,
+                now=now.timestamp(),
+                window=ReplayWindow(),
+            )
+            request = read(envelope.body, Join)
+            secret = open_secret(request, sender=envelope.sender, key_pair=identity().key_pair)
+        except Refused as refusal:
+            stranger(f"a request to join: {refusal}", now)
+            return None
+        known = Worker.objects.filter(node_id=envelope.sender).exists()
+        enrolled = use_enrolment(
+            secret,
+            node_id=envelope.sender,
+            name=request.name,
+            zone=request.zone,
+            tags=request.tags,
+            software=request.software,
+            password_hash=request.password,
+        )
+        if enrolled is None:
+            stranger(
+                f"{request.name} ({envelope.sender}) wants to join with a token that is unknown, used or "
+                "expired",
+                now,
+            )
+            return None
+        worker, token = enrolled
+        if not known:
+            Event.objects.create(
+                at=now,
+                kind="worker.joined",
+                worker=worker,
+                text=f"{worker.name} joined the farm" + _waiting(worker),
+                data={"worker": worker.node_id},
+            )
+        answer = partial(enrolment.welcome, worker.pk, token.digest, now.timestamp())
+        transaction.on_commit(answer, robust=True)
+        outbox.defer("control.tell_worker", worker.pk)
+        outbox.defer("control.reconcile")
+    return worker
+
+
+def _waiting(worker: Worker) -> str:
+    return " and waits for approval" if worker.state == Worker.State.PENDING else ""

@@ -1,0 +1,206 @@
+"""A thread of the control worker that watches the broker itself, on a connection of its own.
+
+What the beat starts comes through the broker's queues, so it cannot help a broker that is busy with a script,
+full, or crowded. This looks every few seconds: a script that runs is killed, and what `budget` bounds is cut.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+from django.conf import settings
+from django.db import Error, connections
+from django.db.models import F
+from django.utils import timezone
+
+from seederfarm.registry.models import Event, ManifestState, Worker
+from seederfarm.registry.models.history import Severity
+
+from ..history.alerts import Trouble, raise_alerts, resolve
+from . import accounts, budget
+from .budget import Excess, Owner
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY: Final = 2.0
+"""Seconds between looks whether the broker answers, and how long its queues are."""
+MEASURE_EVERY: Final = 10.0
+"""Seconds between looks at the keys and connections of each worker."""
+TIMEOUT: Final = 2.0
+"""Seconds that Redis may take for one answer."""
+PRESSED: Final = 0.8
+"""Share of `maxmemory` from which on everything is measured at each look."""
+BUSY: Final = "broker.busy"
+FULL: Final = "broker.memory"
+BUDGET: Final = "broker.budget"
+
+
+class Watch:
+    """`look` once, or `start` a thread that does."""
+
+    def __init__(self) -> None:
+        self._client: Any = None
+        self._sweep = budget.Sweep()
+        self._measured = float("-inf")
+        self._open = {BUSY, FULL, *(f"{BUDGET}:{queue}" for queue, _, _ in budget.SHARED)}
+        """Subjects of alerts that may be open: of an earlier run, too."""
+        self._started = False
+
+    def start(self) -> None:
+        """Safe to call twice."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._run, name="broker watch", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.look()
+            except Error as error:
+                log.warning("the watch of the broker goes on without the database: %s", error)
+            except Exception:
+                log.exception("a look at the broker failed; the next one follows")
+            finally:
+                connections.close_all()
+            time.sleep(LOOK_EVERY)
+
+    def look(self) -> None:
+        """Raises django.db.Error, after the broker was helped."""
+        try:
+            client = self._connected()
+            try:
+                info = client.info("memory")
+            except redis.ResponseError as error:
+                if not str(error).startswith("BUSY"):
+                    raise
+                self._end_script(client)
+                return
+            self._resolve(BUSY)
+            self._keep_within(client, info)
+        except (redis.RedisError, OSError) as error:
+            log.debug("the broker cannot be watched: %s", error)
+            self._client = None
+
+    def _connected(self) -> Any:
+        """Kept between looks: a crowded broker takes no new connections."""
+        if self._client is None:
+            self._client = redis.Redis.from_url(
+                settings.FARM.redis_client_url,
+                socket_connect_timeout=TIMEOUT,
+                socket_timeout=TIMEOUT,
+                retry=None,
+                single_connection_client=True,
+                decode_responses=True,
+            )
+        return self._client
+
+    # --- a script that runs
+
+    def _end_script(self, client: Any) -> None:
+        said = "it was killed"
+        for command in ("SCRIPT", "FUNCTION"):
+            try:
+                client.execute_command(command, "KILL")
+                break
+            except redis.ResponseError as error:
+                said = f"it cannot be killed ({error})"
+        self._raise(
+            BUSY,
+            "The broker answered nobody: a script ran in it, and " + said,
+            "The farm runs no long scripts: somebody has the login of REDIS_URL, or shares this Redis. One "
+            "that cannot be killed ends with SHUTDOWN NOSAVE alone.",
+        )
+
+    # --- memory
+
+    def _keep_within(self, client: Any, info: dict[str, Any]) -> None:
+        used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+        pressed = most > 0 and used > PRESSED * most
+        found = list(budget.cut_shared(client))
+        if pressed or time.monotonic() - self._measured >= MEASURE_EVERY:
+            self._measured = time.monotonic()
+            owners = _owners()
+            found += budget.cut_owned(client, owners)
+            found += budget.crowds(client, {owner.user: owner for owner in owners})
+            self._sweep.step(client, pressed=pressed)
+        suspended = [excess.user for excess in found if excess.user and self._suspend(client, excess.user)]
+        self._tell(found, suspended)
+        if pressed:
+            self._raise(
+                FULL,
+                f"The broker has {used / budget.MIB:.0f} of the {most / budget.MIB:.0f} MiB that it may use",
+                "It takes no messages when it is full. Raise maxmemory, or look for what fills it.",
+            )
+        else:
+            self._resolve(FULL)
+
+    def _suspend(self, client: Any, user: str) -> bool:
+        if accounts.wanted_mode() == "off":
+            return False
+        try:
+            budget.suspend(client, user)
+        except redis.ResponseError as error:
+            log.error("the account %s cannot be suspended: %s", user, error)
+            return False
+        return True
+
+    def _tell(self, found: Sequence[Excess], suspended: Sequence[str]) -> None:
+        now = timezone.now()
+        lasting = {f"{BUDGET}:{excess.what}"[:200] for excess in found}
+        for excess in found:
+            node_id = accounts.worker_of_user(excess.user) if excess.user else None
+            worker = Worker.objects.filter(node_id=node_id or "").first()
+            text = f"{worker.name} {excess.text}" if worker is not None else excess.text
+            if excess.user in suspended:
+                text += f". Its account is suspended for {budget.SUSPENDED_FOR // 60} minutes"
+            log.warning("%s", text)
+            Event.objects.create(
+                at=now, kind=BUDGET, severity=Severity.WARNING, worker=worker, text=text[:500], data={}
+            )
+            if worker is not None:
+                Worker.objects.filter(pk=worker.pk).update(
+                    refused=F("refused") + 1, refused_reason=f"broker: {excess.text}"[:200]
+                )
+            hint = (
+                "No worker does that by itself: its login may have been stolen. Retire it, and enrol it anew."
+            )
+            if worker is None:
+                hint = "Control may have been away for long. What was cut is told again within ten minutes."
+            trouble = Trouble(
+                kind=BUDGET,
+                subject=f"{BUDGET}:{excess.what}"[:200],
+                text=text,
+                hint=hint,
+                worker_id=worker.pk if worker is not None else None,
+            )
+            raise_alerts([trouble], now)
+            self._open.add(trouble.subject)
+        # Of accounts, alerts stay open for a person to close; a queue that is short again is well.
+        shared = {f"{BUDGET}:{queue}" for queue, _, _ in budget.SHARED} & self._open - lasting
+        for subject in shared:
+            self._resolve(subject)
+
+    def _raise(self, subject: str, text: str, hint: str) -> None:
+        log.error("%s", text)
+        trouble = Trouble(kind=subject, subject=subject, text=text, hint=hint, severity=Severity.ERROR)
+        raise_alerts([trouble], timezone.now())
+        self._open.add(subject)
+
+    def _resolve(self, subject: str) -> None:
+        if subject in self._open:
+            resolve([subject], timezone.now())
+            self._open.discard(subject)
+
+
+def _owners() -> list[Owner]:
+    rows = Worker.objects.filter(state__in=accounts.TAKING_PART).values_list("pk", "node_id")
+    entries = dict(ManifestState.objects.values_list("pk", "entries"))
+    return [Owner(accounts.user_of_worker(node_id), node_id, entries.get(pk, 0)) for pk, node_id in rows]
+
+
+watch: Final = Watch()

@@ -1,0 +1,1 @@
+"""Control as a Celery app: tasks, schedule, bootsteps."""

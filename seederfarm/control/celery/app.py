@@ -1,0 +1,125 @@
+"""The control plane's Celery app: `celery -A seederfarm.control.celery.app worker -Q control,reports`.
+
+The broker sees JSON only, nothing is kept of results, and the beat table is the one list of what happens
+by the clock.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final, cast
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
+
+from celery import Celery
+from celery.signals import worker_init, worker_ready
+from django.conf import settings
+from kombu.entity import Exchange, Queue
+
+from farmwire.audit import MAX_ANSWER_BYTES
+from farmwire.envelope import MAX_BODY_BYTES
+from farmwire.tasks import AUDIT_ANSWER, CONTROL_QUEUE, JOIN, JOIN_QUEUE, KEY_PREFIX, REPORT, REPORTS_QUEUE
+from workers import transport
+from workers.ready import tell_ready
+
+from ..messaging.rejected import rejected_messages
+from .requeue import give_back
+
+QUEUES: Final = (CONTROL_QUEUE, REPORTS_QUEUE, JOIN_QUEUE)
+"""What the control plane reads."""
+VISIBILITY_TIMEOUT: Final = 180
+"""Seconds after which Redis gives an unacknowledged task to somebody else. Less than the replay window of
+envelopes spans; a plan that takes longer is begun twice, and the second one finds the first at it."""
+SOCKET_TIMEOUT: Final = 30.0
+"""Seconds that Redis may take for an answer; then the connection is made anew."""
+HEALTH_CHECK: Final = 25
+"""Seconds of silence after which a connection is tried before it is used."""
+DIRTY_EVERY: Final = 5.0
+"""Seconds between looks for drives that something happened to; most are planned at once on a signal."""
+SWEEP_LOOK: Final = 5.0
+"""Seconds between looks whether it is time to check the whole plan, at most (`reconcile.sweep`)."""
+ACCOUNTS_EVERY: Final = 2.0
+"""Heartbeats between looks whether the broker still knows the farm's accounts, and whom it refused."""
+AUDIT_EVERY: Final = 60.0
+"""Seconds between looks for copies that have to prove themselves; less where they must do so more often."""
+REFRESH_EVERY: Final = 20.0
+"""Heartbeats between looks for copies that have not been reported for too long."""
+EXPIRE_EVERY: Final = 60.0
+"""Seconds between looks for drives whose time is over."""
+RETENTION_EVERY: Final = 3600.0
+
+
+def _beat(task: str, every: float) -> dict[str, Any]:
+    """One that was not started before the next is due is dropped."""
+    return {"task": task, "schedule": every, "options": {"expires": every * 0.9, "queue": CONTROL_QUEUE}}
+
+
+def beat_table() -> dict[str, Any]:
+    farm = settings.FARM
+    return {
+        "check the whole plan": _beat("control.sweep", max(1.0, min(farm.reconcile_every, SWEEP_LOOK))),
+        "plan what changed": _beat("control.reconcile_dirty", DIRTY_EVERY),
+        "ask for proofs": _beat("control.challenge", min(AUDIT_EVERY, max(1.0, farm.audit_every))),
+        "ask for reports that are missing": _beat("control.refresh", REFRESH_EVERY * farm.heartbeat),
+        "look after the broker's accounts": _beat("control.keep_accounts", ACCOUNTS_EVERY * farm.heartbeat),
+        "remove what expired": _beat("control.expire", EXPIRE_EVERY),
+        "forget what is old": _beat("control.retention", RETENTION_EVERY),
+    }
+
+
+def make_app() -> Any:
+    transport.install()
+    # Every worker, and everybody with a token, may write to these. Celery would run any task from any queue.
+    for taken, tasks, limit in (
+        (REPORTS_QUEUE, (REPORT, AUDIT_ANSWER), max(MAX_BODY_BYTES, MAX_ANSWER_BYTES)),
+        (JOIN_QUEUE, (JOIN,), MAX_BODY_BYTES),
+    ):
+        transport.gate.allow(taken, tasks, max_argument_bytes=limit, rejected=rejected_messages.add)
+    app = Celery("seederfarm.control", broker=settings.FARM.broker_url)
+    queue, exchange = cast(Any, Queue), cast(Any, Exchange)("farm", type="direct")
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        event_serializer="json",
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_protocol=2,
+        task_default_queue=CONTROL_QUEUE,
+        task_queues=[queue(name, exchange, routing_key=name) for name in QUEUES],
+        task_default_exchange="farm",
+        task_default_exchange_type="direct",
+        task_default_routing_key=CONTROL_QUEUE,
+        broker_transport_options={
+            "global_keyprefix": KEY_PREFIX,
+            "visibility_timeout": VISIBILITY_TIMEOUT,
+            "socket_connect_timeout": 5,
+            "socket_timeout": SOCKET_TIMEOUT,
+            "socket_keepalive": True,
+            "health_check_interval": HEALTH_CHECK,
+        },
+        broker_connection_retry_on_startup=True,
+        worker_prefetch_multiplier=4,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        timezone="UTC",
+        beat_schedule=beat_table(),
+        beat_scheduler="seederfarm.control.celery.scheduler:OneBeat",
+        imports=["seederfarm.control.celery.tasks"],
+    )
+    app.steps["consumer"].add("seederfarm.control.celery.bootsteps:Guard")
+    return app
+
+
+app: Final = make_app()
+
+
+def _on_worker_init(**_: object) -> None:
+    give_back(app)
+
+
+def _on_worker_ready(**_: object) -> None:
+    tell_ready()
+
+
+worker_init.connect(_on_worker_init, dispatch_uid="control.recover")
+worker_ready.connect(_on_worker_ready, dispatch_uid="control.ready")

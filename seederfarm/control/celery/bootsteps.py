@@ -1,0 +1,47 @@
+"""What the control plane adds to Celery's worker. Imported by that alone, through its name."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from celery import bootsteps
+from celery.worker.control import Panel
+from django.db import connections
+
+from farmwire.tasks import ASKING
+
+from ..accounts import denials
+from ..accounts.watch import watch
+
+log = logging.getLogger(__name__)
+
+
+class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
+    """With each connection to the broker: see that it knows the farm's accounts; it may have been emptied.
+
+    And obey nobody's remote control: it is not signed, and whoever has the broker's password may send it.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        self._first = True
+        for command in set(Panel.data) - ASKING:
+            Panel.data[command] = denials.refuse(command)
+        super().__init__(parent, **options)
+
+    def start(self, parent: Any) -> None:
+        watch.start()
+        first, self._first = self._first, False
+        threading.Thread(target=_keep, args=(first,), name="accounts", daemon=True).start()
+
+
+def _keep(afresh: bool) -> None:
+    try:
+        denials.keep_watch(afresh=afresh)
+    except Exception:
+        log.exception("the broker's accounts were not looked after; the next beat does it")
+    finally:
+        connections.close_all()

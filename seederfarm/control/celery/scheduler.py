@@ -1,0 +1,58 @@
+"""One beat for the farm, however many are started: others stand by, and one takes over when it is gone."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from typing import Any, Final
+
+from celery.beat import PersistentScheduler
+from django.db import Error, connection
+
+from workers.ready import tell_ready
+
+from ..db.locks import only_one
+
+log = logging.getLogger(__name__)
+
+LOCK: Final = "beat"
+STAND_BY: Final = 1.0
+"""Seconds between two looks whether the one that beats is gone, or the database back."""
+
+
+class OneBeat(PersistentScheduler):  # type: ignore[misc]
+    """Sends what is due while it holds the lock, which goes with its process or its connection."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._lock = ExitStack()
+        self._leads = False
+        super().__init__(*arguments, **options)
+
+    def tick(self, *arguments: Any, **options: Any) -> float:
+        """Seconds until it wants to be called again."""
+        if not self._is_the_one():
+            return STAND_BY
+        return min(float(super().tick(*arguments, **options)), 5 * STAND_BY)
+
+    def _is_the_one(self) -> bool:
+        try:
+            if self._leads and connection.is_usable():
+                return True
+            self._let_go()
+            self._leads = self._lock.enter_context(only_one(LOCK))
+        except Error as error:
+            log.warning("the database is away, nothing is started: %s", str(error).strip().partition("\n")[0])
+            self._let_go()
+            return False
+        tell_ready()
+        if self._leads:
+            log.info("this beat starts what is due")
+        else:
+            self._let_go()
+        return self._leads
+
+    def _let_go(self) -> None:
+        if self._leads:
+            connection.close()  # a lock that we still had goes with it
+        self._leads = False
+        self._lock.close()

@@ -1,0 +1,98 @@
+"""What Celery calls: each loads nothing, calls one service, and is safe to run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import shared_task
+from django.utils import timezone
+
+from farmwire.tasks import AUDIT_ANSWER, JOIN, REPORT
+from seederfarm.registry import services
+
+from ..accounts import denials
+from ..accounts.join import join
+from ..history import retention
+from ..messaging import assignments
+from ..reconcile import completing
+from ..reconcile.reconcile import reconcile, sweep
+from ..reports import audits, ingest
+from .retry import patient
+
+
+def _task(name: str) -> Callable[[Callable[..., None]], Any]:
+    """Acknowledged when done, so that one whose worker was killed is run again."""
+
+    def decorate(work: Callable[..., None]) -> Any:
+        return shared_task(name=name, acks_late=True, ignore_result=True)(patient(work))
+
+    return decorate
+
+
+@_task(REPORT)
+def take_report(data: object) -> None:
+    ingest.ingest_report(data)
+
+
+@_task(JOIN)
+def let_in(data: object) -> None:
+    join(data)
+
+
+@_task("control.send_manifest")
+def send_manifest(worker_id: int) -> None:
+    assignments.send_manifest(worker_id)
+
+
+@_task("control.tell_worker")
+def tell_worker(worker_id: int) -> None:
+    assignments.tell_worker(worker_id)
+
+
+@_task("control.reconcile")
+def reconcile_all() -> None:
+    """Something happened that may concern any drive."""
+    sweep(wanted=True)
+
+
+@_task("control.sweep")
+def sweep_if_due() -> None:
+    sweep()
+
+
+@_task("control.reconcile_dirty")
+def reconcile_dirty() -> None:
+    reconcile(everything=False)
+
+
+@_task(AUDIT_ANSWER)
+def take_answer(data: object) -> None:
+    audits.take_answer(data)
+
+
+@_task("control.challenge")
+def challenge() -> None:
+    audits.expire()
+    audits.challenge_due()
+
+
+@_task("control.refresh")
+def refresh() -> None:
+    assignments.refresh_stale()
+    completing.ask_to_look_again()
+
+
+@_task("control.keep_accounts")
+def keep_accounts(afresh: bool = False) -> None:
+    denials.keep_watch(afresh=afresh)
+
+
+@_task("control.expire")
+def expire() -> None:
+    services.expire(timezone.now())
+
+
+@_task("control.retention")
+def forget() -> None:
+    retention.forget()

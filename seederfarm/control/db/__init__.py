@@ -1,0 +1,1 @@
+"""SQL and locks that the other rooms share."""

@@ -1,0 +1,1 @@
+"""What happened: events, alerts, samples, and how long they are kept."""

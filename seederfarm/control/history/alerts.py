@@ -1,0 +1,83 @@
+"""Opening and resolving alerts, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import F
+
+from seederfarm.registry.models import Alert
+from seederfarm.registry.models.history import Severity
+
+from ..db.sql import batches
+
+
+class Trouble(NamedTuple):
+    kind: str
+    subject: str
+    text: str
+    hint: str = ""
+    severity: Severity = Severity.WARNING
+    drive_id: int | None = None
+    worker_id: int | None = None
+
+
+def raise_alerts(troubles: Sequence[Trouble], now: datetime) -> list[Trouble]:
+    """Open an alert for each, or note on the open one that it lasts. Returns those that are new."""
+    new: list[Trouble] = []
+    for batch in batches({trouble.subject: trouble for trouble in troubles}.values(), 500):
+        open_ones = Alert.objects.filter(subject__in=[t.subject for t in batch], resolved_at__isnull=True)
+        texts = dict(open_ones.values_list("subject", "text"))
+        open_ones.update(count=F("count") + 1, last_seen_at=now)
+        for trouble in batch:
+            if trouble.subject in texts and texts[trouble.subject] != trouble.text[:500]:
+                rows = Alert.objects.filter(subject=trouble.subject, resolved_at__isnull=True)
+                rows.update(text=trouble.text[:500])
+        fresh = [trouble for trouble in batch if trouble.subject not in texts]
+        Alert.objects.bulk_create(
+            [
+                Alert(
+                    kind=t.kind,
+                    subject=t.subject,
+                    text=t.text[:500],
+                    hint=t.hint[:500],
+                    severity=t.severity,
+                    drive_id=t.drive_id,
+                    worker_id=t.worker_id,
+                    opened_at=now,
+                    last_seen_at=now,
+                )
+                for t in fresh
+            ],
+            ignore_conflicts=True,
+        )
+        new += fresh
+    return new
+
+
+def resolve(subjects: Iterable[str], now: datetime) -> int:
+    """Those of the subjects that are open."""
+    done = 0
+    for batch in batches(subjects, 500):
+        done += Alert.objects.filter(subject__in=batch, resolved_at__isnull=True).update(resolved_at=now)
+    return done
+
+
+def resolve_others(kind: str, lasting: set[int], looked_at: Sequence[int] | None, now: datetime) -> int:
+    """Open alerts of this kind about drives that are not in trouble any more.
+
+    Only about those that were looked at; None: all were.
+    """
+    open_ones = Alert.objects.filter(kind=kind, resolved_at__isnull=True)
+    looked = None if looked_at is None else set(looked_at)
+    over = [
+        pk
+        for pk, drive_id in open_ones.values_list("pk", "drive_id")
+        if drive_id not in lasting and (looked is None or drive_id in looked)
+    ]
+    done = 0
+    for batch in batches(over, 500):
+        done += Alert.objects.filter(pk__in=batch).update(resolved_at=now)
+    return done

@@ -1,0 +1,75 @@
+"""How many rows of events workers may cause. What is beyond is not recorded; copies and drives are up to date
+all the same.
+
+Counted in the memory of each control process, which forgets it when it ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from seederfarm.registry.buckets import Allowance, Buckets
+from seederfarm.registry.models import Worker
+from seederfarm.registry.models.history import Severity
+
+from .events import Note
+
+WORKER: Final = Allowance(5_000, 20.0)
+"""Rows that the reports of one worker make: about 9,300 in a first day, 4,320 in each after it. Ours."""
+DRIVE: Final = Allowance(24, 3_600.0)
+"""Rows about one drive from all workers: 48 in a first day, 24 in each after it. Ours."""
+ALL: Final = Allowance(200_000, 0.1)
+"""Rows from all workers: about a million in a first day, 864,000 in each after it. Ours."""
+NOTICE: Final = Allowance(1, 3_600.0)
+"""Rows that tell that others are not recorded, of one worker."""
+MAX_WORKERS: Final = 10_000
+"""Workers whose rows are counted; about 2 MB."""
+MAX_DRIVES: Final = 200_000
+"""Drives whose rows are counted; about 30 MB."""
+
+
+class EventBudget:
+    """For the threads of a process."""
+
+    def __init__(self) -> None:
+        self._workers = Buckets(WORKER, MAX_WORKERS)
+        self._drives = Buckets(DRIVE, MAX_DRIVES)
+        self._notices = Buckets(NOTICE, MAX_WORKERS)
+        self._all = Buckets(ALL, 1)
+        self._lock = threading.Lock()
+
+    def within(
+        self, worker: Worker, notes: Sequence[Note], now: datetime, *, at: float | None = None
+    ) -> list[Note]:
+        """Those of the notes that may be recorded, and at times one that tells that others were not.
+
+        `at` is in seconds of a clock that does not go back (default: the monotonic one).
+        """
+        at = time.monotonic() if at is None else at
+        with self._lock:
+            kept = [note for note in notes if self._takes(worker.pk, note, at)]
+            tells = len(kept) < len(notes) and self._notices.take(worker.pk, at)
+        if tells:
+            text = (
+                f"{worker.name} reports more events than are kept; "
+                f"{len(notes) - len(kept):,} of one report were left out, and more may be for an hour"
+            )
+            data = {"worker": worker.node_id}
+            kept.append(Note(now, "worker.many_events", Severity.WARNING, None, worker.pk, text, data))
+        return kept
+
+    def _takes(self, worker_id: int, note: Note, at: float) -> bool:
+        if self._workers.wait(worker_id, at) > 0 or self._all.wait(None, at) > 0:
+            return False
+        if note.drive_id is not None and not self._drives.take(note.drive_id, at):
+            return False
+        self._workers.add(worker_id, at)
+        self._all.add(None, at)
+        return True
+
+
+budget: Final = EventBudget()

@@ -1,0 +1,64 @@
+"""Forgetting what is old, in small bites."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from seederfarm.registry.models import Alert, AuditEntry, Challenge, Event
+
+from ..db.locks import only_one
+from . import samples
+
+BITE: Final = 5000
+"""Rows deleted at once: nobody waits long for them."""
+KEEP_CHALLENGES: Final = timedelta(days=30)
+KEEP_ALERTS: Final = timedelta(days=90)
+"""After they were resolved."""
+
+
+class Forgotten(NamedTuple):
+    events: int
+    challenges: int
+    alerts: int
+    samples: int
+    audit: int = 0
+
+
+def forget(now: datetime | None = None) -> Forgotten:
+    """One at a time: two that merged the same samples would count them twice."""
+    with only_one("retention") as alone:
+        return _forget(now or timezone.now()) if alone else Forgotten(0, 0, 0, 0)
+
+
+def _forget(now: datetime) -> Forgotten:
+    before = now - timedelta(seconds=settings.FARM.keep_events)
+    events = Event.objects.filter(at__lt=before)
+    challenges = Challenge.objects.filter(deadline__lt=now - KEEP_CHALLENGES).exclude(outcome="")
+    old_alerts = Alert.objects.filter(resolved_at__lt=now - KEEP_ALERTS)
+    # What people did is kept; what sources did follows from lists of strangers.
+    done_by_sources = AuditEntry.objects.filter(user=None, actor__startswith="source ", at__lt=before)
+    return Forgotten(
+        _delete(events) + _delete_beyond(settings.FARM.keep_event_rows),
+        _delete(challenges),
+        _delete(old_alerts),
+        samples.roll_up(now),
+        _delete(done_by_sources),
+    )
+
+
+def _delete_beyond(count: int) -> int:
+    """Events beyond the newest `count`."""
+    beyond = Event.objects.order_by("-pk").values_list("pk", flat=True)[count : count + 1]
+    return sum(_delete(Event.objects.filter(pk__lte=pk)) for pk in beyond)
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    done = 0
+    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BITE]):
+        done += rows.model._default_manager.filter(pk__in=ids).delete()[0]
+    return done

@@ -1,0 +1,1 @@
+"""Signed messages between control and workers, over the broker."""

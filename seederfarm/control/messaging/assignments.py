@@ -1,0 +1,187 @@
+"""What each worker is to keep, as the manifest that it is sent.
+
+The replicas in the database are the truth; a manifest is made from them whenever it is sent. Copies of paused
+drives stay in it: what is not in a manifest is deleted by the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final, cast
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+from msgspec.structs import replace
+
+from farmwire.assignment import Manifest, ManifestEntry
+from farmwire.message import Kind
+from farmwire.tasks import CONFIGURE, REFRESH, SYNC_MANIFEST, Configure, Limit, Refresh
+from seederfarm.registry.models import ManifestState, Replica, Worker
+
+from ..db.sql import batches
+from . import outbox
+
+RESEND_AFTER: Final = 2 / 3
+"""Heartbeats after sending a manifest before one that does not know it has it sent again."""
+REMOVAL_PATIENCE: Final = 12.0
+"""Heartbeats after which a released copy counts as removed when the worker confirms a manifest without it and
+says nothing more of the copy: its report was lost, or it never had the copy."""
+STALE_UNFINISHED: Final = 12.0
+"""Heartbeats without a report of a copy that is not complete before the worker is asked for all."""
+STALE_COMPLETE: Final = 6 * 3600.0
+"""Seconds, the same for complete copies, of which workers do not speak as long as nothing happens."""
+
+TALKING: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
+
+
+def heartbeats(number: float) -> timedelta:
+    """How long that many take."""
+    return timedelta(seconds=number * settings.FARM.heartbeat)
+
+
+def bump(worker_ids: Iterable[int], *, tell: bool = True) -> None:
+    """The manifests of these workers have changed. In the transaction that changes the replicas.
+
+    `tell`: have them sent. Otherwise the next heartbeat finds out.
+    """
+    ids = sorted(set(worker_ids))
+    for batch in batches(ids, 1000):
+        ManifestState.objects.bulk_create(
+            [ManifestState(worker_id=pk) for pk in batch], ignore_conflicts=True
+        )
+        ManifestState.objects.filter(pk__in=batch).update(version=F("version") + 1, digest="")
+    for pk in ids if tell else ():
+        outbox.defer("control.send_manifest", pk)
+
+
+def build(worker_id: int, version: int) -> Manifest:
+    """From what is desired now."""
+    rows = Replica.objects.filter(worker_id=worker_id, desired=True).order_by("drive_id")
+    found = rows.values_list("drive__key", "drive__kind", "drive__priority", "drive__max_fork")
+    entries = [
+        ManifestEntry(key=key, kind=cast("Kind | None", kind or None), priority=priority, max_fork=max_fork)
+        for key, kind, priority, max_fork in found.iterator(chunk_size=5000)
+    ]
+    return Manifest(version=version, entries=entries)
+
+
+def send_manifest(worker_id: int, now: datetime | None = None) -> Manifest | None:
+    """Build and send it whole. None: the worker is gone, or does not take part."""
+    now = now or timezone.now()
+    # One that is lost reads nothing: it is sent its manifest when its next heartbeat does not know it.
+    here = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None)
+    worker = here.values_list("node_id").first()
+    if worker is None:
+        return None
+    with transaction.atomic():
+        ManifestState.objects.get_or_create(worker_id=worker_id)
+        # Whoever changes replicas bumps the version in the same transaction: one waits for the other.
+        state = ManifestState.objects.select_for_update().get(pk=worker_id)
+        manifest = build(worker_id, state.version)
+        if state.digest not in ("", manifest.digest):
+            state.version += 1  # a drive's kind or priority changed: same version, other content
+            manifest = Manifest(version=state.version, entries=manifest.entries)
+        state.digest, state.entries = manifest.digest, len(manifest.entries)
+        state.built_at = state.sent_at = now
+        state.save()
+        outbox.send(worker_id, worker[0], SYNC_MANIFEST, manifest.to_pages(), now)
+    return manifest
+
+
+def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> bool:
+    """Compare what a worker holds with what it should; have the manifest sent if they differ.
+
+    Returns whether they agree. Inside the transaction of the report.
+    """
+    released = Replica.objects.filter(worker=OuterRef("pk"), desired=False)
+    state = ManifestState.objects.annotate(releasing=Exists(released)).filter(pk=worker.pk).first()
+    if state is None:
+        bump([worker.pk])
+        return False
+    if state.digest == digest and state.version == version:
+        if state.releasing:
+            _confirm_removals(worker.pk, now)
+        return True
+    if version > state.version:
+        # It was told by a later control plane than we are: our database is an older copy.
+        rows = ManifestState.objects.filter(pk=worker.pk, version=state.version)
+        rows.update(version=version + 1, digest="", sent_at=None)
+        outbox.defer("control.send_manifest", worker.pk)
+    elif state.sent_at is None or state.sent_at <= now - heartbeats(RESEND_AFTER):
+        outbox.defer("control.send_manifest", worker.pk)
+    return False
+
+
+def _confirm_removals(worker_id: int, now: datetime) -> None:
+    """Rows of released copies go, whose worker holds the right manifest and has not spoken of them since."""
+    quiet = now - heartbeats(REMOVAL_PATIENCE)
+    gone = Replica.objects.filter(worker_id=worker_id, desired=False, released_at__lte=quiet)
+    gone.filter(Q(last_report_at__isnull=True) | Q(last_report_at__lte=quiet)).delete()
+
+
+def refresh_stale(now: datetime | None = None) -> int:
+    """Ask workers for full reports whose copies have not been heard of for too long. Returns how many."""
+    now = now or timezone.now()
+    unfinished = now - heartbeats(STALE_UNFINISHED)
+    complete = now - timedelta(seconds=STALE_COMPLETE)
+    here = Replica.objects.filter(
+        desired=True,
+        worker__state__in=TALKING,
+        worker__last_seen_at__gt=unfinished,
+        created_at__lt=unfinished,
+    )
+    never = Q(last_report_at__isnull=True)
+    done = Q(phase=Replica.Phase.COMPLETE)
+    stale = here.filter(
+        (~done & (never | Q(last_report_at__lt=unfinished)))
+        | (done & (never | Q(last_report_at__lt=complete)))
+    )
+    workers = list(stale.values_list("worker_id", "worker__node_id").distinct())
+    for worker_id, node_id in workers:
+        outbox.send(worker_id, node_id, REFRESH, [Refresh()], now)
+    return len(workers)
+
+
+def tell_worker(worker_id: int, now: datetime | None = None) -> None:
+    """Send a worker its limits and its manifest: it joined, or an operator changed it."""
+    now = now or timezone.now()
+    worker = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None).first()
+    if worker is None:
+        return
+    outbox.send(worker.pk, worker.node_id, CONFIGURE, [configure_of(worker)], now)
+    send_manifest(worker.pk, now)
+
+
+def configure_of(worker: Worker) -> Configure:
+    """All that the operator says of this worker."""
+    limits: dict[Limit, int | None] = {
+        "quota_bytes": worker.quota_bytes,
+        "up_bytes_per_second": worker.upload_limit,
+        "down_bytes_per_second": worker.download_limit,
+    }
+    return Configure(
+        quota_bytes=worker.quota_bytes,
+        paused=worker.paused,
+        up_bytes_per_second=_limit(worker.upload_limit),
+        down_bytes_per_second=_limit(worker.download_limit),
+        lift=[name for name, value in limits.items() if value is None],
+    )
+
+
+def configured_seen(worker: Worker, told: Configure | None, now: datetime) -> bool:
+    """Compare the settings that a worker says it has with what it should; have them sent if they differ.
+
+    Returns whether they agree. Inside the transaction of the report.
+    """
+    wanted = configure_of(worker)
+    if told is None or told == replace(wanted, lift=[]):
+        return True
+    outbox.send(worker.pk, worker.node_id, CONFIGURE, [wanted], now)
+    return False
+
+
+def _limit(value: int | None) -> int | None:
+    return None if value is None else max(1024, value)

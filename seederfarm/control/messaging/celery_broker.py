@@ -1,0 +1,122 @@
+"""Sends through Redis, in a second at most: pages and commands wait for it, and have a reason not to."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis
+from celery import Celery
+from django.conf import settings
+from kombu.entity import Queue
+from kombu.exceptions import OperationalError
+
+from farmwire.tasks import CONTROL_QUEUE, KEY_PREFIX
+
+from .broker import BrokerDown
+
+PATIENCE: Final = 1.0
+"""Seconds for the broker to take a connection, and again to take a message."""
+AWAY_FOR: Final = 2.0
+"""Seconds after a failure in which nothing is tried: whoever sends a hundred messages waits once."""
+DEFERRED_FOR: Final = 3600.0
+"""Seconds that work which control leaves for itself is good for; its beat has done it by then."""
+
+
+class CeleryBroker:
+    """Celery's messages through connections of its own. Does not retry: what is not sent now is made good by
+    the next heartbeat or beat."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._away_until = float("-inf")
+        self._app = _app(settings.FARM.broker_url)
+
+    def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
+        self._send(task, [message], queue, expires)
+
+    def defer(self, task: str, args: Sequence[Any]) -> None:
+        self._send(task, list(args), CONTROL_QUEUE, DEFERRED_FOR)
+
+    def waiting(self, queue: str) -> int:
+        with (
+            self._trying(),
+            self._app.producer_pool.acquire(block=True) as producer,
+            producer.connection.default_channel.conn_or_acquire() as client,
+        ):
+            return int(client.llen(queue))
+
+    def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
+        with self._trying():
+            client = redis.Redis.from_url(
+                settings.FARM.redis_client_url,
+                socket_connect_timeout=PATIENCE,
+                socket_timeout=PATIENCE,
+                retry=None,
+            )
+            with client:
+                client.set(KEY_PREFIX + key, json.dumps(message), ex=int(expires))
+
+    def _send(self, task: str, args: list[Any], queue: str, expires: float) -> None:
+        # To the queue itself: who reads it declares it, and a binding for each would be left behind.
+        to: Any = Queue(queue)  # type: ignore[no-untyped-call]
+        with self._trying(), self._app.producer_pool.acquire(block=True) as producer:
+            self._app.send_task(
+                task,
+                args=args,
+                queue=to,
+                declare=[],
+                expires=expires,
+                ignore_result=True,
+                retry=False,
+                producer=producer,
+            )
+            if queue != CONTROL_QUEUE:
+                # Celery looks at `expires` when a message is taken. What nobody takes goes with its queue.
+                with producer.connection.default_channel.conn_or_acquire() as client:
+                    client.pexpire(queue, int(expires * 1000))
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        """Raises BrokerDown, also while it is not tried again after a failure."""
+        if self._clock() < self._away_until:
+            raise BrokerDown("it was away a moment ago")
+        try:
+            yield
+        except (OperationalError, redis.RedisError, OSError) as error:
+            # A full or busy broker answers, and takes nothing all the same. What is wrong with one worker's
+            # key, which that worker can write to, must not hold up what is sent to others.
+            if not _is_of_one_key(error):
+                self._away_until = self._clock() + AWAY_FOR
+            raise BrokerDown(str(error)) from error
+
+
+def _is_of_one_key(error: Exception) -> bool:
+    """Whether Redis refused a command because the key is no list."""
+    return "WRONGTYPE" in str(error)
+
+
+def _app(url: str) -> Any:
+    """Apart from the control plane's own app, whose connections may wait for messages for ever."""
+    app = Celery("seederfarm.sender", broker=url, fixups=[], set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        task_protocol=2,
+        result_backend=None,
+        broker_transport_options={
+            "global_keyprefix": KEY_PREFIX,
+            "socket_connect_timeout": PATIENCE,
+            "socket_timeout": PATIENCE,
+            "socket_keepalive": True,
+            # kombu tries on for as long as it is let: this is two tries in a row.
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
+            "interval_max": 0,
+            "connect_retries_timeout": PATIENCE / 2,
+        },
+    )
+    return app

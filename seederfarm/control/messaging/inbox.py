@@ -1,0 +1,91 @@
+"""The way in: whose message it is, whether that one may speak, and whether it is new.
+
+Whoever is refused is counted, with the reason, where the operator looks: on the worker, or (for strangers)
+in one alert.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from farmwire.envelope import MAX_BODY_BYTES, Envelope, open_envelope
+from farmwire.rejection import Refused
+from farmwire.replay import ReplayWindow
+from seederfarm.registry.models import Worker
+
+from ..history.alerts import Trouble, raise_alerts
+from .identity import identity
+from .outbox import refuse
+
+log = logging.getLogger(__name__)
+
+NOT_HEARD: Final = {
+    Worker.State.PENDING: "it waits for approval",
+    Worker.State.RETIRED: "it is retired; activate it, or stop it",
+}
+
+
+class Received(NamedTuple):
+    worker: Worker
+    envelope: Envelope
+
+
+def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYTES) -> Received | str:
+    """A message of a worker that takes part; or why it was refused, which is counted already.
+
+    Inside a transaction, which holds the worker's row from now on: what is done with the message and the
+    note that it was seen are committed together, so a message that was not finished may come again.
+    """
+    sender = data.get("from") if isinstance(data, Mapping) else None
+    if not isinstance(sender, str) or len(sender) > 64:
+        return stranger("a message without a sender", now)
+    # Without the key: new copies that refer to the worker may be written meanwhile.
+    rows = Worker.objects.select_for_update(no_key=True).defer("host", "engine", "note")
+    worker = rows.filter(node_id=sender).first()
+    if worker is None:
+        return stranger(f"{sender} has not joined this farm", now)
+    window = ReplayWindow.from_text(worker.seen_window)
+    try:
+        envelope = open_envelope(
+            data,
+            sender=sender,
+            me=identity().node_id,
+            name=name,
+            now=now.timestamp(),
+            window=window,
+            limit=limit,
+        )
+    except Refused as refusal:
+        return _refused(worker, f"{name}: {refusal}")
+    if (why := NOT_HEARD.get(Worker.State(worker.state))) is not None:
+        return _refused(worker, f"{name}: {why}")
+    worker.seen_window, worker.last_seq_in = window.to_text(), window.highest
+    worker.save(update_fields=["seen_window", "last_seq_in"])
+    return Received(worker, envelope)
+
+
+def malformed(worker: Worker, name: str, refusal: Refused) -> str:
+    """Count a message that was signed well and makes no sense."""
+    return _refused(worker, f"{name}: {refusal}")
+
+
+def _refused(worker: Worker, reason: str) -> str:
+    refuse(worker.pk, reason)
+    log.warning("Refused a message of worker %s: %s", worker.name, reason)
+    return reason
+
+
+def stranger(reason: str, now: datetime) -> str:
+    """Somebody who writes to the broker and is not known: one alert, however often."""
+    trouble = Trouble(
+        kind="worker.stranger",
+        subject="worker.stranger",
+        text=f"Refused a message: {reason}",
+        hint="A worker of another farm, or one that was deleted, uses this broker: enrol it, or stop it.",
+    )
+    raise_alerts([trouble], now)
+    log.warning("Refused a message: %s", reason)
+    return reason

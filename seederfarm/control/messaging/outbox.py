@@ -1,0 +1,166 @@
+"""What goes out: sealed envelopes to workers, and work that control leaves for itself.
+
+Everything is sent when the transaction that caused it has committed. Nothing here is a promise: a message
+that the broker did not take is made good by the next heartbeat (manifests) or the next beat (the rest).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models import F
+
+from farmwire.envelope import next_seq, seal
+from farmwire.message import Shape
+from farmwire.tasks import queue_of
+from seederfarm.registry.models import Worker
+
+from .broker import Broker, BrokerDown
+from .identity import identity
+
+log = logging.getLogger(__name__)
+
+LIFETIME: Final = 3600.0
+"""Seconds that an order is good for. One that waits longer in the broker has been overtaken."""
+MAX_WAITING: Final = 200
+"""Messages in a worker's queue, beside those of one manifest, above which it is sent no more."""
+ATTEMPTS: Final = 20
+"""How often a sequence number is asked for when other processes take them at the same time."""
+
+
+AWAY: Final = "Saved. The broker is away: workers will hear of it when it is back."
+"""For whoever changed something meanwhile."""
+
+
+class Missed:
+    """Counts what the broker did not take."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+_missed: ContextVar[Missed | None] = ContextVar("missed", default=None)
+
+
+def watch() -> Missed:
+    """What is not sent from now on, in this context: a request, or a command."""
+    missed = Missed()
+    _missed.set(missed)
+    return missed
+
+
+class _Outbox:
+    def __init__(self) -> None:
+        self._broker: Broker | None = None
+
+    @property
+    def broker(self) -> Broker:
+        if self._broker is None:
+            from .celery_broker import CeleryBroker
+
+            self._broker = CeleryBroker()
+        return self._broker
+
+    @contextmanager
+    def through(self, broker: Broker) -> Iterator[None]:
+        """Send through `broker` meanwhile."""
+        before, self._broker = self._broker, broker
+        try:
+            yield
+        finally:
+            self._broker = before
+
+
+outbox: Final = _Outbox()
+
+
+def reserve(worker_id: int, count: int, now: float) -> int | None:
+    """The first of `count` sequence numbers that nobody else has for this worker. None: it is gone.
+
+    Compare-and-set, so that no lock is held while envelopes are made.
+    """
+    for _ in range(ATTEMPTS):
+        row = Worker.objects.filter(pk=worker_id)
+        expected = row.values_list("next_seq_out", flat=True).first()
+        if expected is None:
+            return None
+        first = next_seq(expected - 1, now)
+        if row.filter(next_seq_out=expected).update(next_seq_out=first + count) == 1:
+            return first
+    raise RuntimeError(f"no sequence number for worker {worker_id} in {ATTEMPTS} attempts")
+
+
+def send(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: datetime) -> None:
+    """Seal and send `bodies` to a worker, one envelope each, once the transaction has committed."""
+    at = now.timestamp()
+    transaction.on_commit(partial(send_now, worker_id, node_id, name, list(bodies), at), robust=True)
+
+
+def defer(task: str, *args: Any) -> None:
+    """Have the control plane run `task` once the transaction has committed."""
+    transaction.on_commit(partial(_defer_now, task, args), robust=True)
+
+
+def send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float) -> None:
+    """Seal and send. Nothing to a worker that takes nothing: what it missed it is sent when it reports."""
+    try:
+        waiting = outbox.broker.waiting(queue_of(node_id))
+    except BrokerDown as error:
+        _miss("%s was not sent to %s: %s", name, node_id, error)
+        return
+    if waiting >= MAX_WAITING + len(bodies):
+        log.info("%s was not sent to %s, which leaves %d messages in its queue", name, node_id, waiting)
+        return
+    for message in _sealed(worker_id, node_id, name, bodies, now):
+        try:
+            outbox.broker.send(name, message, queue=queue_of(node_id), expires=LIFETIME)
+        except BrokerDown as error:
+            _miss("%s was not sent to %s: %s", name, node_id, error)
+            return
+
+
+def leave_now(worker_id: int, node_id: str, name: str, body: Shape, now: float, *, key: str) -> None:
+    """Seal, and leave it under `key`."""
+    for message in _sealed(worker_id, node_id, name, [body], now):
+        try:
+            outbox.broker.leave(key, message, expires=LIFETIME)
+        except BrokerDown as error:
+            _miss("%s was not left for %s: %s", name, node_id, error)
+
+
+def _sealed(
+    worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float
+) -> Iterator[dict[str, object]]:
+    first = reserve(worker_id, len(bodies), now)
+    if first is None:
+        return
+    pair = identity().key_pair
+    for seq, body in enumerate(bodies, first):
+        yield seal(body, name=name, to=node_id, seq=seq, expires=now + LIFETIME, key_pair=pair)
+
+
+def _defer_now(task: str, args: Sequence[Any]) -> None:
+    try:
+        outbox.broker.defer(task, args)
+    except BrokerDown as error:
+        _miss("%s waits for its next beat, the broker did not take it: %s", task, error)
+
+
+def _miss(text: str, *arguments: object) -> None:
+    """Told to whoever watches, else to the log."""
+    missed = _missed.get()
+    log.log(logging.WARNING if missed is None else logging.DEBUG, text, *arguments)
+    if missed is not None:
+        missed.count += 1
+
+
+def refuse(worker_id: int, reason: str) -> None:
+    """Count a message of this worker that was refused."""
+    Worker.objects.filter(pk=worker_id).update(refused=F("refused") + 1, refused_reason=reason[:200])

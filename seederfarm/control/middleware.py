@@ -1,0 +1,27 @@
+"""Tells whoever changed something in the pages that the broker did not take it, and that nothing is lost."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.deprecation import MiddlewareMixin
+
+from .messaging import outbox
+
+ASKING: Final = ("GET", "HEAD", "OPTIONS", "TRACE")
+
+
+class BrokerNotice(MiddlewareMixin):
+    """After Django's own messages in MIDDLEWARE, so that what is said here is stored with the answer."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        if request.method not in ASKING:
+            request.META["seederfarm.missed"] = outbox.watch()
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+        missed = request.META.get("seederfarm.missed")
+        if isinstance(missed, outbox.Missed) and missed.count:
+            messages.warning(request, outbox.AWAY, fail_silently=True)
+        return response

@@ -1,0 +1,1 @@
+"""From desired to actual: load, plan, apply, follow workers that are silent."""

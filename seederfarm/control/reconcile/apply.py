@@ -1,0 +1,108 @@
+"""What a plan decided, written: many moves in a few statements.
+
+What a plan decides is checked again where it is written: a copy is released only while enough others are as
+full in the database at that moment. Which blocks they have was compared by the plan; here they are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from seederfarm.placement.model import Assign, Release, ReleaseReason
+from seederfarm.registry.models import Replica
+from seederfarm.registry.services.copies import DISTRUST_AFTER
+
+from ..db.sql import batches, execute, rows_as_table, staged
+from . import load
+
+_PAIR: Final = (("drive_id", "bigint"), ("worker_id", "bigint"))
+
+
+def _pairs(moves: Sequence[Assign] | Sequence[Release]) -> list[tuple[int, int]]:
+    return [(move.drive, move.worker) for move in moves]
+
+
+def assign(moves: Sequence[Assign], now: datetime) -> None:
+    """New rows, and rows of copies that were being removed: what they had does not count any more.
+
+    A drive that was deleted, or a worker that was retired, meanwhile gets none.
+    """
+    with staged(_PAIR, _pairs(moves)) as (table, parameters):
+        execute(
+            "INSERT INTO registry_replica (drive_id, worker_id, desired, phase, length, fork, have_blocks, "
+            "total_blocks, have_bytes, total_bytes, unavailable_blocks, unavailable_bytes, gaps, peers, "
+            "error, attempts, proof_failures, created_at) "
+            "SELECT v.drive_id, v.worker_id, true, 'assigned', 0, 0, 0, 0, 0, 0, 0, 0, '', 0, '', 0, 0, %s "
+            f"FROM {table} JOIN registry_drive d ON d.id = v.drive_id "
+            "JOIN registry_worker w ON w.id = v.worker_id WHERE d.state = 'active' AND w.state = 'active' "
+            "ON CONFLICT (drive_id, worker_id) DO UPDATE SET desired = true, released_at = NULL, "
+            "phase = 'assigned', have_blocks = 0, have_bytes = 0, unavailable_blocks = 0, "
+            "unavailable_bytes = 0, gaps = '', error = '', attempts = 0, "
+            "completed_at = NULL, created_at = excluded.created_at, last_report_at = excluded.created_at "
+            "WHERE NOT registry_replica.desired",
+            [now, *parameters],
+        )
+
+
+def rounds(releases: Iterable[Release]) -> Iterator[list[Release]]:
+    """At most one of a drive at a time, so that the guard of each sees what those before it left."""
+    found: list[list[Release]] = []
+    turn: dict[int, int] = {}
+    for move in releases:
+        number = turn.get(move.drive, 0)
+        turn[move.drive] = number + 1
+        if number == len(found):
+            found.append([])
+        found[number].append(move)
+    yield from found
+
+
+_GUARDED: Final = {ReleaseReason.SURPLUS, ReleaseReason.DRAINED}
+"""Reasons for which a copy goes only while others are complete."""
+
+
+def release(moves: Sequence[Release], now: datetime) -> None:
+    """At most one of a drive."""
+    _let_go([move for move in moves if move.reason not in _GUARDED], now)
+    _let_go(
+        [move for move in moves if move.reason in _GUARDED],
+        now,
+        "(SELECT count(*) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id "
+        "WHERE o.drive_id = v.drive_id AND o.worker_id <> v.worker_id AND o.desired "
+        "AND (o.phase = 'complete' OR (r.phase <> 'complete' AND o.have_blocks > 0)) "
+        "AND (o.have_blocks >= r.have_blocks OR o.fork > r.fork) "
+        "AND o.proof_failures < %s AND w.state = 'active' "
+        "AND w.lost_since IS NULL) >= (SELECT d.replicas_min FROM registry_drive d WHERE d.id = v.drive_id)",
+        DISTRUST_AFTER,
+    )
+
+
+def _let_go(moves: Sequence[Release], now: datetime, guard: str = "true", *parameters: object) -> None:
+    if not moves:
+        return
+    with staged(_PAIR, _pairs(moves)) as (table, rows):
+        execute(
+            f"UPDATE registry_replica AS r SET desired = false, released_at = %s FROM {table} "
+            f"WHERE r.drive_id = v.drive_id AND r.worker_id = v.worker_id AND r.desired AND {guard}",
+            [now, *rows, *parameters],
+        )
+
+
+def delete(moves: Sequence[Release]) -> None:
+    """Of retired workers: nobody will confirm."""
+    by_worker: dict[int, list[int]] = {}
+    for move in moves:
+        by_worker.setdefault(move.worker, []).append(move.drive)
+    for worker_id, drives in by_worker.items():
+        for batch in batches(drives, load.ID_BATCH):
+            Replica.objects.filter(worker_id=worker_id, drive_id__in=batch, desired=False).delete()
+
+
+def mark_short(drives: Sequence[int], short: bool) -> None:
+    for batch in batches(drives, load.ID_BATCH):
+        table, parameters = rows_as_table((("id", "bigint"),), [(pk,) for pk in batch])
+        execute(
+            f"UPDATE registry_drive AS d SET short = %s FROM {table} WHERE d.id = v.id", [short, *parameters]
+        )

@@ -1,0 +1,68 @@
+"""Which drives a plan could change anything about: found by the database, in one pass over the copies.
+
+In a farm that has settled there are none, so that checking a million drives costs seconds and no memory.
+The conditions are those of `placement.plan`, seen from afar: a drive that is not found here has as many
+copies as it should, on workers that count, and no reason to move (a test compares). Drives that are wrongly
+marked as short of copies, or not, are found, too.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from django.db import connection
+
+from seederfarm.placement.model import Standing
+from seederfarm.registry.services.copies import DISTRUST_AFTER
+
+from ..db.sql import rows_as_table
+from .liveness import Seen, standing_of
+from .load import CHUNK, PINS
+
+_WORKERS: Final = (("id", "bigint"), ("counts", "bigint"), ("leaves", "bigint"), ("takes", "bigint"))
+
+_QUERY: Final = """
+WITH v AS (SELECT * FROM {workers}),
+held AS (
+  SELECT r.drive_id, sum(coalesce(v.counts, 0)) AS counted, max(coalesce(v.leaves, 1)) AS leaves,
+    sum(CASE WHEN r.phase = 'complete' AND r.proof_failures < {distrust} THEN 1 ELSE 0 END) AS complete
+  FROM registry_replica r LEFT JOIN v ON v.id = r.worker_id
+  WHERE r.desired GROUP BY r.drive_id
+),
+pins AS (
+  SELECT DISTINCT p.drive_id FROM {pins} p JOIN v ON v.id = p.worker_id AND v.takes = 1
+  WHERE NOT EXISTS (SELECT 1 FROM registry_replica r
+    WHERE r.drive_id = p.drive_id AND r.worker_id = p.worker_id AND r.desired)
+)
+SELECT d.id FROM registry_drive d
+LEFT JOIN held ON held.drive_id = d.id LEFT JOIN pins ON pins.drive_id = d.id
+WHERE (d.state = 'removing' AND held.drive_id IS NOT NULL)
+  OR (d.state = 'active' AND (
+    coalesce(held.counted, 0) < d.replicas_min OR held.counted > d.replicas_max OR held.leaves = 1
+    OR pins.drive_id IS NOT NULL OR d.short <> (coalesce(held.complete, 0) < d.replicas_min)))
+ORDER BY d.priority, d.id
+"""
+
+
+def suspects(seen: Sequence[Seen], now: datetime) -> array[int]:
+    """Primary keys, in the order in which they are planned. `seen`: all workers that were let in."""
+    standings = [(worker.id, standing_of(worker, now)) for worker in seen]
+    rows = [
+        (
+            pk,
+            int(standing in (Standing.ACTIVE, Standing.SILENT)),
+            int(standing in (Standing.DRAINING, Standing.RETIRED)),
+            int(standing is Standing.ACTIVE),
+        )
+        for pk, standing in standings
+    ]
+    table, parameters = rows_as_table(_WORKERS, rows)
+    found = array("q")
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(_QUERY.format(workers=table, pins=PINS, distrust=DISTRUST_AFTER), parameters)
+        while rows_found := cursor.fetchmany(CHUNK):
+            found.extend(row[0] for row in rows_found)
+    return found

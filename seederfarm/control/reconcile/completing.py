@@ -1,0 +1,68 @@
+"""Copies that complete each other: one that was settled while another has blocks that it lacks looks again.
+
+Workers find each other under the drive's topic. A copy that is as full as can be does not look, since it was
+settled by what its peers said; the farm knows better when it sees all copies side by side.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from farmwire.gaps import Holding, covers
+from farmwire.tasks import MAX_LOOK_AGAIN, REFRESH, Refresh
+from seederfarm.registry.models import Drive, Replica
+from seederfarm.registry.services.copies import DISTRUST_AFTER, HOLDING, holding_of
+
+from ..db.sql import batches
+from ..messaging import outbox
+from ..messaging.assignments import TALKING, heartbeats
+
+AGAIN_AFTER: Final = timedelta(hours=1)
+"""Before the same copy is told once more."""
+AT_ONCE: Final = 2000
+"""Copies compared in one look, those that were told longest ago first."""
+HEARD_WITHIN: Final = 12.0
+"""Heartbeats within which the worker of a copy, and that of one that has more, must have been heard."""
+
+
+def ask_to_look_again(now: datetime | None = None) -> int:
+    """Tell workers of settled copies that lack what others have. Returns how many copies."""
+    now = now or timezone.now()
+    heard = Q(worker__state__in=TALKING, worker__last_seen_at__gt=now - heartbeats(HEARD_WITHIN))
+    there = Replica.objects.filter(heard, desired=True, have_blocks__gt=0, proof_failures__lt=DISTRUST_AFTER)
+    others = there.filter(drive=OuterRef("drive")).exclude(pk=OuterRef("pk")).exclude(gaps=OuterRef("gaps"))
+    settled = there.filter(
+        Q(look_again_sent_at__isnull=True) | Q(look_again_sent_at__lt=now - AGAIN_AFTER),
+        Exists(others),
+        unavailable_blocks__gt=0,
+        phase=Replica.Phase.COMPLETE,
+        drive__state=Drive.State.ACTIVE,
+    ).order_by(F("look_again_sent_at").asc(nulls_first=True), "pk")
+    fields = ("drive_id", "pk", *HOLDING)
+    wanting = list(settled.values_list("worker_id", "worker__node_id", "drive__key", *fields)[:AT_ONCE])
+    have: dict[int, list[tuple[int, Holding]]] = {}
+    for batch in batches({row[3] for row in wanting}, 1000):
+        for drive_id, pk, *numbers in there.filter(drive_id__in=batch).values_list(*fields):
+            have.setdefault(drive_id, []).append((pk, holding_of(*numbers)))
+    orders: dict[tuple[int, str], list[str]] = {}
+    told: list[int] = []
+    for worker_id, node_id, key, drive_id, pk, *numbers in wanting:
+        here = holding_of(*numbers)
+        if any(_has_more(other, here) for number, other in have[drive_id] if number != pk):
+            orders.setdefault((worker_id, node_id), []).append(key)
+            told.append(pk)
+    for (worker_id, node_id), keys in orders.items():
+        messages = [Refresh(look_again=some) for some in batches(keys, MAX_LOOK_AGAIN)]
+        outbox.send(worker_id, node_id, REFRESH, messages, now)
+    for batch in batches(told, 1000):
+        Replica.objects.filter(pk__in=batch).update(look_again_sent_at=now)
+    return len(told)
+
+
+def _has_more(other: Holding, here: Holding) -> bool:
+    """Whether it is known that `other` has blocks that are missing here."""
+    return other.known and other.fork == here.fork and not covers(here, other)

@@ -1,0 +1,102 @@
+"""What the flight recorder and the alerts say of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from django.db import transaction
+
+from seederfarm.placement.model import Assign, Release, Unplaced
+from seederfarm.registry.models import Drive, Event
+from seederfarm.registry.models.history import Severity
+
+from ..db.sql import batches
+from ..history import alerts
+
+TOLD_UNPLACED: Final = 2000
+"""Drives without a place that get an alert each."""
+
+
+def _names(ids: set[int]) -> dict[int, tuple[str, str]]:
+    """What drives are called, and their keys."""
+    found: dict[int, tuple[str, str]] = {}
+    for batch in batches(sorted(ids), 1000):
+        rows = Drive.objects.filter(pk__in=batch).values_list("pk", "label", "title", "key")
+        found.update((pk, (label or title or f"{key[:10]}…", key)) for pk, label, title, key in rows)
+    return found
+
+
+def record_assigned(moves: Sequence[Assign], names: Mapping[int, str], now: datetime) -> None:
+    drives = _names({move.drive for move in moves})
+    Event.objects.bulk_create(
+        [
+            Event(
+                at=now,
+                kind="replica.assigned",
+                drive_id=move.drive,
+                worker_id=move.worker,
+                text=f"{names[move.worker]} is to keep a copy of {drives[move.drive][0]}"[:500],
+                data={"key": drives[move.drive][1], "bytes": move.bytes},
+            )
+            for move in moves
+            if move.drive in drives
+        ]
+    )
+
+
+def record_released(moves: Sequence[Release], names: Mapping[int, str], now: datetime) -> None:
+    drives = _names({move.drive for move in moves})
+    Event.objects.bulk_create(
+        [
+            Event(
+                at=now,
+                kind="replica.released",
+                drive_id=move.drive,
+                worker_id=move.worker if move.worker in names else None,
+                text=f"{names.get(move.worker, 'A worker')} lets go of its copy of "
+                f"{drives[move.drive][0]}: {move.reason}"[:500],
+                data={"key": drives[move.drive][1], "reason": move.reason.name.lower()},
+            )
+            for move in moves
+            if move.drive in drives
+        ]
+    )
+
+
+def tell_unplaced(unplaced: Sequence[Unplaced], looked_at: Sequence[int] | None, now: datetime) -> None:
+    """Alerts of drives that could not be placed, an event when one is new; the others are resolved.
+
+    `looked_at` are the drives of the plan, None for all.
+    """
+    short = {item.drive: item for item in unplaced[:TOLD_UNPLACED]}
+    drives = _names(set(short))
+    troubles = [
+        alerts.Trouble(
+            kind="drive.unplaced",
+            subject=f"drive.unplaced:{pk}",
+            text=f"{drives[pk][0]} {item.why}",
+            hint="Add a worker or room, or ask for fewer copies.",
+            drive_id=pk,
+        )
+        for pk, item in short.items()
+        if pk in drives
+    ]
+    with transaction.atomic():
+        new = alerts.raise_alerts(troubles, now)
+        Event.objects.bulk_create(
+            [
+                Event(
+                    at=now,
+                    kind="drive.unplaced",
+                    severity=Severity.WARNING,
+                    drive_id=trouble.drive_id,
+                    text=trouble.text[:500],
+                    data={"key": drives[trouble.drive_id][1], "missing": short[trouble.drive_id].missing},
+                )
+                for trouble in new
+                if trouble.drive_id is not None
+            ]
+        )
+        alerts.resolve_others("drive.unplaced", set(short), looked_at, now)

@@ -1,0 +1,136 @@
+"""How far each worker can be counted on, from when it was last heard."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from seederfarm.placement.model import Standing
+from seederfarm.registry.models import Drive, Event, Worker
+from seederfarm.registry.models.history import Severity
+
+from ..history import alerts
+
+SILENT_AFTER: Final = 3.0
+"""Heartbeats missed before a worker is given nothing new."""
+
+
+class Hearing:
+    """Since when this control plane hears workers at all.
+
+    After a stop of the control plane or the broker everybody seems lost. Nobody is called lost before
+    workers were heard for a whole grace without a break.
+    """
+
+    def __init__(self, since: datetime | None = None) -> None:
+        self._lock = threading.Lock()
+        self.since = since
+
+    def note(self, newest: datetime | None, now: datetime, patience: timedelta) -> datetime | None:
+        with self._lock:
+            if newest is None or newest < now - patience:
+                self.since = None
+            elif self.since is None:
+                self.since = now
+            return self.since
+
+
+HEARING: Final = Hearing()
+
+
+class Seen(NamedTuple):
+    """A worker as the reconciler needs it."""
+
+    id: int
+    name: str
+    node_id: str
+    state: str
+    zone: str
+    tags: tuple[str, ...]
+    weight: float
+    free_bytes: int
+    capacity_bytes: int
+    last_seen_at: datetime | None
+    enrolled_at: datetime
+    lost_since: datetime | None
+
+    @property
+    def heard_at(self) -> datetime:
+        return self.last_seen_at or self.enrolled_at
+
+
+def workers() -> list[Seen]:
+    """All that were let in."""
+    rows = Worker.objects.exclude(state=Worker.State.PENDING).order_by("pk").values_list(
+        "pk", "name", "node_id", "state", "zone", "tags", "weight", "free_bytes", "capacity_bytes",
+        "last_seen_at", "enrolled_at", "lost_since",
+    )  # fmt: skip
+    return [Seen(*row[:5], tuple(row[5] or ()), row[6], row[7] or 0, row[8] or 0, *row[9:]) for row in rows]
+
+
+def standing_of(worker: Seen, now: datetime) -> Standing:
+    if worker.state == Worker.State.RETIRED:
+        return Standing.RETIRED
+    if worker.lost_since is not None:
+        return Standing.LOST
+    if worker.state == Worker.State.DRAINING:
+        return Standing.DRAINING
+    return Standing.SILENT if worker.heard_at < silent_since(now) else Standing.ACTIVE
+
+
+def silent_since(now: datetime) -> datetime:
+    """Who was last heard before that is given nothing new."""
+    return now - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
+
+
+def check(now: datetime | None = None, hearing: Hearing = HEARING) -> list[Seen]:
+    """Note which workers are lost from now on, and have what they keep planned again. Returns all."""
+    now = now or timezone.now()
+    all_of_them = workers()
+    for worker in _newly_lost(all_of_them, now, hearing):
+        _lose(worker, now)
+    return workers() if all_of_them else []
+
+
+def _newly_lost(all_of_them: Sequence[Seen], now: datetime, hearing: Hearing) -> list[Seen]:
+    farm = settings.FARM
+    grace = timedelta(seconds=max(farm.worker_grace, SILENT_AFTER * farm.heartbeat))
+    in_use = [worker for worker in all_of_them if worker.state != Worker.State.RETIRED]
+    newest = max((w.last_seen_at for w in in_use if w.last_seen_at is not None), default=None)
+    since = hearing.note(newest, now, timedelta(seconds=SILENT_AFTER * farm.heartbeat))
+    if len(in_use) > 1 and (since is None or since > now - grace):
+        return []  # with one worker there is nowhere to move anything, and no harm in saying so
+    return [w for w in in_use if w.lost_since is None and w.heard_at < now - grace]
+
+
+def _lose(worker: Seen, now: datetime) -> None:
+    with transaction.atomic():
+        # It may have reported this very moment.
+        rows = Worker.objects.filter(pk=worker.id, lost_since=None, last_seen_at=worker.last_seen_at)
+        if rows.update(lost_since=now) != 1:
+            return
+        Drive.objects.filter(replicas__worker_id=worker.id, dirty=False).update(dirty=True)
+        silent = (now - worker.heard_at).total_seconds()
+        text = f"{worker.name} has not been heard of for {silent:.0f} s: its copies are placed elsewhere"
+        Event.objects.create(
+            at=now,
+            kind="worker.lost",
+            severity=Severity.WARNING,
+            worker_id=worker.id,
+            text=text,
+            data={"worker": worker.node_id},
+        )
+        trouble = alerts.Trouble(
+            kind="worker.lost",
+            subject=f"worker.lost:{worker.id}",
+            text=text,
+            hint="Is the machine up, and does it reach the broker? Its surplus copies go when it returns.",
+            worker_id=worker.id,
+        )
+        alerts.raise_alerts([trouble], now)

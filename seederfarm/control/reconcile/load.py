@@ -1,0 +1,169 @@
+"""What `placement` is told: the registry, loaded set by set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.db import connection
+
+from farmwire.gaps import Holding
+from seederfarm.placement.model import Assign, DriveSpec, ReplicaState, WorkerSpec
+from seederfarm.registry.models import Drive, Replica
+from seederfarm.registry.services.copies import DISTRUST_AFTER, HOLDING, holding_of
+
+from ..db.sql import rows_as_table
+from .liveness import Seen, standing_of
+
+UNKNOWN_SIZE: Final = 1 << 20
+"""Bytes that a drive is taken to need as long as nobody has seen it."""
+CHUNK: Final = 20_000
+"""Rows fetched at once."""
+ID_BATCH: Final = 10_000
+"""Primary keys in one condition."""
+PINS: Final = Drive.pinned_workers.through._meta.db_table
+"""Which drives are pinned to which workers."""
+
+_NOTHING: Final[frozenset[Any]] = frozenset()
+_KEPT: Final = "t.state <> 'paused'"
+
+
+class State(NamedTuple):
+    drives: list[DriveSpec]
+    replicas: dict[int, list[ReplicaState]]
+    short: set[int]
+    """Drives that are marked as short of complete copies."""
+
+    def marked_wrong(self) -> tuple[list[int], list[int]]:
+        """Drives that are short and not marked, and those that are marked and not short."""
+        unmarked: list[int] = []
+        marked: list[int] = []
+        for drive in self.drives:
+            complete = sum(1 for replica in self.replicas.get(drive.id, ()) if replica.complete)
+            short = complete < drive.replicas_min
+            if short is not (drive.id in self.short):
+                (unmarked if short else marked).append(drive.id)
+        return unmarked, marked
+
+
+def load(ids: Sequence[int]) -> State:
+    """What concerns the drives `ids`. Paused ones are left out: nothing moves of them."""
+    short: set[int] = set()
+    return State(list(_drives(ids, short)), _replicas(ids), short)
+
+
+def workers(seen: Sequence[Seen], now: datetime) -> list[WorkerSpec]:
+    promised = _promised()
+    return [
+        WorkerSpec(
+            id=w.id,
+            standing=standing_of(w, now),
+            zone=w.zone,
+            tags=frozenset(w.tags),
+            free_bytes=max(0, w.free_bytes - promised.get(w.id, 0)),
+            capacity_bytes=w.capacity_bytes,
+            weight=w.weight,
+        )
+        for w in seen
+    ]
+
+
+def with_less_room(workers: Sequence[WorkerSpec], assigned: Iterable[Assign]) -> list[WorkerSpec]:
+    """As they are when they have been given these copies, too."""
+    taken: dict[int, int] = {}
+    for move in assigned:
+        taken[move.worker] = taken.get(move.worker, 0) + move.bytes
+    return [w._replace(free_bytes=w.free_bytes - taken.get(w.id, 0)) for w in workers]
+
+
+def _drives(ids: Sequence[int], short: set[int]) -> Iterator[DriveSpec]:
+    pins: dict[int, set[int]] = {}
+    for drive_id, worker_id in _rows(f"SELECT t.drive_id, t.worker_id FROM {PINS} t", "drive_id", ids):
+        pins.setdefault(drive_id, set()).add(worker_id)
+    tags: dict[str, frozenset[str]] = {"[]": _NOTHING}
+    removing = str(Drive.State.REMOVING)
+    query = (
+        "SELECT t.id, t.byte_length, t.replicas_min, t.replicas_max, t.priority, t.required_tags, t.state, "
+        "t.short FROM registry_drive t"
+    )
+    for pk, size, least, most, priority, words, state, is_short in _rows(query, "id", ids, _KEPT):
+        if is_short:
+            short.add(pk)
+        if words not in tags:
+            tags[words] = frozenset(json.loads(words))
+        pinned = frozenset(pins[pk]) if pk in pins else _NOTHING
+        yield DriveSpec(
+            pk,
+            UNKNOWN_SIZE if size is None else size,
+            least,
+            most,
+            priority,
+            pinned,
+            tags[words],
+            state == removing,
+        )
+
+
+def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
+    held: dict[int, list[ReplicaState]] = {}
+    complete = str(Replica.Phase.COMPLETE)
+    query = (
+        "SELECT t.drive_id, t.worker_id, t.phase, t.have_blocks, t.total_blocks, t.proof_failures "
+        "FROM registry_replica t"
+    )
+    partial: set[int] = set()
+    for drive_id, worker_id, phase, have, total, failures in _rows(query, "drive_id", ids, "t.desired"):
+        state = ReplicaState(worker_id, phase == complete and failures < DISTRUST_AFTER, have)
+        if 0 < have < total:
+            partial.add(drive_id)
+        if drive_id in held:
+            held[drive_id].append(state)
+        else:
+            held[drive_id] = [state]
+    if partial:
+        _add_holdings(held, sorted(partial))
+    return held
+
+
+def _add_holdings(held: dict[int, list[ReplicaState]], ids: Sequence[int]) -> None:
+    """Which blocks the copies of these drives have. Of others all are whole, and need no such comparison."""
+    query = f"SELECT t.drive_id, t.worker_id, t.proof_failures, {', '.join(f't.{c}' for c in HOLDING)}"
+    found: dict[tuple[int, int], Holding] = {}
+    for drive_id, worker_id, failures, *numbers in _rows(
+        f"{query} FROM registry_replica t", "drive_id", ids, "t.desired"
+    ):
+        holding = holding_of(*numbers)
+        if failures >= DISTRUST_AFTER:  # it may have all that it says, and counts for nothing
+            holding = holding._replace(have=min(holding.have, holding.blocks - 1), gaps=())
+        found[drive_id, worker_id] = holding
+    for drive_id in ids:
+        held[drive_id] = [
+            state._replace(holding=found.get((drive_id, state.worker))) for state in held[drive_id]
+        ]
+
+
+def _promised() -> dict[int, int]:
+    """Bytes by worker that copies assigned to it have still to download."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT r.worker_id, sum(CASE WHEN coalesce(d.byte_length, %s) > r.have_bytes "
+            "THEN coalesce(d.byte_length, %s) - r.have_bytes ELSE 0 END) FROM registry_replica r "
+            "JOIN registry_drive d ON d.id = r.drive_id WHERE r.desired AND NOT r.phase = 'complete' "
+            "GROUP BY r.worker_id",
+            [UNKNOWN_SIZE, UNKNOWN_SIZE],
+        )
+        return {int(worker): int(size) for worker, size in cursor.fetchall()}
+
+
+def _rows(query: str, column: str, ids: Sequence[int], condition: str = "true") -> Iterator[tuple[Any, ...]]:
+    """Rows of `query` (from a table that it calls `t`) whose `column` is one of `ids`.
+
+    Joined to the ids: a condition with thousands of values would cost more than the rows.
+    """
+    table, parameters = rows_as_table((("id", "bigint"),), [(pk,) for pk in ids])
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(f"{query} JOIN {table} ON v.id = t.{column} WHERE {condition}", parameters)
+        while rows := cursor.fetchmany(CHUNK):
+            yield from rows

@@ -1,0 +1,280 @@
+"""From what is to what shall be: load, plan, write, tell the workers.
+
+Drives that something happened to are marked (`Drive.dirty`) and planned at once. All drives are checked by
+the clock, in case a mark was missed: `suspects` finds those that a plan could change. Two reconcilers never
+work at the same time.
+
+Drives are planned in the order of their priority, some at a time, and each part is written while the next is
+planned: memory is bounded, and a reconciler that is killed leaves a registry that is right as far as it came.
+Each batch of moves, with the versions of the manifests and the events that belong to it, is one transaction.
+Whoever comes next sees that a run did not end (`PlanState.unfinished`), and checks all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
+from time import monotonic
+from typing import Final
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from seederfarm.placement.model import Assign, Plan, Release, Unplaced
+from seederfarm.placement.plan import plan
+from seederfarm.registry.models import Drive, Event, PlanState, Worker
+from seederfarm.registry.services.drives import finish_removals
+
+from ..db.locks import only_one
+from ..db.sql import batches, execute, rows_as_table
+from ..messaging import assignments, outbox
+from . import apply, events, liveness, load
+from .background import BehindUs
+from .candidates import suspects
+
+log = logging.getLogger(__name__)
+
+LOCK: Final = "reconcile"
+PLANNED_AT_ONCE: Final = 100_000
+"""Drives planned at a time, while as many are being written: about 300 MB with three copies each."""
+WRITE_BATCH: Final = 50_000
+"""Moves written in one transaction."""
+DIRTY_BATCH: Final = 200_000
+"""Drives that one incremental plan takes on."""
+UNMARKED_AT_ONCE: Final = 10_000
+"""Drives whose marks are taken off in one transaction: reports about them wait meanwhile."""
+TOLD_MOVES: Final = 2000
+"""Moves of a plan that get an event each; of a larger one there is a summary."""
+KEPT_MOVES: Final = 10_000
+"""Moves of each kind that the result of a plan lists; it counts all."""
+LONGEST_PAUSE: Final = 3600.0
+"""Seconds after which all drives are checked again, however long that takes."""
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """What a plan decided and, unless it was a dry run, did."""
+
+    busy: bool = False
+    """Somebody else was planning: nothing was done."""
+    applied: bool = False
+    drives: int = 0
+    """How many were looked at."""
+    assigned: int = 0
+    released: int = 0
+    bytes: int = 0
+    """What will be downloaded for it, as far as sizes are known."""
+    assign: list[Assign] = field(default_factory=list)
+    """The moves themselves, and below: the first KEPT_MOVES of them, all of a dry run."""
+    release: list[Release] = field(default_factory=list)
+    unplaced: list[Unplaced] = field(default_factory=list)
+    seconds: float = 0.0
+    find_seconds: float = 0.0
+    load_seconds: float = 0.0
+    plan_seconds: float = 0.0
+
+    @property
+    def moves(self) -> int:
+        return self.assigned + self.released
+
+    def note(self, decided: Plan, *, most: int | None) -> None:
+        self.assigned += len(decided.assign)
+        self.released += len(decided.release)
+        self.bytes += decided.bytes
+        for mine, more in (
+            (self.assign, decided.assign),
+            (self.release, decided.release),
+            (self.unplaced, decided.unplaced),
+        ):
+            mine.extend(more if most is None else more[: most - len(mine)])  # type: ignore[arg-type]
+
+
+def reconcile(
+    *,
+    everything: bool = True,
+    dry_run: bool = False,
+    now: datetime | None = None,
+    hearing: liveness.Hearing = liveness.HEARING,
+) -> Reconciled:
+    """Plan all drives, or only those that something happened to; `dry_run` changes nothing.
+
+    Safe to run at any time, twice, and to be killed in: what was not written is planned again.
+    """
+    now = now or timezone.now()
+    if dry_run:
+        seen = liveness.workers()
+        return _run(seen, suspects(seen, now) if everything else _dirty(), now, dry_run=True)
+    with only_one(LOCK) as alone:
+        if not alone:
+            return Reconciled(busy=True)
+        unfinished = PlanState.load().unfinished
+        return _everything(now, hearing) if everything or unfinished else _marked(now, hearing)
+
+
+# --- by the clock
+
+
+def sweep(
+    now: datetime | None = None, hearing: liveness.Hearing = liveness.HEARING, *, wanted: bool = False
+) -> Reconciled:
+    """Check all drives if it is time: SEEDERFARM_RECONCILE_EVERY has passed, or somebody wants it (`wanted`
+    remembers that for as long as it takes), and so much time that checking takes no more of it than
+    SEEDERFARM_RECONCILE_DUTY."""
+    now = now or timezone.now()
+    if wanted:
+        PlanState.want()
+    with only_one(LOCK) as alone:
+        if not alone:
+            return Reconciled(busy=True)
+        return _everything(now, hearing) if _is_due(PlanState.load(), now) else Reconciled()
+
+
+def _is_due(state: PlanState, now: datetime) -> bool:
+    if state.unfinished or state.swept_at is None or state.swept_at > now:  # > now: a clock was set back
+        return True
+    pause = pause_after(state.swept_seconds)
+    if not state.wanted:
+        pause = max(pause, settings.FARM.reconcile_every)
+    return now >= state.swept_at + timedelta(seconds=pause)
+
+
+def pause_after(seconds: float) -> float:
+    """How long to leave alone what took `seconds`."""
+    duty = settings.FARM.reconcile_duty / 100
+    return min(seconds * (1 / duty - 1), LONGEST_PAUSE)
+
+
+# --- the two kinds of runs, under the lock
+
+
+def _everything(now: datetime, hearing: liveness.Hearing) -> Reconciled:
+    start = monotonic()
+    row = PlanState.objects.filter(pk=PlanState.ONLY)
+    row.update(unfinished=True, wanted=False)  # whoever wants it from now on is not served by this one
+    seen = liveness.check(now, hearing)
+    while _unmark_next():
+        pass
+    found = suspects(seen, now)
+    result = _run(seen, found, now, dry_run=False, looked_at_all=True, find_seconds=monotonic() - start)
+    finish_removals()
+    took = monotonic() - start
+    # Where there was work, the work does not count: there will be less of it the next time.
+    cost = result.find_seconds if result.moves else took
+    row.update(unfinished=False, swept_at=now + timedelta(seconds=took), swept_seconds=cost)
+    return result
+
+
+def _marked(now: datetime, hearing: liveness.Hearing) -> Reconciled:
+    seen = liveness.check(now, hearing)
+    dirty = _dirty()
+    if not dirty:
+        return Reconciled(applied=True)
+    row = PlanState.objects.filter(pk=PlanState.ONLY)
+    row.update(unfinished=True)
+    _unmark(dirty)  # before they are read: what happens later marks them again
+    result = _run(seen, dirty, now, dry_run=False)
+    finish_removals()
+    row.update(unfinished=False)
+    return result
+
+
+def _dirty() -> list[int]:
+    """Drives that something happened to, those first that are placed first."""
+    rows = Drive.objects.filter(dirty=True).order_by("pk").values_list("priority", "pk")[:DIRTY_BATCH]
+    return [pk for _, pk in sorted(rows)]
+
+
+def _unmark(ids: Sequence[int]) -> None:
+    for batch in batches(ids, UNMARKED_AT_ONCE):
+        table, parameters = rows_as_table((("id", "bigint"),), [(pk,) for pk in batch])
+        execute(f"UPDATE registry_drive AS d SET dirty = false FROM {table} WHERE d.id = v.id", parameters)
+
+
+def _unmark_next() -> int:
+    some = "SELECT id FROM registry_drive WHERE dirty ORDER BY id LIMIT %s"
+    return execute(f"UPDATE registry_drive SET dirty = false WHERE id IN ({some})", [UNMARKED_AT_ONCE])
+
+
+def _run(
+    seen: Sequence[liveness.Seen],
+    ids: Sequence[int],
+    now: datetime,
+    *,
+    dry_run: bool,
+    looked_at_all: bool = False,
+    find_seconds: float = 0.0,
+) -> Reconciled:
+    """Plan the drives `ids`, in this order."""
+    start = monotonic()
+    result = Reconciled(applied=not dry_run, find_seconds=find_seconds)
+    workers = load.workers(seen, now)
+    writer = _Writer({worker.id: worker.name for worker in seen}, now)
+    with BehindUs(len(ids) > PLANNED_AT_ONCE) as behind_us:
+        for part in batches(ids, PLANNED_AT_ONCE):
+            began = monotonic()
+            state = load.load(part)
+            loaded = monotonic()
+            decided = plan(state.drives, workers, state.replicas)
+            result.load_seconds += loaded - began
+            result.plan_seconds += monotonic() - loaded
+            result.drives += len(state.drives)
+            result.note(decided, most=None if dry_run else KEPT_MOVES)
+            unmarked, marked = state.marked_wrong()
+            del state
+            if not dry_run:
+                behind_us.do(partial(writer.write, decided, unmarked, marked))
+            workers = load.with_less_room(workers, decided.assign)
+    if not dry_run:
+        writer.finish(result)
+        events.tell_unplaced(result.unplaced, None if looked_at_all else ids, now)
+    result.seconds = monotonic() - start + find_seconds
+    return result
+
+
+class _Writer:
+    """Writes the parts of one plan."""
+
+    def __init__(self, names: Mapping[int, str], now: datetime) -> None:
+        self._names = names
+        self._now = now
+        self._retired = set(Worker.objects.filter(state=Worker.State.RETIRED).values_list("pk", flat=True))
+        self._touched: set[int] = set()
+        self._told = 0
+
+    def write(self, decided: Plan, short: Sequence[int], enough: Sequence[int]) -> None:
+        """`short`, `enough`: drives to be marked as having too few complete copies, or as having enough."""
+        apply.mark_short(short, True)
+        apply.mark_short(enough, False)
+        told = self._told + len(decided.assign) + len(decided.release) <= TOLD_MOVES
+        if told:
+            self._told += len(decided.assign) + len(decided.release)
+        for assigns in batches(decided.assign, WRITE_BATCH):
+            with transaction.atomic():
+                apply.assign(assigns, self._now)
+                self._bump({move.worker for move in assigns})
+                if told:
+                    events.record_assigned(assigns, self._names, self._now)
+        for releases in chain.from_iterable(batches(r, WRITE_BATCH) for r in apply.rounds(decided.release)):
+            with transaction.atomic():
+                apply.release(releases, self._now)
+                self._bump({move.worker for move in releases} - self._retired)
+                apply.delete([move for move in releases if move.worker in self._retired])
+                if told:
+                    events.record_released(releases, self._names, self._now)
+
+    def _bump(self, workers: set[int]) -> None:
+        assignments.bump(workers, tell=False)
+        self._touched |= workers
+
+    def finish(self, result: Reconciled) -> None:
+        """Once for the whole plan: have the manifests sent. Should we not get here, heartbeats do."""
+        for worker_id in sorted(self._touched):
+            outbox.defer("control.send_manifest", worker_id)
+        if result.moves > self._told:
+            text = f"Planned {result.assigned:,} new copies and {result.released:,} releases"
+            Event.objects.create(at=self._now, kind="plan.applied", text=text, data={"bytes": result.bytes})

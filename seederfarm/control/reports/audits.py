@@ -1,0 +1,324 @@
+"""Proof of availability: copies that call themselves complete are asked for random blocks that they have.
+
+A drive is asked about its file list first, block 0 included. The proof brings the signed manifest and the
+header, which name the blobs core, and that core is asked about next: a copy is proven when both were.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import uuid
+from base64 import b64decode
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from farmwire.audit import MAX_ANSWER_BYTES, MAX_BLOCKS, Answer
+from farmwire.audit import Challenge as Order
+from farmwire.gaps import CoreGaps, Run, from_text, held_runs, may_lack
+from farmwire.message import read
+from farmwire.proofs import ProofFailed, verify_block
+from farmwire.rejection import Refused
+from farmwire.tasks import AUDIT, AUDIT_ANSWER
+from hypercore.codec import Reader
+from hypercore.errors import HypercoreError
+from hypercore.wire.data import Data
+from seederfarm.registry.models import Challenge, Drive, Event, Replica
+from seederfarm.registry.models.history import Severity
+from workers.engine.model.kind import Kind, inspect
+
+from ..messaging import outbox
+from ..messaging.assignments import TALKING
+from ..messaging.inbox import Received, malformed, receive
+
+log = logging.getLogger(__name__)
+
+TIME_TO_ANSWER: Final = timedelta(minutes=10)
+MAX_RUN: Final = 2000
+"""Challenges of one run: 2,000 a minute prove three million copies a day."""
+MAX_PROOF_BYTES: Final = 8 << 20
+"""Bytes of content that a challenge asks for, as far as the mean size of blocks tells."""
+
+MAIN, BLOBS = 0, 1
+"""The core that the key names, and the other one of a drive, as gaps have them."""
+
+_RNG: Final = random.SystemRandom()
+
+
+class _Due(NamedTuple):
+    """A copy that is to prove itself."""
+
+    id: int
+    worker_id: int
+    node_id: str
+    key: str
+    kind: str
+    length: int
+    total_blocks: int
+    total_bytes: int
+    gaps: str
+
+
+def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int:
+    """Ask the complete copies whose last question is longest ago. Returns how many were asked."""
+    now = now or timezone.now()
+    before = now - timedelta(seconds=settings.FARM.audit_every)
+    heard = now - timedelta(seconds=settings.FARM.worker_grace)
+    rows = Replica.objects.filter(
+        Q(last_challenged_at__isnull=True) | Q(last_challenged_at__lt=before),
+        desired=True,
+        phase=Replica.Phase.COMPLETE,
+        length__gt=0,
+        worker__state__in=TALKING,
+        worker__paused=False,  # it keeps its copies, and its engine knows of none
+        worker__last_seen_at__gt=heard,
+    ).exclude(drive__state=Drive.State.REMOVING)
+    with transaction.atomic():
+        found = rows.order_by(F("last_challenged_at").asc(nulls_first=True), "pk").values_list(
+            "pk", "worker_id", "worker__node_id", "drive__key", "drive__kind", "length", "total_blocks",
+            "total_bytes", "gaps",
+        )  # fmt: skip
+        due = [_Due(*row) for row in found.select_for_update(of=("self",), skip_locked=True)[:MAX_RUN]]
+        Replica.objects.filter(pk__in=[copy.id for copy in due]).update(last_challenged_at=now)
+        picked = [(copy, copy.key, _pick_first(copy, rng)) for copy in due]
+        _ask([question for question in picked if question[2]], now)
+    return len(due)
+
+
+def _pick_first(copy: _Due, rng: random.Random) -> list[int]:
+    """Of the core that the key names; of a drive the header, too, which may name the blobs core."""
+    blocks = _pick(copy, MAIN, copy.length, rng)
+    gaps = _gaps(copy.gaps, MAIN)
+    if copy.kind != Drive.Kind.DRIVE or (gaps is not None and may_lack(gaps, 0)):
+        return blocks
+    return sorted({0, *blocks[: MAX_BLOCKS - 1]})
+
+
+def _pick(copy: _Due, core: int, length: int, rng: random.Random) -> list[int]:
+    """Random blocks below `length` that the copy has, fewer where blocks are large."""
+    mean = copy.total_bytes // max(1, copy.total_blocks)
+    affordable = max(1, MAX_PROOF_BYTES // max(1, mean))
+    count = min(settings.FARM.audit_blocks, MAX_BLOCKS, affordable)
+    gaps = _gaps(copy.gaps, core)
+    runs = [(0, length)] if gaps is None else held_runs(gaps)
+    if gaps is not None and not gaps.exact and sum(end - start for start, end in runs) < count:
+        runs = [(0, length)]  # what is missing of these is no failure: see `_wrong_proofs`
+    held = sum(end - start for start, end in runs)
+    return sorted(_nth(runs, number) for number in rng.sample(range(held), min(count, held)))
+
+
+def _nth(runs: Sequence[Run], number: int) -> int:
+    """The block with that number, counted over the runs."""
+    for start, end in runs:
+        if number < end - start:
+            return start + number
+        number -= end - start
+    raise AssertionError("unreachable")
+
+
+def _gaps(text: str, core: int) -> CoreGaps | None:
+    """Of the first or second core of a copy. None: it lacks nothing there."""
+    try:
+        gaps = from_text(text)
+    except ValueError:
+        return None
+    return gaps[core] if core < len(gaps) else None
+
+
+def _ask(questions: Sequence[tuple[_Due, str, list[int]]], now: datetime) -> None:
+    deadline = now + TIME_TO_ANSWER
+    rows = [
+        Challenge(
+            id=uuid.uuid4(), replica_id=copy.id, core=core, blocks=blocks, sent_at=now, deadline=deadline
+        )
+        for copy, core, blocks in questions
+    ]
+    Challenge.objects.bulk_create(rows)
+    orders: dict[tuple[int, str], list[Order]] = {}
+    for row, (copy, core, blocks) in zip(rows, questions, strict=True):
+        order = Order(id=str(row.id), key=copy.key, core=core, blocks=blocks, deadline=deadline.timestamp())
+        orders.setdefault((copy.worker_id, copy.node_id), []).append(order)
+    for (worker_id, node_id), some in orders.items():
+        outbox.send(worker_id, node_id, AUDIT, some, now)
+
+
+def take_answer(data: object, now: datetime | None = None, rng: random.Random = _RNG) -> str:
+    """Verify the envelope of a `farmwire.audit.Answer`. Returns the outcome, or why it was refused."""
+    now = now or timezone.now()
+    with transaction.atomic():
+        received = receive(data, name=AUDIT_ANSWER, now=now, limit=MAX_ANSWER_BYTES)
+        if not isinstance(received, Received):
+            return received
+        worker = received.worker
+        try:
+            answer = read(received.envelope.body, Answer)
+            number = uuid.UUID(answer.id)
+        except Refused as refusal:
+            return malformed(worker, AUDIT_ANSWER, refusal)
+        except ValueError:
+            return _unasked(worker.pk, answer.id)
+        row = (
+            Challenge.objects.select_for_update(of=("self",))
+            .select_related("replica__drive")
+            .filter(pk=number, replica__worker=worker)
+            .first()
+        )
+        if row is None or row.outcome != Challenge.Outcome.OPEN:
+            return _unasked(worker.pk, answer.id)
+        return _judge(row, worker.node_id, answer, now, rng)
+
+
+def _unasked(worker_id: int, answer: str) -> str:
+    reason = f"{AUDIT_ANSWER}: nobody asks for {answer} (any more)"
+    outbox.refuse(worker_id, reason)
+    return reason
+
+
+def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: random.Random) -> str:
+    if now > row.deadline:
+        return _failed(row, Challenge.Outcome.LATE, "the answer came after the deadline", now)
+    wrong = _check(row, answer)
+    if wrong:
+        return _failed(row, Challenge.Outcome.WRONG, wrong, now)
+    row.outcome, row.answered_at = Challenge.Outcome.PROVEN, now
+    row.save(update_fields=["outcome", "answered_at"])
+    replica = row.replica
+    blobs = _blobs_core(row, answer)
+    if blobs is not None:
+        key, length = blobs
+        copy = _Due(
+            replica.pk, replica.worker_id, node_id, replica.drive.key, replica.drive.kind, replica.length,
+            replica.total_blocks, replica.total_bytes, replica.gaps,
+        )  # fmt: skip
+        blocks = _pick(copy, BLOBS, length, rng)
+    if blobs is not None and blocks:
+        _ask([(copy, key, blocks)], now)
+    else:
+        Replica.objects.filter(pk=replica.pk).update(last_proven_at=now, proof_failures=0)
+    return row.outcome
+
+
+def _check(row: Challenge, answer: Answer) -> str:
+    """What is wrong with an answer, or nothing."""
+    if answer.core != row.core:
+        return f"asked about {row.core}, answered about {answer.core}"
+    if answer.error:
+        return f"the worker says: {answer.error}"
+    if not answer.is_whole(row.blocks):
+        return f"asked for blocks {row.blocks}, answered {[proof.block for proof in answer.proofs]}"
+    return _wrong_proofs(row, answer)
+
+
+def _wrong_proofs(row: Challenge, answer: Answer) -> str:
+    """A block that the copy says it may lack is no failure, as long as another one is proven."""
+    gaps = _gaps(row.replica.gaps, MAIN if row.core == row.replica.drive.key else BLOBS)
+    proven = 0
+    try:
+        for proof in answer.proofs:
+            if not proof.data and gaps is not None and not gaps.exact and may_lack(gaps, proof.block):
+                continue
+            verify_block(bytes.fromhex(row.core), proof)
+            proven += 1
+    except ProofFailed as failure:
+        return str(failure)
+    return "" if proven else "none of the blocks asked for is there"
+
+
+def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:
+    """Key and length of the blobs core, when this was the proof of a drive's file list and it has blobs.
+
+    The manifest and the header, which the proof was about, name it as they do to the engine. The header of
+    an encrypted drive cannot be read; where it is compat, too, nobody can tell what its blobs core is.
+    """
+    replica, drive = row.replica, row.replica.drive
+    length = replica.total_blocks - replica.length
+    if row.core != drive.key or drive.kind != Drive.Kind.DRIVE or length <= 0:
+        return None
+    key = bytes.fromhex(drive.key)
+    proofs = [proof for proof in answer.proofs if proof.data]
+    header = next((proof for proof in proofs if proof.block == 0), proofs[0])
+    try:
+        data = Data.decode(Reader(b64decode(header.data)))
+        first = data.block.value if data.block is not None and header.block == 0 else None
+        blobs = inspect(key, data.manifest, first, told=Kind.DRIVE).blobs
+    except HypercoreError:  # signed by the writer, and no drive all the same
+        return None
+    return None if blobs is None else (blobs.hex(), length)
+
+
+def _failed(row: Challenge, outcome: Challenge.Outcome, reason: str, now: datetime) -> str:
+    row.outcome, row.reason = outcome, reason[:300]
+    row.answered_at = now
+    row.save(update_fields=["outcome", "reason", "answered_at"])
+    _count_failures([row], now)
+    return row.outcome
+
+
+def expire(now: datetime | None = None) -> int:
+    """Close challenges that were not answered in time. Returns how many.
+
+    It counts as a failure only where the worker was heard since: one that is away is lost, not lying.
+    """
+    now = now or timezone.now()
+    done = 0
+    while True:
+        with transaction.atomic():
+            rows = (
+                Challenge.objects.filter(outcome=Challenge.Outcome.OPEN, deadline__lt=now)
+                .select_for_update(of=("self",), skip_locked=True)
+                .select_related("replica__drive", "replica__worker")
+                .order_by("deadline")
+            )
+            late = list(rows[:500])
+            if not late:
+                return done
+            Challenge.objects.filter(pk__in=[row.pk for row in late]).update(
+                outcome=Challenge.Outcome.LATE, reason="no answer in time"
+            )
+            for row in late:
+                row.reason = "no answer in time"
+            _count_failures([row for row in late if _was_heard(row) and not _proven_since(row)], now)
+            done += len(late)
+
+
+def _was_heard(row: Challenge) -> bool:
+    seen = row.replica.worker.last_seen_at
+    return seen is not None and seen > row.deadline
+
+
+def _proven_since(row: Challenge) -> bool:
+    """A later question was answered: this one, or its answer, was lost on the way."""
+    proven = row.replica.last_proven_at
+    return proven is not None and proven > row.sent_at
+
+
+def _count_failures(rows: Sequence[Challenge], now: datetime) -> None:
+    """On the copies, in the flight recorder; and placement looks at their drives. A copy that is being
+    released is accused of nothing: its worker does as it was told."""
+    rows = [row for row in rows if row.replica.desired and row.replica.drive.state != Drive.State.REMOVING]
+    if not rows:
+        return
+    replicas = Replica.objects.filter(pk__in={row.replica_id for row in rows})
+    replicas.update(proof_failures=F("proof_failures") + 1)
+    Drive.objects.filter(pk__in={row.replica.drive_id for row in rows}, dirty=False).update(dirty=True)
+    Event.objects.bulk_create(
+        [
+            Event(
+                at=now,
+                kind="replica.unproven",
+                severity=Severity.WARNING,
+                drive_id=row.replica.drive_id,
+                worker_id=row.replica.worker_id,
+                text=f"{row.replica.worker.name} could not prove its copy of {row.replica.drive}: "
+                f"{row.reason}"[:500],
+                data={"key": row.replica.drive.key, "challenge": str(row.pk), "core": row.core},
+            )
+            for row in rows
+        ]
+    )

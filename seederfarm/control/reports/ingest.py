@@ -1,0 +1,421 @@
+"""Reports of workers, taken in: one transaction a report, a handful of statements whatever it holds.
+
+A report may come late, twice, or not at all. What it says of a replica counts if it was observed after what
+is known; the sequence window refuses copies of the report itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from django.db import transaction
+from django.utils import timezone
+
+from farmwire.gaps import to_text
+from farmwire.message import plain, read
+from farmwire.rejection import Refused
+from farmwire.report import Happening, Heartbeat, ReplicaReport, Report
+from farmwire.tasks import REPORT
+from seederfarm.registry.models import Drive, Event, Replica, Worker
+from seederfarm.registry.models.history import Severity
+from seederfarm.registry.services import FORK_ALERT
+
+from ..db.sql import execute, rows_as_table
+from ..history import alerts, event_budget, samples
+from ..history.events import Note, record
+from ..messaging import assignments, outbox
+from ..messaging.inbox import Received, malformed, receive
+from ..reconcile import liveness
+
+SEEN_GRAIN: Final = timedelta(seconds=60)
+"""How exactly the last sight of a writer is kept: less would write every drive at every report."""
+ROUTINE: Final = timedelta(hours=1)
+"""A copy that was complete within this time and falls behind, or catches up, has no event for it: a drive
+that is written to all day would have thousands."""
+
+MAX_NUMBER: Final = 2**31 - 1
+"""What the smaller columns hold."""
+
+HUNG_ALERT: Final = "worker.engine_hung"
+
+Phase = Replica.Phase
+
+TOLD: Final = {
+    Phase.DOWNLOADING: ("is being downloaded", Severity.INFO),
+    Phase.COMPLETE: ("is complete", Severity.INFO),
+    Phase.ERROR: ("has trouble", Severity.WARNING),
+    Phase.REMOVED: ("was removed", Severity.INFO),
+}
+"""Changes of phase that the flight recorder keeps."""
+
+
+class Ingested(NamedTuple):
+    """What became of a report."""
+
+    refused: str = ""
+    applied: int = 0
+    """Replicas that it told news of."""
+    stale: int = 0
+    """Replicas of which something newer was known."""
+    unassigned: int = 0
+    """Replicas that the farm did not ask for."""
+
+
+class _Known(NamedTuple):
+    """A replica and its drive as they are in the database."""
+
+    id: int
+    drive_id: int
+    desired: bool
+    phase: str
+    last_report_at: datetime | None
+    completed_at: datetime | None
+    gaps: str
+    label: str
+    key: str
+
+
+class _News(NamedTuple):
+    """A row of the update."""
+
+    known: _Known
+    report: ReplicaReport
+    at: datetime
+
+
+def ingest_report(data: object, now: datetime | None = None) -> Ingested:
+    """Take in the envelope of a `farmwire.report.Report`. Safe twice."""
+    now = now or timezone.now()
+    with transaction.atomic():
+        received = receive(data, name=REPORT, now=now)
+        if not isinstance(received, Received):
+            return Ingested(received)
+        try:
+            report = read(received.envelope.body, Report)
+        except Refused as refusal:
+            return Ingested(malformed(received.worker, REPORT, refusal))
+        return apply_report(received.worker, report, now)
+
+
+def apply_report(worker: Worker, report: Report, now: datetime) -> Ingested:
+    """The same for one that is believed already. In a transaction that holds the worker's row."""
+    result = _replicas(worker, report.replicas, now) if report.replicas else Ingested()
+    if report.heartbeat is not None:
+        _heartbeat(worker, report.heartbeat, now)
+    if report.samples:
+        samples.record(worker.pk, report.samples, now)
+    if report.events:
+        _happenings(worker, report.events, now)
+    return result
+
+
+# --- heartbeats
+
+
+def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
+    used = beat.engine.stored_bytes
+    values = {
+        "last_seen_at": now,
+        "manifest_version": beat.manifest_version,
+        "manifest_digest_seen": beat.manifest_digest,
+        "software": beat.software[:64],
+        "free_bytes": beat.free_bytes,
+        "used_bytes": used,
+        "capacity_bytes": used + beat.free_bytes if beat.quota_bytes is None else beat.quota_bytes,
+        "host": plain(beat.host),
+        "engine": plain(beat.engine),
+    }
+    returned = worker.lost_since
+    Worker.objects.filter(pk=worker.pk).update(**values, lost_since=None)
+    if returned is not None:
+        _returned(worker, returned, now)
+    if worker.free_bytes is None or (worker.last_seen_at or now) < liveness.silent_since(now):
+        # It can be given copies (again): some may have found no place meanwhile
+        outbox.defer("control.reconcile")
+    assignments.heartbeat_seen(worker, beat.manifest_version, beat.manifest_digest, now)
+    assignments.configured_seen(worker, beat.configured, now)
+
+
+def _returned(worker: Worker, lost: datetime, now: datetime) -> None:
+    Drive.objects.filter(replicas__worker=worker, dirty=False).update(dirty=True)
+    Event.objects.create(
+        at=now,
+        kind="worker.returned",
+        worker=worker,
+        text=f"{worker.name} is back, after {(now - lost).total_seconds():.0f} s",
+        data={"worker": worker.node_id},
+    )
+    alerts.resolve([f"worker.lost:{worker.pk}"], now)
+    outbox.defer("control.reconcile_dirty")
+
+
+# --- replicas
+
+
+def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -> Ingested:
+    newest: dict[str, ReplicaReport] = {}
+    for report in reports:
+        before = newest.get(report.key)
+        if before is None or report.observed_at > before.observed_at:
+            newest[report.key] = report
+    known = _known(worker, list(newest))
+    news: list[_News] = []
+    stale = 0
+    for row in known:
+        report = newest[row.key]
+        # A clock that ran ahead must not make everything after it look old.
+        at = min(_time(report.observed_at), now)
+        if row.last_report_at is not None and at <= row.last_report_at:
+            stale += 1
+        else:
+            news.append(_News(row, report, at))
+    if news:
+        _apply(worker, news, now)
+    return Ingested("", len(news), stale, len(newest) - len(known))
+
+
+def _known(worker: Worker, keys: list[str]) -> list[_Known]:
+    rows = Replica.objects.filter(worker=worker, drive__key__in=keys).values_list(
+        "pk",
+        "drive_id",
+        "desired",
+        "phase",
+        "last_report_at",
+        "completed_at",
+        "gaps",
+        "drive__label",
+        "drive__key",
+    )
+    return [_Known(*row) for row in rows]
+
+
+def _apply(worker: Worker, news: list[_News], now: datetime) -> None:
+    gone = [n for n in news if n.report.phase == "removed" and not n.known.desired]
+    _update([n for n in news if n.report.phase != "removed" or n.known.desired])
+    if gone:
+        Replica.objects.filter(pk__in=[n.known.id for n in gone], desired=False).delete()
+    changed = [n for n in news if n.known.phase != n.report.phase]
+    _record(worker, changed, now)
+    _observe(news)
+    # What can be released, or has to be made again, depends on which copies are complete and which are gone.
+    dirty = [n.known.drive_id for n in changed if "complete" in (n.known.phase, n.report.phase)]
+    dirty += [n.known.drive_id for n in gone]
+    # And on which blocks they have, where they are not whole
+    dirty += [n.known.drive_id for n in news if n.known.gaps != to_text(n.report.gaps)]
+    if dirty:
+        Drive.objects.filter(pk__in=dirty, dirty=False).update(dirty=True)
+
+
+_COLUMNS: Final = (
+    ("id", "bigint"),
+    ("phase", "text"),
+    ("length", "bigint"),
+    ("fork", "bigint"),
+    ("have_blocks", "bigint"),
+    ("total_blocks", "bigint"),
+    ("have_bytes", "bigint"),
+    ("total_bytes", "bigint"),
+    ("unavailable_blocks", "bigint"),
+    ("unavailable_bytes", "bigint"),
+    ("gaps", "text"),
+    ("peers", "bigint"),
+    ("error", "text"),
+    ("attempts", "bigint"),
+    ("last_report_at", "timestamptz"),
+    ("completed_at", "timestamptz"),
+)
+
+
+def _update(news: list[_News]) -> None:
+    """All rows in one statement; those that somebody made newer meanwhile stay."""
+    if not news:
+        return
+    rows = [
+        (
+            n.known.id,
+            n.report.phase,
+            n.report.length,
+            n.report.fork,
+            n.report.have_blocks,
+            n.report.blocks,
+            n.report.have_bytes,
+            n.report.bytes,
+            n.report.unavailable_blocks,
+            n.report.unavailable_bytes,
+            to_text(n.report.gaps),
+            min(n.report.peers, MAX_NUMBER),
+            n.report.error,
+            min(n.report.attempts, MAX_NUMBER),
+            n.at,
+            _completed(n),
+        )
+        for n in sorted(news)
+    ]
+    table, parameters = rows_as_table(_COLUMNS, rows)
+    sets = ", ".join(f"{name} = v.{name}" for name, _ in _COLUMNS[1:])
+    execute(
+        f"UPDATE registry_replica AS r SET {sets} FROM {table} WHERE r.id = v.id "
+        "AND (r.last_report_at IS NULL OR r.last_report_at < v.last_report_at)",
+        parameters,
+    )
+
+
+def _completed(news: _News) -> datetime | None:
+    if news.report.phase != "complete":
+        return news.known.completed_at
+    return news.known.completed_at if news.known.phase == Phase.COMPLETE else news.at
+
+
+def _is_routine(news: _News) -> bool:
+    """Whether a copy only follows its writer: it was complete lately, and had no other trouble since."""
+    follows = (Phase.COMPLETE, Phase.DOWNLOADING)
+    known = news.known
+    if news.report.phase not in follows or known.phase not in follows or known.completed_at is None:
+        return False
+    return news.at - known.completed_at < ROUTINE
+
+
+def _record(worker: Worker, changed: list[_News], now: datetime) -> None:
+    events = []
+    for n in changed:
+        if n.report.phase not in TOLD or _is_routine(n):
+            continue
+        text, severity = TOLD[Phase(n.report.phase)]
+        name = n.known.label or n.report.title or f"{n.known.key[:10]}…"
+        detail = f": {n.report.error}" if n.report.error else ""
+        events.append(
+            Note(
+                at=n.at,
+                kind=f"replica.{n.report.phase}",
+                severity=severity,
+                drive_id=n.known.drive_id,
+                worker_id=worker.pk,
+                text=f"The copy of {name} on {worker.name} {text}{detail}",
+                data={"key": n.known.key, "worker": worker.node_id, "from": n.known.phase},
+            )
+        )
+    record(event_budget.budget.within(worker, events, now))
+
+
+# --- what is seen of the drives
+
+_DRIVE_COLUMNS: Final = (
+    ("id", "bigint"),
+    ("kind", "text"),
+    ("title", "text"),
+    ("length", "bigint"),
+    ("fork", "bigint"),
+    ("byte_length", "bigint"),
+    ("last_writer_seen_at", "timestamptz"),
+    ("observed_at", "timestamptz"),
+)
+
+
+def _observe(news: list[_News]) -> None:
+    """The best that any worker knows of a drive: the highest fork, the greatest length, the latest sight."""
+    reports = {n.known.drive_id: n for n in news if n.report.length or n.report.writer_seen_at}
+    if not reports:
+        return
+    # In the order of their ids, so that reports of two workers wait for each other in one direction only.
+    drives = Drive.objects.filter(pk__in=reports).order_by("pk")
+    columns = [name for name, _ in _DRIVE_COLUMNS]
+    wanted = {row[0] for row in drives.values_list(*columns) if _better(row, reports[row[0]])}
+    if not wanted:
+        return
+    locked = drives.filter(pk__in=wanted).select_for_update(no_key=True).values_list(*columns)
+    rows = [better for row in locked if (better := _better(row, reports[row[0]])) is not None]
+    table, parameters = rows_as_table(_DRIVE_COLUMNS, rows)
+    sets = ", ".join(f"{name} = v.{name}" for name in columns[1:])
+    execute(f"UPDATE registry_drive AS d SET {sets} FROM {table} WHERE d.id = v.id", parameters)
+
+
+def _better(row: tuple[object, ...], news: _News) -> tuple[object, ...] | None:
+    """The row as it shall be, or None if the report adds nothing to it."""
+    pk, kind, title, length, fork, size, writer, observed = row
+    report = news.report
+    seen = None if report.writer_seen_at is None else min(_time(report.writer_seen_at), news.at)
+    assert writer is None or isinstance(writer, datetime)
+    later = seen is not None and (writer is None or seen >= writer + SEEN_GRAIN)
+    known, told = (fork or 0, length or 0), (report.fork, report.length)
+    ahead = (length is None and bool(told[1])) or told > known
+    same = told == known and length is not None
+    bigger = same and report.bytes > (size or 0)  # type: ignore[operator]
+    titled = (ahead or same) and bool(report.title) and report.title != title
+    shown = report.kind is not None and not kind
+    if not (later or ahead or bigger or titled or shown):
+        return None
+    return (
+        pk,
+        report.kind if shown else kind,
+        report.title if titled else title,
+        told[1] if ahead else length,
+        told[0] if ahead else fork,
+        report.bytes if ahead or bigger else size,
+        seen if later else writer,
+        news.at if ahead or bigger else observed,
+    )
+
+
+# --- what else happened
+
+
+def _happenings(worker: Worker, events: Sequence[Happening], now: datetime) -> None:
+    keys = {event.key for event in events if event.key is not None}
+    drives = dict(Drive.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
+    notes = [
+        Note(
+            at=min(_time(event.at), now),
+            kind=f"engine.{event.code}"[:40],
+            severity=Severity.INFO,
+            drive_id=drives.get(event.key or ""),
+            worker_id=worker.pk,
+            text=f"{worker.name}: {event.text or event.code}",
+            data={"worker": worker.node_id, "key": event.key},
+        )
+        for event in events
+    ]
+    record(event_budget.budget.within(worker, notes, now))
+    _hung(worker, events, now)
+    alerts.raise_alerts(
+        [
+            alerts.Trouble(
+                kind=FORK_ALERT,
+                subject=f"{FORK_ALERT}:{drive_id}",
+                text=f"{worker.name}: {event.text}",
+                hint="To accept it, let the drive follow up to that fork; to stay, quarantine it again.",
+                drive_id=drive_id,
+            )
+            for event in events
+            if event.code == "fork_quarantined" and (drive_id := drives.get(event.key or "")) is not None
+        ],
+        now,
+    )
+
+
+def _hung(worker: Worker, events: Sequence[Happening], now: datetime) -> None:
+    """An alert from the end of an engine that said nothing until one has become ready."""
+    said = [event for event in events if event.code in ("engine_hung", "engine_ready")]
+    if not said:
+        return
+    last = max(said, key=lambda event: event.at)
+    subject = f"{HUNG_ALERT}:{worker.pk}"
+    if last.code == "engine_ready":
+        alerts.resolve([subject], now)
+        return
+    trouble = alerts.Trouble(
+        kind=HUNG_ALERT,
+        subject=subject,
+        text=f"{worker.name}: {last.text}",
+        hint="Its log has the place where it hung. A disk that fails or is very slow does this, too.",
+        worker_id=worker.pk,
+    )
+    alerts.raise_alerts([trouble], now)
+
+
+def _time(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):  # 1e11 is a valid number and no year that a database keeps
+        return datetime.max.replace(tzinfo=UTC)

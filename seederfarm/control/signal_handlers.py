@@ -1,0 +1,32 @@
+"""What operators change is acted on at once, not at the next beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seederfarm.registry import signals
+
+from .messaging import outbox
+
+
+def connect() -> None:
+    signals.drives_changed.connect(_drives_changed, dispatch_uid="control.drives")
+    signals.workers_changed.connect(_workers_changed, dispatch_uid="control.workers")
+    signals.reverify_wanted.connect(_reverify_wanted, dispatch_uid="control.reverify")
+
+
+def _drives_changed(*, ids: list[int] | None, **_: Any) -> None:
+    outbox.defer("control.reconcile_dirty")
+    if ids is None:
+        outbox.defer("control.reconcile")
+
+
+def _workers_changed(*, ids: list[int], **_: Any) -> None:
+    for worker_id in ids:
+        outbox.defer("control.tell_worker", worker_id)
+    outbox.defer("control.keep_accounts")
+    outbox.defer("control.reconcile")
+
+
+def _reverify_wanted(**_: Any) -> None:
+    outbox.defer("control.challenge")

@@ -1,0 +1,63 @@
+"""Reading sources now, once: `seederfarm fetch`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from django.utils import timezone
+
+from seederfarm.registry.models import Source
+
+from .apply import Outcome, settle
+from .claims import ask, begin, is_due, release
+from .follower import AT_ONCE, PATIENCE, Database, key_of
+from .parser import Parser
+from .seedlists import SeedLists
+
+
+async def read_once(sources: Sequence[Source], bootstrap: Sequence[str]) -> AsyncIterator[Outcome]:
+    """What became of each, in the order in which they are done; a few are read at a time. Seed lists are
+    looked for on the swarm. Raises DatabaseError and InterfaceError."""
+    database = Database()
+    lists = SeedLists(None, bootstrap)
+    parser = Parser()
+    turns = asyncio.Semaphore(AT_ONCE)
+    tasks: list[asyncio.Future[Outcome]] = []
+    try:
+        await lists.want({key for source in sources if (key := key_of(source)) is not None})
+        tasks = [asyncio.ensure_future(_read(source, database, lists, parser, turns)) for source in sources]
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await lists.close()
+        await database.close()
+
+
+async def _read(
+    source: Source, database: Database, lists: SeedLists, parser: Parser, turns: asyncio.Semaphore
+) -> Outcome:
+    async with turns:
+        key = key_of(source)
+        followed = None if key is None else lists.get(key)
+        if followed is not None:
+            await followed.newest(PATIENCE)
+        begun = await database(begin, source.pk, timezone.now(), always=True)
+        outcome = None
+        if begun is not None:
+            try:
+                said = await ask(begun, parser, followed)
+            except asyncio.CancelledError:
+                await asyncio.shield(database(release, begun.source))
+                raise
+            outcome = await database(settle, begun.source, said, timezone.now())
+        return outcome or Outcome(source.name, error="somebody else is reading it at this moment")
+
+
+def due() -> list[Source]:
+    """Sources whose time has come, or that were changed since they were read."""
+    now = timezone.now()
+    return [source for source in Source.objects.filter(enabled=True).order_by("name") if is_due(source, now)]

@@ -1,0 +1,1 @@
+"""The programs that the supervisor starts which need more than their command line."""

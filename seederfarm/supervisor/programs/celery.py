@@ -1,0 +1,21 @@
+"""`python -m seederfarm.supervisor.programs.celery …`: Celery's own command, in a process that has Django."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
+    import django
+
+    django.setup()
+    from celery.__main__ import main as celery
+
+    sys.argv[0] = "celery"
+    celery()
+
+
+if __name__ == "__main__":
+    main()

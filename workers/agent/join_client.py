@@ -1,0 +1,144 @@
+"""From a token to a place in the farm: asks until it is welcome, with a login that may do no more."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+from typing import Any
+
+from celery import Celery
+from kombu.connection import Connection
+from kombu.entity import Queue
+from redis import Redis
+
+from farmwire.envelope import open_envelope, seal
+from farmwire.join import Join, Welcome, digest_of, place_of, seal_secret, with_login
+from farmwire.message import read
+from farmwire.rejection import Reason, Refused
+from farmwire.tasks import JOIN, JOIN_QUEUE, KEY_PREFIX, WELCOME, reply_key
+
+from ..state import JoinedFarm
+from .agent import Agent
+from .broker import broker_url, transport_options
+
+LOOK_EVERY = 0.5
+"""Seconds between looks for an answer."""
+
+ASK_EVERY = 30.0
+"""Seconds between requests, at most. A request may be lost, or be made before an operator has approved."""
+
+GOOD_FOR = 600.0
+"""Seconds that a request is good for."""
+
+PASSWORD_BYTES = 32
+
+log = logging.getLogger(__name__)
+
+
+def make_password() -> str:
+    """Of an account of the broker."""
+    return secrets.token_urlsafe(PASSWORD_BYTES)
+
+
+class Joining:
+    """Between a worker that has a token and its farm. `run` in the main thread, `stop` from a signal."""
+
+    def __init__(self, agent: Agent, farm: JoinedFarm) -> None:
+        self._agent = agent
+        self._farm = farm
+        self._stop = threading.Event()
+        self._place = place_of(digest_of(farm.secret))
+        self._said: set[str] = set()
+        # Apart from the app that the worker runs: another login, and no task is ever taken.
+        options = transport_options(agent.id) | {"max_retries": 1, "retry_on_timeout": False}
+        self._app = Celery("joining", broker=broker_url(farm.broker), fixups=[], set_as_current=False)
+        self._app.conf.update(broker_transport_options=options, result_backend=None, task_protocol=2)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> bool:
+        """Whether we belong to the farm now; False: stopped before."""
+        ask_every, asked = min(self._agent.settings.heartbeat, ASK_EVERY), float("-inf")
+        with self._app.connection_for_read() as connection:
+            while not self._stop.wait(LOOK_EVERY if self._said else 0.1):
+                try:
+                    if time.monotonic() - asked >= ask_every:
+                        self._ask()
+                        asked = time.monotonic()
+                    if self._look(connection):
+                        log.info("%s has let this worker in", self._farm.farm)
+                        return True
+                except Refused as refused:
+                    self._agent.refuse(WELCOME, refused)
+                except Exception as error:  # whatever kombu and redis raise
+                    self._say(logging.WARNING, f"cannot reach the farm: {error}; trying on")
+                    connection.collapse()
+                    self._stop.wait(LOOK_EVERY)
+        return False
+
+    def _ask(self) -> None:
+        agent, settings = self._agent, self._agent.settings
+        now = time.time()
+        password = digest_of(agent.state.broker_password(make_password))
+        request = Join(
+            name=settings.name,
+            secret=seal_secret(
+                self._farm.secret, sender=agent.id, password=password, reader=self._farm.control
+            ),
+            password=password,
+            zone=settings.zone,
+            tags=list(settings.tags),
+            software=settings.software,
+        )
+        sealed = seal(
+            request,
+            name=JOIN,
+            to=self._farm.control,
+            seq=agent.state.next_seq(now),
+            expires=now + GOOD_FOR,
+            key_pair=agent.identity,
+        )
+        queue = Queue(JOIN_QUEUE)  # type: ignore[no-untyped-call]
+        self._app.send_task(
+            JOIN, args=[sealed], argsrepr="", queue=queue, declare=[], retry=False, ignore_result=True
+        )
+        self._say(logging.INFO, f"asked to join {self._farm.farm}")
+
+    def _look(self, connection: Connection) -> bool:
+        channel: Any = connection.default_channel
+        # Not a queue: an account that may pop from one could pop from all before Redis 7.
+        answer = Redis(connection_pool=channel.pool).getdel(KEY_PREFIX + reply_key(self._place))
+        if not isinstance(answer, bytes):
+            return False
+        agent = self._agent
+        try:
+            sealed = json.loads(answer)
+        except (ValueError, RecursionError):
+            raise Refused(Reason.MALFORMED, "an answer that is no JSON") from None
+        envelope = agent.state.opened(
+            self._farm.control,
+            lambda window: open_envelope(
+                sealed, sender=self._farm.control, me=agent.id, name=WELCOME, now=time.time(), window=window
+            ),
+        )
+        welcome = read(envelope.body, Welcome)
+        if welcome.waiting:
+            self._say(logging.INFO, f"{self._farm.farm} knows this worker, and waits for an operator")
+            return False
+        agent.state.welcomed(_login(self._farm.broker, welcome, agent.state.broker_password(make_password)))
+        return True
+
+    def _say(self, level: int, text: str) -> None:
+        """Once, however often it happens."""
+        if text not in self._said:
+            self._said.add(text)
+            log.log(level, "%s", text)
+
+
+def _login(broker: str, welcome: Welcome, password: str) -> tuple[str, bool]:
+    url = with_login(broker, welcome.user, password) if welcome.user else broker
+    return url, welcome.events

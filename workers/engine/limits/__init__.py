@@ -1,0 +1,1 @@
+"""What the engine may use: disk, bandwidth, connections, open files."""

@@ -1,0 +1,322 @@
+"""The limits of an engine: carried out, watched, told about.
+
+Rates are the buckets of the corestore; what they are at the moment is looked up in the timetable at every
+look. The disk is a budget for downloads, so that it ends before a bound and not behind it, and a gate that is
+shut when there is nothing left of it: what is here is served on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+from hypercore.aio.cores.corestore import DATABASE_SLACK, Corestore
+from hypercore.aio.cores.throttle import Throttle
+from hypercore.errors import StorageError
+from hypercore.sizes import size_text
+
+from ..model.events import Event, LimitChanged, LimitName, Problem
+from ..model.rate import Rate
+from ..model.status import LimitStatus
+from ..settings.rate_schedule import MIN_RATE, Timetable
+from ..settings.settings import LimitSettings, headroom
+from .gate import Gate
+
+LOOK_INTERVAL = 1.0
+"""Seconds between two looks."""
+
+CLEAR_AFTER = 10.0
+"""Seconds for which a rate must have held nobody back before it is told as cleared: no limit is told about
+more often."""
+
+NEAR_BYTES = 1 << 30
+"""Room from which on downloads need not count what they ask for: more than comes between two looks."""
+
+SLACK_BYTES = 1 << 20
+"""Room on the disk, beyond what is needed, at which downloads go on after it was full: others use it, too."""
+
+MEASURE_INTERVAL = 600.0
+"""Seconds after which what is stored is summed up again, where a bound makes that necessary. In between it is
+what came since."""
+
+MEASURE_WHEN_FULL = 60.0
+"""The same while nothing is left: the writer of a core may have cut it."""
+
+
+_CONSEQUENCE = "nothing more is downloaded; what is here is served"
+
+
+class Door(Protocol):
+    """Who comes in: `hypercore.swarm.Slots`."""
+
+    limit: int
+    turned_away: int
+
+    def __len__(self) -> int: ...
+
+
+class Room(NamedTuple):
+    """What may still be stored, and which bound says so."""
+
+    left: int
+    stored: int
+    quota: bool
+    """Whether it is the quota; else it is the disk."""
+    text: str
+    """How much there is and may be, for a person."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was said last about one limit."""
+
+    reached: bool = False
+    at: float = float("-inf")
+
+
+class Limits:
+    """Made by `launch`; the engine's loop calls `look`."""
+
+    def __init__(
+        self,
+        settings: LimitSettings,
+        *,
+        cores: Corestore,
+        gate: Gate,
+        data: Path,
+        emit: Callable[[Event], None],
+        door: Door | None = None,
+        open_files: Callable[[], tuple[int, int]] | None = None,
+        local_time: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
+        disk_usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage,
+        on_configured: Callable[[LimitSettings], None] = lambda _: None,
+    ) -> None:
+        """`open_files` gives how many are open and may be, `disk_usage` (total, used, free) bytes;
+        `on_configured` is called with other limits when they are set."""
+        self.settings = settings
+        self._cores = cores
+        self._gate = gate
+        self._data = data
+        self._emit = emit
+        self._door = door
+        self._turned_away = 0
+        self._open_files = open_files
+        self._local_time = local_time
+        self._disk_usage = disk_usage
+        self._on_configured = on_configured
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._told_to_hold = False
+        self._needed = 0
+        """Bytes that must be free for downloads to go on; 0: they do."""
+        self._measured: tuple[float, int, int, int] | None = None
+        """When what is stored was summed up, the sum, what had come by then, and the size of the database."""
+        self._meters = {"up": Rate(), "down": Rate()}
+        self._told: dict[LimitName, _Told] = {}
+        self._room: Room | None = None
+
+    # --- life
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def configure(self, settings: LimitSettings, *, hold: bool = False) -> None:
+        """Other limits, from now on. `hold`: download nothing whatever they are."""
+        if settings.max_bytes != self.settings.max_bytes:
+            self._measured = None
+        self.settings = settings
+        self._told_to_hold = hold
+        self._on_configured(settings)
+        self.look()
+
+    def stored_changed(self) -> None:
+        """Something was deleted: sum up anew."""
+        self._measured = None
+
+    # --- how things are
+
+    @property
+    def holding(self) -> bool:
+        """Whether nothing is downloaded."""
+        return self._gate.shut
+
+    @property
+    def full(self) -> bool:
+        """Whether downloads stopped since there is no room."""
+        return self._needed > 0
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing more is downloaded; empty if it is."""
+        room = self._room
+        return f"NO_ROOM: {room.text}: {_CONSEQUENCE}" if self.full and room is not None else ""
+
+    def status(self) -> tuple[LimitStatus, ...]:
+        """Those that there are."""
+        now = self._loop.time()
+        found: list[LimitStatus] = []
+        for name, throttle in self._rates():
+            rate = throttle.limit.rate
+            if rate is not None:
+                value = self._meters[name].per_second(now)
+                found.append(self._status(name, value, int(rate)))
+        room = self._room
+        if room is not None and (room.quota or self.full):
+            text = "" if room.quota else room.text
+            found.append(self._status("disk", room.stored, max(0, room.stored + room.left), text))
+        if self._door is not None and self._is_told("peers"):
+            found.append(self._status("peers", len(self._door), self._door.limit))
+        if self._open_files is not None and self._is_told("files"):
+            found.append(self._status("files", *self._open_files()))
+        return tuple(found)
+
+    def _is_told(self, name: LimitName) -> bool:
+        told = self._told.get(name)
+        return told is not None and told.reached
+
+    def _status(self, name: LimitName, value: float, most: int, text: str = "") -> LimitStatus:
+        return LimitStatus(limit=name, value=value, max=most, reached=self._is_told(name), text=text)
+
+    def _rates(self) -> tuple[tuple[LimitName, Throttle], ...]:
+        return (("up", self._cores.upload), ("down", self._cores.download))
+
+    # --- looking
+
+    def look(self) -> None:
+        """Put what holds now into effect, tell what has changed, and come back."""
+        self.close()
+        now = self._loop.time()
+        self._timer = self._loop.call_at(now + LOOK_INTERVAL, self.look)
+        self._set_rates(now)
+        self._look_at_disk(now)
+        self._look_at_counts(now)
+
+    def _look_at_counts(self, now: float) -> None:
+        door, files = self._door, self._open_files
+        if door is not None:
+            door.limit = self.settings.max_peers
+            turned_away, self._turned_away = door.turned_away - self._turned_away, door.turned_away
+            self._say("peers", turned_away > 0 or len(door) >= door.limit, len(door), door.limit, now)
+        if files is not None:
+            used, most = files()
+            self._say("files", used >= most, used, most, now)
+
+    def _set_rates(self, now: float) -> None:
+        local = self._local_time()
+        for name, throttle in self._rates():
+            table: Timetable = getattr(self.settings, name)
+            rate = table.rate_at(local)
+            throttle.set_rate(rate)
+            limit = throttle.limit
+            meter = self._meters[name]
+            meter.sample(limit.moved, now)
+            held = rate is not None and now - limit.held_at <= LOOK_INTERVAL
+            self._say(name, held, round(meter.per_second(now)), rate or 0, now)
+
+    def _look_at_disk(self, now: float) -> None:
+        try:
+            room = self._room = self._find_room(now)
+        except (OSError, StorageError):
+            return  # the store finds that out by itself, and says so
+        limit = self._cores.download.limit
+        was_full = self.full
+        if was_full:
+            if room.left >= self._needed + (0 if room.quota else SLACK_BYTES):
+                self._needed = 0
+        elif room.left <= 0 or room.left < limit.lacking:
+            self._needed = max(limit.lacking, 1)
+        left = max(0, room.left - limit.reserved)
+        limit.set_budget(left if self.full or room.left < NEAR_BYTES else None)
+        if self.full and not was_full:
+            self._emit(Problem(key=None, code="NO_ROOM", message=f"{room.text}: {_CONSEQUENCE}"))
+        self._gate.hold(self.full or self._told_to_hold)
+        text = "" if room.quota else room.text
+        max_bytes = max(0, room.stored + room.left)
+        self._say("disk", self.full, room.stored, max_bytes, now, at_once=True, text=text)
+
+    def _find_room(self, now: float) -> Room:
+        total, _, free = self._disk_usage(self._data)
+        kept = headroom(total) if self.settings.keep_free is None else self.settings.keep_free
+        # What waits in memory will be on the disk in a moment
+        on_disk = free - kept - self._cores.store.dirty_bytes
+        quota = self.settings.max_bytes
+        if quota is None and on_disk >= NEAR_BYTES:
+            return Room(on_disk, 0, False, "")
+        stored = self._stored(now)
+        if quota is not None and quota - stored <= on_disk:
+            text = f"{size_text(stored)} are stored, {size_text(quota)} may be"
+            return Room(quota - stored, stored, True, text)
+        text = f"the disk has {size_text(free)} free, {size_text(kept)} are kept free"
+        return Room(on_disk, stored, False, text)
+
+    def _stored(self, now: float) -> int:
+        """Bytes that the blocks here take. Raises StorageError."""
+        cores = self._cores
+        received, database = cores.received_bytes, cores.store.database_bytes()
+        every = MEASURE_WHEN_FULL if self.full else MEASURE_INTERVAL
+        if self._measured is None or now - self._measured[0] >= every:
+            self._measured = (now, cores.stored_bytes(), received, database)
+        _, stored, received_then, database_then = self._measured
+        # Blocks whose trees share nothing make the database grow by more than they count
+        return stored + max(received - received_then, database - database_then - DATABASE_SLACK)
+
+    def _say(
+        self,
+        name: LimitName,
+        reached: bool,
+        value: int,
+        most: int,
+        now: float,
+        *,
+        at_once: bool = False,
+        text: str = "",
+    ) -> None:
+        told = self._told.setdefault(name, _Told())
+        if reached:
+            told.at = now
+        if reached is told.reached or (not reached and not at_once and most and now - told.at < CLEAR_AFTER):
+            return
+        told.reached = reached
+        state: Literal["reached", "cleared"] = "reached" if reached else "cleared"
+        self._emit(LimitChanged(limit=name, state=state, value=value, max=most, text=text))
+
+
+def lower(
+    settings: LimitSettings, *, up: int | None, down: int | None, max_bytes: int | None
+) -> LimitSettings:
+    """The limits, and none above these."""
+    quotas = [quota for quota in (settings.max_bytes, max_bytes) if quota is not None]
+    return replace(
+        settings,
+        up=_capped(settings.up, up),
+        down=_capped(settings.down, down),
+        max_bytes=min(quotas, default=None),
+    )
+
+
+def shared(settings: LimitSettings, engines: int) -> LimitSettings:
+    """What each of so many engines may use. What is to stay free of a disk is no less for that."""
+    if engines == 1:
+        return settings
+    return replace(
+        settings,
+        up=_scaled(settings.up, engines),
+        down=_scaled(settings.down, engines),
+        max_bytes=None if settings.max_bytes is None else settings.max_bytes // engines,
+        max_peers=max(1, settings.max_peers // engines),
+    )
+
+
+def _capped(table: Timetable, most: int | None) -> Timetable:
+    return table if most is None else table.map(lambda rate: most if rate is None else min(rate, most))
+
+
+def _scaled(table: Timetable, engines: int) -> Timetable:
+    return table.map(lambda rate: None if rate is None else max(MIN_RATE, rate // engines))

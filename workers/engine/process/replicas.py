@@ -1,0 +1,131 @@
+"""What the parent is told about each key: the phase it is in, how much of it is here, what went wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from farmwire.message import plain
+
+from ..model.events import CoreChanged, Event, Problem, Synced
+from ..model.status import SeedStatus, State
+
+PHASES = {
+    State.LOOKING: "looking",
+    State.ASKING: "looking",
+    State.WAITING: "looking",
+    State.DOWNLOADING: "downloading",
+    State.FLUSHING: "downloading",
+    State.CHECKING: "downloading",
+    State.SYNCED: "complete",
+    State.HELD: "error",
+    State.TOO_LARGE: "error",
+    State.FAILED: "error",
+}
+MAX_ERROR = 500
+"""Characters of an error that are told."""
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What events said of a key and its status does not."""
+
+    cores: dict[bytes, int] = field(default_factory=dict)
+    """Core to its length."""
+    fork: int = 0
+    error: str = ""
+    title: str = ""
+    attempts: int = 0
+    complete: bool = False
+    grown_at: float | None = None
+    """When a writer last appended while we had all: it was there."""
+    told: tuple[object, ...] = ()
+
+
+class Replicas:
+    """Fed with events and statuses; gives what changed."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._facts: dict[bytes, _Facts] = {}
+
+    def forget(self, key: bytes) -> None:
+        self._facts.pop(key, None)
+
+    def call(self, key: bytes, title: str) -> None:
+        """What a drive calls itself."""
+        self._facts.setdefault(key, _Facts()).title = title
+
+    def note(self, event: Event) -> None:
+        key = getattr(event, "key", None)
+        if key is None:
+            return
+        facts = self._facts.setdefault(key, _Facts())
+        if isinstance(event, CoreChanged):
+            if facts.complete and event.length > facts.cores.get(event.core, 0):
+                facts.grown_at = self._clock()
+            facts.cores[event.core] = event.length
+            if event.core == key:
+                facts.fork = event.fork
+        elif isinstance(event, Problem):
+            facts.error = f"{event.code}: {event.message}"[:MAX_ERROR]
+            facts.attempts += 1
+        elif isinstance(event, Synced):
+            facts.complete = True
+            facts.error = ""
+
+    def changes(
+        self, statuses: tuple[SeedStatus, ...], *, everything: bool = False, no_room: str = ""
+    ) -> list[dict[str, Any]]:
+        """Those that are not as they were told last. `no_room`: what keys are told that are held for it."""
+        news = []
+        for status in statuses:
+            facts = self._facts.setdefault(status.key, _Facts())
+            told = self._told(status, facts)
+            if told != facts.told or everything:
+                facts.told = told
+                error = no_room[:MAX_ERROR] if status.state is State.HELD else facts.error
+                news.append(self._to_json(status, facts, error))
+        return news
+
+    @staticmethod
+    def _told(status: SeedStatus, facts: _Facts) -> tuple[object, ...]:
+        return (
+            status.state,
+            status.kind,
+            status.version,
+            status.blocks,
+            status.have_blocks,
+            status.have_bytes,
+            status.unavailable_blocks,
+            status.gaps,
+            status.peers,
+            facts.error,
+            facts.title,
+            facts.fork,
+            facts.grown_at,
+        )
+
+    @staticmethod
+    def _to_json(status: SeedStatus, facts: _Facts, error: str) -> dict[str, Any]:
+        return {
+            "key": status.key.hex(),
+            "phase": PHASES[status.state],
+            "kind": None if status.kind is None else status.kind.value,
+            "length": status.version,
+            "fork": facts.fork,
+            "blocks": status.blocks,
+            "have_blocks": status.have_blocks,
+            "bytes": status.bytes,
+            "have_bytes": status.have_bytes,
+            "unavailable_blocks": status.unavailable_blocks,
+            "unavailable_bytes": status.unavailable_bytes,
+            "gaps": [plain(core) for core in status.gaps],
+            "peers": status.peers,
+            "error": error,
+            "attempts": facts.attempts,
+            "title": facts.title,
+            "writer_seen_at": facts.grown_at,
+        }

@@ -1,0 +1,1 @@
+"""Deleting what belongs to a removed key and to no other."""

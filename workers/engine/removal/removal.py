@@ -1,0 +1,115 @@
+"""Deleting what is stored of keys that were removed.
+
+What goes with a key is decided from the store alone (`owners`, manifests) at the moment of deletion. A core
+stays if another key claims it, if it is wanted itself, or if it is the derived blobs core of another stored
+drive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.errors import HypercoreError, LocalProtocolError
+
+from ..model.kind import derived_blobs_key
+from .owners import Owners
+
+RETRY_DELAY = 1.0
+MAX_RETRY_DELAY = 60.0
+"""Seconds after which a key is tried again of which a core was in use, or which the disk refused to read:
+doubled each time, from the first on."""
+
+MANIFESTS_AT_ONCE = 64
+"""Manifests that are decoded in one turn of the loop (about 5 ms)."""
+
+log = logging.getLogger(__name__)
+
+
+class Removals:
+    """Keys whose data is to be deleted. `run` does it, one key after the other."""
+
+    def __init__(
+        self,
+        cores: Corestore,
+        owners: Owners,
+        *,
+        is_wanted: Callable[[bytes], bool],
+        on_removed: Callable[[bytes], None],
+        may_begin: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`is_wanted` says whether a key is seeded; `on_removed` is called with each key of which nothing is
+        stored any more. `may_begin` returns when the engine knows all its keys."""
+        self._cores = cores
+        self._owners = owners
+        self._is_wanted = is_wanted
+        self._on_removed = on_removed
+        self._may_begin = may_begin
+        self._pending: dict[bytes, None] = {}
+        self._refused: set[bytes] = set()
+        """Keys of which the log says already that they cannot be deleted."""
+        self._wake = asyncio.Event()
+
+    def request(self, keys: Iterable[bytes]) -> None:
+        """Delete these, as soon as that can be done. A key that is wanted again by then is kept."""
+        self._pending.update(dict.fromkeys(keys))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        delay: float | None = None
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            self._wake.clear()
+            await self._may_begin()
+            pending, self._pending = self._pending, {}
+            failed = [key for key in pending if not await self._try(key)]
+            self._pending.update(dict.fromkeys(failed))
+            self._refused &= set(failed)
+            delay = min(2 * (delay or RETRY_DELAY / 2), MAX_RETRY_DELAY) if failed else None
+
+    async def _try(self, key: bytes) -> bool:
+        """Delete one key. False: it has to be tried again."""
+        await asyncio.sleep(0)
+        try:
+            derived = derived_blobs_key(key, self._cores.store.stored_manifest(key))
+            named = [core for core in self._owners.cores_of(key) if core not in (key, derived)]
+            # The header alone says so, and anybody may write one: see whose they are by their manifests
+            protected = await self._derived_of_others(key, named) if named else set[bytes]()
+            if self._is_wanted(key):
+                return True
+            # From here to the end nothing else runs
+            # The main core goes last: its manifest names the blobs core, for the next try
+            for core in dict.fromkeys((*named, derived, key)):
+                if core is not None and core not in protected and not self._is_shared(core, key):
+                    self._cores.remove(core)
+            self._owners.release(key)
+        except LocalProtocolError:
+            return False  # a session of a core is open for a moment: a proof, or a title being read
+        except Exception as error:  # the others go on, and this one is tried again
+            if key not in self._refused:
+                self._refused.add(key)
+                fault = None if isinstance(error, HypercoreError) else error
+                log.error("cannot delete %s yet: %s", key.hex(), error, exc_info=fault)
+            return False
+        self._on_removed(key)
+        return True
+
+    def _is_shared(self, core: bytes, key: bytes) -> bool:
+        return self._is_wanted(core) or any(owner != key for owner in self._owners.keys_of(core))
+
+    async def _derived_of_others(self, key: bytes, cores: list[bytes]) -> set[bytes]:
+        """Those of `cores` that are the derived blobs core of another stored drive."""
+        derived, after = set[bytes](), 0
+        while True:
+            rows, after = self._cores.store.manifests(after, MANIFESTS_AT_ONCE)
+            blobs = (derived_blobs_key(other, manifest) for other, manifest in rows if other != key)
+            derived.update(core for core in blobs if core is not None)
+            if not after:
+                return derived.intersection(cores)
+            await asyncio.sleep(0)

@@ -1,0 +1,249 @@
+"""Keys that are put away: the few hundred bytes that stand for a complete key which nobody asks for.
+
+What is needed to know one again after a restart is kept with its main core, in the store's `meta`. It is a
+note of what belongs together, not of what is here: that is read from the store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+
+from farmwire.gaps import Gaps, from_text, to_text
+from hypercore.core import Core
+from hypercore.storage.base import CoreInfo
+
+from ..model.events import CoreChanged, Event, Progress, Synced
+from ..model.kind import MAIN_ROLE, Kind, Role
+from ..model.status import SeedStatus, State
+from ..settings.key_list import Wanted
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+class Partial(NamedTuple):
+    """What is here of a key some of whose blocks nobody is known to have."""
+
+    have: int
+    """Blocks of the core that the key names."""
+    have_bytes: int
+    second_fork: int
+    second_have: int
+    second_have_bytes: int
+    gaps: str
+    """See `farmwire.gaps.to_text`."""
+
+
+class Memo(NamedTuple):
+    """What was found out about a key."""
+
+    kind: Kind
+    fork: int = 0
+    length: int = 0
+    """Of the core that the key names, when all of it was here. 0: it was not, only the kind is known."""
+    second: bytes | None = None
+    """Key of the second core: the blobs of a drive, or what would be them."""
+    second_length: int = 0
+    readable: bool = True
+    """Whether the names of a drive are not encrypted."""
+    partial: Partial | None = None
+    """What is here, if not all of it is."""
+
+    def encode(self) -> bytes:
+        if not self.length and self.second is None:
+            return self.kind.value.encode()
+        second = None if self.second is None else self.second.hex()
+        fields = [self.kind.value, self.fork, self.length, second, self.second_length, self.readable]
+        return json.dumps([*fields, *(self.partial or ())], separators=(",", ":")).encode()
+
+    def given_up_below(self, key: bytes, core: Core) -> int | None:
+        """The length up to which the missing blocks of a core of `key` are known to be nowhere; None if that
+        was not noted, or what was here then is not."""
+        partial = self.partial
+        if partial is None or core.key not in (key, self.second):
+            return None
+        fork, length, have = self.fork, self.length, partial.have
+        if core.key != key:
+            fork, length, have = partial.second_fork, self.second_length, partial.second_have
+        here = core.fork == fork and core.length >= length and core.bitfield.count_range(0, length) == have
+        return length if here else None
+
+    @classmethod
+    def decode(cls, meta: bytes | None) -> Memo | None:
+        """None where there is none that we understand."""
+        if meta is None:
+            return None
+        text = meta.decode("utf-8", "replace")
+        if text in _KINDS:
+            return cls(_KINDS[text])
+        try:
+            kind, fork, length, second, second_length, readable, *rest = json.loads(text)
+            key = None if second is None else bytes.fromhex(second)
+            partial = None
+            if rest:
+                a, b, c, d, e, gaps = rest
+                partial = Partial(int(a), int(b), int(c), int(d), int(e), str(gaps))
+                from_text(partial.gaps)
+            return cls(_KINDS[kind], int(fork), int(length), key, int(second_length), bool(readable), partial)
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+class ColdCore(NamedTuple):
+    """One core of a key that is put away. All of it is here that anybody is known to have."""
+
+    key: bytes
+    role: Role | None
+    """None: it may turn out to belong to the key, and does not so far."""
+    fork: int
+    length: int
+    byte_length: int
+    have: int
+    """Blocks that are here."""
+    have_bytes: int
+
+    @property
+    def unavailable(self) -> int:
+        """Blocks that nobody is known to have."""
+        return self.length - self.have
+
+
+def amounts_of(core: Core) -> tuple[int, int, int, int]:
+    """Length, bytes, and how many of both are here; the same objects twice if all are, which saves room."""
+    length, size = core.length, core.byte_length
+    return length, size, *((length, size) if core.complete else (core.bitfield.count, core.have_bytes))
+
+
+class Cold(NamedTuple):
+    """A key that is put away."""
+
+    wanted: Wanted
+    kind: Kind
+    cores: tuple[ColdCore, ...]
+    """The one that the key names, and the second one if there is any."""
+    readable: bool
+    bytes_in: int = 0
+    bytes_out: int = 0
+    gaps: Gaps = ()
+
+    @property
+    def blocks(self) -> int:
+        return sum(core.length for core in self.cores if core.role is not None)
+
+    @property
+    def have_blocks(self) -> int:
+        return sum(core.have for core in self.cores if core.role is not None)
+
+    @property
+    def bytes(self) -> int:
+        return sum(core.byte_length for core in self.cores if core.role is not None)
+
+    @property
+    def have_bytes(self) -> int:
+        return sum(core.have_bytes for core in self.cores if core.role is not None)
+
+    @property
+    def memo(self) -> Memo:
+        main = self.cores[0]
+        second = self.cores[1] if len(self.cores) > 1 else None
+        partial = None
+        if any(core.unavailable for core in self.cores):
+            rest = (0, 0, 0) if second is None else (second.fork, second.have, second.have_bytes)
+            partial = Partial(main.have, main.have_bytes, *rest, gaps=to_text(self.gaps))
+        return Memo(
+            self.kind,
+            main.fork,
+            main.length,
+            None if second is None else second.key,
+            0 if second is None else second.length,
+            self.readable,
+            partial,
+        )
+
+    def events(self) -> list[Event]:
+        """What is told of a key that is found like this at the start."""
+        key, blocks, size = self.wanted.key, self.blocks, self.bytes
+        told: list[Event] = [
+            CoreChanged(
+                key=key,
+                core=core.key,
+                role=core.role,
+                length=core.length,
+                fork=core.fork,
+                byte_length=core.byte_length,
+            )
+            for core in self.cores
+            if core.role is not None
+        ]
+        lost = {"unavailable_blocks": blocks - self.have_blocks, "unavailable_bytes": size - self.have_bytes}
+        progress = Progress(
+            key=key,
+            kind=self.kind,
+            blocks=blocks,
+            have_blocks=self.have_blocks,
+            bytes=size,
+            have_bytes=self.have_bytes,
+            peers=0,
+            **lost,
+        )
+        version = self.cores[0].length
+        synced = Synced(
+            key=key, kind=self.kind, version=version, length=blocks, bytes=size, news=False, **lost
+        )
+        return [*told, progress, synced]
+
+    def status(self) -> SeedStatus:
+        """For a screen."""
+        return SeedStatus(
+            key=self.wanted.key,
+            kind=self.kind,
+            state=State.SYNCED,
+            version=self.cores[0].length,
+            blocks=self.blocks,
+            have_blocks=self.have_blocks,
+            bytes=self.bytes,
+            have_bytes=self.have_bytes,
+            unavailable_blocks=self.blocks - self.have_blocks,
+            unavailable_bytes=self.bytes - self.have_bytes,
+            gaps=self.gaps,
+            peers=0,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            down=0.0,
+            up=0.0,
+        )
+
+
+def recall(wanted: Wanted, stored: Callable[[bytes], CoreInfo | None]) -> Cold | None:
+    """The key as it was put away, if all that was noted then is here still. Raises StorageError."""
+    info = stored(wanted.key)
+    memo = None if info is None else Memo.decode(info.meta)
+    if info is None or memo is None or not info.length or wanted.kind not in (None, memo.kind):
+        return None
+    if (info.fork, info.length) != (memo.fork, memo.length):
+        return None
+    partial = memo.partial
+    main = _found(info, MAIN_ROLE[memo.kind], partial and (partial.have, partial.have_bytes))
+    second: ColdCore | None = None
+    if memo.second is not None:
+        stored_second = stored(memo.second)
+        if stored_second is None or stored_second.length != memo.second_length:
+            return None
+        role = Role.BLOBS if memo.kind is Kind.DRIVE else None
+        second = _found(stored_second, role, partial and (partial.second_have, partial.second_have_bytes))
+        if second is None:
+            return None
+    if main is None:
+        return None
+    cores = (main,) if second is None else (main, second)
+    gaps = () if partial is None else from_text(partial.gaps)
+    return Cold(wanted, memo.kind, cores, memo.readable, gaps=gaps)
+
+
+def _found(info: CoreInfo, role: Role | None, noted: tuple[int, int] | None) -> ColdCore | None:
+    """The core as it is stored, if what was `noted` (blocks and bytes) is here: no more, and no less."""
+    have, size = (info.length, info.byte_length) if noted is None else noted
+    if info.have != have:
+        return None
+    return ColdCore(info.key, role, info.fork, info.length, info.byte_length, have, size)

@@ -1,0 +1,37 @@
+"""What a key names, by the core that it names as it is here and by what earlier runs noted of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypercore.core import Core
+
+from ..model.kind import Finding, Kind, derived_blobs_key, inspect
+from .cold import Memo
+from .tracked_core import Part
+
+
+def looked_at(part: Part) -> object:
+    """What the kind of a key is seen from."""
+    core = part.core
+    return (core.fork, core.manifest is not None, core.has(0), core.has(1), part.full)
+
+
+def remembered(core: Core) -> Kind | None:
+    """What a core turned out to be earlier."""
+    memo = Memo.decode(core.meta)
+    return None if memo is None else memo.kind
+
+
+def find_out(part: Part, *, told: Kind | None, memo: Memo | None, secrets: Sequence[bytes]) -> Finding:
+    """What the key of this main core names. `told` is what a person said, `memo` what was noted earlier, and
+    `secrets` are encryption keys that may read it."""
+    core = part.core
+    kind = told or (Kind.DRIVE if remembered(core) is Kind.DRIVE else None)
+    noted = memo.second if memo is not None and memo.kind is Kind.DRIVE else None
+    block0, block1 = core.get(0), core.get(1)
+    found = inspect(core.key, core.manifest, block0, block1, told=kind, secrets=secrets, noted=noted)
+    if found.kind is None and core.length and part.full:
+        # Its first block, which would show, is nowhere: taken as a core, unless peers have its blobs
+        return Finding(Kind.CORE, probe=derived_blobs_key(core.key, core.manifest))
+    return found

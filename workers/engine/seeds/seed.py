@@ -1,0 +1,487 @@
+"""One key: the cores that belong to it, and what is to be told about them.
+
+A seed does not wait and has no clock. `review(now)` looks at the cores as they are, draws the consequences
+(opens the blobs core, emits events) and says when it wants to be called again at the latest; the engine
+calls it when something happened, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Protocol
+
+from ..model.events import CoreChanged, Event, PeerChanged, Progress, Synced
+from ..model.interfaces import CoreSession, RemotePeer
+from ..model.kind import MAIN_ROLE, Finding, Kind, Role
+from ..model.rate import Rate
+from ..model.status import SeedStatus, State, state_of
+from ..settings.key_list import Wanted
+from .blobs_length import BlobsNeeded
+from .cold import Cold, ColdCore, Memo, amounts_of
+from .detect import find_out, looked_at, remembered
+from .peer_counters import PeerNews, Tally
+from .totals import Head, Totals, totals_of
+from .tracked_core import Part
+from .trouble import doubts_of, too_many_blocks, too_many_cores, trouble_of
+
+PATIENCE = 3.0
+"""Seconds that a complete core, which may be an encrypted drive, is given to show that it is: its blobs core
+appears when a peer has it. A drive that cannot be read and whose blobs core is empty is given the same."""
+
+FLUSH_CHECK = 5.0
+"""Seconds after which we look by ourselves whether what is complete has become durable. We should have been
+told."""
+
+
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks at peers that may yet give what is missing."""
+
+_AT_REST = (State.WAITING, State.SYNCED, State.HELD, State.FAILED, State.TOO_LARGE)
+"""States in which it is worth telling which blocks are missing."""
+
+
+class OpenSession(Protocol):
+    """How a core is opened: see `CoreKeeper.get`."""
+
+    def __call__(self, key: bytes, /, *, active: bool) -> CoreSession: ...
+
+
+class Seed:
+    """Made and driven by the engine. `resting` is how it was put away: it is no news to anybody then, and its
+    sessions are not active. `claim` records that a core belongs to the key; False: it has too many."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        *,
+        open_session: OpenSession,
+        emit: Callable[[Event], None],
+        changed: Callable[[], None],
+        claim: Callable[[bytes], bool],
+        report_interval: float,
+        max_blocks: int | None = None,
+        secrets: Sequence[bytes] = (),
+        resting: Cold | None = None,
+    ) -> None:
+        self.key = wanted.key
+        self.max_blocks = max_blocks
+        """Blocks beyond which nothing more is fetched; looked at in the next review. None: any number."""
+        self._too_large = False
+        self.kind: Kind | None = None
+        """None until it is seen."""
+        self._told = wanted.kind
+        self._open_session = open_session
+        self._emit = emit
+        self._changed = changed
+        self._claim = claim
+        self._claims_refused = False
+        self._interval = report_interval
+        self._active = resting is None
+
+        self._tally = Tally()
+        self._max_fork = wanted.max_fork
+        self._own = wanted.own
+        self._secrets = secrets
+        self._memo: Memo | None = None
+        """What an earlier run noted."""
+        claim(wanted.key)
+        self._main = self._part(wanted.key)
+        self._memo = Memo.decode(self._main.core.meta)
+        self._trust_memo(self._main)
+        self._second: Part | None = None
+        """The blobs core of a drive, or the core that would be it."""
+        self.parts: list[tuple[Part, Role]] = []
+        """The cores that are known to belong to the key, each with its role."""
+        self._known = [self._main]
+        """Those cores; while nothing is known, the one that the key names."""
+        self._awaiting = False
+        """Some peer may yet give blocks that are missing."""
+        self._finding = Finding()
+        self._looked_at: object = None
+        self._needed = BlobsNeeded()
+
+        self._down, self._up = Rate(), Rate()
+        self._heads: dict[bytes, Head] = {}
+        self._totals: Totals | None = None
+        self._reported_at = float("-inf")
+        self._synced: object = None
+        self._uncertain_since: float | None = None
+        self._failed = False
+        if resting is not None:
+            try:
+                self._resume(resting)
+            except BaseException:
+                self._main.close()
+                raise
+
+    def _resume(self, cold: Cold) -> None:
+        if len(cold.cores) > 1:
+            self._use_second(cold.cores[1].key)
+            blobs = cold.cores[1].length if cold.kind is Kind.DRIVE else 0
+            self._needed.trust(self._main.core, blobs if cold.readable else None)
+        self._seen_from = looked_at(self._main)
+        self._settle(cold.kind)
+        self._tally.resume(cold.bytes_in, cold.bytes_out)
+        self._heads = {
+            part.key: Head(part.role, part.length, part.fork, part.byte_length)
+            for part in cold.cores
+            if part.role is not None
+        }
+        self._totals = Totals(
+            cold.kind,
+            cold.blocks,
+            cold.have_blocks,
+            cold.bytes,
+            cold.have_bytes,
+            0,
+            cold.blocks - cold.have_blocks,
+            cold.bytes - cold.have_bytes,
+        )
+        known = [
+            (core.key, core.fork, core.length, core.unavailable)
+            for core in cold.cores
+            if core.role is not None
+        ]
+        self._synced = (cold.kind, known)
+
+    # --- how things are
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing of what is known, except for what nobody has, and what the key names is
+        known."""
+        main = self._main.core
+        if self.kind is None or main.length == 0 or not self._main.full:
+            return False
+        if self.kind is not Kind.DRIVE:
+            return True
+        if self._second is None:
+            return False
+        blobs = self._second.core
+        # An encrypted db does not tell how much it needs: see `_uncertain`.
+        needed = self._needed.update(main) or 0
+        return self._second.full and blobs.length >= needed and self._needed.finished
+
+    @property
+    def _durable(self) -> bool:
+        return all(part.durable for part in self._known)
+
+    @property
+    def synced(self) -> bool:
+        """Whether all of it is on disk, and `synced` was told."""
+        return self._synced is not None
+
+    @property
+    def peers(self) -> int:
+        return len(self._tally)
+
+    @property
+    def connected(self) -> int:
+        """Channels with peers, those included of a core that only might belong to the key."""
+        return sum(len(part.session.peers) for part in self._open_parts())
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to do for it, as far as anybody says."""
+        if not self.synced or self._failed or not self.complete or self._awaiting:
+            return False
+        return not any(part.has_news or part.offered for part in self._open_parts())
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes of blocks received and sent."""
+        return self._tally.bytes_in, self._tally.bytes_out
+
+    @property
+    def have_bytes(self) -> int:
+        return sum(part.core.have_bytes for part in self._known)
+
+    def set_active(self, active: bool) -> None:
+        """Whether its cores are replicated with everybody, or only with those who ask for them."""
+        if active is not self._active:
+            self._active = active
+            for part in self._open_parts():
+                part.session.set_active(active)
+
+    def note(self) -> None:
+        """Keep with the main core what a restart needs to know the key again."""
+        self._main.session.meta = self.put_away().memo.encode()
+
+    def put_away(self) -> Cold:
+        """What stands for it once it is closed. For a key that is settled."""
+        assert self.kind is not None
+        roles = {part.core.key: role for part, role in self.parts}
+        cores = (part.core for part in self._open_parts())
+        gaps = tuple(part.gaps() for part in self._known) if self._count().unavailable_blocks else ()
+        return Cold(
+            Wanted(self.key, self._told, self._max_fork),
+            self.kind,
+            tuple(ColdCore(core.key, roles.get(core.key), core.fork, *amounts_of(core)) for core in cores),
+            self.kind is not Kind.DRIVE or self._needed.update(self._main.core) is not None,
+            *self.traffic,
+            gaps,
+        )
+
+    def reopen(self) -> None:
+        """Somebody is known to have blocks that were given up: look for them again."""
+        for part in self._open_parts():
+            part.fullness.reopen()
+        if self.kind is not None:
+            self._remember(self.kind)
+        self._changed()
+
+    def status(self, now: float) -> SeedStatus:
+        """For a screen."""
+        self._down.sample(self._tally.bytes_in, now)
+        self._up.sample(self._tally.bytes_out, now)
+        totals = self._count()
+        state = self._state(totals)
+        at_rest = state in _AT_REST and totals.have_blocks < totals.blocks
+        return SeedStatus(
+            key=self.key,
+            kind=self.kind,
+            state=state,
+            version=self._main.core.length,
+            blocks=totals.blocks,
+            have_blocks=totals.have_blocks,
+            bytes=totals.bytes,
+            have_bytes=totals.have_bytes,
+            unavailable_blocks=totals.unavailable_blocks,
+            unavailable_bytes=totals.unavailable_bytes,
+            gaps=tuple(part.gaps() for part in self._known) if at_rest else (),
+            peers=totals.peers,
+            bytes_in=self._tally.bytes_in,
+            bytes_out=self._tally.bytes_out,
+            quarantined=max((part.offered.fork for part in self._open_parts() if part.offered), default=None),
+            down=self._down.per_second(now),
+            up=self._up.per_second(now),
+        )
+
+    def _state(self, totals: Totals) -> State:
+        if self._failed:
+            return State.FAILED
+        state = state_of(
+            blocks=totals.blocks,
+            have_blocks=totals.have_blocks,
+            complete=self.complete,
+            durable=self._durable,
+            synced=self.synced,
+            peers=totals.peers,
+            offered=any(part.fullness.offered for part in self._known),
+        )
+        return State.TOO_LARGE if self._too_large and state is not State.SYNCED else state
+
+    # --- what follows from it
+
+    def review(self, now: float) -> float | None:
+        """Draw the consequences of how things are. Returns when to come back at the latest."""
+        looks = [part.fullness.review(now) for part in self._open_parts()]
+        self._find_out()
+        self._limit_blocks()
+        self._tell_peers()
+        self._tell_trouble()
+        self._awaiting = any(part.fullness.busy(now) for part in self._open_parts())
+        awaiting = now + CHECK_INTERVAL if self._awaiting else None
+        deadlines = (self._tell_numbers(now), self._tell_synced(now), awaiting, *looks)
+        if self._main.full and not self._needed.finished:
+            self._needed.update(self._main.core)  # in any case: nothing else may ask for it now
+            return now  # the db is looked through in portions: go on in the next turn
+        return min((at for at in deadlines if at is not None), default=None)
+
+    def follow_forks(self, up_to: int | None) -> None:
+        """Follow the writer up to this fork; None: onto any. Higher ones are quarantined."""
+        self._max_fork = up_to
+        for part in self._open_parts():
+            part.session.follow_forks(up_to)
+
+    def close(self) -> None:
+        """Let go of the cores, and tell that the peers are gone. What is stored stays."""
+        for part in self._open_parts():
+            part.close()
+        self._tell_peers(closing=True)
+
+    def _limit_blocks(self) -> None:
+        """Stop fetching a key that has more blocks than are allowed, or go on."""
+        parts = list(self._open_parts())
+        blocks, most = sum(part.core.length for part in parts), self.max_blocks
+        too_large = most is not None and blocks > most
+        if too_large or self._too_large:
+            for part in parts:  # one of them may have been opened since
+                part.session.download(not too_large)
+        if too_large and not self._too_large:
+            self._emit(too_many_blocks(self.key, blocks, most or 0))
+        self._too_large = too_large
+
+    # --- finding out what the key names
+
+    def _find_out(self) -> None:
+        seen_from = looked_at(self._main)
+        if seen_from != self._looked_at:
+            self._looked_at = seen_from
+            found = find_out(self._main, told=self._told, memo=self._memo, secrets=self._secrets)
+            if found.kind is not None:  # otherwise what was known before still holds, if anything was
+                if (found.sealed, found.is_writer) != (self._finding.sealed, self._finding.is_writer):
+                    for event in doubts_of(self.key, found):
+                        self._emit(event)
+                self._finding = found
+                self._use_second(found.blobs or found.probe)
+                self._settle(found.kind)
+                if found.unlocked:
+                    self._remember(found.kind)
+        second = self._second
+        if second is None or self.kind is not Kind.CORE:
+            return
+        if second.core.length or second.session.peers:
+            # Somebody has what would be the blobs core: this is a drive, though we cannot read it.
+            self._remember(Kind.DRIVE)
+            self._settle(Kind.DRIVE)
+
+    def _use_second(self, key: bytes | None) -> None:
+        if self._second is not None:
+            if self._second.core.key == key:
+                return
+            self._second.close()
+        if key is not None and not self._claim(key):
+            self._refuse_claim(key)
+            key = None
+        self._second = None if key is None else self._part(key)
+        if self._second is not None:
+            self._trust_memo(self._second)
+
+    def _trust_memo(self, part: Part) -> None:
+        """Blocks that an earlier run gave up are not looked for again, if what it had is here."""
+        length = None if self._memo is None else self._memo.given_up_below(self.key, part.core)
+        if length is not None:
+            part.fullness.trust(length)
+
+    def _refuse_claim(self, core: bytes) -> None:
+        if not self._claims_refused:
+            self._claims_refused = True
+            self._emit(too_many_cores(self.key, core))
+
+    def _part(self, key: bytes) -> Part:
+        session = self._open_session(key, active=self._active)
+        # Who came is noted at once: a reader may have got all it wanted before the next look at the key.
+        part = Part(session, changed=self._changed, met=self._tell_peers, own=self._own)
+        part.session.follow_forks(self._max_fork)
+        return part
+
+    def _settle(self, kind: Kind) -> None:
+        self.kind = kind
+        self.parts = [(self._main, MAIN_ROLE[kind])]
+        if kind is Kind.DRIVE and self._second is not None:
+            self.parts.append((self._second, Role.BLOBS))
+        self._known = [part for part, _ in self.parts]
+
+    def _remember(self, kind: Kind) -> None:
+        second = self._finding.blobs if self._finding.unlocked else None
+        self._main.session.meta = Memo(kind, second=second).encode()
+
+    def _is_uncertain(self) -> bool:
+        """Whether there may be a second core (or more of it) that we have not heard of."""
+        if self._second is None or self._second.core.length:
+            return False
+        if self.kind is Kind.CORE:
+            return remembered(self._main.core) is not Kind.CORE
+        return self._needed.update(self._main.core) is None
+
+    def _open_parts(self) -> Iterator[Part]:
+        return chain((self._main,), () if self._second is None else (self._second,))
+
+    # --- telling
+
+    def _tell_peers(self, *, closing: bool = False) -> None:
+        peers: list[RemotePeer] = []
+        if not closing:
+            peers.extend(self._main.session.peers)
+            # Who has what only might be the blobs core does not count.
+            if self._second is not None and self.kind is Kind.DRIVE:
+                peers.extend(self._second.session.peers)
+        for news in self._tally.update(peers):
+            self._tell_peer(news)
+
+    def _tell_peer(self, news: PeerNews) -> None:
+        self._emit(
+            PeerChanged(
+                key=self.key,
+                peer=news.public_key,
+                state="open" if news.open else "close",
+                bytes_in=news.bytes_in,
+                bytes_out=news.bytes_out,
+            )
+        )
+
+    def _tell_trouble(self) -> None:
+        for part in self._open_parts():
+            for event in trouble_of(self.key, part, failed=self._failed):
+                self._emit(event)
+            self._failed |= part.conflict
+
+    def _tell_numbers(self, now: float) -> float | None:
+        """Heads and totals, where they changed; not more often than the interval allows."""
+        totals = self._count()
+        if totals == self._totals and not any(self._new_heads()):
+            return None
+        if now < self._reported_at + self._interval:
+            return self._reported_at + self._interval
+        self._reported_at = now
+        self._tell_heads()
+        if totals != self._totals:
+            self._totals = totals
+            self._emit(Progress(key=self.key, **totals._asdict()))
+        return None
+
+    def _new_heads(self) -> Iterator[tuple[bytes, Head]]:
+        for part, role in self.parts:
+            core = part.core
+            head = Head(role, core.length, core.fork, core.byte_length)
+            if head != self._heads.get(core.key) and (core.length or core.fork):
+                yield core.key, head
+
+    def _tell_heads(self) -> None:
+        for core, head in self._new_heads():
+            self._heads[core] = head
+            self._emit(CoreChanged(key=self.key, core=core, **head._asdict()))
+
+    def _tell_synced(self, now: float) -> float | None:
+        if not self.complete or self.kind is None:
+            self._synced = None
+            self._uncertain_since = None
+            return None
+        state = (
+            self.kind,
+            [
+                (part.core.key, part.core.fork, part.core.length, part.fullness.unavailable)
+                for part in self._known
+            ],
+        )
+        if state == self._synced:
+            return None
+        if not self._durable:
+            return now + FLUSH_CHECK
+        if self._is_uncertain():
+            self._uncertain_since = now if self._uncertain_since is None else self._uncertain_since
+            if now < self._uncertain_since + PATIENCE:
+                return self._uncertain_since + PATIENCE
+            self._remember(self.kind)
+        self._synced = state
+        self._tell_heads()  # of what `synced` is about
+        totals = self._count()
+        if totals.unavailable_blocks:
+            self.note()  # now: who had the blocks may never come again to say that it has no more
+        self._emit(
+            Synced(
+                key=self.key,
+                kind=self.kind,
+                version=self._main.core.length,
+                length=totals.blocks,
+                bytes=totals.bytes,
+                unavailable_blocks=totals.unavailable_blocks,
+                unavailable_bytes=totals.unavailable_bytes,
+            )
+        )
+        return None
+
+    def _count(self) -> Totals:
+        return totals_of(self.kind, self._known, len(self._tally))

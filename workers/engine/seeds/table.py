@@ -1,0 +1,160 @@
+"""The keys of an engine: which are in memory, which are put away, and sums over all of them.
+
+Looking at thousands of keys that are put away is not needed for any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+from hypercore.crypto import discovery_key
+
+from ..model.status import SeedStatus
+from .cold import Cold
+from .seed import Seed
+from .stage import Stage, Warmth
+from .topic import Membership
+
+
+class Totals(NamedTuple):
+    """Sums over all keys."""
+
+    keys: int
+    synced: int
+    have_bytes: int
+    bytes_in: int
+    bytes_out: int
+    peers: int
+
+
+class Warm:
+    """A key that is in memory."""
+
+    __slots__ = ("seed", "warmth")
+
+    def __init__(self, seed: Seed, stage: Stage) -> None:
+        self.seed = seed
+        self.warmth = Warmth(stage)
+
+
+class Member:
+    """What is kept of a key."""
+
+    __slots__ = ("membership", "state")
+
+    def __init__(self, state: Warm | Cold, membership: Membership[Any]) -> None:
+        self.state = state
+        self.membership = membership
+
+    def status(self, now: float) -> SeedStatus:
+        state = self.state
+        return state.status() if isinstance(state, Cold) else state.seed.status(now)
+
+
+class Roster:
+    """All of them, in the order of their coming."""
+
+    def __init__(self) -> None:
+        self._members: dict[bytes, Member] = {}
+        self._warm: dict[bytes, Warm] = {}
+        self._owners: dict[bytes, tuple[bytes, ...]] = {}
+        """Discovery key of a core to the keys, put away, that it belongs to."""
+        self._have_bytes = self._bytes_in = self._bytes_out = 0
+        """Of those that are put away."""
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._members
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._members)
+
+    def get(self, key: bytes) -> Member | None:
+        return self._members.get(key)
+
+    def warm(self, key: bytes) -> Warm | None:
+        """None if it is put away, or none of ours."""
+        return self._warm.get(key)
+
+    def all_warm(self) -> Mapping[bytes, Warm]:
+        return self._warm
+
+    def owners(self, name: bytes) -> tuple[bytes, ...]:
+        """The keys, put away, to which the core with that discovery key belongs."""
+        return self._owners.get(name, ())
+
+    def add(self, key: bytes, member: Member) -> None:
+        self._members[key] = member
+        self._enter(key, member.state)
+
+    def change(self, key: bytes, state: Warm | Cold) -> None:
+        """Put it away, or take it out again."""
+        member = self._members[key]
+        self._leave(key, member.state)
+        member.state = state
+        self._enter(key, state)
+
+    def remove(self, key: bytes) -> Member | None:
+        member = self._members.pop(key, None)
+        if member is not None:
+            self._leave(key, member.state)
+        return member
+
+    def _enter(self, key: bytes, state: Warm | Cold) -> None:
+        if isinstance(state, Warm):
+            self._warm[key] = state
+            return
+        self._count(state, 1)
+        for core in state.cores:
+            name = discovery_key(core.key)
+            self._owners[name] = (*self._owners.get(name, ()), key)
+
+    def _leave(self, key: bytes, state: Warm | Cold) -> None:
+        if isinstance(state, Warm):
+            del self._warm[key]
+            return
+        self._count(state, -1)
+        for core in state.cores:
+            name = discovery_key(core.key)
+            others = tuple(owner for owner in self._owners[name] if owner != key)
+            if others:
+                self._owners[name] = others
+            else:
+                del self._owners[name]
+
+    def _count(self, cold: Cold, sign: int) -> None:
+        self._have_bytes += sign * cold.have_bytes
+        self._bytes_in += sign * cold.bytes_in
+        self._bytes_out += sign * cold.bytes_out
+
+    # --- how things are
+
+    @property
+    def cold(self) -> int:
+        """Keys that are put away."""
+        return len(self._members) - len(self._warm)
+
+    def totals(self) -> Totals:
+        seeds = [warm.seed for warm in self._warm.values()]
+        traffic = [seed.traffic for seed in seeds]
+        return Totals(
+            keys=len(self._members),
+            synced=self.cold + sum(seed.synced for seed in seeds),
+            have_bytes=self._have_bytes + sum(seed.have_bytes for seed in seeds),
+            bytes_in=self._bytes_in + sum(each for each, _ in traffic),
+            bytes_out=self._bytes_out + sum(each for _, each in traffic),
+            peers=sum(seed.peers for seed in seeds),
+        )
+
+    def members(self, *, cold: int | None) -> list[tuple[bytes, Member]]:
+        """Those in memory, and so many of the others (None: all, in order)."""
+        if cold is None or cold >= self.cold:
+            return list(self._members.items())
+        found = [(key, self._members[key]) for key in self._warm]
+        return found + list(
+            islice((item for item in self._members.items() if item[0] not in self._warm), cold)
+        )

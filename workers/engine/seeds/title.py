@@ -1,0 +1,243 @@
+"""What a drive calls itself: the `title` in its /index.json, else the `name` in its /package.json.
+
+Sources: p2pcommons (`index.json`), applications of Pear (`package.json`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hypercore.core import Core
+from hypercore.drive import Drive
+from hypercore.drive.entries import Entry
+from hypercore.errors import BlockNotAvailable, HypercoreError, InvalidContent
+from hypercore.manifest import Manifest
+
+from ..model.interfaces import CoreSession
+
+SOURCES = (("/index.json", "title"), ("/package.json", "name"))
+"""Files that may hold a title, each with the name of the field. The first one that has a title counts."""
+
+MAX_FILE_BYTES = 64 << 10
+"""Content of such a file. Larger ones are not read. Our own choice."""
+
+MAX_BLOCKS = 64
+"""Blocks of both cores that are read for the title of one drive. Two look-ups in a large drive take about
+twenty."""
+
+MAX_BYTES = 1 << 20
+"""Bytes of all these blocks."""
+
+MAX_BLOCK_BYTES = 128 << 10
+"""Bytes of one of them, which is decoded in one turn of the loop (about a millisecond)."""
+
+MAX_TITLE = 200
+"""Characters of a title."""
+
+READ_INTERVAL = 30.0
+"""Seconds from one look at a drive to the next: one that changes all the time is looked at now and then."""
+
+READ_PAUSE = 0.02
+"""Seconds between two drives. After a start, that may be all of them."""
+
+log = logging.getLogger(__name__)
+
+
+class TooMuch(InvalidContent):
+    """More would have to be read than a title is worth."""
+
+
+class Budget:
+    """What may still be read for one title."""
+
+    def __init__(self) -> None:
+        self._blocks = MAX_BLOCKS
+        self._bytes = MAX_BYTES
+
+    def spend(self, size: int) -> None:
+        """One block of that many bytes. Raises TooMuch."""
+        self._blocks -= 1
+        self._bytes -= size
+        if self._blocks < 0 or self._bytes < 0 or size > MAX_BLOCK_BYTES:
+            raise TooMuch("the title takes more reading than it is worth")
+
+
+class StoredBlocks:
+    """A core as a source of the blocks that are stored: never waits for peers, stops at the budget, and lets
+    the loop go on after each block."""
+
+    def __init__(self, core: Core, budget: Budget) -> None:
+        self._core = core
+        self._budget = budget
+
+    @property
+    def key(self) -> bytes:
+        return self._core.key
+
+    @property
+    def length(self) -> int:
+        return self._core.length
+
+    @property
+    def fork(self) -> int:
+        return self._core.fork
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self._core.manifest
+
+    async def get(self, index: int) -> bytes:
+        core = self._core
+        if not core.has(index):
+            raise BlockNotAvailable(f"block {index} is not here")
+        self._budget.spend(core.byte_range(index)[1])
+        await asyncio.sleep(0)
+        block = core.get(index)
+        if block is None:
+            raise BlockNotAvailable(f"block {index} is not here")
+        return block
+
+    async def update(self) -> bool:
+        return False
+
+
+class Title(NamedTuple):
+    """What was found. As long as `seen` is the same, so is the title."""
+
+    text: str = ""
+    """Empty: the drive has none, or it cannot be read."""
+    seen: object = None
+    """None: what was found is not certain."""
+
+
+async def read_title(
+    key: bytes, open_session: Callable[[bytes], CoreSession | None], known: Title | None = None
+) -> Title:
+    """From what is stored of the drive `key`. `known` is what was found before.
+
+    `open_session` gives None for a core that is not stored: the header of a drive may name any.
+    """
+    sessions: list[CoreSession] = []
+    budget = Budget()
+
+    def source(core: bytes) -> StoredBlocks:
+        session = open_session(core)
+        if session is None:
+            raise BlockNotAvailable("the core is not here")
+        sessions.append(session)
+        return StoredBlocks(session.core, budget)
+
+    async def open_blobs(core: bytes) -> StoredBlocks:
+        return source(core)
+
+    try:
+        drive = Drive(source(key), open_blobs).snapshot()
+        found = [(await drive.entry(path), field) for path, field in SOURCES]
+        blobs = [entry.blob if entry is not None else None for entry, _ in found]
+        seen = (drive.db.fork, [entry.seq if entry is not None else None for entry, _ in found], blobs)
+        if known is not None and known.seen == seen:
+            return known
+        for entry, field in found:
+            text = _text(await _content(drive, entry), field)
+            if text:
+                return Title(text, seen)
+        return Title("", seen)
+    except HypercoreError:
+        return Title()
+    finally:
+        for session in sessions:
+            session.close()
+
+
+async def _content(drive: Drive, entry: Entry | None) -> bytes:
+    """Of a small plain file. Empty: it is none, or its blocks do not hold it.
+
+    Files with a block map are left alone: what the map says of their size is not known without reading it.
+    """
+    if entry is None or entry.blob is None or entry.blob.block_map or entry.blob.byte_length > MAX_FILE_BYTES:
+        return b""
+    try:
+        return b"".join([chunk async for chunk in drive.read(entry, follow=False)])
+    except InvalidContent:
+        return b""
+
+
+def _text(content: bytes, field: str) -> str:
+    try:
+        members = json.loads(content)
+    except (ValueError, RecursionError):
+        return ""
+    text = members.get(field) if isinstance(members, dict) else None
+    return "".join(filter(str.isprintable, text)).strip()[:MAX_TITLE] if isinstance(text, str) else ""
+
+
+class Titles:
+    """Reads the titles of drives that have changed, one after the other.
+
+    It holds a few hundred bytes for each key that is seeded, and no more.
+    """
+
+    def __init__(
+        self,
+        open_session: Callable[[bytes], CoreSession | None],
+        *,
+        is_wanted: Callable[[bytes], bool],
+        on_title: Callable[[bytes, str], None],
+    ) -> None:
+        """`on_title` is called with each title that is found."""
+        self._open_session = open_session
+        self._is_wanted = is_wanted
+        self._on_title = on_title
+        self._loop = asyncio.get_running_loop()
+        self._known: dict[bytes, Title] = {}
+        self._due: dict[bytes, None] = {}
+        self._resting: dict[bytes, bool] = {}
+        """Keys that were looked at within READ_INTERVAL, and whether they have changed since."""
+        self._wake = asyncio.Event()
+
+    def changed(self, key: bytes) -> None:
+        """A drive has changed, and may call itself something else now."""
+        if key in self._resting:
+            self._resting[key] = True
+        else:
+            self._due[key] = None
+            self._wake.set()
+
+    def forget(self, key: bytes) -> None:
+        """It is seeded no longer."""
+        self._known.pop(key, None)
+        self._due.pop(key, None)
+
+    async def run(self) -> None:
+        """Until cancelled. What goes wrong with one drive is logged, and concerns no other."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._due:
+                key = next(iter(self._due))
+                del self._due[key]
+                if self._is_wanted(key):
+                    await self._look(key)
+                    await asyncio.sleep(READ_PAUSE)
+
+    async def _look(self, key: bytes) -> None:
+        self._resting[key] = False
+        self._loop.call_later(READ_INTERVAL, self._rested, key)
+        before = self._known.get(key)
+        try:
+            title = await read_title(key, self._open_session, before)
+        except Exception:
+            log.exception("cannot read the title of %s", key.hex())
+            return
+        if self._is_wanted(key) and (title.seen is not None or before is None):
+            self._known[key] = title
+            if before is None or title.text != before.text:
+                self._on_title(key, title.text)
+
+    def _rested(self, key: bytes) -> None:
+        if self._resting.pop(key, False) and self._is_wanted(key):
+            self.changed(key)

@@ -1,0 +1,54 @@
+"""A key's place in the swarm: announced if we serve it, looking for peers when it has reason to."""
+
+from __future__ import annotations
+
+from typing import Generic
+
+from ..model.interfaces import Network, T
+from .lookup_schedule import Lookups
+
+
+class Membership(Generic[T]):
+    """Of one topic. `steer` tells the swarm what changes; `rest` that the key is complete and put away."""
+
+    __slots__ = ("_announce", "_looking", "_lookups", "_spread", "_swarm", "_topic")
+
+    def __init__(
+        self, swarm: Network[T], topic: bytes, *, announce: bool, spread: float, resting: bool = False
+    ) -> None:
+        """Joins at once: looking, unless it is `resting` from the start."""
+        self._swarm = swarm
+        self._announce = announce
+        self._spread = spread
+        self._lookups: Lookups | None = None
+        # Who is not announced is found by nobody, and so has to go on looking
+        self._looking = not resting or not announce
+        self._topic = swarm.join(topic, server=announce, client=self._looking, glance=True)
+        if not resting:
+            self._lookups = Lookups(spread)
+
+    def steer(self, *, complete: bool, peers: int, now: float) -> float | None:
+        """Look, look again, or stop looking. Returns when to come back at the latest."""
+        lookups = self._lookups
+        if lookups is None:
+            lookups = self._lookups = Lookups(self._spread, looked=True)
+        looking = lookups.wants(complete=complete, peers=peers, now=now) or not self._announce
+        again = lookups.repeats(complete=complete, peers=peers, now=now)
+        if looking is not self._looking or again:
+            self._looking = looking
+            self._swarm.set_mode(self._topic, server=self._announce, client=looking, refresh=again)
+        return lookups.next_deadline(now)
+
+    @property
+    def looking(self) -> bool:
+        """Whether it looks for peers for a reason."""
+        return self._looking and self._announce
+
+    def rest(self) -> None:
+        """Stay announced, and look for nobody."""
+        self.steer(complete=True, peers=1, now=0.0)
+        self._lookups = None
+
+    async def leave(self) -> None:
+        """Leave the topic; returns when it is unannounced, or that has failed."""
+        await self._topic.leave()

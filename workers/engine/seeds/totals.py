@@ -1,0 +1,47 @@
+"""Sums over the cores of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ..model.kind import Kind, Role
+from .tracked_core import Part
+
+
+class Totals(NamedTuple):
+    """Sums over the cores of a key, and who is there."""
+
+    kind: Kind | None
+    blocks: int
+    have_blocks: int
+    bytes: int
+    have_bytes: int
+    peers: int
+    unavailable_blocks: int = 0
+    """Missing blocks that nobody is known to have."""
+    unavailable_bytes: int = 0
+
+
+class Head(NamedTuple):
+    """What a `core` event tells of a core."""
+
+    role: Role
+    length: int
+    fork: int
+    byte_length: int
+
+
+def totals_of(kind: Kind | None, parts: Iterable[Part], peers: int) -> Totals:
+    """`peers`: how many replicate the key."""
+    blocks = have_blocks = size = have_size = lost = lost_size = 0
+    for part in parts:
+        core = part.core
+        blocks += core.head.length
+        size += core.head.byte_length
+        have_blocks += core.bitfield.count
+        have_size += core.have_bytes
+        unavailable, unavailable_size = part.unavailable
+        lost += unavailable
+        lost_size += unavailable_size
+    return Totals(kind, blocks, have_blocks, size, have_size, peers, lost, lost_size)

@@ -1,0 +1,134 @@
+"""One core of a key, open and replicated, and what happened to it that has to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Literal, NamedTuple
+
+from farmwire.gaps import CoreGaps
+from hypercore.core import Change, Core
+from hypercore.replication import BackedOff, Conflict, ForkAvailable, Fullness, PeerClosed, PeerOpened
+
+from ..model.interfaces import CoreSession
+from .gaps import gaps_of
+
+BACKOFF_INTERVAL = 60.0
+"""Seconds between two events about peers that are backed off for a core: strangers can bring about as many as
+they like. All of them are in the log (`-vv`). Ours."""
+
+
+class ForkNews(NamedTuple):
+    """The writer has rewritten a core."""
+
+    state: Literal["followed", "quarantined"]
+    fork: int
+    length: int
+    new_fork: int
+    new_length: int
+
+
+class Part:
+    """A core of the key, open and replicated."""
+
+    def __init__(
+        self,
+        session: CoreSession,
+        *,
+        changed: Callable[[], None],
+        met: Callable[[], None],
+        own: bool = False,
+    ) -> None:
+        """`changed` is called when anything happened, `met` first when a peer came or went. `own`: we are the
+        writer; what we cleared is not downloaded again."""
+        self.session = session
+        self._own = session.fullness.own = own
+        self._gaps: tuple[object, CoreGaps] | None = None
+        self.offered: ForkAvailable | None = None
+        """A higher fork that is not followed."""
+        self.forks: list[ForkNews] = []
+        """What happened that nobody was told of yet."""
+        self._head = (session.core.fork, session.core.length)
+        self.rotten = 0
+        """Blocks found damaged on disk that nobody was told of yet."""
+        self.backed_off: BackedOff | None = None
+        """What is not asked of a peer for a while, if that was not emitted yet."""
+        self._next_backoff = 0.0
+        self.conflict = session.frozen
+        """The writer has signed two histories, in this run or an earlier one; nothing more is fetched."""
+        self._changed = changed
+        self._met = met
+        self._unsubscribe = session.subscribe(self._on_notice)
+        session.download(not own or session.core.complete)
+
+    @property
+    def core(self) -> Core:
+        return self.session.core
+
+    @property
+    def fullness(self) -> Fullness:
+        return self.session.fullness
+
+    @property
+    def full(self) -> bool:
+        """Whether each block that is known is here, or known to be nowhere."""
+        return self.core.complete or self.fullness.full
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is here can no longer be lost in a crash."""
+        core = self.core
+        return core.durable_complete or (
+            core.durable_head is core.head and core.durable.count >= core.bitfield.count
+        )
+
+    @property
+    def unavailable(self) -> tuple[int, int]:
+        """Blocks that nobody is known to have, and their bytes."""
+        blocks = self.fullness.unavailable
+        return (blocks, self.core.byte_length - self.core.have_bytes) if blocks else (0, 0)
+
+    def gaps(self) -> CoreGaps:
+        """Which blocks are missing."""
+        core = self.core
+        state = (core.fork, core.length, core.bitfield.count, core.bitfield.contiguous)
+        if self._gaps is None or self._gaps[0] != state:
+            self._gaps = (state, gaps_of(core.bitfield, core.length))
+        return self._gaps[1]
+
+    @property
+    def has_news(self) -> bool:
+        """Whether some peer says that it knows of more than we do."""
+        return any(peer.has_news for peer in self.session.peers)
+
+    def close(self) -> None:
+        self._unsubscribe()
+        self.session.close()
+
+    def _note_head(self) -> None:
+        before, now = self._head, (self.core.fork, self.core.length)
+        self._head = now
+        if now[0] > before[0]:
+            self.forks.append(ForkNews("followed", *before, *now))
+            if self.offered is not None and now[0] >= self.offered.fork:
+                self.offered = None
+
+    def _on_notice(self, notice: object) -> None:
+        if isinstance(notice, Change):
+            if notice.rotten and notice.lost is not None:
+                self.rotten += notice.lost[1] - notice.lost[0]
+            elif self._own and notice.lost is not None:
+                self.session.download(False)
+            self._note_head()
+        elif isinstance(notice, ForkAvailable):
+            self.offered = notice
+            self.forks.append(ForkNews("quarantined", *self._head, notice.fork, notice.length))
+        elif isinstance(notice, BackedOff):
+            if monotonic() >= self._next_backoff:
+                self._next_backoff = monotonic() + BACKOFF_INTERVAL
+                self.backed_off = notice
+        elif isinstance(notice, Conflict):
+            self.conflict = True
+        elif isinstance(notice, PeerOpened | PeerClosed):
+            self._met()
+        self._changed()

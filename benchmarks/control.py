@@ -184,12 +184,12 @@ def measure(drives: int, workers: int, reports: int, clock: Clock) -> None:
     from django.utils import timezone
 
     from seederfarm.control.messaging.outbox import outbox
-    from seederfarm.control.reconcile.liveness import Hearing
+    from seederfarm.control.reconcile.liveness import OutageDetector
     from seederfarm.control.reconcile.reconcile import reconcile
     from seederfarm.registry.models import Drive, Replica, Worker
 
     now = timezone.now()
-    hearing = Hearing(now - timedelta(days=1))
+    hearing = OutageDetector(now - timedelta(days=1))
     with outbox.through(SilentBroker()):
         populate(drives, workers, now)
         first_took, first = clock.time(lambda: reconcile(now=now, hearing=hearing))

@@ -11,7 +11,7 @@ from msgspec import Meta
 from hypercore.crypto import blake2b_256
 
 from .message import Count, Digest, Key, Kind, Shape
-from .rejection import Reason, Refused
+from .rejection import MessageRejected, Reason
 
 PAGE_ENTRIES = 1000
 """Entries of a page: about 100 KB of JSON."""
@@ -53,7 +53,7 @@ class Manifest(Shape, frozen=True, kw_only=True):
         """At least one: an empty manifest is a statement, too. Raises Refused(TOO_LARGE)."""
         chunks = list(_chunks(self.entries)) or [[]]
         if len(chunks) > MAX_PAGES:
-            raise Refused(
+            raise MessageRejected(
                 Reason.TOO_LARGE, f"a manifest of {len(self.entries)} entries, {MAX_PAGES * PAGE_ENTRIES} fit"
             )
         digest = self.digest
@@ -107,5 +107,7 @@ class ManifestAssembler:
         manifest = Manifest(version=page.version, entries=entries)
         self._version, self._digest, self._pages = page.version, page.digest, {}
         if manifest.digest != page.digest or len({entry.key for entry in entries}) != len(entries):
-            raise Refused(Reason.MALFORMED, f"the pages of manifest {page.version} do not fit its digest")
+            raise MessageRejected(
+                Reason.MALFORMED, f"the pages of manifest {page.version} do not fit its digest"
+            )
         return manifest

@@ -21,7 +21,7 @@ from hypercore.errors import KeyFormatError
 from hypercore.keys import encode_key, z32_decode
 
 from .message import Count, Name, NodeId, Seconds, Shape, plain, read
-from .rejection import Reason, Refused
+from .rejection import MessageRejected, Reason
 from .replay import ReplayWindow
 
 MAX_BODY_BYTES = 1 << 20
@@ -117,27 +117,27 @@ def open_envelope(
     """
     sealed = read(data, _Sealed)
     if sender is not None and sealed.sender != sender:
-        raise Refused(Reason.WRONG_SENDER, f"signed by {sealed.sender}, expected {sender}")
+        raise MessageRejected(Reason.WRONG_SENDER, f"signed by {sealed.sender}, expected {sender}")
     if sealed.to != me:
-        raise Refused(Reason.WRONG_RECIPIENT, f"meant for {sealed.to}, this is {me}")
+        raise MessageRejected(Reason.WRONG_RECIPIENT, f"meant for {sealed.to}, this is {me}")
     if sealed.name != name:
-        raise Refused(Reason.WRONG_NAME, f"meant for task {sealed.name}, came as {name}")
+        raise MessageRejected(Reason.WRONG_NAME, f"meant for task {sealed.name}, came as {name}")
     try:
         signature = b64decode(sealed.sig, validate=True)
         key = public_key_of(sealed.sender)
     except (Base64Error, KeyFormatError, ValueError) as error:
-        raise Refused(Reason.MALFORMED, str(error)) from None
+        raise MessageRejected(Reason.MALFORMED, str(error)) from None
     fields = {k: v for k, v in msgspec.to_builtins(sealed).items() if k != "sig"}
     if not verify(_signed_bytes(fields, limit), signature, key):
-        raise Refused(Reason.BAD_SIGNATURE, f"the signature is not {sealed.sender}'s")
+        raise MessageRejected(Reason.BAD_SIGNATURE, f"the signature is not {sealed.sender}'s")
     if sealed.expires < now - CLOCK_SKEW:
-        raise Refused(Reason.EXPIRED, f"expired {now - sealed.expires:.0f} s ago (is a clock wrong?)")
+        raise MessageRejected(Reason.EXPIRED, f"expired {now - sealed.expires:.0f} s ago (is a clock wrong?)")
     if sealed.expires > now + MAX_LIFETIME + CLOCK_SKEW:
-        raise Refused(
+        raise MessageRejected(
             Reason.EXPIRED, f"good for {sealed.expires - now:.0f} s, at most {MAX_LIFETIME:.0f} are accepted"
         )
     if not window.accept(sealed.seq):
-        raise Refused(
+        raise MessageRejected(
             Reason.REPLAYED, f"number {sealed.seq} was seen before, or is far behind {window.highest}"
         )
     return Envelope(sealed.sender, sealed.to, sealed.name, sealed.seq, sealed.expires, sealed.body)
@@ -154,7 +154,7 @@ def _signed_bytes(fields: dict[str, object], limit: int) -> bytes:
     try:
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (ValueError, TypeError, RecursionError) as error:
-        raise Refused(Reason.MALFORMED, f"cannot be signed: {error}") from None
+        raise MessageRejected(Reason.MALFORMED, f"cannot be signed: {error}") from None
     if len(text) > limit:
-        raise Refused(Reason.TOO_LARGE, f"{len(text)} bytes, at most {limit} are accepted")
+        raise MessageRejected(Reason.TOO_LARGE, f"{len(text)} bytes, at most {limit} are accepted")
     return _DOMAIN + text.encode()

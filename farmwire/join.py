@@ -20,7 +20,7 @@ from msgspec import Meta
 from hypercore.crypto import KeyPair
 
 from .message import Digest, Name, NodeId, Shape, Tags, plain, read
-from .rejection import Reason, Refused
+from .rejection import MessageRejected, Reason
 from .sealed_box import hide, reveal
 
 PREFIX = "sfj1_"
@@ -47,7 +47,7 @@ class JoinToken(Shape, frozen=True, kw_only=True):
         """Raises Refused(MALFORMED)."""
         text = text.strip()
         if not text.startswith(PREFIX) or len(text) > MAX_TOKEN_CHARS:
-            raise Refused(
+            raise MessageRejected(
                 Reason.MALFORMED,
                 f"a join token begins with {PREFIX}, as `seederfarm worker enroll` prints it",
             )
@@ -55,7 +55,9 @@ class JoinToken(Shape, frozen=True, kw_only=True):
         try:
             data = json.loads(urlsafe_b64decode(word + "=" * (-len(word) % 4)))
         except ValueError:
-            raise Refused(Reason.MALFORMED, "the join token is cut short or damaged: copy it again") from None
+            raise MessageRejected(
+                Reason.MALFORMED, "the join token is cut short or damaged: copy it again"
+            ) from None
         return read(data, cls)
 
 
@@ -110,9 +112,9 @@ def open_secret(request: Join, *, sender: NodeId, key_pair: KeyPair) -> str:
     try:
         secret, node, password = json.loads(text)
     except (ValueError, TypeError, RecursionError):
-        raise Refused(Reason.MALFORMED, "the sealed secret is not what a worker seals") from None
+        raise MessageRejected(Reason.MALFORMED, "the sealed secret is not what a worker seals") from None
     if (node, password) != (sender, request.password) or not isinstance(secret, str):
-        raise Refused(Reason.WRONG_SENDER, f"{sender} sent a secret that another node has sealed")
+        raise MessageRejected(Reason.WRONG_SENDER, f"{sender} sent a secret that another node has sealed")
     return secret
 
 

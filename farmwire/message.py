@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from .rejection import Reason, Refused
+from .rejection import MessageRejected, Reason
 
 MAX_COUNT = 2**53 - 1
 """Largest number that survives every JSON parser."""
@@ -38,7 +38,7 @@ def read(data: object, shape: type[S]) -> S:
     try:
         return msgspec.convert(data, shape, strict=True)
     except msgspec.ValidationError as error:
-        raise Refused(Reason.MALFORMED, str(error)) from None
+        raise MessageRejected(Reason.MALFORMED, str(error)) from None
 
 
 def plain(message: Shape) -> dict[str, object]:

@@ -23,7 +23,7 @@ class ProofFailed(Exception):
     """The answer proves nothing. The text says why."""
 
 
-class Proven(NamedTuple):
+class ProofResult(NamedTuple):
     """The block was there, under a head that the key's owner signed."""
 
     block: int
@@ -34,7 +34,7 @@ class Proven(NamedTuple):
     fork: int
 
 
-class Provable(Protocol):
+class Prover(Protocol):
     """A stored core, as far as a proof needs it."""
 
     @property
@@ -46,7 +46,7 @@ class Provable(Protocol):
     def prove(self, request: Request) -> Data: ...
 
 
-def prove_block(core: Provable, block: int) -> BlockProof:
+def prove_block(core: Prover, block: int) -> BlockProof:
     """The proof that `block` is here; an empty one if it is not, or cannot be proven."""
     request = Request(
         id=1,
@@ -64,7 +64,7 @@ def prove_block(core: Provable, block: int) -> BlockProof:
     return BlockProof(block=block, data=b64encode(bytes(writer)).decode())
 
 
-def verify_block(core: bytes, proof: BlockProof) -> Proven:
+def verify_block(core: bytes, proof: BlockProof) -> ProofResult:
     """What `proof` proves of the core with that key. Raises ProofFailed."""
     if not proof.data:
         raise ProofFailed(f"block {proof.block} is not there")
@@ -79,4 +79,4 @@ def verify_block(core: bytes, proof: BlockProof) -> Proven:
     if verified.block is None or verified.block[0] != proof.block or verified.head is None:
         raise ProofFailed(f"block {proof.block} was asked for, another was proven")
     head = verified.head
-    return Proven(proof.block, len(verified.block[1]), head.length, head.fork)
+    return ProofResult(proof.block, len(verified.block[1]), head.length, head.fork)

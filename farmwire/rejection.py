@@ -17,7 +17,7 @@ class Reason(StrEnum):
     UNSIGNED = "unsigned"
 
 
-class Refused(Exception):
+class MessageRejected(Exception):
     """A message is refused. Nothing of it was acted on."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

@@ -110,7 +110,7 @@ class Sample(Shape, frozen=True, kw_only=True):
     peers: Count
 
 
-class Happening(Shape, frozen=True, kw_only=True):
+class WorkerEvent(Shape, frozen=True, kw_only=True):
     """For the flight recorder."""
 
     at: Seconds
@@ -123,4 +123,4 @@ class Report(Shape, frozen=True, kw_only=True):
     heartbeat: Heartbeat | None = None
     replicas: Annotated[list[ReplicaReport], Meta(max_length=MAX_REPLICAS)] = []
     samples: Annotated[list[Sample], Meta(max_length=MAX_SAMPLES)] = []
-    events: Annotated[list[Happening], Meta(max_length=MAX_EVENTS)] = []
+    events: Annotated[list[WorkerEvent], Meta(max_length=MAX_EVENTS)] = []

@@ -15,7 +15,7 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from hypercore.crypto import KeyPair
 
 from .envelope import public_key_of
-from .rejection import Reason, Refused
+from .rejection import MessageRejected, Reason
 
 
 def hide(text: str, *, reader: str) -> str:
@@ -30,4 +30,6 @@ def reveal(hidden: str, key_pair: KeyPair) -> str:
     try:
         return SealedBox(key).decrypt(b64decode(hidden, validate=True)).decode()
     except (CryptoError, ValueError):
-        raise Refused(Reason.MALFORMED, "a secret in it is hidden for somebody else, or damaged") from None
+        raise MessageRejected(
+            Reason.MALFORMED, "a secret in it is hidden for somebody else, or damaged"
+        ) from None

@@ -9,7 +9,7 @@ VARIABLE = "SEEDERFARM_READY_FD"
 """In the environment: the descriptor to write to. The supervisor of `./farm up` sets it."""
 
 
-def tell_ready() -> None:
+def notify_ready() -> None:
     """The first time; after that, and where nobody asked, nothing happens."""
     descriptor = os.environ.pop(VARIABLE, None)
     if descriptor is not None:

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from hypercore import KeyPair, discovery_key, disk_store, encode_key, own_drive
+from hypercore import KeyPair, discovery_key, disk_store, encode_key, writable_drive
 from hypercore.aio import Corestore, Swarm
 
 BOOTSTRAP = os.environ.get("DHT_BOOTSTRAP", "").split() or None  # host:port ...; unset: the public DHT
@@ -16,7 +16,7 @@ async def main(directory: str, *files: str) -> None:
     store = disk_store(Path(directory))
     seed = store.get_meta("seed") or os.urandom(32)  # whoever knows it can write: it stays in this directory
     store.set_meta("seed", seed)
-    drive = own_drive(store, KeyPair.from_seed(seed))
+    drive = writable_drive(store, KeyPair.from_seed(seed))
     with drive.writer.batch() as batch:  # readers see all of it, or nothing
         for file in map(Path, files):
             batch.put(f"/{file.name}", file.read_bytes(), metadata={"from": "Python"})

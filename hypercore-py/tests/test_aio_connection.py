@@ -281,7 +281,7 @@ def test_an_overrun_of_the_socket_is_told_to_the_stream_once(monkeypatch: pytest
             left, right = stream_pair(endpoint)
             first, second = endpoint.sockets
             told: list[int] = []
-            monkeypatch.setattr(right.core, "on_overrun", lambda capacity, now: told.append(capacity))
+            monkeypatch.setattr(right.core, "on_rx_dropped", lambda capacity, now: told.append(capacity))
             got, done = bytearray(), asyncio.Event()
             right.on_data = lambda chunks: got.extend(b"".join(chunks))
             right.on_end = done.set
@@ -291,7 +291,7 @@ def test_an_overrun_of_the_socket_is_told_to_the_stream_once(monkeypatch: pytest
                 nonlocal dropped
                 if count > 3 and not dropped:
                     dropped = 1
-                    monkeypatch.setattr(second, "overruns", lambda: 1)
+                    monkeypatch.setattr(second, "rx_dropped", lambda: 1)
                     step = len(buffers) // count
                     send(buffers[step:], size, count - 1, address)
                     return count

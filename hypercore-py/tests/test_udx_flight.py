@@ -61,7 +61,7 @@ def test_a_flight_counts_like_a_model_of_sets(seed: int, steps: int, first: int)
             assert flight.payload(seq) == sent[seq - first]
             assert flight.has_arrived(seq) == (seq in arrived)
     before = flight.in_flight + len(flight.lost)
-    flight.lose_everything()
+    flight.mark_all_lost()
     assert flight.in_flight == 0
     assert len(flight.lost) == before
 

@@ -236,20 +236,20 @@ def test_the_credit_is_there_when_the_pacer_says_it_will_be(rate: float, wanted:
 def test_the_window_is_cut_to_what_the_kernel_holds_and_then_bit_by_bit() -> None:
     tuner = WindowTuner()
     assert tuner.limit == RECEIVE_WINDOW_BYTES
-    tuner.on_overrun(200_000, 1.0)
+    tuner.on_rx_dropped(200_000, 1.0)
     assert tuner.limit == 200_000
-    tuner.on_overrun(200_000, 1.001)
+    tuner.on_rx_dropped(200_000, 1.001)
     assert tuner.limit == 200_000, "the same overrun"
-    tuner.on_overrun(200_000, 1.1)
+    tuner.on_rx_dropped(200_000, 1.1)
     assert tuner.limit == 140_000
     for n in range(100):
-        tuner.on_overrun(200_000, 2.0 + n)
+        tuner.on_rx_dropped(200_000, 2.0 + n)
     assert tuner.limit == SMALLEST_BYTES
 
 
 def test_the_window_grows_back_while_data_flows_and_nothing_is_overrun() -> None:
     tuner = WindowTuner()
-    tuner.on_overrun(100_000, 1.0)
+    tuner.on_rx_dropped(100_000, 1.0)
     tuner.on_data(1.01)
     assert tuner.limit == 100_000
     now, grown = 1.0, []

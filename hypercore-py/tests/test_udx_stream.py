@@ -29,7 +29,7 @@ from hypercore.udx.packet import (
     header_struct,
 )
 from hypercore.udx.stream import MAX_QUEUED_MESSAGES
-from hypercore.udx.time_wait import Linger
+from hypercore.udx.time_wait import TimeWait
 
 WINDOW = 4 << 20
 SESSIONS: list[dict[str, Any]] = json.loads(
@@ -202,7 +202,7 @@ def test_the_window_offered_is_smaller_after_an_overrun_of_our_socket() -> None:
     [answer] = probe.tell(packet(FLAG_DATA, 2, 0, b"c"))
     assert probe.stream.has_gaps
     assert answer.window == WINDOW
-    probe.stream.on_overrun(150_000, probe.now)
+    probe.stream.on_rx_dropped(150_000, probe.now)
     [answer] = probe.tell(packet(FLAG_DATA, 3, 0, b"d"))
     assert answer.window == 150_000
     probe.stream.write(b"x")
@@ -306,7 +306,7 @@ def test_a_destroyed_stream_repeats_that_to_a_peer_that_talks_on() -> None:
     probe.stream.destroy()
     probe.answers()
     linger = probe.stream.linger()
-    assert isinstance(linger, Linger)
+    assert isinstance(linger, TimeWait)
     answer = linger.receive([raw(packet(FLAG_DATA, 0, 0, b"x").encode())])
     assert answer is not None
     assert Packet.decode(answer).flags == FLAG_DESTROY

@@ -13,7 +13,7 @@ from .messaging import outbox
 ASKING: Final = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
-class BrokerNotice(MiddlewareMixin):
+class UndeliveredMessageMiddleware(MiddlewareMixin):
     """After Django's own messages in MIDDLEWARE, so that what is said here is stored with the answer."""
 
     def process_request(self, request: HttpRequest) -> None:
@@ -22,6 +22,6 @@ class BrokerNotice(MiddlewareMixin):
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
         missed = request.META.get("seederfarm.missed")
-        if isinstance(missed, outbox.Missed) and missed.count:
+        if isinstance(missed, outbox.UndeliveredCounter) and missed.count:
             messages.warning(request, outbox.AWAY, fail_silently=True)
         return response

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from .model import DriveSpec, Standing, WorkerSpec
+from .model import DriveSpec, WorkerSpec, WorkerStatus
 
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
@@ -23,9 +23,9 @@ def explain(
     for worker in workers:
         if worker.id in holders:
             have += 1
-        elif worker.standing is Standing.DRAINING:
+        elif worker.standing is WorkerStatus.DRAINING:
             draining += 1
-        elif worker.standing is not Standing.ACTIVE:
+        elif worker.standing is not WorkerStatus.ACTIVE:
             away += 1
         elif worker.weight <= 0:
             weightless += 1

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from farmwire.gaps import Holding
 
 
-class Standing(StrEnum):
+class WorkerStatus(StrEnum):
     """How far a worker can be counted on."""
 
     ACTIVE = "active"
@@ -28,7 +28,7 @@ class Standing(StrEnum):
 class WorkerSpec(NamedTuple):
     id: int
     """Local number; ties are broken by it."""
-    standing: Standing = Standing.ACTIVE
+    standing: WorkerStatus = WorkerStatus.ACTIVE
     zone: str = ""
     """Failure domain. Copies are spread over zones before any zone has two."""
     tags: frozenset[str] = frozenset()

@@ -30,16 +30,16 @@ from .model import (
     ReleaseReason,
     Replicas,
     ReplicaState,
-    Standing,
     Unplaced,
     WorkerSpec,
+    WorkerStatus,
 )
 from .pool import Pool, affinity
 
 MAX_EXPLAINED = 1000
 """Unplaced drives of a plan that get an explanation of their own. Each takes a look at every worker."""
 
-_COUNTS = (Standing.ACTIVE, Standing.SILENT)
+_COUNTS = (WorkerStatus.ACTIVE, WorkerStatus.SILENT)
 
 
 def plan(drives: Iterable[DriveSpec], workers: Iterable[WorkerSpec], replicas: Replicas) -> Plan:
@@ -56,7 +56,7 @@ def plan(drives: Iterable[DriveSpec], workers: Iterable[WorkerSpec], replicas: R
 
 def takes_new(worker: WorkerSpec) -> bool:
     """Whether it is given replicas that are not pinned to it."""
-    return worker.standing is Standing.ACTIVE and worker.weight > 0
+    return worker.standing is WorkerStatus.ACTIVE and worker.weight > 0
 
 
 class _Planner:
@@ -77,15 +77,15 @@ class _Planner:
         holders: set[int] = set()
         for replica in held:
             worker = self._workers.get(replica.worker)
-            standing = Standing.RETIRED if worker is None else worker.standing
-            if drive.removing or standing is Standing.RETIRED:
+            standing = WorkerStatus.RETIRED if worker is None else worker.standing
+            if drive.removing or standing is WorkerStatus.RETIRED:
                 reason = ReleaseReason.REMOVED if drive.removing else ReleaseReason.RETIRED
                 self.release.append(Release(drive.id, replica.worker, reason))
                 continue
             holders.add(replica.worker)
             if standing in _COUNTS:
                 counted.append(replica)
-            elif standing is Standing.DRAINING:
+            elif standing is WorkerStatus.DRAINING:
                 leaving.append(replica)
         if drive.removing:
             return
@@ -102,7 +102,7 @@ class _Planner:
         made = []
         for worker_id in sorted(drive.pinned - holders):
             worker = self._workers.get(worker_id)
-            if worker is None or worker.standing is not Standing.ACTIVE:
+            if worker is None or worker.standing is not WorkerStatus.ACTIVE:
                 continue
             if self._free[worker_id] < drive.size:
                 room = f"{self._free[worker_id]} of {drive.size} bytes"
@@ -170,7 +170,7 @@ class _Planner:
 
     def _let_go(self, drive: DriveSpec, counted: list[ReplicaState], leaving: list[ReplicaState]) -> None:
         needed = max(1, drive.replicas_min)
-        active = [r for r in counted if self._workers[r.worker].standing is Standing.ACTIVE]
+        active = [r for r in counted if self._workers[r.worker].standing is WorkerStatus.ACTIVE]
         for replica in leaving:
             if _stand_ins(replica, active) >= needed:
                 self.release.append(Release(drive.id, replica.worker, ReleaseReason.DRAINED))
@@ -188,7 +188,7 @@ class _Planner:
                 return
 
     def _is_safe(self, replica: ReplicaState) -> bool:
-        return replica.complete and self._workers[replica.worker].standing is Standing.ACTIVE
+        return replica.complete and self._workers[replica.worker].standing is WorkerStatus.ACTIVE
 
     def _least_wanted(self, drive: DriveSpec, counted: list[ReplicaState]) -> list[ReplicaState]:
         """In the order in which they are let go: the incomplete, those in crowded zones, those short of

@@ -50,7 +50,7 @@ Check = Callable[..., Sequence[CheckMessage]]
 
 
 @register("settings")
-def settings_are_right(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     return [
         Error(f"{problem.name}: {problem.text}", hint=problem.hint, id="farm.E001")
         for problem in settings.LOADED.problems
@@ -58,7 +58,7 @@ def settings_are_right(app_configs: Sequence[AppConfig] | None = None, **kwargs:
 
 
 @register("home")
-def home_is_usable(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+def check_home(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     home: Path = settings.FARM.home
     if not home.exists():
         parent = next(parent for parent in home.parents if parent.exists())
@@ -90,9 +90,7 @@ def _open_to_others(home: Path) -> Iterator[CheckMessage]:
 
 
 @register("exposure")
-def what_others_reach_is_guarded(
-    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
-) -> list[CheckMessage]:
+def check_exposure(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     farm: table.FarmSettings = settings.FARM
     found: list[CheckMessage] = []
     if farm.secret and len(farm.secret) < 32:
@@ -114,7 +112,7 @@ def what_others_reach_is_guarded(
 
 
 @register("database")
-def database_is_reached(
+def check_database(
     app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Only when asked for: `check --database default`, or `migrate`."""

@@ -45,7 +45,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "seederfarm.control.middleware.BrokerNotice",
+    "seederfarm.control.middleware.UndeliveredMessageMiddleware",
     "seederfarm.registry.middleware.VisibleText",
 ]
 

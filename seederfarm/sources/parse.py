@@ -160,13 +160,13 @@ def clean(text: str, length: int = 200) -> str:
 
 
 def _gather(items: Iterable[Any], noun: str = "entry") -> Parsed:
-    found = Gathering(noun)
+    found = EntryCollector(noun)
     for item in items:
         found.take(partial(_entry, item))
     return found.parsed()
 
 
-class Gathering:
+class EntryCollector:
     """A list as it is read, entry by entry. Raises SourceError for one that is too long."""
 
     def __init__(self, noun: str = "entry") -> None:

@@ -15,7 +15,7 @@ from hypercore.errors import BlockNotAvailable, InvalidContent, SnapshotNotAvail
 from hypercore.manifest import Manifest
 from workers.engine.model.kind import Kind
 
-from .parse import Entry, Gathering, Parsed, SourceError, clean
+from .parse import Entry, EntryCollector, Parsed, SourceError, clean
 
 MAX_LIST_BYTES: Final = 256 << 20
 """Bytes of blocks that one reading takes. Ours: what MAX_ENTRIES entries need, with the nodes above them."""
@@ -33,7 +33,7 @@ async def read_list(blocks: BlockSource) -> Parsed:
     try:
         bee = Bee(blocks).snapshot()
         await bee.header()
-        found = Gathering()
+        found = EntryCollector()
         count = 0
         async for item in bee.sub(ENTRIES).iterate():
             found.take(partial(_entry, item))

@@ -14,7 +14,7 @@ from hypercore.aio import Corestore, Hypercore, Swarm
 from hypercore.core import Store, disk_store, memory_store
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.errors import StorageError
-from workers.engine.seeds.topic import Membership
+from workers.engine.seeds.topic import TopicSubscription
 from workers.engine.settings.identity import load_identity
 
 from .parse import Parsed, SourceError
@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 class FollowedList:
     """One list: its newest version that anybody can prove, and who has it."""
 
-    def __init__(self, session: Hypercore, membership: Membership[Any], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, session: Hypercore, membership: TopicSubscription[Any], changed: Callable[[], None]
+    ) -> None:
         self.failed: Version | None = None
         """A version that could not be read: not tried again for nothing."""
         self._session = session
@@ -166,7 +168,7 @@ class SeedLists:
         assert self._cores is not None and self._swarm is not None
         session = self._cores.get(key)
         topic = discovery_key(key)
-        membership = Membership(self._swarm, topic, announce=True, spread=key[0] / 256)
+        membership = TopicSubscription(self._swarm, topic, announce=True, spread=key[0] / 256)
         return FollowedList(session, membership, self._changed)
 
     def _drop(self, key: bytes) -> None:

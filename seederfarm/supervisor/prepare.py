@@ -100,7 +100,7 @@ def keep_token(farm: FarmSettings) -> None:
     from django.utils import timezone
 
     from farmwire.join import JoinToken, digest_of, without_login
-    from farmwire.rejection import Refused
+    from farmwire.rejection import MessageRejected
 
     from ..control.accounts import accounts, enrolment
     from ..control.messaging.identity import identity
@@ -109,7 +109,7 @@ def keep_token(farm: FarmSettings) -> None:
     path = token_file(farm.home)
     try:
         held = JoinToken.from_text(path.read_text())
-    except (OSError, ValueError, Refused):
+    except (OSError, ValueError, MessageRejected):
         held = None
     same_place = held is not None and without_login(held.broker) == without_login(farm.broker_url)
     if held is not None and held.control == identity().node_id and same_place:

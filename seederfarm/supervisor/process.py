@@ -15,7 +15,7 @@ from typing import Final
 
 from ..settings.table import TABLE
 from .logs import LogFile
-from .readiness import Told
+from .readiness import ReadyPipe
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
@@ -144,7 +144,7 @@ class Child:
     async def _run_once(self) -> str:
         """From its start to its end; returns how it ended."""
         with contextlib.ExitStack() as stack:
-            told = Told() if self.spec.tells else None
+            told = ReadyPipe() if self.spec.tells else None
             if told is not None:
                 stack.callback(told.close)
             try:
@@ -155,7 +155,7 @@ class Child:
                 told.handed_over()
             return await self._live(process, told)
 
-    async def _live(self, process: asyncio.subprocess.Process, told: Told | None) -> str:
+    async def _live(self, process: asyncio.subprocess.Process, told: ReadyPipe | None) -> str:
         self._process, self.pid = process, process.pid
         self._become("starting")
         assert process.stdout is not None
@@ -175,7 +175,7 @@ class Child:
         self._process = None
         return f"ended with status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
 
-    async def _spawn(self, told: Told | None) -> asyncio.subprocess.Process:
+    async def _spawn(self, told: ReadyPipe | None) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *self.spec.argv,
             stdin=asyncio.subprocess.DEVNULL,
@@ -197,7 +197,7 @@ class Child:
         while data := await output.read(65536):
             self._log.feed(data)
 
-    async def _watch_ready(self, told: Told | None) -> None:
+    async def _watch_ready(self, told: ReadyPipe | None) -> None:
         if told is not None and not await told.wait():
             return
         if self.spec.ready is not None:

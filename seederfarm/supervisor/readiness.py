@@ -8,7 +8,7 @@ import os
 from workers.ready import VARIABLE
 
 
-class Told:
+class ReadyPipe:
     """For one run of a process. `close` when that has ended."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercore import KeyPair, own_drive
+from hypercore import KeyPair, writable_drive
 from hypercore.core import disk_store
 
 NOWHERE = "127.0.0.1:9"
@@ -70,7 +70,7 @@ def test_one_line_says_what_to_set(arguments: list[str]) -> None:
 
 def test_with_a_home_given_everything_works(tmp_path: Path) -> None:
     with disk_store(tmp_path / "data") as store:
-        drive = own_drive(store, KeyPair.from_seed(bytes(32)))
+        drive = writable_drive(store, KeyPair.from_seed(bytes(32)))
         drive.writer.put("/file", b"x")
         key = drive.key.hex()
     folder = tmp_path / "folder"

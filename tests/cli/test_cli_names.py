@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hypercore import KeyPair, own_drive
+from hypercore import KeyPair, writable_drive
 from hypercore.core import disk_store
 from hypercore.printable import json_text, quoted, visible
 from seederfarm.cli.common.logs import LOGGERS, set_up
@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A data directory, and the key of the drive in it."""
     data = tmp_path_factory.mktemp("names") / "data"
     with disk_store(data) as store:
-        drive = own_drive(store, KeyPair.from_seed(bytes(32)))
+        drive = writable_drive(store, KeyPair.from_seed(bytes(32)))
         with drive.writer.batch() as batch:
             for name in [*HOSTILE, *HARMLESS]:
                 batch.put(name, b"x")

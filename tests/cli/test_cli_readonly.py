@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercore import KeyPair, own_drive
+from hypercore import KeyPair, writable_drive
 from hypercore.core import disk_store, read_only_store
 from hypercore.errors import StoreUnreadable
 
@@ -28,7 +28,7 @@ CONTENT = b"".join(bytes([number]) * 65_536 for number in range(20))
 def fill(data: Path) -> str:
     """A drive whose contents have a file of their own on disk; its key."""
     with disk_store(data) as store:
-        drive = own_drive(store, KeyPair.from_seed(bytes(32)))
+        drive = writable_drive(store, KeyPair.from_seed(bytes(32)))
         with drive.writer.batch() as batch:
             batch.put("/film", [CONTENT[at : at + 65_536] for at in range(0, len(CONTENT), 65_536)])
             batch.put("/small", b"text")
@@ -112,7 +112,7 @@ def test_a_directory_after_a_crash(place: Place) -> None:
     place.open_to_all(writable=True)
     crashed = place.root / "crashed"
     with disk_store(place.data) as store:
-        drive = own_drive(store, KeyPair.from_seed(bytes(32)))
+        drive = writable_drive(store, KeyPair.from_seed(bytes(32)))
         with drive.writer.batch() as batch:
             batch.put("/late", b"in the log alone")
         store.flush()

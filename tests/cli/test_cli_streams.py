@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercore import KeyPair, own_drive
+from hypercore import KeyPair, writable_drive
 from hypercore.core import disk_store
 
 from ..support import farm as commands
@@ -31,7 +31,7 @@ class Place:
         self.folder.mkdir(parents=True)
         (self.folder / "naïve ☃").write_bytes(b"x")
         with disk_store(home / "data") as store:
-            drive = own_drive(store, KeyPair.from_seed(bytes(32)))
+            drive = writable_drive(store, KeyPair.from_seed(bytes(32)))
             with drive.writer.batch() as batch:
                 batch.put("/naïve ☃", [b"x" * 65_536] * 40)
                 for number in range(2_000):

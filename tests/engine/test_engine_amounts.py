@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from workers.engine.settings.rate_schedule import SettingError, Timetable, parse_size, parse_timetable
+from workers.engine.settings.rate_schedule import RateSchedule, SettingError, parse_size, parse_timetable
 from workers.engine.settings.settings import limits_from
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
@@ -34,7 +34,7 @@ def test_what_is_no_size_is_named_with_an_example(text: str) -> None:
 
 def test_a_rate_alone_counts_at_all_times() -> None:
     table = parse_timetable("2.5M", source="--up")
-    assert table == Timetable(otherwise=2_500_000)
+    assert table == RateSchedule(otherwise=2_500_000)
     assert table.rate_at(at(0, 3)) == 2_500_000
     assert parse_timetable("none", source="--up").rate_at(at(0, 3)) is None
     assert parse_timetable("1Mi/s", source="--up").rate_at(at(0, 3)) == 1 << 20

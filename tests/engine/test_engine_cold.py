@@ -15,7 +15,7 @@ from hypercore.crypto import discovery_key
 from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.model.kind import Kind, Role
 from workers.engine.model.status import State
-from workers.engine.seeds.cold import Cold, ColdCore, Memo, Partial, recall
+from workers.engine.seeds.cold import Cold, ColdCore, Partial, SeedRecord, recall
 from workers.engine.settings.key_list import Wanted
 
 from .fakes import Sessions, Writer, WriterOfDrive
@@ -258,7 +258,7 @@ async def test_damage_found_while_a_key_is_woken_is_told_and_repaired() -> None:
         farm.engine.wake(drive.key)
         core = farm.store.open_core(drive.blobs.key)
         assert core is not None
-        core._drop_rotten([(0, 1)])
+        core._drop_corrupt([(0, 1)])
         await farm.until(lambda: any(isinstance(e, Problem) for e in farm.events))
         assert not farm.is_cold(drive.key)
         farm.link(theirs)
@@ -343,21 +343,21 @@ def _whole(key: bytes, role: Role, length: int, size: int) -> ColdCore:
 @pytest.mark.parametrize(
     "memo",
     [
-        Memo(Kind.CORE),
-        Memo(Kind.DRIVE, 2, 70, bytes(range(32)), 12, False),
-        Memo(Kind.BEE, 0, 1),
-        Memo(Kind.CORE, 0, 9, partial=Partial(7, 900, 0, 0, 0, '[{"length":9,"runs":[2,4]}]')),
+        SeedRecord(Kind.CORE),
+        SeedRecord(Kind.DRIVE, 2, 70, bytes(range(32)), 12, False),
+        SeedRecord(Kind.BEE, 0, 1),
+        SeedRecord(Kind.CORE, 0, 9, partial=Partial(7, 900, 0, 0, 0, '[{"length":9,"runs":[2,4]}]')),
     ],
 )
-def test_a_memo_is_read_as_it_was_written(memo: Memo) -> None:
-    assert Memo.decode(memo.encode()) == memo
+def test_a_memo_is_read_as_it_was_written(memo: SeedRecord) -> None:
+    assert SeedRecord.decode(memo.encode()) == memo
 
 
 @pytest.mark.parametrize(
     "meta", [None, b"", b"\xff", b"[]", b'["drive",0]', b'["thing",0,1,null,0,true]', b"7"]
 )
 def test_a_memo_that_makes_no_sense_is_none(meta: bytes | None) -> None:
-    assert Memo.decode(meta) is None
+    assert SeedRecord.decode(meta) is None
 
 
 def test_a_memo_of_another_length_or_kind_is_not_believed() -> None:
@@ -367,15 +367,15 @@ def test_a_memo_of_another_length_or_kind_is_not_believed() -> None:
     assert recall(Wanted(writer.key), store.info) is None, "nothing is here"
     own = Writer(compat=True, store=store)
     own.append(b"one", b"two")
-    own.core.meta = Memo(Kind.CORE, 0, 2).encode()
+    own.core.meta = SeedRecord(Kind.CORE, 0, 2).encode()
     assert recall(Wanted(own.key), store.info) is not None
     assert recall(Wanted(own.key, Kind.CORE), store.info) is not None
     assert recall(Wanted(own.key, Kind.BEE), store.info) is None
-    own.core.meta = Memo(Kind.CORE, 0, 1).encode()
+    own.core.meta = SeedRecord(Kind.CORE, 0, 1).encode()
     assert recall(Wanted(own.key), store.info) is None
-    own.core.meta = Memo(Kind.CORE).encode()
+    own.core.meta = SeedRecord(Kind.CORE).encode()
     assert recall(Wanted(own.key), store.info) is None
-    own.core.meta = Memo(Kind.DRIVE, 0, 2, core.key, 1).encode()
+    own.core.meta = SeedRecord(Kind.DRIVE, 0, 2, core.key, 1).encode()
     assert recall(Wanted(own.key), store.info) is None, "its second core is not here"
 
 

@@ -15,7 +15,7 @@ from hypercore.errors import StoreUnreadable
 from workers.engine.model.events import Event, Problem
 from workers.engine.seeds import backlog, problems
 from workers.engine.seeds.backlog import Backlog
-from workers.engine.seeds.blobs_length import MAX_ENTRY_BYTES, SCAN_BLOCKS, TURN_BYTES, BlobsNeeded
+from workers.engine.seeds.blobs_length import MAX_ENTRY_BYTES, SCAN_BLOCKS, TURN_BYTES, RequiredBlobs
 from workers.engine.seeds.problems import Problems
 from workers.engine.seeds.seed import Seed
 from workers.engine.settings.key_list import Wanted
@@ -158,7 +158,7 @@ def test_what_a_db_refers_to_is_looked_through_in_portions(monkeypatch: pytest.M
         return real(core, 1) if block is not None and not any(block[:100]) else block
 
     monkeypatch.setattr(Core, "get", get)
-    needed, calls, found = BlobsNeeded(), 0, 0
+    needed, calls, found = RequiredBlobs(), 0, 0
     while True:
         before = len(read)
         found = needed.update(drive.db.core) or 0

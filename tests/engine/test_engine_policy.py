@@ -11,7 +11,7 @@ from hypercore.errors import StoreUnreadable
 from workers.engine.model.rate import WINDOW, Rate
 from workers.engine.model.status import State, state_of
 from workers.engine.seeds.lookup_schedule import CATCH_UP, LATER_REPEAT, LOOK_TIME, Lookups
-from workers.engine.seeds.stage import COLD_AFTER, REST_AFTER, Stage, Warmth
+from workers.engine.seeds.stage import COLD_AFTER, REST_AFTER, Stage, StageMachine
 from workers.engine.settings.identity import IDENTITY_FILE, load_identity
 from workers.engine.settings.settings import (
     NodeAddress,
@@ -170,7 +170,7 @@ def test_a_complete_key_that_falls_behind_gives_its_peers_a_moment() -> None:
 
 
 def test_a_key_that_has_all_rests_and_is_put_away_when_nobody_asks() -> None:
-    warmth = Warmth()
+    warmth = StageMachine()
     assert warmth.step(settled=False, peers=1, now=0.0) is Stage.ACTIVE
     assert warmth.step(settled=True, peers=1, now=5.0) is Stage.ACTIVE
     assert warmth.next_deadline() == 5.0 + REST_AFTER
@@ -184,7 +184,7 @@ def test_a_key_that_has_all_rests_and_is_put_away_when_nobody_asks() -> None:
 
 @pytest.mark.parametrize("stage", [Stage.ACTIVE, Stage.RESTING])
 def test_a_key_that_hears_of_news_is_active_at_once_and_begins_anew(stage: Stage) -> None:
-    warmth = Warmth(stage)
+    warmth = StageMachine(stage)
     warmth.step(settled=True, peers=0, now=0.0)
     assert warmth.step(settled=False, peers=0, now=9.0) is Stage.ACTIVE
     assert warmth.next_deadline() is None

@@ -22,7 +22,7 @@ from farmwire.envelope import CLOCK_SKEW, MAX_LIFETIME, next_seq, node_id, open_
 from farmwire.gaps import CoreGaps, Holding, covers, gaps_left, held_runs
 from farmwire.join import JoinToken
 from farmwire.message import plain, read
-from farmwire.rejection import Reason, Refused
+from farmwire.rejection import MessageRejected, Reason
 from farmwire.replay import WINDOW, ReplayWindow
 from farmwire.report import MAX_REPLICAS, ReplicaReport, Report
 from hypercore.crypto import KeyPair
@@ -51,7 +51,7 @@ def opened(data: object, **changes: Any) -> Any:
 
 
 def refusal(data: object, **changes: Any) -> Reason:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(MessageRejected) as caught:
         opened(data, **changes)
     return caught.value.reason
 
@@ -102,7 +102,7 @@ def test_clocks_may_differ_by_some_minutes_but_not_more() -> None:
 
 
 def test_a_body_is_bounded_on_both_sides() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(MessageRejected) as caught:
         sealed(limit=100)
     assert caught.value.reason is Reason.TOO_LARGE
     assert refusal(sealed(), limit=100) is Reason.TOO_LARGE
@@ -124,7 +124,7 @@ def test_garbage_is_refused_and_nothing_else(data: object) -> None:
 def test_a_damaged_envelope_is_refused_and_nothing_else(field: str, value: object) -> None:
     data = sealed()
     if data[field] != value:
-        with pytest.raises(Refused):
+        with pytest.raises(MessageRejected):
             opened(data | {field: value}, sender=None)
 
 
@@ -188,7 +188,7 @@ def test_a_page_of_a_newer_manifest_replaces_what_was_collected() -> None:
 
 def test_pages_that_do_not_fit_their_digest_are_refused() -> None:
     page = Manifest(version=1, entries=entries(3)).to_pages()[0]
-    with pytest.raises(Refused):
+    with pytest.raises(MessageRejected):
         ManifestAssembler().add(
             ManifestPage(version=1, page=0, pages=1, digest="00" * 32, entries=page.entries)
         )
@@ -220,13 +220,13 @@ def test_the_largest_report_fits_an_envelope() -> None:
 )
 def test_a_report_that_makes_no_sense_is_refused_with_the_field_named(change: dict[str, Any]) -> None:
     replica = plain(ReplicaReport(key="ab" * 32, phase="complete", observed_at=NOW)) | change
-    with pytest.raises(Refused, match=next(iter(change))):
+    with pytest.raises(MessageRejected, match=next(iter(change))):
         read({"replicas": [replica]}, Report)
 
 
 def test_a_report_with_too_many_replicas_is_refused() -> None:
     replica = plain(ReplicaReport(key="ab" * 32, phase="complete", observed_at=NOW))
-    with pytest.raises(Refused):
+    with pytest.raises(MessageRejected):
         read({"replicas": [replica] * (MAX_REPLICAS + 1)}, Report)
 
 
@@ -238,7 +238,7 @@ def test_a_join_token_survives_being_pasted() -> None:
 @given(st.text(max_size=80))
 def test_a_damaged_join_token_says_so(text: str) -> None:
     for damaged in (text, "sfj1_" + text):
-        with pytest.raises(Refused):
+        with pytest.raises(MessageRejected):
             JoinToken.from_text(damaged)
 
 
@@ -260,7 +260,7 @@ def test_an_answer_may_leave_out_its_last_proofs_when_it_is_full_and_no_others()
     assert not answer().is_whole(asked)
     full = answer(MAX_PROOF_CHARS)
     sealed(body=full, limit=MAX_ANSWER_BYTES)
-    with pytest.raises(Refused):
+    with pytest.raises(MessageRejected):
         sealed(body=answer(MAX_PROOF_CHARS, MIN_CUT_CHARS), limit=MAX_ANSWER_BYTES)
 
 

@@ -13,7 +13,7 @@ from hypercore.crypto import KeyPair
 from hypercore.drive.blockmap import MapEntry, encode_block_map
 from hypercore.drive.entries import BlobId, Entry, encode_entry
 from workers.engine.model.kind import inspect
-from workers.engine.seeds.blobs_length import SCAN_BLOCKS, BlobsNeeded
+from workers.engine.seeds.blobs_length import SCAN_BLOCKS, RequiredBlobs
 from workers.engine.seeds.cold import Memo
 from workers.engine.seeds.title import MAX_TITLE, read_title
 
@@ -79,7 +79,7 @@ def _title(data: bytes) -> None:
 
 def _references(data: bytes) -> None:
     _, db = _built(data)
-    needed = BlobsNeeded()
+    needed = RequiredBlobs()
     for _ in range(SCAN_BLOCKS + 2):
         needed.update(db)
         if needed.finished:

@@ -12,7 +12,7 @@ from farmwire.audit import Answer, Challenge
 from farmwire.envelope import node_id, open_envelope, seal
 from farmwire.join import Join, JoinToken, open_secret, seal_secret
 from farmwire.message import Shape, read
-from farmwire.rejection import Refused
+from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from farmwire.report import Report
 from farmwire.sealed_box import hide
@@ -42,11 +42,13 @@ SHAPES: tuple[type[Shape], ...] = (
 def farm() -> Iterator[Target]:
     for shape in SHAPES:
         yield Target(
-            name=f"farm {shape.__name__}", run=_json(lambda data, s=shape: read(data, s)), allowed=(Refused,)
+            name=f"farm {shape.__name__}",
+            run=_json(lambda data, s=shape: read(data, s)),
+            allowed=(MessageRejected,),
         )
-    yield Target(name="farm envelope", run=_json(_open), allowed=(Refused,), seeds=_envelopes)
+    yield Target(name="farm envelope", run=_json(_open), allowed=(MessageRejected,), seeds=_envelopes)
     yield Target(name="farm message", run=_take, allowed=(Rejected,), seeds=_messages)
-    yield Target(name="farm sealed secret", run=_unseal, allowed=(Refused,), seeds=_secrets)
+    yield Target(name="farm sealed secret", run=_unseal, allowed=(MessageRejected,), seeds=_secrets)
     yield Target(name="source json", run=parse_json, allowed=(SourceError,), seeds=_lists)
     yield Target(name="source lines", run=parse_lines, allowed=(SourceError,), seeds=_lists)
     yield Target(name="source mapping", run=_mapped, allowed=(SourceError,), seeds=_mappings)

@@ -10,11 +10,11 @@ from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall
 from hypercore.dht.handshake_router import Router
-from hypercore.dht.network_profile import Surroundings
+from hypercore.dht.network_profile import NetworkProfile
 from hypercore.dht.node import DhtCore
 from hypercore.dht.record_store import Store
 from hypercore.dht.relays import AnnouncedRelays
-from hypercore.dht.server_core import ServingCore
+from hypercore.dht.server_core import ServerCore
 from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Muxer
 from hypercore.noise import Handshake
@@ -236,10 +236,10 @@ class _Node:
         router = Router(0.0)
         store = Store(own_id=self.core.own_id, router=router, rng=rng, now=0.0, wall_clock=lambda: 0.0)
         self.core.handlers |= router.handlers() | store.handlers()
-        self.server = ServingCore(
+        self.server = ServerCore(
             SERVER,
             relays=AnnouncedRelays(),
-            surroundings=lambda: Surroundings(firewall=Firewall.CONSISTENT, seen=(HERE,)),
+            surroundings=lambda: NetworkProfile(firewall=Firewall.CONSISTENT, seen=(HERE,)),
             open_stream=lambda session: 7,
             random_bytes=rng.randbytes,
         )

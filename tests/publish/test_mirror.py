@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercore import KeyPair, OwnDrive, memory_store, own_drive
+from hypercore import KeyPair, WritableDrive, memory_store, writable_drive
 from workers.publish import mirror as mirror_module
 from workers.publish.folder import FolderUnreadable
 from workers.publish.mirror import Mirror, Update
@@ -33,7 +33,7 @@ class Stage:
         self.restart()
 
     def restart(self) -> None:
-        self.drive: OwnDrive = own_drive(self.store, OWNER, encryption_key=self.encryption_key)
+        self.drive: WritableDrive = writable_drive(self.store, OWNER, encryption_key=self.encryption_key)
         self.spare = SpareBlocks(
             self.drive.plain_blobs, self.store.get_meta(SPARE_META), partial(self.store.set_meta, SPARE_META)
         )

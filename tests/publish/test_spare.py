@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercore import KeyPair, own_drive
+from hypercore import KeyPair, writable_drive
 from hypercore.core import Store, disk_store
 from workers.publish import mirror as mirror_module
 from workers.publish.mirror import Mirror
@@ -37,7 +37,7 @@ class Desk:
 
     def start(self) -> None:
         self.store: Store = disk_store(self.data)
-        self.drive = own_drive(self.store, OWNER, encryption_key=self.encryption_key)
+        self.drive = writable_drive(self.store, OWNER, encryption_key=self.encryption_key)
         self.spare = SpareBlocks(
             self.drive.plain_blobs, self.store.get_meta(SPARE_META), partial(self.store.set_meta, SPARE_META)
         )

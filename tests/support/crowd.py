@@ -19,9 +19,18 @@ from farmwire import tasks
 from farmwire.assignment import Manifest, ManifestAssembler, ManifestPage
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
 from farmwire.message import read
-from farmwire.rejection import Refused
+from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
-from farmwire.report import EngineStats, Happening, Heartbeat, HostStats, Phase, ReplicaReport, Report, Sample
+from farmwire.report import (
+    EngineStats,
+    Heartbeat,
+    HostStats,
+    Phase,
+    ReplicaReport,
+    Report,
+    Sample,
+    WorkerEvent,
+)
 from hypercore.crypto import KeyPair
 from seederfarm.registry.models import Event, Worker
 from seederfarm.registry.models import Sample as Counted
@@ -60,7 +69,7 @@ class Member:
                     now=time.time(),
                     window=self._window,
                 )
-            except Refused:
+            except MessageRejected:
                 continue
             if name == tasks.SYNC_MANIFEST:
                 manifest = self._assembler.add(read(envelope.body, ManifestPage))
@@ -107,7 +116,7 @@ class Member:
                     disk_free_bytes=0, stored_bytes=0, peers=0,
                 )
             ],
-            events=[Happening(at=now, code=TOLD, text=f"report {self.told}")],
+            events=[WorkerEvent(at=now, code=TOLD, text=f"report {self.told}")],
         )  # fmt: skip
 
 

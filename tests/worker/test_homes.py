@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from farmwire.assignment import Manifest, ManifestEntry
-from workers.agent.shard_map import Homes
+from workers.agent.shard_map import ShardMap
 from workers.state import State
 
 KEYS = [f"{number:064x}" for number in range(12)]
@@ -22,8 +22,8 @@ def state(tmp_path: Path) -> Iterator[State]:
     state.close()
 
 
-def homes(state: State, shards: int) -> Homes:
-    return Homes(state, state.directory, shards)
+def homes(state: State, shards: int) -> ShardMap:
+    return ShardMap(state, state.directory, shards)
 
 
 def wanted(state: State, version: int, *keys: str) -> None:
@@ -32,7 +32,7 @@ def wanted(state: State, version: int, *keys: str) -> None:
     )
 
 
-def where(found: Homes, *keys: str) -> list[int]:
+def where(found: ShardMap, *keys: str) -> list[int]:
     return [found.of(key) for key in keys]
 
 

@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from farmwire.assignment import Manifest, ManifestEntry
 from farmwire.envelope import Envelope
-from farmwire.rejection import Reason, Refused
+from farmwire.rejection import MessageRejected, Reason
 from farmwire.replay import ReplayWindow
-from farmwire.report import Happening, Sample
+from farmwire.report import Sample, WorkerEvent
 from workers.state import JoinedFarm, State, StateLocked, StateUnreadable
 from workers.state import state as state_module
 from workers.state.models import Base
@@ -58,7 +58,7 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     assert state.replace_manifest(manifest(4, A, B), 1.0)
     seq = state.next_seq(1000.0)
     state.add_sample(sample(1))
-    state.add_event(Happening(at=1, code="X", key=A, text="t"))
+    state.add_event(WorkerEvent(at=1, code="X", key=A, text="t"))
     state.count_refusal(Reason.REPLAYED)
     state.count_refusal(Reason.REPLAYED)
     state.close()
@@ -120,19 +120,19 @@ def test_a_window_is_remembered_only_if_the_envelope_was_accepted(tmp_path: Path
 
     def open_it(window: ReplayWindow) -> Envelope:
         if not window.accept(9):
-            raise Refused(Reason.REPLAYED, "again")
+            raise MessageRejected(Reason.REPLAYED, "again")
         return Envelope("s", "t", "n", 9, 0.0, {})
 
     def fail(window: ReplayWindow) -> Envelope:
         window.accept(10)
-        raise Refused(Reason.EXPIRED, "late")
+        raise MessageRejected(Reason.EXPIRED, "late")
 
-    with pytest.raises(Refused):
+    with pytest.raises(MessageRejected):
         state.opened("s", fail)
     assert state.opened("s", open_it).seq == 9
     state.close()
     state = State(tmp_path)
-    with pytest.raises(Refused):
+    with pytest.raises(MessageRejected):
         state.opened("s", open_it)
     state.close()
 

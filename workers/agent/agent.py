@@ -18,16 +18,16 @@ from farmwire.assignment import ManifestAssembler, ManifestPage
 from farmwire.audit import Answer, Challenge
 from farmwire.envelope import node_id, open_envelope
 from farmwire.message import plain, read
-from farmwire.rejection import Reason, Refused
+from farmwire.rejection import MessageRejected, Reason
 from farmwire.report import (
     MAX_EVENTS,
     MAX_REPLICAS,
     MAX_SAMPLES,
     EngineStats,
-    Happening,
     Heartbeat,
     Report,
     Sample,
+    WorkerEvent,
 )
 from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
@@ -42,7 +42,7 @@ from .repeats import Repeats
 from .replica_tracker import Ledger
 from .settings import WorkerSettings
 from .shard import Shard
-from .shard_map import Homes
+from .shard_map import ShardMap
 from .spread import Spread
 
 MAX_ANSWERS = 100
@@ -104,7 +104,7 @@ class Agent:
         self._told_all_at = time.monotonic()
         self._stop = threading.Event()
         self._pulse = threading.Thread(target=self._keep_sampling, name="pulse", daemon=True)
-        self._homes = Homes(state, settings.data, settings.shards)
+        self._homes = ShardMap(state, settings.data, settings.shards)
         self._shards = {
             index: Shard(
                 index,
@@ -150,7 +150,7 @@ class Agent:
         try:
             farm = self.state.farm
             if farm is None:
-                raise Refused(Reason.WRONG_SENDER, "this worker belongs to no farm")
+                raise MessageRejected(Reason.WRONG_SENDER, "this worker belongs to no farm")
             envelope = self.state.opened(
                 farm.control,
                 lambda window: open_envelope(
@@ -166,10 +166,10 @@ class Agent:
                     self._on_configure(read(envelope.body, Configure))
                 case tasks.REFRESH:
                     self._on_refresh(read(envelope.body, Refresh))
-        except Refused as refused:
+        except MessageRejected as refused:
             self.refuse(name, refused)
 
-    def refuse(self, name: str, refused: Refused) -> None:
+    def refuse(self, name: str, refused: MessageRejected) -> None:
         """Count it, log it, and tell control of it now and then."""
         log.warning("refused %s: %s", name, refused)
         self.state.count_refusal(refused.reason)
@@ -352,7 +352,7 @@ class Agent:
 
     def happened(self, code: str, text: str, key: str | None = None) -> None:
         """For the flight recorder."""
-        self.state.add_event(Happening(at=time.time(), code=code[:50], key=key, text=text[:500]))
+        self.state.add_event(WorkerEvent(at=time.time(), code=code[:50], key=key, text=text[:500]))
         self.wake.set()
 
     def _happened_again(self, code: str, text: str, key: str | None) -> None:

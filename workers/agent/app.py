@@ -11,7 +11,7 @@ from celery.worker.control import Panel
 from kombu.entity import Queue
 
 from farmwire.envelope import MAX_BODY_BYTES
-from farmwire.rejection import Reason, Refused
+from farmwire.rejection import MessageRejected, Reason
 from farmwire.tasks import ASKING, AUDIT, CONFIGURE, REFRESH, SYNC_MANIFEST, queue_of
 
 from .. import transport
@@ -76,14 +76,14 @@ def _register(app: Celery, agent: Agent, name: str) -> None:
 
 def _rejected(agent: Agent) -> transport.RejectedBecause:
     def rejected(_: str, reason: str) -> None:
-        agent.refuse("a message", Refused(Reason.MALFORMED, reason))
+        agent.refuse("a message", MessageRejected(Reason.MALFORMED, reason))
 
     return rejected
 
 
 def _refuse_command(agent: Agent, command: str) -> Callable[..., dict[str, str]]:
     def refuse(*_: object, **__: object) -> dict[str, str]:
-        refused = Refused(Reason.UNSIGNED, "Celery's remote control may only ask here")
+        refused = MessageRejected(Reason.UNSIGNED, "Celery's remote control may only ask here")
         agent.refuse(command, refused)
         return {"error": str(refused)}
 

@@ -17,7 +17,7 @@ from redis import Redis
 from farmwire.envelope import open_envelope, seal
 from farmwire.join import Join, Welcome, digest_of, place_of, seal_secret, with_login
 from farmwire.message import read
-from farmwire.rejection import Reason, Refused
+from farmwire.rejection import MessageRejected, Reason
 from farmwire.tasks import JOIN, JOIN_QUEUE, KEY_PREFIX, WELCOME, reply_key
 
 from ..state import JoinedFarm
@@ -43,7 +43,7 @@ def make_password() -> str:
     return secrets.token_urlsafe(PASSWORD_BYTES)
 
 
-class Joining:
+class JoinClient:
     """Between a worker that has a token and its farm. `run` in the main thread, `stop` from a signal."""
 
     def __init__(self, agent: Agent, farm: JoinedFarm) -> None:
@@ -72,7 +72,7 @@ class Joining:
                     if self._look(connection):
                         log.info("%s has let this worker in", self._farm.farm)
                         return True
-                except Refused as refused:
+                except MessageRejected as refused:
                     self._agent.refuse(WELCOME, refused)
                 except Exception as error:  # whatever kombu and redis raise
                     self._say(logging.WARNING, f"cannot reach the farm: {error}; trying on")
@@ -118,7 +118,7 @@ class Joining:
         try:
             sealed = json.loads(answer)
         except (ValueError, RecursionError):
-            raise Refused(Reason.MALFORMED, "an answer that is no JSON") from None
+            raise MessageRejected(Reason.MALFORMED, "an answer that is no JSON") from None
         envelope = agent.state.opened(
             self._farm.control,
             lambda window: open_envelope(

@@ -14,10 +14,10 @@ from kombu.entity import Queue
 from farmwire.audit import MAX_ANSWER_BYTES
 from farmwire.envelope import MAX_BODY_BYTES, seal
 from farmwire.message import Shape
-from farmwire.rejection import Refused
+from farmwire.rejection import MessageRejected
 from farmwire.tasks import AUDIT_ANSWER, REPORT, REPORTS_QUEUE
 
-from ..ready import tell_ready
+from ..ready import notify_ready
 from .agent import TELL_ALL_SOON, Agent
 
 BATCHING = 1.0
@@ -104,7 +104,7 @@ class Reporter:
             answer = agent.answers[0]
             try:
                 self._send(AUDIT_ANSWER, answer, limit=MAX_ANSWER_BYTES)
-            except Refused as refused:
+            except MessageRejected as refused:
                 log.error("an answer cannot be sent: %s", refused)
             if agent.answers and agent.answers[0] is answer:
                 agent.answers.popleft()
@@ -116,7 +116,7 @@ class Reporter:
                 return
             try:
                 self._send(REPORT, batch.report)
-            except Refused:
+            except MessageRejected:
                 agent.not_sent(batch)
                 self._share /= 2
                 continue
@@ -125,7 +125,7 @@ class Reporter:
                 raise
             agent.sent(batch)
             if beat:
-                tell_ready()
+                notify_ready()
             self._share = min(1.0, self._share * 1.5)
             beat = False
             quiet = quiet or self._waiting() > QUIET_ABOVE

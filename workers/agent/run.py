@@ -18,7 +18,7 @@ from ..engine.settings.identity import load_identity
 from ..state import JoinedFarm, State
 from .agent import Agent
 from .app import create_app
-from .join_client import Joining
+from .join_client import JoinClient
 from .settings import WorkerSettings
 
 CONCURRENCY = 2
@@ -70,7 +70,7 @@ def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = 
 
 def _welcomed(agent: Agent, farm: JoinedFarm) -> bool:
     """Ask to join until we are let in, or told to stop."""
-    joining = Joining(agent, farm)
+    joining = JoinClient(agent, farm)
     before = {
         number: signal.signal(number, lambda *_: joining.stop()) for number in (signal.SIGTERM, signal.SIGINT)
     }

@@ -16,7 +16,7 @@ _SETTLED = "homes"
 """Fact: every key that was there before homes were remembered has one."""
 
 
-class Homes:
+class ShardMap:
     """Not locked: the agent does that. `of` may be called at any time."""
 
     def __init__(self, state: State, data: Path, shards: int) -> None:

@@ -22,8 +22,8 @@ from .seeds.cold import Cold, recall
 from .seeds.problems import Problems
 from .seeds.seed import Seed
 from .seeds.stage import Stage
-from .seeds.table import Member, Roster, Totals, Warm
-from .seeds.topic import Membership
+from .seeds.table import Member, SeedTable, Totals, Warm
+from .seeds.topic import TopicSubscription
 from .settings.key_list import Wanted
 from .settings.settings import EngineSettings
 
@@ -84,7 +84,7 @@ class Engine:
         """Events that wait for `ready` to go first; None once it has."""
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
-        self._roster = Roster()
+        self._roster = SeedTable()
         self._backlog = Backlog(
             add=self._add, wake=self._wake, on_failure=self._fail, on_progress=self._check_loaded
         )
@@ -186,7 +186,7 @@ class Engine:
             log.warning("the swarm was not left in time; peers will notice by themselves")
         for warm in self._roster.all_warm().values():
             warm.seed.close()
-        self._roster = Roster()
+        self._roster = SeedTable()
         await self._cores.close()  # raises StorageError if what came last cannot be written
 
     # --- keys
@@ -214,7 +214,7 @@ class Engine:
         state: Warm | Cold = self._warmed(wanted) if cold is None else cold
         # Spread by key, so that they do not all look at the same moment.
         try:
-            membership = Membership(
+            membership = TopicSubscription(
                 self._swarm,
                 discovery_key(key),
                 announce=self.settings.announce,
@@ -331,7 +331,7 @@ class Engine:
             return
         self._review_soon(key)
 
-    def _put_away(self, key: bytes, warm: Warm, membership: Membership[Any]) -> None:
+    def _put_away(self, key: bytes, warm: Warm, membership: TopicSubscription[Any]) -> None:
         cold = warm.seed.put_away()
         self._let_go(key, warm.seed)
         membership.rest()
@@ -461,7 +461,7 @@ class Engine:
         if at is not None:
             self._review_at(key, at)
 
-    def _settle(self, key: bytes, warm: Warm, membership: Membership[Any], now: float) -> float | None:
+    def _settle(self, key: bytes, warm: Warm, membership: TopicSubscription[Any], now: float) -> float | None:
         """Let a key rest that has all there is, and put it away. Returns when to come back at the latest."""
         seed, warmth = warm.seed, warm.warmth
         before, peers = warmth.stage, seed.connected

@@ -108,7 +108,7 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     swarm.may_wait = engine.may_wait
     cores.on_error = engine.storage_failed
     cores.on_wanted = engine.wanted
-    cores.on_offence = lambda public_key, _: swarm.offended(public_key)
+    cores.on_misbehaviour = lambda public_key, _: swarm.report_misbehaviour(public_key)
     try:
         await engine.start()
     except BaseException as error:

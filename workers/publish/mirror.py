@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from hypercore.drive import BlobId, DriveBatch, Entry, OwnDrive
+from hypercore.drive import BlobId, DriveBatch, Entry, WritableDrive
 from hypercore.printable import quoted
 
 from .folder import Fingerprint, Item, Listing, open_below, scan
@@ -69,7 +69,7 @@ class Mirror:
     def __init__(
         self,
         folder: Path,
-        drive: OwnDrive,
+        drive: WritableDrive,
         *,
         ledger: Ledger,
         spare: SpareBlocks,
@@ -129,7 +129,7 @@ class _Step:
 
     def __init__(
         self,
-        drive: OwnDrive,
+        drive: WritableDrive,
         published: dict[str, Entry],
         ledger: Ledger,
         spare: SpareBlocks,

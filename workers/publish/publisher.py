@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hypercore.core import Store
 from hypercore.crypto import KeyPair
-from hypercore.drive import own_drive
+from hypercore.drive import writable_drive
 from hypercore.errors import HypercoreError
 
 from ..engine.engine import Engine
@@ -104,7 +104,7 @@ class Publisher:
             _check_folder(store, settings)
             encryption_key = _encryption_key(store, settings)
             seed = load_secret(data / WRITER_FILE, "the secret of the drive's writer")
-            drive = own_drive(store, KeyPair.from_seed(seed), encryption_key=encryption_key)
+            drive = writable_drive(store, KeyPair.from_seed(seed), encryption_key=encryption_key)
             store.set_meta(FOLDER_META, _folder_name(settings.folder))
             await parts.cores.flush()
             begun(parts.engine, drive.key, encryption_key)

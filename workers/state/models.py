@@ -10,7 +10,7 @@ class Base(DeclarativeBase):
     """Of all tables."""
 
 
-class Fact(Base):
+class KeyValue(Base):
     """Whatever there is one of, by name: the control key, the broker, the manifest's version."""
 
     __tablename__ = "fact"
@@ -30,7 +30,7 @@ class Entry(Base):
     max_fork: Mapped[int | None] = mapped_column(Integer)
 
 
-class Removal(Base):
+class PendingRemoval(Base):
     """A key that a manifest no longer has and whose blocks may still be on disk."""
 
     __tablename__ = "removal"
@@ -39,7 +39,7 @@ class Removal(Base):
     since: Mapped[float] = mapped_column(Float)
 
 
-class Home(Base):
+class ShardAssignment(Base):
     """In which engine's store the blocks of a key are, or will be. Outlives the key's entry."""
 
     __tablename__ = "home"
@@ -75,7 +75,7 @@ class BufferedEvent(Base):
     body: Mapped[str] = mapped_column(Text)
 
 
-class Refusal(Base):
+class RejectCount(Base):
     """Messages that were refused, by reason."""
 
     __tablename__ = "refusal"

@@ -25,11 +25,20 @@ from farmwire.envelope import Envelope, next_seq
 from farmwire.message import plain, read
 from farmwire.rejection import Reason
 from farmwire.replay import ReplayWindow
-from farmwire.report import Happening, Sample
+from farmwire.report import Sample, WorkerEvent
 from hypercore.errors import StorageError
 
 from .migrate import SchemaTooNew, migrate
-from .models import BufferedEvent, BufferedSample, Entry, Fact, Home, Refusal, Removal, SenderWindow
+from .models import (
+    BufferedEvent,
+    BufferedSample,
+    Entry,
+    KeyValue,
+    PendingRemoval,
+    RejectCount,
+    SenderWindow,
+    ShardAssignment,
+)
 
 FILE = "worker.sqlite3"
 LOCK = "worker.lock"
@@ -109,7 +118,7 @@ class State:
 
     def get(self, name: str, default: str = "") -> str:
         def work(session: Session) -> str:
-            fact = session.get(Fact, name)
+            fact = session.get(KeyValue, name)
             return default if fact is None else fact.value
 
         return self._do(work)
@@ -132,11 +141,11 @@ class State:
         manifest is awaited anew; until then, what was seeded is. Our account there gets a new password."""
 
         def work(session: Session) -> None:
-            before = session.scalar(select(Fact.value).where(Fact.name == "control"))
+            before = session.scalar(select(KeyValue.value).where(KeyValue.name == "control"))
             _set_facts(session, _facts_of(farm))
-            session.execute(delete(Fact).where(Fact.name == "broker_password"))
+            session.execute(delete(KeyValue).where(KeyValue.name == "broker_password"))
             if before != farm.control:
-                session.execute(delete(Fact).where(Fact.name == "manifest_version"))
+                session.execute(delete(KeyValue).where(KeyValue.name == "manifest_version"))
 
         self._do(work)
 
@@ -145,9 +154,9 @@ class State:
         same. The file is for its owner alone."""
 
         def work(session: Session) -> str:
-            fact = session.get(Fact, "broker_password")
+            fact = session.get(KeyValue, "broker_password")
             if fact is None:
-                fact = Fact(name="broker_password", value=make())
+                fact = KeyValue(name="broker_password", value=make())
                 session.add(fact)
             return fact.value
 
@@ -194,19 +203,19 @@ class State:
         this farm. False: it is older than what we have."""
 
         def work(session: Session) -> bool:
-            first = session.get(Fact, "manifest_version") is None
+            first = session.get(KeyValue, "manifest_version") is None
             if manifest.version < _version(session):
                 return False
             wanted = {entry.key for entry in manifest.entries}
             had = () if first else session.scalars(select(Entry.key))
             gone = [key for key in had if key not in wanted]
-            pending = set(session.scalars(select(Removal.key)))
+            pending = set(session.scalars(select(PendingRemoval.key)))
             session.execute(delete(Entry))
             if manifest.entries:
                 session.execute(insert(Entry), [plain(entry) for entry in manifest.entries])
-            session.add_all(Removal(key=key, since=now) for key in gone if key not in pending)
+            session.add_all(PendingRemoval(key=key, since=now) for key in gone if key not in pending)
             for key in pending & wanted:
-                session.execute(delete(Removal).where(Removal.key == key))
+                session.execute(delete(PendingRemoval).where(PendingRemoval.key == key))
             _set_facts(
                 session,
                 {
@@ -220,23 +229,25 @@ class State:
 
     def removals(self) -> list[str]:
         """Keys whose blocks are to be deleted."""
-        return self._do(lambda session: list(session.scalars(select(Removal.key))))
+        return self._do(lambda session: list(session.scalars(select(PendingRemoval.key))))
 
     def removed(self, key: str) -> None:
-        self._do(lambda session: session.execute(delete(Removal).where(Removal.key == key)))
+        self._do(lambda session: session.execute(delete(PendingRemoval).where(PendingRemoval.key == key)))
 
     # --- engines
 
     def homes(self) -> dict[str, int]:
         """The engine of each key that was given one."""
-        return self._do(lambda session: {row.key: row.engine for row in session.scalars(select(Home))})
+        return self._do(
+            lambda session: {row.key: row.engine for row in session.scalars(select(ShardAssignment))}
+        )
 
     def set_homes(self, homes: Mapping[str, int]) -> None:
         """From now on."""
 
         def work(session: Session) -> None:
             for key, engine in homes.items():
-                session.merge(Home(key=key, engine=engine))
+                session.merge(ShardAssignment(key=key, engine=engine))
 
         self._do(work)
 
@@ -246,7 +257,7 @@ class State:
         def work(session: Session) -> bool:
             if session.get(Entry, key) is not None:
                 return False
-            session.execute(delete(Home).where(Home.key == key))
+            session.execute(delete(ShardAssignment).where(ShardAssignment.key == key))
             return True
 
         return self._do(work)
@@ -257,7 +268,7 @@ class State:
         """The number of our next envelope."""
 
         def work(session: Session) -> int:
-            fact = session.get(Fact, "seq")
+            fact = session.get(KeyValue, "seq")
             seq = next_seq(0 if fact is None else int(fact.value), now)
             _set_facts(session, {"seq": str(seq)})
             return seq
@@ -281,22 +292,26 @@ class State:
         return self._do(work)
 
     def count_refusal(self, reason: Reason) -> None:
-        statement = upsert(Refusal).values(reason=reason.value, count=1)
+        statement = upsert(RejectCount).values(reason=reason.value, count=1)
         self._do(
             lambda session: session.execute(
-                statement.on_conflict_do_update(index_elements=["reason"], set_={"count": Refusal.count + 1})
+                statement.on_conflict_do_update(
+                    index_elements=["reason"], set_={"count": RejectCount.count + 1}
+                )
             )
         )
 
     def refusals(self) -> dict[str, int]:
-        return self._do(lambda session: {row.reason: row.count for row in session.scalars(select(Refusal))})
+        return self._do(
+            lambda session: {row.reason: row.count for row in session.scalars(select(RejectCount))}
+        )
 
     # --- what control was not told yet
 
     def add_sample(self, sample: Sample) -> None:
         self._buffer(BufferedSample, json.dumps(plain(sample)), MAX_SAMPLES)
 
-    def add_event(self, happening: Happening) -> None:
+    def add_event(self, happening: WorkerEvent) -> None:
         self._buffer(BufferedEvent, json.dumps(plain(happening)), MAX_EVENTS)
 
     def _buffer(self, table: type[BufferedSample] | type[BufferedEvent], body: str, most: int) -> None:
@@ -316,10 +331,10 @@ class State:
             ]
         )
 
-    def events(self, limit: int) -> list[tuple[int, Happening]]:
+    def events(self, limit: int) -> list[tuple[int, WorkerEvent]]:
         return self._do(
             lambda session: [
-                (row.id, read(json.loads(row.body), Happening))
+                (row.id, read(json.loads(row.body), WorkerEvent))
                 for row in session.scalars(select(BufferedEvent).order_by(BufferedEvent.id).limit(limit))
             ]
         )
@@ -336,7 +351,7 @@ class State:
 
 def _set_facts(session: Session, facts: dict[str, str]) -> None:
     for name, value in facts.items():
-        session.merge(Fact(name=name, value=value))
+        session.merge(KeyValue(name=name, value=value))
 
 
 def _facts_of(farm: JoinedFarm) -> dict[str, str]:
@@ -346,7 +361,7 @@ def _facts_of(farm: JoinedFarm) -> dict[str, str]:
 
 
 def _version(session: Session) -> int:
-    fact = session.get(Fact, "manifest_version")
+    fact = session.get(KeyValue, "manifest_version")
     return 0 if fact is None else int(fact.value)
 
 

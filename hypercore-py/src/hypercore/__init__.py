@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .core import Core, Store, disk_store, memory_store, read_only_store
     from .crypto import KeyPair, discovery_key
-    from .drive import Drive, DriveWriter, Entry, OwnDrive, own_drive
+    from .drive import Drive, DriveWriter, Entry, WritableDrive, writable_drive
     from .encryption import BlockCipher
     from .errors import HypercoreError
     from .keys import decode_key, encode_key
@@ -42,7 +42,7 @@ else:
             ".connection": ("Connection",),
             ".core": ("Core", "Store", "disk_store", "memory_store", "read_only_store"),
             ".crypto": ("KeyPair", "discovery_key"),
-            ".drive": ("Drive", "DriveWriter", "Entry", "OwnDrive", "own_drive"),
+            ".drive": ("Drive", "DriveWriter", "Entry", "WritableDrive", "writable_drive"),
             ".encryption": ("BlockCipher",),
             ".errors": ("HypercoreError",),
             ".keys": ("decode_key", "encode_key"),
@@ -75,7 +75,6 @@ __all__ = [
     "KeyPair",
     "Manifest",
     "Muxer",
-    "OwnDrive",
     "ReplicationConfig",
     "Replicator",
     "Request",
@@ -84,6 +83,7 @@ __all__ = [
     "Store",
     "TreeHead",
     "Verified",
+    "WritableDrive",
     "__version__",
     "decode_key",
     "discovery_key",
@@ -91,9 +91,9 @@ __all__ = [
     "encode_key",
     "kind_of",
     "memory_store",
-    "own_drive",
     "read_only_store",
     "verify_standalone",
+    "writable_drive",
 ]
 
 

@@ -170,7 +170,7 @@ def test_a_peer_that_does_not_know_the_key_is_cut_off() -> None:
     async def scene() -> None:
         writer = make_writer(sample_blocks(3))
         offences: list[tuple[bytes, Exception]] = []
-        source = Corestore(writer.store, on_offence=lambda key, error: offences.append((key, error)))
+        source = Corestore(writer.store, on_misbehaviour=lambda key, error: offences.append((key, error)))
         async with source, Corestore(memory_store()) as target:
             source.get(writer.core.key)
             async with joined(source, target):

@@ -27,7 +27,7 @@ from hypercore.crypto import KeyPair
 from hypercore.errors import StorageError
 from hypercore.merkle.head import TreeHead
 from hypercore.storage import DiskBackend, core_storage, schema
-from hypercore.storage.crash_points import Step
+from hypercore.storage.crash_points import CrashPoint
 from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
 
 
@@ -54,7 +54,7 @@ class Stage:
 
     def __init__(self, path: Path, *, cut_at: int | None, power: random.Random | None) -> None:
         self.path = path
-        self.steps: list[Step] = []
+        self.steps: list[CrashPoint] = []
         self.cut_at = cut_at
         self.power = power
         self.rolling = False
@@ -64,15 +64,15 @@ class Stage:
         self.image = path.with_name("image")
         self.store = Store(DiskBackend(path, on_step=self.on_step))
 
-    def on_step(self, step: Step, path: str = "", offset: int = 0, size: int = 0) -> None:
-        if step is Step.CREATE_FILE:
+    def on_step(self, step: CrashPoint, path: str = "", offset: int = 0, size: int = 0) -> None:
+        if step is CrashPoint.CREATE_FILE:
             self.unsynced_names.add(path)
-        elif step is Step.WROTE:
+        elif step is CrashPoint.WROTE:
             self.unsynced.setdefault(path, []).append((offset, size))
-        elif step is Step.SYNCED:
+        elif step is CrashPoint.SYNCED:
             self.unsynced.pop(path, None)
             self.unsynced_names.discard(path)
-        elif step in (Step.BEGIN, Step.COMMITTED):
+        elif step in (CrashPoint.BEGIN, CrashPoint.COMMITTED):
             self.log_size = self.log_path(self.path).stat().st_size
         if not self.rolling:
             return
@@ -374,8 +374,8 @@ def test_files_are_synced_before_the_commit_that_counts_on_them(
     """The steps above are what the code says of itself; here are the calls it makes."""
     calls: list[str] = []
 
-    def on_step(step: Step, path: str = "", offset: int = 0, size: int = 0) -> None:
-        if step in (Step.WROTE, Step.COMMIT):
+    def on_step(step: CrashPoint, path: str = "", offset: int = 0, size: int = 0) -> None:
+        if step in (CrashPoint.WROTE, CrashPoint.COMMIT):
             calls.append(step.name)
 
     monkeypatch.setattr(os, "fdatasync", lambda _: calls.append("fdatasync"))

@@ -11,7 +11,7 @@ from hypercore.aio.dht import announcer, persistence
 from hypercore.aio.dht.node import MAX_REMEMBERED_RELAYS, DhtNode
 from hypercore.aio.net.interfaces import local_addresses
 from hypercore.aio.race import race
-from hypercore.aio.timer import Alarm
+from hypercore.aio.timer import DeadlineTimer
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, Firewall, Mode
@@ -389,7 +389,7 @@ def test_local_addresses_are_those_of_the_bound_host():
 def test_alarm_fires_at_the_time_set_last_or_before():
     async def play():
         fired = []
-        alarm = Alarm(asyncio.get_running_loop(), fired.append)
+        alarm = DeadlineTimer(asyncio.get_running_loop(), fired.append)
         start = monotonic()
         alarm.set(None)
         alarm.set(start + 60)

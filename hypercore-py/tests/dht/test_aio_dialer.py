@@ -11,7 +11,7 @@ from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Mode
 from hypercore.dht.messages import Handshake, NoisePayload, UdxInfo
-from hypercore.dht.network_profile import Surroundings
+from hypercore.dht.network_profile import NetworkProfile
 from hypercore.dht.noise import ServerHandshake
 from hypercore.errors import PeerUnreachable
 
@@ -50,7 +50,7 @@ class Node:
         self.spawn = loop.create_task
 
     def surroundings(self):
-        return Surroundings()
+        return NetworkProfile()
 
     async def run(self, make):
         """A search that finds nobody, after a while."""

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 
-from hypercore.aio.dht.punch_sockets import Holes
+from hypercore.aio.dht.punch_sockets import PunchSocketPool
 from hypercore.aio.net.udp_socket import Endpoint
 
 
@@ -12,7 +12,9 @@ def run(scene):
         endpoint = Endpoint()
         usual = endpoint.bind("127.0.0.1")
         heard = []
-        holes = Holes(endpoint, usual, lambda hole, source, socket: heard.append((hole, source, socket)))
+        holes = PunchSocketPool(
+            endpoint, usual, lambda hole, source, socket: heard.append((hole, source, socket))
+        )
         try:
             await scene(endpoint, usual, holes, heard)
         finally:

@@ -5,11 +5,11 @@ import tracemalloc
 
 import pytest
 
-from hypercore.dht.ttl_map import ENTRY_BYTES, ForgettingMap, OwnedMap, PeerSets
+from hypercore.dht.ttl_map import ENTRY_BYTES, OwnedMap, RecordCache, TtlMap
 
 
 def _map(max_items=100):
-    return ForgettingMap(max_items=max_items, lifetime=30.0, now=0.0)
+    return TtlMap(max_items=max_items, lifetime=30.0, now=0.0)
 
 
 @pytest.mark.parametrize(("set_at", "gone_at"), [(0.0, 40.0), (19.9, 40.0), (20.0, 60.0)])
@@ -57,7 +57,7 @@ def test_map_is_bounded():
 
 
 def _sets(**options):
-    return PeerSets(
+    return RecordCache(
         **{"max_records": 100, "max_per_topic": 10, "max_per_owner": 100, "lifetime": 30.0, "now": 0.0}
         | options
     )

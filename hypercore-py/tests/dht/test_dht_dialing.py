@@ -28,11 +28,11 @@ from hypercore.dht.messages import (
     UdxInfo,
 )
 from hypercore.dht.nat import MIN_SAMPLES, NatSampler
-from hypercore.dht.network_profile import MAX_LOCAL_ADDRESSES, Surroundings, look_around
+from hypercore.dht.network_profile import MAX_LOCAL_ADDRESSES, NetworkProfile, profile_network
 from hypercore.dht.noise import ClientHandshake, ServerHandshake
-from hypercore.dht.punch_probes import TICKS, Shot
+from hypercore.dht.punch_probes import TICKS, Probe
 from hypercore.dht.punching import MAX_REMOTE_ADDRESSES, Puncher
-from hypercore.dht.relays import AnnouncedRelays, best_replies, seen_elsewhere, still_standing
+from hypercore.dht.relays import AnnouncedRelays, best_replies, changed_addresses, relays_alive
 from hypercore.dht.rpc import Reply
 from hypercore.errors import RemoteProtocolError
 
@@ -42,8 +42,8 @@ RELAY = Address("77.0.0.1", 49737)
 SERVER_AT = Address("90.0.0.1", 49737)
 US_AT = Address("91.0.0.1", 5000)
 RELAYS = (RelayInfo(Address("77.0.0.9", 1), SERVER_AT), RelayInfo(RELAY, SERVER_AT))
-NATTED = Surroundings(local=(Address("192.168.1.9", 5000),), firewall=Firewall.CONSISTENT, seen=(US_AT,))
-OPEN = Surroundings(public=US_AT, firewall=Firewall.OPEN, seen=(US_AT,))
+NATTED = NetworkProfile(local=(Address("192.168.1.9", 5000),), firewall=Firewall.CONSISTENT, seen=(US_AT,))
+OPEN = NetworkProfile(public=US_AT, firewall=Firewall.OPEN, seen=(US_AT,))
 
 
 PUNCHABLE = HolepunchInfo(0, RELAYS)
@@ -241,7 +241,7 @@ def test_address_once_verified_stays_so():
     puncher.update(state, SERVER_AT.host)
     puncher.update(state, None)
     puncher.start(Firewall.CONSISTENT, 0.0)
-    assert puncher.handle_timer(0.0) == [Shot(SERVER_AT)]
+    assert puncher.handle_timer(0.0) == [Probe(SERVER_AT)]
 
 
 def test_port_zero_is_not_punched_at():
@@ -276,24 +276,24 @@ def _sampled(port):
 
 
 def test_behind_a_nat_we_have_no_public_address():
-    around = look_around(_sampled(49737), firewalled=True, local_port=49737, local=(LAN,))
-    assert around == Surroundings(None, (LAN,), Firewall.CONSISTENT, (SERVER_AT,))
+    around = profile_network(_sampled(49737), firewalled=True, local_port=49737, local=(LAN,))
+    assert around == NetworkProfile(None, (LAN,), Firewall.CONSISTENT, (SERVER_AT,))
     assert around.handshake_firewall == Firewall.UNKNOWN and around.handshake_addresses == (LAN,)
 
 
 def test_without_a_nat_our_public_address_comes_first():
-    around = look_around(_sampled(49737), firewalled=False, local_port=49737, local=(LAN,))
+    around = profile_network(_sampled(49737), firewalled=False, local_port=49737, local=(LAN,))
     assert around.public == SERVER_AT and around.firewall == Firewall.OPEN
     assert around.handshake_firewall == Firewall.OPEN and around.handshake_addresses == (SERVER_AT, LAN)
 
 
 def test_mapped_port_is_not_public():
-    assert look_around(_sampled(1234), firewalled=False, local_port=49737, local=()).public is None
+    assert profile_network(_sampled(1234), firewalled=False, local_port=49737, local=()).public is None
 
 
 def test_local_addresses_that_are_told_are_bounded():
     many = tuple(Address(f"10.0.0.{i}", 1) for i in range(100))
-    around = look_around(_sampled(1), firewalled=True, local_port=1, local=many)
+    around = profile_network(_sampled(1), firewalled=True, local_port=1, local=many)
     assert len(around.handshake_addresses) == MAX_LOCAL_ADDRESSES
 
 
@@ -337,7 +337,7 @@ ELSEWHERE, ELSEWHERE_AGAIN = US_AT._replace(port=6000), US_AT._replace(port=6001
 def test_relays_that_are_gone_or_see_us_elsewhere_renew_the_announcement(seen_at, standing, moved):
     relays = [RelayInfo(Address("77.0.0.1", port), US_AT) for port in range(1, 1 + len(seen_at))]
     answers = [to and Reply(RELAY, to, None, None, (), 0, None, 0.1) for to in seen_at]
-    assert still_standing(relays, answers) is standing
-    assert seen_elsewhere(relays, answers) == [
+    assert relays_alive(relays, answers) is standing
+    assert changed_addresses(relays, answers) == [
         (Address("77.0.0.1", port), seen_at[port - 1]) for port in moved
     ]

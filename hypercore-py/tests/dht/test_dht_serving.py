@@ -17,7 +17,7 @@ from hypercore.dht.messages import (
     UdxInfo,
 )
 from hypercore.dht.messages.handshake import RelayThrough
-from hypercore.dht.network_profile import Surroundings
+from hypercore.dht.network_profile import NetworkProfile
 from hypercore.dht.noise import ClientHandshake, holepunch_secret
 from hypercore.dht.punch_probes import HOLES_AT_ONCE, LOW_TTL, MAX_GUESSES
 from hypercore.dht.punching import MAX_ECHOES, RANDOM_PUNCH_PAUSE_SECONDS, Puncher
@@ -34,9 +34,9 @@ from hypercore.dht.server_core import (
     Connected,
     Expired,
     Greet,
-    MeetAtRelay,
+    RelayRendezvous,
     SendPunch,
-    ServingCore,
+    ServerCore,
 )
 from hypercore.dht.sessions import (
     MAX_ANSWERS,
@@ -63,13 +63,13 @@ class From:
 class Server:
     def __init__(self, *, firewall=None, around=None, **options):
         self.rng = random.Random(5)
-        self.around = around or Surroundings(
+        self.around = around or NetworkProfile(
             local=(Address("192.168.1.2", 49737),), firewall=Firewall.CONSISTENT, seen=(PUBLIC,)
         )
         self.relays = AnnouncedRelays()
         self.relays.replace([RelayInfo(RELAY, PUBLIC)])
         self.opened = []
-        self.core = ServingCore(
+        self.core = ServerCore(
             SERVER,
             relays=self.relays,
             surroundings=lambda: self.around,
@@ -136,7 +136,7 @@ def test_reply_tells_how_the_server_can_be_reached():
 
 
 def test_server_that_anybody_can_reach_offers_no_holepunch():
-    public = Surroundings(public=PUBLIC, local=(), firewall=Firewall.OPEN, seen=(PUBLIC,))
+    public = NetworkProfile(public=PUBLIC, local=(), firewall=Firewall.OPEN, seen=(PUBLIC,))
     _, client = _shaken(around=public)
     assert client.payload.firewall == Firewall.OPEN and client.payload.holepunch is None
     assert client.payload.addresses4 == (PUBLIC,)
@@ -164,7 +164,7 @@ def test_answer_is_forgotten_some_time_after_all_is_over():
 
 @pytest.mark.parametrize("direct", [True, False])
 def test_client_is_not_connected_before_it_has_arrived(direct):
-    server = Server(around=Surroundings(public=PUBLIC, firewall=Firewall.OPEN, seen=(PUBLIC,)))
+    server = Server(around=NetworkProfile(public=PUBLIC, firewall=Firewall.OPEN, seen=(PUBLIC,)))
     Client(server, firewall=Firewall.OPEN).shake(direct=direct)
     assert server.events() == [] and server.core.awaited == 1
     assert server.core.arrived(server.opened[0], 1.0)
@@ -409,7 +409,7 @@ def test_late_message_of_an_earlier_round_changes_nothing():
 
 @pytest.mark.parametrize("local", [Firewall.UNKNOWN, Firewall.RANDOM])
 def test_hopeless_pair_of_nats_is_aborted(local):
-    around = Surroundings(
+    around = NetworkProfile(
         firewall=local, seen=None if local == Firewall.UNKNOWN else (PUBLIC._replace(port=0),)
     )
     server, client = _shaken(around=around)
@@ -424,7 +424,7 @@ RANDOM_CLIENT = {
     "firewall": Firewall.RANDOM,
     "addresses": (CLIENT_AT._replace(port=0),),
 }
-RANDOM_SERVER = Surroundings(firewall=Firewall.RANDOM, seen=(PUBLIC._replace(port=0),))
+RANDOM_SERVER = NetworkProfile(firewall=Firewall.RANDOM, seen=(PUBLIC._replace(port=0),))
 
 
 def test_random_nat_of_the_client_is_guessed_at_one_client_at_a_time():
@@ -465,12 +465,12 @@ def test_server_behind_a_random_nat_punches_and_echoes_from_sockets_of_its_own()
     assert answer.punching and answer.addresses == (PUBLIC._replace(port=0),)
     server.core.handle_timer(1.0)
     assert server.events() == [SendPunch(CLIENT_AT, LOW_TTL, hole, session) for hole in range(HOLES_AT_ONCE)]
-    server.core.hole_heard(session, 3, CLIENT_AT, 1.1)
-    server.core.hole_heard(session, 3, Address("66.6.6.6", 6), 3.0)
+    server.core.on_probe_received(session, 3, CLIENT_AT, 1.1)
+    server.core.on_probe_received(session, 3, Address("66.6.6.6", 6), 3.0)
     assert server.events() == [SendPunch(CLIENT_AT, None, 3, session)]
     assert server.core.arrived(session, 1.2)
     assert server.events() == [Connected(session)]
-    server.core.hole_heard(session, 4, CLIENT_AT, 3.0)
+    server.core.on_probe_received(session, 4, CLIENT_AT, 3.0)
     assert server.events() == []
 
 
@@ -496,7 +496,7 @@ def test_neighbour_who_cannot_punch_may_still_come_over_the_network_that_we_shar
 # --- blind relays -----------------------------------------------------------------------------------------
 
 BLIND = RelayThrough(b"\x07" * 32, b"\x08" * 32)
-HOPELESS = Surroundings(local=(), firewall=Firewall.RANDOM, seen=(PUBLIC,))
+HOPELESS = NetworkProfile(local=(), firewall=Firewall.RANDOM, seen=(PUBLIC,))
 
 
 def test_client_that_names_a_relay_is_met_there_after_a_while():
@@ -505,7 +505,7 @@ def test_client_that_names_a_relay_is_met_there_after_a_while():
     client.shake()
     assert client.payload.relay_through is None
     (meet,) = server.events()
-    assert meet == MeetAtRelay(server.opened[0], BLIND, False, RELAY_DELAY_SECONDS)
+    assert meet == RelayRendezvous(server.opened[0], BLIND, False, RELAY_DELAY_SECONDS)
     assert server.core.met(server.opened[0], 2.0) and server.events() == []
     server.core.arrived(server.opened[0], 2.0)
     assert server.events() == [Connected(server.opened[0])]
@@ -517,7 +517,7 @@ def test_server_that_needs_a_relay_names_its_own():
     client.shake()
     ours = client.payload.relay_through
     assert ours.public_key == BLIND.public_key and ours.token != BLIND.token
-    assert server.events() == [MeetAtRelay(server.opened[0], ours, True, 0.0)]
+    assert server.events() == [RelayRendezvous(server.opened[0], ours, True, 0.0)]
 
 
 def test_hopeless_punching_does_not_give_up_a_client_that_comes_over_a_relay():
@@ -536,10 +536,10 @@ def test_clients_that_are_met_at_relays_at_a_time_are_bounded():
     for number in range(MAX_MEETINGS + 5):
         Client(server, seed=number, relay_through=BLIND).shake()
     assert len(server.opened) == MAX_MEETINGS + 5
-    assert [type(event) for event in server.events()] == [MeetAtRelay] * MAX_MEETINGS
+    assert [type(event) for event in server.events()] == [RelayRendezvous] * MAX_MEETINGS
     server.core.arrived(server.opened[0], 2.0)
     Client(server, seed=1000, relay_through=BLIND).shake()
-    assert MeetAtRelay in [type(event) for event in server.events()]
+    assert RelayRendezvous in [type(event) for event in server.events()]
 
 
 def test_client_that_is_met_too_late_is_not_awaited():

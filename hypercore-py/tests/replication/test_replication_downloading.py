@@ -11,7 +11,7 @@ from hypercore.core import Core
 from hypercore.crypto import KeyPair
 from hypercore.manifest import Manifest, Prologue
 from hypercore.replication import BlockReceived, PeerMisbehaved, ReplicationConfig
-from hypercore.replication.config import MAX_HOLDERS, MAX_REFUSALS, MAX_STRIKES, WANT_BATCH
+from hypercore.replication.config import MAX_HOLDERS, MAX_INVALID_ANSWERS, MAX_REFUSALS, WANT_BATCH
 from hypercore.replication.download_state import window
 from hypercore.replication.hotswap import HEAD_PATIENCE
 from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
@@ -558,7 +558,7 @@ def test_a_peer_that_sends_bad_data_again_and_again_is_cut_off() -> None:
     liar.offer(source)
     assert not liar.pair.connected
     events = site.told(PeerMisbehaved)
-    assert [event.fatal for event in events] == [False] * MAX_STRIKES + [True]
+    assert [event.fatal for event in events] == [False] * MAX_INVALID_ANSWERS + [True]
     assert site.core.bitfield.count == 0
 
 
@@ -576,7 +576,7 @@ def test_a_rotten_block_does_not_cost_a_peer_that_gives_many_good_ones() -> None
 
     server.on_message = serve
     server.offer(source)
-    assert len(rotten) > MAX_STRIKES
+    assert len(rotten) > MAX_INVALID_ANSWERS
     assert server.pair.connected
     assert site.core.bitfield.count == 1500 - len(rotten)
 

@@ -136,7 +136,7 @@ def test_damage_found_after_the_decision_is_missing_again(world: World) -> None:
     pair = world.connect(writer, reader)
     wait(world, GRACE + 3, reader)
     pair.cut()
-    reader.core._drop_rotten([(50, 52)])
+    reader.core._drop_corrupt([(50, 52)])
     assert state(reader) == (False, 95, 0)
     world.connect(writer, reader)
     wait(world, 2, reader)

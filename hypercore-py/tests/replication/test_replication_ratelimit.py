@@ -6,7 +6,7 @@ import pytest
 from replication_world import Site, World
 
 from hypercore.replication import RateLimit
-from hypercore.replication.ratelimit import BLOCK_OVERHEAD, BURST, MIN_TURN_BYTES, Turn
+from hypercore.replication.ratelimit import BLOCK_OVERHEAD, BURST, MIN_TURN_BYTES, Waiter
 
 RATE = 100_000.0
 
@@ -136,7 +136,7 @@ def test_a_budget_is_never_exceeded_and_room_wakes_those_who_waited_for_it() -> 
     def resume() -> None:
         called.append(None)
 
-    turn = Turn(limit, resume, 10_000, 0.0)
+    turn = Waiter(limit, resume, 10_000, 0.0)
     asked = 0
     while turn.may_ask():
         limit.reserve(10_000)

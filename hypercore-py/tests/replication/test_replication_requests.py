@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypercore.codec import Writer
 from hypercore.mux.outbox import KEEP_APART_BYTES, PartsWriter
 from hypercore.node import Node
-from hypercore.replication.requests import BlockRequest, Purpose, RequestTable, Sent
+from hypercore.replication.requests import BlockRequest, InflightTracker, Purpose, Sent
 from hypercore.wire.data import Data, DataBlock, DataHash, DataUpgrade
 from hypercore.wire.request import Request, RequestBlock
 
@@ -48,7 +48,7 @@ def peer() -> Any:
 
 
 def test_requests_are_found_by_number_and_peer() -> None:
-    table, a, b = RequestTable(), peer(), peer()
+    table, a, b = InflightTracker(), peer(), peer()
     sent = Sent(table.next_id(), a, 0, Purpose.BLOCK, 1.0, 7)
     table.add(sent)
     assert table.get(sent.id, a) is sent
@@ -58,7 +58,7 @@ def test_requests_are_found_by_number_and_peer() -> None:
 
 
 def test_the_last_of_several_holders_is_known() -> None:
-    table, peers = RequestTable(), [peer() for _ in range(3)]
+    table, peers = InflightTracker(), [peer() for _ in range(3)]
     several = [Sent(table.next_id(), one, 0, Purpose.BLOCK, 1.0, 7) for one in peers]
     for sent in several:
         table.add(sent)
@@ -70,7 +70,7 @@ def test_the_last_of_several_holders_is_known() -> None:
 
 
 def test_numbers_are_not_used_twice() -> None:
-    table = RequestTable()
+    table = InflightTracker()
     assert len({table.next_id() for _ in range(100)}) == 100
     assert 0 not in {table.next_id() for _ in range(100)}
 

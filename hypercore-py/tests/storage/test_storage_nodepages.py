@@ -68,7 +68,7 @@ def test_pages_behave_like_a_dict_through_flushes_and_crashes(ops: list[tuple], 
                 pages.remove(index)
                 model.pop(index, None)
             case ("begin",) if saving is None:
-                saving = (*pages.begin_save(), dict(model))
+                saving = (*pages.snapshot_changes(), dict(model))
             case ("saved",) if saving is not None:
                 backend.write(saving[0], saving[1])
                 pages.saved()
@@ -77,7 +77,7 @@ def test_pages_behave_like_a_dict_through_flushes_and_crashes(ops: list[tuple], 
                 if written:  # it happened, but we were told that it did not
                     backend.write(saving[0], saving[1])
                     durable = saving[2]
-                pages.not_saved(saving[0])
+                pages.rollback(saving[0])
                 saving = None
             case ("crash",):
                 pages = NodePages(1, backend, PageCache(cache_bytes), 1001)
@@ -91,10 +91,10 @@ def test_putting_what_is_there_changes_nothing() -> None:
     pages = NodePages(1, Pages(), PageCache(1 << 20), 0)
     assert pages.put([node(0), node(1)]) == 2
     assert pages.put([node(0), node(1), node(2)]) == 1
-    pages.begin_save()
+    pages.snapshot_changes()
     pages.saved()
     assert pages.put([node(0), node(1), node(2)]) == 0
-    assert pages.begin_save() == (None, [])
+    assert pages.snapshot_changes() == (None, [])
 
 
 def test_a_node_of_size_0_is_a_node() -> None:
@@ -141,7 +141,7 @@ def test_a_rotten_page_is_lost_and_rewritten() -> None:
     backend = Pages()
     pages = NodePages(1, backend, PageCache(1 << 20), 0)
     pages.put([node(0), node(130), node(260)])
-    backend.write(*pages.begin_save())
+    backend.write(*pages.snapshot_changes())
     pages.saved()
     backend.pages[1] = backend.pages[1][:5] + b"?" + backend.pages[1][6:]
     pages = NodePages(1, backend, PageCache(1 << 20), 200)
@@ -151,5 +151,5 @@ def test_a_rotten_page_is_lost_and_rewritten() -> None:
     assert pages.lost == [1]
     assert pages.get(131) is None
     assert pages.lost == [1]
-    backend.write(*pages.begin_save())
+    backend.write(*pages.snapshot_changes())
     assert unseal(backend.pages[1]) == b""

@@ -387,7 +387,7 @@ def test_a_peer_that_offended_is_let_go_and_taken_again_when_its_time_is_over(mo
         await b.swarm.join(TOPIC).flushed()
         await until(lambda: a.met and b.met)
         opened = a.opened
-        assert a.swarm.offended(HIGH.public_key) == 1.0
+        assert a.swarm.report_misbehaviour(HIGH.public_key) == 1.0
         assert not a.swarm.connections
         b.swarm.join_peer(LOW.public_key)
         await asyncio.sleep(0.5)

@@ -35,9 +35,9 @@ def open_farm(*, stays: bool = False) -> FarmSettings:
     import django
 
     django.setup()
-    from ...registry.checks import database_is_reached
+    from ...registry.checks import check_database
 
-    for message in database_is_reached(databases=["default"]):
+    for message in check_database(databases=["default"]):
         raise Failure(f"{message.msg}. {message.hint}")
     with database_failures():
         from django.db import connection

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from farmwire.rejection import Refused
+from farmwire.rejection import MessageRejected
 from hypercore.printable import VisibleFormatter
 from workers.engine.settings.settings import (
     SettingError,
@@ -147,7 +147,7 @@ def run(
             software=software_version(),
         )
         status = run_worker(settings, token, log_level=level)
-    except (SettingError, Refused) as error:
+    except (SettingError, MessageRejected) as error:
         raise WrongSetting(str(error)) from None
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise SystemExit(status)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from farmwire.envelope import open_envelope
 from farmwire.join import Join, open_secret
 from farmwire.message import read
-from farmwire.rejection import Refused
+from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from farmwire.tasks import JOIN
 from seederfarm.registry.models import Event, Worker
@@ -42,7 +42,7 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
             )
             request = read(envelope.body, Join)
             secret = open_secret(request, sender=envelope.sender, key_pair=identity().key_pair)
-        except Refused as refusal:
+        except MessageRejected as refusal:
             stranger(f"a request to join: {refusal}", now)
             return None
         known = Worker.objects.filter(node_id=envelope.sender).exists()

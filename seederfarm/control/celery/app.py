@@ -20,7 +20,7 @@ from farmwire.audit import MAX_ANSWER_BYTES
 from farmwire.envelope import MAX_BODY_BYTES
 from farmwire.tasks import AUDIT_ANSWER, CONTROL_QUEUE, JOIN, JOIN_QUEUE, KEY_PREFIX, REPORT, REPORTS_QUEUE
 from workers import transport
-from workers.ready import tell_ready
+from workers.ready import notify_ready
 
 from ..messaging.rejected import rejected_messages
 from .requeue import give_back
@@ -103,7 +103,7 @@ def make_app() -> Any:
         worker_hijack_root_logger=False,
         timezone="UTC",
         beat_schedule=beat_table(),
-        beat_scheduler="seederfarm.control.celery.scheduler:OneBeat",
+        beat_scheduler="seederfarm.control.celery.scheduler:SingletonScheduler",
         imports=["seederfarm.control.celery.tasks"],
     )
     app.steps["consumer"].add("seederfarm.control.celery.bootsteps:Guard")
@@ -118,7 +118,7 @@ def _on_worker_init(**_: object) -> None:
 
 
 def _on_worker_ready(**_: object) -> None:
-    tell_ready()
+    notify_ready()
 
 
 worker_init.connect(_on_worker_init, dispatch_uid="control.recover")

@@ -9,9 +9,9 @@ from typing import Any, Final
 from celery.beat import PersistentScheduler
 from django.db import Error, connection
 
-from workers.ready import tell_ready
+from workers.ready import notify_ready
 
-from ..db.locks import only_one
+from ..db.locks import try_lock
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ STAND_BY: Final = 1.0
 """Seconds between two looks whether the one that beats is gone, or the database back."""
 
 
-class OneBeat(PersistentScheduler):  # type: ignore[misc]
+class SingletonScheduler(PersistentScheduler):  # type: ignore[misc]
     """Sends what is due while it holds the lock, which goes with its process or its connection."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -39,12 +39,12 @@ class OneBeat(PersistentScheduler):  # type: ignore[misc]
             if self._leads and connection.is_usable():
                 return True
             self._let_go()
-            self._leads = self._lock.enter_context(only_one(LOCK))
+            self._leads = self._lock.enter_context(try_lock(LOCK))
         except Error as error:
             log.warning("the database is away, nothing is started: %s", str(error).strip().partition("\n")[0])
             self._let_go()
             return False
-        tell_ready()
+        notify_ready()
         if self._leads:
             log.info("this beat starts what is due")
         else:

@@ -21,7 +21,7 @@ _NAMESPACE: Final = 0x5EED
 
 
 @contextmanager
-def only_one(name: str) -> Iterator[bool]:
+def try_lock(name: str) -> Iterator[bool]:
     """Whether we are the one; False: somebody else is at it."""
     holder = _advisory(name) if connection.vendor == "postgresql" else _file(name)
     with holder as held:

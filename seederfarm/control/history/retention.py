@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Alert, AuditEntry, Challenge, Event
 
-from ..db.locks import only_one
+from ..db.locks import try_lock
 from . import samples
 
 BITE: Final = 5000
@@ -31,7 +31,7 @@ class Forgotten(NamedTuple):
 
 def forget(now: datetime | None = None) -> Forgotten:
     """One at a time: two that merged the same samples would count them twice."""
-    with only_one("retention") as alone:
+    with try_lock("retention") as alone:
         return _forget(now or timezone.now()) if alone else Forgotten(0, 0, 0, 0)
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from farmwire.envelope import MAX_BODY_BYTES, Envelope, open_envelope
-from farmwire.rejection import Refused
+from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from seederfarm.registry.models import Worker
 
@@ -58,7 +58,7 @@ def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYT
             window=window,
             limit=limit,
         )
-    except Refused as refusal:
+    except MessageRejected as refusal:
         return _refused(worker, f"{name}: {refusal}")
     if (why := NOT_HEARD.get(Worker.State(worker.state))) is not None:
         return _refused(worker, f"{name}: {why}")
@@ -67,7 +67,7 @@ def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYT
     return Received(worker, envelope)
 
 
-def malformed(worker: Worker, name: str, refusal: Refused) -> str:
+def malformed(worker: Worker, name: str, refusal: MessageRejected) -> str:
     """Count a message that was signed well and makes no sense."""
     return _refused(worker, f"{name}: {refusal}")
 

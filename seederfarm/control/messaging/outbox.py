@@ -39,19 +39,19 @@ AWAY: Final = "Saved. The broker is away: workers will hear of it when it is bac
 """For whoever changed something meanwhile."""
 
 
-class Missed:
+class UndeliveredCounter:
     """Counts what the broker did not take."""
 
     def __init__(self) -> None:
         self.count = 0
 
 
-_missed: ContextVar[Missed | None] = ContextVar("missed", default=None)
+_missed: ContextVar[UndeliveredCounter | None] = ContextVar("missed", default=None)
 
 
-def watch() -> Missed:
+def watch() -> UndeliveredCounter:
     """What is not sent from now on, in this context: a request, or a command."""
-    missed = Missed()
+    missed = UndeliveredCounter()
     _missed.set(missed)
     return missed
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from seederfarm.placement.model import Assign, Release, ReleaseReason
 from seederfarm.registry.models import Replica
-from seederfarm.registry.services.copies import DISTRUST_AFTER
+from seederfarm.registry.services.copies import MAX_PROOF_FAILURES
 
 from ..db.sql import batches, execute, rows_as_table, staged
 from . import load
@@ -75,7 +75,7 @@ def release(moves: Sequence[Release], now: datetime) -> None:
         "AND (o.have_blocks >= r.have_blocks OR o.fork > r.fork) "
         "AND o.proof_failures < %s AND w.state = 'active' "
         "AND w.lost_since IS NULL) >= (SELECT d.replicas_min FROM registry_drive d WHERE d.id = v.drive_id)",
-        DISTRUST_AFTER,
+        MAX_PROOF_FAILURES,
     )
 
 

@@ -9,8 +9,8 @@ from types import TracebackType
 from django.db import connections
 
 
-class BehindUs:
-    """`with BehindUs(True) as behind_us: behind_us.do(work)`. False: everything is done in front of us.
+class BackgroundWriter:
+    """`with BackgroundWriter(True) as writer: writer.do(work)`. False: the caller waits for each piece.
 
     At the end of the block all is done; what a piece raised is raised by the next call, or there.
     """
@@ -19,7 +19,7 @@ class BehindUs:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="behind") if wanted else None
         self._going: Future[None] | None = None
 
-    def __enter__(self) -> BehindUs:
+    def __enter__(self) -> BackgroundWriter:
         return self
 
     def do(self, work: Callable[[], None]) -> None:

@@ -15,8 +15,8 @@ from typing import Final
 
 from django.db import connection
 
-from seederfarm.placement.model import Standing
-from seederfarm.registry.services.copies import DISTRUST_AFTER
+from seederfarm.placement.model import WorkerStatus
+from seederfarm.registry.services.copies import MAX_PROOF_FAILURES
 
 from ..db.sql import rows_as_table
 from .liveness import Seen, standing_of
@@ -53,16 +53,16 @@ def suspects(seen: Sequence[Seen], now: datetime) -> array[int]:
     rows = [
         (
             pk,
-            int(standing in (Standing.ACTIVE, Standing.SILENT)),
-            int(standing in (Standing.DRAINING, Standing.RETIRED)),
-            int(standing is Standing.ACTIVE),
+            int(standing in (WorkerStatus.ACTIVE, WorkerStatus.SILENT)),
+            int(standing in (WorkerStatus.DRAINING, WorkerStatus.RETIRED)),
+            int(standing is WorkerStatus.ACTIVE),
         )
         for pk, standing in standings
     ]
     table, parameters = rows_as_table(_WORKERS, rows)
     found = array("q")
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_QUERY.format(workers=table, pins=PINS, distrust=DISTRUST_AFTER), parameters)
+        cursor.execute(_QUERY.format(workers=table, pins=PINS, distrust=MAX_PROOF_FAILURES), parameters)
         while rows_found := cursor.fetchmany(CHUNK):
             found.extend(row[0] for row in rows_found)
     return found

@@ -15,7 +15,7 @@ from django.utils import timezone
 from farmwire.gaps import Holding, covers
 from farmwire.tasks import MAX_LOOK_AGAIN, REFRESH, Refresh
 from seederfarm.registry.models import Drive, Replica
-from seederfarm.registry.services.copies import DISTRUST_AFTER, HOLDING, holding_of
+from seederfarm.registry.services.copies import HOLDING, MAX_PROOF_FAILURES, holding_of
 
 from ..db.sql import batches
 from ..messaging import outbox
@@ -33,7 +33,9 @@ def ask_to_look_again(now: datetime | None = None) -> int:
     """Tell workers of settled copies that lack what others have. Returns how many copies."""
     now = now or timezone.now()
     heard = Q(worker__state__in=TALKING, worker__last_seen_at__gt=now - heartbeats(HEARD_WITHIN))
-    there = Replica.objects.filter(heard, desired=True, have_blocks__gt=0, proof_failures__lt=DISTRUST_AFTER)
+    there = Replica.objects.filter(
+        heard, desired=True, have_blocks__gt=0, proof_failures__lt=MAX_PROOF_FAILURES
+    )
     others = there.filter(drive=OuterRef("drive")).exclude(pk=OuterRef("pk")).exclude(gaps=OuterRef("gaps"))
     settled = there.filter(
         Q(look_again_sent_at__isnull=True) | Q(look_again_sent_at__lt=now - AGAIN_AFTER),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from seederfarm.registry.models import Worker
-from seederfarm.registry.services.copies import DISTRUST_AFTER
+from seederfarm.registry.services.copies import MAX_PROOF_FAILURES
 
 
 class DrainProgress(NamedTuple):
@@ -51,7 +51,7 @@ FROM (
 def drain_progress(worker_id: int) -> DrainProgress:
     """One query for the copies, one for the rates of the workers."""
     with connection.cursor() as cursor:
-        cursor.execute(_QUERY, [DISTRUST_AFTER, worker_id])
+        cursor.execute(_QUERY, [MAX_PROOF_FAILURES, worker_id])
         copies, waiting, left = cursor.fetchone()
     others = Worker.objects.filter(state=Worker.State.ACTIVE, lost_since=None).exclude(pk=worker_id)
     rates = [engine.get("down_per_second", 0.0) for engine in others.values_list("engine", flat=True)]

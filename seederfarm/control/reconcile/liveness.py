@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from seederfarm.placement.model import Standing
+from seederfarm.placement.model import WorkerStatus
 from seederfarm.registry.models import Drive, Event, Worker
 from seederfarm.registry.models.history import Severity
 
@@ -21,7 +21,7 @@ SILENT_AFTER: Final = 3.0
 """Heartbeats missed before a worker is given nothing new."""
 
 
-class Hearing:
+class OutageDetector:
     """Since when this control plane hears workers at all.
 
     After a stop of the control plane or the broker everybody seems lost. Nobody is called lost before
@@ -41,7 +41,7 @@ class Hearing:
             return self.since
 
 
-HEARING: Final = Hearing()
+HEARING: Final = OutageDetector()
 
 
 class Seen(NamedTuple):
@@ -74,14 +74,14 @@ def workers() -> list[Seen]:
     return [Seen(*row[:5], tuple(row[5] or ()), row[6], row[7] or 0, row[8] or 0, *row[9:]) for row in rows]
 
 
-def standing_of(worker: Seen, now: datetime) -> Standing:
+def standing_of(worker: Seen, now: datetime) -> WorkerStatus:
     if worker.state == Worker.State.RETIRED:
-        return Standing.RETIRED
+        return WorkerStatus.RETIRED
     if worker.lost_since is not None:
-        return Standing.LOST
+        return WorkerStatus.LOST
     if worker.state == Worker.State.DRAINING:
-        return Standing.DRAINING
-    return Standing.SILENT if worker.heard_at < silent_since(now) else Standing.ACTIVE
+        return WorkerStatus.DRAINING
+    return WorkerStatus.SILENT if worker.heard_at < silent_since(now) else WorkerStatus.ACTIVE
 
 
 def silent_since(now: datetime) -> datetime:
@@ -89,7 +89,7 @@ def silent_since(now: datetime) -> datetime:
     return now - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
 
 
-def check(now: datetime | None = None, hearing: Hearing = HEARING) -> list[Seen]:
+def check(now: datetime | None = None, hearing: OutageDetector = HEARING) -> list[Seen]:
     """Note which workers are lost from now on, and have what they keep planned again. Returns all."""
     now = now or timezone.now()
     all_of_them = workers()
@@ -98,7 +98,7 @@ def check(now: datetime | None = None, hearing: Hearing = HEARING) -> list[Seen]
     return workers() if all_of_them else []
 
 
-def _newly_lost(all_of_them: Sequence[Seen], now: datetime, hearing: Hearing) -> list[Seen]:
+def _newly_lost(all_of_them: Sequence[Seen], now: datetime, hearing: OutageDetector) -> list[Seen]:
     farm = settings.FARM
     grace = timedelta(seconds=max(farm.worker_grace, SILENT_AFTER * farm.heartbeat))
     in_use = [worker for worker in all_of_them if worker.state != Worker.State.RETIRED]

@@ -12,7 +12,7 @@ from django.db import connection
 from farmwire.gaps import Holding
 from seederfarm.placement.model import Assign, DriveSpec, ReplicaState, WorkerSpec
 from seederfarm.registry.models import Drive, Replica
-from seederfarm.registry.services.copies import DISTRUST_AFTER, HOLDING, holding_of
+from seederfarm.registry.services.copies import HOLDING, MAX_PROOF_FAILURES, holding_of
 
 from ..db.sql import rows_as_table
 from .liveness import Seen, standing_of
@@ -115,7 +115,7 @@ def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
     )
     partial: set[int] = set()
     for drive_id, worker_id, phase, have, total, failures in _rows(query, "drive_id", ids, "t.desired"):
-        state = ReplicaState(worker_id, phase == complete and failures < DISTRUST_AFTER, have)
+        state = ReplicaState(worker_id, phase == complete and failures < MAX_PROOF_FAILURES, have)
         if 0 < have < total:
             partial.add(drive_id)
         if drive_id in held:
@@ -135,7 +135,7 @@ def _add_holdings(held: dict[int, list[ReplicaState]], ids: Sequence[int]) -> No
         f"{query} FROM registry_replica t", "drive_id", ids, "t.desired"
     ):
         holding = holding_of(*numbers)
-        if failures >= DISTRUST_AFTER:  # it may have all that it says, and counts for nothing
+        if failures >= MAX_PROOF_FAILURES:  # it may have all that it says, and counts for nothing
             holding = holding._replace(have=min(holding.have, holding.blocks - 1), gaps=())
         found[drive_id, worker_id] = holding
     for drive_id in ids:

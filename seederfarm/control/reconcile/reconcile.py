@@ -30,11 +30,11 @@ from seederfarm.placement.plan import plan
 from seederfarm.registry.models import Drive, Event, PlanState, Worker
 from seederfarm.registry.services.drives import finish_removals
 
-from ..db.locks import only_one
+from ..db.locks import try_lock
 from ..db.sql import batches, execute, rows_as_table
 from ..messaging import assignments, outbox
 from . import apply, events, liveness, load
-from .background import BehindUs
+from .background import BackgroundWriter
 from .candidates import suspects
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def reconcile(
     everything: bool = True,
     dry_run: bool = False,
     now: datetime | None = None,
-    hearing: liveness.Hearing = liveness.HEARING,
+    hearing: liveness.OutageDetector = liveness.HEARING,
 ) -> Reconciled:
     """Plan all drives, or only those that something happened to; `dry_run` changes nothing.
 
@@ -109,7 +109,7 @@ def reconcile(
     if dry_run:
         seen = liveness.workers()
         return _run(seen, suspects(seen, now) if everything else _dirty(), now, dry_run=True)
-    with only_one(LOCK) as alone:
+    with try_lock(LOCK) as alone:
         if not alone:
             return Reconciled(busy=True)
         unfinished = PlanState.load().unfinished
@@ -120,7 +120,7 @@ def reconcile(
 
 
 def sweep(
-    now: datetime | None = None, hearing: liveness.Hearing = liveness.HEARING, *, wanted: bool = False
+    now: datetime | None = None, hearing: liveness.OutageDetector = liveness.HEARING, *, wanted: bool = False
 ) -> Reconciled:
     """Check all drives if it is time: SEEDERFARM_RECONCILE_EVERY has passed, or somebody wants it (`wanted`
     remembers that for as long as it takes), and so much time that checking takes no more of it than
@@ -128,7 +128,7 @@ def sweep(
     now = now or timezone.now()
     if wanted:
         PlanState.want()
-    with only_one(LOCK) as alone:
+    with try_lock(LOCK) as alone:
         if not alone:
             return Reconciled(busy=True)
         return _everything(now, hearing) if _is_due(PlanState.load(), now) else Reconciled()
@@ -152,7 +152,7 @@ def pause_after(seconds: float) -> float:
 # --- the two kinds of runs, under the lock
 
 
-def _everything(now: datetime, hearing: liveness.Hearing) -> Reconciled:
+def _everything(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
     start = monotonic()
     row = PlanState.objects.filter(pk=PlanState.ONLY)
     row.update(unfinished=True, wanted=False)  # whoever wants it from now on is not served by this one
@@ -169,7 +169,7 @@ def _everything(now: datetime, hearing: liveness.Hearing) -> Reconciled:
     return result
 
 
-def _marked(now: datetime, hearing: liveness.Hearing) -> Reconciled:
+def _marked(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
     seen = liveness.check(now, hearing)
     dirty = _dirty()
     if not dirty:
@@ -214,7 +214,7 @@ def _run(
     result = Reconciled(applied=not dry_run, find_seconds=find_seconds)
     workers = load.workers(seen, now)
     writer = _Writer({worker.id: worker.name for worker in seen}, now)
-    with BehindUs(len(ids) > PLANNED_AT_ONCE) as behind_us:
+    with BackgroundWriter(len(ids) > PLANNED_AT_ONCE) as behind_us:
         for part in batches(ids, PLANNED_AT_ONCE):
             began = monotonic()
             state = load.load(part)

@@ -24,7 +24,7 @@ from farmwire.audit import Challenge as Order
 from farmwire.gaps import CoreGaps, Run, from_text, held_runs, may_lack
 from farmwire.message import read
 from farmwire.proofs import ProofFailed, verify_block
-from farmwire.rejection import Refused
+from farmwire.rejection import MessageRejected
 from farmwire.tasks import AUDIT, AUDIT_ANSWER
 from hypercore.codec import Reader
 from hypercore.errors import HypercoreError
@@ -159,7 +159,7 @@ def take_answer(data: object, now: datetime | None = None, rng: random.Random = 
         try:
             answer = read(received.envelope.body, Answer)
             number = uuid.UUID(answer.id)
-        except Refused as refusal:
+        except MessageRejected as refusal:
             return malformed(worker, AUDIT_ANSWER, refusal)
         except ValueError:
             return _unasked(worker.pk, answer.id)

@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from farmwire.gaps import to_text
 from farmwire.message import plain, read
-from farmwire.rejection import Refused
-from farmwire.report import Happening, Heartbeat, ReplicaReport, Report
+from farmwire.rejection import MessageRejected
+from farmwire.report import Heartbeat, ReplicaReport, Report, WorkerEvent
 from farmwire.tasks import REPORT
 from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.history import Severity
@@ -94,7 +94,7 @@ def ingest_report(data: object, now: datetime | None = None) -> Ingested:
             return Ingested(received)
         try:
             report = read(received.envelope.body, Report)
-        except Refused as refusal:
+        except MessageRejected as refusal:
             return Ingested(malformed(received.worker, REPORT, refusal))
         return apply_report(received.worker, report, now)
 
@@ -361,7 +361,7 @@ def _better(row: tuple[object, ...], news: _News) -> tuple[object, ...] | None:
 # --- what else happened
 
 
-def _happenings(worker: Worker, events: Sequence[Happening], now: datetime) -> None:
+def _happenings(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
     keys = {event.key for event in events if event.key is not None}
     drives = dict(Drive.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
     notes = [
@@ -394,7 +394,7 @@ def _happenings(worker: Worker, events: Sequence[Happening], now: datetime) -> N
     )
 
 
-def _hung(worker: Worker, events: Sequence[Happening], now: datetime) -> None:
+def _hung(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
     """An alert from the end of an engine that said nothing until one has become ready."""
     said = [event for event in events if event.code in ("engine_hung", "engine_ready")]
     if not said:

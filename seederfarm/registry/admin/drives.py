@@ -66,7 +66,7 @@ class ReplicaInline(ReadOnlyInline):
     def reported(self, replica: Replica) -> str:
         return cells.age(replica.last_report_at)
 
-    @column("Proven")
+    @column("ProofResult")
     def proven(self, replica: Replica) -> str:
         return proven_of(replica)
 
@@ -206,7 +206,7 @@ class DriveAdmin(FarmAdmin[Drive]):
     def size_shown(self, drive: Drive) -> str:
         return cells.nowrap(cells.size(drive.byte_length))
 
-    @column("Proven")
+    @column("ProofResult")
     def proven(self, drive: Drive) -> str:
         return cells.age(getattr(drive, "proven_at", None))
 

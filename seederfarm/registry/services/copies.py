@@ -14,7 +14,7 @@ from ..models import Drive, Replica, Worker
 HOLDING: Final = ("fork", "length", "total_blocks", "have_blocks", "gaps")
 """Columns of a replica that `holding_of` takes, in this order."""
 
-DISTRUST_AFTER: Final = 3
+MAX_PROOF_FAILURES: Final = 3
 """Failed proofs in a row after which a copy that calls itself complete does not count as that."""
 
 COMPARED_AT_ONCE: Final = 1000
@@ -52,7 +52,7 @@ def only_here(worker: Worker) -> list[int]:
 def _that_count(worker: Worker) -> QuerySet[Replica]:
     return Replica.objects.exclude(worker=worker).filter(
         desired=True,
-        proof_failures__lt=DISTRUST_AFTER,
+        proof_failures__lt=MAX_PROOF_FAILURES,
         worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
         worker__lost_since__isnull=True,
     )

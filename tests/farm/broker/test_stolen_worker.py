@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError, ResponseError
 from farmwire import tasks
 from farmwire.envelope import node_id
 from farmwire.join import Join, JoinToken, digest_of, open_secret, seal_secret
-from farmwire.rejection import Reason, Refused
+from farmwire.rejection import MessageRejected, Reason
 from farmwire.report import Report
 from farmwire.sealed_box import hide
 from hypercore.crypto import KeyPair
@@ -193,12 +193,12 @@ def test_a_secret_is_sealed_for_one_sender_and_password() -> None:
     assert open_secret(good, sender=me, key_pair=control) == "s3"
     changed = Join(name="x", secret=good.secret, password="1" * 64)
     for request, sender in ((good, other), (changed, me)):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(MessageRejected) as refused:
             open_secret(request, sender=sender, key_pair=control)
         assert refused.value.reason is Reason.WRONG_SENDER
     for text in ("s3", "[]", '["s3"]', "{}", "[" * 5000, "[1, 2, 3, 4]", "null"):
         junk = Join(name="x", secret=hide(text, reader=reader), password=password)
-        with pytest.raises(Refused):
+        with pytest.raises(MessageRejected):
             open_secret(junk, sender=me, key_pair=control)
 
 

@@ -8,8 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from farmwire.report import Happening, Report
-from farmwire.report import Sample as Told
+from farmwire.report import Report, WorkerEvent
+from farmwire.report import Sample as ReadyPipe
 from seederfarm.control.history import samples
 from seederfarm.control.messaging import assignments
 from seederfarm.control.reconcile.liveness import SILENT_AFTER
@@ -139,7 +139,7 @@ def test_old_messages_and_those_from_the_future_are_refused(worker: FakeWorker, 
 
 
 def test_a_signed_body_that_makes_no_sense_is_counted(worker: FakeWorker, now: datetime) -> None:
-    body = Told(
+    body = ReadyPipe(
         start=1.0, seconds=1.0, bytes_in=0, bytes_out=0, cpu_percent=0, memory_used_bytes=0,
         disk_free_bytes=0, stored_bytes=0, peers=0,
     )  # fmt: skip
@@ -203,8 +203,8 @@ def test_a_report_takes_as_many_statements_for_500_copies_as_for_5(worker: FakeW
 
 
 def test_samples_are_summed_up_by_the_minute(worker: FakeWorker, now: datetime) -> None:
-    def told(start: datetime, up: int) -> Told:
-        return Told(
+    def told(start: datetime, up: int) -> ReadyPipe:
+        return ReadyPipe(
             start=start.timestamp(), seconds=10.0, bytes_in=0, bytes_out=up, cpu_percent=10.0,
             memory_used_bytes=1, disk_free_bytes=2, stored_bytes=3, peers=4,
         )  # fmt: skip
@@ -240,8 +240,8 @@ def test_samples_grow_coarse_and_none_is_lost_or_counted_twice(worker: FakeWorke
 def test_happenings_reach_the_flight_recorder(worker: FakeWorker, now: datetime) -> None:
     drive = make_drive()
     events = [
-        Happening(at=now.timestamp(), code="engine_restarted", text="exit status 1"),
-        Happening(at=now.timestamp() + 9e9, code="fork", key=drive.key),
+        WorkerEvent(at=now.timestamp(), code="engine_restarted", text="exit status 1"),
+        WorkerEvent(at=now.timestamp() + 9e9, code="fork", key=drive.key),
     ]
     ingest_report(worker.seal(Report(events=events), now), now)
     restarted, fork = Event.objects.order_by("id")
@@ -252,7 +252,7 @@ def test_happenings_reach_the_flight_recorder(worker: FakeWorker, now: datetime)
 def test_a_hung_engine_is_an_alert_until_one_is_ready(worker: FakeWorker, now: datetime) -> None:
     def tells(code: str, seconds: float) -> None:
         at = now + timedelta(seconds=seconds)
-        event = Happening(at=at.timestamp(), code=code, text="engine 0 has said nothing for 60 s")
+        event = WorkerEvent(at=at.timestamp(), code=code, text="engine 0 has said nothing for 60 s")
         ingest.ingest_report(worker.seal(Report(events=[event]), at), at)
 
     tells("engine_hung", 1)
@@ -273,7 +273,7 @@ def test_a_rewritten_history_in_quarantine_is_an_alert_until_somebody_decides(
     drive, other = make_drive(max_fork=0), make_drive(max_fork=0)
     assign(drive, worker, now)
     for key in (drive.key, drive.key, other.key):
-        told = Happening(
+        told = WorkerEvent(
             at=now.timestamp(), code="fork_quarantined", key=key, text="fork 1 in place of fork 0"
         )
         ingest_report(worker.seal(Report(events=[told]), now), now)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from farmwire.assignment import ManifestPage
 from farmwire.message import read
 from farmwire.tasks import REFRESH, SYNC_MANIFEST
-from seederfarm.control.db.locks import only_one
+from seederfarm.control.db.locks import try_lock
 from seederfarm.control.messaging import assignments
-from seederfarm.control.reconcile.liveness import Hearing
+from seederfarm.control.reconcile.liveness import OutageDetector
 from seederfarm.control.reconcile.reconcile import LOCK, Reconciled, reconcile
 from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.models import Alert, Drive, Event, ManifestState, Replica, Worker
@@ -44,7 +44,7 @@ def settle(broker: FakeBroker, workers: list[FakeWorker], now: datetime) -> None
 
 
 def plan_now(now: datetime, *, everything: bool = True) -> Reconciled:
-    return reconcile(everything=everything, now=now, hearing=Hearing(now - timedelta(days=1)))
+    return reconcile(everything=everything, now=now, hearing=OutageDetector(now - timedelta(days=1)))
 
 
 def desired() -> set[tuple[str, str]]:
@@ -141,7 +141,7 @@ def test_nobody_is_lost_when_nobody_was_heard(farm: FakeBroker, now: datetime) -
     workers = [FakeWorker(name, now=now) for name in ("anna", "bert")]
     make_drive()
     plan_now(now)
-    hearing = Hearing(now)
+    hearing = OutageDetector(now)
     later = now + timedelta(hours=5)  # the broker was away
     assert reconcile(now=later, hearing=hearing).assign == []
     workers[0].tell(later)
@@ -251,11 +251,11 @@ def test_two_reconcilers_do_not_work_at_once(committing_database: FarmDatabase, 
     import threading
 
     held: list[bool] = []
-    with only_one(LOCK) as first:
+    with try_lock(LOCK) as first:
 
         def second() -> None:
             try:
-                with only_one(LOCK) as mine:
+                with try_lock(LOCK) as mine:
                     held.append(mine)
             finally:
                 connections.close_all()
@@ -264,7 +264,7 @@ def test_two_reconcilers_do_not_work_at_once(committing_database: FarmDatabase, 
         thread.start()
         thread.join()
     assert (first, held) == (True, [False])
-    with only_one(LOCK) as again:
+    with try_lock(LOCK) as again:
         assert again
 
 
@@ -360,7 +360,7 @@ def converge(broker: FakeBroker, now: datetime, rng: random.Random) -> None:
     for number in range(6):
         make_drive(f"d{number} {rng.random()}", replicas_min=1, replicas_max=2, dirty=True)
     network = Network(rng, loss=0.3)
-    hearing = Hearing(now - timedelta(days=1))
+    hearing = OutageDetector(now - timedelta(days=1))
     for step in range(75):
         now += 10 * SECOND
         network.loss = 0.3 if step < 30 else 0.0

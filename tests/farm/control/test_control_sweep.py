@@ -12,7 +12,7 @@ from seederfarm.control.db import sql
 from seederfarm.control.reconcile import apply, liveness, load
 from seederfarm.control.reconcile import reconcile as module
 from seederfarm.control.reconcile.candidates import suspects
-from seederfarm.control.reconcile.liveness import Hearing
+from seederfarm.control.reconcile.liveness import OutageDetector
 from seederfarm.control.reconcile.reconcile import LONGEST_PAUSE, pause_after, reconcile, sweep
 from seederfarm.placement.model import Assign
 from seederfarm.placement.plan import plan
@@ -30,8 +30,8 @@ class Killed(BaseException):
     """Stands for the end of the process: nobody may catch it."""
 
 
-def heard(now: datetime) -> Hearing:
-    return Hearing(now - timedelta(days=1))
+def heard(now: datetime) -> OutageDetector:
+    return OutageDetector(now - timedelta(days=1))
 
 
 # --- what is found

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from farmwire.report import Happening, Report
+from farmwire.report import Report, WorkerEvent
 from seederfarm.control.history import event_budget, retention
 from seederfarm.control.history.event_budget import DRIVE, EventBudget
 from seederfarm.control.history.events import Note
@@ -90,7 +90,7 @@ def test_a_worker_whose_copies_change_without_end_fills_no_database(
     assert Replica.objects.get().phase == "complete", "what is known of the copy is as told"
     assert Event.objects.filter(drive=drive).count() == DRIVE.burst
     at = now + timedelta(seconds=100)
-    happened = [Happening(at=at.timestamp(), code="error", text="x", key=drive.key)] * 50
+    happened = [WorkerEvent(at=at.timestamp(), code="error", text="x", key=drive.key)] * 50
     ingest_report(worker.seal(Report(events=happened), at), at)
     assert Event.objects.filter(drive=drive).count() == DRIVE.burst
     assert Event.objects.filter(kind="worker.many_events").count() == 1

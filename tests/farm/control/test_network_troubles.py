@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from farmwire.report import Happening, Report
+from farmwire.report import Report, WorkerEvent
 from seederfarm.cli.farm.counts import network_troubles
 from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.models import Worker
@@ -20,7 +20,7 @@ def test_trouble_is_shown_until_it_is_over(farm: FakeBroker, now: datetime, code
 
     def tells(code: str, text: str, seconds: int) -> None:
         at = now + timedelta(seconds=seconds)
-        happened = [Happening(at=at.timestamp(), code=code, text=text)]
+        happened = [WorkerEvent(at=at.timestamp(), code=code, text=text)]
         ingest_report(worker.seal(Report(events=happened), at), at)
 
     assert network_troubles() == []

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from farmwire.assignment import Manifest, ManifestAssembler, ManifestPage
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
 from farmwire.message import Shape, read
-from farmwire.rejection import Refused
+from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from farmwire.report import EngineStats, Heartbeat, HostStats, ReplicaReport, Report
 from farmwire.tasks import REFRESH, REPORT, SYNC_MANIFEST, WELCOME, Configure
@@ -158,7 +158,7 @@ class FakeWorker:
                 now=now.timestamp(),
                 window=self.window,
             )
-        except Refused:
+        except MessageRejected:
             return
         if sent.task == REFRESH:
             self.refresh = True

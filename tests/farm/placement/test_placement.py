@@ -16,8 +16,8 @@ from seederfarm.placement.model import (
     Plan,
     ReleaseReason,
     ReplicaState,
-    Standing,
     WorkerSpec,
+    WorkerStatus,
 )
 from seederfarm.placement.plan import plan
 
@@ -44,7 +44,7 @@ def released(result: Plan) -> list[int]:
     return sorted(move.worker for move in result.release)
 
 
-def standing(specs: list[WorkerSpec], worker: int, what: Standing) -> list[WorkerSpec]:
+def standing(specs: list[WorkerSpec], worker: int, what: WorkerStatus) -> list[WorkerSpec]:
     return [spec._replace(standing=what) if spec.id == worker else spec for spec in specs]
 
 
@@ -95,7 +95,7 @@ def test_a_worker_of_no_weight_gets_only_what_is_pinned_to_it() -> None:
 
 
 def test_the_zone_of_a_copy_on_a_silent_worker_counts() -> None:
-    specs = standing(workers("a", "a", "a", "b"), 0, Standing.SILENT)
+    specs = standing(workers("a", "a", "a", "b"), 0, WorkerStatus.SILENT)
     assert assigned(plan([drive(2)], specs, held(0))) == [3]
 
 
@@ -138,13 +138,13 @@ def test_what_matters_most_is_placed_first_where_there_is_not_room_for_all() -> 
 
 
 def test_a_silent_worker_moves_nothing_and_is_given_nothing() -> None:
-    specs = standing(workers("a", "b", "c"), 0, Standing.SILENT)
+    specs = standing(workers("a", "b", "c"), 0, WorkerStatus.SILENT)
     assert plan([drive(2)], specs, held(0, 1)) == Plan([], [], [])
     assert 0 not in assigned(plan([drive(2)], specs, {}))
 
 
 def test_a_lost_worker_is_replaced_and_stays_assigned() -> None:
-    specs = standing(workers("a", "b", "c"), 0, Standing.LOST)
+    specs = standing(workers("a", "b", "c"), 0, WorkerStatus.LOST)
     result = plan([drive(2)], specs, held(0, 1))
     assert assigned(result) == [2]
     assert released(result) == []
@@ -161,7 +161,7 @@ def test_when_it_returns_the_surplus_goes_only_when_the_others_are_complete() ->
 
 
 def test_a_draining_worker_is_released_when_enough_others_have_it() -> None:
-    specs = standing(workers("a", "b", "c"), 0, Standing.DRAINING)
+    specs = standing(workers("a", "b", "c"), 0, WorkerStatus.DRAINING)
     first = plan([drive(2)], specs, held(0, 1))
     assert (assigned(first), released(first)) == ([2], [])
     during = {1: [ReplicaState(0, True), ReplicaState(1, True), ReplicaState(2, False, 5)]}
@@ -171,14 +171,14 @@ def test_a_draining_worker_is_released_when_enough_others_have_it() -> None:
 
 
 def test_the_last_complete_copy_is_never_released() -> None:
-    specs = standing(workers("a", "b"), 0, Standing.DRAINING)
+    specs = standing(workers("a", "b"), 0, WorkerStatus.DRAINING)
     states = {1: [ReplicaState(0, True), ReplicaState(1, False, 9)]}
     assert plan([drive(1)], specs, states).release == []
 
 
 def test_a_complete_copy_on_a_silent_worker_is_not_relied_on() -> None:
-    specs = standing(workers("a", "b", "c"), 1, Standing.SILENT)
-    assert plan([drive(1)], standing(specs, 0, Standing.DRAINING), held(0, 1)).release == []
+    specs = standing(workers("a", "b", "c"), 1, WorkerStatus.SILENT)
+    assert plan([drive(1)], standing(specs, 0, WorkerStatus.DRAINING), held(0, 1)).release == []
 
 
 def test_a_removed_drive_is_released_everywhere() -> None:
@@ -189,7 +189,7 @@ def test_a_removed_drive_is_released_everywhere() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_retired_or_forgotten_worker_loses_what_it_had(known: bool) -> None:
-    specs = standing(workers("a", "b", "c"), 0, Standing.RETIRED)
+    specs = standing(workers("a", "b", "c"), 0, WorkerStatus.RETIRED)
     result = plan([drive(2)], specs if known else specs[1:], held(0, 1))
     assert (assigned(result), released(result)) == ([2], [0])
 
@@ -197,7 +197,7 @@ def test_a_retired_or_forgotten_worker_loses_what_it_had(known: bool) -> None:
 # --- what always holds
 
 
-COUNTS = (Standing.ACTIVE, Standing.SILENT)
+COUNTS = (WorkerStatus.ACTIVE, WorkerStatus.SILENT)
 
 
 @dataclass
@@ -216,7 +216,7 @@ def farms(draw: st.DrawFn) -> Farm:
     specs = [
         WorkerSpec(
             i,
-            standing=draw(st.sampled_from(Standing)),
+            standing=draw(st.sampled_from(WorkerStatus)),
             zone=draw(st.sampled_from("abc")),
             tags=draw(tags),
             free_bytes=draw(st.integers(0, 50)),
@@ -257,12 +257,12 @@ def apply(farm: Farm, result: Plan) -> dict[int, list[ReplicaState]]:
 
 
 def active_complete(farm: Farm, states: list[ReplicaState]) -> int:
-    active = {spec.id for spec in farm.specs if spec.standing is Standing.ACTIVE}
+    active = {spec.id for spec in farm.specs if spec.standing is WorkerStatus.ACTIVE}
     return sum(state.complete and state.worker in active for state in states)
 
 
 def complete(farm: Farm, states: list[ReplicaState]) -> int:
-    present = {spec.id for spec in farm.specs if spec.standing is not Standing.RETIRED}
+    present = {spec.id for spec in farm.specs if spec.standing is not WorkerStatus.RETIRED}
     return sum(state.complete and state.worker in present for state in states)
 
 
@@ -288,7 +288,7 @@ def test_new_replicas_go_where_they_may_and_fit(farm: Farm) -> None:
     used = dict.fromkeys(by_id, 0)
     for move in result.assign:
         worker, one = by_id[move.worker], drives[move.drive]
-        assert worker.standing is Standing.ACTIVE
+        assert worker.standing is WorkerStatus.ACTIVE
         assert move.worker in one.pinned or one.tags <= worker.tags
         used[move.worker] += move.bytes
     assert all(used[spec.id] <= spec.free_bytes for spec in farm.specs)
@@ -321,10 +321,10 @@ def test_a_farm_that_has_settled_stays_as_it_is(farm: Farm) -> None:
 @given(farms(), st.integers(0, 7))
 def test_a_worker_that_comes_and_goes_within_its_grace_moves_nothing(farm: Farm, flapping: int) -> None:
     farm = settled(farm)
-    for standing in (Standing.SILENT, Standing.ACTIVE):
+    for standing in (WorkerStatus.SILENT, WorkerStatus.ACTIVE):
         specs = [
             spec._replace(standing=standing)
-            if spec.id == flapping and spec.standing is Standing.ACTIVE
+            if spec.id == flapping and spec.standing is WorkerStatus.ACTIVE
             else spec
             for spec in farm.specs
         ]
@@ -391,9 +391,9 @@ def check_causes(farm: Farm, result: Plan) -> None:
             case ReleaseReason.REMOVED:
                 assert one.removing
             case ReleaseReason.RETIRED:
-                assert worker is None or worker.standing is Standing.RETIRED
+                assert worker is None or worker.standing is WorkerStatus.RETIRED
             case ReleaseReason.DRAINED:
-                assert worker is not None and worker.standing is Standing.DRAINING
+                assert worker is not None and worker.standing is WorkerStatus.DRAINING
             case ReleaseReason.SURPLUS:
                 surplus[one.id] += 1
                 assert gone.worker not in one.pinned
@@ -403,7 +403,7 @@ def check_causes(farm: Farm, result: Plan) -> None:
 def happen(farm: Farm, rng: Random) -> None:
     if farm.specs:
         at = rng.randrange(len(farm.specs))
-        farm.specs[at] = farm.specs[at]._replace(standing=rng.choice(list(Standing)))
+        farm.specs[at] = farm.specs[at]._replace(standing=rng.choice(list(WorkerStatus)))
     if farm.drives:
         at = rng.randrange(len(farm.drives))
         low = rng.randint(1, 3)
@@ -422,18 +422,20 @@ def check_settled(farm: Farm) -> None:
     unplaced = {item.drive for item in plan(farm.drives, farm.specs, farm.replicas).unplaced}
     for one in farm.drives:
         counted = [state.worker for state in farm.replicas[one.id] if by_id[state.worker].standing in COUNTS]
-        active = [worker for worker in counted if by_id[worker].standing is Standing.ACTIVE]
+        active = [worker for worker in counted if by_id[worker].standing is WorkerStatus.ACTIVE]
         if one.removing:
             assert farm.replicas[one.id] == []
             continue
         if one.id not in unplaced:
             assert len(counted) >= one.replicas_min
-            wanted = {pin for pin in one.pinned if pin in by_id and by_id[pin].standing is Standing.ACTIVE}
+            wanted = {
+                pin for pin in one.pinned if pin in by_id and by_id[pin].standing is WorkerStatus.ACTIVE
+            }
             assert wanted <= set(counted)
         if len(active) > max(one.replicas_max, one.replicas_min):  # more than that: each is needed, or pinned
             assert set(active) - one.pinned == set() or len(active) - 1 < one.replicas_min
         if len(active) >= one.replicas_min:  # a drain comes to its end
-            assert not any(by_id[s.worker].standing is Standing.DRAINING for s in farm.replicas[one.id])
+            assert not any(by_id[s.worker].standing is WorkerStatus.DRAINING for s in farm.replicas[one.id])
 
 
 @settings(max_examples=50)
@@ -441,7 +443,7 @@ def check_settled(farm: Farm) -> None:
 def test_a_shortfall_is_explained_and_nothing_else_is(farm: Farm) -> None:
     result = plan(farm.drives, farm.specs, farm.replicas)
     after = apply(farm, result)
-    counts = {s.id for s in farm.specs if s.standing in (Standing.ACTIVE, Standing.SILENT)}
+    counts = {s.id for s in farm.specs if s.standing in (WorkerStatus.ACTIVE, WorkerStatus.SILENT)}
     short = {
         one.id
         for one in farm.drives
@@ -491,7 +493,7 @@ def test_a_surplus_with_blocks_that_no_other_has_stays() -> None:
 
 
 def test_a_drain_waits_for_the_blocks_and_not_for_completeness() -> None:
-    specs = standing(workers("a", "b"), 0, Standing.DRAINING)
+    specs = standing(workers("a", "b"), 0, WorkerStatus.DRAINING)
     fuller, same, less = {0, 1, 2}, {0, 1}, {0}
     leaving = with_blocks(0, same, complete=False)
     for blocks, gone in ((fuller, [0]), (same, [0]), (less, [])):
@@ -502,12 +504,14 @@ def test_a_drain_waits_for_the_blocks_and_not_for_completeness() -> None:
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(st.sets(st.integers(0, 7)), st.booleans()), min_size=1, max_size=5),
-    st.lists(st.sampled_from([s for s in Standing if s is not Standing.RETIRED]), min_size=5, max_size=5),
+    st.lists(
+        st.sampled_from([s for s in WorkerStatus if s is not WorkerStatus.RETIRED]), min_size=5, max_size=5
+    ),
     st.integers(1, 3),
     st.integers(0, 2),
 )
 def test_no_release_takes_a_block_that_no_other_copy_has(
-    copies: list[tuple[set[int], bool]], standings: list[Standing], low: int, more: int
+    copies: list[tuple[set[int], bool]], standings: list[WorkerStatus], low: int, more: int
 ) -> None:
     specs = [WorkerSpec(i, zone=str(i), standing=what) for i, what in enumerate(standings)]
     states = [with_blocks(i, blocks, complete=done) for i, (blocks, done) in enumerate(copies)]

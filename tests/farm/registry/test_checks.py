@@ -34,19 +34,19 @@ def ids(found: object) -> list[str | None]:
 
 def test_wrong_settings_are_errors(settings: Any) -> None:
     settings.LOADED = table.load({"SEEDERFARM_DEBUG": "perhaps", "DATABASE_URL": "nonsense"})
-    assert ids(checks.settings_are_right()) == ["farm.E001", "farm.E001"]
+    assert ids(checks.check_settings()) == ["farm.E001", "farm.E001"]
 
 
 def test_a_home_that_others_may_read_is_a_warning(settings: Any, tmp_path: Path) -> None:
     home = tmp_path / "home"
     settings.FARM = replace(settings.FARM, home=home)
-    assert ids(checks.home_is_usable()) == [], "it is made on first use"
+    assert ids(checks.check_home()) == [], "it is made on first use"
     home.mkdir(mode=0o700)
     (home / "secret_key").touch(mode=0o600)
-    assert ids(checks.home_is_usable()) == []
+    assert ids(checks.check_home()) == []
     home.chmod(0o755)
     (home / "secret_key").chmod(0o644)
-    found = checks.home_is_usable()
+    found = checks.check_home()
     assert ids(found) == ["farm.W001", "farm.W001"]
     assert found[1].hint == f"chmod 600 {home / 'secret_key'}"
 
@@ -61,9 +61,9 @@ def test_every_secret_of_the_home_is_looked_at(settings: Any, tmp_path: Path, na
     path = tmp_path / name
     path.touch()
     path.chmod(0o600)
-    assert ids(checks.home_is_usable()) == []
+    assert ids(checks.check_home()) == []
     path.chmod(0o640)
-    (found,) = checks.home_is_usable()
+    (found,) = checks.check_home()
     assert found.hint == f"chmod 600 {path}"
 
 
@@ -78,10 +78,10 @@ def test_directories_and_files_that_hold_secrets_are_looked_at(
         path.chmod(mode)
     settings.FARM = table.FarmSettings(home=home)
     monkeypatch.setenv("REDIS_URL_FILE", str(login))
-    assert ids(checks.home_is_usable()) == []
+    assert ids(checks.check_home()) == []
     (home / "worker").chmod(0o755)
     login.chmod(0o604)
-    hints = [message.hint for message in checks.home_is_usable()]
+    hints = [message.hint for message in checks.check_home()]
     assert hints == [f"chmod 700 {home / 'worker'}", f"chmod 600 '{login}'"]
 
 
@@ -95,7 +95,7 @@ def test_the_names_that_are_looked_at_are_those_that_are_used(tmp_path: Path) ->
 
 def test_hints_name_only_what_is_there(settings: Any) -> None:
     settings.FARM = replace(settings.FARM, allowed_hosts=("farm.example",), https=False)
-    (found,) = checks.what_others_reach_is_guarded()
+    (found,) = checks.check_exposure()
     named = re.findall(r"docs/[\w/.]+", str(found.hint))
     assert named and all((ROOT / name).is_file() for name in named)
     assert "SEEDERFARM_HTTPS=true" in (ROOT / "docs/security.md").read_text()
@@ -105,7 +105,7 @@ def test_a_home_that_is_a_file_is_an_error(settings: Any, tmp_path: Path) -> Non
     path = tmp_path / "file"
     path.touch()
     settings.FARM = replace(settings.FARM, home=path)
-    assert ids(checks.home_is_usable()) == ["farm.E002"]
+    assert ids(checks.check_home()) == ["farm.E002"]
 
 
 def test_what_others_reach_is_looked_at(settings: Any) -> None:
@@ -120,12 +120,12 @@ def test_what_others_reach_is_looked_at(settings: Any) -> None:
         ({"heartbeat": 100.0, "worker_grace": 200.0}, ["farm.W005"]),
     ):
         settings.FARM = replace(farm, **changes)
-        assert ids(checks.what_others_reach_is_guarded()) == expected, changes
+        assert ids(checks.check_exposure()) == expected, changes
 
 
 def test_the_database_is_looked_at_when_asked(database: FarmDatabase) -> None:
-    assert ids(checks.database_is_reached()) == []
-    assert ids(checks.database_is_reached(databases=["default"])) == []
+    assert ids(checks.check_database()) == []
+    assert ids(checks.check_database(databases=["default"])) == []
 
 
 def test_a_database_that_is_not_there_or_does_not_let_us_in_is_an_error_that_says_so(
@@ -140,7 +140,7 @@ def test_a_database_that_is_not_there_or_does_not_let_us_in_is_an_error_that_say
         given = base.database(table.FarmSettings(database=env.database(wrong)), wrong=False)
         wrapper = DatabaseWrapper(connections.configure_settings({"default": given})["default"])
         monkeypatch.setattr(checks, "connections", {"default": wrapper})
-        found = checks.database_is_reached(databases=["default"])
+        found = checks.check_database(databases=["default"])
         assert ids(found) == ["farm.E003"]
         assert said in found[0].msg and "\n" not in found[0].msg
 

@@ -23,7 +23,7 @@ from hypercore.sizes import size_text
 from ..model.events import Event, LimitChanged, LimitName, Problem
 from ..model.rate import Rate
 from ..model.status import LimitStatus
-from ..settings.rate_schedule import MIN_RATE, Timetable
+from ..settings.rate_schedule import MIN_RATE, RateSchedule
 from ..settings.settings import LimitSettings, headroom
 from .gate import Gate
 
@@ -51,7 +51,7 @@ MEASURE_WHEN_FULL = 60.0
 _CONSEQUENCE = "nothing more is downloaded; what is here is served"
 
 
-class Door(Protocol):
+class ConnectionLimit(Protocol):
     """Who comes in: `hypercore.swarm.Slots`."""
 
     limit: int
@@ -60,7 +60,7 @@ class Door(Protocol):
     def __len__(self) -> int: ...
 
 
-class Room(NamedTuple):
+class DiskBudget(NamedTuple):
     """What may still be stored, and which bound says so."""
 
     left: int
@@ -90,7 +90,7 @@ class Limits:
         gate: Gate,
         data: Path,
         emit: Callable[[Event], None],
-        door: Door | None = None,
+        door: ConnectionLimit | None = None,
         open_files: Callable[[], tuple[int, int]] | None = None,
         local_time: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
         disk_usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage,
@@ -118,7 +118,7 @@ class Limits:
         """When what is stored was summed up, the sum, what had come by then, and the size of the database."""
         self._meters = {"up": Rate(), "down": Rate()}
         self._told: dict[LimitName, _Told] = {}
-        self._room: Room | None = None
+        self._room: DiskBudget | None = None
 
     # --- life
 
@@ -211,7 +211,7 @@ class Limits:
     def _set_rates(self, now: float) -> None:
         local = self._local_time()
         for name, throttle in self._rates():
-            table: Timetable = getattr(self.settings, name)
+            table: RateSchedule = getattr(self.settings, name)
             rate = table.rate_at(local)
             throttle.set_rate(rate)
             limit = throttle.limit
@@ -241,20 +241,20 @@ class Limits:
         max_bytes = max(0, room.stored + room.left)
         self._say("disk", self.full, room.stored, max_bytes, now, at_once=True, text=text)
 
-    def _find_room(self, now: float) -> Room:
+    def _find_room(self, now: float) -> DiskBudget:
         total, _, free = self._disk_usage(self._data)
         kept = headroom(total) if self.settings.keep_free is None else self.settings.keep_free
         # What waits in memory will be on the disk in a moment
         on_disk = free - kept - self._cores.store.dirty_bytes
         quota = self.settings.max_bytes
         if quota is None and on_disk >= NEAR_BYTES:
-            return Room(on_disk, 0, False, "")
+            return DiskBudget(on_disk, 0, False, "")
         stored = self._stored(now)
         if quota is not None and quota - stored <= on_disk:
             text = f"{size_text(stored)} are stored, {size_text(quota)} may be"
-            return Room(quota - stored, stored, True, text)
+            return DiskBudget(quota - stored, stored, True, text)
         text = f"the disk has {size_text(free)} free, {size_text(kept)} are kept free"
-        return Room(on_disk, stored, False, text)
+        return DiskBudget(on_disk, stored, False, text)
 
     def _stored(self, now: float) -> int:
         """Bytes that the blocks here take. Raises StorageError."""
@@ -314,9 +314,9 @@ def shared(settings: LimitSettings, engines: int) -> LimitSettings:
     )
 
 
-def _capped(table: Timetable, most: int | None) -> Timetable:
+def _capped(table: RateSchedule, most: int | None) -> RateSchedule:
     return table if most is None else table.map(lambda rate: most if rate is None else min(rate, most))
 
 
-def _scaled(table: Timetable, engines: int) -> Timetable:
+def _scaled(table: RateSchedule, engines: int) -> RateSchedule:
     return table.map(lambda rate: None if rate is None else max(MIN_RATE, rate // engines))

@@ -53,7 +53,7 @@ from ..model.rate import Rate
 from ..removal.removal import Removals
 from ..seeds.title import Titles
 from ..settings.key_list import Wanted
-from ..settings.rate_schedule import Timetable, parse_timetable
+from ..settings.rate_schedule import RateSchedule, parse_timetable
 from ..settings.settings import EngineSettings, LimitSettings, SettingError, bootstrap_from, relay_from
 from .json_lines import LineWriter, read_lines
 from .loop import run, stop_on_signals
@@ -339,7 +339,7 @@ def _wanted(entry: dict[str, Any]) -> Wanted:
     )
 
 
-def _timetable(command: dict[str, Any], name: str, now: Timetable) -> Timetable:
+def _timetable(command: dict[str, Any], name: str, now: RateSchedule) -> RateSchedule:
     return parse_timetable(command[name], source=name) if name in command else now
 
 

@@ -24,7 +24,7 @@ TURN_BYTES = 64 << 10
 """Bytes of blocks that are decoded in one call (about two milliseconds)."""
 
 
-class BlobsNeeded:
+class RequiredBlobs:
     """Follows the db of one drive."""
 
     __slots__ = ("_end", "_fork", "_length", "_needed")

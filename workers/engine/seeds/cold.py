@@ -35,7 +35,7 @@ class Partial(NamedTuple):
     """See `farmwire.gaps.to_text`."""
 
 
-class Memo(NamedTuple):
+class SeedRecord(NamedTuple):
     """What was found out about a key."""
 
     kind: Kind
@@ -70,7 +70,7 @@ class Memo(NamedTuple):
         return length if here else None
 
     @classmethod
-    def decode(cls, meta: bytes | None) -> Memo | None:
+    def decode(cls, meta: bytes | None) -> SeedRecord | None:
         """None where there is none that we understand."""
         if meta is None:
             return None
@@ -144,14 +144,14 @@ class Cold(NamedTuple):
         return sum(core.have_bytes for core in self.cores if core.role is not None)
 
     @property
-    def memo(self) -> Memo:
+    def memo(self) -> SeedRecord:
         main = self.cores[0]
         second = self.cores[1] if len(self.cores) > 1 else None
         partial = None
         if any(core.unavailable for core in self.cores):
             rest = (0, 0, 0) if second is None else (second.fork, second.have, second.have_bytes)
             partial = Partial(main.have, main.have_bytes, *rest, gaps=to_text(self.gaps))
-        return Memo(
+        return SeedRecord(
             self.kind,
             main.fork,
             main.length,
@@ -218,7 +218,7 @@ class Cold(NamedTuple):
 def recall(wanted: Wanted, stored: Callable[[bytes], CoreInfo | None]) -> Cold | None:
     """The key as it was put away, if all that was noted then is here still. Raises StorageError."""
     info = stored(wanted.key)
-    memo = None if info is None else Memo.decode(info.meta)
+    memo = None if info is None else SeedRecord.decode(info.meta)
     if info is None or memo is None or not info.length or wanted.kind not in (None, memo.kind):
         return None
     if (info.fork, info.length) != (memo.fork, memo.length):

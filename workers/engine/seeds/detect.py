@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from hypercore.core import Core
 
 from ..model.kind import Finding, Kind, derived_blobs_key, inspect
-from .cold import Memo
-from .tracked_core import Part
+from .cold import SeedRecord
+from .tracked_core import TrackedCore
 
 
-def looked_at(part: Part) -> object:
+def looked_at(part: TrackedCore) -> object:
     """What the kind of a key is seen from."""
     core = part.core
     return (core.fork, core.manifest is not None, core.has(0), core.has(1), part.full)
@@ -19,11 +19,13 @@ def looked_at(part: Part) -> object:
 
 def remembered(core: Core) -> Kind | None:
     """What a core turned out to be earlier."""
-    memo = Memo.decode(core.meta)
+    memo = SeedRecord.decode(core.meta)
     return None if memo is None else memo.kind
 
 
-def find_out(part: Part, *, told: Kind | None, memo: Memo | None, secrets: Sequence[bytes]) -> Finding:
+def find_out(
+    part: TrackedCore, *, told: Kind | None, memo: SeedRecord | None, secrets: Sequence[bytes]
+) -> Finding:
     """What the key of this main core names. `told` is what a person said, `memo` what was noted earlier, and
     `secrets` are encryption keys that may read it."""
     core = part.core

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..model.interfaces import RemotePeer
 
 
-class PeerNews(NamedTuple):
+class PeerDelta(NamedTuple):
     """A peer came (`open`) or went."""
 
     public_key: bytes
@@ -44,7 +44,7 @@ class _Known:
         return self.gone_out + sum(peer.bytes_out for peer in self.channels.values())
 
 
-class Tally:
+class PeerCounters:
     """Feed it the peers as they are now; it tells what is new."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Tally:
     def bytes_out(self) -> int:
         return self._gone_out + sum(known.bytes_out for known in self._known.values())
 
-    def update(self, peers: Iterable[RemotePeer]) -> list[PeerNews]:
+    def update(self, peers: Iterable[RemotePeer]) -> list[PeerDelta]:
         """Who came and who went since the call before.
 
         A remote is there as long as it has one open channel.
@@ -86,11 +86,11 @@ class Tally:
             public_key = peer.remote_public_key
             if public_key not in self._known:
                 self._known[public_key] = _Known()
-                news.append(PeerNews(public_key, True, 0, 0))
+                news.append(PeerDelta(public_key, True, 0, 0))
             self._known[public_key].channels[number] = peer
         for public_key, known in [item for item in self._known.items() if not item[1].channels]:
             del self._known[public_key]
             self._gone_in += known.gone_in
             self._gone_out += known.gone_out
-            news.append(PeerNews(public_key, False, known.gone_in, known.gone_out))
+            news.append(PeerDelta(public_key, False, known.gone_in, known.gone_out))
         return news

@@ -17,12 +17,12 @@ from ..model.kind import MAIN_ROLE, Finding, Kind, Role
 from ..model.rate import Rate
 from ..model.status import SeedStatus, State, state_of
 from ..settings.key_list import Wanted
-from .blobs_length import BlobsNeeded
-from .cold import Cold, ColdCore, Memo, amounts_of
+from .blobs_length import RequiredBlobs
+from .cold import Cold, ColdCore, SeedRecord, amounts_of
 from .detect import find_out, looked_at, remembered
-from .peer_counters import PeerNews, Tally
+from .peer_counters import PeerCounters, PeerDelta
 from .totals import Head, Totals, totals_of
-from .tracked_core import Part
+from .tracked_core import TrackedCore
 from .trouble import doubts_of, too_many_blocks, too_many_cores, trouble_of
 
 PATIENCE = 3.0
@@ -79,19 +79,19 @@ class Seed:
         self._interval = report_interval
         self._active = resting is None
 
-        self._tally = Tally()
+        self._tally = PeerCounters()
         self._max_fork = wanted.max_fork
         self._own = wanted.own
         self._secrets = secrets
-        self._memo: Memo | None = None
+        self._memo: SeedRecord | None = None
         """What an earlier run noted."""
         claim(wanted.key)
         self._main = self._part(wanted.key)
-        self._memo = Memo.decode(self._main.core.meta)
+        self._memo = SeedRecord.decode(self._main.core.meta)
         self._trust_memo(self._main)
-        self._second: Part | None = None
+        self._second: TrackedCore | None = None
         """The blobs core of a drive, or the core that would be it."""
-        self.parts: list[tuple[Part, Role]] = []
+        self.parts: list[tuple[TrackedCore, Role]] = []
         """The cores that are known to belong to the key, each with its role."""
         self._known = [self._main]
         """Those cores; while nothing is known, the one that the key names."""
@@ -99,7 +99,7 @@ class Seed:
         """Some peer may yet give blocks that are missing."""
         self._finding = Finding()
         self._looked_at: object = None
-        self._needed = BlobsNeeded()
+        self._needed = RequiredBlobs()
 
         self._down, self._up = Rate(), Rate()
         self._heads: dict[bytes, Head] = {}
@@ -349,7 +349,7 @@ class Seed:
         if self._second is not None:
             self._trust_memo(self._second)
 
-    def _trust_memo(self, part: Part) -> None:
+    def _trust_memo(self, part: TrackedCore) -> None:
         """Blocks that an earlier run gave up are not looked for again, if what it had is here."""
         length = None if self._memo is None else self._memo.given_up_below(self.key, part.core)
         if length is not None:
@@ -360,10 +360,10 @@ class Seed:
             self._claims_refused = True
             self._emit(too_many_cores(self.key, core))
 
-    def _part(self, key: bytes) -> Part:
+    def _part(self, key: bytes) -> TrackedCore:
         session = self._open_session(key, active=self._active)
         # Who came is noted at once: a reader may have got all it wanted before the next look at the key.
-        part = Part(session, changed=self._changed, met=self._tell_peers, own=self._own)
+        part = TrackedCore(session, changed=self._changed, met=self._tell_peers, own=self._own)
         part.session.follow_forks(self._max_fork)
         return part
 
@@ -376,7 +376,7 @@ class Seed:
 
     def _remember(self, kind: Kind) -> None:
         second = self._finding.blobs if self._finding.unlocked else None
-        self._main.session.meta = Memo(kind, second=second).encode()
+        self._main.session.meta = SeedRecord(kind, second=second).encode()
 
     def _is_uncertain(self) -> bool:
         """Whether there may be a second core (or more of it) that we have not heard of."""
@@ -386,7 +386,7 @@ class Seed:
             return remembered(self._main.core) is not Kind.CORE
         return self._needed.update(self._main.core) is None
 
-    def _open_parts(self) -> Iterator[Part]:
+    def _open_parts(self) -> Iterator[TrackedCore]:
         return chain((self._main,), () if self._second is None else (self._second,))
 
     # --- telling
@@ -401,7 +401,7 @@ class Seed:
         for news in self._tally.update(peers):
             self._tell_peer(news)
 
-    def _tell_peer(self, news: PeerNews) -> None:
+    def _tell_peer(self, news: PeerDelta) -> None:
         self._emit(
             PeerChanged(
                 key=self.key,

@@ -26,7 +26,7 @@ class Stage(Enum):
     """Not in memory."""
 
 
-class Warmth:
+class StageMachine:
     """Of one key that is in memory."""
 
     __slots__ = ("_since", "stage")

@@ -14,8 +14,8 @@ from hypercore.crypto import discovery_key
 from ..model.status import SeedStatus
 from .cold import Cold
 from .seed import Seed
-from .stage import Stage, Warmth
-from .topic import Membership
+from .stage import Stage, StageMachine
+from .topic import TopicSubscription
 
 
 class Totals(NamedTuple):
@@ -36,7 +36,7 @@ class Warm:
 
     def __init__(self, seed: Seed, stage: Stage) -> None:
         self.seed = seed
-        self.warmth = Warmth(stage)
+        self.warmth = StageMachine(stage)
 
 
 class Member:
@@ -44,7 +44,7 @@ class Member:
 
     __slots__ = ("membership", "state")
 
-    def __init__(self, state: Warm | Cold, membership: Membership[Any]) -> None:
+    def __init__(self, state: Warm | Cold, membership: TopicSubscription[Any]) -> None:
         self.state = state
         self.membership = membership
 
@@ -53,7 +53,7 @@ class Member:
         return state.status() if isinstance(state, Cold) else state.seed.status(now)
 
 
-class Roster:
+class SeedTable:
     """All of them, in the order of their coming."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from ..model.interfaces import Network, T
 from .lookup_schedule import Lookups
 
 
-class Membership(Generic[T]):
+class TopicSubscription(Generic[T]):
     """Of one topic. `steer` tells the swarm what changes; `rest` that the key is complete and put away."""
 
     __slots__ = ("_announce", "_looking", "_lookups", "_spread", "_swarm", "_topic")

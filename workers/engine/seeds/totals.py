@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..model.kind import Kind, Role
-from .tracked_core import Part
+from .tracked_core import TrackedCore
 
 
 class Totals(NamedTuple):
@@ -32,7 +32,7 @@ class Head(NamedTuple):
     byte_length: int
 
 
-def totals_of(kind: Kind | None, parts: Iterable[Part], peers: int) -> Totals:
+def totals_of(kind: Kind | None, parts: Iterable[TrackedCore], peers: int) -> Totals:
     """`peers`: how many replicate the key."""
     blocks = have_blocks = size = have_size = lost = lost_size = 0
     for part in parts:

@@ -18,7 +18,7 @@ BACKOFF_INTERVAL = 60.0
 they like. All of them are in the log (`-vv`). Ours."""
 
 
-class ForkNews(NamedTuple):
+class ForkEvent(NamedTuple):
     """The writer has rewritten a core."""
 
     state: Literal["followed", "quarantined"]
@@ -28,7 +28,7 @@ class ForkNews(NamedTuple):
     new_length: int
 
 
-class Part:
+class TrackedCore:
     """A core of the key, open and replicated."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Part:
         self._gaps: tuple[object, CoreGaps] | None = None
         self.offered: ForkAvailable | None = None
         """A higher fork that is not followed."""
-        self.forks: list[ForkNews] = []
+        self.forks: list[ForkEvent] = []
         """What happened that nobody was told of yet."""
         self._head = (session.core.fork, session.core.length)
         self.rotten = 0
@@ -109,7 +109,7 @@ class Part:
         before, now = self._head, (self.core.fork, self.core.length)
         self._head = now
         if now[0] > before[0]:
-            self.forks.append(ForkNews("followed", *before, *now))
+            self.forks.append(ForkEvent("followed", *before, *now))
             if self.offered is not None and now[0] >= self.offered.fork:
                 self.offered = None
 
@@ -122,7 +122,7 @@ class Part:
             self._note_head()
         elif isinstance(notice, ForkAvailable):
             self.offered = notice
-            self.forks.append(ForkNews("quarantined", *self._head, notice.fork, notice.length))
+            self.forks.append(ForkEvent("quarantined", *self._head, notice.fork, notice.length))
         elif isinstance(notice, BackedOff):
             if monotonic() >= self._next_backoff:
                 self._next_backoff = monotonic() + BACKOFF_INTERVAL

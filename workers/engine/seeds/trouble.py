@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from ..model.events import Event, Forked, Problem
 from ..model.kind import Finding
 from ..removal.owners import MAX_CORES_OF_KEY
-from .tracked_core import Part
+from .tracked_core import TrackedCore
 
 
-def trouble_of(key: bytes, part: Part, *, failed: bool) -> Iterator[Event]:
+def trouble_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event]:
     """What was not told yet. `failed`: a conflict was."""
     name = part.core.key.hex()
     news, part.forks = part.forks, []

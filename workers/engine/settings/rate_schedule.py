@@ -34,7 +34,7 @@ def parse_size(text: str, *, source: str) -> int:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
-class Span(NamedTuple):
+class TimeWindow(NamedTuple):
     """A rate for a part of some days."""
 
     days: frozenset[int]
@@ -61,10 +61,10 @@ class Span(NamedTuple):
         return f"{days} {start}-{end}={'none' if self.rate is None else self.rate}".strip()
 
 
-class Timetable(NamedTuple):
+class RateSchedule(NamedTuple):
     """Bytes a second by the time of day. Of several spans, the first that covers the time counts."""
 
-    spans: tuple[Span, ...] = ()
+    spans: tuple[TimeWindow, ...] = ()
     otherwise: int | None = None
     """None: no limit."""
 
@@ -82,10 +82,10 @@ class Timetable(NamedTuple):
                 return span.rate
         return self.otherwise
 
-    def map(self, change: Callable[[int | None], int | None]) -> Timetable:
+    def map(self, change: Callable[[int | None], int | None]) -> RateSchedule:
         """The same times with other rates."""
         spans = tuple(span._replace(rate=change(span.rate)) for span in self.spans)
-        return Timetable(spans, change(self.otherwise))
+        return RateSchedule(spans, change(self.otherwise))
 
     def __str__(self) -> str:
         """As it is written."""
@@ -93,16 +93,16 @@ class Timetable(NamedTuple):
         return ", ".join([*map(str, self.spans), f"*={rest}"]) if self.spans else rest
 
 
-ANY_RATE = Timetable()
+ANY_RATE = RateSchedule()
 """No limit at any time."""
 
 
-def parse_timetable(text: str, *, source: str) -> Timetable:
+def parse_timetable(text: str, *, source: str) -> RateSchedule:
     """`2M`, or spans with a rate each: see TIMETABLE_EXAMPLE. Raises SettingError naming `source`."""
     parts = [part.strip() for part in text.split(",")]
     if len(parts) == 1 and "=" not in text:
-        return Timetable(otherwise=_rate(parts[0], source))
-    spans: list[Span] = []
+        return RateSchedule(otherwise=_rate(parts[0], source))
+    spans: list[TimeWindow] = []
     otherwise: int | None = None
     rest = False
     for part in parts:
@@ -114,7 +114,7 @@ def parse_timetable(text: str, *, source: str) -> Timetable:
             otherwise, rest = _rate(rate, source), True
         else:
             spans.append(_span(when, _rate(rate, source), source))
-    return Timetable(tuple(spans), otherwise)
+    return RateSchedule(tuple(spans), otherwise)
 
 
 def _rate(text: str, source: str) -> int | None:
@@ -132,7 +132,7 @@ def _rate(text: str, source: str) -> int | None:
     return rate
 
 
-def _span(text: str, rate: int | None, source: str) -> Span:
+def _span(text: str, rate: int | None, source: str) -> TimeWindow:
     expected = "HH:MM-HH:MM, with days before it if need be, such as mon-fri 08:00-18:00"
     found = _SPAN.fullmatch(text)
     if found is None:
@@ -147,4 +147,4 @@ def _span(text: str, rate: int | None, source: str) -> Span:
     from_day = _DAYS.index(first)
     count = (_DAYS.index(last) - from_day) % 7 + 1
     days = frozenset((from_day + offset) % 7 for offset in range(count))
-    return Span(days, start, end % _DAY, rate)
+    return TimeWindow(days, start, end % _DAY, rate)

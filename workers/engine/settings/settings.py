@@ -14,7 +14,7 @@ from hypercore.errors import KeyFormatError
 from hypercore.keys import decode_key
 from hypercore.swarm.slots import MAX_CONNECTIONS
 
-from .rate_schedule import ANY_RATE, NO_LIMIT, Timetable, parse_size, parse_timetable
+from .rate_schedule import ANY_RATE, NO_LIMIT, RateSchedule, parse_size, parse_timetable
 from .rate_schedule import SettingError as SettingError
 
 BOOTSTRAP_VARIABLE = "SEEDERFARM_BOOTSTRAP"
@@ -72,9 +72,9 @@ def headroom(disk_bytes: int) -> int:
 class LimitSettings:
     """What an engine may use."""
 
-    up: Timetable = ANY_RATE
+    up: RateSchedule = ANY_RATE
     """Bytes a second that all peers together are sent."""
-    down: Timetable = ANY_RATE
+    down: RateSchedule = ANY_RATE
     """Bytes a second that are asked of them."""
     max_bytes: int | None = None
     """Bytes of blocks that are stored."""
@@ -108,7 +108,7 @@ def limits_from(
         text = environ.get(variable, "")
         return (text, variable) if text.strip() else None
 
-    def timetable(found: tuple[str, str] | None) -> Timetable:
+    def timetable(found: tuple[str, str] | None) -> RateSchedule:
         return ANY_RATE if found is None else parse_timetable(found[0], source=found[1])
 
     def size(found: tuple[str, str] | None) -> int | None:

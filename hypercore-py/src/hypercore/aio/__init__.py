@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .net.handshake import secure
     from .net.secret_connection import SecretConnection
     from .net.udp_socket import Endpoint
-    from .swarm.peer_discovery import Discovery
+    from .swarm.peer_discovery import PeerDiscovery
     from .swarm.swarm import Swarm
 else:
     __getattr__ = lazy_names(
@@ -41,7 +41,7 @@ else:
             ".cores.session": ("Hypercore",),
             ".cores.active_core": ("Durable", "Notice", "RemotePeer"),
             ".dht.server": ("Server",),
-            ".swarm.peer_discovery": ("Discovery",),
+            ".swarm.peer_discovery": ("PeerDiscovery",),
             ".swarm.swarm": ("Swarm",),
             ".net.udp_socket": ("Endpoint",),
         },
@@ -51,11 +51,11 @@ __all__ = [
     "Connection",
     "Corestore",
     "DhtNode",
-    "Discovery",
     "Durable",
     "Endpoint",
     "Hypercore",
     "Notice",
+    "PeerDiscovery",
     "PeerInfo",
     "RemotePeer",
     "SecretConnection",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 
-class Alarm:
+class DeadlineTimer:
     """Calls back at the time that was set last, or somewhat before: whoever is called looks at the clock."""
 
     __slots__ = ("_at", "_callback", "_handle", "_loop")

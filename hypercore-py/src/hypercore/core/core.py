@@ -52,7 +52,7 @@ class Core(StoredCore):
         try:
             verified = verify_data(data, self.head, self._nodes, self.key, self.manifest)
         except VerificationError:
-            if self._settle_losses():
+            if self._handle_corrupt_pages():
                 return NOTHING  # our own tree had a hole: the peer may well be right
             raise
         return self._commit(verified)
@@ -62,7 +62,7 @@ class Core(StoredCore):
         try:
             return Reorg.start(data, self.head, self._nodes, self.key, self.manifest)
         finally:
-            self._settle_losses()
+            self._handle_corrupt_pages()
 
     def apply_reorg(self, reorg: Reorg) -> Change:
         """Adopts the fork: what both trees share stays, the rest of the old one goes. In one piece."""
@@ -75,7 +75,7 @@ class Core(StoredCore):
         self._nodes.put(reorg.new_nodes)
         self._set_head(head)
         if reorg.manifest is not None:
-            self._learn(reorg.manifest)
+            self._set_manifest(reorg.manifest)
         change = Change(upgraded=True, truncated_to=shared, manifest=reorg.manifest is not None)
         return self._tell(change)
 
@@ -89,13 +89,13 @@ class Core(StoredCore):
         if head is not None:
             self._set_head(head)
         if manifest is not None:
-            self._learn(manifest)
+            self._set_manifest(manifest)
         block = None
         if content is not None and storage.add_block(*content):
             block, value = content
             if self._have_bytes is not None:
                 self._have_bytes += len(value)
-        self._settle_losses()
+        self._handle_corrupt_pages()
         if head is None and manifest is None and block is None:
             return NOTHING
         return self._tell(Change(upgraded=head is not None, block=block, manifest=manifest is not None))
@@ -180,7 +180,7 @@ class Core(StoredCore):
         """Raises LocalProtocolError if it is not this core's."""
         if manifest.key() != self.key and not manifest.is_compat_with(self.key):
             raise LocalProtocolError("the manifest is not that of the core")
-        self._learn(manifest)
+        self._set_manifest(manifest)
         self._tell(Change(manifest=True))
 
     # --- scrubbing
@@ -213,7 +213,7 @@ class Core(StoredCore):
                     # As only a bug could leave them: neither child is worth anything, nor is what lies beside
                     for child in (left_child(number), right_child(number)):
                         self._nodes.lose_page(child // NODES_PER_PAGE)
-                    self._settle_losses()
+                    self._handle_corrupt_pages()
                 elif self.get(number) is not None:
                     yield number, head_is_sound
                 while lost:
@@ -244,7 +244,7 @@ class Core(StoredCore):
         self.head = self.storage.head = head
         self.storage.touch()
 
-    def _learn(self, manifest: Manifest) -> None:
+    def _set_manifest(self, manifest: Manifest) -> None:
         self.manifest = self.storage.manifest = manifest
         self.storage.touch()
 

@@ -278,14 +278,14 @@ class Store:
         try:
             for storage in list(self._shared.dirty):
                 core = self._open[storage.discovery_key]
-                first, then = core.begin_save()
+                first, then = core.snapshot_changes()
                 cores.append((core, core.head))
                 if first is not None:
                     batch.first.append(first)
                 batch.then.append(then)
         except BaseException:
             for core, _ in cores:
-                core.storage.not_saved()
+                core.storage.rollback()
             raise
         self._removing, self._removed = self._removed, set()
         self._saving_meta, self._meta = self._meta, {}
@@ -320,7 +320,7 @@ class Store:
     def flush_abandoned(self, cores: list[tuple[Core, TreeHead]]) -> None:
         """Called by the flush."""
         for core, _ in cores:
-            core.storage.not_saved()
+            core.storage.rollback()
         self._removed |= self._removing
         self._meta = self._saving_meta | self._meta
         self._removing, self._saving_meta, self._flush = set(), {}, None

@@ -183,8 +183,8 @@ class StoredCore:
                 value = None
             if value is not None and len(value) == leaf.size and leaf_hash(value) == leaf.hash:
                 return value
-        if not self._settle_losses() or self.bitfield.get(index):
-            self._drop_rotten([(index, index + 1)])
+        if not self._handle_corrupt_pages() or self.bitfield.get(index):
+            self._drop_corrupt([(index, index + 1)])
         return None
 
     def prove(self, request: Request) -> Data:
@@ -203,7 +203,7 @@ class StoredCore:
                 manifest=manifest,
             )
         finally:
-            self._settle_losses()
+            self._handle_corrupt_pages()
 
     def _to_serve(self, index: int) -> bytes | None:
         """The block for a peer, from memory if another was given it a moment ago. None if it is not here."""
@@ -219,12 +219,12 @@ class StoredCore:
 
     # --- called by the store
 
-    def begin_save(self) -> tuple[CoreChanges | None, CoreChanges]:
-        """What a flush writes: see `CoreStorage.begin_save`."""
-        return self.storage.begin_save(self._place)
+    def snapshot_changes(self) -> tuple[CoreChanges | None, CoreChanges]:
+        """What a flush writes: see `CoreStorage.snapshot_changes`."""
+        return self.storage.snapshot_changes(self._place)
 
     def saved(self, head: TreeHead) -> list[tuple[int, int]]:
-        """A flush wrote what `begin_save` gave when the head was `head`. Returns the blocks that became
+        """A flush wrote what `snapshot_changes` gave when the head was `head`. Returns the blocks that became
         durable.
         """
         self._durable_head = head
@@ -232,7 +232,7 @@ class StoredCore:
 
     # --- damage
 
-    def _settle_losses(self) -> bool:
+    def _handle_corrupt_pages(self) -> bool:
         """Draws the consequences of tree pages that were found rotten. False if there were none."""
         lost, self._nodes.lost = self._nodes.lost, None
         if not lost:
@@ -247,10 +247,10 @@ class StoredCore:
             runs += self.bitfield.runs(page * _BLOCKS_PER_PAGE, (page + 1) * _BLOCKS_PER_PAGE)
         self.storage.touch()
         if runs:
-            self._drop_rotten(runs)
+            self._drop_corrupt(runs)
         return True
 
-    def _drop_rotten(self, runs: list[tuple[int, int]]) -> None:
+    def _drop_corrupt(self, runs: list[tuple[int, int]]) -> None:
         # Their room is not freed: they are about to be fetched again, and their place may not even be known.
         # For that, proofs have to find the roots, whatever happened to the page they were in.
         self._nodes.put(self.head.roots)

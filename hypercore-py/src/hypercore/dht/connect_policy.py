@@ -14,7 +14,7 @@ from .address import Address, is_bogon, is_reserved, nearest_first
 from .constants import Firewall, HandshakeStatus, Mode
 from .messages import Handshake, Holepunch, NoisePayload, RelayInfo
 from .messages.handshake import VERSION
-from .network_profile import Surroundings
+from .network_profile import NetworkProfile
 from .rpc import Reply
 
 MAX_PARALLEL_HANDSHAKES = 2
@@ -103,7 +103,7 @@ class Route(NamedTuple):
     """Punch a hole, starting with this relay of the server's."""
 
 
-def choose_route(contact: Contact, ours: Surroundings, *, lan: bool = True) -> Route:
+def choose_route(contact: Contact, ours: NetworkProfile, *, lan: bool = True) -> Route:
     """How to get to the server. `lan`: whether addresses of the own network are tried."""
     payload = contact.payload
     relays = payload.holepunch.relays if payload.holepunch else ()
@@ -130,7 +130,7 @@ def _first_public(addresses: Iterable[Address]) -> Address | None:
     return next((a for a in addresses if a.port and not is_bogon(a.host)), None)
 
 
-def _lan_addresses(addresses: Iterable[Address], ours: Surroundings) -> tuple[Address, ...]:
+def _lan_addresses(addresses: Iterable[Address], ours: NetworkProfile) -> tuple[Address, ...]:
     """Not our own: a machine's bridges to its containers have the same address everywhere."""
     candidates = [a for a in addresses if a.port and not is_reserved(a.host) and a not in ours.local]
     return tuple(nearest_first(ours.local, candidates)[:MAX_LAN_ADDRESSES])

@@ -11,7 +11,7 @@ from itertools import count
 from .address import ADDRESS_BYTES, Address, decode_address
 from .constants import Internal, RpcError
 from .incoming_request import Inbound
-from .table_maintenance import Neighbours
+from .table_maintenance import TableMaintenance
 
 MAX_PING_DELAY = 10.0
 """Longest DELAYED_PING in seconds that is answered."""
@@ -20,7 +20,7 @@ MAX_DELAYED_PINGS = 256
 
 
 class InternalCommands:
-    def __init__(self, neighbours: Neighbours) -> None:
+    def __init__(self, neighbours: TableMaintenance) -> None:
         self._neighbours = neighbours
         self._delayed: list[tuple[float, int, Inbound]] = []
         self._order = count()

@@ -12,7 +12,7 @@ MAX_LOCAL_ADDRESSES = 12
 """Local addresses that are told, so that a handshake fits a datagram."""
 
 
-class Surroundings(NamedTuple):
+class NetworkProfile(NamedTuple):
     """`public`: where anybody can reach us, if we are not behind a NAT. `local`: on our own network."""
 
     public: Address | None = None
@@ -33,14 +33,14 @@ class Surroundings(NamedTuple):
         return public + self.local[:MAX_LOCAL_ADDRESSES]
 
 
-def look_around(
+def profile_network(
     nat: NatSampler, *, firewalled: bool, local_port: int, local: tuple[Address, ...]
-) -> Surroundings:
+) -> NetworkProfile:
     """`local_port` is the port we are bound to. If others see another one, they cannot reach us unasked."""
     public = None
     if not firewalled and nat.host is not None and nat.port == local_port:
         public = Address(nat.host, nat.port)
-    return Surroundings(
+    return NetworkProfile(
         public=public,
         local=local,
         firewall=nat.firewall if firewalled else Firewall.OPEN,

@@ -26,7 +26,7 @@ from .packet import Request, decode_packet
 from .query import CAUTIOUS_CONCURRENCY, Query
 from .routing_table import BUCKET_SIZE, RoutingTable, TableNode
 from .rpc import Call, Reply, Rpc
-from .table_maintenance import Neighbours
+from .table_maintenance import TableMaintenance
 from .tokens import TokenIssuer
 
 TICK_SECONDS = 5.0
@@ -76,7 +76,9 @@ class DhtCore:
         self.bootstrap: list[Address] = []
         self.bootstrapped = False
         self.own_id = None if address is None else node_id(address)
-        self._neighbours = Neighbours(rng.randbytes(32) if self.own_id is None else self.own_id, self.ping)
+        self._neighbours = TableMaintenance(
+            rng.randbytes(32) if self.own_id is None else self.own_id, self.ping
+        )
         self._internal = InternalCommands(self._neighbours)
         self._health = NetworkHealth()
         self._rpc = Rpc(first_tid=rng.randrange(65536), now=now)

@@ -36,7 +36,7 @@ PORTS = range(1000, 65536)
 """Ports that are guessed (holepuncher.js `randomPort`)."""
 
 
-class Shot(NamedTuple):
+class Probe(NamedTuple):
     """One byte to send."""
 
     address: Address
@@ -45,35 +45,35 @@ class Shot(NamedTuple):
     """Number of the socket to send it from: one that only this punch uses. None: the usual one."""
 
 
-Volley = tuple[list[Shot], float]
+Volley = tuple[list[Probe], float]
 """Bytes to send now, and seconds until the next volley."""
 
 
-def between_stable(addresses: Callable[[], dict[Address, bool]]) -> Iterator[Volley]:
+def consistent_probes(addresses: Callable[[], dict[Address, bool]]) -> Iterator[Volley]:
     """Both NATs keep their ports. `addresses()`: where the other side may be, and whether it proved to."""
     for tick in range(1, TICKS + 1):
         everybody = tick % UNVERIFIED_TICKS == 0
-        shots = [Shot(a) for a, verified in addresses().items() if a.port and (verified or everybody)]
+        shots = [Probe(a) for a, verified in addresses().items() if a.port and (verified or everybody)]
         yield shots, TICK_SECONDS
 
 
-def at_random_ports(host: str, random_bytes: Callable[[int], bytes]) -> Iterator[Volley]:
+def random_port_probes(host: str, random_bytes: Callable[[int], bytes]) -> Iterator[Volley]:
     """The other side's NAT is random: guess."""
     for _ in range(MAX_GUESSES):
         port = PORTS[int.from_bytes(random_bytes(4), "big") % len(PORTS)]
-        yield [Shot(Address(host, port))], GUESS_SECONDS
+        yield [Probe(Address(host, port))], GUESS_SECONDS
 
 
-def from_many_holes(address: Address) -> Iterator[Volley]:
+def birthday_probes(address: Address) -> Iterator[Volley]:
     """Our NAT is random: be there at many ports, and keep them open."""
     for first in range(0, MAX_HOLES, HOLES_AT_ONCE):
         opened = range(first, min(first + HOLES_AT_ONCE, MAX_HOLES))
         last = opened.stop == MAX_HOLES
         yield (
-            [Shot(address, LOW_TTL, hole) for hole in opened],
+            [Probe(address, LOW_TTL, hole) for hole in opened],
             SETTLE_SECONDS if last else GUESS_SECONDS,
         )
     for number in range(MAX_GUESSES):
         # Whoever guesses has begun by now, but bytes that come too early may look like an attack
         ttl = LOW_TTL if number < MAX_HOLES else None
-        yield [Shot(address, ttl, number % MAX_HOLES)], GUESS_SECONDS
+        yield [Probe(address, ttl, number % MAX_HOLES)], GUESS_SECONDS

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from .address import Address
 from .constants import Firewall
 from .messages import HolepunchPayload
-from .punch_probes import TICK_SECONDS, Shot, Volley, at_random_ports, between_stable, from_many_holes
+from .punch_probes import TICK_SECONDS, Probe, Volley, birthday_probes, consistent_probes, random_port_probes
 
 MAX_REMOTE_ADDRESSES = 8
 """Addresses of the other side that are punched at."""
@@ -108,15 +108,15 @@ class Puncher:
         ours, theirs = _is_stable(local_firewall), _is_stable(self.remote_firewall)
         if ours and theirs:
             reachable = any(address.port for address in self._addresses)
-            return between_stable(lambda: self._addresses) if reachable else None
+            return consistent_probes(lambda: self._addresses) if reachable else None
         # Hundreds of bytes go only to somebody who asked for them
         verified = [address for address, proved in self._addresses.items() if proved]
         if ours and self.remote_firewall == Firewall.RANDOM and verified:
             self._guessed_host = verified[0].host
-            return at_random_ports(verified[0].host, self._random_bytes)
+            return random_port_probes(verified[0].host, self._random_bytes)
         target = next((address for address in verified if address.port), None)
         if theirs and local_firewall == Firewall.RANDOM and target is not None:
-            return from_many_holes(target)
+            return birthday_probes(target)
         return None
 
     def stop(self) -> None:
@@ -126,7 +126,7 @@ class Puncher:
     def next_deadline(self) -> float | None:
         return self._at
 
-    def handle_timer(self, now: float) -> list[Shot]:
+    def handle_timer(self, now: float) -> list[Probe]:
         """What to send now."""
         if self._at is None or now < self._at:
             return []

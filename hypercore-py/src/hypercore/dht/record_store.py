@@ -19,7 +19,7 @@ from .incoming_request import Inbound
 from .messages import Announce, MutablePut, MutableRecord, PeerRecord
 from .reply_budget import ReplyBudget, network_of
 from .signing import verify_announce, verify_mutable, verify_unannounce
-from .ttl_map import ForgettingMap, OwnedMap, PeerSets
+from .ttl_map import OwnedMap, RecordCache, TtlMap
 
 LIFETIME = 20 * 60.0
 """Seconds that an announcement is kept, nominal; really between two and four thirds of it."""
@@ -58,16 +58,14 @@ class Store:
         self._router = router
         self._rng = rng
         self._wall_clock = wall_clock
-        self._peers = PeerSets(
+        self._peers = RecordCache(
             max_records=MAX_RECORDS,
             max_per_topic=MAX_PEERS_PER_TOPIC,
             max_per_owner=MAX_RECORDS_PER_NETWORK,
             lifetime=LIFETIME,
             now=now,
         )
-        self._bumps: ForgettingMap[bytes, int] = ForgettingMap(
-            max_items=MAX_BUMPS, lifetime=LIFETIME, now=now
-        )
+        self._bumps: TtlMap[bytes, int] = TtlMap(max_items=MAX_BUMPS, lifetime=LIFETIME, now=now)
         self._values: OwnedMap[tuple[Command, bytes], MutableRecord | bytes] = OwnedMap(
             max_bytes=MAX_VALUE_BYTES,
             max_bytes_per_owner=MAX_VALUE_BYTES_PER_NETWORK,

@@ -52,7 +52,7 @@ def best_replies(replies: Iterable[Reply], count: int = RELAYS) -> list[Reply]:
     return [reply for reply in replies if reply.id is not None and reply.token is not None][:count]
 
 
-def still_standing(relays: Sequence[RelayInfo], answers: Sequence[Reply | None]) -> bool:
+def relays_alive(relays: Sequence[RelayInfo], answers: Sequence[Reply | None]) -> bool:
     """Whether a ping round leaves the announcement as it is: all relays answer, and see us where they did."""
     return all(
         answer is not None and answer.to == relay.peer_address
@@ -60,7 +60,7 @@ def still_standing(relays: Sequence[RelayInfo], answers: Sequence[Reply | None])
     )
 
 
-def seen_elsewhere(
+def changed_addresses(
     relays: Sequence[RelayInfo], answers: Sequence[Reply | None]
 ) -> list[tuple[Address, Address]]:
     """Relays that see us elsewhere than before, and where; none unless there are two: one may be wrong."""

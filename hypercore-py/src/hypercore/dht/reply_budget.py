@@ -10,7 +10,7 @@ announces or stores something here has, was shown to read what it is sent: it ha
 from __future__ import annotations
 
 from .address import Address
-from .ttl_map import ForgettingMap
+from .ttl_map import TtlMap
 
 MAX_REPLY_FACTOR = 3
 """Answers of at most so many times the request cost nothing (as in QUIC, RFC 9000 section 8). Ours."""
@@ -60,12 +60,10 @@ class ReplyBudget:
 
     def __init__(self, now: float) -> None:
         self._all = Account(MAX_STRANGERS_BURST_BYTES, STRANGERS_BYTES_PER_SECOND, now)
-        self._accounts: ForgettingMap[str, Account] = ForgettingMap(
+        self._accounts: TtlMap[str, Account] = TtlMap(
             max_items=MAX_ACCOUNTS, lifetime=ACCOUNT_SECONDS, now=now
         )
-        self._proven: ForgettingMap[str, bool] = ForgettingMap(
-            max_items=MAX_PROVEN_HOSTS, lifetime=PROVEN_SECONDS, now=now
-        )
+        self._proven: TtlMap[str, bool] = TtlMap(max_items=MAX_PROVEN_HOSTS, lifetime=PROVEN_SECONDS, now=now)
 
     def note_proven(self, host: str, now: float) -> None:
         """`host` has used a token of ours: it reads what it is sent."""

@@ -20,7 +20,7 @@ from .constants import Firewall, HandshakeStatus
 from .incoming_request import Inbound
 from .messages import HolepunchInfo, HolepunchPayload, NoisePayload, RelayInfo, SecurePayload, UdxInfo
 from .messages.handshake import VERSION, RelayThrough
-from .network_profile import Surroundings
+from .network_profile import NetworkProfile
 from .noise import ServerHandshake, holepunch_secret
 from .punching import Puncher, RandomPunches
 from .relays import AnnouncedRelays
@@ -68,7 +68,7 @@ class Expired(NamedTuple):
     session: Session
 
 
-class MeetAtRelay(NamedTuple):
+class RelayRendezvous(NamedTuple):
     """Meet the client at a blind relay. Not before `wait` seconds have passed: it may come by itself."""
 
     session: Session
@@ -87,12 +87,12 @@ class SendPunch(NamedTuple):
     session: Session | None = None
 
 
-ServingEvent = Answered | Connected | Expired | Greet | MeetAtRelay | SendPunch
+ServingEvent = Answered | Connected | Expired | Greet | RelayRendezvous | SendPunch
 
 ClientFilter = Callable[[bytes, NoisePayload, Address], bool]
 
 
-class ServingCore:
+class ServerCore:
     """All sessions of one key pair.
 
     `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many. When
@@ -107,7 +107,7 @@ class ServingCore:
         key_pair: KeyPair,
         *,
         relays: AnnouncedRelays,
-        surroundings: Callable[[], Surroundings],
+        surroundings: Callable[[], NetworkProfile],
         open_stream: Callable[[Session], int | None],
         random_bytes: Callable[[int], bytes],
         firewall: ClientFilter | None = None,
@@ -213,7 +213,7 @@ class ServingCore:
         holes = self._surroundings().firewall < Firewall.RANDOM
         wait = RELAY_DELAY_SECONDS if holes else 0.0
         self._wait(session, now + wait + RELAY_SECONDS)
-        self._events.append(MeetAtRelay(session, relay, is_initiator, wait))
+        self._events.append(RelayRendezvous(session, relay, is_initiator, wait))
 
     def _payload(self, session: Session, error: HandshakeStatus, relay: RelayThrough | None) -> NoisePayload:
         around = self._surroundings()
@@ -338,7 +338,7 @@ class ServingCore:
                 return True
         return False
 
-    def hole_heard(self, session: Session, hole: int, source: Address, now: float) -> None:
+    def on_probe_received(self, session: Session, hole: int, source: Address, now: float) -> None:
         """The same, at a socket that only this session has."""
         if not session.over and session.puncher is not None and session.puncher.may_echo(source, now):
             self._events.append(SendPunch(source, hole=hole, session=session))

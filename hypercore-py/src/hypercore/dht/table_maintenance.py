@@ -49,7 +49,7 @@ class Ping(Protocol):
     ) -> Call | None: ...
 
 
-class Neighbours:
+class TableMaintenance:
     """The routing table and what the nodes in it say about our own address."""
 
     def __init__(self, own_id: bytes, ping: Ping) -> None:

@@ -37,7 +37,7 @@ class _Generations:
         return 2 if late else 1
 
 
-class ForgettingMap(Generic[K, V]):
+class TtlMap(Generic[K, V]):
     """Entries live two to four thirds of `lifetime` seconds; at most twice `max_items` are held."""
 
     __slots__ = ("_fresh", "_generations", "_max_items", "_stale")
@@ -147,7 +147,7 @@ class _Owner(Generic[K]):
         self.size = 0
 
 
-class PeerSets:
+class RecordCache:
     """Topic to the records of the peers under it, each with the age of its own."""
 
     __slots__ = (

@@ -4,7 +4,7 @@ from .blobs import Blobs
 from .content import blobs_key_of, derived_blobs_key, find_blobs_key
 from .drive import Drive, FileChange, FolderItem
 from .entries import BlobId, Entry
-from .writable import OwnDrive, own_drive
+from .writable import WritableDrive, writable_drive
 from .writer import BlobStream, DriveBatch, DriveWriter
 
 __all__ = [
@@ -17,9 +17,9 @@ __all__ = [
     "Entry",
     "FileChange",
     "FolderItem",
-    "OwnDrive",
+    "WritableDrive",
     "blobs_key_of",
     "derived_blobs_key",
     "find_blobs_key",
-    "own_drive",
+    "writable_drive",
 ]

@@ -29,7 +29,7 @@ _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Obstacle(Exception):
+class PathConflict(Exception):
     """Something is in the way of one file; its text says what. Others may still be written."""
 
 
@@ -85,7 +85,7 @@ class ConfinedFolder:
         such."""
         try:
             descriptor = os.open(name, _READ_FLAGS, dir_fd=self._enter(folder, create=False))
-        except (OSError, Obstacle):
+        except (OSError, PathConflict):
             return None
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode):
@@ -97,7 +97,7 @@ class ConfinedFolder:
         """The target of a symbolic link that is there already. None if it is no such."""
         try:
             return os.readlink(name, dir_fd=self._enter(folder, create=False))
-        except (OSError, Obstacle):
+        except (OSError, PathConflict):
             return None
 
     def begin(self, *, executable: bool) -> tuple[int, bytes]:
@@ -124,7 +124,7 @@ class ConfinedFolder:
         try:
             descriptor = self._enter(folder, create=True)
             os.rename(part, name, src_dir_fd=self._partial, dst_dir_fd=descriptor)
-        except (OSError, Obstacle) as error:
+        except (OSError, PathConflict) as error:
             self.abandon(part)
             if isinstance(error, OSError):
                 raise self.problem(error, name) from None
@@ -135,15 +135,15 @@ class ConfinedFolder:
         with suppress(FileNotFoundError):
             os.unlink(part, dir_fd=self._partial)
 
-    def problem(self, error: OSError, name: bytes) -> Obstacle | StoreFull:
+    def problem(self, error: OSError, name: bytes) -> PathConflict | StoreFull:
         """What to raise for an error of the system about `name`."""
         if error.errno in _FULL:
             return StoreFull(f"no room left in {self._directory}")
         if error.errno == errno.ENAMETOOLONG:
-            return Obstacle(f"a name of {len(name)} bytes is too long for this file system")
+            return PathConflict(f"a name of {len(name)} bytes is too long for this file system")
         if error.errno in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
-            return Obstacle("a folder is in the way")
-        return Obstacle(error.strerror or str(error))
+            return PathConflict("a folder is in the way")
+        return PathConflict(error.strerror or str(error))
 
     # --- internal
 
@@ -177,7 +177,7 @@ class ConfinedFolder:
             return os.open(name, _FOLDER_FLAGS, dir_fd=parent)
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
-                raise Obstacle(
+                raise PathConflict(
                     f"{_kind(name, parent)} named {_shown(name)} is in the way of a folder"
                 ) from None
             raise self.problem(error, name) from None

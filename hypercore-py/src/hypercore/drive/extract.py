@@ -18,7 +18,7 @@ from unicodedata import normalize as normalize_unicode
 from ..errors import EntryNotFound, HypercoreError, InvalidContent, StorageError
 from ..sizes import size_text
 from . import paths
-from .confined import PARTIAL, ConfinedFolder, Obstacle
+from .confined import PARTIAL, ConfinedFolder, PathConflict
 from .drive import Drive
 from .entries import Entry
 
@@ -143,7 +143,7 @@ class _Extraction:
             return Outcome(entry.path, "written", await self._copy(entry, folder, name))
         except StorageError:
             raise
-        except (Obstacle, HypercoreError) as error:
+        except (PathConflict, HypercoreError) as error:
             return Outcome(entry.path, "failed", reason=str(error))
         finally:
             await self._passed(FILE_BYTES)
@@ -159,12 +159,12 @@ class _Extraction:
         the same."""
         first = place.partition("/")[0].encode()
         if first == PARTIAL or (self._folder.ignores_case and first.lower() == PARTIAL):
-            raise Obstacle(f"the name {PARTIAL.decode()} is needed for what is not complete yet")
+            raise PathConflict(f"the name {PARTIAL.decode()} is needed for what is not complete yet")
         if self._folder.ignores_case:
             folded = normalize_unicode("NFC", place).casefold()
             other = self._taken.setdefault(folded, place)
             if other != place:
-                raise Obstacle(f"this file system cannot tell it from {other!a}")
+                raise PathConflict(f"this file system cannot tell it from {other!a}")
 
     async def _link(self, entry: Entry, folder: list[bytes], name: bytes) -> Outcome:
         target = await self._local_target(entry)
@@ -182,7 +182,7 @@ class _Extraction:
         assert entry.linkname is not None
         target = await self._drive.link_target(entry)
         if target + "/" != self.prefix and not target.startswith(self.prefix):
-            raise Obstacle(f"it leads out of the folder, to {entry.linkname[:200]!a}")
+            raise PathConflict(f"it leads out of the folder, to {entry.linkname[:200]!a}")
         here = entry.path[len(self.prefix) :].split("/")[:-1]
         there = [name for name in target[len(self.prefix) :].split("/") if name]
         common = 0
@@ -221,11 +221,11 @@ class _Extraction:
         """
         if self._left is not None and size > self._left:
             left = size_text(self._left)
-            raise Obstacle(f"it has {size_text(size)}, and {left} of what may be written are left")
+            raise PathConflict(f"it has {size_text(size)}, and {left} of what may be written are left")
         free = self._folder.free_bytes
         if size and size > free - KEPT_FREE_BYTES:
             kept = size_text(KEPT_FREE_BYTES)
-            raise Obstacle(f"it has {size_text(size)}, and {size_text(free)} are free ({kept} stay free)")
+            raise PathConflict(f"it has {size_text(size)}, and {size_text(free)} are free ({kept} stay free)")
 
     async def _copy(self, entry: Entry, folder: list[bytes], name: bytes) -> int:
         self._require_room(await self._drive.size(entry))

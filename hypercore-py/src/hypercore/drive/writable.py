@@ -25,7 +25,7 @@ class CoreMaker(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnDrive:
+class WritableDrive:
     """A drive that we may write to."""
 
     db: OwnCore
@@ -42,7 +42,9 @@ class OwnDrive:
         return self.db.key
 
 
-def own_drive(store: CoreMaker, key_pair: KeyPair, *, encryption_key: bytes | None = None) -> OwnDrive:
+def writable_drive(
+    store: CoreMaker, key_pair: KeyPair, *, encryption_key: bytes | None = None
+) -> WritableDrive:
     """The drive of that key pair in a store, an empty one if there is none yet.
 
     `encryption_key` is 32 bytes; it has to be the same each time, and readers need it beside the key. The
@@ -58,7 +60,7 @@ def own_drive(store: CoreMaker, key_pair: KeyPair, *, encryption_key: bytes | No
     async def open_blobs(key: bytes) -> BlockSource:
         return CoreSource(blobs)
 
-    drive = OwnDrive(
+    drive = WritableDrive(
         db=db,
         blobs=blobs,
         writer=DriveWriter(db_log, blobs_log),

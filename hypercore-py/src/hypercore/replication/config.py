@@ -55,7 +55,7 @@ MAX_LACKING = 1024
 MAX_BROKEN_CLAIMS = 4
 """Blocks that a peer announced and did not give, in a row, after which what it announces delays nothing until
 it gives one. Ours."""
-MAX_STRIKES = 3
+MAX_INVALID_ANSWERS = 3
 """Answers that did not verify after which a peer is cut off; one more is granted for each STRIKE_BLOCKS good
 ones, so that a peer with a rotten disk is still of use. Ours."""
 STRIKE_BLOCKS = 256

@@ -17,12 +17,13 @@ class DownloadState:
         "allowance",
         "availability",
         "average",
+        "backoff_until",
         "broken_claims",
         "cursor",
-        "forgive_at",
         "head_refused",
         "hungry",
         "inflight",
+        "invalid_answers",
         "is_source",
         "last_heard",
         "paused",
@@ -31,8 +32,7 @@ class DownloadState:
         "record",
         "refusals",
         "stalled_until",
-        "strikes",
-        "unasked_proofs",
+        "unsolicited_proofs",
         "wants",
     )
 
@@ -54,13 +54,13 @@ class DownloadState:
         """It would not tell about its head; asked again after its next sync."""
         self.refusals = 0
         """In a row."""
-        self.forgive_at = 0.0
+        self.backoff_until = 0.0
         """When it is asked again for what it refused; 0 if it refused nothing."""
         self.record: Record | None = None
         """What is remembered about this core at this peer: None in nearly all cases."""
-        self.strikes = 0
+        self.invalid_answers = 0
         """Answers that did not verify."""
-        self.unasked_proofs = 0
+        self.unsolicited_proofs = 0
         self.probing_until: float | None = None
         self.paused = False
         """It is asked for nothing until it is forgiven: it refused too often."""
@@ -105,7 +105,7 @@ class DownloadState:
             self.wants.clear()
         self.head_refused = self.paused = False
         self.refusals = 0
-        self.forgive_at = 0.0
+        self.backoff_until = 0.0
         self.cursor = 0
 
 

@@ -16,14 +16,14 @@ from ..wire.data import Data
 from .config import MAX_REFUSALS, ReplicationConfig
 from .download_state import window
 from .events import BlockReceived, StorageFailed
-from .hotswap import Patience
+from .hotswap import Hotswap
 from .interfaces import ReplicatedCore
-from .misbehaviour import Conduct
-from .ratelimit import BLOCK_OVERHEAD, RateLimit, Turn
-from .requests import BlockRequest, Purpose, RequestTable, Sent
+from .misbehaviour import MisbehaviourPolicy
+from .ratelimit import BLOCK_OVERHEAD, RateLimit, Waiter
+from .requests import BlockRequest, InflightTracker, Purpose, Sent
 from .scheduler import Scheduler
 from .trials import Trials
-from .upgrades import Heads, Host, start_clock
+from .upgrades import Host, UpgradeRequester, arm_timer
 
 if TYPE_CHECKING:
     from .peer import Peer
@@ -40,11 +40,11 @@ class Downloader:
         self._config = config
         self._host = host
         self._limit = limit
-        self.requests = RequestTable()
+        self.requests = InflightTracker()
         self.scheduler = Scheduler(core.bitfield)
-        self.heads = Heads(core, config, self.requests, self.scheduler, host)
-        self.conduct = Conduct(core, config, host)
-        self._patience = Patience(self, config, host)
+        self.heads = UpgradeRequester(core, config, self.requests, self.scheduler, host)
+        self.conduct = MisbehaviourPolicy(core, config, host)
+        self._patience = Hotswap(self, config, host)
         self._trials = Trials(self, config, host)
 
     # --- asking ---------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ class Downloader:
         end = peer.valid_end()
         room = self.window_of(peer) - len(down.inflight)
         limit = self._limit
-        turn = Turn(limit, peer.mark_dirty, self._expected(peer), now) if limit.active else None
+        turn = Waiter(limit, peer.mark_dirty, self._expected(peer), now) if limit.active else None
         if scheduler.has_pending:
             room = self._ask_explicit(peer, room, end, turn, now)
         if self._host.downloading:
@@ -111,7 +111,7 @@ class Downloader:
         head, average = self._core.head, peer.down.average
         return BLOCK_OVERHEAD + round(average or head.byte_length / max(head.length, 1))
 
-    def _ask_explicit(self, peer: Peer, room: int, end: int, turn: Turn | None, now: float) -> int:
+    def _ask_explicit(self, peer: Peer, room: int, end: int, turn: Waiter | None, now: float) -> int:
         """Blocks that somebody waits for do not queue behind a full window: a few more are always
         possible."""
         room += self._config.inflight_min
@@ -135,7 +135,7 @@ class Downloader:
         if self._limit.active:
             sent.reserved = self._limit.reserve(self._expected(peer))
         if not requests:
-            start_clock(self._host, self._config, now)
+            arm_timer(self._host, self._config, now)
         requests.add(sent)
         self.scheduler.claim(index)
         peer.send_request(BlockRequest(sent.id, fork, index, nodes, HIGH_PRIORITY if urgent else 0))
@@ -269,7 +269,7 @@ class Downloader:
             self._forgive_later(sent.peer, now)
         if not down.paused and (down.refusals >= MAX_REFUSALS or not known):
             down.paused = True
-            down.forgive_at = now + self._config.forgive_after * 2**down.pauses
+            down.backoff_until = now + self._config.forgive_after * 2**down.pauses
             down.pauses += 1
             self.give_up(sent.peer)
         if sent.index is not None:
@@ -284,9 +284,9 @@ class Downloader:
 
     def _forgive_later(self, peer: Peer, now: float) -> None:
         down = peer.down
-        if not down.forgive_at:
-            down.forgive_at = now + self._config.forgive_after
-            self._host.wake_at(down.forgive_at)
+        if not down.backoff_until:
+            down.backoff_until = now + self._config.forgive_after
+            self._host.wake_at(down.backoff_until)
 
     def _invalid(self, sent: Sent, error: VerificationError, now: float) -> None:
         peer = sent.peer

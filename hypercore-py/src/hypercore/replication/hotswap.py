@@ -20,7 +20,7 @@ HEAD_PATIENCE = 3.0
 """Seconds after which an upgrade is asked of another peer, if there is one that can give it."""
 
 
-class Patience:
+class Hotswap:
     def __init__(self, downloader: Downloader, config: ReplicationConfig, host: Host) -> None:
         self._downloader = downloader
         self._requests = downloader.requests
@@ -60,11 +60,11 @@ class Patience:
             if now >= down.stalled_until > 0:
                 down.stalled_until = 0.0
                 peer.mark_dirty()
-            if now >= down.forgive_at > 0:
+            if now >= down.backoff_until > 0:
                 down.forgive()
                 peer.mark_dirty()
-            elif down.forgive_at:
-                self._host.wake_at(down.forgive_at)
+            elif down.backoff_until:
+                self._host.wake_at(down.backoff_until)
             if down.record is not None and down.record.avoided:
                 peer.mark_dirty()  # it finds out when there is something to try
 

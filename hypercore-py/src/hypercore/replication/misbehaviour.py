@@ -4,7 +4,7 @@ After a bad signature or checksum the peer is asked for its whole tree (request 
 meanwhile. If that tree is signed by the writer and differs from ours, the *writer* has signed two histories:
 the core is frozen, everybody gets our proof, and nothing more is replicated (hypercore lib/core.js
 `checkConflict`, lib/replicator.js `_onconflict`). If it is ours, the peer may go on; how often is bounded
-(MAX_STRIKES).
+(MAX_INVALID_ANSWERS).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import BlockNotAvailable, InvalidProof, InvalidRequest, Verificati
 from ..merkle.conflict import is_conflict
 from ..wire.data import Data
 from ..wire.request import Request, RequestUpgrade
-from .config import MAX_STRIKES, MAX_UNASKED_PROOFS, STRIKE_BLOCKS, ReplicationConfig
+from .config import MAX_INVALID_ANSWERS, MAX_UNASKED_PROOFS, STRIKE_BLOCKS, ReplicationConfig
 from .events import Conflict, PeerMisbehaved
 from .interfaces import ReplicatedCore
 from .upgrades import Host
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Conduct:
+class MisbehaviourPolicy:
     def __init__(self, core: ReplicatedCore, config: ReplicationConfig, host: Host) -> None:
         self._core = core
         self._config = config
@@ -41,8 +41,8 @@ class Conduct:
         """An answer of the peer did not verify. Raises the error when the connection is not worth keeping."""
         log.debug("%r: %s", peer, error)
         down = peer.down
-        down.strikes += 1
-        fatal = down.strikes > MAX_STRIKES + peer.stats.blocks_down // STRIKE_BLOCKS
+        down.invalid_answers += 1
+        fatal = down.invalid_answers > MAX_INVALID_ANSWERS + peer.stats.blocks_down // STRIKE_BLOCKS
         if fatal:
             self._host.bad_data(peer, error, now)
             return
@@ -66,8 +66,8 @@ class Conduct:
         if self.frozen or upgrade is None or upgrade.start != 0 or core.manifest is None:
             return
         if not down.probing:
-            down.unasked_proofs += 1
-            if down.unasked_proofs > MAX_UNASKED_PROOFS:
+            down.unsolicited_proofs += 1
+            if down.unsolicited_proofs > MAX_UNASKED_PROOFS:
                 return
         if is_conflict(data, core.head, _Nodes(core), core.key, core.manifest):
             self._freeze(peer, data, now)
@@ -93,10 +93,10 @@ class Conduct:
         self.frozen = True
         self._host.emit(Conflict(peer, proof))
         for other in list(self._host.peers):
-            self._testify(other)
+            self._send_conflict_proof(other)
         peer.close(now)  # the others may be on our history: they are served on
 
-    def _testify(self, peer: Peer) -> None:
+    def _send_conflict_proof(self, peer: Peer) -> None:
         """Send our own signed tree, so that the peer can see the conflict for itself."""
         head = self._core.head
         length = min(head.length, peer.remote_length)

@@ -27,7 +27,7 @@ from .events import Event, StorageFailed, UpgradeAvailable
 from .field_budget import FieldBudget
 from .interfaces import ReplicatedCore
 from .ratelimit import RateLimit
-from .upgrades import Heads
+from .upgrades import UpgradeRequester
 from .uploader import Uploader
 
 PROTOCOL = "hypercore/alpha"
@@ -61,7 +61,7 @@ class PeerHost(Protocol):
 
     def check_busy(self, now: float) -> None: ...
 
-    def set_behind(self, peer: Peer, behind: bool) -> None:
+    def set_waiting_for_upgrade(self, peer: Peer, behind: bool) -> None:
         """Have the peer marked dirty when blocks come, since they may let us upgrade it."""
 
     def peer_opened(self, peer: Peer, now: float) -> None: ...
@@ -90,7 +90,7 @@ class Peer:
         "_host",
         "_last_fork",
         "_last_length",
-        "_sync_owed",
+        "_sync_pending",
         "announcer",
         "behind",
         "can_upgrade",
@@ -141,7 +141,7 @@ class Peer:
         self._last_fork = 0
         self._last_length = 0
         """The last length of its that we could upgrade from, and on which fork."""
-        self._sync_owed = False
+        self._sync_pending = False
         self._head_stale = False
         """It has said something about its head that was not looked at yet."""
 
@@ -169,7 +169,7 @@ class Peer:
         return self._host.head_is_held
 
     @property
-    def heads(self) -> Heads:
+    def heads(self) -> UpgradeRequester:
         return self._host.downloader.heads
 
     @property
@@ -215,9 +215,9 @@ class Peer:
     def wait_writable(self) -> None:
         self.channel.wait_writable()
 
-    def owe_sync(self) -> None:
+    def schedule_sync(self) -> None:
         """Our head, or what we believe of its, has changed."""
-        self._sync_owed = True
+        self._sync_pending = True
         self.channel.mark_dirty()
 
     def want(self, start: int, end: int) -> int:
@@ -309,10 +309,10 @@ class Peer:
             self.announcer.flush()
         if self.behind:
             self._update_can_upgrade()
-            self._sync_owed |= self.can_upgrade
+            self._sync_pending |= self.can_upgrade
         elif self._head_stale:
             self._update_can_upgrade()
-        if self._sync_owed:
+        if self._sync_pending:
             self._send_sync()
         self._host.downloader.fill(self, now)
         self._host.check_busy(now)
@@ -328,7 +328,7 @@ class Peer:
     def _send_sync(self) -> None:
         held = self._host.head_is_held
         head = self.core.durable_head if held else self.core.head
-        self._sync_owed = False
+        self._sync_pending = False
         same = self.remote_fork == head.fork
         self._update_can_upgrade()
         self.send(
@@ -356,7 +356,7 @@ class Peer:
         behind = same and shorter and not self.can_upgrade
         if behind != self.behind:
             self.behind = behind
-            self._host.set_behind(self, behind)
+            self._host.set_waiting_for_upgrade(self, behind)
 
     def _on_sync(self, r: Reader, now: float) -> None:
         sync = Sync.decode(r)
@@ -380,7 +380,7 @@ class Peer:
         self.down.head_refused = False
         self._head_stale = True  # looked at once a turn: that costs more than the message
         if sync.fork == head.fork and head.length > sync.length:
-            self._sync_owed = True  # it waits for the acknowledgement
+            self._sync_pending = True  # it waits for the acknowledgement
         self.mark_dirty()
 
     # --- the other messages ---------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ class RateLimit:
                 self.on_wake()
 
 
-class Turn:
+class Waiter:
     """One peer's turn at asking for blocks of which it is not known how long they are."""
 
     __slots__ = ("_expected", "_left", "_limit", "_now", "_resume")

@@ -70,7 +70,7 @@ class Replicator:
         self._deadline: float | None = None
         self._was_busy = self.busy
         self._length = core.head.length
-        self._unshown = core.durable_head is not core.head
+        self._head_not_durable = core.durable_head is not core.head
         """The head may be the local writer's, and was not durable when we heard of it."""
         core.on_change.append(self._on_change)
 
@@ -214,10 +214,10 @@ class Replicator:
 
     def on_durable(self, runs: Iterable[tuple[int, int]], now: float) -> None:
         """A flush of the store has made blocks start..end of the core, and its head, durable."""
-        if self._unshown and self.core.durable_head is self.core.head:
-            self._unshown = False
+        if self._head_not_durable and self.core.durable_head is self.core.head:
+            self._head_not_durable = False
             for peer in self._peers:
-                peer.owe_sync()
+                peer.schedule_sync()
                 peer.uploader.resume()
         for start, end in runs:
             for peer in self._peers:
@@ -225,7 +225,7 @@ class Replicator:
 
     @property
     def head_is_held(self) -> bool:
-        return self._unshown
+        return self._head_not_durable
 
     def _on_change(self, change: Change) -> None:
         downloader = self.downloader
@@ -239,13 +239,13 @@ class Replicator:
         elif change.lost is not None:
             self._dropped(*change.lost)
         if change.appended is not None:
-            self._unshown = True
+            self._head_not_durable = True
         self._length = self.core.head.length
         if change.manifest:
             self.emit(ManifestReceived())
         if change.upgraded or change.manifest:
             for peer in self._peers:
-                peer.owe_sync()
+                peer.schedule_sync()
         if change.upgraded:
             downloader.offer()
             self.emit(Upgraded(self.core.head.length, self.core.head.fork))
@@ -256,7 +256,7 @@ class Replicator:
         downloader.scheduler.lost(length, None)
         downloader.offer(length)
         if not downloader.heads.adopting:
-            self._unshown = True  # the local writer did it
+            self._head_not_durable = True  # the local writer did it
         old, self._length = self._length, self.core.head.length
         if old > length:
             for peer in self._peers:
@@ -333,7 +333,7 @@ class Replicator:
             if self.on_wake is not None:
                 self.on_wake()
 
-    def set_behind(self, peer: Peer, behind: bool) -> None:
+    def set_waiting_for_upgrade(self, peer: Peer, behind: bool) -> None:
         if behind:
             self._behind[peer] = None
         else:
@@ -389,6 +389,6 @@ class Replicator:
         self._was_busy = busy
         for peer in list(self._peers):
             if busy or peer.remote_downloading:
-                peer.owe_sync()
+                peer.schedule_sync()
             else:
                 peer.close(now)

@@ -105,7 +105,7 @@ class BlockRequest:
             w.uint(self.priority)
 
 
-class RequestTable:
+class InflightTracker:
     """All requests of one core, over all peers. Numbers are never used twice, so that late answers cannot be
     mistaken."""
 

@@ -19,7 +19,7 @@ from ..wire.request import Request, RequestBlock, RequestHash, RequestUpgrade
 from .config import ReplicationConfig
 from .events import Event, ForkAvailable, Reorged
 from .interfaces import ReplicatedCore
-from .requests import Purpose, RequestTable, Sent
+from .requests import InflightTracker, Purpose, Sent
 from .scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -53,18 +53,18 @@ class Host(Protocol):
         """Have the timer handled at that time at the latest."""
 
 
-def start_clock(host: Host, config: ReplicationConfig, now: float) -> None:
+def arm_timer(host: Host, config: ReplicationConfig, now: float) -> None:
     """The first request is about to be sent: see to it that somebody looks after it."""
     crowded = len(host.peers) > 1
     host.wake_at(now + (config.check_interval if crowded else config.request_timeout))
 
 
-class Heads:
+class UpgradeRequester:
     def __init__(
         self,
         core: ReplicatedCore,
         config: ReplicationConfig,
-        requests: RequestTable,
+        requests: InflightTracker,
         scheduler: Scheduler,
         host: Host,
     ) -> None:
@@ -199,13 +199,13 @@ class Heads:
             # Whoever has the block has the nodes above it. Perhaps this one has, and we have not heard of it
             peer.want_around(block)
 
-    def may_follow(self, fork: int) -> bool:
+    def can_request_upgrade(self, fork: int) -> bool:
         """Whether our blocks may be given up for those of a higher fork. Where there are none, nothing is."""
         return self.max_fork is None or fork <= self.max_fork or self._core.head.length == 0
 
     def is_news(self, fork: int) -> bool:
         """Whether something is to be done about a higher fork: it is to be followed, or to be told of."""
-        return self.may_follow(fork) or fork > self._offered
+        return self.can_request_upgrade(fork) or fork > self._offered
 
     def on_proof(self, peer: Peer, data: Data, now: float) -> bool:
         """The head of a higher fork came. False if it is of no use. Raises VerificationError."""
@@ -213,7 +213,7 @@ class Heads:
             return True  # another peer was quicker
         if data.upgrade is None:
             return False
-        if not self.may_follow(data.fork):
+        if not self.can_request_upgrade(data.fork):
             if data.fork > self._offered:
                 head = self._core.start_reorg(data).head
                 self._offered = data.fork
@@ -248,7 +248,7 @@ class Heads:
 
     def _apply(self, reorg: Reorg) -> None:
         self._reorg = self._refine = None
-        if reorg.head.fork <= self._core.head.fork or not self.may_follow(reorg.head.fork):
+        if reorg.head.fork <= self._core.head.fork or not self.can_request_upgrade(reorg.head.fork):
             return
         self.adopting = True
         try:
@@ -287,7 +287,7 @@ class Heads:
         index = None if block is None else block.index
         sent = Sent(self._requests.next_id(), peer, fork, purpose, now, index, node)
         if not self._requests:
-            start_clock(self._host, self._config, now)
+            arm_timer(self._host, self._config, now)
         self._requests.add(sent)
         if index is not None:
             self._scheduler.claim(index)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .base import BlockRun, Dropped
-from .crash_points import OnStep, Step, ignore
+from .crash_points import CrashPoint, OnCrashPoint, ignore
 from .disk_errors import disk_error
 from .punch_hole import punch_hole
 
@@ -36,7 +36,9 @@ _UNREADABLE = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
 
 
 class BlockFiles:
-    def __init__(self, directory: Path, *, max_open: int = MAX_OPEN_FILES, on_step: OnStep = ignore) -> None:
+    def __init__(
+        self, directory: Path, *, max_open: int = MAX_OPEN_FILES, on_step: OnCrashPoint = ignore
+    ) -> None:
         self._directory = directory
         self._max_open = max_open
         self._open: OrderedDict[int, int] = OrderedDict()
@@ -99,14 +101,14 @@ class BlockFiles:
             try:
                 for run in runs:
                     self._write_run(descriptor, str(path), run)
-                self._step(Step.SYNC, str(path))
+                self._step(CrashPoint.SYNC, str(path))
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
             if create:
-                self._step(Step.SYNC_DIRECTORY, str(path))
+                self._step(CrashPoint.SYNC_DIRECTORY, str(path))
                 sync_directory(path.parent)
-            self._step(Step.SYNCED, str(path))
+            self._step(CrashPoint.SYNCED, str(path))
         except OSError as error:
             raise disk_error(error, f"cannot write {path}") from error
 
@@ -122,7 +124,7 @@ class BlockFiles:
             for run in dropped:
                 if run.byte_start is None or run.byte_start >= size:
                     continue
-                self._step(Step.FREE, str(path), run.byte_start)
+                self._step(CrashPoint.FREE, str(path), run.byte_start)
                 if run.byte_end is None or run.byte_end >= size:
                     os.ftruncate(descriptor, run.byte_start)
                     size = run.byte_start
@@ -136,7 +138,7 @@ class BlockFiles:
     def remove(self, core_id: int) -> None:
         """Deletes a file. If that fails, the sweep at the next start does it."""
         path = self.path(core_id)
-        self._step(Step.UNLINK, str(path))
+        self._step(CrashPoint.UNLINK, str(path))
         try:
             path.unlink(missing_ok=True)
         except OSError:
@@ -175,7 +177,7 @@ class BlockFiles:
         flags = os.O_WRONLY
         if not create:
             return os.open(path, flags)
-        self._step(Step.CREATE_FILE, str(path))
+        self._step(CrashPoint.CREATE_FILE, str(path))
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, exist_ok=True)
             sync_directory(path.parent.parent)
@@ -185,14 +187,14 @@ class BlockFiles:
         offset = run.offset
         for buffers in _portions(run.blocks):
             size = sum(map(len, buffers))
-            self._step(Step.WRITE, path, offset, size)
+            self._step(CrashPoint.WRITE, path, offset, size)
             if size < SMALL_BLOCK * len(buffers):
                 buffers = [b"".join(buffers)]
             written = os.pwritev(descriptor, buffers, offset)
             while written < size:  # the file system took a part: it says why with the rest
                 rest = b"".join(buffers)[written:]
                 written += os.pwrite(descriptor, rest, offset + written)
-            self._step(Step.WROTE, path, offset, size)
+            self._step(CrashPoint.WROTE, path, offset, size)
             offset += size
 
 

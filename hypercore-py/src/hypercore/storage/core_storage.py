@@ -1,7 +1,7 @@
 """One open core as it will be stored: what is durable, what waits for the next flush, what is on its way.
 
-Everything here runs in the thread that owns the store. `begin_save` hands copies to the flush; what changes
-meanwhile belongs to the flush after it.
+Everything here runs in the thread that owns the store. `snapshot_changes` hands copies to the flush; what
+changes meanwhile belongs to the flush after it.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ class CoreStorage:
 
     # --- becoming durable
 
-    def begin_save(self, place: Place) -> tuple[CoreChanges | None, CoreChanges]:
-        """What to write first and what then (see `Batch`). Answer with `saved` or `not_saved`."""
+    def snapshot_changes(self, place: Place) -> tuple[CoreChanges | None, CoreChanges]:
+        """What to write first and what then (see `Batch`). Answer with `saved` or `rollback`."""
         assert self._waiting is not None and self._saving is None
         large = self._shared.backend.keeps_files and self.head.byte_length > INLINE_MAX_BYTES
         starts_file = large and not self.in_file
@@ -210,7 +210,7 @@ class CoreStorage:
         self._saving = saving
         saving.runs = [(run.first, run.first + len(run.blocks)) for run in runs]
         saving.moving, saving.stored_bits = starts_file, self._stored_bits
-        saving.node_floor, node_pages = self.nodes.begin_save()
+        saving.node_floor, node_pages = self.nodes.snapshot_changes()
         first = None
         changes = CoreChanges(
             row=self._row(self.bitfield, self.in_file or starts_file),
@@ -234,7 +234,7 @@ class CoreStorage:
         return first, changes
 
     def saved(self) -> list[tuple[int, int]]:
-        """What `begin_save` gave is durable. Returns the runs of blocks that became so."""
+        """What `snapshot_changes` gave is durable. Returns the runs of blocks that became so."""
         saving, self._saving = self._saving, None
         assert saving is not None
         self.nodes.saved()
@@ -245,11 +245,11 @@ class CoreStorage:
         self._count(-sum(map(len, saving.blocks.values())) - BLOCK_OVERHEAD * len(saving.blocks))
         return runs
 
-    def not_saved(self) -> None:
-        """What `begin_save` gave was not written, or only in part: the next flush takes it along."""
+    def rollback(self) -> None:
+        """What `snapshot_changes` gave was not written, or only in part: the next flush takes it along."""
         saving, self._saving = self._saving, None
         assert saving is not None
-        self.nodes.not_saved(saving.node_floor)
+        self.nodes.rollback(saving.node_floor)
         self._stored_bits |= saving.stored_bits  # rather too many: it is only asked which may have to go
         if self.removed:
             return

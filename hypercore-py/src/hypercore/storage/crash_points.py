@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Protocol
 
 
-class Step(Enum):
+class CrashPoint(Enum):
     """What is about to happen, except for the last of each kind of file work, which has happened."""
 
     CREATE_FILE = "create a block file"
@@ -23,11 +23,11 @@ class Step(Enum):
     UNLINK = "delete a block file"
 
 
-class OnStep(Protocol):
+class OnCrashPoint(Protocol):
     """Called with the step and the path, offset and size it is about (empty and 0 where there is none)."""
 
-    def __call__(self, step: Step, path: str = "", offset: int = 0, size: int = 0) -> None: ...
+    def __call__(self, step: CrashPoint, path: str = "", offset: int = 0, size: int = 0) -> None: ...
 
 
-def ignore(step: Step, path: str = "", offset: int = 0, size: int = 0) -> None:
+def ignore(step: CrashPoint, path: str = "", offset: int = 0, size: int = 0) -> None:
     """No test is watching."""

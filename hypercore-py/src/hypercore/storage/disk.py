@@ -12,7 +12,7 @@ from ..bitfield import Bitfield
 from ..errors import StoreUnreadable
 from .base import Batch, BlockRun, CoreChanges, CoreInfo, CoreRow
 from .block_files import MAX_OPEN_FILES, BlockFiles, sync_directory
-from .crash_points import OnStep, Step, ignore
+from .crash_points import CrashPoint, OnCrashPoint, ignore
 from .disk_errors import database_error, disk_error
 from .lock import DirectoryLock
 from .schema import connect, open_database
@@ -53,7 +53,7 @@ class DiskBackend:
     read_only = False
 
     def __init__(
-        self, directory: Path, *, max_open_files: int = MAX_OPEN_FILES, on_step: OnStep = ignore
+        self, directory: Path, *, max_open_files: int = MAX_OPEN_FILES, on_step: OnCrashPoint = ignore
     ) -> None:
         self.directory = directory
         self._step = on_step
@@ -232,7 +232,7 @@ class DiskBackend:
     ) -> None:
         db = self._writer
         with _database("cannot write the database", self.directory):
-            self._step(Step.BEGIN)
+            self._step(CrashPoint.BEGIN)
             db.execute("BEGIN IMMEDIATE")
             try:
                 for core_id in removed or ():
@@ -240,21 +240,21 @@ class DiskBackend:
                         db.execute(f"DELETE FROM {table} WHERE core = ?", (core_id,))
                     db.execute("DELETE FROM cores WHERE id = ?", (core_id,))
                 for changes in cores:
-                    self._step(Step.ROW)
+                    self._step(CrashPoint.ROW)
                     _write_core(db, changes)
                 for name, value in (meta or {}).items():
                     if value is None:
                         db.execute("DELETE FROM meta WHERE name = ?", (name,))
                     else:
                         db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
-                self._step(Step.COMMIT)
+                self._step(CrashPoint.COMMIT)
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
                     with contextlib.suppress(sqlite3.Error):
                         db.execute("ROLLBACK")
                 raise
-            self._step(Step.COMMITTED)
+            self._step(CrashPoint.COMMITTED)
 
     def _free(self, cores: list[CoreChanges]) -> None:
         for changes in cores:

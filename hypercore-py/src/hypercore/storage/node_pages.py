@@ -154,7 +154,7 @@ class NodePages:
 
     # --- becoming durable
 
-    def begin_save(self) -> tuple[int | None, list[tuple[int, bytes]]]:
+    def snapshot_changes(self) -> tuple[int | None, list[tuple[int, bytes]]]:
         """The pages to write, and from which page on stored ones are void."""
         floor, self._floor = self._floor, None
         self._void = floor
@@ -168,8 +168,8 @@ class NodePages:
                 self._cache.put((self._id, number), self._held.pop(number))
         self._saving = self._void = None
 
-    def not_saved(self, floor: int | None) -> None:
-        """What `begin_save` gave did not become durable: it is to be written again."""
+    def rollback(self, floor: int | None) -> None:
+        """What `snapshot_changes` gave did not become durable: it is to be written again."""
         if self._saving:
             self._dirty = self._saving | (self._dirty or set())
         self._saving = self._void = None

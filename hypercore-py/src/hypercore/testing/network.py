@@ -12,7 +12,7 @@ from .._types import Buffer, Random
 from ..udx.events import Closed, Data, Drained, Ended, Message
 from ..udx.packet import HEADER_BYTES, RawPacket, header_struct
 from ..udx.stream import UdxStream
-from ..udx.time_wait import Linger
+from ..udx.time_wait import TimeWait
 
 IP_AND_UDP_BYTES = 28
 
@@ -91,7 +91,7 @@ class Peer:
         """Every datagram sent, when a test has set this to a list."""
         self.on_drain: Callable[[], None] | None = None
         self.on_end: Callable[[], None] | None = None
-        self.linger: Linger | None = None
+        self.linger: TimeWait | None = None
         self._arrived: list[RawPacket] = []
 
     def collect(self) -> None:

@@ -8,7 +8,7 @@ from .bursts import Burst
 from .events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged, StreamReset, StreamTimedOut
 from .packet import Packet
 from .stream import UdxStream
-from .time_wait import Linger
+from .time_wait import TimeWait
 
 __all__ = [
     "Burst",
@@ -17,11 +17,11 @@ __all__ = [
     "Drained",
     "Ended",
     "Event",
-    "Linger",
     "Message",
     "Packet",
     "RemoteChanged",
     "StreamReset",
     "StreamTimedOut",
+    "TimeWait",
     "UdxStream",
 ]

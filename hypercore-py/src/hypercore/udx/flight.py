@@ -258,7 +258,7 @@ class Flight:
                     look_again = sent_at + wait
         return found, look_again
 
-    def lose_everything(self) -> int:
+    def mark_all_lost(self) -> int:
         """Takes every packet in flight for lost (after a timeout). Returns how many were not before."""
         before = len(self.lost)
         lost: dict[int, None] = {}

@@ -382,7 +382,7 @@ class Sender:
         self._timeout_at = now + 2 * self.rtt.rto
         self._tail_probe_at = self._losses_at = None
         self._tail_probe_due = False
-        flight.lose_everything()
+        flight.mark_all_lost()
         self._recovery_point = flight.next_seq
         self.congestion.on_timeout()
 

@@ -43,7 +43,7 @@ from .packet import (
 )
 from .reassembly import Reassembly
 from .sender import Outgoing, Sender
-from .time_wait import Linger
+from .time_wait import TimeWait
 from .window import WindowTuner
 
 MAX_QUEUED_MESSAGES = 256
@@ -148,9 +148,9 @@ class UdxStream:
         """Whether packets are missing between those that have arrived."""
         return self._incoming.has_gaps
 
-    def on_overrun(self, capacity: int, now: float) -> None:
+    def on_rx_dropped(self, capacity: int, now: float) -> None:
         """The kernel dropped datagrams of our socket, whose buffer holds about `capacity` bytes."""
-        self._tuner.on_overrun(capacity, now)
+        self._tuner.on_rx_dropped(capacity, now)
 
     def connect(self, remote_id: int, *, allowance: int | None = None, timeout_allowance: int = 0) -> None:
         """The peer's id is known: what was written may leave, what came is acknowledged.
@@ -402,7 +402,7 @@ class UdxStream:
         if self._heartbeat is not None:
             self._heartbeat_at = None if self.closed else now + self._heartbeat
         if self.closed:
-            return self._farewell()
+            return self._destroy_packet()
         if self._messages:
             payload = self._messages.popleft()
             return Burst([self._header(_MESSAGE), payload], HEADER_BYTES + len(payload), 1)
@@ -417,7 +417,7 @@ class UdxStream:
             return self._ack_burst()
         return None
 
-    def _farewell(self) -> Burst | None:
+    def _destroy_packet(self) -> Burst | None:
         if self._destroy_due:
             self._destroy_due = self._ack_due = False
             return Burst([self._header(_DESTROY)], HEADER_BYTES, 1)
@@ -486,14 +486,14 @@ class UdxStream:
         """The next event, in order, or None."""
         return self._events.popleft() if self._events else None
 
-    def linger(self) -> Linger | None:
+    def linger(self) -> TimeWait | None:
         """What may have to be repeated to the peer after the end. None if there is nothing."""
         if not self.closed or self.remote_id is None or self._sender.allowance is not None:
             return None
         if not self._destroyed and not (self._sender.finished and self._incoming.finished):
             return None
         word = _DESTROY if self._destroyed else _STATE
-        return Linger(self._header(word), destroyed=self._destroyed)
+        return TimeWait(self._header(word), destroyed=self._destroyed)
 
     def _close(self, error: ConnectionClosed | None) -> None:
         self.closed = True

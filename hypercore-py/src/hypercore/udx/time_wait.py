@@ -7,7 +7,7 @@ from .packet import FLAG_DATA, FLAG_DESTROY, FLAG_END, FLAG_HEARTBEAT, RawPacket
 _ANSWERED = (FLAG_DATA | FLAG_END | FLAG_HEARTBEAT) << 16
 
 
-class Linger:
+class TimeWait:
     """One packet, to be repeated for as long as `limits.LINGER`.
 
     After a graceful end that is the last acknowledgement, after a destroyed stream DESTROY.

@@ -31,7 +31,7 @@ class WindowTuner:
         self.limit = RECEIVE_WINDOW_BYTES
         self._changed_at = 0.0
 
-    def on_overrun(self, capacity: int, now: float) -> None:
+    def on_rx_dropped(self, capacity: int, now: float) -> None:
         """The kernel dropped datagrams for want of room. It has room for about `capacity` bytes."""
         if now - self._changed_at < CUT_INTERVAL and self.limit < RECEIVE_WINDOW_BYTES:
             return

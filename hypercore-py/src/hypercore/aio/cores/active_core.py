@@ -84,7 +84,7 @@ class RemotePeer:
         return self._peer.ahead
 
 
-class OpenCore:
+class ActiveCore:
     """Shared by all sessions of a core; lives as long as there is one, or a peer reads from it."""
 
     def __init__(
@@ -95,9 +95,9 @@ class OpenCore:
         config: ReplicationConfig,
         link_of: Callable[[Peer], Link | None],
         on_change: Callable[[], None],
-        on_idle: Callable[[OpenCore], None],
-        on_active: Callable[[OpenCore], None],
-        on_offence: Callable[[Link, RemoteProtocolError], None],
+        on_idle: Callable[[ActiveCore], None],
+        on_active: Callable[[ActiveCore], None],
+        on_misbehaviour: Callable[[Link, RemoteProtocolError], None],
         on_conflict: Callable[[Core], None],
         conflicting: bool,
         upload: RateLimit,
@@ -129,7 +129,7 @@ class OpenCore:
         self._on_store_change = on_change
         self._on_idle = on_idle
         self._on_active = on_active
-        self._on_offence = on_offence
+        self._on_offence = on_misbehaviour
         self._peers: dict[Peer, RemotePeer] = {}
         self._subscribers: dict[Subscription, None] = {}
         self._waiters: dict[int, list[asyncio.Future[bytes]]] = {}
@@ -160,7 +160,7 @@ class OpenCore:
         self.sessions -= 1
         self._check_idle()
 
-    def count_active(self, change: int) -> None:
+    def add_active(self, change: int) -> None:
         """One more session is active, or one less."""
         was_active = self.active
         self._active += change

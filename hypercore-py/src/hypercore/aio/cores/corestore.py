@@ -24,7 +24,7 @@ from ...replication import ALIAS, PROTOCOL, FieldBudget, Peer, ReplicationConfig
 from ...replication.ratelimit import BLOCK_OVERHEAD
 from ...storage.base import CoreInfo
 from ...storage.core_storage import INLINE_MAX_BYTES
-from .active_core import OpenCore
+from .active_core import ActiveCore
 from .flusher import Flusher, Runs
 from .idle_queue import IdleQueue
 from .link import Hub, Link
@@ -54,9 +54,9 @@ log = logging.getLogger(__name__)
 class Corestore:
     """Owns `store` and closes it. `config` is how cores are replicated.
 
-    `on_error` is called when the disk refuses something, `on_offence` with the public key of a peer that was
-    cut off because of what it said, `on_wanted` with the discovery key of a core that no session had when a
-    peer opened it.
+    `on_error` is called when the disk refuses something, `on_misbehaviour` with the public key of a peer that
+    was cut off because of what it said, `on_wanted` with the discovery key of a core that no session had
+    when a peer opened it.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Corestore:
         idle_seconds: float = IDLE_SECONDS,
         max_channels: int = MAX_CHANNELS,
         on_error: Callable[[StorageError], None] | None = None,
-        on_offence: Callable[[bytes, Exception], object] | None = None,
+        on_misbehaviour: Callable[[bytes, Exception], object] | None = None,
         on_wanted: Callable[[bytes], None] | None = None,
     ) -> None:
         self.store = store
         self.on_error = on_error
-        self.on_offence = on_offence
+        self.on_misbehaviour = on_misbehaviour
         self.upload = Throttle(asyncio.get_running_loop())
         """Bounds what all peers together are sent; without a rate at first."""
         self.download = Throttle(asyncio.get_running_loop())
@@ -85,7 +85,7 @@ class Corestore:
         self._config = config or ReplicationConfig()
         self._max_channels = max_channels
         self._loop = asyncio.get_running_loop()
-        self._open: dict[bytes, OpenCore] = {}
+        self._open: dict[bytes, ActiveCore] = {}
         """By discovery key."""
         self._idle = IdleQueue(self._loop, idle_seconds, self._retire)
         self.hub = Hub(self._loop)
@@ -177,8 +177,8 @@ class Corestore:
         self.store.set_meta(_CONFLICT + core.key.hex(), b"%d %d" % (core.fork, core.length))
         self._flusher.touch()
 
-    def _use(self, core: Core) -> OpenCore:
-        opened = OpenCore(
+    def _use(self, core: Core) -> ActiveCore:
+        opened = ActiveCore(
             core,
             loop=self._loop,
             config=self._config,
@@ -186,7 +186,7 @@ class Corestore:
             on_change=self._on_change,
             on_idle=self._on_idle,
             on_active=self._on_active,
-            on_offence=self._cut_off,
+            on_misbehaviour=self._cut_off,
             on_conflict=self._on_conflict,
             conflicting=core.key in self._conflicts,
             upload=self.upload.limit,
@@ -200,12 +200,12 @@ class Corestore:
             self._flusher.touch()  # it may have been written to before it was ours to watch
         return opened
 
-    def _on_active(self, opened: OpenCore) -> None:
+    def _on_active(self, opened: ActiveCore) -> None:
         now = self._loop.time()
         for muxer in list(self._links):
             self._attach(opened, muxer, now)
 
-    def _attach(self, opened: OpenCore, muxer: Muxer, now: float) -> bool:
+    def _attach(self, opened: ActiveCore, muxer: Muxer, now: float) -> bool:
         if (
             muxer.channels >= self._max_channels
             and muxer.channel(PROTOCOL, opened.core.discovery_key) is None
@@ -213,7 +213,7 @@ class Corestore:
             return False
         return opened.replicator.attach(muxer, now) is not None
 
-    def _on_idle(self, opened: OpenCore) -> None:
+    def _on_idle(self, opened: ActiveCore) -> None:
         if not self._closed:
             self._idle.add(opened.core.discovery_key)
 
@@ -305,8 +305,8 @@ class Corestore:
 
     def _report_offence(self, link: Link, error: RemoteProtocolError) -> None:
         log.warning("cut off peer %s: %s", link.connection.remote_public_key.hex(), error)
-        if self.on_offence is not None:
-            self.on_offence(link.connection.remote_public_key, error)
+        if self.on_misbehaviour is not None:
+            self.on_misbehaviour(link.connection.remote_public_key, error)
 
     # --- the disk
 

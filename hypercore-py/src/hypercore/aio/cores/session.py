@@ -10,7 +10,7 @@ from ...core import Core
 from ...errors import LocalProtocolError
 from ...manifest import Manifest
 from ...replication import Fullness
-from .active_core import Notice, OpenCore, RemotePeer
+from .active_core import ActiveCore, Notice, RemotePeer
 
 UPDATE_PATIENCE = 10.0
 """Seconds that `update` waits for peers to tell what they have, or to prove it."""
@@ -27,7 +27,7 @@ class Hypercore:
     serves those who ask, and hears (`UpgradeAvailable`) when one of them knows of more.
     """
 
-    def __init__(self, opened: OpenCore, *, active: bool = True) -> None:
+    def __init__(self, opened: ActiveCore, *, active: bool = True) -> None:
         self._open = opened
         self._loop = asyncio.get_running_loop()
         self._downloading = False
@@ -173,7 +173,7 @@ class Hypercore:
         for it."""
         if active is not self._active and not self._closed:
             self._active = active
-            self._open.count_active(1 if active else -1)
+            self._open.add_active(1 if active else -1)
 
     def download(self, wanted: bool = True) -> None:
         """Whether every block is fetched, now and as the writer appends."""

@@ -21,8 +21,8 @@ from ...dht.relays import (
     RELAYS,
     AnnouncedRelays,
     best_replies,
-    seen_elsewhere,
-    still_standing,
+    changed_addresses,
+    relays_alive,
 )
 from ...dht.rpc import Reply
 from ...dht.signing import sign_announce, sign_unannounce
@@ -77,8 +77,8 @@ class Announcer:
             for _ in range(rounds):
                 relays = self._relays.current
                 answers = await asyncio.gather(*(self._node.ping(relay.relay_address) for relay in relays))
-                if not still_standing(relays, answers):
-                    if moved := seen_elsewhere(relays, answers):
+                if not relays_alive(relays, answers):
+                    if moved := changed_addresses(relays, answers):
                         self._node.moved(moved)
                     break
                 if await self._sleep(PING_SECONDS):

@@ -19,7 +19,7 @@ from ...dht.rpc import Call, Reply
 T = TypeVar("T")
 
 
-class DhtRequests(ABC):
+class DhtClient(ABC):
     """The asking half of `DhtNode`, which sets `core` and `loop` and sends what piles up in the core."""
 
     core: DhtCore

@@ -81,7 +81,7 @@ class Path(NamedTuple):
     """Something came from the server over it."""
 
 
-class Dial:
+class ConnectAttempt:
     """One attempt to connect."""
 
     def __init__(
@@ -195,7 +195,7 @@ class Dial:
                 reply: Reply, record: PeerRecord, asking: list[asyncio.Task[None]] = asking
             ) -> None:
                 if len(asking) < MAX_RELAYS_TRIED and reply.source not in self._relays:
-                    asking.append(self._node.spawn(self._ask_in_turn(reply.source)))
+                    asking.append(self._node.spawn(self._ask_relays(reply.source)))
 
             try:
                 await self._node.run(
@@ -213,7 +213,7 @@ class Dial:
                 for task in asking:
                     task.cancel()
 
-    async def _ask_in_turn(self, relay: Address) -> None:
+    async def _ask_relays(self, relay: Address) -> None:
         async with self._asking:
             await self._ask(relay)
 

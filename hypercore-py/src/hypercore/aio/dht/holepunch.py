@@ -21,7 +21,7 @@ from ...dht.punch_probes import LOW_TTL, PUNCH
 from ...dht.punching import Puncher
 from ...errors import PeerUnreachable, RemoteProtocolError
 from ..net.udp_socket import UdpSocket
-from .punch_sockets import Holes
+from .punch_sockets import PunchSocketPool
 
 if TYPE_CHECKING:
     from .node import DhtNode
@@ -72,7 +72,7 @@ class HolePunch:
             remote_firewall=contact.payload.firewall,
             random_bytes=node.rng.randbytes,
         )
-        self._holes = Holes(node.endpoint, node.socket, self._hole_heard)
+        self._holes = PunchSocketPool(node.endpoint, node.socket, self._hole_heard)
 
     # --- what the node asks when a byte comes in -----------------------------------------------------
 

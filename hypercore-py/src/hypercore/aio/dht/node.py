@@ -16,20 +16,20 @@ from ...dht.address import Address, BootstrapNode, parse_bootstrap
 from ...dht.constants import BOOTSTRAP_NODES, DEFAULT_PORT, Firewall
 from ...dht.handshake_router import Router
 from ...dht.messages import NoisePayload
-from ...dht.network_profile import Surroundings, look_around
+from ...dht.network_profile import NetworkProfile, profile_network
 from ...dht.node import DhtCore, NodeEvent
 from ...dht.punching import RandomPunches
 from ...dht.record_store import Store
 from ...dht.rpc import Reply
-from ...dht.ttl_map import ForgettingMap
+from ...dht.ttl_map import TtlMap
 from ...errors import ConnectionClosed, LocalProtocolError, PeerNotFound, PeerUnreachable
 from ..net.interfaces import NetworkWatch
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import Endpoint, UdpSocket
-from ..timer import Alarm
-from .client import DhtRequests
-from .connect import Dial, PunchListener
-from .persistence import keep_standing
+from ..timer import DeadlineTimer
+from .client import DhtClient
+from .connect import ConnectAttempt, PunchListener
+from .persistence import run_persistence
 from .reachability import ReachabilityTest
 from .server import Server
 
@@ -55,7 +55,7 @@ MAX_CONTACTS = 8192
 T = TypeVar("T")
 
 
-class DhtNode(DhtRequests):
+class DhtNode(DhtClient):
     """`bootstrap` lists `host:port` or `ip@host:port`; the public network's nodes unless given.
 
     `port` None tries the usual ports, 0 takes any. `firewalled` says whether strangers cannot reach us;
@@ -134,10 +134,8 @@ class DhtNode(DhtRequests):
         self.core.handlers.update(self.router.handlers())
         if self.core.own_id is not None:
             self._keep_store(self.core.own_id, now)
-        self._contacts: ForgettingMap[str, bool] = ForgettingMap(
-            max_items=MAX_CONTACTS, lifetime=CONTACT_SECONDS, now=now
-        )
-        self._alarm = Alarm(self.loop, self._on_timer)
+        self._contacts: TtlMap[str, bool] = TtlMap(max_items=MAX_CONTACTS, lifetime=CONTACT_SECONDS, now=now)
+        self._alarm = DeadlineTimer(self.loop, self._on_timer)
         self._bootstrapped = asyncio.Event()
         self.core.bootstrap = [Address(n.address, n.port) for n in self._bootstrap if n.address is not None]
         if self.core.bootstrap or not self._bootstrap:
@@ -151,7 +149,7 @@ class DhtNode(DhtRequests):
         self.spawn(self._watch_network())
         if self._finds_out:
             self.spawn(self._watch_reachability())
-            self.spawn(keep_standing(self))
+            self.spawn(run_persistence(self))
 
     def _on_known_node(self, reply: Reply) -> None:
         if not self.core.bootstrapped:
@@ -276,9 +274,9 @@ class DhtNode(DhtRequests):
     def online(self) -> bool:
         return self.core.online
 
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> NetworkProfile:
         """How peers can reach us now."""
-        return look_around(
+        return profile_network(
             self.core.nat, firewalled=self.firewalled, local_port=self.local_port, local=self._network.local
         )
 
@@ -365,7 +363,7 @@ class DhtNode(DhtRequests):
         if self._closed:
             raise ConnectionClosed("the node is closed")
         relays = tuple(relay_addresses) or self._relays.get(public_key, ())
-        dial = Dial(
+        dial = ConnectAttempt(
             self, public_key, key_pair or self.key_pair, relays, lan=lan, fast_open=fast_open, relay=relay
         )
         return await dial.run()

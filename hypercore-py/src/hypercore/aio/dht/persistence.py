@@ -21,7 +21,7 @@ CHECK_SECONDS = 15.0
 """How often that is looked at."""
 
 
-async def keep_standing(node: DhtNode) -> None:
+async def run_persistence(node: DhtNode) -> None:
     """Has the node become persistent, and ephemeral again. Runs as long as the node."""
     address: Address | None = None
     since = 0.0

@@ -9,7 +9,7 @@ from ...dht.punch_probes import PUNCH
 from ..net.udp_socket import Endpoint, UdpSocket
 
 
-class Holes:
+class PunchSocketPool:
     """Opened as they are needed, by number. `heard(hole, source, socket)` is called for single bytes."""
 
     def __init__(

@@ -13,16 +13,16 @@ from ...dht.incoming_request import Inbound
 from ...dht.messages import NoisePayload
 from ...dht.punch_probes import PUNCH
 from ...dht.relays import AnnouncedRelays
-from ...dht.server_core import Answered, Connected, Expired, Greet, MeetAtRelay, SendPunch, ServingCore
+from ...dht.server_core import Answered, Connected, Expired, Greet, RelayRendezvous, SendPunch, ServerCore
 from ...dht.sessions import Session
 from ...errors import PeerUnreachable
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import UdpSocket
-from ..timer import Alarm
+from ..timer import DeadlineTimer
 from .announcer import Announcer
 from .arrival import Arrival
 from .blind_relay import Rendezvous, tie
-from .punch_sockets import Holes
+from .punch_sockets import PunchSocketPool
 
 if TYPE_CHECKING:
     from .node import DhtNode
@@ -44,7 +44,7 @@ class Server:
         self.closed = False
         self._node = node
         self._relays = AnnouncedRelays()
-        self._core = ServingCore(
+        self._core = ServerCore(
             key_pair,
             relays=self._relays,
             surroundings=node.surroundings,
@@ -56,8 +56,8 @@ class Server:
         )
         self._announcer = Announcer(node, key_pair, self._core.target, self._relays)
         self._arrivals: dict[Session, Arrival] = {}
-        self._holes: dict[Session, Holes] = {}
-        self._alarm = Alarm(node.endpoint.loop, self._on_timer)
+        self._holes: dict[Session, PunchSocketPool] = {}
+        self._alarm = DeadlineTimer(node.endpoint.loop, self._on_timer)
 
     @property
     def public_key(self) -> bytes:
@@ -175,7 +175,7 @@ class Server:
                         self._node.socket.send(PUNCH, address, ttl)
                     else:
                         self._holes_of(session).send(hole, address, ttl)
-                case MeetAtRelay(session, relay, is_initiator, wait):
+                case RelayRendezvous(session, relay, is_initiator, wait):
                     rendezvous = Rendezvous(
                         self._node, relay, is_initiator=is_initiator, stream_id=session.stream_id
                     )
@@ -204,14 +204,14 @@ class Server:
             relayed.connection.destroy()
         self._pump()
 
-    def _holes_of(self, session: Session) -> Holes:
+    def _holes_of(self, session: Session) -> PunchSocketPool:
         if session not in self._holes:
 
             def heard(hole: int, source: Address, socket: UdpSocket) -> None:
-                self._core.hole_heard(session, hole, source, monotonic())
+                self._core.on_probe_received(session, hole, source, monotonic())
                 self._pump()
 
-            self._holes[session] = Holes(self._node.endpoint, self._node.socket, heard)
+            self._holes[session] = PunchSocketPool(self._node.endpoint, self._node.socket, heard)
         return self._holes[session]
 
     def _close_holes(self, session: Session, keep: UdpSocket | None = None) -> None:

@@ -83,7 +83,7 @@ class RecvmsgReader:
             except OSError:  # nothing there, or an error of an earlier send that only concerns that peer
                 break
             if control:
-                places += _train(start, start + size, unpack_from("i", control[0][2])[0])
+                places += _split_gro(start, start + size, unpack_from("i", control[0][2])[0])
             else:
                 places.append((start, start + size))
             self._addresses.append((address[0], address[1]))
@@ -172,7 +172,7 @@ class MmsgReader:
             segments = self._unpack_controls[count](self._raw_controls)
             whole, places = places, []
             for (start, end), control, segment in zip(whole, fields[::2], segments, strict=True):
-                places += _train(start, end, segment) if control else [(start, end)]
+                places += _split_gro(start, end, segment) if control else [(start, end)]
         self._ffi.memmove(self._headers, self._pristine, count * self._header_bytes)
         return places
 
@@ -182,7 +182,7 @@ class MmsgReader:
         return socket.inet_ntoa(name[4:8]), int.from_bytes(name[2:4], "big")
 
 
-def _train(start: int, end: int, segment: int) -> list[Place]:
+def _split_gro(start: int, end: int, segment: int) -> list[Place]:
     """The datagrams of a train: all but the last have `segment` bytes."""
     places = [(at, at + segment) for at in range(start, end, max(segment, 1))]
     if places:

@@ -150,7 +150,7 @@ class UdpSocket:
                 pass
         return count
 
-    def overruns(self) -> int:
+    def rx_dropped(self) -> int:
         """How many datagrams the kernel has dropped because its buffer was full; 0 where it does not tell."""
         try:
             return int(_unpack_meminfo(self._sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8])

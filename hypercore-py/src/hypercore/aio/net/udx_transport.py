@@ -12,7 +12,7 @@ from ...udx.events import Closed, Data, Drained, Ended, Event, Message, RemoteCh
 from ...udx.limits import LINGER
 from ...udx.packet import HEADER_BYTES, RawPacket
 from ...udx.stream import UdxStream
-from ...udx.time_wait import Linger
+from ...udx.time_wait import TimeWait
 from .recvmmsg import Address, Source, source_of
 
 if TYPE_CHECKING:
@@ -230,9 +230,9 @@ class StreamTransport:
             self._restricted = self._core.sender.allowance is not None
         now = monotonic()
         self._core.receive(packets, now)
-        if self._core.has_gaps and (overruns := socket.overruns()) != self._overruns:
-            self._overruns = overruns
-            self._core.on_overrun(socket.receive_capacity, now)
+        if self._core.has_gaps and (rx_dropped := socket.rx_dropped()) != self._overruns:
+            self._overruns = rx_dropped
+            self._core.on_rx_dropped(socket.receive_capacity, now)
         if self._core.owes_ack:
             self._pump()
         else:
@@ -244,7 +244,7 @@ class StreamTransport:
         self.remote_address = address
         self.source = source_of(address)
         self._heard = False
-        self._overruns = self.socket.overruns()
+        self._overruns = self.socket.rx_dropped()
 
     # --- the pump -----------------------------------------------------------------------------------------
 
@@ -389,7 +389,7 @@ class StreamTransport:
 class LingeringStream:
     """A closed stream that answers a peer which missed its end."""
 
-    def __init__(self, linger: Linger, socket: UdpSocket, address: Address) -> None:
+    def __init__(self, linger: TimeWait, socket: UdpSocket, address: Address) -> None:
         self.socket: UdpSocket | None = socket
         self.source = source_of(address)
         self._linger = linger

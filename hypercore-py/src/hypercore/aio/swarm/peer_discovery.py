@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .swarm import Swarm
 
 
-class Discovery:
+class PeerDiscovery:
     """One `join` of a topic. The topic is left when its last join is."""
 
     __slots__ = ("_swarm", "client", "closed", "server", "topic")

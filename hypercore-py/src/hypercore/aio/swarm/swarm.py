@@ -24,9 +24,9 @@ from ...swarm.slots import MAX_CONNECTIONS
 from ..dht.node import DhtNode
 from ..dht.server import Server
 from ..net.secret_connection import SecretConnection
-from ..timer import Alarm
+from ..timer import DeadlineTimer
 from .candidates import Candidates
-from .peer_discovery import Discovery
+from .peer_discovery import PeerDiscovery
 from .topic_refresher import TopicRefresher
 
 HEADER_FRAME_BYTES = 59
@@ -148,7 +148,7 @@ class Swarm:
         """Bind the socket. Raises OSError if the port is taken. Other nodes are looked for meanwhile."""
         await self.node.start()
         self._loop = asyncio.get_running_loop()
-        self._alarm = Alarm(self._loop, self._on_timer)
+        self._alarm = DeadlineTimer(self._loop, self._on_timer)
         self._alone = asyncio.Event()
         self._candidates = Candidates(self._loop, self._on_incoming)
         self.node.on_event.append(self._on_node_event)
@@ -190,13 +190,13 @@ class Swarm:
 
     def join(
         self, topic: bytes, *, server: bool = True, client: bool = True, glance: bool = False
-    ) -> Discovery:
+    ) -> PeerDiscovery:
         """Be found under a 32-byte topic (`server`), and look for others under it (`client`).
 
         `glance`: look now and then while only a server, since somebody may come who does not look for us.
         """
         self._check_running()
-        discovery = Discovery(self, topic)
+        discovery = PeerDiscovery(self, topic)
         if glance:
             self._topics.schedule.get_or_add(topic).glances = True
         self.set_mode(discovery, server=server, client=client, refresh=True)
@@ -212,8 +212,10 @@ class Swarm:
     def may_wait(self, may_wait: Callable[[bytes], bool] | None) -> None:
         self._topics.schedule.may_wait = may_wait
 
-    def set_mode(self, discovery: Discovery, *, server: bool, client: bool, refresh: bool = False) -> None:
-        """See `Discovery.set_mode`. `refresh`: even if nothing changes."""
+    def set_mode(
+        self, discovery: PeerDiscovery, *, server: bool, client: bool, refresh: bool = False
+    ) -> None:
+        """See `PeerDiscovery.set_mode`. `refresh`: even if nothing changes."""
         if discovery.closed or self._closing:
             return
         if not refresh and (server, client) == (discovery.server, discovery.client):
@@ -234,7 +236,7 @@ class Swarm:
         self._refresh_more()
 
     async def refreshed(self, topic: bytes) -> bool:
-        """See `Discovery.flushed`."""
+        """See `PeerDiscovery.flushed`."""
         return await self._topics.refreshed(topic)
 
     async def flush(self) -> None:
@@ -262,7 +264,7 @@ class Swarm:
         if link is not None:
             self._destroy(link, ConnectionClosed("the peer was banned"))
 
-    def offended(self, public_key: bytes) -> float:
+    def report_misbehaviour(self, public_key: bytes) -> float:
         """The peer has spoken against the protocol: end what we have to it, and neither dial nor take it for
         a while, longer each time. Returns for how many seconds.
         """
@@ -467,16 +469,19 @@ class Swarm:
             connection.close()
             if connection.on_message is None:
                 connection.on_message = _ignore  # the peer's end comes after all that nobody read
-        farewells: list[Coroutine[Any, Any, None]] = [self._topics.unannounce_all(), self._be_alone()]
+        unannounce_tasks: list[Coroutine[Any, Any, None]] = [
+            self._topics.unannounce_all(),
+            self._wait_no_connections(),
+        ]
         if self._server is not None:
-            farewells.append(self._server.close(within=within))
+            unannounce_tasks.append(self._server.close(within=within))
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*farewells), within)
+                await asyncio.wait_for(asyncio.gather(*unannounce_tasks), within)
         finally:  # also if whoever waits for us has no more patience
             await self.node.close(within=0)
 
-    async def _be_alone(self) -> None:
+    async def _wait_no_connections(self) -> None:
         """Wait until the connections have ended."""
         while self.connections:
             self._alone.clear()

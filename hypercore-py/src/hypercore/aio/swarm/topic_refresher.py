@@ -161,9 +161,9 @@ class TopicRefresher:
             for topic in topics:
                 await self._unannounce(topic)
 
-        async with asyncio.TaskGroup() as farewells:
+        async with asyncio.TaskGroup() as unannounce_tasks:
             for _ in range(PARALLEL_FAREWELLS):
-                farewells.create_task(one_after_the_other())
+                unannounce_tasks.create_task(one_after_the_other())
 
     async def _unannounce(self, topic: Topic) -> None:
         seeds = unpack_addresses(topic.closest)

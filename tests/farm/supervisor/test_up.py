@@ -146,7 +146,7 @@ def test_what_dies_is_started_again(farm: FarmHome) -> None:
 def test_ctrl_c_stops_everything(farm: FarmHome) -> None:
     process = farm.popen("up", "--json")
     assert process.stdout is not None
-    while '"event": "ready"' not in (line := process.stdout.readline()):
+    while '"event":"ready"' not in (line := process.stdout.readline()).replace(" ", ""):
         assert line, process.communicate()[1]
     pids = farm.pids()
     process.send_signal(signal.SIGINT)

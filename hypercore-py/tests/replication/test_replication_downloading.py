@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 from replication_world import Script, Site, World, of
@@ -10,9 +11,11 @@ from replication_world import Script, Site, World, of
 from hypercore.core import Core
 from hypercore.crypto import KeyPair
 from hypercore.manifest import Manifest, Prologue
-from hypercore.replication import BlockReceived, PeerMisbehaved, ReplicationConfig
+from hypercore.replication import BlockReceived, Peer, PeerMisbehaved, ReplicationConfig
+from hypercore.replication.availability import Availability
 from hypercore.replication.config import MAX_HOLDERS, MAX_INVALID_ANSWERS, MAX_REFUSALS, WANT_BATCH
 from hypercore.replication.download_state import window
+from hypercore.replication.downloader import Downloader
 from hypercore.replication.hotswap import HEAD_PATIENCE
 from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Unwant, Want
@@ -494,6 +497,42 @@ def test_a_block_is_asked_of_a_few_peers_at_most() -> None:
         server.offer(source)
     first.wait(10 * CONFIG.hotswap_after)
     assert sum(len(blocks_asked(server.log)) for server in servers) == MAX_HOLDERS
+
+
+def test_peers_that_have_nothing_cost_next_to_nothing_while_others_are_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Strangers that claim all and are silent, beside strangers that have a block that we have."""
+    looked: list[Peer] = []
+    for owner, name in ((Downloader, "can_give"), (Availability, "has"), (Availability, "first_in")):
+        original = getattr(owner, name)
+
+        def counted(*args: Any, original: Callable[..., Any] = original) -> Any:
+            looked.append(args[1])
+            return original(*args)
+
+        monkeypatch.setattr(owner, name, counted)
+    world = World()
+    site, silent, source = reader_and_server(world, 1000, have=1)
+    silent.offer(source)
+    for _ in range(9):
+        Server(world, site, 0).offer(source)
+    for _ in range(40):
+        Server(world, site, 0).offer(source, announce=1)
+    helper = Server(world, site, 0)
+    helper.offer(source, announce=21)
+    asked = len(site.replicator.downloader.requests)
+    assert asked >= 10 * CONFIG.inflight_min and blocks_asked(of(Request, helper.log)) == []
+    looked.clear()
+    world.clock.now += 2 * CONFIG.hotswap_after
+    site.handle_timer(world.now)
+    swapped = len(site.replicator.downloader.requests) - asked
+    assert 0 < swapped <= 20 and len(looked) < 2 * (51 + swapped), "not for each late block and peer"
+    helper.turn()
+    assert blocks_asked(of(Request, helper.log)) == list(range(1, 1 + swapped))
+    looked.clear()
+    helper.answer(*of(Request, helper.log))
+    assert len(looked) < 51 * 8, "nor with each answer"
 
 
 def test_an_urgent_block_is_asked_of_a_busy_peer_too_when_it_takes_long() -> None:

@@ -6,8 +6,10 @@ Runs on the timer of the replicator, and only while there is something to wait f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..bitfield import Bitfield
 from .config import MAX_HOLDERS, MIN_HOTSWAP, ReplicationConfig
 from .requests import Purpose, Sent
 from .upgrades import Host
@@ -18,6 +20,22 @@ if TYPE_CHECKING:
 
 HEAD_PATIENCE = 3.0
 """Seconds after which an upgrade is asked of another peer, if there is one that can give it."""
+
+MAX_LATE = 4096
+"""Requests, the oldest, that are looked at for what takes long. Ours: eight peers have so many in flight."""
+MAX_LATE_PAGES = 64
+"""Pages of 32,768 blocks that these may lie in; what lies elsewhere waits. Ours."""
+MAX_SWAPS = 256
+"""Late blocks that others are asked for at a time, twice a second: some milliseconds. Who helps out is given
+more with each answer. Ours."""
+
+
+class Late(NamedTuple):
+    """Blocks that take long."""
+
+    urgent: Bitfield
+    """Those that somebody waits for."""
+    others: Bitfield
 
 
 class Hotswap:
@@ -45,8 +63,11 @@ class Hotswap:
         oldest = self._requests.oldest()
         if oldest is None or now - oldest.sent_at < self._config.hotswap_after:
             return
-        if self._hotswap_room(peer, now) > len(peer.down.inflight):
-            self._hotswap(now)
+        room = self._hotswap_room(peer, now)
+        if room > len(peer.down.inflight):
+            late = self._late(now)
+            asked = self._help(peer, late.urgent, room, now)
+            self._help(peer, late.others, room - asked, now)
 
     def _next_tick(self, now: float) -> None:
         config, oldest = self._config, self._requests.oldest()
@@ -95,34 +116,43 @@ class Hotswap:
         """Ask others, too, for blocks that take long: those that have nothing else to do, and all of them for
         a block that somebody waits for."""
         rooms = {peer: self._hotswap_room(peer, now) for peer in self._host.peers if peer.may_be_asked}
-        idle = sum(room > 0 for room in rooms.values())
-        for sent in list(self._requests):
+        if not self._scheduler.has_explicit and not any(room > 0 for room in rooms.values()):
+            return
+        late, swaps = self._late(now), MAX_SWAPS
+        # Who has given most comes first: the others may have nothing, whatever they say
+        for peer in sorted(rooms, key=lambda peer: peer.stats.blocks_down, reverse=True):
+            urgent = self._help(peer, late.urgent, swaps, now)
+            swaps -= urgent + self._help(peer, late.others, min(rooms[peer], swaps) - urgent, now)
+
+    def _late(self, now: float) -> Late:
+        """Blocks that take long and that another peer may be asked for. Looks at the oldest MAX_LATE
+        requests."""
+        late = Late(Bitfield(max_pages=MAX_LATE_PAGES), Bitfield(max_pages=MAX_LATE_PAGES))
+        for sent in islice(self._requests, MAX_LATE):
             if now - sent.sent_at < self._config.hotswap_after:
                 break
             index = sent.index
             if index is None or sent.purpose is not Purpose.BLOCK:
                 continue
-            urgent = self._scheduler.is_explicit(index)
-            if not idle and not urgent:
-                if self._scheduler.has_explicit:
-                    continue
-                break
-            peer = self._other_holder(index, rooms, urgent=urgent)
-            if peer is not None:
-                self._downloader.ask_block(peer, index, now, urgent=urgent)
-                rooms[peer] -= 1
-                idle -= rooms[peer] == 0
+            if len(self._requests.holders(index)) < MAX_HOLDERS:
+                (late.urgent if self._scheduler.is_explicit(index) else late.others).set(index)
+        return late
 
-    def _other_holder(self, index: int, rooms: dict[Peer, int], *, urgent: bool) -> Peer | None:
-        """A peer that can be asked for a block which others were asked for."""
-        holders = self._requests.holders(index)
-        if len(holders) >= MAX_HOLDERS:
-            return None
-        asked = {holder.peer for holder in holders}
-        for peer, room in rooms.items():
-            if (urgent or room > 0) and peer not in asked and self._downloader.can_give(peer, index):
-                return peer
-        return None
+    def _help(self, peer: Peer, late: Bitfield, room: int, now: float) -> int:
+        """Ask a peer for up to `room` late blocks, and take these out of `late`. Returns how many.
+
+        Costs what the peer is asked for, and not what it is not known to have: peers without any of it are
+        strangers' easiest, and there may be hundreds.
+        """
+        at: int | None = 0
+        asked, end = 0, peer.valid_end()
+        while asked < room and (at := peer.down.availability.first_in(late, at, end)) is not None:
+            if all(holder.peer is not peer for holder in self._requests.holders(at)):
+                self._downloader.ask_block(peer, at, now, urgent=self._scheduler.is_explicit(at))
+                late.unset(at)
+                asked += 1
+            at += 1
+        return asked
 
     def _hotswap_room(self, peer: Peer, now: float) -> int:
         """How many blocks of others a peer may be asked for: none, as long as it is busy or does not

@@ -144,14 +144,16 @@ class Hotswap:
         Costs what the peer is asked for, and not what it is not known to have: peers without any of it are
         strangers' easiest, and there may be hundreds.
         """
-        at: int | None = 0
-        asked, end = 0, peer.valid_end()
-        while asked < room and (at := peer.down.availability.first_in(late, at, end)) is not None:
-            if all(holder.peer is not peer for holder in self._requests.holders(at)):
-                self._downloader.ask_block(peer, at, now, urgent=self._scheduler.is_explicit(at))
-                late.unset(at)
+        asked, start, end = 0, 0, peer.valid_end()
+        while asked < room:
+            index = peer.down.availability.first_in(late, start, end)
+            if index is None:
+                break
+            if all(holder.peer is not peer for holder in self._requests.holders(index)):
+                self._downloader.ask_block(peer, index, now, urgent=self._scheduler.is_explicit(index))
+                late.unset(index)
                 asked += 1
-            at += 1
+            start = index + 1
         return asked
 
     def _hotswap_room(self, peer: Peer, now: float) -> int:

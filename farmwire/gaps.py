@@ -9,8 +9,10 @@ Everything errs on the side of "perhaps it has blocks that no other has".
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -88,7 +90,7 @@ def covers(one: Holding, other: Holding) -> bool:
     if other.have == 0:
         return True
     if not one.known or one.fork != other.fork:
-        return one.whole and one.fork > other.fork
+        return one.whole and one.have > 0 and one.fork > other.fork
     ours, theirs = _cores(one), _cores(other)
     if len(ours) < len(theirs):
         return False
@@ -124,6 +126,21 @@ def gaps_left(holdings: Sequence[Holding]) -> int | None:
     return left
 
 
+def agree(gaps: Sequence[CoreGaps], *, length: int, blocks: int) -> bool:
+    """Whether these are gaps of the cores of a copy with that many blocks in its first core, and in all."""
+    return bool(gaps) and gaps[0].length == length and sum(core.length for core in gaps) == blocks
+
+
+def most_held(gaps: Sequence[CoreGaps]) -> int:
+    """How many blocks a copy with these gaps can have."""
+    return sum(core.length - _least_missing(core) for core in gaps)
+
+
+def _least_missing(core: CoreGaps) -> int:
+    runs = _runs(core)
+    return sum(end - start for start, end in runs) if core.exact else len(runs)
+
+
 def held_runs(core: CoreGaps) -> list[Run]:
     """The blocks that are certainly here, as runs."""
     bounds = [0, *(at for run in _runs(core) for at in run), core.length]
@@ -153,7 +170,9 @@ def _runs(core: CoreGaps) -> list[Run]:
 
 
 def _core_covers(ours: CoreGaps, theirs: CoreGaps) -> bool:
-    if ours.digest and ours.digest == theirs.digest and ours.length == theirs.length:
+    if (
+        ours.digest and ours == theirs
+    ):  # the runs, too: whoever copies the digest alone has not got the blocks
         return True
     lacking = _runs(ours)
     if ours.length < theirs.length:
@@ -161,12 +180,14 @@ def _core_covers(ours: CoreGaps, theirs: CoreGaps) -> bool:
     lacking = [(start, min(end, theirs.length)) for start, end in lacking if start < theirs.length]
     if not theirs.exact:
         return not lacking
-    missing = _runs(theirs)
+    missing = _joined(_runs(theirs))
     return all(_inside(run, missing) for run in _joined(lacking))
 
 
 def _inside(run: Run, runs: Sequence[Run]) -> bool:
-    return any(start <= run[0] and run[1] <= end for start, end in _joined(runs))
+    """Whether one of the runs, which do not touch, has all of `run`."""
+    at = bisect_right(runs, run[0], key=itemgetter(0)) - 1
+    return at >= 0 and run[1] <= runs[at][1]
 
 
 def _joined(runs: Sequence[Run]) -> list[Run]:

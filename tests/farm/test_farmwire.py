@@ -336,3 +336,10 @@ def test_covers_and_what_is_left_agree_with_sets_of_blocks(
             assert covers(a, b) is (needed <= have)
     longest = max(lengths[: len(copies)])
     assert gaps_left(copies) == longest - len(set.union(*sets))
+
+
+def test_a_digest_alone_does_not_say_which_blocks_a_copy_has() -> None:
+    theirs = CoreGaps(length=20, runs=[0, 9], exact=False, digest="ab")
+    ours = CoreGaps(length=20, runs=[1, 20], exact=False, digest="ab")
+    assert covers(Holding(0, 20, 20, 12, (theirs,)), Holding(0, 20, 20, 12, (theirs,)))
+    assert not covers(Holding(0, 20, 20, 12, (ours,)), Holding(0, 20, 20, 12, (theirs,)))

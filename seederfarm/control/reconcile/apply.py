@@ -12,7 +12,7 @@ from typing import Final
 
 from seederfarm.placement.model import Assign, Release, ReleaseReason
 from seederfarm.registry.models import Replica
-from seederfarm.registry.services.copies import MAX_PROOF_FAILURES
+from seederfarm.registry.services.copies import AS_FULL, MAX_PROOF_FAILURES
 
 from ..db.sql import batches, execute, rows_as_table, staged
 from . import load
@@ -72,7 +72,7 @@ def release(moves: Sequence[Release], now: datetime) -> None:
         "(SELECT count(*) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id "
         "WHERE o.drive_id = v.drive_id AND o.worker_id <> v.worker_id AND o.desired "
         "AND (o.phase = 'complete' OR (r.phase <> 'complete' AND o.have_blocks > 0)) "
-        "AND (o.have_blocks >= r.have_blocks OR o.fork > r.fork) "
+        f"AND {AS_FULL} "
         "AND o.proof_failures < %s AND w.state = 'active' "
         "AND w.lost_since IS NULL) >= (SELECT d.replicas_min FROM registry_drive d WHERE d.id = v.drive_id)",
         MAX_PROOF_FAILURES,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from seederfarm.registry.models import Worker
-from seederfarm.registry.services.copies import MAX_PROOF_FAILURES
+from seederfarm.registry.services.copies import AS_FULL, MAX_PROOF_FAILURES
 
 
 class DrainProgress(NamedTuple):
@@ -28,7 +28,7 @@ class DrainProgress(NamedTuple):
         return self.bytes_left / self.bytes_per_second if self.bytes_per_second > 0 else None
 
 
-_QUERY = """
+_QUERY = f"""
 SELECT count(*),
   coalesce(sum(CASE WHEN s.done < s.needed THEN 1 ELSE 0 END), 0),
   coalesce(sum(CASE WHEN s.done < s.needed AND s.size > s.best THEN s.size - s.best ELSE 0 END), 0)
@@ -37,7 +37,7 @@ FROM (
     (SELECT count(*) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
       WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired
       AND (o.phase = 'complete' OR (r.phase <> 'complete' AND o.have_blocks > 0))
-      AND (o.have_blocks >= r.have_blocks OR o.fork > r.fork)
+      AND {AS_FULL}
       AND o.proof_failures < %s AND w.state = 'active' AND w.lost_since IS NULL) AS done,
     coalesce((SELECT max(o.have_bytes) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
       WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired

@@ -110,14 +110,21 @@ def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
     held: dict[int, list[ReplicaState]] = {}
     complete = str(Replica.Phase.COMPLETE)
     query = (
-        "SELECT t.drive_id, t.worker_id, t.phase, t.have_blocks, t.total_blocks, t.proof_failures "
-        "FROM registry_replica t"
+        "SELECT t.drive_id, t.worker_id, t.phase, t.have_blocks, t.total_blocks, t.proof_failures, t.fork, "
+        "t.length FROM registry_replica t"
     )
     partial: set[int] = set()
-    for drive_id, worker_id, phase, have, total, failures in _rows(query, "drive_id", ids, "t.desired"):
+    heads: dict[int, tuple[int, int, int]] = {}
+    for drive_id, worker_id, phase, have, total, failures, *head in _rows(
+        query, "drive_id", ids, "t.desired"
+    ):
         state = ReplicaState(worker_id, phase == complete and failures < MAX_PROOF_FAILURES, have)
         if 0 < have < total:
             partial.add(drive_id)
+        elif have or phase == complete:
+            whole = (head[0], head[1], total)
+            if heads.setdefault(drive_id, whole) != whole:
+                partial.add(drive_id)
         if drive_id in held:
             held[drive_id].append(state)
         else:
@@ -128,20 +135,34 @@ def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
 
 
 def _add_holdings(held: dict[int, list[ReplicaState]], ids: Sequence[int]) -> None:
-    """Which blocks the copies of these drives have. Of others all are whole, and need no such comparison."""
-    query = f"SELECT t.drive_id, t.worker_id, t.proof_failures, {', '.join(f't.{c}' for c in HOLDING)}"
+    """Which blocks the copies of these drives have. Of others all are whole and of one length, and need no
+    such comparison."""
+    columns = ("drive_id", "worker_id", "proof_failures", "last_proven_at", *HOLDING)
+    query = f"SELECT {', '.join(f't.{column}' for column in columns)} FROM registry_replica t"
     found: dict[tuple[int, int], Holding] = {}
-    for drive_id, worker_id, failures, *numbers in _rows(
-        f"{query} FROM registry_replica t", "drive_id", ids, "t.desired"
-    ):
+    unproven: list[tuple[int, int]] = []
+    forks: dict[int, int] = {}
+    for drive_id, worker_id, failures, proven, *numbers in _rows(query, "drive_id", ids, "t.desired"):
         holding = holding_of(*numbers)
-        if failures >= MAX_PROOF_FAILURES:  # it may have all that it says, and counts for nothing
-            holding = holding._replace(have=min(holding.have, holding.blocks - 1), gaps=())
+        if failures >= MAX_PROOF_FAILURES:
+            holding = _doubted(holding)
+        elif proven is None:
+            unproven.append((drive_id, worker_id))
+        if holding.have:
+            forks[drive_id] = min(holding.fork, forks.get(drive_id, holding.fork))
         found[drive_id, worker_id] = holding
+    for copy in unproven:
+        if found[copy].fork > forks.get(copy[0], found[copy].fork):
+            found[copy] = _doubted(found[copy])
     for drive_id in ids:
         held[drive_id] = [
             state._replace(holding=found.get((drive_id, state.worker))) for state in held[drive_id]
         ]
+
+
+def _doubted(holding: Holding) -> Holding:
+    """It may have all that it says, and counts for nothing."""
+    return holding._replace(have=min(holding.have, holding.blocks - 1), gaps=())
 
 
 def _promised() -> dict[int, int]:

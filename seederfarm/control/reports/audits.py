@@ -58,7 +58,6 @@ class _Due(NamedTuple):
     worker_id: int
     node_id: str
     key: str
-    kind: str
     length: int
     total_blocks: int
     total_bytes: int
@@ -81,7 +80,7 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
     ).exclude(drive__state=Drive.State.REMOVING)
     with transaction.atomic():
         found = rows.order_by(F("last_challenged_at").asc(nulls_first=True), "pk").values_list(
-            "pk", "worker_id", "worker__node_id", "drive__key", "drive__kind", "length", "total_blocks",
+            "pk", "worker_id", "worker__node_id", "drive__key", "length", "total_blocks",
             "total_bytes", "gaps",
         )  # fmt: skip
         due = [_Due(*row) for row in found.select_for_update(of=("self",), skip_locked=True)[:MAX_RUN]]
@@ -92,10 +91,11 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
 
 
 def _pick_first(copy: _Due, rng: random.Random) -> list[int]:
-    """Of the core that the key names; of a drive the header, too, which may name the blobs core."""
+    """Of the core that the key names; where the copy says that it has a second core the header, too, which
+    may name it. The kind of a drive decides nothing here: a worker told it."""
     blocks = _pick(copy, MAIN, copy.length, rng)
     gaps = _gaps(copy.gaps, MAIN)
-    if copy.kind != Drive.Kind.DRIVE or (gaps is not None and may_lack(gaps, 0)):
+    if copy.total_blocks <= copy.length or (gaps is not None and may_lack(gaps, 0)):
         return blocks
     return sorted({0, *blocks[: MAX_BLOCKS - 1]})
 
@@ -193,8 +193,8 @@ def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: ran
     if blobs is not None:
         key, length = blobs
         copy = _Due(
-            replica.pk, replica.worker_id, node_id, replica.drive.key, replica.drive.kind, replica.length,
-            replica.total_blocks, replica.total_bytes, replica.gaps,
+            replica.pk, replica.worker_id, node_id, replica.drive.key, replica.length, replica.total_blocks,
+            replica.total_bytes, replica.gaps,
         )  # fmt: skip
         blocks = _pick(copy, BLOBS, length, rng)
     if blobs is not None and blocks:
@@ -223,7 +223,9 @@ def _wrong_proofs(row: Challenge, answer: Answer) -> str:
         for proof in answer.proofs:
             if not proof.data and gaps is not None and not gaps.exact and may_lack(gaps, proof.block):
                 continue
-            verify_block(bytes.fromhex(row.core), proof)
+            fork = verify_block(bytes.fromhex(row.core), proof).fork
+            if row.core == row.replica.drive.key and fork < row.replica.fork:
+                return f"block {proof.block} is of fork {fork}, the copy is said to be of {row.replica.fork}"
             proven += 1
     except ProofFailed as failure:
         return str(failure)
@@ -231,14 +233,15 @@ def _wrong_proofs(row: Challenge, answer: Answer) -> str:
 
 
 def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:
-    """Key and length of the blobs core, when this was the proof of a drive's file list and it has blobs.
+    """Key and length of the blobs core, when this was the proof of a drive's file list and the copy says that
+    it has a second core.
 
     The manifest and the header, which the proof was about, name it as they do to the engine. The header of
     an encrypted drive cannot be read; where it is compat, too, nobody can tell what its blobs core is.
     """
     replica, drive = row.replica, row.replica.drive
     length = replica.total_blocks - replica.length
-    if row.core != drive.key or drive.kind != Drive.Kind.DRIVE or length <= 0:
+    if row.core != drive.key or length <= 0:
         return None
     key = bytes.fromhex(drive.key)
     proofs = [proof for proof in answer.proofs if proof.data]

@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
+from msgspec.structs import replace
 
-from farmwire.gaps import to_text
+from farmwire.gaps import agree, most_held, to_text
 from farmwire.message import plain, read
 from farmwire.rejection import MessageRejected
 from farmwire.report import Heartbeat, ReplicaReport, Report, WorkerEvent
@@ -159,7 +160,7 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
     for report in reports:
         before = newest.get(report.key)
         if before is None or report.observed_at > before.observed_at:
-            newest[report.key] = report
+            newest[report.key] = _consistent(report)
     known = _known(worker, list(newest))
     news: list[_News] = []
     stale = 0
@@ -174,6 +175,16 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
     if news:
         _apply(worker, news, now)
     return Ingested("", len(news), stale, len(newest) - len(known))
+
+
+def _consistent(report: ReplicaReport) -> ReplicaReport:
+    """Without what contradicts itself. A copy has to prove what its gaps leave: with gaps of other cores, or
+    more blocks than they leave, it could say that it has all and would be asked for little."""
+    gaps = report.gaps if agree(report.gaps, length=report.length, blocks=report.blocks) else []
+    most = most_held(gaps) if gaps else report.blocks
+    if len(gaps) == len(report.gaps) and report.have_blocks <= most:
+        return report
+    return replace(report, gaps=gaps, have_blocks=min(report.have_blocks, most))
 
 
 def _known(worker: Worker, keys: list[str]) -> list[_Known]:
@@ -255,6 +266,8 @@ def _update(news: list[_News]) -> None:
     ]
     table, parameters = rows_as_table(_COLUMNS, rows)
     sets = ", ".join(f"{name} = v.{name}" for name, _ in _COLUMNS[1:])
+    # What was proven of one fork says nothing of another.
+    sets += ", last_proven_at = CASE WHEN v.fork = r.fork THEN r.last_proven_at END"
     execute(
         f"UPDATE registry_replica AS r SET {sets} FROM {table} WHERE r.id = v.id "
         "AND (r.last_report_at IS NULL OR r.last_report_at < v.last_report_at)",

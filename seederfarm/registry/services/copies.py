@@ -14,6 +14,14 @@ from ..models import Drive, Replica, Worker
 HOLDING: Final = ("fork", "length", "total_blocks", "have_blocks", "gaps")
 """Columns of a replica that `holding_of` takes, in this order."""
 
+AS_FULL: Final = """(
+  (o.fork = r.fork AND o.length >= r.length AND o.have_blocks >= r.have_blocks)
+  OR (o.fork > r.fork AND o.last_proven_at IS NOT NULL
+    AND o.have_blocks > 0 AND o.have_blocks >= o.total_blocks)
+  OR r.have_blocks = 0)"""
+"""SQL: whether replica `o` may be as full as replica `r`, by numbers. A higher fork counts when it was
+proven: until then it is what a worker says."""
+
 MAX_PROOF_FAILURES: Final = 3
 """Failed proofs in a row after which a copy that calls itself complete does not count as that."""
 
@@ -34,8 +42,10 @@ def only_here(worker: Worker) -> list[int]:
     lost workers, and such as failed their proofs, do not count."""
     others = _that_count(worker).filter(
         Q(gaps="") | Q(gaps=OuterRef("gaps")),
-        Q(have_blocks__gte=OuterRef("have_blocks")) | Q(fork__gt=OuterRef("fork")),
         drive=OuterRef("drive"),
+        fork=OuterRef("fork"),
+        length__gte=OuterRef("length"),
+        have_blocks__gte=OuterRef("have_blocks"),
         phase=Replica.Phase.COMPLETE,
     )
     here = Replica.objects.filter(worker=worker).filter(
@@ -60,18 +70,22 @@ def _that_count(worker: Worker) -> QuerySet[Replica]:
 
 def _compared(worker: Worker, drive_ids: Sequence[int]) -> list[int]:
     """Those of the drives whose copy on `worker` no other copy can stand in for."""
-    fields = ("drive_id", "phase", *HOLDING)
-    others: dict[int, list[tuple[bool, Holding]]] = {}
-    for drive_id, phase, *numbers in _that_count(worker).filter(drive_id__in=drive_ids).values_list(*fields):
-        others.setdefault(drive_id, []).append((phase == Replica.Phase.COMPLETE, holding_of(*numbers)))
+    fields = ("drive_id", "phase", "last_proven_at", *HOLDING)
+    others: dict[int, list[tuple[bool, bool, Holding]]] = {}
+    for drive_id, phase, proven, *numbers in (
+        _that_count(worker).filter(drive_id__in=drive_ids).values_list(*fields)
+    ):
+        complete = phase == Replica.Phase.COMPLETE
+        others.setdefault(drive_id, []).append((complete, proven is not None, holding_of(*numbers)))
     alone = []
-    for drive_id, phase, *numbers in Replica.objects.filter(
+    for drive_id, phase, _, *numbers in Replica.objects.filter(
         worker=worker, drive_id__in=drive_ids
     ).values_list(*fields):
         here, done = holding_of(*numbers), phase == Replica.Phase.COMPLETE
         if not any(
-            stands_in(other, here, complete=complete, other_complete=done)
-            for complete, other in others.get(drive_id, ())
+            (proven or other.fork <= here.fork)
+            and stands_in(other, here, complete=complete, other_complete=done)
+            for complete, proven, other in others.get(drive_id, ())
         ):
             alone.append(drive_id)
     return alone

@@ -21,6 +21,7 @@ from seederfarm.control.reconcile.reconcile import reconcile
 from seederfarm.control.reports import audits
 from seederfarm.placement.model import Release, ReleaseReason
 from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
+from seederfarm.registry.services import only_here
 from seederfarm.registry.services import workers as worker_services
 
 from ..registry.factories import make_drive
@@ -105,6 +106,66 @@ def test_a_drain_waits_until_another_has_every_block_and_not_for_more(
     assert drain_progress(anna.row.pk).waiting == 0
     reconcile(now=now + SECOND)
     assert kept(drive) == {"bert"}, "97 % on both: nobody has more"
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "nothing of a higher fork": {"length": 0, "blocks": 0, "have_blocks": 0, "fork": 1},
+    "a block of a higher fork": {"length": 1, "blocks": 1, "have_blocks": 1, "fork": 1},
+    "a lower fork": {"fork": 0},
+    "a short core and a second one": {"length": 1, "blocks": 10, "have_blocks": 10},
+    "all, with gaps": {"gaps": gaps((1, 10))},
+    "all, with gaps that are not exact": {
+        "gaps": [CoreGaps(length=10, runs=[1, 10], exact=False, digest="ab")]
+    },
+    "more than all": {"gaps": gaps((1, 10)), "have_blocks": 1000},
+}
+"""Claims of a worker that holds one block, which the proofs that it is asked for would not refute."""
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_the_last_copy_stays_when_another_worker_lies(farm: FakeBroker, now: datetime, lie: str) -> None:
+    drive, anna, bert = two_copies(now)
+    assert anna.tell(now, copy_of(drive.key, "complete", now, fork=int(lie == "a lower fork"))).applied == 1
+    assert bert.tell(now, copy_of(drive.key, "complete", now, **LIES[lie])).applied == 1
+    assert only_here(anna.row) == [drive.pk]
+    worker_services.drain([anna.row], "cli")
+    reconcile(now=now)
+    assert "anna" in kept(drive)
+    assert drain_progress(anna.row.pk).waiting == 1
+    assert not Event.objects.filter(kind="replica.released").exists(), "it is not said either"
+    from django.db import transaction
+
+    with transaction.atomic():
+        apply.release([Release(drive.pk, anna.row.pk, ReleaseReason.DRAINED)], now)
+    assert "anna" in kept(drive)
+
+
+def test_a_higher_fork_takes_the_place_of_a_lower_one_when_it_was_proven(
+    farm: FakeBroker, now: datetime
+) -> None:
+    drive, anna, bert = two_copies(now)
+    tell(anna, drive.key, now)
+    higher = {"fork": 1, "length": 4, "blocks": 4, "have_blocks": 4}
+    bert.tell(now, copy_of(drive.key, "complete", now, **higher))
+    worker_services.drain([anna.row], "cli")
+    Replica.objects.filter(worker=bert.row).update(last_proven_at=now)
+    bert.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND, **{**higher, "fork": 2}))
+    assert only_here(anna.row) == [drive.pk], "what was proven of one fork says nothing of another"
+    Replica.objects.filter(worker=bert.row).update(last_proven_at=now)
+    bert.tell(now + 2 * SECOND, copy_of(drive.key, "complete", now + 2 * SECOND, **{**higher, "fork": 2}))
+    assert only_here(anna.row) == []
+    assert drain_progress(anna.row.pk).waiting == 0
+    reconcile(now=now + 2 * SECOND)
+    assert kept(drive) == {"bert"}
+
+
+def test_gaps_of_other_cores_do_not_say_what_is_asked_for(farm: FakeBroker, now: datetime) -> None:
+    drive, anna, _ = two_copies(now)
+    anna.tell(now, copy_of(drive.key, "complete", now, gaps=gaps(length=1)))
+    copy = Replica.objects.get(worker=anna.row)
+    assert (copy.gaps, copy.have_blocks) == ("", 10)
+    audits.challenge_due(now, random.Random(1))
+    assert max(Challenge.objects.get().blocks) > 0
 
 
 def test_what_a_plan_decided_is_not_done_when_the_others_have_less_by_then(
@@ -203,6 +264,33 @@ def test_a_drive_with_gaps_in_its_contents_proves_both_cores(
     assert answer(worker, second, blobs, now + SECOND) == "proven"
     replica.refresh_from_db()
     assert replica.last_proven_at == now + SECOND
+
+
+def test_a_second_core_is_asked_for_whatever_kind_the_drive_is_called(
+    farm: FakeBroker, worker: FakeWorker, store: Store, core: Core, now: datetime
+) -> None:
+    """The kind was told by some worker. One that has no blobs could not be found out."""
+    blobs = blobs_of(store, core)
+    replica = copy_of_core(core, worker, now, blobs=blobs.length, kind="core")
+    audits.challenge_due(now)
+    assert answer(worker, asked(farm), core, now) == "proven"
+    second = asked(farm)
+    assert second.core == blobs.key.hex()
+    missing = [BlockProof(block=block, data="") for block in second.blocks]
+    assert answer(worker, second, blobs, now, proofs=missing) == "wrong"
+    replica.refresh_from_db()
+    assert (replica.last_proven_at, replica.proof_failures) == (None, 1)
+
+
+def test_blocks_of_a_lower_fork_prove_no_higher_one(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    Replica.objects.update(fork=1)
+    audits.challenge_due(now)
+    assert answer(worker, asked(farm), core, now) == "wrong"
+    replica.refresh_from_db()
+    assert (replica.last_proven_at, replica.proof_failures) == (None, 1)
 
 
 def test_where_gaps_are_known_roughly_a_missing_block_is_no_failure_and_a_lie_is(

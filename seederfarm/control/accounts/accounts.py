@@ -129,6 +129,8 @@ def make_for(worker: Worker) -> acl.Version:
     with connected() as client:
         version = version_of(client)
         user = user_of_worker(worker.node_id)
+        if user in budget.suspended(client):
+            raise NoAccounts("its account is suspended")
         account = Account(worker.broker_hash, acl.worker_rules(worker.node_id, version, database=_database()))
         known = _listed(client).get(user)
         if known is None or account.password_hash not in known:
@@ -163,6 +165,8 @@ def connected() -> Iterator[Any]:
         socket_timeout=TIMEOUT,
         retry=None,
         decode_responses=True,
+        # Names of commands and keys, which a worker chose, may be any bytes.
+        encoding_errors="backslashreplace",
     )
     try:
         yield client

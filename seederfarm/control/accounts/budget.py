@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -39,6 +39,12 @@ MAX_CONNECTIONS: Final = 64
 """Connections of one account. A worker has about ten."""
 MAX_CLIENT_BYTES: Final = 128 * MIB
 """Bytes that Redis holds for the connections of one account: what they ask and do not read."""
+LOG_ENTRIES: Final = 128
+"""Entries of the broker's log of refusals that are read: all that Redis keeps by default."""
+MAX_LOG_BYTES: Final = 256 * 1024
+"""Bytes of names in that log. Names of our keys have about 100 bytes."""
+LOG_SEEN_KEY: Final = f"{KEY_PREFIX}accounts.seen"
+"""A hash in Redis: what of its log was told. There, since the log is there and goes with it."""
 ANSWERS_LIVE: Final = 60
 """Seconds after which answers to remote control that nobody took are deleted."""
 SCAN_COUNT: Final = 1000
@@ -126,7 +132,7 @@ def cut_owned(client: Any, owners: Iterable[Owner]) -> Iterator[Excess]:
             yield Excess(f"keys of {owner.node_id}", text, owner.user)
 
 
-def crowds(client: Any, ours: Mapping[str, Owner]) -> Iterator[Excess]:
+def crowds(client: Any, is_ours: Callable[[str], bool]) -> Iterator[Excess]:
     """Accounts with too many connections, or too much in them. Nothing where we may not see clients."""
     try:
         clients = client.client_list()
@@ -136,12 +142,34 @@ def crowds(client: Any, ours: Mapping[str, Owner]) -> Iterator[Excess]:
     for each in clients:
         number[each.get("user", "")] += 1
         held[each.get("user", "")] += int(each.get("tot-mem", 0))
-    for user in ours:
+    for user in filter(is_ours, number):
         if number[user] > MAX_CONNECTIONS:
             yield Excess(f"connections of {user}", f"has {number[user]} connections to the broker", user)
         elif held[user] > MAX_CLIENT_BYTES:
             text = f"has {held[user] / MIB:.0f} MiB waiting in its connections to the broker"
             yield Excess(f"connections of {user}", text, user)
+
+
+def cut_log(client: Any, is_ours: Callable[[str], bool], *, pressed: bool) -> Iterator[Excess]:
+    """Empty Redis' log of refused commands where it holds much: whole names of keys, up to 512 MiB each.
+    `pressed`: memory is short, do not even look. Nothing where we may not read it."""
+    try:
+        entries = [] if pressed else client.acl_log(LOG_ENTRIES)
+    except redis.ResponseError:
+        return
+    held = Counter[str]()
+    for entry in entries:
+        user, size = str(entry["username"]), len(str(entry["object"]))
+        # Whose login failed was not proven.
+        held[user if entry["reason"] != "auth" and is_ours(user) else ""] += size + len(user)
+    if not pressed and held.total() <= MAX_LOG_BYTES:
+        return
+    client.acl_log_reset()
+    client.delete(LOG_SEEN_KEY)
+    for user, size in held.items():
+        if user and size > MAX_LOG_BYTES // 2:
+            text = f"asked the broker for keys with names of {size // 1024:,} KiB that it may not use"
+            yield Excess(f"log of {user}", text, user)
 
 
 class Sweep:

@@ -16,7 +16,7 @@ import redis
 from django.db.models import F
 from django.utils import timezone
 
-from farmwire.tasks import KEY_PREFIX
+from hypercore.printable import visible
 from seederfarm.registry.models import Event, Worker
 from seederfarm.registry.models.history import Severity
 
@@ -24,13 +24,12 @@ from ..history.alerts import Trouble, raise_alerts, resolve
 from ..messaging.broker import BrokerDown
 from ..messaging.rejected import refused_commands, rejected_messages
 from . import accounts
+from .budget import LOG_ENTRIES, LOG_SEEN_KEY
 
 log = logging.getLogger(__name__)
 
-LOG_ENTRIES: Final = 128
-"""Entries of the broker's log that are read: all that it keeps, as Redis is configured by default."""
-SEEN_KEY: Final = f"{KEY_PREFIX}accounts.seen"
-"""A hash in Redis: what of its log was told. There, since the log is there and goes with it."""
+MAX_NAME: Final = 100
+"""Characters of the name of a command or key that are told. Whoever was refused chose it."""
 SEEN_FOR: Final = 7 * 86400
 """Seconds after which it is forgotten."""
 NO_ACCOUNTS: Final = "broker.accounts"
@@ -91,7 +90,7 @@ def new_denials() -> Iterator[Denial]:
     with accounts.connected() as client:
         try:
             entries = client.acl_log(LOG_ENTRIES)
-            seen = client.hgetall(SEEN_KEY)
+            seen = client.hgetall(LOG_SEEN_KEY)
         except redis.ResponseError as error:
             log.debug("the broker's log of refusals cannot be read: %s", error)
             return
@@ -102,18 +101,22 @@ def new_denials() -> Iterator[Denial]:
         for signature, entry in {_signature(entry): entry for entry in ours}.items():
             fresh = counts[signature] - int(seen.get(signature, 0))
             if fresh > 0:
-                yield Denial(str(entry["username"]), str(entry["reason"]), str(entry["object"]), fresh)
+                yield Denial(str(entry["username"]), str(entry["reason"]), _object(entry), fresh)
         if counts:
-            client.hset(SEEN_KEY, mapping=dict(counts))
-            client.expire(SEEN_KEY, SEEN_FOR)
+            client.hset(LOG_SEEN_KEY, mapping=dict(counts))
+            client.expire(LOG_SEEN_KEY, SEEN_FOR)
 
 
 def _signature(entry: dict[str, Any]) -> str:
     """Tells entries apart, that of a client from the next one's too. Numbered since Redis 7.2."""
     client = entry.get("client-info", {})
     who = client.get("id", "") if isinstance(client, dict) else ""
-    parts = (entry.get("entry-id", ""), who, entry["username"], entry["reason"], entry["object"])
+    parts = (entry.get("entry-id", ""), who, entry["username"], entry["reason"], _object(entry))
     return "|".join(map(str, parts))
+
+
+def _object(entry: dict[str, Any]) -> str:
+    return visible(str(entry["object"])[:MAX_NAME])
 
 
 def _tell_denials(denials: list[Denial], now: datetime) -> None:

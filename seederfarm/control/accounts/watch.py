@@ -96,6 +96,7 @@ class Watch:
                 retry=None,
                 single_connection_client=True,
                 decode_responses=True,
+                encoding_errors="surrogateescape",  # names of keys may be any bytes, and are sent back
             )
         return self._client
 
@@ -126,7 +127,8 @@ class Watch:
             self._measured = time.monotonic()
             owners = _owners()
             found += budget.cut_owned(client, owners)
-            found += budget.crowds(client, {owner.user: owner for owner in owners})
+            found += budget.crowds(client, accounts.is_ours)
+            found += budget.cut_log(client, accounts.is_ours, pressed=pressed)
             self._sweep.step(client, pressed=pressed)
         suspended = [excess.user for excess in found if excess.user and self._suspend(client, excess.user)]
         self._tell(found, suspended)
@@ -169,7 +171,9 @@ class Watch:
             hint = (
                 "No worker does that by itself: its login may have been stolen. Retire it, and enrol it anew."
             )
-            if worker is None:
+            if excess.user and worker is None:
+                hint = "Its token may have been stolen: revoke it."
+            elif worker is None:
                 hint = "Control may have been away for long. What was cut is told again within ten minutes."
             trouble = Trouble(
                 kind=BUDGET,

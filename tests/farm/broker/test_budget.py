@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 from farmwire.join import digest_of
 from farmwire.tasks import queue_of
 from seederfarm.control.accounts import accounts, acl, budget
+from seederfarm.control.accounts.denials import keep_watch
 from seederfarm.control.accounts.watch import BUDGET, BUSY, FULL, Watch
 from seederfarm.control.messaging import assignments
 from seederfarm.control.messaging.outbox import LIFETIME, MAX_WAITING
@@ -146,6 +148,84 @@ def test_all_keys_of_an_account_are_measured(broker: RedisServer, worker: Worker
         thief.sadd(f"farm:_kombu.binding.{queue_of(NODE)}", b"%d" % number + b"x" * MIB)
     Watch().look()
     assert broker.client.exists(f"farm:_kombu.binding.{queue_of(NODE)}") == 0
+    assert refused(broker)
+
+
+def test_names_of_any_bytes_blind_neither_the_watch_nor_the_log(broker: RedisServer, worker: Worker) -> None:
+    thief = log_in(broker)
+    if accounts.version_of(broker.client) >= acl.SELECTORS:
+        thief.lpush(b"farm:\xff.reply.celery.pidbox", "x")
+    for name in (b"\xff\xfe", b"a\0b", b"\x1b[2J"):
+        with pytest.raises(ResponseError):
+            thief.hget(name, "x")
+    with pytest.raises(ResponseError):
+        thief.hget("secret", "x")
+    keep_watch()
+    assert "key secret" in Event.objects.get(kind="broker.refused").text
+    for number in range(40):
+        thief.hset(f"farm:unacked.{NODE}.h", str(number), b"x" * MIB)
+    Watch().look()
+    assert Event.objects.filter(kind=BUDGET, worker=worker).exists()
+    assert refused(broker)
+    left = [broker.client.ttl(key) for key in Redis(port=broker.port, password="of the farm").keys("*reply*")]
+    assert all(0 < ttl <= budget.ANSWERS_LIVE for ttl in left)
+
+
+def test_large_names_in_the_log_of_refusals_go_and_so_does_who_sent_them(
+    broker: RedisServer, worker: Worker
+) -> None:
+    """Redis keeps whole names of what it refused, in memory of no key."""
+    thief = log_in(broker)
+    for number in range(5):
+        with pytest.raises(ResponseError):
+            thief.hget(b"%d" % number + b"k" * 8 * MIB, "x")
+    assert int(broker.client.info("memory")["used_memory"]) > 30 * MIB
+    keep_watch()
+    assert len(Event.objects.get(kind="broker.refused").text) <= 500
+    assert sum(map(len, broker.client.hkeys(budget.LOG_SEEN_KEY))) < 5000
+    Watch().look()
+    assert int(broker.client.info("memory")["used_memory"]) < 10 * MIB
+    assert "log of" in Alert.objects.get(kind=BUDGET).subject
+    assert refused(broker)
+
+
+def test_logins_that_failed_suspend_nobody(broker: RedisServer, worker: Worker) -> None:
+    """Anybody may say that he is that worker."""
+    for _ in range(100):
+        with pytest.raises(AuthenticationError):
+            name = accounts.user_of_worker(NODE)
+            Redis(port=broker.port, username=name, password="x" * 9000, retry=None).ping()
+    for user in ("u" * 8000 + str(number) for number in range(40)):
+        with pytest.raises(AuthenticationError):
+            Redis(port=broker.port, username=user, password="x", retry=None).ping()
+    Watch().look()
+    assert len(broker.client.acl_log()) == 0
+    assert log_in(broker).ping()
+
+
+def test_a_token_with_hundreds_of_connections_is_suspended(broker: RedisServer, worker: Worker) -> None:
+    from seederfarm.registry.models import EnrolmentToken
+
+    token = EnrolmentToken.objects.create(
+        digest="d" * 64, broker_hash=digest_of("its"), expires_at=timezone.now() + timedelta(days=1)
+    )
+    accounts.keep()
+    user = accounts.user_of_token(token.digest)
+    crowd = [Redis(port=broker.port, username=user, password="its", retry=None) for _ in range(65)]
+    for client in crowd:
+        client.ping()
+    Watch().look()
+    assert Alert.objects.get(kind=BUDGET).hint == "Its token may have been stolen: revoke it."
+    accounts.keep()
+    with pytest.raises((AuthenticationError, ConnectionError)):
+        crowd[0].ping()
+    assert log_in(broker).ping()
+
+
+def test_a_request_to_join_ends_no_suspension(broker: RedisServer, worker: Worker) -> None:
+    budget.suspend(broker.client, accounts.user_of_worker(NODE))
+    with pytest.raises(accounts.NoAccounts, match="suspended"):
+        accounts.make_for(worker)
     assert refused(broker)
 
 

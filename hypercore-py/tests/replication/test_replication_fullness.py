@@ -6,7 +6,7 @@ from test_replication_downloading import Server
 
 from hypercore.core import Core
 from hypercore.replication.config import MAX_BROKEN_CLAIMS
-from hypercore.replication.fullness import ANSWER_TIME, CLAIM_TIME, GRACE, MAX_GRACE, grace_for
+from hypercore.replication.fullness import ANSWER_TIME, CLAIM_TIME, GRACE, MAX_GRACE, OFFER_TIME, grace_for
 from hypercore.wire.control import BitfieldMessage, NoData, Range, Sync, Want
 from hypercore.wire.request import Request
 
@@ -250,6 +250,34 @@ def test_strangers_that_never_answer_can_delay_it_for_so_long_only(world: World)
     liar = Server(world, reader, 0)
     liar.say(sync(writer.core, reader), Range(start=0, length=100))
     wait(world, 60, reader)
+    assert state(reader) == (True, 97, 3)
+
+
+def test_a_source_that_comes_again_and_again_can_delay_it_for_so_long_only(world: World) -> None:
+    """It has given a block once, and offers the missing ones, but is gone before a request fails."""
+    writer = cleared_writer(world)
+    reader = world.reader(writer.core.key)
+    remote = b"s" * 32
+    liar = Server(world, reader, 0, remote=remote)
+    liar.serve()
+    liar.offer(writer.core, announce=5)
+    wait(world, 1, reader)
+    assert reader.core.bitfield.count >= 5 and liar.peer.down.is_source
+    liar.pair.cut()
+    pair = world.connect(writer, reader)
+    wait(world, 3, reader)
+    pair.cut()
+    assert state(reader) == (False, 97, 0)
+    began = world.now
+    while world.now < began + OFFER_TIME - 60:
+        assert state(reader)[0] is False, "a source is believed for a while"
+        liar = Server(world, reader, 0, remote=remote)
+        liar.say(sync(writer.core, reader), Range(start=0, length=100))
+        wait(world, 25, reader)
+        liar.pair.cut()
+    liar = Server(world, reader, 0, remote=remote)
+    liar.say(sync(writer.core, reader), Range(start=0, length=100))
+    wait(world, 80, reader)
     assert state(reader) == (True, 97, 3)
 
 

@@ -32,6 +32,10 @@ CLAIM_TIME = 300.0
 """Seconds for which peers that have given nothing can delay that by saying that they have a missing block.
 Ours: four times as long as a request waits at most would be 120."""
 
+OFFER_TIME = 3600.0
+"""Seconds for which sources can delay it by offering a missing block, while none comes. Ours: one source may
+come again under its key, or under others, each time a request to it fails."""
+
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at the peers of a core that is not full, at most as often."""
 
@@ -213,11 +217,13 @@ class Fullness:
                 witnessed = self._lacks(peer, first)
         if witnessed and self._said_at is None:
             self._said_at = now
-        if self._said_at is None or offered:
+        if self._said_at is None:
             return self._next if peers else None
         at = self._said_at + grace_for(core.bitfield.count, core.head.length)
         if claimed:
             at = max(at, self._said_at + CLAIM_TIME)
+        if offered:
+            at = max(at, self._said_at + OFFER_TIME)
         if now < at:
             return min(at, max(self._next, now + CHECK_INTERVAL))
         self._given_up_below = core.head.length

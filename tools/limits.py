@@ -57,6 +57,7 @@ bounds.
 | answers, rejects and requests that wait, bytes not acknowledged (`mux.outbox.HIGH_WATER_BYTES`, `mux.protomux.MAX_QUEUED_REJECTS`, `replication.config.MAX_BACKLOG`, `udx.limits.MAX_FLIGHT_BYTES`) | 17 MiB and 0.8 MiB for each channel | 576 connections | 10 GiB | `aio.holdings.MAX_OUTGOING_BYTES` and one answer: no more are made, and those that do not read are cut off |
 | messages for undecided channels (`mux.protomux.MAX_BUFFERED_BYTES`) | 1 MiB | 576 connections | 576 MiB | none; stores decide at once, so that nothing waits there |
 | channels (`aio.corestore.MAX_CHANNELS`, `replication.config.MAX_PEERS`) | 5 KiB | 256 for each core stored | 1.3 MiB for each core | none |
+| channels of active cores that a peer has not answered (`aio.cores.openings.MAX_UNANSWERED_OPENS`) | 2 KiB | 64 on 576 connections | 72 MiB | none |
 """  # noqa: E501 - rows of a table
 
 

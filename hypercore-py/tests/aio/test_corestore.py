@@ -10,6 +10,7 @@ import pytest
 
 from hypercore.aio.cores import corestore as corestore_module
 from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.cores.openings import MAX_UNANSWERED_OPENS
 from hypercore.aio.cores.session import Hypercore
 from hypercore.aio.net.handshake import secure
 from hypercore.aio.net.udp_socket import Endpoint
@@ -458,6 +459,64 @@ def test_channels_of_one_connection_are_bounded(bounded: str) -> None:
                 assert source.links == 1
 
     run(scene)
+
+
+def unknown_keys(count: int, salt: bytes) -> list[bytes]:
+    return [KeyPair.from_seed(salt + number.to_bytes(31)).public_key for number in range(count)]
+
+
+def test_a_peer_that_answers_nothing_costs_the_same_however_many_cores_are_active() -> None:
+    """Whoever connects knows no key at first: each channel of each core would be memory for nothing."""
+
+    async def test() -> None:
+        async with Corestore(memory_store()) as source:
+            for key in unknown_keys(3 * MAX_UNANSWERED_OPENS, b"a"):
+                source.get(key)
+            endpoint = Endpoint()
+            sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
+            streams = [endpoint.create_stream() for _ in range(2)]
+            for i in range(2):
+                streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
+            stranger, ours = await asyncio.gather(
+                *(
+                    secure(streams[i], is_initiator=i == 0, key_pair=KeyPair.from_seed(bytes([i + 1]) * 32))
+                    for i in range(2)
+                )
+            )
+            link = source.replicate(ours)
+            await asyncio.sleep(0.05)
+            for key in unknown_keys(100, b"b"):
+                source.get(key)
+            stranger.send_keep_alive()
+            await asyncio.sleep(0.1)
+            assert link.muxer.channels == link.muxer.unanswered == MAX_UNANSWERED_OPENS
+            stranger.destroy()
+            ours.destroy()
+            endpoint.close()
+
+    run(test)
+
+
+def test_all_active_cores_are_spoken_about_with_a_peer_that_answers() -> None:
+    async def test() -> None:
+        first = make_writer(sample_blocks(3))
+        late = make_writer(sample_blocks(4), seed=2, store=first.store)
+        async with Corestore(first.store) as source, Corestore(memory_store()) as target:
+            other = source.get(late.core.key, active=False)
+            source.get(first.core.key, active=False)
+            for key in unknown_keys(5 * MAX_UNANSWERED_OPENS, b"a"):
+                target.get(key)
+            async with joined(source, target):
+                pass
+            copy = target.get(first.core.key)  # while there is no connection
+            copy.download()
+            async with joined(source, target):
+                more = [target.get(key) for key in (*unknown_keys(200, b"b"), late.core.key)]
+                await copy.synced()
+                assert content(copy) == sample_blocks(3)
+                await eventually(lambda: bool(more[-1].peers) and bool(other.peers))
+
+    run(test)
 
 
 def test_a_read_that_waits_ends_with_its_session() -> None:

@@ -183,6 +183,11 @@ class Muxer:
         return bool(self._outbox or self._dirty or (self._waiting and self.writable))
 
     @property
+    def unanswered(self) -> int:
+        """Opens of ours that the peer has neither answered with its own nor rejected."""
+        return len(self._unanswered)
+
+    @property
     def channels(self) -> int:
         """Channels that we have open, those included that the peer has not answered yet."""
         return len(self._local)

@@ -113,6 +113,10 @@ class Replicator:
             return None
         return self._open(muxer, now)
 
+    def knows(self, muxer: Muxer) -> bool:
+        """Whether the core is spoken about on the connection, or was, and the peer would not."""
+        return muxer in self._attached
+
     def _open(self, muxer: Muxer, now: float) -> Peer | None:
         muxer.add_alias(ALIAS, PROTOCOL)
         if muxer.channel(PROTOCOL, self.core.discovery_key) is not None:

@@ -28,6 +28,7 @@ from .active_core import ActiveCore
 from .flusher import Flusher, Runs
 from .idle_queue import IdleQueue
 from .link import Hub, Link
+from .openings import Openings
 from .session import Hypercore
 from .throttle import Throttle
 
@@ -91,6 +92,9 @@ class Corestore:
         self.hub = Hub(self._loop)
         """Shares time and memory among the connections."""
         self._links: dict[Muxer, Link] = {}
+        self._openings = Openings(
+            self._open, lambda opened, link: self._attach(opened, link.muxer, self._loop.time())
+        )
         self._conflicts = {bytes.fromhex(name[len(_CONFLICT) :]) for name in store.meta_names(_CONFLICT)}
         self._held = False
         self._closed = False
@@ -201,9 +205,7 @@ class Corestore:
         return opened
 
     def _on_active(self, opened: ActiveCore) -> None:
-        now = self._loop.time()
-        for muxer in list(self._links):
-            self._attach(opened, muxer, now)
+        self._openings.activated(opened, list(self._links.values()))
 
     def _attach(self, opened: ActiveCore, muxer: Muxer, now: float) -> bool:
         if (
@@ -260,10 +262,7 @@ class Corestore:
             return self._on_remote_open(muxer, name, now)
 
         muxer.on_open(PROTOCOL, asked_for)
-        now = self._loop.time()
-        for opened in list(self._open.values()):
-            if opened.active:
-                self._attach(opened, muxer, now)
+        self._openings.begin(link)
         if self._held:
             link.hold(True)
         return link
@@ -293,6 +292,7 @@ class Corestore:
 
     def _on_link_close(self, link: Link, error: Exception | None) -> None:
         self._links.pop(link.muxer, None)
+        self._openings.leave(link)
         now = self._loop.time()
         for opened in list(self._open.values()):
             opened.replicator.detach(link.muxer, now)  # it remembers connections without a channel, too

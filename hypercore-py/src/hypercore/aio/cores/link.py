@@ -125,6 +125,9 @@ class Link:
         self.debt = Debt()
         self.received = Received(self)
         self.queued = Queued(self)
+        self.open_more: Callable[[Callable[[], bool]], bool] | None = None
+        """Opens channels that wait for answers of the peer, or for their turn, until `expired()`. True if it
+        could do more now."""
         self._loop = loop
         self._on_close = on_close
         self._held = False
@@ -149,6 +152,8 @@ class Link:
         if self.muxer.closed:
             return False
         more = self._read(expired)
+        if self.open_more is not None:
+            more = self.open_more(expired) or more
         more = self._send(expired) or more
         self._steer_reading()
         if self.received.held:
@@ -234,6 +239,7 @@ class Link:
     def _closed(self, error: Exception | None) -> None:
         if self._unused is not None:
             self._unused.cancel()
+        self.open_more = None
         self.hub.leave(self)
         log.debug("connection with %s ended: %s", self.connection.remote_public_key.hex(), error or "closed")
         self.muxer.ended_by_peer = isinstance(error, StreamReset)

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 ENCODED: Final = 4 / 3
 """Characters of base64 for each byte."""
+ENCODINGS: Final = (None, "", "utf-8", "base64")
+"""Of bodies, that kombu takes."""
 AROUND: Final = 64 * 1024
 """Bytes that a message may have around its argument: Celery's headers and properties have about 1 KB."""
 
@@ -73,6 +75,8 @@ class Gate:
             raise Rejected("no message of Celery")
         if not isinstance(properties.get("delivery_tag"), str):
             raise Rejected("no message of Celery")
+        if properties.get("body_encoding") not in ENCODINGS:  # kombu has no decoder, and fails
+            raise Rejected("an encoding that does not exist")
         rule = self._rules.get(queue)
         return message if rule is None else _remade(message, queue, rule)
 

@@ -95,6 +95,9 @@ def _take(data: bytes) -> None:
         made = GATE.parse(queue, data)
         assert queue == "control" or made["properties"]["delivery_info"]["routing_key"] == queue
         assert queue == "control" or made["headers"]["task"] == "control.report"
+        assert made["properties"].get("body_encoding") in (None, "", "utf-8", "base64"), (
+            "kombu takes no other"
+        )
 
 
 def _messages() -> Iterator[bytes]:

@@ -96,6 +96,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
         json.dumps(raw), "x", "[]", "{}", "null", "[" * 100_000, "1" * 10_000, "\udcff" * 3, '"' + "a" * MIB,
         json.dumps(raw | {"body": "%%%"}), json.dumps(raw | {"headers": []}),
         json.dumps(raw | {"properties": {}}), json.dumps(raw | {"body": TWO_ARGUMENTS}),
+        json.dumps(raw | {"properties": raw["properties"] | {"body_encoding": "rot13"}}),
         json.dumps(raw | {"content-type": "application/x-python-serialize"}), "x" * (50 * MIB),
     ):  # fmt: skip
         thief.lpush("farm:reports", message.encode(errors="surrogateescape"))
@@ -106,6 +107,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
         "not one argument (",
         "no JSON in it (",
         "more than",
+        "an encoding that does not exist (",
     ):
         farm.wait_event("control.rejected", reason)
     assert Alert.objects.filter(kind="control.rejected").exists()

@@ -46,7 +46,7 @@ BUDGETS = """\
 ## Budgets
 
 What one peer may make us hold, times how many there can be (512 connections of peers that dial us and 64 that
-we dial, 256 peers of one core), and what all of them together may hold. "none" is a product that nothing else
+we dial), and what all of them together may hold. "none" is a product that nothing else
 bounds.
 
 | what | each | times | product | all together |
@@ -56,7 +56,7 @@ bounds.
 | packets that came early, or that nobody reads (`udx.limits.RECEIVE_WINDOW_BYTES`) | 4 MiB | 576 streams | 2.3 GiB | `udx.memory.MAX_RECEIVED_BYTES`, and 16 KiB for each stream |
 | answers, rejects and requests that wait, bytes not acknowledged (`mux.outbox.HIGH_WATER_BYTES`, `mux.protomux.MAX_QUEUED_REJECTS`, `replication.config.MAX_BACKLOG`, `udx.limits.MAX_FLIGHT_BYTES`) | 17 MiB and 0.8 MiB for each channel | 576 connections | 10 GiB | `aio.holdings.MAX_OUTGOING_BYTES` and one answer: no more are made, and those that do not read are cut off |
 | messages for undecided channels (`mux.protomux.MAX_BUFFERED_BYTES`) | 1 MiB | 576 connections | 576 MiB | none; stores decide at once, so that nothing waits there |
-| channels (`aio.corestore.MAX_CHANNELS`, `replication.config.MAX_PEERS`) | 5 KiB | 256 for each core stored | 1.3 MiB for each core | none |
+| channels (`aio.cores.corestore.MAX_CHANNELS`, `replication.config.MAX_PEERS`) | 5 KiB | 576 for each core stored | 2.8 MiB for each core | `aio.cores.corestore.MAX_ALL_CHANNELS` (320 MiB): no more for connections that have `MIN_CHANNELS` (64) |
 | channels of active cores that a peer has not answered (`aio.cores.openings.MAX_UNANSWERED_OPENS`) | 2 KiB | 64 on 576 connections | 72 MiB | none |
 """  # noqa: E501 - rows of a table
 

@@ -497,6 +497,35 @@ def test_a_peer_that_answers_nothing_costs_the_same_however_many_cores_are_activ
     run(test)
 
 
+def test_channels_of_all_connections_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever knows many keys opens them all on many connections; others still get what they came for."""
+    monkeypatch.setattr(corestore_module, "COUNT_SECONDS", 0.0)
+    monkeypatch.setattr(corestore_module, "MAX_ALL_CHANNELS", 2 * corestore_module.MIN_CHANNELS)
+
+    async def test() -> None:
+        writer = make_writer(sample_blocks(3))
+        keys = unknown_keys(3 * corestore_module.MIN_CHANNELS, b"a")
+        async with (
+            Corestore(writer.store) as source,
+            Corestore(memory_store()) as greedy,
+            Corestore(memory_store()) as innocent,
+        ):
+            for key in (*keys, writer.core.key):
+                source.get(key, active=False)
+            opened = [greedy.get(key) for key in keys]
+            async with joined(source, greedy):
+                await eventually(lambda: sum(bool(core.peers) for core in opened) == 128)
+                await asyncio.sleep(0.1)
+                assert sum(bool(core.peers) for core in opened) == 2 * corestore_module.MIN_CHANNELS
+                copy = innocent.get(writer.core.key)
+                copy.download()
+                async with joined(source, innocent):
+                    await copy.synced()
+                    assert content(copy) == sample_blocks(3)
+
+    run(test)
+
+
 def test_all_active_cores_are_spoken_about_with_a_peer_that_answers() -> None:
     async def test() -> None:
         first = make_writer(sample_blocks(3))

@@ -18,6 +18,8 @@ from hypercore.replication import (
     StorageFailed,
 )
 from hypercore.replication.config import MAX_PEERS, MAX_REOPENS
+from hypercore.swarm.policy import MAX_PEERS as MAX_DIALLED
+from hypercore.swarm.slots import MAX_CONNECTIONS
 from hypercore.testing.cores import sample_blocks
 from hypercore.testing.linked import LinkedPair
 from hypercore.wire.control import NoData, Range, Sync
@@ -308,6 +310,7 @@ def rot(core: Core, index: int) -> None:
 
 def test_a_core_has_so_many_peers_and_rejects_the_others_until_one_has_gone() -> None:
     assert ReplicationConfig().max_peers == MAX_PEERS
+    assert MAX_PEERS >= MAX_CONNECTIONS + MAX_DIALLED, "two hosts could take all channels of a core"
     world = World()
     writer = world.writer(10, config=ReplicationConfig(max_peers=2))
     readers = [world.reader(writer.core.key) for _ in range(3)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_PEERS = 256
-"""Connections on which one core is spoken about; on others its channels are rejected. Ours."""
+MAX_PEERS = 640
+"""Connections on which one core is spoken about; on others its channels are rejected. More than a swarm has
+by itself (512 and 64): who may connect is decided there, with a share for each host, so that strangers cannot
+take up one core. Ours."""
 
 WANT_BATCH = 2**21
 """Blocks of the regions that a downloader subscribes to, and the longest a peer may ask for (hypercore

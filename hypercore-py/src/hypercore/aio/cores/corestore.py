@@ -45,6 +45,14 @@ MAX_CHANNELS = 32768
 """Channels on one connection. Cores beyond it are not spoken about there; a peer's opens are rejected. Each
 costs about five kilobytes. Ours (corestore: none)."""
 
+MAX_ALL_CHANNELS = 65536
+"""Channels on all connections together; while there are more, only connections with fewer than MIN_CHANNELS
+get more. Ours."""
+MIN_CHANNELS = 64
+"""Channels that each connection may have, however many there are on others. Ours."""
+COUNT_SECONDS = 0.25
+"""How often they are counted, at most."""
+
 _CONFLICT = "conflict/"
 """Names in the store's meta: with the key of a core of which two signed histories exist, the fork and length
 of the one that is stored."""
@@ -85,6 +93,9 @@ class Corestore:
         """What went wrong with which core at which peer."""
         self._config = config or ReplicationConfig()
         self._max_channels = max_channels
+        self._channels = 0
+        """On all connections together, when they were last counted."""
+        self._counted_at = float("-inf")
         self._loop = asyncio.get_running_loop()
         self._open: dict[bytes, ActiveCore] = {}
         """By discovery key."""
@@ -208,12 +219,20 @@ class Corestore:
         self._openings.activated(opened, list(self._links.values()))
 
     def _attach(self, opened: ActiveCore, muxer: Muxer, now: float) -> bool:
-        if (
-            muxer.channels >= self._max_channels
-            and muxer.channel(PROTOCOL, opened.core.discovery_key) is None
-        ):
+        if not self._has_room(muxer, now) and muxer.channel(PROTOCOL, opened.core.discovery_key) is None:
             return False
         return opened.replicator.attach(muxer, now) is not None
+
+    def _has_room(self, muxer: Muxer, now: float) -> bool:
+        """Whether one more channel may be opened on the connection."""
+        if muxer.channels >= self._max_channels:
+            return False
+        if muxer.channels < MIN_CHANNELS:
+            return True
+        if now >= self._counted_at + COUNT_SECONDS:
+            self._counted_at = now
+            self._channels = sum(other.channels for other in self._links)
+        return self._channels < MAX_ALL_CHANNELS
 
     def _on_idle(self, opened: ActiveCore) -> None:
         if not self._closed:

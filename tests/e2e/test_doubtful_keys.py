@@ -54,3 +54,22 @@ def test_a_plain_core_is_synced_without_a_wait(publisher: Publisher, new_farm: N
     )
     farm.wait_synced(key)
     assert time.monotonic() - complete["at"] < 1.5
+
+
+def test_a_core_that_might_be_an_encrypted_drive_is_settled_by_its_peers(
+    publisher: Publisher, new_farm: NewFarm
+) -> None:
+    """None has a blobs core of it. That seeders ask each other for one is no answer."""
+    key = publisher.make("it", "core")["key"]
+    publisher.append("it", [("like a header", 54), ("block", 1_000)])
+    publisher.ask("join", name="it")
+    farms = [new_farm(key, data="one"), new_farm(key, data="other")]
+    for farm, other in (farms, farms[::-1]):
+        complete = farm.wait_for(
+            lambda event: event.get("event") == "progress" and event["have_blocks"] == 2, timeout=30
+        )
+        synced = farm.wait_synced(key)
+        assert synced["at"] - complete["at"] < 1.5
+        farm.wait_peer(other.wait_ready()["public_key"])
+    publisher.append("it", [("later", 10)])  # what they made of each other is told by then
+    assert [farm.wait_synced(key, 3)["kind"] for farm in farms] == ["core", "core"]

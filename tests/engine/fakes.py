@@ -21,6 +21,7 @@ class FakePeer:
         self.bytes_in = 0
         self.bytes_out = 0
         self.has_news = False
+        self.ahead = False
 
 
 class FakeFullness(Fullness):
@@ -47,6 +48,7 @@ class FakeSession:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.peers: list[FakePeer] = []
+        self.declined: set[bytes] = set()
         self.downloading = False
         self.max_fork: int | None = None
         self.frozen = False

@@ -343,6 +343,48 @@ def test_a_core_that_might_be_an_encrypted_drive_is_a_core_after_some_patience()
     assert len(again.sessions.opened) == 2, "but the question stays open: a peer may have the blobs yet"
 
 
+def suspicious() -> tuple[Bench, FakePeer, FakePeer]:
+    """A complete core whose first block may be an encrypted header, with two peers."""
+    writer = Writer()
+    writer.append(bytes(range(128, 128 + 20)))
+    bench = Bench(writer.key, sessions=Sessions(memory_store()))
+    peers = FakePeer(bytes([1]) * 32), FakePeer(bytes([2]) * 32)
+    copy(writer.core, bench.sessions[writer.key].core)
+    bench.sessions[writer.key].peers.extend(peers)
+    bench.review()
+    bench.flush()
+    return bench, *peers
+
+
+def test_the_doubt_ends_when_all_peers_lack_the_second_core() -> None:
+    bench, one, other = suspicious()
+    (second,) = (bench.sessions[key] for key in bench.sessions.opened if key != bench.seed.key)
+    second.declined.add(one.remote_public_key)
+    bench.review(after=0.1)
+    assert bench.synced() == [], "the other peer may have it"
+    other.ahead = True
+    second.peers.append(other)
+    bench.review(after=0.1)
+    assert bench.synced() == [], "it has not said yet what it has"
+    other.ahead = False
+    bench.review(after=0.1)
+    assert [event.kind for event in bench.synced()] == [Kind.CORE]
+    bench.flush()
+    bench.seed.close()
+
+    again = Bench(bench.seed.key, sessions=Sessions(bench.sessions.store))
+    again.review()
+    assert [event.kind for event in again.synced()] == [Kind.CORE], "that is remembered"
+
+
+def test_other_seeders_with_the_same_doubt_do_not_make_a_core_a_drive() -> None:
+    bench, one, other = suspicious()
+    (second,) = (bench.sessions[key] for key in bench.sessions.opened if key != bench.seed.key)
+    second.peers.extend((one, other))
+    bench.review(after=0.1)
+    assert [event.kind for event in bench.synced()] == [Kind.CORE]
+
+
 @pytest.mark.parametrize(
     "block", [b"neither bee nor drive", b'{"n": 1}', "größer ☃, länger".encode(), b"\xff", bytes(1000)]
 )

@@ -12,6 +12,7 @@ from hypercore.mux import CloseReason, Muxer
 from hypercore.replication import (
     PROTOCOL,
     PeerClosed,
+    PeerDeclined,
     PeerOpened,
     ReplicationConfig,
     Replicator,
@@ -63,6 +64,31 @@ def test_an_unknown_core_is_rejected_and_may_be_asked_for_by_the_other_side_late
     assert not writer.replicator.peers
     reader.replicator.attach(pair.a, world.now)
     assert world.run(until=lambda: reader.complete)
+
+
+def test_who_rejects_a_core_is_known_until_it_has_it_or_leaves() -> None:
+    world = World()
+    writer = world.writer(3)
+    reader = world.reader(writer.core.key)
+    pair = world.link()
+    pair.a.remote_public_key = bytes([7]) * 32
+    pair.a.on_open(PROTOCOL, lambda name, now: accept(reader, pair.a, name, now))
+    reader.replicator.attach(pair.a, world.now)
+    assert reader.replicator.declined == set(), "not answered yet"
+    world.settle()
+    assert [event.remote_public_key for event in reader.told(PeerDeclined)] == [bytes([7]) * 32]
+    assert reader.replicator.declined == {bytes([7]) * 32}
+    writer.replicator.attach(pair.b, world.now)
+    world.settle()
+    assert reader.replicator.peers and reader.replicator.declined == set()
+
+    again = world.link()
+    reader.replicator.attach(again.a, world.now)
+    world.settle()
+    assert len(reader.replicator.declined) == 1
+    again.cut()
+    reader.replicator.detach(again.a, world.now)
+    assert reader.replicator.declined == set()
 
 
 def test_a_peer_that_does_not_know_the_key_is_cut_off() -> None:

@@ -78,6 +78,10 @@ class GatedSession:
         return self._session.peers
 
     @property
+    def declined(self) -> Collection[bytes]:
+        return self._session.declined
+
+    @property
     def frozen(self) -> bool:
         return self._session.frozen
 

@@ -29,6 +29,10 @@ class RemotePeer(Protocol):
         """Bytes of blocks that it was given."""
 
     @property
+    def ahead(self) -> bool:
+        """Whether it may have news for us: it has not said yet, or says that it knows of more."""
+
+    @property
     def has_news(self) -> bool:
         """Whether it says that it knows of more than we do."""
 
@@ -49,6 +53,10 @@ class CoreSession(Protocol):
     @property
     def peers(self) -> Collection[RemotePeer]:
         """Those whose channel is open on both sides."""
+
+    @property
+    def declined(self) -> Collection[bytes]:
+        """Public keys of connected peers that do not have the core."""
 
     @property
     def frozen(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hypercore.core import Core
 
+from ..model.interfaces import CoreSession
 from ..model.kind import Finding, Kind, derived_blobs_key, inspect
 from .cold import SeedRecord
 from .tracked_core import TrackedCore
@@ -37,3 +38,11 @@ def find_out(
         # Its first block, which would show, is nowhere: taken as a core, unless peers have its blobs
         return Finding(Kind.CORE, probe=derived_blobs_key(core.key, core.manifest))
     return found
+
+
+def all_lack(second: CoreSession, main: CoreSession) -> bool:
+    """Whether each peer of the main core is known to have nothing of the second one: it has rejected its
+    channel, or is empty there. False while there is no peer."""
+    empty = {peer.remote_public_key for peer in second.peers if not peer.ahead}
+    have_main = {peer.remote_public_key for peer in main.peers}
+    return bool(have_main) and not second.core.length and have_main <= empty.union(second.declined)

@@ -19,15 +19,16 @@ from ..model.status import SeedStatus, State, state_of
 from ..settings.key_list import Wanted
 from .blobs_length import RequiredBlobs
 from .cold import Cold, ColdCore, SeedRecord, amounts_of
-from .detect import find_out, looked_at, remembered
+from .detect import all_lack, find_out, looked_at, remembered
 from .peer_counters import PeerCounters, PeerDelta
 from .totals import Head, Totals, totals_of
 from .tracked_core import TrackedCore
 from .trouble import doubts_of, too_many_blocks, too_many_cores, trouble_of
 
 PATIENCE = 3.0
-"""Seconds that a complete core, which may be an encrypted drive, is given to show that it is: its blobs core
-appears when a peer has it. A drive that cannot be read and whose blobs core is empty is given the same."""
+"""Seconds, at most, that a complete core which may be an encrypted drive is given to show that it is: its
+blobs core appears when a peer has it. None if all peers lack it. A drive that cannot be read and whose blobs
+core is empty is given the same."""
 
 FLUSH_CHECK = 5.0
 """Seconds after which we look by ourselves whether what is complete has become durable. We should have been
@@ -332,8 +333,9 @@ class Seed:
         second = self._second
         if second is None or self.kind is not Kind.CORE:
             return
-        if second.core.length or second.session.peers:
-            # Somebody has what would be the blobs core: this is a drive, though we cannot read it.
+        if second.core.length:
+            # A peer has what would be the blobs core: this is a drive, though we cannot read it. A channel
+            # alone shows nothing: another seeder asks the same question.
             self._remember(Kind.DRIVE)
             self._settle(Kind.DRIVE)
 
@@ -385,6 +387,9 @@ class Seed:
         if self.kind is Kind.CORE:
             return remembered(self._main.core) is not Kind.CORE
         return self._needed.update(self._main.core) is None
+
+    def _peers_lack_second(self) -> bool:
+        return self._second is not None and all_lack(self._second.session, self._main.session)
 
     def _open_parts(self) -> Iterator[TrackedCore]:
         return chain((self._main,), () if self._second is None else (self._second,))
@@ -462,7 +467,7 @@ class Seed:
             return now + FLUSH_CHECK
         if self._is_uncertain():
             self._uncertain_since = now if self._uncertain_since is None else self._uncertain_since
-            if now < self._uncertain_since + PATIENCE:
+            if now < self._uncertain_since + PATIENCE and not self._peers_lack_second():
                 return self._uncertain_since + PATIENCE
             self._remember(self.kind)
         self._synced = state

@@ -23,6 +23,12 @@ class PeerClosed(NamedTuple):
     peer: Peer
 
 
+class PeerDeclined(NamedTuple):
+    """A connected peer has rejected the channel: it does not have the core."""
+
+    remote_public_key: bytes
+
+
 class Upgraded(NamedTuple):
     """The core has grown; its new head is verified."""
 
@@ -105,6 +111,7 @@ class StorageFailed(NamedTuple):
 Event = (
     PeerOpened
     | PeerClosed
+    | PeerDeclined
     | Upgraded
     | BlockReceived
     | ManifestReceived

@@ -21,7 +21,16 @@ from ..errors import RemoteProtocolError
 from ..mux import CloseReason, Muxer
 from .config import MAX_REOPENS, ReplicationConfig
 from .downloader import Downloader
-from .events import BackedOff, Event, ManifestReceived, PeerClosed, PeerMisbehaved, PeerOpened, Upgraded
+from .events import (
+    BackedOff,
+    Event,
+    ManifestReceived,
+    PeerClosed,
+    PeerDeclined,
+    PeerMisbehaved,
+    PeerOpened,
+    Upgraded,
+)
 from .field_budget import FieldBudget
 from .fullness import Fullness
 from .interfaces import Change, ReplicatedCore
@@ -60,6 +69,7 @@ class Replicator:
         self.closed = False
         self._downloading = self.config.downloading
         self._attached: dict[Muxer, Peer | None] = {}
+        self._declined: frozenset[Muxer] = frozenset()
         self._reopened: dict[Muxer, int] = {}
         self._peers: dict[Peer, None] = {}
         self._backed_off: dict[Muxer, float] = {}
@@ -83,6 +93,11 @@ class Replicator:
     def peers(self) -> Collection[Peer]:
         """Those whose channels are open, in the order of their opening."""
         return self._peers.keys()
+
+    @property
+    def declined(self) -> Collection[bytes]:
+        """Public keys of connected peers that have rejected the channel: they do not have the core."""
+        return {muxer.remote_public_key for muxer in self._declined}
 
     @property
     def frozen(self) -> bool:
@@ -129,6 +144,7 @@ class Replicator:
     def detach(self, muxer: Muxer, now: float) -> None:
         """No longer speak about the core on a connection."""
         peer = self._attached.pop(muxer, None)
+        self._declined -= {muxer}
         self._reopened.pop(muxer, None)
         self._backed_off.pop(muxer, None)
         if peer is not None:
@@ -345,6 +361,7 @@ class Replicator:
 
     def peer_opened(self, peer: Peer, now: float) -> None:
         self._peers[peer] = None
+        self._declined -= {peer.muxer}
         if len(self._peers) > self.config.max_peers:  # we had asked more than there is room for
             peer.close(now)
             return
@@ -369,10 +386,14 @@ class Replicator:
             return
         if reason is CloseReason.DISCONNECTED:
             self._attached.pop(muxer)
+            self._declined -= {muxer}
             self._reopened.pop(muxer, None)
             self._backed_off.pop(muxer, None)
             return
         self._attached[muxer] = None
+        if reason is CloseReason.REJECTED:
+            self._declined |= {muxer}
+            self.emit(PeerDeclined(muxer.remote_public_key))
         if was_open and reason is CloseReason.REMOTE:
             self._reopen(peer, now)
 

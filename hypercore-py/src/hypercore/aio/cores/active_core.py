@@ -143,6 +143,11 @@ class ActiveCore:
         return self._peers.values()
 
     @property
+    def declined(self) -> Collection[bytes]:
+        """Public keys of connected peers that do not have the core."""
+        return self.replicator.declined
+
+    @property
     def idle(self) -> bool:
         return self.sessions == 0 and not self._peers
 

@@ -108,6 +108,11 @@ class Hypercore:
         """Those whose channel is open on both sides."""
         return self._open.peers
 
+    @property
+    def declined(self) -> Collection[bytes]:
+        """Public keys of connected peers that do not have the core: they have rejected its channel."""
+        return self._open.declined
+
     # --- reading
 
     def peek(self, index: int) -> bytes | None:

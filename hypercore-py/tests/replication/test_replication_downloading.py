@@ -499,6 +499,34 @@ def test_a_block_is_asked_of_a_few_peers_at_most() -> None:
     assert sum(len(blocks_asked(server.log)) for server in servers) == MAX_HOLDERS
 
 
+@pytest.mark.parametrize("liars", [2, 5])
+def test_strangers_that_claim_a_longer_head_do_not_take_turns_for_ever(liars: int) -> None:
+    """One peer is asked for the head at a time, and they came first."""
+    world = World()
+    writer = world.writer(10)
+    site = world.reader(writer.core.key)
+    silent = [Script(world, site, 0) for _ in range(liars)]
+
+    def claim() -> None:
+        for script in silent:
+            script.say(
+                Sync(fork=0, length=50, remote_length=site.core.length, can_upgrade=True, has_manifest=True)
+            )
+
+    claim()
+    world.connect(writer, site, latency=0.01)
+    for expected in (10, 11):
+        began = world.now
+        while site.core.length < expected or not site.complete:
+            world.run(until=lambda: False, seconds=0.5)
+            world.clock.now += 0.01
+            claim()
+            assert world.now < began + (liars + 2) * HEAD_PATIENCE
+            if expected == 11:
+                assert world.now < began + 2 * HEAD_PATIENCE, "who gave the head before is asked first"
+        writer.append(b"one more")
+
+
 def test_peers_that_have_nothing_cost_next_to_nothing_while_others_are_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,6 +13,7 @@ from hypercore.replication import (
     Upgraded,
 )
 from hypercore.replication.config import MAX_UNASKED_PROOFS
+from hypercore.replication.hotswap import HEAD_PATIENCE
 from hypercore.testing.cores import download, make_writer, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Want
 from hypercore.wire.data import Data
@@ -42,6 +43,26 @@ def test_a_truncated_core_is_followed_and_what_is_shared_is_kept() -> None:
     assert reader.told(Reorged) == [Reorged(1, 1077, 777)]
     reader.events  # noqa: B018
     assert {event.index for event in reader.received} == set(range(777, 1077))
+
+
+def test_strangers_that_claim_a_fork_do_not_take_turns_for_ever() -> None:
+    """One peer is asked for the head of a fork at a time, and they came first."""
+    world, writer, reader = forked(20, 10, 5)
+    silent = [Script(world, reader, 0) for _ in range(3)]
+
+    def claim() -> None:
+        for script in silent:
+            script.say(Sync(fork=1, length=50, remote_length=0, has_manifest=True))
+
+    claim()
+    world.connect(reader, writer, latency=0.01)
+    began = world.now
+    while reader.core.fork == 0 or not reader.complete:
+        world.run(until=lambda: False, seconds=0.5)
+        world.clock.now += 0.01
+        claim()
+        assert world.now < began + 6 * HEAD_PATIENCE
+    assert reader.blocks() == writer.blocks()
 
 
 def test_a_core_cut_to_nothing_is_followed_when_something_is_added() -> None:

@@ -20,6 +20,7 @@ class DownloadState:
         "backoff_until",
         "broken_claims",
         "cursor",
+        "head_failures",
         "head_refused",
         "hungry",
         "inflight",
@@ -52,6 +53,8 @@ class DownloadState:
         self.stalled_until = 0.0
         self.head_refused = False
         """It would not tell about its head; asked again after its next sync."""
+        self.head_failures = 0
+        """How often it did not give the head that it claims, since it gave one; halved when forgiven."""
         self.refusals = 0
         """In a row."""
         self.backoff_until = 0.0
@@ -104,6 +107,7 @@ class DownloadState:
             self.availability.forgotten = False
             self.wants.clear()
         self.head_refused = self.paused = False
+        self.head_failures //= 2
         self.refusals = 0
         self.backoff_until = 0.0
         self.cursor = 0

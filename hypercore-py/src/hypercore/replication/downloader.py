@@ -212,6 +212,7 @@ class Downloader:
         peer.down.refusals = 0
         if useful and sent.index is None and sent.purpose is Purpose.UPGRADE:
             self._host.fullness.gave(peer)
+            peer.down.head_failures = 0
         if peer.down.hungry:
             self._patience.answered(peer, now)
         peer.mark_dirty()
@@ -280,6 +281,7 @@ class Downloader:
     def refused_head(self, peer: Peer, now: float) -> None:
         """The peer is not asked about its head for a while."""
         peer.down.head_refused = True
+        peer.down.head_failures += 1
         self._forgive_later(peer, now)
 
     def _forgive_later(self, peer: Peer, now: float) -> None:

@@ -209,7 +209,7 @@ class Fullness:
             peers = True
             if not peer.synced or peer.remote_fork != core.head.fork:
                 continue
-            source = self._is_source(peer)
+            source = self.is_source(peer)
             if peer.may_be_asked and peer.down.offers:
                 offered |= source
                 claimed |= not source
@@ -230,7 +230,8 @@ class Fullness:
         self._lost = self._said_at = None
         return None
 
-    def _is_source(self, peer: Peer) -> bool:
+    def is_source(self, peer: Peer) -> bool:
+        """Whether it has given us something of this core, on this connection or an earlier one."""
         if not peer.down.is_source and self._sources is not None:
             peer.down.is_source = peer.muxer.remote_public_key in self._sources
         return peer.down.is_source

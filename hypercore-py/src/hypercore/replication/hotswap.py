@@ -98,7 +98,7 @@ class Hotswap:
                 break
             if age >= timeout and (now - sent.peer.down.last_heard >= timeout or age >= 4 * timeout):
                 expired.append(sent)
-            elif age >= HEAD_PATIENCE and self._downloader.heads.could_upgrade_elsewhere(sent):
+            elif age >= HEAD_PATIENCE and self._downloader.heads.could_ask_elsewhere(sent):
                 self._downloader.refused_head(sent.peer, now)
                 expired.append(sent)
         for sent in expired:
@@ -106,6 +106,7 @@ class Hotswap:
             if now - sent.sent_at >= timeout:
                 down.allowance = 1
                 down.broken_claims += sent.index is not None
+                down.head_failures += sent.purpose in (Purpose.UPGRADE, Purpose.PROOF)
                 down.stalled_until = now + self._config.stall_pause
                 self._host.wake_at(down.stalled_until)
                 sent.peer.stats.timeouts += 1

@@ -9,7 +9,7 @@ A higher fork is proven from nothing by one peer; then any peers on it are asked
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import RemoteProtocolError
@@ -95,7 +95,7 @@ class UpgradeRequester:
         if peer.remote_fork < fork:
             return False
         if not peer.down.head_refused:
-            self._ask_head(peer, now)
+            self._ask_head(self._best(peer, now), now)
         return True
 
     def try_head(self, peer: Peer, now: float) -> None:
@@ -122,13 +122,55 @@ class UpgradeRequester:
         length = self._core.head.length
         return peer.remote_length > length and peer.length_acked == length and peer.remote_can_upgrade
 
-    def could_upgrade_elsewhere(self, sent: Sent) -> bool:
-        """Whether some other peer could be asked for the upgrade that `sent` asks for."""
-        return sent is self._upgrade and any(
-            peer is not sent.peer
-            and peer.may_be_asked
-            and not peer.down.head_refused
-            and self._may_upgrade(peer)
+    def _best(self, peer: Peer, now: float) -> Peer:
+        """The peer to ask for an upgrade now that `peer` could be asked for one.
+
+        One is asked at a time, so strangers that claim a longer head and give none must not have their turn
+        again and again while somebody waits who may be honest.
+        """
+        if self._upgrade is not None or not self._may_upgrade(peer):
+            return peer
+        return self._with_fewest_failures(peer, self._may_upgrade, now)
+
+    def _with_fewest_failures(self, peer: Peer, able: Callable[[Peer], bool], now: float) -> Peer:
+        """The best of `peer` and those on its fork that are `able` and may be asked about their head."""
+        best, fewest = peer, self._failures(peer)
+        for other in self._host.peers:
+            if not fewest:
+                break
+            failures = self._failures(other)
+            if (
+                failures < fewest
+                and other.remote_fork == peer.remote_fork
+                and now >= other.down.stalled_until
+                and self._can_be_asked(other)
+                and able(other)
+            ):
+                best, fewest = other, failures
+        return best
+
+    def _failures(self, peer: Peer) -> int:
+        """One more for those that have never given anything of the core."""
+        return peer.down.head_failures + (not self._host.fullness.is_source(peer))
+
+    def _can_be_asked(self, peer: Peer) -> bool:
+        """Whether it may be asked about its head."""
+        return peer.may_be_asked and not peer.down.head_refused and not peer.down.avoids_head
+
+    def _may_prove(self, peer: Peer) -> bool:
+        """Whether it may be asked for the head of its fork. An empty tree carries no signature."""
+        return peer.remote_length > 0 and not any(sent.peer is peer for sent in self._proofs.values())
+
+    def could_ask_elsewhere(self, sent: Sent) -> bool:
+        """Whether some other peer could be asked for the head that `sent` asks for."""
+        if sent is self._upgrade:
+            fork, able = self._core.head.fork, self._may_upgrade
+        elif sent.purpose is Purpose.PROOF:
+            fork, able = sent.fork, self._may_prove
+        else:
+            return False
+        return any(
+            peer is not sent.peer and peer.remote_fork == fork and able(peer) and self._can_be_asked(peer)
             for peer in self._host.peers
         )
 
@@ -175,7 +217,8 @@ class UpgradeRequester:
         if self._reorg is not None and self._reorg.head.fork >= fork:
             if self._reorg.head.fork == fork:
                 self._ask_refinement(peer, self._reorg, now)
-        elif fork not in self._proofs and not any(sent.peer is peer for sent in self._proofs.values()):
+        elif fork not in self._proofs and self._may_prove(peer):
+            peer = self._with_fewest_failures(peer, self._may_prove, now)
             self._proofs[fork] = self._send(
                 peer,
                 now,

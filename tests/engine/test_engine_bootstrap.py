@@ -111,6 +111,7 @@ def unused_port() -> int:
 def test_the_command_says_that_nobody_answers(tmp_path: Any) -> None:
     """As an `error` event, and as a line on stderr; it goes on."""
     from ..support.farm import Farm
+    from ..support.waiting import eventually
 
     bootstrap = f"127.0.0.1:{unused_port()}"
     farm = Farm(tmp_path / "farm", [bootstrap], "1" * 64)
@@ -119,7 +120,8 @@ def test_the_command_says_that_nobody_answers(tmp_path: Any) -> None:
         assert (error["key"], error["code"]) == (None, "BOOTSTRAP_SILENT")
         assert bootstrap in error["message"]
         farm.wait_for(lambda event: event.get("event") == "network", timeout=5, what="the network's state")
-        assert error["message"] in farm.stderr
+        # stderr is read by a thread of its own: its line may be later than the event
+        eventually(lambda: error["message"] in farm.stderr, timeout=5, what="the line on stderr")
         assert farm.process.poll() is None
         farm.check_contract()
     finally:

@@ -18,7 +18,7 @@ from seederfarm.registry.services.sources import drop, release_held, show_held
 from seederfarm.registry.urls import without_secrets
 
 from .claims import Reading, asked_of, digest, digest_of, every, version_of
-from .holding import Change, decide, window_of
+from .holding import WINDOW, Change, decide, window_of
 from .parse import Entry, SourceError
 
 MAX_BACKOFF: Final = 3600.0
@@ -61,6 +61,7 @@ class _Known(NamedTuple):
     kind: str
     label: str
     gone: str
+    first_seen_at: datetime
 
 
 def settle(source: Source, said: Reading | SourceError, at: datetime) -> Outcome | None:
@@ -127,7 +128,7 @@ def _failed(row: Source, text: str, at: datetime) -> Outcome:
 
 def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
     rows = SourceEntry.objects.filter(source=source)
-    found = rows.values_list("drive__key", "pk", "drive_id", "kind", "label", "gone")
+    found = rows.values_list("drive__key", "pk", "drive_id", "kind", "label", "gone", "first_seen_at")
     known = {row[0]: _Known(*row[1:]) for row in found}
     new = [entry for key, entry in reading.listed.items() if key not in known]
     gone = known.keys() - reading.listed.keys() if source.mirror else known.keys() & reading.removals
@@ -137,6 +138,7 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
         absent=gone - tried - reading.removals,
         removed=(gone - tried) & reading.removals,
         refused=reading.refused,
+        settled={key for key, entry in known.items() if entry.first_seen_at <= at - WINDOW} - tried,
     )
     held, why = decide(source, change, at)
     gone = gone - held
@@ -177,7 +179,7 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
         "version": reading.version,
         "digest": "" if kept or held else digest_of(source),
         "kept": digest(kept) if kept else "",
-        "window": window_of(source, change, len(gone - tried), at),
+        "window": window_of(source, change, gone - tried, at),
     }
     return outcome
 

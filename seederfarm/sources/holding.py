@@ -30,6 +30,9 @@ class Change(NamedTuple):
     """Keys that its removals endpoint names."""
     refused: int
     """Malformed entries of the list."""
+    settled: AbstractSet[str] = frozenset()
+    """Keys among those that it had before which it has had for WINDOW. Their removals are added up apart:
+    a list that grows a hundredfold must not make all that it had before a small share of it."""
 
 
 class _Window(NamedTuple):
@@ -37,6 +40,9 @@ class _Window(NamedTuple):
     base: int
     """Keys that the source had at most."""
     removed: int
+    settled: int = 0
+    settled_removed: int = 0
+    """The same, of settled keys."""
 
 
 def limit_of(source: Source) -> int:
@@ -58,13 +64,27 @@ def decide(source: Source, change: Change, at: datetime) -> tuple[AbstractSet[st
     if goes and limit < 100 and count * 100 > limit * window.base:
         held = held | goes
         why.append(f"the list lost {count:,} of {window.base:,} keys within a day, more than {limit} %")
+    old = goes & change.settled
+    count = window.settled_removed + len(old)
+    if old and not goes <= held and limit < 100 and count * 100 > limit * window.settled:
+        held = held | goes
+        why.append(
+            f"the list lost {count:,} of {window.settled:,} keys within a day that it had for longer, more "
+            f"than {limit} %"
+        )
     return held, "; ".join(why)
 
 
-def window_of(source: Source, change: Change, removed: int, at: datetime) -> dict[str, Any]:
-    """The sum over the day, `removed` keys later, for `Source.state`."""
+def window_of(source: Source, change: Change, removed: AbstractSet[str], at: datetime) -> dict[str, Any]:
+    """The sum over the day, when the keys `removed` are gone, too, for `Source.state`."""
     window = _window(source, change, at)
-    return {"began": window.began.isoformat(), "base": window.base, "removed": window.removed + removed}
+    return {
+        "began": window.began.isoformat(),
+        "base": window.base,
+        "removed": window.removed + len(removed),
+        "settled": window.settled,
+        "settled_removed": window.settled_removed + len(removed & change.settled),
+    }
 
 
 def _window(source: Source, change: Change, at: datetime) -> _Window:
@@ -72,5 +92,11 @@ def _window(source: Source, change: Change, at: datetime) -> _Window:
     if isinstance(kept, dict):
         began = datetime.fromisoformat(kept["began"])
         if began <= at < began + WINDOW:
-            return _Window(began, max(int(kept["base"]), change.known), int(kept["removed"]))
-    return _Window(at, change.known, 0)
+            return _Window(
+                began,
+                max(int(kept["base"]), change.known),
+                int(kept["removed"]),
+                max(int(kept.get("settled", 0)), len(change.settled)),
+                int(kept.get("settled_removed", 0)),
+            )
+    return _Window(at, change.known, 0, len(change.settled))

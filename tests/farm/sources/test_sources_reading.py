@@ -140,6 +140,21 @@ def test_a_list_that_shrinks_in_steps_is_held_too(site: Site, clock: Clock) -> N
     assert (clock.read().held, wanted()) == (0, set(names[:7])), "four of eleven are no half, a day later"
 
 
+def test_a_list_that_grows_first_loses_no_more_of_what_it_had(site: Site, clock: Clock) -> None:
+    names, more = sized(10), [f"{number:064x}" for number in range(5000, 6000)]
+    source(site.says("/", keys(*names)))
+    clock.read()
+    clock.now += timedelta(days=2)
+    site.says("/", keys(*names, *more))
+    assert clock.read().held == 0
+    site.says("/", keys(*names[:6], *more))
+    assert clock.read().held == 0, "four of ten"
+    site.says("/", keys(*more))
+    read = clock.read()
+    assert (read.held, wanted() & set(names)) == (6, set(names[:6]))
+    assert "10 of 10 keys within a day that it had for longer" in read.held_because
+
+
 @pytest.mark.parametrize(
     ("shrink", "setting", "held"), [(100, 50, 0), (None, 95, 0), (60, 50, 8), (None, 50, 8)]
 )

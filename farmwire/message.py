@@ -41,6 +41,11 @@ def read(data: object, shape: type[S]) -> S:
         raise MessageRejected(Reason.MALFORMED, str(error)) from None
 
 
+def storable(text: str) -> str:
+    """`text` as a database can keep it: without NUL, and without halves of surrogate pairs."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def plain(message: Shape) -> dict[str, object]:
     """A message as JSON-safe builtins."""
     built: dict[str, object] = msgspec.to_builtins(message)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from msgspec.structs import replace
 
 from farmwire.gaps import agree, most_held, to_text
-from farmwire.message import plain, read
+from farmwire.message import plain, read, storable
 from farmwire.rejection import MessageRejected
 from farmwire.report import Heartbeat, ReplicaReport, Report, WorkerEvent
 from farmwire.tasks import REPORT
@@ -108,7 +108,10 @@ def apply_report(worker: Worker, report: Report, now: datetime) -> Ingested:
     if report.samples:
         samples.record(worker.pk, report.samples, now)
     if report.events:
-        _happenings(worker, report.events, now)
+        events = [
+            replace(event, code=storable(event.code), text=storable(event.text)) for event in report.events
+        ]
+        _happenings(worker, events, now)
     return result
 
 
@@ -121,7 +124,7 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
         "last_seen_at": now,
         "manifest_version": beat.manifest_version,
         "manifest_digest_seen": beat.manifest_digest,
-        "software": beat.software[:64],
+        "software": storable(beat.software[:64]),
         "free_bytes": beat.free_bytes,
         "used_bytes": used,
         "capacity_bytes": used + beat.free_bytes if beat.quota_bytes is None else beat.quota_bytes,
@@ -182,9 +185,14 @@ def _consistent(report: ReplicaReport) -> ReplicaReport:
     more blocks than they leave, it could say that it has all and would be asked for little."""
     gaps = report.gaps if agree(report.gaps, length=report.length, blocks=report.blocks) else []
     most = most_held(gaps) if gaps else report.blocks
-    if len(gaps) == len(report.gaps) and report.have_blocks <= most:
-        return report
-    return replace(report, gaps=gaps, have_blocks=min(report.have_blocks, most))
+    return replace(
+        report,
+        gaps=gaps,
+        have_blocks=min(report.have_blocks, most),
+        # They may have been written by strangers: the writer of the drive, a peer.
+        title=storable(report.title),
+        error=storable(report.error),
+    )
 
 
 def _known(worker: Worker, keys: list[str]) -> list[_Known]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from msgspec.structs import replace
 
 from farmwire.report import Report, WorkerEvent
 from farmwire.report import Sample as ReadyPipe
@@ -364,3 +366,18 @@ def test_a_copy_that_only_follows_its_writer_has_no_event_for_each_append(
     worker.tell(later + SECOND, copy_of(drive.key, "complete", later + SECOND))
     assert Event.objects.filter(kind="replica.complete").count() == 3
     assert Event.objects.filter(kind="replica.downloading").count() == 2
+
+
+@pytest.mark.parametrize("bad", ["a\0b", "a\ud800b"])
+def test_text_that_no_database_keeps_loses_no_report(farm: FakeBroker, now: datetime, bad: str) -> None:
+    """Titles, errors and what engines tell may have been chosen by strangers."""
+    anna = FakeWorker("anna", now=now)
+    drive = make_drive()
+    Replica.objects.create(drive=drive, worker=anna.row, created_at=now - SECOND)
+    told = copy_of(drive.key, "error", now, have=1, error=bad, title=bad)
+    event = WorkerEvent(at=now.timestamp(), code="trouble", text=bad)
+    report = Report(heartbeat=replace(anna.beat(now), software=bad), replicas=[told], events=[event])
+    assert ingest_report(anna.seal(report, now), now).applied == 1
+    drive.refresh_from_db()
+    for text in (drive.title, Replica.objects.get().error, Event.objects.last().text):  # type: ignore[union-attr]
+        assert re.search("a[?\ufffd]b", text)

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from farmwire.report import Sample as ReadyPipe
+from farmwire.report import Sample as ReportedSample
 from seederfarm.registry.models import Sample
 
 from ..db.sql import execute, rows_as_table
@@ -65,7 +65,7 @@ _MERGE: Final = (
 )
 
 
-def record(worker_id: int, told: Sequence[ReadyPipe], now: datetime) -> None:
+def record(worker_id: int, told: Sequence[ReportedSample], now: datetime) -> None:
     """Add what a worker counted to its minutes. The caller sees to it that a report counts once."""
     span = STEPS[0].span
     sums: dict[tuple[str, datetime], list[float]] = {}

@@ -11,7 +11,7 @@ from django.utils import timezone
 from msgspec.structs import replace
 
 from farmwire.report import Report, WorkerEvent
-from farmwire.report import Sample as ReadyPipe
+from farmwire.report import Sample as ReportedSample
 from seederfarm.control.history import samples
 from seederfarm.control.messaging import assignments
 from seederfarm.control.reconcile.liveness import SILENT_AFTER
@@ -141,7 +141,7 @@ def test_old_messages_and_those_from_the_future_are_refused(worker: FakeWorker, 
 
 
 def test_a_signed_body_that_makes_no_sense_is_counted(worker: FakeWorker, now: datetime) -> None:
-    body = ReadyPipe(
+    body = ReportedSample(
         start=1.0, seconds=1.0, bytes_in=0, bytes_out=0, cpu_percent=0, memory_used_bytes=0,
         disk_free_bytes=0, stored_bytes=0, peers=0,
     )  # fmt: skip
@@ -205,8 +205,8 @@ def test_a_report_takes_as_many_statements_for_500_copies_as_for_5(worker: FakeW
 
 
 def test_samples_are_summed_up_by_the_minute(worker: FakeWorker, now: datetime) -> None:
-    def told(start: datetime, up: int) -> ReadyPipe:
-        return ReadyPipe(
+    def told(start: datetime, up: int) -> ReportedSample:
+        return ReportedSample(
             start=start.timestamp(), seconds=10.0, bytes_in=0, bytes_out=up, cpu_percent=10.0,
             memory_used_bytes=1, disk_free_bytes=2, stored_bytes=3, peers=4,
         )  # fmt: skip

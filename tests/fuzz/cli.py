@@ -11,7 +11,7 @@ from hypercore.manifest import Manifest
 from hypercore.printable import json_text, quoted, visible
 from workers.engine.model.autobase import is_writer
 from workers.engine.model.kind import Kind, inspect
-from workers.engine.seeds.cold import Memo
+from workers.engine.seeds.cold import SeedRecord
 
 from .target import Target
 
@@ -25,7 +25,7 @@ def cli() -> list[Target]:
         Target(name="printable", run=_printable, allowed=(), seeds=_names),
         Target(name="engine-kinds", run=_kinds, allowed=(), seeds=_first_blocks),
         Target(name="engine-autobase", run=is_writer, allowed=(), seeds=_first_blocks),
-        Target(name="engine-memo", run=Memo.decode, allowed=(), seeds=_memos),
+        Target(name="engine-memo", run=SeedRecord.decode, allowed=(), seeds=_memos),
     ]
 
 
@@ -64,6 +64,6 @@ def _first_blocks() -> Iterator[bytes]:
 
 
 def _memos() -> Iterator[bytes]:
-    yield Memo(Kind.DRIVE).encode()
-    yield Memo(Kind.DRIVE, 1, 5, PUBLIC_KEY, 7, False).encode()
-    yield Memo(Kind.DRIVE, second=PUBLIC_KEY).encode()
+    yield SeedRecord(Kind.DRIVE).encode()
+    yield SeedRecord(Kind.DRIVE, 1, 5, PUBLIC_KEY, 7, False).encode()
+    yield SeedRecord(Kind.DRIVE, second=PUBLIC_KEY).encode()

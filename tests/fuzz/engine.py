@@ -14,7 +14,7 @@ from hypercore.drive.blockmap import MapEntry, encode_block_map
 from hypercore.drive.entries import BlobId, Entry, encode_entry
 from workers.engine.model.kind import inspect
 from workers.engine.seeds.blobs_length import SCAN_BLOCKS, RequiredBlobs
-from workers.engine.seeds.cold import Memo
+from workers.engine.seeds.cold import SeedRecord
 from workers.engine.seeds.title import MAX_TITLE, read_title
 
 from .target import Target, chunks, script
@@ -28,7 +28,7 @@ def engine() -> Iterator[Target]:
     yield Target(name="title of a drive", run=_title, seeds=_drives)
     yield Target(name="what a db refers to", run=_references, seeds=_drives)
     yield Target(name="kind of a core", run=_kind, seeds=_drives)
-    yield Target(name="note of a cold key", run=Memo.decode, seeds=_memos)
+    yield Target(name="note of a cold key", run=SeedRecord.decode, seeds=_memos)
 
 
 class _Session:

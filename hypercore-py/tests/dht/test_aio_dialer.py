@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hypercore.aio.dht.connect import Dial
+from hypercore.aio.dht.connect import ConnectAttempt
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Mode
@@ -75,7 +75,7 @@ def dial(relays, answering=()):
         node = Node(runner.get_loop(), answering)
 
         async def act():
-            attempt = Dial(node, SERVER.public_key, CLIENT, relays, lan=False, fast_open=False)
+            attempt = ConnectAttempt(node, SERVER.public_key, CLIENT, relays, lan=False, fast_open=False)
             attempt._request = attempt._first_message(7)
             try:
                 return await attempt._shake_hands()

@@ -160,3 +160,32 @@ def test_who_fails_or_is_gone_holds_up_nobody() -> None:
         assert fine.spent > 0
 
     asyncio.run(main())
+
+
+def test_a_worker_that_is_alone_has_the_whole_turn() -> None:
+    found: list[Busy] = []
+
+    def start(clock: Clock, turns: Turns) -> None:
+        found.append(Busy(clock, useful=True))
+        turns.add(found[0])
+
+    longest = simulate(start, 0.1)
+    assert TURN_SECONDS * 0.9 < found[0].longest <= longest <= TURN_SECONDS + 2e-4
+
+
+def test_time_taken_away_while_work_is_measured_shortens_no_slice() -> None:
+    async def main() -> None:
+        clock = Clock()
+
+        def work_clock() -> float:
+            clock.now += 0.75 * SLICE_SECONDS  # another process has the processor
+            return clock.now
+
+        turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=work_clock)
+        both = [Busy(clock, useful=True) for _ in range(2)]
+        for worker in both:
+            turns.add(worker)
+        await asyncio.sleep(0)
+        assert all(worker.longest > 0.9 * SLICE_SECONDS for worker in both)
+
+    asyncio.run(main())

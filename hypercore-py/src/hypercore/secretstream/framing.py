@@ -51,12 +51,14 @@ class FrameParser:
 
     def feed(self, chunks: Iterable[Buffer]) -> None:
         """Takes over the bytes of `chunks`. Places given out before are void."""
-        buffer = self.buffer
-        if self._at:
-            del buffer[: self._at]
-            self._at = 0
-        for chunk in chunks:
-            buffer += chunk
+        at, self._at = self._at, 0
+        fresh = bytearray().join(chunks)  # at once: a buffer that grows by chunks is copied several times
+        if at == len(self.buffer):
+            self.buffer = fresh
+            return
+        if at:
+            del self.buffer[:at]
+        self.buffer += fresh
 
     def peek_length(self) -> int | None:
         """The length of the next frame's body, as soon as its three bytes are here."""

@@ -16,7 +16,7 @@ from time import perf_counter, thread_time
 from typing import Protocol
 
 SLICE_SECONDS = 0.001
-"""What a connection gets at a time."""
+"""What a connection gets at a time, if others wait; alone it gets what is left of the turn."""
 
 TURN_SECONDS = 0.004
 """What all connections get in one turn of the loop; then sockets and timers have theirs."""
@@ -113,7 +113,7 @@ class Turns:
         left: what has just come in is still in the processor's cache. `work` may not raise."""
         if self._left <= 0 or self._working is not None or worker.debt.seconds > SMALL_DEBT_SECONDS:
             return
-        now, worked = self._clock(), self._work_clock()
+        worked, now = self._work_clock(), self._clock()  # in this order: asking the former may take a while
         self._until = now + self._left
         self._working = worker
         try:
@@ -166,7 +166,8 @@ class Turns:
             self._count_debtors(now)
         end = now + TURN_SECONDS
         first, second, last = self._queues
-        self._serve(first, end)
+        if first:
+            self._serve(first, end)
         for queue, bounded in ((second, bool(first)), (last, True)):
             if not queue:
                 continue
@@ -177,11 +178,12 @@ class Turns:
 
     def _serve(self, queue: OrderedDict[Worker, None], end: float) -> None:
         """Let those in the queue work, each a slice, in turns."""
-        now = self._clock()
+        # A busy system takes the processor away when asked for the work so far: that is no part of a slice
+        worked, now = self._work_clock(), self._clock()
         while queue and now < end:
             worker, _ = queue.popitem(last=False)
-            worked = self._work_clock()
-            self._until = min(now + SLICE_SECONDS, end)
+            # Alone it need not take turns: what it says in one go shares messages
+            self._until = min(now + SLICE_SECONDS, end) if queue else end
             self._working = worker
             try:
                 more = worker.work(self.expired)
@@ -192,8 +194,9 @@ class Turns:
                 )
             finally:
                 self._working = None
+            before, worked = worked, self._work_clock()
+            self._charge(worker, worked - before)
             now = self._clock()
-            self._charge(worker, self._work_clock() - worked)
             if more:
                 self._enqueue(worker)
 

@@ -54,3 +54,13 @@ def test_environment_of_a_farm(tmp_path: Path) -> None:
         assert result.exit_code == 2, command
         assert "SEEDERFARM_BOOTSTRAP" in result.stderr and ONE_LINE in result.stderr
         assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("command", [["ls", KEY], ["cat", KEY, "/a"], ["get", KEY, "-o", "out"]])
+def test_readers_tell_of_a_name_that_does_not_resolve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    arguments = [*command, "--bootstrap", "no-such-node.invalid:49737", "--timeout", "2"]
+    status, said = invoke(tmp_path, monkeypatch, *arguments)
+    assert status == 1
+    assert "no-such-node.invalid does not resolve" in said

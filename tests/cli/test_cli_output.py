@@ -161,6 +161,9 @@ def test_many_keys_and_an_unknown_address_are_one_line_each() -> None:
     ready = Ready(public_key=PEER, host="0.0.0.0", port=1234, firewalled=True, bootstrap=())
     PlainLines(labels, said.append).put(ready, now=0.0)
     assert said[1:] == ["at UDP port 1234; Ctrl-C leaves the swarm and stops", "3 keys: looking for peers"]
+    said.clear()
+    PlainLines({}, said.append).put(ready, now=0.0)
+    assert said[1:] == ["at UDP port 1234; Ctrl-C leaves the swarm and stops"], "no key is known yet"
 
 
 def test_plain_progress_is_told_rarely() -> None:

@@ -312,7 +312,7 @@ def show(key: str, as_json: bool) -> None:
         return
     now = datetime.now(UTC)
     size = "size unknown" if drive.byte_length is None else units.size(drive.byte_length)
-    length = "" if drive.length is None else f", {units.plural(drive.length, 'block')}, fork {drive.fork}"
+    length = "" if drive.length is None else f", version {drive.length}, fork {drive.fork}"
     click.echo(f"{plain(drive)}  ({drive.kind or 'kind not seen yet'}, {drive.state})")
     click.echo(f"  key     {drive.z32}\n          {drive.key}")
     click.echo(f"  holds   {size}{length}; writer seen {ago(drive.last_writer_seen_at, now)}")

@@ -175,6 +175,8 @@ class _Network:
             if self._swarm is not None:
                 return
             from hypercore.aio.swarm.swarm import Swarm  # what is read from the disk alone loads no DHT
+            from hypercore.dht.constants import BOOTSTRAP_NODES
+            from workers.engine.bootstrap import BootstrapWatch
 
             bootstrap = self._options.bootstrap
             self._swarm = Swarm(
@@ -183,6 +185,8 @@ class _Network:
                 port=self._options.port,
             )
             self._swarm.on_connection = lambda connection, _: self._connected(connection)
+            # What it has to tell goes to the log, and so to stderr.
+            BootstrapWatch(self._swarm.node, lambda _: None, bootstrap or BOOTSTRAP_NODES)
             loop = asyncio.get_running_loop()
             self._notice = loop.call_later(LOOKING_NOTICE, self._say_looking)
             await self._swarm.start()

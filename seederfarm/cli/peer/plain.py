@@ -38,8 +38,9 @@ class PlainLines:
                 self._write(f"on the network as {encode_key(event.public_key)}")
                 self._write(f"at {units.address(event.host, event.port)}; Ctrl-C leaves the swarm and stops")
                 labels = list(self._labels.values())
-                whose = f"{labels[0]} " if len(labels) == 1 else f"{units.plural(len(labels), 'key')}: "
-                self._write(f"{whose}looking for peers")
+                if labels:  # `publish` names its drive later
+                    whose = f"{labels[0]} " if len(labels) == 1 else f"{units.plural(len(labels), 'key')}: "
+                    self._write(f"{whose}looking for peers")
             case Progress():
                 self._progress(event, now)
             case Synced():

@@ -61,7 +61,12 @@ def main(
     has_atheris = find_spec("atheris") is not None
     if guided and not has_atheris:
         raise click.UsageError("--guided needs atheris: pip install atheris")
-    run = _guided if (has_atheris if guided is None else guided) else _random
+    run = _random
+    if has_atheris if guided is None else guided:
+        import atheris
+
+        atheris.instrument_all()  # takes most of a minute; the children have it from here
+        run = _guided
     failed = [target.name for target in chosen if not run(target, seconds, seed)]
     if failed:
         raise click.ClickException(f"broken: {', '.join(failed)}")
@@ -112,7 +117,6 @@ def _guide(target: Target, seconds: float, seed: int | None) -> None:
     options = [f"-max_total_time={max(1, int(seconds))}", f"-max_len={MAX_INPUT_BYTES}", "-verbosity=1"]
     if seed is not None:
         options.append(f"-seed={seed}")
-    atheris.instrument_all()
     atheris.Setup([sys.argv[0], str(corpus), *options], target.try_one)
     click.echo(f"--- {target.name}")
     atheris.Fuzz()

@@ -29,6 +29,24 @@ def test_whatever_comes_is_read_or_refused(target: Target) -> None:
         target.try_one(bent(rng, seeds))
 
 
+FOUND = {
+    "udx stream, unproven": [
+        bytes.fromhex(
+            "1017ff01030000000000000000000000000000000000000000000000000000000000000000000000"
+            "00002e000000000000fc000000000000000000000000000000000000000000000000000000000000"
+            "0000000000000000000000d2070000000040000000070000000040000000000000ff0103627965"
+        ),  # probes of a window that is shut, to an address that has acknowledged nothing
+    ],
+}
+"""Inputs that broke a target, found by guided runs."""
+
+
+@pytest.mark.parametrize("target", [t for t in targets() if t.name in FOUND], ids=lambda target: target.name)
+def test_what_was_found_is_fixed(target: Target) -> None:
+    for data in FOUND[target.name]:
+        target.try_one(data)
+
+
 def test_there_are_seeds() -> None:
     assert len(recorded()) > 500
     for target in machines():

@@ -405,13 +405,17 @@ class UdxStream:
             return self._destroy_packet()
         if self._messages:
             payload = self._messages.popleft()
-            return Burst([self._header(_MESSAGE), payload], HEADER_BYTES + len(payload), 1)
+            size = HEADER_BYTES + len(payload)
+            if allowance is None or size <= allowance:
+                self._spend(size)
+                return Burst([self._header(_MESSAGE), payload], size, 1)
         outgoing = self._sender.transmit(now)
         if outgoing is not None:
             return self._data_burst(outgoing)
         self._maybe_drained()
         if self._heartbeat_due or self._sender.take_window_probe(now):
             self._heartbeat_due = False
+            self._spend(HEADER_BYTES)
             return Burst([self._header(_HEARTBEAT)], HEADER_BYTES, 1)
         if self._ack_due:
             return self._ack_burst()
@@ -420,19 +424,24 @@ class UdxStream:
     def _destroy_packet(self) -> Burst | None:
         if self._destroy_due:
             self._destroy_due = self._ack_due = False
+            self._spend(HEADER_BYTES)
             return Burst([self._header(_DESTROY)], HEADER_BYTES, 1)
         return self._ack_burst() if self._ack_due else None
 
     def _ack_burst(self) -> Burst:
         self._ack_due = False
         ranges = self._incoming.sack_ranges()
-        allowance = self._sender.allowance
-        if allowance is not None:
-            self._sender.allowance = allowance - HEADER_BYTES
-        if not ranges or allowance is not None:
+        if not ranges or self._sender.allowance is not None:
+            self._spend(HEADER_BYTES)
             return Burst([self._header(_STATE)], HEADER_BYTES, 1)
         area = encode_sacks([(start & SEQUENCE_MASK, end & SEQUENCE_MASK) for start, end in ranges])
         return Burst([self._header(_SACK), area], HEADER_BYTES + len(area), 1)
+
+    def _spend(self, size: int) -> None:
+        """A packet without data goes out: of an address that has not acknowledged anything, each counts."""
+        allowance = self._sender.allowance
+        if allowance is not None:
+            self._sender.allowance = allowance - size
 
     def _header(self, word: int) -> bytes:
         window = self._window()
@@ -494,6 +503,10 @@ class UdxStream:
             return None
         word = _DESTROY if self._destroyed else _STATE
         return TimeWait(self._header(word), destroyed=self._destroyed)
+
+    def release(self) -> None:
+        """Nothing is sent any more: let go of what was to be sent or acknowledged. `linger` comes before."""
+        self._sender.stop()
 
     def _close(self, error: ConnectionClosed | None) -> None:
         self.closed = True

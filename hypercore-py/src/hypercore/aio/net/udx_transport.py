@@ -374,6 +374,7 @@ class StreamTransport:
         else:
             self._endpoint.unregister(self.local_id)
         self._unsent = None
+        self._core.release()
         on_close = self.on_close
         # The callbacks may hold on to a whole connection; a closed stream has no more use for them.
         self.accept = self.may_follow = None

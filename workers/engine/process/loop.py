@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import importlib.util
 import signal
 import sys
@@ -35,6 +36,7 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
         import uvloop
 
         factory = uvloop.new_event_loop
+    gc.freeze()  # code that is loaded stays: each full collection would look at all of it again
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(entry())
 

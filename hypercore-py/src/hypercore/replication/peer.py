@@ -18,7 +18,6 @@ from ..mux import Channel, CloseReason, Frame, Muxer
 from ..wire.control import BitfieldMessage, Cancel, NoData, Range, Sync, Unwant, Want
 from ..wire.data import Data
 from ..wire.handshake import ChannelHandshake, capability
-from ..wire.request import Request
 from .broadcaster import Announcer
 from .config import ReplicationConfig
 from .download_state import DownloadState
@@ -386,7 +385,7 @@ class Peer:
     # --- the other messages ---------------------------------------------------------------------------------
 
     def _on_request(self, r: Reader, now: float) -> None:
-        self.uploader.on_request(Request.decode(r))
+        self.uploader.on_request(r)
         self.uploader.count()
 
     def _on_cancel(self, r: Reader, now: float) -> None:

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..codec import Reader, Writer
 from ..errors import BlockNotAvailable, InvalidRequest, RemoteProtocolError, StorageError
 from ..wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, NoData, Want
 from ..wire.data import Data
@@ -47,13 +48,14 @@ class Uploader:
     def __init__(self, peer: Peer, limit: RateLimit) -> None:
         self._peer = peer
         self._limit = limit
-        self._requests: dict[int, Request] = {}
+        self._requests: dict[int, bytes] = {}
+        """As they came: thousands of objects that wait would cost each run of the garbage collector time."""
         self._urgent: deque[int] | None = None
         self._normal: deque[int] | None = None
         """Numbers of requests in the order in which they came; some may have been cancelled. Made when
         needed: most channels are idle."""
         self._wants: dict[tuple[int, int, bool], Want] = {}
-        self._held: dict[int, Request] = {}
+        self._held: dict[int, bytes] = {}
         """Requests that wait for the head to become durable."""
         self._refused = 0
         self._invalid = 0
@@ -76,16 +78,18 @@ class Uploader:
         self._held.clear()
         self.count()
 
-    def on_request(self, request: Request) -> None:
+    def on_request(self, r: Reader) -> None:
         """A number that is in use stands for the new request from now on.
 
         Raises RemoteProtocolError for too many at once, and after too many that made no sense.
         """
+        start = r.pos
+        request = Request.decode(r)
         if self._invalid >= MAX_INVALID_REQUESTS:
             raise RemoteProtocolError(f"{self._invalid} requests that cannot be answered")
         self._check_backlog()
         self._held.pop(request.id, None)
-        self._requests[request.id] = request
+        self._requests[request.id] = bytes(r.data[start : r.pos])
         self._enqueue(request)
 
     def _check_backlog(self) -> None:
@@ -106,9 +110,9 @@ class Uploader:
     def resume(self) -> None:
         """The head may be shown now."""
         held, self._held = self._held, {}
-        for request in held.values():
-            self._requests[request.id] = request
-            self._enqueue(request)
+        for number, encoded in held.items():
+            self._requests[number] = encoded
+            self._enqueue(Request.decode(Reader(encoded)))
 
     def on_want(self, want: Want) -> None:
         """Raises RemoteProtocolError for too many."""
@@ -172,9 +176,9 @@ class Uploader:
     def _next(self) -> Request | None:
         for queue in (self._urgent, self._normal):
             while queue:
-                request = self._requests.pop(queue.popleft(), None)
-                if request is not None:
-                    return request
+                encoded = self._requests.pop(queue.popleft(), None)
+                if encoded is not None:
+                    return Request.decode(Reader(encoded))
         self._urgent = self._normal = None
         return None
 
@@ -182,7 +186,9 @@ class Uploader:
         peer, core = self._peer, self._peer.core
         if peer.head_is_held and (request.upgrade is not None or request.fork != core.head.fork):
             # The answer would show a head that a crash could still take back
-            self._held[request.id] = request
+            w = Writer()
+            request.encode(w)
+            self._held[request.id] = bytes(w)
             return
         block = request.block
         if request.fork != core.head.fork or (block is not None and not core.bitfield.get(block.index)):

@@ -136,7 +136,8 @@ def test_what_waits_to_be_sent_is_bounded_over_all_connections() -> None:
                     await copy.wait_until(lambda copy=copy: copy.core.length > 0)
                     link.hold(True)
             await copies[8].wait_until(lambda: copies[8].core.complete and copies[8].core.length == 40)
-            assert cores.hub.outgoing.held < limit + 500_000
+            # The budget is looked at between two answers: each connection may be one block above it
+            assert cores.hub.outgoing.held < limit + len(pairs) * 200_000
             for store in stores:
                 await store.close()
 

@@ -60,7 +60,7 @@ def test_a_bad_line_of_a_seeds_file_is_named(tmp_path: Path) -> None:
     done = cli.run("seed", "--file", str(seeds), "--data", str(tmp_path / "farm"), *NOWHERE)
     assert done.returncode == 2
     message = done.stderr.decode()
-    assert "2" in message and "tape" in message
+    assert "line 2" in message and "tape" not in message, "contents of files are not quoted"
     assert not (tmp_path / "farm").exists()
 
 

@@ -31,8 +31,8 @@ T = TypeVar("T")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are put away soon."""
-    for name in ("warmth.REST_AFTER", "warmth.COLD_AFTER", "lookups.LOOK_TIME"):
-        monkeypatch.setattr(f"workers.engine.{name}", 0.3)
+    for name in ("stage.REST_AFTER", "stage.COLD_AFTER", "lookup_schedule.LOOK_TIME"):
+        monkeypatch.setattr(f"workers.engine.seeds.{name}", 0.3)
 
 
 class Scene:

@@ -38,7 +38,7 @@ def spin(*_):
     while True:
         pass
 signal.signal(signal.SIGUSR1, spin)
-from workers.engine import child
+from workers.engine.process import main as child
 sys.exit(child.main())
 """
 """An engine whose loop stands still from a signal on."""

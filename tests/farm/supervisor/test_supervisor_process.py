@@ -85,9 +85,9 @@ def test_secrets_are_given_to_those_that_need_them(
 def test_it_is_ready_when_it_says_so_each_time_it_is_started(tmp_path: Path) -> None:
     code = (
         "import time, pathlib\n"
-        "from workers.ready import tell_ready\n"
+        "from workers.ready import notify_ready\n"
         f"while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.01)\n"
-        "tell_ready(); tell_ready()\n"
+        "notify_ready(); notify_ready()\n"
         "time.sleep(100)"
     )
 

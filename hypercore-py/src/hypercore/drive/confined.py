@@ -36,8 +36,8 @@ class PathConflict(Exception):
 class ConfinedFolder:
     """The directory. Use as a context manager: it is locked against a second writer meanwhile.
 
-    Names are UTF-8 bytes without slashes. Methods raise Obstacle for what concerns one name, StoreFull when
-    there is no room left.
+    Names are UTF-8 bytes without slashes. Methods raise PathConflict for what concerns one name, StoreFull
+    when there is no room left.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -81,7 +81,8 @@ def farm_on(
     plane = ControlPlane(tmp_path, bootstrap=bootstrap, REDIS_URL=server.url, **more)
     processes.callback(plane.dispose)
     processes.enter_context(django_db_blocker.unblock())
-    database = FarmDatabase(url or f"sqlite:///{plane.farm.database_path}")
+    # The pool of `default` may belong to the database of an earlier test in this process
+    database = FarmDatabase(url or f"sqlite:///{plane.farm.database_path}", pooled=False)
     processes.callback(database.close)
     processes.enter_context(database.in_place())
     workers = WorkersOf(plane.home, tmp_path, bootstrap)

@@ -261,6 +261,31 @@ def test_server_keeps_itself_announced(monkeypatch):
     run(scene, nodes=5)
 
 
+def test_renewing_waits_for_an_announcement_that_began_afterwards(monkeypatch):
+    monkeypatch.setattr(announcer, "PING_SECONDS", 60)
+
+    async def scene(net):
+        server_node = await net.create_node()
+        server = await server_node.listen(SERVER, Echo())
+        stored, renewals = [], []
+        for node in net.nodes:
+            store = node.core.handlers[Command.ANNOUNCE]
+
+            def handle(inbound, now, store=store):
+                stored.append(now)
+                if not renewals:  # while the first announcement is on its way
+                    renewals.append(asyncio.ensure_future(server.renewed()))
+                return store(inbound, now)
+
+            node.core.handlers[Command.ANNOUNCE] = handle
+        server.renew()
+        await until(lambda: renewals)
+        await asyncio.wait_for(renewals[0], 20)
+        assert len(stored) == 6
+
+    run(scene)
+
+
 def test_announcements_and_values():
     async def scene(net):
         a, b = await net.create_node(), await net.create_node()

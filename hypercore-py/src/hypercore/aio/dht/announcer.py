@@ -85,7 +85,8 @@ class Announcer:
                     break
             self._wake.clear()
             await self._announce()
-            self._done.set()
+            if not self._wake.is_set():  # else `renew` was called while this announcement was on its way
+                self._done.set()
 
     async def _sleep(self, seconds: float) -> bool:
         """Returns whether it was cut short by `renew`."""

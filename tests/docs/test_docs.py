@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "hypercore-py" / "src" / "hypercore"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "hypercore-py" / "README.md"]
 
 
@@ -83,6 +84,23 @@ def test_modules_that_the_architecture_names_exist() -> None:
         named
         and [name for name in named if not (LIBRARY / name).is_file() and not (ROOT / name).is_file()] == []
     )
+
+
+def test_files_and_names_that_contributors_are_sent_to_exist() -> None:
+    """Of each row, the names in backticks stand in one of the files in backticks."""
+    rows = [line for line in CONTRIBUTING.read_text().splitlines() if line.startswith("| ")]
+    missing: list[str] = []
+    checked = 0
+    for row in rows:
+        quoted = re.findall(r"`([^` ]+)`", row)
+        paths = [ROOT / name for name in quoted if "/" in name and "*" not in name]
+        missing += [str(path.relative_to(ROOT)) for path in paths if not path.exists()]
+        text = "".join(path.read_text() for path in paths if path.is_file())
+        names = [name for name in quoted if re.fullmatch(r"[A-Za-z_]\w*", name) and text]
+        checked += len(paths) + len(names)
+        missing += [name for name in names if name not in text and name != "match"]
+    assert checked > 50
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

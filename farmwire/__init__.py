@@ -1,6 +1,5 @@
-"""What workers and control plane say to each other: the shapes, their signatures, their bounds.
+"""Messages between workers and the control plane: their fields, signatures and bounds.
 
-Both sides import this package, and it imports neither. Everything is JSON-safe, since it travels as the
-argument of a Celery task; what comes in is checked by `msgspec` against the types here before anybody
-looks at it.
+Both sides import this package, and it imports neither. Messages are JSON-safe, since each travels as the
+argument of a Celery task. `msgspec` checks incoming ones against the types here.
 """

@@ -1,5 +1,5 @@
-"""The manifest: all that one worker shall keep. Control sends it whole, in pages; workers follow the
-newest one."""
+"""The assignment: the whole list of drives that one worker keeps. Control sends it in pages; workers follow
+the newest version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE_ENTRIES = 1000
 """Entries of a page: about 100 KB of JSON."""
 
 MAX_PAGES = 1000
-"""Pages of a manifest, so that what a worker collects is bounded."""
+"""Pages of an assignment; bounds what a worker collects."""
 
 _MODULUS = 1 << 256
 
@@ -25,11 +25,11 @@ _MODULUS = 1 << 256
 class ManifestEntry(Shape, frozen=True, kw_only=True):
     key: Key
     kind: Kind | None = None
-    """What the operator says it is; None: found out from the content."""
+    """Kind given by the operator. None: detected from the content."""
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
-    """0 goes first."""
+    """0 is downloaded first, 9 last."""
     max_fork: Count | None = None
-    """Its writer is followed up to this fork; None: onto any."""
+    """Highest fork of the writer that is followed. None: any."""
 
 
 class ManifestPage(Shape, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class ManifestPage(Shape, frozen=True, kw_only=True):
     page: Annotated[int, Meta(ge=0, lt=MAX_PAGES)]
     pages: Annotated[int, Meta(ge=1, le=MAX_PAGES)]
     digest: Digest
-    """Of the whole manifest."""
+    """Of the whole assignment."""
     entries: Annotated[list[ManifestEntry], Meta(max_length=PAGE_ENTRIES)]
 
 
@@ -50,7 +50,8 @@ class Manifest(Shape, frozen=True, kw_only=True):
         return digest_of(self.entries)
 
     def to_pages(self) -> list[ManifestPage]:
-        """At least one: an empty manifest is a statement, too. Raises Refused(TOO_LARGE)."""
+        """Split into pages; an empty assignment has one. Raises MessageRejected (TOO_LARGE) above
+        MAX_PAGES."""
         chunks = list(_chunks(self.entries)) or [[]]
         if len(chunks) > MAX_PAGES:
             raise MessageRejected(
@@ -69,22 +70,23 @@ def _chunks(entries: list[ManifestEntry]) -> Iterator[list[ManifestEntry]]:
 
 
 def entry_hash(key: str, kind: str | None, priority: int, max_fork: int | None = None) -> int:
-    """What an entry adds to the digest of its manifest."""
+    """The number that an entry adds to the digest of its assignment."""
     forks = "" if max_fork is None else f" {max_fork}"
     return int.from_bytes(blake2b_256(f"{key} {kind or '-'} {priority}{forks}".encode()), "big")
 
 
 def digest_of(entries: Iterable[ManifestEntry]) -> str:
-    """Tells two sets of entries apart, in whatever order they come: the sum of their hashes modulo 2^256.
+    """Return a digest of the entries that does not depend on their order: the sum of their hashes modulo
+    2^256, in hex.
 
-    A sum can be kept up to date as entries come and go. It is no commitment; the pages it travels in are
+    The sum can be updated as entries are added and removed. It is no cryptographic commitment; the pages are
     signed.
     """
     return f"{sum(entry_hash(e.key, e.kind, e.priority, e.max_fork) for e in entries) % _MODULUS:064x}"
 
 
 class ManifestAssembler:
-    """Puts pages together, which may be lost, doubled or out of order, from one or several sendings."""
+    """Joins pages, which may be lost, repeated or out of order, of one or more transmissions."""
 
     def __init__(self) -> None:
         self._version = -1
@@ -92,9 +94,9 @@ class ManifestAssembler:
         self._pages: dict[int, ManifestPage] = {}
 
     def add(self, page: ManifestPage) -> Manifest | None:
-        """The manifest, when this page was the last one missing. Pages of older versions are ignored.
+        """Return the assignment if this page completes it, else None. Ignores pages of older versions.
 
-        Raises Refused(MALFORMED) if all pages are there and are not what the digest says.
+        Raises MessageRejected (MALFORMED) if all pages are there and do not match the digest.
         """
         if page.page >= page.pages or page.version < self._version:
             return None

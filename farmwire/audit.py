@@ -1,7 +1,7 @@
-"""Proof of availability: control names random blocks, the worker answers with what any peer would be sent.
+"""Proof of availability: control names random blocks, the worker answers with what it would send any peer.
 
-A proof is a `data` message of the replication protocol with block, upgrade from nothing and manifest: it
-convinces whoever knows the key, and nobody can make it without the block.
+A proof is a `data` message of the replication protocol with block, upgrade from nothing and manifest. It can
+be verified with the key alone and cannot be made without the block.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from .message import Count, Key, Seconds, Shape, Text
 MAX_BLOCKS = 8
 """Blocks of a challenge."""
 MAX_PROOF_CHARS = 22 << 20
-"""Base64 of the largest block there is (15 MiB) with its proof, and of all proofs of an answer together: a
-worker leaves out the last ones where the blocks are larger than control took them for."""
+"""Base64 characters of the largest block (15 MiB) with its proof, and of all proofs of an answer. If blocks
+are larger than control expected, the worker leaves out the last ones."""
 MIN_CUT_CHARS = 1 << 20
-"""Base64 that an answer has at least before proofs are left out: one more block would not have fitted."""
+"""Base64 characters that an answer must have before proofs may be left out: one more block would not have
+fitted."""
 MAX_ANSWER_BYTES = MAX_PROOF_CHARS + (64 << 10)
-"""The `limit` of envelopes that carry an answer."""
+"""The `limit` in bytes of envelopes that carry an answer."""
 
 
 class Challenge(Shape, frozen=True, kw_only=True):
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     key: Key
-    """What the worker is to keep."""
+    """The key of the replica."""
     core: Key
-    """The core of it that is asked about: the key itself, or the blobs core of a drive."""
+    """The core that is challenged: the key itself, or the blobs core of a drive."""
     blocks: Annotated[list[Count], Meta(min_length=1, max_length=MAX_BLOCKS)]
     deadline: Seconds
 
@@ -36,18 +37,18 @@ class Challenge(Shape, frozen=True, kw_only=True):
 class BlockProof(Shape, frozen=True, kw_only=True):
     block: Count
     data: Annotated[str, Meta(max_length=MAX_PROOF_CHARS)]
-    """Base64 of a `data` message. Empty: the block is not here."""
+    """Base64 of a `data` message. Empty: the block is missing."""
 
 
 class Answer(Shape, frozen=True, kw_only=True):
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     core: Key
     proofs: Annotated[list[BlockProof], Meta(max_length=MAX_BLOCKS)]
-    """In the order that was asked for; the last ones may be missing (`is_whole`)."""
+    """In the order of the challenge; the last ones may be missing (`is_whole`)."""
     error: Text = ""
 
     def is_whole(self, blocks: list[int]) -> bool:
-        """Whether these are proofs of all `blocks`, or of the first ones as far as an answer has room."""
+        """Whether these are proofs of all `blocks`, or of as many leading ones as fit into an answer."""
         proven = [proof.block for proof in self.proofs]
         if proven == blocks:
             return True

@@ -1,8 +1,8 @@
-"""Signed envelopes: who says what to whom, once, and until when.
+"""Signed envelopes with sender, receiver, task, number and expiry.
 
-The broker is not trusted: whoever has its password can read, drop, repeat and write messages. So each one
-carries `{from, to, name, seq, expires, body, sig}`, where `sig` is the sender's Ed25519 signature over all
-the others in canonical JSON. `name` is the Celery task that it is an argument of: a signed body cannot be
+The broker is not trusted: a client with its password can read, drop, repeat and write messages. So each
+message is `{from, to, name, seq, expires, body, sig}`, where `sig` is the sender's Ed25519 signature over all
+other fields in canonical JSON. `name` is the Celery task that it is an argument of: a signed body cannot be
 replayed as another task.
 """
 
@@ -25,25 +25,24 @@ from .rejection import MessageRejected, Reason
 from .replay import ReplayWindow
 
 MAX_BODY_BYTES = 1 << 20
-"""Bytes of a body in canonical JSON. The largest honest one, a report of 500 replicas, has about a quarter
-of that."""
+"""Bytes of a body in canonical JSON. The largest honest one, a report of 500 replicas, has about a quarter of
+that."""
 
 CLOCK_SKEW = 300.0
-"""Seconds that the clocks of two machines may differ before messages seem to have expired, or to come from
-the future."""
+"""Seconds that the clocks of two machines may differ before messages seem expired or sent from the future."""
 
 MAX_LIFETIME = 7 * 86400.0
-"""Seconds ahead that a message may claim to be good for: what bounds the harm of one that was kept back."""
+"""Seconds ahead that a message may expire: limits the harm of a message that was held back."""
 
 NUMBERS_PER_SECOND = 4
-"""How fast numbers run with the clock. Slow enough that the replay window spans minutes: a message that
-another one has overtaken is still new."""
+"""Numbers per second of the clock. Slow enough that the replay window spans minutes: a message overtaken by
+another is still accepted."""
 
 _DOMAIN = b"seederfarm/envelope/1\n"
 
 
 class Envelope(NamedTuple):
-    """An envelope that was opened: every field is the sender's."""
+    """A verified envelope: every field is the sender's."""
 
     sender: str
     to: str
@@ -64,7 +63,7 @@ class _Sealed(Shape, frozen=True, kw_only=True, rename={"sender": "from"}):
 
 
 def node_id(public_key: bytes) -> str:
-    """How a worker or the control plane is called: z-base-32 of its public key."""
+    """Return the id of a worker or control plane: z-base-32 of its public key."""
     return encode_key(public_key)
 
 
@@ -86,8 +85,8 @@ def seal(
     key_pair: KeyPair,
     limit: int = MAX_BODY_BYTES,
 ) -> dict[str, object]:
-    """`body` in a signed envelope, as JSON-safe builtins. `expires` is Unix time. Raises
-    Refused(TOO_LARGE)."""
+    """Return `body` in a signed envelope, as JSON-safe builtins. `expires` is Unix time. Raises
+    MessageRejected (TOO_LARGE) if the body exceeds `limit` bytes."""
     fields: dict[str, object] = {
         "from": node_id(key_pair.public_key),
         "to": to,
@@ -110,10 +109,10 @@ def open_envelope(
     window: ReplayWindow,
     limit: int = MAX_BODY_BYTES,
 ) -> Envelope:
-    """What an envelope says, if it is `sender`'s (None: whoever signed it), for `me`, for task `name`, in
-    time and new.
+    """Verify an envelope from `sender` (None: any signer) to `me` for task `name`, in time and not seen
+    before.
 
-    `now` is Unix time. Raises Refused. `window` remembers the envelope only if it is accepted.
+    `now` is Unix time. `window` records the envelope only if it is accepted. Raises MessageRejected.
     """
     sealed = read(data, _Sealed)
     if sender is not None and sealed.sender != sender:
@@ -144,8 +143,8 @@ def open_envelope(
 
 
 def next_seq(last: int, now: float) -> int:
-    """The number after `last`. Numbers follow the clock, so that a sender that lost its state goes on above
-    what it used before (unless it has sent more than NUMBERS_PER_SECOND for long).
+    """Return the number after `last`. Numbers follow the clock, so that a sender that lost its state
+    continues above the numbers it used before (unless it sent more than NUMBERS_PER_SECOND for long).
     """
     return max(last + 1, int(now * NUMBERS_PER_SECOND))
 

@@ -1,10 +1,10 @@
-"""Which blocks a copy lacks, in a form of bounded size, and what follows for other copies of the key.
+"""Which blocks a replica lacks, in bounded size, and whether other replicas of the key have them.
 
-A copy is described by the gaps of its cores: runs of blocks that are not here. Up to MAX_RUNS they are exact.
-Beyond that they are BUCKETS equal parts of the core, each named if anything is missing in it, so that what
-lies outside is certainly here; a digest of all blocks tells two copies that have the same.
+A replica is described by the gaps of its cores: runs of missing blocks. Up to MAX_RUNS they are exact. Beyond
+that the core is divided into BUCKETS equal parts, each listed if any block of it is missing, so that blocks
+outside are certainly stored; a digest of all blocks identifies replicas that have the same.
 
-Everything errs on the side of "perhaps it has blocks that no other has".
+Every doubt counts as "it may have blocks that no other has".
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from .message import Count, Shape
 MAX_RUNS: Final = 256
 """Exact runs of a core. Ours: 256 runs of a core of a million blocks take 4 KB of JSON."""
 BUCKETS: Final = 64
-"""Parts of a core whose gaps are more than that. Ours."""
+"""Parts of a core with more gaps than that. Ours."""
 MAX_CORES: Final = 2
 """Cores of a key: a drive has two."""
 
 Run = tuple[int, int]
-"""Blocks start..end."""
+"""First block, and the block behind the last."""
 
 
 class CoreGaps(Shape, frozen=True, kw_only=True):
-    """Of one core. `runs` are start, end, start, end, …, in order."""
+    """Gaps of one core. `runs` are start, end, start, end, …, in order."""
 
     length: Count
-    """Blocks of the core, here or not."""
+    """Blocks of the core, stored or missing."""
     runs: Annotated[list[Count], Meta(max_length=2 * MAX_RUNS)] = []
     exact: bool = True
-    """Exactly these are missing. Otherwise some of them are, and nothing else."""
+    """True: exactly these are missing. False: some of these are missing and no others."""
     digest: Annotated[str, Meta(max_length=32)] = ""
-    """Hex. Equal for two copies of the core that have the same blocks; empty: not known."""
+    """Hex; equal for two replicas of the core with the same blocks. Empty: not known."""
 
 
 Gaps = tuple[CoreGaps, ...]
-"""Of a key, the core that it names first. Empty: nothing is missing."""
+"""Of a key, first the core that it names. Empty: nothing is missing."""
 
 _LIST: Final = msgspec.json.Decoder(Annotated[list[CoreGaps], Meta(max_length=MAX_CORES)])
 
 
 def to_text(gaps: Sequence[CoreGaps]) -> str:
-    """For a database; empty if nothing is missing."""
+    """Serialise for a database column; empty if nothing is missing."""
     return msgspec.json.encode(list(gaps)).decode() if gaps else ""
 
 
 def from_text(text: str) -> Gaps:
-    """Raises ValueError for what `to_text` has not made."""
+    """The reverse of `to_text`. Raises ValueError for other text."""
     try:
         return tuple(_LIST.decode(text)) if text else ()
     except msgspec.MsgspecError as error:
@@ -63,7 +63,7 @@ def from_text(text: str) -> Gaps:
 
 
 class Holding(NamedTuple):
-    """What a copy has."""
+    """The blocks of a replica."""
 
     fork: int
     length: int
@@ -71,22 +71,22 @@ class Holding(NamedTuple):
     blocks: int
     """Blocks of all cores."""
     have: int
-    """Those of them that are here."""
+    """Blocks that are stored."""
     gaps: Gaps = ()
 
     @property
     def whole(self) -> bool:
-        """Whether it has every block of the head that it knows."""
+        """Whether it has every block of the newest head it knows."""
         return self.have >= self.blocks
 
     @property
     def known(self) -> bool:
-        """Whether it says what it lacks."""
+        """Whether its gaps are known."""
         return self.whole or bool(self.gaps)
 
 
 def covers(one: Holding, other: Holding) -> bool:
-    """Whether `one` has certainly every block that `other` may have."""
+    """Whether `one` certainly has every block that `other` may have."""
     if other.have == 0:
         return True
     if not one.known or one.fork != other.fork:
@@ -98,23 +98,24 @@ def covers(one: Holding, other: Holding) -> bool:
 
 
 def stands_in(one: Holding, other: Holding, *, complete: bool, other_complete: bool) -> bool:
-    """Whether a copy can take the place of another: it has all that the other may have, and is complete,
-    unless neither is and both have something."""
+    """Whether `one` can replace `other`: it covers it, and is complete unless both are incomplete and have
+    blocks."""
     return covers(one, other) and (complete or (not other_complete and one.have > 0 and other.have > 0))
 
 
 def gaps_left(holdings: Sequence[Holding]) -> int | None:
-    """Blocks of the longest of these copies that none of them has; None if that cannot be told."""
+    """Return the number of blocks of the longest of these replicas that none of them has, or None if
+    unknown."""
     if not holdings:
         return None
     fork = max(one.fork for one in holdings)
-    most = [one for one in holdings if one.fork == fork]
-    if any(not one.known for one in most):
+    newest = [one for one in holdings if one.fork == fork]
+    if any(not one.known for one in newest):
         return None
-    if any(not core.exact for one in most for core in one.gaps):
-        whole = max(most, key=lambda one: (one.length, one.blocks))
+    if any(not core.exact for one in newest for core in one.gaps):
+        whole = max(newest, key=lambda one: (one.length, one.blocks))
         return 0 if whole.whole else None
-    sides = [_cores(one) for one in most]
+    sides = [_cores(one) for one in newest]
     left = 0
     for number in range(max(map(len, sides))):
         cores = [side[number] for side in sides if len(side) > number]
@@ -127,28 +128,28 @@ def gaps_left(holdings: Sequence[Holding]) -> int | None:
 
 
 def agree(gaps: Sequence[CoreGaps], *, length: int, blocks: int) -> bool:
-    """Whether these are gaps of the cores of a copy with that many blocks in its first core, and in all."""
+    """Whether these can be gaps of a replica with `length` blocks in its first core and `blocks` in all."""
     return bool(gaps) and gaps[0].length == length and sum(core.length for core in gaps) == blocks
 
 
-def most_held(gaps: Sequence[CoreGaps]) -> int:
-    """How many blocks a copy with these gaps can have."""
-    return sum(core.length - _least_missing(core) for core in gaps)
+def max_held(gaps: Sequence[CoreGaps]) -> int:
+    """The largest number of blocks that a replica with these gaps can have."""
+    return sum(core.length - _min_missing(core) for core in gaps)
 
 
-def _least_missing(core: CoreGaps) -> int:
+def _min_missing(core: CoreGaps) -> int:
     runs = _runs(core)
     return sum(end - start for start, end in runs) if core.exact else len(runs)
 
 
 def held_runs(core: CoreGaps) -> list[Run]:
-    """The blocks that are certainly here, as runs."""
+    """The runs of blocks that are certainly stored."""
     bounds = [0, *(at for run in _runs(core) for at in run), core.length]
     return [(start, end) for start, end in zip(bounds[::2], bounds[1::2], strict=True) if start < end]
 
 
 def may_lack(core: CoreGaps, block: int) -> bool:
-    """Whether that block may be missing."""
+    """Whether `block` may be missing."""
     return block >= core.length or any(start <= block < end for start, end in _runs(core))
 
 
@@ -161,7 +162,7 @@ def _cores(holding: Holding) -> Sequence[CoreGaps]:
 
 
 def _runs(core: CoreGaps) -> list[Run]:
-    """Checked: what makes no sense says that everything may be missing."""
+    """Validated runs; for invalid ones, a run over the whole core."""
     numbers = core.runs
     ordered = all(a < b for a, b in pairwise(numbers)) and len(numbers) % 2 == 0
     if not ordered or (numbers and numbers[-1] > core.length):
@@ -185,13 +186,13 @@ def _core_covers(ours: CoreGaps, theirs: CoreGaps) -> bool:
 
 
 def _inside(run: Run, runs: Sequence[Run]) -> bool:
-    """Whether one of the runs, which do not touch, has all of `run`."""
+    """Whether one of `runs`, which do not touch, contains `run`."""
     at = bisect_right(runs, run[0], key=itemgetter(0)) - 1
     return at >= 0 and run[1] <= runs[at][1]
 
 
 def _joined(runs: Sequence[Run]) -> list[Run]:
-    """Without borders between runs that touch."""
+    """Merge runs that touch."""
     joined: list[Run] = []
     for start, end in runs:
         if joined and joined[-1][1] >= start:
@@ -202,7 +203,7 @@ def _joined(runs: Sequence[Run]) -> list[Run]:
 
 
 def _common(one: Sequence[Run], other: Sequence[Run]) -> Iterator[Run]:
-    """What is in both. Each is in order and without overlaps."""
+    """The intersection of two ordered lists of runs without overlaps."""
     i = j = 0
     while i < len(one) and j < len(other):
         start, end = max(one[i][0], other[j][0]), min(one[i][1], other[j][1])

@@ -1,10 +1,9 @@
-"""How a worker comes to a farm: a token that the operator hands over, the request that the worker makes with
-it, and the farm's welcome.
+"""How a worker joins a farm: the operator's token, the worker's request, and the farm's answer.
 
-Where the farm gives out accounts of the broker, the token's broker URL is a login that may do no more than
-ask; else it is the one that everybody has. The worker makes up the password of its own account and tells its
-SHA-256 alone, which is what Redis wants to know: a password that was never sent cannot be read on its way,
-and a request that is made twice asks for the same.
+Where the farm makes broker accounts, the token's broker URL has a login that can only send the request and
+read the answer; otherwise it has the login that all workers share. The worker generates the password of its
+own account and sends only its SHA-256, which is what Redis stores: a password that is never sent cannot be
+intercepted, and a repeated request asks for the same account.
 """
 
 from __future__ import annotations
@@ -28,23 +27,23 @@ MAX_TOKEN_CHARS = 4096
 
 
 class JoinToken(Shape, frozen=True, kw_only=True):
-    """Everything that a worker needs to know of a farm. Whoever has it can join once."""
+    """Everything that a worker needs to know of a farm. Its holder can join once."""
 
     farm: Name
     control: NodeId
-    """The control plane's public key: the worker obeys nobody else."""
+    """The control plane's public key: the worker accepts messages of no other sender."""
     broker: Annotated[str, Meta(min_length=1, max_length=2000)]
-    """URL of Redis, with the login that this worker is given."""
+    """URL of Redis, with this worker's login."""
     secret: Annotated[str, Meta(min_length=20, max_length=100)]
 
     def to_text(self) -> str:
-        """One word, to be pasted into a command."""
+        """Encode as one word for the command line."""
         raw = json.dumps(plain(self), separators=(",", ":")).encode()
         return PREFIX + urlsafe_b64encode(raw).decode().rstrip("=")
 
     @classmethod
     def from_text(cls, text: str) -> JoinToken:
-        """Raises Refused(MALFORMED)."""
+        """The reverse of `to_text`. Raises MessageRejected (MALFORMED)."""
         text = text.strip()
         if not text.startswith(PREFIX) or len(text) > MAX_TOKEN_CHARS:
             raise MessageRejected(
@@ -62,19 +61,19 @@ class JoinToken(Shape, frozen=True, kw_only=True):
 
 
 def place_of(secret_digest: str) -> str:
-    """By what a token is known at the broker: its account and its queue are named so. `secret_digest`:
-    SHA-256 of its secret, in hex, which is all that control keeps of it."""
+    """Short id of a token, used in the names of its Redis account and queue. `secret_digest`: SHA-256 of its
+    secret in hex, which is all that control stores of it."""
     return secret_digest[:16]
 
 
 def digest_of(secret: str) -> str:
-    """SHA-256 in hex: what control keeps of a token's secret, and Redis of a password. Both have 256 random
-    bits, so a plain hash guards them."""
+    """SHA-256 in hex: what control stores of a token's secret, and Redis of a password. Both have 256 random
+    bits, so a plain hash is safe."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def with_login(url: str, user: str, password: str) -> str:
-    """The same broker, as somebody else."""
+    """Return the URL with another user and password."""
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     netloc = f"{quote(user, safe='')}:{quote(password, safe='')}@{place}"
@@ -87,27 +86,27 @@ def without_login(url: str) -> str:
 
 
 class Join(Shape, frozen=True, kw_only=True):
-    """Sent by a worker until it is welcome."""
+    """A request to join. The worker repeats it until it is admitted."""
 
     name: Name
     secret: Annotated[str, Meta(max_length=600)]
     """Of the token, sealed for control together with the sender's node id and `password` (`seal_secret`)."""
     password: Digest
-    """SHA-256 of the one that the worker made up for its account of the broker."""
+    """SHA-256 of the password that the worker generated for its broker account."""
     zone: Annotated[str, Meta(max_length=100)] = ""
     tags: Tags = []
     software: Annotated[str, Meta(max_length=100)] = ""
 
 
 def seal_secret(secret: str, *, sender: NodeId, password: Digest, reader: NodeId) -> str:
-    """The `secret` of a request to join that `sender` signs. Whoever takes the request out of the broker can
-    put this into no other: it names the node and the password that it is good for. Raises KeyFormatError."""
+    """Return the `secret` of a join request signed by `sender`. It contains the node id and password that it
+    is valid for, so it is worthless in any other request. Raises KeyFormatError."""
     return hide(json.dumps([secret, sender, password]), reader=reader)
 
 
 def open_secret(request: Join, *, sender: NodeId, key_pair: KeyPair) -> str:
-    """The token's secret in a request that `sender` signed. Raises Refused: MALFORMED for what cannot be
-    read, WRONG_SENDER for what another node, or the same with another password, has sealed."""
+    """Return the token's secret from a request signed by `sender`. Raises MessageRejected: MALFORMED if it
+    cannot be decrypted, WRONG_SENDER if it was sealed for another node or password."""
     text = reveal(request.secret, key_pair)
     try:
         secret, node, password = json.loads(text)
@@ -119,11 +118,11 @@ def open_secret(request: Join, *, sender: NodeId, key_pair: KeyPair) -> str:
 
 
 class Welcome(Shape, frozen=True, kw_only=True):
-    """The farm's answer, in the token's own queue."""
+    """Control's answer, in the token's own queue."""
 
     waiting: bool = False
-    """For an operator's approval: ask again, all else says nothing yet."""
+    """The worker waits for an operator's approval; ask again, the other fields mean nothing yet."""
     user: Annotated[str, Meta(max_length=100)] = ""
-    """Of the account that was made for this worker; empty: it keeps the login of its token."""
+    """Name of the account made for this worker. Empty: it keeps the login of its token."""
     events: bool = True
     """Whether that account may publish Celery's events."""

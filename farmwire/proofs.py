@@ -1,7 +1,7 @@
-"""Making proofs of availability, and believing them: what a challenge is answered with.
+"""Making and verifying proofs of availability, the answers to challenges.
 
-The answer is what any peer would be sent that asks for the block and knows nothing but the key: a `data`
-message of the replication protocol with the block, an upgrade from nothing, and the manifest.
+An answer is what a peer would be sent that requests the block and knows only the key: a `data` message of the
+replication protocol with the block, an upgrade from nothing, and the manifest.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .audit import BlockProof
 
 
 class ProofFailed(Exception):
-    """The answer proves nothing. The text says why."""
+    """The answer is no proof. The text says why."""
 
 
 class ProofResult(NamedTuple):
-    """The block was there, under a head that the key's owner signed."""
+    """The block is stored, under a head that the key's owner signed."""
 
     block: int
     size: int
@@ -35,7 +35,7 @@ class ProofResult(NamedTuple):
 
 
 class Prover(Protocol):
-    """A stored core, as far as a proof needs it."""
+    """The part of a stored core that proofs need."""
 
     @property
     def fork(self) -> int: ...
@@ -47,7 +47,7 @@ class Prover(Protocol):
 
 
 def prove_block(core: Prover, block: int) -> BlockProof:
-    """The proof that `block` is here; an empty one if it is not, or cannot be proven."""
+    """Return the proof that `block` is stored, empty if it is missing or cannot be proven."""
     request = Request(
         id=1,
         fork=core.fork,
@@ -65,7 +65,7 @@ def prove_block(core: Prover, block: int) -> BlockProof:
 
 
 def verify_block(core: bytes, proof: BlockProof) -> ProofResult:
-    """What `proof` proves of the core with that key. Raises ProofFailed."""
+    """Verify a proof of the core with the key `core`. Returns what it proves. Raises ProofFailed."""
     if not proof.data:
         raise ProofFailed(f"block {proof.block} is not there")
     try:

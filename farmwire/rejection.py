@@ -1,4 +1,4 @@
-"""Why a message was not obeyed or not believed. Counted by reason, and shown to the operator."""
+"""Why a message was rejected. Counted by reason and shown to the operator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Reason(StrEnum):
 
 
 class MessageRejected(Exception):
-    """A message is refused. Nothing of it was acted on."""
+    """A message is rejected and had no effect."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")

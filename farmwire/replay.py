@@ -1,10 +1,10 @@
-"""Which numbered messages of a sender were seen: each is accepted once, in any order within a window."""
+"""Replay protection: each numbered message of a sender is accepted once, in any order within a window."""
 
 from __future__ import annotations
 
 WINDOW = 1024
-"""How far behind the highest number a message may come and still be told from a replay: four minutes of the
-clock that numbers follow (`envelope.NUMBERS_PER_SECOND`), less what was sent meanwhile."""
+"""How far behind the highest number a message may arrive and be accepted: four minutes of the clock that
+numbers follow (`envelope.NUMBERS_PER_SECOND`), less what was sent in that time."""
 
 
 class ReplayWindow:
@@ -17,7 +17,7 @@ class ReplayWindow:
         self.mask = mask
 
     def accept(self, seq: int) -> bool:
-        """Whether `seq` is new. It is not from now on."""
+        """Record `seq`. Returns whether it is new."""
         ahead = seq - self.highest
         if ahead > 0:
             self.mask = ((self.mask << ahead) | 1) & ((1 << WINDOW) - 1) if ahead < WINDOW else 1
@@ -30,12 +30,12 @@ class ReplayWindow:
         return True
 
     def to_text(self) -> str:
-        """For a database column."""
+        """Serialise for a database column."""
         return f"{self.highest}:{self.mask:x}"
 
     @classmethod
     def from_text(cls, text: str) -> ReplayWindow:
-        """The reverse; an empty text is a window that saw nothing."""
+        """The reverse of `to_text`; empty text is an empty window."""
         if not text:
             return cls()
         highest, mask = text.split(":")

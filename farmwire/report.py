@@ -1,5 +1,4 @@
-"""What a worker tells: that it lives, how its replicas are, what happened. Batched: one message has many
-of them."""
+"""Reports of a worker: heartbeat, replicas, samples, events, batched into one message."""
 
 from __future__ import annotations
 
@@ -21,7 +20,8 @@ Percent = Annotated[float, Meta(ge=0, le=100 * 1024)]
 
 
 class HostStats(Shape, frozen=True, kw_only=True):
-    """The machine, as psutil sees it. Bytes and percent; rates in bytes a second since the last heartbeat."""
+    """The machine, as psutil reports it. Bytes and percent; rates in bytes a second since the last
+    heartbeat."""
 
     cpu_percent: Percent
     load: Annotated[float, Meta(ge=0, le=1e6)]
@@ -35,15 +35,15 @@ class HostStats(Shape, frozen=True, kw_only=True):
 
 
 class EngineStats(Shape, frozen=True, kw_only=True):
-    """The seed engines of the worker, taken together."""
+    """Totals over the worker's engines."""
 
     running: bool
     shards: Annotated[int, Meta(ge=1, le=1024)]
     restarts: Count
     hung: Count = 0
-    """Engines that run and have said nothing for a minute."""
+    """Engines that run and have written no line for a minute."""
     hangs: Count = 0
-    """How often one was ended for that since the worker was started."""
+    """How often an engine was killed for that since the worker started."""
     connections: Count
     firewalled: bool | None
     rss_bytes: Count
@@ -61,11 +61,11 @@ class Heartbeat(Shape, frozen=True, kw_only=True):
     manifest_version: Count
     manifest_digest: Digest
     quota_bytes: Count | None = None
-    """What it may store at most; None: what the disk has, less the headroom."""
+    """Bytes that it may store. None: the disk's size less the headroom."""
     free_bytes: Count
-    """What it can still take."""
+    """Bytes that it can still store."""
     configured: Configure | None = None
-    """The settings in force that control told it. None: an older worker, which does not say."""
+    """The settings from control in force. None: an older worker, which does not report them."""
     host: HostStats
     engine: EngineStats
 
@@ -83,11 +83,11 @@ class ReplicaReport(Shape, frozen=True, kw_only=True):
     bytes: Count = 0
     have_bytes: Count = 0
     unavailable_blocks: Count = 0
-    """Missing blocks that no peer is known to have. 0 as long as that is not decided. A copy that lacks no
-    others is `complete`."""
+    """Missing blocks that no peer is known to have; 0 until that is decided. A replica that lacks no others
+    is `complete`."""
     unavailable_bytes: Count = 0
     gaps: Annotated[list[CoreGaps], Meta(max_length=MAX_CORES)] = []
-    """Which blocks are missing, of each core. Empty for a whole copy, and while it is being downloaded."""
+    """Missing blocks of each core. Empty for a whole replica, and while it is downloaded."""
     peers: Count = 0
     error: Text = ""
     attempts: Count = 0
@@ -97,7 +97,7 @@ class ReplicaReport(Shape, frozen=True, kw_only=True):
 
 
 class Sample(Shape, frozen=True, kw_only=True):
-    """Counters over a stretch of time, so that what a worker did while it was cut off is filled in later."""
+    """Counters over a span of time, sent later if the worker was disconnected."""
 
     start: Seconds
     seconds: Annotated[float, Meta(gt=0, le=86400)]
@@ -111,7 +111,7 @@ class Sample(Shape, frozen=True, kw_only=True):
 
 
 class WorkerEvent(Shape, frozen=True, kw_only=True):
-    """For the flight recorder."""
+    """An event for the flight recorder."""
 
     at: Seconds
     code: Annotated[str, Meta(min_length=1, max_length=50)]

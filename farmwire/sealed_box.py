@@ -1,7 +1,6 @@
-"""What only its reader may see: a sealed box for the owner of an Ed25519 key, which is what node ids are.
+"""Sealed boxes for the owner of an Ed25519 key, which is what node ids are.
 
-Envelopes say who wrote something, not that nobody else has read it: the broker and whoever has its password
-see every message.
+Envelopes show who wrote a message; the broker and every client with its password can read it.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from .rejection import MessageRejected, Reason
 
 
 def hide(text: str, *, reader: str) -> str:
-    """`text`, for the node `reader` alone, in base64. Raises KeyFormatError."""
+    """Encrypt `text` for the node `reader`, in base64. Raises KeyFormatError."""
     key = PublicKey(crypto_sign_ed25519_pk_to_curve25519(public_key_of(reader)))
     return b64encode(SealedBox(key).encrypt(text.encode())).decode()
 
 
 def reveal(hidden: str, key_pair: KeyPair) -> str:
-    """The reverse, by that node. Raises Refused(MALFORMED) for what is not meant for it."""
+    """Decrypt what `hide` encrypted for this node. Raises MessageRejected (MALFORMED) for anything else."""
     key = PrivateKey(crypto_sign_ed25519_sk_to_curve25519(key_pair.secret_key))
     try:
         return SealedBox(key).decrypt(b64decode(hidden, validate=True)).decode()

@@ -1,4 +1,4 @@
-"""What else control tells a worker, and the names of the tasks that all messages travel as."""
+"""Small messages from control to workers, and the names of the tasks that all messages travel as."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTROL_QUEUE = "control"
 """The control plane's own work."""
 
 JOIN_QUEUE = "join"
-"""Whoever has a token writes to it, control reads from it."""
+"""Holders of a token write to it, control reads from it."""
 
 SYNC_MANIFEST = "worker.sync_manifest"
 AUDIT = "worker.audit"
@@ -27,7 +27,7 @@ JOIN = "control.join"
 WELCOME = "worker.welcome"
 
 KEY_PREFIX = "farm:"
-"""Of every key in Redis."""
+"""Prefix of every key in Redis."""
 
 ASKING = frozenset(
     {
@@ -53,34 +53,34 @@ ASKING = frozenset(
         "dump_tasks",
     }
 )
-"""Of Celery's remote control, which is not signed: what only asks. Whoever has the broker's password could
-otherwise stop every worker with one message."""
+"""Commands of Celery's remote control that only read. It is not signed: with the broker's password alone,
+other commands could stop every worker."""
 
 Limit = Literal["quota_bytes", "up_bytes_per_second", "down_bytes_per_second"]
 
 
 def queue_of(worker: NodeId) -> str:
-    """The queue that only this worker reads. It ends in a delimiter, so that no access rule fits two
+    """The queue that only this worker reads. It ends in a delimiter, so that no access rule matches two
     workers."""
     return f"node.{worker}.q"
 
 
 def reply_key(place: str) -> str:
-    """Where the answer to a request to join is left: a string in Redis. `place`: see `enrol.place_of`."""
+    """Redis key (a string) of the answer to a join request. `place`: see `join.place_of`."""
     return f"join.{place}.q"
 
 
 def unacked_key(worker: NodeId) -> str:
-    """Where the transport keeps what this worker was given and has not acknowledged, up to its last part."""
+    """Prefix of the Redis keys where the transport keeps messages that this worker has not acknowledged."""
     return f"unacked.{worker}"
 
 
 UNACKED_PARTS = "him"
-"""The last parts: the messages (a hash), their order (an index), a lock (a mutex)."""
+"""The last parts of those keys: messages (a hash), their order (an index), a lock (a mutex)."""
 
 
 def node_name(name: str, worker: NodeId) -> str:
-    """How the worker is called in Celery and Flower."""
+    """The worker's name in Celery and Flower."""
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}@{host_of(worker)}"
 
 
@@ -90,11 +90,11 @@ def host_of(worker: NodeId) -> str:
 
 
 MAX_LOOK_AGAIN = 500
-"""Keys of one such order. Ours."""
+"""Keys of one `Refresh`. Ours."""
 
 
 class Configure(Shape, frozen=True, kw_only=True):
-    """Settings of a worker that the operator changes in the control plane. None: as it is, unless it is in
+    """Settings of a worker that the operator changes in the control plane. None: unchanged, unless listed in
     `lift`."""
 
     quota_bytes: Count | None = None
@@ -102,11 +102,11 @@ class Configure(Shape, frozen=True, kw_only=True):
     up_bytes_per_second: Annotated[int, Meta(ge=1024)] | None = None
     down_bytes_per_second: Annotated[int, Meta(ge=1024)] | None = None
     lift: Annotated[list[Limit], Meta(max_length=10)] = []
-    """Limits that control sets no longer. What the worker's own operator said stays in force."""
+    """Limits that control no longer sets. The worker's own options stay in force."""
 
 
 class Refresh(Shape, frozen=True, kw_only=True):
-    """Report about every replica now, whether it changed or not; or, with `look_again`, look for what other
-    copies have of these keys."""
+    """Report every replica now, changed or not; or, with `look_again`, look for the blocks that other
+    replicas of these keys have."""
 
     look_again: Annotated[list[Key], Meta(max_length=MAX_LOOK_AGAIN)] = []

@@ -2,8 +2,8 @@
 """Writes docs/limits.md: every named bound and every named time of hypercore-py, as its source documents it.
 
     python tools/limits.py             write the page
-    python tools/limits.py --check     say whether it is current (exit status 1 if not)
-    python tools/limits.py --untested  bounds that no test mentions
+    python tools/limits.py --check     exit with 1 if it is not current
+    python tools/limits.py --untested  list bounds that no test mentions
 
 A bound is a constant whose name says so (see BOUND), a time one that is in seconds (see TIME). Each needs a
 docstring: the string below it.
@@ -30,7 +30,7 @@ BOUND = re.compile(
 )
 TIME = re.compile(r"_SECONDS$|(^|_)(TIMEOUT|PATIENCE|DELAY|LIFETIME|LINGER|RTO)$|^KEEP_ALIVE$")
 NOT_OURS = {"MAX_SAFE_INTEGER", "MAX_VERSION", "MAX_STREAM_ID"}
-"""What formats can say at most: no choice of ours, and nothing that grows."""
+"""Maxima of formats: no choice of ours, and nothing that grows."""
 
 HEAD = """\
 # Limits
@@ -93,7 +93,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str | None]]:
-    """The constants of a module, and the string below each."""
+    """The constants of a module, each with the string below it."""
     for statement, below in zip_longest(body, body[1:]):
         targets = statement.targets if isinstance(statement, ast.Assign) else []
         if isinstance(statement, ast.AnnAssign):
@@ -108,7 +108,7 @@ def documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str | None]]:
 
 
 def limits() -> list[Limit]:
-    """Raises SystemExit when one of them is not documented."""
+    """All bounds and times. Raises SystemExit when one is not documented."""
     found, mute = [], []
     for module, tree in modules():
         for name, doc in documented(tree.body):

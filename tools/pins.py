@@ -1,6 +1,6 @@
 """Write the hashes of all files of the pinned releases into `requirements/*.txt`.
 
-`python tools/pins.py` after a version was changed by hand there; `--check` only tells whether something would
+Run `python tools/pins.py` after changing a version there by hand; `--check` exits with 1 if something would
 change. The hashes come from the package index through `uv` (`pip install uv`), for every platform, x86-64 and
 aarch64 among them. The files name neither the index nor any other host.
 """
@@ -25,7 +25,7 @@ def pins_of(text: str) -> list[str]:
 
 
 def hashes_of(pins: list[str], uv: str) -> dict[str, list[str]]:
-    """`sha256:…` of every file, by `name==version` in small letters."""
+    """`sha256:…` of every file, by `name==version` in lower case."""
     command = [uv, "pip", "compile", "--no-deps", "--generate-hashes", "--universal", "--no-config"]
     command += ["--no-header", "--no-annotate", "--python-version", OLDEST_PYTHON, "--quiet", "-"]
     done = subprocess.run(command, input="\n".join(pins), capture_output=True, text=True, check=False)

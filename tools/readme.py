@@ -2,7 +2,7 @@
 """Puts the scripts of hypercore-py/examples into its README, each below the comment that names it.
 
 python tools/readme.py           write them
-python tools/readme.py --check   say whether they are current (exit status 1 if not)
+python tools/readme.py --check   exit with 1 if they are not current
 """
 
 from __future__ import annotations

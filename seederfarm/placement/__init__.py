@@ -1,2 +1,2 @@
-"""Which worker keeps what: a pure function from what is to what shall change. It reads no clock and no
-database."""
+"""Which worker keeps which drive: a pure function from the current state to the changes. It reads no clock
+and no database."""

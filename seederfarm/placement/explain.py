@@ -1,4 +1,4 @@
-"""Why a drive has fewer replicas than it should, in words that an operator can act on."""
+"""Why a drive has too few replicas, in words that an operator can act on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def explain(
     workers: Iterable[WorkerSpec],
     free: Mapping[int, int],
 ) -> str:
-    """Every worker that has no replica, counted under the first thing that keeps it from having one."""
+    """Count the workers without a replica by the first reason that excludes each."""
     away = untagged = full = have = 0
     draining = weightless = 0
     roomiest = -1

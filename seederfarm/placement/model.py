@@ -1,4 +1,4 @@
-"""What placement is told, and what it answers. Plain values, small enough to have millions of them."""
+"""Input and output of placement. Plain values, small enough to have millions of them."""
 
 from __future__ import annotations
 
@@ -13,49 +13,48 @@ class WorkerStatus(StrEnum):
     """How far a worker can be counted on."""
 
     ACTIVE = "active"
-    """Takes new replicas, and those it has count."""
+    """Takes new replicas; its replicas count."""
     SILENT = "silent"
-    """Not heard of for a while, but within its grace: what it has counts, it is given nothing new."""
+    """Missed heartbeats, but within its grace: its replicas count, it gets no new ones."""
     DRAINING = "draining"
     """Its replicas stay until others have them; they do not count."""
     LOST = "lost"
-    """Silent past its grace: what it has does not count. It stays assigned, so that whichever copy is the
-    surplus can be released when the worker comes back."""
+    """Silent past its grace: its replicas do not count. They stay assigned, so that the surplus can be
+    released when the worker returns."""
     RETIRED = "retired"
-    """Not part of the farm any more. Its replicas are released at once."""
+    """No longer part of the farm. Its replicas are released at once."""
 
 
 class WorkerSpec(NamedTuple):
     id: int
-    """Local number; ties are broken by it."""
+    """Local number; breaks ties."""
     standing: WorkerStatus = WorkerStatus.ACTIVE
     zone: str = ""
-    """Failure domain. Copies are spread over zones before any zone has two."""
+    """Failure domain. Replicas are spread over zones before any zone has two."""
     tags: frozenset[str] = frozenset()
     free_bytes: int = 0
-    """Room for new replicas, headroom taken off, and what it has been assigned and not downloaded yet,
-    too."""
+    """Bytes for new replicas, less headroom and what is assigned but not yet downloaded."""
     capacity_bytes: int = 0
-    """Its quota; workers are filled evenly, each in proportion to it. 0: what is free now."""
+    """Bytes of its quota; workers are filled evenly, each in proportion to it. 0: what is free now."""
     weight: float = 1.0
-    """Its share beside others of the same capacity. 0: nothing but what is pinned to it."""
+    """Its share beside others of the same capacity. 0: only what is pinned to it."""
 
 
 class DriveSpec(NamedTuple):
     id: int
-    """Local number; together with a worker's it decides between equals, the same way each time."""
+    """Local number; breaks ties together with a worker's, the same way each time."""
     size: int
-    """Bytes a replica takes. What is not known yet is best guessed by the caller."""
+    """Bytes of a replica, estimated by the caller where unknown."""
     replicas_min: int = 1
     replicas_max: int = 1
     priority: int = 5
-    """0 is placed first, where there is not room for all."""
+    """0 is placed first when room is short."""
     pinned: frozenset[int] = frozenset()
-    """Workers that must have it, whatever the numbers say."""
+    """Workers that must have it, whatever the counts."""
     tags: frozenset[str] = frozenset()
     """Only workers with all of these are chosen."""
     removing: bool = False
-    """Nobody shall keep it: every replica is released, the last one too."""
+    """Every replica is released, also the last."""
 
 
 class ReplicaState(NamedTuple):
@@ -63,11 +62,12 @@ class ReplicaState(NamedTuple):
 
     worker: int
     complete: bool
-    """Every block that anybody is known to have is there, as it reported last."""
+    """Every available block is stored, by its last report."""
     have: int = 0
-    """Blocks it has, to tell the better of two incomplete ones."""
+    """Blocks that it has, to rank incomplete ones."""
     holding: Holding | None = None
-    """Which blocks it has. None: all that are known, or none yet; so it is for all replicas of the drive."""
+    """Which blocks it has. None: every known block, or none yet; then it is None for all replicas of the
+    drive."""
 
 
 class Assign(NamedTuple):
@@ -90,11 +90,11 @@ class ReleaseReason(StrEnum):
 
 
 class Unplaced(NamedTuple):
-    """A drive that has fewer replicas than it should, and why no worker could take it."""
+    """A drive with too few replicas, and why no worker could take one."""
 
     drive: int
     missing: int
-    """Replicas to the minimum."""
+    """Replicas below the minimum."""
     why: str
 
 
@@ -105,9 +105,9 @@ class Plan(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """What will be downloaded for it."""
+        """Bytes to download for it."""
         return sum(move.bytes for move in self.assign)
 
 
 Replicas = Mapping[int, Iterable[ReplicaState]]
-"""By drive. Drives that are not in it have none."""
+"""By drive. Drives that are absent have none."""

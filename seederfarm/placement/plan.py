@@ -1,4 +1,4 @@
-"""The plan: which replicas to make, and which to let go.
+"""The plan: which replicas to make and which to release.
 
 The rules, in their order:
 
@@ -8,7 +8,7 @@ The rules, in their order:
    Between the two nothing happens, so that a worker that comes and goes moves nothing.
 4. A replica on a draining worker, or one above the maximum, is released once as many active workers as the
    minimum have every block that it has *without* it, whether that is all of the drive or not. So no release
-   ever takes the fullest copy, nor one with blocks that no other has.
+   takes the fullest replica, nor one with blocks that no other has.
 5. New replicas go to zones that have the fewest, there to the worker that is emptiest. A worker without
    weight gets none.
 
@@ -37,16 +37,16 @@ from .model import (
 from .pool import Pool, affinity
 
 MAX_EXPLAINED = 1000
-"""Unplaced drives of a plan that get an explanation of their own. Each takes a look at every worker."""
+"""Unplaced drives of a plan that get an explanation. Each costs a pass over all workers."""
 
 _COUNTS = (WorkerStatus.ACTIVE, WorkerStatus.SILENT)
 
 
 def plan(drives: Iterable[DriveSpec], workers: Iterable[WorkerSpec], replicas: Replicas) -> Plan:
-    """What to change about `drives`, given all `workers` and what is desired of these drives now.
+    """Plan the changes for `drives`, given all `workers` and the desired replicas of these drives.
 
-    `drives` may be some of all: those that something happened to. A plan of all of them is the same as
-    their plans one after the other, as long as room does not run out.
+    `drives` may be a part. A plan of all drives equals their plans one after the other, as long as room does
+    not run out.
     """
     planner = _Planner(workers)
     for drive in sorted(drives, key=lambda drive: (drive.priority, drive.id)):
@@ -55,7 +55,7 @@ def plan(drives: Iterable[DriveSpec], workers: Iterable[WorkerSpec], replicas: R
 
 
 def takes_new(worker: WorkerSpec) -> bool:
-    """Whether it is given replicas that are not pinned to it."""
+    """Whether it gets replicas that are not pinned to it."""
     return worker.standing is WorkerStatus.ACTIVE and worker.weight > 0
 
 
@@ -69,7 +69,7 @@ class _Planner:
         self._pools: dict[frozenset[str], Pool] = {}
         self._pools_of: dict[int, list[Pool]] = {}
         self._room: dict[frozenset[str], int] = {}
-        """What the roomiest worker of a pool had when it was last asked: room only shrinks during a plan."""
+        """Bytes of the roomiest worker of a pool when last computed: room only shrinks during a plan."""
 
     def settle(self, drive: DriveSpec, held: Iterable[ReplicaState]) -> None:
         counted: list[ReplicaState] = []
@@ -177,7 +177,7 @@ class _Planner:
         surplus = len(counted) - drive.replicas_max
         if surplus <= 0:
             return
-        for replica in self._least_wanted(drive, counted):
+        for replica in self._release_order(drive, counted):
             rest = [other for other in active if other is not replica]
             if _stand_ins(replica, rest) < needed:
                 continue
@@ -190,8 +190,8 @@ class _Planner:
     def _is_safe(self, replica: ReplicaState) -> bool:
         return replica.complete and self._workers[replica.worker].standing is WorkerStatus.ACTIVE
 
-    def _least_wanted(self, drive: DriveSpec, counted: list[ReplicaState]) -> list[ReplicaState]:
-        """In the order in which they are let go: the incomplete, those in crowded zones, those short of
+    def _release_order(self, drive: DriveSpec, counted: list[ReplicaState]) -> list[ReplicaState]:
+        """In the order of release: incomplete ones, those in crowded zones, those on workers short of
         room."""
         crowd: dict[str, int] = {}
         for replica in counted:

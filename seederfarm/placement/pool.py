@@ -1,4 +1,4 @@
-"""Who could take the next replica: workers by zone, the emptiest first, kept up to date as they fill."""
+"""Candidates for the next replica: workers by zone, the emptiest first, updated as they fill."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from math import inf
 from .model import WorkerSpec
 
 PROBES = 8
-"""Workers of a zone that are looked at before the zone is taken to have no room. The emptiest in proportion
-is not always the roomiest in bytes; the slow search that follows a failure looks at all."""
+"""Workers of a zone that are tried before the zone counts as full. The emptiest in proportion is not always
+the one with most bytes; the slow search after a failure tries all."""
 
 _MIX = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
 
 def affinity(drive: int, worker: int) -> int:
-    """A number for each pair, spread evenly: equals are told apart by it, the same way each time."""
+    """A number for each pair, spread evenly, that breaks ties the same way each time."""
     mixed = (drive * _MIX ^ worker * 0xC2B2AE3D27D4EB4F) & _MASK
     mixed ^= mixed >> 29
     return mixed * 0xBF58476D1CE4E5B9 & _MASK
 
 
 class Pool:
-    """The workers that may be given something, among those with certain tags.
+    """The workers that may get replicas, among those with certain tags.
 
     Two levels of heaps, so that a choice costs the logarithm of their number: zones by their best worker,
-    workers by how full they are. Entries that were overtaken by a change stay in a heap until they come to
-    its top.
+    workers by how full they are. Outdated entries stay in a heap until they reach its top.
     """
 
     def __init__(self, workers: Iterable[WorkerSpec], free: dict[int, int]) -> None:
-        """`free` is shared by all pools of a plan and changed by `take`."""
+        """`free` (bytes by worker) is shared by all pools of a plan and changed by `take`."""
         self._free = free
         self._capacity: dict[int, int] = {}
         self._per_byte: dict[int, float] = {}
@@ -58,23 +57,23 @@ class Pool:
         return len(self._zone)
 
     def _fullness(self, worker: int) -> float:
-        """0 is empty; a worker of twice the weight gets there half as fast."""
+        """0 is empty; a worker of twice the weight fills half as fast."""
         return (self._capacity[worker] - self._free[worker]) * self._per_byte[worker]
 
     def zone_of(self, worker: int) -> int | None:
-        """Of a worker of this pool."""
+        """Index of the zone of a worker, or None if it is not in this pool."""
         return self._zone.get(worker)
 
     def number_of(self, zone: str) -> int | None:
-        """Of a zone, by its name. None: no worker of this pool is in it."""
+        """Index of a zone by its name, or None if no worker of this pool is in it."""
         return self._numbers.get(zone)
 
     def choose(self, size: int, holders: Collection[int], zones: Sequence[int]) -> int | None:
-        """The worker for one more replica: not one of `holders`, in a zone with as few of them as can be,
-        with room for `size` bytes, the emptiest. `zones` has one entry for each holder in this pool's
-        zones, whether it is of this pool or not.
+        """Choose the worker for one more replica: not one of `holders`, in a zone with the fewest of them,
+        with room for `size` bytes, the emptiest. `zones` has one entry for each holder in this pool's zones,
+        whether it is in this pool or not.
 
-        None if the quick search found none; `choose_slowly` is sure.
+        Returns None if the quick search finds none; `choose_slowly` is exact.
         """
         found = self._choose_new_zone(size, holders, zones)
         if found is not None or not zones:
@@ -86,7 +85,7 @@ class Pool:
         return None
 
     def choose_slowly(self, size: int, holders: Collection[int], zones: Sequence[int]) -> int | None:
-        """The same, by a look at every worker."""
+        """The same by a search over every worker."""
         candidates = [
             (zones.count(zone), self._fullness(worker), worker)
             for worker, zone in self._zone.items()
@@ -99,7 +98,7 @@ class Pool:
         return max((self._free[worker] for worker in self._zone), default=0)
 
     def changed(self, worker: int) -> None:
-        """The room of a worker of this pool has changed."""
+        """Reorder a worker whose room changed."""
         zone = self._zone[worker]
         heap = self._heaps[zone]
         heappush(heap, (self._fullness(worker), worker))
@@ -112,7 +111,7 @@ class Pool:
             heapify(self._zones)
 
     def _best(self, zone: int) -> float:
-        """The score of the zone's best worker, with what is overtaken cleared away."""
+        """The score of the zone's best worker, after removing outdated entries."""
         heap = self._heaps[zone]
         while heap:
             score, worker = heap[0]

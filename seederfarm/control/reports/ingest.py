@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from msgspec.structs import replace
 
-from farmwire.gaps import agree, most_held, to_text
+from farmwire.gaps import agree, max_held, to_text
 from farmwire.message import plain, read, storable
 from farmwire.rejection import MessageRejected
 from farmwire.report import Heartbeat, ReplicaReport, Report, WorkerEvent
@@ -184,7 +184,7 @@ def _consistent(report: ReplicaReport) -> ReplicaReport:
     """Without what contradicts itself. A copy has to prove what its gaps leave: with gaps of other cores, or
     more blocks than they leave, it could say that it has all and would be asked for little."""
     gaps = report.gaps if agree(report.gaps, length=report.length, blocks=report.blocks) else []
-    most = most_held(gaps) if gaps else report.blocks
+    most = max_held(gaps) if gaps else report.blocks
     return replace(
         report,
         gaps=gaps,

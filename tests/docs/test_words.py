@@ -1,0 +1,65 @@
+"""`tools/words.py`: the words that docs/glossary.md rejects are found in names and docstrings, and nowhere else."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("words", ROOT / "tools" / "words.py")
+assert spec is not None and spec.loader is not None
+words = importlib.util.module_from_spec(spec)
+sys.modules["words"] = words
+spec.loader.exec_module(words)
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("def tell_all(): ...", "tell"),
+        ("class ToldTwice: ...", "told"),
+        ("def f(most_bytes): ...", "most"),
+        ("def f(*, within=1.0): ...", "within"),
+        ("async def f(**whoever): ...", "whoever"),
+        ("_said = 1", "said"),
+        ("self._said_at = 1", "said"),
+        ("HEAD_PATIENCE: float = 3.0", "patience"),
+        ("import x as rotten", "rotten"),
+        ("for nobody in (): ...", "nobody"),
+        ('"""Somebody asks."""', "somebody"),
+        ('def f():\n    """What a peer\n    was told."""', "told"),
+        ('class A:\n    """A."""\n    x: int\n    """Whoever it is."""', "whoever"),
+        ('if True:\n    X = 1\n    """Nobody\'s."""', "nobody"),
+    ],
+)
+def test_a_rejected_word_is_found(source: str, word: str) -> None:
+    assert [found.word for found in words.check(source)] == [word]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def almost(): ...",
+        "x = told",  # the name of somebody else's module or function
+        "f(within=1)",
+        'X = "whoever"',
+        '"""Calls `somebody.tell`."""',
+        "# told",
+    ],
+)
+def test_other_words_and_other_places_are_not(source: str) -> None:
+    assert words.check(source) == []
+
+
+def test_the_line_and_the_module_name_are_given() -> None:
+    (found,) = words.check('"""One.\n\nNobody."""')
+    assert (found.line, found.place) == (3, "docstring")
+    assert [found.word for found in words.check("", "patience")] == ["patience"]
+
+
+def test_the_product_has_none() -> None:
+    assert words.files() != []
+    assert words.main([]) == 0

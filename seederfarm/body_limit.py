@@ -1,6 +1,6 @@
-"""Bounds for what is sent to the pages, before anything of it is kept.
+"""Bounds on request bodies, applied before any of a body is stored.
 
-Django writes a body to disk whole, and only then looks at who sent it.
+Django writes a whole body to disk before it checks who sent it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 MAX_BODY: Final = 80 << 20
-"""Bytes of one request: a seeds.txt of `forms.MAX_UPLOAD` and what is around it."""
+"""Bytes of one request: a seeds.txt of `forms.MAX_UPLOAD` and its envelope."""
 MAX_IN_ALL: Final = 256 << 20
 """Bytes of all requests that are being received or answered. Ours."""
 SMALL: Final = 64 << 10
-"""Bytes of a request that is taken whatever others send: logins and buttons. Ours."""
+"""Bytes of a request that is accepted however much others hold: logins and buttons. Ours."""
 
 Scope = dict[str, Any]
 Message = Mapping[str, Any]
@@ -23,15 +23,15 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class BodyLimit:
-    """An ASGI application around another. Answers 413 for a request that is too large, 503 while others take
-    all the room."""
+    """Wraps an ASGI application. Answers 413 to a request that is too large, 503 while others hold all the
+    space."""
 
     def __init__(self, app: App, *, max_body: int = MAX_BODY, max_in_all: int = MAX_IN_ALL) -> None:
         self._app = app
         self._max_body = max_body
         self._max_in_all = max_in_all
         self.in_all = 0
-        """Bytes that are being held."""
+        """Bytes held now."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,14 +65,15 @@ class BodyLimit:
             self.in_all -= taken
 
     def _status(self, size: int, more: int) -> int:
-        """Of the answer to a request of `size`, of which `more` is still to come; 0: it is taken."""
+        """Status of the answer to a request of `size` bytes, of which `more` are still to come; 0:
+        accepted."""
         if size > self._max_body:
             return 413
         return 503 if size > SMALL and self.in_all + more > self._max_in_all else 0
 
 
 def _announced(scope: Scope) -> int:
-    """What Content-Length says; 0 where it says nothing (what comes is counted)."""
+    """Content-Length, or 0 without one (then received bytes are counted)."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value[:20])

@@ -1,4 +1,4 @@
-"""The pages of the farm. So far: the admin, and a page that tells a load balancer that we live."""
+"""The pages of the farm: the admin, and a page that shows a load balancer that the process runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.views.generic import RedirectView
 
 
 def alive(request: HttpRequest) -> HttpResponse:
-    """Answers without a look at the database: the process is up."""
+    """Answers without a database query: the process is up."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 

@@ -2,8 +2,8 @@
 
     python tools/words.py [PATH...]   list them, file by file (exit status 1 if there are any)
 
-Checked are the names that code defines (modules, classes, functions, parameters, variables, attributes), split at
-underscores and capitals, and docstrings, those below fields and constants included.
+It checks the names that code defines (modules, classes, functions, parameters, variables, attributes), split
+at underscores and capitals, and docstrings, also those below fields and constants.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Leaky buckets: how often something may happen per key, with a bound on the keys. No clock."""
+"""Leaky buckets: rate limits per key, with a bound on the number of keys. No clock."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import NamedTuple
 
 
 class Allowance(NamedTuple):
-    """So many at once, then one in so many seconds."""
+    """`burst` at once, then one each `seconds`."""
 
     burst: int
     seconds: float
 
 
 class Buckets:
-    """One bucket per key, in memory. Those used longest ago are forgotten beyond `max_keys`."""
+    """One bucket per key, in memory. Beyond `max_keys` the least recently used are removed."""
 
     def __init__(self, allowance: Allowance, max_keys: int) -> None:
         self._allowance = allowance
         self._max_keys = max_keys
         self._empty_at: OrderedDict[Hashable, float] = OrderedDict()
-        """When nothing of what was added counts any more."""
+        """Key to the time when its bucket is empty again."""
 
     def __len__(self) -> int:
         return len(self._empty_at)
 
     def wait(self, key: Hashable, now: float) -> float:
-        """Seconds until there is room for one more; `now` is in seconds of a clock that does not go back."""
+        """Seconds until there is room for one more. `now` is seconds of a monotonic clock."""
         level = self._empty_at.get(key, now) - now
         return max(0.0, level - (self._allowance.burst - 1) * self._allowance.seconds)
 
@@ -38,7 +38,7 @@ class Buckets:
             self._empty_at.popitem(last=False)
 
     def take(self, key: Hashable, now: float) -> bool:
-        """Add one if there is room."""
+        """Add one if there is room. Returns whether there was."""
         if self.wait(key, now) > 0:
             return False
         self.add(key, now)

@@ -1,12 +1,12 @@
-"""System checks: what is wrong, said before anything starts. `python manage.py check` runs them.
+"""System checks, run by `python manage.py check` and before anything starts.
 
 | id | what |
 |---|---|
-| `farm.E001` | a setting is not what it must be |
+| `farm.E001` | a setting is invalid |
 | `farm.E002` | the home directory cannot be used |
 | `farm.E003` | the database cannot be reached, or is too old (with `--database default`) |
 | `farm.E004` | the broker cannot be reached, or is too old (with `--deploy`, or `check_broker`) |
-| `farm.W001` | others may read the home directory or a secret in it |
+| `farm.W001` | other users may read the home directory or a secret in it |
 | `farm.W002` | reachable by others with debugging on |
 | `farm.W003` | reachable by others without HTTPS |
 | `farm.W004` | a secret key that is short |
@@ -41,9 +41,10 @@ OLDEST_REDIS: Final = (6, 2)
 FULL_ACCOUNTS: Final = (7, 0)
 OLDEST_POSTGRESQL: Final = 140000
 PRIVATE_FILES: Final = ("control_key", "secret_key", "flower_secret", table.CONFIG_FILE)
-"""Of the home directory: who the control plane is, what signs sessions, Flower's login, settings."""
+"""In the home directory: the control plane's identity, the key that signs sessions, Flower's login,
+settings."""
 PRIVATE_DIRECTORIES: Final = ("worker", "sources", "logs", "run", "redis")
-"""Of the home directory: they hold identities, logins and messages."""
+"""In the home directory: they hold identities, logins and messages."""
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 Check = Callable[..., Sequence[CheckMessage]]
@@ -75,7 +76,7 @@ def check_home(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) ->
 
 
 def _open_to_others(home: Path) -> Iterator[CheckMessage]:
-    """What only the farm's user is to read, whoever may enter the home directory."""
+    """Yield a warning for each secret that other users may read."""
     paths = [home, *(home / name for name in (*PRIVATE_FILES, *PRIVATE_DIRECTORIES))]
     farm: table.FarmSettings = settings.FARM
     if farm.database.engine == "sqlite":
@@ -131,8 +132,8 @@ def check_database(
 
 
 def _database_version(connection: BaseDatabaseWrapper) -> int | None:
-    """Of PostgreSQL, as libpq numbers it. Not through the pool, which tries for ten seconds whatever the
-    server says, and then does not tell what that was."""
+    """Version of PostgreSQL, as libpq numbers it. Bypasses the pool, which retries for ten seconds and hides
+    the server's error."""
     if connection.vendor != "postgresql":
         connection.ensure_connection()
         return None
@@ -144,9 +145,9 @@ def _database_version(connection: BaseDatabaseWrapper) -> int | None:
 
 
 def first_line(error: Exception) -> str:
-    """What a driver says went wrong, without its advice."""
-    said = str(error).strip().removeprefix("connection failed: ").splitlines()
-    return said[0].rstrip(".") if said else type(error).__name__
+    """A driver's error message, without its advice."""
+    lines = str(error).strip().removeprefix("connection failed: ").splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 @register("broker", deploy=True)
@@ -156,7 +157,7 @@ def broker_is_reached(app_configs: Sequence[AppConfig] | None = None, **kwargs: 
 
 
 def check_broker(farm: table.FarmSettings) -> list[CheckMessage]:
-    """Whether Redis answers, lets us in, and is new enough."""
+    """Check that Redis answers, accepts the login, and is new enough."""
     where = _place(farm.redis_client_url)
     try:
         client = redis.Redis.from_url(

@@ -1,11 +1,11 @@
 """The file that `seederfarm export` writes: JSON lines, the first of which names the version.
 
     {"seederfarm": "export", "version": 2, "farm": NAME, "at": TIME}
-    {"source": NAME, "kind": …, "location": …, …}          in front of the keys that name it
+    {"source": NAME, "kind": …, "location": …, …}          before the keys that name it
     {"key": HEX, "kind": …, "label": …, …}
 
-Version 1 had no first line, and of a key what `_BEFORE` names. Here a file is read and checked as far as that
-goes without the registry.
+Version 1 had no first line, and of a key what `_BEFORE` names. This module reads and checks a file as far as
+possible without the registry.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Problem(NamedTuple):
 
 
 class Unreadable(Exception):
-    """The file cannot be imported. Holds everything that is wrong with it."""
+    """The file cannot be imported. Holds every error."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("; ".join(map(str, problems[:3])))
@@ -47,7 +47,7 @@ class Unreadable(Exception):
 
 
 class Item(NamedTuple):
-    """A source or a key: the values that were given for it, each of the right type and range."""
+    """A source or a key: its values, each of the right type and range."""
 
     line: int
     values: dict[str, Any]
@@ -61,15 +61,15 @@ class Document(NamedTuple):
     sources: dict[str, Item]
     """By name."""
     notes: list[Problem]
-    """What was not understood and is left out: fields of a newer farm, keys that are named twice."""
+    """What is not understood and left out: fields of a newer farm, keys that are named twice."""
 
 
 Reader = Callable[[Any], Any]
-"""Takes a JSON value, returns what is kept of it. Raises ValueError that says what was expected."""
+"""Takes a JSON value, returns what is stored. Raises ValueError with what was expected."""
 
 
 def read(lines: Iterable[str]) -> Document:
-    """Raises Unreadable."""
+    """Read and check a file. Raises Unreadable."""
     found = Document({}, {}, [])
     wrong: list[Problem] = []
     for number, line in enumerate(lines, start=1):
@@ -187,16 +187,16 @@ def _tags(value: Any) -> list[str]:
 def _copies(value: Any) -> tuple[int, int]:
     if not (isinstance(value, list) and len(value) == 2 and all(type(count) is int for count in value)):
         raise ValueError("expected two whole numbers: copies at least, and at most")
-    least, most = value
-    if not 1 <= least <= most <= MAX_COPIES:
+    minimum, maximum = value
+    if not 1 <= minimum <= maximum <= MAX_COPIES:
         raise ValueError(f"copies are 1 to {MAX_COPIES}, the larger number last")
-    return least, most
+    return minimum, maximum
 
 
-def _whole(least: int, most: int) -> Reader:
+def _whole(minimum: int, maximum: int) -> Reader:
     def read_whole(value: Any) -> int:
-        if type(value) is not int or not least <= value <= most:
-            raise ValueError(f"expected a whole number, {least} to {most}")
+        if type(value) is not int or not minimum <= value <= maximum:
+            raise ValueError(f"expected a whole number, {minimum} to {maximum}")
         return value
 
     return read_whole
@@ -243,12 +243,12 @@ _KINDS = ("", "core", "bee", "drive")
 
 
 def _entries(value: Any) -> dict[str, dict[str, str]]:
-    if not isinstance(value, dict) or not all(isinstance(said, dict) for said in value.values()):
+    if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         raise ValueError("expected names of sources, each with what it says of the key")
     kind, label = _one_of(*_KINDS), _text(MAX_TEXT)
     return {
-        _text(100, empty=False)(name): {"kind": kind(said.get("kind")), "label": label(said.get("label"))}
-        for name, said in value.items()
+        _text(100, empty=False)(name): {"kind": kind(entry.get("kind")), "label": label(entry.get("label"))}
+        for name, entry in value.items()
     }
 
 
@@ -270,8 +270,8 @@ DRIVE_FIELDS: Final[Mapping[str, Reader]] = {
     "added_at": _time,
     "sources": _entries,
 }
-"""Of a key. `pinned`: ids of workers; `owner`: a user name; `sources`: what those that
-list it say of it."""
+"""Of a key. `pinned`: ids of workers; `owner`: a user name; `sources`: what the sources that list it give for
+it."""
 
 SOURCE_FIELDS: Final[Mapping[str, Reader]] = {
     "source": _text(100, empty=False),

@@ -1,4 +1,4 @@
-"""Forms of the admin that are not of one model."""
+"""Forms of the admin that belong to no single model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TagsField(forms.CharField):
 
 
 class SizeField(forms.CharField):
-    """Bytes as people write them: `500 GB`, `64MiB`, `1000`. Nothing is None."""
+    """Bytes in readable form: `500 GB`, `64MiB`, `1000`. Empty is None."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault(
@@ -108,7 +108,7 @@ class SourceForm(_SourceModelForm):
 
 
 class ReplicasForm(forms.Form):
-    """How many copies."""
+    """Minimum and maximum number of copies."""
 
     replicas_min = forms.IntegerField(
         label="Copies at least",
@@ -127,8 +127,8 @@ class ReplicasForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        least, most = cleaned.get("replicas_min"), cleaned.get("replicas_max")
-        if least is not None and most is not None and most < least:
+        minimum, maximum = cleaned.get("replicas_min"), cleaned.get("replicas_max")
+        if minimum is not None and maximum is not None and maximum < minimum:
             self.add_error("replicas_max", "At most may not be less than at least.")
         return cleaned
 

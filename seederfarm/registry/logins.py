@@ -1,11 +1,11 @@
-"""How often somebody may try to log in. No clock, no network; the form is in `admin.login`.
+"""Limits on login attempts. No clock, no network; the form is in `admin.login`.
 
 Failed attempts are counted per account and address, per address, and per account over all addresses. Each
-count goes down by one after a while. At a bound, no attempt is made until there is room for one, whether the
-password would be right or not. An address from which an account was logged in to before is not held up by
-what others try with that account.
+count falls by one after a while. At a bound no attempt is made until there is room, whether or not the
+password is right. An address from which an account was logged in to before is not blocked by others' attempts
+on that account.
 
-All counts are in the memory of the one process that serves the pages; it forgets them when it ends.
+Counts are in the memory of the process that serves the pages, and end with it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Final
 from .buckets import Allowance, Buckets
 
 MAX_COUNTED: Final = 10_000
-"""Accounts and addresses, of each of three kinds, whose attempts are counted; those tried longest ago are
-forgotten. Ours: about 2 MB a kind."""
+"""Accounts and addresses, of each of three kinds, whose attempts are counted; beyond it the least recently
+used are removed. Ours: about 2 MB a kind."""
 MAX_KNOWN: Final = 1_000
-"""Pairs of account and address that are known to be right. Ours."""
+"""Pairs of account and address that logged in successfully. Ours."""
 PAIR: Final = Allowance(5, 60.0)
-"""Of an account from an address. Ours: about 1,400 guesses a day."""
+"""For one account from one address. Ours: about 1,400 guesses a day."""
 ADDRESS: Final = Allowance(20, 30.0)
-"""Of an address (of IPv6 a /64), whatever the account."""
+"""For one address (IPv6: a /64), any account."""
 ACCOUNT: Final = Allowance(50, 30.0)
-"""Of an account, from addresses that it was never logged in to from."""
+"""For one account, from addresses that never logged in to it."""
 
 
 class LoginLimit:
-    """Times are seconds of any clock that does not go back."""
+    """Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._pairs = Buckets(PAIR, MAX_COUNTED)
@@ -41,7 +41,7 @@ class LoginLimit:
         self._known: OrderedDict[bytes, None] = OrderedDict()
 
     def wait(self, account: str, address: str, now: float) -> int:
-        """Seconds to wait before this may be tried; 0: now."""
+        """Seconds to wait before an attempt; 0: now."""
         pair = _pair(account, address)
         waits = [self._pairs.wait(pair, now), self._addresses.wait(_place(address), now)]
         if pair not in self._known:
@@ -83,5 +83,5 @@ def _pair(account: str, address: str) -> bytes:
 
 
 def _digest(kind: str, text: str) -> bytes:
-    """Sixteen bytes, however long a name somebody sends."""
+    """Sixteen bytes, however long the name."""
     return hashlib.blake2b(f"{kind}:{text}".encode("utf-8", "replace"), digest_size=16).digest()

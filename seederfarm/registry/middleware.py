@@ -1,4 +1,4 @@
-"""What every page has: names and texts of others in which no character is hidden."""
+"""Makes hidden characters in names and texts of others visible on every page."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from django.utils.deprecation import MiddlewareMixin
 from hypercore.printable import visible
 
 PAGE: Final = "\t\n\r"
-"""Characters that a page is laid out with."""
+"""Characters that lay out a page."""
 _ESCAPED: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-f]{4})")
 
 
 class VisibleText(MiddlewareMixin):
     """Escapes control characters, and those that change the direction of text, in pages and in JSON.
 
-    Titles, errors and names of workers come from strangers. A browser obeys no control character, but shows
-    none of them either, and obeys those of direction: two different names look alike. One place for all
-    pages, since Django and the theme print a row in many.
+    Titles, errors and names of workers come from peers and workers. A browser shows no control characters and
+    obeys those of direction, so two different names can look alike. Done here for all pages, since Django and
+    the theme print rows in many places.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
@@ -40,7 +40,7 @@ class VisibleText(MiddlewareMixin):
 
 
 def _json(text: str) -> str:
-    """Escapes of hidden characters become escapes of what `visible` writes for them."""
+    """Turn JSON escapes of hidden characters into those of what `visible` writes for them."""
 
     def shown(found: re.Match[str]) -> str:
         letter = chr(int(found[2], 16))

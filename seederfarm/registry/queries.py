@@ -1,4 +1,4 @@
-"""Reads that several places share: numbers of copies, what is short of them, keys as people type them."""
+"""Shared reads: numbers of copies, under-replicated drives, keys as people type them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SCHEME: Final = re.compile(r"(?:hyper|pear|dat)://", re.IGNORECASE)
 
 
 def with_copies(drives: QuerySet[Drive]) -> QuerySet[Drive]:
-    """Each with `copies` (wanted ones), `complete` of them, and `proven_at`, the longest ago of their proofs.
+    """Annotate with `copies` (desired ones), `complete` of them, and `proven_at`, the oldest of their proofs.
 
     As subqueries: they cost nothing for rows that are not fetched.
     """
@@ -34,8 +34,7 @@ def with_copies(drives: QuerySet[Drive]) -> QuerySet[Drive]:
 
 
 def short_of_copies(drives: QuerySet[Drive]) -> QuerySet[Drive]:
-    """Those that have fewer complete copies than they should, as of when placement looked at them: at once
-    after a change."""
+    """Drives with too few complete copies, as of their last planning: at once after a change."""
     return drives.filter(state=Drive.State.ACTIVE, short=True)
 
 
@@ -50,14 +49,14 @@ def with_errors(drives: QuerySet[Drive]) -> QuerySet[Drive]:
 
 
 def expired(now: datetime) -> QuerySet[Drive]:
-    """Drives that are to be removed since their time is over."""
+    """Drives to remove because they expired."""
     return Drive.objects.filter(expires_at__lte=now).exclude(state=Drive.State.REMOVING)
 
 
 def with_load(workers: QuerySet[Worker]) -> QuerySet[Worker]:
-    """Each with `copies` it should have, and `complete` of them.
+    """Annotate with `copies` that it should have, and `complete` of them.
 
-    Reckoned from numbers that indexes tell: the copies of a worker are all over the table.
+    Computed from indexes alone, since a worker's copies are all over the table.
     """
     all_here = Replica.objects.filter(worker=OuterRef("pk")).order_by().values("worker")
     released = all_here.filter(desired=False)
@@ -69,7 +68,7 @@ def with_load(workers: QuerySet[Worker]) -> QuerySet[Worker]:
 
 
 def whole_key(text: str) -> str | None:
-    """The key that somebody typed, in any spelling, as it is stored. None: this is none, or a part of one."""
+    """The stored form of a key typed in any spelling. None: not a key, or a part of one."""
     try:
         return decode_key(text).hex()
     except KeyFormatError:
@@ -77,7 +76,7 @@ def whole_key(text: str) -> str | None:
 
 
 def matching_key(text: str) -> Q | None:
-    """Drives whose key is, or begins with, what somebody typed, in any spelling. None: this is no key."""
+    """Drives whose key equals or starts with what was typed, in any spelling. None: not a key."""
     if (key := whole_key(text)) is not None:
         return Q(key=key)
     start = _SCHEME.sub("", text.strip()).split("/")[0].rstrip("…").lower()
@@ -89,17 +88,17 @@ def matching_key(text: str) -> Q | None:
     return found or None
 
 
-def drives_like(text: str, most: int) -> list[int]:
-    """Primary keys of drives whose key, label or title may be meant; no more than `most`."""
+def drives_like(text: str, limit: int) -> list[int]:
+    """Primary keys of at most `limit` drives whose key, label or title matches."""
     by_key = matching_key(text)
     if by_key is None or whole_key(text) is None:
         named = Q(label__icontains=text) | Q(title__icontains=text)
         by_key = named if by_key is None else named | by_key
-    return list(Drive.objects.filter(by_key).order_by().values_list("pk", flat=True)[:most])
+    return list(Drive.objects.filter(by_key).order_by().values_list("pk", flat=True)[:limit])
 
 
 def _hex_start(z32: str) -> str:
-    """The hex digits that the first letters of a z-base-32 key tell: 5 bits a letter, 4 a digit."""
+    """The hex digits that the first letters of a z-base-32 key determine: 5 bits a letter, 4 a digit."""
     bits = "".join(f"{Z32_ALPHABET.index(letter):05b}" for letter in z32)[:256]
     return "".join(f"{int(bits[at : at + 4], 2):x}" for at in range(0, len(bits) // 4 * 4, 4))
 

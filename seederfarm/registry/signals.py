@@ -1,7 +1,7 @@
-"""What others may listen to. Sent when the transaction that caused it has committed, never before.
+"""Signals, sent after the transaction that caused them has committed.
 
 The registry knows neither the reconciler nor the broker: `control` connects to these and acts at once instead
-of at its next beat. Nothing is lost when nobody listens: what has to be planned is marked in the database
+of at its next beat. A missed signal loses nothing: drives that need planning are marked in the database
 (`Drive.dirty`).
 """
 
@@ -10,11 +10,10 @@ from __future__ import annotations
 from django.dispatch import Signal
 
 drives_changed = Signal()
-"""`ids`: list of primary keys of drives that placement has to look at; None for very many."""
+"""`ids`: list of primary keys of drives that need planning; None for very many."""
 
 workers_changed = Signal()
 """`ids`: list of primary keys of workers whose state or limits changed."""
 
 reverify_wanted = Signal()
-"""`drive_ids`: list of primary keys of drives whose copies are to prove themselves now; None for very many.
-"""
+"""`drive_ids`: list of primary keys of drives whose copies must be proven now; None for very many."""

@@ -7,14 +7,14 @@ from typing import Final
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 HIDDEN: Final = "***"
-"""Stands for what was taken out."""
+"""Replaces a secret."""
 _NAMED: Final = re.compile(r"auth|code|cred|jwt|key|pass|pwd|secret|session|sig|token|user", re.IGNORECASE)
 _RANDOM: Final = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w.~+/=-]{16,}")
 
 
 def without_secrets(url: str) -> str:
-    """The same URL; login, fragment, and values of the query that may be secret are HIDDEN. Other text than
-    a URL of HTTP is given back as it is."""
+    """The same URL with login, fragment, and query values that may be secret replaced by HIDDEN. Text that is
+    not an HTTP URL is returned unchanged."""
     if not url.lower().startswith(("http://", "https://")):
         return url
     try:

@@ -1,4 +1,4 @@
-"""`tools/words.py`: the words that docs/glossary.md rejects are found in names and docstrings, and nowhere else."""
+"""`tools/words.py` finds words that docs/glossary.md rejects in names and docstrings and nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may come in: users, groups, tokens."""
+"""Users, groups and tokens."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class UserAdmin(_UserBase):
 
     @staticmethod
     def _is_below(request: HttpRequest, obj: User | None) -> bool:
-        """Whether the user may do all that `obj` may, whose password is changed here, too."""
+        """Whether the user has every right of `obj`, whose password can be changed here."""
         if obj is None or _is_superuser(request):
             return True
         return not obj.is_superuser and request.user.has_perms(sorted(obj.get_all_permissions()))
@@ -118,7 +118,7 @@ class ApiTokenAdmin(SecretAdmin[ApiToken]):
     secret_fields = frozenset({"digest"})
 
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
-        """A token acts as its user: for others than oneself only superusers make one."""
+        """A token acts as its user: only superusers make one for another user."""
         fields = super().get_fields(request, obj)
         return [name for name in fields if name != "user" or obj is not None or _is_superuser(request)]
 

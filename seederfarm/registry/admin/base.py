@@ -1,4 +1,4 @@
-"""What all pages of the admin share: the audit log, bulk actions with a page to confirm, read-only lists."""
+"""Shared by all admin pages: audit log, bulk actions with a confirmation page, read-only lists."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def actor_of(request: HttpRequest) -> Actor:
 
 
 class FarmAdmin(_ModelAdmin[M]):
-    """Changes made in forms are in the audit log, too."""
+    """Also writes changes made in forms to the audit log."""
 
     list_per_page = 50
     paginator = Estimating
@@ -69,7 +69,7 @@ class FarmAdmin(_ModelAdmin[M]):
     warn_unsaved_form = True
     compressed_fields = True
     secret_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that no list is filtered by: what `?field__startswith=` finds tells the value, bit by bit."""
+    """Fields that lists cannot be filtered by: `?field__startswith=` would reveal the value bit by bit."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         if lookup.partition("__")[0] in self.hidden_from(request):
@@ -77,7 +77,7 @@ class FarmAdmin(_ModelAdmin[M]):
         return bool(super().lookup_allowed(lookup, value, request))
 
     def hidden_from(self, request: HttpRequest) -> frozenset[str]:
-        """The secret fields that the user of the request must not find out."""
+        """The secret fields that this request's user may not learn."""
         return self.secret_fields
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PageFirst]:
@@ -129,7 +129,8 @@ class FarmAdmin(_ModelAdmin[M]):
         warnings: list[str] | None = None,
         danger: bool = False,
     ) -> HttpResponse:
-        """A page that asks before a bulk action; its form posts the same action again, with `apply`."""
+        """Return a page that asks before a bulk action; its form posts the same action again, with
+        `apply`."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.model._meta,
@@ -152,9 +153,9 @@ class FarmAdmin(_ModelAdmin[M]):
     def act_on_one(
         self, request: HttpRequest, object_id: str, name: str, *, title: str, text: str = ""
     ) -> HttpResponse:
-        """A bulk action for one object. With `text`, it is asked for first; other actions ask by themselves.
+        """Run a bulk action for one object. With `text`, ask first; other actions ask by themselves.
 
-        Nothing happens by a GET, since anybody can make somebody follow a link.
+        A GET changes nothing, since a link can be made to trigger it.
         """
         queryset = self.get_queryset(request).filter(pk=object_id)
         if not queryset.exists():
@@ -169,7 +170,7 @@ class FarmAdmin(_ModelAdmin[M]):
 
 
 class ReadOnlyAdmin(FarmAdmin[M]):
-    """To look at: what is here is written by the farm itself."""
+    """For rows that only the farm writes."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -182,17 +183,17 @@ class ReadOnlyAdmin(FarmAdmin[M]):
 
 
 class Secret(NamedTuple):
-    """What is shown of a new token, once."""
+    """A new token, shown once."""
 
     title: str
     text: str
     secret: str
     use: str
-    """A line to be copied, with the secret in it."""
+    """A line to copy, with the secret in it."""
 
 
 class SecretAdmin(FarmAdmin[M]):
-    """Of tokens: made, shown once, revoked; never changed. `save_model` calls a service, and `show_once`."""
+    """For tokens: made, shown once, revoked; never changed. `save_model` calls a service and `show_once`."""
 
     def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False
@@ -212,7 +213,7 @@ class SecretAdmin(FarmAdmin[M]):
     def response_add(
         self, request: HttpRequest, obj: M, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """A page, not a message: those are kept in a cookie until they are shown."""
+        """Show the secret on a page, not in a message: messages are stored in a cookie until shown."""
         context = {
             **self.admin_site.each_context(request),
             **request.secret_made._asdict(),  # type: ignore[attr-defined]
@@ -239,7 +240,7 @@ class ReadOnlyInline(_TabularInline[Any, Any]):
 
 
 def named(item: Model) -> str:
-    """A name, with the key where names may be alike."""
+    """A name, with the key where names may be equal."""
     key = getattr(item, "short_key", "")
     return f"{item} ({key})" if key and key != str(item) else str(item)
 

@@ -1,4 +1,4 @@
-"""Values as people read them."""
+"""Values formatted for people."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def size(count: int | None) -> str:
 
 
 def age(at: datetime | None, now: datetime | None = None) -> SafeString | str:
-    """`just now`, `5 min ago`, `3 days ago`; the exact time is shown on hovering."""
+    """`just now`, `5 min ago`, `3 days ago`; the exact time is the tooltip."""
     if at is None:
         return NOTHING
     return format_html(
@@ -41,8 +41,8 @@ def ago(at: datetime, now: datetime | None = None) -> str:
 
 
 def span(seconds: float) -> str:
-    for unit, length, least in (("day", 86400, 86400 * 1.5), ("h", 3600, 5400), ("min", 60, 45)):
-        if seconds >= least:
+    for unit, length, limit in (("day", 86400, 86400 * 1.5), ("h", 3600, 5400), ("min", 60, 45)):
+        if seconds >= limit:
             number = round(seconds / length)
             return f"{number} {unit}{'s' if unit == 'day' and number != 1 else ''}"
     return f"{round(seconds)} s"
@@ -62,7 +62,7 @@ def bar(share: float | None, text: str) -> SafeString:
 
 
 def progress(share: float | None, text: str) -> SafeString:
-    """The same for something that is to become full."""
+    """The same for a value that should reach 1."""
     if share is None:
         return format_html('<span class="whitespace-nowrap">{}</span>', text)
     return _bar(text, int(100 * max(0.0, min(1.0, share))), "bg-primary-500")

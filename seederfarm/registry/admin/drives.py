@@ -23,11 +23,11 @@ from . import cells
 from .base import FarmAdmin, ReadOnlyInline, actor_of, button, column
 
 SHOWN_MALFORMED = 200
-"""Lines that the page names one by one."""
+"""Malformed lines that the page lists."""
 
 
 class HealthFilter(DropdownFilter):  # type: ignore[misc]
-    """How a drive is doing."""
+    """By state of a drive."""
 
     title = "health"
     parameter_name = "health"
@@ -191,10 +191,10 @@ class DriveAdmin(FarmAdmin[Drive]):
     @column("Copies")
     def copies_shown(self, drive: Drive) -> SafeString:
         complete, copies = getattr(drive, "complete", 0), getattr(drive, "copies", 0)
-        least, most = drive.replicas_min, drive.replicas_max
-        wanted = f"{least}" if least == most else f"{least}–{most}"
+        minimum, maximum = drive.replicas_min, drive.replicas_max
+        wanted = f"{minimum}" if minimum == maximum else f"{minimum}–{maximum}"
         colour = "text-green-700 dark:text-green-400"
-        if complete < least:
+        if complete < minimum:
             colour = "text-orange-700 dark:text-orange-400" if complete else "text-red-700 dark:text-red-400"
         return format_html(
             '<span class="font-medium whitespace-nowrap {}" title="{} complete, {} assigned, {} wanted">'
@@ -259,11 +259,11 @@ class DriveAdmin(FarmAdmin[Drive]):
         """Many keys at once: pasted, or a file."""
         if not self.has_add_permission(request):
             return HttpResponse("You may not add keys.", status=403)
-        least, most = settings.FARM.replicas
+        minimum, maximum = settings.FARM.replicas
         form = AddKeysForm(
             request.POST or None,
             request.FILES or None,
-            initial={"replicas_min": least, "replicas_max": most, "priority": 5},
+            initial={"replicas_min": minimum, "replicas_max": maximum, "priority": 5},
         )
         result: services.AddResult | None = None
         if request.method == "POST" and form.is_valid():
@@ -331,14 +331,14 @@ class DriveAdmin(FarmAdmin[Drive]):
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
         changed = services.pause(queryset, actor_of(request))
-        self._said(
+        self._show_result(
             request, changed, "paused: copies stay where they are", "None was active, so nothing changed."
         )
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
         changed = services.resume(queryset, actor_of(request))
-        self._said(request, changed, "resumed", "All were active already.")
+        self._show_result(request, changed, "resumed", "All were active already.")
 
     @admin.action(description="Verify copies now", permissions=["change"])
     def reverify(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
@@ -352,13 +352,13 @@ class DriveAdmin(FarmAdmin[Drive]):
     @admin.action(description="Follow rewritten histories", permissions=["change"])
     def follow_forks(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
         changed = services.follow_forks(queryset, None, actor_of(request))
-        self._said(request, changed, "follow their writers onto any fork", "All did so already.")
+        self._show_result(request, changed, "follow their writers onto any fork", "All did so already.")
 
     @admin.action(description="Quarantine rewritten histories", permissions=["change"])
     def quarantine_forks(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
         changed = services.follow_forks(queryset, 0, actor_of(request))
         text = "keep what they have when their writers rewrite it"
-        self._said(request, changed, text, "All did so already.")
+        self._show_result(request, changed, text, "All did so already.")
 
     @admin.action(description="Change number of copies…", permissions=["change"])
     def change_replicas(self, request: HttpRequest, queryset: QuerySet[Drive]) -> HttpResponse | None:
@@ -367,7 +367,7 @@ class DriveAdmin(FarmAdmin[Drive]):
         form = ReplicasForm(request.POST if "apply" in request.POST else None, initial=initial)
         if form.is_valid():
             changed = services.set_replicas(queryset, *form.replicas, actor_of(request))
-            self._said(request, changed, "changed", "All had these numbers already.")
+            self._show_result(request, changed, "changed", "All had these numbers already.")
             return None
         return self.confirm(
             request,
@@ -425,7 +425,7 @@ class DriveAdmin(FarmAdmin[Drive]):
     def remove_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.act_on_one(request, object_id, "remove", title="Remove")
 
-    def _said(self, request: HttpRequest, changed: int, what: str, nothing: str) -> None:
+    def _show_result(self, request: HttpRequest, changed: int, what: str, nothing: str) -> None:
         if changed:
             self.message_user(request, f"{count_of(changed, 'drive')} {what}.", messages.SUCCESS)
         else:

@@ -1,4 +1,4 @@
-"""What happened: alerts to acknowledge; events, samples and the audit log to look at."""
+"""Alerts to acknowledge; events, samples and the audit log to read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SEVERITY_COLOURS = {"info": "info", "warning": "warning", "error": "danger"}
 
 
 SEARCHED = 200_000
-"""Events whose texts a search reads: the newest."""
+"""Newest events whose texts a search reads."""
 DRIVES_SEARCHED = 100
-"""Drives whose events are found by the beginning of a key."""
+"""Drives whose events a search by the start of a key finds."""
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -93,7 +93,7 @@ class EventAdmin(ReadOnlyAdmin[Event]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
     ) -> tuple[QuerySet[Event], bool]:
-        """Of millions of texts only the newest are read. Filters (drive, worker, time) reach them all."""
+        """Searches the texts of the newest events only. Filters (drive, worker, time) reach all."""
         text = search_term.strip()
         if not text:
             return queryset, False

@@ -1,7 +1,7 @@
-"""Lists of millions of rows: what a page costs does not depend on how many there are.
+"""Lists of millions of rows, at a cost per page that does not depend on their number.
 
-A page is chosen first, by primary keys alone; joins, and numbers that take a query for each row, are made for
-the rows of the page. Without a condition the database estimates how many there are.
+A page is chosen by primary keys alone; joins and per-row queries are made for its rows only. Without a
+condition the database estimates the count.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from django.utils.functional import cached_property
 from unfold.views import ChangeList
 
 ESTIMATED_FROM: Final = 100_000
-"""Rows from which on a list without conditions says how many it has as the database estimates it."""
+"""Rows from which on a list without conditions shows the database's estimate."""
 
 
 class PageFirst(ChangeList):  # type: ignore[misc]
-    """Chooses the rows of a page, then loads them as `ModelAdmin.get_queryset` says."""
+    """Chooses the rows of a page, then loads them with `ModelAdmin.get_queryset`."""
 
     result_list: Any
 
@@ -38,7 +38,7 @@ else:  # generic for the type checker only
 
 
 class Estimating(_Paginator):
-    """Counts what has a condition; of what has none, only if it is small."""
+    """Counts lists with a condition, and those without if they are small."""
 
     @cached_property
     def count(self) -> int:

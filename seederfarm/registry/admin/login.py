@@ -1,4 +1,4 @@
-"""The form that people log in with: a bound on how often it may be tried."""
+"""The login form, with a bound on attempts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ limit: Final = LoginLimit()
 
 
 class LoginForm(AuthenticationForm):
-    """Asks no password hasher while there is to be waited: that takes a tenth of a second of the CPU, too."""
+    """Runs no password hasher while the user must wait: it takes a tenth of a second of CPU."""
 
     def clean(self) -> dict[str, Any]:
         account = str(self.cleaned_data.get("username") or "")

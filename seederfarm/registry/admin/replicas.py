@@ -1,4 +1,4 @@
-"""Copies: every drive × worker, to look at."""
+"""Copies: every drive × worker, read-only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .base import ReadOnlyAdmin, actor_of, column
 from .drives import have_of, proven_of
 
 SEARCHED = 1000
-"""Drives whose copies a search shows, at most."""
+"""Drives whose copies a search shows."""
 
 PHASE_COLOURS = {
     "complete": "success",
@@ -53,7 +53,7 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Replica], search_term: str
     ) -> tuple[QuerySet[Replica], bool]:
-        """Drives and workers are found first: to join millions of copies with what they are of takes long."""
+        """Finds drives and workers first: joining millions of copies takes long."""
         text = search_term.strip()
         if not text:
             return queryset, False
@@ -64,7 +64,7 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
         return queryset.filter(found), False
 
     def has_verify_permission(self, request: HttpRequest) -> bool:
-        """Proofs cost every worker reading and hashing: they are for those who may change drives."""
+        """Proofs cost each worker reading and hashing, so they need the right to change drives."""
         return bool(request.user.has_perm("registry.change_drive"))
 
     @admin.action(description="Verify now", permissions=["verify"])

@@ -1,4 +1,4 @@
-"""Sources: lists that keys come from by themselves."""
+"""Sources of keys."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ class SourceAdmin(FarmAdmin[Source]):
         ),
     )
     # of one that is there already
-    what_happened = ("What happened", {"fields": readonly_fields})
+    last_reading = ("What happened", {"fields": readonly_fields})
     actions = ("read_now", "accept_removals", "enable", "disable")
     actions_detail = ("read_one", "accept_one")
 
     def get_form(
         self, request: HttpRequest, obj: Source | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """File sources are for superusers: they read what the farm's own user may read."""
+        """File sources are for superusers: they read files with the farm's own rights."""
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.may_read_files = bool(getattr(request.user, "is_superuser", False))
         return form
@@ -76,7 +76,7 @@ class SourceAdmin(FarmAdmin[Source]):
     without_secrets_of = MappingProxyType(
         {"location": "place_shown", "removals_url": "removals_shown", "headers": "headers_shown"}
     )
-    """What is shown in place of a field that may hold a secret, to those who may not change it."""
+    """Fields shown instead of those that may hold a secret, to users who may not change them."""
 
     def hidden_from(self, request: HttpRequest) -> frozenset[str]:
         return frozenset() if self.has_change_permission(request) else self.secret_fields
@@ -87,7 +87,7 @@ class SourceAdmin(FarmAdmin[Source]):
 
     def get_fieldsets(self, request: HttpRequest, obj: Source | None = None) -> Any:
         first, *others = super().get_fieldsets(request, obj)
-        found: list[Any] = [first, *others] if obj is None else [first, self.what_happened, *others]
+        found: list[Any] = [first, *others] if obj is None else [first, self.last_reading, *others]
         if obj is None or self.has_change_permission(request, obj):
             return found
         shown = self.without_secrets_of

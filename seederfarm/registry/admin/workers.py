@@ -1,4 +1,4 @@
-"""Workers: who keeps copies, how they are, and their life: approve, drain, retire."""
+"""Workers: state, approval, draining, retiring."""
 
 from __future__ import annotations
 
@@ -114,12 +114,12 @@ class WorkerAdmin(FarmAdmin[Worker]):
 
     @column("Room", order="free_bytes")
     def room(self, worker: Worker) -> SafeString | str:
-        used, most = worker.used_bytes, worker.quota_bytes or worker.capacity_bytes
+        used, capacity = worker.used_bytes, worker.quota_bytes or worker.capacity_bytes
         if used is None:
             return cells.NOTHING
-        if not most:
+        if not capacity:
             return f"{cells.size(used)} used, {cells.size(worker.free_bytes)} free"
-        return cells.bar(used / most, f"{cells.size(used)} of {cells.size(most)}")
+        return cells.bar(used / capacity, f"{cells.size(used)} of {cells.size(capacity)}")
 
     @column("Traffic")
     def rates(self, worker: Worker) -> SafeString | str:
@@ -193,12 +193,12 @@ class WorkerAdmin(FarmAdmin[Worker]):
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
         changed = services.set_paused(queryset, True, actor_of(request))
-        self._said(request, changed, "paused", "All were paused already.")
+        self._show_result(request, changed, "paused", "All were paused already.")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
         changed = services.set_paused(queryset, False, actor_of(request))
-        self._said(request, changed, "resumed", "None was paused.")
+        self._show_result(request, changed, "resumed", "None was paused.")
 
     @admin.action(description="Retire…", permissions=["change"])
     def retire(self, request: HttpRequest, queryset: QuerySet[Worker]) -> HttpResponse | None:
@@ -232,7 +232,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
     @admin.action(description="Delete retired", permissions=["change"])
     def forget(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
         changed = services.forget(queryset, actor_of(request))
-        self._said(request, changed, "deleted", "Only retired workers can be deleted.")
+        self._show_result(request, changed, "deleted", "Only retired workers can be deleted.")
 
     actions_detail = ("activate_one", "drain_one", "retire_one")
 
@@ -258,9 +258,9 @@ class WorkerAdmin(FarmAdmin[Worker]):
         what: str,
         nothing: str,
     ) -> None:
-        self._said(request, service(queryset, actor_of(request)), what, nothing)
+        self._show_result(request, service(queryset, actor_of(request)), what, nothing)
 
-    def _said(self, request: HttpRequest, changed: int, what: str, nothing: str) -> None:
+    def _show_result(self, request: HttpRequest, changed: int, what: str, nothing: str) -> None:
         if changed:
             self.message_user(request, f"{count_of(changed, 'worker')} {what}.", messages.SUCCESS)
         else:

@@ -1,4 +1,4 @@
-"""Secrets that let programs and workers in. Only their hashes are kept."""
+"""Secrets that let programs and workers in, stored as hashes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .worker import Worker
 
 
 class Scope(models.TextChoices):
-    """What a program may do with an API token, as far as its user may."""
+    """Rights of an API token, within those of its user."""
 
     READ = "read", "look at everything"
     DRIVES = "drives", "add, change and remove drives"
@@ -30,7 +30,7 @@ class ApiToken(models.Model):
     digest = models.CharField(max_length=64, unique=True, editable=False)
     """SHA-256 of the token, hex. A token has 256 random bits, so a slow hash would guard nothing."""
     hint = models.CharField(max_length=12, editable=False)
-    """Its first characters, to tell tokens apart."""
+    """Its first characters, to identify tokens."""
     scopes = models.JSONField(default=list, blank=True)
     """Words of `Scope`."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -74,7 +74,7 @@ class EnrolmentToken(models.Model):
     )
     revoked_at = models.DateTimeField(null=True, editable=False)
     broker_hash = models.CharField(max_length=64, blank=True, editable=False)
-    """SHA-256 of the password of the account that may do no more than join, hex. Empty: it has none."""
+    """SHA-256 of the password of the account that may only join, hex. Empty: it has none."""
 
     class Meta:
         ordering = ("-id",)

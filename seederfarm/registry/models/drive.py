@@ -1,8 +1,6 @@
-"""What the farm keeps available."""
+"""Drives: the keys that the farm keeps available."""
 
 from __future__ import annotations
-
-from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -46,7 +44,7 @@ class Drive(models.Model):
         PAUSED = "paused", "paused"
         """Copies stay where they are and are served; nothing is placed, moved or released."""
         REMOVING = "removing", "removing"
-        """All copies are being released; the row goes when the last is gone."""
+        """All copies are being released; the row is deleted when the last is gone."""
 
     key = KeyField(unique=True, editable=False)
     """Hex."""
@@ -65,7 +63,7 @@ class Drive(models.Model):
     )
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
     by_hand = models.BooleanField("added by a person", default=True, editable=False)
-    """A person wants it: it stays when the sources that list it do so no longer."""
+    """A person added it: it stays when no source lists it any more."""
 
     # what placement obeys
     priority = models.PositiveSmallIntegerField(
@@ -105,9 +103,9 @@ class Drive(models.Model):
         "silent.",
     )
     dirty = models.BooleanField(default=True, editable=False)
-    """Placement has to look at this drive again."""
+    """Placement must plan this drive again."""
     short = models.BooleanField(default=True, editable=False)
-    """Fewer complete copies than `replicas_min`, when placement looked the last time."""
+    """Fewer complete copies than `replicas_min` when it was last planned."""
 
     # what was observed, the best that any worker reported
     title = models.CharField(max_length=200, blank=True, editable=False)
@@ -166,11 +164,6 @@ class Drive(models.Model):
     @property
     def short_key(self) -> str:
         return self.z32[:10] + "…"
-
-    def writer_seen_lately(self, now: datetime, within: float) -> bool:
-        """Whether somebody outside of the farm had it `within` seconds: the writer itself."""
-        seen = self.last_writer_seen_at
-        return seen is not None and seen > now - timedelta(seconds=within)
 
     def clean(self) -> None:
         if (

@@ -22,7 +22,7 @@ MAX_TAGS: Final = 50
 
 
 def clean_key(text: str) -> str:
-    """64 lower-case hex digits of a key in any spelling. Raises ValidationError."""
+    """Return the 64 lower-case hex digits of a key in any spelling. Raises ValidationError."""
     try:
         return decode_key(text).hex()
     except KeyFormatError as error:
@@ -40,7 +40,7 @@ def clean_tag(text: str) -> str:
 
 
 def clean_tags(texts: object) -> list[str]:
-    """Sorted, without duplicates. Raises ValidationError."""
+    """Return tags sorted and without duplicates. Raises ValidationError."""
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
         raise ValidationError("tags are a list of words", code="malformed_tag")
     tags = sorted({clean_tag(text) for text in texts if text.strip()})
@@ -70,7 +70,7 @@ else:  # the field is generic for the type checker only
 
 
 class KeyField(_Text):
-    """The 32 bytes of a public key as 64 lower-case hex digits, whatever spelling was given to a form."""
+    """The 32 bytes of a public key as 64 lower-case hex digits, whatever spelling a form gets."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["max_length"] = 64
@@ -83,7 +83,7 @@ class KeyField(_Text):
 
 
 def is_a_key(field: str, name: str) -> models.CheckConstraint:
-    """64 characters without capitals: one spelling a key, so that `unique` means what it says."""
+    """A constraint to 64 characters without capitals: one spelling per key, so that `unique` holds."""
     return models.CheckConstraint(
         condition=Q(Exact(Length(field), 64)) & Q(Exact(Lower(field), F(field))),
         name=name,

@@ -1,4 +1,4 @@
-"""What happened: the flight recorder, alerts, samples for charts, and who did what."""
+"""Flight recorder, alerts, samples for charts, audit log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Severity(models.TextChoices):
 
 
 class Event(models.Model):
-    """Something that happened to a drive or a worker. Outlives both: the text names them."""
+    """An event of a drive or a worker. Outlives both: the text names them."""
 
     at = models.DateTimeField(default=timezone.now)
     kind = models.CharField(max_length=40)
@@ -41,11 +41,11 @@ class Event(models.Model):
 
 
 class Alert(models.Model):
-    """Something that needs a person. Opened once for each `subject`; resolved by what opened it."""
+    """A state that needs a person. One per `subject`; resolved by the code that opened it."""
 
     kind = models.CharField(max_length=40)
     subject = models.CharField(max_length=200)
-    """What it is about, so that the same trouble is one alert: `worker.lost:3`, `drive.under:17`."""
+    """Identifies the alert, so that the same state opens it once: `worker.lost:3`, `drive.under:17`."""
     severity = models.CharField(max_length=7, choices=Severity.choices, default=Severity.WARNING)
     text = models.CharField(max_length=500)
     hint = models.CharField(max_length=500, blank=True)
@@ -111,7 +111,7 @@ class Sample(models.Model):
 
 
 class AuditEntry(models.Model):
-    """Who did what. Never changed; the names are kept when user and object are gone."""
+    """Who did what. Never changed; names are kept when user and object are gone."""
 
     at = models.DateTimeField(default=timezone.now)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")

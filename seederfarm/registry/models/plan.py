@@ -1,4 +1,4 @@
-"""What the reconciler remembers between its runs."""
+"""State of the reconciler between its runs."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from django.db.models import Q
 
 
 class PlanState(models.Model):
-    """One row: the farm has one plan. Only who holds the reconciler's lock changes it, but for `wanted`."""
+    """One row: the farm has one plan. Only the holder of the reconciler's lock changes it, except for
+    `wanted`."""
 
     ONLY = 1
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
     unfinished = models.BooleanField(default=False)
-    """A run took drives off the list of those to be planned, and did not come to its end: which ones they
-    were is not known, so all are checked."""
+    """A run took drives off the list and did not finish: which ones is unknown, so all are checked."""
     wanted = models.BooleanField(default=False)
-    """Something happened that may concern any drive, such as a new worker, or so many that no mark was put
-    on each: check all as soon as may be."""
+    """Check all drives as soon as possible: after a change that may concern any, such as a new worker, or too
+    many to mark each."""
     swept_at = models.DateTimeField(null=True)
-    """When all drives had been checked the last time."""
+    """When all drives were last checked."""
     swept_seconds = models.FloatField(default=0.0)
-    """How long that took, without what was done for drives that were found to need it."""
+    """Seconds that took, without planning the drives found."""
 
     class Meta:
         constraints = (models.CheckConstraint(condition=Q(id=1), name="plan_state_only_one"),)
@@ -32,7 +32,7 @@ class PlanState(models.Model):
 
     @classmethod
     def want(cls) -> None:
-        """Have all drives checked."""
+        """Request a check of all drives."""
         cls.load()
         cls.objects.filter(wanted=False).update(wanted=True)
 

@@ -1,4 +1,4 @@
-"""Questions asked of workers, to be answered with merkle proofs."""
+"""Challenges to workers, answered with merkle proofs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Challenge(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     replica = models.ForeignKey(Replica, on_delete=models.CASCADE, related_name="challenges")
     core = KeyField()
-    """Key of the core asked about: the drive's own, or that of its blobs."""
+    """Key of the challenged core: the drive's own, or that of its blobs."""
     blocks = models.JSONField(default=list)
     sent_at = models.DateTimeField(default=timezone.now)
     deadline = models.DateTimeField()

@@ -11,9 +11,9 @@ from .worker import Worker
 
 
 class Replica(models.Model):
-    """A drive × worker. While it is `desired`, the worker's manifest lists the key.
+    """A drive × worker. While it is `desired`, the worker's assignment lists the key.
 
-    The row goes when the worker reported the copy removed (or was retired): at most one for each pair.
+    The row is deleted when the worker reports the copy removed (or is retired): at most one for each pair.
     """
 
     class Phase(models.TextChoices):
@@ -29,7 +29,7 @@ class Replica(models.Model):
     drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="replicas", db_index=False)
     worker = models.ForeignKey(Worker, on_delete=models.PROTECT, related_name="replicas", db_index=False)
     desired = models.BooleanField(default=True)
-    """False: released; the worker is to remove it and say so."""
+    """False: released; the worker must remove it and report that."""
     released_at = models.DateTimeField(null=True, blank=True)
     phase = models.CharField(max_length=11, choices=Phase.choices, default=Phase.ASSIGNED)
 
@@ -44,24 +44,23 @@ class Replica(models.Model):
     """Missing blocks that no peer is known to have. A complete copy lacks no others."""
     unavailable_bytes = models.PositiveBigIntegerField(default=0)
     gaps = models.TextField(blank=True, default="", editable=False)
-    """Which blocks are missing: see `farmwire.gaps.to_text`. Empty for whole copies, and while it is being
-    downloaded."""
+    """Missing blocks: see `farmwire.gaps.to_text`. Empty for whole copies, and during download."""
     peers = models.PositiveIntegerField(default=0)
     error = models.CharField(max_length=500, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     last_report_at = models.DateTimeField("reported", null=True)
-    """The worker's `observed_at` of the newest report that counted."""
+    """The worker's `observed_at` of the newest report that was used."""
     completed_at = models.DateTimeField(null=True)
-    """When it became complete the last time."""
+    """When it last became complete."""
 
     # proof of availability
     last_challenged_at = models.DateTimeField(null=True)
     last_proven_at = models.DateTimeField("proven", null=True)
     proof_failures = models.PositiveIntegerField(default=0)
-    """In a row, since it was proven last."""
+    """In a row, since it was last proven."""
 
     look_again_sent_at = models.DateTimeField(null=True, editable=False)
-    """When the worker was told last to look for what other copies have and this one lacks."""
+    """When the worker was last sent the request to look for blocks that other copies have."""
 
     created_at = models.DateTimeField("assigned", default=timezone.now)
 
@@ -121,7 +120,7 @@ class Replica(models.Model):
 
     @property
     def share(self) -> float | None:
-        """Part of the known bytes that is there, 0 to 1. None while nothing is known."""
+        """Part of the known bytes that is stored, 0 to 1. None while the size is unknown."""
         if not self.total_bytes:
             return 1.0 if self.is_complete else None
         return min(1.0, self.have_bytes / self.total_bytes)

@@ -1,4 +1,4 @@
-"""Where keys come from by themselves."""
+"""Sources of keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x1f\x7f]*")
 
 
 class Source(models.Model):
-    """A list of keys that is read again and again."""
+    """A list of keys that is read periodically."""
 
     class Kind(models.TextChoices):
         HTTP = "http", "HTTP endpoint (JSON)"
@@ -83,7 +83,7 @@ class Source(models.Model):
 
     # what happened
     state = models.JSONField(default=dict, editable=False)
-    """What the next reading needs of the last (see `sources.reading.State`)."""
+    """What the next reading needs of the last (see `sources.claims`)."""
     next_at = models.DateTimeField("next reading", null=True, editable=False)
     last_at = models.DateTimeField("last reading", null=True, editable=False)
     last_success_at = models.DateTimeField("last success", null=True, editable=False)
@@ -92,7 +92,7 @@ class Source(models.Model):
     listed = models.PositiveIntegerField("keys listed", null=True, editable=False)
     refused = models.PositiveIntegerField("entries refused", default=0, editable=False)
     held = models.PositiveIntegerField("removals held", default=0, editable=False)
-    """Keys that are not removed although the list does not have them any more (`SourceEntry.Gone.HELD`)."""
+    """Keys that stay although the list no longer has them (`SourceEntry.Gone.HELD`)."""
     held_because = models.CharField("held because", max_length=200, blank=True, editable=False)
     created_at = models.DateTimeField("added", default=timezone.now, editable=False)
 
@@ -132,12 +132,13 @@ class Source(models.Model):
 
     @property
     def reads_file(self) -> bool:
-        """Whether it reads a file of the machine that follows it."""
+        """Whether it reads a file of the machine that runs `sources`."""
         return self.kind == self.Kind.FILE and not self.location.lower().startswith(("http://", "https://"))
 
 
 class SourceEntry(models.Model):
-    """A key that a source lists. A drive stays while any source (or a person, `Drive.by_hand`) wants it."""
+    """A key that a source lists. A drive stays while any source lists it, or a person added it
+    (`Drive.by_hand`)."""
 
     class Gone(models.TextChoices):
         HELD = "held", "gone, waits for a person"
@@ -147,13 +148,13 @@ class SourceEntry(models.Model):
     drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="source_entries")
     kind = models.CharField(max_length=5, blank=True, default="")
     label = models.CharField(max_length=200, blank=True, default="")
-    """What it said of the key: a change there is taken over where nobody has changed it here."""
+    """The list's label of the key: a change is copied unless a person changed it here."""
     data = models.JSONField(default=dict)
-    """The entry as it was listed (bounded by whoever reads the source)."""
+    """The entry as listed (bounded by the reader of the source)."""
     first_seen_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
     gone = models.CharField(max_length=4, choices=Gone.choices, blank=True, default="")
-    """Whether the list does not have it any more, and why it is here all the same."""
+    """Why the key stays although the list no longer has it. Empty: the list has it."""
 
     class Meta:
         ordering = ("id",)

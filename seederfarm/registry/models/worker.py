@@ -1,4 +1,4 @@
-"""Who keeps copies."""
+"""Workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from .fields import TagListField
 
 
 class Worker(models.Model):
-    """A machine (or a part of one) that keeps copies. `node_id`, its public key, is its name on the wire."""
+    """A machine (or a part of one) that keeps copies. `node_id`, its public key, identifies it in
+    messages."""
 
     class State(models.TextChoices):
         PENDING = "pending", "waiting for approval"
@@ -23,7 +24,7 @@ class Worker(models.Model):
         DRAINING = "draining", "draining"
         """Serves what it has until others have it; gets nothing new."""
         RETIRED = "retired", "retired"
-        """Gone for good: its reports are refused."""
+        """No longer part of the farm: its reports are rejected."""
 
     node_id = models.CharField("worker id", max_length=52, unique=True, editable=False)
     """z-base-32 of its ed25519 public key."""
@@ -69,14 +70,14 @@ class Worker(models.Model):
     """The last engine statistics as reported (farmwire.report.EngineStats)."""
     last_seen_at = models.DateTimeField("last seen", null=True, editable=False)
     manifest_version = models.PositiveBigIntegerField(default=0, editable=False)
-    """Of the manifest it said it holds; what it should hold is in ManifestState."""
+    """Of the assignment it reported; the version it should have is in ManifestState."""
     manifest_digest_seen = models.CharField(max_length=128, blank=True, editable=False)
 
     # signed messages
     last_seq_in = models.PositiveBigIntegerField(default=0, editable=False)
     """The highest sequence number accepted from it."""
     seen_window = models.CharField(max_length=300, blank=True, editable=False)
-    """Which of the numbers below were accepted, too (farmwire.replay.ReplayWindow)."""
+    """Which of the numbers below were accepted (farmwire.replay.ReplayWindow)."""
     next_seq_out = models.PositiveBigIntegerField(default=1, editable=False)
     refused = models.PositiveBigIntegerField("refused messages", default=0, editable=False)
     refused_reason = models.CharField(max_length=200, blank=True, editable=False)
@@ -87,7 +88,7 @@ class Worker(models.Model):
     enrolled_at = models.DateTimeField("joined", default=timezone.now, editable=False)
     draining_since = models.DateTimeField(null=True, editable=False)
     lost_since = models.DateTimeField(null=True, editable=False)
-    """Silent past the grace since then; None while it reports."""
+    """Since when it has been silent past the grace; None while it reports."""
     retired_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
@@ -118,7 +119,8 @@ class Worker(models.Model):
 
 
 class ManifestState(models.Model):
-    """The manifest that control last built for a worker. Its own row: heartbeats do not wait."""
+    """The assignment that control last built for a worker. A row of its own, so that heartbeats do not
+    wait."""
 
     worker = models.OneToOneField(Worker, on_delete=models.CASCADE, related_name="manifest", primary_key=True)
     version = models.PositiveBigIntegerField(default=0)

@@ -1,8 +1,8 @@
-"""Actions on what the farm knows. Each is one transaction, safe to repeat, and in the audit log.
+"""Actions on the registry. Each is one transaction, safe to repeat, and in the audit log.
 
 `keys` adds; `drives` pauses, resumes, removes and changes numbers of copies; `workers` approves, drains,
-retires; `tokens` makes and checks secrets; `log` records. An `Actor` is a user, or the name of what acted:
-`cli`, `source NAME`.
+retires; `tokens` makes and checks secrets; `log` records. An `Actor` is a user or a name: `cli`, `farm`,
+`source NAME`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What copies have, and which of them have blocks that no other has."""
+"""Which blocks copies have, and which copies have blocks that no other has."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ AS_FULL: Final = """(
   OR (o.fork > r.fork AND o.last_proven_at IS NOT NULL
     AND o.have_blocks > 0 AND o.have_blocks >= o.total_blocks)
   OR r.have_blocks = 0)"""
-"""SQL: whether replica `o` may be as full as replica `r`, by numbers. A higher fork counts when it was
-proven: until then it is what a worker says."""
+"""SQL: whether replica `o` may be as full as replica `r`, by numbers. A higher fork counts only when proven:
+until then it is the worker's claim."""
 
 MAX_PROOF_FAILURES: Final = 3
-"""Failed proofs in a row after which a copy that calls itself complete does not count as that."""
+"""Failed proofs in a row after which a complete copy no longer counts."""
 
 COMPARED_AT_ONCE: Final = 1000
 """Drives whose copies are compared block by block at a time."""
@@ -39,7 +39,7 @@ def holding_of(fork: int, length: int, total_blocks: int, have_blocks: int, gaps
 
 def only_here(worker: Worker) -> list[int]:
     """Drives of which the copy on `worker` has blocks that no other copy certainly has. Copies on retired and
-    lost workers, and such as failed their proofs, do not count."""
+    lost workers, and copies that failed their proofs, do not count."""
     others = _that_count(worker).filter(
         Q(gaps="") | Q(gaps=OuterRef("gaps")),
         drive=OuterRef("drive"),
@@ -69,7 +69,7 @@ def _that_count(worker: Worker) -> QuerySet[Replica]:
 
 
 def _compared(worker: Worker, drive_ids: Sequence[int]) -> list[int]:
-    """Those of the drives whose copy on `worker` no other copy can stand in for."""
+    """The drives whose copy on `worker` no other copy can replace."""
     fields = ("drive_id", "phase", "last_proven_at", *HOLDING)
     others: dict[int, list[tuple[bool, bool, Holding]]] = {}
     for drive_id, phase, proven, *numbers in (
@@ -92,5 +92,5 @@ def _compared(worker: Worker, drive_ids: Sequence[int]) -> list[int]:
 
 
 def fullest(holdings: Iterable[Holding]) -> Holding | None:
-    """The one with the most blocks of the newest fork."""
+    """The holding with the most blocks of the newest fork."""
     return max(holdings, key=lambda one: (one.fork, one.have), default=None)

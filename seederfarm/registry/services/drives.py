@@ -1,4 +1,4 @@
-"""What an operator does to drives that are registered."""
+"""Actions on registered drives."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from .keys import SIGNALLED, announce, batches
 from .log import NAMED, Actor, count_of, record_audit, record_event
 
 Drives = models.QuerySet[Drive] | Iterable[Drive]
-"""A selection of drives; of a queryset only the primary keys are read."""
+"""A selection of drives; of a queryset only primary keys are read."""
 
 
 EXPIRY_HELD: Final = "drive.expiry_held"
-"""Kind of events about drives whose time is over and that are kept."""
+"""Kind of events about expired drives that are kept."""
 
 EXPIRED_AT_ONCE: Final = 1000
-"""Drives that one look removes; the next look has the others."""
+"""Drives that one run removes; the next run continues."""
 
 FORK_ALERT = "drive.forked"
-"""Kind of alerts about writers that have rewritten what is quarantined."""
+"""Kind of alerts about writers that rewrote a quarantined core."""
 
 
 class Guarded(NamedTuple):
-    """A drive that was not removed, since the farm has the fullest copy that anybody knows of."""
+    """A drive that was not removed, since the farm has the fullest copy known."""
 
     drive: Drive
     complete: int
     """Complete copies in the farm."""
     writer_seen_at: datetime | None
     share: float | None = None
-    """How much of the drive the fullest copy has, 0 to 1. None: not known."""
+    """How much of the drive the fullest copy has, 0 to 1. None: unknown."""
 
     @property
     def why(self) -> str:
@@ -57,11 +57,11 @@ class RemoveResult(NamedTuple):
     removing: int
     """Drives whose copies are being released now."""
     guarded: list[Guarded]
-    """Left as they were; `force` removes them, too."""
+    """Unchanged; `force` removes them too."""
 
 
 def pause(drives: Drives, actor: Actor) -> int:
-    """Leave copies where they are: nothing is placed, moved or released. Returns how many that changed."""
+    """Leave copies where they are: nothing is placed, moved or released. Returns how many drives changed."""
     return _change(
         drives,
         actor,
@@ -73,7 +73,7 @@ def pause(drives: Drives, actor: Actor) -> int:
 
 
 def resume(drives: Drives, actor: Actor) -> int:
-    """Paused drives are looked after again, and removals that are not finished are taken back."""
+    """Resume paused drives and cancel unfinished removals. Returns how many drives changed."""
     return _change(
         drives,
         actor,
@@ -90,25 +90,28 @@ def resume(drives: Drives, actor: Actor) -> int:
     )
 
 
-def set_replicas(drives: Drives, least: int, most: int, actor: Actor) -> int:
-    """Change the numbers of copies. Raises ValidationError when they make no sense."""
-    if not 1 <= least <= most <= 1000:
+def set_replicas(drives: Drives, minimum: int, maximum: int, actor: Actor) -> int:
+    """Change the numbers of copies. Returns how many drives changed. Raises ValidationError unless 1 ≤
+    minimum ≤ maximum ≤ 1000."""
+    if not 1 <= minimum <= maximum <= 1000:
         raise ValidationError("Copies: at least 1, and at most no fewer than at least (up to 1000).")
     return _change(
         drives,
         actor,
         "drive.replicas",
-        f"Wants {least} to {most} copies of" if least != most else f"Wants {count_of(least, 'copy')} of",
-        lambda rows: rows.exclude(replicas_min=least, replicas_max=most),
-        {"replicas_min": least, "replicas_max": most, "dirty": True},
-        data={"replicas_min": least, "replicas_max": most},
+        f"Wants {minimum} to {maximum} copies of"
+        if minimum != maximum
+        else f"Wants {count_of(minimum, 'copy')} of",
+        lambda rows: rows.exclude(replicas_min=minimum, replicas_max=maximum),
+        {"replicas_min": minimum, "replicas_max": maximum, "dirty": True},
+        data={"replicas_min": minimum, "replicas_max": maximum},
     )
 
 
 def follow_forks(drives: Drives, up_to: int | None, actor: Actor) -> int:
-    """Have copies follow their writer up to this fork, however often he rewrites; None: onto any.
+    """Have copies follow their writer up to this fork; None: any; 0: keep the current history.
 
-    0 keeps what there is, whatever fork that is. Workers are told at once.
+    Workers are informed at once.
     """
     ids = list(_ids(drives))
     with transaction.atomic():
@@ -127,7 +130,7 @@ def follow_forks(drives: Drives, up_to: int | None, actor: Actor) -> int:
 
 
 def forks_decided(ids: Sequence[int]) -> None:
-    """Somebody said up to which fork these are followed. Workers are told; open alerts have their answer."""
+    """Apply a decision about forks: send it to workers and resolve open alerts."""
     Alert.objects.filter(kind=FORK_ALERT, drive_id__in=ids, resolved_at=None).update(
         resolved_at=timezone.now()
     )
@@ -139,7 +142,7 @@ def forks_decided(ids: Sequence[int]) -> None:
 
 
 def set_priority(drives: Drives, priority: int, actor: Actor) -> int:
-    """0 goes first, 9 last. Raises ValidationError for others."""
+    """0 is first, 9 last. Raises ValidationError for others."""
     if not 0 <= priority <= 9:
         raise ValidationError("A priority is 0 (first) to 9 (last).")
     return _change(
@@ -154,10 +157,10 @@ def set_priority(drives: Drives, priority: int, actor: Actor) -> int:
 
 
 def remove(drives: Drives, actor: Actor, *, force: bool = False) -> RemoveResult:
-    """Have all copies released; the row of a drive goes when its last copy is gone (`finish_removals`).
+    """Release all copies; the row of a drive is deleted with its last copy (`finish_removals`).
 
     The last-copy guard: a drive of which the farm has the fullest copy known stays, unless its writer was
-    seen lately (SEEDERFARM_WRITER_SEEN_WITHIN) or `force` says so. See `last_copies`.
+    seen lately (SEEDERFARM_WRITER_SEEN_WITHIN) or `force` is set. See `last_copies`.
     """
     now = timezone.now()
     guarded: list[Guarded] = []
@@ -179,11 +182,11 @@ def remove(drives: Drives, actor: Actor, *, force: bool = False) -> RemoveResult
 
 
 def last_copies(rows: models.QuerySet[Drive], now: datetime) -> list[Guarded]:
-    """Those of which the farm has complete copies, or incomplete ones for which nobody has more, while no
-    writer was seen lately."""
+    """The drives whose fullest known copy is in the farm (complete, or incomplete where no peer has more) and
+    whose writer was not seen lately."""
     held = rows.filter(_held_alone(now)).annotate(
         complete=Count("replicas", filter=Q(replicas__phase=Replica.Phase.COMPLETE)),
-        most=Max("replicas__have_bytes"),
+        maximum=Max("replicas__have_bytes"),
         total=Max("replicas__total_bytes"),
     )
     return [
@@ -191,16 +194,16 @@ def last_copies(rows: models.QuerySet[Drive], now: datetime) -> list[Guarded]:
             drive,
             drive.complete,
             drive.last_writer_seen_at,
-            min(1.0, drive.most / drive.total) if drive.total else None,
+            min(1.0, drive.maximum / drive.total) if drive.total else None,
         )
         for drive in held
     ]
 
 
 def _held_alone(now: datetime) -> Q:
-    """Drives of which, as far as is known, nobody outside of the farm has as much.
+    """Drives of which no peer outside of the farm is known to have as much.
 
-    A copy that is being downloaded has peers with more than it has: it is not the fullest.
+    A copy that is downloading is not the fullest: its peers have more.
     """
     lately = now - timedelta(seconds=settings.FARM.writer_seen_within)
     silent = Q(last_writer_seen_at__isnull=True) | Q(last_writer_seen_at__lte=lately)
@@ -210,16 +213,18 @@ def _held_alone(now: datetime) -> Q:
 
 
 def expire(now: datetime) -> int:
-    """Remove drives whose time is over, and say once of which the farm keeps the fullest copy known. Returns
-    how many are being removed."""
+    """Remove expired drives, and record once which are kept because the farm has the fullest copy known.
+    Returns how many are being removed."""
     with transaction.atomic():
         alone = _held_alone(now)
         over = list(expired(now).filter(~alone).select_for_update().order_by("key")[:EXPIRED_AT_ONCE])
         removing = remove(over, "farm").removing if over else 0
         for drive in over:
             record_event("drive.expired", f"{drive} expired", drive=drive)
-        said = Event.objects.filter(drive=OuterRef("pk"), kind=EXPIRY_HELD, at__gte=OuterRef("expires_at"))
-        news = expired(now).filter(alone, ~Exists(said)).order_by("key").values_list("pk", flat=True)
+        recorded = Event.objects.filter(
+            drive=OuterRef("pk"), kind=EXPIRY_HELD, at__gte=OuterRef("expires_at")
+        )
+        news = expired(now).filter(alone, ~Exists(recorded)).order_by("key").values_list("pk", flat=True)
         for item in last_copies(Drive.objects.filter(pk__in=list(news[:EXPIRED_AT_ONCE])), now):
             text = f"{item.drive} expired and is kept: {item.why}. Remove it by force to delete it"
             record_event(EXPIRY_HELD, text, drive=item.drive, severity=Severity.WARNING)
@@ -227,7 +232,7 @@ def expire(now: datetime) -> int:
 
 
 def finish_removals() -> int:
-    """Delete drives that are being removed and have no copies left. For control, beside its planning.
+    """Delete drives that are being removed and have no copies left. Called by control beside its planning.
 
     Returns how many. Events of the drives stay, with their keys.
     """
@@ -244,7 +249,7 @@ def finish_removals() -> int:
 
 
 def reverify(drives: Drives, actor: Actor) -> int:
-    """Have every complete copy prove itself now. Returns how many copies that are."""
+    """Request a proof of every complete copy now. Returns the number of copies."""
     ids = _ids(drives)
     copies = 0
     with transaction.atomic():
@@ -254,13 +259,13 @@ def reverify(drives: Drives, actor: Actor) -> int:
             ).update(last_challenged_at=None)
         if ids:
             _record(actor, "drive.reverify", f"Asked {count_of(copies, 'copy')} for proof of", ids, {})
-            told = ids if len(ids) <= SIGNALLED else None
-            transaction.on_commit(partial(signals.reverify_wanted.send, sender=Drive, drive_ids=told))
+            changed = ids if len(ids) <= SIGNALLED else None
+            transaction.on_commit(partial(signals.reverify_wanted.send, sender=Drive, drive_ids=changed))
     return copies
 
 
 def mark_dirty(drives: Drives) -> None:
-    """Have placement look at these again: for changes made elsewhere, such as in a form."""
+    """Have these drives planned again, after changes made elsewhere, such as in a form."""
     ids = _ids(drives)
     with transaction.atomic():
         for batch in batches(ids):
@@ -285,7 +290,7 @@ def _change(
     *,
     data: dict[str, object] | None = None,
 ) -> int:
-    """Update the chosen ones; one audit entry for all that changed, none when nothing did."""
+    """Update the chosen drives; write one audit entry for all that changed, none when none did."""
     changed: list[int] = []
     with transaction.atomic():
         for ids in batches(_ids(drives)):

@@ -20,28 +20,28 @@ from ..models.fields import clean_tags
 from .log import Actor, count_of, record_audit
 
 BATCH: Final = 500
-"""Rows in one statement: SQLite takes a few hundred parameters in an IN, and no lock is held for long."""
+"""Rows per statement: SQLite accepts a few hundred parameters in an IN, and locks stay short."""
 
 SIGNALLED: Final = 1000
-"""Beyond this many, listeners are told "very many" in place of a list, and new drives bear no mark: to check
-all drives costs less than to write each of them once more when its mark is taken off."""
+"""Above this number listeners get None instead of a list, and new drives are not marked: checking all drives
+costs less than writing each once more to remove its mark."""
 
 T = TypeVar("T")
 
 
 class Listed(NamedTuple):
-    """A key that was understood, and where it stood."""
+    """A parsed key and its line."""
 
     key: str
     """Hex."""
     kind: str
-    """`core`, `bee`, `drive`, or empty: to be seen from the content."""
+    """`core`, `bee`, `drive`, or empty: detected from the content."""
     line: int
     """From 1."""
 
 
 class Malformed(NamedTuple):
-    """A line that is no key."""
+    """A line that is not a key."""
 
     line: int
     text: str
@@ -49,27 +49,26 @@ class Malformed(NamedTuple):
 
 
 class SkippedLine(NamedTuple):
-    """A line that is understood and has no effect here, such as `seeders KEY`."""
+    """A line that is valid and has no effect here, such as `seeders KEY`."""
 
     line: int
     reason: str
 
 
 class AddResult(NamedTuple):
-    """What became of a list of keys. Every key that was listed is in one of the three, once."""
+    """The outcome for a list of keys. Every listed key is in one of the three, once."""
 
     added: list[Drive]
     existing: list[Drive]
-    """Known before, and left as they were."""
+    """Known before, and unchanged."""
     malformed: list[Malformed]
     repeated: int = 0
-    """Lines that named a key of an earlier line again."""
+    """Lines that repeat the key of an earlier line."""
     skipped: Sequence[SkippedLine] = ()
 
 
 def read_lines(texts: str | Iterable[str]) -> Iterator[Listed | Malformed | SkippedLine]:
-    """Keys of a pasted text or a seeds.txt, or of a list of such lines. Comments and empty lines give
-    nothing."""
+    """Parse a pasted text, a seeds.txt, or a list of such lines. Comments and empty lines yield nothing."""
     lines = texts.removeprefix("\ufeff").splitlines() if isinstance(texts, str) else texts
     for number, line in enumerate(lines, start=1):
         try:
@@ -94,11 +93,11 @@ def add_keys(
     priority: int = 5,
     actor: Actor,
 ) -> AddResult:
-    """Register every key in `texts`, in any spelling; malformed lines are reported and hinder no other.
+    """Register every key in `texts`, in any spelling; malformed lines are returned and do not affect others.
 
-    `kind` is for lines that name none. `replicas` is (min, max); None: as set for the farm. Raises
-    ValidationError for tags that are none. One that is being removed comes back to life; one that a source
-    brought stays from now on when the source drops it.
+    `kind` is for lines without one. `replicas` is (min, max); None: the farm's default. Raises
+    ValidationError for invalid tags. A key that is being removed is kept after all; one that a source added
+    now stays when the source drops it.
     """
     found = list(read_lines(texts))
     malformed = [item for item in found if isinstance(item, Malformed)]
@@ -127,9 +126,9 @@ def add_listed(
     by_hand: bool = True,
     actor: Actor,
 ) -> AddResult:
-    """The same for keys that are read already. Without `by_hand` it is a source that wants them, for as long
-    as it lists them; a key that a person wants as well stays after that."""
-    least, most = replicas or settings.FARM.replicas
+    """The same for parsed keys. Without `by_hand` a source wants them, for as long as it lists them; a key
+    that a person added too stays after that."""
+    minimum, maximum = replicas or settings.FARM.replicas
     required = clean_tags(list(required_tags))
     names = clean_tags(list(tags))
     wanted: dict[str, str] = {}
@@ -139,8 +138,8 @@ def add_listed(
         wanted[item.key] = wanted.get(item.key) or item.kind
     template = {
         "label": label[:200],
-        "replicas_min": least,
-        "replicas_max": most,
+        "replicas_min": minimum,
+        "replicas_max": maximum,
         "required_tags": required,
         "priority": priority,
         "max_fork": 0 if settings.FARM.forks == "quarantine" else None,
@@ -163,9 +162,9 @@ def add_listed(
 
 
 def announce(ids: Sequence[int]) -> None:
-    """Tell listeners after the commit which drives placement has to look at."""
-    told = list(ids) if len(ids) <= SIGNALLED else None
-    transaction.on_commit(partial(signals.drives_changed.send, sender=Drive, ids=told))
+    """After the commit, notify listeners which drives need planning."""
+    changed = list(ids) if len(ids) <= SIGNALLED else None
+    transaction.on_commit(partial(signals.drives_changed.send, sender=Drive, ids=changed))
 
 
 def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
@@ -175,8 +174,8 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
 
 
 def insert(made: Mapping[str, Drive]) -> tuple[list[Drive], list[Drive]]:
-    """Rows for keys that have none: (added, existing). Somebody else adding the same key meanwhile is not an
-    error. To be called in a transaction."""
+    """Insert rows for keys that have none. Returns (added, existing); a concurrent insert of the same key is
+    no error. Call it in a transaction."""
     found: dict[str, tuple[Drive, bool]] = {}
     # In the order of the keys: two that add the same ones at once wait for each other in one direction only.
     for keys in batches(sorted(made)):
@@ -191,7 +190,7 @@ def insert(made: Mapping[str, Drive]) -> tuple[list[Drive], list[Drive]]:
 
 
 def want(drives: Sequence[Drive]) -> None:
-    """A person wants these, too. Those just added as well: a source may have been faster by a moment."""
+    """Mark drives as added by a person, also those just added: a source may have been faster by a moment."""
     for batch in batches(drives):
         rows = Drive.objects.filter(pk__in=[drive.pk for drive in batch], by_hand=False)
         rows.update(by_hand=True)
@@ -213,7 +212,7 @@ def _tag(drives: Sequence[Drive], names: Sequence[str]) -> None:
 
 
 def revive(existing: Sequence[Drive]) -> list[Drive]:
-    """Adding a key that is being removed means that it is wanted after all."""
+    """Cancel the removal of drives that are added again. Returns them."""
     revived = [drive for drive in existing if drive.state == Drive.State.REMOVING]
     for batch in batches(revived):
         Drive.objects.filter(pk__in=[drive.pk for drive in batch]).update(
@@ -225,16 +224,16 @@ def revive(existing: Sequence[Drive]) -> list[Drive]:
 
 
 def _record(actor: Actor, added: Sequence[Drive], revived: Sequence[Drive]) -> None:
-    said = []
+    done = []
     if added:
-        said.append(f"added {count_of(len(added), 'key')}")
+        done.append(f"added {count_of(len(added), 'key')}")
     if revived:
-        said.append(f"took back the removal of {count_of(len(revived), 'key')}")
+        done.append(f"took back the removal of {count_of(len(revived), 'key')}")
     drives = [*added, *revived]
     record_audit(
         actor,
         "drive.add",
-        " and ".join(said).capitalize(),
+        " and ".join(done).capitalize(),
         target=drives[0].key if len(drives) == 1 else "",
         data={"keys": [drive.key for drive in drives[:1000]], "count": len(drives)},
     )

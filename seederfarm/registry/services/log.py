@@ -1,4 +1,4 @@
-"""The audit log (who did what) and the flight recorder (what happened)."""
+"""The audit log (who did what) and the flight recorder (events)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..models import AuditEntry, Drive, Event, Worker
 from ..models.history import Severity
 
 Actor = User | AbstractBaseUser | AnonymousUser | str
-"""A user, or the name of what acted: `cli`, `farm`, `source NAME`."""
+"""A user, or a name: `cli`, `farm`, `source NAME`."""
 
 OF_SOURCE: Final = "source "
-"""What the name of an actor begins with that is a source."""
+"""Prefix of the name of an actor that is a source."""
 
 NAMED: Final = 20
-"""Things that an entry about many names one by one."""
+"""Things that an entry about many lists by name."""
 
 _PLURALS: Final = {
     "copy": "copies",
@@ -30,10 +30,10 @@ _PLURALS: Final = {
 
 
 SOURCE: Final = Allowance(50, 600.0)
-"""Events, and entries of the audit log, that one source makes: 194 of each in a first day, 144 in each after
-it. A list may change each second, and it is a stranger's. Ours."""
+"""Events, and audit entries, that one source makes: 194 of each in a first day, 144 in each after it. A list
+may change each second, and others control it. Ours."""
 MAX_SOURCES: Final = 10_000
-"""Sources that are counted, in the memory of the process."""
+"""Sources that are counted, in memory."""
 _of_sources: Final = {"event": Buckets(SOURCE, MAX_SOURCES), "audit": Buckets(SOURCE, MAX_SOURCES)}
 
 
@@ -45,9 +45,9 @@ def has_room(what: str, source: str) -> bool:
 def record_audit(
     actor: Actor, action: str, text: str, *, target: str = "", data: Mapping[str, Any] | None = None
 ) -> AuditEntry | None:
-    """`action` is a stable word such as `drive.remove`; `text` is for people.
+    """Write an audit entry. `action` is a stable word such as `drive.remove`; `text` is for people.
 
-    None: `actor` is a source that makes more entries than are kept.
+    Returns None if `actor` is a source beyond its budget.
     """
     if isinstance(actor, str) and actor.startswith(OF_SOURCE) and not has_room("audit", actor):
         return None
@@ -72,7 +72,8 @@ def record_event(
     severity: Severity = Severity.INFO,
     data: Mapping[str, Any] | None = None,
 ) -> Event:
-    """The key of the drive is kept in `data`, so that the event is understood when the drive is gone."""
+    """Write an event. The key of the drive is in `data`, so that the event is understood when the drive is
+    gone."""
     kept = dict(data or {})
     if drive is not None:
         kept.setdefault("key", drive.key)

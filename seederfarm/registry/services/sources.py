@@ -1,4 +1,4 @@
-"""What becomes of keys that a source lists no longer, that a person accepts, or whose source is deleted."""
+"""Keys that a source no longer lists, removals that a person accepts, deletion of a source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .log import Actor, count_of, has_room, record_audit, record_event
 
 
 class Accepted(NamedTuple):
-    """What became of removals that were held."""
+    """The outcome of accepting held removals."""
 
     removed: int
     kept: int
@@ -26,11 +26,10 @@ class Accepted(NamedTuple):
 
 
 def drop(source: Source, gone: Iterable[str]) -> tuple[int, list[str]]:
-    """Forget that it listed these keys, and remove those that nobody else wants.
+    """Delete the source's entries for these keys, and remove the drives that nothing else wants.
 
-    Those that the last-copy guard keeps stay entries, so that they are tried again. Returns how many drives
-    are being removed, and the keys of those that were kept. To be called in a transaction that holds the
-    source's row.
+    Entries whose drives the last-copy guard keeps stay, so that removal is tried again. Returns the number of
+    drives being removed, and the keys of those kept. Call it in a transaction that holds the source's row.
     """
     removed, kept = 0, []
     for keys in batches(sorted(gone)):
@@ -48,7 +47,7 @@ def drop(source: Source, gone: Iterable[str]) -> tuple[int, list[str]]:
 
 
 def accept_removals(pk: int, actor: Actor) -> Accepted:
-    """Remove the keys whose removal is held: those of the last reading, and no others that go meanwhile."""
+    """Remove the keys whose removal is held: those of the last reading, and no later ones."""
     now = timezone.now()
     with transaction.atomic():
         source = Source.objects.select_for_update().get(pk=pk)
@@ -90,7 +89,7 @@ def show_held(source: Source, count: int, why: str, now: datetime) -> None:
 
 
 def release_held(source: Source, now: datetime) -> None:
-    """Nothing is held any more (not saved)."""
+    """Clear `held` of the source (not saved), and resolve the alert."""
     source.held, source.held_because = 0, ""
     Alert.objects.filter(subject=_subject(source), resolved_at__isnull=True).update(resolved_at=now)
 
@@ -100,7 +99,7 @@ def _subject(source: Source) -> str:
 
 
 def adopt(instance: Any, **_: Any) -> None:
-    """Before a source is deleted: keys that it alone listed stay, as if somebody had added them."""
+    """Before a source is deleted: mark the keys that it alone listed as added by a person."""
     others = SourceEntry.objects.filter(drive=OuterRef("pk")).exclude(source=instance)
     listed = SourceEntry.objects.filter(source=instance).values("drive_id")
     Drive.objects.filter(~Exists(others), pk__in=listed, by_hand=False).exclude(

@@ -25,7 +25,7 @@ HINT_LENGTH: Final = 10
 
 
 class Issued(NamedTuple):
-    """A new token and its secret, which cannot be had again."""
+    """A new token and its secret, which is not stored."""
 
     token: ApiToken
     secret: str
@@ -39,7 +39,7 @@ class IssuedEnrolment(NamedTuple):
 def issue_api_token(
     user: User, name: str, *, scopes: Sequence[str] = (), expires_at: datetime | None = None, actor: Actor
 ) -> Issued:
-    """Raises ValidationError for scopes that there are not."""
+    """Make a token. Raises ValidationError for unknown scopes."""
     unknown = sorted(set(scopes) - set(Scope.values))
     if unknown:
         raise ValidationError(f"{', '.join(unknown)}: no scope; there are {', '.join(Scope.values)}.")
@@ -58,7 +58,7 @@ def issue_api_token(
 
 
 def find_api_token(secret: str, now: datetime | None = None) -> ApiToken | None:
-    """The valid token of this secret, its use noted (at most once a minute), or None."""
+    """The valid token of this secret, or None. Records its use, at most once a minute."""
     now = now or timezone.now()
     token = ApiToken.objects.select_related("user").filter(digest=digest_of(secret)).first()
     if token is None or not token.is_valid(now) or not token.user.is_active:
@@ -69,7 +69,7 @@ def find_api_token(secret: str, now: datetime | None = None) -> ApiToken | None:
 
 
 def revoke_api_token(token: ApiToken, actor: Actor) -> bool:
-    """Returns False when it was revoked already."""
+    """Returns False if it was revoked already."""
     with transaction.atomic():
         done = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
         if done:
@@ -87,9 +87,10 @@ def issue_enrolment(
     broker_hash: str = "",
     actor: Actor,
 ) -> IssuedEnrolment:
-    """The secret goes into a farmwire.join.JoinToken, together with the broker's address.
+    """Make an enrolment token. The secret goes into a farmwire.join.JoinToken, together with the broker's
+    address.
 
-    `broker_hash`: SHA-256 of the password of its account of the broker, if it has one.
+    `broker_hash`: SHA-256 of the password of its broker account, if it has one.
     """
     secret = secrets.token_urlsafe(32)
     with transaction.atomic():
@@ -125,11 +126,11 @@ def use_enrolment(
     software: str = "",
     password_hash: str = "",
 ) -> Enrolled | None:
-    """The worker that joins with this secret: made, or (when it asks again) the one that was made. Else None.
+    """Admit the worker that joins with this secret, or return the one admitted before (when it repeats the
+    request). None for an invalid secret.
 
-    What the operator said of it (name, zone, tags) wins over what it says of itself. A name that is taken
-    gets a number. `password_hash` is the worker's for its account of the broker, which it has if the token
-    has one.
+    The operator's name, zone and tags override the worker's own. A name that is taken gets a number.
+    `password_hash` is for the worker's broker account, which it gets if the token has one.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -160,7 +161,7 @@ def use_enrolment(
 
 
 def revoke_enrolment(token: EnrolmentToken, actor: Actor) -> bool:
-    """Returns False when it was used or revoked already."""
+    """Returns False if it was used or revoked already."""
     with transaction.atomic():
         open_ones = EnrolmentToken.objects.filter(pk=token.pk, revoked_at=None, used_at=None)
         done = open_ones.update(revoked_at=timezone.now()) == 1
@@ -170,7 +171,7 @@ def revoke_enrolment(token: EnrolmentToken, actor: Actor) -> bool:
 
 
 def free_name(wanted: str) -> str:
-    """`wanted`, or `wanted-2`, … when other workers have these names."""
+    """`wanted`, or `wanted-2`, … if other workers have these names."""
     base = wanted.strip()[:90] or "worker"
     taken = set(Worker.objects.filter(name__startswith=base).values_list("name", flat=True))
     name, number = base, 1
@@ -181,7 +182,7 @@ def free_name(wanted: str) -> str:
 
 
 def _tags_of(tags: Sequence[str]) -> list[str]:
-    """What a worker says of itself is taken as far as it makes sense."""
+    """The worker's own tags, as far as they are valid."""
     kept = []
     for tag in tags:
         try:

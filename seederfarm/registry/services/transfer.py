@@ -1,4 +1,4 @@
-"""All that was said of keys and sources, out of one farm and into another (or back)."""
+"""Keys and sources with all their settings, out of one farm and into another (or back)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _URLS = ("location", "removals_url")
 class ImportResult(NamedTuple):
     added: int
     known: int
-    """Registered before, and left as they were."""
+    """Registered before, and unchanged."""
     sources_added: int
     sources_known: int
     notes: list[Problem]
@@ -53,7 +53,7 @@ class ImportResult(NamedTuple):
 
 def export(*, secrets: bool = False) -> Iterator[dict[str, Any]]:
     """The lines of a file. Headers of sources, and logins and tokens in their URLs, may be passwords: without
-    `secrets` the names of headers alone, and URLs as `without_secrets` has them."""
+    `secrets`, only the names of headers, and URLs as `without_secrets` returns them."""
     at = timezone.now().isoformat()
     yield {"seederfarm": "export", "version": VERSION, "farm": settings.FARM.name, "at": at}
     for source in Source.objects.order_by("name").prefetch_related("tags"):
@@ -111,9 +111,9 @@ def _source_line(source: Source, secrets: bool) -> dict[str, Any]:
 
 
 def take_in(document: Document, actor: Actor) -> ImportResult:
-    """Register what is new; what is known stays as it is. All of it or nothing.
+    """Register what is new and leave what is known unchanged, in one transaction.
 
-    Raises Unreadable for a source that makes no sense.
+    Raises Unreadable for an invalid source.
     """
     notes = list(document.notes)
     with transaction.atomic():
@@ -153,26 +153,26 @@ def _take_sources(items: Mapping[str, Item], notes: list[Problem]) -> int:
 
 
 def _make_source(name: str, line: int, values: Mapping[str, Any], notes: list[Problem]) -> Source:
-    least, most = values.get("replicas") or (None, None)
+    minimum, maximum = values.get("replicas") or (None, None)
     given = values.get("headers", {})
     source = Source(
         name=name,
         **{field: values[field] for field in _SAME if field in values},
         headers={header: text for header, text in given.items() if text is not None},
-        replicas_min=least,
-        replicas_max=most,
+        replicas_min=minimum,
+        replicas_max=maximum,
     )
     secret = [header for header, text in given.items() if text is None]
     secret += [f"what is secret in the {field}" for field in _URLS if HIDDEN in values.get(field, "")]
     if secret:
         source.enabled = False
-        said = f"{', '.join(secret)} of the source {name!r} was not exported: it is switched off"
-        notes.append(Problem(line, said))
+        text = f"{', '.join(secret)} of the source {name!r} was not exported: it is switched off"
+        notes.append(Problem(line, text))
     return source
 
 
 def _take_drives(items: Mapping[str, Item], notes: list[Problem]) -> tuple[int, int]:
-    """How many are new (or wanted again), and how many are known."""
+    """Returns how many are new (or no longer being removed), and how many are known."""
     places = _Places(items.values(), notes)
     many = len(items) > SIGNALLED
     if many:
@@ -190,7 +190,7 @@ def _take_drives(items: Mapping[str, Item], notes: list[Problem]) -> tuple[int, 
 
 
 class _Places:
-    """What keys of a file refer to, as far as it is in this farm."""
+    """Ids of the tags, workers, users and sources that keys of a file refer to, as far as they exist here."""
 
     def __init__(self, items: Iterable[Item], notes: list[Problem]) -> None:
         names = {values["owner"] for _, values in items if values.get("owner")}
@@ -205,7 +205,7 @@ class _Places:
         self._now = timezone.now()
 
     def drive(self, key: str, values: Mapping[str, Any], *, dirty: bool) -> Drive:
-        least, most = values.get("replicas") or settings.FARM.replicas
+        minimum, maximum = values.get("replicas") or settings.FARM.replicas
         same = ("kind", "label", "note", "required_tags", "priority", "max_fork", "expires_at")
         listed = any(name in self._sources for name in values.get("sources", ()))
         return Drive(
@@ -214,14 +214,14 @@ class _Places:
             state=values.get("state") or Drive.State.ACTIVE,
             by_hand=values.get("by_hand", True) or not listed,
             owner=self._owners.get(values.get("owner") or ""),
-            replicas_min=least,
-            replicas_max=most,
+            replicas_min=minimum,
+            replicas_max=maximum,
             dirty=dirty,
             created_at=values.get("added_at", self._now),
         )
 
     def link(self, drives: Sequence[tuple[Drive, Item]]) -> None:
-        """Tags, pins and sources of drives that were just added."""
+        """Set tags, pins and sources of drives that were just added."""
         tags, pins, entries = [], [], []
         for drive, (line, values) in drives:
             if values.get("owner") and values["owner"] not in self._owners:
@@ -235,21 +235,21 @@ class _Places:
                     )
                 else:
                     self._left_out(line, f"no worker here is {node_id}: not pinned to it")
-            for name, said in values.get("sources", {}).items():
+            for name, listed in values.get("sources", {}).items():
                 if name in self._sources:
-                    entries.append(self._entry(drive, self._sources[name], said))
+                    entries.append(self._entry(drive, self._sources[name], listed))
                 else:
                     self._left_out(line, f"no source here is called {name!r}")
         Drive.tags.through.objects.bulk_create(tags, ignore_conflicts=True)
         Drive.pinned_workers.through.objects.bulk_create(pins, ignore_conflicts=True)
         SourceEntry.objects.bulk_create(entries, ignore_conflicts=True)
 
-    def _entry(self, drive: Drive, source_id: int, said: Mapping[str, str]) -> SourceEntry:
+    def _entry(self, drive: Drive, source_id: int, listed: Mapping[str, str]) -> SourceEntry:
         return SourceEntry(
             source_id=source_id,
             drive=drive,
-            kind=said["kind"],
-            label=said["label"],
+            kind=listed["kind"],
+            label=listed["label"],
             first_seen_at=self._now,
             last_seen_at=self._now,
         )

@@ -1,4 +1,4 @@
-"""What an operator does to workers."""
+"""Actions on workers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RetireResult(NamedTuple):
 
 
 def activate(workers: Workers, actor: Actor) -> int:
-    """Approve one that waits, take back a drain, or let a retired one in again."""
+    """Approve a waiting worker, cancel a drain, or readmit a retired worker."""
     return _change(
         workers,
         actor,
@@ -48,7 +48,7 @@ def activate(workers: Workers, actor: Actor) -> int:
 
 
 def drain(workers: Workers, actor: Actor) -> int:
-    """Give them nothing new, and have what they keep placed elsewhere; they serve it until others have it."""
+    """Assign them nothing new and place their copies elsewhere; they serve copies until others have them."""
     return _change(
         workers,
         actor,
@@ -61,10 +61,10 @@ def drain(workers: Workers, actor: Actor) -> int:
 
 
 def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResult:
-    """They are not part of the farm any more: what they say is refused, and their copies do not count.
+    """End their membership: their messages are rejected and their copies do not count.
 
-    One that has the fullest copy of a drive, or blocks that no other has, stays, unless `force` says so:
-    drain it first.
+    A worker with the fullest copy of a drive, or blocks that no other has, stays unless `force` is set: drain
+    it first.
     """
     retired = 0
     guarded: list[LastCopies] = []
@@ -129,7 +129,7 @@ def set_paused(workers: Workers, paused: bool, actor: Actor) -> int:
 
 
 def workers_edited(workers: Workers) -> None:
-    """Limits, zone, tags or weight were changed in a form: tell whoever has to act on it."""
+    """After limits, zone, tags or weight changed in a form: notify listeners."""
     _announce(_ids(workers))
 
 
@@ -143,7 +143,7 @@ def _change(
     *,
     only: Sequence[Worker.State] = (),
 ) -> int:
-    """Set the state of those that are not in it; their drives are planned again."""
+    """Set the state of workers that are not in it; their drives are planned again."""
     with transaction.atomic():
         rows = Worker.objects.filter(pk__in=_ids(workers)).exclude(state=state)
         if only:

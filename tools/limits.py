@@ -45,19 +45,19 @@ A bound without a word on where it comes from is our own choice.
 BUDGETS = """\
 ## Budgets
 
-What one peer may make us hold, times how many there can be (512 connections of peers that dial us and 64 that
+What one peer may make us hold, times how many there can be (512 connections of peers that dial us and 80 that
 we dial), and what all of them together may hold. "none" is a product that nothing else
 bounds.
 
 | what | each | times | product | all together |
 |---|---|---|---|---|
 | announced blocks (`replication.config.MAX_REMOTE_PAGES`) | 2 MiB | channels | 2 MiB for each | `replication.config.MAX_REMOTE_FIELD_BYTES`: the largest is forgotten and asked again |
-| incomplete frames and messages that wait (`secretstream.framing.MAX_FRAME_BYTES`, `aio.cores.link.PAUSE_HELD_BYTES`) | 16 MiB; 256 KiB before a channel is open, 32 KiB before the peer has authenticated | 576 connections | 9 GiB | `aio.cores.holdings.MAX_INCOMING_BYTES`: bytes times seconds decide who is cut off |
-| packets that came early, or that nobody reads (`udx.limits.RECEIVE_WINDOW_BYTES`) | 4 MiB | 576 streams | 2.3 GiB | `udx.memory.MAX_RECEIVED_BYTES`, and 16 KiB for each stream |
-| answers, rejects and requests that wait, bytes not acknowledged (`mux.outbox.HIGH_WATER_BYTES`, `mux.protomux.MAX_QUEUED_REJECTS`, `replication.config.MAX_BACKLOG`, `udx.limits.MAX_FLIGHT_BYTES`) | 17 MiB and 0.8 MiB for each channel | 576 connections | 10 GiB | `aio.cores.holdings.MAX_OUTGOING_BYTES` and one answer: then each has room for a fair part of half of that, and those that do not read are cut off |
-| messages for undecided channels (`mux.protomux.MAX_BUFFERED_BYTES`) | 1 MiB | 576 connections | 576 MiB | none; stores decide at once, so that nothing waits there |
-| channels (`aio.cores.corestore.MAX_CHANNELS`, `replication.config.MAX_PEERS`) | 5 KiB | 576 for each core stored | 2.8 MiB for each core | `aio.cores.corestore.MAX_ALL_CHANNELS` (320 MiB): no more for connections that have `MIN_CHANNELS` (64) |
-| channels of active cores that a peer has not answered (`aio.cores.openings.MAX_UNANSWERED_OPENS`) | 2 KiB | 64 on 576 connections | 72 MiB | none |
+| incomplete frames and messages that wait (`secretstream.framing.MAX_FRAME_BYTES`, `aio.cores.link.PAUSE_HELD_BYTES`) | 16 MiB; 256 KiB before a channel is open, 32 KiB before the peer has authenticated | 592 connections | 9 GiB | `aio.cores.holdings.MAX_INCOMING_BYTES`: bytes times seconds decide who is cut off |
+| packets that came early, or that nobody reads (`udx.limits.RECEIVE_WINDOW_BYTES`) | 4 MiB | 592 streams | 2.3 GiB | `udx.memory.MAX_RECEIVED_BYTES`, and 16 KiB for each stream |
+| answers, rejects and requests that wait, bytes not acknowledged (`mux.outbox.HIGH_WATER_BYTES`, `mux.protomux.MAX_QUEUED_REJECTS`, `replication.config.MAX_BACKLOG`, `udx.limits.MAX_FLIGHT_BYTES`) | 17 MiB and 0.8 MiB for each channel | 592 connections | 10 GiB | `aio.cores.holdings.MAX_OUTGOING_BYTES` and one answer: then each has room for a fair part of half of that, and those that do not read are cut off |
+| messages for undecided channels (`mux.protomux.MAX_BUFFERED_BYTES`) | 1 MiB | 592 connections | 592 MiB | none; stores decide at once, so that nothing waits there |
+| channels (`aio.cores.corestore.MAX_CHANNELS`, `replication.config.MAX_PEERS`) | 5 KiB | 592 for each core stored | 2.9 MiB for each core | `aio.cores.corestore.MAX_ALL_CHANNELS` (320 MiB): no more for connections that have `MIN_CHANNELS` (64) |
+| channels of active cores that a peer has not answered (`aio.cores.openings.MAX_UNANSWERED_OPENS`) | 2 KiB | 64 on 592 connections | 74 MiB | none |
 | handshakes of clients that are awaited (`dht.sessions.MAX_HANDSHAKES`) | some 4 KiB (estimated) | 256 for each relay | 1 MiB for each relay | `dht.sessions.MAX_HANDSHAKES`: 4 MiB; the oldest of the relay with most of them makes way |
 | answers kept for repetitions (`dht.sessions.MAX_ANSWERS`) | some 1 KiB (estimated) | 1,024, and as many refusals | 2 MiB | the same |
 | announcements in the DHT (`dht.record_store.MAX_RECORDS`) | 600 bytes | 16,384 for each /24 network | 9.4 MiB for each network | 32,768 in each of two generations: 38 MiB |

@@ -13,7 +13,7 @@ from hypercore.replication import BackedOff, Conflict, PeerClosed, PeerOpened
 from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.model.kind import Kind, Role
 from workers.engine.model.status import State
-from workers.engine.seeds.seed import PATIENCE, Seed
+from workers.engine.seeds.seed import PATIENCE, STARVED_SECONDS, Seed
 from workers.engine.settings.key_list import Wanted
 
 from .fakes import FakePeer, Log, Sessions, Writer, WriterOfDrive, copy, fetch, upgrade
@@ -581,3 +581,24 @@ def test_back_offs_are_told_in_words_and_not_more_often_than_people_can_read() -
     assert (problem.key, problem.code) == (writer.key, "PEER_BACKOFF")
     assert f"peer {bytes(32).hex()} ends the connection when it is asked for block 7" in problem.message
     assert "not asked again for 300 s" in problem.message
+
+
+def test_a_key_lacks_peers_without_any_and_when_those_it_has_give_nothing() -> None:
+    writer = Writer(compat=True)
+    writer.append(b"hello", b"world!")
+    bench = Bench(writer.key)
+    session = bench.sessions[writer.key]
+    bench.review()
+    assert bench.seed.lacks_peers(0.0), "nobody is there"
+    peer = FakePeer(b"\x01" * 32)
+    session.peers.append(peer)
+    upgrade(writer.core, session.core)
+    bench.review()
+    assert not bench.seed.lacks_peers(1.0) and not bench.seed.lacks_peers(STARVED_SECONDS)
+    assert bench.seed.lacks_peers(1.0 + STARVED_SECONDS), "it has given nothing all the time"
+    peer.bytes_in = 5
+    assert not bench.seed.lacks_peers(40.0)
+    fetch(writer.core, session.core, [0, 1])
+    bench.review()
+    assert bench.seed.complete
+    assert not bench.seed.lacks_peers(1000.0), "there is nothing to give"

@@ -342,6 +342,11 @@ class Engine:
         warm = self._roster.warm(self._topics.get(topic, b""))
         return warm is not None and warm.seed.connected > 0
 
+    def lacks_peers(self, topic: bytes) -> bool:
+        """Whether the key of a topic has no peers, or lacks blocks and those that it has give none."""
+        warm = self._roster.warm(self._topics.get(topic, b""))
+        return warm is None or warm.seed.lacks_peers(self._loop.time())
+
     # --- how things are
 
     def status(self, *, cold: int | None = None) -> EngineStatus:

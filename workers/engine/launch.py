@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.cores.link import Link
 from hypercore.aio.swarm.swarm import Swarm
 from hypercore.connection import Connection
 from hypercore.core import Store
 from hypercore.dht.constants import BOOTSTRAP_NODES
 from hypercore.errors import HypercoreError
 from hypercore.storage.disk import DiskBackend
+from hypercore.swarm.extra_dials import Use
 from hypercore.swarm.policy import MAX_PEERS
 
 from .bootstrap import BootstrapWatch
@@ -100,12 +103,9 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     )
     engine.limits = limits
     BootstrapWatch(swarm.node, engine.emit, settings.bootstrap or BOOTSTRAP_NODES)
-
-    def replicate(connection: Connection, _: object) -> None:
-        cores.replicate(connection)
-
-    swarm.on_connection = replicate
+    _replicate_over(swarm, cores)
     swarm.may_wait = engine.may_wait
+    swarm.lacks_peers = engine.lacks_peers
     cores.on_error = engine.storage_failed
     cores.on_wanted = engine.wanted
     cores.on_misbehaviour = lambda public_key, _: swarm.report_misbehaviour(public_key)
@@ -128,3 +128,18 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
             save_nodes(nodes_file, network, nodes)
         limits.close()
         await engine.stop()
+
+
+def _replicate_over(swarm: Swarm, cores: Corestore) -> None:
+    """Replicate the cores over every connection of the swarm, and let it know which are in use."""
+    links: WeakKeyDictionary[Connection, Link] = WeakKeyDictionary()
+
+    def replicate(connection: Connection, _: object) -> None:
+        links[connection] = cores.replicate(connection)
+
+    def use_of(connection: Connection) -> Use:
+        link = links.get(connection)
+        return Use(0, 0) if link is None else Use(link.muxer.useful, link.muxer.received)
+
+    swarm.on_connection = replicate
+    swarm.use_of = use_of

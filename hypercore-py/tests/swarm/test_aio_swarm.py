@@ -8,7 +8,8 @@ import pytest
 from hypercore.aio.dht.node import DhtNode
 from hypercore.aio.swarm import candidates as candidates_module
 from hypercore.aio.swarm import topic_refresher as discovery_module
-from hypercore.aio.swarm.swarm import CLOSE_SECONDS, Crowded, Duplicate, Swarm
+from hypercore.aio.swarm.peer_link import Crowded, Duplicate
+from hypercore.aio.swarm.swarm import CLOSE_SECONDS, Swarm
 from hypercore.codec import Writer
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.dht.address import Address
@@ -18,6 +19,7 @@ from hypercore.errors import ConnectionClosed, LocalProtocolError
 from hypercore.secretstream.framing import frame
 from hypercore.secretstream.stream import stream_id
 from hypercore.swarm import bans as offences_module
+from hypercore.swarm import extra_dials as extra_dials_module
 from hypercore.swarm import slots as slots_module
 from hypercore.swarm import topics as topics_module
 from hypercore.swarm.topics import MIN_PARALLEL
@@ -308,6 +310,32 @@ def test_max_peers_limits_dialling_only():
         for other in others:
             other.swarm.join_peer(a.swarm.public_key)
         await until(lambda: len(a.swarm.connections) == 4)
+
+    run(scene)
+
+
+def test_idle_strangers_that_were_announced_first_do_not_keep_us_from_the_publisher(monkeypatch):
+    """Peers of the topic that are connected and say nothing take all places; the one that has what we want is
+    dialled all the same, and an idle one makes way for the next."""
+    monkeypatch.setattr(extra_dials_module, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(extra_dials_module, "CHECK_SECONDS", 0.05)
+
+    async def scene(net, peer):
+        strangers = [await peer() for _ in range(4)]
+        for stranger in strangers:
+            stranger.swarm.on_connection = None
+        await asyncio.gather(*(each.swarm.join(TOPIC, client=False).flushed() for each in strangers))
+        a = await peer(max_peers=2)
+        fed = set()
+        a.swarm.lacks_peers = lambda topic: not fed
+        join = a.swarm.join(TOPIC, server=False)
+        await a.swarm.flush()
+        publisher = await peer(HIGH)
+        await publisher.swarm.join(TOPIC, client=False).flushed()
+        await join.refresh()
+        await until(lambda: publisher.met)
+        fed.add(publisher)
+        assert any(isinstance(error, Crowded) for error in a.errors) or len(a.swarm.connections) <= 3
 
     run(scene)
 

@@ -38,6 +38,9 @@ told."""
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at peers that may yet give what is missing."""
 
+STARVED_SECONDS = 30.0
+"""Seconds without a block after which the connected peers of a key that lacks blocks count as useless."""
+
 _AT_REST = (State.WAITING, State.SYNCED, State.HELD, State.FAILED, State.TOO_LARGE)
 """States in which it is worth telling which blocks are missing."""
 
@@ -109,6 +112,8 @@ class Seed:
         self._synced: object = None
         self._uncertain_since: float | None = None
         self._failed = False
+        self._fed: tuple[int, float] | None = None
+        """Bytes received when `lacks_peers` was asked first, or saw that there were more, and when."""
         if resting is not None:
             try:
                 self._resume(resting)
@@ -181,6 +186,16 @@ class Seed:
     def connected(self) -> int:
         """Channels with peers, those included of a core that only might belong to the key."""
         return sum(len(part.session.peers) for part in self._open_parts())
+
+    def lacks_peers(self, now: float) -> bool:
+        """Whether it has no peers, or lacks blocks and those that it has give none. Counts from the first
+        call."""
+        if not self.connected:
+            return True
+        received = self._tally.bytes_in
+        if self.complete or self._fed is None or received != self._fed[0]:
+            self._fed = (received, now)
+        return now >= self._fed[1] + STARVED_SECONDS
 
     @property
     def settled(self) -> bool:

@@ -87,6 +87,8 @@ class Muxer:
         self.useful = 0
         """Pieces of useful work so far: channels opened (more than ever were) and what protocols add (blocks
         that moved). The shell gives time to connections by it."""
+        self.received = 0
+        """Those of them that were of use to us: blocks that the peer gave."""
         self.backlog_bytes = 0
         """Memory taken by requests that wait on channels; protocols count it."""
         self._most_channels = 0

@@ -236,6 +236,7 @@ class Downloader:
         stats.bytes_down += size
         self._limit.received += BLOCK_OVERHEAD + size
         peer.muxer.useful += 1
+        peer.muxer.received += 1
         self._host.fullness.gave(peer)
         down.average = size if down.average == 0 else down.average + (size - down.average) / 16
         self._host.emit(BlockReceived(index, size, peer))

@@ -5,6 +5,8 @@ Source: shuffled-priority-queue index.js, as hyperswarm uses it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .._types import Random
 from .peer_info import PeerInfo, Priority
 
@@ -37,10 +39,26 @@ class DialQueue:
     def pop(self) -> PeerInfo | None:
         for peers in reversed(self._lists):
             if peers:
-                at = self._rng.randrange(len(peers))
-                peers[at], peers[-1] = peers[-1], peers[at]
-                peer = peers.pop()
-                peer.queued = False
-                self._size -= 1
-                return peer
+                return self._take(peers, self._rng.randrange(len(peers)))
         return None
+
+    def pop_first(self, fits: Callable[[PeerInfo], bool], *, max_tries: int) -> PeerInfo | None:
+        """Like `pop`, but only a peer that `fits`. Asks that of `max_tries` peers at most: chance decides
+        which, so that the next calls find those that this one has not seen."""
+        for peers in reversed(self._lists):
+            first = self._rng.randrange(len(peers)) if peers else 0
+            for step in range(len(peers)):
+                if not max_tries:
+                    return None
+                max_tries -= 1
+                at = (first + step) % len(peers)
+                if fits(peers[at]):
+                    return self._take(peers, at)
+        return None
+
+    def _take(self, peers: list[PeerInfo], at: int) -> PeerInfo:
+        peers[at], peers[-1] = peers[-1], peers[at]
+        peer = peers.pop()
+        peer.queued = False
+        self._size -= 1
+        return peer

@@ -37,6 +37,7 @@ class PeerInfo:
         "connected_at",
         "disconnected_at",
         "explicit",
+        "made_way",
         "moved_at",
         "proven",
         "public_key",
@@ -64,6 +65,8 @@ class PeerInfo:
         self.banned = False
         self.explicit = False
         """Whether the application wants it, topics or not."""
+        self.made_way = False
+        """Whether its last connection was idle and ended for the sake of another peer."""
         self.reconnect = True
         """Whether to dial again after a disconnection."""
         self.queued = False
@@ -76,9 +79,11 @@ class PeerInfo:
 
     @property
     def priority(self) -> Priority:
-        """Right after a disconnection the highest, then less and less."""
+        """Right after a disconnection the highest, then less and less. Low for one that has made way."""
         if self.attempts > MAX_ATTEMPTS:
             return Priority.VERY_LOW
+        if self.made_way:
+            return Priority.LOW
         return (Priority.NORMAL, Priority.VERY_HIGH, Priority.HIGH, Priority.LOW)[self.attempts]
 
     @property
@@ -112,6 +117,7 @@ class PeerInfo:
         self.client = client
         self.connected_at = now
         self.retry_at = None
+        self.made_way = False
         if client:
             self.proven = True
 

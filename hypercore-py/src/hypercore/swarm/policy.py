@@ -10,11 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, islice
 
 from .._types import Random
 from ..dht.address import Address
 from .dial_queue import DialQueue
+from .extra_dials import (
+    CHECK_SECONDS,
+    EXTRA_SHARE,
+    MAX_TOPICS_TRIED,
+    MAX_TRIES,
+    ExtraDial,
+    ExtraDials,
+    Use,
+)
 from .peer_info import MAX_ATTEMPTS, PeerInfo
 from .retry import retry_delay
 
@@ -56,7 +65,7 @@ def keep_incoming(local_key: bytes, remote_key: bytes, *, existing_used: bool) -
 
 class SwarmPolicy:
     """`firewall(public_key)` refuses a peer when true; it is banned then. `excludes(public_key)` refuses it
-    as long as it is true."""
+    as long as it is true. `use_of(public_key)` says what an open connection has been used for."""
 
     def __init__(
         self,
@@ -67,6 +76,7 @@ class SwarmPolicy:
         max_parallel: int = MAX_PARALLEL,
         firewall: Callable[[bytes], bool] | None = None,
         excludes: Callable[[bytes], bool] | None = None,
+        use_of: Callable[[bytes], Use] = lambda public_key: Use(0, 0),
     ) -> None:
         self.public_key = public_key
         self.max_peers = max_peers
@@ -79,6 +89,11 @@ class SwarmPolicy:
         self.topics: set[bytes] = set()
         """Topics that we look for peers of."""
         self.dialing = 0
+        self.lacks_peers: Callable[[bytes], bool] = self._lacks_connection
+        """Says of a topic whether its connected peers, if it has any, are of no use to it."""
+        self._extra = ExtraDials(use_of)
+        self._check_at = float("-inf")
+        """When candidates may again be looked at although all places are taken."""
         self._rng = rng
         self._firewall = firewall
         self._excludes = excludes
@@ -165,6 +180,57 @@ class SwarmPolicy:
             return peer
         return None
 
+    def next_extra(self, now: float) -> ExtraDial | None:
+        """A peer to dial although all places are taken, since its topic lacks peers."""
+        if self._closed or self.dialing >= self.max_parallel or not self._queue or now < self._check_at:
+            return None
+        if self._has_room():
+            return None
+        self._check_at = now + CHECK_SECONDS
+        self._extra.check(self._open_dialled(), now)
+        idle = self._extra.idle(lambda key: self.peers[key].explicit)
+        max_extra = max(1, self.max_peers // EXTRA_SHARE)
+        chosen: tuple[bytes, bytes | None] = (b"", None)
+
+        dialling = [self.peers[key] for key, link in self.links.items() if link is Link.DIALING]
+
+        def fits(peer: PeerInfo) -> bool:
+            nonlocal chosen
+            if peer.public_key in self.links:
+                return False
+            for topic in islice(peer.topics, MAX_TOPICS_TRIED):
+                if topic not in self.topics or any(topic in other.topics for other in dialling):
+                    continue
+                if self.lacks_peers(topic):
+                    may, evict = (True, idle) if idle else self._extra.extra_for(topic, max_extra)
+                    if may:
+                        chosen = topic, evict
+                        return True
+            return False
+
+        peer = self._queue.pop_first(fits, max_tries=MAX_TRIES)
+        if peer is None:
+            return None
+        if self.refuses(peer.public_key):
+            self._forget(peer)
+            return None
+        topic, evict = chosen
+        self.links[peer.public_key] = Link.DIALING
+        self.dialing += 1
+        if evict is None or evict != idle:
+            self._extra.add(peer.public_key, topic)
+        if evict is not None:
+            self.peers[evict].made_way = True
+        return ExtraDial(peer, evict)
+
+    def _open_dialled(self) -> list[bytes]:
+        return [key for key, link in self.links.items() if link is Link.OPEN and key not in self._incoming]
+
+    def _lacks_connection(self, topic: bytes) -> bool:
+        return not any(
+            link is Link.OPEN and topic in self.peers[key].topics for key, link in self.links.items()
+        )
+
     def opened(self, peer: PeerInfo, now: float, *, client: bool) -> None:
         """A connection stands. `client`: we dialled."""
         if self.links.get(peer.public_key) is Link.DIALING:
@@ -178,6 +244,9 @@ class SwarmPolicy:
         if self.links.pop(peer.public_key, None) is Link.DIALING:
             self.dialing -= 1
         self._incoming.discard(peer.public_key)
+        self._extra.ended(peer.public_key)
+        if len(self._extra) and self._has_room():
+            self._extra.clear()
         peer.ended(now, client=client)
         if client:
             self._retry_later(peer, now)
@@ -209,7 +278,10 @@ class SwarmPolicy:
     def next_deadline(self) -> float | None:
         while self._retries and self._retries[0][2].retry_at != self._retries[0][0]:
             heappop(self._retries)
-        return self._retries[0][0] if self._retries else None
+        at = self._retries[0][0] if self._retries else float("inf")
+        if self._queue and not self._closed and self.dialing < self.max_parallel and not self._has_room():
+            at = min(at, self._check_at)
+        return None if at == float("inf") else at
 
     def handle_timer(self, now: float) -> None:
         """Peers whose wait is over may be dialled again."""

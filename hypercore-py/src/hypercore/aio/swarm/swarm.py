@@ -19,6 +19,7 @@ from ...dht.node import NodeEvent
 from ...errors import ConnectionClosed, HypercoreError, LocalProtocolError
 from ...swarm import Arrival, PeerInfo, Slots, SwarmPolicy
 from ...swarm.bans import Offences
+from ...swarm.extra_dials import Use
 from ...swarm.policy import MAX_PARALLEL, MAX_PEERS
 from ...swarm.slots import MAX_CONNECTIONS
 from ..dht.node import DhtNode
@@ -27,56 +28,20 @@ from ..net.secret_connection import SecretConnection
 from ..timer import DeadlineTimer
 from .candidates import Candidates
 from .peer_discovery import PeerDiscovery
+from .peer_link import Crowded, Duplicate, PeerLink
 from .topic_refresher import TopicRefresher
 
-HEADER_FRAME_BYTES = 59
-"""Length of what a secret stream sends before any message: more than that, and it was used."""
 CLOSE_SECONDS = 2.5
 """How long a leaving swarm takes at most to take its announcements back and end its connections."""
 CHANGES_OF_ADDRESS = (NodeEvent.ADDRESS_CHANGED, NodeEvent.REACHABILITY_CHANGED)
 """After these, what we have announced is no longer the best way to us."""
 
 
-class Duplicate(ConnectionClosed):
-    """The peer has another connection to us, which stays."""
-
-    code = "DUPLICATE_CONNECTION"
-
-
-class Crowded(ConnectionClosed):
-    """We have as many connections as we may have, and this one is not the one to stay."""
-
-    code = "TOO_MANY_CONNECTIONS"
-
-
-class _Link:
-    """What we have to a peer: a connection, or an attempt at one."""
-
-    __slots__ = ("client", "connection", "peer", "task")
-
-    def __init__(self, peer: PeerInfo, *, client: bool) -> None:
-        self.peer = peer
-        self.client = client
-        """Whether we dialled."""
-        self.task: asyncio.Task[None] | None = None
-        self.connection: SecretConnection | None = None
-
-    @property
-    def used(self) -> bool:
-        """Whether it has carried messages both ways."""
-        link = self.connection
-        return link is not None and min(link.bytes_in, link.bytes_out) > HEADER_FRAME_BYTES
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether it may be somebody else who dialled us: nothing encrypted has come."""
-        return self.connection is not None and not (self.client or self.connection.authenticated)
-
-
 class Swarm:
     """`on_connection(connection, peer)` is called with every connection, whoever dialled.
 
-    We dial up to `max_peers`, and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
+    We dial up to `max_peers` (somewhat more for topics whose peers are of no use, see
+    `hypercore.swarm.extra_dials`), and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
     `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port`, `firewalled`,
     `relay_through` and `nodes` are those of `DhtNode`.
     """
@@ -117,7 +82,11 @@ class Swarm:
             max_parallel=max_parallel,
             firewall=firewall,
             excludes=lambda public_key: self._offences.excludes(public_key, monotonic()),
+            use_of=self._use_of,
         )
+        self.use_of: Callable[[SecretConnection], Use] = _messages
+        """What a connection has been used for so far: of those that we dialled, idle ones make way when all
+        `max_peers` are taken."""
         self._offences = Offences()
         self._topics = TopicRefresher(
             self.node,
@@ -128,7 +97,7 @@ class Swarm:
             on_look=self._on_look,
             on_deadline=self._set_alarm,
         )
-        self._links: dict[bytes, _Link] = {}
+        self._links: dict[bytes, PeerLink] = {}
         self.slots = Slots(self._messages_of, limit=max_incoming)
         """Those who dialled us. Its `limit` may be changed at any time."""
         self._idle_waiters: list[asyncio.Future[None]] = []
@@ -211,6 +180,16 @@ class Swarm:
     @may_wait.setter
     def may_wait(self, may_wait: Callable[[bytes], bool] | None) -> None:
         self._topics.schedule.may_wait = may_wait
+
+    @property
+    def lacks_peers(self) -> Callable[[bytes], bool]:
+        """Asked of a topic when we have dialled `max_peers`: whether those of its peers that are connected,
+        if any, are of no use to it, so that others are worth a place. Unless set: whether it has none."""
+        return self._policy.lacks_peers
+
+    @lacks_peers.setter
+    def lacks_peers(self, lacks_peers: Callable[[bytes], bool]) -> None:
+        self._policy.lacks_peers = lacks_peers
 
     def set_mode(
         self, discovery: PeerDiscovery, *, server: bool, client: bool, refresh: bool = False
@@ -307,6 +286,10 @@ class Swarm:
         connection = None if link is None else link.connection
         return 0 if connection is None else connection.messages_in + connection.messages_out
 
+    def _use_of(self, public_key: bytes) -> Use:
+        link = self._links.get(public_key)
+        return Use(0, 0) if link is None or link.connection is None else self.use_of(link.connection)
+
     def _has_slot(self, public_key: bytes, host: str) -> bool:
         """Asked before the handshake is answered, so that who is refused hears of it at once."""
         if public_key in self._links or self.slots.judge(host, monotonic()).accept:
@@ -314,7 +297,7 @@ class Swarm:
         self.slots.turned_away += 1
         return False
 
-    def _make_room(self, connection: SecretConnection, existing: _Link | None) -> bool:
+    def _make_room(self, connection: SecretConnection, existing: PeerLink | None) -> bool:
         """Whether there is a slot for it, another one's perhaps."""
         if existing is not None and not existing.client:
             return True  # its own
@@ -329,11 +312,19 @@ class Swarm:
 
     def _dial_more(self) -> None:
         while not self._closing and (peer := self._policy.next_dial()) is not None:
-            link = self._links[peer.public_key] = _Link(peer, client=True)
-            link.task = self.node.spawn(self._dial(link))
+            self._begin_dial(peer)
+        while not self._closing and (extra := self._policy.next_extra(monotonic())) is not None:
+            self._begin_dial(extra.peer)
+            idle = None if extra.evict is None else self._links.get(extra.evict)
+            if idle is not None:
+                self._destroy(idle, Crowded("another peer needs the connection more"))
         if self._policy.idle:
             self._tell_idle()
         self._set_alarm()
+
+    def _begin_dial(self, peer: PeerInfo) -> None:
+        link = self._links[peer.public_key] = PeerLink(peer, client=True)
+        link.task = self.node.spawn(self._dial(link))
 
     def _tell_idle(self) -> None:
         waiters, self._idle_waiters = self._idle_waiters, []
@@ -341,7 +332,7 @@ class Swarm:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _dial(self, link: _Link) -> None:
+    async def _dial(self, link: PeerLink) -> None:
         try:
             connection = await self.node.connect(link.peer.public_key, link.peer.relay_addresses)
         except (HypercoreError, OSError):
@@ -374,11 +365,11 @@ class Swarm:
         if existing is not None:
             self._destroy(existing, Duplicate("the peer has made a new connection"))
         self.slots.opened(key, _host_of(connection), monotonic())
-        link = self._links[key] = _Link(peer, client=False)
+        link = self._links[key] = PeerLink(peer, client=False)
         self._candidates.watch(connection)
         self._opened(link, connection)
 
-    def _opened(self, link: _Link, connection: SecretConnection) -> None:
+    def _opened(self, link: PeerLink, connection: SecretConnection) -> None:
         link.connection = connection
         self._policy.opened(link.peer, monotonic(), client=link.client)
         self.connections.add(connection)
@@ -398,7 +389,7 @@ class Swarm:
             self.on_connection(connection, link.peer)
         self._dial_more()
 
-    def _ended(self, link: _Link) -> None:
+    def _ended(self, link: PeerLink) -> None:
         """A connection closed, or an attempt failed."""
         if link.connection is not None:
             self.connections.discard(link.connection)
@@ -411,7 +402,7 @@ class Swarm:
             self._policy.ended(link.peer, monotonic(), client=link.client)
             self._dial_more()
 
-    def _destroy(self, link: _Link, error: ConnectionClosed) -> None:
+    def _destroy(self, link: PeerLink, error: ConnectionClosed) -> None:
         if link.connection is not None:
             link.connection.destroy(error)
         elif link.task is not None:
@@ -491,6 +482,10 @@ class Swarm:
 def _host_of(connection: SecretConnection) -> str:
     address = connection.remote_address
     return "" if address is None else address[0]
+
+
+def _messages(connection: SecretConnection) -> Use:
+    return Use(connection.messages_in + connection.messages_out, connection.messages_in)
 
 
 def _ignore(message: bytes) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall, HandshakeStatus
+from hypercore.dht.handshake_budget import MAX_NETWORK_BURST, NETWORK_PER_SECOND
 from hypercore.dht.messages import (
     HolepunchPayload,
     NoisePayload,
@@ -621,3 +622,19 @@ def test_closing_gives_up_on_everybody_on_the_way():
     assert server.events() == [Expired(server.opened[0])]
     server.core.close(1.0)
     assert server.events() == []
+
+
+def test_handshakes_without_end_are_not_all_answered_and_others_are():
+    """Each costs half a millisecond: a flood of them took all of a processor."""
+    server = Server()
+    flooded = sum(
+        Client(server, seed=number).shake(0.5 * number / 1000, relay=Address("6.6.6.6", number + 1))
+        is not None
+        for number in range(1000)
+    )
+    assert MAX_NETWORK_BURST <= flooded <= MAX_NETWORK_BURST + NETWORK_PER_SECOND
+    honest = Client(server, seed=5000)
+    first = honest.shake(0.5)
+    assert first is not None
+    for _ in range(1000):
+        assert honest.shake(0.5) == first, "what comes again costs nothing"

@@ -17,6 +17,7 @@ from ..crypto import KeyPair, blake2b_256
 from ..errors import RemoteProtocolError
 from .address import Address
 from .constants import Firewall, HandshakeStatus
+from .handshake_budget import HandshakeBudget
 from .incoming_request import Inbound
 from .messages import HolepunchInfo, HolepunchPayload, NoisePayload, RelayInfo, SecurePayload, UdxInfo
 from .messages.handshake import VERSION, RelayThrough
@@ -99,7 +100,8 @@ class ServerCore:
     the client's stream header has arrived on it and is the right one, that is to be reported with `arrived`.
     `firewall(public_key, payload, address)` refuses a client when true. `surroundings()` says how we can be
     reached now. `random_punches` is shared by all who punch from this network. `relay_through()` is the
-    public key of the blind relay that clients are to meet us at, if they need one now.
+    public key of the blind relay that clients are to meet us at, if they need one now. `handshakes` is shared
+    by all servers of a node.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class ServerCore:
         firewall: ClientFilter | None = None,
         random_punches: RandomPunches | None = None,
         relay_through: Callable[[], bytes | None] = lambda: None,
+        handshakes: HandshakeBudget | None = None,
     ) -> None:
         self.key_pair = key_pair
         self.target = blake2b_256(key_pair.public_key)
@@ -123,6 +126,7 @@ class ServerCore:
         self._firewall = firewall
         self._random_punches = random_punches or RandomPunches()
         self._relay_through = relay_through
+        self._handshakes = handshakes or HandshakeBudget()
         self._sessions = SessionTable()
         self._timers: list[tuple[float, int, Session]] = []
         self._order = count()
@@ -147,6 +151,9 @@ class ServerCore:
         """What to answer to the Noise message of a client at `client`, or None for silence."""
         session = self._sessions.get(noise)
         if session is None:
+            own_relay = not direct and self.relays.is_relay(inbound.source)
+            if not self._handshakes.take(inbound.source, client, now, own_relay=own_relay):
+                return None
             session = self._accept(noise, client, inbound.source.host, now, direct=direct)
         return session.reply if session is not None else None
 

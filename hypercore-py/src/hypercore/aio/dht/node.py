@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ...crypto import KeyPair
 from ...dht.address import Address, BootstrapNode, parse_bootstrap
 from ...dht.constants import BOOTSTRAP_NODES, DEFAULT_PORT, Firewall
+from ...dht.handshake_budget import HandshakeBudget
 from ...dht.handshake_router import Router
 from ...dht.messages import NoisePayload
 from ...dht.network_profile import NetworkProfile, profile_network
@@ -103,6 +104,8 @@ class DhtNode(DhtClient):
         self._store: Store | None = None
         self.random_punches = RandomPunches()
         """How many punches through random NATs there may be."""
+        self.handshakes = HandshakeBudget(monotonic())
+        """How many handshakes of clients its servers answer."""
         self._punches: set[PunchListener] = set()
         self._relays: dict[bytes, tuple[Address, ...]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()

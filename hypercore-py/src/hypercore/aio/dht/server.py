@@ -53,6 +53,7 @@ class Server:
             firewall=firewall,
             random_punches=node.random_punches,
             relay_through=lambda: node.relay_through if node.needs_relay else None,
+            handshakes=node.handshakes,
         )
         self._announcer = Announcer(node, key_pair, self._core.target, self._relays)
         self._arrivals: dict[Session, Arrival] = {}

@@ -1,0 +1,77 @@
+"""How many handshakes of clients a node answers.
+
+A handshake costs half a millisecond of computing, and whoever asks for one has shown nothing: two thousand a
+second would take all of a processor. So each network that sends them has a bucket, and all networks together
+another one. A part is kept for networks that have not sent any lately, so that those that send many cannot
+take it all. A handshake that comes again is answered from memory and counts once.
+
+A relay that we have announced ourselves to passes on what others send: there the client's network counts.
+"""
+
+from __future__ import annotations
+
+from .address import Address
+from .reply_budget import Account, network_of
+from .ttl_map import TtlMap
+
+MAX_NETWORK_BURST = 512
+"""Handshakes of one /24 network at once. Ours."""
+NETWORK_PER_SECOND = 50
+"""What comes back of that each second."""
+MAX_BURST = 1024
+"""Handshakes of all networks at once. Ours."""
+PER_SECOND = 200
+"""What comes back of that each second: a tenth of what a processor can do."""
+MAX_NEWCOMER_BURST = 256
+"""Beyond that, of networks that have not sent any lately. Ours."""
+NEWCOMERS_PER_SECOND = 50
+"""What comes back of that each second."""
+NEWCOMER_HANDSHAKES = 4
+"""Handshakes with which a network is a newcomer: a client asks once, and again if it has to dial again."""
+MAX_NETWORKS = 4096
+"""Networks that are remembered, per generation: about 1 MB."""
+NETWORK_SECONDS = 60.0
+"""How long a network is remembered, nominal."""
+
+
+class _Network:
+    __slots__ = ("account", "seen")
+
+    def __init__(self, now: float) -> None:
+        self.account = Account(MAX_NETWORK_BURST, NETWORK_PER_SECOND, now)
+        self.seen = 0
+
+
+class HandshakeBudget:
+    """Of one node. `now` is seconds on any monotonic clock."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.refused = 0
+        """Handshakes that were not answered."""
+        self._all = Account(MAX_BURST, PER_SECOND, now)
+        self._newcomers = Account(MAX_NEWCOMER_BURST, NEWCOMERS_PER_SECOND, now)
+        self._networks: TtlMap[str, _Network] = TtlMap(
+            max_items=MAX_NETWORKS, lifetime=NETWORK_SECONDS, now=now
+        )
+
+    def take(self, source: Address, client: Address, now: float, *, own_relay: bool) -> bool:
+        """Whether to answer one more handshake, of `client`, that came from `source`. If so it is counted.
+
+        `own_relay`: `source` is a relay of ours, which does not invent its clients.
+        """
+        name = network_of(client.host if own_relay else source.host)
+        network = self._networks.get(name, now)
+        if network is None:
+            network = _Network(now)
+            self._networks.set(name, network, now)
+        network.seen += 1
+        if network.account.has(1, now):
+            for account in (self._all, self._newcomers):
+                if account is self._newcomers and network.seen > NEWCOMER_HANDSHAKES:
+                    break
+                if account.has(1, now):
+                    account.spend(1)
+                    network.account.spend(1)
+                    return True
+        self.refused += 1
+        return False

@@ -51,6 +51,11 @@ MIN_RTT_WINDOW = 300.0
 TIMER_GRANULARITY = 0.001
 """What an event loop's timer can be trusted with."""
 
+HALF_CLOSED_HEARTBEAT = 5.0
+"""How often a stream that has ended, and whose peer has not, asks a silent peer for a sign of life: nothing
+is in flight then whose loss would show that the peer is gone. After MAX_TIMEOUTS without one it gives up.
+Ours (udx.c waits for ever)."""
+
 LINGER = 15.0
 """How long a closed stream still answers. There is no TIME_WAIT in the protocol: a peer that
 misses our last ack repeats its END for about 13 s and then reports a timeout."""

@@ -23,7 +23,7 @@ from .events import (
     StreamReset,
     StreamTimedOut,
 )
-from .limits import PAYLOAD_BYTES, RECEIVE_WINDOW_BYTES
+from .limits import HALF_CLOSED_HEARTBEAT, MAX_TIMEOUTS, PAYLOAD_BYTES, RECEIVE_WINDOW_BYTES
 from .memory import ReceiveMemory
 from .packet import (
     FLAG_DATA,
@@ -53,6 +53,7 @@ _STATE = first_word(0)
 _DATA = first_word(FLAG_DATA)
 _SACK = first_word(FLAG_SACK)
 _MESSAGE = first_word(FLAG_MESSAGE)
+_END = first_word(FLAG_END)
 _DESTROY = first_word(FLAG_DESTROY)
 _HEARTBEAT = first_word(FLAG_HEARTBEAT)
 
@@ -101,6 +102,8 @@ class UdxStream:
         self._window_ack = initial_seq
         self._heartbeat = heartbeat
         self._heartbeat_at = None if heartbeat is None else now + heartbeat
+        self._unanswered = 0
+        """Heartbeats in a row without any packet of the peer since, after our side has ended."""
 
     # --- the application's side ---------------------------------------------------------------------------
 
@@ -229,6 +232,7 @@ class UdxStream:
         """Takes packets that name this stream, in the order of their arrival. Garbage does nothing."""
         if self.closed:
             return
+        self._unanswered = 0
         chunks: list[Buffer] = []
         alive = self._receive_batch(packets, chunks)
         if chunks:
@@ -381,6 +385,11 @@ class UdxStream:
             self._events.append(RemoteChanged())
         if sender.finished and not was_finished:
             self._ack_due = True  # the peer may have missed the last one, and we may be gone soon
+            interval = self._heartbeat
+            self._heartbeat = (
+                HALF_CLOSED_HEARTBEAT if interval is None else min(interval, HALF_CLOSED_HEARTBEAT)
+            )
+            self._heartbeat_at = now + self._heartbeat
 
     def _check_end(self) -> None:
         incoming = self._incoming
@@ -443,10 +452,12 @@ class UdxStream:
         if allowance is not None:
             self._sender.allowance = allowance - size
 
-    def _header(self, word: int) -> bytes:
+    def _header(self, word: int, seq: int | None = None) -> bytes:
+        """`seq`: number of the packet, unless it is that of the next one with data."""
         window = self._window()
-        seq = self._sender.flight.next_seq & SEQUENCE_MASK
-        return pack_header(word, self.remote_id, window, seq, self._incoming.next_seq & SEQUENCE_MASK)
+        seq = self._sender.flight.next_seq if seq is None else seq
+        ack = self._incoming.next_seq & SEQUENCE_MASK
+        return pack_header(word, self.remote_id, window, seq & SEQUENCE_MASK, ack)
 
     def _window(self) -> int:
         """The window to offer in the next packets."""
@@ -488,8 +499,12 @@ class UdxStream:
             # sake.
             complete = self._incoming.finished and sender.only_end_is_missing
             self._close(None if complete else StreamTimedOut("the peer does not answer any more"))
-        elif self._heartbeat_at is not None and now >= self._heartbeat_at:
+        elif self._heartbeat is not None and self._heartbeat_at is not None and now >= self._heartbeat_at:
             self._heartbeat_due = True
+            self._heartbeat_at = now + self._heartbeat
+            self._unanswered += sender.finished
+            if self._unanswered > MAX_TIMEOUTS:
+                self._close(StreamTimedOut("the peer does not answer any more"))
 
     def next_event(self) -> Event | None:
         """The next event, in order, or None."""
@@ -499,10 +514,13 @@ class UdxStream:
         """What may have to be repeated to the peer after the end. None if there is nothing."""
         if not self.closed or self.remote_id is None or self._sender.allowance is not None:
             return None
-        if not self._destroyed and not (self._sender.finished and self._incoming.finished):
+        if self._destroyed:
+            return TimeWait(self._header(_DESTROY), destroyed=True)
+        if not self._incoming.finished or not (self._sender.finished or self._sender.only_end_is_missing):
             return None
-        word = _DESTROY if self._destroyed else _STATE
-        return TimeWait(self._header(word), destroyed=self._destroyed)
+        # A peer that has missed our END all the time may yet ask for it
+        answer = self._header(_STATE) if self._sender.finished else self._header(_END, self._sender.end_seq)
+        return TimeWait(answer, destroyed=False)
 
     def release(self) -> None:
         """Nothing is sent any more: let go of what was to be sent or acknowledged. `linger` comes before."""

@@ -10,7 +10,8 @@ _ANSWERED = (FLAG_DATA | FLAG_END | FLAG_HEARTBEAT) << 16
 class TimeWait:
     """One packet, to be repeated for as long as `limits.LINGER`.
 
-    After a graceful end that is the last acknowledgement, after a destroyed stream DESTROY.
+    After a graceful end that is the last acknowledgement, or END where the peer has not acknowledged it.
+    After a destroyed stream it is DESTROY.
     """
 
     __slots__ = ("_answer", "_destroyed", "_done")

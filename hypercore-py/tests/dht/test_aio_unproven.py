@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from hypercore.aio.dht.arrival import MAX_GREETING_BYTES
+from hypercore.aio.dht.arrival import GREETING_REPEATS, MAX_GREETING_BYTES
 from hypercore.aio.dht.connect import MAX_FIRST_FLIGHT_BYTES, MAX_REPEATED_FLIGHT_BYTES
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.aio.net.udp_socket import Endpoint
@@ -111,13 +111,32 @@ async def served(net, client_at, firewall=Firewall.OPEN, on_connection=None):
 
 
 @pytest.mark.parametrize("firewall", [Firewall.OPEN, Firewall.UNKNOWN])
-def test_address_that_only_a_relay_has_named_gets_one_small_packet(firewall):
+def test_address_that_only_a_relay_has_named_gets_one_small_packet_and_that_again_twice(firewall):
     async def scene(net):
         with Place() as third:
-            _, taken = await served(net, third.address, firewall)
+            client, taken = await served(net, third.address, firewall)
+            await asyncio.sleep(8)
+            greetings = 1 + GREETING_REPEATS if firewall == Firewall.OPEN else 0
+            assert third.look() == greetings * MAX_GREETING_BYTES < 3 * len(client.noise)
+            assert len(third.heard) == greetings and len(set(third.heard)) <= 1 and taken == []
+
+    run(scene)
+
+
+def test_client_that_waits_and_misses_the_first_greeting_arrives():
+    """Nothing that it does shows us that the packet was lost: it has not been told where our stream is."""
+
+    async def scene(net):
+        with Place() as waiting:
+            client, taken = await served(net, waiting.address)
+            await until(waiting.look)
+            lost, waiting.heard = waiting.heard, []
+            await until(waiting.look, 3)
+            assert waiting.heard == lost
+            waiting.send(client.packet(0, client.stream.start(), ack=1), client.at)
+            await until(lambda: taken)
             await asyncio.sleep(4)
-            assert third.look() == (MAX_GREETING_BYTES if firewall == Firewall.OPEN else 0)
-            assert len(third.heard) <= 1 and taken == []
+            assert waiting.heard == lost, "it has come: there is nothing to repeat"
 
     run(scene)
 
@@ -130,7 +149,7 @@ def test_client_that_arrives_from_elsewhere_is_answered_there():
             await until(lambda: taken)
             assert taken[0].remote_address == real.address
             await until(lambda: real.look())
-            assert third.look() <= MAX_GREETING_BYTES
+            assert third.look() <= (1 + GREETING_REPEATS) * MAX_GREETING_BYTES
 
     run(scene)
 

@@ -57,8 +57,8 @@ class Connected(NamedTuple):
 
 
 class Greet(NamedTuple):
-    """Send the first packet of the session's stream to where the client is said to be, once: it waits for us
-    to come, and nothing has shown yet that it is there."""
+    """Send the first packet of the session's stream to where the client is said to be: it waits for us to
+    come, and nothing has shown yet that it is there."""
 
     session: Session
 

@@ -57,6 +57,7 @@ class Sender:
         self.allowance: int | None = None
         """Bytes that may still be sent, see `restrict`; None: no limit. An acknowledgement lifts it."""
         self.timeout_allowance = 0
+        self._allowed_timeouts = MAX_TIMEOUTS
         self._pacer = Pacer(now)
         self._end_queued = False
         self._timeouts = 0
@@ -80,11 +81,14 @@ class Sender:
     def write(self, data: Buffer) -> None:
         self.queue.append(data)
 
-    def restrict(self, allowance: int | None, timeout_allowance: int = 0) -> None:
+    def restrict(
+        self, allowance: int | None, timeout_allowance: int = 0, timeouts: int = MAX_TIMEOUTS
+    ) -> None:
         """The path leads to another address from now on, which may be sent `allowance` bytes of UDP payload
-        until something is acknowledged, and `timeout_allowance` more at each retransmission timeout. None:
-        there is nothing to be shown."""
+        until something is acknowledged, and `timeout_allowance` more at each of the first `timeouts`
+        retransmission timeouts. None: there is nothing to be shown."""
         self.allowance, self.timeout_allowance = allowance, timeout_allowance
+        self._allowed_timeouts = timeouts
 
     def allow(self, size: int) -> None:
         """Raises the allowance, if there is one."""
@@ -377,7 +381,7 @@ class Sender:
             self._timeout_at = None
             self.timed_out = True
             return
-        if self.allowance is not None:
+        if self.allowance is not None and self._timeouts <= self._allowed_timeouts:
             self.allowance += self.timeout_allowance
         self._timeout_at = now + 2 * self.rtt.rto
         self._tail_probe_at = self._losses_at = None

@@ -1,7 +1,7 @@
 """A client on its way to us: its stream, from the answer to its handshake until its stream header has come.
 
 Where it comes from is known only then. Until a packet of its stream arrives there is no more than a relay's
-word for it, and so nothing is sent but a greeting at most.
+word for it, and so nothing is sent but a greeting at most, and that again twice.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from .node import DhtNode
 
 MAX_GREETING_BYTES = HEADER_BYTES + LENGTH_BYTES + HEADER_FRAME_BYTES
-"""A packet with a stream header: the most that goes to an address of which nothing is known but a relay's
-word, once and without repetition. Bytes of UDP payload."""
+"""A packet with a stream header: all that goes to an address of which nothing is known but a relay's word.
+Bytes of UDP payload."""
+
+GREETING_REPEATS = 2
+"""How often that is repeated, after 1 and 3 seconds, in case it was lost. All together stay below three times
+the handshake that named the address. Ours."""
 
 
 class Arrival:
@@ -62,8 +66,9 @@ class Arrival:
         self._result, self._direct = result, direct
 
     def greet(self) -> None:
-        """Send our stream header to where the client is said to be, for it waits there."""
-        self.stream.core.sender.allow(MAX_GREETING_BYTES)
+        """Send our stream header to where the client is said to be, for it waits there. A few times at most:
+        nothing that the client does would show that the first one was lost."""
+        self.stream.core.sender.restrict(MAX_GREETING_BYTES, MAX_GREETING_BYTES, GREETING_REPEATS)
         self._secure()
 
     def meet(self, relayed: Relayed) -> None:

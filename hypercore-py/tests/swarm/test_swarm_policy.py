@@ -15,6 +15,7 @@ from hypercore.swarm.extra_dials import (
 )
 from hypercore.swarm.peer_info import MIN_CONNECTION_SECONDS, REDISCOVERY_SECONDS, PeerInfo, Priority
 from hypercore.swarm.policy import (
+    MAX_DIALS,
     MAX_KNOWN_PEERS,
     SPARE_TOPICS,
     Arrival,
@@ -190,6 +191,27 @@ def test_no_more_than_three_are_dialled_at_a_time():
     assert len(dial_all(made)) == 1
     made.ended(made.peers[first[1]], 0.0, client=True)
     assert len(dial_all(made)) == 1
+
+
+def test_slow_attempts_hold_up_nobody_but_are_bounded():
+    made = policy()
+    for number in range(1, 40):
+        found(made, number)
+    first = dial_all(made)
+    for public_key in first:
+        made.dial_is_slow(public_key)
+    second = dial_all(made)
+    assert len(first) == len(second) == 3
+    made.opened(made.peers[second[0]], 0.0, client=True)
+    made.dial_is_slow(second[0])
+    assert len(dial_all(made)) == 1, "a connection that stands is no slow attempt"
+    made.ended(made.peers[first[0]], 0.0, client=True)
+    assert dial_all(made) == [], "it had no share of the three any more"
+    for _ in range(20):
+        for public_key in list(made.links):
+            made.dial_is_slow(public_key)
+        dial_all(made)
+    assert made.dialing == MAX_DIALS
 
 
 def test_dialling_stops_at_max_peers_while_arrivals_are_always_taken():

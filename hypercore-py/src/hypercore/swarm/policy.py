@@ -30,7 +30,12 @@ from .retry import retry_delay
 MAX_PEERS = 64
 """Connections that we have dialled, up to which we dial more. Who dials us has slots of his own (`slots`)."""
 MAX_PARALLEL = 3
-"""Attempts under way at a time."""
+"""Attempts under way at a time, slow ones not counted."""
+SLOW_DIAL_SECONDS = 0.5
+"""After so long an attempt is slow: a peer that is gone takes 4 seconds, and others need not wait for that.
+Ours."""
+MAX_DIALS = 16
+"""Attempts under way at a time, slow ones included. Ours."""
 MAX_KNOWN_PEERS = 4096
 """Peers remembered at a time; the one known longest without a connection makes room for a new one."""
 SPARE_TOPICS = 64
@@ -89,6 +94,8 @@ class SwarmPolicy:
         self.topics: set[bytes] = set()
         """Topics that we look for peers of."""
         self.dialing = 0
+        self._slow: set[bytes] = set()
+        """Peers whose attempt takes long."""
         self.lacks_peers: Callable[[bytes], bool] = self._lacks_connection
         """Says of a topic whether its connected peers, if it has any, are of no use to it."""
         self._extra = ExtraDials(use_of)
@@ -168,7 +175,7 @@ class SwarmPolicy:
 
     def next_dial(self) -> PeerInfo | None:
         """The peer to dial now, if any. Report `opened` or `ended` when that is decided."""
-        while not self._closed and self.dialing < self.max_parallel:
+        while not self._closed and self._may_dial:
             peer = self._wished.pop() or (self._queue.pop() if self._has_room() else None)
             if peer is None:
                 return None
@@ -182,7 +189,7 @@ class SwarmPolicy:
 
     def next_extra(self, now: float) -> ExtraDial | None:
         """A peer to dial although all places are taken, since its topic lacks peers."""
-        if self._closed or self.dialing >= self.max_parallel or not self._queue or now < self._check_at:
+        if self._closed or not self._may_dial or not self._queue or now < self._check_at:
             return None
         if self._has_room():
             return None
@@ -192,7 +199,8 @@ class SwarmPolicy:
         max_extra = max(1, self.max_peers // EXTRA_SHARE)
         chosen: tuple[bytes, bytes | None] = (b"", None)
 
-        dialling = [self.peers[key] for key, link in self.links.items() if link is Link.DIALING]
+        prompt = [key for key, link in self.links.items() if link is Link.DIALING and key not in self._slow]
+        dialling = [self.peers[key] for key in prompt]
 
         def fits(peer: PeerInfo) -> bool:
             nonlocal chosen
@@ -223,6 +231,16 @@ class SwarmPolicy:
             self.peers[evict].made_way = True
         return ExtraDial(peer, evict)
 
+    @property
+    def _may_dial(self) -> bool:
+        prompt = self.dialing - len(self._slow)
+        return prompt < self.max_parallel and self.dialing < max(MAX_DIALS, self.max_parallel)
+
+    def dial_is_slow(self, public_key: bytes) -> None:
+        """The attempt to reach this peer, if it is still under way, has taken SLOW_DIAL_SECONDS."""
+        if self.links.get(public_key) is Link.DIALING:
+            self._slow.add(public_key)
+
     def _open_dialled(self) -> list[bytes]:
         return [key for key, link in self.links.items() if link is Link.OPEN and key not in self._incoming]
 
@@ -236,6 +254,7 @@ class SwarmPolicy:
         if self.links.get(peer.public_key) is Link.DIALING:
             self.dialing -= 1
         self.links[peer.public_key] = Link.OPEN
+        self._slow.discard(peer.public_key)
         (self._incoming.discard if client else self._incoming.add)(peer.public_key)
         peer.connected(now, client=client)
 
@@ -243,6 +262,7 @@ class SwarmPolicy:
         """A connection ended, or an attempt failed. `client`: we dialled, so it is ours to dial again."""
         if self.links.pop(peer.public_key, None) is Link.DIALING:
             self.dialing -= 1
+        self._slow.discard(peer.public_key)
         self._incoming.discard(peer.public_key)
         self._extra.ended(peer.public_key)
         if len(self._extra) and self._has_room():
@@ -279,7 +299,7 @@ class SwarmPolicy:
         while self._retries and self._retries[0][2].retry_at != self._retries[0][0]:
             heappop(self._retries)
         at = self._retries[0][0] if self._retries else float("inf")
-        if self._queue and not self._closed and self.dialing < self.max_parallel and not self._has_room():
+        if self._queue and not self._closed and self._may_dial and not self._has_room():
             at = min(at, self._check_at)
         return None if at == float("inf") else at
 

@@ -20,7 +20,7 @@ from ...errors import ConnectionClosed, HypercoreError, LocalProtocolError
 from ...swarm import Arrival, PeerInfo, Slots, SwarmPolicy
 from ...swarm.bans import Offences
 from ...swarm.extra_dials import Use
-from ...swarm.policy import MAX_PARALLEL, MAX_PEERS
+from ...swarm.policy import MAX_PARALLEL, MAX_PEERS, SLOW_DIAL_SECONDS
 from ...swarm.slots import MAX_CONNECTIONS
 from ..dht.node import DhtNode
 from ..dht.server import Server
@@ -325,6 +325,14 @@ class Swarm:
     def _begin_dial(self, peer: PeerInfo) -> None:
         link = self._links[peer.public_key] = PeerLink(peer, client=True)
         link.task = self.node.spawn(self._dial(link))
+        self._loop.call_later(SLOW_DIAL_SECONDS, self._check_dial, link)
+
+    def _check_dial(self, link: PeerLink) -> None:
+        """Dial others beside one that has no connection yet."""
+        key = link.peer.public_key
+        if self._links.get(key) is link and link.connection is None:
+            self._policy.dial_is_slow(key)
+            self._dial_more()
 
     def _tell_idle(self) -> None:
         waiters, self._idle_waiters = self._idle_waiters, []

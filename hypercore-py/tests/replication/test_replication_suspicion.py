@@ -112,16 +112,46 @@ def test_a_block_that_ends_the_connection_is_found_and_not_asked_for_again() -> 
     assert sum(map(peers[0].deadly, (request for peer in peers for request in peer.asked))) == 3
 
 
-def test_a_refused_block_is_tried_again_after_its_back_off_and_longer_each_time() -> None:
+def test_a_refused_block_is_tried_again_when_the_peer_has_news_and_later_each_time() -> None:
     world, site, source = world_with(20)
+    made = world.sites[0]
     peers = live(world, site, source, poison(5))
-    peers[-1].wait(BLOCK_BACKOFF)
-    assert peers[-1].ended
-    assert [told.seconds for told in site.told(BackedOff)] == [BLOCK_BACKOFF, 2 * BLOCK_BACKOFF]
+    told = [BLOCK_BACKOFF]
+    for _ in range(2):
+        made.append(b"more")
+        made.flush()
+        peer = peers[-1] if not peers[-1].ended else Fragile(world, site, source, poison(5))
+        peers.append(peer)
+        peer.offer((0, source.length))
+        peer.wait(told[-1] / 2)
+        assert not peer.ended, "not before its time"
+        peer.wait(told[-1])
+        assert peer.ended
+        told.append(2 * told[-1])
+        assert [event.seconds for event in site.told(BackedOff)] == told
+    made.append(b"more")
+    made.flush()
     again = Fragile(world, site, source, poison())
-    again.offer((0, 20))
-    again.wait(2 * BLOCK_BACKOFF + 10)
+    again.offer((0, source.length))
+    again.wait(told[-1] + 10)
     assert site.complete
+
+
+def test_a_refused_block_costs_no_more_connections_while_the_peer_says_nothing_new() -> None:
+    """It cannot prove now what it could not prove then."""
+    world, site, source = world_with(20)
+    live(world, site, source, poison(5))[-1].pair.cut()
+    for _ in range(10):  # however often it connects
+        peer = Fragile(world, site, source, poison(5))
+        peer.offer((0, 20))
+        peer.wait(MAX_BACKOFF / 11)
+        assert not peer.ended
+        peer.pair.cut()
+    assert len(site.told(BackedOff)) == 1
+    peer = Fragile(world, site, source, poison())
+    peer.offer((0, 20))
+    peer.wait(MAX_BACKOFF / 11 + 10)
+    assert site.complete, "in the end it is tried all the same"
 
 
 def test_another_peer_gives_what_one_refuses() -> None:

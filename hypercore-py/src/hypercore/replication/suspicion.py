@@ -47,7 +47,8 @@ CORE_BACKOFF = 1.0
 """Seconds that a core waits for its next trial at a peer after a trial has ended a connection; doubles each
 time."""
 BLOCK_BACKOFF = 300.0
-"""Seconds that a refused request is not repeated; doubles each time."""
+"""Seconds that a refused request is not repeated if the peer has said something new of the core since;
+doubles each time. As long as it has not, there is nothing to find out, and MAX_BACKOFF counts."""
 BAD_DATA_BACKOFF = 60.0
 """Seconds that a core is not spoken about with a peer that sent bad data; doubles each time."""
 MAX_BACKOFF = 21600.0
@@ -67,6 +68,19 @@ class Refused(NamedTuple):
     """How long it is not repeated."""
 
 
+class Refusal(NamedTuple):
+    """A request that is not repeated."""
+
+    times: int
+    """How often it has ended the connection."""
+    until: float
+    """When it may be repeated if the peer has said something new of the core."""
+    until_unchanged: float
+    """When it may be repeated if not."""
+    state: tuple[int, int] | None
+    """What the peer had said."""
+
+
 class Record:
     """One core at one peer."""
 
@@ -79,6 +93,7 @@ class Record:
         "false_alarms",
         "refused",
         "retry_at",
+        "state",
         "suspects",
         "testing",
         "tried",
@@ -93,8 +108,9 @@ class Record:
         """Those of them that are suspected in advance."""
         self.false_alarms = 0
         """Doubted ones that were answered."""
-        self.refused: dict[int, tuple[int, float]] = {}
-        """Request -> how often it ended the connection, and until when it is not repeated."""
+        self.refused: dict[int, Refusal] = {}
+        self.state: tuple[int, int] | None = None
+        """Fork and length that the peer has told last."""
         self.testing: dict[int, None] = {}
         """Suspects that are asked for right now."""
         self.window = 1
@@ -133,10 +149,11 @@ class Record:
             self.deaths = 0
 
     def refuse(self, index: int, now: float) -> float:
-        """It ends connections. Returns for how many seconds it is not repeated."""
-        times = self.refused.get(index, (0, 0.0))[0] + 1
+        """It ends connections. Returns for how many seconds at least it is not repeated."""
+        before = self.refused.get(index)
+        times = 1 if before is None else before.times + 1
         seconds = _doubled(BLOCK_BACKOFF, times)
-        self.refused[index] = (times, now + seconds)
+        self.refused[index] = Refusal(times, now + seconds, now + MAX_BACKOFF, self.state)
         self.avoided[index] = None
         self.suspects.pop(index, None)
         self.doubted.pop(index, None)
@@ -145,13 +162,16 @@ class Record:
 
     def revive(self, now: float) -> None:
         """What was refused long enough ago is worth another trial."""
-        for index, (_, until) in self.refused.items():
-            if now >= until:
+        for index, refusal in self.refused.items():
+            if now >= self._until(refusal):
                 self.suspects[index] = None
+
+    def _until(self, refusal: Refusal) -> float:
+        return refusal.until_unchanged if refusal.state == self.state else refusal.until
 
     def next_at(self, now: float) -> float | None:
         """When there is something to try that has to wait until then."""
-        times = [until for index, (_, until) in self.refused.items() if index not in self.suspects]
+        times = [self._until(entry) for index, entry in self.refused.items() if index not in self.suspects]
         if self.suspects:
             times.append(self.retry_at)
         return min((at for at in times if at > now), default=None)

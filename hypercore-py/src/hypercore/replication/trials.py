@@ -62,6 +62,7 @@ class Trials:
 
     def fill(self, peer: Peer, record: Record, now: float) -> None:
         """Begin as many trials as there may be."""
+        record.state = (peer.remote_fork, peer.remote_length)
         record.revive(now)
         next_at = record.next_at(now)
         if next_at is not None:

@@ -16,7 +16,7 @@ from hypercore.replication.availability import Availability
 from hypercore.replication.config import MAX_HOLDERS, MAX_INVALID_ANSWERS, MAX_REFUSALS, WANT_BATCH
 from hypercore.replication.download_state import window
 from hypercore.replication.downloader import Downloader
-from hypercore.replication.hotswap import HEAD_PATIENCE
+from hypercore.replication.hotswap import FIRST_HEAD_PATIENCE, HEAD_PATIENCE
 from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Unwant, Want
 from hypercore.wire.data import Data
@@ -179,7 +179,7 @@ def test_an_upgrade_that_takes_long_is_asked_of_another_peer() -> None:
     second = Server(world, site, 0)
     first.offer(source)
     second.offer(source)
-    second.wait(HEAD_PATIENCE + 1)
+    second.wait(2 * FIRST_HEAD_PATIENCE)
     (asked,) = of(Request, second.log)
     assert asked.upgrade == (0, 20)
 
@@ -499,6 +499,18 @@ def test_a_block_is_asked_of_a_few_peers_at_most() -> None:
     assert sum(len(blocks_asked(server.log)) for server in servers) == MAX_HOLDERS
 
 
+def test_a_slow_writer_among_silent_strangers_has_longer_each_time() -> None:
+    """Strangers have little time, but whoever needs more than they is not given up for it."""
+    world = World()
+    writer = world.writer(10)
+    site = world.reader(writer.core.key)
+    silent = [Script(world, site, 0) for _ in range(3)]
+    for script in silent:
+        script.say(Sync(fork=0, length=50, remote_length=0, can_upgrade=True, has_manifest=True))
+    world.connect(writer, site, latency=0.9)
+    assert world.run(until=lambda: site.complete, seconds=(1 + 2 + 3) * 5)
+
+
 @pytest.mark.parametrize("liars", [2, 5])
 def test_strangers_that_claim_a_longer_head_do_not_take_turns_for_ever(liars: int) -> None:
     """One peer is asked for the head at a time, and they came first."""
@@ -521,7 +533,7 @@ def test_strangers_that_claim_a_longer_head_do_not_take_turns_for_ever(liars: in
             world.run(until=lambda: False, seconds=0.5)
             world.clock.now += 0.01
             claim()
-            assert world.now < began + (liars + 2) * HEAD_PATIENCE
+            assert world.now < began + liars + 2.5, "a second each, and not three"
             if expected == 11:
                 assert world.now < began + 2 * HEAD_PATIENCE, "who gave the head before is asked first"
         writer.append(b"one more")

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 HEAD_PATIENCE = 3.0
 """Seconds after which an upgrade is asked of another peer, if there is one that can give it."""
+FIRST_HEAD_PATIENCE = 0.5
+"""The same for a peer that has given nothing of the core yet; doubles each time, up to HEAD_PATIENCE. Silent
+strangers that claim a longer head cost a first contact so much each. Ours."""
+MIN_HEAD_ROUND_TRIPS = 4
+"""Round trips to such a peer that it has at least. Ours."""
 
 MAX_LATE = 4096
 """Requests, the oldest, that are looked at for what takes long. Ours: eight peers have so many in flight."""
@@ -94,12 +99,18 @@ class Hotswap:
         expired: list[Sent] = []
         for sent in self._requests:
             age = now - sent.sent_at
-            if age < min(timeout, HEAD_PATIENCE):
+            if age < min(timeout, FIRST_HEAD_PATIENCE):
                 break
             if age >= timeout and (now - sent.peer.down.last_heard >= timeout or age >= 4 * timeout):
                 expired.append(sent)
-            elif age >= HEAD_PATIENCE and self._downloader.heads.could_ask_elsewhere(sent):
-                self._downloader.refused_head(sent.peer, now)
+            elif sent.purpose in (Purpose.UPGRADE, Purpose.PROOF):
+                patience = self._head_patience(sent.peer)
+                if age < patience or not self._downloader.heads.could_ask_elsewhere(sent):
+                    continue
+                if patience < HEAD_PATIENCE:
+                    sent.peer.down.head_failures += 1  # it has another turn, and longer, after the others
+                else:
+                    self._downloader.refused_head(sent.peer, now)
                 expired.append(sent)
         for sent in expired:
             down = sent.peer.down
@@ -112,6 +123,13 @@ class Hotswap:
                 sent.peer.stats.timeouts += 1
         if expired:
             self._downloader.take_back(expired)
+
+    def _head_patience(self, peer: Peer) -> float:
+        """Seconds that it may take to answer a question about its head while others could be asked."""
+        if self._host.fullness.is_source(peer):
+            return HEAD_PATIENCE
+        first = FIRST_HEAD_PATIENCE * 2 ** min(peer.down.head_failures, 8)
+        return min(HEAD_PATIENCE, max(first, MIN_HEAD_ROUND_TRIPS * (peer.rtt or 0.0)))
 
     def _hotswap(self, now: float) -> None:
         """Ask others, too, for blocks that take long: those that have nothing else to do, and all of them for

@@ -359,11 +359,21 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(suspicions.record(PEER, CORE).avoided) == MAX_SUSPECTS
     for number in range(MAX_RECORDS + 10):
         suspicions.ended(number.to_bytes(32, "big"), CORE, [1], 0.0)
-    assert len(suspicions._records) == MAX_RECORDS
+    assert MAX_RECORDS * 15 // 16 <= len(suspicions._records) <= MAX_RECORDS
     for blocks in (range(1), range(MAX_SUSPECTS)):  # small at first
         for number in range(300):
             suspicions.ended(number.to_bytes(32, "big"), OTHER, blocks, 0.0)
     assert sum(len(record.avoided) for record in suspicions._records.values()) <= MAX_ALL_SUSPECTS
+
+
+def test_strangers_do_not_have_forgotten_what_a_publisher_refuses() -> None:
+    suspicions = Suspicions()
+    suspicions.ended(PEER, CORE, [5], 0.0, gave=True)
+    for number in range(2 * MAX_RECORDS):
+        suspicions.ended(number.to_bytes(32, "big"), CORE, [1], 0.0, gave=False)
+    assert len(suspicions._records) <= MAX_RECORDS
+    assert suspicions.find(PEER, CORE) is not None
+    assert suspicions.find(bytes(32), CORE) is None
 
 
 def test_no_more_than_so_many_are_doubted() -> None:

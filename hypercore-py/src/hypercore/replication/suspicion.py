@@ -19,7 +19,8 @@ HEAD = -1
 """Stands for a request about the head of the core where others stand for a block."""
 
 MAX_RECORDS = 4096
-"""Pairs of a peer and a core that are remembered; the oldest is forgotten first. Ours."""
+"""Pairs of a peer and a core that are remembered; the oldest is forgotten first, those of peers that have
+given nothing of the core before others. Ours."""
 MAX_SUSPECTS = 512
 """Blocks that one record remembers: as many as may be in flight to one peer. The product with MAX_RECORDS is
 about 200 MiB, so there is a budget over all of them as well (MAX_ALL_SUSPECTS)."""
@@ -91,6 +92,7 @@ class Record:
         "deaths",
         "doubted",
         "false_alarms",
+        "gave",
         "refused",
         "retry_at",
         "state",
@@ -108,6 +110,8 @@ class Record:
         """Those of them that are suspected in advance."""
         self.false_alarms = 0
         """Doubted ones that were answered."""
+        self.gave = False
+        """Whether the peer has given anything of the core: it costs more than a connection then."""
         self.refused: dict[int, Refusal] = {}
         self.state: tuple[int, int] | None = None
         """Fork and length that the peer has told last."""
@@ -202,10 +206,12 @@ class Suspicions:
         return record
 
     def _make_room(self, kept: Record) -> None:
-        """Forget the oldest records, for as long as there is too much."""
+        """Forget the oldest records, a sixteenth at a time, if there is too much."""
         total = sum(len(record.avoided) for record in self._records.values())
-        for key in list(self._records):
-            if len(self._records) <= MAX_RECORDS and total <= MAX_ALL_SUSPECTS:
+        if len(self._records) <= MAX_RECORDS and total <= MAX_ALL_SUSPECTS:
+            return
+        for key in sorted(self._records, key=lambda key: self._records[key].gave):
+            if len(self._records) <= MAX_RECORDS * 15 // 16 and total <= MAX_ALL_SUSPECTS * 15 // 16:
                 return
             if self._records[key] is not kept:
                 total -= len(self._records.pop(key).avoided)
@@ -234,6 +240,7 @@ class Suspicions:
         asked = list(asked)
         if asked:
             record = self.record(peer, core)
+            record.gave |= gave
             for index in asked:
                 record.suspect(index)
             self._make_room(record)

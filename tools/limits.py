@@ -60,7 +60,7 @@ bounds.
 | channels of active cores that a peer has not answered (`aio.cores.openings.MAX_UNANSWERED_OPENS`) | 2 KiB | 64 on 592 connections | 74 MiB | none |
 | handshakes of clients that are awaited (`dht.sessions.MAX_HANDSHAKES`) | some 4 KiB (estimated) | 256 for each relay | 1 MiB for each relay | `dht.sessions.MAX_HANDSHAKES`: 4 MiB; the oldest of the relay with most of them makes way |
 | answers kept for repetitions (`dht.sessions.MAX_ANSWERS`) | some 1 KiB (estimated) | 1,024, and as many refusals | 2 MiB | the same |
-| announcements in the DHT (`dht.record_store.MAX_RECORDS`) | 600 bytes | 16,384 for each /24 network | 9.4 MiB for each network | 32,768 in each of two generations: 38 MiB |
+| announcements in the DHT (`dht.record_store.MAX_RECORDS`) | 600 bytes | 12,288 for each /24 network | 7.1 MiB for each network | 32,768 in each of two generations: 38 MiB |
 | records in the DHT (`dht.record_store.MAX_VALUE_BYTES`) | 1 KiB and overhead | 1 MiB for each /24 network | 1 MiB for each network | 16 MiB |
 | pages of stored trees (`core.store.PAGE_CACHE_BYTES`) | 16 MiB | one store | 16 MiB | the same, whatever cores peers ask for |
 | blocks that were served last (`storage.block_cache.RECENT_CACHE_BYTES`) | 8 MiB | one store | 8 MiB | the same |

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from hypercore.dht.ttl_map import ENTRY_BYTES, OwnedMap, RecordCache, TtlMap
+from hypercore.dht.ttl_map import ENTRY_BYTES, MIN_SHARE, OwnedMap, RecordCache, SharedTtlMap, TtlMap
 
 
 def _map(max_items=100):
@@ -115,7 +115,7 @@ def test_peers_per_topic_are_bounded_and_the_oldest_makes_room():
 def test_records_over_all_topics_are_bounded():
     sets = _sets(max_records=10)
     for i in range(200):
-        sets.add(bytes([i]), b"a", b"A", 0.0)
+        sets.add(bytes([i]), b"a", b"A", 0.0, f"{i}")
     kept = [i for i in range(200) if sets.sample(bytes([i]), 1, RNG, 0.0)]
     assert 0 < len(kept) <= 20
     assert max(kept) == 199
@@ -128,6 +128,30 @@ def test_records_of_one_owner_are_bounded():
     assert sets.add(b"x", b"a", b"A", 0.0, "67.0.0.")
     assert sets.add(bytes([3]), b"a", b"again", 0.0, "66.0.0."), "it is there already"
     assert sets.add(bytes([40]), b"a", b"A", 25.0, "66.0.0."), "a generation later"
+
+
+def test_a_few_owners_do_not_push_out_the_records_of_others():
+    """Four networks that brought all they might filled both generations."""
+    sets = _sets(max_records=1000, max_per_owner=500)
+    assert sets.add(b"honest", b"a", b"A", 0.0, "9.9.9.")
+    for round in range(3):
+        for owner in range(8):
+            for i in range(1000):
+                sets.add(b"%d %d %d" % (round, owner, i), b"a", b"A", 0.0, f"{owner}")
+    assert sets.sample(b"honest", 1, RNG, 0.0) == [b"A"]
+    assert sets.add(b"newcomer", b"a", b"A", 0.0, "9.9.8.")
+    assert sets.sample(b"newcomer", 1, RNG, 0.0) == [b"A"]
+
+
+def test_a_few_owners_do_not_push_out_entries_of_others():
+    shared = SharedTtlMap(max_items=1000, lifetime=30.0, now=0.0)
+    assert shared.bring("honest", 1, 0.0, "a")
+    brought = [sum(shared.bring((o, i), i, 0.0, f"{o}") for i in range(1000)) for o in range(20)]
+    assert 350 < brought[0] < 400 and 150 < brought[1] < 200 and min(brought) >= MIN_SHARE
+    assert shared.get("honest", 0.0) == 1
+    assert shared.bring("newcomer", 1, 0.0, "b") and shared.bring("honest", 2, 0.0, "a")
+    assert sum(shared.bring((0, i), i, 25.0, "0") for i in range(1000, 2000)) > 350, "a generation later"
+    assert shared.get("honest", 25.0) == 2
 
 
 def _owned(max_bytes=20 * (ENTRY_BYTES + 100), per_owner=5 * (ENTRY_BYTES + 100)):

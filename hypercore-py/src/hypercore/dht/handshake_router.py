@@ -14,7 +14,7 @@ from .address import Address
 from .constants import Command, Mode
 from .incoming_request import Inbound
 from .messages import Handshake, Holepunch
-from .ttl_map import TtlMap
+from .ttl_map import SharedTtlMap
 
 MAX_ROUTES = 16384
 """Self-announced peers that a storing node remembers per generation, of some 450 bytes. Ours: official nodes
@@ -49,7 +49,9 @@ class Router:
     def __init__(self, now: float) -> None:
         self.servers: dict[bytes, LocalServer] = {}
         """Target to the server behind it."""
-        self.routes: TtlMap[bytes, Route] = TtlMap(max_items=MAX_ROUTES, lifetime=ROUTE_LIFETIME, now=now)
+        self.routes: SharedTtlMap[bytes, Route] = SharedTtlMap(
+            max_items=MAX_ROUTES, lifetime=ROUTE_LIFETIME, now=now
+        )
 
     def handlers(self) -> dict[int, Callable[[Inbound, float], None]]:
         """The commands that are answered here."""

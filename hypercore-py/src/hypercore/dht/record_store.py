@@ -28,8 +28,9 @@ VALUE_LIFETIME = 48 * 3600.0
 MAX_RECORDS = 32768
 """Announcements remembered per generation, of some 600 bytes with what keeping them takes. Ours: official
 nodes remember twice as many."""
-MAX_RECORDS_PER_NETWORK = 16384
-"""Of these, announcements that came from one /24 network. Ours: it is more than the topics of one engine."""
+MAX_RECORDS_PER_NETWORK = 12288
+"""Of these, announcements that came from one /24 network; fewer where many were brought, see `ttl_map.share`.
+Ours: it is more than the topics of one engine."""
 MAX_PEERS_PER_TOPIC = 1024
 """Announcements of one topic remembered per generation; the oldest makes room. A reply names 20."""
 MAX_BUMPS = 16384
@@ -119,10 +120,12 @@ class Store:
         record = PeerRecord(
             public_key=key, relay_addresses=message.peer.relay_addresses[:MAX_RELAYS]
         ).encode()
+        network = network_of(inbound.source.host)
         if blake2b_256(key) == target:
-            self._router.routes.set(target, Route(inbound.source, record), now)
+            if not self._router.routes.bring(target, Route(inbound.source, record), now, network):
+                return
         else:
-            if not self._peers.add(target, key, record, now, network_of(inbound.source.host)):
+            if not self._peers.add(target, key, record, now, network):
                 return
             self._bump(target, message.bump, now)
         inbound.reply(token=False, closer_nodes=False)

@@ -19,6 +19,19 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+MIN_SHARE = 4
+"""Entries that each owner may bring as long as there is any room."""
+
+
+def share(taken: int, limit: int) -> int:
+    """How many entries one owner may have while `taken` of `limit` are taken by all.
+
+    One alone may have more than a third. The less room there is the less each may have, so that it takes
+    owners by the hundred, and not a few greedy ones, to leave no room for others.
+    """
+    return max(MIN_SHARE, (limit - taken) ** 2 // limit)
+
+
 class _Generations:
     """When the newer generation becomes the older one."""
 
@@ -61,7 +74,7 @@ class TtlMap(Generic[K, V]):
         self._stale.pop(key, None)
         self._fresh[key] = value
         if len(self._fresh) >= self._max_items:
-            self._stale, self._fresh = self._fresh, {}
+            self._turn()
 
     def delete(self, key: K) -> None:
         self._fresh.pop(key, None)
@@ -69,7 +82,35 @@ class TtlMap(Generic[K, V]):
 
     def _forget(self, now: float) -> None:
         for _ in range(self._generations.turns(now)):
-            self._stale, self._fresh = self._fresh, {}
+            self._turn()
+
+    def _turn(self) -> None:
+        self._stale, self._fresh = self._fresh, {}
+
+
+class SharedTtlMap(TtlMap[K, V]):
+    """A map whose entries have owners, each of which may bring its `share` in a generation."""
+
+    __slots__ = ("_of_owner",)
+
+    def __init__(self, *, max_items: int, lifetime: float, now: float) -> None:
+        super().__init__(max_items=max_items, lifetime=lifetime, now=now)
+        self._of_owner: dict[str, int] = {}
+
+    def bring(self, key: K, value: V, now: float, owner: str) -> bool:
+        """False if the owner has brought too many new ones already."""
+        self._forget(now)
+        if key not in self._fresh:
+            brought = self._of_owner.get(owner, 0)
+            if brought >= share(len(self._fresh), self._max_items):
+                return False
+            self._of_owner[owner] = brought + 1
+        self.set(key, value, now)
+        return True
+
+    def _turn(self) -> None:
+        super()._turn()
+        self._of_owner = {}
 
 
 class OwnedMap(Generic[K, V]):
@@ -176,12 +217,12 @@ class RecordCache:
 
     def add(self, topic: bytes, public_key: bytes, record: bytes, now: float, owner: str = "") -> bool:
         """The oldest record of a topic makes room for a new one if it is full. False if `owner` has brought
-        too many new ones already."""
+        too many new ones already, see `share`."""
         self._forget(now)
         peers = self._fresh.get(topic, {})
         if public_key not in peers:
             brought = self._of_owner.get(owner, 0)
-            if brought >= self._max_per_owner:
+            if brought >= min(self._max_per_owner, share(self._size, self._max_records)):
                 return False
             self._of_owner[owner] = brought + 1
         _discard(self._stale, topic, public_key)

@@ -6,8 +6,9 @@ from hypercore.aio.cores.holdings import Holdings
 
 
 class Holder:
-    def __init__(self) -> None:
+    def __init__(self, useful: int = 0) -> None:
         self.evicted = False
+        self.useful = useful
 
     def look(self) -> None:
         """Nothing changes by itself here."""
@@ -42,6 +43,20 @@ def test_those_go_that_hold_much_for_long() -> None:
     assert not honest.evicted
     assert 0 < holdings.evicted < 9
     assert not any(hoarder.evicted for hoarder in hoarders[9:])
+
+
+def test_a_large_block_on_a_slow_line_outlasts_hoarders_that_gave_nothing() -> None:
+    clock = Clock()
+    holdings = Holdings(1000, grace=0.0, clock=clock)
+    honest = Holder(useful=20)
+    hoarders = [Holder() for _ in range(15)]
+    for second in range(15):
+        clock.now += 1.0
+        holdings.note(honest, 20 * second, 5000)  # a block that is coming, and nothing else
+        holdings.note(hoarders[second], 150, 0)
+        assert holdings.held <= 1000
+    assert not honest.evicted
+    assert holdings.evicted > 4
 
 
 def test_nobody_goes_that_makes_progress() -> None:

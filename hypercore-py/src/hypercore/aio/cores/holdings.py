@@ -17,12 +17,20 @@ While there are more, no answers are made. Ours."""
 MAX_EVICTED = 8
 """Connections that are cut off at a time: each takes a part of a millisecond."""
 
+MAX_CREDIT = 15
+"""Blocks brought by a connection that count in its favour: one with so many may hold sixteen times as many
+bytes, or for sixteen times as long, as one that has brought none. Ours."""
+
 PROGRESS_SECONDS = 3.0
 """How long a connection may go without having moved as much as it holds before it may be cut off for the
 sake of others."""
 
 
 class Holder(Protocol):
+    @property
+    def useful(self) -> int:
+        """Pieces of useful work that the connection has done for us so far."""
+
     def look(self) -> None:
         """Note what is held now."""
 
@@ -41,7 +49,8 @@ class _Hold:
 
 class Holdings:
     """A budget over all connections. When it is exceeded, those go that hold much and have moved nothing
-    like it for long: bytes times seconds decide."""
+    like it for long: bytes times seconds decide, and what the connection was good for before, since a large
+    block on a slow line looks like one that never ends."""
 
     def __init__(self, limit: int, *, grace: float, clock: Callable[[], float] = monotonic) -> None:
         """Who has moved as much as it holds within `grace` seconds is never evicted."""
@@ -90,7 +99,11 @@ class Holdings:
         if now - self._looked < 0.01 and self.held < 2 * self.limit:
             return
         self._looked = now
-        slow = [(h.size * (now - h.since), k) for k, h in self._holds.items() if now - h.since >= self._grace]
+        slow = [
+            (hold.size * (now - hold.since) / (1 + min(holder.useful, MAX_CREDIT)), holder)
+            for holder, hold in self._holds.items()
+            if now - hold.since >= self._grace
+        ]
         for _, holder in sorted(slow, key=lambda item: item[0], reverse=True)[:MAX_EVICTED]:
             self.evicted += 1
             self.leave(holder)

@@ -71,6 +71,10 @@ class Received:
         self._link = link
         self.held = 0
 
+    @property
+    def useful(self) -> int:
+        return self._link.muxer.received
+
     def look(self) -> None:
         link = self._link
         held = self.held = link.connection.held_bytes
@@ -87,6 +91,10 @@ class Queued:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+
+    @property
+    def useful(self) -> int:
+        return self._link.muxer.received
 
     def look(self) -> None:
         link = self._link

@@ -13,8 +13,12 @@ from typing import NamedTuple
 
 from .peer_info import PeerInfo
 
-IDLE_SECONDS = 120.0
+IDLE_SECONDS = 300.0
 """Seconds without use after which a connection that we dialled may make way. Ours."""
+
+EXTRA_SECONDS = 60.0
+"""Seconds without anything for us after which a connection beyond the number that we dial may make way for
+another one. Ours."""
 
 CHECK_SECONDS = 2.0
 """Seconds between two checks of which connections are in use and which topics lack peers. Ours."""
@@ -89,7 +93,7 @@ class ExtraDials:
     def idle(self, spared: Callable[[bytes], bool]) -> bytes | None:
         """The peer whose connection has been of no use to either side for longest, and long enough."""
         able = (key for key in self._records if key not in self._topics and not spared(key))
-        return self._longest(able, lambda record: record.used_at)
+        return self._longest(able, lambda record: record.used_at, IDLE_SECONDS)
 
     def extra_for(self, topic: bytes, max_extra: int) -> tuple[bool, bytes | None]:
         """Whether one more peer of the topic may be dialled beyond the number, and which of those dialled so
@@ -98,7 +102,7 @@ class ExtraDials:
         if len(same) < EXTRA_PER_TOPIC and len(self._topics) < max_extra:
             return True, None
         able: Collection[bytes] = same if len(same) >= EXTRA_PER_TOPIC else self._topics
-        evict = self._longest(able, lambda record: record.received_at)
+        evict = self._longest(able, lambda record: record.received_at, EXTRA_SECONDS)
         return evict is not None, evict
 
     def add(self, public_key: bytes, topic: bytes) -> None:
@@ -112,9 +116,11 @@ class ExtraDials:
         """There are places for all again."""
         self._topics.clear()
 
-    def _longest(self, keys: Iterable[bytes], since: Callable[[_Record], float]) -> bytes | None:
+    def _longest(
+        self, keys: Iterable[bytes], since: Callable[[_Record], float], seconds: float
+    ) -> bytes | None:
         able = [key for key in keys if key in self._records]
         key = min(able, key=lambda key: since(self._records[key]), default=None)
-        if key is None or self._now - since(self._records[key]) < IDLE_SECONDS:
+        if key is None or self._now - since(self._records[key]) < seconds:
             return None
         return key

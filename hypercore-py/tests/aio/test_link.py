@@ -97,20 +97,20 @@ def test_incomplete_frames_are_bounded_over_all_connections() -> None:
 
 
 def test_a_connection_on_which_no_channel_opens_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "UNUSED_SECONDS", 0.3)
-
     async def main() -> None:
         made = make_writer(sample_blocks(3))
         async with asyncio.timeout(20), connected(2) as pairs:  # noqa: SIM117
             async with Corestore(made.store) as cores, Corestore(memory_store()) as reader:
-                for _, server in pairs:
-                    cores.replicate(server)
-                reader.get(made.core.key)
+                used = cores.replicate(pairs[0][1])
+                copy = reader.get(made.core.key)
                 reader.replicate(pairs[0][0])
+                await copy.wait_until(lambda: copy.core.length == 3)
+                monkeypatch.setattr(link_module, "UNUSED_SECONDS", 0.3)
+                cores.replicate(pairs[1][1])
                 idle = pairs[1][0]
                 idle.on_message = lambda message: None
                 await ended(idle)
-                await asyncio.sleep(0.3)
+                used._check_used()  # its time is over, too
                 assert not pairs[0][1].closed
                 assert cores.links == 1
 

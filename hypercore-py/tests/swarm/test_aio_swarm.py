@@ -20,6 +20,7 @@ from hypercore.secretstream.framing import frame
 from hypercore.secretstream.stream import stream_id
 from hypercore.swarm import bans as offences_module
 from hypercore.swarm import extra_dials as extra_dials_module
+from hypercore.swarm import policy as policy_module
 from hypercore.swarm import slots as slots_module
 from hypercore.swarm import topics as topics_module
 from hypercore.swarm.topics import MIN_PARALLEL
@@ -105,6 +106,14 @@ def test_two_swarms_meet_and_part():
     run(scene)
 
 
+def agreed(a, b):
+    """Whether two peers have kept one connection, the same one, and no dial is under way."""
+    if not (a.met and b.met) or a.swarm._policy.dialing or b.swarm._policy.dialing:
+        return False
+    [ours], [theirs] = a.swarm.connections, b.swarm.connections
+    return ours.handshake_hash == theirs.handshake_hash
+
+
 def test_larger_and_smaller_key_dial_at_once():
     async def scene(net, peer):
         for round in range(8):
@@ -114,11 +123,9 @@ def test_larger_and_smaller_key_dial_at_once():
             await asyncio.gather(*(join.flushed() for join in joins))
             for join in joins:
                 join.set_mode(client=True)
-            await until(lambda a=a, b=b: a.met and b.met)
+            await until(lambda a=a, b=b: agreed(a, b))
             await asyncio.sleep(0.1)
-            assert a.met and b.met
-            [ours], [theirs] = a.swarm.connections, b.swarm.connections
-            assert ours.handshake_hash == theirs.handshake_hash, "both kept the same one"
+            assert agreed(a, b), "and it stays"
             await asyncio.gather(a.swarm.close(), b.swarm.close())
 
     run(scene)
@@ -318,7 +325,8 @@ def test_idle_strangers_that_were_announced_first_do_not_keep_us_from_the_publis
     """Peers of the topic that are connected and say nothing take all places; the one that has what we want is
     dialled all the same, and an idle one makes way for the next."""
     monkeypatch.setattr(extra_dials_module, "IDLE_SECONDS", 0.5)
-    monkeypatch.setattr(extra_dials_module, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(extra_dials_module, "EXTRA_SECONDS", 0.5)
+    monkeypatch.setattr(policy_module, "CHECK_SECONDS", 0.05)
 
     async def scene(net, peer):
         strangers = [await peer() for _ in range(4)]
@@ -386,9 +394,9 @@ def test_refused_peer_neither_comes_in_nor_is_dialled():
         await a.swarm.join(TOPIC).flushed()
         await b.swarm.join(TOPIC).flushed()
         a.swarm.join_peer(HIGH.public_key)
+        await until(lambda: LOW.public_key in b.swarm.peers and b.swarm.peers[LOW.public_key].banned)
         await asyncio.sleep(0.5)
         assert a.opened == b.opened == 0
-        assert b.swarm.peers[LOW.public_key].banned
 
     run(scene)
 
@@ -414,13 +422,14 @@ def test_a_peer_that_offended_is_let_go_and_taken_again_when_its_time_is_over(mo
         await a.swarm.join(TOPIC).flushed()
         await b.swarm.join(TOPIC).flushed()
         await until(lambda: a.met and b.met)
-        opened = a.opened
+        taken, take = [], a.swarm.on_connection
+        a.swarm.on_connection = lambda *args: (taken.append(monotonic()), take(*args))
+        over = monotonic() + 1.0
         assert a.swarm.report_misbehaviour(HIGH.public_key) == 1.0
         assert not a.swarm.connections
         b.swarm.join_peer(LOW.public_key)
-        await asyncio.sleep(0.5)
-        assert not a.swarm.connections and a.opened == opened
-        await until(lambda: a.swarm.connections)
+        await until(lambda: taken)
+        assert taken[0] >= over
 
     run(scene)
 

@@ -128,7 +128,7 @@ class Hotswap:
         """Seconds that it may take to answer a question about its head while others could be asked."""
         if self._host.fullness.is_source(peer):
             return HEAD_PATIENCE
-        first = FIRST_HEAD_PATIENCE * 2 ** min(peer.down.head_failures, 8)
+        first = FIRST_HEAD_PATIENCE * 2.0 ** min(peer.down.head_failures, 8)
         return min(HEAD_PATIENCE, max(first, MIN_HEAD_ROUND_TRIPS * (peer.rtt or 0.0)))
 
     def _hotswap(self, now: float) -> None:

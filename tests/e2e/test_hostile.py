@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 import pytest
@@ -22,6 +23,7 @@ from hypercore.aio.net.udp_socket import Endpoint
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall
+from hypercore.dht.handshake_budget import MAX_NETWORK_BURST, NETWORK_PER_SECOND
 from hypercore.errors import HypercoreError
 from hypercore.mux import Channel
 from hypercore.node import Node
@@ -515,5 +517,23 @@ def test_handshakes_of_clients_that_never_come_leave_room_for_others(
                     await asyncio.sleep(0.02)
                 if number % 1_000 == 999:
                     await newcomer_is_served(scene)
+
+    attack(act)
+
+
+def test_handshakes_without_end_are_answered_at_a_bounded_rate(scene: Scene, attack: Attack) -> None:
+    """Each costs half a millisecond of computing. They come from one network, a newcomer from another."""
+
+    async def act() -> None:
+        with false_relay(scene.us, scene.at, host="127.0.66.1") as relay:
+            began, who = monotonic(), KeyPair.from_seed(os.urandom(32))
+            for number in range(3_000):
+                relay.send(Address("127.1.1.1", 1000 + number), who=who)
+                if number % 20 == 0:
+                    await asyncio.sleep(0.002)
+            await newcomer_is_served(scene)
+            await asyncio.sleep(0.5)
+            bound = MAX_NETWORK_BURST + NETWORK_PER_SECOND * (monotonic() - began)
+            assert 0 < relay.answers() <= bound
 
     attack(act)

@@ -74,11 +74,23 @@ class FalseRelay:
             if answer.mode == Mode.FROM_SERVER:
                 return Shaken(*handshake.read(answer.noise))
 
+    def answers(self) -> int:
+        """How many handshakes were answered since the last call."""
+        self._socket.setblocking(False)
+        count = 0
+        while True:
+            try:
+                packet = decode_packet(self._socket.recv(2048))
+            except BlockingIOError:
+                return count
+            count += bool(packet.value) and Handshake.decode(packet.value or b"").mode == Mode.FROM_SERVER
+
 
 @contextmanager
 def false_relay(server: bytes, at: Address, host: str = "127.0.0.1") -> Iterator[FalseRelay]:
     """`host` is the address that it sends from."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         own.bind((host, 0))
         yield FalseRelay(server, at, own)
 

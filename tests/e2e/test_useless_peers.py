@@ -1,0 +1,56 @@
+"""Peers that were announced under a drive's topic before its publisher, and are of no use."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+import pytest
+
+from hypercore.aio.swarm.swarm import Swarm
+from hypercore.crypto import discovery_key
+
+from ..support.farm import Farm
+from ..support.node import Publisher, Testnet
+
+pytestmark = pytest.mark.interop
+
+MAX_PEERS = 2
+BLOCKS = 20
+
+
+async def engine_is_full(strangers: list[Swarm]) -> None:
+    """Returns when the engine has dialled as many of them as it may."""
+    async with asyncio.timeout(30):
+        while sum(len(stranger.connections) for stranger in strangers) < MAX_PEERS:
+            await asyncio.sleep(0.05)
+
+
+def test_idle_peers_in_all_places_do_not_keep_a_drive_from_its_publisher(
+    testnet: Testnet, tmp_path: Path
+) -> None:
+    """The publisher waits to be dialled, as one does that looks for nobody."""
+    bootstrap = testnet.bootstrap
+
+    async def act() -> None:
+        async with AsyncExitStack() as swarms:
+            strangers = [
+                await swarms.enter_async_context(Swarm(bootstrap=bootstrap, host="127.0.0.1"))
+                for _ in range(MAX_PEERS)
+            ]
+            topic = discovery_key(bytes.fromhex(made["key"]))
+            for stranger in strangers:
+                await stranger.join(topic, client=False).flushed()
+            farm = Farm(tmp_path / "farm", bootstrap, made["key"], "--max-peers", str(MAX_PEERS))
+            stack.callback(farm.dispose)
+            await engine_is_full(strangers)
+            await asyncio.to_thread(publisher.ask, "join", name="thing", client=False)
+            await asyncio.to_thread(farm.wait_synced, made["key"], BLOCKS)
+
+    with ExitStack() as stack:
+        publisher = Publisher(tmp_path / "publisher", bootstrap)
+        stack.callback(publisher.dispose)
+        publisher.make("thing", "core")
+        made = publisher.append("thing", [(f"block {i}", 1_000) for i in range(BLOCKS)])
+        asyncio.run(act())

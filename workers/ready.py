@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-VARIABLE = "SEEDERFARM_READY_FD"
-"""In the environment: the descriptor to write to. The supervisor of `./farm up` sets it."""
+from .settings.table import READY_FD
 
 
 def notify_ready() -> None:
     """The first time; after that, and where nobody asked, nothing happens."""
-    descriptor = os.environ.pop(VARIABLE, None)
+    descriptor = os.environ.pop(READY_FD.name, None)
     if descriptor is not None:
         with suppress(OSError, ValueError):
             os.write(int(descriptor), b"\n")

@@ -15,19 +15,13 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from seederfarm.settings.env import size
+from workers import units
 
 from .models import Source
 from .models.fields import clean_tags
 
 MAX_UPLOAD: Final = 64 * 1024 * 1024
 """Bytes of a seeds.txt, some 900,000 keys."""
-
-
-_UNITS: Final = (
-    ("TiB", 2**40), ("TB", 10**12), ("GiB", 2**30), ("GB", 10**9), ("MiB", 2**20), ("MB", 10**6),
-    ("kB", 10**3),
-)  # fmt: skip
 
 
 class TagsField(forms.CharField):
@@ -51,40 +45,79 @@ class TagsField(forms.CharField):
             return True
 
 
-class SizeField(forms.CharField):
-    """Bytes in readable form: `500 GB`, `64MiB`, `1000`. Empty is None."""
+class AmountField(forms.CharField):
+    """An amount as people write it (`workers.units`). Nothing is None."""
+
+    example = ""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault(
-            "widget", UnfoldAdminTextInputWidget(attrs={"placeholder": "such as 500 GB or 20 MiB"})
-        )
+        kwargs.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"placeholder": self.example}))
         super().__init__(**kwargs)
 
+    def parse(self, text: str) -> float | int | None:
+        """Raises ValueError with what was expected."""
+        raise NotImplementedError
+
+    def show(self, value: int) -> str:
+        """As `parse` reads it."""
+        raise NotImplementedError
+
     def prepare_value(self, value: Any) -> Any:
-        if not isinstance(value, int):
-            return value
-        for unit, count in _UNITS:
-            if value and value % count == 0:
-                return f"{value // count} {unit}"
-        return str(value)
+        return self.show(value) if isinstance(value, int) else value
 
     def to_python(self, value: Any) -> Any:
         text = super().to_python(value)
         if not text:
             return None
         try:
-            count = size(text)
+            return self.parse(text)
         except ValueError as error:
-            raise ValidationError(f"Not a size: {error}.") from None
-        if count >= 2**63:
-            raise ValidationError("More than any disk has.")
-        return count
+            raise ValidationError(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:
             return bool(initial != self.to_python(data))
         except ValidationError:
             return True
+
+
+class SizeField(AmountField):
+    """Bytes: `500 GB`, `64MiB`, `1000`."""
+
+    example = "such as 500 GB or 20 MiB"
+
+    def parse(self, text: str) -> int:
+        return units.parse_size(text)
+
+    def show(self, value: int) -> str:
+        return units.exact_size(value)
+
+
+class RateField(AmountField):
+    """Bytes a second: `2 MB`, `2M/s`; `none` is None: no limit."""
+
+    example = "such as 2 MB/s"
+
+    def parse(self, text: str) -> int | None:
+        return units.parse_rate(text)
+
+    def show(self, value: int) -> str:
+        return f"{units.exact_size(value)}/s"
+
+
+class SecondsField(AmountField):
+    """Whole seconds, from a duration: `5m`, `1h`."""
+
+    example = "such as 5m or 1h"
+
+    def parse(self, text: str) -> int:
+        seconds = units.parse_duration(text)
+        if seconds != int(seconds):
+            raise ValueError("expected whole seconds")
+        return int(seconds)
+
+    def show(self, value: int) -> str:
+        return units.exact_duration(value)
 
 
 if TYPE_CHECKING:
@@ -95,6 +128,9 @@ else:
 
 class SourceForm(_SourceModelForm):
     may_read_files = False
+    every = SecondsField(
+        label="Interval", required=False, help_text="How often it is read, 5s or more. Empty: as set for all."
+    )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -1,4 +1,6 @@
-"""Typed readers of settings.
+"""The control plane's own readers of settings, and where texts come from.
+
+`workers.settings.readers` has the others.
 
 A setting is looked for in the environment, then (for those that may be files) in the file that NAME_FILE
 names, then in `seederfarm.toml`, and last in its default. A reader takes text and returns a value, or
@@ -10,28 +12,21 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from hypercore.dht.address import AddressFormatError, parse_bootstrap
-from workers.engine.settings.settings import NO_HOME
-
-T = TypeVar("T")
-Reader = Callable[[str], T]
+from workers.settings.readers import words
 
 MAX_FILE_BYTES: Final = 64 * 1024
 """A _FILE or a TOML file larger than this is a mistake (a path to the wrong file)."""
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off", ""})
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?", re.IGNORECASE)
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtp])(i)?b?|b)?", re.IGNORECASE)
 
 
 _ENCODE: Final = (
@@ -60,10 +55,6 @@ class SettingsWrong(ValueError):
 # --- readers -----------------------------------------------------------------------------------------------
 
 
-def text(value: str) -> str:
-    return value.strip()
-
-
 def boolean(value: str) -> bool:
     lowered = value.strip().lower()
     if lowered in _YES:
@@ -71,40 +62,6 @@ def boolean(value: str) -> bool:
     if lowered in _NO:
         return False
     raise ValueError("expected true or false")
-
-
-def whole(*, least: int = 0, most: int = 2**63 - 1) -> Reader[int]:
-    expected = f"expected a whole number from {least} to {most}" if most < 2**63 - 1 else None
-    expected = expected or f"expected a whole number, {least} or more"
-
-    def read(value: str) -> int:
-        cleaned = value.strip().replace("_", "")
-        if not re.fullmatch(r"-?\d{1,19}", cleaned, re.ASCII) or not least <= int(cleaned) <= most:
-            raise ValueError(expected)
-        return int(cleaned)
-
-    return read
-
-
-def duration(value: str) -> float:
-    """Seconds. `90`, `90s`, `15m`, `24h`, `30d`, `2w`."""
-    found = _DURATION.fullmatch(value.strip())
-    if found is None:
-        raise ValueError("expected a duration such as 90s, 15m, 24h or 30d")
-    return float(found[1]) * _SECONDS[(found[2] or "s").lower()]
-
-
-def size(value: str) -> int:
-    """Bytes. `1000`, `64 MiB`, `2TB`: powers of 1000, with an i of 1024."""
-    found = _SIZE.fullmatch(value.strip())
-    if found is None:
-        raise ValueError("expected a size such as 500GB or 64MiB")
-    power = " kmgtp".index((found[2] or " ").lower())
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
-
-
-def words(value: str) -> tuple[str, ...]:
-    return tuple(part for part in (part.strip() for part in value.split(",")) if part)
 
 
 def networks(value: str) -> tuple[str, ...]:
@@ -125,25 +82,6 @@ def time_zone(value: str) -> str:
     return value.strip()
 
 
-def directory(value: str) -> Path:
-    if not value.strip():
-        raise ValueError("expected a directory")
-    try:
-        return Path(value.strip()).expanduser().absolute()
-    except RuntimeError:
-        raise ValueError(NO_HOME) from None
-
-
-def one_of(*choices: str) -> Reader[str]:
-    def read(value: str) -> str:
-        lowered = value.strip().lower()
-        if lowered not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}")
-        return lowered
-
-    return read
-
-
 def replicas(value: str) -> tuple[int, int]:
     """`2` is at least 2 and at most 2 copies, `2:4` at least 2 and at most 4."""
     found = re.fullmatch(r"(\d{1,4})(?::(\d{1,4}))?", value.strip(), re.ASCII)
@@ -152,18 +90,6 @@ def replicas(value: str) -> tuple[int, int]:
         if 1 <= least <= most:
             return least, most
     raise ValueError("expected MIN or MIN:MAX copies, such as 2 or 2:4")
-
-
-def node_addresses(value: str) -> tuple[str, ...]:
-    """HOST:PORT, comma-separated."""
-    for address in words(value):
-        try:
-            parse_bootstrap(address)
-        except AddressFormatError:
-            raise ValueError(f"{address!r} is not HOST:PORT") from None
-    if value.strip() and not words(value):
-        raise ValueError(f"{value!r} names no node: expected HOST:PORT,HOST:PORT")
-    return words(value)
 
 
 def split_url(value: str) -> SplitResult:

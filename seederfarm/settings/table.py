@@ -1,4 +1,8 @@
-"""Every setting of the farm: its name, type, default and what it does. docs/settings.md is made from it."""
+"""Every setting of the control plane: its name, reader, default and what it does.
+
+Those that peers and workers read, too, are rows of `workers.settings.table`. docs/settings.md is made from
+both.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,79 @@ import hashlib
 import os
 import secrets as random_secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+from hypercore.dht.address import BootstrapNode
+from workers import units
+from workers.settings import readers
+from workers.settings import table as peer
+from workers.settings.table import PEER_TABLE, Setting, describe, write_list
 
 from . import env
 from .secrets import secret_file
 
 CONFIG_FILE: Final = "seederfarm.toml"
+PORT: Final = readers.whole(min_value=1, max_value=65535)
 MAX_SOCKET_PATH: Final = 100
 """Bytes of a unix socket's path that every kernel takes (sun_path has 104 to 108)."""
 
 
 def _setting(
     name: str,
-    reader: env.Reader[Any],
+    read: readers.Reader[Any],
     default: object,
     help_text: str,
     *,
     shown: str = "",
+    write: Callable[[Any], str] | None = None,
     secret: bool = False,
+    blank: bool = False,
 ) -> Any:
-    return field(
-        default=default,
-        metadata={"name": name, "reader": reader, "help": help_text, "shown": shown, "secret": secret},
+    write = write or _write
+    return _row(
+        Setting(
+            name=name,
+            read=read,
+            default=default,
+            help=help_text,
+            shown=shown or write(default) or "(none)",
+            write=write,
+            secret=secret,
+            blank=blank,
+        )
     )
+
+
+def _size(name: str, default: int, help_text: str) -> Any:
+    return _setting(name, units.parse_size, default, help_text, write=units.exact_size)
+
+
+def _interval(name: str, default: float, help_text: str) -> Any:
+    return _setting(name, readers.interval, default, help_text, write=units.exact_duration)
+
+
+def _row(row: Setting[Any]) -> Any:
+    return field(default=row.default, metadata={"row": row})
+
+
+def _write(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return write_list(value) if isinstance(value, tuple) else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FarmSettings:
     """What the operator decided. `load()` reads it; Django has it as `settings.FARM`."""
 
-    home: Path = _setting(
-        "SEEDERFARM_HOME",
-        env.directory,
-        Path("~/.seederfarm"),
-        "Directory of everything the farm keeps, and of `seederfarm.toml`. Environment only.",
-        shown="~/.seederfarm",
-    )
+    home: Path = _row(peer.HOME)
     name: str = _setting(
-        "SEEDERFARM_NAME", env.text, "Seeder Farm", "Name of this farm, shown in titles and to workers."
+        "SEEDERFARM_NAME", readers.text, "Seeder Farm", "Name of this farm, shown in titles and to workers."
     )
     database: env.Database = _setting(
         "DATABASE_URL",
@@ -61,7 +95,7 @@ class FarmSettings:
     )
     database_pool: int = _setting(
         "SEEDERFARM_DATABASE_POOL",
-        env.whole(least=1, most=1000),
+        readers.whole(min_value=1, max_value=1000),
         8,
         "PostgreSQL connections that one process keeps at most.",
     )
@@ -76,7 +110,7 @@ class FarmSettings:
     )
     broker_accounts: str = _setting(
         "SEEDERFARM_BROKER_ACCOUNTS",
-        env.one_of("auto", "on", "off"),
+        readers.one_of("auto", "on", "off"),
         "auto",
         "Whether each worker gets an account of Redis with no more rights than it needs (docs/security.md): "
         "`auto` where REDIS_URL's login may make accounts, `on` to accept nothing less, `off` to give every "
@@ -84,7 +118,7 @@ class FarmSettings:
     )
     secret: str = _setting(
         "SEEDERFARM_SECRET_KEY",
-        env.text,
+        readers.text,
         "",
         "Signs sessions. At least 32 characters. Unset: made on first use and kept in `secret_key` below "
         "SEEDERFARM_HOME.",
@@ -99,15 +133,17 @@ class FarmSettings:
     )
     allowed_hosts: tuple[str, ...] = _setting(
         "SEEDERFARM_ALLOWED_HOSTS",
-        env.words,
+        readers.words,
         ("localhost", "127.0.0.1", "[::1]"),
         "Host names the web pages answer to, comma-separated.",
+        blank=True,
     )
     trusted_origins: tuple[str, ...] = _setting(
         "SEEDERFARM_TRUSTED_ORIGINS",
-        env.words,
+        readers.words,
         (),
         "Origins that forms may come from beside the page's own, such as `https://farm.example.org`.",
+        blank=True,
     )
     https: bool = _setting(
         "SEEDERFARM_HTTPS",
@@ -122,16 +158,20 @@ class FarmSettings:
         ("127.0.0.1", "::1"),
         "Addresses or networks of proxies in front of the pages, whose X-Forwarded-For is believed: failed "
         "logins are counted by the address that it names.",
+        blank=True,
     )
     web_host: str = _setting(
-        "SEEDERFARM_WEB_HOST", env.text, "127.0.0.1", "Address the web server listens on."
+        "SEEDERFARM_WEB_HOST", readers.text, "127.0.0.1", "Address the web server listens on."
     )
     web_port: int = _setting(
-        "SEEDERFARM_WEB_PORT", env.whole(least=1, most=65535), 8000, "Port the web server listens on."
+        "SEEDERFARM_WEB_PORT",
+        PORT,
+        8000,
+        "Port the web server listens on.",
     )
     flower_port: int = _setting(
         "SEEDERFARM_FLOWER_PORT",
-        env.whole(least=1, most=65535),
+        PORT,
         5555,
         "Port Flower listens on, on 127.0.0.1.",
     )
@@ -140,94 +180,69 @@ class FarmSettings:
     )
     log_level: str = _setting(
         "SEEDERFARM_LOG_LEVEL",
-        env.one_of("debug", "info", "warning", "error"),
+        readers.one_of("debug", "info", "warning", "error"),
         "info",
         "How much is logged: debug, info, warning or error.",
     )
-    bootstrap: tuple[str, ...] = _setting(
-        "SEEDERFARM_BOOTSTRAP",
-        env.node_addresses,
-        (),
-        "DHT nodes to start from, HOST:PORT comma-separated, in place of the public ones.",
-        shown="(public nodes)",
-    )
+    bootstrap: tuple[BootstrapNode, ...] = _row(peer.BOOTSTRAP)
     replicas: tuple[int, int] = _setting(
         "SEEDERFARM_REPLICAS",
         env.replicas,
         (1, 2),
         "Copies of a key that says nothing else: MIN or MIN:MAX.",
-        shown="1:2",
+        write=lambda copies: ":".join(map(str, copies)),
     )
-    forks: str = _setting(
-        "SEEDERFARM_FORKS",
-        env.one_of("follow", "quarantine"),
-        "follow",
-        "What copies of keys that are added from now on do when the writer rewrites them (a higher fork): "
-        "`follow`, or `quarantine`: keep and serve what they have until it is accepted. Each key can differ.",
-    )
-    heartbeat: float = _setting(
-        "SEEDERFARM_HEARTBEAT",
-        env.duration,
-        15.0,
-        "How often a worker reports. How soon what got lost on the way is noticed is counted in it.",
-        shown="15s",
-    )
-    worker_grace: float = _setting(
+    forks: str = _row(peer.FORKS)
+    heartbeat: float = _row(peer.HEARTBEAT)
+    worker_grace: float = _interval(
         "SEEDERFARM_WORKER_GRACE",
-        env.duration,
         300.0,
         "Silence after which a worker counts as lost and its copies are placed elsewhere.",
-        shown="5m",
     )
-    reconcile_every: float = _setting(
+    reconcile_every: float = _interval(
         "SEEDERFARM_RECONCILE_EVERY",
-        env.duration,
         60.0,
         "How often the whole plan is checked; what changes is planned at once.",
-        shown="1m",
     )
     reconcile_duty: int = _setting(
         "SEEDERFARM_RECONCILE_DUTY",
-        env.whole(least=1, most=100),
+        readers.whole(min_value=1, max_value=100),
         10,
         "Percent of the time that checking the whole plan may take: where it takes longer, it is done less "
         "often, but at least once an hour.",
     )
-    audit_every: float = _setting(
+    audit_every: float = _interval(
         "SEEDERFARM_AUDIT_EVERY",
-        env.duration,
         86400.0,
         "How often each complete copy must prove that it is there.",
-        shown="1d",
     )
     audit_blocks: int = _setting(
-        "SEEDERFARM_AUDIT_BLOCKS", env.whole(least=1, most=64), 3, "Random blocks asked for in one proof."
+        "SEEDERFARM_AUDIT_BLOCKS",
+        readers.whole(min_value=1, max_value=64),
+        3,
+        "Random blocks asked for in one proof.",
     )
-    source_every: float = _setting(
+    source_every: float = _interval(
         "SEEDERFARM_SOURCE_EVERY",
-        env.duration,
         300.0,
         "How often a source that says nothing else is asked.",
-        shown="5m",
     )
     source_shrink: int = _setting(
         "SEEDERFARM_SOURCE_SHRINK",
-        env.whole(least=1, most=100),
+        readers.whole(min_value=1, max_value=100),
         50,
         "Percent of the keys of a source that may be removed within a day because its list shrank. "
         "Beyond it they are kept until a person accepts (admin, or `sources accept NAME`). 100: never held. "
         "Each source can differ.",
     )
-    source_max_bytes: int = _setting(
+    source_max_bytes: int = _size(
         "SEEDERFARM_SOURCE_MAX_BYTES",
-        env.size,
         8 << 20,
         "How large the answer of a source may be.",
-        shown="8MiB",
     )
     source_files: str = _setting(
         "SEEDERFARM_SOURCE_FILES",
-        env.text,
+        readers.text,
         "",
         "Directory that sources of the kind seeds.txt may read files from, and no others. Empty: `lists` "
         "below SEEDERFARM_HOME.",
@@ -239,36 +254,33 @@ class FarmSettings:
         (),
         "Networks that sources may be read from although they are not public, such as `192.168.0.0/16`, "
         "comma-separated. Loopback, private, link-local and multicast addresses are refused otherwise.",
+        blank=True,
     )
-    source_memory: int = _setting(
+    source_memory: int = _size(
         "SEEDERFARM_SOURCE_MEMORY",
-        env.size,
         2 << 30,
         "Address space that the process `sources` may take (RLIMIT_AS). 0: no limit.",
-        shown="2GiB",
     )
-    writer_seen_within: float = _setting(
+    writer_seen_within: float = _interval(
         "SEEDERFARM_WRITER_SEEN_WITHIN",
-        env.duration,
         86400.0,
         "How recently a writer must have been seen to count as a copy outside of the farm (last-copy guard).",
-        shown="1d",
     )
-    keep_events: float = _setting(
-        "SEEDERFARM_KEEP_EVENTS", env.duration, 30 * 86400.0, "How long events are kept.", shown="30d"
+    keep_events: float = _interval(
+        "SEEDERFARM_KEEP_EVENTS",
+        30 * 86400.0,
+        "How long events are kept.",
     )
     keep_event_rows: int = _setting(
         "SEEDERFARM_KEEP_EVENT_ROWS",
-        env.whole(least=1000, most=1_000_000_000),
+        readers.whole(min_value=1000, max_value=1_000_000_000),
         1_000_000,
         "How many events are kept, however young: the oldest go first. A million take about 500 MB.",
     )
-    keep_samples: float = _setting(
+    keep_samples: float = _interval(
         "SEEDERFARM_KEEP_SAMPLES",
-        env.duration,
         365 * 86400.0,
         "How long the coarsest samples of the charts are kept; finer ones go sooner.",
-        shown="365d",
     )
 
     @property
@@ -324,42 +336,14 @@ class FarmSettings:
         return made.decode().strip()
 
 
-class Setting(NamedTuple):
-    """A row of the table."""
-
-    name: str
-    attribute: str
-    reader: env.Reader[Any]
-    default: object
-    help: str
-    shown: str
-    secret: bool
-
-
-def _rows() -> tuple[Setting, ...]:
-    rows = []
-    for item in fields(FarmSettings):
-        assert item.default is not MISSING, item.name
-        meta = item.metadata
-        shown = meta["shown"] or _show(item.default)
-        rows.append(
-            Setting(
-                meta["name"], item.name, meta["reader"], item.default, meta["help"], shown, meta["secret"]
-            )
-        )
-    return tuple(rows)
-
-
-def _show(default: object) -> str:
-    if isinstance(default, bool):
-        return "true" if default else "false"
-    if isinstance(default, tuple):
-        return ",".join(map(str, default)) or "(none)"
-    return str(default) or "(none)"
+def _rows() -> tuple[Setting[Any], ...]:
+    return tuple(item.metadata["row"] for item in fields(FarmSettings))
 
 
 TABLE: Final = _rows()
-"""All settings, in the order they are shown."""
+"""All settings of the control plane, in the order they are shown."""
+
+_ATTRIBUTES: Final = {item.metadata["row"].name: item.name for item in fields(FarmSettings)}
 
 
 class Loaded(NamedTuple):
@@ -384,7 +368,7 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
     _read(home_row, environ, {}, values, problems)
     if "home" not in values:
         try:
-            values["home"] = env.directory(str(home_row.default))
+            values["home"] = readers.directory(str(home_row.default))
         except ValueError as error:
             problems.append(env.Problem(home_row.name, str(error), "It is where everything is kept"))
             values["home"] = Path(os.devnull)  # settings with problems are used for nothing
@@ -395,7 +379,7 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
 
 
 def _read(
-    row: Setting,
+    row: Setting[Any],
     environ: Mapping[str, str],
     toml: Mapping[str, str],
     values: dict[str, Any],
@@ -407,24 +391,28 @@ def _read(
     except ValueError as error:
         problems.append(env.Problem(row.name, str(error), hint))
         return
-    if found is None:
+    if found is None or not (found.text.strip() or row.blank):
         return
     try:
-        values[row.attribute] = row.reader(found.text)
+        values[_ATTRIBUTES[row.name]] = row.read(found.text)
     except ValueError as error:
-        given = "the value" if row.secret else repr(found.text[:80])
-        said = "its port is not a number" if "Port" in str(error) or "port" in str(error) else str(error)
-        problems.append(env.Problem(row.name, f"{given} in {found.where} is wrong: {said}", hint))
+        reason = describe(found.text, error, secret=row.secret, where=found.where)
+        problems.append(env.Problem(row.name, reason, hint))
 
 
 def _toml(path: Path, problems: list[env.Problem]) -> dict[str, str]:
     known = {env.toml_key(row.name) for row in TABLE[1:]}
+    only_environment = {env.toml_key(row.name): row.name for row in PEER_TABLE if row not in TABLE[1:]}
     try:
         values = env.read_toml(path)
     except ValueError as error:
         problems.append(env.Problem(str(path), str(error), "Correct the file, or move it away."))
         return {}
     for name in sorted(values.keys() - known):
+        if name in only_environment:
+            reason = f"{name!r} is read from the environment alone, as {only_environment[name]}"
+            problems.append(env.Problem(str(path), reason, "It is for peers and workers."))
+            continue
         close = _closest(name, known)
         hint = f"Did you mean {close}?" if close else "docs/settings.md lists all settings."
         problems.append(env.Problem(str(path), f"{name!r} is no setting", hint))
@@ -435,6 +423,11 @@ def _closest(name: str, known: set[str]) -> str | None:
     return next(iter(get_close_matches(name, sorted(known), 1)), None)
 
 
-def toml_name(row: Setting) -> str:
+def value_of(row: Setting[Any], farm: FarmSettings) -> Any:
+    """What a row has in these settings."""
+    return getattr(farm, _ATTRIBUTES[row.name])
+
+
+def toml_name(row: Setting[Any]) -> str:
     """Its name in seederfarm.toml."""
     return env.toml_key(row.name)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from django.utils import timezone
 
+from hypercore.dht.address import BootstrapNode
 from seederfarm.registry.models import Source
 
 from .apply import Outcome, settle
@@ -16,7 +17,7 @@ from .parser import Parser
 from .seedlists import SeedLists
 
 
-async def read_once(sources: Sequence[Source], bootstrap: Sequence[str]) -> AsyncIterator[Outcome]:
+async def read_once(sources: Sequence[Source], bootstrap: Sequence[BootstrapNode]) -> AsyncIterator[Outcome]:
     """What became of each, in the order in which they are done; a few are read at a time. Seed lists are
     looked for on the swarm. Raises DatabaseError and InterfaceError."""
     database = Database()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from hypercore.aio import Corestore, Hypercore, Swarm
 from hypercore.core import Store, disk_store, memory_store
 from hypercore.crypto import KeyPair, discovery_key
+from hypercore.dht.address import BootstrapNode
 from hypercore.errors import StorageError
 from workers.engine.seeds.topic import TopicSubscription
 from workers.engine.settings.identity import load_identity
@@ -131,10 +132,13 @@ class SeedLists:
     list moved on."""
 
     def __init__(
-        self, folder: Path | None, bootstrap: Sequence[str], changed: Callable[[], None] = lambda: None
+        self,
+        folder: Path | None,
+        bootstrap: Sequence[BootstrapNode],
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
-        self._bootstrap = bootstrap or None
+        self._bootstrap = bootstrap
         self._changed = changed
         self._lists: dict[bytes, FollowedList] = {}
         self._opened: AsyncExitStack | None = None

@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from workers.settings.table import BOOTSTRAP, HEARTBEAT
+
 from ..settings.secrets import secret_file
-from ..settings.table import FarmSettings
+from ..settings.table import FarmSettings, value_of
 from . import broker
 from .home import RunFiles
 from .process import Spec
@@ -105,10 +107,17 @@ def worker(farm: FarmSettings, files: RunFiles) -> Spec | None:
         about=f"seeds, keeps content in {files.home / 'worker'}",
         argv=_python("seederfarm.supervisor.programs.worker"),
         secrets=False,
+        env=worker_environment(farm),
         stage=2,
         tells=True,
         stop_within=20.0,
     )
+
+
+def worker_environment(farm: FarmSettings) -> dict[str, str]:
+    """What `seederfarm.toml` may say, and a worker reads from its environment."""
+    values = {row: value_of(row, farm) for row in (BOOTSTRAP, HEARTBEAT)}
+    return {row.name: row.write(value) for row, value in values.items() if value != row.default}
 
 
 def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from workers.ready import VARIABLE
+from workers.settings.table import READY_FD
 
 
 class ReadyPipe:
@@ -17,7 +17,7 @@ class ReadyPipe:
 
     @property
     def env(self) -> dict[str, str]:
-        return {VARIABLE: str(self._write)}
+        return {READY_FD.name: str(self._write)}
 
     @property
     def fds(self) -> tuple[int, ...]:

@@ -11,10 +11,11 @@ import pytest
 from rich.console import Console
 
 from hypercore.keys import encode_key
-from seederfarm.cli.common import json_lines, units
+from seederfarm.cli.common import json_lines
 from seederfarm.cli.common.json_lines import JsonLines
 from seederfarm.cli.peer.live import screen
 from seederfarm.cli.peer.plain import PROGRESS_INTERVAL, PlainLines
+from workers import units
 from workers.engine.model.events import Forked, LimitChanged, PeerChanged, Problem, Progress, Ready, Synced
 from workers.engine.model.kind import Kind
 from workers.engine.model.status import EngineStatus, LimitStatus, SeedStatus, State
@@ -42,23 +43,23 @@ PROBLEM = Problem(key=None, code="STORAGE_FULL", message="no room left")
     ],
 )
 def test_sizes_have_three_digits_and_a_unit(count: float, shown: str) -> None:
-    assert units.size(count) == shown
+    assert units.format_size(count) == shown
 
 
 def test_what_is_here_is_shown_of_what_there_is() -> None:
-    assert units.have_of(194_000_000, 312_000_000) == "194 of 312 MB"
-    assert units.have_of(9_000, 312_000_000) == "9.0 kB of 312 MB"
-    assert units.have_of(312_000_000, 312_000_000) == "312 MB"
-    assert units.count_of(3_105, 5_000) == "3,105 of 5,000"
+    assert units.format_have_of(194_000_000, 312_000_000) == "194 of 312 MB"
+    assert units.format_have_of(9_000, 312_000_000) == "9.0 kB of 312 MB"
+    assert units.format_have_of(312_000_000, 312_000_000) == "312 MB"
+    assert units.format_count_of(3_105, 5_000) == "3,105 of 5,000"
 
 
 def test_a_hundred_percent_means_all_of_it() -> None:
-    assert units.percent(0.99999) == "99%"
-    assert units.percent(1.0) == "100%"
+    assert units.format_percent(0.99999) == "99%"
+    assert units.format_percent(1.0) == "100%"
 
 
 def test_durations_and_plurals() -> None:
-    assert [units.duration(seconds) for seconds in (5, 65, 3_661, 200_000)] == [
+    assert [units.format_clock(seconds) for seconds in (5, 65, 3_661, 200_000)] == [
         "0:05",
         "1:05",
         "1:01:01",

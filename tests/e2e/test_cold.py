@@ -9,12 +9,13 @@ from typing import TypeVar
 
 import pytest
 
+from hypercore.dht.address import parse_bootstrap
 from workers.engine.engine import Engine
 from workers.engine.launch import launched
 from workers.engine.model.events import Event, Synced
 from workers.engine.seeds.cold import Cold
 from workers.engine.settings.key_list import Wanted
-from workers.engine.settings.settings import EngineSettings, parse_address
+from workers.engine.settings.settings import EngineSettings
 
 from ..conftest import NewReader
 from ..support.content import File
@@ -76,7 +77,7 @@ async def run(act: Callable[[], T]) -> T:
 
 def play(testnet: Testnet, data: Path, key: str, scene: Callable[[Scene], Awaitable[None]]) -> None:
     async def main() -> None:
-        bootstrap = tuple(parse_address(address, source="testnet") for address in testnet.bootstrap)
+        bootstrap = tuple(map(parse_bootstrap, testnet.bootstrap))
         settings = EngineSettings(data=data, bootstrap=bootstrap, host="127.0.0.1")
         events: list[Event] = []
         async with launched(settings, events.append) as engine:

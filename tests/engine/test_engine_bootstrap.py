@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from hypercore.dht.address import BootstrapNode
+from hypercore.dht.constants import BOOTSTRAP_NODES
 from hypercore.dht.node import NodeEvent
 from workers.engine.bootstrap import BootstrapWatch
 from workers.engine.model.events import Event, NetworkChanged, Problem
-from workers.engine.settings.settings import BOOTSTRAP_VARIABLE, NodeAddress, SettingError, bootstrap_from
+from workers.engine.settings.settings import bootstrap_from
+from workers.settings.table import SettingError
+
+BOOTSTRAP = "SEEDERFARM_BOOTSTRAP"
 
 
 class Node:
@@ -28,7 +33,9 @@ class Node:
 
 def watched() -> tuple[Node, list[Event]]:
     node, events = Node(), list[Event]()
-    BootstrapWatch(node, events.append, [NodeAddress("dht.example", 7), "1.2.3.4@other.example:9"])
+    BootstrapWatch(
+        node, events.append, [BootstrapNode("dht.example", 7), BootstrapNode("other.example", 9, "1.2.3.4")]
+    )
     return node, events
 
 
@@ -80,26 +87,32 @@ WRONG += [
 
 @pytest.mark.parametrize("text", WRONG)
 def test_what_can_be_no_node_is_refused(text: str) -> None:
-    with pytest.raises(SettingError, match=r"--bootstrap: .* is not HOST:PORT"):
+    with pytest.raises(SettingError, match=r"--bootstrap: .*expected (IPV4@)?HOST:PORT"):
         bootstrap_from((text,), {})
     if text:
-        with pytest.raises(SettingError, match=BOOTSTRAP_VARIABLE):
-            bootstrap_from((), {BOOTSTRAP_VARIABLE: f"127.0.0.1:1,{text}"})
+        with pytest.raises(SettingError, match=BOOTSTRAP):
+            bootstrap_from((), {BOOTSTRAP: f"127.0.0.1:1,{text}"})
 
 
 def test_a_list_of_nothing_but_commas_is_refused_and_an_empty_one_means_the_public_nodes() -> None:
-    with pytest.raises(SettingError, match="names no node"):
-        bootstrap_from((), {BOOTSTRAP_VARIABLE: " , "})
-    assert bootstrap_from((), {BOOTSTRAP_VARIABLE: ""}) is None
+    with pytest.raises(SettingError, match="at least one HOST:PORT"):
+        bootstrap_from((), {BOOTSTRAP: " , "})
+    assert bootstrap_from((), {BOOTSTRAP: ""}) == BOOTSTRAP_NODES
 
 
 def test_names_and_addresses_are_taken() -> None:
     found = bootstrap_from(("localhost:1", "88.99.3.86@node1.example.org:49737", "my_node-1.:2"), {})
     assert found == (
-        NodeAddress("localhost", 1),
-        NodeAddress("88.99.3.86@node1.example.org", 49737),
-        NodeAddress("my_node-1.", 2),
+        BootstrapNode("localhost", 1),
+        BootstrapNode("node1.example.org", 49737, "88.99.3.86"),
+        BootstrapNode("my_node-1.", 2),
     )
+    assert [str(node) for node in found] == [
+        "localhost:1",
+        "88.99.3.86@node1.example.org:49737",
+        "my_node-1.:2",
+    ]
+    assert bootstrap_from(tuple(map(str, found)), {}) == found, "an engine gets them as text"
 
 
 def unused_port() -> int:

@@ -12,6 +12,7 @@ import pytest
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.core import Store, memory_store
 from hypercore.crypto import discovery_key
+from hypercore.dht.address import BootstrapNode
 from hypercore.errors import StoreFull, StoreUnreadable
 from workers.engine import engine as engine_module
 from workers.engine.engine import Engine
@@ -19,13 +20,16 @@ from workers.engine.model.events import CoreChanged, Event, PeerChanged, Problem
 from workers.engine.model.kind import Kind
 from workers.engine.seeds import problems
 from workers.engine.settings.key_list import Wanted
-from workers.engine.settings.settings import EngineSettings, NodeAddress
+from workers.engine.settings.settings import EngineSettings
 
 from .fakes import Writer, WriterOfDrive
 from .links import FakeSwarm, connected
 
 SETTINGS = EngineSettings(
-    data=Path("unused"), bootstrap=(NodeAddress("127.0.0.1", 4_000),), report_interval=0.05, leave_timeout=0.2
+    data=Path("unused"),
+    bootstrap=(BootstrapNode("127.0.0.1", 4_000),),
+    report_interval=0.05,
+    leave_timeout=0.2,
 )
 
 

@@ -20,8 +20,8 @@ from workers.engine.limits.limits import NEAR_BYTES, SLACK_BYTES, Limits, lower,
 from workers.engine.model.events import Event, LimitChanged, Problem
 from workers.engine.model.status import State
 from workers.engine.settings.key_list import Wanted
-from workers.engine.settings.rate_schedule import parse_timetable
 from workers.engine.settings.settings import EngineSettings, LimitSettings
+from workers.settings.rate_schedule import parse_rate_schedule
 
 from .fakes import Writer
 from .links import FakeSwarm, connected
@@ -214,8 +214,8 @@ def test_far_from_any_bound_nothing_is_counted() -> None:
 
 def test_rates_follow_the_timetable_and_the_clock_of_the_wall() -> None:
     async def scenario() -> None:
-        table = parse_timetable("08:00-18:00=1M, *=none", source="up")
-        async with Farm(LimitSettings(up=table, down=parse_timetable("3M", source="down"))) as farm:
+        table = parse_rate_schedule("08:00-18:00=1M, *=none")
+        async with Farm(LimitSettings(up=table, down=parse_rate_schedule("3M"))) as farm:
             assert farm.cores.upload.limit.rate == 1_000_000
             assert farm.cores.download.limit.rate == 3_000_000
             farm.time = datetime(2026, 1, 5, 18, tzinfo=UTC)
@@ -231,7 +231,7 @@ def test_rates_follow_the_timetable_and_the_clock_of_the_wall() -> None:
 
 def test_a_rate_that_holds_back_is_told_once_and_cleared_when_it_has_been_quiet() -> None:
     async def scenario() -> None:
-        async with Farm(LimitSettings(down=parse_timetable("200k", source="down"))) as farm:
+        async with Farm(LimitSettings(down=parse_rate_schedule("200k"))) as farm:
             other = farm.seed(writer_of(150))
             await farm.until(lambda: farm.state is State.SYNCED)
             await farm.until(lambda: farm.told("down")[-1][0] == "cleared")
@@ -269,7 +269,7 @@ def test_connections_and_open_files_at_their_bounds_are_told_and_shown() -> None
 
 
 def test_of_two_who_set_a_limit_the_lower_counts_and_engines_share_it() -> None:
-    ours = LimitSettings(up=parse_timetable("08:00-18:00=1M, *=none", source="up"), max_bytes=100)
+    ours = LimitSettings(up=parse_rate_schedule("08:00-18:00=1M, *=none"), max_bytes=100)
     both = lower(ours, up=4_000_000, down=2_000_000, max_bytes=500)
     assert str(both.up) == "08:00-18:00=1000000, *=4000000"
     assert (str(both.down), both.max_bytes) == ("2000000", 100)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hypercore.dht.address import Address
+from hypercore.dht.address import Address, BootstrapNode
+from hypercore.dht.constants import BOOTSTRAP_NODES
 from workers.engine.settings.dht_nodes import MAX_BYTES, load_nodes, network_name, save_nodes
-from workers.engine.settings.settings import NodeAddress
 
 NODES = [Address("77.0.0.1", 49737), Address("77.0.0.2", 1)]
 
@@ -20,9 +20,9 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_nodes_of_another_network_are_left_alone(tmp_path: Path) -> None:
-    private = network_name([NodeAddress("127.0.0.1", 5000)])
+    private = network_name([BootstrapNode("127.0.0.1", 5000)])
     save_nodes(tmp_path / "nodes", private, NODES)
-    assert load_nodes(tmp_path / "nodes", network_name(None)) == []
+    assert load_nodes(tmp_path / "nodes", network_name(BOOTSTRAP_NODES)) == []
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from farmwire.assignment import Manifest, ManifestEntry
 from farmwire.audit import Challenge
 from farmwire.envelope import node_id, seal
 from hypercore.crypto import KeyPair
+from hypercore.dht.address import BootstrapNode
 from workers.agent import agent as agent_module
 from workers.agent import shard as shard_module
 from workers.agent.agent import Agent
@@ -60,7 +61,11 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def running(place: Path, **changes: Any) -> Iterator[Agent]:
     settings = WorkerSettings(
-        data=place / "worker", name="testing", bootstrap=("127.0.0.1:1",), host="127.0.0.1", **changes
+        data=place / "worker",
+        name="testing",
+        bootstrap=(BootstrapNode("127.0.0.1", 1),),
+        host="127.0.0.1",
+        **changes,
     )
     state = State(settings.data)
     state.join(JoinedFarm("test", node_id(CONTROL.public_key), "redis://127.0.0.1:1/0", "s" * 24))

@@ -11,6 +11,7 @@ import pytest
 
 from farmwire.assignment import Manifest, ManifestEntry
 from hypercore.crypto import KeyPair
+from hypercore.dht.address import BootstrapNode
 from workers.agent import agent as agent_module
 from workers.agent.agent import Agent
 from workers.agent.settings import WorkerSettings
@@ -22,7 +23,7 @@ def test_keys_come_in_portions_and_those_of_two_lists_do_not_mix(
 ) -> None:
     monkeypatch.setattr(agent_module, "SYNC_PORTION", 100)
     settings = WorkerSettings(
-        data=tmp_path / "worker", name="testing", bootstrap=("127.0.0.1:1",), host="127.0.0.1"
+        data=tmp_path / "worker", name="testing", bootstrap=(BootstrapNode("127.0.0.1", 1),), host="127.0.0.1"
     )
     state = State(settings.data)
     keys = [number.to_bytes(32, "big").hex() for number in range(250)]

@@ -31,11 +31,11 @@ from farmwire.report import (
 )
 from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
-from hypercore.sizes import size_text
 
 from ..engine.limits.limits import lower, shared
 from ..engine.settings.settings import LimitSettings, headroom
 from ..state import State
+from ..units import format_size
 from .challenges import Challenges
 from .host import disk_bytes, host_stats, rss_of
 from .repeats import Repeats
@@ -308,7 +308,7 @@ class Agent:
                     self._ledger.removed(fields["key"])
                 self.wake.set()
             case "synced" if fields["news"]:
-                text = f"version {fields['version']}, {size_text(fields['bytes'])}"
+                text = f"version {fields['version']}, {format_size(fields['bytes'])}"
                 self._happened_again("synced", text, fields["key"])
             case "error":
                 self._happened_again(fields["code"].lower(), fields["message"], fields["key"])

@@ -8,16 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..engine.settings.settings import BOOTSTRAP_VARIABLE, RELAY_VARIABLE, SettingError
+from ..settings.table import SettingError
 
 PASSED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM", "VIRTUAL_ENV"),
         *("LD_LIBRARY_PATH", "LD_PRELOAD", "SSL_CERT_FILE", "SSL_CERT_DIR", "SYSTEMROOT"),
-        *(BOOTSTRAP_VARIABLE, RELAY_VARIABLE),
     }
 )
-"""Variables of our environment that an engine is given. None holds a password."""
+"""Variables of our environment that an engine is given. None holds a password. Its settings are arguments."""
 PASSED_PREFIXES = ("LC_", "PYTHON", "MALLOC_", "UV_")
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from hypercore.dht.address import BootstrapNode
+from hypercore.dht.constants import BOOTSTRAP_NODES
+
 from ..engine.settings.settings import NO_LIMITS, LimitSettings
+from ..settings.table import HEARTBEAT, WORKER_SAMPLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,14 +24,16 @@ class WorkerSettings:
     """What all engines together may use. `max_bytes` None: what the disk has, less the headroom."""
     shards: int = 1
     """Engines. Keys are spread over them."""
-    bootstrap: tuple[str, ...] = ()
-    """HOST:PORT of DHT nodes; empty: SEEDERFARM_BOOTSTRAP, else the public ones."""
+    bootstrap: tuple[BootstrapNode, ...] = BOOTSTRAP_NODES
+    """DHT nodes to start from."""
+    relay: bytes | None = None
+    """Public key of a blind relay."""
     host: str = "0.0.0.0"
     port: int = 0
     """UDP port of the first engine, the next one's is one higher; 0: any."""
-    heartbeat: float = 15.0
+    heartbeat: float = HEARTBEAT.default
     """Seconds between two heartbeats."""
-    sample: float = 60.0
+    sample: float = WORKER_SAMPLE.default
     """Seconds that a sample covers."""
     software: str = ""
     engine_user: str = ""

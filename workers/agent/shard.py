@@ -251,5 +251,7 @@ def _command(index: int, settings: WorkerSettings, directory: Path) -> list[str]
     command += ["--parent", str(os.getpid()), "--host", settings.host]
     command += ["--port", str(settings.port + index if settings.port else 0)]
     for address in settings.bootstrap:
-        command += ["--bootstrap", address]
+        command += ["--bootstrap", str(address)]
+    if settings.relay is not None:
+        command += ["--relay", settings.relay.hex()]
     return command

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from hypercore.dht.address import BootstrapNode
 from hypercore.dht.node import NodeEvent
 
 from .model.events import Event, NetworkChanged, Problem
@@ -18,7 +19,7 @@ LOGGED = frozenset({UNRESOLVED, SILENT})
 log = logging.getLogger(__name__)
 
 
-class BootstrapNode(Protocol):
+class WatchedNode(Protocol):
     """What is needed of our node of the DHT."""
 
     on_event: list[Callable[[NodeEvent], None]]
@@ -29,12 +30,11 @@ class BootstrapWatch:
     """Reports each trouble once, and when the DHT is reached after one."""
 
     def __init__(
-        self, node: BootstrapNode, emit: Callable[[Event], None], bootstrap: Sequence[object]
+        self, node: WatchedNode, emit: Callable[[Event], None], bootstrap: Sequence[BootstrapNode]
     ) -> None:
-        """`bootstrap` are the nodes as the settings name them."""
         self._node = node
         self._emit = emit
-        self._nodes = ", ".join(str(address).rpartition("@")[2] for address in bootstrap)
+        self._nodes = ", ".join(address.label for address in bootstrap)
         self._unresolved: set[str] = set()
         self._is_silent = False
         self._was_troubled = False

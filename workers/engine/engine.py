@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from hypercore.crypto import discovery_key
-from hypercore.dht.constants import BOOTSTRAP_NODES as PUBLIC_BOOTSTRAP
 from hypercore.errors import StorageError
 
 from .model.events import CoreChanged, Event, Ready
@@ -123,14 +122,13 @@ class Engine:
     def _tell_ready(self) -> None:
         swarm = self._swarm
         held, self._held = self._held, None
-        bootstrap = self.settings.bootstrap or PUBLIC_BOOTSTRAP
         self._tell(
             Ready(
                 public_key=swarm.public_key,
                 host=swarm.host,
                 port=swarm.port,
                 firewalled=swarm.firewalled,
-                bootstrap=tuple(str(node).rpartition("@")[2] for node in bootstrap),
+                bootstrap=tuple(node.label for node in self.settings.bootstrap),
             )
         )
         for event in held or ():

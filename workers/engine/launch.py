@@ -13,7 +13,6 @@ from hypercore.aio.cores.link import Link
 from hypercore.aio.swarm.swarm import Swarm
 from hypercore.connection import Connection
 from hypercore.core import Store
-from hypercore.dht.constants import BOOTSTRAP_NODES
 from hypercore.errors import HypercoreError
 from hypercore.storage.disk import DiskBackend
 from hypercore.swarm.extra_dials import Use
@@ -62,12 +61,11 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     most_files = block_files(allow_open_files())
     backend = DiskBackend(settings.data, max_open_files=most_files)
     store = Store(backend)
-    bootstrap = settings.bootstrap
-    nodes_file, network = settings.data / NODES_FILE, network_name(bootstrap)
+    nodes_file, network = settings.data / NODES_FILE, network_name(settings.bootstrap)
     try:
         swarm = Swarm(
             key_pair=load_identity(settings.data),
-            bootstrap=None if bootstrap is None else [(node.host, node.port) for node in bootstrap],
+            bootstrap=settings.bootstrap,
             host=settings.host,
             port=settings.port,
             max_peers=min(MAX_PEERS, settings.limits.max_peers),
@@ -102,7 +100,7 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         on_configured=lambda limits: engine.limit_blocks(limits.max_blocks),
     )
     engine.limits = limits
-    BootstrapWatch(swarm.node, engine.emit, settings.bootstrap or BOOTSTRAP_NODES)
+    BootstrapWatch(swarm.node, engine.emit, settings.bootstrap)
     _replicate_over(swarm, cores)
     swarm.may_wait = engine.may_wait
     swarm.lacks_peers = engine.lacks_peers

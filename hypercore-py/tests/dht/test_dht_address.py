@@ -122,8 +122,15 @@ def test_bootstrap_is_read_in_every_spelling():
     )
     assert parse_bootstrap("127.0.0.1:80") == BootstrapNode("127.0.0.1", 80, "127.0.0.1")
     assert parse_bootstrap(("127.0.0.1", 80)) == BootstrapNode("127.0.0.1", 80, "127.0.0.1")
-    for node in constants.BOOTSTRAP_NODES:
-        assert parse_bootstrap(node).address
+
+
+def test_a_node_that_was_read_is_handed_on_and_written_as_it_is_read():
+    for text in ("node1.example:49737", "88.99.3.86@node1.example:49737", "127.0.0.1:80"):
+        node = parse_bootstrap(text)
+        assert parse_bootstrap(node) is node
+        assert str(node) == text
+        assert node.label == text.rpartition("@")[2]
+    assert all(node.address for node in constants.BOOTSTRAP_NODES)
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:", "host:x", ":80", "host:0", "host:65536", "x@host:80"])

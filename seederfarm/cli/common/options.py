@@ -10,19 +10,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from hypercore.dht.address import BootstrapNode
 from hypercore.errors import KeyFormatError
 from hypercore.keys import decode_key
-from workers.engine.settings.rate_schedule import parse_size
+from workers import units
 from workers.engine.settings.settings import (
     LimitSettings,
-    NodeAddress,
-    SettingError,
     bootstrap_from,
     data_directory,
     limits_from,
     quarantine_from,
-    relay_from,
 )
+from workers.settings.table import ENCRYPTION_KEY, RELAY, SettingError, describe
 
 from .failures import BadInput
 
@@ -79,11 +78,27 @@ class SizeType(click.ParamType[int]):
 
     name = "size"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
         try:
-            return parse_size(str(value), source="SIZE")
-        except SettingError as error:
-            self.fail(str(error), param, ctx)
+            return units.parse_size(value)
+        except ValueError as error:
+            self.fail(describe(value, error), param, ctx)
+
+
+class DurationType(click.ParamType[float]):
+    """Seconds: 90, 90s, 5m."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return units.parse_duration(value)
+        except ValueError as error:
+            self.fail(describe(value, error), param, ctx)
 
 
 class KeyForkType(click.ParamType[tuple[bytes, int]]):
@@ -112,10 +127,11 @@ def decode(text: str) -> bytes:
 def secret(text: str) -> bytes:
     """An encryption key."""
     try:
-        return decode(text)
-    except BadInput:
-        # Says what was expected, and not what was given: it is a secret.
-        raise BadInput("--encryption-key: expected 64 hex digits or 52 z-base-32 characters") from None
+        key = ENCRYPTION_KEY.parse(text, source="--encryption-key")
+    except SettingError as error:
+        raise BadInput(str(error)) from None
+    assert key is not None
+    return key
 
 
 def label_of(text: str) -> str:
@@ -218,7 +234,7 @@ def resolve_limits(**options: str | None) -> LimitSettings:
         raise BadInput(str(error)) from None
 
 
-def resolve_bootstrap(options: tuple[str, ...]) -> tuple[NodeAddress, ...] | None:
+def resolve_bootstrap(options: tuple[str, ...]) -> tuple[BootstrapNode, ...]:
     try:
         return bootstrap_from(options, os.environ)
     except SettingError as error:
@@ -227,6 +243,6 @@ def resolve_bootstrap(options: tuple[str, ...]) -> tuple[NodeAddress, ...] | Non
 
 def resolve_relay() -> bytes | None:
     try:
-        return relay_from(os.environ)
+        return RELAY.value(os.environ)
     except SettingError as error:
         raise BadInput(str(error)) from None

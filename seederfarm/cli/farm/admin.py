@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from typing import Final
+from typing import Any, Final
 
 import click
+
+from workers.settings.table import HOME, Setting
 
 from ...settings import table
 from ...settings.table import FarmSettings
@@ -71,19 +73,15 @@ def config_get(name: str | None, as_json: bool) -> None:
         rows(grid)
 
 
-def _names(row: table.Setting) -> tuple[str, str]:
+def _names(row: Setting[Any]) -> tuple[str, str]:
     return row.name, row.name.removeprefix("SEEDERFARM_")
 
 
-def _shown(row: table.Setting, farm: FarmSettings) -> str:
-    value = getattr(farm, row.attribute)
-    if value == row.default and row.attribute != "home":
+def _shown(row: Setting[Any], farm: FarmSettings) -> str:
+    value = table.value_of(row, farm)
+    if value == row.default and row is not HOME:
         return row.shown
-    if row.secret:
-        return HIDDEN
-    if isinstance(value, tuple):
-        return (":" if row.attribute == "replicas" else ",").join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return HIDDEN if row.secret else row.write(value)
 
 
 @click.command()

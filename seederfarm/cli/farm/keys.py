@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 
 from farmwire.gaps import gaps_left
+from workers import units
 
 from ...settings import env
-from ..common import units
 from ..common.failures import BadInput, Failure
+from ..common.options import DurationType
 from .django_setup import database_failures, open_farm
 from .output import ago, json_lines, json_option, plain, rows, table_of
 
@@ -72,7 +73,9 @@ class CopiesType(click.ParamType[tuple[int, int]]):
     metavar="[=N]",
     help="Return when N copies of each are complete (alone: as many as it should have at least).",
 )
-@click.option("--timeout", type=float, metavar="SECONDS", help="Give up waiting then, with status 1.")
+@click.option(
+    "--timeout", type=DurationType(), metavar="TIME", help="Give up waiting then, with status 1: 90s, 5m."
+)
 @json_option
 def add(
     key: tuple[str, ...],
@@ -174,7 +177,7 @@ def _tell(drive: Drive, complete: int, wanted: int, copies: Sequence[Replica], a
         progress = {"complete": complete, "wanted": wanted, "have_bytes": have, "bytes": total}
         json_lines([{"event": "progress", "key": drive.key, **progress}])
         return
-    size = f", {units.have_of(have, total)}" if total else ""
+    size = f", {units.format_have_of(have, total)}" if total else ""
     click.echo(f"{plain(drive)}: {complete} of {wanted} copies complete{size}", err=True)
 
 
@@ -244,7 +247,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
                 plain(drive.label or drive.title),
                 drive.state,
                 f"{drive.complete} of {span(drive.replicas_min, drive.replicas_max)}",
-                "–" if drive.byte_length is None else units.size(drive.byte_length),
+                "–" if drive.byte_length is None else units.format_size(drive.byte_length),
                 _share(drive.fullest_bytes, drive.byte_length),
                 ago(drive.last_writer_seen_at, now),
             )
@@ -261,7 +264,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
 
 def _share(have: int | None, total: int | None) -> str:
     """How much of a drive the fullest copy has."""
-    return "–" if have is None or not total else units.percent(min(1.0, have / total))
+    return "–" if have is None or not total else units.format_percent(min(1.0, have / total))
 
 
 def span(least: int, most: int) -> str:
@@ -311,7 +314,7 @@ def show(key: str, as_json: bool) -> None:
         json_lines([{**summary(drive), "tags": tags, "copies": replicas, "events": happened}])
         return
     now = datetime.now(UTC)
-    size = "size unknown" if drive.byte_length is None else units.size(drive.byte_length)
+    size = "size unknown" if drive.byte_length is None else units.format_size(drive.byte_length)
     length = "" if drive.length is None else f", version {drive.length}, fork {drive.fork}"
     click.echo(f"{plain(drive)}  ({drive.kind or 'kind not seen yet'}, {drive.state})")
     click.echo(f"  key     {drive.z32}\n          {drive.key}")
@@ -337,11 +340,11 @@ def _completeness(copies: Iterable[Replica]) -> str | None:
     if not here:
         return None
     best = max(here, key=lambda copy: (copy.fork, copy.have_blocks))
-    text = f"{units.percent(best.share or 0.0)} on {plain(best.worker.name)}"
+    text = f"{units.format_percent(best.share or 0.0)} on {plain(best.worker.name)}"
     if best.have_blocks >= best.total_blocks:
         return f"{text}: everything that is known"
     missing = best.total_blocks - best.have_blocks
-    lost = f"{units.plural(missing, 'block')} ({units.size(best.total_bytes - best.have_bytes)})"
+    lost = f"{units.plural(missing, 'block')} ({units.format_size(best.total_bytes - best.have_bytes)})"
     if best.is_complete:
         text += f", as full as can be: no peer is known to have the other {lost}"
     else:
@@ -371,7 +374,7 @@ def _show_copies(copies: Iterable[Replica], now: datetime) -> None:
 
 
 def _have(copy: Replica) -> str:
-    text = units.have_of(copy.have_bytes, copy.total_bytes)
+    text = units.format_have_of(copy.have_bytes, copy.total_bytes)
     return f"{text}, all that is left" if copy.unavailable_blocks else text
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hypercore.printable import json_text, visible
+from workers import units
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,13 +58,5 @@ def _other(value: object) -> object:
 
 
 def ago(at: datetime | None, now: datetime) -> str:
-    """`now`, `42 s ago`, `5 min ago`, `3 h ago`, `2 d ago`, `never`."""
-    if at is None:
-        return "never"
-    seconds = int((now - at).total_seconds())
-    if seconds < 5:
-        return "now"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+    """`just now`, `5 min ago`, `3 days ago`, `never`."""
+    return "never" if at is None else units.format_age((now - at).total_seconds())

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..common import logs, units
+from workers import units
+
+from ..common import logs
 from ..common.failures import BadInput, Failure
 from .django_setup import database_failures, open_farm
 from .keys import ACTOR

@@ -13,8 +13,8 @@ from typing import TextIO
 import click
 
 from hypercore.printable import json_text
+from workers import units
 
-from ..common import units
 from ..common.failures import BadInput, Failure
 from .django_setup import database_failures, open_farm
 from .keys import ACTOR, MAX_LISTED_ERRORS

@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from hypercore.printable import json_text, visible
+from workers import units
 
 from ...settings import table
 from ...settings.env import SettingsWrong
@@ -19,7 +20,6 @@ from ...settings.table import FarmSettings
 from ...supervisor import logs as log_files
 from ...supervisor.broker import NoRedis
 from ...supervisor.home import AlreadyRunning, RunFiles
-from ..common import units
 from ..common.failures import BadInput, Failure
 from .output import json_option, rows, table_of
 
@@ -167,7 +167,7 @@ def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[
                 process["name"],
                 process["state"],
                 str(process["pid"] or "–"),
-                units.duration(max(0.0, now - process["since"])),
+                units.format_clock(max(0.0, now - process["since"])),
                 str(process["restarts"]),
                 process["about"] if process["state"] != "waiting" else process["last_end"],
             )

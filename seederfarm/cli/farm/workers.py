@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import click
 
+from workers import units
+
 from .. import LazyGroup
-from ..common import units
 from ..common.failures import BadInput, Failure
 from .django_setup import database_failures, open_farm
 from .keys import ACTOR
@@ -65,8 +66,8 @@ def workers(as_json: bool) -> None:
             plain(worker.zone),
             f"{worker.copies:,}",
             f"{worker.complete:,}",
-            "–" if worker.used_bytes is None else units.size(worker.used_bytes),
-            "–" if worker.free_bytes is None else units.size(worker.free_bytes),
+            "–" if worker.used_bytes is None else units.format_size(worker.used_bytes),
+            "–" if worker.free_bytes is None else units.format_size(worker.free_bytes),
             plain(worker.software),
         )
     if grid.row_count:

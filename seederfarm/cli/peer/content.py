@@ -175,18 +175,17 @@ class _Network:
             if self._swarm is not None:
                 return
             from hypercore.aio.swarm.swarm import Swarm  # what is read from the disk alone loads no DHT
-            from hypercore.dht.constants import BOOTSTRAP_NODES
             from workers.engine.bootstrap import BootstrapWatch
 
             bootstrap = self._options.bootstrap
             self._swarm = Swarm(
                 key_pair=KeyPair.from_seed(os.urandom(32)),
-                bootstrap=None if bootstrap is None else [(node.host, node.port) for node in bootstrap],
+                bootstrap=bootstrap,
                 port=self._options.port,
             )
             self._swarm.on_connection = lambda connection, _: self._connected(connection)
             # What it has to tell goes to the log, and so to stderr.
-            BootstrapWatch(self._swarm.node, lambda _: None, bootstrap or BOOTSTRAP_NODES)
+            BootstrapWatch(self._swarm.node, lambda _: None, bootstrap)
             loop = asyncio.get_running_loop()
             self._notice = loop.call_later(LOOKING_NOTICE, self._say_looking)
             await self._swarm.start()

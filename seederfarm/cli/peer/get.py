@@ -16,8 +16,8 @@ from hypercore.drive import Drive
 from hypercore.drive.extract import Outcome, Summary, extract
 from hypercore.errors import BlockNotAvailable, InvalidContent
 from hypercore.printable import quoted, visible
+from workers import units
 
-from ..common import units
 from ..common.failures import Failure
 from ..common.options import ContentPath, GivenKey, SizeType, key_argument
 from .content import Content, reading
@@ -138,7 +138,7 @@ def complain(outcome: Outcome) -> None:
 
 def told(summary: Summary, output: Path) -> str:
     """What was done, in a line."""
-    parts = [f"{units.plural(summary.written, 'file')} ({units.size(summary.bytes_written)})"]
+    parts = [f"{units.plural(summary.written, 'file')} ({units.format_size(summary.bytes_written)})"]
     if summary.linked:
         parts.append(units.plural(summary.linked, "link"))
     if summary.unchanged:

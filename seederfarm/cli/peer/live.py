@@ -12,9 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hypercore.keys import encode_key
+from workers import units
 from workers.engine.model.status import EngineStatus, LimitStatus, SeedStatus, State
-
-from ..common import units
 
 WIDE = 112
 """Columns from which a key has one line; below, it has two."""
@@ -58,12 +57,12 @@ def header(status: EngineStatus, width: int) -> RenderableType:
     sums = Text.assemble(
         ("Seeder Farm", "bold"),
         f"  {units.plural(total, 'key')}, {done} · {units.plural(status.connections, 'peer')}",
-        f" · ↓ {units.rate(status.down)} ↑ {units.rate(status.up)}",
+        f" · ↓ {units.format_rate(status.down)} ↑ {units.format_rate(status.up)}",
     )
-    top.add_row(sums, Text(f"up {units.duration(status.uptime)}", style="dim"))
+    top.add_row(sums, Text(f"up {units.format_clock(status.uptime)}", style="dim"))
     found = "announced" if status.announcing else "not announced"
     identity = Text.assemble(("as ", "dim"), encode_key(status.public_key))
-    where = units.address(status.host, status.port)
+    where = units.format_address(status.host, status.port)
     place = Text.assemble(("at ", "dim"), f"{where} ", (f"({found})", "dim"))
     lines: list[RenderableType] = [top]
     lines += [Text("  ").join([identity, place])] if width >= WIDE else [identity, place]
@@ -77,7 +76,7 @@ def _limits(limits: Sequence[LimitStatus]) -> list[Text]:
     """`↑ 1.0 of 2.0 MB/s · 9.9 of 10.0 GB stored`; those that hold us back come first and stand out."""
     parts: list[Text] = []
     for limit in sorted(limits, key=lambda limit: not limit.reached):
-        shown = limit.text or units.limit(limit.limit, limit.value, limit.max)
+        shown = limit.text or units.format_limit(limit.limit, limit.value, limit.max)
         text = f"{' · ' if parts else ''}{shown}"
         parts.append(Text(text, style="yellow" if limit.reached else ""))
     return parts
@@ -126,7 +125,7 @@ def _bar(seed: SeedStatus, width: int | None) -> RenderableType:
 
 
 def _percent(seed: SeedStatus) -> str:
-    return "" if seed.fraction is None else units.percent(seed.fraction)
+    return "" if seed.fraction is None else units.format_percent(seed.fraction)
 
 
 def _wide(seeds: Sequence[SeedStatus], labels: Mapping[bytes, str]) -> Table:
@@ -145,11 +144,11 @@ def _wide(seeds: Sequence[SeedStatus], labels: Mapping[bytes, str]) -> Table:
             labels[seed.key],
             _bar(seed, None),
             _percent(seed),
-            units.count_of(seed.have_blocks, seed.blocks).replace(" of ", "/"),
-            units.have_of(seed.have_bytes, seed.bytes),
+            units.format_count_of(seed.have_blocks, seed.blocks).replace(" of ", "/"),
+            units.format_have_of(seed.have_bytes, seed.bytes),
             str(seed.peers),
-            units.rate(seed.down),
-            units.rate(seed.up),
+            units.format_rate(seed.down),
+            units.format_rate(seed.up),
             _state(seed),
         )
     return table
@@ -168,10 +167,10 @@ def _two_lines(seed: SeedStatus, label: str, width: int) -> tuple[RenderableType
     first.add_column(width=17, no_wrap=True)
     first.add_row(_kind(seed), label, _bar(seed, None), _percent(seed), _state(seed))
     facts = [
-        f"{units.count_of(seed.have_blocks, seed.blocks)} blocks",
-        units.have_of(seed.have_bytes, seed.bytes),
+        f"{units.format_count_of(seed.have_blocks, seed.blocks)} blocks",
+        units.format_have_of(seed.have_bytes, seed.bytes),
         units.plural(seed.peers, "peer"),
-        f"↓ {units.rate(seed.down)} ↑ {units.rate(seed.up)}",
+        f"↓ {units.format_rate(seed.down)} ↑ {units.format_rate(seed.up)}",
     ]
     if not seed.blocks:
         del facts[:2]

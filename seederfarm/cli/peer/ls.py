@@ -11,8 +11,9 @@ from hypercore.drive import Drive, Entry
 from hypercore.drive.drive import OnInvalid
 from hypercore.errors import BlockNotAvailable, InvalidContent
 from hypercore.printable import json_text, quoted, visible
+from workers import units
 
-from ..common import streams, units
+from ..common import streams
 from ..common.failures import Failure
 from ..common.options import ContentPath, GivenKey, key_argument
 from .content import Content, reading
@@ -109,7 +110,7 @@ def _long_line(shown: dict[str, Any]) -> str:
     path = quoted(shown["path"], encoding=encoding, apart=f" {arrow} ")
     if "link" in shown:
         return f"{'link':>9}   {path} {arrow} {quoted(shown['link'], encoding=encoding)}"
-    size = "?" if shown["size"] is None else units.size(shown["size"])
+    size = "?" if shown["size"] is None else units.format_size(shown["size"])
     return f"{size:>9} {'x' if shown.get('executable') else ' '} {path}"
 
 

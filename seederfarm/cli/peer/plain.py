@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hypercore.keys import encode_key
+from workers import units
 from workers.engine.model.events import (
     Event,
     Forked,
@@ -17,8 +18,6 @@ from workers.engine.model.events import (
     Synced,
 )
 from workers.engine.model.kind import Kind
-
-from ..common import units
 
 PROGRESS_INTERVAL = 10.0
 """Seconds between two progress lines of a key."""
@@ -36,7 +35,9 @@ class PlainLines:
         match event:
             case Ready():
                 self._write(f"on the network as {encode_key(event.public_key)}")
-                self._write(f"at {units.address(event.host, event.port)}; Ctrl-C leaves the swarm and stops")
+                self._write(
+                    f"at {units.format_address(event.host, event.port)}; Ctrl-C leaves the swarm and stops"
+                )
                 labels = list(self._labels.values())
                 if labels:  # `publish` names its drive later
                     whose = f"{labels[0]} " if len(labels) == 1 else f"{units.plural(len(labels), 'key')}: "
@@ -44,7 +45,7 @@ class PlainLines:
             case Progress():
                 self._progress(event, now)
             case Synced():
-                what = f"{units.plural(event.length, 'block')}, {units.size(event.bytes)}"
+                what = f"{units.plural(event.length, 'block')}, {units.format_size(event.bytes)}"
                 if event.unavailable_blocks:
                     what += f"; {unavailable(event.unavailable_blocks, event.unavailable_bytes)}"
                 self._write(f"{self._name(event.key, event.kind)} synced: version {event.version}, {what}")
@@ -53,13 +54,13 @@ class PlainLines:
             case PeerChanged(state="open"):
                 self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… connected")
             case PeerChanged():
-                moved = f"{units.size(event.bytes_in)} in, {units.size(event.bytes_out)} out"
+                moved = f"{units.format_size(event.bytes_in)} in, {units.format_size(event.bytes_out)} out"
                 self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… left ({moved})")
             case Forked(state="followed"):
                 before, after = f"fork {event.fork} of {event.length:,}", f"fork {event.new_fork}"
                 self._write(f"{self._label(event.key)} its writer went from {before} blocks to {after}")
             case LimitChanged():
-                shown = event.text or units.limit(event.limit, event.value, event.max)
+                shown = event.text or units.format_limit(event.limit, event.value, event.max)
                 self._write(f"limit {event.state}: {shown}")
             case Problem():
                 about = "" if event.key is None else f"{self._label(event.key)} "
@@ -72,8 +73,8 @@ class PlainLines:
         if known >= event.blocks or now - self._told_at.get(event.key, -1e9) < PROGRESS_INTERVAL:
             return
         self._told_at[event.key] = now
-        done = units.count_of(event.have_blocks, event.blocks)
-        size = units.have_of(event.have_bytes, event.bytes)
+        done = units.format_count_of(event.have_blocks, event.blocks)
+        size = units.format_have_of(event.have_bytes, event.bytes)
         peers = units.plural(event.peers, "peer")
         self._write(f"{self._name(event.key, event.kind)} {done} blocks, {size}, {peers}")
 
@@ -86,12 +87,12 @@ class PlainLines:
 
 def unavailable(blocks: int, size: int) -> str:
     """How much of a key nobody is known to have."""
-    return f"no peer has {units.plural(blocks, 'block')} of it ({units.size(size)})"
+    return f"no peer has {units.plural(blocks, 'block')} of it ({units.format_size(size)})"
 
 
 def published(event: Published) -> str:
     """A change of a published folder, in words."""
     counts = ((event.added, "added"), (event.changed, "changed"), (event.removed, "removed"))
     news = ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing new"
-    holds = f"{units.plural(event.files, 'file')}, {units.size(event.bytes)}"
+    holds = f"{units.plural(event.files, 'file')}, {units.format_size(event.bytes)}"
     return f"published: {news}; version {event.version} holds {holds}"

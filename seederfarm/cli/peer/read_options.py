@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from workers.engine.settings.settings import NodeAddress
+from hypercore.dht.address import BootstrapNode
+from workers.settings.table import ENCRYPTION_KEY
 
 from ..common.options import (
+    DurationType,
     data_option,
     network_options,
     resolve_bootstrap,
@@ -29,7 +31,7 @@ class ReadOptions:
     """What the options of the reading commands say."""
 
     data: Path
-    bootstrap: tuple[NodeAddress, ...] | None
+    bootstrap: tuple[BootstrapNode, ...]
     port: int
     encryption_key: bytes | None
     version: int | None
@@ -65,15 +67,13 @@ def read_options(function: F) -> F:
 
     for option in (
         verbosity_options,
-        click.option(
-            "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after that."
-        ),
+        click.option("--timeout", type=DurationType(), metavar="TIME", help="Give up after that: 90s, 5m."),
         click.option(
             "--checkout", "version", type=click.IntRange(1), metavar="VERSION", help="Read an older version."
         ),
         click.option(
             "--encryption-key",
-            envvar="SEEDERFARM_ENCRYPTION_KEY",
+            envvar=ENCRYPTION_KEY.name,
             metavar="KEY",
             help="Key of an encrypted drive (better in $SEEDERFARM_ENCRYPTION_KEY, which others cannot see).",
         ),

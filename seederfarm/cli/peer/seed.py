@@ -17,6 +17,7 @@ from workers.engine.model.events import Problem
 from workers.engine.process.loop import run, stop_on_signals
 from workers.engine.settings.key_list import Wanted, merge, read_list
 from workers.engine.settings.settings import EngineSettings
+from workers.settings.table import ENCRYPTION_KEY
 
 from ..common import logs
 from ..common.failures import BadInput, Failure
@@ -72,7 +73,7 @@ from .views import View, check_output, choose_view
     "--encryption-key",
     "encryption_keys",
     multiple=True,
-    envvar="SEEDERFARM_ENCRYPTION_KEY",
+    envvar=ENCRYPTION_KEY.name,
     metavar="KEY",
     help="Finds the files of an encrypted drive of an older version (better in $SEEDERFARM_ENCRYPTION_KEY).",
 )

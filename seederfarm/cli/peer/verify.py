@@ -21,9 +21,9 @@ from rich.progress import (
 
 from hypercore.core import Core, Store, read_only_store
 from hypercore.keys import encode_key
+from workers import units
 from workers.engine.model.kind import inspect
 
-from ..common import units
 from ..common.failures import Failure
 from ..common.options import GivenKey, data_option, key_argument, resolve_data
 from .data_directory import open_store, require_store
@@ -119,10 +119,10 @@ def check(
         verdict = verdict._replace(
             damaged=[index for index in verdict.damaged if _is_damaged(again(key), index)]
         )
-    of_all = units.count_of(verdict.blocks, core.length)
+    of_all = units.format_count_of(verdict.blocks, core.length)
     name = encode_key(key)
     if verdict.sound:
-        click.echo(f"{name} {of_all} blocks, {units.size(verdict.bytes)}: sound")
+        click.echo(f"{name} {of_all} blocks, {units.format_size(verdict.bytes)}: sound")
         store.close_core(core)
         return True
     if not verdict.head_is_sound:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import re
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,50 +14,11 @@ import click
 
 from farmwire.rejection import MessageRejected
 from hypercore.printable import VisibleFormatter
-from workers.engine.settings.settings import (
-    SettingError,
-    bootstrap_from,
-    home_directory,
-    limits_from,
-    relay_from,
-)
+from workers.engine.settings.settings import bootstrap_from, home_directory, limits_from
+from workers.settings.table import HEARTBEAT, RELAY, WORKER_SAMPLE, SettingError
 
-HEARTBEAT_VARIABLE = "SEEDERFARM_HEARTBEAT"
-SAMPLE_VARIABLE = "SEEDERFARM_WORKER_SAMPLE"
-
-_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_TIMES = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-class WrongSetting(click.ClickException):
-    """An option or a variable is not what it must be."""
-
-    exit_code = 2
-
-
-class Size(click.ParamType[int]):
-    """Bytes: `500G`, `1.5T`, `1000000`."""
-
-    name = "size"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
-        if found is None:
-            self.fail(f"{value!r} is not a size such as 500G or 1.5T", param, ctx)
-        return int(float(found[1]) * _UNITS[found[2].upper()])
-
-
-def seconds_from(environ: Mapping[str, str], name: str, default: float) -> float:
-    """A duration such as `15`, `15s`, `2m`. Raises SettingError."""
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|)", text)
-    if found is None or float(found[1]) <= 0:
-        raise SettingError(f"{name}: {text!r} is not a duration such as 15s or 2m")
-    return float(found[1]) * _TIMES[found[2]]
+from ..common.failures import BadInput
+from ..common.options import SizeType
 
 
 def default_data(environ: Mapping[str, str]) -> Path:
@@ -76,7 +36,7 @@ def default_data(environ: Mapping[str, str]) -> Path:
 @click.option("--name", help="How the farm calls this worker (default: the host's name).")
 @click.option("--zone", default="", help="Copies are spread over zones: a building, a city, a power line.")
 @click.option("--tag", "tags", multiple=True, help="May be repeated. Keys can ask for workers with a tag.")
-@click.option("--quota", type=Size(), metavar="SIZE", help="Store at most this much (default: the disk).")
+@click.option("--quota", type=SizeType(), metavar="SIZE", help="Store at most this much (default: the disk).")
 @click.option("--keep-free", metavar="SIZE", help="Leave this much of the disk to others (default: 5 %).")
 @click.option("--up", metavar="RATE", help="Send at most this much a second: 2M, or a timetable.")
 @click.option("--down", metavar="RATE", help="Fetch at most this much a second, likewise.")
@@ -127,8 +87,6 @@ def run(
         for noisy in ("celery.app.trace", "celery.worker.strategy", "celery.worker.consumer.connection"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        bootstrap_from(bootstrap, os.environ)
-        relay_from(os.environ)
         limits = limits_from(
             os.environ, up=up, down=down, keep_free=keep_free, max_blocks=max_blocks, max_peers=max_peers
         )
@@ -140,14 +98,15 @@ def run(
             limits=replace(limits, max_bytes=limits.max_bytes if quota is None else quota),
             shards=shards,
             engine_user=engine_user or "",
-            bootstrap=bootstrap,
+            bootstrap=bootstrap_from(bootstrap, os.environ),
+            relay=RELAY.value(os.environ),
             port=port,
-            heartbeat=seconds_from(os.environ, HEARTBEAT_VARIABLE, 15.0),
-            sample=seconds_from(os.environ, SAMPLE_VARIABLE, 60.0),
+            heartbeat=HEARTBEAT.value(os.environ),
+            sample=WORKER_SAMPLE.value(os.environ),
             software=software_version(),
         )
         status = run_worker(settings, token, log_level=level)
     except (SettingError, MessageRejected) as error:
-        raise WrongSetting(str(error)) from None
+        raise BadInput(str(error)) from None
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise SystemExit(status)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import User
-from django.db.models import Field, JSONField, Model, PositiveBigIntegerField, QuerySet, TextField
+from django.db.models import Field, JSONField, Model, QuerySet, TextField
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.encoding import force_str
 from unfold.decorators import action, display
 
-from ..forms import SizeField, TagsField
+from ..forms import AmountField, TagsField
 from ..models.fields import TagListField
 from ..services import Actor, record_audit
 from .lists import Estimating, PageFirst
@@ -68,6 +68,8 @@ class FarmAdmin(_ModelAdmin[M]):
     list_fullwidth = True
     warn_unsaved_form = True
     compressed_fields = True
+    amounts: ClassVar[Mapping[str, type[AmountField]]] = {}
+    """Fields that are written with a unit, by name."""
     secret_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields that lists cannot be filtered by: `?field__startswith=` would reveal the value bit by bit."""
 
@@ -88,9 +90,11 @@ class FarmAdmin(_ModelAdmin[M]):
             return TagsField(
                 label=str(db_field.verbose_name).capitalize(), help_text=db_field.help_text, required=False
             )
-        if isinstance(db_field, PositiveBigIntegerField) and db_field.null:  # all of them count bytes
+        if (amount := self.amounts.get(db_field.name)) is not None:
             label, text = str(db_field.verbose_name).capitalize(), str(db_field.help_text)
-            return SizeField(label=label, help_text=text, required=False)
+            return amount(
+                label=label, help_text=text, required=not db_field.blank, validators=db_field.validators
+            )
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if isinstance(db_field, TextField | JSONField) and field is not None:
             field.widget.attrs["rows"] = 3

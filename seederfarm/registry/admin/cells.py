@@ -8,19 +8,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from workers.units import format_age, format_size
+
 NOTHING = "–"
 
 
 def size(count: int | None) -> str:
-    """Bytes in powers of 1000: `0 B`, `1.5 GB`."""
-    if count is None:
-        return NOTHING
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 999.5:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} PB"
+    """`0 B`, `1.5 GB`."""
+    return NOTHING if count is None else format_size(count)
 
 
 def age(at: datetime | None, now: datetime | None = None) -> SafeString | str:
@@ -36,16 +31,7 @@ def age(at: datetime | None, now: datetime | None = None) -> SafeString | str:
 
 
 def ago(at: datetime, now: datetime | None = None) -> str:
-    seconds = ((now or timezone.now()) - at).total_seconds()
-    return "in " + span(-seconds) if seconds < -5 else "just now" if seconds < 45 else span(seconds) + " ago"
-
-
-def span(seconds: float) -> str:
-    for unit, length, limit in (("day", 86400, 86400 * 1.5), ("h", 3600, 5400), ("min", 60, 45)):
-        if seconds >= limit:
-            number = round(seconds / length)
-            return f"{number} {unit}{'s' if unit == 'day' and number != 1 else ''}"
-    return f"{round(seconds)} s"
+    return format_age(((now or timezone.now()) - at).total_seconds())
 
 
 def exact(at: datetime) -> str:

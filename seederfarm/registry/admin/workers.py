@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 
 from django import forms
 from django.conf import settings
@@ -16,7 +17,10 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
+from workers.units import format_duration
+
 from .. import queries, services
+from ..forms import RateField, SizeField
 from ..models import Worker
 from ..services.log import count_of
 from . import cells
@@ -39,6 +43,9 @@ class WorkerAdmin(FarmAdmin[Worker]):
     search_fields = ("name", "zone", "node_id", "note")
     search_help_text = "Name, zone, id or note"
     secret_fields = frozenset({"broker_hash"})
+    amounts = MappingProxyType(
+        {"quota_bytes": SizeField, "upload_limit": RateField, "download_limit": RateField}
+    )
     readonly_fields = (
         "node_id_shown", "state_shown", "online", "room", "copies_shown", "host_shown", "engine_shown",
         "manifest_shown", "messages_shown", "software", "enrolled_at",
@@ -145,7 +152,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
             f"CPU {host.get('cpu_percent', 0):.0f}% of {host.get('cores', '?')} cores, "
             f"load {host.get('load', 0):.2f}, memory {memory}, "
             f"disk {cells.size(host.get('disk_free_bytes'))} free of "
-            f"{cells.size(host.get('disk_bytes'))}, up {cells.span(host.get('uptime', 0))}"
+            f"{cells.size(host.get('disk_bytes'))}, up {format_duration(host.get('uptime', 0))}"
         )
 
     @column("Engine")

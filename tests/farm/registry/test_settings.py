@@ -8,6 +8,7 @@ import pytest
 
 from seederfarm.settings import base, document, env, table
 from seederfarm.settings.secrets import secret_file, too_open
+from workers.settings import table as peer
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,9 +24,11 @@ def test_the_page_of_settings_is_the_table() -> None:
 
 
 def test_every_setting_has_its_own_name_and_help() -> None:
+    rows = [*table.TABLE, *peer.PEER_TABLE]
     assert len({row.name for row in table.TABLE}) == len(table.TABLE)
+    assert len({row.name for row in rows}) == len(rows) - len(peer.SHARED)
     assert len({table.toml_name(row) for row in table.TABLE}) == len(table.TABLE)
-    assert all(len(row.help) > 10 and row.help.endswith((".", ")")) for row in table.TABLE)
+    assert all(len(row.help) > 10 and row.help.endswith((".", ")")) for row in rows)
 
 
 def test_nothing_set_is_right(tmp_path: Path) -> None:
@@ -74,7 +77,6 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("REDIS_URL", "redis+socket://:hunter2#x@/run/redis.sock", "percent-encoded"),
         ("REDIS_URL", "redis://:hunter2@h:port/0", "port"),
         ("REDIS_URL", "redis://:hunter2\u2100@h/0", "percent-encoded"),
-        ("SEEDERFARM_HOME", "", "directory"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(
@@ -168,15 +170,42 @@ def test_the_secret_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Pa
     assert secret_file(path, lambda: b"other").decode() == farm.secret_key()
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("24h", 86400), ("30 d", 2592000)]
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert env.duration(text) == seconds
+def test_a_blank_variable_counts_as_not_set_except_for_lists(tmp_path: Path) -> None:
+    """For peers and workers, too; docker compose passes what is not set like that."""
+    farm = load(tmp_path, SEEDERFARM_HEARTBEAT=" ", SEEDERFARM_WEB_PORT="", SEEDERFARM_PROXIES="").checked()
+    assert (farm.heartbeat, farm.web_port, farm.proxies) == (15.0, 8000, ())
+    assert peer.HEARTBEAT.value({"SEEDERFARM_HEARTBEAT": " "}) == 15.0
 
 
-@pytest.mark.parametrize(
-    ("text", "count"), [("5", 5), ("1kB", 1000), ("64 MiB", 1 << 26), ("2TB", 2 * 10**12)]
-)
-def test_sizes(text: str, count: int) -> None:
-    assert env.size(text) == count
+@pytest.mark.parametrize(("text", "seconds"), [("1d", 86400.0), ("500ms", 0.5), ("15", 15.0), ("2m", 120.0)])
+def test_control_and_workers_read_a_shared_variable_alike(tmp_path: Path, text: str, seconds: float) -> None:
+    environ = {"SEEDERFARM_HEARTBEAT": text}
+    assert load(tmp_path, **environ).checked().heartbeat == peer.HEARTBEAT.value(environ) == seconds
+    for wrong in ("soon", "0", "-1", "1 year"):
+        environ = {"SEEDERFARM_HEARTBEAT": wrong}
+        [problem] = load(tmp_path, **environ).problems
+        with pytest.raises(peer.SettingError) as error:
+            peer.HEARTBEAT.value(environ)
+        assert "expected a duration" in problem.text
+        assert problem.text.replace(" in the environment", "") in str(error.value)
+
+
+def test_a_variable_of_peers_in_the_file_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "seederfarm.toml").write_text('up = "2M"\nmax_byte = 5\n')
+    first, second = load(tmp_path).problems
+    assert "'max_byte' is no setting" in first.text
+    assert "'up' is read from the environment alone, as SEEDERFARM_UP" in second.text
+
+
+def test_values_are_written_as_they_are_read(tmp_path: Path) -> None:
+    given = {
+        "SEEDERFARM_REPLICAS": "2:4",
+        "SEEDERFARM_KEEP_EVENTS": "2d",
+        "SEEDERFARM_SOURCE_MAX_BYTES": "5 MB",
+        "SEEDERFARM_HTTPS": "true",
+        "SEEDERFARM_ALLOWED_HOSTS": "a.example,b.example",
+        "SEEDERFARM_BOOTSTRAP": "10.0.0.1@dht.example:49737,127.0.0.1:1",
+    }
+    farm = load(tmp_path, **given).checked()
+    rows = {row.name: row for row in table.TABLE}
+    assert {name: rows[name].write(table.value_of(rows[name], farm)) for name in given} == given

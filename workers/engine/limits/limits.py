@@ -18,12 +18,12 @@ from typing import Literal, NamedTuple, Protocol
 from hypercore.aio.cores.corestore import DATABASE_SLACK, Corestore
 from hypercore.aio.cores.throttle import Throttle
 from hypercore.errors import StorageError
-from hypercore.sizes import size_text
 
+from ...settings.rate_schedule import RateSchedule
+from ...units import MIN_RATE, format_size
 from ..model.events import Event, LimitChanged, LimitName, Problem
 from ..model.rate import Rate
 from ..model.status import LimitStatus
-from ..settings.rate_schedule import MIN_RATE, RateSchedule
 from ..settings.settings import LimitSettings, headroom
 from .gate import Gate
 
@@ -251,9 +251,9 @@ class Limits:
             return DiskBudget(on_disk, 0, False, "")
         stored = self._stored(now)
         if quota is not None and quota - stored <= on_disk:
-            text = f"{size_text(stored)} are stored, {size_text(quota)} may be"
+            text = f"{format_size(stored)} are stored, {format_size(quota)} may be"
             return DiskBudget(quota - stored, stored, True, text)
-        text = f"the disk has {size_text(free)} free, {size_text(kept)} are kept free"
+        text = f"the disk has {format_size(free)} free, {format_size(kept)} are kept free"
         return DiskBudget(on_disk, stored, False, text)
 
     def _stored(self, now: float) -> int:

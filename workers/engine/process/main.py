@@ -42,9 +42,11 @@ from typing import Any
 
 from farmwire.audit import MAX_PROOF_CHARS
 from farmwire.proofs import prove_block
+from hypercore.dht.address import parse_bootstrap
 from hypercore.errors import HypercoreError
 from hypercore.printable import VisibleFormatter
 
+from ...settings.rate_schedule import RateSchedule, parse_rate_schedule
 from ..launch import Launched, launched_parts
 from ..model.events import Event, PeerChanged, Problem, Progress, Synced, to_json
 from ..model.interfaces import CoreSession
@@ -53,8 +55,7 @@ from ..model.rate import Rate
 from ..removal.removal import Removals
 from ..seeds.title import Titles
 from ..settings.key_list import Wanted
-from ..settings.rate_schedule import RateSchedule, parse_timetable
-from ..settings.settings import EngineSettings, LimitSettings, SettingError, bootstrap_from, relay_from
+from ..settings.settings import EngineSettings, LimitSettings
 from .json_lines import LineWriter, read_lines
 from .loop import run, stop_on_signals
 from .parent_death import end_with_parent
@@ -340,7 +341,7 @@ def _wanted(entry: dict[str, Any]) -> Wanted:
 
 
 def _timetable(command: dict[str, Any], name: str, now: RateSchedule) -> RateSchedule:
-    return parse_timetable(command[name], source=name) if name in command else now
+    return parse_rate_schedule(command[name]) if name in command else now
 
 
 def _count(command: dict[str, Any], name: str, now: int | None) -> int | None:
@@ -406,7 +407,8 @@ def main() -> int:
     parser.add_argument("--parent", type=int, required=True, help="process id of who started us")
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--bootstrap", action="append", default=[])
+    parser.add_argument("--bootstrap", action="append", type=parse_bootstrap, required=True)
+    parser.add_argument("--relay", type=bytes.fromhex)
     parser.add_argument("--log-level", default="WARNING")
     options = parser.parse_args()
     handler = logging.StreamHandler()
@@ -416,17 +418,16 @@ def main() -> int:
     if not end_with_parent(options.parent):
         return 0
     try:
-        bootstrap = bootstrap_from(tuple(options.bootstrap), os.environ)
         settings = EngineSettings(
             data=options.data,
-            bootstrap=bootstrap,
-            relay=relay_from(os.environ),
+            bootstrap=tuple(options.bootstrap),
+            relay=options.relay,
             host=options.host,
             port=options.port,
             leave_timeout=3.0,
         )
         run(lambda: serve(settings))
-    except (HypercoreError, SettingError) as error:
+    except HypercoreError as error:
         log.error("%s", error)
         return 1
     except asyncio.CancelledError:

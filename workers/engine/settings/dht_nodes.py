@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from hypercore.dht.address import Address
-
-from .settings import NodeAddress, SettingError, parse_address
+from hypercore.dht.address import Address, AddressFormatError, BootstrapNode, parse_bootstrap
+from hypercore.dht.constants import BOOTSTRAP_NODES
 
 NODES_FILE = "dht-nodes"
 
@@ -28,9 +27,9 @@ SAVE_SECONDS = 600.0
 log = logging.getLogger(__name__)
 
 
-def network_name(bootstrap: Iterable[NodeAddress] | None) -> str:
+def network_name(bootstrap: Sequence[BootstrapNode]) -> str:
     """The first line of the file."""
-    return "public" if bootstrap is None else " ".join(map(str, bootstrap))
+    return "public" if tuple(bootstrap) == BOOTSTRAP_NODES else " ".join(map(str, bootstrap))
 
 
 def load_nodes(path: Path, network: str) -> list[Address]:
@@ -44,8 +43,10 @@ def load_nodes(path: Path, network: str) -> list[Address]:
         return []
     found = []
     for line in lines:
-        with suppress(SettingError):
-            found.append(Address(*parse_address(line, source=path.name)))
+        with suppress(AddressFormatError):
+            node = parse_bootstrap(line)
+            if node.address is not None:
+                found.append(Address(node.address, node.port))
     return found
 
 

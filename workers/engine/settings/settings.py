@@ -1,61 +1,18 @@
-"""What the engine is told: where it keeps things, whom it asks first, how it behaves. Checked, immutable."""
+"""How one engine runs: where it keeps things, whom it asks first, how much it may use. Checked, immutable."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from hypercore.codec import MAX_SAFE_INTEGER
-from hypercore.dht.address import AddressFormatError, parse_bootstrap
-from hypercore.errors import KeyFormatError
-from hypercore.keys import decode_key
+from hypercore.dht.address import BootstrapNode
+from hypercore.dht.constants import BOOTSTRAP_NODES
 from hypercore.swarm.slots import MAX_CONNECTIONS
 
-from .rate_schedule import ANY_RATE, NO_LIMIT, RateSchedule, parse_size, parse_timetable
-from .rate_schedule import SettingError as SettingError
-
-BOOTSTRAP_VARIABLE = "SEEDERFARM_BOOTSTRAP"
-"""Comma-separated HOST:PORT list that replaces the public bootstrap nodes of the DHT."""
-
-RELAY_VARIABLE = "SEEDERFARM_RELAY"
-"""Public key of a blind relay, where peers are met that no hole in our NAT leads to."""
-
-HOME_VARIABLE = "SEEDERFARM_HOME"
-"""Where everything of this installation lives; `data` under it is the default data directory."""
-
-
-class NodeAddress(NamedTuple):
-    """A bootstrap node of the DHT."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-UP_VARIABLE = "SEEDERFARM_UP"
-DOWN_VARIABLE = "SEEDERFARM_DOWN"
-MAX_BYTES_VARIABLE = "SEEDERFARM_MAX_BYTES"
-KEEP_FREE_VARIABLE = "SEEDERFARM_KEEP_FREE"
-MAX_PEERS_VARIABLE = "SEEDERFARM_MAX_PEERS"
-
-MOST_PEERS = 60_000
-"""An endpoint has streams for no more."""
-
-MAX_BLOCKS_VARIABLE = "SEEDERFARM_MAX_BLOCKS"
-
-MAX_BLOCKS = 1 << 25
-"""Blocks of one key, unless set otherwise: 2 TiB in blocks of 64 KiB. A writer can sign 2^52 equal blocks
-without storing any; here each takes BLOCK_OVERHEAD."""
-
-FORKS_VARIABLE = "SEEDERFARM_FORKS"
-
-FORK_POLICIES = ("follow", "quarantine")
-"""What to do when a writer rewrites its history; the first one unless told."""
+from ...settings import readers, table
+from ...settings.rate_schedule import ANY_RATE, RateSchedule
+from ...settings.table import MAX_BLOCKS, SettingError
 
 MIN_HEADROOM = 256 << 20
 MAX_HEADROOM = 5 << 30
@@ -101,46 +58,13 @@ def limits_from(
     max_blocks: str | None = None,
 ) -> LimitSettings:
     """The limits of the command line, each else of the environment. Raises SettingError."""
-
-    def told(option: str | None, flag: str, variable: str) -> tuple[str, str] | None:
-        if option is not None:
-            return option, flag
-        text = environ.get(variable, "")
-        return (text, variable) if text.strip() else None
-
-    def timetable(found: tuple[str, str] | None) -> RateSchedule:
-        return ANY_RATE if found is None else parse_timetable(found[0], source=found[1])
-
-    def size(found: tuple[str, str] | None) -> int | None:
-        return None if found is None else parse_size(found[0], source=found[1])
-
-    def count(found: tuple[str, str] | None) -> int:
-        if found is None:
-            return MAX_CONNECTIONS
-        text = found[0].strip()
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_PEERS:
-            raise SettingError(f"{found[1]}: {text!r} is not a number from 1 to {MOST_PEERS}")
-        return int(text)
-
-    def blocks(found: tuple[str, str] | None) -> int | None:
-        if found is None:
-            return MAX_BLOCKS
-        text = found[0].strip().replace("_", "").replace(",", "").lower()
-        if text in NO_LIMIT:
-            return None
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:20]) <= MAX_SAFE_INTEGER:
-            raise SettingError(
-                f"{found[1]}: {found[0]!r} is neither a number of blocks (1 or more) nor `none`"
-            )
-        return int(text)
-
     return LimitSettings(
-        max_blocks=blocks(told(max_blocks, "--max-blocks", MAX_BLOCKS_VARIABLE)),
-        max_peers=count(told(max_peers, "--max-peers", MAX_PEERS_VARIABLE)),
-        up=timetable(told(up, "--up", UP_VARIABLE)),
-        down=timetable(told(down, "--down", DOWN_VARIABLE)),
-        max_bytes=size(told(max_bytes, "--max-bytes", MAX_BYTES_VARIABLE)),
-        keep_free=size(told(keep_free, "--keep-free", KEEP_FREE_VARIABLE)),
+        max_blocks=table.MAX_BLOCKS_OF_KEY.value(environ, max_blocks, "--max-blocks"),
+        max_peers=table.MAX_PEERS.value(environ, max_peers, "--max-peers"),
+        up=table.UP.value(environ, up, "--up"),
+        down=table.DOWN.value(environ, down, "--down"),
+        max_bytes=table.MAX_BYTES.value(environ, max_bytes, "--max-bytes"),
+        keep_free=table.KEEP_FREE.value(environ, keep_free, "--keep-free"),
     )
 
 
@@ -150,8 +74,8 @@ class EngineSettings:
 
     data: Path
     """The data directory. Created (for its owner alone) when it is not there."""
-    bootstrap: tuple[NodeAddress, ...] | None = None
-    """DHT nodes to start from; None stands for the public ones."""
+    bootstrap: tuple[BootstrapNode, ...] = BOOTSTRAP_NODES
+    """DHT nodes to start from."""
     host: str = "0.0.0.0"
     port: int = 0
     """UDP port; 0 lets the system choose."""
@@ -169,64 +93,30 @@ class EngineSettings:
     """Seconds for leaving the swarm: taking announces back and closing connections."""
 
 
-def parse_address(text: str, *, source: str) -> NodeAddress:
-    """HOST:PORT. Raises SettingError that names `source`."""
+def bootstrap_from(options: tuple[str, ...], environ: Mapping[str, str]) -> tuple[BootstrapNode, ...]:
+    """The bootstrap nodes of the command line, else those of the environment, else the public ones.
+
+    Raises SettingError.
+    """
+    if not options:
+        return table.BOOTSTRAP.value(environ)
     try:
-        port = parse_bootstrap(text).port
-    except AddressFormatError:
-        raise SettingError(f"{source}: {text!r} is not HOST:PORT (such as 127.0.0.1:49737)") from None
-    return NodeAddress(text.strip().rpartition(":")[0], port)
-
-
-def bootstrap_from(options: tuple[str, ...], environ: Mapping[str, str]) -> tuple[NodeAddress, ...] | None:
-    """The bootstrap nodes of the command line, else those of the environment, else None (the public ones)."""
-    if options:
-        return tuple(parse_address(text, source="--bootstrap") for text in options)
-    listed = environ.get(BOOTSTRAP_VARIABLE, "")
-    found = tuple(
-        parse_address(text, source=BOOTSTRAP_VARIABLE) for text in listed.split(",") if text.strip()
-    )
-    if listed.strip() and not found:
-        raise SettingError(f"{BOOTSTRAP_VARIABLE}: {listed!r} names no node: expected HOST:PORT,HOST:PORT")
-    return found or None
-
-
-def relay_from(environ: Mapping[str, str]) -> bytes | None:
-    """The blind relay that the environment names. Raises SettingError."""
-    text = environ.get(RELAY_VARIABLE, "").strip()
-    try:
-        return decode_key(text) if text else None
-    except KeyFormatError as error:
-        raise SettingError(f"{RELAY_VARIABLE}: {error}") from None
-
-
-NO_HOME = (
-    f"no home directory is known (HOME is not set, and user {os.getuid()} has no account): "
-    f"set {HOME_VARIABLE} to a directory"
-)
-"""What is said where there is no home directory."""
+        return tuple(map(readers.node_address, options))
+    except ValueError as error:
+        raise SettingError(f"--bootstrap: {error}") from None
 
 
 def quarantine_from(option: str | None, environ: Mapping[str, str]) -> bool:
     """Whether higher forks are quarantined. Raises SettingError."""
-    source = FORKS_VARIABLE if option is None else "--forks"
-    text = environ.get(FORKS_VARIABLE, "") if option is None else option
-    policy = text.strip().lower() or FORK_POLICIES[0]
-    if policy not in FORK_POLICIES:
-        raise SettingError(f"{source}: {text!r} is not one of {', '.join(FORK_POLICIES)}")
-    return policy == "quarantine"
+    return table.FORKS.value(environ, option, "--forks") == "quarantine"
 
 
 def data_directory(option: Path | None, environ: Mapping[str, str]) -> Path:
-    """The data directory: as told, else `data` under the home. Raises SettingError."""
+    """The data directory: of the option, else `data` under the home. Raises SettingError."""
     return home_directory(environ) / "data" if option is None else option
 
 
 def home_directory(environ: Mapping[str, str]) -> Path:
-    """SEEDERFARM_HOME, else `~/.seederfarm`. Raises SettingError where nobody knows what `~` is, as in a
-    container that runs under a number without a name."""
-    home = environ.get(HOME_VARIABLE, "").strip() or "~/.seederfarm"
-    try:
-        return Path(home).expanduser()
-    except RuntimeError:
-        raise SettingError(NO_HOME) from None
+    """SEEDERFARM_HOME, else `~/.seederfarm`. Raises SettingError where `~` has no meaning, as in a container
+    that runs under a number without a name."""
+    return table.HOME.parse(environ.get(table.HOME.name, "").strip() or str(table.HOME.default))

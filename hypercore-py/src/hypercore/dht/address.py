@@ -187,6 +187,15 @@ class BootstrapNode(NamedTuple):
     port: int
     address: str | None = None
 
+    @property
+    def label(self) -> str:
+        """`host:port`, for people."""
+        return f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        """As `parse_bootstrap` reads it."""
+        return self.label if self.address in (None, self.host) else f"{self.address}@{self.label}"
+
 
 def is_ipv4(host: str) -> bool:
     parts = host.split(".")
@@ -204,19 +213,30 @@ def is_host(text: str) -> bool:
     return len(text) <= 253 and all(map(_LABEL.fullmatch, labels))
 
 
-def parse_bootstrap(text: str | tuple[str, int]) -> BootstrapNode:
-    """`host:port` or `ip@host:port`. Raises AddressFormatError that says what was expected."""
+def parse_bootstrap(text: str | tuple[str, int] | BootstrapNode) -> BootstrapNode:
+    """`host:port` or `ip@host:port`, or the two parts; a BootstrapNode is returned as it is.
+
+    Raises AddressFormatError that says what was expected.
+    """
+    if isinstance(text, BootstrapNode):
+        return text
     if not isinstance(text, str):
         host, port = text
         text = f"{host}:{port}"
     name, colon, port_text = text.strip().rpartition(":")
     suggested, at, host = name.rpartition("@")
     if not colon or not host or not port_text.isascii() or not port_text.isdigit():
-        raise AddressFormatError(f"{text!r} is not a bootstrap node: expected host:port or ip@host:port")
+        raise AddressFormatError(f"{text!r} is not a bootstrap node: expected HOST:PORT or IPV4@HOST:PORT")
     if not is_host(host):
-        raise AddressFormatError(f"{text!r} is not a bootstrap node: {host!r} is no name of a host")
+        raise AddressFormatError(
+            f"{text!r} is not a bootstrap node: expected HOST:PORT, and {host!r} is no name of a host"
+        )
     if not 0 < int(port_text[:6]) < 65536:
-        raise AddressFormatError(f"{text!r} is not a bootstrap node: the port is 1 to 65535")
+        raise AddressFormatError(
+            f"{text!r} is not a bootstrap node: expected HOST:PORT with a port from 1 to 65535"
+        )
     if at and not is_ipv4(suggested):
-        raise AddressFormatError(f"{text!r} is not a bootstrap node: {suggested!r} is not an IPv4 address")
+        raise AddressFormatError(
+            f"{text!r} is not a bootstrap node: expected IPV4@HOST:PORT, and {suggested!r} is no IPv4 address"
+        )
     return BootstrapNode(host, int(port_text), suggested or (host if is_ipv4(host) else None))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from ..crypto import namespace
+from .address import BootstrapNode
 
 
 class Internal(IntEnum):
@@ -86,8 +87,8 @@ DEFAULT_PORT = 49737
 """The port tried first (hyperdht index.js); the next five after it, then any."""
 
 BOOTSTRAP_NODES = (
-    "88.99.3.86@node1.hyperdht.org:49737",
-    "142.93.90.113@node2.hyperdht.org:49737",
-    "138.68.147.8@node3.hyperdht.org:49737",
+    BootstrapNode("node1.hyperdht.org", 49737, "88.99.3.86"),
+    BootstrapNode("node2.hyperdht.org", 49737, "142.93.90.113"),
+    BootstrapNode("node3.hyperdht.org", 49737, "138.68.147.8"),
 )
 """The public network's entrances (hyperdht lib/constants.js)."""

@@ -57,7 +57,7 @@ T = TypeVar("T")
 
 
 class DhtNode(DhtClient):
-    """`bootstrap` lists `host:port` or `ip@host:port`; the public network's nodes unless given.
+    """`bootstrap` lists BootstrapNodes, `host:port` or `ip@host:port`; the public network's unless given.
 
     `port` None tries the usual ports, 0 takes any. `firewalled` says whether strangers cannot reach us;
     unless it is given, that is found out. `ephemeral=False` makes a node that others may rely on: it stores
@@ -69,7 +69,7 @@ class DhtNode(DhtClient):
     def __init__(
         self,
         *,
-        bootstrap: Sequence[str | tuple[str, int]] | None = None,
+        bootstrap: Sequence[str | tuple[str, int] | BootstrapNode] | None = None,
         key_pair: KeyPair | None = None,
         host: str = "0.0.0.0",
         port: int | None = 0,

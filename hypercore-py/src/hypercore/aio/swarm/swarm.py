@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from ...crypto import KeyPair
-from ...dht.address import Address
+from ...dht.address import Address, BootstrapNode
 from ...dht.messages import NoisePayload, PeerRecord
 from ...dht.node import NodeEvent
 from ...errors import ConnectionClosed, HypercoreError, LocalProtocolError
@@ -50,7 +50,7 @@ class Swarm:
         self,
         *,
         key_pair: KeyPair | None = None,
-        bootstrap: Sequence[str | tuple[str, int]] | None = None,
+        bootstrap: Sequence[str | tuple[str, int] | BootstrapNode] | None = None,
         host: str = "0.0.0.0",
         port: int | None = 0,
         max_peers: int = MAX_PEERS,

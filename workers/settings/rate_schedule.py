@@ -1,4 +1,4 @@
-"""Sizes and rates as people write them, and rates by the time of day."""
+"""Rates by the time of day, as people write them."""
 
 from __future__ import annotations
 
@@ -7,31 +7,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-MIN_RATE = 1024
-"""Bytes a second: less than that moves nothing that anybody waits for."""
+from ..units import parse_rate
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtp])(i)?b?|b)?", re.IGNORECASE | re.ASCII)
 _SPAN = re.compile(r"(?:([a-z]{3})(?:-([a-z]{3}))?\s+)?(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)", re.IGNORECASE)
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-NO_LIMIT = ("none", "off", "unlimited")
 _DAY = 24 * 60
 
-RATE_EXAMPLES = "2M (bytes a second), 500k, 4Mi or none"
 TIMETABLE_EXAMPLE = "mon-fri 08:00-18:00=1M, *=10M"
-
-
-class SettingError(ValueError):
-    """A setting is not what it must be. The text says which, and what was expected."""
-
-
-def parse_size(text: str, *, source: str) -> int:
-    """Bytes: `1000`, `64 MiB`, `2TB`; powers of 1000, with an i of 1024. Raises SettingError naming
-    `source`."""
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise SettingError(f"{source}: {text!r} is not a size such as 500G, 64MiB or 1000000")
-    power = " kmgtp".index((found[2] or " ").lower())
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 class TimeWindow(NamedTuple):
@@ -97,11 +79,11 @@ ANY_RATE = RateSchedule()
 """No limit at any time."""
 
 
-def parse_timetable(text: str, *, source: str) -> RateSchedule:
-    """`2M`, or spans with a rate each: see TIMETABLE_EXAMPLE. Raises SettingError naming `source`."""
+def parse_rate_schedule(text: str) -> RateSchedule:
+    """A rate such as `2M`, or spans with a rate each: see TIMETABLE_EXAMPLE. Raises ValueError."""
     parts = [part.strip() for part in text.split(",")]
     if len(parts) == 1 and "=" not in text:
-        return RateSchedule(otherwise=_rate(parts[0], source))
+        return RateSchedule(otherwise=_rate(parts[0]))
     spans: list[TimeWindow] = []
     otherwise: int | None = None
     rest = False
@@ -109,41 +91,35 @@ def parse_timetable(text: str, *, source: str) -> RateSchedule:
         when, sign, rate = (piece.strip() for piece in part.partition("="))
         if rest or not sign:
             reason = "comes after * and would never count" if rest else "has no rate"
-            raise SettingError(f"{source}: {part!r} {reason}; expected such as {TIMETABLE_EXAMPLE}")
+            raise ValueError(f"{part!r} {reason}; expected such as {TIMETABLE_EXAMPLE}")
         if when == "*":
-            otherwise, rest = _rate(rate, source), True
+            otherwise, rest = _rate(rate), True
         else:
-            spans.append(_span(when, _rate(rate, source), source))
+            spans.append(_span(when, _rate(rate)))
     return RateSchedule(tuple(spans), otherwise)
 
 
-def _rate(text: str, source: str) -> int | None:
-    if text.lower() in NO_LIMIT:
-        return None
-    per_second = text.removesuffix("/s")
-    if _SIZE.fullmatch(per_second.strip()) is None:
-        raise SettingError(
-            f"{source}: {text!r} is not a rate such as {RATE_EXAMPLES}, and no timetable such as "
-            f"{TIMETABLE_EXAMPLE}"
-        )
-    rate = parse_size(per_second, source=source)
-    if rate < MIN_RATE:
-        raise SettingError(f"{source}: {text!r} is below {MIN_RATE} bytes a second; `none` is no limit")
-    return rate
+def _rate(text: str) -> int | None:
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no rate: {error}; or a timetable such as {TIMETABLE_EXAMPLE}"
+        ) from None
 
 
-def _span(text: str, rate: int | None, source: str) -> TimeWindow:
+def _span(text: str, rate: int | None) -> TimeWindow:
     expected = "HH:MM-HH:MM, with days before it if need be, such as mon-fri 08:00-18:00"
     found = _SPAN.fullmatch(text)
     if found is None:
-        raise SettingError(f"{source}: {text!r} is not {expected}")
+        raise ValueError(f"{text!r} is not {expected}")
     first, last = (found[1] or "mon").lower(), (found[2] or found[1] or "sun").lower()
     for day in (first, last):
         if day not in _DAYS:
-            raise SettingError(f"{source}: {day!r} is not a day ({', '.join(_DAYS)})")
+            raise ValueError(f"{day!r} is not a day ({', '.join(_DAYS)})")
     start, end = int(found[3]) * 60 + int(found[4]), int(found[5]) * 60 + int(found[6])
     if int(found[4]) > 59 or int(found[6]) > 59 or start >= _DAY or end > _DAY:
-        raise SettingError(f"{source}: {text!r} has a time that no day has; expected {expected}")
+        raise ValueError(f"{text!r} has a time that no day has; expected {expected}")
     from_day = _DAYS.index(first)
     count = (_DAYS.index(last) - from_day) % 7 + 1
     days = frozenset((from_day + offset) % 7 for offset in range(count))

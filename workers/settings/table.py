@@ -1,0 +1,220 @@
+"""The variables that peers and workers read: name, reader, default and help of each.
+
+`seederfarm.settings.table` has those of the control plane, and takes the shared ones from here;
+docs/settings.md is made from both. Only the environment is read here; options of a command go before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from hypercore.codec import MAX_SAFE_INTEGER
+from hypercore.dht.address import BootstrapNode
+from hypercore.dht.constants import BOOTSTRAP_NODES
+from hypercore.swarm.slots import MAX_CONNECTIONS
+
+from .. import units
+from . import readers
+from .rate_schedule import ANY_RATE, RateSchedule, parse_rate_schedule
+
+T = TypeVar("T")
+
+MAX_BLOCKS: Final = 1 << 25
+"""Blocks of one key, unless set otherwise: 2 TiB in blocks of 64 KiB. A writer can sign 2^52 equal blocks
+without storing any; here each takes BLOCK_OVERHEAD."""
+
+MOST_PEERS: Final = 60_000
+"""An endpoint has streams for no more."""
+
+FORK_POLICIES: Final = ("follow", "quarantine")
+"""What to do when a writer rewrites its history; the first one by default."""
+
+
+class SettingError(ValueError):
+    """A setting is not what it must be. The text says which, and what was expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting(Generic[T]):
+    """A row of the table."""
+
+    name: str
+    """Of the variable in the environment."""
+    read: Callable[[str], T]
+    """Its value from text. Raises ValueError with what it expected."""
+    default: T
+    help: str
+    shown: str
+    """The default, as the page of settings shows it."""
+    write: Callable[[T], str] = str
+    """The text of a value, as `read` reads it."""
+    secret: bool = False
+    """No message quotes it, and it may be in a file that NAME_FILE names."""
+    blank: bool = False
+    """Whether a text without anything is a value (an empty list). Otherwise it counts as not set."""
+
+    def parse(self, text: str, *, source: str = "") -> T:
+        """The value of a text that `source` (else the variable) has. Raises SettingError, which names it."""
+        try:
+            return self.read(text)
+        except ValueError as error:
+            raise SettingError(
+                f"{source or self.name}: {describe(text, error, secret=self.secret)}"
+            ) from None
+
+    def value(self, environ: Mapping[str, str], option: str | None = None, flag: str = "") -> T:
+        """Of the option `flag` of a command line, else of the environment, else the default."""
+        if option is not None:
+            return self.parse(option, source=flag)
+        text = environ.get(self.name, "")
+        return self.parse(text) if text.strip() else self.default
+
+
+def describe(text: str, error: ValueError, *, secret: bool = False, where: str = "") -> str:
+    """What is wrong with a text, in words: the text, unless it is secret, and what was expected."""
+    reason = str(error)
+    if not secret and repr(text.strip()) in reason:  # the reason quotes it already
+        return f"{reason}{where and f' (in {where})'}"
+    given = "the value" if secret else repr(text[:80])
+    return f"{given}{where and f' in {where}'} is wrong: {reason}"
+
+
+def _row(
+    name: str,
+    read: Callable[[str], Any],
+    default: Any,
+    help_text: str,
+    *,
+    shown: str = "",
+    write: Callable[[Any], str] = str,
+    secret: bool = False,
+) -> Setting[Any]:
+    return Setting(
+        name=name,
+        read=read,
+        default=default,
+        help=help_text,
+        shown=shown or write(default),
+        write=write,
+        secret=secret,
+    )
+
+
+def write_list(values: Iterable[object]) -> str:
+    return ",".join(map(str, values))
+
+
+HOME: Final[Setting[Path]] = _row(
+    "SEEDERFARM_HOME",
+    readers.directory,
+    Path("~/.seederfarm"),
+    "Directory of everything that is kept here: `data` is the content of a lone peer, `worker` that of a "
+    "worker, and a farm has its database and `seederfarm.toml` in it.",
+)
+BOOTSTRAP: Final[Setting[tuple[BootstrapNode, ...]]] = _row(
+    "SEEDERFARM_BOOTSTRAP",
+    readers.node_addresses,
+    BOOTSTRAP_NODES,
+    "DHT nodes to start from, HOST:PORT comma-separated, in place of the public ones.",
+    shown="(public nodes)",
+    write=write_list,
+)
+FORKS: Final[Setting[str]] = _row(
+    "SEEDERFARM_FORKS",
+    readers.one_of(*FORK_POLICIES),
+    FORK_POLICIES[0],
+    "What to do when a writer rewrites its history (a higher fork): `follow` it, or `quarantine` it: keep "
+    "and serve what is here until the fork is accepted. In a farm it is for keys that are added from then "
+    "on; each key can differ.",
+)
+HEARTBEAT: Final[Setting[float]] = _row(
+    "SEEDERFARM_HEARTBEAT",
+    readers.interval,
+    15.0,
+    "How often a worker reports. How soon the control plane notices a lost message is counted in it: give "
+    "the same to all of them.",
+    write=units.exact_duration,
+)
+
+RELAY: Final[Setting[bytes | None]] = _row(
+    "SEEDERFARM_RELAY",
+    readers.public_key,
+    None,
+    "Public key of a blind relay, where peers are met that no hole in a NAT leads to.",
+    shown="(none)",
+)
+UP: Final[Setting[RateSchedule]] = _row(
+    "SEEDERFARM_UP",
+    parse_rate_schedule,
+    ANY_RATE,
+    "How much is sent a second at most: `2M`, or by time of day: `mon-fri 08:00-18:00=1M, *=10M`.",
+    shown="none",
+)
+DOWN: Final[Setting[RateSchedule]] = _row(
+    "SEEDERFARM_DOWN",
+    parse_rate_schedule,
+    ANY_RATE,
+    "How much is downloaded a second at most, likewise.",
+    shown="none",
+)
+MAX_BYTES: Final[Setting[int | None]] = _row(
+    "SEEDERFARM_MAX_BYTES",
+    units.parse_size,
+    None,
+    "How much is stored at most, such as `500G`. A worker's `--quota` goes before it.",
+    shown="(what the disk has)",
+)
+KEEP_FREE: Final[Setting[int | None]] = _row(
+    "SEEDERFARM_KEEP_FREE",
+    units.parse_size,
+    None,
+    "How much of the disk stays free for others.",
+    shown="5 % of the disk, 256 MiB to 5 GiB",
+)
+MAX_BLOCKS_OF_KEY: Final[Setting[int | None]] = _row(
+    "SEEDERFARM_MAX_BLOCKS",
+    readers.count_or_none(min_value=1, max_value=MAX_SAFE_INTEGER, noun="blocks"),
+    MAX_BLOCKS,
+    "Of a key with more blocks nothing more is downloaded. `none`: of any.",
+)
+MAX_PEERS: Final[Setting[int]] = _row(
+    "SEEDERFARM_MAX_PEERS",
+    readers.whole(min_value=1, max_value=MOST_PEERS),
+    MAX_CONNECTIONS,
+    "How many connections that others open are kept at most.",
+)
+ENCRYPTION_KEY: Final[Setting[bytes | None]] = _row(
+    "SEEDERFARM_ENCRYPTION_KEY",
+    readers.secret_key,
+    None,
+    "Key of an encrypted drive, for `ls`, `cat`, `get` and `seed`; `seed` takes several with spaces between. "
+    "In the environment other users of the machine cannot see it.",
+    shown="(none)",
+    secret=True,
+)
+WORKER_SAMPLE: Final[Setting[float]] = _row(
+    "SEEDERFARM_WORKER_SAMPLE",
+    readers.interval,
+    60.0,
+    "How long one sample of a worker's charts is.",
+    write=units.exact_duration,
+)
+READY_FD: Final[Setting[int | None]] = _row(
+    "SEEDERFARM_READY_FD",
+    readers.whole(),
+    None,
+    "File descriptor to which a process writes a byte once it works. The farm sets it for its own processes.",
+    shown="(none)",
+)
+
+SHARED: Final[tuple[Setting[Any], ...]] = (HOME, BOOTSTRAP, FORKS, HEARTBEAT)
+"""Those that the control plane reads, too."""
+
+PEER_TABLE: Final[tuple[Setting[Any], ...]] = (
+    *(HOME, BOOTSTRAP, RELAY, UP, DOWN, MAX_BYTES, KEEP_FREE, MAX_BLOCKS_OF_KEY, MAX_PEERS, FORKS),
+    *(ENCRYPTION_KEY, HEARTBEAT, WORKER_SAMPLE, READY_FD),
+)
+"""All that peers and workers read, in the order they are shown."""

@@ -14,38 +14,42 @@ from typing import Any, Final, cast
 import click
 
 from .common import streams
-from .common.failures import one_line_failures
+from .common.extras import FARM, WORKER, missing_packages
+from .common.failures import interrupts, one_line_failures
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "seed": ("seederfarm.cli.peer.seed:seed", "Keep cores, bees and drives available."),
-    "publish": ("seederfarm.cli.peer.publish:publish", "Share a folder as a drive, live."),
-    "ls": ("seederfarm.cli.peer.ls:ls", "List the files of a drive, the keys of a bee."),
+    "seed": ("seederfarm.cli.peer.seed:seed", "Keep cores, bees and drives available, without a farm."),
+    "publish": ("seederfarm.cli.peer.publish:publish", "Share a folder as a drive and follow its changes."),
+    "ls": ("seederfarm.cli.peer.ls:ls", "List the files of a drive or the keys of a bee."),
     "cat": ("seederfarm.cli.peer.cat:cat", "Write one file to stdout."),
-    "get": ("seederfarm.cli.peer.get:get", "Write files of a drive into a folder."),
-    "verify": ("seederfarm.cli.peer.verify:verify", "Check what is stored against what its writers signed."),
+    "get": ("seederfarm.cli.peer.get:get", "Download files of a drive into a folder."),
+    "verify": ("seederfarm.cli.peer.verify:verify", "Check stored content against its signatures."),
     "keygen": ("seederfarm.cli.peer.keygen:keygen", "Make a key pair."),
 }
 """Commands that need no farm. Name → (module:attribute, one line of help)."""
 
 FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "up": ("seederfarm.cli.farm.up:up", "Run the farm on this machine."),
-    "down": ("seederfarm.cli.farm.up:down", "Stop it."),
-    "status": ("seederfarm.cli.farm.up:status", "Show what runs, and what the farm holds."),
-    "logs": ("seederfarm.cli.farm.up:logs", "Show what its processes wrote."),
-    "init": ("seederfarm.cli.farm.admin:init", "Make its database, without starting it."),
-    "add": ("seederfarm.cli.farm.keys:add", "Register keys, for workers to keep."),
-    "remove": ("seederfarm.cli.farm.keys:remove", "Release every copy of keys."),
-    "list": ("seederfarm.cli.farm.keys:list_keys", "List the keys."),
-    "show": ("seederfarm.cli.farm.keys:show", "Show a key and its copies."),
+    "down": ("seederfarm.cli.farm.up:down", "Stop the farm on this machine."),
+    "status": ("seederfarm.cli.farm.up:status", "Show the farm's processes and numbers."),
+    "logs": ("seederfarm.cli.farm.up:logs", "Show the logs of the farm's processes."),
+    "init": ("seederfarm.cli.farm.admin:init", "Make the farm's database without starting it."),
+    "add": ("seederfarm.cli.farm.keys:add", "Register drives: workers keep copies of them."),
+    "remove": ("seederfarm.cli.farm.keys:remove", "Remove drives and their copies."),
+    "list": ("seederfarm.cli.farm.keys:list_keys", "List the drives."),
+    "show": ("seederfarm.cli.farm.keys:show", "Show one drive and its copies."),
     "workers": ("seederfarm.cli.farm.workers:workers", "List the workers."),
-    "worker": ("seederfarm.cli.farm.workers:worker_group", "Run, enroll, drain or retire one."),
-    "sources": ("seederfarm.cli.farm.sources:sources", "List or follow where keys come from by themselves."),
-    "fetch": ("seederfarm.cli.farm.sources:fetch", "Read sources now."),
-    "export": ("seederfarm.cli.farm.transfer:export", "Write every key and source with what was said of it."),
-    "import": ("seederfarm.cli.farm.transfer:import_file", "Register what such a file has."),
-    "config": ("seederfarm.cli.farm.admin:config", "Show settings."),
-    "dashboard": ("seederfarm.cli.farm.admin:dashboard", "Print where the pages are."),
-    "shell": ("seederfarm.cli.farm.admin:shell", "A Python prompt with the registry at hand."),
+    "worker": ("seederfarm.cli.farm.workers:worker_group", "Run, enroll, drain or retire a worker."),
+    "sources": (
+        "seederfarm.cli.farm.sources:sources",
+        "List the sources of keys, follow them, accept removals.",
+    ),
+    "fetch": ("seederfarm.cli.farm.sources:fetch", "Read sources of keys now."),
+    "export": ("seederfarm.cli.farm.transfer:export", "Write all drives and sources to a file."),
+    "import": ("seederfarm.cli.farm.transfer:import_file", "Register the drives and sources of such a file."),
+    "config": ("seederfarm.cli.farm.admin:config", "Show the farm's settings."),
+    "dashboard": ("seederfarm.cli.farm.admin:dashboard", "Print the address of the farm's pages."),
+    "shell": ("seederfarm.cli.farm.admin:shell", "Open a Python prompt with the farm's models."),
 }
 """Commands of a farm: they need its database, and import it when they run."""
 
@@ -63,7 +67,8 @@ class LazyGroup(click.Group):
         for commands in self.sections.values():
             if cmd_name in commands:
                 module, _, attribute = commands[cmd_name][0].partition(":")
-                return cast(click.Command, getattr(importlib.import_module(module), attribute))
+                with missing_packages(extra_of(module)):
+                    return cast(click.Command, getattr(importlib.import_module(module), attribute))
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -84,12 +89,17 @@ class LazyGroup(click.Group):
         sys.exit(ended_with)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
-        with one_line_failures():  # `--help` prints, and that may fail
+        with one_line_failures(), interrupts():  # `--help` prints, and that may fail
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> object:
-        with one_line_failures():
+        with one_line_failures(), interrupts():
             return super().invoke(ctx)
+
+
+def extra_of(module: str) -> str:
+    """The extra of the distribution that brings what a command's module needs."""
+    return WORKER if module.startswith("seederfarm.cli.worker.") else FARM
 
 
 @click.group(
@@ -99,6 +109,6 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Always-on peers that keep Hypercore content available day and night.
 
-    KEY is 64 hex digits, 52 z-base-32 characters, or a hyper://, pear:// or dat:// link. Whether it names a
-    core, a bee or a drive is seen from its content.
+    KEY is 64 hex digits, 52 z-base-32 characters, or a hyper://, pear:// or dat:// link. The content of a key
+    shows whether it is a core, a bee or a drive; lists of a farm call all of them drives.
     """

@@ -29,6 +29,20 @@ class BadInput(Failure):
     exit_code = 2
 
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C where a command does not end in an orderly way by itself: 128 + SIGINT."""
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """Ctrl-C before a command deals with it itself (while it starts, say), or in one that never does."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("seederfarm: stopped", err=True)
+        raise SystemExit(INTERRUPTED) from None
+
+
 @contextmanager
 def one_line_failures() -> Iterator[None]:
     """Turn what can go wrong without being a bug into a `Failure`."""

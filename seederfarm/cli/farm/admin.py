@@ -15,6 +15,7 @@ from workers.settings.table import HOME, Setting
 from ...settings import table
 from ...settings.table import FarmSettings
 from ...supervisor.processes import address
+from ..common.extras import FARM, require
 from ..common.failures import BadInput, Failure
 from .django_setup import open_farm
 from .output import json_lines, json_option, plain, rows, table_of
@@ -27,6 +28,7 @@ HIDDEN: Final = "(hidden)"
 @json_option
 def init(as_json: bool) -> None:
     """Make the database and the first account, without starting anything. Safe to repeat."""
+    require(FARM)
     farm = settings()
     env = {**os.environ, "SEEDERFARM_HOME": str(farm.home)}
     done = subprocess.run(
@@ -50,14 +52,14 @@ def init(as_json: bool) -> None:
 
 @click.group()
 def config() -> None:
-    """Settings of the farm."""
+    """Show the settings of the farm."""
 
 
 @config.command(name="get")
 @click.argument("name", required=False, metavar="[NAME]")
 @json_option
 def config_get(name: str | None, as_json: bool) -> None:
-    """Show settings as they are in force; values of secrets are not shown."""
+    """Show the settings in force. Values of secrets are hidden."""
     farm = settings()
     wanted = [row for row in table.TABLE if name is None or name.upper() in _names(row)]
     if not wanted:
@@ -87,7 +89,7 @@ def _shown(row: Setting[Any], farm: FarmSettings) -> str:
 @click.command()
 @click.option("--open", "browse", is_flag=True, help="Open it in a browser.")
 def dashboard(browse: bool) -> None:
-    """Print where the pages are."""
+    """Print the address of the pages."""
     where = address(settings())
     click.echo(where)
     if browse and click.launch(where) != 0:
@@ -96,7 +98,7 @@ def dashboard(browse: bool) -> None:
 
 @click.command()
 def shell() -> None:
-    """A Python prompt with the registry at hand."""
+    """Open a Python prompt with the farm's models."""
     open_farm()
     from django.core.management import call_command
 

@@ -12,6 +12,7 @@ import click
 from ...settings import table
 from ...settings.env import SettingsWrong
 from ...settings.table import FarmSettings
+from ..common.extras import FARM, require
 from ..common.failures import BadInput, Failure
 
 
@@ -24,6 +25,7 @@ def open_farm(*, stays: bool = False) -> FarmSettings:
 
     A process that `stays` speaks to a broker that begins later, too.
     """
+    require(FARM)
     try:
         farm = table.load().checked()
     except SettingsWrong as error:

@@ -48,7 +48,7 @@ def web(farm: FarmSettings, files: RunFiles) -> Spec:
     port = str(farm.web_port)
     return Spec(
         name="web",
-        about=f"pages and API, on {address(farm)}",
+        about=f"pages, on {address(farm)}",
         argv=(
             *_python("uvicorn", "seederfarm.asgi:application", "--host", farm.web_host, "--port", port),
             *("--no-access-log", "--timeout-graceful-shutdown", "5", "--lifespan", "off"),

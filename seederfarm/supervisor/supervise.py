@@ -21,16 +21,19 @@ from .logs import LogFile, read
 from .process import Child, Spec, die_with_parent
 
 START_WITHIN: Final = 60.0
-"""Seconds for one essential process to become ready."""
+"""Seconds for one essential process to become ready; and for all the others."""
 
 TRIES: Final = 3
 """Ends of an essential process before it was ready, after which the start is given up."""
+
+LATE_POLL: Final = 0.05
+"""Seconds between two looks at the processes that may become ready after the essential ones."""
 
 LAST_LINES: Final = 12
 """Lines of a log that are shown when a start fails."""
 
 Say = Callable[[dict[str, Any]], None]
-"""Takes what happens: `{"event": "admin" | "ready" | "process", …}`."""
+"""Takes what happens: `{"event": "admin" | "pages" | "ready" | "process", …}`."""
 
 
 class StartFailed(Exception):
@@ -47,6 +50,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._started_at = time.time()
         self._ready = False
+        """Whether all processes have been ready, or have had the time to be."""
         self._log = LogFile(files.logs / "supervisor.log")
         self.children = [
             Child(
@@ -98,18 +102,37 @@ class Supervisor:
             broker.cancel()
         for stage in later:
             await self._start_stage(stage)
+        address = processes.address(self._farm)
+        starting = [child.spec.name for child in self.children if not child.became_ready.is_set()]
+        self._say({"event": "pages", "address": address, "starting": starting})
+        not_ready = await self._wait_for_all()
         self._ready = True
         self._write_state()
-        self._log.line("all essential processes are ready")
+        self._log.line(
+            f"not ready: {', '.join(child.spec.name for child in not_ready)}"
+            if not_ready
+            else "all processes are ready"
+        )
         self._say(
             {
                 "event": "ready",
-                "address": processes.address(self._farm),
+                "address": address,
                 "home": str(self._farm.home),
                 "seconds": round(time.time() - self._started_at, 2),
                 "processes": [child.spec.name for child in self.children],
+                "not_ready": [{"name": child.spec.name, "why": child.last_end} for child in not_ready],
             }
         )
+
+    async def _wait_for_all(self) -> list[Child]:
+        """Returns the processes that are not ready although they had their time, or ended again and again."""
+        until = time.monotonic() + START_WITHIN
+        while True:
+            missing = [child for child in self.children if not child.became_ready.is_set()]
+            waiting = [child for child in missing if child.restarts < TRIES]
+            if not waiting or time.monotonic() > until:
+                return missing
+            await asyncio.sleep(LATE_POLL)
 
     def _stages(self) -> list[list[Child]]:
         numbers = sorted({child.spec.stage for child in self.children})

@@ -20,6 +20,7 @@ from ...settings.table import FarmSettings
 from ...supervisor import logs as log_files
 from ...supervisor.broker import NoRedis
 from ...supervisor.home import AlreadyRunning, RunFiles
+from ..common.extras import FARM, require
 from ..common.failures import BadInput, Failure
 from .output import json_option, rows, table_of
 
@@ -40,10 +41,11 @@ def settings() -> FarmSettings:
 @click.option("-d", "--detach", is_flag=True, help="Leave it running in the background.")
 @json_option
 def up(detach: bool, as_json: bool) -> None:
-    """Run the farm on this machine: web, control, beat, a worker and Flower. Ctrl-C stops it all.
+    """Run the farm on this machine: pages, control plane, a worker and Flower. Ctrl-C stops it all.
 
     The first start makes the database and an account, and shows its password once.
     """
+    require(FARM)
     farm = settings()
     say = _say_json if as_json else _say_text
     if detach:
@@ -77,8 +79,14 @@ def _say_text(event: dict[str, Any]) -> None:
         case "admin":
             click.echo(f"Made an account: name {event['username']}, password {event['password']}")
             click.echo("This is shown once; `seederfarm shell` or the admin pages change it.")
+        case "pages":
+            rest = f"; starting {', '.join(event['starting'])} …" if event["starting"] else ""
+            click.echo(f"The pages are at {event['address']}{rest}")
         case "ready":
-            click.echo(f"Ready after {event['seconds']:.1f} s: {event['address']}")
+            click.echo(f"Ready after {event['seconds']:.1f} s.")
+            for process in event["not_ready"]:
+                name, why = process["name"], process["why"] or "is still starting"
+                click.echo(f"All but {name}: it {why}. `seederfarm logs {name}` shows what it wrote.")
         case "process":
             click.echo(visible(event["text"]))
         case _:
@@ -87,7 +95,7 @@ def _say_text(event: dict[str, Any]) -> None:
 
 @click.command()
 def down() -> None:
-    """Stop the farm that runs in this home."""
+    """Stop the farm of this SEEDERFARM_HOME. Returns when all its processes have ended."""
     files = RunFiles(settings().home)
     pid = files.read_state().get("pid")
     if not files.is_running() or not isinstance(pid, int):
@@ -112,7 +120,7 @@ def down() -> None:
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Show what runs, and what the farm holds. Exit status 1 when it does not run."""
+    """Show the farm's processes and a few numbers. Exit status 1 when it does not run."""
     farm = settings()
     files = RunFiles(farm.home)
     running = files.is_running()
@@ -174,7 +182,7 @@ def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[
         rows(grid)
     if counts is not None:
         click.echo(
-            f"{units.plural(counts['drives'], 'drive')} ({counts['short']:,} short of complete copies), "
+            f"{units.plural(counts['drives'], 'drive')} ({counts['short']:,} with too few complete copies), "
             f"{counts['complete']:,} of {counts['copies']:,} copies complete, "
             f"{counts['online']:,} of {units.plural(counts['workers'], 'worker')} online"
         )
@@ -182,19 +190,20 @@ def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[
 
 @click.command()
 @click.argument("process", nargs=-1, metavar="[PROCESS...]")
-@click.option("--live", is_flag=True, help="Go on with what is logged from now on; Ctrl-C ends it.")
-@click.option("--errors", is_flag=True, help="Lines that speak of errors alone.")
+@click.option("--live", is_flag=True, help="Follow the logs until Ctrl-C.")
+@click.option("--errors", is_flag=True, help="Only lines about errors.")
 @click.option(
     "-n",
     "--lines",
     type=click.IntRange(0),
+    metavar="N",
     default=200,
     show_default=True,
-    help="How many of the last lines.",
+    help="Show the last N lines.",
 )
 @json_option
 def logs(process: tuple[str, ...], live: bool, errors: bool, lines: int, as_json: bool) -> None:
-    """Show what the processes of the farm wrote, in the order of time. PROCESS: as `status` names them."""
+    """Show the logs of the farm's processes in the order of time. PROCESS is a name that `status` shows."""
     folder = RunFiles(settings().home).logs
     known = log_files.names(folder)
     if not known:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from seederfarm.settings.table import FarmSettings
+from seederfarm.settings.table import FarmSettings, load
 from seederfarm.supervisor import process
 from seederfarm.supervisor.home import RunFiles
 from seederfarm.supervisor.logs import LogFile, read
 from seederfarm.supervisor.process import Child, Spec
-from seederfarm.supervisor.processes import web
+from seederfarm.supervisor.processes import web, worker
+from workers.settings.table import BOOTSTRAP, HEARTBEAT
 
 from ...support.waiting import eventually
 
@@ -39,6 +40,19 @@ def test_the_pages_believe_the_proxies_that_are_set_and_no_others(tmp_path: Path
     farm = FarmSettings(home=tmp_path, proxies=("10.0.0.7", "fd00::/8"))
     argv = web(farm, RunFiles(tmp_path)).argv
     assert argv[argv.index("--forwarded-allow-ips") + 1] == "10.0.0.7,fd00::/8"
+
+
+def test_the_worker_of_the_farm_follows_the_file_of_settings(tmp_path: Path) -> None:
+    """`seederfarm.toml` is read by the supervisor; the worker reads its environment alone."""
+    (tmp_path / "seederfarm.toml").write_text(
+        'heartbeat = "1m"\nbootstrap = ["10.0.0.1:1", "dht.example:2"]\n'
+    )
+    farm = load({"SEEDERFARM_HOME": str(tmp_path)}).checked()
+    spec = worker(farm, RunFiles(tmp_path))
+    assert spec is not None
+    assert (HEARTBEAT.value(spec.env), BOOTSTRAP.value(spec.env)) == (60.0, farm.bootstrap)
+    plain = worker(FarmSettings(home=tmp_path), RunFiles(tmp_path))
+    assert plain is not None and plain.env == {}
 
 
 def test_it_runs_until_it_is_stopped_and_what_it_says_is_logged(tmp_path: Path) -> None:

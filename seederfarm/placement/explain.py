@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from .model import DriveSpec, WorkerSpec, WorkerStatus
+from workers.units import format_size
 
-_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+from .model import DriveSpec, WorkerSpec, WorkerStatus
 
 
 def explain(
@@ -36,7 +36,7 @@ def explain(
             roomiest = max(roomiest, free[worker.id])
     reasons = []
     if full:
-        reasons.append(f"{_workers(full)} short of room (the roomiest has {_size(roomiest)})")
+        reasons.append(f"{_workers(full)} short of room (the roomiest has {format_size(roomiest)})")
     if untagged:
         reasons.append(f"{_workers(untagged)} without the tag {', '.join(sorted(drive.tags))}")
     if weightless:
@@ -46,18 +46,12 @@ def explain(
     if away:
         reasons.append(f"{_workers(away)} not heard of or retired")
     if have:
-        reasons.append(f"{_workers(have)} with a replica already")
-    found = "; ".join(reasons) if reasons else "no worker at all"
-    return f"needs {missing} more with {_size(drive.size)} free each, and finds {found}"
+        reasons.append(f"{_workers(have)} with a copy already")
+    found = "; ".join(reasons) if reasons else "no worker yet"
+    room = f" with {format_size(drive.size)} free each" if drive.size else ""
+    copies = "copy" if missing == 1 else "copies"
+    return f"needs {missing} more {copies}{room}, and finds {found}"
 
 
 def _workers(count: int) -> str:
     return "1 worker" if count == 1 else f"{count} workers"
-
-
-def _size(count: float) -> str:
-    for unit in _UNITS:
-        if count < 1000 or unit == _UNITS[-1]:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 10 else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("unreachable")

@@ -163,7 +163,7 @@ class _Planner:
         if len(self.unplaced) < MAX_EXPLAINED:
             why = explain(drive, missing, holders, self._workers.values(), self._free)
         else:
-            why = f"needs {missing} more, and no worker can take it"
+            why = f"needs {missing} more {'copy' if missing == 1 else 'copies'}, and no worker can take it"
         self.unplaced.append(Unplaced(drive.id, missing, why))
 
     # --- letting go

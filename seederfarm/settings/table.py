@@ -284,10 +284,6 @@ class FarmSettings:
     )
 
     @property
-    def config_file(self) -> Path:
-        return self.home / CONFIG_FILE
-
-    @property
     def database_path(self) -> Path:
         """The SQLite file (only where the database is SQLite)."""
         return self.home / self.database.name

@@ -57,21 +57,27 @@ class CopiesType(click.ParamType[tuple[int, int]]):
 @click.command(cls=WaitCommand)
 @click.argument("key", nargs=-1, metavar="KEY...")
 @click.option(
-    "--file", "file", type=click.File(encoding="utf-8"), help="A seeds.txt of more keys; - is stdin."
+    "--file", "file", type=click.File(encoding="utf-8"), help="A seeds.txt with more keys; - is stdin."
 )
 @click.option(
-    "--kind", type=click.Choice(["core", "bee", "drive"]), default=None, help="Where the list says none."
+    "--kind",
+    type=click.Choice(["core", "bee", "drive"]),
+    default=None,
+    help="Kind of keys whose line names none.",
 )
-@click.option("--label", default="", help="What you call it.")
+@click.option("--label", default="", help="Your name for it.")
 @click.option("--tag", "tags", multiple=True, help="A word to find it by; may be repeated.")
 @click.option(
-    "--replicas", type=CopiesType(), metavar="MIN[:MAX]", help="Copies (default: SEEDERFARM_REPLICAS)."
+    "--replicas",
+    type=CopiesType(),
+    metavar="MIN[:MAX]",
+    help="Number of copies (default: SEEDERFARM_REPLICAS).",
 )
 @click.option(
     "--wait",
     type=click.IntRange(0),
     metavar="[=N]",
-    help="Return when N copies of each are complete (alone: as many as it should have at least).",
+    help="Return when N copies of each are complete (without N: its minimum).",
 )
 @click.option(
     "--timeout", type=DurationType(), metavar="TIME", help="Give up waiting then, with status 1: 90s, 5m."
@@ -88,8 +94,10 @@ def add(
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    """Register keys, for workers to keep. Those that are known stay as they are; --replicas changes their
-    copies, too."""
+    """Register drives, of which workers then keep copies.
+
+    Drives that are registered already stay as they are; --replicas changes their number of copies.
+    """
     texts = [*key, *(file.read().removeprefix("\ufeff").splitlines() if file is not None else ())]
     if not texts:
         raise BadInput("give a KEY, or a list with --file")
@@ -118,9 +126,9 @@ def add(
             added = [{"event": "added", **_named(drive)} for drive in result.added]
             json_lines([*added, *({"event": "known", **_named(drive)} for drive in result.existing)])
         else:
-            click.echo(
-                f"Added {units.plural(len(result.added), 'key')}, knew {len(result.existing):,} of them."
-            )
+            known = len(result.existing)
+            more = f"; {known:,} {'was' if known == 1 else 'were'} registered already" if known else ""
+            click.echo(f"Added {units.plural(len(result.added), 'key')}{more}.")
         if wait is not None:
             wanted = [drive.pk for drive in (*result.added, *result.existing)]
             _expect_no_more_than_wanted(Drive.objects.filter(pk__in=wanted, replicas_max__lt=wait))
@@ -187,10 +195,13 @@ def _named(drive: Drive) -> dict[str, object]:
 
 @click.command()
 @click.argument("key", nargs=-1, required=True, metavar="KEY...")
-@click.option("--force", is_flag=True, help="Also where the farm has the fullest copy that is known.")
+@click.option("--force", is_flag=True, help="Also delete the fullest copy known.")
 @json_option
 def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Release every copy of these keys. The fullest copy known is guarded."""
+    """Remove drives from the farm and delete their copies.
+
+    A drive of which the farm has the fullest copy known stays, unless --force is given.
+    """
     open_farm()
     from ...registry.services.drives import remove as remove_drives
     from .lookup import drives
@@ -208,18 +219,19 @@ def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
 
 
 @click.command(name="list")
-@click.option("--tag", default="", help="Those with this tag.")
+@click.option("--tag", default="", help="Only drives with this tag.")
 @click.option("--state", type=click.Choice(["active", "paused", "removing"]), default=None)
-@click.option("--short", is_flag=True, help="Those that have fewer complete copies than they should.")
+@click.option("--short", is_flag=True, help="Only drives with fewer complete copies than their minimum.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
+    metavar="N",
     default=None,
-    help=f"The newest N alone (default: {LISTED:,}; with --json all).",
+    help=f"Only the newest N (default: {LISTED:,}; with --json all).",
 )
 @json_option
 def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_json: bool) -> None:
-    """List the keys that the farm keeps, the newest first."""
+    """List the drives of the farm, the newest first."""
     open_farm()
     from ...registry.models import Drive
     from ...registry.queries import short_of_copies
@@ -238,7 +250,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
         if as_json:
             json_lines(map(summary, found.iterator(chunk_size=1000)))
             return
-        grid = table_of("key", "kind", "name", "state", "copies", "#size", "#fullest", "writer seen")
+        grid = table_of("key", "kind", "name", "state", "copies", "#size", "#fullest", "changed")
         now = datetime.now(UTC)
         for drive in found[: limit or LISTED]:
             grid.add_row(
@@ -249,12 +261,12 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
                 f"{drive.complete} of {span(drive.replicas_min, drive.replicas_max)}",
                 "–" if drive.byte_length is None else units.format_size(drive.byte_length),
                 _share(drive.fullest_bytes, drive.byte_length),
-                ago(drive.last_writer_seen_at, now),
+                "–" if drive.observed_at is None else ago(drive.observed_at, now),
             )
     if grid.row_count:
         rows(grid)
     else:
-        click.echo("No keys.")
+        click.echo("No drives: `seederfarm add KEY` registers one.")
     if limit is None and grid.row_count == LISTED:
         with database_failures():
             more = found.count() - LISTED
@@ -287,6 +299,7 @@ def summary(drive: Any) -> dict[str, object]:
         "bytes": drive.byte_length,
         "fullest_bytes": drive.fullest_bytes,
         "unavailable_bytes": drive.unavailable_bytes,
+        "observed_at": drive.observed_at,
         "writer_seen_at": drive.last_writer_seen_at,
         "added_at": drive.created_at,
     }
@@ -296,7 +309,7 @@ def summary(drive: Any) -> dict[str, object]:
 @click.argument("key", metavar="KEY")
 @json_option
 def show(key: str, as_json: bool) -> None:
-    """Show one key: its copies, how full they are, what proved them last, when its writer was seen."""
+    """Show one drive: its copies, how full they are, when they were proven, when its publisher last wrote."""
     open_farm()
     from ...registry.models import Drive
     from .counts import with_complete
@@ -318,7 +331,8 @@ def show(key: str, as_json: bool) -> None:
     length = "" if drive.length is None else f", version {drive.length}, fork {drive.fork}"
     click.echo(f"{plain(drive)}  ({drive.kind or 'kind not seen yet'}, {drive.state})")
     click.echo(f"  key     {drive.z32}\n          {drive.key}")
-    click.echo(f"  holds   {size}{length}; writer seen {ago(drive.last_writer_seen_at, now)}")
+    click.echo(f"  holds   {size}{length}")
+    click.echo(f"  newest  {_newest(drive, copies, now)}")
     wanted = span(drive.replicas_min, drive.replicas_max)
     click.echo(f"  copies  {drive.complete} complete, {wanted} wanted")
     if drive.state == Drive.State.ACTIVE and drive.expires_at is not None and drive.expires_at <= now:
@@ -330,6 +344,18 @@ def show(key: str, as_json: bool) -> None:
     _show_copies(copies, now)
     for event in reversed(events):
         click.echo(f"{event.at:%Y-%m-%d %H:%M:%S} {plain(event.text)}")
+
+
+def _newest(drive: Drive, copies: Iterable[Replica], now: datetime) -> str:
+    """Since when the newest version is known, and who could have more. A publisher that is online and silent
+    cannot be told from another peer."""
+    if drive.observed_at is None:
+        return "no version seen yet"
+    text = f"this version was first seen {ago(drive.observed_at, now)}"
+    if drive.last_writer_seen_at is not None:
+        text += f", its publisher last wrote {ago(drive.last_writer_seen_at, now)}"
+    peers = sum(copy.peers for copy in copies)
+    return f"{text}; {units.plural(peers, 'peer') if peers else 'no peer'} connected to its copies"
 
 
 def _completeness(copies: Iterable[Replica]) -> str | None:

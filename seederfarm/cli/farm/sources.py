@@ -76,7 +76,7 @@ def _list(as_json: bool) -> None:
     if grid.row_count:
         rows(grid)
     else:
-        click.echo("No sources.")
+        click.echo("No sources: they are added on the admin pages.")
 
 
 def _held(source: Source) -> str:
@@ -89,9 +89,9 @@ def _held(source: Source) -> str:
 @click.argument("name", metavar="SOURCE")
 @json_option
 def accept(name: str, as_json: bool) -> None:
-    """Remove the keys that are gone from a list and whose removal is held.
+    """Carry out the removals that are held because a list shrank too much.
 
-    Those of the last reading are removed; what goes meanwhile is held anew. Without this, they stay.
+    Only removals of the last reading: keys that disappear later are held anew. Without this, the keys stay.
     """
     open_farm()
     from ...registry.services.sources import accept_removals
@@ -111,7 +111,7 @@ def accept(name: str, as_json: bool) -> None:
 
 @sources.command()
 def follow() -> None:
-    """Read every source when its time has come, and seed lists when they change, until Ctrl-C.
+    """Read sources when they are due, and seed lists when they change, until Ctrl-C.
 
     `up` runs this. A farm whose processes are started one by one needs it once; a second one, on another
     machine, does no harm.
@@ -160,7 +160,7 @@ def _limit_memory(size: int) -> None:
 @click.argument("name", nargs=-1, metavar="[SOURCE...]")
 @json_option
 def fetch(name: tuple[str, ...], as_json: bool) -> None:
-    """Read sources now: those that are named, or all whose time has come.
+    """Read the named sources now, or all that are due.
 
     Status 1 when one of them failed.
     """

@@ -22,13 +22,19 @@ from .output import json_lines, json_option, plain
 
 
 @click.command()
-@click.option("-o", "--output", metavar="FILE", default="-", help="A file; only its owner may read it.")
-@click.option("--seeds", is_flag=True, help="As a seeds.txt: kinds and keys alone.")
 @click.option(
-    "--secrets", is_flag=True, help="With HTTP headers of sources, and logins and tokens in their URLs."
+    "-o",
+    "--output",
+    metavar="FILE",
+    default="-",
+    help="File to write, readable by its owner only (default: stdout).",
+)
+@click.option("--seeds", is_flag=True, help="Write a seeds.txt: kinds and keys only.")
+@click.option(
+    "--secrets", is_flag=True, help="Include HTTP headers of sources, and logins and tokens in their URLs."
 )
 def export(output: str, seeds: bool, secrets: bool) -> None:
-    """Write every key and source with what was said of it, one JSON object a line; `import` reads it."""
+    """Write all drives and sources with their settings, one JSON object a line, for `import`."""
     open_farm()
     from ...registry.services import transfer
 
@@ -79,10 +85,10 @@ def _named(path: Path) -> Iterator[None]:
 
 @click.command(name="import")
 @click.argument("file", type=click.File(encoding="utf-8"))
-@click.option("--strict", is_flag=True, help="Import nothing when something in the file is not understood.")
+@click.option("--strict", is_flag=True, help="Import nothing if any line is not understood.")
 @json_option
 def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
-    """Register the keys and sources of a file that `export` wrote; - is stdin.
+    """Register the drives and sources of a file that `export` wrote; - is stdin.
 
     Those that are known stay as they are.
     """
@@ -111,10 +117,10 @@ def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
         }
         json_lines([{**done, "notes": [note._asdict() for note in result.notes]}])
         return
-    click.echo(f"Added {result.added:,}, knew {result.known:,}.")
+    click.echo(f"Added {units.plural(result.added, 'key')}; {result.known:,} were registered already.")
     if result.sources_added or result.sources_known:
         added = units.plural(result.sources_added, "source")
-        click.echo(f"Added {added}, knew {result.sources_known:,}.")
+        click.echo(f"Added {added}; {result.sources_known:,} were registered already.")
     for note in _first(result.notes):
         click.echo(plain(note), err=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,11 +15,14 @@ from .django_setup import database_failures, open_farm
 from .keys import ACTOR
 from .output import ago, json_lines, json_option, plain, rows, table_of
 
+if TYPE_CHECKING:
+    from ...registry.services.drains import DrainProgress
+
 WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "run": ("seederfarm.cli.worker.run:run", "Seed for a farm, on this machine."),
-    "enroll": ("seederfarm.cli.farm.workers:enroll", "Make a token with which a worker can join."),
-    "drain": ("seederfarm.cli.farm.workers:drain", "Move its copies elsewhere; it serves them meanwhile."),
-    "retire": ("seederfarm.cli.farm.workers:retire", "Let it leave the farm."),
+    "run": ("seederfarm.cli.worker.run:run", "Run a worker on this machine."),
+    "enroll": ("seederfarm.cli.farm.workers:enroll", "Make a token with which one worker joins."),
+    "drain": ("seederfarm.cli.farm.workers:drain", "Move the copies of a worker elsewhere."),
+    "retire": ("seederfarm.cli.farm.workers:retire", "End the membership of a worker."),
 }
 
 
@@ -30,10 +33,14 @@ def workers(as_json: bool) -> None:
     farm = open_farm()
     from ...registry.models import Worker
     from ...registry.queries import with_load
+    from ...registry.services.drains import drain_progress
 
     now = datetime.now(UTC)
     with database_failures():
         found: list[Any] = list(with_load(Worker.objects.order_by("name")))
+        drains: dict[int, DrainProgress] = {
+            worker.pk: drain_progress(worker.pk) for worker in found if worker.state == Worker.State.DRAINING
+        }
     if as_json:
         json_lines(
             {
@@ -50,6 +57,7 @@ def workers(as_json: bool) -> None:
                 "software": worker.software,
                 "engine": _engine(worker.engine),
                 "last_seen_at": worker.last_seen_at,
+                "drain": _drain(drains.get(worker.pk)),
             }
             for worker in found
         )
@@ -74,6 +82,15 @@ def workers(as_json: bool) -> None:
         rows(grid)
     else:
         click.echo("No workers yet: `seederfarm worker enroll` makes a token for one.")
+    for worker in found:
+        if worker.pk in drains:
+            click.echo(f"{plain(worker.name)} is draining: {drains[worker.pk]}")
+
+
+def _drain(progress: DrainProgress | None) -> dict[str, object] | None:
+    if progress is None:
+        return None
+    return {**progress._asdict(), "eta_seconds": progress.eta_seconds}
 
 
 def _engine(engine: dict[str, Any]) -> str:
@@ -84,15 +101,17 @@ def _engine(engine: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.option("--name", default="", help="What the farm calls it (default: what it calls itself).")
-@click.option("--zone", default="", help="Where it stands: copies are spread over zones.")
-@click.option("--tag", "tags", multiple=True, help="A word that keys can ask for; may be repeated.")
-@click.option("--approve", is_flag=True, help="It waits for an approval after it joined.")
+@click.option("--name", default="", help="Name of the worker in the farm (default: its host name).")
+@click.option("--zone", default="", help="Where it is: copies of a drive go to different zones.")
+@click.option(
+    "--tag", "tags", multiple=True, help="A word that drives may require of their workers; may be repeated."
+)
+@click.option("--approve", is_flag=True, help="The worker waits for approval on the pages after it joins.")
 @click.option(
     "--broker",
     default="",
     metavar="URL",
-    help="How the worker reaches Redis, where that differs; with a login, that is the worker's, too.",
+    help="Address at which the worker reaches Redis, if not REDIS_URL; a login in it is used as it is.",
 )
 @json_option
 def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: str, as_json: bool) -> None:
@@ -144,7 +163,7 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
 @click.argument("name", metavar="WORKER")
 @json_option
 def drain(name: str, as_json: bool) -> None:
-    """Have the copies of a worker placed elsewhere. It serves them until others have them."""
+    """Move the copies of a worker elsewhere. It serves them until then; `workers` shows how far that is."""
     open_farm()
     from ...registry.services.workers import drain as drain_workers
     from .lookup import worker
@@ -164,7 +183,7 @@ def drain(name: str, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Also when it has the only complete copy of something.")
 @json_option
 def retire(name: str, force: bool, as_json: bool) -> None:
-    """Let a worker leave the farm: what it says is refused from now on, and its copies do not count."""
+    """End the membership of a worker: its messages are refused, and its copies no longer count."""
     open_farm()
     from ...registry.services.workers import retire as retire_workers
     from .lookup import worker
@@ -186,4 +205,4 @@ class WorkerGroup(LazyGroup):
 
 @click.group(cls=WorkerGroup)
 def worker_group() -> None:
-    """Seed for a farm, and say who may."""
+    """Run a worker, or manage those of the farm."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from django.db import transaction
 
+from hypercore.keys import encode_key
 from seederfarm.placement.model import Assign, Release, Unplaced
 from seederfarm.registry.models import Drive, Event
 from seederfarm.registry.models.history import Severity
@@ -24,7 +25,10 @@ def _names(ids: set[int]) -> dict[int, tuple[str, str]]:
     found: dict[int, tuple[str, str]] = {}
     for batch in batches(sorted(ids), 1000):
         rows = Drive.objects.filter(pk__in=batch).values_list("pk", "label", "title", "key")
-        found.update((pk, (label or title or f"{key[:10]}…", key)) for pk, label, title, key in rows)
+        found.update(
+            (pk, (label or title or f"{encode_key(bytes.fromhex(key))[:10]}…", key))
+            for pk, label, title, key in rows
+        )
     return found
 
 
@@ -37,7 +41,7 @@ def record_assigned(moves: Sequence[Assign], names: Mapping[int, str], now: date
                 kind="replica.assigned",
                 drive_id=move.drive,
                 worker_id=move.worker,
-                text=f"{names[move.worker]} is to keep a copy of {drives[move.drive][0]}"[:500],
+                text=f"{names[move.worker]} gets a copy of {drives[move.drive][0]}"[:500],
                 data={"key": drives[move.drive][1], "bytes": move.bytes},
             )
             for move in moves
@@ -55,7 +59,7 @@ def record_released(moves: Sequence[Release], names: Mapping[int, str], now: dat
                 kind="replica.released",
                 drive_id=move.drive,
                 worker_id=move.worker if move.worker in names else None,
-                text=f"{names.get(move.worker, 'A worker')} lets go of its copy of "
+                text=f"{names.get(move.worker, 'A worker')} releases its copy of "
                 f"{drives[move.drive][0]}: {move.reason}"[:500],
                 data={"key": drives[move.drive][1], "reason": move.reason.name.lower()},
             )

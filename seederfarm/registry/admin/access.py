@@ -110,12 +110,17 @@ class ApiTokenForm(_ApiTokenModelForm):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(SecretAdmin[ApiToken]):
+    """In no menu: nothing takes these tokens as long as there is no API."""
+
     form = ApiTokenForm
     list_display = ("name", "user", "begins_with", "may", "state", "used", "expires_at")
     search_fields = ("name", "user__username")
     autocomplete_fields = ("user",)
     actions = ("revoke",)
     secret_fields = frozenset({"digest"})
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return False
 
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         """A token acts as its user: only superusers make one for another user."""

@@ -66,7 +66,7 @@ class ReplicaInline(ReadOnlyInline):
     def reported(self, replica: Replica) -> str:
         return cells.age(replica.last_report_at)
 
-    @column("ProofResult")
+    @column("Proven")
     def proven(self, replica: Replica) -> str:
         return proven_of(replica)
 
@@ -99,7 +99,7 @@ class DriveAdmin(FarmAdmin[Drive]):
         "copies_shown",
         "size_shown",
         "proven",
-        "writer",
+        "changed",
         "state_shown",
         "added",
     )
@@ -206,13 +206,14 @@ class DriveAdmin(FarmAdmin[Drive]):
     def size_shown(self, drive: Drive) -> str:
         return cells.nowrap(cells.size(drive.byte_length))
 
-    @column("ProofResult")
+    @column("Proven")
     def proven(self, drive: Drive) -> str:
         return cells.age(getattr(drive, "proven_at", None))
 
-    @column("Writer seen", order="last_writer_seen_at")
-    def writer(self, drive: Drive) -> str:
-        return cells.age(drive.last_writer_seen_at)
+    @column("Changed", order="observed_at")
+    def changed(self, drive: Drive) -> str:
+        """Since when the newest version is known."""
+        return cells.age(drive.observed_at)
 
     @column("State", order="state", label={"active": "success", "paused": "warning", "removing": "danger"})
     def state_shown(self, drive: Drive) -> str:
@@ -237,7 +238,11 @@ class DriveAdmin(FarmAdmin[Drive]):
         if drive.length is None:
             return "Nothing yet: no worker has found it."
         blocks, size, fork = count_of(drive.length, "block"), cells.size(drive.byte_length), drive.fork
-        return format_html("{}, {}, fork {}, {}", blocks, size, fork, cells.age(drive.observed_at))
+        wrote = ""
+        if drive.last_writer_seen_at is not None:
+            wrote = format_html(", publisher last wrote {}", cells.age(drive.last_writer_seen_at))
+        first = cells.age(drive.observed_at)
+        return format_html("{}, {}, fork {}, first seen {}{}", blocks, size, fork, first, wrote)
 
     @column("Sources")
     def sources_shown(self, drive: Drive) -> str:

@@ -95,7 +95,7 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
     def reported(self, replica: Replica) -> str:
         return cells.age(replica.last_report_at)
 
-    @column("ProofResult", order="last_proven_at")
+    @column("Proven", order="last_proven_at")
     def proven(self, replica: Replica) -> str:
         return proven_of(replica)
 

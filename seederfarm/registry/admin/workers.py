@@ -22,6 +22,7 @@ from workers.units import format_duration
 from .. import queries, services
 from ..forms import RateField, SizeField
 from ..models import Worker
+from ..services.drains import drain_progress
 from ..services.log import count_of
 from . import cells
 from .base import FarmAdmin, actor_of, button, column
@@ -47,11 +48,11 @@ class WorkerAdmin(FarmAdmin[Worker]):
         {"quota_bytes": SizeField, "upload_limit": RateField, "download_limit": RateField}
     )
     readonly_fields = (
-        "node_id_shown", "state_shown", "online", "room", "copies_shown", "host_shown", "engine_shown",
-        "manifest_shown", "messages_shown", "software", "enrolled_at",
+        "node_id_shown", "state_shown", "drain_shown", "online", "room", "copies_shown", "host_shown",
+        "engine_shown", "manifest_shown", "messages_shown", "software", "enrolled_at",
     )  # fmt: skip
     fieldsets = (
-        ("", {"fields": ("node_id_shown", "state_shown", "online", "copies_shown", "room")}),
+        ("", {"fields": ("node_id_shown", "state_shown", "drain_shown", "online", "copies_shown", "room")}),
         ("What it is", {"fields": ("name", "zone", "tags", "note")}),
         ("What it may", {"fields": ("weight", "quota_bytes", ("upload_limit", "download_limit"), "paused")}),
         (
@@ -103,6 +104,12 @@ class WorkerAdmin(FarmAdmin[Worker]):
     )
     def state_shown(self, worker: Worker) -> str:
         return "paused" if worker.paused and worker.state == Worker.State.ACTIVE else worker.state
+
+    @column("Drain")
+    def drain_shown(self, worker: Worker) -> str:
+        if worker.state != Worker.State.DRAINING:
+            return cells.NOTHING
+        return str(drain_progress(worker.pk))
 
     @column("Last report", order="last_seen_at")
     def online(self, worker: Worker) -> SafeString | str:

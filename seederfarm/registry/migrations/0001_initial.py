@@ -508,7 +508,7 @@ class Migration(migrations.Migration):
                     "priority",
                     models.PositiveSmallIntegerField(
                         default=5,
-                        help_text="0 to 9; 0 goes first where there is not room (or bandwidth) for all.",
+                        help_text="0 to 9; 0 goes first where there is not room for all.",
                         validators=[django.core.validators.MaxValueValidator(9)],
                     ),
                 ),

@@ -69,7 +69,7 @@ class Drive(models.Model):
     priority = models.PositiveSmallIntegerField(
         default=5,
         validators=[MaxValueValidator(9)],
-        help_text="0 to 9; 0 goes first where there is not room (or bandwidth) for all.",
+        help_text="0 to 9; 0 goes first where there is not room for all.",
     )
     replicas_min = models.PositiveSmallIntegerField(
         "copies at least",

@@ -46,11 +46,12 @@ class Guarded(NamedTuple):
 
     @property
     def why(self) -> str:
-        seen = f"last seen {self.writer_seen_at:%Y-%m-%d %H:%M}" if self.writer_seen_at else "never seen"
+        at = self.writer_seen_at
+        wrote = f"last wrote {at:%Y-%m-%d %H:%M}" if at else "has written nothing since it was added"
         if self.complete:
-            return f"the farm has the only complete copies known ({self.complete}); its writer was {seen}"
+            return f"the farm has the only complete copies known ({self.complete}); its publisher {wrote}"
         share = "" if self.share is None else f" ({int(self.share * 1000) / 10:g} %)"
-        return f"the farm has the fullest copy known{share}; its writer was {seen}"
+        return f"the farm has the fullest copy known{share}; its publisher {wrote}"
 
 
 class RemoveResult(NamedTuple):

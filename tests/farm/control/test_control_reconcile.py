@@ -176,9 +176,10 @@ def test_a_drain_moves_first_and_releases_then(farm: FakeBroker, now: datetime) 
 
 
 def manifests_drain(worker_id: int) -> tuple[int, int]:
-    from seederfarm.control.reconcile.drains import drain_progress
+    from seederfarm.registry.services.drains import drain_progress
 
     progress = drain_progress(worker_id)
+    assert ("wait for other workers" in str(progress)) is (progress.waiting > 0)
     return progress.copies, progress.waiting
 
 

@@ -16,13 +16,13 @@ from farmwire.tasks import REFRESH, Refresh
 from hypercore.core.core import Core
 from hypercore.core.store import Store, memory_store
 from seederfarm.control.reconcile import apply, completing
-from seederfarm.control.reconcile.drains import drain_progress
 from seederfarm.control.reconcile.reconcile import reconcile
 from seederfarm.control.reports import audits
 from seederfarm.placement.model import Release, ReleaseReason
 from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
 from seederfarm.registry.services import only_here
 from seederfarm.registry.services import workers as worker_services
+from seederfarm.registry.services.drains import drain_progress
 
 from ..registry.factories import make_drive
 from .test_control_audits import WRITER, answer, asked, blobs_of, copy_of_core

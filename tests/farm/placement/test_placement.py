@@ -122,12 +122,13 @@ def test_a_drive_that_fits_nowhere_says_why() -> None:
     assert result.assign == []
     assert result.unplaced[0].missing == 2
     assert result.unplaced[0].why == (
-        "needs 2 more with 500 GB free each, and finds 2 workers short of room (the roomiest has 100 GB)"
+        "needs 2 more copies with 500 GB free each, "
+        "and finds 2 workers short of room (the roomiest has 100 GB)"
     )
 
 
 def test_without_workers_it_says_so() -> None:
-    assert "no worker at all" in plan([drive()], [], {}).unplaced[0].why
+    assert "no worker yet" in plan([drive()], [], {}).unplaced[0].why
 
 
 def test_what_matters_most_is_placed_first_where_there_is_not_room_for_all() -> None:

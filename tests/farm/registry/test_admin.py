@@ -215,7 +215,8 @@ def test_removing_asks_and_keeps_last_copies_unless_told(client: Client) -> None
     assert Drive.objects.filter(state="active").count() == 2, "it only asked"
     said = text_of(act(client, DRIVES, "remove", guarded, free, apply="1"))
     assert "1 drive being removed" in said
-    assert "Kept guarded: the farm has the only complete copies known (1); its writer was never seen." in said
+    kept = "Kept guarded: the farm has the only complete copies known (1); its publisher has written nothing"
+    assert f"{kept} since it was added." in said
     act(client, DRIVES, "remove", guarded, apply="1", force="on")
     assert Drive.objects.filter(state="removing").count() == 2
 
@@ -351,6 +352,13 @@ def test_a_size_that_is_none_is_refused(client: Client) -> None:
         assert client.post(url, {"name": "w", "weight": "1", "quota_bytes": wrong}).status_code == 200
     worker.refresh_from_db()
     assert worker.quota_bytes == 5
+
+
+def test_no_menu_offers_tokens_of_an_api_that_there_is_not(client: Client) -> None:
+    for page in ("admin:index", DRIVES):
+        shown = client.get(reverse(page)).content.decode()
+        assert reverse("admin:registry_enrolmenttoken_changelist") in shown
+        assert "apitoken" not in shown, page
 
 
 def test_a_new_api_token_is_shown_once(client: Client) -> None:

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from seederfarm.registry.models import Worker
-from seederfarm.registry.services.copies import AS_FULL, MAX_PROOF_FAILURES
+from workers import units
+
+from ..models import Worker
+from .copies import AS_FULL, MAX_PROOF_FAILURES
 
 
 class DrainProgress(NamedTuple):
@@ -26,6 +28,18 @@ class DrainProgress(NamedTuple):
         if self.waiting == 0:
             return 0.0
         return self.bytes_left / self.bytes_per_second if self.bytes_per_second > 0 else None
+
+    def __str__(self) -> str:
+        if self.waiting == 0:
+            return f"{units.plural(self.copies, 'copy', 'copies')} left, all of them elsewhere, too"
+        text = (
+            f"{self.waiting:,} of {units.plural(self.copies, 'copy', 'copies')} wait for other workers, "
+            f"which have {units.format_size(self.bytes_left)} to download"
+        )
+        eta = self.eta_seconds
+        if eta is None:
+            return f"{text} and download nothing now"
+        return f"{text}: about {units.format_duration(eta)} at {units.format_rate(self.bytes_per_second)}"
 
 
 _QUERY = f"""

@@ -1,1 +1,1 @@
-"""What runs on a server or a Raspberry Pi: the seed engine and, later, what lets the farm direct it."""
+"""What runs on a server or a Raspberry Pi: the seed engine, and the agent that lets a farm direct it."""

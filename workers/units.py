@@ -183,9 +183,9 @@ def format_age(seconds: float) -> str:
     return "just now" if seconds < 45 else f"{format_duration(seconds)} ago"
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 peer`, `2 peers`, `1,200 peers`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """`1 peer`, `2 peers`, `1,200 peers`; `nouns` where the plural is not the noun with an s."""
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
 
 
 # --- writing: exact, to be read again --------------------------------------------------------------------

@@ -20,7 +20,7 @@ COMMANDS = [
     ["worker", "run"],
 ]
 
-ONE_LINE = "is not HOST:PORT"
+ONE_LINE = "is not a bootstrap node: expected "
 
 
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str, **env: str) -> tuple[int, str]:

@@ -8,15 +8,27 @@ import logging
 import threading
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from hypercore.keys import encode_key
-from seederfarm.cli.common import json_lines
+from seederfarm.cli import main
+from seederfarm.cli.common import json_lines, logs
 from seederfarm.cli.common.json_lines import JsonLines
 from seederfarm.cli.peer.live import screen
 from seederfarm.cli.peer.plain import PROGRESS_INTERVAL, PlainLines
 from workers import units
-from workers.engine.model.events import Forked, LimitChanged, PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.bootstrap import EMITTED
+from workers.engine.model.events import (
+    Forked,
+    LimitChanged,
+    NetworkChanged,
+    PeerChanged,
+    Problem,
+    Progress,
+    Ready,
+    Synced,
+)
 from workers.engine.model.kind import Kind
 from workers.engine.model.status import EngineStatus, LimitStatus, SeedStatus, State
 
@@ -291,3 +303,46 @@ def test_a_fork_that_is_held_off_is_shown_in_place_of_synced() -> None:
 
 def test_the_view_survives_a_tiny_terminal() -> None:
     assert max(map(len, shown([seed(1)], 20, height=3, limits=LIMITS))) <= 20
+
+
+def test_what_is_shown_as_an_event_is_not_logged_in_the_same_place() -> None:
+    shown: list[str] = []
+    log = logging.getLogger("workers.engine.bootstrap")
+    try:
+        for events_are_shown in (True, False):
+            logs.set_up(logging.WARNING, shown.append, events_are_shown=events_are_shown)
+            log.warning("no node answers", extra=EMITTED)
+            log.warning("something else")
+    finally:
+        for name in (*logs.LOGGERS, "asyncio"):
+            logger = logging.getLogger(name)
+            logger.handlers, logger.propagate = [], True
+            logger.setLevel(logging.NOTSET)
+    assert [line.split("WARNING ")[1] for line in shown] == [
+        "something else", "no node answers", "something else",
+    ]  # fmt: skip
+
+
+def test_a_full_disk_and_a_network_that_is_back_are_one_line_each() -> None:
+    lines: list[str] = []
+    plain = PlainLines({}, lines.append)
+    text = "the disk has 5.0 GB free, and 5.0 GB stay free"
+    plain.put(LimitChanged(limit="disk", state="reached", value=1, max=1, text=text), now=0.0)
+    plain.put(Problem(key=None, code="NO_ROOM", message=f"{text}: nothing more is downloaded"), now=0.0)
+    plain.put(NetworkChanged(state="unreachable"), now=1.0)
+    plain.put(Problem(key=None, code="BOOTSTRAP_SILENT", message="no node of the DHT answers"), now=1.0)
+    plain.put(NetworkChanged(state="reached"), now=2.0)
+    assert lines == [
+        f"error: {text}: nothing more is downloaded",
+        "error: no node of the DHT answers",
+        "nodes of the DHT answer again",
+    ]
+
+
+def test_ctrl_c_before_a_command_runs_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seederfarm.cli.importlib.import_module", interrupted)
+    done = CliRunner().invoke(main, ["seed", "ab" * 32])
+    assert (done.exit_code, done.stderr) == (130, "seederfarm: stopped\n")

@@ -133,7 +133,7 @@ def test_get_of_one_file_and_of_one_folder(drive: WriterOfDrive, data: Path, tmp
         bounded.exit_code == 1 and "it has 11 B, and 10 B of what may be written are left" in bounded.output
     )
     wrong = run(data, "get", drive.key.hex(), "-o", str(tmp_path / "no"), "--max-bytes", "much")
-    assert wrong.exit_code == 2 and "'much' is not a size" in wrong.output
+    assert wrong.exit_code == 2 and "'much' is wrong: expected a size" in wrong.output
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["readme.md"]
     result = run(data, "get", drive.key.hex(), "/docs", "-o", str(tmp_path / "two"))
     assert result.exit_code == 1 and "left out /docs/back" in result.stderr

@@ -170,7 +170,9 @@ def test_a_running_engine_is_read_beside(place: Place) -> None:
                 check=False,
             )
             assert (ended.returncode, ended.stderr) == (0, b""), arguments
-        assert engine.running and engine.of("error") == []
+        # On a slow machine the engine may have found by now that there is no DHT
+        errors = [error for error in engine.of("error") if error["code"] != "BOOTSTRAP_SILENT"]
+        assert engine.running and errors == []
         assert engine.interrupt() == 0
     finally:
         engine.dispose()

@@ -124,7 +124,9 @@ def test_a_bad_bootstrap_or_relay_in_the_environment_is_named(tmp_path: Path) ->
         main, ["seed", KEY, "--data", str(tmp_path / "data")], env={"SEEDERFARM_BOOTSTRAP": "here"}
     )
     assert result.exit_code == 2
-    assert result.stderr.startswith("seederfarm: SEEDERFARM_BOOTSTRAP: 'here' is not HOST:PORT")
+    assert result.stderr.startswith(
+        "seederfarm: SEEDERFARM_BOOTSTRAP: 'here' is not a bootstrap node: expected HOST:PORT"
+    )
     result = CliRunner().invoke(
         main, ["seed", KEY, "--data", str(tmp_path / "data")], env={"SEEDERFARM_RELAY": "there"}
     )

@@ -377,7 +377,7 @@ async def test_progress_of_one_key_keeps_its_distance() -> None:
             if isinstance(event, Progress):
                 at.append(loop.time())
 
-        farm.engine._tell = note
+        farm.engine._sink = note
         farm.engine.add([Wanted(writer.key)])
         farm.connect(theirs)
         await farm.until(lambda: bool(farm.synced(writer.key)))

@@ -67,7 +67,7 @@ class Farm:
             cores=self.cores,
             gate=gate,
             data=Path("unused"),
-            emit=self.engine.tell,
+            emit=self.engine.emit,
             door=self.door,
             open_files=lambda: (self.files, 10),
             local_time=lambda: self.time,

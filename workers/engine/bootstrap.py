@@ -13,8 +13,8 @@ from .model.events import Event, NetworkChanged, Problem
 
 UNRESOLVED = "BOOTSTRAP_UNRESOLVED"
 SILENT = "BOOTSTRAP_SILENT"
-LOGGED = frozenset({UNRESOLVED, SILENT})
-"""Codes of errors that are logged as well: on stderr, whatever standard output is for."""
+EMITTED = {"emitted": True}
+"""For log records of what is an event, too: where events are shown, the line is left out."""
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class BootstrapWatch:
                 self._emit(NetworkChanged(state="unreachable"))
             case NodeEvent.BOOTSTRAPPED | NodeEvent.ONLINE if self._was_troubled:
                 self._was_troubled = self._is_silent = False
-                log.warning("nodes of the DHT answer")
+                log.warning("nodes of the DHT answer", extra=EMITTED)
                 self._emit(NetworkChanged(state="reached"))
 
     def _report_names(self) -> None:
@@ -70,5 +70,5 @@ class BootstrapWatch:
 
     def _report(self, code: str, text: str) -> None:
         self._was_troubled = True
-        log.warning("%s", text)
+        log.warning("%s", text, extra=EMITTED)
         self._emit(Problem(key=None, code=code, message=text))

@@ -72,7 +72,7 @@ class Engine:
         self.settings = settings
         self._swarm = swarm
         self._cores = cores
-        self._tell = emit
+        self._sink = emit
         self._online = online
         self._max_blocks = settings.limits.max_blocks
         self._claim = claim
@@ -103,7 +103,7 @@ class Engine:
         self._stopping = False
         self.limits: LimitsInForce | None = None
         """What keeps us within bounds, if anything does."""
-        self._problems = Problems(self._emit, self._loop.time)
+        self._problems = Problems(self.emit, self._loop.time)
 
     # --- life
 
@@ -122,7 +122,7 @@ class Engine:
     def _tell_ready(self) -> None:
         swarm = self._swarm
         held, self._held = self._held, None
-        self._tell(
+        self._sink(
             Ready(
                 public_key=swarm.public_key,
                 host=swarm.host,
@@ -132,7 +132,7 @@ class Engine:
             )
         )
         for event in held or ():
-            self._tell(event)
+            self._sink(event)
         self._check_loaded()
 
     async def loaded(self) -> None:
@@ -145,25 +145,18 @@ class Engine:
         else:
             self._loaded.clear()
 
-    def tell(self, event: Event) -> None:
-        """Have an event of something beside the keys told."""
-        self._emit(event)
-
     def _emit_of_seed(self, event: Event) -> None:
         if isinstance(event, CoreChanged):
             # A core may belong to several keys: those that are put away have to hear of it, too
             self.wanted(discovery_key(event.core))
-        self._emit(event)
-
-    def _emit(self, event: Event) -> None:
-        if self._held is None:
-            self._tell(event)
-        else:
-            self._held.append(event)
+        self.emit(event)
 
     def emit(self, event: Event) -> None:
-        """Tell what somebody on top of the engine did; `ready` goes first."""
-        self._emit(event)
+        """Emit an event, of the engine or of what is built on it. Before `ready` it is held back."""
+        if self._held is None:
+            self._sink(event)
+        else:
+            self._held.append(event)
 
     async def stop(self) -> None:
         """Leave the swarm, flush what is here, close. Safe to call twice."""
@@ -228,7 +221,7 @@ class Engine:
             self._review_soon(key)
         else:
             for event in cold.events():
-                self._emit(event)
+                self.emit(event)
             self._caught_up(key)
         self._changed.add(key)
 

@@ -94,7 +94,7 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         cores=cores,
         gate=gate,
         data=settings.data,
-        emit=engine.tell,
+        emit=engine.emit,
         door=swarm.slots,
         open_files=lambda: (backend.open_files, most_files),
         on_configured=lambda limits: engine.limit_blocks(limits.max_blocks),

@@ -76,7 +76,7 @@ class Setting(Generic[T]):
 def describe(text: str, error: ValueError, *, secret: bool = False, where: str = "") -> str:
     """What is wrong with a text, in words: the text, unless it is secret, and what was expected."""
     reason = str(error)
-    if not secret and repr(text.strip()) in reason:  # the reason quotes it already
+    if not secret and reason.startswith(("'", '"')):  # it quotes the part that is wrong
         return f"{reason}{where and f' (in {where})'}"
     given = "the value" if secret else repr(text[:80])
     return f"{given}{where and f' in {where}'} is wrong: {reason}"

@@ -24,12 +24,16 @@ class _LineHandler(logging.Handler):
             self.handleError(record)
 
 
-def set_up(level: int, write: Callable[[str], None] | None = None) -> None:
+def set_up(level: int, write: Callable[[str], None] | None = None, *, events_are_shown: bool = False) -> None:
     """Log records of ours from `level` on go to `write`, a line each; without it, to stderr.
+
+    Records of what is an event as well are left out where `events_are_shown` in the same place.
 
     asyncio's own records (a callback that raised) are shown in any case: they are bugs.
     """
     handler = _LineHandler(write or _to_stderr)
+    if events_are_shown:
+        handler.addFilter(lambda record: not getattr(record, "emitted", False))
     for name in (*LOGGERS, "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -166,26 +166,38 @@ def network_options(function: F) -> F:
         type=click.IntRange(0, 65535),
         default=0,
         metavar="N",
-        help="UDP port to bind (default: any that is free).",
+        help="UDP port to bind (default: any free port).",
     )(function)
     return click.option(
         "--bootstrap",
         multiple=True,
         metavar="HOST:PORT",
-        help="A DHT node to start from; may be repeated. Default: $SEEDERFARM_BOOTSTRAP (comma-separated), "
-        "else the public nodes.",
+        help="DHT node to start from; may be repeated (default: $SEEDERFARM_BOOTSTRAP, comma-separated, "
+        "else the public nodes).",
     )(function)
 
 
 def limit_options(function: F) -> F:
     """`--up`, `--down`, `--max-bytes`, `--max-blocks`, `--keep-free`, `--max-peers`, as text or None."""
     for name, metavar, text in (
-        ("--max-peers", "N", "Take at most so many connections of others. Default: 512."),
-        ("--keep-free", "SIZE", "Leave this much of the disk to others. Default: 5 %, 256 MiB to 5 GiB."),
-        ("--max-blocks", "N", "Fetch nothing more of a key with more blocks than that. Default: 33554432."),
-        ("--max-bytes", "SIZE", "Store at most this much: 500G, 64MiB."),
-        ("--down", "RATE", "Fetch at most this much a second: 2M, or a timetable, as --up."),
-        ("--up", "RATE", "Send at most this much a second: 2M, or by time of day: '08:00-18:00=1M, *=10M'."),
+        ("--max-peers", "N", "Accept at most N connections from peers (default: 512)."),
+        (
+            "--keep-free",
+            "SIZE",
+            "Keep this much of the disk free (default: 5 %, at least 256 MiB, at most 5 GiB).",
+        ),
+        (
+            "--max-blocks",
+            "N",
+            "Download nothing more of a key with more than N blocks, or `none` (default: 33554432).",
+        ),
+        ("--max-bytes", "SIZE", "Store at most this much: 500G (powers of 1000), 64MiB (of 1024)."),
+        ("--down", "RATE", "Download at most this much per second, written as for --up."),
+        (
+            "--up",
+            "RATE",
+            "Upload at most this much per second: 2M, or by time of day: '08:00-18:00=1M, *=10M'.",
+        ),
     ):
         function = click.option(name, metavar=metavar, help=text)(function)
     return function
@@ -204,11 +216,9 @@ def verbosity_options(function: F) -> F:
         "log_level",
         count=True,
         callback=level,
-        help="Log more to stderr; twice for everything.",
+        help="Log more to stderr; -vv logs everything.",
     )(function)
-    return click.option("-q", "--quiet", is_flag=True, is_eager=True, help="Say nothing but errors.")(
-        function
-    )
+    return click.option("-q", "--quiet", is_flag=True, is_eager=True, help="Show errors only.")(function)
 
 
 def resolve_data(option: Path | None) -> Path:

@@ -40,6 +40,14 @@ def prepare() -> bool:
     return True
 
 
+def are_one() -> bool:
+    """Whether what goes to stdout and to stderr ends in the same place: a terminal, a pipe, a file."""
+    try:
+        return os.path.sameopenfile(1, 2)
+    except OSError:  # one of them is closed
+        return False
+
+
 def finish(status: int) -> int:
     """Write what is still buffered. The exit status: 1 in place of 0 if that fails."""
     try:

@@ -41,7 +41,7 @@ MAP_TIMEOUT = 2.0
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where to write; created if need be.",
+    help="Folder to write to; created if it does not exist.",
 )
 @click.option(
     "--max-bytes",
@@ -51,7 +51,7 @@ MAP_TIMEOUT = 2.0
 )
 @read_options
 def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: ReadOptions) -> None:
-    """Write the file at PATH, or everything below it (without PATH: all there is), into DIR.
+    """Download the file at PATH, or everything below it (without PATH: the whole drive), into DIR.
 
     Nothing is written outside of DIR, whatever the drive says. A file takes its name when it is complete,
     and one that is there already with the same content is left alone, so that an interrupted `get` is taken

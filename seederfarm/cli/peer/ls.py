@@ -23,11 +23,11 @@ from .read_options import ReadOptions, read_options
 @click.command()
 @key_argument("key")
 @click.argument("path", required=False, type=ContentPath())
-@click.option("-l", "--long", "long", is_flag=True, help="Sizes, executables and link targets, too.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("-l", "--long", "long", is_flag=True, help="Show sizes, executables and link targets.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @read_options
 def ls(key: GivenKey, path: str | None, long: bool, as_json: bool, options: ReadOptions) -> None:
-    """List what is in a drive: every file below PATH, however deep, with its whole path.
+    """List every file of a drive below PATH, with its whole path.
 
     Of a bee, the keys (that begin with PATH); of a core, its blocks.
     """

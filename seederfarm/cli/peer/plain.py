@@ -10,6 +10,7 @@ from workers.engine.model.events import (
     Event,
     Forked,
     LimitChanged,
+    NetworkChanged,
     PeerChanged,
     Problem,
     Progress,
@@ -18,6 +19,8 @@ from workers.engine.model.events import (
     Synced,
 )
 from workers.engine.model.kind import Kind
+
+REACHED = "nodes of the DHT answer again"
 
 PROGRESS_INTERVAL = 10.0
 """Seconds between two progress lines of a key."""
@@ -59,6 +62,10 @@ class PlainLines:
             case Forked(state="followed"):
                 before, after = f"fork {event.fork} of {event.length:,}", f"fork {event.new_fork}"
                 self._write(f"{self._label(event.key)} its writer went from {before} blocks to {after}")
+            case NetworkChanged(state="reached"):
+                self._write(REACHED)
+            case LimitChanged(limit="disk", state="reached"):
+                pass  # the error that comes with it says more
             case LimitChanged():
                 shown = event.text or units.format_limit(event.limit, event.value, event.max)
                 self._write(f"limit {event.state}: {shown}")

@@ -47,8 +47,10 @@ from .views import View, check_output, choose_view
 @click.option(
     "--encrypt", is_flag=True, help="Make a new drive that only holders of its encryption key can read."
 )
-@click.option("--no-watch", is_flag=True, help="Publish the folder as it is now, and seed that.")
-@click.option("--moved", is_flag=True, help="The folder is in another place than last time.")
+@click.option(
+    "--no-watch", is_flag=True, help="Publish the folder as it is now, and seed it without following changes."
+)
+@click.option("--moved", is_flag=True, help="Confirm that the folder was moved since it was last published.")
 @network_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for programs.")
 @verbosity_options
@@ -64,7 +66,7 @@ def publish(
     as_json: bool,
     log_level: int,
 ) -> None:
-    """Share a folder as a drive, and keep the drive like the folder.
+    """Share a folder as a drive, and update the drive when the folder changes.
 
     The same folder has the same key at every start. What changes in it is published within seconds. Runs
     until Ctrl-C; a farm that was given the key (`seederfarm add`) keeps the drive available after that.
@@ -83,7 +85,7 @@ def publish(
     )
     labels: dict[bytes, str] = {}
     view = choose_view(labels, engine.data, as_json=as_json, quiet=log_level >= logging.ERROR)
-    logs.set_up(log_level, view.write_log)
+    logs.set_up(log_level, view.write_log, events_are_shown=view.shows_troubles)
     try:
         run(lambda: publish_until_stopped(settings, view, labels))
     except HypercoreError as error:

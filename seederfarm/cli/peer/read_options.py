@@ -67,7 +67,9 @@ def read_options(function: F) -> F:
 
     for option in (
         verbosity_options,
-        click.option("--timeout", type=DurationType(), metavar="TIME", help="Give up after that: 90s, 5m."),
+        click.option(
+            "--timeout", type=DurationType(), metavar="TIME", help="Give up after this time: 90s, 5m."
+        ),
         click.option(
             "--checkout", "version", type=click.IntRange(1), metavar="VERSION", help="Read an older version."
         ),
@@ -75,7 +77,7 @@ def read_options(function: F) -> F:
             "--encryption-key",
             envvar=ENCRYPTION_KEY.name,
             metavar="KEY",
-            help="Key of an encrypted drive (better in $SEEDERFARM_ENCRYPTION_KEY, which others cannot see).",
+            help="Key of an encrypted drive; $SEEDERFARM_ENCRYPTION_KEY hides it from other users.",
         ),
         network_options,
         data_option,

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from hypercore.errors import HypercoreError
+from hypercore.keys import encode_key
 from workers.engine.engine import Engine
 from workers.engine.launch import launched
 from workers.engine.model.events import Problem
@@ -48,18 +49,18 @@ from .views import View, check_output, choose_view
     multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="SEEDS.TXT",
-    help="A list with a `core|bee|drive KEY` (or a KEY alone) on each line; may be repeated.",
+    help="A file with one `core|bee|drive KEY`, or KEY alone, on each line; may be repeated.",
 )
 @data_option
 @network_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, for programs.")
-@click.option("--until-synced", is_flag=True, help="End when everything is on disk.")
-@click.option("--no-announce", is_flag=True, help="Do not announce: download, and serve those we dialled.")
+@click.option("--until-synced", is_flag=True, help="Exit when everything is on disk.")
+@click.option("--no-announce", is_flag=True, help="Do not announce: serve only the peers that we connect to.")
 @limit_options
 @click.option(
     "--forks",
     metavar="POLICY",
-    help="When a writer rewrites its history: `follow` it, or `quarantine` it: keep what is here.",
+    help="When a writer rewrites its history: `follow` it, or `quarantine` it and keep the old one.",
 )
 @click.option(
     "--accept-fork",
@@ -67,7 +68,7 @@ from .views import View, check_output, choose_view
     multiple=True,
     type=KeyForkType(),
     metavar="KEY=FORK",
-    help="Under quarantine: follow this key up to that fork; may be repeated.",
+    help="With quarantine: follow this key up to that fork; may be repeated.",
 )
 @click.option(
     "--encryption-key",
@@ -75,7 +76,7 @@ from .views import View, check_output, choose_view
     multiple=True,
     envvar=ENCRYPTION_KEY.name,
     metavar="KEY",
-    help="Finds the files of an encrypted drive of an older version (better in $SEEDERFARM_ENCRYPTION_KEY).",
+    help="Key of an encrypted drive of an older version, to find its files (or $SEEDERFARM_ENCRYPTION_KEY).",
 )
 @verbosity_options
 def seed(
@@ -98,9 +99,9 @@ def seed(
     encryption_keys: tuple[str, ...],
     log_level: int,
 ) -> None:
-    """Keep cores, bees and drives available: download all of each, verify it, keep it, serve it.
+    """Keep cores, bees and drives available: download all of each, verify it, keep it, serve it to others.
 
-    Runs until Ctrl-C. What is on disk is kept; the next start goes on from there.
+    Runs until Ctrl-C. Content stays on disk, and the next start continues from there.
     """
     wanted = with_forks(collect(keys, files), quarantine=resolve_quarantine(forks), accepted=dict(accepted))
     settings = EngineSettings(
@@ -121,7 +122,7 @@ def seed(
     )
     labels = {item.key: label_of(item.key.hex()) for item in wanted} | dict(keys)
     view = choose_view(labels, settings.data, as_json=as_json, quiet=log_level >= logging.ERROR)
-    logs.set_up(log_level, view.write_log)
+    logs.set_up(log_level, view.write_log, events_are_shown=view.shows_troubles)
     try:
         run(lambda: seed_until_stopped(settings, wanted, view, until_synced=until_synced))
     except HypercoreError as error:
@@ -157,7 +158,7 @@ def with_forks(wanted: Sequence[Wanted], *, quarantine: bool, accepted: Mapping[
     if accepted and not quarantine:
         raise BadInput("--accept-fork says something only with --forks quarantine")
     for key in accepted.keys() - {item.key for item in wanted}:
-        raise BadInput(f"--accept-fork: {key.hex()} is not among the keys to seed")
+        raise BadInput(f"--accept-fork: {encode_key(key)} is not among the keys to seed")
     return [item._replace(max_fork=accepted.get(item.key, 0)) for item in wanted] if quarantine else [*wanted]
 
 

@@ -13,16 +13,15 @@ from rich.live import Live
 from rich.text import Text
 
 from hypercore.printable import visible
-from workers.engine.bootstrap import LOGGED
 from workers.engine.engine import Engine
-from workers.engine.model.events import Event, Problem, Published, Stats
+from workers.engine.model.events import Event, NetworkChanged, Problem, Published, Stats
 from workers.engine.process.stalls import StallMeter
 
 from ..common import streams
 from ..common.failures import Failure
 from ..common.json_lines import JsonLines, Output, OutputFile
 from .live import screen
-from .plain import PlainLines, published
+from .plain import REACHED, PlainLines, published
 
 FRAME_INTERVAL = 0.25
 """Seconds between two frames of the live view, at least."""
@@ -56,6 +55,10 @@ class View(Protocol):
         """Why something that was to be shown could not be."""
 
     @property
+    def shows_troubles(self) -> bool:
+        """Whether `error` events are shown where log lines go, so that no line need repeat one."""
+
+    @property
     def write_log(self) -> Callable[[str], None] | None:
         """Where log lines go; None for stderr."""
 
@@ -69,6 +72,7 @@ class JsonView:
     """For programs."""
 
     write_log = None
+    shows_troubles = False
 
     def __init__(self) -> None:
         self._lines = JsonLines()
@@ -117,6 +121,7 @@ class PlainView:
     def __init__(self, labels: Labels) -> None:
         self._output = Output()
         self._plain = PlainLines(labels, self._write)
+        self.shows_troubles = streams.are_one()
 
     def put(self, event: Event) -> None:
         self._plain.put(event, time.monotonic())
@@ -149,6 +154,7 @@ class QuietView:
     """For people who want to hear of problems alone."""
 
     write_log = None
+    shows_troubles = True
     broken = False
     output_error = None
 
@@ -189,14 +195,17 @@ class LiveView:
             redirect_stderr=False,
         )
         self._live.start(refresh=True)
+        self.shows_troubles = True
         self._engine: Engine | None = None
 
     def put(self, event: Event) -> None:
-        if isinstance(event, Problem) and event.code not in LOGGED:
+        if isinstance(event, Problem):
             about = "" if event.key is None else self._labels.get(event.key, event.key.hex()[:10]) + " "
             self._console.print(Text(visible(f"{about}{event.message}"), style="red"))
         elif isinstance(event, Published):
             self._console.print(Text(visible(published(event))))
+        elif isinstance(event, NetworkChanged) and event.state == "reached":
+            self._console.print(Text(REACHED))
 
     def announce(self, line: str) -> None:
         self._console.print(Text(visible(line), style="bold"))

@@ -17,6 +17,7 @@ from hypercore.printable import VisibleFormatter
 from workers.engine.settings.settings import bootstrap_from, home_directory, limits_from
 from workers.settings.table import HEARTBEAT, RELAY, WORKER_SAMPLE, SettingError
 
+from ..common.extras import WORKER, require
 from ..common.failures import BadInput
 from ..common.options import SizeType
 
@@ -26,30 +27,57 @@ def default_data(environ: Mapping[str, str]) -> Path:
 
 
 @click.command()
-@click.option("--join", "token", metavar="TOKEN", help="Join the farm that printed this token. Counts once.")
+@click.option("--join", "token", metavar="TOKEN", help="Join the farm that made this token. Needed once.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Where content and state are kept (default: $SEEDERFARM_HOME/worker, else ~/.seederfarm/worker).",
 )
-@click.option("--name", help="How the farm calls this worker (default: the host's name).")
-@click.option("--zone", default="", help="Copies are spread over zones: a building, a city, a power line.")
-@click.option("--tag", "tags", multiple=True, help="May be repeated. Keys can ask for workers with a tag.")
-@click.option("--quota", type=SizeType(), metavar="SIZE", help="Store at most this much (default: the disk).")
-@click.option("--keep-free", metavar="SIZE", help="Leave this much of the disk to others (default: 5 %).")
-@click.option("--up", metavar="RATE", help="Send at most this much a second: 2M, or a timetable.")
-@click.option("--down", metavar="RATE", help="Fetch at most this much a second, likewise.")
-@click.option("--max-blocks", metavar="N", help="Fetch nothing more of a key with more blocks (33554432).")
-@click.option("--max-peers", metavar="N", help="Take at most so many connections (default: 512).")
-@click.option("--shards", type=click.IntRange(1, 64), default=1, help="Engines to run (default 1).")
+@click.option("--name", help="Name of this worker in the farm (default: the host name).")
+@click.option(
+    "--zone", default="", help="Where it is (a building, a city): copies of a drive go to different zones."
+)
+@click.option(
+    "--tag", "tags", multiple=True, help="A word that drives may require of their workers; may be repeated."
+)
+@click.option(
+    "--quota",
+    type=SizeType(),
+    metavar="SIZE",
+    help="Store at most this much, such as 500G (default: what the disk has).",
+)
+@click.option("--keep-free", metavar="SIZE", help="Keep this much of the disk free (default: 5 %).")
+@click.option(
+    "--up", metavar="RATE", help="Upload at most this much per second: 2M, or '08:00-18:00=1M, *=10M'."
+)
+@click.option("--down", metavar="RATE", help="Download at most this much per second, written as for --up.")
+@click.option(
+    "--max-blocks", metavar="N", help="Download nothing more of a key with more blocks (default: 33554432)."
+)
+@click.option("--max-peers", metavar="N", help="Accept at most N connections from peers (default: 512).")
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 64),
+    default=1,
+    metavar="N",
+    help="Engine processes to run (default: 1).",
+)
 @click.option(
     "--engine-user",
     metavar="USER",
-    help="Run engines, which read what strangers send, as this user (as root; default: the same user).",
+    help="Run engines, which handle data from unknown peers, as this user; needs root (default: your user).",
 )
-@click.option("--bootstrap", multiple=True, metavar="HOST:PORT", help="A DHT node to start from.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="UDP port of the first engine.")
+@click.option(
+    "--bootstrap", multiple=True, metavar="HOST:PORT", help="DHT node to start from; may be repeated."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="UDP port of the first engine (default: any).",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log more to stderr.")
 def run(
     token: str | None,
@@ -69,10 +97,11 @@ def run(
     port: int,
     verbose: bool,
 ) -> None:
-    """Seed for a farm, until Ctrl-C.
+    """Keep copies of drives for a farm, until Ctrl-C.
 
-    The farm says which keys. While it cannot be reached, seeding goes on.
+    The farm decides which. Seeding continues while the farm cannot be reached.
     """
+    require(WORKER)
     # Imported here: `--help` and a wrong option need neither Celery nor SQLAlchemy.
     from workers.agent.run import run_worker, software_version
     from workers.agent.settings import WorkerSettings

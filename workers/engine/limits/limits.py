@@ -253,7 +253,9 @@ class Limits:
         if quota is not None and quota - stored <= on_disk:
             text = f"{format_size(stored)} are stored, {format_size(quota)} may be"
             return DiskBudget(quota - stored, stored, True, text)
-        text = f"the disk has {format_size(free)} free, {format_size(kept)} are kept free"
+        text = f"the disk has {format_size(free)} free"
+        if kept:
+            text += f", and {format_size(kept)} stay free"
         return DiskBudget(on_disk, stored, False, text)
 
     def _stored(self, now: float) -> int:

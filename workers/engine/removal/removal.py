@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from hypercore.aio.cores.corestore import Corestore
 from hypercore.errors import HypercoreError, LocalProtocolError
+from hypercore.keys import encode_key
 
 from ..model.kind import derived_blobs_key
 from .owners import Owners
@@ -95,7 +96,7 @@ class Removals:
             if key not in self._refused:
                 self._refused.add(key)
                 fault = None if isinstance(error, HypercoreError) else error
-                log.error("cannot delete %s yet: %s", key.hex(), error, exc_info=fault)
+                log.error("cannot delete %s yet: %s", encode_key(key), error, exc_info=fault)
             return False
         self._on_removed(key)
         return True

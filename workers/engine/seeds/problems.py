@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from hypercore.errors import HypercoreError
+from hypercore.keys import encode_key
 
 from ..model.events import Event, Problem
 
@@ -40,7 +41,7 @@ class Problems:
             return
         emitted[failure.code] = now
         if failure is not error:
-            log.error("key %s failed", "-" if key is None else key.hex(), exc_info=error)
+            log.error("key %s failed", "-" if key is None else encode_key(key), exc_info=error)
         self._emit(Problem(key=key, code=failure.code, message=str(failure)))
 
     def forget(self, key: bytes) -> None:

@@ -15,6 +15,7 @@ from hypercore.core import Core
 from hypercore.drive import Drive
 from hypercore.drive.entries import Entry
 from hypercore.errors import BlockNotAvailable, HypercoreError, InvalidContent
+from hypercore.keys import encode_key
 from hypercore.manifest import Manifest
 
 from ..model.interfaces import CoreSession
@@ -231,7 +232,7 @@ class Titles:
         try:
             title = await read_title(key, self._open_session, before)
         except Exception:
-            log.exception("cannot read the title of %s", key.hex())
+            log.exception("cannot read the title of %s", encode_key(key))
             return
         if self._is_wanted(key) and (title.seen is not None or before is None):
             self._known[key] = title

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hypercore.keys import encode_key
+
 from ..model.events import Event, Forked, Problem
 from ..model.kind import Finding
 from ..removal.owners import MAX_CORES_OF_KEY
@@ -13,7 +15,7 @@ from .tracked_core import TrackedCore
 
 def trouble_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event]:
     """What was not told yet. `failed`: a conflict was."""
-    name = part.core.key.hex()
+    name = encode_key(part.core.key)
     news, part.forks = part.forks, []
     for fork in news:
         yield Forked(key=key, core=part.core.key, **fork._asdict())
@@ -36,7 +38,7 @@ def trouble_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event
         peer, reason, seconds = part.backed_off
         part.backed_off = None
         text = (
-            f"peer {peer.hex()} {reason} of core {name}; it is not asked again for {seconds:.0f} s, "
+            f"peer {encode_key(peer)} {reason} of core {name}; it is not asked again for {seconds:.0f} s, "
             "all else goes on"
         )
         yield Problem(key=key, code="PEER_BACKOFF", message=text)
@@ -70,7 +72,7 @@ def doubts_of(key: bytes, finding: Finding) -> Iterator[Event]:
 def too_many_cores(key: bytes, core: bytes) -> Problem:
     """`core` is one more than a key may have."""
     text = (
-        f"the writer has named core {core.hex()} as the drive's contents, after {MAX_CORES_OF_KEY - 1} "
+        f"the writer has named core {encode_key(core)} as the drive's contents, after {MAX_CORES_OF_KEY - 1} "
         "others: it is not fetched. What is here is kept and served; to begin anew, remove the key and "
         "add it again"
     )

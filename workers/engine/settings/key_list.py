@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from hypercore.errors import KeyFormatError
-from hypercore.keys import EXPECTED, decode_key
+from hypercore.keys import EXPECTED, decode_key, encode_key
 
 from ..model.kind import Kind
 
@@ -128,7 +128,9 @@ def merge(wanted: Iterable[Wanted]) -> list[Wanted]:
     for key, kind, *_ in wanted:
         known = merged.get(key)
         if known is not None and kind is not None and known is not kind:
-            raise KeyListError(f"{key.hex()} is listed as {known.value} and as {kind.value}: which is it?")
+            raise KeyListError(
+                f"{encode_key(key)} is listed as {known.value} and as {kind.value}: which is it?"
+            )
         merged[key] = known or kind
     return [Wanted(key, kind) for key, kind in merged.items()]
 

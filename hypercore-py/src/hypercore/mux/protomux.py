@@ -124,10 +124,6 @@ class Muxer:
         handler."""
         self._handlers[protocol, channel_id] = handler
 
-    def off_open(self, protocol: str, channel_id: bytes | None = None) -> None:
-        """The reverse of `on_open`."""
-        self._handlers.pop((protocol, channel_id), None)
-
     def add_alias(self, alias: str, protocol: str) -> None:
         """Take opens under the name `alias` as opens of `protocol`. We ourselves never open under an
         alias."""

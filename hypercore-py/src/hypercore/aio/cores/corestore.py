@@ -19,6 +19,7 @@ from ...connection import Connection
 from ...core import Core, Store
 from ...crypto import discovery_key
 from ...errors import LocalProtocolError, RemoteProtocolError, StorageError
+from ...keys import encode_key
 from ...mux import Muxer
 from ...replication import ALIAS, PROTOCOL, FieldBudget, Peer, ReplicationConfig, Suspicions
 from ...replication.ratelimit import BLOCK_OVERHEAD
@@ -323,7 +324,7 @@ class Corestore:
         link.connection.destroy(error)
 
     def _report_offence(self, link: Link, error: RemoteProtocolError) -> None:
-        log.warning("cut off peer %s: %s", link.connection.remote_public_key.hex(), error)
+        log.warning("cut off peer %s: %s", encode_key(link.connection.remote_public_key), error)
         if self.on_misbehaviour is not None:
             self.on_misbehaviour(link.connection.remote_public_key, error)
 

@@ -133,7 +133,8 @@ class Flusher:
         reason = (type(error), str(error))
         if reason != self._reason:
             self._reason = reason
-            log.error("could not write: %s", error)
+            # `on_error` gets it, too: a program that shows that needs no second line
+            log.error("could not write: %s", error, extra={"emitted": True})
             self._on_error(error)
         self.touch()
 

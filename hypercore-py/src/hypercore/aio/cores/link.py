@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ...connection import Connection
 from ...errors import ConnectionClosed, RemoteProtocolError
+from ...keys import encode_key
 from ...mux import Muxer
 from ...secretstream import MAX_EARLY_FRAME_BYTES, MAX_FRAME_BYTES
 from ...udx.events import StreamReset
@@ -249,7 +250,9 @@ class Link:
             self._unused.cancel()
         self.open_more = None
         self.hub.leave(self)
-        log.debug("connection with %s ended: %s", self.connection.remote_public_key.hex(), error or "closed")
+        log.debug(
+            "connection with %s ended: %s", encode_key(self.connection.remote_public_key), error or "closed"
+        )
         self.muxer.ended_by_peer = isinstance(error, StreamReset)
         self.muxer.shutdown(self._loop.time())
         self._on_close(self, error)

@@ -28,6 +28,7 @@ from ...dht.messages.handshake import RelayThrough
 from ...dht.noise import ClientHandshake
 from ...dht.rpc import Reply
 from ...errors import PeerNotFound, PeerUnreachable, RemoteProtocolError
+from ...keys import encode_key
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import UdpSocket
 from ..net.udx_transport import StreamTransport
@@ -144,7 +145,9 @@ class ConnectAttempt:
         try:
             noise = self._handshake.write(payload)
         except RemoteProtocolError as error:
-            raise PeerUnreachable(f"nobody can hold the key {self._public_key.hex()}: {error}") from None
+            raise PeerUnreachable(
+                f"no peer can have the key {encode_key(self._public_key)}: {error}"
+            ) from None
         return Handshake(mode=Mode.FROM_CLIENT, noise=noise).encode()
 
     def _on_packet(self, socket: UdpSocket, address: tuple[str, int]) -> bool:

@@ -55,7 +55,7 @@ FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports them when they are wanted."""
+    """A group that imports the module of a command when that command runs."""
 
     sections: Mapping[str, Mapping[str, tuple[str, str]]] = {"Commands": COMMANDS, "Farm": FARM_COMMANDS}
     """Heading → commands below it."""

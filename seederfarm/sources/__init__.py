@@ -1,7 +1,7 @@
-"""Where keys come from by themselves: lists that are read again and again, and followed.
+"""Sources of keys: lists that are read periodically, or followed live.
 
-`fetch` gets bytes, `lists` follows seed-list Hyperbees over the swarm; `parse` and `seedlist` (both pure)
-make keys of them; `reading` decides who reads what when; `taking` takes the difference into the registry;
-`follow` does all of it for as long as it is let, `once` once. An answer that is broken, empty or unreadable
-never changes what is kept.
+`fetch` gets bytes, `seedlists` follows seed-list Hyperbees over the swarm; `parse` and `seedlist` (both pure)
+turn them into keys; `claims` decides which follower reads which source; `apply` writes the difference into
+the registry; `follower` does all of it continuously, `run_once` once. An answer that is broken, empty or
+unreadable never changes what is kept.
 """

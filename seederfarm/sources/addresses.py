@@ -1,7 +1,7 @@
-"""Which addresses a source may be read from, and connections that go to no other.
+"""Addresses that sources may be read from, and connections to them only.
 
-A name is resolved once; every address that it has must be allowed, and the connection goes to one of these
-addresses, so that a name that resolves to something else a moment later changes nothing.
+A name is resolved once; all of its addresses must be allowed, and the connection goes to one of them, so that
+a name that resolves differently a moment later changes nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _NAT64: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:
 
 
 class Forbidden(SourceError):
-    """A source, or a redirect of one, names an address that sources are not read from."""
+    """A source, or a redirect of one, has an address that sources are not read from."""
 
 
 class AddressPolicy:
-    """Public addresses are allowed, and `networks` (such as `192.168.0.0/16`) beside them."""
+    """Allows public addresses, and `networks` (such as `192.168.0.0/16`)."""
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
         self._networks: tuple[Network, ...] = tuple(map(ipaddress.ip_network, networks))
@@ -49,7 +49,7 @@ class AddressPolicy:
         return any(address in network for network in self._networks if network.version == address.version)
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Addresses of `host`. Raises Forbidden when one is not allowed, OSError when there is none."""
+        """Addresses of `host`. Raises Forbidden if one is not allowed, OSError if there is none."""
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -68,7 +68,7 @@ class AddressPolicy:
 
 
 def _embedded(address: Address) -> Sequence[Address]:
-    """IPv4 addresses that an IPv6 address stands for."""
+    """IPv4 addresses embedded in an IPv6 address."""
     if isinstance(address, ipaddress.IPv4Address):
         return ()
     found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
@@ -93,7 +93,7 @@ def _stands_for_ipv4(address: ipaddress.IPv6Address) -> bool:
 
 
 class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Connections to allowed addresses only, for an `httpcore` pool. TLS verifies the name as ever."""
+    """Connections to allowed addresses only, for an `httpcore` pool. TLS still verifies the name."""
 
     def __init__(self, policy: AddressPolicy) -> None:
         self._policy = policy

@@ -1,4 +1,4 @@
-"""What a reading changes in the registry: one transaction, all of it or nothing."""
+"""Writes what a reading changes into the registry, in one transaction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seederfarm.registry.services.log import count_of, has_room, record_event
 from seederfarm.registry.services.sources import drop, release_held, show_held
 from seederfarm.registry.urls import without_secrets
 
-from .claims import Reading, asked_of, digest, digest_of, every, version_of
+from .claims import Reading, config_digest, digest, digest_of, every, version_of
 from .holding import WINDOW, Change, decide, window_of
 from .parse import Entry, SourceError
 
@@ -28,33 +28,33 @@ WRITTEN: Final = (
     *("failures", "last_error", "last_success_at", "next_at"),
     *("listed", "refused", "state", "held", "held_because"),
 )
-"""What a reading writes: never what an operator may be changing."""
+"""Columns that a reading writes: never those that an operator edits."""
 
 
 class Outcome(NamedTuple):
-    """What became of a reading."""
+    """The outcome of a reading."""
 
     name: str
     listed: int = 0
     added: int = 0
     removed: int = 0
     kept: int = 0
-    """Keys that it dropped, and of which the farm has the only complete copies."""
+    """Keys that the list dropped and the last-copy guard keeps."""
     held: int = 0
-    """Keys that it dropped, and whose removal waits for a person."""
+    """Keys that the list dropped and whose removal waits for a person."""
     held_because: str = ""
     refused: int = 0
     skipped: int = 0
-    """Lines that are understood and have no effect here."""
+    """Lines that are valid and have no effect here."""
     changed: int = 0
-    """Keys of which it says something else now."""
+    """Keys whose label or kind the list changed."""
     unchanged: bool = False
     error: str = ""
     problems: tuple[str, ...] = ()
 
 
 class _Known(NamedTuple):
-    """An entry as it is in the registry."""
+    """An entry in the registry."""
 
     entry_id: int
     drive_id: int
@@ -64,20 +64,19 @@ class _Known(NamedTuple):
     first_seen_at: datetime
 
 
-def settle(source: Source, said: Reading | SourceError, at: datetime) -> Outcome | None:
-    """Take in what was read, or note why it could not be. None: the source is gone, or a later reading has
-    overtaken this one."""
+def apply_reading(source: Source, reading: Reading | SourceError, at: datetime) -> Outcome | None:
+    """Apply a reading, or record its error. None: the source is deleted, or a later reading was first."""
     with transaction.atomic():
         row = Source.objects.select_for_update().filter(pk=source.pk, last_at=source.last_at).first()
         if row is None:
             return None
-        if isinstance(said, Reading) and _is_older(row, said):
-            said = SourceError(
+        if isinstance(reading, Reading) and _is_older(row, reading):
+            reading = SourceError(
                 "only an older version of the list can be had; what it said last stays in force"
             )
-        if isinstance(said, SourceError):
-            return _failed(row, str(said), at)
-        if said.unchanged:
+        if isinstance(reading, SourceError):
+            return _failed(row, str(reading), at)
+        if reading.unchanged:
             outcome = Outcome(
                 row.name,
                 listed=row.listed or 0,
@@ -87,7 +86,7 @@ def settle(source: Source, said: Reading | SourceError, at: datetime) -> Outcome
                 unchanged=True,
             )
         else:
-            outcome = _apply(row, said, at)
+            outcome = _apply(row, reading, at)
         if row.failures:
             _event(row, "source.recovered", f"{row.name} can be read again", data={"source": row.pk})
         row.failures, row.last_error, row.last_success_at = 0, "", at
@@ -97,13 +96,13 @@ def settle(source: Source, said: Reading | SourceError, at: datetime) -> Outcome
 
 
 def _event(source: Source, kind: str, text: str, *, severity: Severity = Severity.INFO, data: Any) -> None:
-    """Unless the source makes more events than are kept; the log has them all."""
+    """Record an event unless the source exceeds its budget; the log has all."""
     if has_room("event", f"source {source.pk}"):
         record_event(kind, text, severity=severity, data=data)
 
 
 def _is_older(row: Source, reading: Reading) -> bool:
-    """A peer may show what was true some time ago, to a follower that remembers nothing."""
+    """A peer may show an older version of a list to a follower without state."""
     known = version_of(row)
     return known is not None and reading.version is not None and reading.version < known
 
@@ -151,7 +150,9 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
     stays = known.keys() & reading.listed.keys()
     for ids in batches(sorted(known[key].entry_id for key in stays)):
         SourceEntry.objects.filter(pk__in=ids).update(last_seen_at=at)
-    edited = [key for key in stays if _says(reading.listed[key]) != (known[key].kind, known[key].label)]
+    edited = [
+        key for key in stays if _description(reading.listed[key]) != (known[key].kind, known[key].label)
+    ]
     for keys in batches(sorted(edited)):
         _edit(source, [(known[key], reading.listed[key]) for key in keys])
     outcome = Outcome(
@@ -170,7 +171,7 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
     _record(source, outcome, kept, news=bool(new))
     _hold(source, outcome, at)
     source.listed, source.refused = outcome.listed, outcome.refused
-    asked = asked_of(source)
+    asked = config_digest(source)
     source.state = {
         "tried": asked,
         "asked": asked,
@@ -185,7 +186,7 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
 
 
 def _mark(known: Mapping[str, _Known], *, gone: AbstractSet[str], kept: AbstractSet[str]) -> None:
-    """Write which entries are gone from the list and still here."""
+    """Record which entries the list no longer has and why they stay."""
     changes: dict[str, list[int]] = {"": [], SourceEntry.Gone.HELD: [], SourceEntry.Gone.KEPT: []}
     for key, entry in known.items():
         mark = SourceEntry.Gone.HELD if key in gone else SourceEntry.Gone.KEPT if key in kept else ""
@@ -206,15 +207,15 @@ def _hold(source: Source, outcome: Outcome, at: datetime) -> None:
 def _record(source: Source, outcome: Outcome, kept: Sequence[str], *, news: bool) -> None:
     before = (source.state or {}).get("kept", "")
     if news or outcome.removed or outcome.changed or (digest(kept) if kept else "") != before:
-        said = [f"{outcome.added:,} added", f"{outcome.removed:,} removed"]
+        parts = [f"{outcome.added:,} added", f"{outcome.removed:,} removed"]
         if outcome.changed:
-            said.append(f"{outcome.changed:,} described anew")
+            parts.append(f"{outcome.changed:,} described anew")
         if kept:
-            said.append(f"{len(kept):,} kept: the farm has their only complete copies")
+            parts.append(f"{len(kept):,} kept: the farm has their only complete copies")
         _event(
             source,
             "source.changed",
-            f"{source.name}: {', '.join(said)}",
+            f"{source.name}: {', '.join(parts)}",
             severity=Severity.WARNING if kept else Severity.INFO,
             data={"source": source.pk, "listed": outcome.listed, "added": outcome.added, "kept": kept[:100]},
         )
@@ -228,12 +229,12 @@ def _record(source: Source, outcome: Outcome, kept: Sequence[str], *, news: bool
         )
 
 
-def _says(entry: Entry) -> tuple[str, str]:
+def _description(entry: Entry) -> tuple[str, str]:
     return entry.kind, entry.label
 
 
 def _add(source: Source, new: list[Entry], at: datetime) -> int:
-    """Returns how many of these nobody wanted before."""
+    """Register new keys. Returns how many drives are new."""
     if not new:
         return 0
     # The source brings back what is on its way out as if it were new.
@@ -274,7 +275,7 @@ def _add(source: Source, new: list[Entry], at: datetime) -> int:
 
 
 def _edit(source: Source, changed: list[tuple[_Known, Entry]]) -> None:
-    """The source says something else of these. What somebody changed here meanwhile stays."""
+    """Update entries whose label or kind the list changed. Changes made here by a person stay."""
     drives = Drive.objects.in_bulk([known.drive_id for known, _ in changed])
     entries = SourceEntry.objects.in_bulk([known.entry_id for known, _ in changed])
     touched = []

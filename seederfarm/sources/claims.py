@@ -1,5 +1,5 @@
-"""Whose turn it is to be read, and what the source says. Whoever claims a source first reads it: a second
-follower finds it claimed, and a reading that was overtaken by a later one changes nothing."""
+"""Claims and reading of sources. The follower that claims a source first reads it; a reading that a later one
+overtook changes nothing."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from .parser import Parser
 from .seedlists import FollowedList, Version
 
 LEASE: Final = 600.0
-"""Seconds until a source whose reader died is read again; longer than two answers may take, each 60 s, behind
+"""Seconds until a source whose reader died is read again. Longer than two answers may take, each 60 s, behind
 eight sources that are parsed twice, each time 30 s."""
 
 log = logging.getLogger(__name__)
 
 
 class Reading(NamedTuple):
-    """What a source said."""
+    """The content of a source."""
 
     listed: dict[str, Entry]
-    """Without what its removals endpoint lists."""
+    """Keys, without those that its removals endpoint lists."""
     removals: frozenset[str] = frozenset()
     refused: int = 0
     problems: tuple[str, ...] = ()
@@ -44,8 +44,8 @@ class Reading(NamedTuple):
     unchanged: bool = False
 
 
-class Begun(NamedTuple):
-    """A source that is ours to read, and what was read of it last, where that is still in force."""
+class Claim(NamedTuple):
+    """A claimed source, and the validators of its last reading where they still hold."""
 
     source: Source
     etag: str = ""
@@ -54,26 +54,27 @@ class Begun(NamedTuple):
 
 
 def enabled() -> list[Source]:
-    """Those that wait longest first."""
+    """Enabled sources, those that wait longest first."""
     return list(Source.objects.filter(enabled=True).order_by("last_at", "pk"))
 
 
 def is_due(source: Source, at: datetime) -> bool:
-    """Its time has come, or it was changed since it was read."""
+    """Whether a source is due, or was changed since it was read."""
     if source.next_at is None or source.next_at <= at:
         return True
-    return bool((source.state or {}).get("tried") != asked_of(source))
+    return bool((source.state or {}).get("tried") != config_digest(source))
 
 
-def begin(pk: int, at: datetime, *, always: bool = False) -> Begun | None:
-    """Claim a source. None when it is not due (without `always`), switched off, gone, or somebody else's."""
+def claim(pk: int, at: datetime, *, always: bool = False) -> Claim | None:
+    """Claim a source. None if it is not due (without `always`), disabled, deleted, or claimed by another
+    follower."""
     source = Source.objects.filter(pk=pk, enabled=True).first()
     if source is None or not (always or is_due(source, at)):
         return None
     unclaimed = Source.objects.filter(pk=pk, enabled=True)
     for field, seen in (("next_at", source.next_at), ("last_at", source.last_at)):
         unclaimed = unclaimed.filter(**({f"{field}__isnull": True} if seen is None else {field: seen}))
-    asked = asked_of(source)
+    asked = config_digest(source)
     state = {**(source.state or {}), "tried": asked}
     # `last_at` says from now on whose reading it is: it has to differ from the one before.
     mine = at if source.last_at is None else max(at, source.last_at + timedelta(microseconds=1))
@@ -81,19 +82,19 @@ def begin(pk: int, at: datetime, *, always: bool = False) -> Begun | None:
         return None
     source.last_at, source.state = mine, state
     if state.get("asked") != asked or not state.get("digest") or state["digest"] != digest_of(source):
-        return Begun(source)  # "not changed" would hide something that is to be done
+        return Claim(source)  # "not changed" would hide something that is to be done
     if source.kind == Source.Kind.HTTP and source.removals_url:
-        return Begun(source)
-    return Begun(source, str(state.get("etag", "")), str(state.get("modified", "")), version_of(source))
+        return Claim(source)
+    return Claim(source, str(state.get("etag", "")), str(state.get("modified", "")), version_of(source))
 
 
 def release(source: Source) -> None:
-    """We are not going to read it after all."""
+    """Give up a claim."""
     Source.objects.filter(pk=source.pk, last_at=source.last_at).update(next_at=None)
 
 
-def asked_of(source: Source) -> str:
-    """Everything on which it depends what the source says, and what that means."""
+def config_digest(source: Source) -> str:
+    """Digest of all settings that the result of a reading depends on."""
     place = [source.kind, source.location, source.removals_url, source.headers]
     what = [*place, source.mapping, source.mirror, source.force, source.shrink]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
@@ -104,30 +105,30 @@ def digest(keys: Iterable[str]) -> str:
 
 
 def digest_of(source: Source) -> str:
-    """Of the keys that the registry has from it."""
+    """Digest of the keys that the registry has from a source."""
     return digest(SourceEntry.objects.filter(source=source).values_list("drive__key", flat=True))
 
 
 def version_of(source: Source) -> Version | None:
-    """The version of a seed list that was taken in; None: whatever there is has to be."""
+    """The version of a seed list that was applied last; None: apply any."""
     state = source.state or {}
     found = state.get("version")
-    if state.get("asked") != asked_of(source) or not isinstance(found, list) or len(found) != 2:
+    if state.get("asked") != config_digest(source) or not isinstance(found, list) or len(found) != 2:
         return None
     return int(found[0]), int(found[1])
 
 
 def every(source: Source) -> float:
-    """Seconds between two readings."""
+    """Seconds between two readings of a source."""
     return float(source.every or settings.FARM.source_every)
 
 
-async def ask(begun: Begun, parser: Parser, followed: FollowedList | None = None) -> Reading | SourceError:
-    """What the source says, or why it could not be had. Needs no database."""
+async def ask(claimed: Claim, parser: Parser, followed: FollowedList | None = None) -> Reading | SourceError:
+    """Read a source. Returns the error instead of raising it. Needs no database."""
     try:
-        if begun.source.kind == Source.Kind.BEE:
-            return await _ask_list(begun, followed)
-        return await _ask_place(begun, parser)
+        if claimed.source.kind == Source.Kind.BEE:
+            return await _ask_list(claimed, followed)
+        return await _ask_place(claimed, parser)
     except SourceError as error:
         return error
     except MemoryError:
@@ -135,15 +136,15 @@ async def ask(begun: Begun, parser: Parser, followed: FollowedList | None = None
     except (
         Exception
     ):  # a bug of ours: it is shown, and the source waits longer each time, like for any failure
-        log.exception("source %s: an error that was not foreseen", begun.source.name)
+        log.exception("source %s: an error that was not foreseen", claimed.source.name)
         return SourceError("an error that was not foreseen; the log has it")
 
 
-async def _ask_list(begun: Begun, followed: FollowedList | None) -> Reading:
+async def _ask_list(claimed: Claim, followed: FollowedList | None) -> Reading:
     version = followed.version if followed is not None else None
     if followed is None or version is None:
         raise SourceError("nobody was found who has the list")
-    if version == begun.version:
+    if version == claimed.version:
         if followed.alone_for is not None:
             raise SourceError("nobody who has the list is there; what it said last holds")
         return Reading({}, version=version, unchanged=True)
@@ -153,15 +154,15 @@ async def _ask_list(begun: Begun, followed: FollowedList | None) -> Reading:
 
 
 def headers_of(source: Source) -> dict[str, str]:
-    """Raises SourceError for what is no object of texts."""
+    """HTTP headers of a source. Raises SourceError unless they are an object of texts."""
     headers = source.headers or {}
     if not isinstance(headers, dict):
         raise SourceError("its headers are no JSON object of names and values")
     return headers
 
 
-async def _ask_place(begun: Begun, parser: Parser) -> Reading:
-    source, farm = begun.source, settings.FARM
+async def _ask_place(claimed: Claim, parser: Parser) -> Reading:
+    source, farm = claimed.source, settings.FARM
     headers = {str(name): str(value) for name, value in headers_of(source).items()}
     if source.kind == Source.Kind.FILE and not fetch.is_url(source.location):
         answer = await asyncio.to_thread(
@@ -172,8 +173,8 @@ async def _ask_place(begun: Begun, parser: Parser) -> Reading:
             source.location,
             policy=AddressPolicy(farm.source_networks),
             headers=headers,
-            etag=begun.etag,
-            modified=begun.modified,
+            etag=claimed.etag,
+            modified=claimed.modified,
             max_bytes=farm.source_max_bytes,
         )
     if answer.unchanged:
@@ -198,7 +199,7 @@ def _usable(parsed: Parsed) -> None:
 
 
 async def _removals(source: Source, headers: dict[str, str], parser: Parser) -> frozenset[str]:
-    """May be empty. Keys that nobody knows are no trouble."""
+    """Keys of the removals endpoint; empty without one. Unknown keys are no error."""
     if source.kind != Source.Kind.HTTP or not source.removals_url:
         return frozenset()
     try:

@@ -1,4 +1,4 @@
-"""The bytes of a source: over HTTP, only when they changed, or from a file. Bounded in size and time.
+"""The bytes of a source, over HTTP (only when they changed) or from a file, bounded in size and time.
 
 HTTP goes to addresses that an `AddressPolicy` allows, at each redirect. Proxies of the environment are not
 used: the policy could not see where they connect to.
@@ -24,12 +24,12 @@ from .addresses import AddressPolicy, PinnedBackend
 from .parse import SourceError, clean
 
 MAX_BYTES: Final = 8 << 20
-"""Bytes of one answer, where SEEDERFARM_SOURCE_MAX_BYTES says nothing else: about 150,000 keys."""
+"""Default of SEEDERFARM_SOURCE_MAX_BYTES, for one answer: about 150,000 keys."""
 MAX_REDIRECTS: Final = 5
 TIMEOUT: Final = 15.0
 """Seconds to connect, and between two pieces of an answer."""
 DEADLINE: Final = 60.0
-"""Seconds for a whole answer, redirects included: one that drips is given up."""
+"""Seconds for a whole answer, redirects included."""
 AGENT: Final = "seederfarm"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TIMEOUTS: Final = {"connect": TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     etag: str = ""
     modified: str = ""
     unchanged: bool = False
-    """The server says that nothing changed since the `etag` or `modified` it was shown."""
+    """Nothing changed since the given `etag` or `modified`."""
 
 
 def is_url(location: str) -> bool:
@@ -50,9 +50,9 @@ def is_url(location: str) -> bool:
 
 
 def read_file(location: str, folder: Path, *, max_bytes: int = MAX_BYTES) -> Answer:
-    """A file below `folder`; a relative `location` is looked for there.
+    """Read a file below `folder`; a relative `location` is resolved there.
 
-    Raises SourceError when it is elsewhere, links included, cannot be read, or is too large.
+    Raises SourceError if it is elsewhere (links included), unreadable, or too large.
     """
     try:
         root = folder.expanduser().resolve()
@@ -85,10 +85,10 @@ async def get(
     max_bytes: int = MAX_BYTES,
     deadline: float = DEADLINE,
 ) -> Answer:
-    """Raises SourceError for everything but a 2xx answer that came in whole, or a 304 that was asked for.
+    """Request a URL. Raises SourceError except for a complete 2xx answer, or a 304 that was asked for.
 
-    `headers` and the login of `url` (they may hold a secret) are sent to its origin alone, not to others that
-    it redirects to.
+    `headers` and the login of `url` may be secret: they are sent to its origin only, not to other origins
+    that it redirects to.
     """
     asked = {"If-None-Match": etag, "If-Modified-Since": modified}
     conditions = {name: value for name, value in asked.items() if value}
@@ -138,7 +138,7 @@ async def _get(url: str, own: Headers, policy: AddressPolicy, *, conditional: bo
 
 
 def _tls() -> ssl.SSLContext:
-    """The system's authorities; those of certifi where it has none (a bare container)."""
+    """The system's certificate authorities; those of certifi where it has none (a bare container)."""
     context = ssl.create_default_context()
     if not _has_authorities(ssl.get_default_verify_paths()):
         context.load_verify_locations(certifi.where())
@@ -146,7 +146,7 @@ def _tls() -> ssl.SSLContext:
 
 
 def _has_authorities(paths: ssl.DefaultVerifyPaths) -> bool:
-    """Both are None where the files are not there, whatever the stubs say."""
+    """Both paths are None where the files are missing, despite the type stubs."""
     return any(paths[:2])
 
 
@@ -188,7 +188,7 @@ def same_origin(one: str, other: str) -> bool:
 
 
 def _target(url: str) -> httpcore.URL:
-    """Raises ValueError for what is no URL with a host."""
+    """Raises ValueError for text that is not a URL with a host."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise httpcore.UnsupportedProtocol("no http:// or https:// URL")
@@ -213,7 +213,7 @@ def _ascii(host: str) -> bytes:
 
 
 def _quoted(path: str) -> bytes:
-    """Letters outside ASCII as UTF-8 with percent signs; blanks and control characters, too."""
+    """Percent-encode characters outside ASCII (as UTF-8), blanks and control characters."""
     return b"".join(
         byte.to_bytes(1, "big") if 0x21 <= byte <= 0x7E else b"%%%02X" % byte for byte in path.encode()
     )
@@ -246,7 +246,7 @@ def _phrase(status: int) -> str:
 
 
 def _failure(error: Exception) -> str:
-    """Without what the server sent."""
+    """The error as text, without what the server sent."""
     if isinstance(error, httpcore.ConnectError):
         return clean(str(error)) or "no connection"
     if isinstance(error, httpcore.RemoteProtocolError):

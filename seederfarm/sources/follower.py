@@ -1,7 +1,7 @@
-"""`seederfarm sources follow`: reads every source when its time has come, and seed lists when they change.
+"""`seederfarm sources follow`: reads every source when it is due, and seed lists when they change.
 
-A few sources are read at a time, each within its own deadline, so that a slow one keeps nobody waiting.
-Several followers may run beside each other: a source is read by whoever claims it first.
+A few sources are read at a time, each within its own deadline, so that a slow one does not hold up others.
+Several followers may run beside each other: the one that claims a source first reads it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from hypercore.errors import KeyFormatError, StorageError
 from hypercore.keys import decode_key
 from seederfarm.registry.models import Source
 
-from .apply import Outcome, settle
-from .claims import Begun, Reading, ask, begin, enabled, is_due, release, version_of
+from .apply import Outcome, apply_reading
+from .claims import Claim, Reading, ask, claim, enabled, is_due, release, version_of
 from .parse import SourceError
 from .parser import Parser
 from .seedlists import FollowedList, SeedLists
 
 LOOK_EVERY: Final = 1.0
-"""Seconds between looks at the registry for sources that are new, changed, switched off or due."""
+"""Seconds between queries for sources that are new, changed, disabled or due."""
 AT_ONCE: Final = 8
 """Sources that are read at the same time."""
 THREADS: Final = 4
-"""Threads, each with a connection, that speak to the database."""
+"""Database threads, each with a connection."""
 OPEN_AGAIN: Final = 10.0
 """Seconds between attempts to open the swarm and the store of the lists."""
-PATIENCE: Final = 20.0
-"""Seconds without anybody who has a seed list, after which that is said."""
+PEER_TIMEOUT: Final = 20.0
+"""Seconds without a peer that has a seed list, after which an error is recorded."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,7 +52,8 @@ class Database:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="registry")
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Raises DatabaseError or InterfaceError when the database is away; the next call connects anew."""
+        """Run `function` in a thread. Raises DatabaseError or InterfaceError while the database is away; the
+        next call reconnects."""
 
         def call() -> T:
             try:
@@ -64,11 +65,11 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def close(self) -> None:
-        """Returns when all calls have ended, and their connections."""
-        everybody = threading.Barrier(THREADS)
+        """Returns when all calls have ended and connections are closed."""
+        all_threads = threading.Barrier(THREADS)
 
         def leave() -> None:
-            everybody.wait()  # so that each thread comes by once
+            all_threads.wait()  # so that each thread comes by once
             connection.close()
 
         await asyncio.gather(*(self(leave) for _ in range(THREADS)))
@@ -76,7 +77,7 @@ class Database:
 
 
 class Follower:
-    """Reads sources until it is told to stop."""
+    """Reads sources until it is stopped."""
 
     def __init__(
         self,
@@ -85,28 +86,28 @@ class Follower:
         *,
         woken: asyncio.Event,
         clock: Callable[[], datetime] = timezone.now,
-        told: Callable[[Outcome], None] = lambda _: None,
+        on_outcome: Callable[[Outcome], None] = lambda _: None,
     ) -> None:
-        """`woken` is set when a look is worth while before the next second. `told` is called with what became
-        of every reading."""
+        """`woken` is set when sources should be checked before the next second. `on_outcome` is called with
+        every outcome."""
         self._database = database
         self._lists = lists
         self._woken = woken
         self._clock = clock
-        self._told = told
+        self._on_outcome = on_outcome
         self._parser = Parser()
         self._readings: dict[int, asyncio.Task[None]] = {}
         self._asking: set[asyncio.Task[Reading | SourceError]] = set()
         self._unfinished: list[Source] = []
-        """Claimed, and not read after all."""
+        """Claimed but not read."""
         self._ending = False
         self._away = False
         self._broken = ""
-        """Why seed lists cannot be followed."""
+        """Why seed lists cannot be followed; empty: they can."""
         self._open_again_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Returns soon after `stop` was set; what was being read is left to be read again at once."""
+        """Returns soon after `stop` is set; interrupted readings become due at once."""
         stopping = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
@@ -181,7 +182,7 @@ class Follower:
             return True
         if not is_due(source, now):
             return False
-        return followed.alone_for is None or followed.alone_for >= PATIENCE
+        return followed.alone_for is None or followed.alone_for >= PEER_TIMEOUT
 
     def _followed(self, source: Source) -> FollowedList | None:
         key = key_of(source)
@@ -201,33 +202,33 @@ class Follower:
     async def _read(self, source: Source) -> None:
         followed = self._followed(source)
         version = followed.version if followed is not None else None
-        begun = None
+        claimed = None
         try:
-            begun = await self._database(begin, source.pk, self._clock(), always=followed is not None)
-            if begun is None:
+            claimed = await self._database(claim, source.pk, self._clock(), always=followed is not None)
+            if claimed is None:
                 return
-            said = await self._ask(begun, followed)
-            if said is None:
-                self._unfinished.append(begun.source)
+            reading = await self._ask(claimed, followed)
+            if reading is None:
+                self._unfinished.append(claimed.source)
                 return
-            outcome = await self._database(settle, begun.source, said, self._clock())
+            outcome = await self._database(apply_reading, claimed.source, reading, self._clock())
         except (DatabaseError, InterfaceError) as error:
             log.warning("source %s: the database is away: %s", source.name, _text(error))
-            if begun is not None:
-                self._unfinished.append(begun.source)
+            if claimed is not None:
+                self._unfinished.append(claimed.source)
             return
-        if followed is not None and isinstance(said, SourceError):
+        if followed is not None and isinstance(reading, SourceError):
             followed.failed = version
         if outcome is not None:
-            self._say(outcome)
+            self._log_outcome(outcome)
 
-    async def _ask(self, begun: Begun, followed: FollowedList | None) -> Reading | SourceError | None:
-        """None: we are to end."""
+    async def _ask(self, claimed: Claim, followed: FollowedList | None) -> Reading | SourceError | None:
+        """Read a claimed source. None: the follower ends."""
         if self._ending:
             return None
-        if begun.source.kind == Source.Kind.BEE and followed is None and self._broken:
+        if claimed.source.kind == Source.Kind.BEE and followed is None and self._broken:
             return SourceError(f"seed lists cannot be followed: {self._broken}")
-        asking = asyncio.ensure_future(ask(begun, self._parser, followed))
+        asking = asyncio.ensure_future(ask(claimed, self._parser, followed))
         self._asking.add(asking)
         try:
             await asyncio.wait((asking,))
@@ -236,7 +237,7 @@ class Follower:
             asking.cancel()
         return None if asking.cancelled() else asking.result()
 
-    def _say(self, outcome: Outcome) -> None:
+    def _log_outcome(self, outcome: Outcome) -> None:
         if outcome.error:
             log.warning("source %s: %s", outcome.name, outcome.error)
         elif not outcome.unchanged:
@@ -250,11 +251,11 @@ class Follower:
                 )
             if outcome.skipped:
                 log.warning("source %s: %d lines skipped", outcome.name, outcome.skipped)
-        self._told(outcome)
+        self._on_outcome(outcome)
 
 
 def key_of(source: Source) -> bytes | None:
-    """The key of a seed list; None for other sources, and for what is no key."""
+    """The key of a seed list; None for other sources and for invalid keys."""
     if source.kind != Source.Kind.BEE:
         return None
     try:

@@ -1,8 +1,8 @@
 """Which removals of a reading are held for a person. Pure.
 
-Two things make a list shorter without anybody having meant it: an entry that is damaged, and a list that was
-cut where no one can see it. So what is absent from a list with malformed entries is not removed, and neither
-is more than a share of a source's keys within a day.
+Two faults shorten a list unintentionally: a damaged entry, and a list that was cut where it cannot be
+noticed. So keys missing from a list with malformed entries are not removed, and neither is more than a share
+of a source's keys within a day.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from django.conf import settings
 from seederfarm.registry.models import Source
 
 WINDOW: Final = timedelta(days=1)
-"""The time over which removals are added up: a list that shrinks in small steps is held, too."""
+"""The time over which removals are added up, so that a list that shrinks in small steps is held too."""
 
 
 class Change(NamedTuple):
-    """What a reading would remove."""
+    """The removals that a reading asks for."""
 
     known: int
     """Keys that the source had before, without those that only the last-copy guard keeps."""
     absent: AbstractSet[str]
-    """Keys that are not on the list any more."""
+    """Keys that the list no longer has."""
     removed: AbstractSet[str]
-    """Keys that its removals endpoint names."""
+    """Keys that its removals endpoint lists."""
     refused: int
     """Malformed entries of the list."""
     settled: AbstractSet[str] = frozenset()
-    """Keys among those that it had before which it has had for WINDOW. Their removals are added up apart:
-    a list that grows a hundredfold must not make all that it had before a small share of it."""
+    """Keys that the source has had for WINDOW. Their removals are added up separately: a list that grows a
+    hundredfold must not make its old keys a small share."""
 
 
 class _Window(NamedTuple):
     began: datetime
     base: int
-    """Keys that the source had at most."""
+    """The largest number of keys that the source had in the window."""
     removed: int
     settled: int = 0
     settled_removed: int = 0
-    """The same, of settled keys."""
+    """Removed keys that were settled."""
 
 
 def limit_of(source: Source) -> int:
-    """Percent of its keys that may go within a day."""
+    """Percent of its keys that may be removed within a day."""
     return int(source.shrink or settings.FARM.source_shrink)
 
 
 def decide(source: Source, change: Change, at: datetime) -> tuple[AbstractSet[str], str]:
-    """The keys whose removal is held, and why (empty: none is)."""
+    """The keys whose removal is held, and the reason (both empty: none)."""
     held: AbstractSet[str] = frozenset()
     why = []
     goes = change.absent | change.removed
@@ -76,7 +76,7 @@ def decide(source: Source, change: Change, at: datetime) -> tuple[AbstractSet[st
 
 
 def window_of(source: Source, change: Change, removed: AbstractSet[str], at: datetime) -> dict[str, Any]:
-    """The sum over the day, when the keys `removed` are gone, too, for `Source.state`."""
+    """The sums over the day including `removed`, for `Source.state`."""
     window = _window(source, change, at)
     return {
         "began": window.began.isoformat(),

@@ -1,8 +1,7 @@
-"""Answers of sources as keys: JSON with or without a mapping, and `seeds.txt`. Pure.
+"""Parses answers of sources into keys: JSON with or without a mapping, and `seeds.txt`. Pure.
 
-Texts of errors and problems tell where something is wrong and how long it is, and quote nothing of it: an
-answer may come from a place that was named to have its contents shown. Answers of others are parsed in a
-process of their own (see `parser`); this is what runs there.
+Errors and problems give position and length, and quote nothing: a source may be pointed at a secret to have
+its contents shown. Answers are parsed in a process of their own (see `parser`) that runs this module.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from workers.engine.model.kind import Kind
 from workers.engine.settings.key_list import Skipped, damaged_line, is_cut, parse_line
 
 MAX_ENTRIES: Final = 500_000
-"""Entries of one list; a list beyond this is refused as a whole. Ours: three times what 8 MiB hold."""
+"""Entries of one list; a longer list is refused. Ours: three times what 8 MiB hold."""
 MAX_REPORTED: Final = 20
-"""Malformed entries that are told one by one; all are counted."""
+"""Malformed entries that are reported one by one; all are counted."""
 MAX_KEPT: Final = 2000
-"""Characters of an entry's own JSON that are kept beside its key."""
+"""Characters of an entry's own JSON that are stored with its key."""
 MAX_KEPT_IN_ALL: Final = 8 << 20
-"""Characters of such JSON over all entries of one list; those beyond it are kept without. Ours."""
+"""Characters of such JSON over all entries of one list; entries beyond it are stored without. Ours."""
 _KEY_FIELDS: Final = ("key", "url")
 _KINDS: Final = tuple(sorted(kind.value for kind in Kind))
 _SPACE: Final = " \t\r\n"
@@ -46,27 +45,27 @@ class Entry(NamedTuple):
     key: str
     """Hex."""
     kind: str = ""
-    """`core`, `bee`, `drive`, or empty: to be seen from the content."""
+    """`core`, `bee`, `drive`, or empty: detected from the content."""
     label: str = ""
     data: dict[str, Any] | None = None
-    """The object as it was listed, when there was one that is small and can be stored."""
+    """The entry's object if it is small and can be stored."""
 
 
 class Parsed(NamedTuple):
     entries: dict[str, Entry]
-    """By key; of one that is listed twice, the first."""
+    """By key; of a repeated key, the first."""
     refused: int
-    """Entries that are no keys."""
+    """Entries that are not keys."""
     problems: list[str]
-    """What is wrong with the first MAX_REPORTED of them, and which were skipped."""
+    """Errors of the first MAX_REPORTED of them, and which were skipped."""
     skipped: int = 0
-    """Entries that are understood and have no effect here (`seeders KEY`)."""
+    """Entries that are valid and have no effect here (`seeders KEY`)."""
 
 
 def parse_json(body: bytes, mapping: str = "") -> Parsed:
     """Keys of a JSON answer. Without `mapping` (JMESPath): a list of strings, `{"key"}` or `{"url"}`.
 
-    Raises SourceError when it is no JSON, or not a list after the mapping, or too long. Without a mapping,
+    Raises SourceError if it is not JSON, not a list after the mapping, or too long. Without a mapping,
     entries are decoded one at a time, and none after the MAX_ENTRIES-th.
     """
     try:
@@ -89,7 +88,7 @@ def _mapped(value: Any, mapping: str) -> list[Any]:
 
 
 def _mapping_error(error: Exception) -> str:
-    """Without values of the answer, which jmespath puts into its own texts."""
+    """The error without values of the answer, which jmespath puts into its texts."""
     if isinstance(error, ParseError):  # quotes the mapping alone
         return clean(str(error))
     if isinstance(error, JMESPathTypeError):
@@ -99,7 +98,7 @@ def _mapping_error(error: Exception) -> str:
 
 
 def _items(text: str) -> Iterator[Any]:
-    """The items of a JSON list, one at a time. Raises ValueError where the JSON ends to be such."""
+    """The items of a JSON list, one at a time. Raises ValueError at the first invalid one."""
     text = text.removeprefix("\ufeff")
     at = _skip(text, 0)
     if text[at : at + 1] != "[":
@@ -127,7 +126,7 @@ def _skip(text: str, at: int) -> int:
 def parse_lines(body: bytes) -> Parsed:
     """Keys of a `seeds.txt`.
 
-    Raises SourceError when it is no text, is a web page, is damaged or too long, or ends in the middle of a
+    Raises SourceError if it is not text, is a web page, is damaged or too long, or ends in the middle of a
     line.
     """
     try:
@@ -155,7 +154,7 @@ def looks_like_html(body: bytes) -> bool:
 
 
 def clean(text: str, length: int = 200) -> str:
-    """A strange text as one short line that every database can store."""
+    """The text as one short line that every database can store."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:length]).strip()
 
 
@@ -167,7 +166,7 @@ def _gather(items: Iterable[Any], noun: str = "entry") -> Parsed:
 
 
 class EntryCollector:
-    """A list as it is read, entry by entry. Raises SourceError for one that is too long."""
+    """Collects a list entry by entry. Raises SourceError beyond MAX_ENTRIES."""
 
     def __init__(self, noun: str = "entry") -> None:
         self._noun = noun
@@ -179,8 +178,8 @@ class EntryCollector:
         self._kept_left = MAX_KEPT_IN_ALL
 
     def take(self, read: Callable[[], Entry | Skipped | None]) -> None:
-        """The next entry. `read` gives None for what is nothing (an empty line), and raises ValueError for
-        what is no key."""
+        """Add the next entry. `read` returns None for an empty line, and raises ValueError for an invalid
+        key."""
         self._count += 1
         if self._count > MAX_ENTRIES:
             raise SourceError(f"the list has more than {MAX_ENTRIES:,} entries")
@@ -235,7 +234,7 @@ def _entry(item: Any) -> Entry | Skipped | None:
 
 
 def _storable(item: dict[str, Any]) -> dict[str, Any] | None:
-    """None for what PostgreSQL refuses in JSON (NUL, lone surrogates, infinity), and for what is long."""
+    """The item, or None if PostgreSQL cannot store it (NUL, lone surrogates, infinity) or it is long."""
     try:
         text = json.dumps(item, allow_nan=False, ensure_ascii=False)
         text.encode()

@@ -1,5 +1,5 @@
-"""Parsing of an answer in a process of its own: a hostile list, or a mapping that multiplies, takes memory
-and CPU there, within limits, and ends with that process.
+"""Parses an answer in a process of its own, within limits of memory and CPU that a hostile list or a
+multiplying mapping cannot exceed.
 
 `Parser.parse` starts `python -m seederfarm.sources.parser`, writes the question and the answer's bytes to its
 standard input, and reads one JSON line per entry, then one with the rest. One parse runs at a time.
@@ -17,27 +17,28 @@ from typing import Any, BinaryIO, Final
 from .parse import Entry, Parsed, SourceError, parse_json, parse_lines
 
 TIMEOUT: Final = 30.0
-"""Seconds that one parse may take, the start of the process included. Ours."""
+"""Seconds of one parse, the start of the process included. Ours."""
 CPU_SECONDS: Final = 25
-"""CPU seconds of it (RLIMIT_CPU), should its parent be gone."""
+"""CPU seconds of it (RLIMIT_CPU), in case its parent dies."""
 BASE_MEMORY: Final = 64 << 20
 """Bytes of address space (RLIMIT_AS) of a process that parses nothing. Ours; 29 MiB measured."""
 MEMORY_PER_BYTE: Final = 40
-"""Bytes of address space beside that per byte of answer. CPython takes 22 for `[[],[]]`, a mapping copies."""
-TO_TELL: Final = 16 << 20
-"""Bytes of address space beside that to tell that it was used up."""
+"""Bytes of address space beside that, per byte of answer. CPython takes 22 for `[[],[]]`, a mapping
+copies."""
+REPORT_MEMORY: Final = 16 << 20
+"""Bytes of address space beside that, to report that it was used up."""
 MAX_OUTPUT: Final = 96 << 20
-"""Bytes of entries that one parse may give. A mapping can make more out of an answer than there is in it."""
+"""Bytes of entries from one parse: a mapping can produce more than the answer has."""
 
 
 class Parser:
-    """Parses one answer at a time; others wait for their turn."""
+    """Parses one answer at a time; other calls wait."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
     async def parse(self, form: str, body: bytes, mapping: str = "") -> Parsed:
-        """`form` is `json` or `lines`. Raises SourceError, also when limits were exceeded."""
+        """Parse `body`; `form` is `json` or `lines`. Raises SourceError, also when a limit is exceeded."""
         async with self._turn:
             return await self._parse(form, body, mapping)
 
@@ -78,10 +79,10 @@ def _decode(output: bytes, status: int | None) -> Parsed:
 
 
 def _run(source: BinaryIO, target: BinaryIO) -> None:
-    """What the process does."""
+    """Body of the child process."""
     head = json.loads(source.readline())
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
-    hard = head["memory"] + TO_TELL
+    hard = head["memory"] + REPORT_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (head["memory"], hard))
     rest: dict[str, Any]
     try:

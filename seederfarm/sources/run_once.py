@@ -1,4 +1,4 @@
-"""Reading sources now, once: `seederfarm fetch`."""
+"""Reads sources once: `seederfarm fetch`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django.utils import timezone
 from hypercore.dht.address import BootstrapNode
 from seederfarm.registry.models import Source
 
-from .apply import Outcome, settle
-from .claims import ask, begin, is_due, release
-from .follower import AT_ONCE, PATIENCE, Database, key_of
+from .apply import Outcome, apply_reading
+from .claims import ask, claim, is_due, release
+from .follower import AT_ONCE, PEER_TIMEOUT, Database, key_of
 from .parser import Parser
 from .seedlists import SeedLists
 
@@ -45,20 +45,20 @@ async def _read(
         key = key_of(source)
         followed = None if key is None else lists.get(key)
         if followed is not None:
-            await followed.newest(PATIENCE)
-        begun = await database(begin, source.pk, timezone.now(), always=True)
+            await followed.newest(PEER_TIMEOUT)
+        claimed = await database(claim, source.pk, timezone.now(), always=True)
         outcome = None
-        if begun is not None:
+        if claimed is not None:
             try:
-                said = await ask(begun, parser, followed)
+                reading = await ask(claimed, parser, followed)
             except asyncio.CancelledError:
-                await asyncio.shield(database(release, begun.source))
+                await asyncio.shield(database(release, claimed.source))
                 raise
-            outcome = await database(settle, begun.source, said, timezone.now())
+            outcome = await database(apply_reading, claimed.source, reading, timezone.now())
         return outcome or Outcome(source.name, error="somebody else is reading it at this moment")
 
 
 def due() -> list[Source]:
-    """Sources whose time has come, or that were changed since they were read."""
+    """Sources that are due, or were changed since they were read."""
     now = timezone.now()
     return [source for source in Source.objects.filter(enabled=True).order_by("name") if is_due(source, now)]

@@ -1,4 +1,4 @@
-"""Keys of a seed-list Hyperbee (seedbee, which simple-seeder writes), from any source of blocks. No clock, no
+"""Keys of a seed-list Hyperbee (seedbee, written by simple-seeder), from any source of blocks. No clock, no
 network."""
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from workers.engine.model.kind import Kind
 from .parse import Entry, EntryCollector, Parsed, SourceError, clean
 
 MAX_LIST_BYTES: Final = 256 << 20
-"""Bytes of blocks that one reading takes. Ours: what MAX_ENTRIES entries need, with the nodes above them."""
+"""Bytes of blocks that one reading uses. Ours: what MAX_ENTRIES entries need, with the nodes above them."""
 BREATHE: Final = 200
-"""Entries after which the loop gets a turn: a list that is here already is read without waiting."""
+"""Entries after which the event loop gets a turn: a stored list is read without waiting."""
 _KINDS: Final = {kind.value for kind in Kind}
 
 
 async def read_list(blocks: BlockSource) -> Parsed:
-    """The whole list as it is now. The kind of an entry that is no core, bee or drive is to be seen from its
-    content; entries that are lists themselves are refused, as simple-seeder does.
+    """Read the whole current list. A kind other than core, bee or drive is detected from the content; entries
+    that are lists themselves are refused, as in simple-seeder.
 
-    Raises SourceError when it is no seed list, damaged, too long, or was rewritten meanwhile.
+    Raises SourceError if it is not a seed list, is damaged, too long, or was rewritten while it was read.
     """
     try:
         bee = Bee(blocks).snapshot()
@@ -69,7 +69,7 @@ def _as_listed(seed: SeedEntry) -> dict[str, object]:
 
 
 class BoundedBlocks:
-    """A `BlockSource` that gives up after MAX_LIST_BYTES, and remembers which blocks were wanted."""
+    """A `BlockSource` that raises after MAX_LIST_BYTES and records which blocks were read."""
 
     def __init__(self, blocks: BlockSource, peek: Callable[[int], bytes | None]) -> None:
         self.wanted: set[int] = set()
@@ -105,7 +105,7 @@ class BoundedBlocks:
         return await self._blocks.update()
 
     def _count(self, index: int, block: bytes) -> bytes:
-        """Blocks that fell out of the reader's cache count again: it is a bound of work, too."""
+        """Blocks evicted from the reader's cache count again: this bounds work, too."""
         self.wanted.add(index)
         self._left -= len(block)
         if self._left < 0:

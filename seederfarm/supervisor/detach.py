@@ -1,4 +1,4 @@
-"""`up -d`: the same supervisor in the background, which tells through a pipe how its start went."""
+"""`up -d`: the same supervisor in the background, which reports its start through a pipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .supervise import StartFailed, supervise
 
 
 def start_detached() -> Iterator[dict[str, Any]]:
-    """What happens until the farm is ready, or `{"event": "failed", "text"}`."""
+    """Yield events until the farm is ready, or `{"event": "failed", "text"}`."""
     reading, writing = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-m", "seederfarm.supervisor.detach", str(writing)],
@@ -47,7 +47,7 @@ def start_detached() -> Iterator[dict[str, Any]]:
         process.returncode = 0  # it is on its own now: nobody waits for it
 
 
-class _Teller:
+class _ReadyWriter:
     """Writes events to the pipe until the farm is ready; later ones are in the log."""
 
     def __init__(self, fd: int) -> None:
@@ -66,15 +66,15 @@ class _Teller:
 def main() -> int:
     fd = int(sys.argv[1])
     os.set_inheritable(fd, False)
-    tell = _Teller(fd)
+    emit = _ReadyWriter(fd)
     try:
-        supervise(load().checked(), tell)
+        supervise(load().checked(), emit)
     except (AlreadyRunning, NoRedis, SettingsWrong, StartFailed) as error:
-        tell({"event": "failed", "text": str(error)})
+        emit({"event": "failed", "text": str(error)})
         return 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        tell({"event": "failed", "text": f"{where}{error.strerror or error}"})
+        emit({"event": "failed", "text": f"{where}{error.strerror or error}"})
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""The files in SEEDERFARM_HOME that belong to a running farm: its locks, its state, its logs."""
+"""The files in SEEDERFARM_HOME that belong to a running farm: locks, state, logs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ STALE_WAIT: Final = 15.0
 
 
 class AlreadyRunning(Exception):
-    """Another `up` has this home."""
+    """Another `up` uses this home."""
 
 
 class Lock:
-    """An flock that goes with the processes that hold it, however they end."""
+    """An flock that ends with the processes that hold it, however they end."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +47,7 @@ class Lock:
             self.fd = -1
 
     def is_held(self) -> bool:
-        """Whether somebody else holds it."""
+        """Whether another process holds it."""
         if not self.path.exists():
             return False
         probe = Lock(self.path)
@@ -66,7 +66,7 @@ class Lock:
 
 
 class RunFiles:
-    """What is where below SEEDERFARM_HOME."""
+    """Paths below SEEDERFARM_HOME."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -75,12 +75,12 @@ class RunFiles:
         self.state = self.run / "up.json"
         self.flower_secret = home / "flower_secret"
         self.supervisor_lock = Lock(self.run / "supervisor.lock")
-        """Held by the supervisor alone: while it is held, the pid in `state` is the supervisor's."""
+        """Held by the supervisor: while it is held, the pid in `state` is the supervisor's."""
         self.children_lock = Lock(self.run / "children.lock")
-        """Handed down to every child: while it is held, some process of the farm lives."""
+        """Inherited by every child: while it is held, some process of the farm runs."""
 
     def make(self) -> None:
-        """Directories for their owner alone. Raises OSError."""
+        """Make directories for their owner only. Raises OSError."""
         for path in (self.home, self.run, self.logs):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (self.run, self.logs):
@@ -109,7 +109,7 @@ class RunFiles:
         return self.supervisor_lock.is_held()
 
     def read_state(self) -> dict[str, Any]:
-        """What the supervisor wrote last; empty when there is nothing."""
+        """The supervisor's last state; empty without one."""
         try:
             state = json.loads(self.state.read_text())
         except (OSError, ValueError):

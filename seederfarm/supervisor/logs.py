@@ -1,4 +1,4 @@
-"""Logs of the farm's processes: a file for each, every line with its time, rotated by size."""
+"""Logs of the farm's processes: a file each, every line with its time, rotated by size."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 MAX_BYTES: Final = 5 * 1024 * 1024
-"""A log that grew to this is put aside."""
+"""Bytes at which a log is rotated."""
 
 KEPT: Final = 3
-"""Logs that are kept beside the current one."""
+"""Rotated logs that are kept."""
 
 MAX_LINE: Final = 64 * 1024
-"""Bytes of a line; what is longer is cut into several."""
+"""Bytes of a line; longer ones are split."""
 
 _ERROR: Final = re.compile(r"\b(ERROR|CRITICAL|FATAL|Traceback|Error:|Exception:)|\d{3} # |\bpanic\b")
 
 
 class LogFile:
-    """Takes what a process writes, in pieces of any size."""
+    """Writes a process's output, in pieces of any size."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class LogFile:
             self._write(lines)
 
     def line(self, text: str) -> None:
-        """A line of the supervisor's own."""
+        """Write a line of the supervisor."""
         self._write([text.encode()])
 
     def _write(self, lines: Iterable[bytes]) -> None:
@@ -106,7 +106,7 @@ def names(folder: Path) -> list[str]:
 
 
 def read(folder: Path, wanted: Iterable[str]) -> Iterator[Line]:
-    """All lines that are kept of these processes, the oldest first."""
+    """All kept lines of these processes, the oldest first."""
     return heapq.merge(*(_lines(folder / f"{name}.log", name) for name in wanted), key=lambda line: line.at)
 
 
@@ -126,7 +126,7 @@ def parse(line: str, name: str) -> Line:
 
 
 class Follower:
-    """Lines that are added to a log from now on, through its rotations."""
+    """Lines that are added to a log from now on, across rotations."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

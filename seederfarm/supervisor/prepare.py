@@ -1,7 +1,7 @@
-"""`python -m seederfarm.supervisor.prepare`: bring the database up to date, and make the first account.
+"""`python -m seederfarm.supervisor.prepare`: migrate the database and make the first account.
 
 A process of its own, so that Django does not stay in the supervisor's memory. Prints one JSON object:
-`{"migrated": [names], "admin": {"username", "password"} | null}`. Exit status 1: stderr says why.
+`{"migrated": [names], "admin": {"username", "password"} | null}`. Exit status 1: stderr has the reason.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from .programs.worker import token_file
 
 ADMIN: Final = "admin"
 PASSWORD_BYTES: Final = 12
-BROKER_WITHIN: Final = 5.0
-"""Seconds to wait for the broker that starts beside us; control makes the accounts if it takes longer."""
+BROKER_TIMEOUT: Final = 5.0
+"""Seconds to wait for the broker that starts at the same time; control makes the accounts if it takes
+longer."""
 
 
 class NotReady(Exception):
-    """Something that the farm needs is not as it must be; the text has one line for each."""
+    """The farm cannot start; the text has one line for each reason."""
 
 
 def main() -> int:
@@ -47,7 +48,7 @@ def main() -> int:
 
 
 def prepare() -> dict[str, Any]:
-    """Check, migrate, make the account. Safe to repeat; does as little as is needed."""
+    """Check, migrate, make the account. Safe to repeat."""
     from django.core.management import call_command
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
@@ -66,7 +67,7 @@ def prepare() -> dict[str, Any]:
 
 
 def look(farm: FarmSettings) -> None:
-    """Whether settings, database and broker are as they must be. Warnings go to stderr; raises NotReady."""
+    """Check settings, database and broker. Warnings go to stderr. Raises NotReady."""
     from django.core import checks
 
     from ..registry.checks import check_broker
@@ -82,7 +83,7 @@ def look(farm: FarmSettings) -> None:
 
 
 def make_admin() -> dict[str, str] | None:
-    """The first account that may do everything; None when there is one. The password is shown, never kept."""
+    """Make the first superuser; None if there is one. The password is returned, never stored."""
     from django.contrib.auth.models import User
     from django.db import transaction
 
@@ -96,7 +97,7 @@ def make_admin() -> dict[str, str] | None:
 
 
 def keep_token(farm: FarmSettings) -> None:
-    """See that the local worker has a token that works: a first one, or another when the broker moved."""
+    """Make a token for the local worker: the first, or another when the broker's address changed."""
     from django.utils import timezone
 
     from farmwire.join import JoinToken, digest_of, without_login
@@ -124,13 +125,13 @@ def keep_token(farm: FarmSettings) -> None:
 
 
 def keep_accounts() -> None:
-    """Before anybody logs in. The bundled broker is started beside us."""
+    """Make broker accounts before workers log in. The bundled broker starts at the same time."""
     from ..control.accounts import accounts
     from ..control.messaging.broker import BrokerDown
 
     if accounts.wanted_mode() == "off":
         return
-    until = time.monotonic() + BROKER_WITHIN
+    until = time.monotonic() + BROKER_TIMEOUT
     while True:
         try:
             accounts.keep(afresh=True)

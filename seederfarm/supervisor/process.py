@@ -1,4 +1,4 @@
-"""One process of the farm, kept running: started, watched until it is ready, started again, stopped."""
+"""One process of the farm: started, watched until ready, restarted, stopped."""
 
 from __future__ import annotations
 
@@ -19,51 +19,50 @@ from .readiness import ReadyPipe
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
-"""Seconds between an end and the next start: doubled from the first to the longest."""
+"""Seconds between an end and the next start: doubled from the first to this."""
 
 STEADY_AFTER: Final = 60.0
-"""A process that ran this long is healthy: its back-off begins anew."""
+"""Seconds after which a process is healthy: its back-off starts anew."""
 
 READY_POLL: Final = 0.05
 OUTPUT_GRACE: Final = 1.0
-"""Seconds to read what a process that ended has written."""
+"""Seconds to read the remaining output of an ended process."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 SECRET: Final = frozenset(row.name for row in TABLE if row.secret)
-"""Settings whose values nobody but the farm's own processes may see."""
+"""Settings whose values only the farm's own processes get."""
 
 Ready = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What to run. See `table`."""
+    """What to run. See `processes`."""
 
     name: str
     about: str
     """What it does, for `status`."""
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Added to the environment of the supervisor."""
+    """Added to the supervisor's environment."""
     secrets: bool = True
-    """Whether it is given the settings that are secrets (`settings.table`): of the database, the broker, and
-    the key of sessions."""
+    """Whether it gets the settings that are secrets (`settings.table`): database, broker, session key."""
     stage: int = 1
-    """Started after lower stages are ready, stopped before they are."""
+    """Started after lower stages are ready, stopped before them."""
     ready: Ready | None = None
-    """Asked until it says yes; None: ready once it runs."""
-    tells: bool = False
-    """It says itself when it is ready (`workers.ready`), in place of being asked."""
+    """Polled until true; None: ready once it runs."""
+    reports_ready: bool = False
+    """It reports by itself when it is ready (`workers.ready`), instead of `ready`."""
     essential: bool = False
     """The farm does not count as started before this is ready."""
-    stop_within: float = 10.0
-    """Seconds to end by itself when asked to."""
+    stop_timeout: float = 10.0
+    """Seconds to end by itself after a request to stop."""
 
 
 class Child:
-    """Keeps the process of a spec running until it is told to stop."""
+    """Keeps the process of a spec running until stopped."""
 
     def __init__(
         self,
@@ -71,11 +70,11 @@ class Child:
         log: LogFile,
         *,
         keep_fds: tuple[int, ...] = (),
-        changed: Callable[[Child, str], None] = lambda child, said: None,
+        changed: Callable[[Child, str], None] = lambda child, text: None,
     ) -> None:
         self.spec = spec
         self.state = "stopped"
-        """starting, ready, waiting (to be restarted), stopping, stopped."""
+        """starting, ready, waiting (for a restart), stopping, stopped."""
         self.pid: int | None = None
         self.restarts = 0
         self.since = time.time()
@@ -92,13 +91,13 @@ class Child:
         self._task = asyncio.create_task(self._keep_running(), name=f"keep {self.spec.name} running")
 
     async def stop(self) -> None:
-        """Ask it to end, make it end when it takes too long, and return when it has."""
+        """Ask it to end, kill it after `stop_timeout`, and return when it has ended."""
         self._stopping.set()
         if self._task is not None:
             await self._task
 
     def kill(self) -> None:
-        """End it and what it started, now."""
+        """Kill it and the processes that it started, now."""
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -115,12 +114,12 @@ class Child:
             "last_end": self.last_end,
         }
 
-    def _become(self, state: str, said: str = "") -> None:
+    def _become(self, state: str, text: str = "") -> None:
         self.state = state
         self.since = time.time()
-        if said:
-            self._log.line(f"[supervisor] {said}")
-        self._changed(self, said)
+        if text:
+            self._log.line(f"[supervisor] {text}")
+        self._changed(self, text)
 
     async def _keep_running(self) -> None:
         pause = FIRST_PAUSE
@@ -142,25 +141,25 @@ class Child:
         self._log.close()
 
     async def _run_once(self) -> str:
-        """From its start to its end; returns how it ended."""
+        """Run it once. Returns how it ended, as text."""
         with contextlib.ExitStack() as stack:
-            told = ReadyPipe() if self.spec.tells else None
-            if told is not None:
-                stack.callback(told.close)
+            ready_pipe = ReadyPipe() if self.spec.reports_ready else None
+            if ready_pipe is not None:
+                stack.callback(ready_pipe.close)
             try:
-                process = await self._spawn(told)
+                process = await self._spawn(ready_pipe)
             except OSError as error:
                 return f"could not be started: {error.strerror}"
-            if told is not None:
-                told.handed_over()
-            return await self._live(process, told)
+            if ready_pipe is not None:
+                ready_pipe.close_write_end()
+            return await self._live(process, ready_pipe)
 
-    async def _live(self, process: asyncio.subprocess.Process, told: ReadyPipe | None) -> str:
+    async def _live(self, process: asyncio.subprocess.Process, ready_pipe: ReadyPipe | None) -> str:
         self._process, self.pid = process, process.pid
         self._become("starting")
         assert process.stdout is not None
         pump = asyncio.create_task(self._pump(process.stdout))
-        watch = asyncio.create_task(self._watch_ready(told))
+        watch = asyncio.create_task(self._watch_ready(ready_pipe))
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -175,16 +174,16 @@ class Child:
         self._process = None
         return f"ended with status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
 
-    async def _spawn(self, told: ReadyPipe | None) -> asyncio.subprocess.Process:
+    async def _spawn(self, ready_pipe: ReadyPipe | None) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *self.spec.argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**self._environment(), **self.spec.env, **({} if told is None else told.env)},
+            env={**self._environment(), **self.spec.env, **({} if ready_pipe is None else ready_pipe.env)},
             # A group of its own: Ctrl-C in the terminal reaches the supervisor alone, which stops all.
             start_new_session=True,
-            pass_fds=(*self._keep_fds, *(() if told is None else told.fds)),
+            pass_fds=(*self._keep_fds, *(() if ready_pipe is None else ready_pipe.fds)),
             preexec_fn=die_with_parent(os.getpid()),
         )
 
@@ -197,8 +196,8 @@ class Child:
         while data := await output.read(65536):
             self._log.feed(data)
 
-    async def _watch_ready(self, told: ReadyPipe | None) -> None:
-        if told is not None and not await told.wait():
+    async def _watch_ready(self, ready_pipe: ReadyPipe | None) -> None:
+        if ready_pipe is not None and not await ready_pipe.wait():
             return
         if self.spec.ready is not None:
             while not await self.spec.ready():  # noqa: ASYNC110  another process: nothing tells us
@@ -210,16 +209,16 @@ class Child:
         self._become("stopping")
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        done, _ = await asyncio.wait((ended,), timeout=self.spec.stop_within)
+        done, _ = await asyncio.wait((ended,), timeout=self.spec.stop_timeout)
         if not done:
             self._log.line(
-                f"[supervisor] {self.spec.name} did not end in {self.spec.stop_within:g} s: killed"
+                f"[supervisor] {self.spec.name} did not end in {self.spec.stop_timeout:g} s: killed"
             )
             self.kill()
 
 
 def die_with_parent(parent: int) -> Callable[[], None]:
-    """For a child, between fork and exec: the kernel ends it when `parent` is gone, however that went."""
+    """For a child, between fork and exec: the kernel ends it when `parent` dies, however it dies."""
 
     def ask_kernel() -> None:
         if _libc is not None:

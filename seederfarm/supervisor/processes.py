@@ -1,4 +1,4 @@
-"""Which processes a farm on one machine has. Adding one is adding a function to `ROWS`."""
+"""The processes of a farm on one machine. Adding one is adding a function to `ROWS`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .process import Spec
 CONTROL_APP: Final = "seederfarm.control.celery.app"
 FLOWER_USER: Final = "farm"
 Row = Callable[[FarmSettings, RunFiles], Spec | None]
-"""The process of a row, or None where these settings need none."""
+"""Returns the process of a row, or None where these settings need none."""
 
 
 def redis(farm: FarmSettings, files: RunFiles) -> Spec | None:
-    """The broker, unless REDIS_URL names one. Raises NoRedis."""
+    """The broker, unless REDIS_URL is set. Raises NoRedis."""
     if not farm.bundled_redis:
         return None
     config, server = files.run / "redis.conf", broker.find_server()
-    version = broker.version_of(server) or broker.LEAST_VERSION
+    version = broker.version_of(server) or broker.MIN_VERSION
     broker.write_config(config, socket=farm.redis_socket, data=files.home / "redis", version=version)
     return Spec(
         name="redis",
@@ -70,8 +70,8 @@ def control(farm: FarmSettings, files: RunFiles) -> Spec | None:
             *("-Q", "control,reports,join", "--without-mingle", "--without-gossip", "-E"),
             *("-l", farm.log_level),
         ),
-        tells=True,
-        stop_within=20.0,
+        reports_ready=True,
+        stop_timeout=20.0,
     )
 
 
@@ -85,7 +85,7 @@ def beat(farm: FarmSettings, files: RunFiles) -> Spec | None:
             *("beat", "-s", str(files.run / "beat-schedule")),
             *("--pidfile", "", "-l", farm.log_level),
         ),
-        tells=True,
+        reports_ready=True,
     )
 
 
@@ -94,12 +94,12 @@ def sources(farm: FarmSettings, files: RunFiles) -> Spec:
         name="sources",
         about="reads the sources of keys, follows seed lists",
         argv=_python("seederfarm", "sources", "follow"),
-        stop_within=20.0,
+        stop_timeout=20.0,
     )
 
 
 def worker(farm: FarmSettings, files: RunFiles) -> Spec | None:
-    """One that seeds on this machine; `prepare` made the token it joins with."""
+    """A worker on this machine; `prepare` made its token."""
     if not _exists(CONTROL_APP):
         return None
     return Spec(
@@ -109,8 +109,8 @@ def worker(farm: FarmSettings, files: RunFiles) -> Spec | None:
         secrets=False,
         env=worker_environment(farm),
         stage=2,
-        tells=True,
-        stop_within=20.0,
+        reports_ready=True,
+        stop_timeout=20.0,
     )
 
 
@@ -121,8 +121,7 @@ def worker_environment(farm: FarmSettings) -> dict[str, str]:
 
 
 def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
-    """Read-only, on loopback, behind a password that is in a file and in its environment, not on its command
-    line."""
+    """Read-only, on loopback, with a password in a file and in its environment, not on its command line."""
     if not _exists(CONTROL_APP):
         return None
     return Spec(
@@ -150,18 +149,18 @@ def specs(farm: FarmSettings, files: RunFiles) -> list[Spec]:
 
 
 def address(farm: FarmSettings) -> str:
-    """Where a browser on this machine finds the pages."""
+    """URL of the pages for a browser on this machine."""
     host = reachable(farm.web_host)
     return f"http://{f'[{host}]' if ':' in host else host}:{farm.web_port}/"
 
 
 def reachable(host: str) -> str:
-    """An address to connect to, for one to listen on."""
+    """The address to connect to for an address to listen on."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 
 def flower_login(path: Path) -> str:
-    """`user:password`, made on first use in a file for its owner alone."""
+    """`user:password`, made on first use in a file for its owner only."""
     made = secret_file(path, lambda: f"{FLOWER_USER}:{secrets.token_urlsafe(18)}\n".encode())
     return made.decode().strip()
 
@@ -182,7 +181,7 @@ def _exists(module: str) -> bool:
 
 
 async def _http_answers(host: str, port: int) -> bool:
-    """Whether a web server there says anything at all."""
+    """Whether a web server answers there at all."""
     try:
         reader, writer = await asyncio.open_connection(host, port)
     except OSError:

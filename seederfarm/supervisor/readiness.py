@@ -1,4 +1,4 @@
-"""The pipe into which a process says that it is ready (`workers.ready`)."""
+"""The pipe through which a process reports that it is ready (`workers.ready`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workers.settings.table import READY_FD
 
 
 class ReadyPipe:
-    """For one run of a process. `close` when that has ended."""
+    """For one run of a process. Call `close` when that has ended."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -21,17 +21,17 @@ class ReadyPipe:
 
     @property
     def fds(self) -> tuple[int, ...]:
-        """That the process is to inherit."""
+        """Descriptors that the process inherits."""
         return (self._write,)
 
-    def handed_over(self) -> None:
-        """The process has its end: ours would keep the pipe open when it is gone."""
+    def close_write_end(self) -> None:
+        """Close the write end here: otherwise the pipe would stay open after the process ended."""
         if self._write >= 0:
             os.close(self._write)
             self._write = -1
 
     async def wait(self) -> bool:
-        """Whether it said so. False: it closed its end without a word."""
+        """Wait until the process is ready. False: it closed its end without reporting."""
         loop, readable = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._read, readable.set)
         try:
@@ -41,7 +41,7 @@ class ReadyPipe:
         return bool(os.read(self._read, 1))
 
     def close(self) -> None:
-        self.handed_over()
+        self.close_write_end()
         if self._read >= 0:
             os.close(self._read)
             self._read = -1

@@ -1,4 +1,4 @@
-"""Starts every process of the table in order, keeps them running, and stops them in the reverse order."""
+"""Starts every process of the table in order, keeps them running, and stops them in reverse order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START_WITHIN: Final = 60.0
 """Seconds for one essential process to become ready; and for all the others."""
 
 TRIES: Final = 3
-"""Ends of an essential process before it was ready, after which the start is given up."""
+"""Ends of an essential process before it was ready after which the start fails."""
 
 LATE_POLL: Final = 0.05
 """Seconds between two looks at the processes that may become ready after the essential ones."""
@@ -37,16 +37,16 @@ Say = Callable[[dict[str, Any]], None]
 
 
 class StartFailed(Exception):
-    """The farm did not start; everything that ran was stopped again."""
+    """The farm did not start; everything that ran was stopped."""
 
 
 class Supervisor:
-    """One `up`. `run` returns when it was asked to stop."""
+    """One `up`. `run` returns when it is asked to stop."""
 
-    def __init__(self, farm: FarmSettings, files: RunFiles, specs: Sequence[Spec], say: Say) -> None:
+    def __init__(self, farm: FarmSettings, files: RunFiles, specs: Sequence[Spec], emit: Emit) -> None:
         self._farm = farm
         self._files = files
-        self._say = say
+        self._emit = emit
         self._stop = asyncio.Event()
         self._started_at = time.time()
         self._ready = False
@@ -63,14 +63,14 @@ class Supervisor:
         ]
 
     def ask_to_stop(self) -> None:
-        """The first time: in order. The second time: now."""
+        """First call: stop in order. Second call: stop now."""
         if self._stop.is_set():
             for child in self.children:
                 child.kill()
         self._stop.set()
 
     async def run(self) -> None:
-        """Raises StartFailed."""
+        """Start everything and run until asked to stop. Raises StartFailed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.ask_to_stop)
@@ -146,10 +146,10 @@ class Supervisor:
                 await self._wait_ready(child)
 
     async def _wait_ready(self, child: Child) -> None:
-        until = time.monotonic() + START_WITHIN
+        until = time.monotonic() + START_TIMEOUT
         while not child.became_ready.is_set():
             if child.restarts >= TRIES or time.monotonic() > until:
-                why = child.last_end or f"was not ready within {START_WITHIN:g} s"
+                why = child.last_end or f"was not ready within {START_TIMEOUT:g} s"
                 raise StartFailed(f"{child.spec.name} {why}; the end of its log:\n{self._tail(child)}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(child.became_ready.wait(), 0.2)
@@ -173,18 +173,18 @@ class Supervisor:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        said = err.decode(errors="replace").strip()
-        if said:
-            for line in said.splitlines():
+        text = err.decode(errors="replace").strip()
+        if text:
+            for line in text.splitlines():
                 self._log.line(f"prepare: {line}")
         if process.returncode != 0:
-            raise StartFailed(said or f"preparing the database ended with status {process.returncode}")
+            raise StartFailed(text or f"preparing the database ended with status {process.returncode}")
         done = json.loads(out.splitlines()[-1])
         if done["migrated"]:
             self._log.line(f"migrated the database: {len(done['migrated'])} steps")
         if done["admin"] is not None:
             self._log.line(f"made the account {done['admin']['username']}")
-            self._say({"event": "admin", **done["admin"]})
+            self._emit({"event": "admin", **done["admin"]})
 
     async def _stop_all(self) -> None:
         self._log.line("stopping")
@@ -194,11 +194,11 @@ class Supervisor:
         self._log.close()
         self._files.clear_state()
 
-    def _changed(self, child: Child, said: str) -> None:
+    def _changed(self, child: Child, text: str) -> None:
         self._write_state()
-        if said:
-            self._log.line(said)
-            self._say({"event": "process", "name": child.spec.name, "state": child.state, "text": said})
+        if text:
+            self._log.line(text)
+            self._emit({"event": "process", "name": child.spec.name, "state": child.state, "text": text})
 
     def _write_state(self) -> None:
         with contextlib.suppress(OSError):  # a full disk stops no process
@@ -215,7 +215,7 @@ class Supervisor:
 
 
 def check_ports(farm: FarmSettings, specs: Sequence[Spec]) -> None:
-    """Raises StartFailed for a port that somebody else has: said at once, not after restarts."""
+    """Raises StartFailed for a port in use: at once, not after restarts."""
     wanted = [("SEEDERFARM_WEB_PORT", farm.web_host, farm.web_port)]
     if any(spec.name == "flower" for spec in specs):
         wanted.append(("SEEDERFARM_FLOWER_PORT", "127.0.0.1", farm.flower_port))
@@ -232,8 +232,8 @@ def check_ports(farm: FarmSettings, specs: Sequence[Spec]) -> None:
                 ) from None
 
 
-def supervise(farm: FarmSettings, say: Say) -> None:
-    """`up`, from taking the home to giving it up.
+def supervise(farm: FarmSettings, emit: Emit) -> None:
+    """Run `up`, from taking the home to releasing it.
 
     Raises AlreadyRunning, NoRedis, StartFailed, OSError.
     """
@@ -244,10 +244,10 @@ def supervise(farm: FarmSettings, say: Say) -> None:
     files.make()
     files.take()
     try:
-        asyncio.run(_run(farm, files, say))
+        asyncio.run(_run(farm, files, emit))
     finally:
         files.give_up()
 
 
-async def _run(farm: FarmSettings, files: RunFiles, say: Say) -> None:
-    await Supervisor(farm, files, processes.specs(farm, files), say).run()
+async def _run(farm: FarmSettings, files: RunFiles, emit: Emit) -> None:
+    await Supervisor(farm, files, processes.specs(farm, files), emit).run()

@@ -1,1 +1,1 @@
-"""What all commands share: options, output, failures."""
+"""Shared by all commands: options, output, failures."""

@@ -13,7 +13,7 @@ from hypercore.printable import visible
 
 
 class Failure(click.ClickException):
-    """The command could not do what was asked. `message` says what happened, what was kept, what to do."""
+    """The command failed. `message` says what happened, what was kept, what to do."""
 
     exit_code = 1
 
@@ -24,7 +24,7 @@ class Failure(click.ClickException):
 
 
 class BadInput(Failure):
-    """Something on the command line, or in a file it names, is not what it must be."""
+    """Invalid input on the command line, or in a file it names."""
 
     exit_code = 2
 
@@ -45,7 +45,7 @@ def interrupts() -> Iterator[None]:
 
 @contextmanager
 def one_line_failures() -> Iterator[None]:
-    """Turn what can go wrong without being a bug into a `Failure`."""
+    """Turn errors that are not bugs into a `Failure`."""
     try:
         yield
     except KeyFormatError as error:

@@ -1,8 +1,8 @@
-"""What the long-running commands print, written by a thread of its own.
+"""Output of the long-running commands, written by a thread of its own.
 
-A reader that is slow, or has stopped reading (a pager, a terminal that was paused), must not stop the peer:
-while too much waits, progress is left out (the next one says the same), and in the end everything is, and the
-log says so.
+A reader that is slow or has stopped reading (a pager, a paused terminal) must not stop the peer: while too
+much waits, progress lines are dropped (the next one has the same numbers), beyond that all lines, which the
+log reports.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import TextIO
 from workers.engine.model.events import Event, Progress, to_json
 
 MAX_WAITING_PROGRESS = 1_000
-"""Lines that may wait before progress events are left out."""
+"""Waiting lines from which on progress events are dropped."""
 
 MAX_WAITING = 100_000
-"""Lines that may wait before all are left out: about 30 MB."""
+"""Waiting lines from which on all are dropped: about 30 MB."""
 
 FLUSH_TIMEOUT = 5.0
-"""Seconds that closing waits for the reader to take what is left."""
+"""Seconds that closing waits for the reader to take the rest."""
 
 _GONE = (errno.EPIPE, errno.EBADF, errno.EIO)
-"""Errors after which nothing can be written any more. Others (a full disk) may pass."""
+"""Errors after which writing is impossible. Others (a full disk) may pass."""
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Output:
     """Writes text to a stream (standard output), in order. `put` never blocks."""
 
     def __init__(self, out: TextIO | None = None, *, strict: bool = False) -> None:
-        """`strict`: nothing is written after an error, since a reader could not tell what is missing."""
+        """`strict`: nothing is written after an error, since a reader could not know what is missing."""
         self._send = _sender(out or sys.stdout)
         self._strict = strict
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -45,13 +45,13 @@ class Output:
         self.broken = threading.Event()
         """Set when nothing can be written any more."""
         self.error: OSError | None = None
-        """Why something was not written."""
+        """The last write error, or None."""
         self._thread = threading.Thread(target=self._write, name="output", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """Pieces that are not written yet."""
+        """Number of pieces not yet written."""
         return self._queue.qsize()
 
     def put(self, text: str) -> None:
@@ -64,7 +64,7 @@ class Output:
         self._queue.put(text)
 
     def close(self) -> None:
-        """Returns when all is written, or the reader took too long."""
+        """Returns when all is written, or after FLUSH_TIMEOUT."""
         self._queue.put(None)
         self._thread.join(FLUSH_TIMEOUT)
 
@@ -83,7 +83,7 @@ class Output:
 
 
 class OutputFile(io.TextIOBase):
-    """An `Output` as a file, for what draws on terminals."""
+    """An `Output` as a file, for libraries that draw on terminals."""
 
     def __init__(self, output: Output, like: TextIO) -> None:
         self._output = output
@@ -105,7 +105,7 @@ class OutputFile(io.TextIOBase):
 
 
 class JsonLines:
-    """Prints events as JSON lines. `broken` is set when nobody reads any more."""
+    """Prints events as JSON lines. `broken` is set when the reader has gone."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self.output = Output(out, strict=True)
@@ -121,8 +121,8 @@ class JsonLines:
 
 
 def _sender(out: TextIO) -> Callable[[str], object]:
-    """Writes text at once. Below the buffer of a real stream: its lock, held by a thread that waits for a
-    reader, would not let the interpreter end."""
+    """A function that writes text at once, below the buffer of a real stream: a thread that waits for a
+    reader would hold the buffer's lock and keep the interpreter from exiting."""
     raw = getattr(getattr(out, "buffer", None), "raw", None)
     if raw is None:
 

@@ -28,14 +28,14 @@ from .failures import BadInput
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_FORK_DIGITS = 15
-"""Forks are counted in numbers that JavaScript has."""
+"""Forks are numbers that JavaScript can represent."""
 
 LABEL_LENGTH = 10
 """Characters of a key shown on screens."""
 
 
 class GivenKey(NamedTuple):
-    """A key, and its first characters in the spelling that the person used."""
+    """A key, and its first characters in the spelling that was typed."""
 
     key: bytes
     label: str
@@ -55,7 +55,7 @@ class KeyType(click.ParamType[GivenKey]):
 
 
 class ContentPath(click.ParamType[str]):
-    """PATH of a file in a drive, or a key of a bee: UTF-8, also where the locale knows ASCII alone."""
+    """PATH of a file in a drive, or a key of a bee: UTF-8, whatever the locale."""
 
     name = "path"
 
@@ -65,7 +65,7 @@ class ContentPath(click.ParamType[str]):
 
 
 def is_text(value: str) -> bool:
-    """Whether UTF-8 can hold it."""
+    """Whether it can be encoded as UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -135,7 +135,7 @@ def secret(text: str) -> bytes:
 
 
 def label_of(text: str) -> str:
-    """The start of a key as it was written, without the scheme of a link."""
+    """The start of a key as typed, without the scheme of a link."""
     return text.strip().rpartition("://")[2][:LABEL_LENGTH] + "…"
 
 
@@ -229,7 +229,7 @@ def resolve_data(option: Path | None) -> Path:
 
 
 def resolve_quarantine(option: str | None) -> bool:
-    """Whether higher forks are quarantined: as told, else as the environment says, else not."""
+    """Whether higher forks are quarantined: the option, else the environment, else False."""
     try:
         return quarantine_from(option, os.environ)
     except SettingError as error:
@@ -237,7 +237,7 @@ def resolve_quarantine(option: str | None) -> bool:
 
 
 def resolve_limits(**options: str | None) -> LimitSettings:
-    """Those of the command line, each else of the environment."""
+    """Limits from options, each else from the environment. Raises BadInput."""
     try:
         return limits_from(os.environ, **options)
     except SettingError as error:

@@ -1,7 +1,7 @@
-"""Standard output and error of the commands, made safe for whatever they are connected to.
+"""Makes standard output and error safe for whatever they are connected to.
 
 An encoding that is not UTF-8, a closed descriptor, a full disk, a pipe whose reader has gone or that does not
-block: none of it may end in a traceback, and a command whose output could not be written ends with status 1.
+block: none of these ends in a traceback, and a command whose output could not be written ends with status 1.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from contextlib import suppress
 from typing import Any
 
 STDOUT = "standard output"
-"""How messages name it."""
+"""Its name in messages."""
 
 _DEFAULT_ENCODING = "utf-8"
 
 
 def prepare() -> bool:
-    """Take the standard streams over. False where somebody else has them (a test runner, say).
+    """Replace the standard streams. Returns False where they are replaced already (by a test runner).
 
-    A missing descriptor is filled first: otherwise the next file that is opened (a database, say) would take
-    its number, and get what is printed.
+    A missing descriptor is filled first: otherwise the next file that is opened (a database) would take its
+    number, and get the output.
     """
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         return False
@@ -49,7 +49,7 @@ def are_one() -> bool:
 
 
 def finish(status: int) -> int:
-    """Write what is still buffered. The exit status: 1 in place of 0 if that fails."""
+    """Flush. Returns the exit status: 1 in place of 0 if that fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -67,7 +67,7 @@ def finish(status: int) -> int:
 
 
 def encoding() -> str:
-    """Of standard output."""
+    """Encoding of standard output."""
     return (
         getattr(sys.stdout, "real_encoding", None)
         or getattr(sys.stdout, "encoding", None)
@@ -76,7 +76,7 @@ def encoding() -> str:
 
 
 def stdout_is_closed() -> bool:
-    """Whether it was closed when the program started."""
+    """Whether standard output was closed when the program started."""
     try:
         return fcntl.fcntl(sys.stdout.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
     except (OSError, ValueError, AttributeError):  # no file at all: a test's buffer
@@ -84,7 +84,7 @@ def stdout_is_closed() -> bool:
 
 
 class _Stdout(io.FileIO):
-    """Names itself in errors, and waits where the other side of it does not block."""
+    """Names itself in errors, and waits where its descriptor does not block."""
 
     def write(self, data: Any, /) -> int:
         while True:
@@ -98,7 +98,7 @@ class _Stdout(io.FileIO):
 
 
 class _Stderr(io.FileIO):
-    """What cannot be written is lost: there is no other place to complain to."""
+    """Text that cannot be written is lost: there is nowhere else to report it."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -109,7 +109,7 @@ class _Stderr(io.FileIO):
 
 
 class _Text(io.TextIOWrapper):
-    """Characters that the encoding lacks are escaped."""
+    """Escapes characters that the encoding lacks."""
 
     @property
     def real_encoding(self) -> str:

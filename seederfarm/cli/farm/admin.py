@@ -40,12 +40,14 @@ def init(as_json: bool) -> None:
     )
     if done.returncode != 0:
         raise Failure(done.stderr.strip() or f"preparing the database ended with status {done.returncode}")
-    said = json.loads(done.stdout.splitlines()[-1])
+    report = json.loads(done.stdout.splitlines()[-1])
     if as_json:
-        json_lines([{"home": str(farm.home), **said}])
+        json_lines([{"home": str(farm.home), **report}])
         return
-    if said["admin"] is not None:
-        click.echo(f"Made an account: name {said['admin']['username']}, password {said['admin']['password']}")
+    if report["admin"] is not None:
+        click.echo(
+            f"Made an account: name {report['admin']['username']}, password {report['admin']['password']}"
+        )
         click.echo("This is shown once.")
     click.echo(f"The farm in {farm.home} is ready to start: `seederfarm up`.")
 

@@ -1,4 +1,4 @@
-"""The farm in a few numbers. Import after `setup.open_farm`."""
+"""The farm in a few numbers. Import after `django_setup.open_farm`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ...registry.queries import short_of_copies
 
 
 def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
-    """Each with `complete`, the number of its complete copies, and, of the fullest copy there is,
-    `fullest_bytes` and the `unavailable_bytes` that it has found nobody to have."""
+    """Annotate with `complete`, the number of complete copies, and `fullest_bytes` and `unavailable_bytes` of
+    the fullest copy."""
     here = Replica.objects.filter(drive=OuterRef("pk"), desired=True)
     number = here.filter(phase=Replica.Phase.COMPLETE).order_by().values("drive").annotate(n=Count("pk"))
     best = here.order_by("-fork", "-have_blocks")
@@ -30,11 +30,11 @@ def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
 NETWORK_TROUBLES = ("engine.bootstrap_silent", "engine.bootstrap_unresolved")
 NETWORK_EVENTS = (*NETWORK_TROUBLES, "engine.network_reached", "engine.engine_ready")
 MAX_NETWORK_EVENTS = 500
-"""Newest events looked at for what `status` says of the network."""
+"""Newest events that `status` searches for network trouble."""
 
 
 def network_troubles() -> list[str]:
-    """What workers say of bootstrap nodes that cannot be found or do not answer, unless that is over."""
+    """Bootstrap nodes that workers report as unresolved or silent, unless that is over; a line each."""
     newest: dict[int | None, Event] = {}
     events = Event.objects.filter(kind__in=NETWORK_EVENTS, worker__isnull=False).exclude(
         worker__state=Worker.State.RETIRED

@@ -1,4 +1,4 @@
-"""The registry, for a command: Django with the settings of this home."""
+"""Sets up Django with the settings of this home, for a command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NotInitialised(Failure):
 def open_farm(*, stays: bool = False) -> FarmSettings:
     """Set Django up. Raises BadInput for wrong settings, NotInitialised where no farm was made yet.
 
-    A process that `stays` speaks to a broker that begins later, too.
+    A process that `stays` also uses a broker that starts later.
     """
     require(FARM)
     try:
@@ -47,14 +47,14 @@ def open_farm(*, stays: bool = False) -> FarmSettings:
         if "registry_drive" not in connection.introspection.table_names():
             raise NotInitialised(f"the database of {farm.home} has no farm in it yet: {hint}")
     if not stays and farm.bundled_redis and not farm.redis_socket.exists():
-        _tell_nobody()
+        _use_null_broker()
     elif not stays:
-        _say_what_is_missed()
+        _report_undelivered()
     return farm
 
 
-def _say_what_is_missed() -> None:
-    """At the end of the command, if the broker did not take something."""
+def _report_undelivered() -> None:
+    """At the end of the command, report what the broker did not take."""
     from ...control.messaging import outbox
 
     missed = outbox.watch()
@@ -62,9 +62,9 @@ def _say_what_is_missed() -> None:
         context.call_on_close(lambda: click.echo(outbox.AWAY, err=True) if missed.count else None)
 
 
-class _Nobody:
-    """In place of a broker that does not run, which each message would wait for: what a command changed is in
-    the database, and the farm finds it there when it starts."""
+class NullBroker:
+    """Stands for a broker that does not run, so that messages do not wait for it: what a command changed is
+    in the database, where the farm finds it when it starts."""
 
     def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
         pass
@@ -82,15 +82,15 @@ class _Nobody:
 _for_good = ExitStack()
 
 
-def _tell_nobody() -> None:
+def _use_null_broker() -> None:
     from ...control.messaging.outbox import outbox
 
-    _for_good.enter_context(outbox.through(_Nobody()))
+    _for_good.enter_context(outbox.through(NullBroker()))
 
 
 @contextmanager
 def database_failures() -> Iterator[None]:
-    """A database that is away is a failure of one line."""
+    """Turn an unreachable database into a failure of one line."""
     from django.db import Error
 
     try:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 ACTOR: Final = "cli"
 WAIT_POLL: Final = 0.5
 LISTED: Final = 1000
-"""Keys that people are shown who do not say how many: a table is laid out whole before it is printed."""
+"""Keys that people are shown by default: a table is laid out whole before it is printed."""
 MAX_LISTED_ERRORS: Final = 10
 """Malformed lines of a file that are shown one by one."""
 
 
 class WaitCommand(click.Command):
-    """Takes `--wait` alone as well as `--wait=N`, and never the KEY after it as its number."""
+    """Accepts `--wait` and `--wait=N`, and never takes the KEY after it as its number."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
@@ -136,27 +136,27 @@ def add(
 
 
 def _expect_no_more_than_wanted(few: Iterable[Drive]) -> None:
-    """Nobody makes more copies than the maximum: to wait for them would be to wait for ever."""
+    """No more copies than the maximum are made, so waiting for more would never end. Raises BadInput."""
     for drive in few:
         raise BadInput(f"{drive} gets {drive.replicas_max} at most: --replicas changes that")
 
 
 def _malformed(wrong: Sequence[Any], given: int) -> str:
-    said = [
+    lines = [
         f"{item.text!r}: {item.error}"
         if item.line <= given
         else f"line {item.line - given} of the list: {item.error}"
         for item in wrong[:MAX_LISTED_ERRORS]
     ]
     if len(wrong) > MAX_LISTED_ERRORS:
-        said.append(f"… and {len(wrong) - MAX_LISTED_ERRORS:,} more")
-    return "\n".join((*said, "Nothing was added.")) if len(wrong) > 1 else said[0]
+        lines.append(f"… and {len(wrong) - MAX_LISTED_ERRORS:,} more")
+    return "\n".join((*lines, "Nothing was added.")) if len(wrong) > 1 else lines[0]
 
 
 def _wait(load: Callable[[], list[Drive]], number: int, timeout: float | None, as_json: bool) -> None:
-    """Until every drive has `number` complete copies; 0: as many as it should have."""
+    """Wait until every drive has `number` complete copies; 0: its minimum."""
     until = None if timeout is None else time.monotonic() + timeout
-    told: dict[int, tuple[int, int]] = {}
+    printed: dict[int, tuple[int, int]] = {}
     while True:
         missing = 0
         for drive in load():
@@ -165,9 +165,9 @@ def _wait(load: Callable[[], list[Drive]], number: int, timeout: float | None, a
             wanted = number or drive.replicas_min
             missing += complete < wanted
             have = max((copy.have_bytes for copy in copies), default=0)
-            if told.get(drive.pk) != (complete, have):
-                told[drive.pk] = (complete, have)
-                _tell(drive, complete, wanted, copies, as_json)
+            if printed.get(drive.pk) != (complete, have):
+                printed[drive.pk] = (complete, have)
+                _print_progress(drive, complete, wanted, copies, as_json)
         if not missing:
             return
         if until is not None and time.monotonic() > until:
@@ -178,7 +178,9 @@ def _wait(load: Callable[[], list[Drive]], number: int, timeout: float | None, a
         time.sleep(WAIT_POLL)
 
 
-def _tell(drive: Drive, complete: int, wanted: int, copies: Sequence[Replica], as_json: bool) -> None:
+def _print_progress(
+    drive: Drive, complete: int, wanted: int, copies: Sequence[Replica], as_json: bool
+) -> None:
     have = max((copy.have_bytes for copy in copies), default=0)
     total = max((copy.total_bytes for copy in copies), default=0)
     if as_json:
@@ -214,8 +216,8 @@ def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
     else:
         click.echo(f"Removing {units.plural(result.removing, 'key')}.")
     if result.guarded:
-        said = [f"{item.drive} was kept: {item.why}" for item in result.guarded]
-        raise Failure("\n".join((*said, "--force removes it all the same.")))
+        lines = [f"{item.drive} was kept: {item.why}" for item in result.guarded]
+        raise Failure("\n".join((*lines, "--force removes it all the same.")))
 
 
 @click.command(name="list")
@@ -279,8 +281,8 @@ def _share(have: int | None, total: int | None) -> str:
     return "–" if have is None or not total else units.format_percent(min(1.0, have / total))
 
 
-def span(least: int, most: int) -> str:
-    return str(least) if least == most else f"{least}–{most}"
+def span(minimum: int, maximum: int) -> str:
+    return str(minimum) if minimum == maximum else f"{minimum}–{maximum}"
 
 
 def summary(drive: Any) -> dict[str, object]:
@@ -323,8 +325,8 @@ def show(key: str, as_json: bool) -> None:
         events = list(drive.events.all()[:10])
     if as_json:
         replicas = [_copy(copy) for copy in copies]
-        happened = [{"at": event.at, "kind": event.kind, "text": event.text} for event in events]
-        json_lines([{**summary(drive), "tags": tags, "copies": replicas, "events": happened}])
+        history = [{"at": event.at, "kind": event.kind, "text": event.text} for event in events]
+        json_lines([{**summary(drive), "tags": tags, "copies": replicas, "events": history}])
         return
     now = datetime.now(UTC)
     size = "size unknown" if drive.byte_length is None else units.format_size(drive.byte_length)
@@ -359,7 +361,7 @@ def _newest(drive: Drive, copies: Iterable[Replica], now: datetime) -> str:
 
 
 def _completeness(copies: Iterable[Replica]) -> str | None:
-    """What the fullest copy has, and what no copy has. None while there is nothing to tell."""
+    """What the fullest copy has, and what no copy has. None while nothing is known."""
     from ...registry.services.copies import HOLDING, holding_of
 
     here = [copy for copy in copies if copy.desired and copy.have_blocks]

@@ -1,4 +1,4 @@
-"""What somebody named on a command line. Import after `setup.open_farm`."""
+"""Drives and workers named on a command line. Import after `django_setup.open_farm`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def drives(keys: Sequence[str]) -> list[Drive]:
 
 
 def worker(name: str) -> Worker:
-    """By its name or its id."""
+    """A worker by name or id. Raises Failure for an unknown one."""
     found = Worker.objects.filter(name=name).first() or Worker.objects.filter(node_id=name).first()
     if found is None:
         known = ", ".join(Worker.objects.order_by("name").values_list("name", flat=True)[:10])

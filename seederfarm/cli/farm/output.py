@@ -1,4 +1,4 @@
-"""How the commands of the farm print: rich tables for people, one JSON object a line for programs."""
+"""Output of the farm's commands: rich tables for people, one JSON object a line for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers import units
 F = TypeVar("F", bound=Callable[..., Any])
 
 NARROWEST = 160
-"""Columns of a table that goes into a file or a pipe."""
+"""Columns of a table in a file or a pipe."""
 
 
 def json_option(function: F) -> F:
@@ -26,7 +26,7 @@ def json_option(function: F) -> F:
 
 
 def table_of(*columns: str) -> Table:
-    """A table without lines, its headings dim. Columns whose name begins with `#` are numbers."""
+    """A table without lines, with dim headings. Columns whose name begins with `#` are numbers."""
     grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for column in columns:
         number = column.startswith("#")
@@ -42,7 +42,7 @@ def rows(grid: Table) -> None:
 
 
 def plain(text: object) -> Text:
-    """Text of others, in which nothing is markup and no control character reaches the terminal."""
+    """Text of others, without markup and control characters."""
     return Text(visible(text))
 
 

@@ -1,4 +1,4 @@
-"""`seederfarm sources`, `sources follow` and `fetch`: where keys come from by themselves."""
+"""`seederfarm sources`, `sources follow` and `fetch`: the sources of keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOCK_WAIT: Final = 5.0
 @json_option
 @click.pass_context
 def sources(context: click.Context, as_json: bool) -> None:
-    """List where keys come from by themselves."""
+    """List the sources of keys."""
     if context.invoked_subcommand is None:
         _list(as_json)
 
@@ -148,7 +148,8 @@ def follow() -> None:
 
 
 def _limit_memory(size: int) -> None:
-    """Of this process: a list that takes more fails, and at worst this process is started again."""
+    """Limit this process's address space, in bytes: a list that needs more fails, and at worst this process
+    is restarted."""
     if not size:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -177,7 +178,7 @@ def fetch(name: tuple[str, ...], as_json: bool) -> None:
         nonlocal failed
         async for outcome in read_once(wanted, farm.bootstrap):
             failed = failed or bool(outcome.error)
-            _say(outcome, as_json)
+            _print_outcome(outcome, as_json)
 
     if not wanted and not as_json:
         click.echo("No source is due.")
@@ -189,7 +190,7 @@ def fetch(name: tuple[str, ...], as_json: bool) -> None:
 
 
 def _named(names: tuple[str, ...], *, reading: bool = True) -> list[Source]:
-    """Raises BadInput for one that is none, and if `reading` Failure for one that is switched off."""
+    """Sources by name. Raises BadInput for an unknown one, and with `reading` Failure for a disabled one."""
     from ...registry.models import Source
     from ...sources.run_once import due
 
@@ -207,7 +208,7 @@ def _named(names: tuple[str, ...], *, reading: bool = True) -> list[Source]:
     return [found[name] for name in dict.fromkeys(names)]
 
 
-def _say(outcome: Outcome, as_json: bool) -> None:
+def _print_outcome(outcome: Outcome, as_json: bool) -> None:
     if as_json:
         json_lines([_as_json(outcome)])
     elif outcome.error:
@@ -215,18 +216,18 @@ def _say(outcome: Outcome, as_json: bool) -> None:
     elif outcome.unchanged:
         click.echo(f"{plain(outcome.name)}: not changed, {units.plural(outcome.listed, 'key')}")
     else:
-        said = [
+        parts = [
             units.plural(outcome.listed, "key"),
             f"{outcome.added:,} added",
             f"{outcome.removed:,} removed",
         ]
         if outcome.changed:
-            said.append(f"{outcome.changed:,} described anew")
+            parts.append(f"{outcome.changed:,} described anew")
         if outcome.kept:
-            said.append(f"{outcome.kept:,} kept (the farm has their only complete copies)")
+            parts.append(f"{outcome.kept:,} kept (the farm has their only complete copies)")
         if outcome.held:
-            said.append(f"{outcome.held:,} held")
-        click.echo(f"{plain(outcome.name)}: {', '.join(said)}")
+            parts.append(f"{outcome.held:,} held")
+        click.echo(f"{plain(outcome.name)}: {', '.join(parts)}")
         for problem in outcome.problems:
             click.echo(f"  {plain(problem)}", err=True)
         more = outcome.refused + outcome.skipped - len(outcome.problems)

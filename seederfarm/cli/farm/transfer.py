@@ -1,4 +1,4 @@
-"""`seederfarm export` and `import`: all that was said of keys and sources, as a file."""
+"""`seederfarm export` and `import`: keys and sources as a file."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def export(output: str, seeds: bool, secrets: bool) -> None:
 
 @contextmanager
 def _written(name: str) -> Iterator[TextIO]:
-    """Standard output for `-`, else a file with mode 0600 that is there when all of it was written.
+    """Standard output for `-`, else a file with mode 0600 that appears when it is complete.
 
-    Raises Failure when it cannot be written; what was there before stays then.
+    Raises Failure when it cannot be written; an older file stays then.
     """
     if name == "-":
         yield sys.stdout
@@ -90,7 +90,7 @@ def _named(path: Path) -> Iterator[None]:
 def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
     """Register the drives and sources of a file that `export` wrote; - is stdin.
 
-    Those that are known stay as they are.
+    Known ones stay unchanged.
     """
     open_farm()
     from django.db import transaction
@@ -126,7 +126,7 @@ def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
 
 
 def _first(problems: Sequence[object]) -> list[str]:
-    """As many as somebody reads."""
+    """The first problems, as many as a person reads."""
     more = len(problems) - MAX_LISTED_ERRORS
-    said = [str(plain(problem)) for problem in problems[:MAX_LISTED_ERRORS]]
-    return [*said, f"… and {more:,} more"] if more > 0 else said
+    lines = [str(plain(problem)) for problem in problems[:MAX_LISTED_ERRORS]]
+    return [*lines, f"… and {more:,} more"] if more > 0 else lines

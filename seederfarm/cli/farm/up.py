@@ -47,14 +47,14 @@ def up(detach: bool, as_json: bool) -> None:
     """
     require(FARM)
     farm = settings()
-    say = _say_json if as_json else _say_text
+    emit = _print_json if as_json else _print_text
     if detach:
         from ...supervisor.detach import start_detached
 
         for event in start_detached():
             if event["event"] == "failed":
                 raise Failure(event["text"])
-            say(event)
+            emit(event)
         if not as_json:
             click.echo("`seederfarm status` shows it, `seederfarm down` stops it.")
         return
@@ -63,18 +63,18 @@ def up(detach: bool, as_json: bool) -> None:
     try:
         if not as_json:
             click.echo(f"Starting the farm in {farm.home} …")
-        supervise(farm, say)
+        supervise(farm, emit)
     except (AlreadyRunning, NoRedis, StartFailed) as error:
         raise Failure(str(error)) from None
     if not as_json:
         click.echo("Stopped.")
 
 
-def _say_json(event: dict[str, Any]) -> None:
+def _print_json(event: dict[str, Any]) -> None:
     click.echo(json_text(event))
 
 
-def _say_text(event: dict[str, Any]) -> None:
+def _print_text(event: dict[str, Any]) -> None:
     match event["event"]:
         case "admin":
             click.echo(f"Made an account: name {event['username']}, password {event['password']}")

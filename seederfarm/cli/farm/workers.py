@@ -1,4 +1,4 @@
-"""`seederfarm workers` and `worker enroll|drain|retire`: who keeps the copies."""
+"""`seederfarm workers` and `worker enroll|drain|retire`."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _drain(progress: DrainProgress | None) -> dict[str, object] | None:
 
 
 def _engine(engine: dict[str, Any]) -> str:
-    """What a worker last said of its engines: `up`, `down`, `hung`, or nothing."""
+    """A worker's last report of its engines: `up`, `down`, `hung`, or nothing."""
     if not engine:
         return ""
     return "hung" if engine.get("hung") else "up" if engine.get("running") else "down"

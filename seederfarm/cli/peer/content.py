@@ -1,7 +1,7 @@
-"""Reading content for `ls`, `cat` and `get`: from the data directory where it is, from the swarm otherwise.
+"""Reads content for `ls`, `cat` and `get`: from the data directory where stored, from the swarm otherwise.
 
-What the data directory does not hold is not put into it: it is read through memory, and forgotten when it was
-read. A block that a held core lacks is fetched and kept.
+What the data directory lacks is read through memory and not stored in it. Blocks that a stored core lacks are
+fetched and kept.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hypercore.aio.swarm.swarm import Swarm
 
 LOOKING_NOTICE = 2.0
-"""Seconds of waiting after which it is said that we are looking."""
+"""Seconds of waiting after which the search for peers is reported."""
 
 
 class Content:
@@ -51,9 +51,9 @@ class Content:
         self.drive: Drive | None = None
         self.bee: Bee | None = None
         self.on_bytes: Callable[[int], None] = lambda _: None
-        """Called with the size of every block of content that was read."""
+        """Called with the size in bytes of every block of content that was read."""
         self.waiting: Waiting | None = None
-        """When to give up on contents that do not come. None: never."""
+        """When to give up on contents that do not arrive. None: never."""
 
 
 def reading(
@@ -63,8 +63,8 @@ def reading(
     *,
     late: Callable[[], str] = lambda: "nobody was found who has it all",
 ) -> None:
-    """Run `body` with the content of a key. Raises Failure when it was not found in time, which says what
-    `late` does."""
+    """Run `body` with the content of a key. Raises Failure with the text of `late` when it is not found in
+    time."""
 
     async def main() -> None:
         async with asyncio.timeout(options.timeout), opened(given, options) as content:
@@ -79,7 +79,7 @@ def reading(
 
 @asynccontextmanager
 async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content]:
-    """The content of a key, from the data directory, the swarm, or both."""
+    """Context manager: the content of a key, from the data directory, the swarm, or both."""
     key, label = given
     async with AsyncExitStack() as stack:
         held = choose_store(key, options.data)
@@ -110,7 +110,7 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
         plain = main if secret is None else DecryptingSource(main, secret)
         content = Content(label, Kind(await kind_of(plain)), plain)
         if content.kind == "core" and options.log_level < logging.ERROR:
-            _say_unreadable(label, main, given_key=secret is not None)
+            _report_unreadable(label, main, given_key=secret is not None)
         if content.kind == "drive":
             drive = Drive(main, open_blobs, encryption_key=secret)
             content.drive = drive if options.version is None else drive.checkout(options.version)
@@ -120,8 +120,8 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
         yield content
 
 
-def _say_unreadable(label: str, main: BlockSource, *, given_key: bool) -> None:
-    """A core it is for us; it may be more for somebody who can read it."""
+def _report_unreadable(label: str, main: BlockSource, *, given_key: bool) -> None:
+    """Report that the content cannot be read without its encryption key, and is shown as a core."""
     if given_key:
         click.echo(f"seederfarm: with this encryption key, {label} is neither a drive nor a bee", err=True)
     elif derived_blobs_key(main.key, main.manifest) is not None:
@@ -132,18 +132,18 @@ def _say_unreadable(label: str, main: BlockSource, *, given_key: bool) -> None:
 
 
 class Held(NamedTuple):
-    """Where blocks are kept and read."""
+    """Where blocks are stored and read."""
 
     store: Store
-    """Gets what comes from peers."""
+    """Gets the blocks that come from peers."""
     forget: bool = True
-    """It is memory: what was read is let go."""
+    """It is memory: blocks are evicted once read."""
     local: Store | None = None
-    """A store that is only read, beside it."""
+    """A second, read-only store."""
 
 
 def choose_store(key: bytes, data: Path) -> Held:
-    """The store of the data directory, if that has some of the key, or else memory."""
+    """The store of the data directory if it has some of the key, else memory."""
     if not has_store(data):
         return Held(memory_store())
     try:
@@ -170,7 +170,7 @@ class _Network:
         self._notice: asyncio.TimerHandle | None = None
 
     async def needed(self) -> None:
-        """Something has to come from a peer."""
+        """Join now: a block must come from a peer."""
         async with self._starting:
             if self._swarm is not None:
                 return
@@ -187,7 +187,7 @@ class _Network:
             # What it has to tell goes to the log, and so to stderr.
             BootstrapWatch(self._swarm.node, lambda _: None, bootstrap)
             loop = asyncio.get_running_loop()
-            self._notice = loop.call_later(LOOKING_NOTICE, self._say_looking)
+            self._notice = loop.call_later(LOOKING_NOTICE, self._report_lookup)
             await self._swarm.start()
             self._swarm.join(discovery_key(self._given.key), server=False, client=True)
 
@@ -196,7 +196,7 @@ class _Network:
             self._notice.cancel()
         self._cores.replicate(connection)
 
-    def _say_looking(self) -> None:
+    def _report_lookup(self) -> None:
         if self._options.log_level < logging.ERROR:
             click.echo(
                 f"seederfarm: looking for somebody who has {self._given.label} (Ctrl-C gives up)", err=True

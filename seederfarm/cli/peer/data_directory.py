@@ -1,4 +1,4 @@
-"""The data directory as the reading commands find it: ours, in use, of another user, read-only, missing."""
+"""The data directory as the reading commands find it: ours, in use, another user's, read-only, missing."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..common.failures import Failure
 
 
 class Opened(NamedTuple):
-    """A store, and why it can only be read, if so."""
+    """A store, and the reason if it is read-only."""
 
     store: Store
     reason: str | None = None
 
 
 def has_store(data: Path) -> bool:
-    """Whether there is a store in that directory. Raises OSError if it may not be looked into."""
+    """Whether that directory has a store. Raises OSError if it may not be read."""
     return (data / DATABASE_NAME).exists()
 
 
 def open_store(data: Path) -> Opened:
-    """The store of a data directory: locked and writable where that is ours to do, else as it is now.
+    """Open the store of a data directory: locked and writable where allowed, else read-only as it is now.
 
-    In a directory of another user nothing is written even where it could be (by root): what is new there
-    would not be that user's. Raises StorageError.
+    Nothing is written into another user's directory, even by root: new files would not belong to that user.
+    Raises StorageError.
     """
     if data.stat().st_uid != os.geteuid():
         return Opened(read_only_store(data), "it belongs to another user")

@@ -26,10 +26,10 @@ from .read_options import ReadOptions, read_options
 from .waiting import Waiting
 
 MAX_MAPS = 256
-"""Block maps that are read before the first file is written, for the size of all. Ours."""
+"""Block maps that are read before the first file is written, to compute the total size. Ours."""
 
 MAP_TIMEOUT = 2.0
-"""Seconds for each of them. The files come in their turn, whether their size is known or not."""
+"""Seconds for each of them. A file is fetched whether or not its size is known."""
 
 
 @click.command()
@@ -53,9 +53,9 @@ MAP_TIMEOUT = 2.0
 def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: ReadOptions) -> None:
     """Download the file at PATH, or everything below it (without PATH: the whole drive), into DIR.
 
-    Nothing is written outside of DIR, whatever the drive says. A file takes its name when it is complete,
-    and one that is there already with the same content is left alone, so that an interrupted `get` is taken
-    up again. A file that nobody has is left out and named, and so is one that does not fit the free space or
+    Nothing is written outside of DIR, whatever the drive says. A file takes its name when it is complete, and
+    one that is there already with the same content is left alone, so that an interrupted `get` is taken up
+    again. A file that no peer has is left out and named, and so is one that does not fit the free space or
     what --max-bytes has left.
     """
 
@@ -75,7 +75,7 @@ def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: 
                 pause=lambda: asyncio.sleep(0),
                 max_bytes=max_bytes,
             )
-        click.echo(told(summary, output), err=True)
+        click.echo(summary_line(summary, output), err=True)
         if summary.failed:
             raise Failure(f"{units.plural(summary.failed, 'file')} could not be written (see above)")
 
@@ -83,19 +83,19 @@ def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: 
 
 
 class Tally:
-    """What became of the files so far."""
+    """Counts of the files so far."""
 
     def __init__(self) -> None:
         self.files = 0
-        """There are so many, links included."""
+        """Entries written, links included."""
         self._summary = Summary()
 
     def add(self, outcome: Outcome) -> None:
-        complain(outcome)
+        report_failure(outcome)
         self._summary.add(outcome)
 
     def left(self, output: Path) -> str:
-        """What is missing when there is no time left."""
+        """What is missing when the time is up, as text."""
         done = self._summary
         here = done.written + done.linked + done.unchanged
         if not self.files:
@@ -109,8 +109,8 @@ class Tally:
 async def total_of(drive: Drive, path: str, tally: Tally) -> int:
     """Bytes of content at and below `path`. Raises Failure if there is nothing.
 
-    Maps of deduplicated files tell how large these are. MAX_MAPS of them are read for it: the sum is for the
-    progress bar alone.
+    Maps of deduplicated files give their sizes. MAX_MAPS of them are read: the sum is only for the progress
+    bar.
     """
     total = maps = 0
     async for entry in entries(drive, path, on_invalid=_ignore):
@@ -129,8 +129,8 @@ async def total_of(drive: Drive, path: str, tally: Tally) -> int:
     return total
 
 
-def complain(outcome: Outcome) -> None:
-    """Say so if an entry could not be written."""
+def report_failure(outcome: Outcome) -> None:
+    """Print a line if an entry could not be written."""
     if outcome.result == "failed":
         reason = visible(outcome.reason)
         click.echo(f"seederfarm: left out {quoted(outcome.path)}: {reason}", err=True)
@@ -147,12 +147,12 @@ def told(summary: Summary, output: Path) -> str:
 
 
 def _ignore(raw: bytes, error: InvalidContent) -> None:
-    """What is broken is told when its turn to be written comes."""
+    """Broken entries are reported when they are written."""
 
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr when somebody looks at it. Gives what to call with bytes."""
+    """A bar on stderr if that is a terminal. Yields a function to call with bytes."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -26,7 +26,7 @@ from ..common.failures import BadInput
 def keygen(output: Path | None, as_json: bool) -> None:
     """Make a key pair and print it.
 
-    The seed (32 bytes) is the secret: who has it can sign as the public key.
+    The seed (32 bytes) is the secret: its holder can sign as the public key.
     """
     pair = KeyPair.from_seed(os.urandom(32))
     if output is not None:

@@ -1,4 +1,4 @@
-"""The live terminal view of `seederfarm seed`: a header and the keys, redrawn from the truth."""
+"""The live terminal view of `seederfarm seed`: a header and the keys, redrawn from the engine's status."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FRAME_LINES = 8
 def screen(
     status: EngineStatus, labels: Mapping[bytes, str], *, width: int, height: int, data: str
 ) -> RenderableType:
-    """The whole view for a terminal of that size. `data` is where the content is kept."""
+    """The whole view for a terminal of that size. `data` is the data directory."""
     return Group(
         header(status, width),
         Text(),
@@ -48,7 +48,7 @@ def screen(
 
 
 def header(status: EngineStatus, width: int) -> RenderableType:
-    """Who we are and where, and the sums."""
+    """Identity, addresses and totals."""
     top = Table.grid(expand=True, padding=(0, 1))
     top.add_column(no_wrap=True)
     top.add_column(justify="right", no_wrap=True)
@@ -73,7 +73,7 @@ def header(status: EngineStatus, width: int) -> RenderableType:
 
 
 def _limits(limits: Sequence[LimitStatus]) -> list[Text]:
-    """`↑ 1.0 of 2.0 MB/s · 9.9 of 10.0 GB stored`; those that hold us back come first and stand out."""
+    """`↑ 1.0 of 2.0 MB/s · 9.9 of 10.0 GB stored`; limits in effect come first, highlighted."""
     parts: list[Text] = []
     for limit in sorted(limits, key=lambda limit: not limit.reached):
         shown = limit.text or units.format_limit(limit.limit, limit.value, limit.max)
@@ -85,7 +85,7 @@ def _limits(limits: Sequence[LimitStatus]) -> list[Text]:
 def keys(
     seeds: Sequence[SeedStatus], labels: Mapping[bytes, str], width: int, height: int, *, unseen: int = 0
 ) -> list[RenderableType]:
-    """The keys: those that are busy first when not all of them fit. `unseen` others are only counted."""
+    """The keys, busy ones first when not all fit. `unseen` others are only counted."""
     wide = width >= WIDE
     room = max(1, height - (2 if wide else 1)) // (1 if wide else 2)
     hidden = unseen + max(0, len(seeds) - room)
@@ -135,8 +135,8 @@ def _wide(seeds: Sequence[SeedStatus], labels: Mapping[bytes, str]) -> Table:
     table.add_column("progress", ratio=1, min_width=12, no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     # As wide as they usually get, so that they do not dance.
-    for name, least in (("blocks", 13), ("bytes", 16), ("peers", 5), ("↓", 9), ("↑", 9)):
-        table.add_column(name, justify="right", min_width=least, no_wrap=True)
+    for name, width in (("blocks", 13), ("bytes", 16), ("peers", 5), ("↓", 9), ("↑", 9)):
+        table.add_column(name, justify="right", min_width=width, no_wrap=True)
     table.add_column("state", min_width=17, no_wrap=True)
     for seed in seeds:
         table.add_row(

@@ -1,4 +1,4 @@
-"""Blocks for the reading commands: from the disk what is stored, from peers the rest."""
+"""Blocks for the reading commands: stored ones from disk, the rest from peers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .waiting import Waiting
 T = TypeVar("T")
 
 SETTLING = 3.0
-"""Seconds that peers get to show a newer head than the first one we heard of."""
+"""Seconds that peers get to show a newer head than the first one received."""
 
 REMEMBERED_BLOCKS = 256
-"""Blocks kept in memory of a core that is read through: in some drives, files refer to the same one."""
+"""Blocks of a core kept in memory while reading through it: in some drives, files share blocks."""
 
 Needed = Callable[[], Awaitable[None]]
 
 
 class LocalFirst:
-    """A `BlockSource`: what is stored is read from the disk, the network is bothered for the rest alone.
+    """A `BlockSource` that reads stored blocks from disk and uses the network for the rest only.
 
-    `session` gets what comes from peers; with `forget`, it keeps the newest of that alone. `local` is the
-    core as another store has it, which is only read.
+    `session` gets blocks from peers; with `forget`, it keeps only the newest of them. `local` is the core in
+    another store, read-only.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class LocalFirst:
         return await self._session.get(index)
 
     async def update(self) -> bool:
-        """Waits for a first version; what is held already is read as it is."""
+        """Wait for a first version; a stored one is read as it is."""
         if self.length:
             return False
         await self._needed()
@@ -113,7 +113,7 @@ class LocalFirst:
 
 
 class ContentsFirst(LocalFirst):
-    """The same for the contents of files: they are counted, and may be waited for in vain."""
+    """The same for the contents of files: bytes are counted, and waiting can be given up."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class ContentsFirst(LocalFirst):
         return block
 
     async def update(self) -> bool:
-        """Asked when a file lies behind what is known of the core: only a peer can know more."""
+        """Called for a file beyond the known length of the core: only a peer can have more."""
         await self._needed()
         session, before = self._session, self.length
         if session.length == 0:

@@ -40,7 +40,7 @@ def ls(key: GivenKey, path: str | None, long: bool, as_json: bool, options: Read
 
 
 async def lines(content: Content, path: str | None, *, long: bool, as_json: bool) -> AsyncIterator[str]:
-    """What to print for what the key names."""
+    """The lines to print for the content of a key."""
     form = _json_line if as_json else _long_line if long else _short_line
     if content.drive is not None:
         async for entry in entries(content.drive, path or "/"):
@@ -93,7 +93,7 @@ async def describe(drive: Drive, entry: Entry) -> dict[str, Any]:
 
 
 def _key(raw: bytes) -> dict[str, Any]:
-    """A key of a bee. JSON has no bytes: one that is not UTF-8 is given in hex, too."""
+    """A key of a bee. JSON has no bytes: one that is not UTF-8 is also given in hex."""
     try:
         return {"path": raw.decode()}
     except UnicodeDecodeError:

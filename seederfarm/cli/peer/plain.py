@@ -1,4 +1,4 @@
-"""What `seederfarm seed` says when stdout is no terminal: a line for each thing that happens, for logs."""
+"""Output of `seederfarm seed` when stdout is no terminal: a line for each event."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ PROGRESS_INTERVAL = 10.0
 
 
 class PlainLines:
-    """Feed it events; it writes lines."""
+    """Writes lines for the events it is given."""
 
     def __init__(self, labels: Mapping[bytes, str], write: Callable[[str], None]) -> None:
         self._labels = labels
         self._write = write
-        self._told_at: dict[bytes, float] = {}
+        self._printed_at: dict[bytes, float] = {}
 
     def put(self, event: Event, now: float) -> None:
         match event:
@@ -77,7 +77,7 @@ class PlainLines:
 
     def _progress(self, event: Progress, now: float) -> None:
         known = event.have_blocks + event.unavailable_blocks
-        if known >= event.blocks or now - self._told_at.get(event.key, -1e9) < PROGRESS_INTERVAL:
+        if known >= event.blocks or now - self._printed_at.get(event.key, -1e9) < PROGRESS_INTERVAL:
             return
         self._told_at[event.key] = now
         done = units.format_count_of(event.have_blocks, event.blocks)

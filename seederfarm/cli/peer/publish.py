@@ -100,7 +100,7 @@ def publish(
 
 
 def _checked(folder: Path) -> Path:
-    """Absolute, as it is on disk. Raises BadInput."""
+    """The folder's absolute real path. Raises BadInput."""
     if not folder.is_dir():
         raise BadInput(
             f"{folder} is {'not a folder' if folder.exists() else 'not there'}: give the folder to publish"
@@ -136,7 +136,7 @@ async def publish_until_stopped(settings: PublishSettings, view: View, labels: d
 
 
 async def _keep_showing(view: View, engine: Engine, stop: asyncio.Event) -> None:
-    """Tells the command to stop when nobody sees it any more."""
+    """Stops the command when its output is closed."""
     while not view.broken:  # noqa: ASYNC110 - frames, not a wait for something
         await asyncio.sleep(view.refresh(engine))
     stop.set()

@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """What the options of the reading commands say."""
+    """Values of the options of the reading commands."""
 
     data: Path
     bootstrap: tuple[BootstrapNode, ...]

@@ -137,7 +137,7 @@ def seed(
 
 
 def collect(keys: Sequence[GivenKey], files: Sequence[Path]) -> list[Wanted]:
-    """All that is to be seeded. Raises BadInput; nothing is written before that."""
+    """All seeds of the command line and files. Raises BadInput; nothing is written before that."""
     wanted = [Wanted(given.key) for given in keys]
     for path in files:
         try:
@@ -154,7 +154,7 @@ def _warn(text: str) -> None:
 
 
 def with_forks(wanted: Sequence[Wanted], *, quarantine: bool, accepted: Mapping[bytes, int]) -> list[Wanted]:
-    """The keys with the fork up to which each is followed. Raises BadInput."""
+    """The seeds with the fork up to which each is followed. Raises BadInput."""
     if accepted and not quarantine:
         raise BadInput("--accept-fork says something only with --forks quarantine")
     for key in accepted.keys() - {item.key for item in wanted}:
@@ -165,7 +165,7 @@ def with_forks(wanted: Sequence[Wanted], *, quarantine: bool, accepted: Mapping[
 async def seed_until_stopped(
     settings: EngineSettings, wanted: Sequence[Wanted], view: View, *, until_synced: bool
 ) -> None:
-    """Runs an engine until a signal (or, with `until_synced`, until there is nothing left to do)."""
+    """Run an engine until a signal (or, with `until_synced`, until nothing is left to do)."""
     stop = asyncio.Event()
     with stop_on_signals(stop):
         async with launched(settings, view.put) as engine:
@@ -186,6 +186,6 @@ async def seed_until_stopped(
 
 
 async def _keep_showing(view: View, engine: Engine) -> None:
-    """Returns when nobody sees it any more."""
+    """Returns when the output is closed."""
     while not view.broken:  # noqa: ASYNC110 - frames, not a wait for something
         await asyncio.sleep(view.refresh(engine))

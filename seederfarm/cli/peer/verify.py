@@ -33,7 +33,7 @@ MAX_LISTED = 20
 
 
 class Verdict(NamedTuple):
-    """What was found in one core."""
+    """The result for one core."""
 
     blocks: int
     bytes: int
@@ -52,8 +52,8 @@ def verify(keys: tuple[GivenKey, ...], data: Path | None) -> None:
     """Read what is stored, hash it again and check it against the signed roots.
 
     Without a KEY, everything is checked. Blocks found damaged are dropped, so that the next `seed` fetches
-    them again; then the exit status is 1. Where the directory can only be read, or an engine runs on it,
-    they are named and kept.
+    them again; then the exit status is 1. Where the directory can only be read, or an engine runs on it, they
+    are named and kept.
     """
     directory = resolve_data(data)
     require_store(directory)
@@ -80,7 +80,7 @@ def verify(keys: tuple[GivenKey, ...], data: Path | None) -> None:
 
 
 def stored(store: Store, keys: Iterable[GivenKey]) -> Iterator[bytes]:
-    """The stored cores of these keys: for a drive, its blobs core too."""
+    """The stored cores of these keys: of a drive, also its blobs core."""
     for key, label in keys:
         core = store.open_core(key, create=False)
         if core is None:
@@ -93,7 +93,7 @@ def stored(store: Store, keys: Iterable[GivenKey]) -> Iterator[bytes]:
 
 
 def _open_again(directory: Path, key: bytes) -> Iterator[Core]:
-    """The core as it is by now."""
+    """The core as it is now."""
     with read_only_store(directory) as store:
         core = store.open_core(key, create=False)
         if core is not None:
@@ -106,10 +106,10 @@ def check(
     advance: Callable[[int], None],
     again: Callable[[bytes], Iterable[Core]] | None = None,
 ) -> bool:
-    """Check one core and say what was found. Whether it is sound.
+    """Check one core and print the result. Returns whether it is sound.
 
-    `again` opens a core of a store that is only read: a running engine may have dropped or replaced meanwhile
-    what looks damaged.
+    `again` reopens a core of a read-only store: a running engine may have dropped or replaced what looks
+    damaged.
     """
     core = store.open_core(key, create=False)
     assert core is not None
@@ -159,7 +159,7 @@ def examine(core: Core, advance: Callable[[int], None]) -> Verdict:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr when somebody looks at it."""
+    """A progress bar on stderr if that is a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal or not sys.stdout.isatty():
         yield lambda _: None

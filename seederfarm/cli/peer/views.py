@@ -1,4 +1,4 @@
-"""The three ways in which `seed` shows what goes on: JSON lines, plain lines, a live screen. And silence."""
+"""The outputs of `seed`: JSON lines, plain lines, a live screen, or none."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ STATS_INTERVAL = 5.0
 """Seconds between two `stats` lines."""
 
 FRAME_SHARE = 0.05
-"""Share of the time that drawing may take: with thousands of keys, frames come less often."""
+"""Share of the time that drawing may take: with thousands of keys, frames are rarer."""
 
 Labels = Mapping[bytes, str]
 
 
 class View(Protocol):
-    """What `seed` talks to."""
+    """Output of `seed` and `publish`."""
 
     def put(self, event: Event) -> None: ...
 
     def announce(self, line: str) -> None:
-        """What a person wants to know before anything happens."""
+        """Print a line before anything else happens."""
 
     def refresh(self, engine: Engine) -> float:
-        """Called in turns; returns the seconds until the next turn."""
+        """Called repeatedly; returns the seconds until the next call."""
 
     @property
     def broken(self) -> bool:
-        """Whether nobody can see it any more, so that there is no point in going on."""
+        """Whether output is closed, so that continuing is pointless."""
 
     @property
     def output_error(self) -> OSError | None:
-        """Why something that was to be shown could not be."""
+        """The last error of writing output, or None."""
 
     @property
     def shows_troubles(self) -> bool:
@@ -63,7 +63,7 @@ class View(Protocol):
         """Where log lines go; None for stderr."""
 
     def leaving(self) -> None:
-        """We were told to stop, and do so."""
+        """The command was asked to stop, and does."""
 
     def close(self) -> None: ...
 
@@ -151,7 +151,7 @@ class PlainView:
 
 
 class QuietView:
-    """For people who want to hear of problems alone."""
+    """Prints problems only."""
 
     write_log = None
     shows_troubles = True
@@ -251,17 +251,17 @@ class LiveView:
 
 
 def check_output(view: View) -> None:
-    """For the end of a command: raises Failure if not all could be shown."""
+    """At the end of a command: raises Failure if output was lost."""
     error = view.output_error
     if view.broken and (error is None or isinstance(error, BrokenPipeError)):
         raise Failure("stopped, since nobody reads our output any more")
     if error is not None:
-        happened = "stopped" if view.broken else "some lines are lost"
-        raise Failure(f"{happened}: {streams.STDOUT}: {error.strerror}")
+        effect = "stopped" if view.broken else "some lines are lost"
+        raise Failure(f"{effect}: {streams.STDOUT}: {error.strerror}")
 
 
 def choose_view(labels: Labels, data: Path, *, as_json: bool, quiet: bool) -> View:
-    """Raises Failure if it would have nowhere to write."""
+    """The output for these options. Raises Failure without a usable standard output."""
     if quiet and not as_json:
         return QuietView(labels)
     if streams.stdout_is_closed():

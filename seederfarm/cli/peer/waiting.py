@@ -1,8 +1,8 @@
-"""How long a reader waits for contents that may be nowhere.
+"""How long a reader waits for contents that no peer may have.
 
-`get` of a large drive must not stop at the one file that its writer cleared, nor at a peer that announces
-what it never sends. While somebody sends, a wait lasts as long as it takes; what no connected peer has is
-given up after a few seconds, and further such blocks at once, until another peer comes.
+`get` of a large drive must not stop at one file that its writer cleared, nor at a peer that announces blocks
+and never sends them. While a peer sends, a wait lasts as long as needed; a block that no connected peer has
+is given up after a few seconds, further such blocks at once, until another peer connects.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ UNCONNECTED = 60.0
 peer behind two NATs takes up to 20."""
 
 LACKING = 10.0
-"""Seconds since the last peer came, where none of those connected has the block. Ours: what a peer has is
-known within a round trip, and another peer is found within seconds or late."""
+"""Seconds since the last peer connected, if no connected peer has the block. Ours: what a peer has is known
+within a round trip, and another peer is found within seconds or late."""
 
 SILENT = 60.0
-"""Seconds since anything was received, where a peer says that it has the block. Halved with every block in a
-row that did not come, down to MIN_SILENT. Ours."""
+"""Seconds since anything was received, where a peer announced the block. Halved with every block in a row
+that did not come, down to MIN_SILENT. Ours."""
 
 MIN_SILENT = 0.5
 """Seconds of the shortest such wait."""
 
 POLL = 0.1
-"""Seconds between two looks at how things are."""
+"""Seconds between two checks."""
 
 
 class ConnectedPeer(Protocol):
-    """What is asked of a peer."""
+    """The part of a peer that waiting needs."""
 
     def has(self, index: int, /) -> bool: ...
 
@@ -44,8 +44,7 @@ class Waiting:
     """Decides for all reads of one command when a wait is over."""
 
     def __init__(self, limit: float | None) -> None:
-        """`limit` is the time that the whole command has, in seconds: no single wait takes more than a third
-        of it."""
+        """`limit` is the time of the whole command, in seconds: a single wait takes at most a third of it."""
         self._longest = float("inf") if limit is None else limit / 3
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
@@ -56,9 +55,10 @@ class Waiting:
     async def wait(
         self, reading: Awaitable[T], peers: Collection[ConnectedPeer], index: int | None, what: str
     ) -> T:
-        """The result of `reading`, which needs block `index` (None: a head) of a core with these peers.
+        """Return the result of `reading`, which needs block `index` (None: a head) of a core with these
+        peers.
 
-        Raises BlockNotAvailable, which says that `what` is not to be had.
+        Raises BlockNotAvailable, with `what` in its text, when the wait is over.
         """
         task = asyncio.ensure_future(reading)
         began = self._loop.time()
@@ -85,7 +85,7 @@ class Waiting:
     def _is_over(
         self, began: float, now: float, peers: Collection[ConnectedPeer], index: int | None
     ) -> str | None:
-        """Why to wait no longer, if so."""
+        """Why the wait is over, or None."""
         waited = now - began
         too_long = waited >= self._longest
         if not peers:

@@ -1,1 +1,1 @@
-"""The programs that the supervisor starts which need more than their command line."""
+"""Programs that the supervisor starts and that need more than a command line."""

@@ -1,4 +1,4 @@
-"""`python -m seederfarm.supervisor.programs.celery …`: Celery's own command, in a process that has Django."""
+"""`python -m seederfarm.supervisor.programs.celery …`: Celery's command, in a process with Django."""
 
 from __future__ import annotations
 

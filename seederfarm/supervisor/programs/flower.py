@@ -1,4 +1,4 @@
-"""`python -m seederfarm.supervisor.programs.flower …`: Celery's command, and a Flower that has a login."""
+"""`python -m seederfarm.supervisor.programs.flower …`: Celery's command with a Flower that has a login."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from .celery import main as celery_program
 
 
 def guard_metrics() -> None:
-    """Flower 2.2 asks for the login on every page but `/metrics`, which names workers, tasks and times."""
+    """Make `/metrics` require the login too: Flower 2.2 leaves that page open, and it names workers, tasks
+    and times."""
     from flower.views import monitor
     from tornado.web import HTTPError
 

@@ -1,6 +1,6 @@
-"""`python -m seederfarm.supervisor.programs.worker`: the seeding worker of the farm's own machine.
+"""`python -m seederfarm.supervisor.programs.worker`: the local worker.
 
-The same as `seederfarm worker run`, with its token from a file: on a command line everybody could read it.
+The same as `seederfarm worker run`, with its token from a file: every user can read a command line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ TOKEN_FILE: Final = "join_token"
 
 
 def token_file(home: Path) -> Path:
-    """In the worker's own directory: who deletes that begins with a new worker and a new token."""
+    """In the worker's own directory: deleting that directory starts with a new worker and a new token."""
     return home / "worker" / TOKEN_FILE
 
 

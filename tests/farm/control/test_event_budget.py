@@ -17,8 +17,8 @@ from seederfarm.registry.buckets import Allowance, Buckets
 from seederfarm.registry.models import AuditEntry, Event, Replica, Source, Worker
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.services import log
-from seederfarm.sources.apply import settle
-from seederfarm.sources.claims import Reading, begin
+from seederfarm.sources.apply import apply_reading
+from seederfarm.sources.claims import Reading, claim
 from seederfarm.sources.parse import Entry, SourceError
 
 from ..registry.factories import make_drive
@@ -111,12 +111,12 @@ def test_only_so_many_events_are_kept(settings: Any, now: datetime) -> None:
 def test_a_list_that_changes_each_second_fills_neither_log(now: datetime) -> None:
     source = Source.objects.create(name="live", kind="bee", location="ab" * 32, shrink=100)
     for number in range(200):
-        begun = begin(source.pk, now, always=True)
-        assert begun is not None
+        claimed = claim(source.pk, now, always=True)
+        assert claimed is not None
         said: Reading | SourceError = Reading({f"{number:064x}": Entry(f"{number:064x}")})
         if number % 3 == 0:
             said = SourceError(f"trouble {number}")
-        settle(begun.source, said, now)
+        apply_reading(claimed.source, said, now)
     assert Event.objects.filter(kind__startswith="source.").count() == log.SOURCE.burst
     assert AuditEntry.objects.count() == log.SOURCE.burst
 

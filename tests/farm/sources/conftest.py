@@ -17,8 +17,8 @@ from django.dispatch import Signal
 
 from seederfarm.registry import signals
 from seederfarm.registry.models import Source
-from seederfarm.sources.apply import Outcome, settle
-from seederfarm.sources.claims import ask, begin, enabled, is_due
+from seederfarm.sources.apply import Outcome, apply_reading
+from seederfarm.sources.claims import ask, claim, enabled, is_due
 from seederfarm.sources.follower import Database, Follower
 from seederfarm.sources.parser import Parser
 from seederfarm.sources.seedlists import SeedLists
@@ -94,8 +94,8 @@ def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(source: Source, at: datetime) -> Outcome | None:
     """What a follower does with a source that is due, in this thread. None: somebody else did."""
-    begun = begin(source.pk, at)
-    return None if begun is None else settle(begun.source, asyncio.run(ask(begun, Parser())), at)
+    claimed = claim(source.pk, at)
+    return None if claimed is None else apply_reading(claimed.source, asyncio.run(ask(claimed, Parser())), at)
 
 
 def read_due(at: datetime) -> int:

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Drive, Source, SourceEntry
 from seederfarm.registry.services.keys import add_keys
-from seederfarm.sources.apply import Outcome, settle
-from seederfarm.sources.claims import Reading, begin
+from seederfarm.sources.apply import Outcome, apply_reading
+from seederfarm.sources.claims import Reading, claim
 from seederfarm.sources.parse import Entry
 
 from ...support.databases import FarmDatabase
@@ -96,25 +96,25 @@ def test_a_follower_outlives_its_connections_and_the_database_being_away(
 def test_concurrent_claims_give_a_source_to_one_reader() -> None:
     source = Source.objects.create(name="ours", shrink=100, location="https://example.org/")
     now = timezone.now()
-    begun = side_by_side(*(lambda: begin(source.pk, now) for _ in range(6)))
-    assert sum(one is not None for one in begun) == 1, begun
+    claimed = side_by_side(*(lambda: claim(source.pk, now) for _ in range(6)))
+    assert sum(one is not None for one in claimed) == 1, claimed
 
 
 def test_a_reading_that_was_overtaken_changes_nothing() -> None:
     source = Source.objects.create(name="ours", shrink=100, location="https://example.org/")
     now = timezone.now()
-    first, second = begin(source.pk, now), begin(source.pk, now, always=True)
+    first, second = claim(source.pk, now), claim(source.pk, now, always=True)
     assert first is not None and second is not None
-    assert settle(second.source, Reading({A: Entry(A)}), now) is not None
-    assert settle(first.source, Reading({B: Entry(B)}), now) is None
+    assert apply_reading(second.source, Reading({A: Entry(A)}), now) is not None
+    assert apply_reading(first.source, Reading({B: Entry(B)}), now) is None
     assert wanted() == {A}
 
 
 def reading_of(name: str, *listed: str) -> Callable[[], Outcome | None]:
     """A reading of the source `name` that is ready to be taken in."""
-    begun = begin(Source.objects.get(name=name).pk, timezone.now(), always=True)
-    assert begun is not None
-    return lambda: settle(begun.source, Reading({key: Entry(key) for key in listed}), timezone.now())
+    claimed = claim(Source.objects.get(name=name).pk, timezone.now(), always=True)
+    assert claimed is not None
+    return lambda: apply_reading(claimed.source, Reading({key: Entry(key) for key in listed}), timezone.now())
 
 
 @pytest.mark.parametrize("attempt", range(2))
@@ -179,10 +179,10 @@ def test_what_a_source_says_anew_is_taken_over_unless_somebody_said_otherwise() 
     Source.objects.create(name="ours", shrink=100, location="https://example.org/", label="theirs")
 
     def says(**labels: str) -> Outcome | None:
-        begun = begin(Source.objects.get().pk, timezone.now(), always=True)
-        assert begun is not None
+        claimed = claim(Source.objects.get().pk, timezone.now(), always=True)
+        assert claimed is not None
         listed = {key: Entry(key, "", labels.get(name, "")) for name, key in (("a", A), ("b", B))}
-        return settle(begun.source, Reading(listed), timezone.now())
+        return apply_reading(claimed.source, Reading(listed), timezone.now())
 
     says(a="A film", b="B film")
     Drive.objects.filter(key=B).update(label="mine")

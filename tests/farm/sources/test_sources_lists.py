@@ -69,7 +69,7 @@ def test_a_seed_list_of_the_official_package_is_followed_live(
 def test_without_its_publisher_a_list_stays_in_force(
     publisher: Publisher, bootstrap: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seederfarm.sources.follower.PATIENCE", 0.5)
+    monkeypatch.setattr("seederfarm.sources.follower.PEER_TIMEOUT", 0.5)
     made = publisher.make("list", "list")
     publisher.ask("seed", name="list", key=A, type="drive", description="A film")
     publisher.ask("join", name="list")

@@ -71,7 +71,9 @@ def test_the_peak_of_a_hostile_answer_is_bounded(item: bytes, mapping: str) -> N
     own, children = (int(line) << 10 for line in done.stdout.split())
     assert own < 32 << 20, "the process that reads sources"
     assert children < (
-        96 << 20 if not mapping else parser.BASE_MEMORY + parser.TO_TELL + parser.MEMORY_PER_BYTE * len(body)
+        96 << 20
+        if not mapping
+        else parser.BASE_MEMORY + parser.REPORT_MEMORY + parser.MEMORY_PER_BYTE * len(body)
     )
 
 

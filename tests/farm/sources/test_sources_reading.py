@@ -22,8 +22,8 @@ from seederfarm.registry.models import (
 )
 from seederfarm.registry.services.keys import add_keys
 from seederfarm.registry.services.sources import accept_removals
-from seederfarm.sources.apply import Outcome, settle
-from seederfarm.sources.claims import Reading, begin
+from seederfarm.sources.apply import Outcome, apply_reading
+from seederfarm.sources.claims import Reading, claim
 from seederfarm.sources.parse import Entry
 
 from .conftest import Site, read, read_due
@@ -186,12 +186,12 @@ def test_a_seed_list_that_lost_much_is_held() -> None:
     names = sized(10)
 
     def settled(*names: str, version: tuple[int, int], refused: int = 0) -> Outcome | None:
-        begun = begin(made.pk, NOW, always=True)
-        assert begun is not None
+        claimed = claim(made.pk, NOW, always=True)
+        assert claimed is not None
         entries = {name: Entry(name) for name in names}
         problems = ("entry 1: no key",) * refused
         reading = Reading(entries, refused=refused, problems=problems, version=version)
-        return settle(begun.source, reading, NOW)
+        return apply_reading(claimed.source, reading, NOW)
 
     settled(*names, version=(0, 10))
     outcome = settled(*names[:3], version=(0, 20))
@@ -394,11 +394,11 @@ def test_a_source_that_is_told_so_takes_last_copies_along(site: Site, clock: Clo
 
 def test_two_followers_read_a_source_once(site: Site) -> None:
     made = source(site.says("/", keys(A)))
-    assert begin(made.pk, NOW) is not None
-    assert begin(made.pk, NOW) is None
+    assert claim(made.pk, NOW) is not None
+    assert claim(made.pk, NOW) is None
     assert read_due(NOW) == 0
     Source.objects.update(next_at=None, enabled=False)
-    assert read_due(NOW) == 0 and begin(made.pk, NOW, always=True) is None
+    assert read_due(NOW) == 0 and claim(made.pk, NOW, always=True) is None
     assert site.seen == []
 
 

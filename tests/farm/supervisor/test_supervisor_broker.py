@@ -111,10 +111,10 @@ def test_nobody_answers_at_a_socket_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_bundled_server_uses_a_share_of_the_memory_within_bounds() -> None:
-    assert broker.memory_limit(1 << 30) == broker.LEAST_MEMORY
+    assert broker.memory_limit(1 << 30) == broker.MIN_MEMORY
     assert broker.memory_limit(8 << 30) == 1 << 30
-    assert broker.memory_limit(256 << 30) == broker.MOST_MEMORY
-    assert broker.LEAST_MEMORY > budget.MAX_REPORTS_BYTES + budget.MAX_JOINS_BYTES + budget.MAX_WORKER_BYTES
+    assert broker.memory_limit(256 << 30) == broker.MAX_MEMORY
+    assert broker.MIN_MEMORY > budget.MAX_REPORTS_BYTES + budget.MAX_JOINS_BYTES + budget.MAX_WORKER_BYTES
 
 
 def test_a_directory_of_another_user_is_no_place_for_the_socket(

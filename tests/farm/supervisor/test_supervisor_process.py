@@ -106,7 +106,7 @@ def test_it_is_ready_when_it_says_so_each_time_it_is_started(tmp_path: Path) -> 
     )
 
     async def scene() -> None:
-        child = Child(Spec(name="child", about="", argv=python(code), tells=True), log_of(tmp_path))
+        child = Child(Spec(name="child", about="", argv=python(code), reports_ready=True), log_of(tmp_path))
         child.start()
         await until(child, "starting")
         assert not child.became_ready.is_set()
@@ -190,7 +190,7 @@ def test_one_that_does_not_end_when_asked_is_killed_with_what_it_started(tmp_pat
     )
 
     async def scene() -> int:
-        child = Child(Spec(name="child", about="", argv=python(code), stop_within=0.2), log_of(tmp_path))
+        child = Child(Spec(name="child", about="", argv=python(code), stop_timeout=0.2), log_of(tmp_path))
         child.start()
         async with asyncio.timeout(30):
             while not (lines := list(read(tmp_path, ["child"]))):

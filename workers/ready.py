@@ -1,4 +1,4 @@
-"""How a process tells whoever started it that it works now: a byte into a pipe that it was given for that."""
+"""Readiness of a process: it writes a byte into a pipe inherited from its parent."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""kombu's Redis transport, hardened: no Lua scripts, and nothing in a message is believed but its arguments.
+"""kombu's Redis transport, hardened: no Lua scripts, and only the arguments of a message are used.
 
-Whoever may write into a queue of Redis chooses every byte of a message: its task, its headers, what Celery
-calls after it (`chain`, `callbacks`, `errbacks`, `chord`), the queue to which it is restored, and whether it
-is JSON at all. `gate` holds, for each queue that others write to, the tasks that may come out of it. Such a
-message is made anew from its task and its one argument; all else is dropped. What does not fit is dropped and
-counted, and never reaches Celery.
+A client that may write into a queue of Redis chooses every byte of a message: its task, its headers, what
+Celery calls after it (`chain`, `callbacks`, `errbacks`, `chord`), the queue to which it is restored, and
+whether it is JSON at all. `gate` holds, for each shared queue, the tasks that may come out of it. Such a
+message is rebuilt from its task and its one argument. Any other message is dropped and counted, and never
+reaches Celery.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ log = logging.getLogger(__name__)
 ENCODED: Final = 4 / 3
 """Characters of base64 for each byte."""
 ENCODINGS: Final = (None, "", "utf-8", "base64")
-"""Of bodies, that kombu takes."""
+"""Encodings of bodies that kombu accepts."""
 AROUND: Final = 64 * 1024
-"""Bytes that a message may have around its argument: Celery's headers and properties have about 1 KB."""
+"""Bytes of a message around its argument: Celery's headers and properties have about 1 KB."""
 
 RejectedBecause = Callable[[str, str], None]
 """Called with the queue and the reason, from the thread that consumes."""
 
 
 class Rejected(Exception):
-    """A message is dropped. The text says why, without anything that its sender wrote."""
+    """A message is dropped. The text gives the reason, without anything that its sender wrote."""
 
 
 class Rule(NamedTuple):
-    """What may come out of one queue."""
+    """What one queue may deliver."""
 
     tasks: frozenset[str]
     max_bytes: int
@@ -56,7 +56,7 @@ class Gate:
     def allow(
         self, queue: str, tasks: Iterable[str], *, max_argument_bytes: int, rejected: RejectedBecause
     ) -> None:
-        """From `queue`, take messages of these tasks alone, each with one argument of at most
+        """Accept only messages of these tasks from `queue`, each with one argument of at most
         `max_argument_bytes` of JSON."""
         limit = int(max_argument_bytes * ENCODED) + AROUND
         self._rules[queue] = Rule(frozenset(tasks), limit, rejected)
@@ -69,7 +69,7 @@ class Gate:
         return self.check(queue, _json(text))
 
     def check(self, queue: str, message: object) -> dict[str, Any]:
-        """`message` as it may be handed to Celery. Raises Rejected."""
+        """Return `message` as Celery may get it. Raises Rejected."""
         properties = message.get("properties") if isinstance(message, dict) else None
         if not isinstance(message, dict) or not isinstance(properties, dict):
             raise Rejected("no message of Celery")
@@ -92,7 +92,7 @@ gate: Final = Gate()
 
 
 class Remade(dict[str, Any]):
-    """A message whose body was decoded already: that is not done again."""
+    """A message with a decoded body, which is not decoded again."""
 
     payload: dict[str, Any]
 
@@ -148,11 +148,11 @@ class Message(virtual.Message):
 
 
 class QoS(kombu_redis.QoS):
-    """kombu keeps two consumers from restoring the same messages by a lock whose release is a Lua script. An
-    account that may load scripts can stop the broker with one."""
+    """kombu prevents two consumers from restoring the same messages by a lock whose release is a Lua script.
+    An account that may load scripts can stop the broker with one."""
 
     def restore_visible(self, start: int = 0, num: int | None = 10, interval: int = 10) -> None:
-        """Give back what was taken and not acknowledged in time. Every `interval`th call looks."""
+        """Requeue messages that were not acknowledged in time. Every `interval`th call does so."""
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
             return
@@ -177,7 +177,7 @@ class Channel(kombu_redis.Channel):
     QoS = QoS
 
     def _brpop_read(self, **options: Any) -> bool:
-        """What BRPOP answered, through the gate."""
+        """Pass the answer of BRPOP through the gate."""
         try:
             answer = self.client.parse_response(self.client.connection, "BRPOP", **options)
         except self.connection_errors:
@@ -203,8 +203,8 @@ class Channel(kombu_redis.Channel):
 
 
 def _as_lost(error: Exception) -> Exception:
-    """BUSY, OOM, WRONGTYPE, NOPERM: a fault of the broker that may pass. Celery tries on after errors of the
-    connection, and ends for all others."""
+    """Treat BUSY, OOM, WRONGTYPE, NOPERM as connection errors, since they may pass: Celery retries after
+    those and ends for all others."""
     return redis.exceptions.ConnectionError(str(error))
 
 
@@ -212,7 +212,7 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
     def _deliver(self, message: Any, queue: str) -> None:
-        """Remote control comes through channels and not through BRPOP."""
+        """Remote control arrives through channels and not through BRPOP."""
         if not isinstance(message, Remade):
             try:
                 message = gate.check(queue, message)
@@ -223,7 +223,7 @@ class Transport(kombu_redis.Transport):
 
 
 def install() -> None:
-    """Have `redis://`, `rediss://` and `redis+socket://` mean this transport in this process."""
+    """Make `redis://`, `rediss://` and `redis+socket://` use this transport in this process."""
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
         _transport_cache.pop(scheme, None)

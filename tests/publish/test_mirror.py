@@ -14,7 +14,7 @@ from hypercore import KeyPair, WritableDrive, memory_store, writable_drive
 from workers.publish import mirror as mirror_module
 from workers.publish.folder import FolderUnreadable
 from workers.publish.mirror import Mirror, Update
-from workers.publish.published_index import LEDGER_FILE, Ledger
+from workers.publish.published_index import INDEX_FILE, PublishedIndex
 from workers.publish.spare import SPARE_META, SpareBlocks
 
 OWNER = KeyPair.from_seed(bytes(32))
@@ -26,7 +26,7 @@ class Stage:
     def __init__(self, tmp_path: Path, encryption_key: bytes | None = None) -> None:
         self.folder = tmp_path / "folder"
         self.folder.mkdir()
-        self.ledger_path = tmp_path / LEDGER_FILE
+        self.ledger_path = tmp_path / INDEX_FILE
         self.store = memory_store()
         self.encryption_key = encryption_key
         self.flushes = 0
@@ -40,7 +40,7 @@ class Stage:
         self.mirror = Mirror(
             self.folder,
             self.drive,
-            ledger=Ledger(self.ledger_path),
+            ledger=PublishedIndex(self.ledger_path),
             spare=self.spare,
             flush=self._flush,
             exclude=["*.no"],

@@ -14,7 +14,7 @@ from hypercore import KeyPair, writable_drive
 from hypercore.core import Store, disk_store
 from workers.publish import mirror as mirror_module
 from workers.publish.mirror import Mirror
-from workers.publish.published_index import LEDGER_FILE, Ledger
+from workers.publish.published_index import INDEX_FILE, PublishedIndex
 from workers.publish.spare import BLOCK_BYTES, SPARE_META, SpareBlocks
 
 OWNER = KeyPair.from_seed(bytes(32))
@@ -44,7 +44,7 @@ class Desk:
         self.mirror = Mirror(
             self.folder,
             self.drive,
-            ledger=Ledger(self.data / LEDGER_FILE),
+            ledger=PublishedIndex(self.data / INDEX_FILE),
             spare=self.spare,
             flush=self._flush,
         )

@@ -95,7 +95,7 @@ def hear(agent: Agent) -> int:
 def challenge(agent: Agent, number: str, deadline: float) -> None:
     order = Challenge(id=number, key=KEY, core=KEY, blocks=[0], deadline=deadline)
     seq = int(time.time() * 1000)
-    agent.obey(
+    agent.handle(
         tasks.AUDIT,
         seal(order, name=tasks.AUDIT, to=agent.id, seq=seq, expires=deadline, key_pair=CONTROL),
     )
@@ -190,7 +190,7 @@ def test_what_a_silent_engine_said_is_no_news_for_ever(
         (report,) = agent._ledger.take()
         assert "said nothing" in report.error
         os.kill(pid, signal.SIGCONT)
-        agent.shards[0].tell({"cmd": "refresh"})
+        agent.shards[0].send({"cmd": "refresh"})
         eventually(lambda: agent._ledger.count("looking") == 1, timeout=20, what="news again")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from farmwire.report import MAX_REPLICAS, ReplicaReport
-from workers.agent.replica_tracker import Ledger
+from workers.agent.replica_tracker import ReplicaTracker
 
 A, B = "0a" * 32, "0b" * 32
 
@@ -14,12 +14,12 @@ def status(key: str, phase: str = "complete", **fields: Any) -> dict[str, Any]:
     return {"key": key, "phase": phase, "kind": "core", "length": 3} | fields
 
 
-def told(ledger: Ledger) -> dict[str, str]:
+def told(ledger: ReplicaTracker) -> dict[str, str]:
     return {report.key: report.phase for report in ledger.take()}
 
 
 def test_news_are_told_once() -> None:
-    ledger = Ledger(lambda: 5.0)
+    ledger = ReplicaTracker(lambda: 5.0)
     ledger.assign([A, B])
     assert told(ledger) == {A: "assigned", B: "assigned"}
     assert not ledger.has_news
@@ -27,21 +27,21 @@ def test_news_are_told_once() -> None:
     assert ledger.take() == [
         ReplicaReport(key=A, phase="complete", kind="core", length=3, observed_at=5.0),
     ]
-    ledger.tell_all()
+    ledger.report_all()
     assert told(ledger) == {A: "complete", B: "assigned"}
 
 
 def test_what_could_not_be_sent_is_told_later_as_it_is_then() -> None:
-    ledger = Ledger()
+    ledger = ReplicaTracker()
     ledger.assign([A])
     taken = ledger.take()
     ledger.note(status(A))
-    ledger.give_back(taken)
+    ledger.requeue(taken)
     assert told(ledger) == {A: "complete"}
 
 
 def test_a_removal_goes_through_its_phases_and_is_forgotten() -> None:
-    ledger = Ledger()
+    ledger = ReplicaTracker()
     ledger.assign([A])
     ledger.assign([])
     ledger.note(status(A))  # on its way when the manifest came
@@ -50,12 +50,12 @@ def test_a_removal_goes_through_its_phases_and_is_forgotten() -> None:
     taken = ledger.take()
     assert [report.phase for report in taken] == ["removed"]
     assert len(ledger) == 0
-    ledger.give_back(taken)
+    ledger.requeue(taken)
     assert told(ledger) == {A: "removed"}
 
 
 def test_a_key_that_is_wanted_again_before_it_was_removed_stays() -> None:
-    ledger = Ledger()
+    ledger = ReplicaTracker()
     ledger.assign([A])
     ledger.assign([])
     ledger.assign([A])
@@ -66,13 +66,13 @@ def test_a_key_that_is_wanted_again_before_it_was_removed_stays() -> None:
 
 
 def test_a_removal_that_outlived_a_restart_is_told() -> None:
-    ledger = Ledger()
+    ledger = ReplicaTracker()
     ledger.removed(B)
     assert told(ledger) == {B: "removed"}
 
 
 def test_a_report_holds_so_many_and_the_rest_follows() -> None:
-    ledger = Ledger()
+    ledger = ReplicaTracker()
     ledger.assign(f"{i:064x}" for i in range(MAX_REPLICAS + 7))
     assert len(ledger.take()) == MAX_REPLICAS
     assert len(ledger.take(3)) == 3
@@ -80,7 +80,7 @@ def test_a_report_holds_so_many_and_the_rest_follows() -> None:
 
 
 def test_a_worker_that_rests_has_no_peers_and_looks_for_nothing() -> None:
-    ledger = Ledger()
+    ledger = ReplicaTracker()
     ledger.assign([A, B])
     ledger.note(status(A, peers=3))
     ledger.note(status(B, "downloading", peers=1, have_blocks=2))

@@ -19,7 +19,7 @@ from farmwire.report import MAX_REPLICAS
 from hypercore.crypto import KeyPair
 from workers.agent import agent as agent_module
 from workers.agent import reporter as reporter_module
-from workers.agent.agent import TELL_ALL_EVERY, Agent
+from workers.agent.agent import REPORT_ALL_INTERVAL, Agent
 from workers.agent.app import create_app
 from workers.agent.reporter import QUIET_ABOVE, SILENT_ABOVE, Reporter
 from workers.agent.settings import WorkerSettings
@@ -110,7 +110,7 @@ def test_while_control_is_away_what_waits_is_bounded_and_then_all_is_told(
     assert {report["key"] for body in bodies(redis_server) for report in body["replicas"]} == {
         key for reporter in reporters for key in reporter._agent._ledger._known
     }
-    clock.now += TELL_ALL_EVERY
+    clock.now += REPORT_ALL_INTERVAL
     before = int(client.info("memory")["used_memory"])
     beat(reporters, clock, 4 * 3600)
     waiting = client.llen(REPORTS)
@@ -122,7 +122,7 @@ def test_while_control_is_away_what_waits_is_bounded_and_then_all_is_told(
     for reporter in reporters:
         for key in list(reporter._agent._ledger._known):
             reporter._agent._ledger.note({"key": key, "phase": "looking"})
-        reporter._agent.happened("something", "while control was away")
+        reporter._agent.record_event("something", "while control was away")
     for _ in range(SILENT_ABOVE + 500):
         client.lpush(REPORTS, "x" * 1000)
     beat(reporters, clock, 10 * 60)
@@ -146,9 +146,9 @@ def test_a_full_report_is_spread_over_its_interval(
     reporter = reporters[0]
     beat([reporter], clock, 60)
     bodies(redis_server)
-    clock.now += TELL_ALL_EVERY
+    clock.now += REPORT_ALL_INTERVAL
     sizes = []
-    for _ in range(int(TELL_ALL_EVERY / HEARTBEAT) + 2):
+    for _ in range(int(REPORT_ALL_INTERVAL / HEARTBEAT) + 2):
         clock.now += HEARTBEAT
         reporter._send_all(True)
         sizes.append(sum(len(body["replicas"]) for body in bodies(redis_server)))

@@ -144,7 +144,7 @@ def test_buffers_are_bounded_and_the_oldest_go_first(tmp_path: Path, monkeypatch
         state.add_sample(sample(start))
     kept = state.samples(10)
     assert [each.start for _, each in kept] == [3, 4, 5]
-    state.told(samples=[kept[0][0]])
+    state.mark_sent(samples=[kept[0][0]])
     assert [each.start for _, each in state.samples(1)] == [4]
     state.close()
 

@@ -36,7 +36,7 @@ def test_keys_come_in_portions_and_those_of_two_lists_do_not_mix(
         time.sleep(0.005)  # another thread would get its turn here
         return True
 
-    monkeypatch.setattr(agent.shards[0], "tell", tell)
+    monkeypatch.setattr(agent.shards[0], "send", tell)
     threads = [threading.Thread(target=agent._sync, args=(agent.shards[0],)) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -1,1 +1,1 @@
-"""The Celery side of a worker: supervises seed engines, obeys its control plane, reports to it."""
+"""The Celery side of a worker: supervises seed engines, executes control's messages, reports."""

@@ -1,6 +1,6 @@
-"""The worker itself: follows its manifest with its engines, obeys control, and knows what to report.
+"""The worker: gives its assignment to its engines, executes messages of control, and collects reports.
 
-No Celery in here. Any thread may call any method.
+Knows no Celery. Any thread may call any method.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ from ..units import format_size
 from .challenges import Challenges
 from .host import disk_bytes, host_stats, rss_of
 from .repeats import Repeats
-from .replica_tracker import Ledger
+from .replica_tracker import ReplicaTracker
 from .settings import WorkerSettings
 from .shard import Shard
 from .shard_map import ShardMap
 from .spread import Spread
 
 MAX_ANSWERS = 100
-"""Answers to challenges that wait for the broker. Late ones are worth nothing: the oldest go first."""
+"""Answers to challenges that wait for the broker. Late ones are worthless: the oldest are dropped first."""
 
-TELL_ALL_EVERY = 600.0
-"""Seconds after which control is told of every replica again, since reports may be lost. It takes as long:
-the broker holds 482 bytes for each."""
+REPORT_ALL_INTERVAL = 600.0
+"""Seconds after which every replica is reported again, since reports may be lost; spread over as many
+seconds: the broker holds 482 bytes for each."""
 
-TELL_ALL_SOON = 60.0
-"""Seconds that it takes where control has asked, or the broker was away."""
+REPORT_ALL_SOON = 60.0
+"""Seconds over which they are spread if control asked, or the broker was away."""
 
 SYNC_PORTION = 5000
 """Keys in one line to an engine: half a megabyte, which it reads in a few milliseconds."""
 
 FACTS_TIMEOUT = 600.0
-"""Seconds without a word of an engine, however often it was started again, after which its copies are in
-error: control has others made."""
+"""Seconds without a line from an engine, restarts included, after which its copies are reported as errors, so
+that control replaces them."""
 
 REPEAT_REFUSAL = 60.0
-"""Seconds after which a refusal for the same reason is an event again. Each one is counted."""
+"""Seconds between events for rejections with the same reason. Each one is counted."""
 
 log = logging.getLogger(__name__)
 
 
 class Batch:
-    """A report, and what is forgotten once it is with the broker."""
+    """A report, and what to drop once the broker has it."""
 
     def __init__(self, report: Report, samples: list[int], events: list[int]) -> None:
         self.report = report
@@ -78,7 +78,7 @@ class Batch:
 
 
 class Agent:
-    """One worker. `identity` signs what it says; `state` is closed by whoever opened it."""
+    """One worker. `identity` signs its messages; the caller that opened `state` closes it."""
 
     def __init__(self, settings: WorkerSettings, state: State, identity: KeyPair) -> None:
         self.settings = settings
@@ -88,10 +88,10 @@ class Agent:
         self.wake = threading.Event()
         """Set when there is something to send."""
         self.connections = 0
-        """To the broker, since the start."""
+        """Connections to the broker since the start."""
         self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
         self._lock = threading.RLock()
-        self._ledger = Ledger()
+        self._ledger = ReplicaTracker()
         self._spread = Spread()
         self._repeats = Repeats()
         self._assembler = ManifestAssembler()
@@ -100,8 +100,8 @@ class Agent:
         self._refused_at: dict[Reason, float] = {}
         self._counters: dict[int, tuple[int | None, int, int]] = {}
         self._bytes = [0, 0]
-        """In and out, since the last sample."""
-        self._told_all_at = time.monotonic()
+        """Received and sent since the last sample."""
+        self._reported_all_at = time.monotonic()
         self._stop = threading.Event()
         self._pulse = threading.Thread(target=self._keep_sampling, name="pulse", daemon=True)
         self._homes = ShardMap(state, settings.data, settings.shards)
@@ -122,8 +122,7 @@ class Agent:
     # --- life
 
     def start(self) -> None:
-        """Seed what the manifest of the last run says, whether the farm can be reached or not. Safe to call
-        twice."""
+        """Seed the assignment of the last run, whether or not the farm can be reached. Safe to call twice."""
         if self._pulse.is_alive():
             return
         if saved := self.state.get("configure"):
@@ -145,8 +144,8 @@ class Agent:
 
     # --- what control says
 
-    def obey(self, name: str, sealed: object) -> None:
-        """What came as an argument of task `name`. Refused messages are counted, and nothing is done."""
+    def handle(self, name: str, sealed: object) -> None:
+        """Verify and execute the argument of task `name`. A rejected message is counted and has no effect."""
         try:
             farm = self.state.farm
             if farm is None:
@@ -170,23 +169,23 @@ class Agent:
             self.refuse(name, refused)
 
     def refuse(self, name: str, refused: MessageRejected) -> None:
-        """Count it, log it, and tell control of it now and then."""
+        """Count a rejected message, log it, and report it at most once a REPEAT_REFUSAL."""
         log.warning("refused %s: %s", name, refused)
         self.state.count_refusal(refused.reason)
         now = time.monotonic()
         if now - self._refused_at.get(refused.reason, float("-inf")) >= REPEAT_REFUSAL:
             self._refused_at[refused.reason] = now
-            self.happened("refused", f"{name}: {refused}")
+            self.record_event("refused", f"{name}: {refused}")
 
     def _on_refresh(self, refresh: Refresh) -> None:
         if not refresh.look_again:
-            self.tell_all(TELL_ALL_SOON)
+            self.report_all(REPORT_ALL_SOON)
             return
         by_shard: dict[int, list[str]] = {}
         for key in refresh.look_again:
             by_shard.setdefault(self._homes.of(key), []).append(key)
         for index, keys in by_shard.items():
-            self._shards[index].tell({"cmd": "look_again", "keys": keys})
+            self._shards[index].send({"cmd": "look_again", "keys": keys})
 
     def _on_page(self, page: ManifestPage) -> None:
         with self._lock:
@@ -208,7 +207,7 @@ class Agent:
 
     def _ask(self, engine: int, challenge: Challenge) -> None:
         with self._syncing[engine]:  # not between portions of what it keeps
-            self._shards[engine].tell({"cmd": "prove"} | plain(challenge))
+            self._shards[engine].send({"cmd": "prove"} | plain(challenge))
 
     def _answer(self, answer: Answer) -> None:
         self.answers.append(answer)
@@ -227,19 +226,21 @@ class Agent:
             self._sync(shard)
         self.wake.set()
 
-    def tell_all(self, seconds: float) -> None:
-        """Report about every replica within `seconds`, those of one report at once."""
+    def report_all(self, seconds: float) -> None:
+        """Report every replica within `seconds`, those of one report at once."""
         with self._lock:
-            self._told_all_at = time.monotonic()
-            self._ledger.tell_all()
-            self._spread.begin(self._ledger.again, seconds=seconds, first=MAX_REPLICAS, now=self._told_all_at)
+            self._reported_all_at = time.monotonic()
+            self._ledger.report_all()
+            self._spread.begin(
+                self._ledger.again, seconds=seconds, first=MAX_REPLICAS, now=self._reported_all_at
+            )
         self.wake.set()
 
     # --- the engines
 
     @property
     def limits(self) -> LimitSettings:
-        """Of both who may set a limit, control and whoever started us, the lower."""
+        """The lower of the limits of control and of this machine's operator."""
         order = self._order
         return lower(
             self.settings.limits,
@@ -265,7 +266,7 @@ class Agent:
 
     def _configure(self, shard: Shard) -> None:
         limits = shared(self.limits, len(self.shards))
-        shard.tell(
+        shard.send(
             {
                 "cmd": "configure",
                 "quota_bytes": limits.max_bytes,
@@ -288,7 +289,7 @@ class Agent:
             for start in range(0, count, SYNC_PORTION):
                 end = start + SYNC_PORTION
                 portion = {"cmd": "sync", "entries": entries[start:end], "drop": drop[start:end]}
-                shard.tell(portion | {"first": start == 0, "more": end < count})
+                shard.send(portion | {"first": start == 0, "more": end < count})
 
     def _on_engine_line(self, shard: Shard, fields: dict[str, Any]) -> None:
         match fields.get("event"):
@@ -311,25 +312,29 @@ class Agent:
                 text = f"version {fields['version']}, {format_size(fields['bytes'])}"
                 self._happened_again("synced", text, fields["key"])
             case "error":
-                self._happened_again(fields["code"].lower(), fields["message"], fields["key"])
+                self._record_repeated_event(fields["code"].lower(), fields["message"], fields["key"])
             case "limit" if fields["limit"] == "disk" and fields["state"] == "cleared":
-                self.happened("room_again", "there is room again: downloads go on")
+                self.record_event("room_again", "there is room again: downloads go on")
             case "network" if fields["state"] == "reached":
-                self.happened("network_reached", f"engine {shard.index} reaches the DHT")
+                self.record_event("network_reached", f"engine {shard.index} reaches the DHT")
             case "ready":
-                self.happened("engine_ready", f"engine {shard.index} at {fields['host']}:{fields['port']}")
+                self.record_event(
+                    "engine_ready", f"engine {shard.index} at {fields['host']}:{fields['port']}"
+                )
 
     def _on_engine_end(self, shard: Shard, status: int) -> None:
         self._challenges.engine_ended(shard.index)
-        self.happened("engine_ended", f"engine {shard.index} ended with status {status}; it is started again")
+        self.record_event(
+            "engine_ended", f"engine {shard.index} ended with status {status}; it is started again"
+        )
 
     def _on_engine_hung(self, shard: Shard, silence: float) -> None:
-        self.happened(
+        self.record_event(
             "engine_hung", f"engine {shard.index} has said nothing for {silence:.0f} s; it is started again"
         )
 
     def _expire(self, shard: Shard) -> None:
-        """What a silent engine said of its copies is no news any more."""
+        """Discard the last status of a silent engine's copies."""
         keys = [
             entry.key for entry in self.state.manifest().entries if self._homes.of(entry.key) == shard.index
         ]
@@ -338,7 +343,7 @@ class Agent:
         self.wake.set()
 
     def _count(self, shard: Shard, fields: dict[str, Any]) -> None:
-        """The engine's counters begin at 0 with each child, and lose keys that are removed."""
+        """Add the engine's counters, which start at 0 with each child and lose removed keys."""
         with self._lock:
             pid, *before = self._counters.get(shard.index, (None, 0, 0))
             now = (fields["bytes_in"], fields["bytes_out"])
@@ -350,16 +355,18 @@ class Agent:
 
     # --- what control is told
 
-    def happened(self, code: str, text: str, key: str | None = None) -> None:
-        """For the flight recorder."""
+    def record_event(self, code: str, text: str, key: str | None = None) -> None:
+        """Buffer an event for the flight recorder."""
         self.state.add_event(WorkerEvent(at=time.time(), code=code[:50], key=key, text=text[:500]))
         self.wake.set()
 
-    def _happened_again(self, code: str, text: str, key: str | None) -> None:
-        """The same, of what the writer of a key can make happen as often as they like."""
+    def _record_repeated_event(self, code: str, text: str, key: str | None) -> None:
+        """The same for events that a writer can cause at will; repeats are limited."""
         left_out = 0 if key is None else self._repeats.admit(key, code, time.monotonic())
         if left_out is not None:
-            self.happened(code, f"{text} ({left_out} more since the last event)" if left_out else text, key)
+            self.record_event(
+                code, f"{text} ({left_out} more since the last event)" if left_out else text, key
+            )
 
     def _keep_sampling(self) -> None:
         host_stats(self.settings.data)  # processor time is counted from here on
@@ -470,15 +477,15 @@ class Agent:
         }
 
     def next_batch(self, *, with_heartbeat: bool, share: float = 1.0, quiet: bool = False) -> Batch | None:
-        """What to send now; None if there is nothing. `sent` or `not_sent` must follow.
+        """The next message, or None if there is nothing to send. Call `sent` or `not_sent` with it.
 
-        `share`: how much of a full report it may be. `quiet`: nothing but a heartbeat, all else is kept.
+        `share`: part of a full report that it may contain. `quiet`: only a heartbeat; the rest is kept.
         """
         if quiet:
             return Batch(Report(heartbeat=self.heartbeat()), [], []) if with_heartbeat else None
         now = time.monotonic()
-        if now - self._told_all_at > TELL_ALL_EVERY:
-            self.tell_all(TELL_ALL_EVERY)
+        if now - self._reported_all_at > REPORT_ALL_INTERVAL:
+            self.report_all(REPORT_ALL_INTERVAL)
         with self._lock:
             before = self._ledger.again
             limit = max(1, int(MAX_REPLICAS * share))
@@ -492,14 +499,14 @@ class Agent:
             heartbeat=self.heartbeat() if with_heartbeat else None,
             replicas=replicas,
             samples=[sample for _, sample in samples],
-            events=[happening for _, happening in events],
+            events=[event for _, event in events],
         )
         return Batch(report, [number for number, _ in samples], [number for number, _ in events])
 
     def sent(self, batch: Batch) -> None:
         if batch.samples or batch.events:
-            self.state.told(samples=batch.samples, events=batch.events)
+            self.state.mark_sent(samples=batch.samples, events=batch.events)
 
     def not_sent(self, batch: Batch) -> None:
         with self._lock:
-            self._ledger.give_back(batch.report.replicas)
+            self._ledger.requeue(batch.report.replicas)

@@ -67,11 +67,11 @@ def create_app(agent: Agent, broker: str) -> Celery:
 
 
 def _register(app: Celery, agent: Agent, name: str) -> None:
-    def obey(*args: object, **_: object) -> None:
-        agent.obey(name, args[0] if len(args) == 1 else None)
+    def handle(*args: object, **_: object) -> None:
+        agent.handle(name, args[0] if len(args) == 1 else None)
 
-    obey.__name__ = name.rpartition(".")[2]
-    app.task(obey, name=name, ignore_result=True)
+    handle.__name__ = name.rpartition(".")[2]
+    app.task(handle, name=name, ignore_result=True)
 
 
 def _rejected(agent: Agent) -> transport.RejectedBecause:
@@ -92,7 +92,7 @@ def _refuse_command(agent: Agent, command: str) -> Callable[..., dict[str, str]]
 
 def _engine_step(agent: Agent) -> type:
     class Engines(bootsteps.StartStopStep):  # type: ignore[misc]
-        """Lives as long as the process, whatever the broker does."""
+        """Lives as long as the process, independent of the broker."""
 
         def start(self, parent: Any) -> None:
             agent.start()
@@ -123,7 +123,9 @@ def _report_step(app: Celery, agent: Agent) -> type:
         def start(self, parent: Any) -> None:
             self._reporter = Reporter(app, agent)
             self._reporter.start()
-            self._timer = parent.timer.call_repeatedly(agent.settings.heartbeat, self._tell, (parent,))
+            self._timer = parent.timer.call_repeatedly(
+                agent.settings.heartbeat, self._send_monitor_event, (parent,)
+            )
 
         def stop(self, parent: Any) -> None:
             if self._timer is not None:
@@ -137,8 +139,8 @@ def _report_step(app: Celery, agent: Agent) -> type:
         shutdown = stop
 
         @staticmethod
-        def _tell(parent: Any) -> None:
-            """For those who watch events (Flower, the dashboard). Lossy: the reports are what counts."""
+        def _send_monitor_event(parent: Any) -> None:
+            """Send an event for monitors (Flower, the dashboard). Lossy: control uses the reports."""
             summary = agent.summary()
             names = ("keys", "complete", "manifest", "engine_restarts", "connections", "stored_bytes")
             try:

@@ -9,16 +9,16 @@ from typing import Any
 from farmwire.tasks import KEY_PREFIX, unacked_key
 
 SOCKET_TIMEOUT = 30.0
-"""Seconds that Redis may take for an answer. A home router may drop a connection without a word."""
+"""Seconds to wait for an answer of Redis. A home router may drop a connection silently."""
 
 CONNECT_TIMEOUT = 10.0
 
 HEALTH_CHECK = 25.0
-"""Seconds of silence after which a connection is tried before it is used."""
+"""Seconds of silence after which a connection is tested before use."""
 
 
 def broker_url(url: str) -> str:
-    """As kombu spells it: a unix socket is `redis+socket://`."""
+    """The URL as kombu spells it: a unix socket is `redis+socket://`."""
     return re.sub(r"^unix://", "redis+socket://", url)
 
 

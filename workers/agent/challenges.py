@@ -1,4 +1,4 @@
-"""Challenges of control that were not answered yet: they wait for an engine that knows its keys."""
+"""Unanswered challenges of control: they wait until an engine has its keys."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable
 from farmwire.audit import Challenge
 
 MAX_CHALLENGES = 1000
-"""Challenges that wait. The oldest go first: their deadline is nearest."""
+"""Challenges that wait. The oldest are dropped first: their deadline is nearest."""
 
 
 class Challenges:
-    """Any thread may call any method. `ask(engine, challenge)` hands one to the engine of that number."""
+    """Any thread may call any method. `ask(engine, challenge)` passes one to the engine of that number."""
 
     def __init__(self, ask: Callable[[int, Challenge], None]) -> None:
         self._ask = ask
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[int, Challenge]] = {}
         self._ready: set[int] = set()
-        """Engines that were told their keys."""
+        """Engines that have their keys."""
 
     def add(self, engine: int, challenge: Challenge) -> None:
-        """One whose deadline has passed is dropped: without an answer it is late, which is true."""
+        """Challenges past their deadline are dropped: without an answer they are late, which is true."""
         if challenge.deadline < time.time():
             return
         with self._lock:
@@ -35,7 +35,7 @@ class Challenges:
             self._ask(engine, challenge)
 
     def engine_ready(self, engine: int) -> None:
-        """It was told its keys: ask it what is not answered."""
+        """The engine has its keys: pass it the unanswered challenges."""
         now = time.time()
         with self._lock:
             self._ready.add(engine)
@@ -45,11 +45,11 @@ class Challenges:
             self._ask(engine, challenge)
 
     def engine_ended(self, engine: int) -> None:
-        """It answers nothing from now on: the next one is asked again."""
+        """The engine ended: its challenges wait for the next one."""
         with self._lock:
             self._ready.discard(engine)
 
     def answered(self, name: str) -> bool:
-        """Whether an answer to this one is still wanted; it is not from now on."""
+        """Whether the answer to this challenge is still wanted. Removes the challenge."""
         with self._lock:
             return self._waiting.pop(name, None) is not None

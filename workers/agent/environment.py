@@ -1,4 +1,4 @@
-"""What an engine gets to see: it reads what strangers send, so it is given nothing that it does not need."""
+"""The environment of engines: they parse bytes from peers, so they get only what they need."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ PASSED_PREFIXES = ("LC_", "PYTHON", "MALLOC_", "UV_")
 
 
 def engine_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Without DATABASE_URL, REDIS_URL, SEEDERFARM_SECRET_KEY and whatever else is in ours."""
+    """Our environment without DATABASE_URL, REDIS_URL, SEEDERFARM_SECRET_KEY and everything else not in
+    PASSED."""
     return {
         name: value for name, value in environ.items() if name in PASSED or name.startswith(PASSED_PREFIXES)
     }
 
 
 class EngineUser(NamedTuple):
-    """As whom engines run; the default is us."""
+    """The user that engines run as; the default is ours."""
 
     name: str = ""
     uid: int = -1
@@ -36,7 +37,7 @@ class EngineUser(NamedTuple):
 
     @classmethod
     def named(cls, name: str) -> EngineUser:
-        """Raises SettingError for one that there is not, or that we may not become."""
+        """A user by name or number. Raises SettingError for an unknown one, or one we may not become."""
         if not name:
             return cls()
         try:
@@ -48,14 +49,14 @@ class EngineUser(NamedTuple):
         return cls(found.pw_name, found.pw_uid, found.pw_gid)
 
     def options(self) -> dict[str, Any]:
-        """For subprocess.Popen."""
+        """Keyword arguments for subprocess.Popen."""
         if not self.name or os.geteuid() != 0:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": [], "umask": 0o077}
 
     def own(self, directory: Path) -> None:
-        """Make an engine's directory, for its user alone, what is in it included. The way to it is opened for
-        passing through, not for listing. Raises OSError."""
+        """Create an engine's directory for its user only, and change the owner of its content. Parent
+        directories become passable, not listable. Raises OSError."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.name or os.geteuid() != 0:
             return

@@ -11,7 +11,7 @@ from farmwire.report import HostStats
 
 
 def host_stats(data: Path) -> HostStats:
-    """Of now; `cpu_percent` since the call before."""
+    """Current statistics; `cpu_percent` since the previous call."""
     memory = psutil.virtual_memory()
     disk = psutil.disk_usage(str(data))
     return HostStats(
@@ -27,12 +27,12 @@ def host_stats(data: Path) -> HostStats:
 
 
 def disk_bytes(data: Path) -> int:
-    """Size of the file system that holds `data`."""
+    """Bytes of the file system that holds `data`."""
     return int(psutil.disk_usage(str(data)).total)
 
 
 def rss_of(pid: int) -> int:
-    """Bytes of memory that a process has; 0 if it is gone."""
+    """Resident bytes of a process; 0 if it is gone."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:

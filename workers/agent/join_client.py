@@ -1,4 +1,4 @@
-"""From a token to a place in the farm: asks until it is welcome, with a login that may do no more."""
+"""Joins a farm with a token: repeats the request until it is admitted, with a login that allows no more."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .agent import Agent
 from .broker import broker_url, transport_options
 
 LOOK_EVERY = 0.5
-"""Seconds between looks for an answer."""
+"""Seconds between polls for an answer."""
 
 ASK_EVERY = 30.0
-"""Seconds between requests, at most. A request may be lost, or be made before an operator has approved."""
+"""Seconds between requests. A request may be lost, or precede an operator's approval."""
 
 GOOD_FOR = 600.0
-"""Seconds that a request is good for."""
+"""Seconds until a request expires."""
 
 PASSWORD_BYTES = 32
 
@@ -39,19 +39,19 @@ log = logging.getLogger(__name__)
 
 
 def make_password() -> str:
-    """Of an account of the broker."""
+    """A random password for a broker account."""
     return secrets.token_urlsafe(PASSWORD_BYTES)
 
 
 class JoinClient:
-    """Between a worker that has a token and its farm. `run` in the main thread, `stop` from a signal."""
+    """Joins a farm. `run` in the main thread, `stop` from a signal handler."""
 
     def __init__(self, agent: Agent, farm: JoinedFarm) -> None:
         self._agent = agent
         self._farm = farm
         self._stop = threading.Event()
         self._place = place_of(digest_of(farm.secret))
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         # Apart from the app that the worker runs: another login, and no task is ever taken.
         options = transport_options(agent.id) | {"max_retries": 1, "retry_on_timeout": False}
         self._app = Celery("joining", broker=broker_url(farm.broker), fixups=[], set_as_current=False)
@@ -61,10 +61,10 @@ class JoinClient:
         self._stop.set()
 
     def run(self) -> bool:
-        """Whether we belong to the farm now; False: stopped before."""
+        """Returns whether the worker belongs to the farm; False: stopped before."""
         ask_every, asked = min(self._agent.settings.heartbeat, ASK_EVERY), float("-inf")
         with self._app.connection_for_read() as connection:
-            while not self._stop.wait(LOOK_EVERY if self._said else 0.1):
+            while not self._stop.wait(LOOK_EVERY if self._logged else 0.1):
                 try:
                     if time.monotonic() - asked >= ask_every:
                         self._ask()
@@ -75,7 +75,7 @@ class JoinClient:
                 except MessageRejected as refused:
                     self._agent.refuse(WELCOME, refused)
                 except Exception as error:  # whatever kombu and redis raise
-                    self._say(logging.WARNING, f"cannot reach the farm: {error}; trying on")
+                    self._log_once(logging.WARNING, f"cannot reach the farm: {error}; trying on")
                     connection.collapse()
                     self._stop.wait(LOOK_EVERY)
         return False
@@ -106,7 +106,7 @@ class JoinClient:
         self._app.send_task(
             JOIN, args=[sealed], argsrepr="", queue=queue, declare=[], retry=False, ignore_result=True
         )
-        self._say(logging.INFO, f"asked to join {self._farm.farm}")
+        self._log_once(logging.INFO, f"asked to join {self._farm.farm}")
 
     def _look(self, connection: Connection) -> bool:
         channel: Any = connection.default_channel
@@ -127,15 +127,15 @@ class JoinClient:
         )
         welcome = read(envelope.body, Welcome)
         if welcome.waiting:
-            self._say(logging.INFO, f"{self._farm.farm} knows this worker, and waits for an operator")
+            self._log_once(logging.INFO, f"{self._farm.farm} knows this worker, and waits for an operator")
             return False
         agent.state.welcomed(_login(self._farm.broker, welcome, agent.state.broker_password(make_password)))
         return True
 
-    def _say(self, level: int, text: str) -> None:
-        """Once, however often it happens."""
-        if text not in self._said:
-            self._said.add(text)
+    def _log_once(self, level: int, text: str) -> None:
+        """Log a text once, however often it recurs."""
+        if text not in self._logged:
+            self._logged.add(text)
             log.log(level, "%s", text)
 
 

@@ -1,4 +1,4 @@
-"""What is known of each replica, and what of it control was not told yet."""
+"""The status of each replica, and which of it must be reported."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from farmwire.report import MAX_REPLICAS, ReplicaReport
 _NEW: dict[str, Any] = {"phase": "assigned"}
 
 
-class Ledger:
-    """Not locked: the agent does that."""
+class ReplicaTracker:
+    """Not thread-safe: the agent locks."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._known: dict[str, dict[str, Any]] = {}
         self._untold: dict[str, None] = {}
-        """News, the longest waiting first."""
+        """Changes to report, the longest waiting first."""
         self._again: dict[str, None] = {}
-        """What control was told before and may have lost, in the order of telling."""
+        """Replicas to report again, in the order of the last reports."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -35,7 +35,7 @@ class Ledger:
         return sum(fields["phase"] == phase for fields in self._known.values())
 
     def assign(self, keys: Iterable[str]) -> None:
-        """These are to be kept, and no others."""
+        """Set the keys to keep; others are dropped."""
         wanted = dict.fromkeys(keys)
         for key in [key for key in self._known if key not in wanted]:
             if self._known[key]["phase"] not in ("removing", "removed"):
@@ -45,14 +45,14 @@ class Ledger:
                 self._put(key, _NEW)
 
     def note(self, status: dict[str, Any]) -> None:
-        """A line of the engine about a key. About one that is no longer kept, it is ignored."""
+        """Take an engine's status line about a key. Ignored if the key is no longer kept."""
         key = status["key"]
         known = self._known.get(key)
         if known is not None and known["phase"] not in ("removing", "removed"):
             self._put(key, status)
 
     def rest(self) -> None:
-        """Nothing is seeded for now: nobody is there, and nothing is being looked for or downloaded."""
+        """Mark every replica as paused: no peers, no lookups, no downloads."""
         for key, fields in list(self._known.items()):
             if fields["phase"] in ("looking", "downloading"):
                 self._put(key, fields | {"phase": "assigned", "peers": 0})
@@ -60,7 +60,7 @@ class Ledger:
                 self._put(key, fields | {"peers": 0})
 
     def expire(self, keys: Iterable[str], error: str) -> None:
-        """Nothing is known of these any more, since who should tell is silent."""
+        """Mark replicas of a silent engine as errors."""
         for key in keys:
             fields = self._known.get(key)
             if fields is None or fields["phase"] in ("removing", "removed") or fields.get("error") == error:
@@ -68,22 +68,21 @@ class Ledger:
             self._put(key, fields | {"phase": "error", "error": error, "peers": 0})
 
     def removed(self, key: str) -> None:
-        """Nothing of it is stored any more. If it is wanted again by now, that is its engine's to tell."""
+        """The key's blocks are deleted. If it is assigned again by now, its engine reports it."""
         if self._known.get(key, {}).get("phase") in (None, "removing"):
             self._put(key, {"phase": "removed"})
 
     @property
     def again(self) -> int:
-        """How many wait to be told again."""
+        """Number of replicas that wait to be reported again."""
         return len(self._again)
 
-    def tell_all(self) -> None:
-        """Tell of every replica again, beside the news."""
+    def report_all(self) -> None:
+        """Report every replica again, after the changes."""
         self._again = dict.fromkeys(key for key in self._known if key not in self._untold)
 
     def take(self, limit: int = MAX_REPLICAS, *, again: int = MAX_REPLICAS) -> list[ReplicaReport]:
-        """Up to `limit` of what was not told, the longest waiting first; of these at most `again` of what is
-        told again."""
+        """Up to `limit` reports, the longest waiting first; at most `again` of them unchanged ones."""
         keys = list(islice(self._untold, limit))
         for key in keys:
             del self._untold[key]
@@ -99,8 +98,8 @@ class Ledger:
                 del self._known[key]
         return reports
 
-    def give_back(self, reports: Iterable[ReplicaReport]) -> None:
-        """These could not be sent."""
+    def requeue(self, reports: Iterable[ReplicaReport]) -> None:
+        """Requeue reports that could not be sent."""
         for report in reports:
             if report.phase == "removed":
                 self._known.setdefault(report.key, {"phase": "removed"})

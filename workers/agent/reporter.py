@@ -1,4 +1,4 @@
-"""Sends what there is to send while there is a connection to the broker."""
+"""Sends reports while there is a connection to the broker."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from farmwire.rejection import MessageRejected
 from farmwire.tasks import AUDIT_ANSWER, REPORT, REPORTS_QUEUE
 
 from ..ready import notify_ready
-from .agent import TELL_ALL_SOON, Agent
+from .agent import REPORT_ALL_SOON, Agent
 
 BATCHING = 1.0
-"""Seconds that news wait for more of it."""
+"""Seconds that changes wait for more."""
 
 GOOD_FOR = 86400.0
-"""Seconds until what we said is of no use any more."""
+"""Seconds until a report expires."""
 
 MAX_BATCHES = 50
-"""Reports sent in one go. What is left is sent after a breath, so that others get a turn."""
+"""Reports sent in one go; the rest follows after a pause."""
 
 QUIET_ABOVE = 200
-"""Messages in `reports` above which nothing but heartbeats is sent: control is away, or far behind. A full
-report has about 320 KB in Redis, so these are 64 MB, and one of each worker that looked just then."""
+"""Messages in `reports` above which only heartbeats are sent: control is away, or far behind. A full report
+has about 320 KB in Redis, so these are 64 MB, and one of each worker that checked at that moment."""
 
 SILENT_ABOVE = 2000
 """Messages above which nothing is sent. A heartbeat has about 3 KB in Redis."""
@@ -51,15 +51,15 @@ class Reporter:
         self._failed = False
         self._quiet = False
         self._share = 1.0
-        """How much of a full report is put into one: less for a while, after one was too large."""
+        """Part of a full report that one message may hold: less for a while after one was too large."""
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
-        self._agent.tell_all(TELL_ALL_SOON)  # what was sent last may have been lost with the broker
+        self._agent.report_all(REPORT_ALL_SOON)  # what was sent last may have been lost with the broker
         self._thread.start()
 
     def stop(self) -> None:
-        """Does not wait: it may hang in a connection that is going."""
+        """Does not wait: the thread may hang in a dying connection."""
         self._stop.set()
         self._agent.wake.set()
 

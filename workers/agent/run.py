@@ -1,4 +1,4 @@
-"""A worker from its start to its end."""
+"""A worker's run from start to end."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from .join_client import JoinClient
 from .settings import WorkerSettings
 
 CONCURRENCY = 2
-"""Threads for tasks, which all are short."""
+"""Threads for tasks, which are all short."""
 
 log = logging.getLogger(__name__)
 
 
 class NotJoined(HypercoreError):
-    """The worker belongs to no farm, and was given no token."""
+    """The worker belongs to no farm and was given no token."""
 
     code = "NOT_JOINED"
 
 
 def software_version() -> str:
-    """What heartbeats say we are."""
+    """The version in heartbeats."""
     try:
         return f"seederfarm {version('seederfarm')}"
     except PackageNotFoundError:
@@ -42,7 +42,8 @@ def software_version() -> str:
 
 
 def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = logging.INFO) -> int:
-    """Until a signal. Returns the exit status. Raises StorageError, NotJoined, Refused (a bad token)."""
+    """Run until a signal. Returns the exit status. Raises StorageError, NotJoined, MessageRejected (a bad
+    token)."""
     joined = None if token is None else JoinToken.from_text(token)
     state = State(settings.data)
     try:
@@ -69,7 +70,7 @@ def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = 
 
 
 def _welcomed(agent: Agent, farm: JoinedFarm) -> bool:
-    """Ask to join until we are let in, or told to stop."""
+    """Request to join until admitted or stopped. Returns whether it was admitted."""
     joining = JoinClient(agent, farm)
     before = {
         number: signal.signal(number, lambda *_: joining.stop()) for number in (signal.SIGTERM, signal.SIGINT)
@@ -82,7 +83,7 @@ def _welcomed(agent: Agent, farm: JoinedFarm) -> bool:
 
 
 def _work(agent: Agent, log_level: int) -> int:
-    """As the worker that the farm knows, until a signal."""
+    """Run as a member of the farm until a signal."""
     farm = agent.state.farm
     assert farm is not None
     # As root, Celery warns of pickle, which is not accepted here.
@@ -104,7 +105,7 @@ def _work(agent: Agent, log_level: int) -> int:
 
 
 def _join(state: State, text: str, token: JoinToken) -> None:
-    """A token counts once: a service that is started with it again and again has joined already."""
+    """Apply a token once: a service that is restarted with the same one has joined already."""
     digest = hashlib.blake2b(text.strip().encode(), digest_size=16).hexdigest()
     if state.get("token") != digest:
         state.join(JoinedFarm(token.farm, token.control, token.broker, token.secret))

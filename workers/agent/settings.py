@@ -1,4 +1,4 @@
-"""How a worker runs. Checked, immutable."""
+"""Settings of a worker. Validated, immutable."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..settings.table import HEARTBEAT, WORKER_SAMPLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """What the operator said on this machine. What control says (`Configure`) goes before it."""
+    """Settings of this machine's operator. Control's (`Configure`) may lower limits."""
 
     data: Path
     name: str
     zone: str = ""
     tags: tuple[str, ...] = ()
     limits: LimitSettings = NO_LIMITS
-    """What all engines together may use. `max_bytes` None: what the disk has, less the headroom."""
+    """Limits of all engines together. `max_bytes` None: the disk's size less the headroom."""
     shards: int = 1
     """Engines. Keys are spread over them."""
     bootstrap: tuple[BootstrapNode, ...] = BOOTSTRAP_NODES

@@ -1,7 +1,7 @@
-"""One engine child: started, talked to, started again when it ends, stopped.
+"""One engine process: started, sent commands, restarted when it ends, stopped.
 
-Its life has nothing to do with the broker's. The thread that starts the child lives as long as it does: the
-kernel tells a child of the death of the thread that made it.
+It is independent of the broker. The thread that starts the child lives as long as the child does: the kernel
+signals a child when the thread that created it ends.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from .settings import WorkerSettings
 
 FIRST_DELAY = 0.5
 MAX_DELAY = 60.0
-"""Seconds until a child that has ended is started again: doubled each time, from the first on."""
+"""Seconds until an ended child is restarted: doubled each time, from the first on."""
 
 STEADY = 60.0
-"""Seconds after which a child is taken to run well, and the next delay is the first one again."""
+"""Seconds after which a child counts as stable, and the next delay is the first one again."""
 
-STOP_PATIENCE = 12.0
-"""Seconds that a child may take to leave the network and flush."""
+STOP_TIMEOUT = 12.0
+"""Seconds for a child to leave the network and flush."""
 
 SILENCE_TIMEOUT = 60.0
-"""Seconds without a line, of which there is one every 2 s at least, after which a child counts as hung."""
+"""Seconds without a line, of which there is one every 2 s, after which a child counts as hung."""
 
 START_TIMEOUT = 600.0
-"""Seconds for its first one: a store that was damaged, or is very large, is looked through first."""
+"""Seconds for its first line: a damaged or very large store is scanned first."""
 
 DUMP_TIMEOUT = 5.0
-"""Seconds that a hung child has to write where each of its threads is, before it is killed."""
+"""Seconds for a hung child to write the stacks of its threads before it is killed."""
 
 WATCH_INTERVAL = 1.0
 
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 class Shard:
     """`on_start` and `on_line` are called from this shard's thread, `on_end` with the exit status.
 
-    `on_hung` is called from a thread that watches, with the seconds of silence, before the child is ended.
+    `on_hung` is called from a watching thread, with the seconds of silence, before the child is killed.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class Shard:
         self.index = index
         self.restarts = 0
         self.hangs = 0
-        """How often it was ended since it said nothing."""
+        """How often it was killed for silence."""
         self._facts: dict[str, Any] = {}
         self._stored_bytes = 0
         self._clock = clock
         self._heard_at = clock()
-        """When the last line of any child came."""
+        """Time of the last line of any child."""
         self._watched_from = clock()
-        """The same, or when the child was started."""
+        """The same, or the start of the current child if later."""
         self._allowed = START_TIMEOUT
         self.directory = settings.data / f"engine-{index}"
         self._command = _command(index, settings, self.directory)
@@ -89,22 +89,22 @@ class Shard:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The latest `engine` line; empty while the child is not there, or has been silent for too long."""
+        """The latest `engine` line; empty without a child, or while it is silent for too long."""
         return {} if self.hung else self._facts
 
     @property
     def stored_bytes(self) -> int:
-        """What it had stored when it last said so: that stays, whether it runs or not."""
+        """Bytes stored at its last report, which stay whether or not it runs."""
         return self._stored_bytes
 
     @property
     def silence(self) -> float:
-        """Seconds since the last line, however often a child was started since."""
+        """Seconds since the last line, across restarts."""
         return self._clock() - self._heard_at
 
     @property
     def hung(self) -> bool:
-        """Whether a child is there that says nothing."""
+        """Whether a child runs and is silent."""
         return self._clock() - self._watched_from > self._allowed
 
     @property
@@ -122,8 +122,8 @@ class Shard:
         self._thread.start()
         self._watcher.start()
 
-    def tell(self, command: dict[str, Any]) -> bool:
-        """Whether the child was there to hear it. If not, it will be told everything when it starts."""
+    def send(self, command: dict[str, Any]) -> bool:
+        """Send a command. Returns whether a child runs; a new child is sent everything at its start."""
         with self._writing:
             process = self._process
             if process is None or process.stdin is None:
@@ -136,20 +136,20 @@ class Shard:
             return True
 
     def stop(self) -> None:
-        """Ask it to end, and see that it does. Safe to call twice."""
+        """Ask the child to end, and kill it after STOP_TIMEOUT. Safe to call twice."""
         self._stopping.set()
-        self.tell({"cmd": "stop"})
+        self.send({"cmd": "stop"})
         process = self._process
         if process is not None:
             try:
-                process.wait(STOP_PATIENCE)
+                process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 log.warning(
                     "engine %d does not end; it is killed. What it acknowledged is on disk", self.index
                 )
                 process.kill()
         if self._thread.is_alive():
-            self._thread.join(STOP_PATIENCE)
+            self._thread.join(STOP_TIMEOUT)
 
     def _run(self) -> None:
         delay = FIRST_DELAY
@@ -170,7 +170,7 @@ class Shard:
             delay = min(2 * delay, MAX_DELAY)
 
     def _live(self) -> int:
-        """From a child's start to its end. Returns its exit status."""
+        """One child from start to end. Returns its exit status."""
         try:
             process = subprocess.Popen(
                 self._command,
@@ -235,7 +235,7 @@ class Shard:
             self._end_hung(process)
 
     def _end_hung(self, process: subprocess.Popen[bytes]) -> None:
-        """SIGABRT has it write the stack of each thread to our log (faulthandler)."""
+        """SIGABRT makes it write the stack of each thread to our log (faulthandler)."""
         for number in (signal.SIGABRT, signal.SIGCONT):  # one that was stopped gets no other signal
             process.send_signal(number)
         try:

@@ -1,8 +1,8 @@
 """Which engine keeps which key.
 
-A key stays with the engine that has its blocks until it is removed, whatever `--shards` says by then: to
-change the number of engines moves nothing and downloads nothing again. New keys go to the engine with the
-fewest. Engines beyond the number that is asked for run for as long as they have keys, and get no new ones.
+A key stays with the engine that has its blocks until it is removed, whatever `--shards` becomes: changing the
+number of engines moves and downloads nothing. New keys go to the engine with the fewest. Surplus engines run
+as long as they have keys, and get no new ones.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from ..state import State
 
 _SETTLED = "homes"
-"""Fact: every key that was there before homes were remembered has one."""
+"""KeyValue: every key that existed before shards were recorded has one."""
 
 
 class ShardMap:
-    """Not locked: the agent does that. `of` may be called at any time."""
+    """Not thread-safe: the agent locks. `of` may be called at any time."""
 
     def __init__(self, state: State, data: Path, shards: int) -> None:
         self._state = state
@@ -32,12 +32,12 @@ class ShardMap:
         self.place(known)
 
     def of(self, key: str) -> int:
-        """The engine of a key that was placed; the first one for others, which knows nothing of them."""
+        """The engine of a placed key; the first one for others, which ignores them."""
         return self._homes.get(key, 0)
 
     def place(self, keys: Iterable[str]) -> None:
-        """Choose an engine for those that have none, or one that does not run: it had none but keys of a farm
-        that this worker has left."""
+        """Choose an engine for keys without one, or whose engine does not run (it had only keys of a farm
+        that this worker has left)."""
         new = [key for key in keys if self._homes.get(key) not in self.engines]
         if not new:
             return
@@ -54,13 +54,14 @@ class ShardMap:
         self._homes.update(chosen)
 
     def removed(self, key: str) -> None:
-        """Nothing of it is stored any more. One that is wanted again by now stays where it was."""
+        """The key's blocks are deleted. A key that is assigned again by now keeps its engine."""
         if self._state.forget_home(key):
             self._homes.pop(key, None)
 
 
 def _settle(state: State, data: Path, keys: Iterable[str]) -> None:
-    """Keys were spread by their digits over all engines: as many as there are directories of them."""
+    """Record shards of keys that were spread by their digits over as many engines as there are
+    directories."""
     before = len([path for path in data.glob("engine-*") if path.is_dir()])
     if before:
         state.set_homes({key: int(key[:8], 16) % before for key in keys})

@@ -1,10 +1,10 @@
-"""Spreads what is told again over time, so that many workers do not tell everything in the same second."""
+"""Spreads repeated reports over time, so that many workers do not send everything in the same second."""
 
 from __future__ import annotations
 
 
 class Spread:
-    """An allowance that grows with the clock, up to what was begun with."""
+    """A budget that grows with the clock, up to the number of `begin`."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -14,12 +14,12 @@ class Spread:
         self._first = 0
 
     def begin(self, count: int, *, seconds: float, first: int, now: float) -> None:
-        """`count` things within `seconds` from `now` on; the `first` ones at once."""
+        """Spread `count` items over `seconds` from `now` on; the `first` ones at once."""
         self._count, self._given, self._began = count, 0, now
         self._seconds, self._first = max(seconds, 0.001), first
 
     def allowance(self, now: float) -> int:
-        """How many may go now, beside those that went."""
+        """Number of items that may go now, beside those that went."""
         grown = self._first + int(self._count * (now - self._began) / self._seconds)
         return max(0, min(grown, self._count) - self._given)
 

@@ -1,4 +1,4 @@
-"""Bootstrap nodes that cannot be found or do not answer, as events."""
+"""Events about bootstrap nodes that do not resolve or do not answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WatchedNode(Protocol):
 
 
 class BootstrapWatch:
-    """Reports each trouble once, and when the DHT is reached after one."""
+    """Emits each problem once, and `NetworkChanged` when the DHT is reached afterwards."""
 
     def __init__(
         self, node: WatchedNode, emit: Callable[[Event], None], bootstrap: Sequence[BootstrapNode]

@@ -1,4 +1,4 @@
-"""The engine: one swarm, one store, any number of keys. Clocks, tasks and sockets are in here alone."""
+"""The engine: one swarm, one store, any number of keys."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from .settings.key_list import Wanted
 from .settings.settings import EngineSettings
 
 READY_PATIENCE = 2.0
-"""Seconds that `ready` waits for the network to tell us our address. Without a network it is told all the
-same."""
+"""Seconds that `ready` waits for the network to report our address. Without a network it is emitted
+anyway."""
 
 REPEAT_REVIEW = 5.0
-"""Seconds after which a key is looked at again when that failed."""
+"""Seconds until a failed review of a key is repeated."""
 
 REVIEW_DELAY = 0.1
-"""Seconds from a change of a core to the look at what follows from it. A core that is downloaded changes with
-every block: this many are looked at together."""
+"""Seconds from a change of a core to the review of its key. A downloading core changes with every block:
+reviews are batched."""
 
 DISCOVERY_DELAY = 0.02
-"""The same for a key of which it is not known yet what it names: a drive has a second core to be opened."""
+"""The same for a key of unknown kind: a drive has a second core to open."""
 
 log = logging.getLogger(__name__)
 
 
 def _held(seed: SeedStatus) -> SeedStatus:
-    """The state of a key while there is no room for more."""
+    """The status of a key while there is no room for more."""
     held = seed.state in (State.DOWNLOADING, State.ASKING) or (seed.state is State.WAITING and seed.peers)
     return replace(seed, state=State.HELD) if held else seed
 
 
 class Engine:
-    """Seeds keys. `emit` is called with every event, from the loop's thread, and must not block.
+    """Seeds keys. `emit` is called with every event, on the loop's thread, and must not block.
 
-    The store and the swarm are made by whoever makes the engine (see `launch`), and closed by `stop`.
+    The caller makes the store and the swarm (see `launch`); `stop` closes them.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Engine:
         claim: Callable[[bytes, bytes], bool] = lambda key, core: True,
         has_conflict: Callable[[bytes], bool] = lambda core: False,
     ) -> None:
-        """`online` returns when the network has answered, and our address is known: `ready` waits for it.
-        `claim` records that a core belongs to a key (see `Owners.claim`); `has_conflict` says of a core
-        whether its writer is known to have signed two histories."""
+        """`online` returns when the network has answered and our address is known: `ready` waits for it.
+        `claim` records that a core belongs to a key (see `Owners.claim`); `has_conflict` returns whether the
+        writer of a core is known to have signed two histories."""
         self.settings = settings
         self._swarm = swarm
         self._cores = cores
@@ -80,7 +80,7 @@ class Engine:
         self._loaded = asyncio.Event()
         """Set while `ready` has been emitted and no key waits to be added."""
         self._held: list[Event] | None = []
-        """Events that wait for `ready` to go first; None once it has."""
+        """Events that wait until `ready` is emitted; None afterwards."""
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._roster = SeedTable()
@@ -88,16 +88,16 @@ class Engine:
             add=self._add, wake=self._wake, on_failure=self._fail, on_progress=self._check_loaded
         )
         self._told_full = False
-        """Whether the disk was full when `changes` was called last."""
+        """Whether the disk was full at the last call of `changes`."""
         self._changed: set[bytes] = set()
-        """Keys that something has happened to since `changes` was called."""
+        """Keys with activity since the last call of `changes`."""
         self._topics: dict[bytes, bytes] = {}
-        """Topic to key, of those in memory."""
+        """Topic to key, of keys in memory."""
         self._behind: set[bytes] = set()
         """Keys that are not synced."""
         self._timers: dict[bytes, asyncio.TimerHandle] = {}
         self._poked: set[bytes] = set()
-        """Keys that are reviewed soon, since something happened to them."""
+        """Keys with activity that are reviewed soon."""
         self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
         self._stopping = False
@@ -108,7 +108,7 @@ class Engine:
     # --- life
 
     async def start(self) -> None:
-        """Join the network. Keys may be added from then on; `ready` is told a little later."""
+        """Join the network. Keys may be added from then on; `ready` is emitted a little later."""
         await self._swarm.start()
         self._spawn(self._get_ready())
 
@@ -136,7 +136,7 @@ class Engine:
         self._check_loaded()
 
     async def loaded(self) -> None:
-        """Return once `ready` has been emitted and no key waits for its turn to be added."""
+        """Return once `ready` has been emitted and no key waits to be added."""
         await self._loaded.wait()
 
     def _check_loaded(self) -> None:
@@ -159,7 +159,7 @@ class Engine:
             self._held.append(event)
 
     async def stop(self) -> None:
-        """Leave the swarm, flush what is here, close. Safe to call twice."""
+        """Leave the swarm, flush, close. Safe to call twice."""
         if self._stopping:
             return
         self._stopping = True
@@ -183,7 +183,7 @@ class Engine:
     # --- keys
 
     def add(self, wanted: Iterable[Wanted]) -> None:
-        """Seed these, too. Keys that are seeded already stay as they are.
+        """Seed these keys. Keys that are seeded already stay unchanged.
 
         The first of them are added at once; when there are many, the others soon.
         """
@@ -242,8 +242,8 @@ class Engine:
         return Warm(seed, Stage.ACTIVE if resting is None else Stage.RESTING)
 
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
-        """Follow the writer of a key up to this fork; None: onto any. Higher ones are quarantined: what is
-        here is kept and served."""
+        """Follow the writer of a key up to this fork; None: any. Higher forks are quarantined: stored blocks
+        are kept and served."""
         self._backlog.follow_forks(key, up_to)
         self.wake(key)
         warm = self._roster.warm(key)
@@ -265,7 +265,7 @@ class Engine:
         task.add_done_callback(self._tasks.discard)
 
     async def remove(self, key: bytes) -> bool:
-        """Seed it no longer; what is stored stays. False if it was not seeded."""
+        """Stop seeding a key; stored blocks stay. Returns False if it was not seeded."""
         self._problems.forget(key)
         if self._backlog.remove(key):
             self._caught_up(key)
@@ -295,16 +295,16 @@ class Engine:
     # --- keys that are put away
 
     def wanted(self, name: bytes) -> None:
-        """A peer asks for the core with that discovery key, which nobody had in use."""
+        """A peer asks for the core with that discovery key, which is not open: wake its keys."""
         self._backlog.put_waking(self._roster.owners(name))
 
     def wake(self, key: bytes) -> None:
-        """Have a key of ours in memory: somebody is about to look at it closely."""
+        """Load a key if it is cold; call it before using its cores."""
         if self._roster.get(key) is not None:
             self._wake(key)
 
     def reopen(self, key: bytes) -> None:
-        """Somebody is known to have blocks of a key that were given up here: look for them again."""
+        """Look again for blocks of a key that were given up: a replica is known to have some."""
         self.wake(key)
         warm = self._roster.warm(key)
         if warm is not None:
@@ -329,7 +329,7 @@ class Engine:
         self._roster.change(key, cold)
 
     def may_wait(self, topic: bytes) -> bool:
-        """Whether there is no hurry to look for peers under a topic, since the key has some."""
+        """Whether looking up peers of a topic is not urgent, since the key has some."""
         warm = self._roster.warm(self._topics.get(topic, b""))
         return warm is not None and warm.seed.connected > 0
 
@@ -341,7 +341,7 @@ class Engine:
     # --- how things are
 
     def status(self, *, cold: int | None = None) -> EngineStatus:
-        """How it is, and each key. Of keys that are put away so many are shown; None: all."""
+        """Status of the engine and its seeds. `cold` limits how many cold seeds are listed; None: all."""
         now, limits = self._loop.time(), self.limits
         seeds = self._shown(self._statuses(self._roster.members(cold=cold)))
         return EngineStatus(
@@ -364,15 +364,15 @@ class Engine:
 
     @property
     def firewalled(self) -> bool:
-        """Whether strangers cannot reach us."""
+        """Whether other hosts cannot reach us."""
         return self._swarm.firewalled
 
     def totals(self) -> Totals:
-        """Sums over all keys, without looking at those that are put away."""
+        """Totals over all keys, without visiting cold ones."""
         return self._roster.totals()
 
     def changes(self) -> tuple[SeedStatus, ...]:
-        """The keys that something has happened to since the call before."""
+        """Status of the keys with activity since the last call."""
         changed, self._changed = self._changed, set()
         full = self.limits is not None and self.limits.full
         if full is not self._told_full:
@@ -382,7 +382,7 @@ class Engine:
         return self._shown(self._statuses((key, member) for key, member in members if member is not None))
 
     def mark(self, key: bytes) -> None:
-        """Have it among the next `changes`: something is known of it that the engine does not know."""
+        """Include a key in the next `changes`: its report changed outside of the engine."""
         self._changed.add(key)
 
     def _statuses(self, members: Iterable[tuple[bytes, Member]]) -> Iterator[SeedStatus]:
@@ -397,11 +397,11 @@ class Engine:
         return tuple(map(_held, seeds) if self.limits is not None and self.limits.full else seeds)
 
     async def all_synced(self) -> None:
-        """Returns when every key is synced."""
+        """Return when every key is synced."""
         await self._all_synced.wait()
 
     def storage_failed(self, error: StorageError) -> None:
-        """The disk refused something; the store keeps it in memory and tries again."""
+        """The disk refused a write; the store keeps the data in memory and retries."""
         self._fail(None, error)
 
     def _fail(self, key: bytes | None, error: Exception) -> None:
@@ -410,7 +410,7 @@ class Engine:
     # --- looking at keys when something happened
 
     def _review_soon(self, key: bytes) -> None:
-        """Called with every block of every core: the frequent case goes first."""
+        """Called with every block of every core: the frequent case comes first."""
         if key in self._poked:
             return
         warm = self._roster.warm(key)
@@ -458,7 +458,7 @@ class Engine:
             self._review_at(key, at)
 
     def _settle(self, key: bytes, warm: Warm, membership: TopicSubscription[Any], now: float) -> float | None:
-        """Let a key rest that has all there is, and put it away. Returns when to come back at the latest."""
+        """Make a complete key rest, then cold. Returns the time of the next call at the latest, or None."""
         seed, warmth = warm.seed, warm.warmth
         before, peers = warmth.stage, seed.connected
         stage = warmth.step(settled=seed.settled and not membership.looking, peers=peers, now=now)

@@ -1,4 +1,4 @@
-"""Putting an engine together from a data directory."""
+"""Assembles an engine over a data directory."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from .settings.settings import EngineSettings
 
 
 class NetworkUnusable(HypercoreError):
-    """The port that we were told to use is not to be had."""
+    """The configured UDP port is in use."""
 
     code = "NETWORK_UNUSABLE"
 
 
 class Launched(NamedTuple):
-    """An engine and what it stands on."""
+    """An engine and its parts."""
 
     engine: Engine
     cores: Corestore
@@ -47,7 +47,7 @@ class Launched(NamedTuple):
 
 @asynccontextmanager
 async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Engine]:
-    """An engine over the data directory, on the network inside the block, and gone from it behind.
+    """Context manager: a running engine, shut down on exit.
 
     Raises StorageError when the directory cannot be used, NetworkUnusable when the port cannot.
     """
@@ -57,7 +57,7 @@ async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> A
 
 @asynccontextmanager
 async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Launched]:
-    """Like `launched`, for who needs to reach below the engine."""
+    """Like `launched`, with access to the parts below the engine."""
     most_files = block_files(allow_open_files())
     backend = DiskBackend(settings.data, max_open_files=most_files)
     store = Store(backend)

@@ -1,1 +1,1 @@
-"""Publishing: a folder is mirrored into a drive of one's own, which the engine seeds like any other."""
+"""Publishing: a folder is mirrored into a drive, which the engine seeds like any other."""

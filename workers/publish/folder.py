@@ -1,4 +1,4 @@
-"""What a folder holds that a drive can hold: regular files and symbolic links, by their path in the drive."""
+"""The content of a folder that a drive can hold: regular files and symbolic links, by path in the drive."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _REPLACED = (errno.ENOTDIR, errno.ELOOP)
 
 
 class FolderUnreadable(HypercoreError):
-    """The folder cannot be read. What is published of it stays."""
+    """The folder cannot be read. What was published stays."""
 
     code = "FOLDER_UNREADABLE"
 
 
 class Fingerprint(NamedTuple):
-    """What the file system says of a file. As long as it stays the same, so does the content."""
+    """File system metadata of a file. As long as it is equal, so is the content."""
 
     size: int
     """Bytes."""
@@ -56,21 +56,22 @@ class Listing:
     problems: list[str] = field(default_factory=list)
     """What cannot be published, and why."""
     unknown: list[str] = field(default_factory=list)
-    """Paths that could not be read: what is published there, or below, stays."""
+    """Unreadable paths: what was published there, or below, stays."""
 
     folders: list[str] = field(default_factory=list)
-    """Folders that were looked into, the empty path for the top. None is reached through a link."""
+    """Scanned folders, the empty path for the top. None is reached through a link."""
 
     def keeps(self, path: str) -> bool:
-        """Whether `path` is, or is below, something that could not be read."""
+        """Whether `path` is unreadable or below something unreadable."""
         return any(path == held or path.startswith(held.rstrip("/") + "/") for held in self.unknown)
 
 
 def scan(folder: Path, exclude: Sequence[str] = ()) -> Listing:
-    """Everything below `folder`. Links are listed, not followed; devices, sockets and pipes are left out.
+    """List everything below `folder`. Links are listed, not followed; devices, sockets and pipes are left
+    out.
 
-    `exclude` are glob patterns, matched against each name and each path (`*.tmp`, `.git`, `build/*`). Blocks:
-    not for the event loop's thread. Raises FolderUnreadable if the folder itself cannot be read.
+    `exclude` are glob patterns, matched against each name and each path (`*.tmp`, `.git`, `build/*`).
+    Blocking: not for the event loop's thread. Raises FolderUnreadable if the folder itself cannot be read.
     """
     listing = Listing()
     pending = [""]
@@ -94,7 +95,7 @@ def scan(folder: Path, exclude: Sequence[str] = ()) -> Listing:
 
 
 def _list(listing: Listing, folder: Path, parent: str, exclude: Sequence[str]) -> list[str]:
-    """Takes in what one directory holds; gives the directories below it. Raises OSError."""
+    """Add one directory's content. Returns the directories below it. Raises OSError."""
     descriptor = open_below(folder, parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with os.scandir(descriptor) as entries:
@@ -105,8 +106,8 @@ def _list(listing: Listing, folder: Path, parent: str, exclude: Sequence[str]) -
 
 
 def open_below(folder: Path, path: str, flags: int) -> int:
-    """A descriptor of what is at `path` (as in the drive) below the folder. No link is followed on the way:
-    whoever may write in the folder could have anything published that we can read. Raises OSError.
+    """Open `path` (as in the drive) below the folder. No link is followed on the way: otherwise a writer of
+    the folder could publish any file that we can read. Raises OSError.
     """
     if not path:
         return os.open(folder, flags | os.O_CLOEXEC)
@@ -161,7 +162,7 @@ def _is_excluded(path: str, name: str, patterns: Sequence[str]) -> bool:
 
 
 def _unfit(path: str) -> str | None:
-    """Why a drive cannot hold this path, if it cannot."""
+    """Why a drive cannot hold this path, or None."""
     shown = quoted(path)
     try:
         if normalize(path) == path:
@@ -171,7 +172,7 @@ def _unfit(path: str) -> str | None:
     return f"cannot publish {shown}: in a drive, a backslash separates folders"
 
 
-def summary(problems: Sequence[str], most: int = 3) -> str:
+def summary(problems: Sequence[str], limit: int = 3) -> str:
     """Problems as one line."""
-    more = f", and {len(problems) - most} more" if len(problems) > most else ""
-    return "; ".join(problems[:most]) + more
+    more = f", and {len(problems) - limit} more" if len(problems) > limit else ""
+    return "; ".join(problems[:limit]) + more

@@ -1,7 +1,7 @@
-"""Makes a drive hold what a folder holds, writing no more than what differs.
+"""Makes a drive equal to a folder, writing only what differs.
 
-What was published is read from the drive itself. What the file system said of each file when it was published
-is kept beside it, only to spare reading files again: where it does not vouch for one, the content decides.
+The published state is read from the drive. Metadata of files at publishing time is kept beside it only to
+avoid reading files again: without a matching record, the content decides.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from hypercore.drive import BlobId, DriveBatch, Entry, WritableDrive
 from hypercore.printable import quoted
 
 from .folder import Fingerprint, Item, Listing, open_below, scan
-from .published_index import Ledger
+from .published_index import PublishedIndex
 from .spare import BLOCK_BYTES, SpareBlocks
 
 READ_BYTES = 1 << 20
-"""Bytes that are read from a file at a time."""
+"""Bytes read from a file at a time."""
 
 BATCH_FILES = 1_000
-"""Changes that become visible to readers together. More than that are published in several steps."""
+"""Changes that become visible to readers together. More are published in several steps."""
 
 BATCH_BYTES = 256 << 20
-"""Bytes of contents after which what is complete is shown to readers, however few files it is."""
+"""Bytes of contents after which completed changes become visible, however few files they are."""
 
 UNFLUSHED_BYTES = 32 << 20
 """Bytes of contents in memory after which they are made durable before more is read."""
 
 SETTLED = 2_000_000_000
-"""Nanoseconds after which another change of a file surely shows in its time of change. One that changed later
-than that is not vouched for: file systems count in steps, some of whole seconds."""
+"""Nanoseconds after which another change of a file surely shows in its time of change. Later changes are not
+recorded as unchanged: file systems count in steps, some of whole seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """What one look at the folder led to."""
+    """The result of one scan of the folder."""
 
     added: int
     changed: int
@@ -54,9 +54,9 @@ class Update:
     problems: tuple[str, ...]
     """What could not be published. What was published of it before stays."""
     folders: tuple[str, ...]
-    """Paths of the folders that were looked into, the empty one for the top."""
+    """Paths of the scanned folders, the empty one for the top."""
     unsettled: bool
-    """Whether files changed while they were read, or just before: look again soon."""
+    """Whether files changed while they were read, or just before: scan again soon."""
 
     @property
     def anything(self) -> bool:
@@ -64,14 +64,14 @@ class Update:
 
 
 class Mirror:
-    """Of one folder in one drive. `flush` makes durable what was written; nobody is shown it before that."""
+    """Of one folder in one drive. `flush` makes writes durable; readers see them only after that."""
 
     def __init__(
         self,
         folder: Path,
         drive: WritableDrive,
         *,
-        ledger: Ledger,
+        ledger: PublishedIndex,
         spare: SpareBlocks,
         flush: Callable[[], Awaitable[None]],
         exclude: Iterable[str] = (),
@@ -95,7 +95,7 @@ class Mirror:
         return self._drive.reader.version
 
     async def update(self) -> Update:
-        """Look at the folder, and publish what differs. Raises FolderUnreadable, StorageError."""
+        """Scan the folder and publish the differences. Raises FolderUnreadable, StorageError."""
         if self._published is None:
             self._published = {entry.path: entry async for entry in self._drive.reader.list()}
         started = time.time_ns()
@@ -118,7 +118,7 @@ class Mirror:
 
 
 class Written(NamedTuple):
-    """An entry, and what its file looked like when it was read."""
+    """An entry, and the metadata of its file when it was read."""
 
     entry: Entry
     fingerprint: Fingerprint
@@ -131,7 +131,7 @@ class _Step:
         self,
         drive: WritableDrive,
         published: dict[str, Entry],
-        ledger: Ledger,
+        ledger: PublishedIndex,
         spare: SpareBlocks,
         folder: Path,
         flush: Callable[[], Awaitable[None]],
@@ -162,10 +162,10 @@ class _Step:
         entry = self._published.get(path)
         if entry is None or entry.executable is not item.executable or entry.linkname != item.target:
             return False
-        return item.target is not None or self._ledger.vouches(path, entry.seq, item.fingerprint)
+        return item.target is not None or self._ledger.is_unchanged(path, entry.seq, item.fingerprint)
 
     async def _publish(self, changes: list[tuple[str, Item | None]], listing: Listing) -> int:
-        """One batch. Returns how many of the changes it took."""
+        """Publish one batch. Returns how many of the changes it took."""
         batch = self._drive.writer.batch()
         written: dict[str, Written] = {}
         removed: list[str] = []
@@ -210,7 +210,7 @@ class _Step:
                 self._vouch(path, entry.seq, fingerprint)
 
     async def _put(self, batch: DriveBatch, path: str, item: Item) -> Written | None:
-        """Writes a file or link that may differ. None if it does not, or is being changed."""
+        """Write a file or link that may differ. None if it is equal, or is being changed."""
         if item.target is not None:
             return Written(batch.symlink(path, item.target), item.fingerprint)
         file = await asyncio.to_thread(_open, self._folder, path)
@@ -224,7 +224,7 @@ class _Step:
             if Fingerprint.of(os.fstat(file.fileno())) != before:
                 self.unsettled = True  # it is being written to: half of a change is shown to nobody
                 if entry is None or blob != entry.blob:
-                    self._spare.give_back(blob)
+                    self._spare.release(blob)
                 return None
         if entry is not None and entry.blob == blob and entry.executable is item.executable:
             self._vouch(path, entry.seq, before)
@@ -238,7 +238,7 @@ class _Step:
             self.unsettled = True
 
     async def _holds(self, blob: BlobId, file: BinaryIO, fingerprint: Fingerprint) -> bool:
-        """Whether the content is that of the file."""
+        """Whether the blob has the content of the file."""
         if blob.block_map or blob.byte_length != fingerprint.size:
             return False
         log = self._drive.plain_blobs
@@ -249,7 +249,7 @@ class _Step:
         return True
 
     async def _append(self, file: BinaryIO) -> BlobId:
-        """Store a content, using spare blocks that begin with it."""
+        """Store a content, reusing spare blocks that begin with it."""
         found = await self._spare.take(file)
         if found is not None and found.whole:
             return found.blob
@@ -265,13 +265,14 @@ class _Step:
                     await self._flush()
                     self._unflushed = 0
         except OSError:
-            self._spare.give_back(BlobId(start, log.length - start, byte, log.byte_length - byte))
+            self._spare.release(BlobId(start, log.length - start, byte, log.byte_length - byte))
             raise
         return BlobId(start, log.length - start, byte, log.byte_length - byte)
 
 
 def _open(folder: Path, path: str) -> BinaryIO:
-    """A regular file. Raises OSError; what took its place meanwhile is not followed, and not waited for."""
+    """Open a regular file. Raises OSError; a link or pipe that took its place is not followed and not waited
+    for."""
     try:
         descriptor = open_below(folder, path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""What the file system said of each file when it was published: spares reading all of them at a restart.
+"""Metadata of each file at publishing time: avoids reading all files at a restart.
 
-It is never believed against the drive: a note counts for the very entry (its block of the db) that it was
-made for. A ledger that is lost or damaged costs time, nothing else.
+The drive overrides it: a record is valid only for the entry (its block of the db) that it was made for. A
+lost or damaged index costs time, nothing else.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from .folder import Fingerprint
 
-LEDGER_FILE = "published.json"
+INDEX_FILE = "published.json"
 
 FORMAT = 1
 
 
-class Ledger:
+class PublishedIndex:
     """Kept in `path`, and loaded from there."""
 
     def __init__(self, path: Path) -> None:
@@ -26,8 +26,8 @@ class Ledger:
         self._notes = _load(path)
         self._dirty = False
 
-    def vouches(self, path: str, seq: int, fingerprint: Fingerprint) -> bool:
-        """Whether the entry in block `seq` was made of a file that looked just like this."""
+    def is_unchanged(self, path: str, seq: int, fingerprint: Fingerprint) -> bool:
+        """Whether the entry in block `seq` was made from a file with exactly this metadata."""
         return self._notes.get(path) == (seq, fingerprint)
 
     def note(self, path: str, seq: int, fingerprint: Fingerprint) -> None:
@@ -38,7 +38,7 @@ class Ledger:
         self._dirty |= self._notes.pop(path, None) is not None
 
     def save(self) -> None:
-        """Written aside and renamed. Raises OSError."""
+        """Write to a temporary file and rename it. Raises OSError."""
         if not self._dirty:
             return
         files = {path: [seq, *fingerprint] for path, (seq, fingerprint) in self._notes.items()}

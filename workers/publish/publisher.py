@@ -1,4 +1,4 @@
-"""A folder, published: mirrored into a drive, which is seeded, and followed as the folder changes."""
+"""Publishes a folder: mirrors it into a drive, seeds that, and follows changes of the folder."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ from ..engine.settings.key_list import Wanted
 from ..engine.settings.settings import EngineSettings
 from .folder import FolderUnreadable, summary
 from .mirror import Mirror, Update
-from .published_index import LEDGER_FILE, Ledger
+from .published_index import INDEX_FILE, PublishedIndex
 from .spare import SPARE_META, SpareBlocks
 from .watch import Watcher
 
 WRITER_FILE = "writer"
-"""Name of the file with the secret seed of the drive's key pair: whoever has it can write to the drive."""
+"""Name of the file with the secret seed of the drive's key pair: its holder can write to the drive."""
 
 ENCRYPTION_FILE = "encryption"
-"""Name of the file with the encryption key, where the drive is encrypted."""
+"""Name of the file with the encryption key of an encrypted drive."""
 
 FOLDER_META = "published folder"
-"""What the store calls the path of the folder that it publishes."""
+"""Name of the store's `meta` value with the path of the published folder."""
 
 LOOK_AGAIN = 60.0
-"""Seconds between two looks at a folder about whose changes nobody tells (a network share, say)."""
+"""Seconds between scans of a folder without change notifications (a network share)."""
 
 SETTLE = 2.5
-"""Seconds after which a file that was being written to is looked at again."""
+"""Seconds after which a file that was being written is checked again."""
 
 LOOKING_SHARE = 0.1
-"""Share of the time that looking at a restless folder may take."""
+"""Share of the time that scanning a restless folder may take."""
 
 
 class WrongFolder(HypercoreError):
-    """The data directory publishes another folder: to mirror this one would remove what is published."""
+    """The data directory publishes another folder: mirroring this one would remove what is published."""
 
     code = "WRONG_FOLDER"
 
 
 class NotEncrypted(HypercoreError):
-    """Whether a drive is encrypted is decided when it is made."""
+    """Encryption of a drive is decided when it is made."""
 
     code = "NOT_ENCRYPTED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishSettings:
-    """What to publish, and how. The data directory of `engine` belongs to this one folder."""
+    """What to publish. The data directory of `engine` belongs to this one folder."""
 
     folder: Path
     """Absolute."""
@@ -70,15 +70,15 @@ class PublishSettings:
     exclude: tuple[str, ...] = ()
     """Glob patterns of names and paths that are left out."""
     encrypt: bool = False
-    """Whether only those who know the encryption key can read. For a new drive."""
+    """Whether reading needs the encryption key. For a new drive."""
     watch: bool = True
     """Whether changes are published as they happen."""
     moved: bool = False
-    """Whether the folder may be another one than last time."""
+    """Whether the folder may differ from the last time."""
 
 
 def default_data(home: Path, folder: Path) -> Path:
-    """Where the drive of a folder is kept, below the home of the installation: the same each time."""
+    """Directory of a folder's drive below the installation's home: the same each time."""
     digest = hashlib.blake2b(str(folder).encode(errors="surrogateescape"), digest_size=5).hexdigest()
     return home / "published" / f"{folder.name or 'root'}-{digest}"
 
@@ -89,12 +89,12 @@ class Publisher:
     def __init__(self, settings: PublishSettings, emit: Callable[[Event], None]) -> None:
         self.settings = settings
         self._emit = emit
-        self._told: tuple[str, ...] = ()
+        self._reported: tuple[str, ...] = ()
         self._begun = False
 
     async def run(self, begun: Callable[[Engine, bytes, bytes | None], None]) -> None:
-        """Publishes until it is cancelled. `begun` is called with the engine, the key of the drive and its
-        encryption key, before anything is published.
+        """Publish until cancelled. `begun` is called with the engine, the key of the drive and its encryption
+        key, before anything is published.
 
         Raises FolderUnreadable, WrongFolder, StorageError, NetworkUnusable.
         """
@@ -112,7 +112,7 @@ class Publisher:
             mirror = Mirror(
                 settings.folder,
                 drive,
-                ledger=Ledger(data / LEDGER_FILE),
+                ledger=PublishedIndex(data / INDEX_FILE),
                 spare=SpareBlocks(
                     drive.plain_blobs, store.get_meta(SPARE_META), partial(store.set_meta, SPARE_META)
                 ),
@@ -126,7 +126,7 @@ class Publisher:
             await asyncio.Event().wait()
 
     async def _follow(self, mirror: Mirror, folders: tuple[str, ...]) -> None:
-        """Looks again whenever there is a reason to."""
+        """Scan again on each notification."""
         changed = asyncio.Event()
         watcher = Watcher(self.settings.folder, changed)
         loop = asyncio.get_running_loop()
@@ -143,7 +143,7 @@ class Publisher:
                     update = await self._look(mirror)
                     unsettled = await watcher.watch(update.folders) or update.unsettled
                 except FolderUnreadable as error:
-                    self._complain((str(error),), error.code)
+                    self._report_problems((str(error),), error.code)
                     await watcher.close()  # the folder that it watched may be gone for good
                     unsettled = False
                 await asyncio.sleep((loop.time() - started) * (1 / LOOKING_SHARE - 1))
@@ -165,13 +165,13 @@ class Publisher:
                     removed=update.removed,
                 )
             )
-        self._complain(update.problems, "NOT_PUBLISHED")
+        self._report_problems(update.problems, "NOT_PUBLISHED")
         return update
 
-    def _complain(self, problems: tuple[str, ...], code: str) -> None:
-        """Tell what is wrong, once."""
-        if problems != self._told:
-            self._told = problems
+    def _report_problems(self, problems: tuple[str, ...], code: str) -> None:
+        """Emit problems, each once."""
+        if problems != self._reported:
+            self._reported = problems
             if problems:
                 self._emit(Problem(key=None, code=code, message=summary(problems)))
 

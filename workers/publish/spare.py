@@ -1,9 +1,9 @@
-"""Blocks of the blobs core that no version of the drive refers to, and how the next contents use them.
+"""Blocks of the blobs core that no version of the drive refers to, and their reuse.
 
 Contents are appended, and made durable, before the entry that names them. A publisher that is stopped in
-between, or finds that a file has changed meanwhile, leaves blocks that are signed for ever, and every seeder
-carries them. So they are remembered: the next content that begins with them takes them, and only the rest of
-it is appended. Content decides, byte by byte; what is remembered only says where to look.
+between, or finds that a file has changed, leaves blocks that stay signed and are carried by every seeder. So
+they are remembered: the next content that begins with them uses them, and only the rest is appended. Content
+decides, byte by byte; the record only says where to look.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from hypercore.crypto import blake2b_256
 from hypercore.drive import BlobId
 
 SPARE_META = "spare blobs"
-"""What the store calls it: `{"end": [block, byte], "ranges": [[start, end, byte], …]}` in JSON."""
+"""Name of the store's `meta` value: `{"end": [block, byte], "ranges": [[start, end, byte], …]}` in JSON."""
 
 BLOCK_BYTES = 65_536
-"""Bytes of a block of a content: what official writers take (hyperblobs index.js)."""
+"""Bytes of a block of content, as official writers use (hyperblobs index.js)."""
 
 MAX_RANGES = 256
-"""Ranges that are remembered; of more, the smallest are given up. Ours."""
+"""Ranges that are remembered; beyond that the smallest are dropped. Ours."""
 
 MAX_INDEXED = 1 << 17
-"""Blocks that can be found by their content, when they do not begin a range: 8 GiB of usual blocks. Ours."""
+"""Blocks that can be found by content when they do not begin a range: 8 GiB of usual blocks. Ours."""
 
 READ_TURN = 64
-"""Blocks that are read between two pauses of the event loop's thread: about 1 ms. Ours."""
+"""Blocks read between two pauses of the event loop's thread: about 1 ms. Ours."""
 
 
 class Range(NamedTuple):
@@ -42,18 +42,18 @@ class Range(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Spare blocks with which a content begins."""
+    """Spare blocks that begin a content."""
 
     blob: BlobId
     whole: bool
-    """Whether they are all of the content. Otherwise they end the core, and the rest is to be appended."""
+    """Whether they are all of the content. Otherwise they end the core, and the rest must be appended."""
 
 
 class SpareBlocks:
-    """Of one blobs core. `save` is given what to keep, to be durable with the entries of the drive."""
+    """Of one blobs core. `save` gets the state to keep, durable with the entries of the drive."""
 
     def __init__(self, log: WritableLog, saved: bytes | None, save: Callable[[bytes], None]) -> None:
-        """`saved` is what `save` was given last. None: nothing was ever published with this log."""
+        """`saved` is the last argument of `save`. None: nothing was ever published with this log."""
         self._log = log
         self._save = save
         self._ranges: list[Range] = []
@@ -66,22 +66,22 @@ class SpareBlocks:
 
     @property
     def count(self) -> int:
-        """Blocks that nothing refers to."""
+        """Number of unreferenced blocks."""
         return sum(found.end - found.start for found in self._ranges)
 
     def commit(self) -> None:
-        """From the next flush on, everything that was taken or appended is referred to."""
+        """From the next flush on, everything taken or appended is referenced."""
         kept = sorted(self._ranges, key=lambda found: found.start - found.end)[:MAX_RANGES]
         text = json.dumps({"end": [self._log.length, self._log.byte_length], "ranges": sorted(kept)})
         self._save(text.encode())
 
-    def give_back(self, blob: BlobId) -> None:
-        """A content that was appended, or taken, is not referred to after all."""
+    def release(self, blob: BlobId) -> None:
+        """An appended or taken content is not referenced after all."""
         self._add(Range(blob.block_offset, blob.block_offset + blob.block_length, blob.byte_offset))
 
     async def take(self, file: BinaryIO) -> Match | None:
-        """Spare blocks that hold the beginning of the file, up to its end or to that of the core. They are
-        taken. The file is left where they end, or (None) at its beginning.
+        """Take the spare blocks that hold the beginning of the file, up to its end or to that of the core.
+        The file is left where they end, or (None) at its beginning.
         """
         if not self._ranges:
             return None
@@ -95,7 +95,7 @@ class SpareBlocks:
         return None
 
     async def _candidates(self, file: BinaryIO) -> AsyncIterator[tuple[int, int]]:
-        """Where the content may begin: (block, byte). Ranges first: a stopped publisher left them so."""
+        """Where the content may begin: (block, byte). Ranges first: a stopped publisher left them."""
         tried = set()
         for found in list(self._ranges):
             tried.add(found.start)
@@ -120,7 +120,7 @@ class SpareBlocks:
         return self._index
 
     def _blocks(self) -> Iterator[tuple[int, int, bytes]]:
-        """(number, byte, content) of all spare blocks, as far as they are here."""
+        """(number, byte, content) of all stored spare blocks."""
         for found in list(self._ranges):
             byte = found.byte
             for number in range(found.start, found.end):

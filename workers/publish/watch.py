@@ -1,7 +1,7 @@
-"""Being told of changes below a folder: one watch for each folder that is published, and none behind a link.
+"""Watches for changes below a folder: one watch for each published folder, and none behind a link.
 
-A recursive watch would follow links: one to a large tree costs a watch for every folder of it, and one to `/`
-ends all watching. So the folders that the last look found are watched one by one.
+A recursive watch follows links: one to a large tree costs a watch for every folder of it, and one to `/` ends
+all watching. So the folders of the last scan are watched one by one.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from pathlib import Path
 from watchfiles import awatch
 
 MAX_WATCHES = 8_192
-"""Folders that are watched; in a larger tree, changes are found by looking again. As many as Linux gave
-a user in all up to version 5.10; newer kernels give more where there is memory."""
+"""Folders that are watched; in a larger tree, changes are found by scanning. As many as Linux gave a user in
+all up to version 5.10; newer kernels give more where there is memory."""
 
 DEBOUNCE = 400
 """Milliseconds for which changes are gathered."""
 
 RETRY = 60.0
-"""Seconds until it is tried again after the system refused to watch."""
+"""Seconds until the next attempt after the system refused to watch."""
 
 log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Sets `changed` whenever something in one of the watched folders changes, as far as the system tells."""
+    """Sets `changed` when something in a watched folder changes, as far as the system reports it."""
 
     def __init__(self, folder: Path, changed: asyncio.Event) -> None:
         self._folder = folder
@@ -43,8 +43,8 @@ class Watcher:
         return len(self._paths)
 
     async def watch(self, folders: Iterable[str]) -> bool:
-        """Watch these folders (paths as in the drive), and no others. Whether that is new: what changed while
-        nothing was watched is to be looked for, then.
+        """Watch exactly these folders (paths as in the drive). Returns whether any is new: changes from
+        before must be found by a scan.
         """
         paths = frozenset(self._folder / path[1:] for path in folders)
         if len(paths) > MAX_WATCHES:

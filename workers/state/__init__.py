@@ -1,4 +1,4 @@
-"""What a worker must not forget: SQLite through SQLAlchemy, migrated with Alembic when it is opened."""
+"""State of a worker: SQLite through SQLAlchemy, migrated with Alembic when it is opened."""
 
 from .state import JoinedFarm, State, StateLocked, StateUnreadable
 

@@ -1,4 +1,4 @@
-"""Bringing a database to the newest schema."""
+"""Migrates a database to the newest schema."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SchemaTooNew(Exception):
 
 
 def migrate(connection: Connection) -> None:
-    """All steps that are missing. Raises SchemaTooNew."""
+    """Apply all missing steps. Raises SchemaTooNew."""
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

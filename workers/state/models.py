@@ -7,11 +7,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """Of all tables."""
+    """Base of all tables."""
 
 
 class KeyValue(Base):
-    """Whatever there is one of, by name: the control key, the broker, the manifest's version."""
+    """Single values by name: the control key, the broker, the assignment's version."""
 
     __tablename__ = "fact"
 
@@ -20,7 +20,7 @@ class KeyValue(Base):
 
 
 class Entry(Base):
-    """A key of the manifest."""
+    """A key of the assignment."""
 
     __tablename__ = "entry"
 
@@ -31,7 +31,7 @@ class Entry(Base):
 
 
 class PendingRemoval(Base):
-    """A key that a manifest no longer has and whose blocks may still be on disk."""
+    """A key that left the assignment and whose blocks may still be on disk."""
 
     __tablename__ = "removal"
 
@@ -40,7 +40,7 @@ class PendingRemoval(Base):
 
 
 class ShardAssignment(Base):
-    """In which engine's store the blocks of a key are, or will be. Outlives the key's entry."""
+    """The engine that stores the blocks of a key. Outlives the key's entry."""
 
     __tablename__ = "home"
 
@@ -49,7 +49,7 @@ class ShardAssignment(Base):
 
 
 class SenderWindow(Base):
-    """Which numbers of a sender were seen."""
+    """The accepted numbers of a sender."""
 
     __tablename__ = "sender_window"
 
@@ -58,7 +58,7 @@ class SenderWindow(Base):
 
 
 class BufferedSample(Base):
-    """Counters that control was not told yet."""
+    """Counters not yet reported."""
 
     __tablename__ = "buffered_sample"
 
@@ -67,7 +67,7 @@ class BufferedSample(Base):
 
 
 class BufferedEvent(Base):
-    """What happened and control was not told yet."""
+    """Events not yet reported."""
 
     __tablename__ = "buffered_event"
 
@@ -76,7 +76,7 @@ class BufferedEvent(Base):
 
 
 class RejectCount(Base):
-    """Messages that were refused, by reason."""
+    """Rejected messages, by reason."""
 
     __tablename__ = "refusal"
 

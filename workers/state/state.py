@@ -1,7 +1,7 @@
-"""The worker's memory, for any thread.
+"""The worker's durable state, for any thread.
 
-Every method is a transaction of its own. Nothing here is the truth about replicas: that is on the engine's
-disk. What is here is what the farm said, what it must be told, and what was said already.
+Every method is a transaction of its own. The truth about replicas is on the engine's disk; this is what the
+farm sent, what must be reported to it, and what was reported.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ FILE = "worker.sqlite3"
 LOCK = "worker.lock"
 
 MAX_SAMPLES = 20_160
-"""Samples kept for a farm that cannot be reached: two weeks of one a minute. The oldest go first."""
+"""Samples kept while the farm is unreachable: two weeks of one a minute. The oldest are dropped first."""
 
 MAX_EVENTS = 10_000
-"""The same of events."""
+"""The same for events."""
 
 T = TypeVar("T")
 
 
 class StateLocked(StorageError):
-    """Another worker runs over this directory."""
+    """Another worker uses this directory."""
 
     code = "STATE_LOCKED"
 
@@ -65,14 +65,14 @@ class StateUnreadable(StorageError):
 
 
 class JoinedFarm(NamedTuple):
-    """The farm this worker belongs to, or wants to."""
+    """The farm that this worker belongs to, or requests to join."""
 
     farm: str
     control: str
     """The control plane's id."""
     broker: str
     secret: str
-    """Of the token; empty once the farm has welcomed us."""
+    """Of the token; empty once admitted."""
     events: bool = True
     """Whether our login may publish Celery's events."""
 
@@ -137,8 +137,8 @@ class State:
         )
 
     def join(self, farm: JoinedFarm) -> None:
-        """Belong to `farm` as soon as it has welcomed us. With another control plane than before, its
-        manifest is awaited anew; until then, what was seeded is. Our account there gets a new password."""
+        """Join `farm` once it has admitted us. With another control plane than before, its assignment is
+        awaited; until then the old one is seeded. Our broker account gets a new password."""
 
         def work(session: Session) -> None:
             before = session.scalar(select(KeyValue.value).where(KeyValue.name == "control"))
@@ -150,8 +150,8 @@ class State:
         self._do(work)
 
     def broker_password(self, make: Callable[[], str]) -> str:
-        """Of our account at the farm's broker: made once for each token, so that asking twice asks for the
-        same. The file is for its owner alone."""
+        """Password of our broker account: made once for each token, so that a repeated request asks for the
+        same account. The file is for its owner only."""
 
         def work(session: Session) -> str:
             fact = session.get(KeyValue, "broker_password")
@@ -163,13 +163,13 @@ class State:
         return self._do(work)
 
     def welcomed(self, login: tuple[str, bool]) -> None:
-        """The farm let us in: the broker's URL from now on, and whether we may publish events there."""
+        """The farm admitted us: store the broker's URL, and whether we may publish events there."""
         broker, events = login
         self.set(broker=broker, events="yes" if events else "no", secret="")
 
     @property
     def joined(self) -> bool:
-        """Whether the farm has welcomed us."""
+        """Whether the farm has admitted us."""
         farm = self.farm
         return farm is not None and not farm.secret
 
@@ -199,8 +199,8 @@ class State:
         return self.get("manifest_digest") or digest_of([])
 
     def replace_manifest(self, manifest: Manifest, now: float) -> bool:
-        """Follow `manifest`, and remember what is to be removed for it: nothing, if it is the first one of
-        this farm. False: it is older than what we have."""
+        """Store a new assignment and record which keys to remove: none, if it is the first one of this farm.
+        False: it is older than the current one."""
 
         def work(session: Session) -> bool:
             first = session.get(KeyValue, "manifest_version") is None
@@ -228,7 +228,7 @@ class State:
         return self._do(work)
 
     def removals(self) -> list[str]:
-        """Keys whose blocks are to be deleted."""
+        """Keys whose blocks must be deleted."""
         return self._do(lambda session: list(session.scalars(select(PendingRemoval.key))))
 
     def removed(self, key: str) -> None:
@@ -237,13 +237,13 @@ class State:
     # --- engines
 
     def homes(self) -> dict[str, int]:
-        """The engine of each key that was given one."""
+        """The engine of each placed key."""
         return self._do(
             lambda session: {row.key: row.engine for row in session.scalars(select(ShardAssignment))}
         )
 
     def set_homes(self, homes: Mapping[str, int]) -> None:
-        """From now on."""
+        """Record the engines of keys."""
 
         def work(session: Session) -> None:
             for key, engine in homes.items():
@@ -252,7 +252,7 @@ class State:
         self._do(work)
 
     def forget_home(self, key: str) -> bool:
-        """Unless the manifest has the key. Whether it was forgotten."""
+        """Delete the record unless the key is assigned. Returns whether it was deleted."""
 
         def work(session: Session) -> bool:
             if session.get(Entry, key) is not None:
@@ -276,7 +276,7 @@ class State:
         return self._do(work)
 
     def opened(self, sender: str, open_it: Callable[[ReplayWindow], Envelope]) -> Envelope:
-        """`open_it` with the window of `sender`, which is remembered if it does not raise."""
+        """Call `open_it` with the window of `sender`, which is stored if it does not raise."""
 
         def work(session: Session) -> Envelope:
             row = session.get(SenderWindow, sender)
@@ -311,14 +311,14 @@ class State:
     def add_sample(self, sample: Sample) -> None:
         self._buffer(BufferedSample, json.dumps(plain(sample)), MAX_SAMPLES)
 
-    def add_event(self, happening: WorkerEvent) -> None:
-        self._buffer(BufferedEvent, json.dumps(plain(happening)), MAX_EVENTS)
+    def add_event(self, event: WorkerEvent) -> None:
+        self._buffer(BufferedEvent, json.dumps(plain(event)), MAX_EVENTS)
 
-    def _buffer(self, table: type[BufferedSample] | type[BufferedEvent], body: str, most: int) -> None:
+    def _buffer(self, table: type[BufferedSample] | type[BufferedEvent], body: str, limit: int) -> None:
         def work(session: Session) -> None:
             session.execute(insert(table).values(body=body))
             newest = session.scalar(select(func.max(table.id))) or 0
-            session.execute(delete(table).where(table.id <= newest - most))
+            session.execute(delete(table).where(table.id <= newest - limit))
 
         self._do(work)
 
@@ -339,8 +339,8 @@ class State:
             ]
         )
 
-    def told(self, *, samples: Iterable[int] = (), events: Iterable[int] = ()) -> None:
-        """These are with the broker."""
+    def mark_sent(self, *, samples: Iterable[int] = (), events: Iterable[int] = ()) -> None:
+        """Delete samples and events that the broker has."""
 
         def work(session: Session) -> None:
             session.execute(delete(BufferedSample).where(BufferedSample.id.in_(list(samples))))

@@ -1,1 +1,1 @@
-"""What the engine may use: disk, bandwidth, connections, open files."""
+"""Limits of the engine: disk, bandwidth, connections, open files."""

@@ -1,4 +1,4 @@
-"""A gate before the corestore: shut, nothing more is downloaded, and what is here is served as before."""
+"""Pauses downloads of the corestore; serving continues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..model.interfaces import CoreKeeper, CoreSession, RemotePeer
 
 
 class Gate:
-    """Stands where the engine expects its cores."""
+    """Wraps the corestore that the engine uses."""
 
     def __init__(self, cores: CoreKeeper) -> None:
         self._cores = cores
@@ -24,7 +24,7 @@ class Gate:
         return self._shut
 
     def hold(self, shut: bool) -> None:
-        """Shut the gate, or open it."""
+        """Pause downloads, or resume them."""
         if shut is self._shut:
             return
         self._shut = shut
@@ -47,7 +47,7 @@ class Gate:
 
 
 class GatedSession:
-    """A session that downloads when it is told to and the gate is open."""
+    """A session that downloads when asked to and not paused."""
 
     __slots__ = ("_forget", "_session", "_shut", "_wanted")
 

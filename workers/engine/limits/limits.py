@@ -1,8 +1,7 @@
-"""The limits of an engine: carried out, watched, told about.
+"""Applies the limits of an engine, watches them, and emits events about them.
 
-Rates are the buckets of the corestore; what they are at the moment is looked up in the timetable at every
-look. The disk is a budget for downloads, so that it ends before a bound and not behind it, and a gate that is
-shut when there is nothing left of it: what is here is served on.
+Rates are the corestore's buckets, set from the timetable at every check. The disk is a budget for downloads,
+so that they end before a bound, and a pause when nothing of it is left: stored blocks are served on.
 """
 
 from __future__ import annotations
@@ -28,31 +27,32 @@ from ..settings.settings import LimitSettings, headroom
 from .gate import Gate
 
 LOOK_INTERVAL = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 CLEAR_AFTER = 10.0
-"""Seconds for which a rate must have held nobody back before it is told as cleared: no limit is told about
-more often."""
+"""Seconds without effect after which a limit is reported as cleared: bounds the number of events."""
 
 NEAR_BYTES = 1 << 30
-"""Room from which on downloads need not count what they ask for: more than comes between two looks."""
+"""Bytes of room from which on downloads need not count their requests: more than arrives between two
+checks."""
 
 SLACK_BYTES = 1 << 20
-"""Room on the disk, beyond what is needed, at which downloads go on after it was full: others use it, too."""
+"""Bytes of room, beyond what is needed, at which downloads resume after the disk was full: other programs use
+it, too."""
 
 MEASURE_INTERVAL = 600.0
-"""Seconds after which what is stored is summed up again, where a bound makes that necessary. In between it is
-what came since."""
+"""Seconds after which stored bytes are counted again, if a bound needs it. In between, received bytes are
+added."""
 
 MEASURE_WHEN_FULL = 60.0
-"""The same while nothing is left: the writer of a core may have cut it."""
+"""The same while the disk is full: the writer of a core may have truncated it."""
 
 
 _CONSEQUENCE = "nothing more is downloaded; what is here is served"
 
 
 class ConnectionLimit(Protocol):
-    """Who comes in: `hypercore.swarm.Slots`."""
+    """Limit of incoming connections: `hypercore.swarm.Slots`."""
 
     limit: int
     turned_away: int
@@ -61,19 +61,19 @@ class ConnectionLimit(Protocol):
 
 
 class DiskBudget(NamedTuple):
-    """What may still be stored, and which bound says so."""
+    """What may still be stored, and the bound that decides."""
 
     left: int
     stored: int
     quota: bool
-    """Whether it is the quota; else it is the disk."""
+    """True: the quota; False: the disk."""
     text: str
-    """How much there is and may be, for a person."""
+    """Used and allowed amounts, for people."""
 
 
 @dataclass(slots=True)
 class _Told:
-    """What was said last about one limit."""
+    """Last event about one limit."""
 
     reached: bool = False
     at: float = float("-inf")
@@ -96,8 +96,8 @@ class Limits:
         disk_usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage,
         on_configured: Callable[[LimitSettings], None] = lambda _: None,
     ) -> None:
-        """`open_files` gives how many are open and may be, `disk_usage` (total, used, free) bytes;
-        `on_configured` is called with other limits when they are set."""
+        """`open_files` returns (open, allowed), `disk_usage` (total, used, free) bytes; `on_configured` is
+        called with new limits."""
         self.settings = settings
         self._cores = cores
         self._gate = gate
@@ -113,9 +113,9 @@ class Limits:
         self._timer: asyncio.TimerHandle | None = None
         self._told_to_hold = False
         self._needed = 0
-        """Bytes that must be free for downloads to go on; 0: they do."""
+        """Bytes that must be free for downloads to resume; 0: they run."""
         self._measured: tuple[float, int, int, int] | None = None
-        """When what is stored was summed up, the sum, what had come by then, and the size of the database."""
+        """Time of the last count, the sum, bytes received by then, and size of the database; all bytes."""
         self._meters = {"up": Rate(), "down": Rate()}
         self._told: dict[LimitName, _Told] = {}
         self._room: DiskBudget | None = None
@@ -128,7 +128,7 @@ class Limits:
             self._timer = None
 
     def configure(self, settings: LimitSettings, *, hold: bool = False) -> None:
-        """Other limits, from now on. `hold`: download nothing whatever they are."""
+        """Set other limits. `hold`: download nothing in any case."""
         if settings.max_bytes != self.settings.max_bytes:
             self._measured = None
         self.settings = settings
@@ -137,29 +137,29 @@ class Limits:
         self.look()
 
     def stored_changed(self) -> None:
-        """Something was deleted: sum up anew."""
+        """Blocks were deleted: count again."""
         self._measured = None
 
     # --- how things are
 
     @property
     def holding(self) -> bool:
-        """Whether nothing is downloaded."""
+        """Whether downloads are paused."""
         return self._gate.shut
 
     @property
     def full(self) -> bool:
-        """Whether downloads stopped since there is no room."""
+        """Whether downloads stopped for lack of room."""
         return self._needed > 0
 
     @property
     def trouble(self) -> str:
-        """Why nothing more is downloaded; empty if it is."""
+        """Why downloads are stopped; empty if they run."""
         room = self._room
         return f"NO_ROOM: {room.text}: {_CONSEQUENCE}" if self.full and room is not None else ""
 
     def status(self) -> tuple[LimitStatus, ...]:
-        """Those that there are."""
+        """Status of the limits that are set."""
         now = self._loop.time()
         found: list[LimitStatus] = []
         for name, throttle in self._rates():
@@ -190,7 +190,7 @@ class Limits:
     # --- looking
 
     def look(self) -> None:
-        """Put what holds now into effect, tell what has changed, and come back."""
+        """Apply the current limits, emit changes, and schedule the next check."""
         self.close()
         now = self._loop.time()
         self._timer = self._loop.call_at(now + LOOK_INTERVAL, self.look)
@@ -259,7 +259,7 @@ class Limits:
         return DiskBudget(on_disk, stored, False, text)
 
     def _stored(self, now: float) -> int:
-        """Bytes that the blocks here take. Raises StorageError."""
+        """Bytes that stored blocks take. Raises StorageError."""
         cores = self._cores
         received, database = cores.received_bytes, cores.store.database_bytes()
         every = MEASURE_WHEN_FULL if self.full else MEASURE_INTERVAL
@@ -293,7 +293,7 @@ class Limits:
 def lower(
     settings: LimitSettings, *, up: int | None, down: int | None, max_bytes: int | None
 ) -> LimitSettings:
-    """The limits, and none above these."""
+    """Cap limits at these; None: no cap."""
     quotas = [quota for quota in (settings.max_bytes, max_bytes) if quota is not None]
     return replace(
         settings,
@@ -304,7 +304,7 @@ def lower(
 
 
 def shared(settings: LimitSettings, engines: int) -> LimitSettings:
-    """What each of so many engines may use. What is to stay free of a disk is no less for that."""
+    """Divide limits among `engines` processes; `keep_free` is not divided."""
     if engines == 1:
         return settings
     return replace(

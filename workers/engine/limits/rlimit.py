@@ -1,4 +1,4 @@
-"""How many files may be open: what the system allows, and what the store may keep of it."""
+"""Limit of open files, and the store's share of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import resource
 
 WANTED = 16_384
-"""Open files that we ask the system for, where we may."""
+"""Open files requested from the system."""
 
 RESERVED = 128
-"""Of them are for sockets, the database, standard streams and what libraries open."""
+"""Of them reserved for sockets, the database, standard streams and libraries."""
 
 MAX_BLOCK_FILES = 1_024
-"""Files of blocks that the store keeps open for readers at most. More would hardly be asked for again."""
+"""Block files that the store keeps open for reading. More would hardly be read again."""
 
 MIN_BLOCK_FILES = 8
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def allow_open_files() -> int:
-    """Raise the soft limit of this process as far as that is of use. Returns what it is then."""
+    """Raise the soft limit of this process as far as useful. Returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -33,5 +33,5 @@ def allow_open_files() -> int:
 
 
 def block_files(allowed: int) -> int:
-    """Files of blocks that the store may keep open, of so many that the process may have."""
+    """Block files that the store may keep open, if the process may open `allowed` files."""
     return max(MIN_BLOCK_FILES, min(MAX_BLOCK_FILES, (allowed - RESERVED) // 2))

@@ -1,1 +1,1 @@
-"""The values of the engine: events, status, kinds, rates, and the interfaces it needs."""
+"""Values of the engine: events, status, kinds, rates, and the interfaces it needs."""

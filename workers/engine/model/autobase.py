@@ -1,8 +1,8 @@
-"""Telling the core of one writer of an autobase (an app with several writers) by its first block.
+"""Recognises the core of one writer of an autobase (an app with several writers) by its first block.
 
 Format: autobase encoding/spec/autobase/index.js, `oplog-message-v2` (7.28.1). The first message of a writer
-always has a digest, which names the indexers of the base. Those of older versions are not recognised, and
-those of encrypted bases cannot be.
+always has a digest, which names the indexers of the base. Older versions and encrypted bases are not
+recognised.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hypercore.errors import FrameDecodeError
 
 VERSION = 2
 MAX_HEADS = 1 << 12
-"""Writers that one message follows. Ours: what is longer is no such block."""
+"""Writers that one message references. Ours: a longer message is no such block."""
 
 _CHECKPOINT, _DIGEST, _OPTIMISTIC, _TRACE = 1, 2, 4, 8
 _POINTER, _KEY = 1, 2

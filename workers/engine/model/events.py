@@ -1,4 +1,4 @@
-"""What the engine tells: one dataclass an event, and its JSON line.
+"""Events of the engine: one dataclass an event, and its JSON line.
 
 The lines are a contract with other programs (docs/cli.md lists them): fields may be added, never renamed or
 removed. Keys are 64 hex digits in JSON.
@@ -25,9 +25,9 @@ class Ready:
     event: ClassVar[str] = "ready"
 
     public_key: bytes
-    """Who we are to peers."""
+    """Our public key."""
     host: str
-    """The address as the DHT sees it, once it is known; before that, the one we are bound to."""
+    """Our address as the DHT sees it, once known; before that, the bound one."""
     port: int
     firewalled: bool
     bootstrap: tuple[str, ...]
@@ -35,7 +35,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreChanged:
-    """A core of a key is known, or has a new head. A key that is a drive has two."""
+    """A core of a key is known, or has a new head. A drive has two."""
 
     event: ClassVar[str] = "core"
 
@@ -49,27 +49,26 @@ class CoreChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How much of what is known of a key is here. Blocks and bytes are summed over its cores."""
+    """Blocks and bytes of a key, stored and known, summed over its cores."""
 
     event: ClassVar[str] = "progress"
 
     key: bytes
     kind: Kind | None
-    """None until it is seen."""
+    """None until it is detected."""
     blocks: int
     have_blocks: int
     bytes: int
     have_bytes: int
     peers: int
     unavailable_blocks: int = 0
-    """Missing blocks that nobody is known to have; 0 as long as that is not decided."""
+    """Missing blocks that no peer is known to have; 0 until that is decided."""
     unavailable_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synced:
-    """Every known block of every core of the key is on disk and flushed, except for those that nobody is
-    known to have."""
+    """Every available block of every core of the key is on disk and flushed."""
 
     event: ClassVar[str] = "synced"
 
@@ -83,12 +82,12 @@ class Synced:
     unavailable_blocks: int = 0
     unavailable_bytes: int = 0
     news: bool = True
-    """False: it was complete already when the engine started."""
+    """False: it was complete when the engine started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A folder was looked at for the first time, or what changed in it is in its drive, on disk and shown."""
+    """A folder was scanned for the first time, or its changes are in its drive, on disk and announced."""
 
     event: ClassVar[str] = "published"
 
@@ -105,7 +104,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerChanged:
-    """A peer replicates the key, or does so no longer."""
+    """A peer started or stopped replicating the key."""
 
     event: ClassVar[str] = "peer"
 
@@ -113,14 +112,14 @@ class PeerChanged:
     peer: bytes
     state: Literal["open", "close"]
     bytes_in: int
-    """Bytes of verified blocks that came from the peer for this key, so far."""
+    """Bytes of verified blocks received from the peer for this key, so far."""
     bytes_out: int
     """Bytes of blocks sent to the peer for this key, so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something went wrong; `key` is None when it is about the engine as a whole."""
+    """An error; `key` is None if it is about the whole engine."""
 
     event: ClassVar[str] = "error"
 
@@ -140,50 +139,50 @@ class NetworkChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitChanged:
-    """A limit begins to hold the engine back, or does so no longer."""
+    """A limit takes effect, or no longer does."""
 
     event: ClassVar[str] = "limit"
 
     limit: LimitName
     state: Literal["reached", "cleared"]
     value: int
-    """How much is used, in the unit of the limit."""
+    """Amount used, in the unit of the limit."""
     max: int
-    """How much may be; 0 if there is no such limit any more."""
+    """Amount allowed; 0 if the limit was removed."""
     text: str = ""
-    """`disk`: how much is free and is kept free, for a person, where that and no quota is the limit."""
+    """`disk`: free and reserved space, for people, where that and no quota is the limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forked:
-    """The writer has rewritten a core: it signed a higher fork, which shares only a beginning with the one
-    before, or nothing."""
+    """The writer rewrote a core: it signed a higher fork, which shares a prefix with the previous one, or
+    nothing."""
 
     event: ClassVar[str] = "fork"
 
     key: bytes
     core: bytes
     state: Literal["followed", "quarantined"]
-    """Whether we have gone over to it, or keep what we have until somebody decides."""
+    """Whether we switched to it, or keep the old history until an operator decides."""
     fork: int
-    """What we had."""
+    """The previous fork."""
     length: int
     new_fork: int
     new_length: int
-    """Blocks of the new fork, as far as it was proven to us by then."""
+    """Blocks of the new fork that were proven by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """How the engine itself is doing; every few seconds."""
+    """Load of the engine; every few seconds."""
 
     event: ClassVar[str] = "stats"
 
     connections: int
     max_stall_ms: float
-    """Longest time since the last such event in which the engine could do nothing else."""
+    """Longest time in milliseconds, since the last such event, in which the loop did nothing else."""
     max_busy_ms: float
-    """Of that, what the engine itself worked; the rest was spent waiting for the disk or the processor."""
+    """Of that, milliseconds of the engine's own work; the rest was waiting for disk or processor."""
 
 
 Event = (

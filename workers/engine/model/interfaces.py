@@ -1,4 +1,4 @@
-"""What the engine needs of the library's asyncio shell, and no more: fakes in tests have just this."""
+"""The part of the library's asyncio shell that the engine needs: fakes in tests implement just this."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ T = TypeVar("T", bound="Topic")
 
 
 class RemotePeer(Protocol):
-    """Somebody who replicates one core with us. Keeps its counters after it has gone."""
+    """A peer that replicates one core with us. Keeps its counters after it has gone."""
 
     @property
     def remote_public_key(self) -> bytes: ...
 
     @property
     def bytes_in(self) -> int:
-        """Bytes of verified blocks that it gave."""
+        """Bytes of verified blocks received from it."""
 
     @property
     def bytes_out(self) -> int:
-        """Bytes of blocks that it was given."""
+        """Bytes of blocks sent to it."""
 
     @property
     def ahead(self) -> bool:
-        """Whether it may have news for us: it has not said yet, or says that it knows of more."""
+        """Whether it may have more than we do: it has not reported its length yet, or reports more."""
 
     @property
     def has_news(self) -> bool:
-        """Whether it says that it knows of more than we do."""
+        """Whether it reports more than we have."""
 
 
 class CoreSession(Protocol):
     """An open core that is replicated."""
 
     meta: bytes | None
-    """What we keep with the core."""
+    """Our record, stored with the core."""
 
     @property
     def core(self) -> Core: ...
 
     @property
     def fullness(self) -> Fullness:
-        """Whether it is as full as it can be."""
+        """Progress towards as full as can be."""
 
     @property
     def peers(self) -> Collection[RemotePeer]:
-        """Those whose channel is open on both sides."""
+        """Peers whose channel is open on both sides."""
 
     @property
     def declined(self) -> Collection[bytes]:
@@ -60,21 +60,21 @@ class CoreSession(Protocol):
 
     @property
     def frozen(self) -> bool:
-        """Whether two histories were seen that the writer signed: nothing more is fetched."""
+        """Whether two histories signed by the writer were seen: nothing more is fetched."""
 
     def subscribe(self, callback: Callable[[object], None]) -> Callable[[], None]:
-        """Calls back whenever something happened to the core (with its `Change`) or to its peers.
+        """Call back on every change of the core (with its `Change`) or of its peers.
 
-        Gives what ends that.
+        Returns a function that unsubscribes.
         """
 
     def download(self, wanted: bool) -> None: ...
 
     def follow_forks(self, up_to: int | None) -> None:
-        """Follow the writer up to this fork; None: onto any."""
+        """Follow the writer up to this fork; None: any."""
 
     def set_active(self, active: bool) -> None:
-        """Whether it is replicated with everybody, or only with those who ask for it."""
+        """True: replicate on every connection; False: only with peers that open the core."""
 
     def close(self) -> None: ...
 
@@ -106,7 +106,7 @@ class Network(Protocol[T]):
     async def start(self) -> None: ...
 
     def join(self, topic: bytes, *, server: bool, client: bool, glance: bool) -> T:
-        """`glance`: as a server alone, look for others now and then."""
+        """`glance`: as a server alone, look up peers occasionally."""
 
     def set_mode(self, topic: T, /, *, server: bool, client: bool, refresh: bool) -> None:
         """`refresh`: announce and look up again now, even if nothing changes."""
@@ -115,7 +115,7 @@ class Network(Protocol[T]):
 
 
 class LimitsInForce(Protocol):
-    """What keeps the engine within bounds."""
+    """The limits of the engine."""
 
     @property
     def full(self) -> bool:
@@ -130,6 +130,6 @@ class CoreKeeper(Protocol):
     def get(self, key: bytes, *, active: bool = True) -> CoreSession: ...
 
     def stored(self, key: bytes) -> CoreInfo | None:
-        """What is stored of a core, without opening it."""
+        """The stored row of a core, without opening it."""
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What a key names: a core, a bee or a drive. Nothing in the key tells; the manifest and block 0 do.
+"""Detects whether a key names a core, a bee or a drive, from the manifest and block 0.
 
 Sources: hyperbee lib/messages.js `Header`, hyperdrive index.js `ready`/`getContentManifest` (13.3.4).
 """
@@ -22,7 +22,7 @@ MIN_HEADER_BYTES = PADDING + len(Header().encode())
 """Bytes of the shortest block 0 of an encrypted drive."""
 
 MAX_HEADER_BYTES = 128
-"""Bytes that such a block may have. Those of official writers have 20 or 54 (hyperdrive index.js)."""
+"""Bytes that such a block may have. Official writers produce 20 or 54 (hyperdrive index.js)."""
 
 _SEALED_BYTES = PADDING + len(Header(has_metadata=True, content_feed=bytes(KEY_BYTES)).encode())
 """Bytes of one that names a blobs core."""
@@ -37,7 +37,7 @@ class Kind(Enum):
 
 
 class Role(Enum):
-    """What a core is to the key it belongs to."""
+    """The role of a core for the key it belongs to."""
 
     CORE = "core"
     BEE = "bee"
@@ -52,20 +52,20 @@ MAIN_ROLE = {Kind.CORE: Role.CORE, Kind.BEE: Role.BEE, Kind.DRIVE: Role.DB}
 
 
 class Finding(NamedTuple):
-    """What is known of a key."""
+    """What is known about a key."""
 
     kind: Kind | None = None
-    """None: not seen yet."""
+    """None: unknown."""
     blobs: bytes | None = None
     """Key of the blobs core of a drive, once known."""
     probe: bytes | None = None
-    """Key that the blobs core would have if this core, unreadable to us, were an encrypted drive. Whether it
-    is, shows when a peer turns out to have that core."""
+    """Key of the blobs core if this core, unreadable to us, were an encrypted drive. A peer that has that
+    core shows that it is."""
     sealed: bool = False
-    """It looks like an encrypted drive whose blobs core is named in its first block alone: a core without a
+    """It looks like an encrypted drive whose blobs core is named only in its first block: a core without a
     manifest, or with an old one."""
     unlocked: bool = False
-    """One of the encryption keys that we were given reads it."""
+    """One of the given encryption keys reads it."""
     is_writer: bool = False
     """It is the core of one writer of an autobase."""
 
@@ -80,11 +80,11 @@ def inspect(
     secrets: Sequence[bytes] = (),
     noted: bytes | None = None,
 ) -> Finding:
-    """What `key` names, as far as its manifest and its first two blocks say (None: not here).
+    """Detect what `key` names from its manifest and first two blocks (None: not stored).
 
-    `told` is what a person said it is: that wins, since an encrypted drive or bee looks like any core. Block
-    0 of a drive may name the blobs core; if it does not, its key follows from the manifest. `secrets` are
-    encryption keys that may read it, and `noted` is the blobs core that one of them showed earlier.
+    `told` is the kind given by a person, which wins, since an encrypted drive or bee looks like any core.
+    Block 0 of a drive may name the blobs core; otherwise its key follows from the manifest. `secrets` are
+    encryption keys that may read it; `noted` is the blobs core that one of them showed earlier.
     """
     if told is Kind.CORE or told is Kind.BEE:
         return Finding(told)
@@ -106,7 +106,7 @@ def inspect(
 
 
 def _unreadable(block0: bytes, derived: bytes | None, told: Kind | None, noted: bytes | None) -> Finding:
-    """A core for us, which may be more for somebody who can read it."""
+    """A core for us, which may be more for the holder of its encryption key."""
     doubtful = may_be_encrypted(block0)
     if derived is None and noted is not None and doubtful:
         return Finding(Kind.DRIVE, blobs=noted)
@@ -117,8 +117,8 @@ def _unreadable(block0: bytes, derived: bytes | None, told: Kind | None, noted: 
 
 
 def may_be_encrypted(block0: bytes) -> bool:
-    """Whether a block 0 that we cannot read may be the encrypted header of a drive: it is short, and looks
-    random from the first byte to the last."""
+    """Whether an unreadable block 0 may be the encrypted header of a drive: short, and random from the first
+    byte to the last."""
     if not MIN_HEADER_BYTES <= len(block0) <= MAX_HEADER_BYTES or is_writer(block0):
         return False
     try:
@@ -130,7 +130,7 @@ def may_be_encrypted(block0: bytes) -> bool:
 def _unlock(
     key: bytes, manifest: Manifest | None, block0: bytes, block1: bytes | None, secrets: Sequence[bytes]
 ) -> tuple[bytes, bytes | None] | None:
-    """The first blocks as the holder of one of the secrets reads them. None if none of them fits."""
+    """The first blocks decrypted with one of the secrets. None if none fits."""
     if not MIN_HEADER_BYTES <= len(block0) <= MAX_HEADER_BYTES:
         return None
     compat = manifest is None or manifest.is_compat_with(key)
@@ -144,9 +144,9 @@ def _unlock(
 
 
 def derived_blobs_key(key: bytes, manifest: Manifest | None) -> bytes | None:
-    """The key of the blobs core of the drive `key`, or None where it does not follow from the manifest.
+    """The key of the blobs core of the drive `key`, or None if it does not follow from the manifest.
 
-    It does not for compat cores, manifests of version 0 and unsigned cores: such drives name it in block 0.
+    That is so for compat cores, manifests of version 0 and unsigned cores: such drives name it in block 0.
     """
     if manifest is None or not manifest.signers:
         return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 WINDOW = 4.0
-"""Seconds looked back. Long enough to be readable, short enough to show a stall."""
+"""Seconds of the window. Long enough to be readable, short enough to show a stall."""
 
 SAMPLE_INTERVAL = 0.25
-"""Seconds between two samples kept, at least: the window holds a bounded number of them."""
+"""Seconds between two samples: the window holds a bounded number of them."""
 
 MAX_SAMPLES = int(WINDOW / SAMPLE_INTERVAL) + 1
 
@@ -20,12 +20,12 @@ class Rate:
         self._samples: tuple[tuple[float, int], ...] = ()
 
     def sample(self, counter: int, now: float) -> None:
-        """Take note of the counter. Samples closer than SAMPLE_INTERVAL to the one before are left out."""
+        """Record the counter. Samples closer than SAMPLE_INTERVAL to the previous one are dropped."""
         if not self._samples or now - self._samples[-1][0] >= SAMPLE_INTERVAL:
             self._samples = (*self._samples[-MAX_SAMPLES + 1 :], (now, counter))
 
     def per_second(self, now: float) -> float:
-        """Growth a second over the window that ends now; 0.0 when nothing is known of it."""
+        """Growth a second over the window that ends now; 0.0 without samples."""
         recent = [sample for sample in self._samples if now - sample[0] <= WINDOW]
         if len(recent) < 2:
             return 0.0

@@ -1,4 +1,4 @@
-"""How things stand, for people: plain values, derived from the cores at the moment of asking."""
+"""Status of the engine and its keys: plain values, derived from the cores on each call."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ class State(Enum):
     """What a key is doing, in words for a screen."""
 
     LOOKING = "looking for peers"
-    """Nothing is known of it yet, and nobody was found who has it."""
+    """Nothing is known of it, and no peer that has it was found."""
     ASKING = "asking peers"
-    """Somebody is there; what they have is not known yet."""
+    """A peer is connected and has not reported what it has."""
     DOWNLOADING = "downloading"
     WAITING = "waiting for peers"
-    """Part of it is here, and no peer that is connected has more."""
+    """Part of it is stored, and no connected peer has more."""
     FLUSHING = "writing to disk"
-    """All of it is here, not all of it on disk."""
+    """All of it is received, not all of it on disk."""
     CHECKING = "checking"
-    """All that is known of it is on disk; whether there is a second core to it will show in a moment."""
+    """All known blocks are on disk; whether it has a second core is not known yet."""
     SYNCED = "synced"
-    """All of it is here, except for what nobody is known to have."""
+    """All available blocks are on disk."""
     HELD = "no room"
-    """Part of it is here, and there is no room for the rest."""
+    """Part of it is stored, and there is no room for the rest."""
     TOO_LARGE = "too many blocks"
-    """It has more blocks than are allowed; what is here is served."""
+    """It has more blocks than allowed; stored ones are served."""
     FAILED = "failed"
-    """It stopped; an error event has said why."""
+    """It stopped; an error event gave the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,10 @@ class SeedStatus:
     bytes: int
     have_bytes: int
     unavailable_blocks: int = 0
-    """Missing blocks that nobody is known to have. 0 as long as that is not decided."""
+    """Missing blocks that no peer is known to have; 0 until that is decided."""
     unavailable_bytes: int = 0
     gaps: Gaps = ()
-    """Which blocks are missing, where nothing is being downloaded."""
+    """Missing blocks, while nothing is being downloaded."""
     peers: int
     bytes_in: int
     """Bytes of blocks received since the engine started."""
@@ -59,12 +59,12 @@ class SeedStatus:
     quarantined: int | None = None
     """A higher fork that we do not follow."""
     down: float
-    """Bytes a second, lately."""
+    """Recent bytes a second."""
     up: float
 
     @property
     def fraction(self) -> float | None:
-        """How much of the known bytes is here, 0.0 to 1.0; None when nothing is known."""
+        """Part of the known bytes that is stored, 0.0 to 1.0; None if nothing is known."""
         if self.bytes:
             # Rounded down by nature: 1.0 means all of it.
             return self.have_bytes / self.bytes if self.have_blocks < self.blocks else 1.0
@@ -73,21 +73,21 @@ class SeedStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitStatus:
-    """One limit that the engine has."""
+    """Status of one limit."""
 
     limit: LimitName
     value: float
-    """Bytes stored; bytes a second, lately; connections; files."""
+    """Bytes stored; recent bytes a second; connections; files."""
     max: int
     reached: bool
-    """It holds the engine back, or did so moments ago."""
+    """It takes effect, or did moments ago."""
     text: str = ""
-    """What to show a person in place of the numbers, if anything."""
+    """Text to show instead of the numbers, if any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
-    """The engine and all its keys."""
+    """The engine and its keys."""
 
     public_key: bytes
     host: str
@@ -97,9 +97,9 @@ class EngineStatus:
     connections: int
     uptime: float
     seeds: tuple[SeedStatus, ...]
-    """All keys, or those alone that somebody wants to see."""
+    """All keys, or those that were requested."""
     unseen: int = 0
-    """Other keys. Those are synced, and nothing happens to them."""
+    """Number of other keys. They are synced and idle."""
 
     limits: tuple[LimitStatus, ...] = ()
 
@@ -123,8 +123,8 @@ class EngineStatus:
 def state_of(
     *, blocks: int, have_blocks: int, complete: bool, durable: bool, synced: bool, peers: int, offered: bool
 ) -> State:
-    """The word for these numbers. `complete`: nothing known is missing; `durable`: nor from the disk;
-    `offered`: some peer has blocks that are missing."""
+    """The state for these numbers. `complete`: no available block is missing; `durable`: all are on disk;
+    `offered`: a peer has missing blocks."""
     if synced:
         return State.SYNCED
     if complete:

@@ -1,4 +1,4 @@
-"""JSON lines to and from the process that started us."""
+"""JSON lines to and from the parent process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 MAX_WAITING = 20_000
-"""Lines that wait for a parent that does not read. Beyond it, those that only tell news are dropped."""
+"""Lines that wait for a parent that does not read. Beyond it, status lines are dropped."""
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class LineWriter:
         self.put(json.dumps(fields, separators=(",", ":")))
 
     def close(self, timeout: float = 2.0) -> None:
-        """Write what waits."""
+        """Write the remaining lines; `timeout` in seconds."""
         self._lines.put(None)
         self._thread.join(timeout)
 
@@ -50,7 +50,7 @@ class LineWriter:
 
 
 MAX_LINE_BYTES = 256 << 20
-"""Bytes of one line that is read. The worker sends keys in portions (`SYNC_PORTION`), far below that."""
+"""Bytes of one input line. The worker sends keys in portions (`SYNC_PORTION`), far below that."""
 
 
 def lines_of(descriptor: int) -> Iterator[bytes]:
@@ -71,7 +71,8 @@ def lines_of(descriptor: int) -> Iterator[bytes]:
 
 
 def read_lines(on_object: Callable[[dict[str, Any]], None], on_end: Callable[[], None]) -> None:
-    """Read standard input in a thread of its own, until it ends. What is no JSON object is logged."""
+    """Read standard input in a thread of its own, until it ends. Lines that are not JSON objects are
+    logged."""
 
     def run() -> None:
         try:

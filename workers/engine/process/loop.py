@@ -1,4 +1,4 @@
-"""The event loop that our programs run on, and how they are told to stop."""
+"""The event loop of our programs, and how signals stop them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 STALL_TIMEOUT = 30.0
-"""Seconds without a turn of the loop after which the stacks are written, and again each time as many pass."""
+"""Seconds without a turn of the loop after which stacks are written, repeated at this interval."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,8 +42,8 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _report_stalls() -> None:
-    """Have the stack of each thread written to standard error when nothing runs on this loop for long: by
-    then nobody else can say why. Goes on; ending the process is for whoever started it."""
+    """Write the stack of each thread to standard error when the loop stands still for STALL_TIMEOUT.
+    Continues; the parent decides whether to kill the process."""
     try:
         descriptor = sys.stderr.fileno()
     except (AttributeError, OSError, ValueError):

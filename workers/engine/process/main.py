@@ -3,25 +3,24 @@
 Standard input, one command a line:
 
 * `{"cmd":"sync","entries":[{"key","kind","priority","max_fork"}],"drop":[key],"more":false}`: seed exactly
-  these; delete what is stored of those in `drop`. What is in neither is seeded no longer, and stays on disk.
-  With `more` it is a portion: the command is carried out when the last one (without `more`) has come, for
-  all of them together. A portion with `"first":false` goes on with what came before.
-* `{"cmd":"prove","id","key","core","blocks"}`: prove that blocks of a core of a key are here.
-* `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","max_blocks","max_peers","hold"}`: what may
-  be stored and moved (rates as on the command line, docs/cli.md), how many may connect; `hold` stops
-  downloads. What is not named stays as it is.
-* `{"cmd":"refresh"}`: tell the status of every key.
-* `{"cmd":"look_again","keys"}`: other copies have blocks of these keys that were given up here: look for
+  these; delete the blocks of those in `drop`. Keys in neither are no longer seeded and stay on disk. With
+  `more` it is a portion: the command runs for all portions together when the last one (without `more`) has
+  come. A portion with `"first":false` continues the previous one.
+* `{"cmd":"prove","id","key","core","blocks"}`: prove that blocks of a core of a key are stored.
+* `{"cmd":"configure","quota_bytes","headroom_bytes","up","down","max_blocks","max_peers","hold"}`: limits
+  (rates as on the command line, docs/cli.md); `hold` stops downloads. Absent fields stay unchanged.
+* `{"cmd":"refresh"}`: write the status of every key.
+* `{"cmd":"look_again","keys"}`: other replicas have blocks of these keys that were given up here: look for
   them.
 * `{"cmd":"stop"}`, and the end of standard input: leave the network, flush, end.
 
 Standard output: the engine's events (docs/cli.md), and
 
 * `status` with `keys`: those whose numbers changed (see `replicas`);
-* `alive`: every two seconds, as long as its loop turns;
-* `engine`: numbers of the engine as a whole, every few seconds; its longest stalls since the last such line;
-* `proof` with `id`, `core`, `proofs` (`block` and base64 `data`, empty where it is not here), `error`;
-* `dropped` with `key`: nothing of it is stored any more.
+* `alive`: every two seconds, as long as the loop turns;
+* `engine`: totals of the engine, every few seconds; its longest stalls since the last such line;
+* `proof` with `id`, `core`, `proofs` (`block` and base64 `data`, empty if missing), `error`;
+* `dropped` with `key`: its blocks are deleted.
 """
 
 from __future__ import annotations
@@ -63,10 +62,11 @@ from .replicas import Replicas
 from .stalls import StallMeter
 
 STATUS_INTERVAL = 1.0
-"""Seconds between two looks at all keys, at least. With many keys the looks take longer, and are rarer."""
+"""Seconds between two status passes over all keys. With many keys a pass takes longer, and passes are
+rarer."""
 
 STATUS_SHARE = 0.05
-"""Of the time, at most, is spent on looking at all keys."""
+"""Largest share of the time spent on status passes."""
 
 KEYS_A_LINE = 500
 
@@ -77,17 +77,17 @@ ENGINE_INTERVAL = 2.0
 """Seconds between two `engine` lines."""
 
 MAX_QUESTIONS = 1000
-"""Challenges that wait for the engine to be ready. The oldest go first: their deadline is nearest."""
+"""Challenges that wait until the engine is ready. The oldest are dropped first: their deadline is nearest."""
 
 PATIENCE = 15.0
-"""Seconds that stopping may take, from the end of standard input on. Then the process ends as it is: what was
+"""Seconds that stopping may take from the end of standard input on. Then the process exits: what was
 acknowledged is on disk."""
 
 log = logging.getLogger(__name__)
 
 
 class Child:
-    """Commands in, lines out."""
+    """Reads commands and writes lines."""
 
     def __init__(self, writer: LineWriter) -> None:
         self._writer = writer
@@ -95,9 +95,9 @@ class Child:
         self._wanted: dict[bytes, Wanted] = {}
         self._entries: list[tuple[int, Wanted]] = []
         self._drop: list[bytes] = []
-        """Of the portions of a `sync` that have come."""
+        """From the portions of a `sync` received so far."""
         self._begun = False
-        """Whether a portion came that was not the last one."""
+        """Whether a portion other than the last was received."""
         self._hold = False
         self._refresh = False
         self._looked_for = 0.0
@@ -114,7 +114,7 @@ class Child:
         self._writer.put(to_json(event), droppable=isinstance(event, Progress | PeerChanged))
 
     async def obey(self, parts: Launched, command: dict[str, Any]) -> None:
-        """One command. A malformed one is logged; nothing of it is done."""
+        """Execute one command. A malformed one is logged and has no effect."""
         try:
             match command.get("cmd"):
                 case "sync":
@@ -141,7 +141,7 @@ class Child:
     # --- keys
 
     async def _sync(self, parts: Launched, command: dict[str, Any]) -> None:
-        """Every step over all keys goes on in portions: the loop serves peers in between."""
+        """Every step over all keys runs in portions: the loop serves peers in between."""
         if command.get("first", True):
             self._entries, self._drop, self._begun = [], [], True
         elif not self._begun:
@@ -178,7 +178,8 @@ class Child:
         self._wake.set()
 
     def attach(self, parts: Launched) -> list[Coroutine[Any, Any, None]]:
-        """The engine is there. Returns what has to run beside it until it ends; no commands before that."""
+        """Start using the engine. Returns coroutines to run beside it until it ends; call it before any
+        command."""
         self._titles = self._make_titles(parts)
         self._removals = Removals(
             parts.cores,
@@ -208,7 +209,7 @@ class Child:
         self._questions.put_nowait(command)
 
     async def keep_proving(self, parts: Launched) -> None:
-        """Answer challenges when every key is known: before, a copy that is here seems not to be."""
+        """Answer challenges once every key is loaded: before, a stored copy seems missing."""
         while True:
             command = await self._questions.get()
             await parts.engine.loaded()
@@ -271,7 +272,7 @@ class Child:
         return Titles(open_session, is_wanted=lambda key: key in self._wanted, on_title=on_title)
 
     async def keep_alive(self) -> None:
-        """A line that says that the loop turns: with many keys, looks at all of them are minutes apart."""
+        """Write a line that shows that the loop turns: with many keys, status passes are minutes apart."""
         while True:
             self._writer.put_object({"event": "alive"})
             await asyncio.sleep(ENGINE_INTERVAL)
@@ -350,7 +351,7 @@ def _count(command: dict[str, Any], name: str, now: int | None) -> int | None:
 
 
 async def serve(settings: EngineSettings) -> None:
-    """Until told to stop."""
+    """Run until asked to stop."""
     loop = asyncio.get_running_loop()
     writer = LineWriter()
     child = Child(writer)

@@ -1,4 +1,4 @@
-"""What the parent is told about each key: the phase it is in, how much of it is here, what went wrong."""
+"""Reports of keys to the parent: phase, amounts, errors."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PHASES = {
     State.FAILED: "error",
 }
 MAX_ERROR = 500
-"""Characters of an error that are told."""
+"""Characters of an error that are reported."""
 
 
 @dataclass(slots=True)
 class _Facts:
-    """What events said of a key and its status does not."""
+    """Facts from events that a key's status lacks."""
 
     cores: dict[bytes, int] = field(default_factory=dict)
     """Core to its length."""
@@ -40,12 +40,12 @@ class _Facts:
     attempts: int = 0
     complete: bool = False
     grown_at: float | None = None
-    """When a writer last appended while we had all: it was there."""
+    """When a writer last appended while our copy was complete: it was online."""
     told: tuple[object, ...] = ()
 
 
 class Replicas:
-    """Fed with events and statuses; gives what changed."""
+    """Takes events and statuses; returns changed reports."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -55,7 +55,7 @@ class Replicas:
         self._facts.pop(key, None)
 
     def call(self, key: bytes, title: str) -> None:
-        """What a drive calls itself."""
+        """Set a drive's title."""
         self._facts.setdefault(key, _Facts()).title = title
 
     def note(self, event: Event) -> None:
@@ -79,7 +79,8 @@ class Replicas:
     def changes(
         self, statuses: tuple[SeedStatus, ...], *, everything: bool = False, no_room: str = ""
     ) -> list[dict[str, Any]]:
-        """Those that are not as they were told last. `no_room`: what keys are told that are held for it."""
+        """Reports that changed since the last call. `no_room` is the error text of seeds stopped by the disk
+        limit."""
         news = []
         for status in statuses:
             facts = self._facts.setdefault(status.key, _Facts())

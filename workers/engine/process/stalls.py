@@ -1,4 +1,4 @@
-"""How long the event loop stood still: the longest time in which nothing else could happen."""
+"""Stalls of the event loop: the longest time in which nothing else could run."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import time
 from typing import NamedTuple
 
 BEAT_SECONDS = 0.02
-"""Between two beats of the meter; they come late by as much as the loop stood still. Fifty a second cost a
-thousandth of one processor."""
+"""Seconds between two beats of the meter; a stall delays them. Fifty a second cost a thousandth of one
+processor."""
 
 
 class Stalls(NamedTuple):
-    """The longest since the meter was last read, in milliseconds."""
+    """Maxima since the last reading, in milliseconds."""
 
     stall: float
-    """In which the loop did not come around, whatever the reason: our own work, the disk, or other processes
-    that had the processor."""
+    """Time without a turn of the loop, whatever the reason: our own work, the disk, or other processes."""
     busy: float
-    """Of such a time, what the loop's own thread worked."""
+    """Of such a time, the work of the loop's own thread."""
 
 
 class StallMeter:
-    """Runs on the current loop until it is closed."""
+    """Runs on the current loop until closed."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -30,7 +29,7 @@ class StallMeter:
         self._start()
 
     def take(self) -> Stalls:
-        """What was measured since the last call."""
+        """Measurements since the last call."""
         taken = Stalls(round(self._stall * 1000, 1), round(self._busy * 1000, 1))
         self._stall = self._busy = 0.0
         return taken

@@ -1,1 +1,1 @@
-"""Deleting what belongs to a removed key and to no other."""
+"""Deletes what belongs to a removed key and to no other."""

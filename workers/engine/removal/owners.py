@@ -1,11 +1,11 @@
 """Which keys each stored core belongs to, recorded in the store.
 
-A core can belong to several keys: the header of a drive may name any core as its contents. What is deleted
-with a key is therefore decided from these records, which are written in the same transaction as the cores,
-and never from events or from what is in memory. Two rows of the store's key-value table stand for one claim:
+A core can belong to several keys: the header of a drive may name any core as its contents. What a removal
+deletes is therefore decided from these records, which are written in the same transaction as the cores, never
+from events or memory. Two rows of the store's key-value table form one claim:
 
     core/<core>/<key>      the core belongs to the key
-    key/<key>/<core>       the same, to be found from the key
+    key/<key>/<core>       the same, indexed by the key
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import Protocol
 
 MAX_CORES_OF_KEY = 8
 """Cores that one key may claim, its own included. A drive has two; each fork of its header may name another
-one, and all of them stay stored until the key is removed. Our own choice."""
+one, and all stay stored until the key is removed. Ours."""
 
 _CLAIMED = b"\x01"
 
 
 class KeyValueStore(Protocol):
-    """The part of `hypercore.core.Store` that is used here. What is set is durable with the next flush."""
+    """The part of `hypercore.core.Store` that is used here. Values are durable with the next flush."""
 
     def get_meta(self, name: str) -> bytes | None: ...
 
     def set_meta(self, name: str, value: bytes | None) -> None: ...
 
     def meta_names(self, prefix: str) -> Sequence[str]:
-        """The names with that beginning, in order."""
+        """Names with that prefix, in order."""
 
 
 class Owners:
@@ -38,7 +38,8 @@ class Owners:
         self._store = store
 
     def claim(self, key: bytes, core: bytes) -> bool:
-        """Record that `core` belongs to `key`. False, without a record, if MAX_CORES_OF_KEY others do."""
+        """Record that `core` belongs to `key`. Returns False, without a record, if the key claims
+        MAX_CORES_OF_KEY others."""
         name = f"core/{core.hex()}/{key.hex()}"
         if self._store.get_meta(name) is not None:
             return True
@@ -57,7 +58,7 @@ class Owners:
         return self._last_parts(f"core/{core.hex()}/")
 
     def release(self, key: bytes) -> None:
-        """Forget every claim of `key`."""
+        """Delete every claim of `key`."""
         for core in self.cores_of(key):
             self._store.set_meta(f"core/{core.hex()}/{key.hex()}", None)
             self._store.set_meta(f"key/{key.hex()}/{core.hex()}", None)

@@ -1,7 +1,7 @@
-"""Deleting what is stored of keys that were removed.
+"""Deletes the blocks of removed keys.
 
-What goes with a key is decided from the store alone (`owners`, manifests) at the moment of deletion. A core
-stays if another key claims it, if it is wanted itself, or if it is the derived blobs core of another stored
+The store alone (`owners`, manifests) decides, at the moment of deletion, which cores go with a key. A core
+stays if another key claims it, if it is a key itself, or if it is the derived blobs core of another stored
 drive.
 """
 
@@ -21,8 +21,8 @@ from .owners import Owners
 
 RETRY_DELAY = 1.0
 MAX_RETRY_DELAY = 60.0
-"""Seconds after which a key is tried again of which a core was in use, or which the disk refused to read:
-doubled each time, from the first on."""
+"""Seconds until deletion of a key is retried if a core was in use or the disk failed: doubled each time, from
+the first on."""
 
 MANIFESTS_AT_ONCE = 64
 """Manifests that are decoded in one turn of the loop (about 5 ms)."""
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Removals:
-    """Keys whose data is to be deleted. `run` does it, one key after the other."""
+    """Keys whose data must be deleted. `run` deletes one after the other."""
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class Removals:
         on_removed: Callable[[bytes], None],
         may_begin: Callable[[], Awaitable[None]],
     ) -> None:
-        """`is_wanted` says whether a key is seeded; `on_removed` is called with each key of which nothing is
-        stored any more. `may_begin` returns when the engine knows all its keys."""
+        """`is_wanted` returns whether a key is seeded; `on_removed` is called with each key whose data is
+        deleted. `may_begin` returns when the engine has all its keys."""
         self._cores = cores
         self._owners = owners
         self._is_wanted = is_wanted
@@ -51,16 +51,16 @@ class Removals:
         self._may_begin = may_begin
         self._pending: dict[bytes, None] = {}
         self._refused: set[bytes] = set()
-        """Keys of which the log says already that they cannot be deleted."""
+        """Keys whose failed deletion was logged."""
         self._wake = asyncio.Event()
 
     def request(self, keys: Iterable[bytes]) -> None:
-        """Delete these, as soon as that can be done. A key that is wanted again by then is kept."""
+        """Delete these as soon as possible. A key that is seeded again by then is kept."""
         self._pending.update(dict.fromkeys(keys))
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         delay: float | None = None
         while True:
             with suppress(TimeoutError):
@@ -75,7 +75,7 @@ class Removals:
             delay = min(2 * (delay or RETRY_DELAY / 2), MAX_RETRY_DELAY) if failed else None
 
     async def _try(self, key: bytes) -> bool:
-        """Delete one key. False: it has to be tried again."""
+        """Delete one key. Returns False if it must be retried."""
         await asyncio.sleep(0)
         try:
             derived = derived_blobs_key(key, self._cores.store.stored_manifest(key))

@@ -1,1 +1,1 @@
-"""One key that is kept: its cores, its stage, its topic, and the table of all of them."""
+"""One seeded key: its cores, its stage, its topic, and the table of all keys."""

@@ -1,4 +1,5 @@
-"""Keys that wait to be added or woken: a few in each turn of the loop, so that peers are served meanwhile."""
+"""Keys that wait to be added or woken: a few in each turn of the loop, so that peers are served in
+between."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ KEYS_A_TURN = 64
 """Keys that are added, or woken, in one turn of the loop."""
 
 RETRY_DELAY = 5.0
-"""Seconds after which a key is tried again that could not be added. The others go on."""
+"""Seconds until a key that could not be added is retried. The others continue."""
 
 
 class Backlog:
-    """`add` and `wake` are called with one key at a time; what they raise concerns that key alone."""
+    """`add` and `wake` are called with one key at a time; an exception concerns that key alone."""
 
     def __init__(
         self,
@@ -45,11 +46,11 @@ class Backlog:
 
     @property
     def empty(self) -> bool:
-        """Whether every key was tried. One that cannot be added must not hold up what waits for this."""
+        """Whether every key was tried. A key that cannot be added must not hold up callers."""
         return not self._arriving
 
     def put(self, wanted: Iterable[Wanted]) -> None:
-        """Add these. The first of them are added before this returns."""
+        """Add these keys. The first of them are added before this returns."""
         for item in wanted:
             if item.key not in self._failed:
                 self._arriving.setdefault(item.key, item)
@@ -63,13 +64,13 @@ class Backlog:
         self._go_on()
 
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
-        """Change what is wanted of a key that waits to be added."""
+        """Change the settings of a key that waits to be added."""
         for waiting in (self._arriving, self._failed):
             if key in waiting:
                 waiting[key] = waiting[key]._replace(max_fork=up_to)
 
     def remove(self, key: bytes) -> bool:
-        """Whether it was waiting to be added. It is neither added nor woken any more."""
+        """Drop a key that waits to be added or woken. Returns whether it waited to be added."""
         self._waking.pop(key, None)
         found = (self._arriving.pop(key, None) or self._failed.pop(key, None)) is not None
         self._on_progress()

@@ -1,7 +1,7 @@
-"""How long the blobs core of a drive must be for what its db refers to.
+"""The length that the blobs core of a drive must have for its db.
 
-The two cores of a drive arrive on channels of their own. Without this, a drive whose newest names are here
-and whose newest contents were not even heard of would be taken for whole.
+The two cores of a drive arrive on separate channels. Without this, a drive whose newest names are stored and
+whose newest contents were not yet announced would count as complete.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from hypercore.drive.entries import decode_entry
 from hypercore.errors import InvalidContent
 
 SCAN_BLOCKS = 256
-"""Newest blocks of the db that are looked at. Contents are appended as names are, so the newest names refer
-to the newest contents; a copied entry may refer to older ones."""
+"""Newest blocks of the db that are read. Contents are appended in the order of names, so the newest names
+refer to the newest contents; a copied entry may refer to older ones."""
 
 MAX_ENTRY_BYTES = 64 << 10
-"""A larger block of the db is not looked at: an entry has a few hundred bytes, and who writes such a one may
-want to keep the engine busy. Our own choice."""
+"""Larger blocks of the db are skipped: an entry has a few hundred bytes, and a larger one may be made to keep
+the engine busy. Ours."""
 
 TURN_BYTES = 64 << 10
 """Bytes of blocks that are decoded in one call (about two milliseconds)."""
@@ -32,26 +32,25 @@ class RequiredBlobs:
     def __init__(self) -> None:
         self._fork = -1
         self._length = 0
-        """Blocks that were looked at, or passed over."""
+        """Blocks that were read or skipped."""
         self._end = 0
         """Length of the db at the last call."""
         self._needed: int | None = 0
 
     @property
     def finished(self) -> bool:
-        """Whether the last call has looked at all there was."""
+        """Whether the last call read all there was."""
         return self._length >= self._end
 
     def trust(self, db: Core, needed: int | None) -> None:
-        """Take it as known for the db as it is now."""
+        """Take the result as known for the current db."""
         self._fork, self._length, self._end, self._needed = db.fork, db.length, db.length, needed
 
     def update(self, db: Core) -> int | None:
-        """Least length of the blobs core, for a db that is all here; None when the db cannot be read
-        (encrypted).
+        """Minimum length of the blobs core, for a complete db; None if the db cannot be read (encrypted).
 
-        Reads the blocks that came since the call before, SCAN_BLOCKS of them at most, and TURN_BYTES in one
-        call: call it again until it is `finished`.
+        Reads the blocks since the last call, at most SCAN_BLOCKS of them and TURN_BYTES in one call: call it
+        until it is `finished`.
         """
         if db.fork != self._fork or db.length < self._length:
             self._fork, self._length, self._needed = db.fork, 0, 0
@@ -70,7 +69,7 @@ class RequiredBlobs:
 
 
 def _blob_end(db: Core, index: int) -> int | None:
-    """Where the content that a block of the db refers to ends, in blocks of the blobs core.
+    """End of the content that a block of the db refers to, in blocks of the blobs core.
 
     0 if it refers to none; None if it is no block of a bee.
     """

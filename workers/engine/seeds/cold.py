@@ -1,7 +1,7 @@
-"""Keys that are put away: the few hundred bytes that stand for a complete key which nobody asks for.
+"""Cold keys: a few hundred bytes for a complete key that no peer uses.
 
-What is needed to know one again after a restart is kept with its main core, in the store's `meta`. It is a
-note of what belongs together, not of what is here: that is read from the store.
+The record for a restart is stored with the main core, in the store's `meta`. It says which cores belong
+together, not which blocks are stored: that is read from the store.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 
 class Partial(NamedTuple):
-    """What is here of a key some of whose blocks nobody is known to have."""
+    """What is stored of a key with unavailable blocks."""
 
     have: int
     """Blocks of the core that the key names."""
@@ -36,19 +36,19 @@ class Partial(NamedTuple):
 
 
 class SeedRecord(NamedTuple):
-    """What was found out about a key."""
+    """Facts about a key that survive a restart."""
 
     kind: Kind
     fork: int = 0
     length: int = 0
-    """Of the core that the key names, when all of it was here. 0: it was not, only the kind is known."""
+    """Of the core that the key names, when it was complete. 0: it was not, only the kind is known."""
     second: bytes | None = None
-    """Key of the second core: the blobs of a drive, or what would be them."""
+    """Key of the second core: the blobs of a drive, or of a suspected one."""
     second_length: int = 0
     readable: bool = True
-    """Whether the names of a drive are not encrypted."""
+    """Whether the db of a drive is not encrypted."""
     partial: Partial | None = None
-    """What is here, if not all of it is."""
+    """What is stored, if not everything."""
 
     def encode(self) -> bytes:
         if not self.length and self.second is None:
@@ -58,8 +58,8 @@ class SeedRecord(NamedTuple):
         return json.dumps([*fields, *(self.partial or ())], separators=(",", ":")).encode()
 
     def given_up_below(self, key: bytes, core: Core) -> int | None:
-        """The length up to which the missing blocks of a core of `key` are known to be nowhere; None if that
-        was not noted, or what was here then is not."""
+        """The length up to which missing blocks of a core of `key` are known to be unavailable; None if not
+        recorded, or if fewer blocks are stored than recorded."""
         partial = self.partial
         if partial is None or core.key not in (key, self.second):
             return None
@@ -71,7 +71,7 @@ class SeedRecord(NamedTuple):
 
     @classmethod
     def decode(cls, meta: bytes | None) -> SeedRecord | None:
-        """None where there is none that we understand."""
+        """None for a missing or unknown record."""
         if meta is None:
             return None
         text = meta.decode("utf-8", "replace")
@@ -91,11 +91,11 @@ class SeedRecord(NamedTuple):
 
 
 class ColdCore(NamedTuple):
-    """One core of a key that is put away. All of it is here that anybody is known to have."""
+    """One core of a cold key. Every available block is stored."""
 
     key: bytes
     role: Role | None
-    """None: it may turn out to belong to the key, and does not so far."""
+    """None: it may belong to the key; not known yet."""
     fork: int
     length: int
     byte_length: int
@@ -105,12 +105,12 @@ class ColdCore(NamedTuple):
 
     @property
     def unavailable(self) -> int:
-        """Blocks that nobody is known to have."""
+        """Blocks that no peer is known to have."""
         return self.length - self.have
 
 
 def amounts_of(core: Core) -> tuple[int, int, int, int]:
-    """Length, bytes, and how many of both are here; the same objects twice if all are, which saves room."""
+    """Length, bytes, and stored amounts of both; the same objects twice if equal, which saves memory."""
     length, size = core.length, core.byte_length
     return length, size, *((length, size) if core.complete else (core.bitfield.count, core.have_bytes))
 
@@ -121,7 +121,7 @@ class Cold(NamedTuple):
     wanted: Wanted
     kind: Kind
     cores: tuple[ColdCore, ...]
-    """The one that the key names, and the second one if there is any."""
+    """The core that the key names, and the second one if there is any."""
     readable: bool
     bytes_in: int = 0
     bytes_out: int = 0
@@ -162,7 +162,7 @@ class Cold(NamedTuple):
         )
 
     def events(self) -> list[Event]:
-        """What is told of a key that is found like this at the start."""
+        """Events for a key that is cold at the start."""
         key, blocks, size = self.wanted.key, self.blocks, self.bytes
         told: list[Event] = [
             CoreChanged(
@@ -216,7 +216,7 @@ class Cold(NamedTuple):
 
 
 def recall(wanted: Wanted, stored: Callable[[bytes], CoreInfo | None]) -> Cold | None:
-    """The key as it was put away, if all that was noted then is here still. Raises StorageError."""
+    """The cold key, if everything recorded is still stored. Raises StorageError."""
     info = stored(wanted.key)
     memo = None if info is None else SeedRecord.decode(info.meta)
     if info is None or memo is None or not info.length or wanted.kind not in (None, memo.kind):
@@ -242,7 +242,7 @@ def recall(wanted: Wanted, stored: Callable[[bytes], CoreInfo | None]) -> Cold |
 
 
 def _found(info: CoreInfo, role: Role | None, noted: tuple[int, int] | None) -> ColdCore | None:
-    """The core as it is stored, if what was `noted` (blocks and bytes) is here: no more, and no less."""
+    """The core as stored, if exactly what was `noted` (blocks and bytes) is stored."""
     have, size = (info.length, info.byte_length) if noted is None else noted
     if info.have != have:
         return None

@@ -1,4 +1,4 @@
-"""What a key names, by the core that it names as it is here and by what earlier runs noted of it."""
+"""Detects the kind of a key from its main core and the record of earlier runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .tracked_core import TrackedCore
 
 
 def looked_at(part: TrackedCore) -> object:
-    """What the kind of a key is seen from."""
+    """What the kind of a key is detected from."""
     core = part.core
     return (core.fork, core.manifest is not None, core.has(0), core.has(1), part.full)
 
 
 def remembered(core: Core) -> Kind | None:
-    """What a core turned out to be earlier."""
+    """The kind recorded in an earlier run."""
     memo = SeedRecord.decode(core.meta)
     return None if memo is None else memo.kind
 
@@ -27,8 +27,8 @@ def remembered(core: Core) -> Kind | None:
 def find_out(
     part: TrackedCore, *, told: Kind | None, memo: SeedRecord | None, secrets: Sequence[bytes]
 ) -> Finding:
-    """What the key of this main core names. `told` is what a person said, `memo` what was noted earlier, and
-    `secrets` are encryption keys that may read it."""
+    """Detect the kind of the key of this main core. `told` is a person's choice, `memo` the earlier record,
+    and `secrets` are encryption keys that may read it."""
     core = part.core
     kind = told or (Kind.DRIVE if remembered(core) is Kind.DRIVE else None)
     noted = memo.second if memo is not None and memo.kind is Kind.DRIVE else None
@@ -41,8 +41,8 @@ def find_out(
 
 
 def all_lack(second: CoreSession, main: CoreSession) -> bool:
-    """Whether each peer of the main core is known to have nothing of the second one: it has rejected its
-    channel, or is empty there. False while there is no peer."""
+    """Whether each peer of the main core is known to have nothing of the second one: it rejected its channel,
+    or is empty there. False without peers."""
     empty = {peer.remote_public_key for peer in second.peers if not peer.ahead}
     have_main = {peer.remote_public_key for peer in main.peers}
     return bool(have_main) and not second.core.length and have_main <= empty.union(second.declined)

@@ -1,4 +1,4 @@
-"""Which blocks of a core are missing, summed up as `farmwire.gaps` has it."""
+"""Missing blocks of a core, summarised for `farmwire.gaps`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIGEST_BYTES = 16
 
 
 def gaps_of(have: Bitfield, length: int) -> CoreGaps:
-    """Of a core of `length` blocks, of which `have` are here. Takes a few milliseconds at most."""
+    """Gaps of a core of `length` blocks, of which `have` are stored. Takes a few milliseconds at most."""
     runs: list[int] = []
     at = have.first_unset(0, length)
     while at is not None and len(runs) < 2 * MAX_RUNS:
@@ -28,7 +28,7 @@ def gaps_of(have: Bitfield, length: int) -> CoreGaps:
 
 
 def _buckets(have: Bitfield, length: int) -> list[int]:
-    """The parts of the core in which anything is missing, joined where they touch."""
+    """The parts of the core with missing blocks, joined where they touch."""
     bounds = [length * number // BUCKETS for number in range(BUCKETS + 1)]
     runs: list[int] = []
     for start, end in pairwise(bounds):

@@ -1,9 +1,9 @@
-"""When a key looks for peers. Pure: the time is an argument.
+"""When a key looks up peers. Pure: the time is an argument.
 
-A key that is behind looks until it is not, first often, then ever more rarely: somebody who has it may come
-at any time, and may announce himself without looking for us. A complete key has found what it wanted:
-readers find it by its announce. That its publisher may come back with more and look for nobody is the swarm's
-business: it glances, now and then, while it announces.
+A key that is behind looks until it is not, first often, then ever more rarely: a peer that has it may appear
+at any time and announce itself without looking up others. A complete key needs no lookups: readers find its
+announcement. In case its publisher returns with more and looks up no peers, the swarm occasionally looks
+while it announces.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FIRST_REPEAT = 5.0
-"""Seconds from the first look of a key that is behind to the second. Each wait is twice the one before."""
+"""Seconds from the first lookup of a key that is behind to the second. Each wait is twice the previous
+one."""
 
 LATER_REPEAT = 60.0
-"""The same for a key that has peers: they may have all that is missing, or they may not."""
+"""The same for a key with peers: they may or may not have all that is missing."""
 
 LONGEST_REPEAT = 600.0
-"""Seconds between two looks of a key that stays behind (hyperswarm lib/peer-discovery.js looks as often)."""
+"""Seconds between two lookups of a key that stays behind (as hyperswarm lib/peer-discovery.js)."""
 
 LOOK_TIME = 30.0
-"""Seconds that a key looks which was complete when it was added, and has no peers."""
+"""Seconds of lookups for a key that was complete when added and has no peers."""
 
 CATCH_UP = 5.0
-"""Seconds that a key which was complete, and has peers, is given to get what is new from them before it looks
-for others."""
+"""Seconds that a complete key with peers waits for their updates before it looks up others."""
 
 
 @dataclass(slots=True)
 class Lookups:
     """Decides for one key. `spread` (0 to 1) differs between keys, so that they do not all look at once.
 
-    `looked`: it need not look when it is complete.
+    `looked`: a complete key need not look.
     """
 
     spread: float
@@ -43,7 +43,7 @@ class Lookups:
     _behind_since: float | None = None
 
     def wants(self, *, complete: bool, peers: int, now: float) -> bool:
-        """Whether to look for peers now."""
+        """Whether lookups should run now."""
         if not complete:
             self._look_until = None
             if self._behind_since is None:
@@ -62,7 +62,7 @@ class Lookups:
         return not self.looked
 
     def repeats(self, *, complete: bool, peers: int, now: float) -> bool:
-        """Whether to look once more now, instead of waiting for the swarm to do so by itself."""
+        """Whether to look again now, instead of waiting for the swarm's own schedule."""
         if complete:
             return False
         had_peers, self._had_peers = self._had_peers, peers > 0
@@ -77,7 +77,7 @@ class Lookups:
         return True
 
     def next_deadline(self, now: float) -> float | None:
-        """When the answers may be others without anything else having changed."""
+        """When the results may change by time alone."""
         if self._behind_since is not None and self.looked and now < self._behind_since + CATCH_UP:
             return self._behind_since + CATCH_UP
         return self._repeat_at if self._repeat_at is not None else self._look_until

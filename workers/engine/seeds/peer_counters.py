@@ -1,4 +1,4 @@
-"""Who replicates a key, and how many bytes went to and fro. Peers come and go; the sums stay."""
+"""Peers that replicate a key and the bytes exchanged. Totals stay when peers leave."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..model.interfaces import RemotePeer
 
 
 class PeerDelta(NamedTuple):
-    """A peer came (`open`) or went."""
+    """A peer opened (`open`) or closed."""
 
     public_key: bytes
     open: bool
@@ -24,12 +24,12 @@ class _Known:
 
     def __init__(self) -> None:
         self.channels: dict[int, RemotePeer] = {}
-        """By identity, which is theirs alone as long as we hold them."""
+        """By `id()`, which is unique as long as we hold them."""
         self.gone_in = 0
         self.gone_out = 0
 
     def leave_out(self, current: Mapping[int, RemotePeer]) -> None:
-        """Drop the channels that are not current, but not what was counted on them."""
+        """Drop channels that are not current, but keep their counters."""
         for number in [number for number in self.channels if number not in current]:
             peer = self.channels.pop(number)
             self.gone_in += peer.bytes_in
@@ -45,7 +45,7 @@ class _Known:
 
 
 class PeerCounters:
-    """Feed it the peers as they are now; it tells what is new."""
+    """Takes the current peers; returns the changes."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Known] = {}
@@ -57,7 +57,7 @@ class PeerCounters:
         return len(self._known)
 
     def resume(self, bytes_in: int, bytes_out: int) -> None:
-        """Count on from there."""
+        """Continue counting from these numbers."""
         self._gone_in += bytes_in
         self._gone_out += bytes_out
 
@@ -70,9 +70,9 @@ class PeerCounters:
         return self._gone_out + sum(known.bytes_out for known in self._known.values())
 
     def update(self, peers: Iterable[RemotePeer]) -> list[PeerDelta]:
-        """Who came and who went since the call before.
+        """Peers that opened or closed since the last call.
 
-        A remote is there as long as it has one open channel.
+        A remote is open as long as it has one open channel.
         """
         current = {id(peer): peer for peer in peers}
         channels = tuple(current)

@@ -1,8 +1,7 @@
-"""One key: the cores that belong to it, and what is to be told about them.
+"""One key: its cores, and the events about them.
 
-A seed does not wait and has no clock. `review(now)` looks at the cores as they are, draws the consequences
-(opens the blobs core, emits events) and says when it wants to be called again at the latest; the engine
-calls it when something happened, too.
+A seed does not wait and has no clock. `review(now)` looks at the cores, acts (opens the blobs core, emits
+events) and returns when it must be called again at the latest; the engine also calls it after activity.
 """
 
 from __future__ import annotations
@@ -26,34 +25,33 @@ from .tracked_core import TrackedCore
 from .trouble import doubts_of, too_many_blocks, too_many_cores, trouble_of
 
 PATIENCE = 3.0
-"""Seconds, at most, that a complete core which may be an encrypted drive is given to show that it is: its
-blobs core appears when a peer has it. None if all peers lack it. A drive that cannot be read and whose blobs
-core is empty is given the same."""
+"""Seconds that a complete core which may be an encrypted drive waits for a peer that has its blobs core. No
+wait if all peers lack it. An unreadable drive with an empty blobs core waits as long."""
 
 FLUSH_CHECK = 5.0
-"""Seconds after which we look by ourselves whether what is complete has become durable. We should have been
-told."""
+"""Seconds after which a complete key checks by itself whether it is durable, in case the notification was
+missed."""
 
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two looks at peers that may yet give what is missing."""
+"""Seconds between two checks of peers that may still give missing blocks."""
 
 STARVED_SECONDS = 30.0
 """Seconds without a block after which the connected peers of a key that lacks blocks count as useless."""
 
 _AT_REST = (State.WAITING, State.SYNCED, State.HELD, State.FAILED, State.TOO_LARGE)
-"""States in which it is worth telling which blocks are missing."""
+"""States in which missing blocks are reported."""
 
 
 class OpenSession(Protocol):
-    """How a core is opened: see `CoreKeeper.get`."""
+    """Opens a core: see `CoreKeeper.get`."""
 
     def __call__(self, key: bytes, /, *, active: bool) -> CoreSession: ...
 
 
 class Seed:
-    """Made and driven by the engine. `resting` is how it was put away: it is no news to anybody then, and its
-    sessions are not active. `claim` records that a core belongs to the key; False: it has too many."""
+    """Made and driven by the engine. `resting`: it was loaded from cold, so its events repeat old facts and
+    its sessions are inactive. `claim` records that a core belongs to the key; False: it has too many."""
 
     def __init__(
         self,
@@ -70,10 +68,10 @@ class Seed:
     ) -> None:
         self.key = wanted.key
         self.max_blocks = max_blocks
-        """Blocks beyond which nothing more is fetched; looked at in the next review. None: any number."""
+        """Blocks beyond which nothing more is fetched; applied in the next review. None: any number."""
         self._too_large = False
         self.kind: Kind | None = None
-        """None until it is seen."""
+        """None until it is detected."""
         self._told = wanted.kind
         self._open_session = open_session
         self._emit = emit
@@ -88,19 +86,19 @@ class Seed:
         self._own = wanted.own
         self._secrets = secrets
         self._memo: SeedRecord | None = None
-        """What an earlier run noted."""
+        """The record of an earlier run."""
         claim(wanted.key)
         self._main = self._part(wanted.key)
         self._memo = SeedRecord.decode(self._main.core.meta)
         self._trust_memo(self._main)
         self._second: TrackedCore | None = None
-        """The blobs core of a drive, or the core that would be it."""
+        """The blobs core of a drive, or of a suspected one."""
         self.parts: list[tuple[TrackedCore, Role]] = []
         """The cores that are known to belong to the key, each with its role."""
         self._known = [self._main]
-        """Those cores; while nothing is known, the one that the key names."""
+        """Those cores; while none is known, the one that the key names."""
         self._awaiting = False
-        """Some peer may yet give blocks that are missing."""
+        """A peer may still give missing blocks."""
         self._finding = Finding()
         self._looked_at: object = None
         self._needed = RequiredBlobs()
@@ -155,8 +153,7 @@ class Seed:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing of what is known, except for what nobody has, and what the key names is
-        known."""
+        """Whether the kind is known and every available block of every core is received."""
         main = self._main.core
         if self.kind is None or main.length == 0 or not self._main.full:
             return False
@@ -175,7 +172,7 @@ class Seed:
 
     @property
     def synced(self) -> bool:
-        """Whether all of it is on disk, and `synced` was told."""
+        """Whether all of it is on disk, and `synced` was emitted."""
         return self._synced is not None
 
     @property
@@ -184,7 +181,7 @@ class Seed:
 
     @property
     def connected(self) -> int:
-        """Channels with peers, those included of a core that only might belong to the key."""
+        """Channels with peers, including those of a core that only may belong to the key."""
         return sum(len(part.session.peers) for part in self._open_parts())
 
     def lacks_peers(self, now: float) -> bool:
@@ -199,7 +196,7 @@ class Seed:
 
     @property
     def settled(self) -> bool:
-        """Whether there is nothing to do for it, as far as anybody says."""
+        """Whether nothing is left to do, as far as peers report."""
         if not self.synced or self._failed or not self.complete or self._awaiting:
             return False
         return not any(part.has_news or part.offered for part in self._open_parts())
@@ -214,18 +211,18 @@ class Seed:
         return sum(part.core.have_bytes for part in self._known)
 
     def set_active(self, active: bool) -> None:
-        """Whether its cores are replicated with everybody, or only with those who ask for them."""
+        """True: replicate its cores on every connection; False: only with peers that open them."""
         if active is not self._active:
             self._active = active
             for part in self._open_parts():
                 part.session.set_active(active)
 
     def note(self) -> None:
-        """Keep with the main core what a restart needs to know the key again."""
+        """Store the record for a restart with the main core."""
         self._main.session.meta = self.put_away().memo.encode()
 
     def put_away(self) -> Cold:
-        """What stands for it once it is closed. For a key that is settled."""
+        """The cold form of a settled key, to use once it is closed."""
         assert self.kind is not None
         roles = {part.core.key: role for part, role in self.parts}
         cores = (part.core for part in self._open_parts())
@@ -240,7 +237,7 @@ class Seed:
         )
 
     def reopen(self) -> None:
-        """Somebody is known to have blocks that were given up: look for them again."""
+        """Look again for blocks that were given up: a replica is known to have some."""
         for part in self._open_parts():
             part.fullness.reopen()
         if self.kind is not None:
@@ -248,7 +245,7 @@ class Seed:
         self._changed()
 
     def status(self, now: float) -> SeedStatus:
-        """For a screen."""
+        """Status for people and reports."""
         self._down.sample(self._tally.bytes_in, now)
         self._up.sample(self._tally.bytes_out, now)
         totals = self._count()
@@ -291,7 +288,7 @@ class Seed:
     # --- what follows from it
 
     def review(self, now: float) -> float | None:
-        """Draw the consequences of how things are. Returns when to come back at the latest."""
+        """Act on the state of the cores. Returns when to call again at the latest, or None."""
         looks = [part.fullness.review(now) for part in self._open_parts()]
         self._find_out()
         self._limit_blocks()
@@ -306,19 +303,19 @@ class Seed:
         return min((at for at in deadlines if at is not None), default=None)
 
     def follow_forks(self, up_to: int | None) -> None:
-        """Follow the writer up to this fork; None: onto any. Higher ones are quarantined."""
+        """Follow the writer up to this fork; None: any. Higher forks are quarantined."""
         self._max_fork = up_to
         for part in self._open_parts():
             part.session.follow_forks(up_to)
 
     def close(self) -> None:
-        """Let go of the cores, and tell that the peers are gone. What is stored stays."""
+        """Release the cores and emit that peers closed. Stored blocks stay."""
         for part in self._open_parts():
             part.close()
         self._tell_peers(closing=True)
 
     def _limit_blocks(self) -> None:
-        """Stop fetching a key that has more blocks than are allowed, or go on."""
+        """Stop fetching a key that has more blocks than allowed, or resume."""
         parts = list(self._open_parts())
         blocks, most = sum(part.core.length for part in parts), self.max_blocks
         too_large = most is not None and blocks > most
@@ -367,7 +364,7 @@ class Seed:
             self._trust_memo(self._second)
 
     def _trust_memo(self, part: TrackedCore) -> None:
-        """Blocks that an earlier run gave up are not looked for again, if what it had is here."""
+        """Do not look again for blocks that an earlier run gave up, if what it had is stored."""
         length = None if self._memo is None else self._memo.given_up_below(self.key, part.core)
         if length is not None:
             part.fullness.trust(length)
@@ -396,7 +393,7 @@ class Seed:
         self._main.session.meta = SeedRecord(kind, second=second).encode()
 
     def _is_uncertain(self) -> bool:
-        """Whether there may be a second core (or more of it) that we have not heard of."""
+        """Whether the key may have a second core (or more of it) that is not known yet."""
         if self._second is None or self._second.core.length:
             return False
         if self.kind is Kind.CORE:
@@ -439,7 +436,7 @@ class Seed:
             self._failed |= part.conflict
 
     def _tell_numbers(self, now: float) -> float | None:
-        """Heads and totals, where they changed; not more often than the interval allows."""
+        """Emit heads and totals that changed; not more often than the interval allows."""
         totals = self._count()
         if totals == self._totals and not any(self._new_heads()):
             return None

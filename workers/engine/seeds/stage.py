@@ -1,8 +1,8 @@
 """How much of a key is kept in memory. Pure: the time is an argument.
 
-A key that is behind is replicated with everybody. Once it has all and nothing has happened for a while it
-rests: it serves those who ask, and hears from them when there is more. When nobody asks it is put away, and a
-record of a few hundred bytes stands for it until somebody does (see `cold`).
+A key that is behind is replicated on every connection. When it is complete and idle for a while it rests: it
+serves peers that open it, and they report newer versions. Without peers it becomes cold: a record of a few
+hundred bytes, until a peer opens it (see `cold`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from enum import Enum, auto
 
 REST_AFTER = 10.0
-"""Seconds that a key which has all is still replicated with everybody: whoever writes often is about to go
-on."""
+"""Seconds that a complete key is still replicated on every connection: a writer that writes often is about to
+continue."""
 
 COLD_AFTER = 10.0
 """Seconds that a resting key stays in memory after its last peer: readers come back."""
@@ -19,9 +19,9 @@ COLD_AFTER = 10.0
 
 class Stage(Enum):
     ACTIVE = auto()
-    """Replicated with everybody."""
+    """Replicated on every connection."""
     RESTING = auto()
-    """Replicated with those who ask."""
+    """Replicated with peers that open it."""
     COLD = auto()
     """Not in memory."""
 
@@ -34,10 +34,11 @@ class StageMachine:
     def __init__(self, stage: Stage = Stage.ACTIVE) -> None:
         self.stage = stage
         self._since: float | None = None
-        """Since when what leads to the next stage has lasted."""
+        """Since when the condition for the next stage has held."""
 
     def step(self, *, settled: bool, peers: int, now: float) -> Stage:
-        """The stage it is in from now on. `settled`: it has all there is, as far as anybody says."""
+        """Advance to and return the current stage. `settled`: nothing is left to do, as far as peers
+        report."""
         if not settled:
             self.stage, self._since = Stage.ACTIVE, None
         elif self.stage is Stage.ACTIVE:
@@ -55,7 +56,7 @@ class StageMachine:
             self.stage, self._since = then, None
 
     def next_deadline(self) -> float | None:
-        """When `step` may lead on without anything else having changed."""
+        """When `step` may advance by time alone."""
         if self._since is None:
             return None
         return self._since + (REST_AFTER if self.stage is Stage.ACTIVE else COLD_AFTER)

@@ -1,6 +1,6 @@
-"""The keys of an engine: which are in memory, which are put away, and sums over all of them.
+"""The keys of an engine: in memory or cold, and totals over all.
 
-Looking at thousands of keys that are put away is not needed for any of it.
+None of it visits thousands of cold keys.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Warm:
 
 
 class Member:
-    """What is kept of a key."""
+    """A key of the table."""
 
     __slots__ = ("membership", "state")
 
@@ -54,15 +54,15 @@ class Member:
 
 
 class SeedTable:
-    """All of them, in the order of their coming."""
+    """All keys, in the order of addition."""
 
     def __init__(self) -> None:
         self._members: dict[bytes, Member] = {}
         self._warm: dict[bytes, Warm] = {}
         self._owners: dict[bytes, tuple[bytes, ...]] = {}
-        """Discovery key of a core to the keys, put away, that it belongs to."""
+        """Discovery key of a core to the cold keys it belongs to."""
         self._have_bytes = self._bytes_in = self._bytes_out = 0
-        """Of those that are put away."""
+        """Of cold keys."""
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._members
@@ -77,14 +77,14 @@ class SeedTable:
         return self._members.get(key)
 
     def warm(self, key: bytes) -> Warm | None:
-        """None if it is put away, or none of ours."""
+        """The key's state in memory; None if it is cold or unknown."""
         return self._warm.get(key)
 
     def all_warm(self) -> Mapping[bytes, Warm]:
         return self._warm
 
     def owners(self, name: bytes) -> tuple[bytes, ...]:
-        """The keys, put away, to which the core with that discovery key belongs."""
+        """The cold keys to which the core with that discovery key belongs."""
         return self._owners.get(name, ())
 
     def add(self, key: bytes, member: Member) -> None:
@@ -92,7 +92,7 @@ class SeedTable:
         self._enter(key, member.state)
 
     def change(self, key: bytes, state: Warm | Cold) -> None:
-        """Put it away, or take it out again."""
+        """Make a key cold, or load it."""
         member = self._members[key]
         self._leave(key, member.state)
         member.state = state
@@ -135,7 +135,7 @@ class SeedTable:
 
     @property
     def cold(self) -> int:
-        """Keys that are put away."""
+        """Number of cold keys."""
         return len(self._members) - len(self._warm)
 
     def totals(self) -> Totals:
@@ -151,7 +151,7 @@ class SeedTable:
         )
 
     def members(self, *, cold: int | None) -> list[tuple[bytes, Member]]:
-        """Those in memory, and so many of the others (None: all, in order)."""
+        """Keys in memory, and `cold` of the others (None: all, in order)."""
         if cold is None or cold >= self.cold:
             return list(self._members.items())
         found = [(key, self._members[key]) for key in self._warm]

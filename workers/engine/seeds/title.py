@@ -1,4 +1,4 @@
-"""What a drive calls itself: the `title` in its /index.json, else the `name` in its /package.json.
+"""The title of a drive: `title` in its /index.json, else `name` in its /package.json.
 
 Sources: p2pcommons (`index.json`), applications of Pear (`package.json`).
 """
@@ -21,13 +21,13 @@ from hypercore.manifest import Manifest
 from ..model.interfaces import CoreSession
 
 SOURCES = (("/index.json", "title"), ("/package.json", "name"))
-"""Files that may hold a title, each with the name of the field. The first one that has a title counts."""
+"""Files that may hold a title, each with the name of the field. The first that has one counts."""
 
 MAX_FILE_BYTES = 64 << 10
 """Content of such a file. Larger ones are not read. Our own choice."""
 
 MAX_BLOCKS = 64
-"""Blocks of both cores that are read for the title of one drive. Two look-ups in a large drive take about
+"""Blocks of both cores that are read for the title of one drive. Two lookups in a large drive take about
 twenty."""
 
 MAX_BYTES = 1 << 20
@@ -40,16 +40,16 @@ MAX_TITLE = 200
 """Characters of a title."""
 
 READ_INTERVAL = 30.0
-"""Seconds from one look at a drive to the next: one that changes all the time is looked at now and then."""
+"""Seconds between two reads of one drive that changes all the time."""
 
 READ_PAUSE = 0.02
-"""Seconds between two drives. After a start, that may be all of them."""
+"""Seconds between two drives. After a start, all of them may be read."""
 
 log = logging.getLogger(__name__)
 
 
 class TooMuch(InvalidContent):
-    """More would have to be read than a title is worth."""
+    """The title would need more blocks than allowed."""
 
 
 class Budget:
@@ -60,7 +60,7 @@ class Budget:
         self._bytes = MAX_BYTES
 
     def spend(self, size: int) -> None:
-        """One block of that many bytes. Raises TooMuch."""
+        """Count one block of `size` bytes. Raises TooMuch."""
         self._blocks -= 1
         self._bytes -= size
         if self._blocks < 0 or self._bytes < 0 or size > MAX_BLOCK_BYTES:
@@ -68,8 +68,8 @@ class Budget:
 
 
 class StoredBlocks:
-    """A core as a source of the blocks that are stored: never waits for peers, stops at the budget, and lets
-    the loop go on after each block."""
+    """A `BlockSource` of stored blocks: never waits for peers, stops at the budget, and yields to the loop
+    after each block."""
 
     def __init__(self, core: Core, budget: Budget) -> None:
         self._core = core
@@ -107,20 +107,20 @@ class StoredBlocks:
 
 
 class Title(NamedTuple):
-    """What was found. As long as `seen` is the same, so is the title."""
+    """The result. As long as `seen` is equal, so is the title."""
 
     text: str = ""
     """Empty: the drive has none, or it cannot be read."""
     seen: object = None
-    """None: what was found is not certain."""
+    """None: the result is uncertain."""
 
 
 async def read_title(
     key: bytes, open_session: Callable[[bytes], CoreSession | None], known: Title | None = None
 ) -> Title:
-    """From what is stored of the drive `key`. `known` is what was found before.
+    """Read the title from what is stored of the drive `key`. `known` is the previous result.
 
-    `open_session` gives None for a core that is not stored: the header of a drive may name any.
+    `open_session` returns None for a core that is not stored: the header of a drive may name any.
     """
     sessions: list[CoreSession] = []
     budget = Budget()
@@ -155,9 +155,9 @@ async def read_title(
 
 
 async def _content(drive: Drive, entry: Entry | None) -> bytes:
-    """Of a small plain file. Empty: it is none, or its blocks do not hold it.
+    """Content of a small plain file. Empty: it is none, or its blocks are missing.
 
-    Files with a block map are left alone: what the map says of their size is not known without reading it.
+    Files with a block map are skipped: their size is not known without reading it.
     """
     if entry is None or entry.blob is None or entry.blob.block_map or entry.blob.byte_length > MAX_FILE_BYTES:
         return b""
@@ -177,9 +177,9 @@ def _text(content: bytes, field: str) -> str:
 
 
 class Titles:
-    """Reads the titles of drives that have changed, one after the other.
+    """Reads the titles of changed drives, one after the other.
 
-    It holds a few hundred bytes for each key that is seeded, and no more.
+    It keeps a few hundred bytes for each seeded key.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class Titles:
         is_wanted: Callable[[bytes], bool],
         on_title: Callable[[bytes, str], None],
     ) -> None:
-        """`on_title` is called with each title that is found."""
+        """`on_title` is called with each title found."""
         self._open_session = open_session
         self._is_wanted = is_wanted
         self._on_title = on_title
@@ -197,11 +197,11 @@ class Titles:
         self._known: dict[bytes, Title] = {}
         self._due: dict[bytes, None] = {}
         self._resting: dict[bytes, bool] = {}
-        """Keys that were looked at within READ_INTERVAL, and whether they have changed since."""
+        """Keys read within READ_INTERVAL, and whether they have changed since."""
         self._wake = asyncio.Event()
 
     def changed(self, key: bytes) -> None:
-        """A drive has changed, and may call itself something else now."""
+        """A drive changed; its title may have changed."""
         if key in self._resting:
             self._resting[key] = True
         else:
@@ -209,12 +209,12 @@ class Titles:
             self._wake.set()
 
     def forget(self, key: bytes) -> None:
-        """It is seeded no longer."""
+        """The key is no longer seeded."""
         self._known.pop(key, None)
         self._due.pop(key, None)
 
     async def run(self) -> None:
-        """Until cancelled. What goes wrong with one drive is logged, and concerns no other."""
+        """Run until cancelled. An error of one drive is logged and does not affect others."""
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -1,4 +1,4 @@
-"""A key's place in the swarm: announced if we serve it, looking for peers when it has reason to."""
+"""A key's topic in the swarm: announced if we serve it, looked up when useful."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .lookup_schedule import Lookups
 
 
 class TopicSubscription(Generic[T]):
-    """Of one topic. `steer` tells the swarm what changes; `rest` that the key is complete and put away."""
+    """Of one topic. `steer` applies changes to the swarm; `rest` stops lookups of a cold key."""
 
     __slots__ = ("_announce", "_looking", "_lookups", "_spread", "_swarm", "_topic")
 
     def __init__(
         self, swarm: Network[T], topic: bytes, *, announce: bool, spread: float, resting: bool = False
     ) -> None:
-        """Joins at once: looking, unless it is `resting` from the start."""
+        """Joins at once, with a lookup unless `resting`."""
         self._swarm = swarm
         self._announce = announce
         self._spread = spread
@@ -28,7 +28,7 @@ class TopicSubscription(Generic[T]):
             self._lookups = Lookups(spread)
 
     def steer(self, *, complete: bool, peers: int, now: float) -> float | None:
-        """Look, look again, or stop looking. Returns when to come back at the latest."""
+        """Look up peers, look again, or stop. Returns when to call again at the latest, or None."""
         lookups = self._lookups
         if lookups is None:
             lookups = self._lookups = Lookups(self._spread, looked=True)
@@ -41,11 +41,11 @@ class TopicSubscription(Generic[T]):
 
     @property
     def looking(self) -> bool:
-        """Whether it looks for peers for a reason."""
+        """Whether it looks up peers now."""
         return self._looking and self._announce
 
     def rest(self) -> None:
-        """Stay announced, and look for nobody."""
+        """Stay announced without lookups."""
         self.steer(complete=True, peers=1, now=0.0)
         self._lookups = None
 

@@ -10,7 +10,7 @@ from .tracked_core import TrackedCore
 
 
 class Totals(NamedTuple):
-    """Sums over the cores of a key, and who is there."""
+    """Totals over the cores of a key, and its peers."""
 
     kind: Kind | None
     blocks: int
@@ -19,12 +19,12 @@ class Totals(NamedTuple):
     have_bytes: int
     peers: int
     unavailable_blocks: int = 0
-    """Missing blocks that nobody is known to have."""
+    """Missing blocks that no peer is known to have."""
     unavailable_bytes: int = 0
 
 
 class Head(NamedTuple):
-    """What a `core` event tells of a core."""
+    """The fields of a core in a `core` event."""
 
     role: Role
     length: int
@@ -33,7 +33,7 @@ class Head(NamedTuple):
 
 
 def totals_of(kind: Kind | None, parts: Iterable[TrackedCore], peers: int) -> Totals:
-    """`peers`: how many replicate the key."""
+    """Sum over `parts`. `peers`: how many replicate the key."""
     blocks = have_blocks = size = have_size = lost = lost_size = 0
     for part in parts:
         core = part.core

@@ -1,4 +1,4 @@
-"""One core of a key, open and replicated, and what happened to it that has to be told."""
+"""One core of a key, open and replicated, with its pending events."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..model.interfaces import CoreSession
 from .gaps import gaps_of
 
 BACKOFF_INTERVAL = 60.0
-"""Seconds between two events about peers that are backed off for a core: strangers can bring about as many as
-they like. All of them are in the log (`-vv`). Ours."""
+"""Seconds between two events about peers that are backed off for a core: peers can cause any number. All are
+in the log (`-vv`). Ours."""
 
 
 class ForkEvent(NamedTuple):
@@ -39,20 +39,20 @@ class TrackedCore:
         met: Callable[[], None],
         own: bool = False,
     ) -> None:
-        """`changed` is called when anything happened, `met` first when a peer came or went. `own`: we are the
-        writer; what we cleared is not downloaded again."""
+        """`changed` is called on any change, `met` before that when a peer opens or closes. `own`: we are the
+        writer, so cleared blocks are not fetched again."""
         self.session = session
         self._own = session.fullness.own = own
         self._gaps: tuple[object, CoreGaps] | None = None
         self.offered: ForkAvailable | None = None
         """A higher fork that is not followed."""
         self.forks: list[ForkEvent] = []
-        """What happened that nobody was told of yet."""
+        """Forks not yet emitted."""
         self._head = (session.core.fork, session.core.length)
         self.rotten = 0
-        """Blocks found damaged on disk that nobody was told of yet."""
+        """Corrupt blocks found on disk and not yet emitted."""
         self.backed_off: BackedOff | None = None
-        """What is not asked of a peer for a while, if that was not emitted yet."""
+        """A back-off of a peer that was not emitted yet."""
         self._next_backoff = 0.0
         self.conflict = session.frozen
         """The writer has signed two histories, in this run or an earlier one; nothing more is fetched."""
@@ -71,12 +71,12 @@ class TrackedCore:
 
     @property
     def full(self) -> bool:
-        """Whether each block that is known is here, or known to be nowhere."""
+        """Whether each known block is stored or unavailable."""
         return self.core.complete or self.fullness.full
 
     @property
     def durable(self) -> bool:
-        """Whether what is here can no longer be lost in a crash."""
+        """Whether everything stored survives a crash."""
         core = self.core
         return core.durable_complete or (
             core.durable_head is core.head and core.durable.count >= core.bitfield.count
@@ -84,7 +84,7 @@ class TrackedCore:
 
     @property
     def unavailable(self) -> tuple[int, int]:
-        """Blocks that nobody is known to have, and their bytes."""
+        """Unavailable blocks, and their bytes."""
         blocks = self.fullness.unavailable
         return (blocks, self.core.byte_length - self.core.have_bytes) if blocks else (0, 0)
 
@@ -98,7 +98,7 @@ class TrackedCore:
 
     @property
     def has_news(self) -> bool:
-        """Whether some peer says that it knows of more than we do."""
+        """Whether a peer reports more than we have."""
         return any(peer.has_news for peer in self.session.peers)
 
     def close(self) -> None:

@@ -1,5 +1,4 @@
-"""What is told of a core that its writer has rewritten or split, or whose blocks turn out damaged, and of
-keys that are too large."""
+"""Events about cores that were rewritten, split or corrupted, and about keys that are too large."""
 
 from __future__ import annotations
 
@@ -53,7 +52,7 @@ def trouble_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event
 
 
 def doubts_of(key: bytes, finding: Finding) -> Iterator[Event]:
-    """What a person may not know of the key, once."""
+    """Notes about the key that a person may need, once."""
     if finding.sealed:
         text = (
             "it looks like an encrypted drive of an older version, whose blobs core (with the contents of "

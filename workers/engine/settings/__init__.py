@@ -1,1 +1,1 @@
-"""What the engine is given: options, lists of keys, identity, known DHT nodes."""
+"""Input of the engine: options, lists of keys, identity, known DHT nodes."""

@@ -1,7 +1,7 @@
-"""Nodes of the DHT that answered lately, kept for the next start: it is faster, and needs no bootstrap node.
+"""DHT nodes that answered recently, stored for the next start, which is faster and needs no bootstrap node.
 
-A file of `HOST:PORT` lines in the data directory, below one that names the bootstrap nodes of the network
-they are of. It may be lost or damaged: then the bootstrap nodes are asked, as at the first start.
+A file of `HOST:PORT` lines in the data directory, below one that names the bootstrap nodes of their network.
+Without it, or if it is damaged, the bootstrap nodes are asked, as at the first start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_BYTES = 16_384
 """A file beyond this is not ours."""
 
 SAVE_SECONDS = 600.0
-"""How often they are written down, beside once at the end."""
+"""Seconds between two saves, beside one at the end."""
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def network_name(bootstrap: Sequence[BootstrapNode]) -> str:
 
 
 def load_nodes(path: Path, network: str) -> list[Address]:
-    """Those of `network` that are written there; none if the file is unreadable, or of another network."""
+    """The nodes stored for `network`; none if the file is unreadable, or of another network."""
     try:
         with path.open("rb") as file:
             first, *lines = file.read(MAX_BYTES).decode("ascii").splitlines()
@@ -51,7 +51,7 @@ def load_nodes(path: Path, network: str) -> list[Address]:
 
 
 def save_nodes(path: Path, network: str, nodes: Iterable[Address]) -> None:
-    """Written aside and renamed. A disk that refuses is no reason to stop."""
+    """Write to a temporary file and rename it. A failing disk is ignored."""
     text = "".join(f"{line}\n" for line in (network, *(f"{node.host}:{node.port}" for node in nodes)))
     aside = path.with_name(path.name + ".new")
     try:
@@ -63,7 +63,7 @@ def save_nodes(path: Path, network: str, nodes: Iterable[Address]) -> None:
 
 
 async def keep_saving(path: Path, network: str, known: Callable[[], list[Address]]) -> None:
-    """Writes them down now and then, once there are any."""
+    """Save the nodes every SAVE_SECONDS, once there are any."""
     while True:
         await asyncio.sleep(SAVE_SECONDS)
         if nodes := known():

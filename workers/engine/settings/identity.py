@@ -1,4 +1,4 @@
-"""Secrets that are made once and kept in the data directory, such as who the engine is to its peers."""
+"""Secrets that are made once and stored in the data directory, such as the engine's identity."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def load_identity(data: Path) -> KeyPair:
 
 
 def load_secret(path: Path, what: str) -> bytes:
-    """The 32 random bytes in that file (64 hex digits, readable by its owner alone); made and on disk when
-    this returns, if there were none.
+    """The 32 random bytes in that file (64 hex digits, readable by its owner only); made, and on disk when
+    this returns, if missing.
 
-    Call it while the directory is locked. Raises StoreUnreadable, which calls it `what`, for a file that
-    holds something else: what others may know is never replaced in silence.
+    Call it while the directory is locked. Raises StoreUnreadable, naming it `what`, for a file with other
+    content: a known identity is never replaced silently.
     """
     try:
         text = path.read_text("ascii")

@@ -1,10 +1,10 @@
 """Lists of keys as people write them: on a command line and in `seeds.txt`.
 
-A line of `seeds.txt` is `core|bee|drive KEY` (the form that the official simple-seeder reads), or a bare KEY,
-whose kind is then seen from the content. What follows a `#`, at the start or after a space, is a comment.
-simple-seeder's fourth form, `seeders KEY`, is skipped: no announcing through `@hyperswarm/seeders` here.
+A line of `seeds.txt` is `core|bee|drive KEY` (the form of simple-seeder), or a bare KEY whose kind is
+detected from the content. Text after a `#`, at the start or after a space, is a comment. simple-seeder's
+fourth form, `seeders KEY`, is skipped: announcing through `@hyperswarm/seeders` is not supported.
 
-Error texts never quote a line: the file may be one that was named by mistake and holds a secret.
+Error texts never quote a line: the file may be named by mistake and hold a secret.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hypercore.keys import EXPECTED, decode_key, encode_key
 from ..model.kind import Kind
 
 MAX_LIST_BYTES = 64 << 20
-"""A key list beyond this (about 900,000 keys) is taken for something else by mistake."""
+"""A larger key list (about 900,000 keys) is probably another file."""
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 _CONTROL = re.compile(r"[^\x09-\x0d\x20-\x7e\x80-\U0010ffff]")
@@ -30,25 +30,25 @@ _SEEDERS: Final = "seeders"
 
 
 class Wanted(NamedTuple):
-    """A key to seed. `kind` is None when it is to be seen from the content."""
+    """A key to seed. `kind` None: detect it from the content."""
 
     key: bytes
     kind: Kind | None = None
     max_fork: int | None = None
-    """Its writer is followed up to this fork; None: onto any."""
+    """Follow the writer up to this fork; None: any."""
     own: bool = False
-    """We are its writer: what we cleared of it is not missed."""
+    """We are its writer: cleared blocks are not missing."""
 
 
 class Skipped(NamedTuple):
-    """A line that is understood and has no effect here."""
+    """A line that is valid and has no effect here."""
 
     reason: str
     """For people; to follow the line's number."""
 
 
 class KeyListError(KeyFormatError):
-    """A line of a key list is not what it must be; the text names file, line, and what was expected."""
+    """An invalid line of a key list; the text names file, line, and what was expected."""
 
 
 def parse_list(text: str, *, source: str, on_skipped: Callable[[str], None] = lambda _: None) -> list[Wanted]:
@@ -74,9 +74,9 @@ def parse_list(text: str, *, source: str, on_skipped: Callable[[str], None] = la
 
 
 def parse_line(line: str) -> Wanted | Skipped | None:
-    """The key of one line; None when it has only a comment, or nothing.
+    """The key of one line; None for an empty line or comment.
 
-    Raises KeyFormatError, whose text has nothing of the line.
+    Raises KeyFormatError, whose text does not quote the line.
     """
     words = _COMMENT.sub("", line).split()
     return _parse_words(words) if words else None
@@ -89,10 +89,11 @@ def damaged_line(text: str) -> int | None:
 
 
 def is_cut(text: str) -> bool:
-    """Whether the list may end in the middle of a line: it has no newline at its end, and the last line is
-    not just an entry that ends with a whole key.
+    """Whether the list may end in the middle of a line: it has no final newline, and the last line is not
+    exactly an entry with a whole key.
 
-    No part of a key is another key: of 64 hex digits, the first 52 are no z-base-32, which ends with y or o.
+    No prefix of a key is another key: the first 52 of 64 hex digits are not z-base-32, which ends with y or
+    o.
     """
     lines = text.splitlines(keepends=True)
     if not lines or not lines[-1].strip() or lines[-1].splitlines()[0] != lines[-1]:
@@ -120,9 +121,9 @@ def read_list(path: Path, *, on_skipped: Callable[[str], None] = lambda _: None)
 
 
 def merge(wanted: Iterable[Wanted]) -> list[Wanted]:
-    """One entry a key, in order of first mention; a kind that is told wins over one that is not.
+    """One entry a key, in order of first mention; a given kind overrides a missing one.
 
-    Raises KeyListError when a key is told to be two kinds.
+    Raises KeyListError when a key is given two kinds.
     """
     merged: dict[bytes, Kind | None] = {}
     for key, kind, *_ in wanted:

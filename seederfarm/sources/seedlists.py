@@ -83,7 +83,7 @@ class FollowedList:
 
     def update_lookups(self) -> None:
         """Look up peers again where useful. Call it about once a second."""
-        self._membership.steer(complete=False, peers=len(self._session.peers), now=self._loop.time())
+        self._membership.update(complete=False, peers=len(self._session.peers), now=self._loop.time())
 
     async def newest(self, seconds: float) -> None:
         """Wait for a peer that has the list, and until our version is as new as peers can prove."""

@@ -29,7 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.engine.seeds.stage.REST_AFTER", 0.05)
     monkeypatch.setattr("workers.engine.seeds.stage.COLD_AFTER", 0.05)
     monkeypatch.setattr("workers.engine.seeds.lookup_schedule.LOOK_TIME", 0.05)
-    monkeypatch.setattr("workers.engine.seeds.seed.PATIENCE", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.seed.DETECT_TIMEOUT", 0.05)
 
 
 def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:

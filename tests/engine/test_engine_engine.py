@@ -282,7 +282,7 @@ async def test_ready_is_told_first_and_when_the_network_has_answered() -> None:
 
 
 def test_ready_is_told_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "READY_PATIENCE", 0.05)
+    monkeypatch.setattr(engine_module, "READY_TIMEOUT", 0.05)
 
     @scenario
     async def run() -> None:

@@ -62,8 +62,8 @@ def test_an_encrypted_drive_is_a_drive_when_we_are_told() -> None:
     case = DRIVES["encrypted-drive"]
     key, manifest = bytes.fromhex(case["driveKey"]), Manifest.from_bytes(bytes.fromhex(case["driveManifest"]))
     expected = Finding(Kind.DRIVE, blobs=bytes.fromhex(case["contentKey"]))
-    assert inspect(key, manifest, blocks(case)[0], told=Kind.DRIVE) == expected
-    assert inspect(key, manifest, None, told=Kind.DRIVE) == expected
+    assert inspect(key, manifest, blocks(case)[0], given=Kind.DRIVE) == expected
+    assert inspect(key, manifest, None, given=Kind.DRIVE) == expected
 
 
 def test_a_bee_is_seen_and_has_no_blobs() -> None:
@@ -120,9 +120,9 @@ def test_nothing_is_said_before_the_first_block() -> None:
 def test_what_a_person_says_wins() -> None:
     case = DRIVES["five-files"]
     key, manifest = bytes.fromhex(case["driveKey"]), Manifest.from_bytes(bytes.fromhex(case["driveManifest"]))
-    assert inspect(key, manifest, blocks(case)[0], told=Kind.CORE) == Finding(Kind.CORE)
-    assert inspect(key, manifest, blocks(case)[0], told=Kind.BEE) == Finding(Kind.BEE)
-    assert inspect(key, manifest, None, told=Kind.CORE) == Finding(Kind.CORE)
+    assert inspect(key, manifest, blocks(case)[0], given=Kind.CORE) == Finding(Kind.CORE)
+    assert inspect(key, manifest, blocks(case)[0], given=Kind.BEE) == Finding(Kind.BEE)
+    assert inspect(key, manifest, None, given=Kind.CORE) == Finding(Kind.CORE)
 
 
 def test_no_blobs_key_follows_from_compat_cores_old_manifests_and_unsigned_ones() -> None:

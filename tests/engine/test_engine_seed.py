@@ -13,7 +13,7 @@ from hypercore.replication import BackedOff, Conflict, PeerClosed, PeerOpened
 from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.model.kind import Kind, Role
 from workers.engine.model.status import State
-from workers.engine.seeds.seed import PATIENCE, STARVED_SECONDS, Seed
+from workers.engine.seeds.seed import DETECT_TIMEOUT, STARVED_SECONDS, Seed
 from workers.engine.settings.key_list import Wanted
 
 from .fakes import FakePeer, Log, Sessions, Writer, WriterOfDrive, copy, fetch, upgrade
@@ -331,8 +331,8 @@ def test_a_core_that_might_be_an_encrypted_drive_is_a_core_after_some_patience()
     bench.review()
     bench.flush()
     deadline = bench.review()
-    assert deadline == bench.now + PATIENCE
-    bench.review(after=PATIENCE)
+    assert deadline == bench.now + DETECT_TIMEOUT
+    bench.review(after=DETECT_TIMEOUT)
     assert [event.kind for event in bench.synced()] == [Kind.CORE]
     bench.flush()
     bench.seed.close()

@@ -45,7 +45,7 @@ def _kinds(data: bytes) -> None:
     block0, block1 = data[:200], data[200:] or None
     for key, manifest in ((MANIFEST.key(), MANIFEST), (PUBLIC_KEY, None)):
         for told in (None, *Kind):
-            found = inspect(key, manifest, block0, block1, told=told, secrets=(SECRET,), noted=PUBLIC_KEY)
+            found = inspect(key, manifest, block0, block1, given=told, secrets=(SECRET,), noted=PUBLIC_KEY)
             assert found.kind is not None
 
 

@@ -26,7 +26,7 @@ from .seeds.topic import TopicSubscription
 from .settings.key_list import Wanted
 from .settings.settings import EngineSettings
 
-READY_PATIENCE = 2.0
+READY_TIMEOUT = 2.0
 """Seconds that `ready` waits for the network to report our address. Without a network it is emitted
 anyway."""
 
@@ -87,7 +87,7 @@ class Engine:
         self._backlog = Backlog(
             add=self._add, wake=self._wake, on_failure=self._fail, on_progress=self._check_loaded
         )
-        self._told_full = False
+        self._was_full = False
         """Whether the disk was full at the last call of `changes`."""
         self._changed: set[bytes] = set()
         """Keys with activity since the last call of `changes`."""
@@ -115,11 +115,11 @@ class Engine:
     async def _get_ready(self) -> None:
         if self._online is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(READY_PATIENCE):
+                async with asyncio.timeout(READY_TIMEOUT):
                     await self._online()
-        self._tell_ready()
+        self._emit_ready()
 
-    def _tell_ready(self) -> None:
+    def _emit_ready(self) -> None:
         swarm = self._swarm
         held, self._held = self._held, None
         self._sink(
@@ -169,7 +169,7 @@ class Engine:
             task.cancel()
         self._backlog.close()
         if self._held is not None:
-            self._tell_ready()
+            self._emit_ready()
         try:
             async with asyncio.timeout(self.settings.leave_timeout):
                 await self._swarm.close()
@@ -375,8 +375,8 @@ class Engine:
         """Status of the keys with activity since the last call."""
         changed, self._changed = self._changed, set()
         full = self.limits is not None and self.limits.full
-        if full is not self._told_full:
-            self._told_full = full
+        if full is not self._was_full:
+            self._was_full = full
             changed.update(self._roster.all_warm())  # those that download are held, or no longer
         members = [(key, self._roster.get(key)) for key in changed]
         return self._shown(self._statuses((key, member) for key, member in members if member is not None))
@@ -440,7 +440,7 @@ class Engine:
         seed, now = warm.seed, self._loop.time()
         try:
             deadline = seed.review(now)
-            steer_at = membership.steer(complete=seed.complete, peers=seed.peers, now=now)
+            update_at = membership.update(complete=seed.complete, peers=seed.peers, now=now)
             rest_at = self._settle(key, warm, membership, now)
         except Exception as error:
             # The disk, most likely. The key stays as it is, and is looked at again.
@@ -453,15 +453,15 @@ class Engine:
             self._behind.add(key)
         if self._roster.warm(key) is None:
             return
-        at = min((at for at in (deadline, steer_at, rest_at) if at is not None), default=None)
+        at = min((at for at in (deadline, update_at, rest_at) if at is not None), default=None)
         if at is not None:
             self._review_at(key, at)
 
     def _settle(self, key: bytes, warm: Warm, membership: TopicSubscription[Any], now: float) -> float | None:
         """Make a complete key rest, then cold. Returns the time of the next call at the latest, or None."""
-        seed, warmth = warm.seed, warm.warmth
-        before, peers = warmth.stage, seed.connected
-        stage = warmth.step(settled=seed.settled and not membership.looking, peers=peers, now=now)
+        seed, stage_machine = warm.seed, warm.stage_machine
+        before, peers = stage_machine.stage, seed.connected
+        stage = stage_machine.step(settled=seed.settled and not membership.looking, peers=peers, now=now)
         if stage is not before:
             seed.set_active(stage is Stage.ACTIVE)
             if stage is not Stage.ACTIVE:
@@ -469,8 +469,8 @@ class Engine:
             if stage is Stage.COLD:
                 self._put_away(key, warm, membership)
                 return None
-            stage = warmth.step(settled=stage is Stage.RESTING, peers=seed.connected, now=now)
-        return warmth.next_deadline()
+            stage = stage_machine.step(settled=stage is Stage.RESTING, peers=seed.connected, now=now)
+        return stage_machine.next_deadline()
 
     def _caught_up(self, key: bytes) -> None:
         self._behind.discard(key)

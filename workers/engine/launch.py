@@ -58,8 +58,8 @@ async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> A
 @asynccontextmanager
 async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Launched]:
     """Like `launched`, with access to the parts below the engine."""
-    most_files = block_files(allow_open_files())
-    backend = DiskBackend(settings.data, max_open_files=most_files)
+    max_files = block_files(allow_open_files())
+    backend = DiskBackend(settings.data, max_open_files=max_files)
     store = Store(backend)
     nodes_file, network = settings.data / NODES_FILE, network_name(settings.bootstrap)
     try:
@@ -96,7 +96,7 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         data=settings.data,
         emit=engine.emit,
         door=swarm.slots,
-        open_files=lambda: (backend.open_files, most_files),
+        open_files=lambda: (backend.open_files, max_files),
         on_configured=lambda limits: engine.limit_blocks(limits.max_blocks),
     )
     engine.limits = limits

@@ -249,7 +249,7 @@ def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:
     try:
         data = Data.decode(Reader(b64decode(header.data)))
         first = data.block.value if data.block is not None and header.block == 0 else None
-        blobs = inspect(key, data.manifest, first, told=Kind.DRIVE).blobs
+        blobs = inspect(key, data.manifest, first, given=Kind.DRIVE).blobs
     except HypercoreError:  # signed by the writer, and no drive all the same
         return None
     return None if blobs is None else (blobs.hex(), length)

@@ -29,7 +29,7 @@ class Gate:
             return
         self._shut = shut
         for session in self._sessions:
-            session.steer(shut)
+            session.set_paused(shut)
 
     def get(self, key: bytes, *, active: bool = True) -> CoreSession:
         session = GatedSession(self._cores.get(key, active=active), self._shut, self._forget)
@@ -98,7 +98,7 @@ class GatedSession:
     def follow_forks(self, up_to: int | None) -> None:
         self._session.follow_forks(up_to)
 
-    def steer(self, shut: bool) -> None:
+    def set_paused(self, shut: bool) -> None:
         self._shut = shut
         self._session.download(self._wanted and not shut)
 

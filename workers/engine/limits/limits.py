@@ -72,7 +72,7 @@ class DiskBudget(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Told:
+class _LimitState:
     """Last event about one limit."""
 
     reached: bool = False
@@ -111,13 +111,13 @@ class Limits:
         self._on_configured = on_configured
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._told_to_hold = False
+        self._hold_requested = False
         self._needed = 0
         """Bytes that must be free for downloads to resume; 0: they run."""
         self._measured: tuple[float, int, int, int] | None = None
         """Time of the last count, the sum, bytes received by then, and size of the database; all bytes."""
         self._meters = {"up": Rate(), "down": Rate()}
-        self._told: dict[LimitName, _Told] = {}
+        self._reported: dict[LimitName, _LimitState] = {}
         self._room: DiskBudget | None = None
 
     # --- life
@@ -132,7 +132,7 @@ class Limits:
         if settings.max_bytes != self.settings.max_bytes:
             self._measured = None
         self.settings = settings
-        self._told_to_hold = hold
+        self._hold_requested = hold
         self._on_configured(settings)
         self.look()
 
@@ -171,18 +171,18 @@ class Limits:
         if room is not None and (room.quota or self.full):
             text = "" if room.quota else room.text
             found.append(self._status("disk", room.stored, max(0, room.stored + room.left), text))
-        if self._door is not None and self._is_told("peers"):
+        if self._door is not None and self._is_reported("peers"):
             found.append(self._status("peers", len(self._door), self._door.limit))
-        if self._open_files is not None and self._is_told("files"):
+        if self._open_files is not None and self._is_reported("files"):
             found.append(self._status("files", *self._open_files()))
         return tuple(found)
 
-    def _is_told(self, name: LimitName) -> bool:
-        told = self._told.get(name)
-        return told is not None and told.reached
+    def _is_reported(self, name: LimitName) -> bool:
+        state = self._reported.get(name)
+        return state is not None and state.reached
 
-    def _status(self, name: LimitName, value: float, most: int, text: str = "") -> LimitStatus:
-        return LimitStatus(limit=name, value=value, max=most, reached=self._is_told(name), text=text)
+    def _status(self, name: LimitName, value: float, maximum: int, text: str = "") -> LimitStatus:
+        return LimitStatus(limit=name, value=value, max=maximum, reached=self._is_reported(name), text=text)
 
     def _rates(self) -> tuple[tuple[LimitName, Throttle], ...]:
         return (("up", self._cores.upload), ("down", self._cores.download))
@@ -203,10 +203,10 @@ class Limits:
         if door is not None:
             door.limit = self.settings.max_peers
             turned_away, self._turned_away = door.turned_away - self._turned_away, door.turned_away
-            self._say("peers", turned_away > 0 or len(door) >= door.limit, len(door), door.limit, now)
+            self._report("peers", turned_away > 0 or len(door) >= door.limit, len(door), door.limit, now)
         if files is not None:
-            used, most = files()
-            self._say("files", used >= most, used, most, now)
+            used, maximum = files()
+            self._report("files", used >= maximum, used, maximum, now)
 
     def _set_rates(self, now: float) -> None:
         local = self._local_time()
@@ -218,7 +218,7 @@ class Limits:
             meter = self._meters[name]
             meter.sample(limit.moved, now)
             held = rate is not None and now - limit.held_at <= LOOK_INTERVAL
-            self._say(name, held, round(meter.per_second(now)), rate or 0, now)
+            self._report(name, held, round(meter.per_second(now)), rate or 0, now)
 
     def _look_at_disk(self, now: float) -> None:
         try:
@@ -236,10 +236,10 @@ class Limits:
         limit.set_budget(left if self.full or room.left < NEAR_BYTES else None)
         if self.full and not was_full:
             self._emit(Problem(key=None, code="NO_ROOM", message=f"{room.text}: {_CONSEQUENCE}"))
-        self._gate.hold(self.full or self._told_to_hold)
+        self._gate.hold(self.full or self._hold_requested)
         text = "" if room.quota else room.text
         max_bytes = max(0, room.stored + room.left)
-        self._say("disk", self.full, room.stored, max_bytes, now, at_once=True, text=text)
+        self._report("disk", self.full, room.stored, max_bytes, now, at_once=True, text=text)
 
     def _find_room(self, now: float) -> DiskBudget:
         total, _, free = self._disk_usage(self._data)
@@ -269,25 +269,27 @@ class Limits:
         # Blocks whose trees share nothing make the database grow by more than they count
         return stored + max(received - received_then, database - database_then - DATABASE_SLACK)
 
-    def _say(
+    def _report(
         self,
         name: LimitName,
         reached: bool,
         value: int,
-        most: int,
+        maximum: int,
         now: float,
         *,
         at_once: bool = False,
         text: str = "",
     ) -> None:
-        told = self._told.setdefault(name, _Told())
+        last = self._reported.setdefault(name, _LimitState())
         if reached:
-            told.at = now
-        if reached is told.reached or (not reached and not at_once and most and now - told.at < CLEAR_AFTER):
+            last.at = now
+        if reached is last.reached or (
+            not reached and not at_once and maximum and now - last.at < CLEAR_AFTER
+        ):
             return
-        told.reached = reached
+        last.reached = reached
         state: Literal["reached", "cleared"] = "reached" if reached else "cleared"
-        self._emit(LimitChanged(limit=name, state=state, value=value, max=most, text=text))
+        self._emit(LimitChanged(limit=name, state=state, value=value, max=maximum, text=text))
 
 
 def lower(
@@ -316,8 +318,10 @@ def shared(settings: LimitSettings, engines: int) -> LimitSettings:
     )
 
 
-def _capped(table: RateSchedule, most: int | None) -> RateSchedule:
-    return table if most is None else table.map(lambda rate: most if rate is None else min(rate, most))
+def _capped(table: RateSchedule, maximum: int | None) -> RateSchedule:
+    return (
+        table if maximum is None else table.map(lambda rate: maximum if rate is None else min(rate, maximum))
+    )
 
 
 def _scaled(table: RateSchedule, engines: int) -> RateSchedule:

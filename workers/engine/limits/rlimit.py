@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 def allow_open_files() -> int:
     """Raise the soft limit of this process as far as useful. Returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
+    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-            soft = most
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
         except (OSError, ValueError) as error:
-            log.info("%d files may be open; %d are not granted: %s", soft, most, error)
+            log.info("%d files may be open; %d are not granted: %s", soft, wanted, error)
     return WANTED if soft == resource.RLIM_INFINITY else soft
 
 

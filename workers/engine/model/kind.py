@@ -76,42 +76,42 @@ def inspect(
     block0: bytes | None,
     block1: bytes | None = None,
     *,
-    told: Kind | None = None,
+    given: Kind | None = None,
     secrets: Sequence[bytes] = (),
     noted: bytes | None = None,
 ) -> Finding:
     """Detect what `key` names from its manifest and first two blocks (None: not stored).
 
-    `told` is the kind given by a person, which wins, since an encrypted drive or bee looks like any core.
+    `given` is the kind given by a person, which wins, since an encrypted drive or bee looks like any core.
     Block 0 of a drive may name the blobs core; otherwise its key follows from the manifest. `secrets` are
     encryption keys that may read it; `noted` is the blobs core that one of them showed earlier.
     """
-    if told is Kind.CORE or told is Kind.BEE:
-        return Finding(told)
+    if given is Kind.CORE or given is Kind.BEE:
+        return Finding(given)
     derived = derived_blobs_key(key, manifest)
     if block0 is None:
         # A drive, we are told: its blobs core may be fetched from the first moment on.
-        return Finding(told, blobs=derived) if told is Kind.DRIVE else Finding()
+        return Finding(given, blobs=derived) if given is Kind.DRIVE else Finding()
     seen = Kind(detect_kind(block0, block1))
     if seen is Kind.CORE and (plain := _unlock(key, manifest, block0, block1, secrets)) is not None:
-        return inspect(key, manifest, *plain, told=told)._replace(unlocked=True)
+        return inspect(key, manifest, *plain, given=given)._replace(unlocked=True)
     if seen is Kind.CORE:
-        return _unreadable(block0, derived, told, noted)
+        return _unreadable(block0, derived, given, noted)
     feed = Header.decode(block0).content_feed
     if feed is not None and len(feed) >= KEY_BYTES:
         return Finding(Kind.DRIVE, blobs=feed[:KEY_BYTES])
-    if (seen is Kind.DRIVE or told is Kind.DRIVE) and derived is not None:
+    if (seen is Kind.DRIVE or given is Kind.DRIVE) and derived is not None:
         return Finding(Kind.DRIVE, blobs=derived)
     return Finding(Kind.BEE)
 
 
-def _unreadable(block0: bytes, derived: bytes | None, told: Kind | None, noted: bytes | None) -> Finding:
+def _unreadable(block0: bytes, derived: bytes | None, given: Kind | None, noted: bytes | None) -> Finding:
     """A core for us, which may be more for the holder of its encryption key."""
     doubtful = may_be_encrypted(block0)
     if derived is None and noted is not None and doubtful:
         return Finding(Kind.DRIVE, blobs=noted)
     sealed = derived is None and doubtful and len(block0) == _SEALED_BYTES
-    if told is Kind.DRIVE:
+    if given is Kind.DRIVE:
         return Finding(Kind.DRIVE, blobs=derived, sealed=sealed)
     return Finding(Kind.CORE, probe=derived if doubtful else None, sealed=sealed, is_writer=is_writer(block0))
 

@@ -79,7 +79,7 @@ ENGINE_INTERVAL = 2.0
 MAX_QUESTIONS = 1000
 """Challenges that wait until the engine is ready. The oldest are dropped first: their deadline is nearest."""
 
-PATIENCE = 15.0
+STOP_TIMEOUT = 15.0
 """Seconds that stopping may take from the end of standard input on. Then the process exits: what was
 acknowledged is on disk."""
 
@@ -189,7 +189,7 @@ class Child:
             may_begin=parts.engine.loaded,
         )
         return [
-            self.keep_telling(parts),
+            self.report_loop(parts),
             self.keep_alive(),
             self.keep_proving(parts),
             self._titles.run(),
@@ -277,8 +277,8 @@ class Child:
             self._writer.put_object({"event": "alive"})
             await asyncio.sleep(ENGINE_INTERVAL)
 
-    async def keep_telling(self, parts: Launched) -> None:
-        told_at = float("-inf")
+    async def report_loop(self, parts: Launched) -> None:
+        reported_at = float("-inf")
         meter = StallMeter()
         while True:
             started = time.perf_counter()
@@ -293,8 +293,8 @@ class Child:
             for start in range(0, len(news), KEYS_A_LINE):
                 self._writer.put_object({"event": "status", "keys": news[start : start + KEYS_A_LINE]})
             now = time.perf_counter()
-            if now - told_at >= ENGINE_INTERVAL or everything:
-                told_at = now
+            if now - reported_at >= ENGINE_INTERVAL or everything:
+                reported_at = now
                 stalls = meter.take()
                 self._writer.put_object(
                     {
@@ -397,7 +397,7 @@ async def _obey_all(child: Child, parts: Launched, commands: asyncio.Queue[dict[
 
 
 def _end_in_any_case() -> None:
-    timer = threading.Timer(PATIENCE, os._exit, (1,))
+    timer = threading.Timer(STOP_TIMEOUT, os._exit, (1,))
     timer.daemon = True
     timer.start()
 

@@ -41,7 +41,7 @@ class _Facts:
     complete: bool = False
     grown_at: float | None = None
     """When a writer last appended while our copy was complete: it was online."""
-    told: tuple[object, ...] = ()
+    reported: tuple[object, ...] = ()
 
 
 class Replicas:
@@ -84,15 +84,15 @@ class Replicas:
         news = []
         for status in statuses:
             facts = self._facts.setdefault(status.key, _Facts())
-            told = self._told(status, facts)
-            if told != facts.told or everything:
-                facts.told = told
+            reported = self._reported(status, facts)
+            if reported != facts.reported or everything:
+                facts.reported = reported
                 error = no_room[:MAX_ERROR] if status.state is State.HELD else facts.error
                 news.append(self._to_json(status, facts, error))
         return news
 
     @staticmethod
-    def _told(status: SeedStatus, facts: _Facts) -> tuple[object, ...]:
+    def _reported(status: SeedStatus, facts: _Facts) -> tuple[object, ...]:
         return (
             status.state,
             status.kind,

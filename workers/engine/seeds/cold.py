@@ -164,7 +164,7 @@ class Cold(NamedTuple):
     def events(self) -> list[Event]:
         """Events for a key that is cold at the start."""
         key, blocks, size = self.wanted.key, self.blocks, self.bytes
-        told: list[Event] = [
+        heads: list[Event] = [
             CoreChanged(
                 key=key,
                 core=core.key,
@@ -191,7 +191,7 @@ class Cold(NamedTuple):
         synced = Synced(
             key=key, kind=self.kind, version=version, length=blocks, bytes=size, news=False, **lost
         )
-        return [*told, progress, synced]
+        return [*heads, progress, synced]
 
     def status(self) -> SeedStatus:
         """For a screen."""

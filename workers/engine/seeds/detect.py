@@ -25,15 +25,15 @@ def remembered(core: Core) -> Kind | None:
 
 
 def find_out(
-    part: TrackedCore, *, told: Kind | None, memo: SeedRecord | None, secrets: Sequence[bytes]
+    part: TrackedCore, *, given: Kind | None, memo: SeedRecord | None, secrets: Sequence[bytes]
 ) -> Finding:
-    """Detect the kind of the key of this main core. `told` is a person's choice, `memo` the earlier record,
+    """Detect the kind of the key of this main core. `given` is a person's choice, `memo` the earlier record,
     and `secrets` are encryption keys that may read it."""
     core = part.core
-    kind = told or (Kind.DRIVE if remembered(core) is Kind.DRIVE else None)
+    kind = given or (Kind.DRIVE if remembered(core) is Kind.DRIVE else None)
     noted = memo.second if memo is not None and memo.kind is Kind.DRIVE else None
     block0, block1 = core.get(0), core.get(1)
-    found = inspect(core.key, core.manifest, block0, block1, told=kind, secrets=secrets, noted=noted)
+    found = inspect(core.key, core.manifest, block0, block1, given=kind, secrets=secrets, noted=noted)
     if found.kind is None and core.length and part.full:
         # Its first block, which would show, is nowhere: taken as a core, unless peers have its blobs
         return Finding(Kind.CORE, probe=derived_blobs_key(core.key, core.manifest))

@@ -24,7 +24,7 @@ from .totals import Head, Totals, totals_of
 from .tracked_core import TrackedCore
 from .trouble import doubts_of, too_many_blocks, too_many_cores, trouble_of
 
-PATIENCE = 3.0
+DETECT_TIMEOUT = 3.0
 """Seconds that a complete core which may be an encrypted drive waits for a peer that has its blobs core. No
 wait if all peers lack it. An unreadable drive with an empty blobs core waits as long."""
 
@@ -72,7 +72,7 @@ class Seed:
         self._too_large = False
         self.kind: Kind | None = None
         """None until it is detected."""
-        self._told = wanted.kind
+        self._given_kind = wanted.kind
         self._open_session = open_session
         self._emit = emit
         self._changed = changed
@@ -228,7 +228,7 @@ class Seed:
         cores = (part.core for part in self._open_parts())
         gaps = tuple(part.gaps() for part in self._known) if self._count().unavailable_blocks else ()
         return Cold(
-            Wanted(self.key, self._told, self._max_fork),
+            Wanted(self.key, self._given_kind, self._max_fork),
             self.kind,
             tuple(ColdCore(core.key, roles.get(core.key), core.fork, *amounts_of(core)) for core in cores),
             self.kind is not Kind.DRIVE or self._needed.update(self._main.core) is not None,
@@ -292,11 +292,11 @@ class Seed:
         looks = [part.fullness.review(now) for part in self._open_parts()]
         self._find_out()
         self._limit_blocks()
-        self._tell_peers()
-        self._tell_trouble()
+        self._emit_peers()
+        self._emit_problems()
         self._awaiting = any(part.fullness.busy(now) for part in self._open_parts())
         awaiting = now + CHECK_INTERVAL if self._awaiting else None
-        deadlines = (self._tell_numbers(now), self._tell_synced(now), awaiting, *looks)
+        deadlines = (self._emit_progress(now), self._emit_synced(now), awaiting, *looks)
         if self._main.full and not self._needed.finished:
             self._needed.update(self._main.core)  # in any case: nothing else may ask for it now
             return now  # the db is looked through in portions: go on in the next turn
@@ -312,18 +312,18 @@ class Seed:
         """Release the cores and emit that peers closed. Stored blocks stay."""
         for part in self._open_parts():
             part.close()
-        self._tell_peers(closing=True)
+        self._emit_peers(closing=True)
 
     def _limit_blocks(self) -> None:
         """Stop fetching a key that has more blocks than allowed, or resume."""
         parts = list(self._open_parts())
-        blocks, most = sum(part.core.length for part in parts), self.max_blocks
-        too_large = most is not None and blocks > most
+        blocks, limit = sum(part.core.length for part in parts), self.max_blocks
+        too_large = limit is not None and blocks > limit
         if too_large or self._too_large:
             for part in parts:  # one of them may have been opened since
                 part.session.download(not too_large)
         if too_large and not self._too_large:
-            self._emit(too_many_blocks(self.key, blocks, most or 0))
+            self._emit(too_many_blocks(self.key, blocks, limit or 0))
         self._too_large = too_large
 
     # --- finding out what the key names
@@ -332,7 +332,7 @@ class Seed:
         seen_from = looked_at(self._main)
         if seen_from != self._looked_at:
             self._looked_at = seen_from
-            found = find_out(self._main, told=self._told, memo=self._memo, secrets=self._secrets)
+            found = find_out(self._main, given=self._given_kind, memo=self._memo, secrets=self._secrets)
             if found.kind is not None:  # otherwise what was known before still holds, if anything was
                 if (found.sealed, found.is_writer) != (self._finding.sealed, self._finding.is_writer):
                     for event in doubts_of(self.key, found):
@@ -377,7 +377,7 @@ class Seed:
     def _part(self, key: bytes) -> TrackedCore:
         session = self._open_session(key, active=self._active)
         # Who came is noted at once: a reader may have got all it wanted before the next look at the key.
-        part = TrackedCore(session, changed=self._changed, met=self._tell_peers, own=self._own)
+        part = TrackedCore(session, changed=self._changed, met=self._emit_peers, own=self._own)
         part.session.follow_forks(self._max_fork)
         return part
 
@@ -408,7 +408,7 @@ class Seed:
 
     # --- telling
 
-    def _tell_peers(self, *, closing: bool = False) -> None:
+    def _emit_peers(self, *, closing: bool = False) -> None:
         peers: list[RemotePeer] = []
         if not closing:
             peers.extend(self._main.session.peers)
@@ -416,9 +416,9 @@ class Seed:
             if self._second is not None and self.kind is Kind.DRIVE:
                 peers.extend(self._second.session.peers)
         for news in self._tally.update(peers):
-            self._tell_peer(news)
+            self._emit_peer(news)
 
-    def _tell_peer(self, news: PeerDelta) -> None:
+    def _emit_peer(self, news: PeerDelta) -> None:
         self._emit(
             PeerChanged(
                 key=self.key,
@@ -429,13 +429,13 @@ class Seed:
             )
         )
 
-    def _tell_trouble(self) -> None:
+    def _emit_problems(self) -> None:
         for part in self._open_parts():
             for event in trouble_of(self.key, part, failed=self._failed):
                 self._emit(event)
             self._failed |= part.conflict
 
-    def _tell_numbers(self, now: float) -> float | None:
+    def _emit_progress(self, now: float) -> float | None:
         """Emit heads and totals that changed; not more often than the interval allows."""
         totals = self._count()
         if totals == self._totals and not any(self._new_heads()):
@@ -443,7 +443,7 @@ class Seed:
         if now < self._reported_at + self._interval:
             return self._reported_at + self._interval
         self._reported_at = now
-        self._tell_heads()
+        self._emit_heads()
         if totals != self._totals:
             self._totals = totals
             self._emit(Progress(key=self.key, **totals._asdict()))
@@ -456,12 +456,12 @@ class Seed:
             if head != self._heads.get(core.key) and (core.length or core.fork):
                 yield core.key, head
 
-    def _tell_heads(self) -> None:
+    def _emit_heads(self) -> None:
         for core, head in self._new_heads():
             self._heads[core] = head
             self._emit(CoreChanged(key=self.key, core=core, **head._asdict()))
 
-    def _tell_synced(self, now: float) -> float | None:
+    def _emit_synced(self, now: float) -> float | None:
         if not self.complete or self.kind is None:
             self._synced = None
             self._uncertain_since = None
@@ -479,11 +479,11 @@ class Seed:
             return now + FLUSH_CHECK
         if self._is_uncertain():
             self._uncertain_since = now if self._uncertain_since is None else self._uncertain_since
-            if now < self._uncertain_since + PATIENCE and not self._peers_lack_second():
-                return self._uncertain_since + PATIENCE
+            if now < self._uncertain_since + DETECT_TIMEOUT and not self._peers_lack_second():
+                return self._uncertain_since + DETECT_TIMEOUT
             self._remember(self.kind)
         self._synced = state
-        self._tell_heads()  # of what `synced` is about
+        self._emit_heads()  # of what `synced` is about
         totals = self._count()
         if totals.unavailable_blocks:
             self.note()  # now: who had the blocks may never come again to say that it has no more

@@ -32,11 +32,11 @@ class Totals(NamedTuple):
 class Warm:
     """A key that is in memory."""
 
-    __slots__ = ("seed", "warmth")
+    __slots__ = ("seed", "stage_machine")
 
     def __init__(self, seed: Seed, stage: Stage) -> None:
         self.seed = seed
-        self.warmth = StageMachine(stage)
+        self.stage_machine = StageMachine(stage)
 
 
 class Member:

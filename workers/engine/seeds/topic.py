@@ -9,7 +9,7 @@ from .lookup_schedule import Lookups
 
 
 class TopicSubscription(Generic[T]):
-    """Of one topic. `steer` applies changes to the swarm; `rest` stops lookups of a cold key."""
+    """Of one topic. `update` applies changes to the swarm; `rest` stops lookups of a cold key."""
 
     __slots__ = ("_announce", "_looking", "_lookups", "_spread", "_swarm", "_topic")
 
@@ -27,7 +27,7 @@ class TopicSubscription(Generic[T]):
         if not resting:
             self._lookups = Lookups(spread)
 
-    def steer(self, *, complete: bool, peers: int, now: float) -> float | None:
+    def update(self, *, complete: bool, peers: int, now: float) -> float | None:
         """Look up peers, look again, or stop. Returns when to call again at the latest, or None."""
         lookups = self._lookups
         if lookups is None:
@@ -46,7 +46,7 @@ class TopicSubscription(Generic[T]):
 
     def rest(self) -> None:
         """Stay announced without lookups."""
-        self.steer(complete=True, peers=1, now=0.0)
+        self.update(complete=True, peers=1, now=0.0)
         self._lookups = None
 
     async def leave(self) -> None:

@@ -49,7 +49,7 @@ class TrackedCore:
         self.forks: list[ForkEvent] = []
         """Forks not yet emitted."""
         self._head = (session.core.fork, session.core.length)
-        self.rotten = 0
+        self.corrupt = 0
         """Corrupt blocks found on disk and not yet emitted."""
         self.backed_off: BackedOff | None = None
         """A back-off of a peer that was not emitted yet."""
@@ -116,7 +116,7 @@ class TrackedCore:
     def _on_notice(self, notice: object) -> None:
         if isinstance(notice, Change):
             if notice.rotten and notice.lost is not None:
-                self.rotten += notice.lost[1] - notice.lost[0]
+                self.corrupt += notice.lost[1] - notice.lost[0]
             elif self._own and notice.lost is not None:
                 self.session.download(False)
             self._note_head()

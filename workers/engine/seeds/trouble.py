@@ -41,9 +41,9 @@ def trouble_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event
             "all else goes on"
         )
         yield Problem(key=key, code="PEER_BACKOFF", message=text)
-    if part.rotten:
-        blocks = "1 block" if part.rotten == 1 else f"{part.rotten} blocks"
-        part.rotten = 0
+    if part.corrupt:
+        blocks = "1 block" if part.corrupt == 1 else f"{part.corrupt} blocks"
+        part.corrupt = 0
         text = (
             f"{blocks} of core {name} turned out damaged on disk; "
             "nothing damaged is served, and a peer is asked for it again"

@@ -1,5 +1,6 @@
-"""The control plane at work: it hears workers, decides with `placement`, and tells workers what to keep.
+"""The control plane: it takes reports, plans with `placement`, and sends workers their assignments.
 
-`celery` is its Celery app and `tasks` the thin tasks; `inbox` and `ingest` take messages in, `outbox` and
-`manifests` send them, `reconcile` plans, `audits` asks for proofs, `retention` forgets.
+`celery` has its app and tasks; `messaging` sends and verifies messages; `accounts` manages the broker;
+`reports` ingests reports and audits; `reconcile` plans and applies; `history` keeps events, alerts and
+samples.
 """

@@ -1,4 +1,5 @@
-"""Enrolment tokens in the admin: they name the broker and the farm's key, unknown to the registry."""
+"""Enrolment tokens in the admin: they contain the broker's URL and the farm's key, which the registry does
+not know."""
 
 from __future__ import annotations
 
@@ -98,7 +99,8 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
     def get_form(
         self, request: HttpRequest, obj: EnrolmentToken | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """The farm's own login of the broker is for superusers: it reads and deletes all messages."""
+        """Tokens with the farm's own login of the broker need a superuser: it reads and deletes all
+        messages."""
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.may_share_login = bool(getattr(request.user, "is_superuser", False))
         return form

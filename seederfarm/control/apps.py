@@ -1,4 +1,4 @@
-"""Connects the control plane to what operators change, in every process that runs Django."""
+"""Connects the control plane to the registry's signals, in every process that runs Django."""
 
 from __future__ import annotations
 

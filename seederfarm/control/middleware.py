@@ -1,4 +1,4 @@
-"""Tells whoever changed something in the pages that the broker did not take it, and that nothing is lost."""
+"""Shows a message on the page if the broker did not take what a change caused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ASKING: Final = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 class UndeliveredMessageMiddleware(MiddlewareMixin):
-    """After Django's own messages in MIDDLEWARE, so that what is said here is stored with the answer."""
+    """After Django's own messages in MIDDLEWARE, so that its message is stored with the answer."""
 
     def process_request(self, request: HttpRequest) -> None:
         if request.method not in ASKING:

@@ -1,4 +1,4 @@
-"""What operators change is acted on at once, not at the next beat."""
+"""Acts on operators' changes at once, not at the next beat."""
 
 from __future__ import annotations
 

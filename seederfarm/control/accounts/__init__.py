@@ -1,1 +1,1 @@
-"""Who may use the broker: accounts of workers and tokens, joining, budgets."""
+"""Accounts of the broker for workers and tokens, joining, budgets."""

@@ -1,8 +1,8 @@
-"""Accounts of the broker: one for each token, which may ask to join, and one for each worker.
+"""Accounts of the broker: one for each token, which may only join, and one for each worker.
 
-The registry is the truth, and knows hashes alone: `keep` makes what is missing and deletes what should not
-be, so a Redis that has forgotten them (a restart without an `aclfile`) is told again. Accounts that are not
-this farm's are left alone.
+The registry is authoritative and stores only hashes: `keep` creates missing accounts and deletes surplus
+ones, so a Redis that lost them (a restart without an `aclfile`) gets them again. Accounts of other farms are
+left alone.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from . import acl, budget
 log = logging.getLogger(__name__)
 
 TIMEOUT: Final = 2.0
-"""Seconds that Redis may take for one answer."""
+"""Seconds to wait for one answer of Redis."""
 TAKING_PART: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
 
 
 class NoAccounts(Exception):
-    """This broker gives out no accounts: our login may not make them, or it does not know what they are."""
+    """This broker gives out no accounts: our login may not create them, or the server has no ACL."""
 
 
 class Account(NamedTuple):
@@ -59,7 +59,7 @@ def user_of_worker(node_id: str) -> str:
 
 
 def worker_of_user(user: str) -> str | None:
-    """The node id in a user's name, if it is one of a worker of this farm."""
+    """The node id in the name of a worker's user of this farm, else None."""
     prefix = user_of_worker("")
     return user.removeprefix(prefix) if user.startswith(prefix) else None
 
@@ -69,7 +69,7 @@ def is_ours(user: str) -> bool:
 
 
 def _prefix() -> str:
-    """Users are of the whole server, whatever the database: another farm may have some, too."""
+    """Users belong to the whole server, whatever the database: another farm may have some, too."""
     return f"farm-{identity().node_id[:8]}-"
 
 
@@ -79,7 +79,8 @@ def wanted_mode() -> str:
 
 
 def in_use() -> bool:
-    """Whether workers that join from now on get accounts. Raises NoAccounts (where they must), BrokerDown."""
+    """Whether workers that join from now on get accounts. Raises NoAccounts (where accounts are required),
+    BrokerDown."""
     mode = wanted_mode()
     if mode == "off":
         return False
@@ -98,9 +99,9 @@ def in_use() -> bool:
 
 
 def keep(*, afresh: bool = False, now: datetime | None = None) -> Kept:
-    """Make the broker's accounts those of the registry. Raises BrokerDown, NoAccounts.
+    """Make the broker's accounts match the registry. Raises BrokerDown, NoAccounts.
 
-    `afresh`: set the rules of those that are there, too (a newer program may have others).
+    `afresh`: also replace the rules of existing ones (a newer program may have others).
     """
     now = now or timezone.now()
     with connected() as client:
@@ -125,7 +126,7 @@ def keep(*, afresh: bool = False, now: datetime | None = None) -> Kept:
 
 
 def make_for(worker: Worker) -> acl.Version:
-    """The account of one worker, now. Returns the broker's version. Raises BrokerDown, NoAccounts."""
+    """Create the account of one worker now. Returns the broker's version. Raises BrokerDown, NoAccounts."""
     with connected() as client:
         version = version_of(client)
         user = user_of_worker(worker.node_id)
@@ -158,7 +159,7 @@ def _wanted(now: datetime, version: acl.Version) -> Iterator[tuple[str, Account]
 
 @contextmanager
 def connected() -> Iterator[Any]:
-    """A client with the control plane's own login. Raises BrokerDown."""
+    """Context manager: a client with the control plane's own login. Raises BrokerDown."""
     client = redis.Redis.from_url(
         settings.FARM.redis_client_url,
         socket_connect_timeout=TIMEOUT,
@@ -181,7 +182,7 @@ def version_of(client: Any) -> acl.Version:
 
 
 def _try(client: Any) -> None:
-    """Raises NoAccounts if we may not make any. Leaves none."""
+    """Raises NoAccounts if we may not create any. Leaves none."""
     nobody = f"{_prefix()}nobody"
     _command(client, "ACL", "LIST")
     _command(client, "ACL", "SETUSER", nobody, "off")
@@ -189,14 +190,14 @@ def _try(client: Any) -> None:
 
 
 def _listed(client: Any) -> dict[str, str]:
-    """Our users that there are, each with its line."""
+    """Our existing users, each with its ACL line."""
     lines = [str(line) for line in _command(client, "ACL", "LIST")]
     found = {line.split(" ", 2)[1]: line for line in lines}
     return {user: line for user, line in found.items() if is_ours(user)}
 
 
 def _make(client: Any, user: str, account: Account, *, over: bool) -> None:
-    """`over`: one with another password is there, and whoever uses it is to be cut off."""
+    """`over`: one with another password exists, and its connections must be closed."""
     try:
         with client.pipeline(transaction=True) as pipe:
             if over:
@@ -210,7 +211,7 @@ def _make(client: Any, user: str, account: Account, *, over: bool) -> None:
 
 
 def _keys_of(user: str) -> Iterator[str]:
-    """What nobody will read any more when this user is gone."""
+    """Redis keys that have no reader without this user."""
     node_id = worker_of_user(user)
     if node_id is None:
         yield KEY_PREFIX + reply_key(user.removeprefix(f"{_prefix()}join-"))
@@ -222,7 +223,7 @@ def _keys_of(user: str) -> Iterator[str]:
 
 
 def _save(client: Any) -> None:
-    """Into the `aclfile`, where there is one."""
+    """Save into the `aclfile`, if there is one."""
     try:
         client.execute_command("ACL", "SAVE")
     except redis.ResponseError as error:
@@ -241,7 +242,7 @@ def _reason(error: Exception) -> str:
 
 
 def _database() -> int:
-    """The number in the broker's URL."""
+    """The database number in the broker's URL."""
     parts = urlsplit(settings.FARM.broker_url)
     if parts.scheme == "redis+socket":
         found = re.search(r"(?:^|&)virtual_host=/?(\d+)", parts.query)

@@ -1,7 +1,7 @@
-"""What an account of the broker may do, in the words of Redis' access control lists.
+"""What an account of the broker may do, as Redis access rules.
 
 Pure: rules from names. Measured with kombu 5.7: `ACL LOG` of a Redis stays empty while a worker joins, takes
-tasks, is inspected, sends events, is killed and given again what it had not acknowledged.
+tasks, is inspected, sends events, is killed and gets its unacknowledged messages again.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from farmwire.tasks import (
 Version = tuple[int, ...]
 
 SELECTORS: Final = (7, 0)
-"""Since this version an account can have several sets of rights, and keys that it may only write."""
+"""Version from which an account can have several sets of rights, and write-only keys."""
 SETINFO: Final = (7, 2)
-"""Since this version there is CLIENT SETINFO, with which clients introduce themselves."""
+"""Version from which there is CLIENT SETINFO, with which clients introduce themselves."""
 INTRODUCTIONS: Final = ("+client|setinfo", "+client|maint_notifications")
-"""What redis-py tries on every server. 6.2 knows neither, and counts a refusal of each unless it is allowed;
-7.0 and later take no rules about commands that they do not know, and refuse them without counting."""
+"""Commands that redis-py tries on every server. 6.2 knows neither, and logs a refusal of each unless it is
+allowed; 7.0 and later accept no rules about unknown commands, and refuse them without logging."""
 
 CONNECT: Final = "+ping +hello +select +client|setname"
 
 LEAVE: Final = "+lpush +llen"
-"""In a queue of others: put something there, and see how much waits."""
+"""In a shared queue: append, and read the length."""
 
 PIDBOX: Final = "celery.pidbox"
 """The exchange of Celery's remote control."""
@@ -43,19 +43,19 @@ WORKER_COMMANDS: Final = (
     "+psubscribe +punsubscribe +unsubscribe"
 )
 """No scripts: a loop in Lua stops the whole broker. kombu's lock, which is one, is replaced in
-`workers.transport`. What is left can fill memory, which `budget` watches."""
+`workers.transport`. The rest can fill memory, which `budget` watches."""
 
 FORGET: Final = "+del +llen +exists"
-"""Of its queue for remote control, under which nothing is ever kept: to declare and delete it."""
+"""For its remote-control queue, which is always empty: declare and delete it."""
 
 
 def _k(key: str) -> str:
-    """A key, as a pattern that fits it alone."""
+    """A key as a pattern that matches it alone."""
     return KEY_PREFIX + "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in key)
 
 
 def join_rules(place: str, version: Version) -> list[str]:
-    """Of whoever has a token: leave a request, take the answer to it."""
+    """Rights of a token: leave a request, take the answer to it."""
     # A string and not a list: before Redis 7 every right is of all keys, and whoever may pop its answer could
     # pop the requests of others.
     rules = [*_connect(version), f"~{_k(reply_key(place))}", "+getdel"]
@@ -65,10 +65,10 @@ def join_rules(place: str, version: Version) -> list[str]:
 
 
 def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[str]:
-    """Of a worker: its own queue, its own memory of what it was given, reports, answers to remote control.
+    """Rights of a worker: its own queue, its unacknowledged messages, reports, answers to remote control.
 
-    Before Redis 7 a right holds for all keys and channels of an account. There it cannot publish: whoever may
-    publish events could publish remote control for all. And it could take others' reports away.
+    Before Redis 7 a right holds for all keys and channels of an account. There it cannot publish, since that
+    would allow publishing remote control for all workers, and it could take others' reports.
     """
     queue = queue_of(node_id)
     channel = f"{KEY_PREFIX}/{database}."

@@ -1,8 +1,8 @@
-"""What the farm's keys may take of the broker's memory, and what is done about more.
+"""Bounds on the broker's memory per kind of key, and their enforcement.
 
-An account of Redis bounds which keys somebody may write to, not how much. So control measures: the queues
-that many write to are cut to their newest messages, and an account that fills the keys that only it may write
-to, or opens hundreds of connections, is suspended. The budget over all of it is in docs/security.md.
+Redis accounts bound which keys a client may write to, not how much. So control measures: shared queues are
+cut to their newest messages, and an account that fills its own keys, or opens hundreds of connections, is
+suspended. The budget over all of it is in docs/security.md.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ from .acl import PIDBOX
 MIB: Final = 1 << 20
 
 MAX_REPORTS: Final = 10_000
-"""Messages in `reports`. Honest workers stop far below it (`workers.agent.reporter`)."""
+"""Messages in `reports`. Honest workers stay far below it (`workers.agent.reporter`)."""
 MAX_REPORTS_BYTES: Final = 256 * MIB
 """Bytes of memory of `reports`."""
 MAX_JOINS: Final = 1000
-"""Requests to join that wait. Each is asked again every 30 s until it is answered."""
+"""Waiting join requests. Each is repeated every 30 s until it is answered."""
 MAX_JOINS_BYTES: Final = 8 * MIB
 """Bytes of memory of `join`; a request has about 2 KB."""
 MAX_WORKER_BYTES: Final = 32 * MIB
 """Bytes of memory of the keys that one worker may write to, beside MAX_ENTRY_BYTES for each key it keeps."""
 MAX_ENTRY_BYTES: Final = 512
-"""Bytes for an entry of its manifest: about 140 in Redis, in up to three manifests that wait."""
+"""Bytes for an entry of its assignment: about 140 in Redis, in up to three assignments that wait."""
 MAX_BINDINGS_BYTES: Final = 4 * MIB
-"""Bytes of each set in which consumers note what they listen to. All workers may add to those of remote
-control, and none is read for that."""
+"""Bytes of each set in which consumers register bindings. All workers may add to those of remote control, and
+none is read for that."""
 MAX_CONNECTIONS: Final = 64
 """Connections of one account. A worker has about ten."""
 MAX_CLIENT_BYTES: Final = 128 * MIB
-"""Bytes that Redis holds for the connections of one account: what they ask and do not read."""
+"""Bytes that Redis holds for the connections of one account: answers that it does not read."""
 LOG_ENTRIES: Final = 128
 """Entries of the broker's log of refusals that are read: all that Redis keeps by default."""
 MAX_LOG_BYTES: Final = 256 * 1024
 """Bytes of names in that log. Names of our keys have about 100 bytes."""
 LOG_SEEN_KEY: Final = f"{KEY_PREFIX}accounts.seen"
-"""A hash in Redis: what of its log was told. There, since the log is there and goes with it."""
+"""A hash in Redis of the log entries already reported. There, since the log is there and ends with it."""
 ANSWERS_LIVE: Final = 60
-"""Seconds after which answers to remote control that nobody took are deleted."""
+"""Seconds after which unread answers to remote control are deleted."""
 SCAN_COUNT: Final = 1000
 MAX_SCANS: Final = 20
-"""Steps through the keyspace in one look; the next look goes on from there."""
+"""Steps through the keyspace in one pass; the next pass continues."""
 ALL: Final = 0
-"""Elements of a key that are measured: every one, about 30 ns each. Redis estimates from the first few
-otherwise, and whoever fills the key chooses what comes first."""
+"""Elements of a key that are measured: every one, about 30 ns each. Otherwise Redis extrapolates from the
+first few, which the writer of the key chooses."""
 SUSPENDED_FOR: Final = 3600
-"""Seconds for which a suspended account is gone."""
+"""Seconds of a suspension."""
 SUSPENDED_KEY: Final = f"{KEY_PREFIX}accounts.suspended"
 """A sorted set in Redis: user, and Unix time at which its suspension ends."""
 
@@ -62,18 +62,18 @@ SHARED: Final = (
     (REPORTS_QUEUE, MAX_REPORTS, MAX_REPORTS_BYTES),
     (JOIN_QUEUE, MAX_JOINS, MAX_JOINS_BYTES),
 )
-"""Queues that many write to, with the bounds of each."""
+"""Shared queues, with the bounds of each."""
 BINDINGS: Final = tuple(f"_kombu.{kind}.{PIDBOX}" for kind in ("binding", "binding_permanent"))
 
 
 class Excess(NamedTuple):
-    """A bound that was exceeded, and what became of it."""
+    """An exceeded bound, and the measure taken."""
 
     what: str
-    """A name that stays the same while it lasts."""
+    """A stable name while it lasts."""
     text: str
     user: str = ""
-    """The account that did it, where that is certain."""
+    """The account that caused it, where that is certain."""
 
 
 class Owner(NamedTuple):
@@ -82,11 +82,11 @@ class Owner(NamedTuple):
     user: str
     node_id: str
     entries: int
-    """Of its manifest."""
+    """Of its assignment."""
 
 
 def keys_of(node_id: str) -> tuple[str, ...]:
-    """The keys that this worker alone may write to, beside control: see `acl.worker_rules`."""
+    """The keys that only this worker and control may write to: see `acl.worker_rules`."""
     queue = queue_of(node_id)
     parts = (f"{unacked_key(node_id)}.{part}" for part in UNACKED_PARTS)
     bindings = (f"_kombu.{kind}.{queue}" for kind in ("binding", "binding_permanent"))
@@ -94,7 +94,7 @@ def keys_of(node_id: str) -> tuple[str, ...]:
 
 
 def cut_shared(client: Any) -> Iterator[Excess]:
-    """Bring the queues that many write to below their bounds: the newest messages stay."""
+    """Cut shared queues to their bounds: the newest messages stay."""
     for queue, most, most_bytes in SHARED:
         key = KEY_PREFIX + queue
         kind = client.type(key)
@@ -117,7 +117,7 @@ def cut_shared(client: Any) -> Iterator[Excess]:
 
 
 def cut_owned(client: Any, owners: Iterable[Owner]) -> Iterator[Excess]:
-    """Delete the keys of workers that have more than their share."""
+    """Delete the keys of workers that exceed their share."""
     owners = list(owners)
     with client.pipeline(transaction=False) as pipe:
         for owner in owners:
@@ -133,7 +133,8 @@ def cut_owned(client: Any, owners: Iterable[Owner]) -> Iterator[Excess]:
 
 
 def crowds(client: Any, is_ours: Callable[[str], bool]) -> Iterator[Excess]:
-    """Accounts with too many connections, or too much in them. Nothing where we may not see clients."""
+    """Accounts with too many connections, or too many bytes in them. Nothing where we may not list
+    clients."""
     try:
         clients = client.client_list()
     except redis.ResponseError:
@@ -151,8 +152,8 @@ def crowds(client: Any, is_ours: Callable[[str], bool]) -> Iterator[Excess]:
 
 
 def cut_log(client: Any, is_ours: Callable[[str], bool], *, pressed: bool) -> Iterator[Excess]:
-    """Empty Redis' log of refused commands where it holds much: whole names of keys, up to 512 MiB each.
-    `pressed`: memory is short, do not even look. Nothing where we may not read it."""
+    """Empty Redis' log of refused commands where it is large: it holds whole names of keys, up to 512 MiB
+    each. `pressed`: memory is short, empty it unread. Nothing where we may not read it."""
     try:
         entries = [] if pressed else client.acl_log(LOG_ENTRIES)
     except redis.ResponseError:
@@ -173,14 +174,14 @@ def cut_log(client: Any, is_ours: Callable[[str], bool], *, pressed: bool) -> It
 
 
 class Sweep:
-    """Goes through the keyspace in steps, and gives those answers to remote control a time to live that have
-    none: whoever asked may be gone."""
+    """Goes through the keyspace in steps, and sets an expiry on answers to remote control without one: their
+    reader may be gone."""
 
     def __init__(self) -> None:
         self._cursor = 0
 
     def step(self, client: Any, *, pressed: bool) -> int:
-        """Returns how many keys were given an end. `pressed`: memory is short, delete them now."""
+        """Returns how many keys got an expiry. `pressed`: memory is short, delete them now."""
         found = 0
         for _ in range(MAX_SCANS):
             pattern = f"{KEY_PREFIX}*.reply.{PIDBOX}*"
@@ -202,7 +203,7 @@ class Sweep:
 
 
 def suspend(client: Any, user: str) -> None:
-    """Take an account away, and end its connections. `accounts.keep` makes it anew when the time is over."""
+    """Delete an account and end its connections. `accounts.keep` recreates it when the suspension is over."""
     client.zadd(SUSPENDED_KEY, {user: time.time() + SUSPENDED_FOR})
     client.execute_command("ACL", "DELUSER", user)
 
@@ -214,5 +215,5 @@ def suspended(client: Any) -> set[str]:
 
 
 def _bytes(client: Any, key: str) -> int:
-    """Of memory."""
+    """Bytes of memory of a key."""
     return int(client.execute_command("MEMORY", "USAGE", key, "SAMPLES", ALL) or 0)

@@ -1,7 +1,7 @@
-"""Watches over who uses the broker: keeps its accounts, and tells the operator whom it refused.
+"""Keeps the broker's accounts, and reports refused attempts to the operator.
 
-The broker refuses what an account may not do and writes that into its `ACL LOG`; this process refuses what
-Celery's remote control, which nobody signs, would have it do. Both are counted, and become events.
+The broker logs what it refuses in its `ACL LOG`; this process refuses Celery's unsigned remote control. Both
+are counted, and become events.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .budget import LOG_ENTRIES, LOG_SEEN_KEY
 log = logging.getLogger(__name__)
 
 MAX_NAME: Final = 100
-"""Characters of the name of a command or key that are told. Whoever was refused chose it."""
+"""Characters of the name of a command or key that are shown. The refused client chose it."""
 SEEN_FOR: Final = 7 * 86400
-"""Seconds after which it is forgotten."""
+"""Seconds after which it is deleted."""
 NO_ACCOUNTS: Final = "broker.accounts"
 
 
 class Denial(NamedTuple):
-    """What the broker refused to one of our users, since the last look."""
+    """Attempts of one of our users that the broker refused since the last check."""
 
     user: str
     reason: str
@@ -46,7 +46,7 @@ class Denial(NamedTuple):
 
 
 def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
-    """Keep the accounts, and tell of what was refused. The broker may be away; then the next beat does it."""
+    """Keep the accounts, and report refused attempts. If the broker is away, the next beat does it."""
     now = now or timezone.now()
     _tell_commands(refused_commands.take(), now)
     _tell_messages(rejected_messages.take(), now)
@@ -68,7 +68,7 @@ def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
 
 
 def _cannot(error: Exception, now: datetime) -> None:
-    """Nobody can be let in or kept out. Of no interest where no worker has an account."""
+    """Report that accounts cannot be managed; not where no worker has one."""
     if accounts.wanted_mode() == "auto" and not Worker.objects.exclude(broker_hash="").exists():
         return
     trouble = Trouble(
@@ -86,7 +86,8 @@ def _cannot(error: Exception, now: datetime) -> None:
 
 
 def new_denials() -> Iterator[Denial]:
-    """Of our users, each once. Raises BrokerDown; nothing where we may not read the broker's log."""
+    """New refusals of our users, each once. Raises BrokerDown; nothing where we may not read the broker's
+    log."""
     with accounts.connected() as client:
         try:
             entries = client.acl_log(LOG_ENTRIES)
@@ -108,7 +109,7 @@ def new_denials() -> Iterator[Denial]:
 
 
 def _signature(entry: dict[str, Any]) -> str:
-    """Tells entries apart, that of a client from the next one's too. Numbered since Redis 7.2."""
+    """Identifies an entry, also among those of one client. Numbered since Redis 7.2."""
     client = entry.get("client-info", {})
     who = client.get("id", "") if isinstance(client, dict) else ""
     parts = (entry.get("entry-id", ""), who, entry["username"], entry["reason"], _object(entry))
@@ -120,8 +121,8 @@ def _object(entry: dict[str, Any]) -> str:
 
 
 def _tell_denials(denials: list[Denial], now: datetime) -> None:
-    """Of wrong passwords there is one alert, which ends with them: a broker that has forgotten its accounts
-    refuses all of them for a moment."""
+    """Wrong passwords raise one alert, which ends with them: a broker that lost its accounts refuses all of
+    them for a moment."""
     logins = [denial for denial in denials if denial.reason == "auth"]
     _tell_logins(sum(denial.times for denial in logins), now)
     for user in dict.fromkeys(denial.user for denial in denials if denial.reason != "auth"):
@@ -171,7 +172,7 @@ def _tell_logins(count: int, now: datetime) -> None:
 
 
 def refuse(command: str) -> Callable[..., dict[str, str]]:
-    """In place of a command that does more than ask."""
+    """Replaces a remote-control command that changes anything."""
 
     def refuse_it(*_: object, **__: object) -> dict[str, str]:
         refused_commands.add(command)

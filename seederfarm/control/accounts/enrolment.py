@@ -1,4 +1,4 @@
-"""Tokens for workers, and what a farm says to those that have one."""
+"""Enrolment tokens, and the answer to workers that use them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PASSWORD_BYTES: Final = 32
 
 
 class Enrolment(NamedTuple):
-    """A new token as a worker takes it. Its text cannot be had again."""
+    """A new token for a worker. Its text is not stored."""
 
     token: EnrolmentToken
     text: str
@@ -45,8 +45,8 @@ def enrol(
     broker: str = "",
     actor: Actor,
 ) -> Enrolment:
-    """For one worker, once. `broker`: how it reaches Redis, where that differs from how we do; with a login
-    in it, that is the worker's, too, and it gets no account.
+    """Make a token for one worker, once. `broker`: the URL by which the worker reaches Redis, if it differs
+    from ours; with a login in it, the worker uses that and gets no account.
 
     Raises ValidationError, IdentityUnreadable, OSError, NoAccounts, BrokerDown.
     """
@@ -76,9 +76,9 @@ def enrol(
 
 
 def welcome(worker_id: int, digest: str, at: float) -> None:
-    """Answer a request that was good: make the worker's account, and tell it what that is called.
+    """Answer a valid request: make the worker's account, and send its name.
 
-    When this fails, nothing is answered, and the worker asks again.
+    If this fails, there is no answer, and the worker repeats the request.
     """
     worker = Worker.objects.filter(pk=worker_id).first()
     if worker is None:

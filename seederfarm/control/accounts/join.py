@@ -24,9 +24,10 @@ from . import enrolment
 
 
 def join(data: object, now: datetime | None = None) -> Worker | None:
-    """Let in whoever signed this, if the secret in it is good. Safe twice: the same worker is let in again.
+    """Admit the signer if the secret is valid. Safe to repeat: the same worker is admitted again.
 
-    None: refused, and one alert says why. Who is let in is told so, and when it is active what it is to keep.
+    Returns None if rejected, with one alert that has the reason. An admitted worker is informed, and gets its
+    assignment once it is active.
     """
     now = now or timezone.now()
     with transaction.atomic():

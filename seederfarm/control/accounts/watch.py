@@ -1,7 +1,8 @@
-"""A thread of the control worker that watches the broker itself, on a connection of its own.
+"""A thread of the control process that watches the broker, on a connection of its own.
 
-What the beat starts comes through the broker's queues, so it cannot help a broker that is busy with a script,
-full, or crowded. This looks every few seconds: a script that runs is killed, and what `budget` bounds is cut.
+Tasks of the beat come through the broker's queues, so they cannot help a broker that is blocked by a script,
+full, or crowded. This thread checks every few seconds: it kills a running script, and cuts what `budget`
+bounds.
 """
 
 from __future__ import annotations
@@ -28,27 +29,27 @@ from .budget import Excess, Owner
 log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 2.0
-"""Seconds between looks whether the broker answers, and how long its queues are."""
+"""Seconds between checks whether the broker answers, and how long its queues are."""
 MEASURE_EVERY: Final = 10.0
-"""Seconds between looks at the keys and connections of each worker."""
+"""Seconds between measurements of the keys and connections of each worker."""
 TIMEOUT: Final = 2.0
-"""Seconds that Redis may take for one answer."""
+"""Seconds to wait for one answer of Redis."""
 PRESSED: Final = 0.8
-"""Share of `maxmemory` from which on everything is measured at each look."""
+"""Share of `maxmemory` from which on every check measures everything."""
 BUSY: Final = "broker.busy"
 FULL: Final = "broker.memory"
 BUDGET: Final = "broker.budget"
 
 
 class Watch:
-    """`look` once, or `start` a thread that does."""
+    """`look` checks once, `start` runs a thread."""
 
     def __init__(self) -> None:
         self._client: Any = None
         self._sweep = budget.Sweep()
         self._measured = float("-inf")
         self._open = {BUSY, FULL, *(f"{BUDGET}:{queue}" for queue, _, _ in budget.SHARED)}
-        """Subjects of alerts that may be open: of an earlier run, too."""
+        """Subjects of alerts that may be open, also from an earlier run."""
         self._started = False
 
     def start(self) -> None:
@@ -70,7 +71,7 @@ class Watch:
             time.sleep(LOOK_EVERY)
 
     def look(self) -> None:
-        """Raises django.db.Error, after the broker was helped."""
+        """Check once. Raises django.db.Error after the broker was helped."""
         try:
             client = self._connected()
             try:
@@ -87,7 +88,7 @@ class Watch:
             self._client = None
 
     def _connected(self) -> Any:
-        """Kept between looks: a crowded broker takes no new connections."""
+        """Kept between checks: a crowded broker takes no new connections."""
         if self._client is None:
             self._client = redis.Redis.from_url(
                 settings.FARM.redis_client_url,

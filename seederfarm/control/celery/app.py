@@ -1,7 +1,6 @@
 """The control plane's Celery app: `celery -A seederfarm.control.celery.app worker -Q control,reports`.
 
-The broker sees JSON only, nothing is kept of results, and the beat table is the one list of what happens
-by the clock.
+The broker carries JSON only, results are not stored, and the beat table lists all scheduled work.
 """
 
 from __future__ import annotations
@@ -26,31 +25,31 @@ from ..messaging.rejected import rejected_messages
 from .requeue import give_back
 
 QUEUES: Final = (CONTROL_QUEUE, REPORTS_QUEUE, JOIN_QUEUE)
-"""What the control plane reads."""
+"""Queues that the control plane reads."""
 VISIBILITY_TIMEOUT: Final = 180
-"""Seconds after which Redis gives an unacknowledged task to somebody else. Less than the replay window of
-envelopes spans; a plan that takes longer is begun twice, and the second one finds the first at it."""
+"""Seconds after which Redis redelivers an unacknowledged task. Less than the replay window of envelopes; a
+plan that takes longer is started twice, and the second one finds the lock taken."""
 SOCKET_TIMEOUT: Final = 30.0
-"""Seconds that Redis may take for an answer; then the connection is made anew."""
+"""Seconds to wait for an answer of Redis; then the connection is made anew."""
 HEALTH_CHECK: Final = 25
-"""Seconds of silence after which a connection is tried before it is used."""
+"""Seconds of silence after which a connection is tested before use."""
 DIRTY_EVERY: Final = 5.0
-"""Seconds between looks for drives that something happened to; most are planned at once on a signal."""
+"""Seconds between checks for drives that need planning; most are planned at once on a signal."""
 SWEEP_LOOK: Final = 5.0
-"""Seconds between looks whether it is time to check the whole plan, at most (`reconcile.sweep`)."""
+"""Largest number of seconds between checks whether the whole plan is due (`reconcile.sweep`)."""
 ACCOUNTS_EVERY: Final = 2.0
-"""Heartbeats between looks whether the broker still knows the farm's accounts, and whom it refused."""
+"""Heartbeats between checks whether the broker has the farm's accounts, and what it refused."""
 AUDIT_EVERY: Final = 60.0
-"""Seconds between looks for copies that have to prove themselves; less where they must do so more often."""
+"""Seconds between checks for copies due for a proof; less where proofs are due more often."""
 REFRESH_EVERY: Final = 20.0
-"""Heartbeats between looks for copies that have not been reported for too long."""
+"""Heartbeats between checks for copies without recent reports."""
 EXPIRE_EVERY: Final = 60.0
-"""Seconds between looks for drives whose time is over."""
+"""Seconds between checks for expired drives."""
 RETENTION_EVERY: Final = 3600.0
 
 
 def _beat(task: str, every: float) -> dict[str, Any]:
-    """One that was not started before the next is due is dropped."""
+    """A run that has not started when the next is due is dropped."""
     return {"task": task, "schedule": every, "options": {"expires": every * 0.9, "queue": CONTROL_QUEUE}}
 
 

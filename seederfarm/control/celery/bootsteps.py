@@ -1,4 +1,4 @@
-"""What the control plane adds to Celery's worker. Imported by that alone, through its name."""
+"""Bootsteps of the control plane's worker. Imported by Celery only, by name."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
-    """With each connection to the broker: see that it knows the farm's accounts; it may have been emptied.
+    """On each connection to the broker: restore the farm's accounts, since the broker may have been emptied.
 
-    And obey nobody's remote control: it is not signed, and whoever has the broker's password may send it.
+    Also disables remote control: it is not signed, and any client with the broker's password may send it.
     """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)

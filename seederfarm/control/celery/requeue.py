@@ -1,8 +1,7 @@
-"""Messages that a control worker had taken and not finished when it was killed.
+"""Requeues messages that a killed control process had not finished.
 
-Redis keeps them aside, and would give them out again only after the visibility timeout; by then
-the envelopes in them are too old to be told from replays. So they go back to their queues when
-control starts.
+Redis would redeliver them only after the visibility timeout; by then their envelopes are too old for the
+replay window. So they return to their queues when control starts.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def give_back(app: Any) -> int:
-    """Returns how many there were. Before `app` takes any itself.
+    """Returns how many there were. Call it before `app` takes any itself.
 
-    Where another control worker is at them, they are done twice, which does no harm.
+    If another control process works on them, they run twice, which is harmless.
     """
     try:
         with app.connection_for_write() as connection:

@@ -1,7 +1,7 @@
-"""Work that outlives its database: while that is away, a task waits where it is.
+"""Runs tasks through an outage of the database: a task waits in its thread.
 
-A thread that waits takes no other message, so what comes meanwhile stays in the broker; nothing piles up in
-memory and nothing is given up, however long it takes.
+A waiting thread takes no other message, so later ones stay in the broker; nothing piles up in memory and
+nothing is dropped, however long the outage.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from celery.signals import worker_shutting_down
 from django.db import InterfaceError, OperationalError, connection
 
 ATTEMPTS: Final = 8
-"""Failures of one task after which it is given up, if the database answers all the while."""
+"""Failures of one task after which it is dropped, if the database answers."""
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 5.0
-"""Seconds between two questions whether the database is back: doubled from the first to the longest."""
+"""Seconds between two attempts to reach the database: doubled from the first to this."""
 
 AWAY: Final = (OperationalError, InterfaceError)
 
@@ -29,7 +29,7 @@ _stopping: Final = threading.Event()
 
 
 def stop_waiting(**_: object) -> None:
-    """This process is to end: those that wait give their messages back."""
+    """This process ends: waiting tasks return their messages."""
     _stopping.set()
 
 
@@ -37,7 +37,7 @@ worker_shutting_down.connect(stop_waiting, dispatch_uid="control.patience")
 
 
 def patient(work: Callable[..., None], stopping: threading.Event = _stopping) -> Callable[..., None]:
-    """`work` in a task that is acknowledged late. It must be safe to run twice."""
+    """Wrap `work` of a task that is acknowledged late. It must be safe to run twice."""
 
     @wraps(work)
     def run(*args: object) -> None:
@@ -54,7 +54,7 @@ def patient(work: Callable[..., None], stopping: threading.Event = _stopping) ->
 
 
 def _until_it_answers(stopping: threading.Event) -> None:
-    """Raises Reject, which gives the message back, when this process is to end."""
+    """Wait for the database. Raises Reject, which requeues the message, when this process ends."""
     pause = FIRST_PAUSE
     while not stopping.wait(pause):
         try:

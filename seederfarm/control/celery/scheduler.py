@@ -1,4 +1,4 @@
-"""One beat for the farm, however many are started: others stand by, and one takes over when it is gone."""
+"""One beat for the farm, however many are started: others stand by, and one takes over when it ends."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 LOCK: Final = "beat"
 STAND_BY: Final = 1.0
-"""Seconds between two looks whether the one that beats is gone, or the database back."""
+"""Seconds between two attempts to take the lock or reach the database."""
 
 
 class SingletonScheduler(PersistentScheduler):  # type: ignore[misc]
-    """Sends what is due while it holds the lock, which goes with its process or its connection."""
+    """Sends what is due while it holds the lock, which ends with its process or its connection."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._lock = ExitStack()
@@ -29,7 +29,7 @@ class SingletonScheduler(PersistentScheduler):  # type: ignore[misc]
         super().__init__(*arguments, **options)
 
     def tick(self, *arguments: Any, **options: Any) -> float:
-        """Seconds until it wants to be called again."""
+        """Returns the seconds until the next call."""
         if not self._is_the_one():
             return STAND_BY
         return min(float(super().tick(*arguments, **options)), 5 * STAND_BY)

@@ -1,4 +1,4 @@
-"""What Celery calls: each loads nothing, calls one service, and is safe to run twice."""
+"""Celery tasks: each calls one service, and is safe to run twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .retry import patient
 
 
 def _task(name: str) -> Callable[[Callable[..., None]], Any]:
-    """Acknowledged when done, so that one whose worker was killed is run again."""
+    """A task that is acknowledged when done, so that it is redelivered if its process is killed."""
 
     def decorate(work: Callable[..., None]) -> Any:
         return shared_task(name=name, acks_late=True, ignore_result=True)(patient(work))
@@ -52,7 +52,7 @@ def tell_worker(worker_id: int) -> None:
 
 @_task("control.reconcile")
 def reconcile_all() -> None:
-    """Something happened that may concern any drive."""
+    """After a change that may concern any drive."""
     sweep(wanted=True)
 
 

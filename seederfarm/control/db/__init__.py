@@ -1,1 +1,1 @@
-"""SQL and locks that the other rooms share."""
+"""SQL and locks shared by the other packages."""

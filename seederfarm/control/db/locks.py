@@ -1,6 +1,6 @@
-"""One at a time in the whole farm: an advisory lock on PostgreSQL, a locked file beside an SQLite database.
+"""One holder in the whole farm: an advisory lock on PostgreSQL, a locked file beside an SQLite database.
 
-Both are let go by the system when their holder dies, so there is no lease to wait out.
+The system releases both when their holder dies, so there is no lease to wait for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAMESPACE: Final = 0x5EED
 
 @contextmanager
 def try_lock(name: str) -> Iterator[bool]:
-    """Whether we are the one; False: somebody else is at it."""
+    """Whether we hold the lock inside the block; False: another process does."""
     holder = _advisory(name) if connection.vendor == "postgresql" else _file(name)
     with holder as held:
         yield held

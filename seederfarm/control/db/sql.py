@@ -16,11 +16,11 @@ Columns = Sequence[tuple[str, str]]
 """Names and PostgreSQL types."""
 
 COPIED_FROM: Final = 2000
-"""Rows from which on making a table for them costs less than what it saves."""
+"""Rows from which on a temporary table costs less than it saves."""
 
 
 def rows_as_table(columns: Columns, rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
-    """Something to SELECT FROM, called `v`, and its parameters: `rows` as a table.
+    """A table expression called `v`, and its parameters: `rows` as a table.
 
     One parameter for each column on PostgreSQL, a single one on SQLite: the statement is the same for any
     number of rows. Names and types come from our own code, never from a message.
@@ -37,8 +37,8 @@ def rows_as_table(columns: Columns, rows: Sequence[Sequence[Any]]) -> tuple[str,
 
 @contextmanager
 def staged(columns: Columns, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """`rows_as_table` for very many rows: on PostgreSQL they are copied into a table of this transaction, of
-    which the planner knows how large it is. In a transaction, one at a time."""
+    """`rows_as_table` for very many rows: on PostgreSQL they are copied into a temporary table, whose size
+    the planner knows. In a transaction, one at a time."""
     if connection.vendor != "postgresql" or len(rows) < COPIED_FROM:
         yield rows_as_table(columns, rows)
         return
@@ -56,14 +56,14 @@ def staged(columns: Columns, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[st
 
 
 def stored(value: Any) -> Any:
-    """`value` as a parameter of a raw statement, times as Django keeps them."""
+    """`value` as a parameter of a raw statement, with times as Django stores them."""
     if isinstance(value, datetime) and connection.vendor != "postgresql":
         return str(connection.ops.adapt_datetimefield_value(value))
     return value
 
 
 def execute(statement: str, parameters: Sequence[Any]) -> int:
-    """Returns the number of rows it touched."""
+    """Returns the number of affected rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, [stored(value) for value in parameters])
         return int(cursor.rowcount)

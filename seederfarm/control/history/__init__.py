@@ -1,1 +1,1 @@
-"""What happened: events, alerts, samples, and how long they are kept."""
+"""Events, alerts, samples, and their retention."""

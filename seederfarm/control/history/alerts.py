@@ -25,7 +25,7 @@ class Trouble(NamedTuple):
 
 
 def raise_alerts(troubles: Sequence[Trouble], now: datetime) -> list[Trouble]:
-    """Open an alert for each, or note on the open one that it lasts. Returns those that are new."""
+    """Open an alert for each, or update the open one. Returns the new ones."""
     new: list[Trouble] = []
     for batch in batches({trouble.subject: trouble for trouble in troubles}.values(), 500):
         open_ones = Alert.objects.filter(subject__in=[t.subject for t in batch], resolved_at__isnull=True)
@@ -58,7 +58,7 @@ def raise_alerts(troubles: Sequence[Trouble], now: datetime) -> list[Trouble]:
 
 
 def resolve(subjects: Iterable[str], now: datetime) -> int:
-    """Those of the subjects that are open."""
+    """Resolve the open alerts of these subjects. Returns how many."""
     done = 0
     for batch in batches(subjects, 500):
         done += Alert.objects.filter(subject__in=batch, resolved_at__isnull=True).update(resolved_at=now)
@@ -66,9 +66,9 @@ def resolve(subjects: Iterable[str], now: datetime) -> int:
 
 
 def resolve_others(kind: str, lasting: set[int], looked_at: Sequence[int] | None, now: datetime) -> int:
-    """Open alerts of this kind about drives that are not in trouble any more.
+    """Resolve open alerts of this kind about drives that are not in `lasting`.
 
-    Only about those that were looked at; None: all were.
+    Only about drives in `looked_at`; None: about all.
     """
     open_ones = Alert.objects.filter(kind=kind, resolved_at__isnull=True)
     looked = None if looked_at is None else set(looked_at)

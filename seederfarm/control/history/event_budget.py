@@ -1,7 +1,7 @@
-"""How many rows of events workers may cause. What is beyond is not recorded; copies and drives are up to date
-all the same.
+"""Limits on rows of events that workers may cause. Events beyond are not recorded; copies and drives are up
+to date anyway.
 
-Counted in the memory of each control process, which forgets it when it ends.
+Counted in the memory of each control process.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from seederfarm.registry.models.history import Severity
 from .events import Note
 
 WORKER: Final = Allowance(5_000, 20.0)
-"""Rows that the reports of one worker make: about 9,300 in a first day, 4,320 in each after it. Ours."""
+"""Rows from the reports of one worker: about 9,300 on a first day, then 4,320. Ours."""
 DRIVE: Final = Allowance(24, 3_600.0)
-"""Rows about one drive from all workers: 48 in a first day, 24 in each after it. Ours."""
+"""Rows about one drive from all workers: 48 on a first day, then 24. Ours."""
 ALL: Final = Allowance(200_000, 0.1)
-"""Rows from all workers: about a million in a first day, 864,000 in each after it. Ours."""
+"""Rows from all workers: about a million on a first day, then 864,000. Ours."""
 NOTICE: Final = Allowance(1, 3_600.0)
-"""Rows that tell that others are not recorded, of one worker."""
+"""Rows that report omitted events, of one worker."""
 MAX_WORKERS: Final = 10_000
 """Workers whose rows are counted; about 2 MB."""
 MAX_DRIVES: Final = 200_000
@@ -45,9 +45,9 @@ class EventBudget:
     def within(
         self, worker: Worker, notes: Sequence[Note], now: datetime, *, at: float | None = None
     ) -> list[Note]:
-        """Those of the notes that may be recorded, and at times one that tells that others were not.
+        """The events that may be recorded, and occasionally one that reports omitted ones.
 
-        `at` is in seconds of a clock that does not go back (default: the monotonic one).
+        `at` is in seconds of a monotonic clock (default: now).
         """
         at = time.monotonic() if at is None else at
         with self._lock:

@@ -36,7 +36,7 @@ _COLUMNS: Final = (
 
 
 def record(notes: Sequence[Note]) -> None:
-    """Texts are cut to what a row holds."""
+    """Insert events. Texts are cut to the column's size."""
     if not notes:
         return
     rows = [(*note[:5], note.text[:500], json.dumps(note.data)) for note in notes]

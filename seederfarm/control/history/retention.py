@@ -1,4 +1,4 @@
-"""Forgetting what is old, in small bites."""
+"""Deletes old rows, in small batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..db.locks import try_lock
 from . import samples
 
 BITE: Final = 5000
-"""Rows deleted at once: nobody waits long for them."""
+"""Rows deleted at once, so that locks are short."""
 KEEP_CHALLENGES: Final = timedelta(days=30)
 KEEP_ALERTS: Final = timedelta(days=90)
 """After they were resolved."""
@@ -30,7 +30,7 @@ class Forgotten(NamedTuple):
 
 
 def forget(now: datetime | None = None) -> Forgotten:
-    """One at a time: two that merged the same samples would count them twice."""
+    """One run at a time: two that merged the same samples would count them twice."""
     with try_lock("retention") as alone:
         return _forget(now or timezone.now()) if alone else Forgotten(0, 0, 0, 0)
 
@@ -52,7 +52,7 @@ def _forget(now: datetime) -> Forgotten:
 
 
 def _delete_beyond(count: int) -> int:
-    """Events beyond the newest `count`."""
+    """Delete events beyond the newest `count`."""
     beyond = Event.objects.order_by("-pk").values_list("pk", flat=True)[count : count + 1]
     return sum(_delete(Event.objects.filter(pk__lte=pk)) for pk in beyond)
 

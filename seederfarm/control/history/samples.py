@@ -1,4 +1,4 @@
-"""Counters of workers as a time series: summed up by the minute on arrival, coarser as they age."""
+"""Counters of workers as a time series: summed per minute on arrival, coarser as they age."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..db.sql import execute, rows_as_table
 
 
 class Step(NamedTuple):
-    """Samples of a span, and for how long there are samples that fine."""
+    """A span of samples, and how long samples that fine are kept."""
 
     span: int
     keep: float | None
@@ -30,11 +30,11 @@ STEPS: Final = (Step(60, 2 * 86400.0), Step(900, 14 * 86400.0), Step(21600, None
 """Minutes for two days, quarters of an hour for two weeks, then quarters of a day."""
 
 AT_ONCE: Final = 3600
-"""Seconds of samples that are merged in one transaction: of a thousand workers, 420,000 samples."""
+"""Seconds of samples merged in one transaction: of a thousand workers, 420,000 samples."""
 DAY: Final = 86400
 
 MAX_BACKLOG: Final = timedelta(days=30)
-"""How old a sample may be: what a worker back-fills after it was cut off."""
+"""Largest age of a sample: a worker sends older ones after it was disconnected."""
 
 METRICS: Final = (
     ("bytes_down", "bytes_in"),
@@ -45,7 +45,7 @@ METRICS: Final = (
     ("stored_bytes", "stored_bytes"),
     ("peers", "peers"),
 )
-"""Name in the table, and field of farmwire.report.Sample. Of the first two the total is what matters."""
+"""Name in the table, and field of farmwire.report.Sample. Of the first two, the total matters."""
 
 _COLUMNS: Final = (
     ("metric", "text"),
@@ -66,7 +66,7 @@ _MERGE: Final = (
 
 
 def record(worker_id: int, told: Sequence[ReportedSample], now: datetime) -> None:
-    """Add what a worker counted to its minutes. The caller sees to it that a report counts once."""
+    """Add a worker's samples to its minutes. The caller ensures that a report counts once."""
     span = STEPS[0].span
     sums: dict[tuple[str, datetime], list[float]] = {}
     for sample in told:
@@ -98,9 +98,9 @@ def record(worker_id: int, told: Sequence[ReportedSample], now: datetime) -> Non
 def roll_up(now: datetime | None = None) -> int:
     """Merge samples that are old for their span into the next coarser one, and delete the oldest.
 
-    A sample and what it became are swapped in one transaction: each measurement is in the table once. A
-    transaction takes on a stretch of AT_ONCE, or one coarser span, however much there is to do.
-    Returns how many samples went.
+    A sample and its replacement are swapped in one transaction: each measurement is in the table once. A
+    transaction covers AT_ONCE, or one coarser span, however much there is to do. Returns how many samples
+    were removed.
     """
     now = now or timezone.now()
     gone = 0
@@ -116,7 +116,7 @@ def roll_up(now: datetime | None = None) -> int:
 
 
 def _stretches(span: int, limit: datetime, length: int) -> Iterator[datetime]:
-    """The ends of stretches that hold all samples of `span` before `limit`, one after the other."""
+    """The ends of intervals that hold all samples of `span` before `limit`, in order."""
     while True:
         first = _before(span, limit).order_by("at").values_list("at", flat=True).first()
         if first is None:

@@ -1,7 +1,7 @@
-"""What each worker is to keep, as the manifest that it is sent.
+"""Builds and sends each worker's assignment.
 
-The replicas in the database are the truth; a manifest is made from them whenever it is sent. Copies of paused
-drives stay in it: what is not in a manifest is deleted by the worker.
+The replicas in the database are the truth; an assignment is built from them whenever it is sent. Copies of
+paused drives stay in it: the worker deletes what is missing.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from ..db.sql import batches
 from . import outbox
 
 RESEND_AFTER: Final = 2 / 3
-"""Heartbeats after sending a manifest before one that does not know it has it sent again."""
+"""Heartbeats after sending an assignment until it is sent again to a worker that does not report it."""
 REMOVAL_PATIENCE: Final = 12.0
-"""Heartbeats after which a released copy counts as removed when the worker confirms a manifest without it and
-says nothing more of the copy: its report was lost, or it never had the copy."""
+"""Heartbeats after which a released copy counts as removed when the worker confirms an assignment without it
+and reports nothing more of the copy: its report was lost, or it never had the copy."""
 STALE_UNFINISHED: Final = 12.0
-"""Heartbeats without a report of a copy that is not complete before the worker is asked for all."""
+"""Heartbeats without a report of an incomplete copy until a full report is requested."""
 STALE_COMPLETE: Final = 6 * 3600.0
-"""Seconds, the same for complete copies, of which workers do not speak as long as nothing happens."""
+"""The same for complete copies, in seconds: workers do not report them while nothing changes."""
 
 TALKING: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
 
 
 def heartbeats(number: float) -> timedelta:
-    """How long that many take."""
+    """That many heartbeats as a duration."""
     return timedelta(seconds=number * settings.FARM.heartbeat)
 
 
 def bump(worker_ids: Iterable[int], *, tell: bool = True) -> None:
-    """The manifests of these workers have changed. In the transaction that changes the replicas.
+    """The assignments of these workers changed. Call it in the transaction that changes the replicas.
 
-    `tell`: have them sent. Otherwise the next heartbeat finds out.
+    `tell`: send them. Otherwise the next heartbeat notices.
     """
     ids = sorted(set(worker_ids))
     for batch in batches(ids, 1000):
@@ -58,7 +58,7 @@ def bump(worker_ids: Iterable[int], *, tell: bool = True) -> None:
 
 
 def build(worker_id: int, version: int) -> Manifest:
-    """From what is desired now."""
+    """Build the assignment from the desired replicas."""
     rows = Replica.objects.filter(worker_id=worker_id, desired=True).order_by("drive_id")
     found = rows.values_list("drive__key", "drive__kind", "drive__priority", "drive__max_fork")
     entries = [
@@ -69,7 +69,7 @@ def build(worker_id: int, version: int) -> Manifest:
 
 
 def send_manifest(worker_id: int, now: datetime | None = None) -> Manifest | None:
-    """Build and send it whole. None: the worker is gone, or does not take part."""
+    """Build and send it whole. Returns None if the worker is gone, or not a member."""
     now = now or timezone.now()
     # One that is lost reads nothing: it is sent its manifest when its next heartbeat does not know it.
     here = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None)
@@ -92,9 +92,9 @@ def send_manifest(worker_id: int, now: datetime | None = None) -> Manifest | Non
 
 
 def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> bool:
-    """Compare what a worker holds with what it should; have the manifest sent if they differ.
+    """Compare a worker's assignment with the current one; have it sent if they differ.
 
-    Returns whether they agree. Inside the transaction of the report.
+    Returns whether they agree. Call it inside the transaction of the report.
     """
     released = Replica.objects.filter(worker=OuterRef("pk"), desired=False)
     state = ManifestState.objects.annotate(releasing=Exists(released)).filter(pk=worker.pk).first()
@@ -116,14 +116,15 @@ def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> 
 
 
 def _confirm_removals(worker_id: int, now: datetime) -> None:
-    """Rows of released copies go, whose worker holds the right manifest and has not spoken of them since."""
+    """Delete rows of released copies whose worker has the current assignment and has not reported them
+    since."""
     quiet = now - heartbeats(REMOVAL_PATIENCE)
     gone = Replica.objects.filter(worker_id=worker_id, desired=False, released_at__lte=quiet)
     gone.filter(Q(last_report_at__isnull=True) | Q(last_report_at__lte=quiet)).delete()
 
 
 def refresh_stale(now: datetime | None = None) -> int:
-    """Ask workers for full reports whose copies have not been heard of for too long. Returns how many."""
+    """Request full reports from workers whose copies were not reported for too long. Returns how many."""
     now = now or timezone.now()
     unfinished = now - heartbeats(STALE_UNFINISHED)
     complete = now - timedelta(seconds=STALE_COMPLETE)
@@ -146,7 +147,7 @@ def refresh_stale(now: datetime | None = None) -> int:
 
 
 def tell_worker(worker_id: int, now: datetime | None = None) -> None:
-    """Send a worker its limits and its manifest: it joined, or an operator changed it."""
+    """Send a worker its limits and its assignment: it joined, or an operator changed it."""
     now = now or timezone.now()
     worker = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None).first()
     if worker is None:
@@ -156,7 +157,7 @@ def tell_worker(worker_id: int, now: datetime | None = None) -> None:
 
 
 def configure_of(worker: Worker) -> Configure:
-    """All that the operator says of this worker."""
+    """All settings that the operator made for this worker."""
     limits: dict[Limit, int | None] = {
         "quota_bytes": worker.quota_bytes,
         "up_bytes_per_second": worker.upload_limit,
@@ -172,9 +173,9 @@ def configure_of(worker: Worker) -> Configure:
 
 
 def configured_seen(worker: Worker, told: Configure | None, now: datetime) -> bool:
-    """Compare the settings that a worker says it has with what it should; have them sent if they differ.
+    """Compare the settings that a worker reports with the current ones; have them sent if they differ.
 
-    Returns whether they agree. Inside the transaction of the report.
+    Returns whether they agree. Call it inside the transaction of the report.
     """
     wanted = configure_of(worker)
     if told is None or told == replace(wanted, lift=[]):

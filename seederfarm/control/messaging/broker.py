@@ -1,4 +1,4 @@
-"""What the control plane asks of a broker. Needs no Django, so that the Celery app can be imported first."""
+"""What the control plane needs of a broker. Needs no Django, so that the Celery app can be imported first."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ class BrokerDown(Exception):
 
 
 class Broker(Protocol):
-    """Where messages go: Celery, or a stand-in in tests. All methods raise BrokerDown."""
+    """Celery, or a fake in tests. All methods raise BrokerDown."""
 
     def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
-        """To a worker."""
+        """Send to a worker."""
 
     def defer(self, task: str, args: Sequence[Any]) -> None:
-        """To the control plane itself."""
+        """Queue work for the control plane itself."""
 
     def waiting(self, queue: str) -> int:
-        """Messages that nobody has taken yet."""
+        """Number of messages in the queue."""
 
     def leave(self, key: str, message: dict[str, object], *, expires: float) -> None:
-        """For whoever joins, to be fetched within `expires` seconds. Replaces what is there."""
+        """Leave an answer for a joining worker, to be fetched within `expires` seconds. Replaces an existing
+        one."""

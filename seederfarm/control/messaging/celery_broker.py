@@ -1,4 +1,4 @@
-"""Sends through Redis, in a second at most: pages and commands wait for it, and have a reason not to."""
+"""Sends through Redis, within a second: pages and commands wait for it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from farmwire.tasks import CONTROL_QUEUE, KEY_PREFIX
 from .broker import BrokerDown
 
 PATIENCE: Final = 1.0
-"""Seconds for the broker to take a connection, and again to take a message."""
+"""Seconds for the broker to accept a connection, and again to take a message."""
 AWAY_FOR: Final = 2.0
-"""Seconds after a failure in which nothing is tried: whoever sends a hundred messages waits once."""
+"""Seconds after a failure in which nothing is tried, so that a caller with a hundred messages waits once."""
 DEFERRED_FOR: Final = 3600.0
-"""Seconds that work which control leaves for itself is good for; its beat has done it by then."""
+"""Seconds until deferred work expires; the beat has done it by then."""
 
 
 class CeleryBroker:
-    """Celery's messages through connections of its own. Does not retry: what is not sent now is made good by
-    the next heartbeat or beat."""
+    """Celery's messages through connections of its own. Does not retry: the next heartbeat or beat makes up
+    for what is not sent."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -81,7 +81,7 @@ class CeleryBroker:
 
     @contextmanager
     def _trying(self) -> Iterator[None]:
-        """Raises BrokerDown, also while it is not tried again after a failure."""
+        """Raises BrokerDown, also during AWAY_FOR after a failure."""
         if self._clock() < self._away_until:
             raise BrokerDown("it was away a moment ago")
         try:
@@ -95,12 +95,12 @@ class CeleryBroker:
 
 
 def _is_of_one_key(error: Exception) -> bool:
-    """Whether Redis refused a command because the key is no list."""
+    """Whether Redis refused a command because the key is not a list."""
     return "WRONGTYPE" in str(error)
 
 
 def _app(url: str) -> Any:
-    """Apart from the control plane's own app, whose connections may wait for messages for ever."""
+    """Separate from the control plane's own app, whose connections may wait for messages for ever."""
     app = Celery("seederfarm.sender", broker=url, fixups=[], set_as_current=False)
     app.conf.update(
         task_serializer="json",

@@ -1,4 +1,5 @@
-"""Who the control plane is: an Ed25519 key pair below SEEDERFARM_HOME. Workers obey nobody else."""
+"""Identity of the control plane: an Ed25519 key pair below SEEDERFARM_HOME. Workers accept messages of no
+other."""
 
 from __future__ import annotations
 
@@ -18,17 +19,17 @@ SEED_BYTES: Final = 32
 
 
 class IdentityUnreadable(RuntimeError):
-    """The key file is there and is no key. It is never replaced: workers would not know us any more."""
+    """The key file exists and is no key. It is never replaced: workers would not know us any more."""
 
 
 class Identity(NamedTuple):
     key_pair: KeyPair
     node_id: str
-    """How workers call the control plane."""
+    """Id of the control plane in messages."""
 
 
 def identity() -> Identity:
-    """That of this farm, made on first use. Raises IdentityUnreadable, OSError."""
+    """The identity of this farm, made on first use. Raises IdentityUnreadable, OSError."""
     return load(settings.FARM.home)
 
 

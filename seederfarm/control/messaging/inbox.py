@@ -1,7 +1,7 @@
-"""The way in: whose message it is, whether that one may speak, and whether it is new.
+"""Verifies incoming messages: sender, membership, replay.
 
-Whoever is refused is counted, with the reason, where the operator looks: on the worker, or (for strangers)
-in one alert.
+A rejected message is counted, with the reason, where the operator looks: on the worker, or (for unknown
+senders) in one alert.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Received(NamedTuple):
 
 
 def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYTES) -> Received | str:
-    """A message of a worker that takes part; or why it was refused, which is counted already.
+    """Verify a message of a member. Returns the reason if it was rejected, which is counted already.
 
-    Inside a transaction, which holds the worker's row from now on: what is done with the message and the
-    note that it was seen are committed together, so a message that was not finished may come again.
+    Call it in a transaction, which locks the worker's row: the effect of the message and the record that it
+    was seen are committed together, so an unfinished message may come again.
     """
     sender = data.get("from") if isinstance(data, Mapping) else None
     if not isinstance(sender, str) or len(sender) > 64:
@@ -68,7 +68,7 @@ def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYT
 
 
 def malformed(worker: Worker, name: str, refusal: MessageRejected) -> str:
-    """Count a message that was signed well and makes no sense."""
+    """Count a message with a valid signature and an invalid body."""
     return _refused(worker, f"{name}: {refusal}")
 
 
@@ -79,7 +79,7 @@ def _refused(worker: Worker, reason: str) -> str:
 
 
 def stranger(reason: str, now: datetime) -> str:
-    """Somebody who writes to the broker and is not known: one alert, however often."""
+    """Reject a message of an unknown sender: one alert, however often."""
     trouble = Trouble(
         kind="worker.stranger",
         subject="worker.stranger",

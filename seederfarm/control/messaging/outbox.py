@@ -1,7 +1,7 @@
-"""What goes out: sealed envelopes to workers, and work that control leaves for itself.
+"""Sends sealed envelopes to workers, and defers work of control itself.
 
-Everything is sent when the transaction that caused it has committed. Nothing here is a promise: a message
-that the broker did not take is made good by the next heartbeat (manifests) or the next beat (the rest).
+Everything is sent when the transaction that caused it has committed. Delivery is not guaranteed: the next
+heartbeat (assignments) or beat (the rest) makes up for lost messages.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from .identity import identity
 log = logging.getLogger(__name__)
 
 LIFETIME: Final = 3600.0
-"""Seconds that an order is good for. One that waits longer in the broker has been overtaken."""
+"""Seconds until a message to a worker expires. A later one has replaced it by then."""
 MAX_WAITING: Final = 200
-"""Messages in a worker's queue, beside those of one manifest, above which it is sent no more."""
+"""Messages in a worker's queue, beside those of one assignment, above which it is sent no more."""
 ATTEMPTS: Final = 20
-"""How often a sequence number is asked for when other processes take them at the same time."""
+"""Attempts to reserve sequence numbers when other processes take them at the same time."""
 
 
 AWAY: Final = "Saved. The broker is away: workers will hear of it when it is back."
-"""For whoever changed something meanwhile."""
+"""Shown to a user whose change was not sent."""
 
 
 class UndeliveredCounter:
-    """Counts what the broker did not take."""
+    """Counts messages that the broker did not take."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -50,7 +50,7 @@ _missed: ContextVar[UndeliveredCounter | None] = ContextVar("missed", default=No
 
 
 def watch() -> UndeliveredCounter:
-    """What is not sent from now on, in this context: a request, or a command."""
+    """Count undelivered messages from now on in this context: a request, or a command."""
     missed = UndeliveredCounter()
     _missed.set(missed)
     return missed
@@ -70,7 +70,7 @@ class _Outbox:
 
     @contextmanager
     def through(self, broker: Broker) -> Iterator[None]:
-        """Send through `broker` meanwhile."""
+        """Send through `broker` inside the block."""
         before, self._broker = self._broker, broker
         try:
             yield
@@ -82,7 +82,7 @@ outbox: Final = _Outbox()
 
 
 def reserve(worker_id: int, count: int, now: float) -> int | None:
-    """The first of `count` sequence numbers that nobody else has for this worker. None: it is gone.
+    """Reserve `count` sequence numbers for this worker. Returns the first; None: the worker is gone.
 
     Compare-and-set, so that no lock is held while envelopes are made.
     """
@@ -109,7 +109,8 @@ def defer(task: str, *args: Any) -> None:
 
 
 def send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float) -> None:
-    """Seal and send. Nothing to a worker that takes nothing: what it missed it is sent when it reports."""
+    """Seal and send. Nothing is sent to a worker that reads nothing: it gets what it missed when it
+    reports."""
     try:
         waiting = outbox.broker.waiting(queue_of(node_id))
     except BrokerDown as error:
@@ -127,7 +128,7 @@ def send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], n
 
 
 def leave_now(worker_id: int, node_id: str, name: str, body: Shape, now: float, *, key: str) -> None:
-    """Seal, and leave it under `key`."""
+    """Seal a message, and leave it under `key`."""
     for message in _sealed(worker_id, node_id, name, [body], now):
         try:
             outbox.broker.leave(key, message, expires=LIFETIME)
@@ -154,7 +155,7 @@ def _defer_now(task: str, args: Sequence[Any]) -> None:
 
 
 def _miss(text: str, *arguments: object) -> None:
-    """Told to whoever watches, else to the log."""
+    """Count an undelivered message for the current context, else log it."""
     missed = _missed.get()
     log.log(logging.WARNING if missed is None else logging.DEBUG, text, *arguments)
     if missed is not None:
@@ -162,5 +163,5 @@ def _miss(text: str, *arguments: object) -> None:
 
 
 def refuse(worker_id: int, reason: str) -> None:
-    """Count a message of this worker that was refused."""
+    """Count a rejected message of this worker."""
     Worker.objects.filter(pk=worker_id).update(refused=F("refused") + 1, refused_reason=reason[:200])

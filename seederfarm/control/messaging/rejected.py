@@ -1,4 +1,4 @@
-"""What this process refused and the operator was not told of yet. Needs no Django."""
+"""Counts what this process rejected and has not reported yet. Needs no Django."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Final
 
 MAX_KINDS: Final = 64
-"""Kinds that are counted apart; more are counted together."""
+"""Kinds that are counted separately; more are counted together."""
 OTHERS: Final = "others"
 
 
@@ -30,6 +30,6 @@ class Counts:
 
 
 refused_commands: Final = Counts()
-"""Celery's remote control that was not obeyed here."""
+"""Celery's remote-control commands that were refused here."""
 rejected_messages: Final = Counts()
-"""Messages that were dropped before Celery saw them, by queue and reason."""
+"""Messages dropped before Celery saw them, by queue and reason."""

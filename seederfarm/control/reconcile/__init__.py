@@ -1,1 +1,1 @@
-"""From desired to actual: load, plan, apply, follow workers that are silent."""
+"""Reconciles desired and actual replicas: load, plan, apply, follow silent workers."""

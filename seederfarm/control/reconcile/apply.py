@@ -1,7 +1,7 @@
-"""What a plan decided, written: many moves in a few statements.
+"""Writes the moves of a plan, many in a few statements.
 
-What a plan decides is checked again where it is written: a copy is released only while enough others are as
-full in the database at that moment. Which blocks they have was compared by the plan; here they are counted.
+A plan's releases are checked again when written: a copy is released only while enough others are as full in
+the database at that moment. The plan compared which blocks they have; here they are counted.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def _pairs(moves: Sequence[Assign] | Sequence[Release]) -> list[tuple[int, int]]
 
 
 def assign(moves: Sequence[Assign], now: datetime) -> None:
-    """New rows, and rows of copies that were being removed: what they had does not count any more.
+    """Insert rows, and reuse rows of copies that were being removed: what those had does not count any more.
 
-    A drive that was deleted, or a worker that was retired, meanwhile gets none.
+    A drive deleted or a worker retired since the plan gets none.
     """
     with staged(_PAIR, _pairs(moves)) as (table, parameters):
         execute(
@@ -47,7 +47,8 @@ def assign(moves: Sequence[Assign], now: datetime) -> None:
 
 
 def rounds(releases: Iterable[Release]) -> Iterator[list[Release]]:
-    """At most one of a drive at a time, so that the guard of each sees what those before it left."""
+    """Batches with at most one release per drive, so that the guard of each sees the effect of those before
+    it."""
     found: list[list[Release]] = []
     turn: dict[int, int] = {}
     for move in releases:
@@ -64,7 +65,7 @@ _GUARDED: Final = {ReleaseReason.SURPLUS, ReleaseReason.DRAINED}
 
 
 def release(moves: Sequence[Release], now: datetime) -> None:
-    """At most one of a drive."""
+    """Release copies, at most one per drive."""
     _let_go([move for move in moves if move.reason not in _GUARDED], now)
     _let_go(
         [move for move in moves if move.reason in _GUARDED],
@@ -91,7 +92,7 @@ def _let_go(moves: Sequence[Release], now: datetime, guard: str = "true", *param
 
 
 def delete(moves: Sequence[Release]) -> None:
-    """Of retired workers: nobody will confirm."""
+    """Delete copies of retired workers: no report will confirm them."""
     by_worker: dict[int, list[int]] = {}
     for move in moves:
         by_worker.setdefault(move.worker, []).append(move.drive)

@@ -1,4 +1,4 @@
-"""Work that goes on behind us, one piece at a time, with a database connection of its own."""
+"""Runs writes in one background thread, one at a time, with a database connection of its own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django.db import connections
 
 
 class BackgroundWriter:
-    """`with BackgroundWriter(True) as writer: writer.do(work)`. False: the caller waits for each piece.
+    """`with BackgroundWriter(True) as writer: writer.do(work)`. False: run synchronously.
 
-    At the end of the block all is done; what a piece raised is raised by the next call, or there.
+    At the end of the block all is done; an exception is raised by the next call, or there.
     """
 
     def __init__(self, wanted: bool) -> None:
@@ -23,7 +23,7 @@ class BackgroundWriter:
         return self
 
     def do(self, work: Callable[[], None]) -> None:
-        """Returns when the piece before this one is done."""
+        """Returns when the previous piece is done."""
         if self._pool is None:
             work()
             return

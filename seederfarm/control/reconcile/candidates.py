@@ -1,9 +1,9 @@
-"""Which drives a plan could change anything about: found by the database, in one pass over the copies.
+"""Finds the drives that a plan could change, by one database pass over the copies.
 
-In a farm that has settled there are none, so that checking a million drives costs seconds and no memory.
-The conditions are those of `placement.plan`, seen from afar: a drive that is not found here has as many
-copies as it should, on workers that count, and no reason to move (a test compares). Drives that are wrongly
-marked as short of copies, or not, are found, too.
+In a settled farm there are none, so that checking a million drives costs seconds and no memory. The
+conditions are a superset of those of `placement.plan`: any other drive has as many copies as it should, on
+workers that count, and no reason to move (a test compares). Drives with a wrong under-replicated mark are
+found, too.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ORDER BY d.priority, d.id
 
 
 def suspects(seen: Sequence[Seen], now: datetime) -> array[int]:
-    """Primary keys, in the order in which they are planned. `seen`: all workers that were let in."""
+    """Primary keys, in planning order. `seen`: all admitted workers."""
     standings = [(worker.id, standing_of(worker, now)) for worker in seen]
     rows = [
         (

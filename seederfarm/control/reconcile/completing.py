@@ -1,7 +1,8 @@
-"""Copies that complete each other: one that was settled while another has blocks that it lacks looks again.
+"""Makes copies complete each other: one that was settled while another has blocks that it lacks is told to
+look again.
 
-Workers find each other under the drive's topic. A copy that is as full as can be does not look, since it was
-settled by what its peers said; the farm knows better when it sees all copies side by side.
+Workers meet under the drive's topic. A copy that is as full as can be does not look, since its peers had no
+more; control sees all copies and knows better.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from ..messaging import outbox
 from ..messaging.assignments import TALKING, heartbeats
 
 AGAIN_AFTER: Final = timedelta(hours=1)
-"""Before the same copy is told once more."""
+"""Before the same copy is asked again."""
 AT_ONCE: Final = 2000
-"""Copies compared in one look, those that were told longest ago first."""
+"""Copies compared in one run, those asked longest ago first."""
 HEARD_WITHIN: Final = 12.0
-"""Heartbeats within which the worker of a copy, and that of one that has more, must have been heard."""
+"""Heartbeats within which both workers must have reported."""
 
 
 def ask_to_look_again(now: datetime | None = None) -> int:
-    """Tell workers of settled copies that lack what others have. Returns how many copies."""
+    """Ask workers of settled copies that lack blocks of others to look again. Returns how many copies."""
     now = now or timezone.now()
     heard = Q(worker__state__in=TALKING, worker__last_seen_at__gt=now - heartbeats(HEARD_WITHIN))
     there = Replica.objects.filter(
@@ -66,5 +67,5 @@ def ask_to_look_again(now: datetime | None = None) -> int:
 
 
 def _has_more(other: Holding, here: Holding) -> bool:
-    """Whether it is known that `other` has blocks that are missing here."""
+    """Whether `other` is known to have blocks that are missing in `here`."""
     return other.known and other.fork == here.fork and not covers(here, other)

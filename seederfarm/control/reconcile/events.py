@@ -1,4 +1,4 @@
-"""What the flight recorder and the alerts say of a plan."""
+"""Events and alerts of a plan."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..db.sql import batches
 from ..history import alerts
 
 TOLD_UNPLACED: Final = 2000
-"""Drives without a place that get an alert each."""
+"""Unplaced drives that get an alert each."""
 
 
 def _names(ids: set[int]) -> dict[int, tuple[str, str]]:
-    """What drives are called, and their keys."""
+    """Names and keys of drives."""
     found: dict[int, tuple[str, str]] = {}
     for batch in batches(sorted(ids), 1000):
         rows = Drive.objects.filter(pk__in=batch).values_list("pk", "label", "title", "key")
@@ -70,7 +70,7 @@ def record_released(moves: Sequence[Release], names: Mapping[int, str], now: dat
 
 
 def tell_unplaced(unplaced: Sequence[Unplaced], looked_at: Sequence[int] | None, now: datetime) -> None:
-    """Alerts of drives that could not be placed, an event when one is new; the others are resolved.
+    """Raise alerts for unplaced drives, with an event for a new one; resolve the others.
 
     `looked_at` are the drives of the plan, None for all.
     """

@@ -1,4 +1,4 @@
-"""How far each worker can be counted on, from when it was last heard."""
+"""Liveness of workers, from the time of their last report."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from seederfarm.registry.models.history import Severity
 from ..history import alerts
 
 SILENT_AFTER: Final = 3.0
-"""Heartbeats missed before a worker is given nothing new."""
+"""Missed heartbeats after which a worker gets no new replicas."""
 
 
 class OutageDetector:
-    """Since when this control plane hears workers at all.
+    """Since when this control plane has received reports without a break.
 
-    After a stop of the control plane or the broker everybody seems lost. Nobody is called lost before
-    workers were heard for a whole grace without a break.
+    After an outage of control or broker all workers seem lost. None is marked lost before reports arrived for
+    a whole grace without a break.
     """
 
     def __init__(self, since: datetime | None = None) -> None:
@@ -66,7 +66,7 @@ class Seen(NamedTuple):
 
 
 def workers() -> list[Seen]:
-    """All that were let in."""
+    """All admitted workers."""
     rows = Worker.objects.exclude(state=Worker.State.PENDING).order_by("pk").values_list(
         "pk", "name", "node_id", "state", "zone", "tags", "weight", "free_bytes", "capacity_bytes",
         "last_seen_at", "enrolled_at", "lost_since",
@@ -85,12 +85,12 @@ def standing_of(worker: Seen, now: datetime) -> WorkerStatus:
 
 
 def silent_since(now: datetime) -> datetime:
-    """Who was last heard before that is given nothing new."""
+    """Workers last heard before this time get no new replicas."""
     return now - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
 
 
 def check(now: datetime | None = None, hearing: OutageDetector = HEARING) -> list[Seen]:
-    """Note which workers are lost from now on, and have what they keep planned again. Returns all."""
+    """Mark workers that are lost from now on, and have their drives planned. Returns all workers."""
     now = now or timezone.now()
     all_of_them = workers()
     for worker in _newly_lost(all_of_them, now, hearing):

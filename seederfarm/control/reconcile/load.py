@@ -1,4 +1,4 @@
-"""What `placement` is told: the registry, loaded set by set."""
+"""Loads the input of `placement` from the registry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..db.sql import rows_as_table
 from .liveness import Seen, standing_of
 
 UNKNOWN_SIZE: Final = 1 << 20
-"""Bytes that a drive is taken to need as long as nobody has seen it."""
+"""Bytes assumed for a drive of unknown size."""
 CHUNK: Final = 20_000
 """Rows fetched at once."""
 ID_BATCH: Final = 10_000
@@ -34,10 +34,10 @@ class State(NamedTuple):
     drives: list[DriveSpec]
     replicas: dict[int, list[ReplicaState]]
     short: set[int]
-    """Drives that are marked as short of complete copies."""
+    """Drives that are marked under-replicated."""
 
     def marked_wrong(self) -> tuple[list[int], list[int]]:
-        """Drives that are short and not marked, and those that are marked and not short."""
+        """Drives that lack the under-replicated mark, and drives that have it wrongly."""
         unmarked: list[int] = []
         marked: list[int] = []
         for drive in self.drives:
@@ -49,7 +49,7 @@ class State(NamedTuple):
 
 
 def load(ids: Sequence[int]) -> State:
-    """What concerns the drives `ids`. Paused ones are left out: nothing moves of them."""
+    """The state of the drives `ids`. Paused ones are left out: nothing of them moves."""
     short: set[int] = set()
     return State(list(_drives(ids, short)), _replicas(ids), short)
 
@@ -71,7 +71,7 @@ def workers(seen: Sequence[Seen], now: datetime) -> list[WorkerSpec]:
 
 
 def with_less_room(workers: Sequence[WorkerSpec], assigned: Iterable[Assign]) -> list[WorkerSpec]:
-    """As they are when they have been given these copies, too."""
+    """The workers after these assignments."""
     taken: dict[int, int] = {}
     for move in assigned:
         taken[move.worker] = taken.get(move.worker, 0) + move.bytes
@@ -135,8 +135,8 @@ def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
 
 
 def _add_holdings(held: dict[int, list[ReplicaState]], ids: Sequence[int]) -> None:
-    """Which blocks the copies of these drives have. Of others all are whole and of one length, and need no
-    such comparison."""
+    """Load which blocks the copies of these drives have. All other copies are whole and of one length, and
+    need no comparison."""
     columns = ("drive_id", "worker_id", "proof_failures", "last_proven_at", *HOLDING)
     query = f"SELECT {', '.join(f't.{column}' for column in columns)} FROM registry_replica t"
     found: dict[tuple[int, int], Holding] = {}
@@ -161,12 +161,12 @@ def _add_holdings(held: dict[int, list[ReplicaState]], ids: Sequence[int]) -> No
 
 
 def _doubted(holding: Holding) -> Holding:
-    """It may have all that it says, and counts for nothing."""
+    """The copy may have all that it reports, and does not count."""
     return holding._replace(have=min(holding.have, holding.blocks - 1), gaps=())
 
 
 def _promised() -> dict[int, int]:
-    """Bytes by worker that copies assigned to it have still to download."""
+    """Bytes by worker that assigned copies have still to download."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT r.worker_id, sum(CASE WHEN coalesce(d.byte_length, %s) > r.have_bytes "

@@ -1,13 +1,13 @@
-"""From what is to what shall be: load, plan, write, tell the workers.
+"""Reconciles desired and actual replicas: load, plan, apply, notify workers.
 
-Drives that something happened to are marked (`Drive.dirty`) and planned at once. All drives are checked by
-the clock, in case a mark was missed: `suspects` finds those that a plan could change. Two reconcilers never
-work at the same time.
+Drives that need planning are marked (`Drive.dirty`) and planned at once. All drives are checked periodically,
+in case a mark was missed: `suspects` finds those that a plan could change. Two reconcilers never run at the
+same time.
 
-Drives are planned in the order of their priority, some at a time, and each part is written while the next is
-planned: memory is bounded, and a reconciler that is killed leaves a registry that is right as far as it came.
-Each batch of moves, with the versions of the manifests and the events that belong to it, is one transaction.
-Whoever comes next sees that a run did not end (`PlanState.unfinished`), and checks all.
+Drives are planned by priority, some at a time, and each part is written while the next is planned: memory is
+bounded, and a killed reconciler leaves a consistent registry. Each batch of moves, with the versions of the
+assignments and its events, is one transaction. The next run sees that a run did not finish
+(`PlanState.unfinished`), and checks all drives.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ WRITE_BATCH: Final = 50_000
 DIRTY_BATCH: Final = 200_000
 """Drives that one incremental plan takes on."""
 UNMARKED_AT_ONCE: Final = 10_000
-"""Drives whose marks are taken off in one transaction: reports about them wait meanwhile."""
+"""Drives unmarked in one transaction: reports about them wait in the meantime."""
 TOLD_MOVES: Final = 2000
-"""Moves of a plan that get an event each; of a larger one there is a summary."""
+"""Moves of a plan that get an event each; a larger plan gets a summary."""
 KEPT_MOVES: Final = 10_000
 """Moves of each kind that the result of a plan lists; it counts all."""
 LONGEST_PAUSE: Final = 3600.0
@@ -61,16 +61,16 @@ class Reconciled:
     """What a plan decided and, unless it was a dry run, did."""
 
     busy: bool = False
-    """Somebody else was planning: nothing was done."""
+    """Another reconciler was running: nothing was done."""
     applied: bool = False
     drives: int = 0
-    """How many were looked at."""
+    """Number of planned drives."""
     assigned: int = 0
     released: int = 0
     bytes: int = 0
-    """What will be downloaded for it, as far as sizes are known."""
+    """Bytes to download, as far as sizes are known."""
     assign: list[Assign] = field(default_factory=list)
-    """The moves themselves, and below: the first KEPT_MOVES of them, all of a dry run."""
+    """The first KEPT_MOVES of each kind; all of a dry run."""
     release: list[Release] = field(default_factory=list)
     unplaced: list[Unplaced] = field(default_factory=list)
     seconds: float = 0.0
@@ -101,9 +101,9 @@ def reconcile(
     now: datetime | None = None,
     hearing: liveness.OutageDetector = liveness.HEARING,
 ) -> Reconciled:
-    """Plan all drives, or only those that something happened to; `dry_run` changes nothing.
+    """Plan all drives, or only the marked ones; `dry_run` changes nothing.
 
-    Safe to run at any time, twice, and to be killed in: what was not written is planned again.
+    Safe to run at any time, twice, and to be killed: what was not written is planned again.
     """
     now = now or timezone.now()
     if dry_run:
@@ -122,9 +122,8 @@ def reconcile(
 def sweep(
     now: datetime | None = None, hearing: liveness.OutageDetector = liveness.HEARING, *, wanted: bool = False
 ) -> Reconciled:
-    """Check all drives if it is time: SEEDERFARM_RECONCILE_EVERY has passed, or somebody wants it (`wanted`
-    remembers that for as long as it takes), and so much time that checking takes no more of it than
-    SEEDERFARM_RECONCILE_DUTY."""
+    """Check all drives if due: SEEDERFARM_RECONCILE_EVERY has passed, or a check was requested (`wanted`
+    stores the request), and checking takes no more than SEEDERFARM_RECONCILE_DUTY of the time."""
     now = now or timezone.now()
     if wanted:
         PlanState.want()
@@ -144,7 +143,7 @@ def _is_due(state: PlanState, now: datetime) -> bool:
 
 
 def pause_after(seconds: float) -> float:
-    """How long to leave alone what took `seconds`."""
+    """Seconds to wait after a check that took `seconds`."""
     duty = settings.FARM.reconcile_duty / 100
     return min(seconds * (1 / duty - 1), LONGEST_PAUSE)
 
@@ -184,7 +183,7 @@ def _marked(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
 
 
 def _dirty() -> list[int]:
-    """Drives that something happened to, those first that are placed first."""
+    """Marked drives, in order of placement priority."""
     rows = Drive.objects.filter(dirty=True).order_by("pk").values_list("priority", "pk")[:DIRTY_BATCH]
     return [pk for _, pk in sorted(rows)]
 
@@ -247,7 +246,7 @@ class _Writer:
         self._told = 0
 
     def write(self, decided: Plan, short: Sequence[int], enough: Sequence[int]) -> None:
-        """`short`, `enough`: drives to be marked as having too few complete copies, or as having enough."""
+        """`short`, `enough`: drives to mark as under-replicated, or as not."""
         apply.mark_short(short, True)
         apply.mark_short(enough, False)
         told = self._told + len(decided.assign) + len(decided.release) <= TOLD_MOVES
@@ -272,7 +271,7 @@ class _Writer:
         self._touched |= workers
 
     def finish(self, result: Reconciled) -> None:
-        """Once for the whole plan: have the manifests sent. Should we not get here, heartbeats do."""
+        """Once for the whole plan: have the assignments sent. If this is not reached, heartbeats do it."""
         for worker_id in sorted(self._touched):
             outbox.defer("control.send_manifest", worker_id)
         if result.moves > self._told:

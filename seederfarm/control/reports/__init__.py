@@ -1,1 +1,1 @@
-"""What workers report: replicas, proofs."""
+"""Reports of workers: replicas, proofs."""

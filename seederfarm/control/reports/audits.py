@@ -1,7 +1,7 @@
-"""Proof of availability: copies that call themselves complete are asked for random blocks that they have.
+"""Proof of availability: complete copies are asked for random blocks that they have.
 
-A drive is asked about its file list first, block 0 included. The proof brings the signed manifest and the
-header, which name the blobs core, and that core is asked about next: a copy is proven when both were.
+A drive is first asked for blocks of its file list, block 0 included. The proof contains the signed manifest
+and the header, which name the blobs core, and that core is challenged next: a copy is proven when both were.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ TIME_TO_ANSWER: Final = timedelta(minutes=10)
 MAX_RUN: Final = 2000
 """Challenges of one run: 2,000 a minute prove three million copies a day."""
 MAX_PROOF_BYTES: Final = 8 << 20
-"""Bytes of content that a challenge asks for, as far as the mean size of blocks tells."""
+"""Bytes of content that a challenge asks for, by the mean size of blocks."""
 
 MAIN, BLOBS = 0, 1
-"""The core that the key names, and the other one of a drive, as gaps have them."""
+"""The core that the key names, and the other one of a drive, in the order of gaps."""
 
 _RNG: Final = random.SystemRandom()
 
 
 class _Due(NamedTuple):
-    """A copy that is to prove itself."""
+    """A copy that is due for a proof."""
 
     id: int
     worker_id: int
@@ -65,7 +65,7 @@ class _Due(NamedTuple):
 
 
 def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int:
-    """Ask the complete copies whose last question is longest ago. Returns how many were asked."""
+    """Challenge the complete copies with the oldest last challenge. Returns how many."""
     now = now or timezone.now()
     before = now - timedelta(seconds=settings.FARM.audit_every)
     heard = now - timedelta(seconds=settings.FARM.worker_grace)
@@ -91,8 +91,8 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
 
 
 def _pick_first(copy: _Due, rng: random.Random) -> list[int]:
-    """Of the core that the key names; where the copy says that it has a second core the header, too, which
-    may name it. The kind of a drive decides nothing here: a worker told it."""
+    """Blocks of the core that the key names; if the copy reports a second core, the header too, which may
+    name it. The kind of a drive decides nothing here: a worker reported it."""
     blocks = _pick(copy, MAIN, copy.length, rng)
     gaps = _gaps(copy.gaps, MAIN)
     if copy.total_blocks <= copy.length or (gaps is not None and may_lack(gaps, 0)):
@@ -123,7 +123,7 @@ def _nth(runs: Sequence[Run], number: int) -> int:
 
 
 def _gaps(text: str, core: int) -> CoreGaps | None:
-    """Of the first or second core of a copy. None: it lacks nothing there."""
+    """Gaps of the first or second core of a copy. None: it has none there."""
     try:
         gaps = from_text(text)
     except ValueError:
@@ -149,7 +149,7 @@ def _ask(questions: Sequence[tuple[_Due, str, list[int]]], now: datetime) -> Non
 
 
 def take_answer(data: object, now: datetime | None = None, rng: random.Random = _RNG) -> str:
-    """Verify the envelope of a `farmwire.audit.Answer`. Returns the outcome, or why it was refused."""
+    """Verify the envelope of a `farmwire.audit.Answer`. Returns the outcome, or why it was rejected."""
     now = now or timezone.now()
     with transaction.atomic():
         received = receive(data, name=AUDIT_ANSWER, now=now, limit=MAX_ANSWER_BYTES)
@@ -205,7 +205,7 @@ def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: ran
 
 
 def _check(row: Challenge, answer: Answer) -> str:
-    """What is wrong with an answer, or nothing."""
+    """What is wrong with an answer; empty if nothing."""
     if answer.core != row.core:
         return f"asked about {row.core}, answered about {answer.core}"
     if answer.error:
@@ -216,7 +216,7 @@ def _check(row: Challenge, answer: Answer) -> str:
 
 
 def _wrong_proofs(row: Challenge, answer: Answer) -> str:
-    """A block that the copy says it may lack is no failure, as long as another one is proven."""
+    """A block that the copy may lack by its report is no failure if another one is proven."""
     gaps = _gaps(row.replica.gaps, MAIN if row.core == row.replica.drive.key else BLOBS)
     proven = 0
     try:
@@ -233,11 +233,11 @@ def _wrong_proofs(row: Challenge, answer: Answer) -> str:
 
 
 def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:
-    """Key and length of the blobs core, when this was the proof of a drive's file list and the copy says that
-    it has a second core.
+    """Key and length of the blobs core, if this was the proof of a drive's file list and the copy reports a
+    second core.
 
-    The manifest and the header, which the proof was about, name it as they do to the engine. The header of
-    an encrypted drive cannot be read; where it is compat, too, nobody can tell what its blobs core is.
+    The proven manifest and header name it. The header of an encrypted drive cannot be read; if it is compat,
+    too, the blobs core is unknown.
     """
     replica, drive = row.replica, row.replica.drive
     length = replica.total_blocks - replica.length
@@ -266,7 +266,7 @@ def _failed(row: Challenge, outcome: Challenge.Outcome, reason: str, now: dateti
 def expire(now: datetime | None = None) -> int:
     """Close challenges that were not answered in time. Returns how many.
 
-    It counts as a failure only where the worker was heard since: one that is away is lost, not lying.
+    It counts as a failure only where the worker reported since: one that is away is lost, not lying.
     """
     now = now or timezone.now()
     done = 0
@@ -296,14 +296,14 @@ def _was_heard(row: Challenge) -> bool:
 
 
 def _proven_since(row: Challenge) -> bool:
-    """A later question was answered: this one, or its answer, was lost on the way."""
+    """A later challenge was answered: this one, or its answer, was lost."""
     proven = row.replica.last_proven_at
     return proven is not None and proven > row.sent_at
 
 
 def _count_failures(rows: Sequence[Challenge], now: datetime) -> None:
-    """On the copies, in the flight recorder; and placement looks at their drives. A copy that is being
-    released is accused of nothing: its worker does as it was told."""
+    """Count failures on the copies, record events, and have their drives planned. A copy that is being
+    released cannot fail: its worker obeys."""
     rows = [row for row in rows if row.replica.desired and row.replica.drive.state != Drive.State.REMOVING]
     if not rows:
         return

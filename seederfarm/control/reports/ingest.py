@@ -1,7 +1,7 @@
-"""Reports of workers, taken in: one transaction a report, a handful of statements whatever it holds.
+"""Ingests reports of workers: one transaction a report, a fixed number of statements.
 
-A report may come late, twice, or not at all. What it says of a replica counts if it was observed after what
-is known; the sequence window refuses copies of the report itself.
+A report may come late, twice, or never. Its state of a replica counts if it was observed after the known one;
+the sequence window rejects copies of the report itself.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from ..messaging.inbox import Received, malformed, receive
 from ..reconcile import liveness
 
 SEEN_GRAIN: Final = timedelta(seconds=60)
-"""How exactly the last sight of a writer is kept: less would write every drive at every report."""
+"""Resolution of the last sight of a writer: a finer one would write every drive at every report."""
 ROUTINE: Final = timedelta(hours=1)
 """A copy that was complete within this time and falls behind, or catches up, has no event for it: a drive
 that is written to all day would have thousands."""
 
 MAX_NUMBER: Final = 2**31 - 1
-"""What the smaller columns hold."""
+"""Largest value of the smaller columns."""
 
 HUNG_ALERT: Final = "worker.engine_hung"
 
@@ -49,19 +49,19 @@ TOLD: Final = {
     Phase.ERROR: ("has trouble", Severity.WARNING),
     Phase.REMOVED: ("was removed", Severity.INFO),
 }
-"""Changes of phase that the flight recorder keeps."""
+"""Changes of phase that are recorded as events."""
 
 
 class Ingested(NamedTuple):
-    """What became of a report."""
+    """The outcome of a report."""
 
     refused: str = ""
     applied: int = 0
-    """Replicas that it told news of."""
+    """Replicas that changed."""
     stale: int = 0
-    """Replicas of which something newer was known."""
+    """Replicas with a newer known state."""
     unassigned: int = 0
-    """Replicas that the farm did not ask for."""
+    """Replicas that are not assigned."""
 
 
 class _Known(NamedTuple):
@@ -87,7 +87,7 @@ class _News(NamedTuple):
 
 
 def ingest_report(data: object, now: datetime | None = None) -> Ingested:
-    """Take in the envelope of a `farmwire.report.Report`. Safe twice."""
+    """Ingest the envelope of a `farmwire.report.Report`. Safe to repeat."""
     now = now or timezone.now()
     with transaction.atomic():
         received = receive(data, name=REPORT, now=now)
@@ -101,7 +101,7 @@ def ingest_report(data: object, now: datetime | None = None) -> Ingested:
 
 
 def apply_report(worker: Worker, report: Report, now: datetime) -> Ingested:
-    """The same for one that is believed already. In a transaction that holds the worker's row."""
+    """The same for a verified report. Call it in a transaction that holds the worker's row."""
     result = _replicas(worker, report.replicas, now) if report.replicas else Ingested()
     if report.heartbeat is not None:
         _heartbeat(worker, report.heartbeat, now)
@@ -181,8 +181,8 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
 
 
 def _consistent(report: ReplicaReport) -> ReplicaReport:
-    """Without what contradicts itself. A copy has to prove what its gaps leave: with gaps of other cores, or
-    more blocks than they leave, it could say that it has all and would be asked for little."""
+    """Remove contradictory fields. A copy must prove what its gaps leave: with gaps of other cores, or more
+    blocks than they leave, it could claim everything and be asked for little."""
     gaps = report.gaps if agree(report.gaps, length=report.length, blocks=report.blocks) else []
     most = max_held(gaps) if gaps else report.blocks
     return replace(
@@ -248,7 +248,7 @@ _COLUMNS: Final = (
 
 
 def _update(news: list[_News]) -> None:
-    """All rows in one statement; those that somebody made newer meanwhile stay."""
+    """Write all rows in one statement; rows that became newer in the meantime stay."""
     if not news:
         return
     rows = [
@@ -290,7 +290,7 @@ def _completed(news: _News) -> datetime | None:
 
 
 def _is_routine(news: _News) -> bool:
-    """Whether a copy only follows its writer: it was complete lately, and had no other trouble since."""
+    """Whether a copy only follows its writer: it was complete recently, and had no other problem since."""
     follows = (Phase.COMPLETE, Phase.DOWNLOADING)
     known = news.known
     if news.report.phase not in follows or known.phase not in follows or known.completed_at is None:
@@ -353,7 +353,7 @@ def _observe(news: list[_News]) -> None:
 
 
 def _better(row: tuple[object, ...], news: _News) -> tuple[object, ...] | None:
-    """The row as it shall be, or None if the report adds nothing to it."""
+    """The updated row, or None if the report adds nothing to it."""
     pk, kind, title, length, fork, size, writer, observed = row
     report = news.report
     seen = None if report.writer_seen_at is None else min(_time(report.writer_seen_at), news.at)
@@ -416,7 +416,7 @@ def _happenings(worker: Worker, events: Sequence[WorkerEvent], now: datetime) ->
 
 
 def _hung(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
-    """An alert from the end of an engine that said nothing until one has become ready."""
+    """An alert from the end of a hung engine until one is ready."""
     said = [event for event in events if event.code in ("engine_hung", "engine_ready")]
     if not said:
         return

@@ -1,4 +1,4 @@
-"""How far a drain is."""
+"""Progress of a drain."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .copies import AS_FULL, MAX_PROOF_FAILURES
 
 class DrainProgress(NamedTuple):
     copies: int
-    """Copies that are still on the worker and not released."""
+    """Copies that are on the worker and not released."""
     waiting: int
-    """Those of them of which too few other workers have as much yet."""
+    """Those that too few other workers match yet."""
     bytes_left: int
-    """What others have still to download before it can go."""
+    """Bytes that others must download before it can go."""
     bytes_per_second: float
-    """What all other workers download now."""
+    """Current download rate of all other workers."""
 
     @property
     def eta_seconds(self) -> float | None:
-        """None: nothing is being downloaded, so nobody can tell."""
+        """None: nothing is being downloaded, so the time is unknown."""
         if self.waiting == 0:
             return 0.0
         return self.bytes_left / self.bytes_per_second if self.bytes_per_second > 0 else None

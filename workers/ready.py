@@ -9,7 +9,7 @@ from .settings.table import READY_FD
 
 
 def notify_ready() -> None:
-    """The first time; after that, and where nobody asked, nothing happens."""
+    """Write the byte on the first call; later, and without the variable, do nothing."""
     descriptor = os.environ.pop(READY_FD.name, None)
     if descriptor is not None:
         with suppress(OSError, ValueError):

@@ -18,8 +18,8 @@ from .seedlists import SeedLists
 
 
 async def read_once(sources: Sequence[Source], bootstrap: Sequence[BootstrapNode]) -> AsyncIterator[Outcome]:
-    """What became of each, in the order in which they are done; a few are read at a time. Seed lists are
-    looked for on the swarm. Raises DatabaseError and InterfaceError."""
+    """Read sources, a few at a time, and yield outcomes as they finish. Seed lists are looked up on the
+    swarm. Raises DatabaseError and InterfaceError."""
     database = Database()
     lists = SeedLists(None, bootstrap)
     parser = Parser()

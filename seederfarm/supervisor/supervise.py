@@ -20,7 +20,7 @@ from .home import RunFiles
 from .logs import LogFile, read
 from .process import Child, Spec, die_with_parent
 
-START_WITHIN: Final = 60.0
+START_TIMEOUT: Final = 60.0
 """Seconds for one essential process to become ready; and for all the others."""
 
 TRIES: Final = 3
@@ -32,7 +32,7 @@ LATE_POLL: Final = 0.05
 LAST_LINES: Final = 12
 """Lines of a log that are shown when a start fails."""
 
-Say = Callable[[dict[str, Any]], None]
+Emit = Callable[[dict[str, Any]], None]
 """Takes what happens: `{"event": "admin" | "pages" | "ready" | "process", …}`."""
 
 
@@ -104,7 +104,7 @@ class Supervisor:
             await self._start_stage(stage)
         address = processes.address(self._farm)
         starting = [child.spec.name for child in self.children if not child.became_ready.is_set()]
-        self._say({"event": "pages", "address": address, "starting": starting})
+        self._emit({"event": "pages", "address": address, "starting": starting})
         not_ready = await self._wait_for_all()
         self._ready = True
         self._write_state()
@@ -113,7 +113,7 @@ class Supervisor:
             if not_ready
             else "all processes are ready"
         )
-        self._say(
+        self._emit(
             {
                 "event": "ready",
                 "address": address,
@@ -126,7 +126,7 @@ class Supervisor:
 
     async def _wait_for_all(self) -> list[Child]:
         """Returns the processes that are not ready although they had their time, or ended again and again."""
-        until = time.monotonic() + START_WITHIN
+        until = time.monotonic() + START_TIMEOUT
         while True:
             missing = [child for child in self.children if not child.became_ready.is_set()]
             waiting = [child for child in missing if child.restarts < TRIES]

@@ -310,7 +310,7 @@ class Agent:
                 self.wake.set()
             case "synced" if fields["news"]:
                 text = f"version {fields['version']}, {format_size(fields['bytes'])}"
-                self._happened_again("synced", text, fields["key"])
+                self._record_repeated_event("synced", text, fields["key"])
             case "error":
                 self._record_repeated_event(fields["code"].lower(), fields["message"], fields["key"])
             case "limit" if fields["limit"] == "disk" and fields["state"] == "cleared":

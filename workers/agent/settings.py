@@ -23,14 +23,14 @@ class WorkerSettings:
     limits: LimitSettings = NO_LIMITS
     """Limits of all engines together. `max_bytes` None: the disk's size less the headroom."""
     shards: int = 1
-    """Engines. Keys are spread over them."""
+    """Number of engines. Keys are spread over them."""
     bootstrap: tuple[BootstrapNode, ...] = BOOTSTRAP_NODES
     """DHT nodes to start from."""
     relay: bytes | None = None
     """Public key of a blind relay."""
     host: str = "0.0.0.0"
     port: int = 0
-    """UDP port of the first engine, the next one's is one higher; 0: any."""
+    """UDP port of the first engine, each further one is one higher; 0: any."""
     heartbeat: float = HEARTBEAT.default
     """Seconds between two heartbeats."""
     sample: float = WORKER_SAMPLE.default

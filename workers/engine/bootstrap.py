@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class WatchedNode(Protocol):
-    """What is needed of our node of the DHT."""
+    """The part of our DHT node that this needs."""
 
     on_event: list[Callable[[NodeEvent], None]]
     unresolved: dict[str, str]

@@ -102,7 +102,7 @@ class Engine:
         self._all_synced = asyncio.Event()
         self._stopping = False
         self.limits: LimitsInForce | None = None
-        """What keeps us within bounds, if anything does."""
+        """The limits, if there are any."""
         self._problems = Problems(self.emit, self._loop.time)
 
     # --- life

@@ -277,7 +277,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
 
 
 def _share(have: int | None, total: int | None) -> str:
-    """How much of a drive the fullest copy has."""
+    """How much of a drive the fullest copy has, as text."""
     return "–" if have is None or not total else units.format_percent(min(1.0, have / total))
 
 

@@ -136,8 +136,8 @@ def report_failure(outcome: Outcome) -> None:
         click.echo(f"seederfarm: left out {quoted(outcome.path)}: {reason}", err=True)
 
 
-def told(summary: Summary, output: Path) -> str:
-    """What was done, in a line."""
+def summary_line(summary: Summary, output: Path) -> str:
+    """One line about what was done."""
     parts = [f"{units.plural(summary.written, 'file')} ({units.format_size(summary.bytes_written)})"]
     if summary.linked:
         parts.append(units.plural(summary.linked, "link"))

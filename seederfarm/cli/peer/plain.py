@@ -79,7 +79,7 @@ class PlainLines:
         known = event.have_blocks + event.unavailable_blocks
         if known >= event.blocks or now - self._printed_at.get(event.key, -1e9) < PROGRESS_INTERVAL:
             return
-        self._told_at[event.key] = now
+        self._printed_at[event.key] = now
         done = units.format_count_of(event.have_blocks, event.blocks)
         size = units.format_have_of(event.have_bytes, event.bytes)
         peers = units.plural(event.peers, "peer")
@@ -93,7 +93,7 @@ class PlainLines:
 
 
 def unavailable(blocks: int, size: int) -> str:
-    """How much of a key nobody is known to have."""
+    """How much of a key no known peer has, as text."""
     return f"no peer has {units.plural(blocks, 'block')} of it ({units.format_size(size)})"
 
 

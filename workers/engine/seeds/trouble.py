@@ -13,7 +13,7 @@ from .tracked_core import TrackedCore
 
 
 def trouble_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event]:
-    """What was not told yet. `failed`: a conflict was."""
+    """Events not emitted yet. `failed`: a conflict was emitted."""
     name = encode_key(part.core.key)
     news, part.forks = part.forks, []
     for fork in news:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from codec_cases import Json, load, unhex
+from support.codec_cases import Json, load, unhex
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from codec_cases import (
+from support.codec_cases import (
     Json,
     assert_garbage_is_refused,
     assert_reads,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from core_places import DiskPlace, MemoryPlace, Place
+from support.core_places import DiskPlace, MemoryPlace, Place
 
 
 @pytest.fixture(params=["memory", "disk"])

@@ -1,0 +1,1 @@
+"""Helpers of the tests: worlds, official peers, golden vectors."""

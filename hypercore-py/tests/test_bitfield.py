@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import time
 import tracemalloc
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypercore.bitfield import PAGE_BITS, Bitfield
+from support.vectors import load
 
-VECTORS = json.loads((Path(__file__).parent / "vectors/data/bitfield.json").read_text())
+VECTORS = load("data/bitfield")
 
 # Around the places where something changes: bytes, words and pages
 positions = st.one_of(

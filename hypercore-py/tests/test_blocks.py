@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
-from support.content import run, unhex, vector
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from hypercore.blocks import CoreSource, DecryptingSource, EncryptingLog, Memory
 from hypercore.encryption import PADDING, BlockCipher
 from hypercore.errors import BlockNotAvailable, InvalidContent
 from hypercore.manifest import Manifest
+from support.content import run, unhex, vector
 
 ENCRYPTION_KEY = bytes.fromhex(vector("drive", "encrypted-drive")["inputs"]["encryptionKey"])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hashlib import blake2b
 
 import pytest
-from support.codec_cases import Json, load, unhex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercore.crypto import KeyPair, blake2b_256, discovery_key, namespace, sign, verify
+from support.codec_cases import Json, load, unhex
 
 KEYS, HASHES = load("data/keys"), load("transport/hashes")
 

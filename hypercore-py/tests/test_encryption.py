@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from support.codec_cases import Json, load, unhex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercore._salsa20 import xsalsa20_first_bytes
 from hypercore.encryption import PADDING, BlockCipher
 from hypercore.errors import RemoteProtocolError
+from support.codec_cases import Json, load, unhex
 
 OFFICIAL = [c for c in load("data/keys") if c["name"] == "block-encryption"]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from support.codec_cases import Json, load, unhex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercore.errors import KeyFormatError
 from hypercore.keys import Z32_ALPHABET, decode_key, encode_key, z32_decode, z32_encode
+from support.codec_cases import Json, load, unhex
 
 KEY = unhex("d8c3a0597903b28d751c6e0b7107775e388ec5a3cf669bdd1e7ec41b8b8f6e72")
 Z32 = "5db4ysm3yq3e47ehpafznb5zmahe7tpd37ujzze6x5nbznhxp33y"

@@ -3,16 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.codec_cases import (
-    Json,
-    assert_garbage_is_refused,
-    assert_reads,
-    hashes,
-    load,
-    manifests,
-    to_bytes,
-    unhex,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +19,16 @@ from hypercore.manifest import (
     Manifest,
     Prologue,
     Signer,
+)
+from support.codec_cases import (
+    Json,
+    assert_garbage_is_refused,
+    assert_reads,
+    hashes,
+    load,
+    manifests,
+    to_bytes,
+    unhex,
 )
 
 OFFICIAL = [c for c in load("data/keys") if c["name"].startswith("manifest:")]

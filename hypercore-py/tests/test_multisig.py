@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.codec_cases import Json, load, nodes, uints, unhex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from hypercore.multisig import (
     SignerProof,
 )
 from hypercore.node import Node
+from support.codec_cases import Json, load, nodes, uints, unhex
 
 OFFICIAL = [c for c in load("data/multisig") if "decoded" in c["output"]]
 signatures = st.binary(min_size=64, max_size=64)

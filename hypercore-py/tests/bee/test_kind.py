@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from support.content import run, unhex, vector, vectors
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercore.bee import Header, detect_kind, is_bee, kind_of
 from hypercore.bee.messages import encode_block
 from hypercore.blocks import MemorySource
+from support.content import run, unhex, vector, vectors
 
 FILE, OTHER = encode_block(b"files\0/a", b"{}", []), encode_block(b"key", b"", [])
 

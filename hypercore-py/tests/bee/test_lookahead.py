@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from support.content import RemoteSource, bee_with, collect, numbered
 
 from hypercore.bee import Bee
 from hypercore.bee.lookahead import MAX_WINDOW
 from hypercore.bee.writer import BeeWriter
 from hypercore.blocks import MemorySource
 from hypercore.errors import InvalidContent
+from support.content import RemoteSource, bee_with, collect, numbered
 
 
 @cache

@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.content import RemoteSource, bee_of, bee_with, collect, listed, numbered, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from hypercore.errors import (
     RemoteProtocolError,
     SnapshotNotAvailable,
 )
+from support.content import RemoteSource, bee_of, bee_with, collect, listed, numbered, run
 
 KEYS = st.binary(max_size=3) | st.sampled_from([b"a", b"b", b"ab", b"a\0", b"a\xff"])
 OPS = st.lists(st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=4)), max_size=12), max_size=25)

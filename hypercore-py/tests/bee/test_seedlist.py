@@ -8,7 +8,6 @@ from math import inf
 from typing import Any
 
 import pytest
-from support.content import listed, run, vector
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from hypercore.blocks import MemorySource
 from hypercore.codec import Reader, Writer
 from hypercore.errors import FrameDecodeError, InvalidContent, LocalProtocolError
 from hypercore.keys import encode_key
+from support.content import listed, run, vector
 
 KEY = b"\x33" * 32
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.content import bee_of, listed, run, unhex, vector, vectors
 
 from hypercore.bee import Bee
 from hypercore.bee.extension import Cache, Get, Iterator, decode_extension
 from hypercore.bee.messages import BeeBlock, Header
 from hypercore.bee.writer import BeeWriter
 from hypercore.blocks import MemorySource
+from support.content import bee_of, listed, run, unhex, vector, vectors
 
 BEES = [v for v in vectors("bee") if not v["name"].startswith("extension")]
 by_name = pytest.mark.parametrize("case", BEES, ids=[v["name"] for v in BEES])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.content import bee_with, listed, numbered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from hypercore.bee.tree import MIN_KEYS
 from hypercore.bee.writer import BeeWriter
 from hypercore.blocks import MemorySource
 from hypercore.errors import BlockNotAvailable, InvalidContent, LocalProtocolError
+from support.content import bee_with, listed, numbered
 
 
 def check_balance(log: MemorySource) -> None:

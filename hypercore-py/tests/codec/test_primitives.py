@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.codec_cases import Json, assert_reads, load, uints, unhex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercore.codec import MAX_SAFE_INTEGER, Reader, Writer, encode_uint
 from hypercore.codec.reader import MAX_ARRAY_LENGTH
 from hypercore.errors import FrameDecodeError, LocalProtocolError
+from support.codec_cases import Json, assert_reads, load, uints, unhex
 
 Write = Callable[[Writer, Any], object]
 Read = Callable[[Reader], Any]

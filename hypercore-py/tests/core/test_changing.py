@@ -6,7 +6,6 @@ import contextlib
 from dataclasses import replace
 
 import pytest
-from support.core_places import Place, contents, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +36,7 @@ from hypercore.testing.cores import (
 )
 from hypercore.wire.data import Data, DataUpgrade
 from hypercore.wire.request import Request, RequestUpgrade
+from support.core_places import Place, contents, whole
 
 LARGE = [bytes([n]) * 65536 for n in range(40)]
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support.core_places import contents
 
 from hypercore.core import Core, Store
 from hypercore.crypto import KeyPair
@@ -29,6 +28,7 @@ from hypercore.merkle.head import TreeHead
 from hypercore.storage import DiskBackend, core_storage, schema
 from hypercore.storage.crash_points import CrashPoint
 from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
+from support.core_places import contents
 
 
 class Cut(Exception):

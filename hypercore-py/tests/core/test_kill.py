@@ -18,7 +18,7 @@ import pytest
 
 from hypercore.core import Core, Store, disk_store
 
-CHILD = Path(__file__).with_name("core_child.py")
+CHILD = Path(__file__).parents[1] / "support" / "core_child.py"
 ROUNDS = 8
 
 

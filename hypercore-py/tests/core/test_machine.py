@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support.core_places import DiskPlace, MemoryPlace, Place, contents
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -19,6 +18,7 @@ from hypercore.core import Core, Flush
 from hypercore.errors import StorageError
 from hypercore.storage import Batch, core_storage, schema
 from hypercore.testing.cores import fetch_block, fetch_upgrade, follow_fork, make_writer
+from support.core_places import DiskPlace, MemoryPlace, Place, contents
 
 
 class Snapshot(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.core_places import DiskPlace, Place, contents, whole
 
 from hypercore.core import Core
 from hypercore.crypto import discovery_key
@@ -14,6 +13,7 @@ from hypercore.merkle.flat_tree import full_roots
 from hypercore.merkle.hashing import leaf_node
 from hypercore.testing.cores import download, fetch_block, fetch_upgrade, make_writer, sample_blocks
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
+from support.core_places import DiskPlace, Place, contents, whole
 
 LARGE = [bytes([n]) * 65536 for n in range(40)]
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.core_places import DiskPlace, contents, whole
 
 from hypercore.core import Change, Core
 from hypercore.errors import BlockNotAvailable
 from hypercore.merkle.flat_tree import full_roots
 from hypercore.testing.cores import download, make_writer, sample_blocks
 from hypercore.wire.request import Request, RequestBlock
+from support.core_places import DiskPlace, contents, whole
 
 SMALL = sample_blocks(300)
 LARGE = [n.to_bytes(2, "big") * 2000 + b"end" * (n % 7) for n in range(300)]

@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.core_places import DiskPlace, Place, contents, whole
 
 from hypercore.core import Core, Store, memory_store
 from hypercore.core.store import FlushState
@@ -15,6 +14,7 @@ from hypercore.crypto import KeyPair, discovery_key
 from hypercore.errors import LocalProtocolError, StorageError
 from hypercore.storage import Batch, DiskBackend
 from hypercore.testing.cores import download, make_writer, sample_blocks
+from support.core_places import DiskPlace, Place, contents, whole
 
 LARGE = [bytes([n]) * 65536 for n in range(20)]
 

@@ -1,8 +1,6 @@
 """Addresses, ids, ranges, bootstrap spellings."""
 
 import pytest
-from support.dht_strategies import ipv4
-from support.dht_vectors import load, params
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +23,8 @@ from hypercore.dht.address import (
     write_address6,
 )
 from hypercore.errors import LocalProtocolError
+from support.dht_strategies import ipv4
+from support.dht_vectors import load, params
 
 HASHES = load("hashes")
 

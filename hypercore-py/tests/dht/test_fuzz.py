@@ -2,11 +2,8 @@
 
 import random
 
-from support.dht_strategies import hashes, ipv4
-from support.dht_vectors import load, unhex
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_dht_messages import messages
 
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht.address import Address, node_id
@@ -18,6 +15,8 @@ from hypercore.dht.packet import Request, Response
 from hypercore.dht.record_store import Store
 from hypercore.dht.relays import AnnouncedRelays
 from hypercore.dht.server_core import ServerCore
+from support.dht_strategies import hashes, ipv4, messages
+from support.dht_vectors import load, unhex
 
 HERE = Address("77.0.0.1", 49737)
 SERVER = KeyPair.from_seed(b"\x01" * 32)

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from support.dht_network import Network
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from hypercore.dht.internal_commands import MAX_DELAYED_PINGS, MAX_PING_DELAY
 from hypercore.dht.node import MAX_DOWN_HINTS_PER_TICK, TICK_SECONDS, DhtCore, NodeEvent
 from hypercore.dht.packet import Request, Response, decode_packet
 from hypercore.dht.table_maintenance import IGNORED_NODES, MAX_ANONYMOUS_SAMPLES, MAX_CHECKS, MAX_REPINGS
+from support.dht_network import Network
 
 HERE = Address("77.0.0.1", 49737)
 THERE = Address("78.0.0.1", 1234)

@@ -3,7 +3,6 @@
 from functools import partial
 
 import pytest
-from support.dht_network import Network
 
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht import queries
@@ -14,6 +13,7 @@ from hypercore.dht.packet import decode_packet
 from hypercore.dht.record_store import MAX_BUMP_AHEAD_MS, MAX_RELAYS
 from hypercore.dht.routing_table import BUCKET_SIZE
 from hypercore.dht.signing import sign_announce, sign_mutable
+from support.dht_network import Network
 
 TOPIC = b"\x21" * 32
 US = KeyPair.from_seed(b"\x01" * 32)

@@ -3,14 +3,14 @@
 from contextlib import suppress
 
 import pytest
-from support.dht_strategies import hashes, ipv4
-from support.dht_vectors import address, addresses, load, params, unhex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercore.dht.address import Address
 from hypercore.dht.packet import MAX_PACKET_BYTES, Request, Response, decode_packet
 from hypercore.errors import FrameDecodeError
+from support.dht_strategies import hashes, ipv4
+from support.dht_vectors import address, addresses, load, params, unhex
 
 VECTORS = load("dht-rpc")
 REQUESTS = [v for v in VECTORS if v["name"].startswith("request")]

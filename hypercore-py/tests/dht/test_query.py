@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from support.dht_network import Network
 
 from hypercore.dht.address import Address, node_id
 from hypercore.dht.constants import Command, Internal
@@ -11,6 +10,7 @@ from hypercore.dht.messages import PeerRecord
 from hypercore.dht.query import MAX_REFERRERS, MAX_SEEN, Query
 from hypercore.dht.routing_table import BUCKET_SIZE, node_number
 from hypercore.dht.rpc import Reply
+from support.dht_network import Network
 
 
 @pytest.fixture(scope="module")

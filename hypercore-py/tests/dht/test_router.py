@@ -1,7 +1,6 @@
 """Handshakes and hole-punch messages passed on by nodes, over the simulated network."""
 
 import pytest
-from support.dht_network import Network
 
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht import queries
@@ -9,6 +8,7 @@ from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, Mode
 from hypercore.dht.messages import Handshake, Holepunch
 from hypercore.dht.packet import decode_packet
+from support.dht_network import Network
 
 SERVER = KeyPair.from_seed(b"\x01" * 32)
 TARGET = blake2b_256(SERVER.public_key)

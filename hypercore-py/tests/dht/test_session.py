@@ -1,7 +1,6 @@
 """Captured sessions of official nodes: every packet decodes, means what it is said to, and encodes back."""
 
 import pytest
-from support.dht_vectors import load, params, unhex
 
 from hypercore.crypto import blake2b_256
 from hypercore.dht.address import Address, decode_address
@@ -9,6 +8,7 @@ from hypercore.dht.constants import Command, Internal, Mode
 from hypercore.dht.messages import Announce, Handshake, Holepunch, LookupReply, MutablePut, PeerRecord
 from hypercore.dht.packet import Request, Response, decode_packet
 from hypercore.dht.signing import verify_announce, verify_mutable, verify_unannounce
+from support.dht_vectors import load, params, unhex
 
 SESSIONS = load("dht-session")
 

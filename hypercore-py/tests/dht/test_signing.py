@@ -1,7 +1,6 @@
 """Signed records against signatures of the official implementation, and what they are bound to."""
 
 import pytest
-from support.dht_vectors import load, params, unhex
 
 from hypercore.crypto import KeyPair, blake2b_256
 from hypercore.dht.address import Address
@@ -17,6 +16,7 @@ from hypercore.dht.signing import (
     verify_mutable,
     verify_unannounce,
 )
+from support.dht_vectors import load, params, unhex
 
 VECTORS = {v["name"]: v for v in load("signed-records")}
 ANNOUNCEMENTS = [v for v in VECTORS.values() if "announce" in v["name"]]

@@ -2,10 +2,9 @@
 
 import random
 
-from support.dht_vectors import load, unhex
-
 from hypercore.crypto import blake2b_256
 from hypercore.dht.tokens import ROTATION_SECONDS, TokenIssuer
+from support.dht_vectors import load, unhex
 
 
 def _issuer():

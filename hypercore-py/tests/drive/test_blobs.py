@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from support.content import RemoteSource, collect, content, listed, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from hypercore.drive.blockmap import (
 )
 from hypercore.drive.writer import BlobWriter
 from hypercore.errors import BlockNotAvailable, InvalidContent, LocalProtocolError
+from support.content import RemoteSource, collect, content, listed, run
 
 BLOCKS = st.lists(st.binary(max_size=9), max_size=12)
 

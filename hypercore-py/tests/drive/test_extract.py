@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from support.content import BLOBS_KEY, drive_of, run, written_drive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,7 @@ from hypercore.drive.entries import BlobId, Entry, encode_entry
 from hypercore.drive.extract import Outcome, Summary, extract
 from hypercore.drive.writer import DriveWriter
 from hypercore.errors import EntryNotFound, InvalidPath, StoreFull, StoreLocked, StoreUnreadable
+from support.content import BLOBS_KEY, drive_of, run, written_drive
 
 BIG = bytes(range(256)) * 700
 

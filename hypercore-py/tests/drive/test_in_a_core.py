@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.content import content, listed, run
 
 from hypercore.bee import kind_of
 from hypercore.blocks import BlockSource, CoreLog, CoreSource, EncryptingLog
@@ -17,6 +16,7 @@ from hypercore.drive.writer import DriveWriter
 from hypercore.encryption import BlockCipher
 from hypercore.errors import BlockNotAvailable, LocalProtocolError, SnapshotNotAvailable
 from hypercore.manifest import Manifest
+from support.content import content, listed, run
 
 OWNER = KeyPair.from_seed(b"\1" * 32)
 BIG = bytes(range(256)) * 1000

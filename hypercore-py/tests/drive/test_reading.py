@@ -7,17 +7,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from support.content import (
-    BLOBS_KEY,
-    RemoteSource,
-    collect,
-    content,
-    drive_of,
-    listed,
-    no_blobs,
-    run,
-    written_drive,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +26,17 @@ from hypercore.errors import (
     RemoteProtocolError,
 )
 from hypercore.manifest import Manifest
+from support.content import (
+    BLOBS_KEY,
+    RemoteSource,
+    collect,
+    content,
+    drive_of,
+    listed,
+    no_blobs,
+    run,
+    written_drive,
+)
 
 NAMES = st.sampled_from(["a", "b", "a-b", "a0", "ab", "ü", "x y", "\n"])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.content import content, drive_of, listed, run, unhex, vectors
 
 from hypercore.blocks import MemorySource
 from hypercore.crypto import blake2b_256
@@ -13,6 +12,7 @@ from hypercore.drive import Drive, derived_blobs_key, find_blobs_key
 from hypercore.drive.writer import DriveWriter
 from hypercore.errors import InvalidContent
 from hypercore.manifest import Manifest
+from support.content import content, drive_of, listed, run, unhex, vectors
 
 CASES = vectors("drive")
 by_name = pytest.mark.parametrize("case", CASES, ids=[v["name"] for v in CASES])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,9 +16,9 @@ from hypercore import BeeWriter, CoreLog, DriveWriter, decode_key, encode_key, m
 from hypercore.aio import Corestore, Swarm
 from hypercore.testing.cores import Writer, make_writer
 from hypercore.testing.testnet import Testnet
+from support.official_packages import official_packages
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PEERS = Path(__file__).resolve().parents[3] / "tests" / "peers"
 PATIENCE = 30.0
 """Seconds within which anything must have happened."""
 
@@ -197,15 +196,12 @@ def test_a_drive_is_written_and_written_to_again(tmp_path: Path) -> None:
 
 @pytest.mark.interop
 def test_the_official_reader_gets_what_was_written(tmp_path: Path) -> None:
-    if not (shutil.which("node") and (PEERS / "node_modules" / "hyperswarm").is_dir()):
-        reason = "the official JavaScript packages are not installed: run `npm ci` in tests/peers"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    packages = str(official_packages("hyperswarm"))
 
     async def scene(net: Testnet) -> None:
         async with example("write_core.py", tmp_path / "writer", "hello", "world", net=net) as writer:
             key, _ = (await writer.line()).split()
             program = ["node", str(EXAMPLES / "official_reader.js"), key]
-            packages = str(PEERS / "node_modules")
             async with started(program, net.bootstrap, NODE_PATH=packages, TMPDIR=str(tmp_path)) as reader:
                 assert await reader.ended() == (0, ["hello", "world"], "")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterable, Iterator
 from hashlib import sha256
@@ -26,25 +25,14 @@ from hypercore.drive.writer import DriveWriter
 from hypercore.encryption import BlockCipher
 from hypercore.errors import InvalidContent
 from hypercore.manifest import Manifest
+from support.official_packages import official_packages
 
 pytestmark = pytest.mark.interop
 
 T = TypeVar("T")
 
-PEERS = Path(__file__).resolve().parents[3] / "tests" / "peers"
 SCRIPT = Path(__file__).with_name("content_cases.js")
 SEED = os.environ.get("CONTENT_SEED", "1")
-
-
-def packages() -> Path:
-    """Where the official packages are. Skips in plain sight without them; with CI=true that is a failure."""
-    found = PEERS / "node_modules"
-    if shutil.which("node") and (found / "hyperdrive").is_dir():
-        return found
-    reason = "the official JavaScript packages are not installed: run `npm ci` in tests/peers"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +40,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     directory = tmp_path_factory.mktemp("content")
     printed = subprocess.run(
         ["node", str(SCRIPT), str(directory), SEED],
-        env={**os.environ, "NODE_PATH": str(packages())},
+        env={**os.environ, "NODE_PATH": str(official_packages("hyperdrive"))},
         stdout=subprocess.PIPE,
         check=True,
         timeout=100,

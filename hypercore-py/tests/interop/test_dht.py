@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from support.official_dht import Inbox, official, send_and_hear_back, until
 
 from hypercore.aio.dht.node import DhtNode
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.errors import PeerNotFound, PeerUnreachable
+from support.official_dht import Inbox, official, send_and_hear_back, until
 
 pytestmark = pytest.mark.interop
 

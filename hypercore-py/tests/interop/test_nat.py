@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from support.official_dht import Inbox, official, send_and_hear_back, until
-from support.natted import natted_node
 
 from hypercore.crypto import KeyPair
+from support.natted import natted_node
+from support.official_dht import Inbox, official, send_and_hear_back, until
 
 pytestmark = pytest.mark.interop
 

@@ -8,11 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from support.official_replication import Node, Official, block
 
 from hypercore.core import Core, memory_store
 from hypercore.crypto import KeyPair
 from hypercore.replication import Conflict, Reorged, ReplicationConfig
+from support.official_replication import Node, Official, block
 
 pytestmark = pytest.mark.interop
 

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from support.official_dht import Inbox, official, until
 
 from hypercore.aio.swarm.swarm import Swarm
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.errors import ConnectionClosed
+from support.official_dht import Inbox, official, until
 
 pytestmark = pytest.mark.interop
 

@@ -4,12 +4,12 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from support.official_dht import official, until
 
 from hypercore.aio.dht.node import DhtNode
 from hypercore.aio.swarm.swarm import Swarm
 from hypercore.crypto import discovery_key
 from hypercore.testing.testnet import Testnet
+from support.official_dht import official, until
 
 pytestmark = pytest.mark.interop
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import uvloop
-from support.official_udx import BadNetwork, Official, block, content_hash, packages
 
 from hypercore.aio.net.handshake import secure
 from hypercore.aio.net.secret_connection import SecretConnection
@@ -19,6 +18,8 @@ from hypercore.aio.net.udp_socket import Endpoint, UdpSocket
 from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.crypto import KeyPair
 from hypercore.secretstream import UnorderedBox
+from support.official_packages import official_packages
+from support.official_udx import BadNetwork, Official, block, content_hash
 
 pytestmark = pytest.mark.interop
 
@@ -28,7 +29,7 @@ BLOCKS, SIZE = 120, 65536
 
 @pytest.fixture(autouse=True)
 def _official_packages() -> None:
-    packages()
+    official_packages("udx-native")
 
 
 def run(

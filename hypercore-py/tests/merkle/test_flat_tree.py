@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.merkle_trees import Json, load
 
 from hypercore.merkle import flat_tree
 from hypercore.merkle.batch import upgrade_nodes
+from support.merkle_trees import Json, load
 
 INDEX = st.integers(0, 2**53 - 1)
 

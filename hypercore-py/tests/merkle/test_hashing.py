@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.merkle_trees import Json, Publisher, from_json_node, key_pair, load, make_blocks, unhex, vector
 
 from hypercore.crypto import discovery_key
 from hypercore.manifest import Manifest
 from hypercore.merkle.flat_tree import full_roots
 from hypercore.merkle.hashing import leaf_hash, leaf_node, parent_node, tree_hash
 from hypercore.merkle.signing import sign_head, signable, verify_head
+from support.merkle_trees import Json, Publisher, from_json_node, key_pair, load, make_blocks, unhex, vector
 
 KINDS = [c for c in load("tree") if "kind" in c["inputs"]]
 

@@ -7,6 +7,13 @@ from functools import cache
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hypercore.codec import Reader
+from hypercore.errors import BlockNotAvailable, InvalidRequest
+from hypercore.merkle import flat_tree
+from hypercore.merkle.proof import byte_offset, create_proof, missing_nodes, seek
+from hypercore.wire.data import Data, DataUpgrade
+from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
 from support.merkle_trees import (
     Json,
     Publisher,
@@ -19,13 +26,6 @@ from support.merkle_trees import (
     unhex,
     vector,
 )
-
-from hypercore.codec import Reader
-from hypercore.errors import BlockNotAvailable, InvalidRequest
-from hypercore.merkle import flat_tree
-from hypercore.merkle.proof import byte_offset, create_proof, missing_nodes, seek
-from hypercore.wire.data import Data, DataUpgrade
-from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
 
 
 @cache

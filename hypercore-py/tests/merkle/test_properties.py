@@ -9,7 +9,6 @@ from functools import cache
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.merkle_trees import Publisher, ReaderCore, decode, encode, make_blocks, same_tree
 
 from hypercore.codec import Reader
 from hypercore.errors import BlockNotAvailable, InvalidRequest, RemoteProtocolError
@@ -18,6 +17,7 @@ from hypercore.merkle.reorg import Reorg
 from hypercore.merkle.signing import verify_head
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
+from support.merkle_trees import Publisher, ReaderCore, decode, encode, make_blocks, same_tree
 
 
 @cache

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.merkle_trees import Publisher, ReaderCore, make_block, make_blocks
 
 from hypercore.errors import InvalidChecksum, InvalidProof, InvalidSignature
 from hypercore.merkle import flat_tree
@@ -15,6 +14,7 @@ from hypercore.merkle.head import TreeHead
 from hypercore.merkle.reorg import Reorg
 from hypercore.wire.data import DataHash
 from hypercore.wire.request import RequestBlock, RequestUpgrade
+from support.merkle_trees import Publisher, ReaderCore, make_block, make_blocks
 
 
 def start(old: ReaderCore, new: Publisher) -> Reorg:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.merkle_trees import Json, Publisher, from_json_node, key_pair, load, make_blocks, unhex
 
 from hypercore.errors import InvalidSignature, LocalProtocolError
 from hypercore.manifest import Manifest, Prologue
@@ -22,6 +21,7 @@ from hypercore.merkle.signing import (
 from hypercore.merkle.verify import verify_standalone
 from hypercore.multisig import MultiSignature
 from hypercore.wire.data import Data, DataUpgrade
+from support.merkle_trees import Json, Publisher, from_json_node, key_pair, load, make_blocks, unhex
 
 MULTISIG = [c for c in load("multisig") if "tree" in c["inputs"]]
 NAMES = [case["name"] for case in MULTISIG]

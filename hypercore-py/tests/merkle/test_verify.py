@@ -5,18 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.merkle_trees import (
-    Json,
-    Publisher,
-    ReaderCore,
-    decode,
-    from_json_node,
-    key_pair,
-    load,
-    make_blocks,
-    unhex,
-    vector,
-)
 
 from hypercore.codec import MAX_SAFE_INTEGER
 from hypercore.crypto import discovery_key
@@ -33,6 +21,18 @@ from hypercore.merkle.verify import verify_standalone
 from hypercore.node import Node
 from hypercore.wire.data import Data, DataBlock, DataHash, DataSeek, DataUpgrade
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
+from support.merkle_trees import (
+    Json,
+    Publisher,
+    ReaderCore,
+    decode,
+    from_json_node,
+    key_pair,
+    load,
+    make_blocks,
+    unhex,
+    vector,
+)
 
 ERRORS: dict[str | None, type[VerificationError]] = {
     "INVALID_OPERATION": InvalidProof,

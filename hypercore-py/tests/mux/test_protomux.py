@@ -1,9 +1,7 @@
 """The muxer, against what the official protomux was seen to send (vectors/data/protomux.json) and on its
 own."""
 
-import json
 import time
-from pathlib import Path
 
 import pytest
 
@@ -23,13 +21,9 @@ from hypercore.mux import (
 )
 from hypercore.mux.outbox import ENTRY_OVERHEAD
 from hypercore.testing.linked import LinkedPair
+from support.vectors import load_named
 
-VECTORS = {
-    case["name"]: case
-    for case in json.loads(
-        (Path(__file__).parents[1] / "vectors" / "data" / "protomux.json").read_text(encoding="utf-8")
-    )
-}
+VECTORS = load_named("data/protomux")
 
 
 class Recorder:

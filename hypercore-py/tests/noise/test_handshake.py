@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,10 +14,9 @@ from hypercore.errors import HandshakeError, LocalProtocolError
 from hypercore.noise import MAX_MESSAGE_BYTES, Handshake
 from hypercore.noise.curve import diffie_hellman, secret_scalar
 from hypercore.noise.symmetric import hkdf2, hmac_blake2b
+from support.vectors import load
 
-VECTORS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent / "vectors/transport/noise.json").read_text()
-)
+VECTORS = load("transport/noise")
 SESSIONS = [v for v in VECTORS if v["name"].startswith("Noise ")]
 H = bytes.fromhex
 

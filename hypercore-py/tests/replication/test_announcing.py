@@ -1,12 +1,9 @@
 """What a site tells about its blocks, to a scripted peer."""
 
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support.replication_world import FLUSH_AFTER, Script, World, of
 
 from hypercore.bitfield import Bitfield
 from hypercore.codec import Writer
@@ -15,10 +12,10 @@ from hypercore.replication.broadcaster import MAX_RUNS, bitfields
 from hypercore.replication.config import LAST_BLOCKS, WANT_BATCH
 from hypercore.testing.cores import download
 from hypercore.wire.control import BitfieldMessage, Range, Sync, Unwant, Want
+from support.replication_world import FLUSH_AFTER, Script, World, of
+from support.vectors import load
 
-VECTORS = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "data" / "bitfield.json").read_text(encoding="utf-8")
-)
+VECTORS = load("data/bitfield")
 
 
 @pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["name"])

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from support.replication_world import Script, Site, World, of
 
 from hypercore.core import Core
 from hypercore.crypto import KeyPair
@@ -21,35 +20,9 @@ from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Unwant, Want
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestUpgrade
+from support.replication_world import Script, Server, Site, World, of
 
 CONFIG = ReplicationConfig()
-
-
-class Server(Script):
-    """A scripted peer that answers from a core, when and as the test wants."""
-
-    source: Core
-
-    def offer(self, source: Core, *, announce: int | None = None) -> list:
-        """Say sync and range like a complete seeder; returns what is asked for."""
-        self.source = source
-        length = source.length
-        sync = Sync(fork=source.fork, length=length, remote_length=self.site.core.length, can_upgrade=True,
-                    has_manifest=True)  # fmt: skip
-        if announce is None:
-            announce = length
-        return self.say(sync, *([Range(start=0, length=announce)] if announce else []))
-
-    def answer(self, *requests: Request) -> list:
-        return self.say(*(self.source.prove(request) for request in requests))
-
-    def serve(self) -> None:
-        """From now on answer everything at once."""
-        self.on_message = self._serve
-
-    def _serve(self, message: object) -> None:
-        if isinstance(message, Request):
-            self.channel.send_frame(self.source.prove(message))
 
 
 def reader_and_server(

@@ -1,7 +1,5 @@
 """Higher forks, and writers with two histories."""
 
-from support.replication_world import Script, Site, World, of
-
 from hypercore.core import Core, memory_store
 from hypercore.mux import CloseReason
 from hypercore.replication import (
@@ -18,6 +16,7 @@ from hypercore.testing.cores import download, make_writer, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Want
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestUpgrade
+from support.replication_world import Script, Site, World, of
 
 
 def forked(length: int, shared: int, added: int) -> tuple[World, Site, Site]:

@@ -1,14 +1,13 @@
 """When a core is as full as it can be: what its peers say about blocks that nobody has."""
 
 import pytest
-from support.replication_world import Script, Site, World
-from test_replication_downloading import Server
 
 from hypercore.core import Core
 from hypercore.replication.config import MAX_BROKEN_CLAIMS
 from hypercore.replication.fullness import ANSWER_TIME, CLAIM_TIME, GRACE, MAX_GRACE, OFFER_TIME, grace_for
 from hypercore.wire.control import BitfieldMessage, NoData, Range, Sync, Want
 from hypercore.wire.request import Request
+from support.replication_world import Script, Server, Site, World
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import gc
 import tracemalloc
 
 import pytest
-from support.replication_world import Script, World, accept, of
 
 from hypercore.core import Core
 from hypercore.errors import InvalidCapability, StorageError
@@ -25,6 +24,7 @@ from hypercore.testing.cores import sample_blocks
 from hypercore.testing.linked import LinkedPair
 from hypercore.wire.control import NoData, Range, Sync
 from hypercore.wire.request import Request, RequestBlock
+from support.replication_world import Script, World, accept, of
 
 IDLE = Sync(fork=0, length=10, remote_length=10, downloading=False)
 

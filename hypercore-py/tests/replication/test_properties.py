@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.replication_world import Script, Site, World
 
 from hypercore.codec import Writer
 from hypercore.core import Core
@@ -18,6 +17,7 @@ from hypercore.wire.control import BitfieldMessage, Cancel, Extension, NoData, R
 from hypercore.wire.data import Data, DataBlock, DataHash, DataUpgrade
 from hypercore.wire.registry import MESSAGES, Message
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
+from support.replication_world import Script, Site, World
 
 CONFIG = ReplicationConfig(request_timeout=5, stall_pause=1, refine_patience=1)
 SITES = 4

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.replication_world import Site, World
 
 from hypercore.replication import RateLimit
 from hypercore.replication.ratelimit import BLOCK_OVERHEAD, BURST, MIN_TURN_BYTES, Waiter
+from support.replication_world import Site, World
 
 RATE = 100_000.0
 

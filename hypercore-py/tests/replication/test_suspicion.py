@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
-from support.replication_world import Script, Site, World, of
 
 from hypercore.core import Core
 from hypercore.errors import RemoteProtocolError
@@ -31,6 +30,7 @@ from hypercore.replication.trials import MAX_QUIET_WAIT
 from hypercore.testing.cores import sample_blocks
 from hypercore.wire.control import Range, Sync
 from hypercore.wire.request import Request
+from support.replication_world import Script, Site, World, of
 
 PEER, OTHER = b"p" * 32, b"q" * 32
 CORE = b"c" * 32

@@ -5,13 +5,10 @@ The downloader's half is played back as it was. Ed25519 signatures are determini
 the same, byte for byte.
 """
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.replication_world import Site, World
 
 from hypercore.codec import Reader, Writer
 from hypercore.errors import InvalidCapability
@@ -22,13 +19,10 @@ from hypercore.wire.control import BitfieldMessage, NoData, Range, Sync
 from hypercore.wire.data import Data
 from hypercore.wire.handshake import capability
 from hypercore.wire.registry import MESSAGES, Message
+from support.replication_world import Site, World
+from support.vectors import load_named
 
-VECTORS = {
-    case["name"]: case
-    for case in json.loads(
-        (Path(__file__).parents[1] / "vectors" / "data" / "transcripts.json").read_text(encoding="utf-8")
-    )
-}
+VECTORS = load_named("data/transcripts")
 ANSWERS = (Data, NoData, BitfieldMessage)
 
 

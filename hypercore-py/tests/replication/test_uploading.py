@@ -1,7 +1,6 @@
 """How a site answers requests, to a scripted peer."""
 
 import pytest
-from support.replication_world import Site, World, of
 
 from hypercore.mux import HIGH_WATER_BYTES
 from hypercore.replication.config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS
@@ -9,6 +8,7 @@ from hypercore.testing.cores import make_writer, sample_blocks
 from hypercore.wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, Cancel, NoData, Sync, Want
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
+from support.replication_world import Site, World, of
 
 SYNC = Sync(fork=0, length=0, remote_length=0)
 

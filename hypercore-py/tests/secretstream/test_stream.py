@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -26,10 +24,10 @@ from hypercore.secretstream import (
 )
 from hypercore.secretstream import sodium as sodium_module
 from hypercore.secretstream.framing import frame
+from support.vectors import load
 
-DIRECTORY = Path(__file__).parent / "vectors/transport"
-VECTORS: list[dict[str, Any]] = json.loads((DIRECTORY / "secret-stream.json").read_text())
-HASHES: list[dict[str, Any]] = json.loads((DIRECTORY / "hashes.json").read_text())
+VECTORS = load("transport/secret-stream")
+HASHES = load("transport/hashes")
 H = bytes.fromhex
 IMPLEMENTATIONS = [
     (sodium_module.CffiPush, sodium_module.CffiPull),

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from support.storage_programs import open_descriptors
 
 from hypercore.errors import StorageError, StoreFull
 from hypercore.storage import BlockRun, Dropped
 from hypercore.storage.block_files import WRITE_BUFFERS, WRITE_BYTES, BlockFiles
+from support.storage_programs import open_descriptors
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.storage_programs import open_descriptors, run, start
 
 from hypercore.core import disk_store
 from hypercore.errors import StorageError, StoreFull, StoreLocked, StoreReadOnly, StoreUnreadable
@@ -18,6 +17,7 @@ from hypercore.storage import DiskBackend
 from hypercore.storage.disk_errors import database_error, disk_error
 from hypercore.storage.schema import APPLICATION_ID, FORMAT
 from hypercore.testing.cores import make_writer, sample_blocks
+from support.storage_programs import open_descriptors, run, start
 
 HOLD = """
 import sys

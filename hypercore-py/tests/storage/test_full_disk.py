@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from support.storage_programs import run
 
 LIMITED_FILES = """

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 import pytest
@@ -16,11 +14,12 @@ from hypercore.errors import FrameDecodeError
 from hypercore.manifest import Manifest, Prologue, Signer
 from hypercore.node import Node
 
+from .vectors import load as _load
+
 Json = dict[str, Any]
 T = TypeVar("T")
 unhex = bytes.fromhex
 
-VECTORS = Path(__file__).parent / "vectors"
 TAIL = b"\xff\x00\xfd\x01"
 
 
@@ -33,8 +32,7 @@ class Message(Protocol):
 @cache
 def load(family: str) -> list[Json]:
     """`data/keys`, `transport/hashes` and so on."""
-    cases: list[Json] = json.loads((VECTORS / f"{family}.json").read_text())
-    return cases
+    return _load(family)
 
 
 def to_bytes(message: Message) -> bytes:

@@ -3,9 +3,7 @@ loop."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterable, Sequence
-from pathlib import Path
 from types import coroutine
 from typing import Any, TypeVar
 
@@ -16,16 +14,16 @@ from hypercore.drive import Drive
 from hypercore.drive.writer import DriveWriter
 from hypercore.errors import BlockNotAvailable
 
+from .vectors import load as _load
+
 T = TypeVar("T")
 
-VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 
 BLOBS_KEY = bytes(range(32))
 
 
 def vectors(name: str, family: str = "data") -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((VECTORS / family / f"{name}.json").read_text())
-    return found
+    return _load(f"{family}/{name}")
 
 
 def vector(name: str, case: str) -> dict[str, Any]:

@@ -1,15 +1,12 @@
 """Loading the golden vectors of the transport, and addresses as they are written in them."""
 
-import json
-from pathlib import Path
-
 from hypercore.dht.address import Address
 
-VECTORS = Path(__file__).parent.parent / "vectors" / "transport"
+from .vectors import load as _load
 
 
 def load(name):
-    return json.loads((VECTORS / f"{name}.json").read_text())
+    return _load(f"transport/{name}")
 
 
 def params(vectors):

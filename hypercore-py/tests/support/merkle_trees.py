@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hypercore.codec import Reader, Writer
@@ -23,16 +21,15 @@ from hypercore.node import Node
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
 
+from .vectors import load as _load
+
 Json = dict[str, Any]
 unhex = bytes.fromhex
-
-VECTORS = Path(__file__).parent.parent / "vectors" / "data"
 
 
 @cache
 def load(family: str) -> list[Json]:
-    cases: list[Json] = json.loads((VECTORS / f"{family}.json").read_text())
-    return cases
+    return _load(f"data/{family}")
 
 
 def vector(family: str, name: str) -> Json:

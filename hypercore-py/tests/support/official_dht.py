@@ -3,28 +3,17 @@
 import asyncio
 import json
 import os
-import shutil
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-PEERS = Path(__file__).resolve().parents[3] / "tests" / "peers"
+from .official_packages import official_packages
+
 SCRIPT = Path(__file__).with_name("dht_peers.js")
 PATIENCE = 30.0
 """Seconds within which anything must have happened."""
-
-
-def packages():
-    """Where the official packages are. Skips in plain sight without them; with CI=true that is a failure."""
-    found = PEERS / "node_modules"
-    if shutil.which("node") and (found / "hyperswarm").is_dir():
-        return found
-    reason = "the official JavaScript packages are not installed: run `npm ci` in tests/peers"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 class Official:
@@ -70,7 +59,7 @@ async def official(where=5):
         "node",
         str(SCRIPT),
         str(where),
-        env={**os.environ, "NODE_PATH": str(packages())},
+        env={**os.environ, "NODE_PATH": str(official_packages("hyperswarm"))},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -9,35 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import struct
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from hypercore.core import Core, Store
 from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Muxer
 from hypercore.replication import PROTOCOL, BlockReceived, Event, ReplicationConfig, Replicator
 
-PEERS = Path(__file__).resolve().parents[3] / "tests" / "peers"
+from .official_packages import official_packages
+
 SCRIPT = Path(__file__).with_name("replication_peer.js")
 FLUSH_EVERY = 0.02
 HIGH_WATER = 256 * 1024
-
-
-def packages() -> Path:
-    """Where the official packages are. Skips in plain sight without them; with CI=true that is a failure."""
-    found = PEERS / "node_modules"
-    if shutil.which("node") and (found / "hypercore").is_dir():
-        return found
-    reason = "the official JavaScript packages are not installed: run `npm ci` in tests/peers"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def block(salt: str, index: int, size: int | None = None) -> bytes:
@@ -67,7 +54,7 @@ class Official:
             str(directory),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "NODE_PATH": str(packages())},
+            env={**os.environ, "NODE_PATH": str(official_packages("hypercore"))},
         )
         official = cls(process)
         await asyncio.wait_for(official._ready, 30)

@@ -5,29 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 from collections import deque
 from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import pytest
+from .official_packages import official_packages
 
-PEERS = Path(__file__).resolve().parents[3] / "tests" / "peers"
 SCRIPT = Path(__file__).with_name("udx_peer.js")
 ANSWER_TIMEOUT = 60.0
-
-
-def packages() -> Path:
-    """Where the official packages are. Skips in plain sight without them; with CI=true that is a failure."""
-    found = PEERS / "node_modules"
-    if shutil.which("node") and (found / "udx-native").is_dir():
-        return found
-    reason = "the official JavaScript packages are not installed: run `npm ci` in tests/peers"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def block(number: int, size: int) -> bytes:
@@ -59,7 +46,7 @@ class Official:
             json.dumps({"id": stream_id, **options}),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "NODE_PATH": str(packages())},
+            env={**os.environ, "NODE_PATH": str(official_packages("udx-native"))},
         )
         official = cls(process, stream_id)
         official.port = (await official.wait("ready"))["port"]

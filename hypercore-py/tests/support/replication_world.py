@@ -18,8 +18,10 @@ from hypercore.replication import (
 )
 from hypercore.testing.cores import download, make_writer, sample_blocks
 from hypercore.testing.linked import LinkedNetwork, LinkedPair
+from hypercore.wire.control import Range, Sync
 from hypercore.wire.handshake import ChannelHandshake, capability
 from hypercore.wire.registry import MESSAGES, Message
+from hypercore.wire.request import Request
 
 FLUSH_AFTER = 0.05
 """Seconds of fake time until what a site has is durable."""
@@ -235,3 +237,30 @@ class Script:
 
 def of(kind: type[Message], messages: Iterable[Message]) -> list[Message]:
     return [message for message in messages if isinstance(message, kind)]
+
+
+class Server(Script):
+    """A scripted peer that answers from a core, when and as the test wants."""
+
+    source: Core
+
+    def offer(self, source: Core, *, announce: int | None = None) -> list:
+        """Say sync and range like a complete seeder; returns what is asked for."""
+        self.source = source
+        length = source.length
+        sync = Sync(fork=source.fork, length=length, remote_length=self.site.core.length, can_upgrade=True,
+                    has_manifest=True)  # fmt: skip
+        if announce is None:
+            announce = length
+        return self.say(sync, *([Range(start=0, length=announce)] if announce else []))
+
+    def answer(self, *requests: Request) -> list:
+        return self.say(*(self.source.prove(request) for request in requests))
+
+    def serve(self) -> None:
+        """From now on answer everything at once."""
+        self.on_message = self._serve
+
+    def _serve(self, message: object) -> None:
+        if isinstance(message, Request):
+            self.channel.send_frame(self.source.prove(message))

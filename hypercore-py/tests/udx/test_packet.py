@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,10 +24,9 @@ from hypercore.udx.packet import (
     encode_sacks,
     sequence_distance,
 )
+from support.vectors import load
 
-SESSIONS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent / "vectors/transport/udx-packets.json").read_text()
-)
+SESSIONS = load("transport/udx-packets")
 FLAGS = {
     "DATA": FLAG_DATA,
     "END": FLAG_END,

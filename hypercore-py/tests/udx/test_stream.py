@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -30,11 +28,10 @@ from hypercore.udx.packet import (
 )
 from hypercore.udx.stream import MAX_QUEUED_MESSAGES
 from hypercore.udx.time_wait import TimeWait
+from support.vectors import load
 
 WINDOW = 4 << 20
-SESSIONS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent / "vectors/transport/udx-packets.json").read_text()
-)
+SESSIONS = load("transport/udx-packets")
 
 
 def raw(datagram: bytes) -> RawPacket:

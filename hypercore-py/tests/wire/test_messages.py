@@ -6,20 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.codec_cases import (
-    TAIL,
-    Json,
-    Message,
-    assert_garbage_is_refused,
-    assert_reads,
-    hashes,
-    load,
-    manifests,
-    nodes,
-    to_bytes,
-    uints,
-    unhex,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +26,20 @@ from hypercore.wire.data import MAX_PROOF_NODES, Data, DataBlock, DataHash, Data
 from hypercore.wire.handshake import ChannelHandshake, capability
 from hypercore.wire.registry import MESSAGES
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
+from support.codec_cases import (
+    TAIL,
+    Json,
+    Message,
+    assert_garbage_is_refused,
+    assert_reads,
+    hashes,
+    load,
+    manifests,
+    nodes,
+    to_bytes,
+    uints,
+    unhex,
+)
 
 OFFICIAL = [c for c in load("data/messages") if "type" in c["inputs"]]
 

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 import pytest
-from support.natted import natted_node
 
 from hypercore.aio.dht import announcer
 from hypercore.crypto import KeyPair
@@ -14,6 +13,7 @@ from hypercore.dht.constants import Firewall
 from hypercore.dht.punch_probes import PUNCH
 from hypercore.errors import PeerUnreachable
 from hypercore.testing.testnet import Testnet
+from support.natted import natted_node
 
 SERVER = KeyPair.from_seed(b"\x01" * 32)
 

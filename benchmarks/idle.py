@@ -10,9 +10,9 @@ from pathlib import Path
 
 from benchmarks.usage import resident, usage
 from hypercore.core import disk_store
-from tests.engine.fakes import WriterOfDrive
 from tests.support.farm import Farm
 from tests.support.node import Reader, Testnet
+from tests.workers.engine.fakes import WriterOfDrive
 
 SAMPLE_SECONDS = 10.0
 MINUTE = 60.0

@@ -1,1 +1,0 @@
-"""Tests of the registry, each on SQLite and on PostgreSQL."""

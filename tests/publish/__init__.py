@@ -1,1 +1,0 @@
-"""Folders, mirrored into drives."""

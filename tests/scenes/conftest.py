@@ -1,0 +1,123 @@
+"""A farm's own PostgreSQL and Redis, which scenes stop and start, and its processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from ..support import postgres
+from ..support.controlplane import QUICK, ControlPlane, WorkersOf
+from ..support.databases import FarmDatabase
+from ..support.farmhome import FarmHome
+from ..support.postgres import Postgres
+from ..support.redis import RedisServer
+
+NewPlane = Callable[..., ControlPlane]
+NewWorkers = Callable[[FarmHome], WorkersOf]
+Registry = Callable[[str], FarmDatabase]
+
+
+@pytest.fixture(scope="session")
+def restartable_postgres() -> Iterator[Postgres]:
+    """One that no other test uses."""
+    if os.environ.get("CI") == "true":
+        postgres.install()
+    if (reason := postgres.missing()) is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.dispose()
+
+
+@pytest.fixture
+def registry(processes: ExitStack, django_db_blocker: DjangoDbBlocker) -> Registry:
+    """`registry(url)` migrates that database and has the test's queries go there."""
+
+    def look_at(url: str) -> FarmDatabase:
+        processes.enter_context(django_db_blocker.unblock())
+        database = FarmDatabase(url, pooled=False)
+        processes.callback(database.close)
+        processes.enter_context(database.in_place())
+        return database
+
+    return look_at
+
+
+@pytest.fixture
+def new_plane(
+    processes: ExitStack,
+    bootstrap: list[str],
+    tmp_path: Path,
+    restartable_postgres: Postgres,
+    redis_server: RedisServer,
+    registry: Registry,
+) -> NewPlane:
+    """A control plane on PostgreSQL and Redis. The test starts its processes."""
+
+    def make(*, broker: str | None = None, **settings: str) -> ControlPlane:
+        name = tmp_path.name.replace("-", "_")
+        url = restartable_postgres.create_database(name)
+        processes.callback(restartable_postgres.drop_database, name)
+        registry(url)
+        plane = ControlPlane(
+            tmp_path, bootstrap=bootstrap, DATABASE_URL=url, REDIS_URL=broker or redis_server.url, **settings
+        )
+        processes.callback(plane.dispose)
+        processes.callback(lambda: print(plane.tails()))  # noqa: T201 - shown when the test fails
+        return plane
+
+    return make
+
+
+@pytest.fixture
+def new_workers(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> NewWorkers:
+    def make(home: FarmHome) -> WorkersOf:
+        made = WorkersOf(home, tmp_path, bootstrap)
+        processes.callback(made.dispose)
+        processes.callback(lambda: print(made.tails()))  # noqa: T201 - shown when the test fails
+        return made
+
+    return make
+
+
+class Scene(NamedTuple):
+    home: FarmHome
+    workers: WorkersOf
+
+
+@pytest.fixture
+def on_postgres(new_plane: NewPlane, new_workers: NewWorkers) -> Scene:
+    plane = new_plane()
+    plane.control()
+    plane.beat()
+    return Scene(plane.home, new_workers(plane.home))
+
+
+@pytest.fixture
+def embedded(
+    processes: ExitStack, bootstrap: list[str], tmp_path: Path, registry: Registry, new_workers: NewWorkers
+) -> Scene:
+    """`./farm up` as it comes: SQLite, bundled Redis. Its own worker is asked to seed nothing."""
+    home = FarmHome(tmp_path / "home", SEEDERFARM_BOOTSTRAP=",".join(bootstrap), **QUICK)
+    processes.callback(home.dispose)
+    processes.callback(lambda: print(home.logs()))  # noqa: T201 - shown when the test fails
+    home.start()
+    registry(f"sqlite:///{home.home / 'farm.sqlite3'}")
+    return Scene(home, new_workers(home))
+
+
+@pytest.fixture(params=["on_postgres", "embedded"])
+def scene(request: pytest.FixtureRequest) -> Scene:
+    made: Scene = request.getfixturevalue(request.param)
+    return made

@@ -1,0 +1,42 @@
+"""The control worker is killed with its hands full."""
+
+from __future__ import annotations
+
+from redis import Redis
+
+from ..support.crowd import counted
+from ..support.redis import RedisServer
+from ..support.waiting import eventually
+from .conftest import NewPlane
+from .test_things_go_away import all_complete, crowd_of
+
+KILLS = 2
+
+
+def test_a_control_worker_that_is_killed_amid_reports_loses_none_and_doubles_none(
+    new_plane: NewPlane, redis_server: RedisServer
+) -> None:
+    plane = new_plane()
+    crowd = crowd_of(plane, redis_server, 5)
+    plane.beat()
+    control = plane.control()
+    crowd.start(every=0.15)
+    taken = Redis.from_url(redis_server.url)
+    for _ in range(KILLS):
+        done = counted()[0]
+        eventually(lambda done=done: counted()[0] > done + 5, timeout=60, what="reports that flow")
+        eventually(lambda: taken.hlen("farm:unacked") > 1, timeout=30, what="reports in work", every=0.001)
+        control.kill()
+        assert taken.hlen("farm:unacked") > 0
+        control = plane.control()
+    told = crowd.stop()
+
+    # One that was on the wire at the moment of a kill is in no queue: Redis has given it away.
+    eventually(lambda: counted()[0] >= told - KILLS, timeout=60, what=f"{told} reports")
+    eventually(
+        lambda: not (taken.llen("farm:reports") or taken.hlen("farm:unacked")), timeout=30, what="the end"
+    )
+    samples, events = counted()
+    assert samples == events <= told
+    crowd.once(lambda member: member.tell())
+    eventually(all_complete, timeout=30, what="every copy")

@@ -1,0 +1,349 @@
+"""The broker under an account that does its worst: what it fills is cut, and the account is suspended."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from redis import Redis
+from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
+
+from farmwire.join import digest_of
+from farmwire.tasks import queue_of
+from seederfarm.control.accounts import accounts, acl, budget
+from seederfarm.control.accounts.denials import keep_watch
+from seederfarm.control.accounts.watch import BUDGET, BUSY, FULL, Watch
+from seederfarm.control.messaging import assignments
+from seederfarm.control.messaging.outbox import LIFETIME, MAX_WAITING
+from seederfarm.registry.models import Alert, Event, ManifestState, Worker
+
+from ....scenes.stolen.conftest import At
+from ....support.redis import RedisServer
+from ....support.waiting import eventually
+
+NODE = "y" * 52
+MIB = 1 << 20
+LOOP = "while true do end"
+
+
+@pytest.fixture
+def worker(broker: RedisServer) -> Worker:
+    row = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=digest_of("mine"))
+    accounts.keep()
+    return row
+
+
+def log_in(broker: RedisServer) -> Any:
+    name = accounts.user_of_worker(NODE)
+    return Redis(host="127.0.0.1", port=broker.port, username=name, password="mine", retry=None)
+
+
+def refused(broker: RedisServer) -> bool:
+    try:
+        return not log_in(broker).ping()
+    except (AuthenticationError, ConnectionError):
+        return True
+
+
+def busy(broker: RedisServer) -> threading.Thread:
+    """A script that never ends, sent by the farm's own login."""
+
+    def run() -> None:
+        with pytest.raises(ResponseError):
+            broker.client.eval(LOOP, 0)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def says_busy() -> bool:
+        try:
+            broker.client.get("farm:x")
+        except ResponseError as error:
+            return str(error).startswith("BUSY")
+        return False
+
+    eventually(says_busy, timeout=20, what="a broker that is busy")
+    return thread
+
+
+def test_a_script_that_never_ends_is_killed_and_said(redis_program: str, at: At) -> None:
+    broker = at(RedisServer(options=["--lua-time-limit", "200"]))
+    watch = Watch()
+    watch.look()
+    for each in (watch, Watch()):  # one that is connected already, and one that has to
+        thread = busy(broker)
+        each.look()
+        thread.join(10)
+        assert not thread.is_alive() and broker.client.ping()
+        alert = Alert.objects.get(kind=BUSY, resolved_at=None)
+        assert "it was killed" in alert.text
+        each.look()
+        assert not Alert.objects.filter(kind=BUSY, resolved_at=None).exists()
+
+
+def test_an_account_that_fills_its_keys_is_suspended_for_a_while(broker: RedisServer, worker: Worker) -> None:
+    watch, thief = Watch(), log_in(broker)
+    thief.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
+    watch.look()
+    assert thief.ping(), "a share is everybody's"
+    for part in "hi":
+        key = f"farm:unacked.{NODE}.{part}"
+        for number in range(20):
+            value = b"x" * MIB
+            thief.hset(key, str(number), value) if part == "h" else thief.zadd(
+                key, {value + b"%d" % number: 1}
+            )
+    watch = Watch()
+    watch.look()
+    assert broker.client.exists(*budget.keys_of(NODE)) == 0
+    with pytest.raises((ConnectionError, AuthenticationError)):
+        thief.ping()
+    assert refused(broker)
+    accounts.keep()
+    accounts.keep(afresh=True)
+    assert refused(broker), "it stays suspended"
+    event = Event.objects.get(kind=BUDGET)
+    assert event.worker == worker and "suspended for 60 minutes" in event.text
+    assert re.search(r"filled its queue at the broker with [45]\d MiB", event.text)
+    assert Alert.objects.get(kind=BUDGET).worker == worker
+    broker.client.zadd(budget.SUSPENDED_KEY, {accounts.user_of_worker(NODE): time.time() - 1})
+    accounts.keep()
+    assert log_in(broker).ping()
+
+
+def test_what_is_large_behind_small_elements_is_measured(broker: RedisServer, worker: Worker) -> None:
+    """Redis measures the first few elements of a key and takes the others to be like them."""
+    thief, queue = log_in(broker), f"farm:{queue_of(NODE)}"
+    for _ in range(40):
+        thief.rpush(queue, b"x" * MIB)
+    for _ in range(100):
+        thief.lpush(queue, b"x" * 9000)
+    Watch().look()
+    assert broker.client.exists(queue) == 0
+    assert refused(broker)
+
+
+def test_a_shared_queue_that_is_large_behind_small_messages_is_cut(
+    broker: RedisServer, worker: Worker
+) -> None:
+    thief = log_in(broker)
+    for _ in range(budget.MAX_REPORTS_BYTES // MIB // 4 + 1):
+        thief.lpush("farm:reports", b"x" * 4 * MIB)
+    for _ in range(100):
+        thief.lpush("farm:reports", b"x" * 9000)
+    Watch().look()
+    assert int(broker.client.info("memory")["used_memory"]) < budget.MAX_REPORTS_BYTES
+    assert broker.client.llen("farm:reports") >= 50
+
+
+def test_all_keys_of_an_account_are_measured(broker: RedisServer, worker: Worker) -> None:
+    """Also those in which it notes what it listens to."""
+    thief = log_in(broker)
+    for number in range(40):
+        thief.sadd(f"farm:_kombu.binding.{queue_of(NODE)}", b"%d" % number + b"x" * MIB)
+    Watch().look()
+    assert broker.client.exists(f"farm:_kombu.binding.{queue_of(NODE)}") == 0
+    assert refused(broker)
+
+
+def test_names_of_any_bytes_blind_neither_the_watch_nor_the_log(broker: RedisServer, worker: Worker) -> None:
+    thief = log_in(broker)
+    if accounts.version_of(broker.client) >= acl.SELECTORS:
+        thief.lpush(b"farm:\xff.reply.celery.pidbox", "x")
+    for name in (b"\xff\xfe", b"a\0b", b"\x1b[2J"):
+        with pytest.raises(ResponseError):
+            thief.hget(name, "x")
+    with pytest.raises(ResponseError):
+        thief.hget("secret", "x")
+    keep_watch()
+    assert "key secret" in Event.objects.get(kind="broker.refused").text
+    for number in range(40):
+        thief.hset(f"farm:unacked.{NODE}.h", str(number), b"x" * MIB)
+    Watch().look()
+    assert Event.objects.filter(kind=BUDGET, worker=worker).exists()
+    assert refused(broker)
+    left = [broker.client.ttl(key) for key in Redis(port=broker.port, password="of the farm").keys("*reply*")]
+    assert all(0 < ttl <= budget.ANSWERS_LIVE for ttl in left)
+
+
+def test_large_names_in_the_log_of_refusals_go_and_so_does_who_sent_them(
+    broker: RedisServer, worker: Worker
+) -> None:
+    """Redis keeps whole names of what it refused, in memory of no key."""
+    thief = log_in(broker)
+    for number in range(5):
+        with pytest.raises(ResponseError):
+            thief.hget(b"%d" % number + b"k" * 8 * MIB, "x")
+    assert int(broker.client.info("memory")["used_memory"]) > 30 * MIB
+    keep_watch()
+    assert len(Event.objects.get(kind="broker.refused").text) <= 500
+    assert sum(map(len, broker.client.hkeys(budget.LOG_SEEN_KEY))) < 5000
+    Watch().look()
+    assert int(broker.client.info("memory")["used_memory"]) < 10 * MIB
+    assert "log of" in Alert.objects.get(kind=BUDGET).subject
+    assert refused(broker)
+
+
+def test_logins_that_failed_suspend_nobody(broker: RedisServer, worker: Worker) -> None:
+    """Anybody may say that he is that worker."""
+    for _ in range(100):
+        with pytest.raises(AuthenticationError):
+            name = accounts.user_of_worker(NODE)
+            Redis(port=broker.port, username=name, password="x" * 9000, retry=None).ping()
+    for user in ("u" * 8000 + str(number) for number in range(40)):
+        with pytest.raises(AuthenticationError):
+            Redis(port=broker.port, username=user, password="x", retry=None).ping()
+    Watch().look()
+    assert len(broker.client.acl_log()) == 0
+    assert log_in(broker).ping()
+
+
+def test_a_token_with_hundreds_of_connections_is_suspended(broker: RedisServer, worker: Worker) -> None:
+    from seederfarm.registry.models import EnrolmentToken
+
+    token = EnrolmentToken.objects.create(
+        digest="d" * 64, broker_hash=digest_of("its"), expires_at=timezone.now() + timedelta(days=1)
+    )
+    accounts.keep()
+    user = accounts.user_of_token(token.digest)
+    crowd = [Redis(port=broker.port, username=user, password="its", retry=None) for _ in range(65)]
+    for client in crowd:
+        client.ping()
+    Watch().look()
+    assert Alert.objects.get(kind=BUDGET).hint == "Its token may have been stolen: revoke it."
+    accounts.keep()
+    with pytest.raises((AuthenticationError, ConnectionError)):
+        crowd[0].ping()
+    assert log_in(broker).ping()
+
+
+def test_a_request_to_join_ends_no_suspension(broker: RedisServer, worker: Worker) -> None:
+    budget.suspend(broker.client, accounts.user_of_worker(NODE))
+    with pytest.raises(accounts.NoAccounts, match="suspended"):
+        accounts.make_for(worker)
+    assert refused(broker)
+
+
+def test_a_worker_whose_queue_is_no_list_holds_up_no_other(broker: RedisServer, worker: Worker) -> None:
+    """What is sent to others must not wait as it does for a broker that is away."""
+    other = Worker.objects.create(node_id="b" * 52, name="other", state="active")
+    log_in(broker).set(f"farm:{queue_of(NODE)}", "no list")
+    for _ in range(3):
+        assignments.send_manifest(worker.pk)
+        assignments.send_manifest(other.pk)
+    assert broker.client.llen(f"farm:{queue_of(other.node_id)}") == 3
+
+
+def test_a_worker_of_many_keys_may_have_more_waiting(broker: RedisServer, worker: Worker) -> None:
+    ManifestState.objects.create(worker=worker, entries=100_000)
+    for _ in range(60):
+        broker.client.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
+    Watch().look()
+    assert broker.client.llen(f"farm:{queue_of(NODE)}") == 60
+
+
+def test_an_account_with_hundreds_of_connections_is_suspended(broker: RedisServer, worker: Worker) -> None:
+    crowd = [log_in(broker) for _ in range(budget.MAX_CONNECTIONS + 1)]
+    for client in crowd[1:]:
+        assert client.ping()
+    Watch().look()
+    assert crowd[1].ping(), "as many as are allowed"
+    crowd[0].ping()
+    Watch().look()
+    assert refused(broker)
+    assert len(broker.client.client_list()) < 10
+    for client in crowd:
+        client.close()
+
+
+def test_who_asks_and_does_not_read_is_suspended(broker: RedisServer, worker: Worker) -> None:
+    """What Redis holds for the answers counts for no key."""
+    thief = log_in(broker)
+    thief.hset(f"farm:unacked.{NODE}.h", "x", b"x" * 8 * MIB)
+    connection = thief.connection_pool.get_connection()
+    for _ in range(20):
+        connection.send_command("HGET", f"farm:unacked.{NODE}.h", "x")
+
+    def piled_up() -> bool:
+        return any(int(each["tot-mem"]) > budget.MAX_CLIENT_BYTES for each in broker.client.client_list())
+
+    eventually(piled_up, timeout=20, what="answers that nobody reads")
+    Watch().look()
+    assert refused(broker)
+    assert int(broker.client.info("memory")["used_memory"]) < 64 * MIB
+
+
+def test_queues_that_many_write_to_are_cut_to_their_newest(broker: RedisServer, worker: Worker) -> None:
+    watch, thief = Watch(), log_in(broker)
+    for _ in range(budget.MAX_REPORTS + 500):
+        broker.client.lpush("farm:reports", "x")
+    thief.lpush("farm:reports", "newest")
+    watch.look()
+    assert broker.client.llen("farm:reports") == budget.MAX_REPORTS
+    assert broker.client.lrange("farm:reports", 0, 0) == ["newest"]
+    assert "10501 messages; the newest 10000" in Alert.objects.get(kind=BUDGET).text
+    watch.look()
+    assert not Alert.objects.filter(kind=BUDGET, resolved_at=None).exists(), "it is short again"
+
+    for _ in range(300):
+        thief.lpush("farm:reports", b"x" * MIB)
+    watch.look()
+    assert budget._bytes(broker.client, "farm:reports") <= budget.MAX_REPORTS_BYTES
+    assert 64 <= broker.client.llen("farm:reports") < budget.MAX_REPORTS
+    broker.client.delete("farm:reports")
+    if accounts.version_of(broker.client) < acl.SELECTORS:
+        thief.set("farm:reports", "no queue")  # before 7.0 its rights are of all keys alike
+        watch.look()
+        assert broker.client.type("farm:reports") == "none"
+
+
+def test_answers_to_remote_control_that_nobody_took_go(broker: RedisServer, worker: Worker) -> None:
+    thief = log_in(broker)
+    for number in range(3000):
+        thief.lpush(f"farm:{number}.reply.celery.pidbox", "x")
+    watch = Watch()
+    watch.look()
+    left = [broker.client.ttl(key) for key in broker.client.scan_iter("farm:*.reply.*")]
+    assert len(left) == 3000 and all(0 < ttl <= budget.ANSWERS_LIVE for ttl in left)
+
+
+def test_a_full_broker_is_said_and_relieved(redis_program: str, at: At) -> None:
+    broker = at(RedisServer(password="x", options=["--maxmemory", "48mb"]))
+    worker = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=digest_of("mine"))
+    accounts.keep()
+    watch, thief = Watch(), log_in(broker)
+    watch.look()
+    with pytest.raises(ResponseError, match="maxmemory"):
+        while True:
+            thief.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
+    with pytest.raises(ResponseError, match="maxmemory"):
+        broker.client.lpush("farm:control", "x" * 2 * MIB)
+    watch.look()
+    assert "of the 48 MiB" in Alert.objects.get(kind=FULL).text
+    assert Event.objects.get(kind=BUDGET).worker == worker
+    assert broker.client.lpush("farm:control", "work") == 1
+    watch.look()
+    assert Alert.objects.get(kind=FULL).resolved_at is not None
+
+
+def test_what_a_worker_does_not_take_ends_with_its_queue(broker: RedisServer, worker: Worker) -> None:
+    """Not with Celery's `expires`, which is looked at when a message is taken."""
+    key = f"farm:{queue_of(NODE)}"
+    for _ in range(MAX_WAITING + 100):
+        assignments.send_manifest(worker.pk)
+    assert broker.client.llen(key) == MAX_WAITING + 1, "it is sent no more than that"
+    assert 0 < broker.client.ttl(key) <= LIFETIME
+    broker.client.delete(key)
+    assignments.tell_worker(worker.pk)
+    assert broker.client.llen(key) == 2
+    assert 0 < broker.client.ttl(key) <= LIFETIME
+    broker.client.delete(key)
+    Worker.objects.update(lost_since=timezone.now())
+    assignments.send_manifest(worker.pk)
+    assignments.tell_worker(worker.pk)
+    assert broker.client.llen(key) == 0, "one that is lost reads nothing"

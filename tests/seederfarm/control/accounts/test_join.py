@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from farmwire.join import Join, digest_of, seal_secret
+from farmwire.message import read
+from farmwire.tasks import CONFIGURE, JOIN, SYNC_MANIFEST, WELCOME, Configure
+from hypercore.crypto import KeyPair
+from seederfarm.control import signal_handlers
+from seederfarm.control.accounts.join import join
+from seederfarm.control.celery.app import app, beat_table
+from seederfarm.control.history import retention
+from seederfarm.control.messaging import assignments, identity
+from seederfarm.control.reports.ingest import ingest_report
+from seederfarm.registry.models import Alert, Event, Worker
+from seederfarm.registry.services import workers as worker_services
+from seederfarm.registry.services.tokens import issue_enrolment
+
+from ..world import FakeBroker, FakeWorker
+
+PASSWORD = "0" * 64
+
+
+@pytest.fixture
+def newcomer(farm: FakeBroker) -> FakeWorker:
+    """Has keys, and is not known."""
+    worker = FakeWorker("pi", now=timezone.now())
+    Worker.objects.all().delete()
+    return worker
+
+
+def asks(worker: FakeWorker, secret: str, now: datetime) -> dict[str, object]:
+    hidden = seal_secret(secret, sender=worker.node_id, password=PASSWORD, reader=identity.identity().node_id)
+    request = Join(
+        name="pi", secret=hidden, password=PASSWORD, zone="attic", tags=["disk/ssd"], software="test 1"
+    )
+    return worker.seal(request, now, name=JOIN)
+
+
+def test_who_has_a_token_joins_and_is_told_what_to_keep(farm: FakeBroker, newcomer: FakeWorker) -> None:
+    now = timezone.now()
+    secret = issue_enrolment(actor="cli").secret
+    worker = join(asks(newcomer, secret, now), now)
+    assert worker is not None
+    assert (worker.node_id, worker.name, worker.zone, worker.state) == (
+        newcomer.node_id,
+        "pi",
+        "attic",
+        "active",
+    )
+    again = join(asks(newcomer, secret, now), now)
+    assert again == worker
+    assert Event.objects.filter(kind="worker.joined").count() == 1
+    for (pk,) in farm.take_deferred("control.tell_worker"):
+        assignments.tell_worker(pk)
+    welcomes, told = farm.sent[:2], farm.sent[2:]
+    assert {sent.task for sent in welcomes} == {WELCOME}
+    assert {sent.queue for sent in welcomes} == {f"join.{digest_of(secret)[:16]}.q"}
+    assert welcomes[0].message["body"] == {"waiting": False, "user": "", "events": True}
+    assert [sent.task for sent in told] == [CONFIGURE, SYNC_MANIFEST] * 2
+    assert secret not in str(asks(newcomer, secret, now)), "whoever reads the broker does not learn it"
+
+
+def test_a_name_with_control_characters_forges_no_line_of_a_log(
+    farm: FakeBroker, newcomer: FakeWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A name of whoever has a token, and an id that nobody has checked yet, are in what is logged."""
+    now = timezone.now()
+    evil = "pi\n2026-01-01 ERROR forged\x1b]52;c;eA==\x07"
+    hidden = seal_secret(
+        "x" * 43, sender=newcomer.node_id, password=PASSWORD, reader=identity.identity().node_id
+    )
+    request = Join(name=evil, secret=hidden, password=PASSWORD)
+    assert join(newcomer.seal(request, now, name=JOIN), now) is None
+    join({"from": evil}, now)
+    ingest_report({"from": evil[:60]}, now)
+    formatter = settings.LOGGING["formatters"]["line"]
+    made = import_string(formatter["()"])(formatter["fmt"])
+    lines = [made.format(record) for record in caplog.records]
+    assert any("forged" in line for line in lines)
+    for line in lines:
+        assert "\n" not in line and "\x1b" not in line and "\x07" not in line
+
+
+def test_a_token_works_for_one_worker(farm: FakeBroker, newcomer: FakeWorker) -> None:
+    now = timezone.now()
+    secret = issue_enrolment(actor="cli").secret
+    assert join(asks(newcomer, secret, now), now) is not None
+    newcomer.pair = KeyPair.from_seed(b"t" * 32)
+    assert join(asks(newcomer, secret, now), now) is None
+    assert join(asks(newcomer, "x" * 43, now), now) is None
+    assert join(asks(newcomer, secret, now - timedelta(days=2)), now) is None
+    assert join({"from": "nobody"}, now) is None
+    assert Worker.objects.count() == 1
+    assert Alert.objects.get(kind="worker.stranger").count == 4
+
+
+def test_who_waits_for_approval_is_told_nothing_before(farm: FakeBroker, newcomer: FakeWorker) -> None:
+    now = timezone.now()
+    secret = issue_enrolment(actor="cli", approved=False).secret
+    worker = join(asks(newcomer, secret, now), now)
+    assert worker is not None
+    assert worker.state == Worker.State.PENDING
+    assignments.tell_worker(worker.pk)
+    (sent,) = farm.take_sent()
+    assert sent.message["body"] == {"waiting": True, "user": "", "events": True}
+    farm.deferred.clear()
+    worker_services.activate([worker], "cli")
+    assert [worker.pk] in farm.take_deferred("control.tell_worker")
+    assignments.tell_worker(worker.pk)
+    assert len(farm.take_sent()) == 2
+
+
+def test_a_worker_is_told_its_limits_and_which_there_are_no_longer(
+    farm: FakeBroker, newcomer: FakeWorker
+) -> None:
+    now = timezone.now()
+    worker = join(asks(newcomer, issue_enrolment(actor="cli").secret, now), now)
+    assert worker is not None
+    Worker.objects.filter(pk=worker.pk).update(upload_limit=500, quota_bytes=7)
+    farm.take_sent()
+    assignments.tell_worker(worker.pk)
+    body = farm.take_sent()[0].message["body"]
+    assert body == {
+        "quota_bytes": 7,
+        "paused": False,
+        "up_bytes_per_second": 1024,
+        "down_bytes_per_second": None,
+        "lift": ["down_bytes_per_second"],
+    }
+
+
+def test_a_worker_that_does_not_say_that_it_has_its_settings_is_told_them_again(farm: FakeBroker) -> None:
+    now = timezone.now()
+    worker = FakeWorker("pi", now=now)
+    Worker.objects.filter(pk=worker.row.pk).update(paused=True, upload_limit=100_000)
+    worker.configured = Configure()
+    for seconds in range(2):
+        worker.tell(now + timedelta(seconds=seconds))
+        (sent,) = [sent for sent in farm.take_sent() if sent.task == CONFIGURE]
+        told = read(sent.message["body"], Configure)
+        assert told.paused and told.up_bytes_per_second == 100_000
+    worker.configured = Configure(paused=True, up_bytes_per_second=100_000)
+    worker.tell(now + timedelta(seconds=9))
+    assert CONFIGURE not in [sent.task for sent in farm.take_sent()]
+
+
+def test_the_control_plane_keeps_its_key_in_a_private_file(tmp_path: Path) -> None:
+    first = identity.load(tmp_path)
+    assert stat.S_IMODE((tmp_path / identity.KEY_FILE).stat().st_mode) == 0o600
+    identity.load.cache_clear()
+    assert identity.load(tmp_path) == first
+    identity.load.cache_clear()
+    (tmp_path / identity.KEY_FILE).write_bytes(b"short")
+    with pytest.raises(identity.IdentityUnreadable, match="5 bytes"):
+        identity.load(tmp_path)
+
+
+def test_every_beat_is_dropped_before_the_next_and_has_a_task() -> None:
+    app.loader.import_default_modules()
+    for entry in beat_table().values():
+        assert entry["options"]["expires"] < entry["schedule"]
+        assert entry["task"] in app.tasks
+    assert app.conf.accept_content == ["json"]
+    assert app.conf.task_serializer == "json"
+
+
+def test_signals_are_heard_once_however_often_they_are_connected(
+    farm: FakeBroker, newcomer: FakeWorker
+) -> None:
+    signal_handlers.connect()
+    signal_handlers.connect()
+    signal_handlers._drives_changed(ids=[1])
+    assert farm.take_deferred("control.reconcile_dirty") == [[]]
+
+
+def test_old_events_are_forgotten_and_new_ones_kept(farm: FakeBroker) -> None:
+    now = timezone.now()
+    for days in (0, 10, 100, 200):
+        Event.objects.create(kind="test", text=f"{days}", at=now - timedelta(days=days))
+    assert retention.forget(now).events == 2
+    assert set(Event.objects.values_list("text", flat=True)) == {"0", "10"}
+
+
+def test_celery_can_import_the_app_before_django_is_set_up(tmp_path: Path) -> None:
+    program = (
+        "from seederfarm.control.celery.app import app; app.loader.import_default_modules(); "
+        "assert 'control.report' in app.tasks"
+    )
+    environment = {**os.environ, "SEEDERFARM_HOME": str(tmp_path)}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr

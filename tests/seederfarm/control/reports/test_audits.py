@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+import pytest
+
+from farmwire.audit import Answer, BlockProof
+from farmwire.audit import Challenge as Order
+from farmwire.message import read
+from farmwire.proofs import prove_block
+from farmwire.tasks import AUDIT, AUDIT_ANSWER
+from hypercore.bee import Header
+from hypercore.core.core import Core
+from hypercore.core.store import Store, memory_store
+from hypercore.crypto import KeyPair
+from seederfarm.control.reconcile import load
+from seederfarm.control.reports import audits
+from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
+
+from ..world import FakeBroker, FakeWorker
+
+SECOND = timedelta(seconds=1)
+WRITER = KeyPair.from_seed(b"w" * 32)
+
+
+@pytest.fixture
+def worker(farm: FakeBroker, now: datetime) -> FakeWorker:
+    return FakeWorker("anna", now=now)
+
+
+@pytest.fixture
+def store() -> Store:
+    return memory_store()
+
+
+@pytest.fixture
+def core(store: Store) -> Core:
+    core = store.create_core(WRITER)
+    core.append([f"block {number}".encode() for number in range(20)], WRITER)
+    return core
+
+
+def blobs_of(store: Store, core: Core) -> Core:
+    """The blobs core of the drive whose file list is `core`."""
+    assert core.manifest is not None
+    manifest = core.manifest.content_manifest(core.key)
+    assert manifest is not None
+    blobs = store.create_core(WRITER, manifest=manifest)
+    blobs.append([b"x" * 1000] * 30, WRITER)
+    return blobs
+
+
+def copy_of_core(
+    core: Core, worker: FakeWorker, now: datetime, *, blobs: int = 0, kind: str = "core"
+) -> Replica:
+    drive = Drive.objects.create(key=core.key.hex(), kind=kind, dirty=False)
+    return Replica.objects.create(
+        drive=drive,
+        worker=worker.row,
+        phase="complete",
+        length=core.length,
+        total_blocks=core.length + blobs,
+        have_blocks=core.length + blobs,
+        total_bytes=200,
+        have_bytes=200,
+        created_at=now,
+    )
+
+
+def asked(broker: FakeBroker) -> Order:
+    (sent,) = broker.take_sent()
+    assert sent.task == AUDIT
+    return read(sent.message["body"], Order)
+
+
+def answer(worker: FakeWorker, order: Order, stored: Core, now: datetime, **values: object) -> str:
+    proofs = [prove_block(stored, block) for block in order.blocks]
+    given = {"id": order.id, "core": order.core, "proofs": proofs, **values}
+    return audits.take_answer(worker.seal(Answer(**given), now, name=AUDIT_ANSWER), now)  # type: ignore[arg-type]
+
+
+def test_a_copy_that_is_there_is_proven(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    Replica.objects.update(proof_failures=2)
+    assert audits.challenge_due(now) == 1
+    assert audits.challenge_due(now + SECOND) == 0
+    order = asked(farm)
+    assert order.core == order.key == core.key.hex()
+    assert len(set(order.blocks)) == 3
+    assert max(order.blocks) < core.length
+    assert answer(worker, order, core, now + SECOND) == "proven"
+    replica.refresh_from_db()
+    assert (replica.last_proven_at, replica.proof_failures) == (now + SECOND, 0)
+    assert Challenge.objects.get().outcome == "proven"
+
+
+def test_a_drive_is_proven_when_its_blobs_are_too(
+    farm: FakeBroker, worker: FakeWorker, store: Store, core: Core, now: datetime
+) -> None:
+    blobs = blobs_of(store, core)
+    replica = copy_of_core(core, worker, now, blobs=blobs.length, kind="drive")
+    audits.challenge_due(now)
+    assert answer(worker, asked(farm), core, now) == "proven"
+    replica.refresh_from_db()
+    assert replica.last_proven_at is None
+    second = asked(farm)
+    assert (second.key, second.core) == (core.key.hex(), blobs.key.hex())
+    assert max(second.blocks) < blobs.length
+    assert answer(worker, second, blobs, now + SECOND) == "proven"
+    replica.refresh_from_db()
+    assert replica.last_proven_at == now + SECOND
+
+
+def test_nothing_else_is_believed(
+    farm: FakeBroker, worker: FakeWorker, store: Store, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    other = store.create_core(KeyPair.from_seed(b"o" * 32))
+    other.append([b"other"] * 20, KeyPair.from_seed(b"o" * 32))
+
+    def asks() -> Order:
+        Replica.objects.update(last_challenged_at=None)
+        assert audits.challenge_due(now) == 1
+        return asked(farm)
+
+    order = asks()
+    assert answer(worker, order, other, now) == "wrong"
+    order = asks()
+    missing = [BlockProof(block=block, data="") for block in order.blocks]
+    assert answer(worker, order, core, now, proofs=missing) == "wrong"
+    order = asks()
+    assert answer(worker, order, core, now, proofs=[]) == "wrong"
+    order = asks()
+    twice = [prove_block(core, order.blocks[0])] * len(order.blocks)
+    assert answer(worker, order, core, now, proofs=twice) == "wrong"
+    order = asks()
+    assert answer(worker, order, core, now, core=other.key.hex()) == "wrong"
+    order = asks()
+    good = prove_block(core, order.blocks[0]).data
+    spoilt = [BlockProof(block=block, data=good[:-8] + "AAAAAAA=") for block in order.blocks]
+    assert answer(worker, order, core, now, proofs=spoilt) == "wrong"
+    order = asks()
+    assert answer(worker, order, core, now + timedelta(hours=1)) == "late"
+    replica.refresh_from_db()
+    assert replica.last_proven_at is None
+    assert replica.proof_failures == 7
+    assert Event.objects.filter(kind="replica.unproven").count() == 7
+    state = load.load([replica.drive_id])
+    assert state.replicas[replica.drive_id][0].complete is False
+    assert Drive.objects.get().dirty
+
+
+def test_an_answer_counts_once_and_only_from_whom_it_was_asked(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    bert = FakeWorker("bert", now=now)
+    copy_of_core(core, worker, now)
+    audits.challenge_due(now)
+    order = asked(farm)
+    assert "nobody asks" in answer(bert, order, core, now)
+    assert answer(worker, order, core, now) == "proven"
+    assert "nobody asks" in answer(worker, order, core, now)
+    assert "nobody asks" in answer(worker, Order(**{**order_fields(order), "id": "no uuid"}), core, now)
+    worker.row.refresh_from_db()
+    assert worker.row.refused == 2
+
+
+def order_fields(order: Order) -> dict[str, object]:
+    return {
+        "id": order.id,
+        "key": order.key,
+        "core": order.core,
+        "blocks": order.blocks,
+        "deadline": order.deadline,
+    }
+
+
+def test_silence_counts_only_for_workers_that_are_heard(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    for heard, failures in ((False, 0), (True, 1)):
+        Replica.objects.update(last_challenged_at=None)
+        Worker.objects.update(last_seen_at=now)
+        assert audits.challenge_due(now) == 1
+        later = now + timedelta(hours=1)
+        if heard:
+            Worker.objects.update(last_seen_at=later)
+        assert audits.expire(later) == 1
+        assert audits.expire(later) == 0
+        replica.refresh_from_db()
+        assert replica.proof_failures == failures
+    assert set(Challenge.objects.values_list("outcome", flat=True)) == {"late"}
+
+
+def test_nobody_is_asked_who_cannot_answer(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    for change in ({"phase": "downloading"}, {"length": 0}, {"desired": False, "released_at": now}):
+        Replica.objects.update(**change)
+        assert audits.challenge_due(now) == 0
+        replica.save()
+    Worker.objects.update(paused=True)
+    assert audits.challenge_due(now) == 0, "its copies are there, and its engine knows of none"
+    Worker.objects.update(paused=False, last_seen_at=now - timedelta(days=1))
+    assert audits.challenge_due(now) == 0
+
+
+def test_fewer_blocks_are_asked_for_where_they_are_large(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    copy_of_core(core, worker, now)
+    Replica.objects.update(total_bytes=core.length * (5 << 20))
+    audits.challenge_due(now, random.Random(1))
+    assert len(asked(farm).blocks) == 1
+
+
+def test_the_blobs_of_a_compat_drive_are_found_in_its_header(
+    farm: FakeBroker, worker: FakeWorker, store: Store, now: datetime
+) -> None:
+    blobs = store.create_core(KeyPair.from_seed(b"b" * 32), compat=True)
+    blobs.append([b"x" * 100] * 5, KeyPair.from_seed(b"b" * 32))
+    core = store.create_core(WRITER, compat=True)
+    core.append([Header(content_feed=blobs.key).encode(), *[b"entry"] * 9], WRITER)
+    replica = copy_of_core(core, worker, now, blobs=blobs.length, kind="drive")
+    audits.challenge_due(now)
+    first = asked(farm)
+    assert first.blocks[0] == 0
+    assert answer(worker, first, core, now) == "proven"
+    second = asked(farm)
+    assert second.core == blobs.key.hex()
+    assert answer(worker, second, blobs, now + SECOND) == "proven"
+    replica.refresh_from_db()
+    assert replica.last_proven_at == now + SECOND
+
+
+def test_a_question_that_was_lost_does_not_count_when_a_later_one_was_answered(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    audits.challenge_due(now)
+    asked(farm)
+    Replica.objects.update(last_challenged_at=None)
+    audits.challenge_due(now + SECOND)
+    assert answer(worker, asked(farm), core, now + SECOND) == "proven"
+    later = now + timedelta(hours=1)
+    Worker.objects.update(last_seen_at=later)
+    assert audits.expire(later) == 1
+    replica.refresh_from_db()
+    assert replica.proof_failures == 0

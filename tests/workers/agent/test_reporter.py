@@ -1,0 +1,168 @@
+"""Reports into a real Redis while nobody reads them: what waits there is bounded, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farmwire import tasks
+from farmwire.envelope import node_id
+from farmwire.report import MAX_REPLICAS
+from hypercore.crypto import KeyPair
+from workers.agent import agent as agent_module
+from workers.agent import reporter as reporter_module
+from workers.agent.agent import REPORT_ALL_INTERVAL, Agent
+from workers.agent.app import create_app
+from workers.agent.reporter import QUIET_ABOVE, SILENT_ABOVE, Reporter
+from workers.agent.settings import WorkerSettings
+from workers.agent.spread import Spread
+from workers.state import JoinedFarm, State
+
+from ...support.redis import RedisServer
+
+CONTROL = KeyPair.from_seed(b"\x07" * 32)
+REPORTS = f"farm:{tasks.REPORTS_QUEUE}"
+HEARTBEAT = 15.0
+WORKERS = 4
+COPIES = 2000
+
+
+class Clock:
+    """Seconds for what the reporters time. Envelopes keep the true time."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return time.time()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (agent_module, reporter_module):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def reporters(
+    redis_server: RedisServer, tmp_path: Path, clock: Clock, processes: ExitStack
+) -> Iterator[list[Reporter]]:
+    """Of workers with copies, whose engines do not run."""
+    made = []
+    for number in range(WORKERS):
+        data = tmp_path / f"worker-{number}"
+        state = processes.enter_context(_closing(State(data)))
+        state.join(JoinedFarm("test", node_id(CONTROL.public_key), redis_server.url, "s" * 24))
+        settings = WorkerSettings(data=data, name=f"w{number}", heartbeat=HEARTBEAT)
+        agent = Agent(settings, state, KeyPair.from_seed(bytes([number + 1]) * 32))
+        agent._ledger.assign(f"{number:02x}{copy:062x}" for copy in range(COPIES))
+        made.append(Reporter(create_app(agent, redis_server.url), agent))
+    yield made
+
+
+class _closing:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def __enter__(self) -> State:
+        return self._state
+
+    def __exit__(self, *_: object) -> None:
+        self._state.close()
+
+
+def bodies(redis: RedisServer) -> list[dict[str, Any]]:
+    """Take all reports, the oldest first."""
+    found = []
+    while (message := redis.client.rpop(REPORTS)) is not None:
+        sealed = json.loads(b64decode(json.loads(message)["body"]))[0][0]
+        found.append(sealed["body"] | {"from": sealed["from"]})
+    return found
+
+
+def beat(reporters: list[Reporter], clock: Clock, seconds: float) -> None:
+    """As they would in that time, in no particular order."""
+    until = clock.now + seconds
+    while clock.now < until:
+        clock.now += HEARTBEAT
+        for reporter in random.sample(reporters, len(reporters)):
+            reporter._send_all(True)
+
+
+@pytest.mark.timeout(240)
+def test_while_control_is_away_what_waits_is_bounded_and_then_all_is_told(
+    reporters: list[Reporter], clock: Clock, redis_server: RedisServer
+) -> None:
+    client = redis_server.client
+    beat(reporters, clock, 600)
+    assert {report["key"] for body in bodies(redis_server) for report in body["replicas"]} == {
+        key for reporter in reporters for key in reporter._agent._ledger._known
+    }
+    clock.now += REPORT_ALL_INTERVAL
+    before = int(client.info("memory")["used_memory"])
+    beat(reporters, clock, 4 * 3600)
+    waiting = client.llen(REPORTS)
+    full = [body for body in bodies(redis_server) if body["replicas"]]
+    assert QUIET_ABOVE < waiting <= SILENT_ABOVE + WORKERS
+    assert len(full) <= QUIET_ABOVE + WORKERS
+
+    # What happened meanwhile is told when control is back, to the last copy.
+    for reporter in reporters:
+        for key in list(reporter._agent._ledger._known):
+            reporter._agent._ledger.note({"key": key, "phase": "looking"})
+        reporter._agent.record_event("something", "while control was away")
+    for _ in range(SILENT_ABOVE + 500):
+        client.lpush(REPORTS, "x" * 1000)
+    beat(reporters, clock, 10 * 60)
+    assert client.llen(REPORTS) == SILENT_ABOVE + 500, "not even heartbeats"
+    assert int(client.info("memory")["used_memory"]) - before < 64 << 20
+    client.delete(REPORTS)
+    for reporter in reporters:
+        while True:
+            reporter._send_all(True)
+            if not reporter._agent._ledger.has_news:
+                break
+    told = bodies(redis_server)
+    phases = {report["key"]: report["phase"] for body in told for report in body["replicas"]}
+    assert len(phases) == WORKERS * COPIES and set(phases.values()) == {"looking"}
+    assert {body["from"] for body in told if body["events"]} == {r._agent.id for r in reporters}
+
+
+def test_a_full_report_is_spread_over_its_interval(
+    reporters: list[Reporter], clock: Clock, redis_server: RedisServer
+) -> None:
+    reporter = reporters[0]
+    beat([reporter], clock, 60)
+    bodies(redis_server)
+    clock.now += REPORT_ALL_INTERVAL
+    sizes = []
+    for _ in range(int(REPORT_ALL_INTERVAL / HEARTBEAT) + 2):
+        clock.now += HEARTBEAT
+        reporter._send_all(True)
+        sizes.append(sum(len(body["replicas"]) for body in bodies(redis_server)))
+    assert sum(sizes) >= COPIES
+    assert max(sizes) <= MAX_REPLICAS and sum(size > 0 for size in sizes) > 20
+
+
+def test_an_allowance_grows_with_the_clock_up_to_what_there_is() -> None:
+    spread = Spread()
+    assert spread.allowance(5.0) == 0
+    spread.begin(1000, seconds=100.0, first=10, now=0.0)
+    assert spread.allowance(0.0) == 10
+    spread.used(10)
+    assert spread.allowance(0.0) == 0
+    assert spread.allowance(50.0) == 500
+    spread.used(500)
+    assert spread.allowance(1000.0) == 490

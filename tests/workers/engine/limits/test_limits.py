@@ -1,0 +1,280 @@
+"""Limits carried out and told about, with real cores over connections in memory and a pretended disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.core import memory_store
+from hypercore.replication.ratelimit import BLOCK_OVERHEAD
+from workers.engine.engine import Engine
+from workers.engine.limits import limits as limits_module
+from workers.engine.limits.gate import Gate
+from workers.engine.limits.limits import NEAR_BYTES, SLACK_BYTES, Limits, lower, shared
+from workers.engine.model.events import Event, LimitChanged, Problem
+from workers.engine.model.status import State
+from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.settings import EngineSettings, LimitSettings
+from workers.settings.rate_schedule import parse_rate_schedule
+
+from ..fakes import Writer
+from ..links import FakeSwarm, connected
+
+SETTINGS = EngineSettings(data=Path("unused"), bootstrap=(), report_interval=0.05, leave_timeout=0.2)
+CONTENT = 1_000
+BLOCK = CONTENT + BLOCK_OVERHEAD
+"""What a block of so much content counts."""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_module, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(limits_module, "CLEAR_AFTER", 0.1)
+    monkeypatch.setattr(limits_module, "MEASURE_WHEN_FULL", 0.1)
+
+
+class FakeDoor:
+    """So many have come in."""
+
+    def __init__(self) -> None:
+        self.limit = self.turned_away = self.inside = 0
+
+    def __len__(self) -> int:
+        return self.inside
+
+
+class Farm:
+    """An engine of ours with limits."""
+
+    def __init__(self, settings: LimitSettings) -> None:
+        self.events: list[Event] = []
+        self.free = 1 << 40
+        self.time = datetime(2026, 1, 5, 12, tzinfo=UTC)
+        self.door = FakeDoor()
+        self.files = 0
+        self.swarm = FakeSwarm()
+        self.cores = Corestore(memory_store())
+        gate = Gate(self.cores)
+        self.engine = Engine(SETTINGS, swarm=self.swarm, cores=gate, emit=self.events.append)
+        self.limits = Limits(
+            settings,
+            cores=self.cores,
+            gate=gate,
+            data=Path("unused"),
+            emit=self.engine.emit,
+            door=self.door,
+            open_files=lambda: (self.files, 10),
+            local_time=lambda: self.time,
+            disk_usage=lambda _: (1 << 40, 0, self.free),
+        )
+        self.engine.limits = self.limits
+
+    async def __aenter__(self) -> Farm:
+        await self.engine.start()
+        self.limits.look()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.limits.close()
+        await self.engine.stop()
+
+    def seed(self, writer: Writer) -> Corestore:
+        """Seeds what a writer at the other end of a connection has. Returns the writer's corestore."""
+        other = Corestore(writer.store)
+        self.peer(other)
+        self.engine.add([Wanted(writer.key)])
+        return other
+
+    def peer(self, other: Corestore) -> None:
+        ours, theirs = connected()
+        self.swarm.connections.append(ours)
+        self.cores.replicate(ours)
+        other.replicate(theirs)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    def told(self, limit: str) -> list[tuple[str, int, int]]:
+        found = [event for event in self.events if isinstance(event, LimitChanged) and event.limit == limit]
+        return [(event.state, event.value, event.max) for event in found]
+
+    @property
+    def have(self) -> int:
+        return self.engine.status().seeds[0].have_blocks
+
+    @property
+    def state(self) -> State:
+        return self.engine.status().seeds[0].state
+
+
+def writer_of(blocks: int) -> Writer:
+    writer = Writer()
+    writer.append(*(bytes([index % 256]) * CONTENT for index in range(blocks)))
+    return writer
+
+
+def test_downloads_end_before_the_quota_and_go_on_with_a_larger_one() -> None:
+    async def scenario() -> None:
+        async with Farm(LimitSettings(max_bytes=10 * BLOCK + 500)) as farm:
+            writer = writer_of(30)
+            other = farm.seed(writer)
+            await farm.until(lambda: farm.state is State.HELD)
+            assert farm.have == 10
+            assert farm.told("disk") == [("reached", 10 * BLOCK, 10 * BLOCK + 500)]
+            problems = [event for event in farm.events if isinstance(event, Problem)]
+            assert [(problem.key, problem.code) for problem in problems] == [(None, "NO_ROOM")]
+            assert problems[0].message.startswith(
+                "11.6 kB are stored, 12.1 kB may be: nothing more is downloaded"
+            )
+            assert farm.limits.trouble.startswith("NO_ROOM: ")
+            [disk] = farm.engine.status().limits
+            assert (disk.limit, disk.value, disk.max, disk.reached) == ("disk", 11_600, 12_100, True)
+
+            reader = Corestore(memory_store())  # what is here is served
+            farm.peer(reader)
+            async with asyncio.timeout(10):
+                async with reader.get(writer.key) as session:
+                    assert await session.get(3) == bytes([3]) * CONTENT
+
+            farm.limits.configure(replace(farm.limits.settings, max_bytes=20 * BLOCK))
+            await farm.until(lambda: farm.have == 20 and farm.state is State.HELD)
+            farm.limits.configure(replace(farm.limits.settings, max_bytes=None))
+            await farm.until(lambda: farm.state is State.SYNCED)
+            assert [state for state, _, _ in farm.told("disk")] == ["reached", "cleared"] * 2
+            assert farm.limits.trouble == ""
+            await other.close()
+            await reader.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_was_stored_before_and_is_seeded_no_longer_counts() -> None:
+    async def scenario() -> None:
+        async with Farm(LimitSettings(max_bytes=25 * BLOCK)) as farm:
+            first, second = writer_of(20), writer_of(20)
+            others = [farm.seed(first)]
+            await farm.until(lambda: farm.state is State.SYNCED)
+            await farm.engine.remove(first.key)
+            farm.limits.stored_changed()
+            others.append(farm.seed(second))
+            await farm.until(lambda: farm.state is State.HELD)
+            assert farm.have == 5
+            farm.cores.remove(first.key)
+            farm.limits.stored_changed()
+            await farm.until(lambda: farm.state is State.SYNCED)
+            for other in others:
+                await other.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_headroom_of_the_disk_is_kept_and_room_that_returns_is_used() -> None:
+    async def scenario() -> None:
+        kept = 5_000_000
+        async with Farm(LimitSettings(keep_free=kept)) as farm:
+            farm.free = kept - 1
+            farm.limits.look()
+            other = farm.seed(writer_of(30))
+            await farm.until(lambda: farm.state is State.HELD)
+            assert farm.have == 0
+            assert "the disk has 5.0 MB free, 5.0 MB are kept free" in farm.limits.trouble
+            [reached] = [event for event in farm.events if isinstance(event, LimitChanged)]
+            assert reached.text == "the disk has 5.0 MB free, 5.0 MB are kept free"
+            assert [limit.text for limit in farm.engine.status().limits] == [reached.text]
+            farm.free = kept + SLACK_BYTES // 2  # it flutters: no reason to begin
+            await asyncio.sleep(0.1)
+            assert farm.have == 0
+            farm.free = kept + 2 * SLACK_BYTES
+            await farm.until(lambda: farm.state is State.SYNCED)
+            assert [state for state, _, _ in farm.told("disk")] == ["reached", "cleared"]
+            await other.close()
+
+    asyncio.run(scenario())
+
+
+def test_far_from_any_bound_nothing_is_counted() -> None:
+    async def scenario() -> None:
+        async with Farm(LimitSettings(max_bytes=2 * NEAR_BYTES)) as farm:
+            limit = farm.cores.download.limit
+            assert (limit.active, farm.cores.upload.limit.active) == (False, False)
+            farm.free = NEAR_BYTES
+            farm.limits.look()
+            assert limit.active
+
+    asyncio.run(scenario())
+
+
+def test_rates_follow_the_timetable_and_the_clock_of_the_wall() -> None:
+    async def scenario() -> None:
+        table = parse_rate_schedule("08:00-18:00=1M, *=none")
+        async with Farm(LimitSettings(up=table, down=parse_rate_schedule("3M"))) as farm:
+            assert farm.cores.upload.limit.rate == 1_000_000
+            assert farm.cores.download.limit.rate == 3_000_000
+            farm.time = datetime(2026, 1, 5, 18, tzinfo=UTC)
+            farm.limits.look()
+            assert farm.cores.upload.limit.rate is None
+            assert [limit.limit for limit in farm.engine.status().limits] == ["down"]
+            farm.time = datetime(2020, 1, 5, 9, tzinfo=UTC)  # somebody has set the clock
+            farm.limits.look()
+            assert farm.cores.upload.limit.rate == 1_000_000
+
+    asyncio.run(scenario())
+
+
+def test_a_rate_that_holds_back_is_told_once_and_cleared_when_it_has_been_quiet() -> None:
+    async def scenario() -> None:
+        async with Farm(LimitSettings(down=parse_rate_schedule("200k"))) as farm:
+            other = farm.seed(writer_of(150))
+            await farm.until(lambda: farm.state is State.SYNCED)
+            await farm.until(lambda: farm.told("down")[-1][0] == "cleared")
+            told = farm.told("down")
+            assert [state for state, _, _ in told] == ["reached", "cleared"] * (len(told) // 2)
+            assert told[0][2] == 200_000
+            assert farm.cores.download.limit.moved == 150 * BLOCK
+            assert farm.told("up") == []
+            await other.close()
+
+    asyncio.run(scenario())
+
+
+def test_connections_and_open_files_at_their_bounds_are_told_and_shown() -> None:
+    async def scenario() -> None:
+        async with Farm(LimitSettings(max_peers=5)) as farm:
+            assert farm.door.limit == 5
+            assert farm.engine.status().limits == ()
+            farm.door.inside, farm.files = 5, 10
+            await farm.until(lambda: bool(farm.told("peers") and farm.told("files")))
+            assert farm.told("peers") == [("reached", 5, 5)]
+            assert farm.told("files") == [("reached", 10, 10)]
+            shown = {limit.limit: (limit.value, limit.max) for limit in farm.engine.status().limits}
+            assert shown == {"peers": (5, 5), "files": (10, 10)}
+            farm.door.inside, farm.files = 4, 9
+            await farm.until(lambda: len(farm.told("peers")) == len(farm.told("files")) == 2)
+            assert farm.told("peers")[1] == ("cleared", 4, 5)
+            farm.door.turned_away = 1  # one address had too many, though there was room
+            farm.limits.look()
+            assert farm.told("peers")[2] == ("reached", 4, 5)
+            farm.limits.configure(replace(farm.limits.settings, max_peers=7))
+            assert farm.door.limit == 7
+
+    asyncio.run(scenario())
+
+
+def test_of_two_who_set_a_limit_the_lower_counts_and_engines_share_it() -> None:
+    ours = LimitSettings(up=parse_rate_schedule("08:00-18:00=1M, *=none"), max_bytes=100)
+    both = lower(ours, up=4_000_000, down=2_000_000, max_bytes=500)
+    assert str(both.up) == "08:00-18:00=1000000, *=4000000"
+    assert (str(both.down), both.max_bytes) == ("2000000", 100)
+    half = shared(both, 2)
+    assert str(half.up) == "08:00-18:00=500000, *=2000000"
+    assert (str(half.down), half.max_bytes, half.max_peers) == ("1000000", 50, ours.max_peers // 2)
+    assert lower(ours, up=None, down=None, max_bytes=None) == ours
+    assert shared(ours, 1) == ours

@@ -1,0 +1,423 @@
+"""Keys that are put away when nobody asks for them: what they cost, what wakes them, what a restart knows."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.core import Store, memory_store
+from hypercore.crypto import discovery_key
+from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
+from workers.engine.model.kind import Kind, Role
+from workers.engine.model.status import State
+from workers.engine.seeds.cold import Cold, ColdCore, Partial, SeedRecord, recall
+from workers.engine.settings.key_list import Wanted
+
+from ..fakes import Sessions, Writer, WriterOfDrive
+from ..links import MemoryConnection, connected
+from ..test_engine import Farm, published
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are put away after a blink."""
+    monkeypatch.setattr("workers.engine.seeds.stage.REST_AFTER", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.stage.COLD_AFTER", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.lookup_schedule.LOOK_TIME", 0.05)
+    monkeypatch.setattr("workers.engine.seeds.seed.DETECT_TIMEOUT", 0.05)
+
+
+def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    def run() -> None:
+        asyncio.run(test())  # type: ignore[arg-type]
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+class ColdFarm(Farm):
+    """As `launch` puts it together."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        super().__init__(store)
+        self.cores = Corestore(self.store, idle_seconds=0.05)
+        self.engine._cores = self.cores
+        self.cores.on_error = self.engine.storage_failed
+        self.cores.on_wanted = self.engine.wanted
+
+    def is_cold(self, key: bytes) -> bool:
+        member = self.engine._roster.get(key)
+        return member is not None and isinstance(member.state, Cold)
+
+    async def until_cold(self, key: bytes) -> None:
+        await self.until(lambda: self.is_cold(key) and not self.store.open_cores)
+
+    def link(self, other: Corestore) -> MemoryConnection:
+        ours, theirs = connected()
+        self.swarm.connections.append(ours)
+        self.cores.replicate(ours)
+        other.replicate(theirs)
+        return theirs
+
+
+async def put_away(farm: ColdFarm, writer: Writer | WriterOfDrive) -> Corestore:
+    """The farm syncs it from its writer, who then leaves. Gives the writer's corestore."""
+    theirs = published(writer)
+    farm.engine.add([Wanted(writer.key)])
+    connection = farm.link(theirs)
+    await farm.until(lambda: bool(farm.synced(writer.key)))
+    connection.close()
+    await farm.until_cold(writer.key)
+    return theirs
+
+
+def drive_of(files: int) -> WriterOfDrive:
+    drive = WriterOfDrive()
+    for number in range(files):
+        drive.put(f"/file {number}", b"x" * 1_000, b"y" * number)
+    return drive
+
+
+@scenario
+async def test_a_complete_drive_that_nobody_asks_for_is_put_away_and_stays_announced() -> None:
+    drive = drive_of(3)
+    async with ColdFarm() as farm:
+        await put_away(farm, drive)
+        topic = farm.swarm.topics[discovery_key(drive.key)]
+        assert (topic.server, topic.client, topic.glance, topic.left) == (True, False, True, False)
+        assert farm.store.open_cores == 0
+        (status,) = farm.engine.status().seeds
+        assert status.state is State.SYNCED and status.version == drive.db.core.length
+        assert status.bytes == status.have_bytes == drive.db.core.byte_length + drive.blobs.byte_length
+        totals = farm.engine.totals()
+        assert (totals.keys, totals.synced) == (1, 1)
+        assert totals.bytes_in == status.bytes == totals.have_bytes
+        await farm.engine.all_synced()
+
+
+@scenario
+async def test_a_reader_wakes_a_drive_that_is_put_away_and_lets_it_go_again() -> None:
+    drive = drive_of(3)
+    async with ColdFarm() as farm:
+        await put_away(farm, drive)
+        told = len(farm.events)
+        reader = Corestore(memory_store())
+        copies = [reader.get(key) for key in (drive.key, drive.blobs.key)]
+        for copy in copies:
+            copy.download()
+        connection = farm.link(reader)
+        async with asyncio.timeout(10):
+            for copy in copies:
+                await copy.synced()
+        await farm.until(lambda: farm.engine.status().seeds[0].peers == 1)
+        connection.close()
+        await farm.until_cold(drive.key)
+        (status,) = farm.engine.status().seeds
+        assert status.bytes_out == status.bytes, "what was sent in between is counted"
+        news = farm.events[told:]
+        assert [(e.state, e.bytes_out) for e in news if isinstance(e, PeerChanged)] == [
+            ("open", 0),
+            ("close", status.bytes),
+        ]
+        assert not [e for e in news if isinstance(e, CoreChanged | Synced)], "nothing of it is news"
+        await reader.close()
+
+
+@scenario
+async def test_a_reader_of_the_blobs_alone_wakes_the_drive() -> None:
+    drive = drive_of(2)
+    async with ColdFarm() as farm:
+        await put_away(farm, drive)
+        reader = Corestore(memory_store())
+        copy = reader.get(drive.blobs.key)
+        copy.download()
+        farm.link(reader)
+        async with asyncio.timeout(10):
+            await copy.synced()
+        await farm.until(lambda: not farm.is_cold(drive.key))
+        await reader.close()
+
+
+@scenario
+async def test_what_a_writer_appends_while_a_drive_is_put_away_is_fetched() -> None:
+    drive = drive_of(2)
+    async with ColdFarm() as farm:
+        theirs = await put_away(farm, drive)
+        drive.put("/later", b"z" * 5_000)
+        await theirs.flush()
+        for key in (drive.key, drive.blobs.key):
+            theirs.get(key)  # its writer has it open
+        farm.link(theirs)
+        version = drive.db.core.length
+        await farm.until(lambda: farm.synced(drive.key)[-1].version == version)
+        # The writer stays connected: what it appends while we rest comes, too
+        await farm.until(lambda: _resting(farm, drive.key))
+        drive.put("/later still", b"w" * 5_000)
+        await farm.until(lambda: farm.synced(drive.key)[-1].version == version + 1)
+        assert farm.synced(drive.key)[-1].length == drive.db.core.length + drive.blobs.length
+        await theirs.close()
+
+
+def _resting(farm: ColdFarm, key: bytes) -> bool:
+    warm = farm.engine._roster.warm(key)
+    return warm is not None and not warm.seed._active
+
+
+@scenario
+async def test_two_farms_that_have_all_let_go_of_each_other() -> None:
+    drive = drive_of(2)
+    async with ColdFarm() as one, ColdFarm() as two:
+        await put_away(one, drive)
+        two.engine.add([Wanted(drive.key)])
+        one.link(two.cores)
+        await two.until(lambda: bool(two.synced(drive.key)))
+        for farm in (one, two):
+            await farm.until_cold(drive.key)
+            assert farm.cores.links == 1, "the connection stays"
+
+
+@scenario
+async def test_a_restart_tells_what_it_has_without_opening_it_and_serves_it() -> None:
+    drive = drive_of(3)
+    first = ColdFarm()
+    await first.engine.start()
+    await put_away(first, drive)
+    first.store.flush()
+    for key in first.engine.keys:
+        await first.engine.remove(key)
+
+    async with ColdFarm(first.store) as second:
+        second.engine.add([Wanted(drive.key)])
+        assert second.is_cold(drive.key)
+        assert second.cores.open_cores == 0
+        topic = second.swarm.topics[discovery_key(drive.key)]
+        assert (topic.server, topic.client) == (True, False)
+        await second.until(lambda: bool(second.synced(drive.key)))
+        before = [e for e in first.events if isinstance(e, CoreChanged | Synced)]
+        told = [e for e in second.events if isinstance(e, CoreChanged | Synced)]
+        assert isinstance(before[-1], Synced) and before[-1].news
+        assert told[-1] == replace(before[-1], news=False)
+        assert {(e.core, e.length) for e in told if isinstance(e, CoreChanged)} == {
+            (drive.key, drive.db.core.length),
+            (drive.blobs.key, drive.blobs.length),
+        }
+        assert [e.have_bytes for e in second.events if isinstance(e, Progress)] == [before[-1].bytes]  # type: ignore[union-attr]
+        reader = Corestore(memory_store())
+        copy = reader.get(drive.key)
+        copy.download()
+        second.link(reader)
+        async with asyncio.timeout(10):
+            await copy.synced()
+        await reader.close()
+
+
+@scenario
+async def test_an_encrypted_drive_is_known_again_after_a_restart() -> None:
+    drive = WriterOfDrive(encrypted=True)
+    drive.put("/secret", b"x" * 1_000)
+    first = ColdFarm()
+    await first.engine.start()
+    await put_away(first, drive)
+    await first.engine.remove(drive.key)
+    async with ColdFarm(first.store) as second:
+        second.engine.add([Wanted(drive.key)])
+        assert second.is_cold(drive.key)
+        second.engine.wake(drive.key)
+        await second.until_cold(drive.key)
+        assert second.engine.status().seeds[0].kind is Kind.DRIVE
+
+
+@scenario
+async def test_a_block_lost_while_a_key_was_put_away_is_noticed_at_the_restart() -> None:
+    drive = drive_of(2)
+    first = ColdFarm()
+    await first.engine.start()
+    await put_away(first, drive)
+    await first.engine.remove(drive.key)
+    core = first.store.open_core(drive.blobs.key)
+    assert core is not None
+    core.clear(1, 2)
+    first.store.flush()
+    first.store.close_core(core)
+    async with ColdFarm(first.store) as second:
+        second.engine.add([Wanted(drive.key)])
+        assert not second.is_cold(drive.key)
+        assert second.swarm.topics[discovery_key(drive.key)].client, "it is behind, and looks"
+
+
+@scenario
+async def test_damage_found_while_a_key_is_woken_is_told_and_repaired() -> None:
+    drive = drive_of(2)
+    async with ColdFarm() as farm:
+        theirs = await put_away(farm, drive)
+        farm.engine.wake(drive.key)
+        core = farm.store.open_core(drive.blobs.key)
+        assert core is not None
+        core._drop_corrupt([(0, 1)])
+        await farm.until(lambda: any(isinstance(e, Problem) for e in farm.events))
+        assert not farm.is_cold(drive.key)
+        farm.link(theirs)
+        await farm.until(lambda: len(farm.synced(drive.key)) == 2)
+        await theirs.close()
+
+
+@scenario
+async def test_a_core_of_two_keys_is_told_of_for_both() -> None:
+    drive = drive_of(2)
+    async with ColdFarm() as farm:
+        theirs = await put_away(farm, drive)
+        farm.engine.add([Wanted(drive.blobs.key, Kind.CORE)])
+        await farm.until_cold(drive.blobs.key)
+        drive.put("/later", b"z" * 500)
+        await theirs.flush()
+        for key in (drive.key, drive.blobs.key):
+            theirs.get(key)
+        farm.link(theirs)
+        length = drive.blobs.length
+        await farm.until(lambda: farm.synced(drive.blobs.key)[-1].version == length)
+        await farm.until(lambda: farm.synced(drive.key)[-1].version == drive.db.core.length)
+        await theirs.close()
+
+
+@scenario
+async def test_thousands_of_keys_are_added_in_turns_and_every_one_is_told() -> None:
+    store = memory_store()
+    wanted = []
+    for _ in range(300):
+        writer = Writer(compat=True, store=store)
+        writer.append(b"x")
+        writer.core.meta = Cold(
+            Wanted(writer.key), Kind.CORE, (ColdCore(writer.key, Role.CORE, 0, 1, 1, 1, 1),), True
+        ).memo.encode()
+        store.close_core(writer.core)
+        wanted.append(Wanted(writer.key))
+    store.flush()
+    async with ColdFarm(store) as farm:
+        farm.engine.add(wanted)
+        assert farm.engine.keys == [item.key for item in wanted]
+        removed = wanted.pop()
+        assert await farm.engine.remove(removed.key), "it has not even been looked at"
+        async with asyncio.timeout(10):
+            await farm.engine.all_synced()
+        assert sorted(farm.engine.keys) == sorted(item.key for item in wanted)
+        assert farm.cores.open_cores == 0
+        assert farm.engine.totals().have_bytes == len(wanted)
+        assert len(farm.engine.status(cold=5).seeds) == 5
+        assert farm.engine.status(cold=5).keys == len(wanted)
+        assert len(farm.engine.changes()) == len(wanted)
+        assert farm.engine.changes() == (), "and nothing has happened since"
+
+
+@scenario
+async def test_a_key_that_is_put_away_costs_little_memory() -> None:
+    keys, seeds = 400, []
+    for number in range(keys):
+        name = number.to_bytes(32, "big")
+        cores = (
+            _whole(name, Role.DB, 3 + number, 1_000 + number),
+            _whole(bytes(reversed(name)), Role.BLOBS, 300 + number, 100_000 + number),
+        )
+        seeds.append(Cold(Wanted(name, Kind.DRIVE), Kind.DRIVE, cores, True))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        copies = [Cold(*seed._replace(cores=tuple(ColdCore(*core) for core in seed.cores))) for seed in seeds]
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert used / len(copies) < 1_000
+
+
+def _whole(key: bytes, role: Role, length: int, size: int) -> ColdCore:
+    return ColdCore(key, role, 0, length, size, length, size)
+
+
+# --- what is noted
+
+
+@pytest.mark.parametrize(
+    "memo",
+    [
+        SeedRecord(Kind.CORE),
+        SeedRecord(Kind.DRIVE, 2, 70, bytes(range(32)), 12, False),
+        SeedRecord(Kind.BEE, 0, 1),
+        SeedRecord(Kind.CORE, 0, 9, partial=Partial(7, 900, 0, 0, 0, '[{"length":9,"runs":[2,4]}]')),
+    ],
+)
+def test_a_memo_is_read_as_it_was_written(memo: SeedRecord) -> None:
+    assert SeedRecord.decode(memo.encode()) == memo
+
+
+@pytest.mark.parametrize(
+    "meta", [None, b"", b"\xff", b"[]", b'["drive",0]', b'["thing",0,1,null,0,true]', b"7"]
+)
+def test_a_memo_that_makes_no_sense_is_none(meta: bytes | None) -> None:
+    assert SeedRecord.decode(meta) is None
+
+
+def test_a_memo_of_another_length_or_kind_is_not_believed() -> None:
+    sessions, writer = Sessions(), Writer(compat=True)
+    core = sessions.open(writer.key).core
+    store = sessions.store
+    assert recall(Wanted(writer.key), store.info) is None, "nothing is here"
+    own = Writer(compat=True, store=store)
+    own.append(b"one", b"two")
+    own.core.meta = SeedRecord(Kind.CORE, 0, 2).encode()
+    assert recall(Wanted(own.key), store.info) is not None
+    assert recall(Wanted(own.key, Kind.CORE), store.info) is not None
+    assert recall(Wanted(own.key, Kind.BEE), store.info) is None
+    own.core.meta = SeedRecord(Kind.CORE, 0, 1).encode()
+    assert recall(Wanted(own.key), store.info) is None
+    own.core.meta = SeedRecord(Kind.CORE).encode()
+    assert recall(Wanted(own.key), store.info) is None
+    own.core.meta = SeedRecord(Kind.DRIVE, 0, 2, core.key, 1).encode()
+    assert recall(Wanted(own.key), store.info) is None, "its second core is not here"
+
+
+@scenario
+async def test_a_conflict_is_told_at_each_start_and_ends_with_the_core() -> None:
+    writer = Writer()
+    writer.append(b"one", b"two")
+    first = ColdFarm()
+    await first.engine.start()
+    await put_away(first, writer)
+    first.cores._on_conflict(first.cores.get(writer.key).core)
+    first.store.flush()
+    await first.engine.remove(writer.key)
+    async with ColdFarm(first.store) as second:
+        store = second.store
+        second.engine._has_conflict = second.cores.has_conflict
+        second.engine.add([Wanted(writer.key)])
+        await second.until(lambda: any(isinstance(event, Problem) for event in second.events))
+        assert [event.code for event in second.events if isinstance(event, Problem)] == ["CONFLICT"]
+        assert second.engine.status().seeds[0].state is State.FAILED
+        assert not second.is_cold(writer.key)
+        await second.engine.remove(writer.key)
+        second.cores.remove(writer.key)
+        assert not second.cores.has_conflict(writer.key) and store.meta_names("conflict/") == []
+
+
+@scenario
+async def test_what_belongs_to_a_cold_key_is_claimed_without_opening_it() -> None:
+    drive = drive_of(3)
+    first = ColdFarm()
+    await first.engine.start()
+    await put_away(first, drive)
+    first.store.flush()
+    await first.engine.remove(drive.key)
+    claimed: list[tuple[bytes, bytes]] = []
+
+    def claim(key: bytes, core: bytes) -> bool:
+        claimed.append((key, core))
+        return True
+
+    async with ColdFarm(first.store) as second:
+        second.engine._claim = claim
+        second.engine.add([Wanted(drive.key)])
+        assert second.is_cold(drive.key)
+        assert claimed == [(drive.key, drive.key), (drive.key, drive.blobs.key)]

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from .support import node, redis
+from .support import node, postgres, redis
 from .support.farm import Farm
 from .support.node import Publisher, Reader, Seeder, Testnet
+from .support.postgres import Postgres
 from .support.redis import RedisServer
+from .support.require import require
 
 
 @pytest.fixture(scope="session")
 def official_peers() -> None:
     """Skips in plain sight when node or the packages are missing; with CI=true that is a failure."""
-    reason = node.missing()
-    if reason is None:
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    require(node.missing())
 
 
 @pytest.fixture(scope="session")
@@ -58,10 +54,7 @@ def publisher(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> Pub
 @pytest.fixture(scope="session")
 def redis_program() -> str:
     """A redis-server. Skips in plain sight where there is none; with CI=true that is a failure."""
-    if (reason := redis.missing()) is not None:
-        if redis.is_ci():
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require(redis.missing())
     return redis.find_server() or ""
 
 
@@ -74,6 +67,13 @@ def redis_server(redis_program: str) -> Iterator[RedisServer]:
         yield server
     finally:
         server.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Skips in plain sight where PostgreSQL cannot be had; with CI=true that is a failure."""
+    with postgres.running() as server:
+        yield server
 
 
 NewReader = Callable[[], Reader]

@@ -3,13 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks.control import sizes
 
-ROOT = Path(__file__).parents[3]
+from ..support.paths import ROOT
 
 
 def test_the_benchmark_measures_farms_of_the_sizes_it_is_given() -> None:

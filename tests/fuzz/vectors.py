@@ -6,9 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
-VECTORS = Path(__file__).resolve().parents[2] / "hypercore-py" / "tests" / "vectors"
+from ..support.paths import VECTORS
 
 MAX_SEED_BYTES = 2_000
 

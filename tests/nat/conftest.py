@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,17 +9,13 @@ import pytest
 from ..support import netlab
 from ..support.natworld import NatWorld
 from ..support.netlab import NetLab
+from ..support.require import require
 
 
 @pytest.fixture(scope="session")
 def networks() -> None:
     """Skips in plain sight where networks cannot be made; with CI=true that is a failure."""
-    reason = netlab.missing()
-    if reason is None:
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    require(netlab.missing())
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,18 +25,8 @@ Registry = Callable[[str], FarmDatabase]
 @pytest.fixture(scope="session")
 def restartable_postgres() -> Iterator[Postgres]:
     """One that no other test uses."""
-    if os.environ.get("CI") == "true":
-        postgres.install()
-    if (reason := postgres.missing()) is not None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    server = Postgres()
-    try:
-        server.start()
+    with postgres.running() as server:
         yield server
-    finally:
-        server.dispose()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +9,6 @@ from pytest_django import DjangoDbBlocker
 
 from seederfarm.registry.buckets import Buckets
 
-from ..support import postgres
 from ..support.databases import FarmDatabase
 from ..support.postgres import Postgres
 
@@ -24,23 +22,6 @@ def fresh_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_budget, "budget", event_budget.EventBudget())
     counts = {what: Buckets(log.SOURCE, log.MAX_SOURCES) for what in ("event", "audit")}
     monkeypatch.setattr(log, "_of_sources", counts)
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    """Skips in plain sight where PostgreSQL cannot be had; with CI=true that is a failure."""
-    if os.environ.get("CI") == "true":
-        postgres.install()
-    if (reason := postgres.missing()) is not None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    server = Postgres()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.dispose()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

@@ -6,14 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Literal
 
 from .jsonproc import CommandedProcess
 from .netlab import Host, Kind, NetLab, Site
 from .node import START_TIMEOUT, NodePeer
-
-ROOT = Path(__file__).resolve().parents[2]
+from .paths import ROOT
 
 Stack = Literal["official", "ours"]
 

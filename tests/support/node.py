@@ -10,8 +10,7 @@ from typing import Any
 
 from .content import File
 from .jsonproc import COMMAND_TIMEOUT, CommandedProcess, ProcessFailed
-
-PEERS = Path(__file__).resolve().parent.parent / "peers"
+from .paths import PEERS
 
 START_TIMEOUT = 30.0
 """Seconds for a peer to say that it is ready (node and a DHT bootstrap on a busy machine)."""

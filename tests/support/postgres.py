@@ -13,11 +13,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
+
+from .require import is_ci, require
 
 START_TIMEOUT: Final = 60.0
 _UNPRIVILEGED: Final = ("postgres", "nobody")
@@ -198,3 +201,17 @@ class Postgres:
 
     def _group(self) -> int | None:
         return None if self._run_as is None else pwd.getpwnam(self._run_as).pw_gid
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """A server of the test's own. Without PostgreSQL the test is skipped; with CI=true it fails."""
+    if is_ci():
+        install()
+    require(missing())
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.dispose()

@@ -8,7 +8,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-FOLDER = Path(__file__).parents[3] / "requirements"
+from ..support.paths import ROOT
+
+FOLDER = ROOT / "requirements"
 
 
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")

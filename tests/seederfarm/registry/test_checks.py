@@ -20,10 +20,9 @@ from seederfarm.supervisor.home import RunFiles
 from seederfarm.supervisor.programs.worker import token_file
 
 from ...support.databases import FarmDatabase
+from ...support.paths import ROOT
 from ...support.postgres import Postgres, free_port
 from ...support.redis import RedisServer
-
-ROOT = Path(__file__).parents[3]
 
 
 def ids(found: object) -> list[str | None]:

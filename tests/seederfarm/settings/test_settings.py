@@ -10,7 +10,7 @@ from seederfarm.settings import base, document, env, table
 from seederfarm.settings.secrets import secret_file, too_open
 from workers.settings import table as peer
 
-ROOT = Path(__file__).parents[3]
+from ...support.paths import ROOT
 
 
 def load(tmp_path: Path, **environ: str) -> table.Loaded:

@@ -18,6 +18,7 @@ from hypercore.keys import encode_key
 from seederfarm.cli import FARM_COMMANDS, main
 
 from ....support.farmhome import FarmHome, OneProcessHome
+from ....support.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +259,7 @@ def test_people_are_shown_the_newest_of_very_many_keys_and_how_many_more_there_a
 
 @pytest.mark.parametrize("name", FARM_COMMANDS)
 def test_every_command_and_option_of_the_farm_is_described(name: str) -> None:
-    docs = (Path(__file__).parents[3] / "docs" / "farm.md").read_text()
+    docs = (ROOT / "docs" / "farm.md").read_text()
     command = main.get_command(click.Context(main), name)
     assert command is not None
     for parameter in () if isinstance(command, click.Group) else command.params:

@@ -14,8 +14,9 @@ import pytest
 from hypercore import KeyPair, writable_drive
 from hypercore.core import disk_store
 
+from ....support.paths import ROOT
+
 NOWHERE = "127.0.0.1:9"
-ROOT = Path(__file__).parents[2]
 UNKNOWN = """
 import pwd, sys
 def getpwuid(number):

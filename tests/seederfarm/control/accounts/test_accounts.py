@@ -18,8 +18,8 @@ from seederfarm.control.messaging.identity import identity
 from seederfarm.registry import services
 from seederfarm.registry.models import Alert, EnrolmentToken, Event, Worker
 
-from ....scenes.stolen.conftest import At
 from ....support.redis import RedisServer
+from ..conftest import StartBroker
 
 NODE = "y" * 52
 OTHER = "b" * 52
@@ -221,9 +221,9 @@ def test_a_token_carries_a_login_that_may_ask_to_join_until_it_is_over(broker: R
 
 
 def test_without_the_right_to_make_accounts_a_token_has_the_farms_own_login_or_is_not_made(
-    redis_program: str, at: At, settings: Any
+    redis_program: str, start_broker: StartBroker, settings: Any
 ) -> None:
-    server = at(RedisServer())
+    server = start_broker(RedisServer())
     everything = {"keys": ["*"], "channels": ["*"], "categories": ["+@all"], "commands": ["-acl"]}
     server.client.acl_setuser("plain", enabled=True, passwords=["+plain"], **everything)
     settings.FARM = _with(settings.FARM, redis_url=f"redis://plain:plain@127.0.0.1:{server.port}/0")
@@ -239,8 +239,10 @@ def test_without_the_right_to_make_accounts_a_token_has_the_farms_own_login_or_i
     assert "does not let the farm keep its accounts" in Alert.objects.get(kind="broker.accounts").text
 
 
-def test_accounts_are_off_where_the_operator_says_so(redis_program: str, at: At, settings: Any) -> None:
-    server = at(RedisServer())
+def test_accounts_are_off_where_the_operator_says_so(
+    redis_program: str, start_broker: StartBroker, settings: Any
+) -> None:
+    server = start_broker(RedisServer())
     settings.FARM = _with(settings.FARM, broker_accounts="off")
     worker_row()
     assert enrolment.enrol(actor="cli").shared_login
@@ -248,8 +250,10 @@ def test_accounts_are_off_where_the_operator_says_so(redis_program: str, at: At,
     assert users(server) == set()
 
 
-def test_guessed_logins_are_an_alert_that_ends_with_them(redis_program: str, at: At) -> None:
-    server = at(RedisServer())
+def test_guessed_logins_are_an_alert_that_ends_with_them(
+    redis_program: str, start_broker: StartBroker
+) -> None:
+    server = start_broker(RedisServer())
     worker_row()
     accounts.keep()
     for _ in range(3):

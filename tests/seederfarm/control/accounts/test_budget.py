@@ -22,9 +22,9 @@ from seederfarm.control.messaging import assignments
 from seederfarm.control.messaging.outbox import LIFETIME, MAX_WAITING
 from seederfarm.registry.models import Alert, Event, ManifestState, Worker
 
-from ....scenes.stolen.conftest import At
 from ....support.redis import RedisServer
 from ....support.waiting import eventually
+from ..conftest import StartBroker
 
 NODE = "y" * 52
 MIB = 1 << 20
@@ -71,8 +71,8 @@ def busy(broker: RedisServer) -> threading.Thread:
     return thread
 
 
-def test_a_script_that_never_ends_is_killed_and_said(redis_program: str, at: At) -> None:
-    broker = at(RedisServer(options=["--lua-time-limit", "200"]))
+def test_a_script_that_never_ends_is_killed_and_said(redis_program: str, start_broker: StartBroker) -> None:
+    broker = start_broker(RedisServer(options=["--lua-time-limit", "200"]))
     watch = Watch()
     watch.look()
     for each in (watch, Watch()):  # one that is connected already, and one that has to
@@ -312,8 +312,8 @@ def test_answers_to_remote_control_that_nobody_took_go(broker: RedisServer, work
     assert len(left) == 3000 and all(0 < ttl <= budget.ANSWERS_LIVE for ttl in left)
 
 
-def test_a_full_broker_is_said_and_relieved(redis_program: str, at: At) -> None:
-    broker = at(RedisServer(password="x", options=["--maxmemory", "48mb"]))
+def test_a_full_broker_is_said_and_relieved(redis_program: str, start_broker: StartBroker) -> None:
+    broker = start_broker(RedisServer(password="x", options=["--maxmemory", "48mb"]))
     worker = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=digest_of("mine"))
     accounts.keep()
     watch, thief = Watch(), log_in(broker)

@@ -17,9 +17,9 @@ from seederfarm.control.messaging.celery_broker import AWAY_FOR, CeleryBroker
 from seederfarm.control.messaging.outbox import outbox
 from seederfarm.registry.models import Drive
 
-from ....scenes.stolen.conftest import At
 from ....support.farmhome import OneProcessHome
 from ....support.redis import RedisServer
+from ..conftest import StartBroker
 
 KEY = "ab" * 32
 MANY = 200
@@ -34,8 +34,8 @@ class Clock:
 
 
 @pytest.fixture
-def server(redis_program: str, at: At) -> RedisServer:
-    return at(RedisServer())
+def server(redis_program: str, start_broker: StartBroker) -> RedisServer:
+    return start_broker(RedisServer())
 
 
 def waiting(server: RedisServer) -> int:

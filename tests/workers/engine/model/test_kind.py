@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,13 @@ from hypercore.bee import Header
 from hypercore.manifest import Manifest
 from workers.engine.model.kind import Finding, Kind, derived_blobs_key, inspect
 
-VECTORS = Path(__file__).parents[2] / "hypercore-py" / "tests" / "vectors" / "data"
+from ....support.paths import VECTORS
 
 
 def vectors(family: str) -> dict[str, Any]:
-    return {case["name"]: case["output"] for case in json.loads((VECTORS / f"{family}.json").read_text())}
+    return {
+        case["name"]: case["output"] for case in json.loads((VECTORS / "data" / f"{family}.json").read_text())
+    }
 
 
 DRIVES = vectors("drive")

@@ -15,7 +15,8 @@ import pytest
 
 from seederfarm.cli.common.extras import FARM, PACKAGES, WORKER
 
-ROOT = Path(__file__).parents[2]
+from ...support.paths import ROOT
+
 BUILD = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
 HEAVY = ("django", "celery", "kombu", "sqlalchemy", "redis")
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from farmwire.proofs import prove_block
-from hypercore.bee.extension import decode_extension
 from hypercore.bee.kind import detect_kind
 from hypercore.bee.messages import BeeBlock, Header, decode_node
 from hypercore.bee.seedlist import decode_seed
@@ -85,7 +84,6 @@ def parsers() -> Iterator[Target]:
     yield Target(name="bee header", run=Header.decode, seeds=recorded)
     yield Target(name="bee block", run=lambda data: BeeBlock.decode(3, data), seeds=recorded)
     yield Target(name="bee node", run=decode_node, seeds=recorded)
-    yield Target(name="bee extension", run=decode_extension, seeds=recorded)
     yield Target(name="kind of a core", run=detect_kind, seeds=recorded)
     yield Target(name="seed of a list", run=_seed, seeds=recorded)
     yield Target(name="drive entry", run=lambda data: decode_entry("/a", 1, data), seeds=_entries)

@@ -9,14 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercore.bee.extension import (
-    MAX_CACHE_BLOCKS,
-    MAX_CHECKPOINT,
-    Cache,
-    Get,
-    Iterator,
-    decode_extension,
-)
 from hypercore.bee.messages import (
     MAX_KEYS,
     MAX_NODES,
@@ -180,7 +172,7 @@ def test_garbage_raises_only_invalid_content(data: bytes) -> None:
     def decode_index(data: bytes) -> None:
         decode_all(encode_block(b"key", None, [])[2:] + bytes([0x0A, len(data) & 0x7F]) + data)
 
-    for decode in (Header.decode, decode_all, decode_index, decode_node, decode_extension):
+    for decode in (Header.decode, decode_all, decode_index, decode_node):
         _only_invalid_content(decode, data)
 
 
@@ -224,47 +216,6 @@ def test_a_block_needs_an_index_and_a_key() -> None:
         BeeBlock.decode(1, b"\x12\x01a")
     with pytest.raises(InvalidContent, match="no key"):
         BeeBlock.decode(1, b"\x0a\x00")
-
-
-EXTENSIONS = (
-    st.builds(Cache, start=INTS, end=INTS, blocks=st.lists(INTS, max_size=20).map(tuple))
-    | st.builds(Get, version=INTS, key=st.binary(max_size=20))
-    | st.builds(
-        Iterator,
-        version=INTS,
-        gte=st.none() | st.binary(max_size=9),
-        gt=st.none() | st.binary(max_size=9),
-        lte=st.none() | st.binary(max_size=9),
-        lt=st.none() | st.binary(max_size=9),
-        limit=INTS,
-        reverse=st.booleans(),
-        checkpoint=st.lists(INTS, max_size=20).map(tuple),
-    )
-)
-
-
-@given(EXTENSIONS)
-def test_extension_survives_a_round_trip_and_every_truncation(message: Cache | Get | Iterator) -> None:
-    raw = message.encode()
-    assert decode_extension(raw) == message
-    for size in range(len(raw)):
-        _only_invalid_content(decode_extension, raw[:size])
-
-
-def test_extension_of_an_unknown_kind_is_none() -> None:
-    assert decode_extension(b"") is None
-    assert decode_extension(b"\x2a\x01x") is None
-
-
-def test_hints_are_bounded() -> None:
-    raw = Cache(start=0, end=1, blocks=(1,) * MAX_CACHE_BLOCKS).encode()
-    assert decode_extension(raw) is not None
-    for message in (
-        Cache(start=0, end=1, blocks=(1,) * (MAX_CACHE_BLOCKS + 1)),
-        Iterator(version=1, checkpoint=(1,) * (MAX_CHECKPOINT + 1)),
-    ):
-        with pytest.raises(InvalidContent):
-            decode_extension(message.encode())
 
 
 def _only_invalid_content(decode: Callable[[bytes], object], data: bytes) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from hypercore.bee import Bee
-from hypercore.bee.extension import Cache, Get, Iterator, decode_extension
 from hypercore.bee.messages import BeeBlock, Header
 from hypercore.bee.writer import BeeWriter
 from hypercore.blocks import MemorySource
 from support.content import bee_of, listed, run, unhex, vector, vectors
 
-BEES = [v for v in vectors("bee") if not v["name"].startswith("extension")]
+BEES = vectors("bee")
 by_name = pytest.mark.parametrize("case", BEES, ids=[v["name"] for v in BEES])
 
 
@@ -148,17 +147,3 @@ def test_sub_hides_its_prefix() -> None:
     assert listed(bee.sub("sub").iterate()) == [(1, b"x", b"y")]
     assert run(bee.sub(b"sub").get(b"x")) == (1, b"x", b"y")
     assert listed(bee.sub("su").iterate()) == []
-
-
-EXTENSIONS: dict[str, Cache | Get | Iterator] = {
-    "extension-get": Get(version=3, key=b"a"),
-    "extension-cache": Cache(start=1, end=5, blocks=(1, 4)),
-    "extension-iterator": Iterator(version=3, gt=b"a", limit=10, checkpoint=(1, 0, 1)),
-}
-
-
-@pytest.mark.parametrize("name", EXTENSIONS)
-def test_extension_messages_read_and_write_as_official_ones(name: str) -> None:
-    raw = bytes.fromhex(vector("bee", name)["output"])
-    assert EXTENSIONS[name].encode() == raw
-    assert decode_extension(raw) == EXTENSIONS[name]

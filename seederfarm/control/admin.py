@@ -31,7 +31,9 @@ ONLY_HERE = (
     " The broker is the bundled Redis, which this machine alone can reach: a worker on it needs a directory "
     "of its own (--data DIR). For other machines, run the farm with a REDIS_URL."
 )
-SHARED = " It carries the farm's own login of the broker: whoever has it can read and write everything there."
+SHARED = (
+    " It carries the farm's own login of the broker: anyone who has it can read and write everything there."
+)
 HOURS = (("1", "an hour"), ("24", "a day"), ("168", "a week"))
 
 if TYPE_CHECKING:

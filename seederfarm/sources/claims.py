@@ -143,10 +143,10 @@ async def ask(claimed: Claim, parser: Parser, followed: FollowedList | None = No
 async def _ask_list(claimed: Claim, followed: FollowedList | None) -> Reading:
     version = followed.version if followed is not None else None
     if followed is None or version is None:
-        raise SourceError("nobody was found who has the list")
+        raise SourceError("no peer was found that has the list")
     if version == claimed.version:
         if followed.alone_for is not None:
-            raise SourceError("nobody who has the list is there; what it said last holds")
+            raise SourceError("no peer that has the list is online; its last version holds")
         return Reading({}, version=version, unchanged=True)
     parsed = await followed.read()
     _usable(parsed)

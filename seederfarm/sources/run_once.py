@@ -55,7 +55,7 @@ async def _read(
                 await asyncio.shield(database(release, claimed.source))
                 raise
             outcome = await database(apply_reading, claimed.source, reading, timezone.now())
-        return outcome or Outcome(source.name, error="somebody else is reading it at this moment")
+        return outcome or Outcome(source.name, error="another process is reading it at this moment")
 
 
 def due() -> list[Source]:

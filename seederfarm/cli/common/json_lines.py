@@ -57,7 +57,7 @@ class Output:
     def put(self, text: str) -> None:
         if self.waiting >= MAX_WAITING:
             if not self._dropping:
-                log.error("nobody reads our output: %d lines wait, more are dropped", self.waiting)
+                log.error("the output is not read: %d lines wait, more are dropped", self.waiting)
             self._dropping = True
             return
         self._dropping = False

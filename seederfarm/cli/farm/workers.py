@@ -147,7 +147,7 @@ def enroll(name: str, zone: str, tags: tuple[str, ...], approve: bool, broker: s
     click.echo(f"  ./farm worker run {'--data worker-2 ' if here else ''}--join {made.text}")
     if made.shared_login:
         click.echo(
-            "\nThe token carries the farm's own login of the broker: whoever has it can read and write "
+            "\nThe token carries the farm's own login of the broker: anyone who has it can read and write "
             "everything there (docs/security.md).",
             err=True,
         )

@@ -55,7 +55,7 @@ async def chunks(content: Content, path: str) -> AsyncIterator[bytes]:
         try:
             yield await content.source.get(index)
         except BlockNotAvailable:
-            raise Failure(f"block {index} is not here, and nobody who has it was found") from None
+            raise Failure(f"block {index} is not here, and no peer that has it was found") from None
 
 
 def _block_number(content: Content, path: str) -> int:

@@ -61,7 +61,7 @@ def reading(
     options: ReadOptions,
     body: Callable[[Content], Awaitable[None]],
     *,
-    late: Callable[[], str] = lambda: "nobody was found who has it all",
+    late: Callable[[], str] = lambda: "no peer was found that has all of it",
 ) -> None:
     """Run `body` with the content of a key. Raises Failure with the text of `late` when it is not found in
     time."""
@@ -199,7 +199,7 @@ class _Network:
     def _report_lookup(self) -> None:
         if self._options.log_level < logging.ERROR:
             click.echo(
-                f"seederfarm: looking for somebody who has {self._given.label} (Ctrl-C gives up)", err=True
+                f"seederfarm: looking for a peer that has {self._given.label} (Ctrl-C gives up)", err=True
             )
 
     async def close(self) -> None:

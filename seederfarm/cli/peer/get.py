@@ -99,7 +99,7 @@ class Tally:
         done = self._summary
         here = done.written + done.linked + done.unchanged
         if not self.files:
-            return "nobody was found who has it all"
+            return "no peer was found that has all of it"
         return (
             f"{here:,} of {units.plural(self.files, 'file')} are in {quoted(str(output))}, "
             f"and {done.failed:,} could not be had; another `get` goes on from there"

@@ -60,10 +60,11 @@ def header(status: EngineStatus, width: int) -> RenderableType:
         f" · ↓ {units.format_rate(status.down)} ↑ {units.format_rate(status.up)}",
     )
     top.add_row(sums, Text(f"up {units.format_clock(status.uptime)}", style="dim"))
-    found = "announced" if status.announcing else "not announced"
+    # Whether others find us is not known here, only whether we mean them to
+    quiet = "" if status.announcing else " (not announcing)"
     identity = Text.assemble(("as ", "dim"), encode_key(status.public_key))
     where = units.format_address(status.host, status.port)
-    place = Text.assemble(("at ", "dim"), f"{where} ", (f"({found})", "dim"))
+    place = Text.assemble(("at ", "dim"), where, (quiet, "dim"))
     lines: list[RenderableType] = [top]
     lines += [Text("  ").join([identity, place])] if width >= WIDE else [identity, place]
     if status.limits:

@@ -122,7 +122,8 @@ def check(
     of_all = units.format_count_of(verdict.blocks, core.length)
     name = encode_key(key)
     if verdict.sound:
-        click.echo(f"{name} {of_all} blocks, {units.format_size(verdict.bytes)}: sound")
+        blocks = "block" if core.length == 1 else "blocks"
+        click.echo(f"{name} {of_all} {blocks}, {units.format_size(verdict.bytes)}: sound")
         store.close_core(core)
         return True
     if not verdict.head_is_sound:

@@ -254,7 +254,7 @@ def check_output(view: View) -> None:
     """At the end of a command: raises Failure if output was lost."""
     error = view.output_error
     if view.broken and (error is None or isinstance(error, BrokenPipeError)):
-        raise Failure("stopped, since nobody reads our output any more")
+        raise Failure("stopped: the reader of the output has gone")
     if error is not None:
         effect = "stopped" if view.broken else "some lines are lost"
         raise Failure(f"{effect}: {streams.STDOUT}: {error.strerror}")

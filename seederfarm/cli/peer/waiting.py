@@ -90,7 +90,7 @@ class Waiting:
         too_long = waited >= self._longest
         if not peers:
             over = now - self._peers_at >= UNCONNECTED
-            return "nobody who has it was found" if over or too_long else None
+            return "no peer that has it was found" if over or too_long else None
         if index is not None and any(peer.has(index) for peer in peers):
             quiet = max(MIN_SILENT, SILENT / 2**self._given_up)
             over = now - max(began, self._received_at) >= quiet

@@ -163,7 +163,7 @@ def _tell_logins(count: int, now: datetime) -> None:
         kind="broker.logins",
         subject="broker.logins",
         text=f"The broker refused {count} logins of workers",
-        hint="Retired workers that still run, a broker that was started again, or somebody who guesses.",
+        hint="Retired workers that still run, a broker that was restarted, or someone guessing passwords.",
     )
     raise_alerts([trouble], now)
 

@@ -114,7 +114,7 @@ class Watch:
         self._raise(
             BUSY,
             "The broker answered nobody: a script ran in it, and " + said,
-            "The farm runs no long scripts: somebody has the login of REDIS_URL, or shares this Redis. One "
+            "The farm runs no long scripts: others have the login of REDIS_URL, or share this Redis. One "
             "that cannot be killed ends with SHUTDOWN NOSAVE alone.",
         )
 
@@ -175,7 +175,9 @@ class Watch:
             if excess.user and worker is None:
                 hint = "Its token may have been stolen: revoke it."
             elif worker is None:
-                hint = "Control may have been away for long. What was cut is told again within ten minutes."
+                hint = (
+                    "Control may have been away for long. What was cut is reported again within ten minutes."
+                )
             trouble = Trouble(
                 kind=BUDGET,
                 subject=f"{BUDGET}:{excess.what}"[:200],

@@ -33,7 +33,7 @@ class RetireForm(forms.Form):
         label="Even if it has blocks that no other worker has",
         required=False,
         widget=UnfoldBooleanSwitchWidget(),
-        help_text="Those drives are then downloaded again from whoever else has them, if anybody has.",
+        help_text="Those drives are then downloaded again from other peers, if any has them.",
     )
 
 

@@ -250,7 +250,6 @@ def test_the_view_fits_its_terminal_and_shows_everything(width: int) -> None:
     for word in (
         "203.0.113.7:49737",
         encode_key(PEER),
-        "(announced)",
         "stays in /data",
         "drive",
         "key1…",

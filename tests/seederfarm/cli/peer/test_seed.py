@@ -226,7 +226,7 @@ def test_it_ends_with_status_1_when_nobody_reads_what_it_says(style: list[str], 
     finally:
         os.close(writing)
     assert done.returncode == 1
-    assert without_nowhere(done.stderr) == "seederfarm: stopped, since nobody reads our output any more\n"
+    assert without_nowhere(done.stderr) == "seederfarm: stopped: the reader of the output has gone\n"
 
 
 def test_people_are_told_in_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_without_any_peer_there_is_one_wait_for_all() -> None:
     async def main() -> None:
         wait = Waiting(None)
         took, why = await timed(wait.wait(never(), [], 0, "x"))
-        assert took > 0.35 and "nobody who has it was found" in why
+        assert took > 0.35 and "no peer that has it was found" in why
         took, _ = await timed(wait.wait(never(), [], 1, "x"))
         assert took < 0.05
 

@@ -185,9 +185,9 @@ def test_the_headroom_of_the_disk_is_kept_and_room_that_returns_is_used() -> Non
             other = farm.seed(writer_of(30))
             await farm.until(lambda: farm.state is State.HELD)
             assert farm.have == 0
-            assert "the disk has 5.0 MB free, 5.0 MB are kept free" in farm.limits.trouble
+            assert "the disk has 5.0 MB free, and 5.0 MB stay free" in farm.limits.trouble
             [reached] = [event for event in farm.events if isinstance(event, LimitChanged)]
-            assert reached.text == "the disk has 5.0 MB free, 5.0 MB are kept free"
+            assert reached.text == "the disk has 5.0 MB free, and 5.0 MB stay free"
             assert [limit.text for limit in farm.engine.status().limits] == [reached.text]
             farm.free = kept + SLACK_BYTES // 2  # it flutters: no reason to begin
             await asyncio.sleep(0.1)
@@ -208,6 +208,16 @@ def test_far_from_any_bound_nothing_is_counted() -> None:
             farm.free = NEAR_BYTES
             farm.limits.look()
             assert limit.active
+
+    asyncio.run(scenario())
+
+
+def test_with_nothing_kept_free_the_text_names_the_free_space_alone() -> None:
+    async def scenario() -> None:
+        async with Farm(LimitSettings(keep_free=0)) as farm:
+            farm.free = 0
+            farm.limits.look()
+            assert farm.limits.trouble.startswith("NO_ROOM: the disk has 0 B free: nothing more")
 
     asyncio.run(scenario())
 

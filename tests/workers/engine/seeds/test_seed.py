@@ -9,6 +9,7 @@ import pytest
 from hypercore import BlockCipher, CoreLog, DriveWriter, EncryptingLog, KeyPair
 from hypercore.bee import Header
 from hypercore.core import memory_store
+from hypercore.keys import encode_key
 from hypercore.replication import BackedOff, Conflict, PeerClosed, PeerOpened
 from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.model.kind import Kind, Role
@@ -76,7 +77,7 @@ def test_a_core_is_claimed_before_it_is_opened_and_not_opened_without_a_claim() 
         assert bench.claimed[-1] == drive.blobs.key and drive.blobs.key not in bench.sessions.opened
     problems = [event for event in bench.log.take() if isinstance(event, Problem)]
     assert [problem.code for problem in problems] == ["TOO_MANY_CORES"]
-    assert drive.blobs.key.hex() in problems[0].message
+    assert encode_key(drive.blobs.key) in problems[0].message
 
 
 def test_a_raw_core_is_seen_downloaded_and_synced_when_it_is_durable() -> None:
@@ -529,7 +530,7 @@ def test_damage_found_while_serving_is_told_in_words(monkeypatch: pytest.MonkeyP
     bench.review()
     problems = [event for event in bench.log.take() if isinstance(event, Problem)]
     assert [problem.code for problem in problems] == ["BLOCK_DAMAGED"]
-    assert writer.key.hex() in problems[0].message
+    assert encode_key(writer.key) in problems[0].message
     assert not bench.seed.complete
 
 
@@ -579,7 +580,7 @@ def test_back_offs_are_told_in_words_and_not_more_often_than_people_can_read() -
     bench.review()
     (problem,) = [event for event in bench.log.take() if isinstance(event, Problem)]
     assert (problem.key, problem.code) == (writer.key, "PEER_BACKOFF")
-    assert f"peer {bytes(32).hex()} ends the connection when it is asked for block 7" in problem.message
+    assert f"peer {encode_key(bytes(32))} ends the connection when it is asked for block 7" in problem.message
     assert "not asked again for 300 s" in problem.message
 
 

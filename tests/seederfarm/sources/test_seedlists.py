@@ -78,7 +78,7 @@ def test_without_its_publisher_a_list_stays_in_force(
         eventually_kept({A: ("drive", "A film")})
         publisher.stop()
         eventually(
-            lambda: "nobody who has the list" in Source.objects.get().last_error,
+            lambda: "no peer that has the list" in Source.objects.get().last_error,
             timeout=WITHIN,
             what="the publisher to be missed",
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .codec import Reader, Writer
+from .codec import Reader, Writer, encode_uint
 
 
 class Node(NamedTuple):
@@ -23,4 +23,6 @@ def read_node(r: Reader) -> Node:
 
 
 def write_node(w: Writer, node: Node) -> Writer:
-    return w.uint(node.index).uint(node.size).fixed(node.hash, 32)
+    index, size, digest = node
+    w.data += encode_uint(index) + encode_uint(size)
+    return w.fixed(digest, 32)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from struct import unpack_from
+from struct import Struct
 from typing import TypeVar
 
 from .._types import Buffer
 from ..errors import FrameDecodeError
 
 T = TypeVar("T")
+
+_U32 = Struct("<I").unpack_from
+_U64 = Struct("<Q").unpack_from
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """Largest integer that the official implementation can hold; larger ones are refused."""
@@ -50,16 +53,15 @@ class Reader:
         start = self.pos
         if start >= self.end:
             raise FrameDecodeError("message ends where an integer was expected")
-        first = self.data[start]
-        if first <= 0xFC:
-            self.pos = start + 1
-            return first
+        data = self.data
+        first = data[start]
         self.pos = start + 1
+        if first <= 0xFC:
+            return first
         if first == 0xFD:
-            return self.uint16()
-        if first == 0xFE:
-            return self.uint32()
-        return self.uint64()
+            at = self._take(2)
+            return data[at] | data[at + 1] << 8
+        return self.uint32() if first == 0xFE else self.uint64()
 
     def uint8(self) -> int:
         return self.data[self._take(1)]
@@ -71,11 +73,11 @@ class Reader:
         return int.from_bytes(self.data[(at := self._take(3)) : at + 3], "little")
 
     def uint32(self) -> int:
-        value: int = unpack_from("<I", self.data, self._take(4))[0]
+        value: int = _U32(self.data, self._take(4))[0]
         return value
 
     def uint64(self) -> int:
-        value: int = unpack_from("<Q", self.data, self._take(8))[0]
+        value: int = _U64(self.data, self._take(8))[0]
         if value > MAX_SAFE_INTEGER:
             raise FrameDecodeError(f"integer {value} is above 2^53-1")
         return value

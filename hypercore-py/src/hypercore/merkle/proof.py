@@ -154,13 +154,17 @@ def _own(nodes: NodeSource, target: _Target) -> list[Node]:
 
 def _climb_levels(index: int, levels: int, end: int) -> int:
     """The node `levels` above `index`. Raises InvalidRequest beyond the tree that ends before leaf `end`."""
-    if right_span(index) >= end:
+    place = index + 1
+    level = place & -place
+    if place + level > end:  # its right span
         raise InvalidRequest(f"tree node {index} is outside of the tree")
-    for _ in range(levels):
-        index = parent(index)
-        if right_span(index) >= end:
-            raise InvalidRequest("a proof of so many nodes leads out of the tree")
-    return index
+    if levels > end.bit_length():
+        raise InvalidRequest("a proof of so many nodes leads out of the tree")
+    top = level << levels
+    place = place & -(2 * top) | top
+    if place + top > end:
+        raise InvalidRequest("a proof of so many nodes leads out of the tree")
+    return place - 1
 
 
 def _siblings(nodes: NodeSource, index: int, end: int) -> list[Node]:

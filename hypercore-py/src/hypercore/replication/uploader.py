@@ -15,7 +15,7 @@ from ..codec import Reader, Writer
 from ..errors import BlockNotAvailable, InvalidRequest, RemoteProtocolError, StorageError
 from ..wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, NoData, Want
 from ..wire.data import Data
-from ..wire.request import Request
+from ..wire.request import Request, RequestBlock
 from .config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS, REQUEST_BYTES
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 
 TURN = 4
 """Requests answered before another channel has its turn."""
+
+_Waiting = tuple[int, int, int, int] | bytes
+"""A request that waits: one for nothing but a block as (fork, index, nodes, priority), others as they came.
+Thousands may wait, and objects that can refer to others would cost each run of the garbage collector time."""
 
 NODE_BYTES = 42
 """What a tree node of a proof takes on the wire, about."""
@@ -48,14 +52,13 @@ class Uploader:
     def __init__(self, peer: Peer, limit: RateLimit) -> None:
         self._peer = peer
         self._limit = limit
-        self._requests: dict[int, bytes] = {}
-        """As they came: thousands of objects that wait would cost each run of the garbage collector time."""
+        self._requests: dict[int, _Waiting] = {}
         self._urgent: deque[int] | None = None
         self._normal: deque[int] | None = None
         """Numbers of requests in the order in which they came; some may have been cancelled. Made when
         needed: most channels are idle."""
         self._wants: dict[tuple[int, int, bool], Want] = {}
-        self._held: dict[int, bytes] = {}
+        self._held: dict[int, _Waiting] = {}
         """Requests that wait for the head to become durable."""
         self._refused = 0
         self._invalid = 0
@@ -67,9 +70,10 @@ class Uploader:
 
     def count(self) -> None:
         """Have the connection know what waits here."""
-        waiting = len(self)
-        self._peer.muxer.backlog_bytes += (waiting - self._counted) * REQUEST_BYTES
-        self._counted = waiting
+        waiting = len(self._requests) + len(self._wants) + len(self._held)
+        if waiting != self._counted:
+            self._peer.muxer.backlog_bytes += (waiting - self._counted) * REQUEST_BYTES
+            self._counted = waiting
 
     def close(self) -> None:
         """Nothing is answered any more."""
@@ -88,19 +92,23 @@ class Uploader:
         if self._invalid >= MAX_INVALID_REQUESTS:
             raise RemoteProtocolError(f"{self._invalid} requests that cannot be answered")
         self._check_backlog()
-        self._held.pop(request.id, None)
-        self._requests[request.id] = bytes(r.data[start : r.pos])
-        self._enqueue(request)
+        if self._held:
+            self._held.pop(request.id, None)
+        if (block := request.block_only) is not None:
+            self._requests[request.id] = (request.fork, block.index, block.nodes, request.priority)
+        else:
+            self._requests[request.id] = bytes(r.data[start : r.pos])
+        self._enqueue(request.id, request.priority)
 
     def _check_backlog(self) -> None:
         if len(self) >= MAX_BACKLOG:
             raise RemoteProtocolError(f"more than {MAX_BACKLOG} requests without waiting for an answer")
 
-    def _enqueue(self, request: Request) -> None:
-        if request.priority:
-            self._urgent = self._queued(self._urgent, request.id)
+    def _enqueue(self, number: int, priority: int) -> None:
+        if priority:
+            self._urgent = self._queued(self._urgent, number)
         else:
-            self._normal = self._queued(self._normal, request.id)
+            self._normal = self._queued(self._normal, number)
         self._peer.wait_writable()
 
     def on_cancel(self, request_id: int) -> None:
@@ -110,9 +118,9 @@ class Uploader:
     def resume(self) -> None:
         """The head may be shown now."""
         held, self._held = self._held, {}
-        for number, encoded in held.items():
-            self._requests[number] = encoded
-            self._enqueue(Request.decode(Reader(encoded)))
+        for number, waiting in held.items():
+            self._requests[number] = waiting
+            self._enqueue(number, _restored(number, waiting).priority)
 
     def on_want(self, want: Want) -> None:
         """Raises RemoteProtocolError for too many."""
@@ -176,9 +184,10 @@ class Uploader:
     def _next(self) -> Request | None:
         for queue in (self._urgent, self._normal):
             while queue:
-                encoded = self._requests.pop(queue.popleft(), None)
-                if encoded is not None:
-                    return Request.decode(Reader(encoded))
+                number = queue.popleft()
+                waiting = self._requests.pop(number, None)
+                if waiting is not None:
+                    return _restored(number, waiting)
         self._urgent = self._normal = None
         return None
 
@@ -227,3 +236,10 @@ class Uploader:
         self._peer.send(
             NoData(request=request.id, reason=reason if self._refused <= MAX_REASONED_REFUSALS else 0)
         )
+
+
+def _restored(number: int, waiting: _Waiting) -> Request:
+    if isinstance(waiting, bytes):
+        return Request.decode(Reader(waiting))
+    fork, index, nodes, priority = waiting
+    return Request(id=number, fork=fork, block=RequestBlock(index, nodes), priority=priority)

@@ -76,7 +76,19 @@ class PageCache:
 class NodePages:
     """A `NodeSource`. Pages that are not durable yet are held here, the others in the cache."""
 
-    __slots__ = ("_backend", "_cache", "_dirty", "_end", "_floor", "_held", "_id", "_saving", "_void", "lost")
+    __slots__ = (
+        "_backend",
+        "_cache",
+        "_dirty",
+        "_end",
+        "_floor",
+        "_held",
+        "_id",
+        "_saving",
+        "_valid_end",
+        "_void",
+        "lost",
+    )
 
     def __init__(self, core_id: int, backend: Backend, cache: PageCache, stored_length: int) -> None:
         self._id = core_id
@@ -90,6 +102,8 @@ class NodePages:
         self._saving: set[int] | None = None
         self._floor: int | None = None
         self._void: int | None = None  # the floor that a flush on its way carries
+        self._valid_end = self._end
+        """Stored pages from here on, if there are any, are no longer true."""
         self.lost: list[int] | None = None
         """Pages that turned out to be rotten. Whoever owns the core takes them off and draws the
         consequences.
@@ -160,6 +174,7 @@ class NodePages:
         self._void = floor
         self._saving, self._dirty = self._dirty or set(), None
         self._end = max(self._end, max(self._saving, default=-1) + 1)
+        self._update_valid_end()
         return floor, [(number, seal(self._held[number])) for number in sorted(self._saving)]
 
     def saved(self) -> None:
@@ -167,6 +182,7 @@ class NodePages:
             if self._dirty is None or number not in self._dirty:
                 self._cache.put((self._id, number), self._held.pop(number))
         self._saving = self._void = None
+        self._update_valid_end()
 
     def rollback(self, floor: int | None) -> None:
         """What `snapshot_changes` gave did not become durable: it is to be written again."""
@@ -175,8 +191,12 @@ class NodePages:
         self._saving = self._void = None
         if floor is not None:
             self._floor = floor if self._floor is None else min(floor, self._floor)
+        self._update_valid_end()
 
     # --- inside
+
+    def _update_valid_end(self) -> None:
+        self._valid_end = min(end for end in (self._end, self._floor, self._void) if end is not None)
 
     def _page(self, number: int) -> bytearray:
         held = self._held.get(number)
@@ -184,11 +204,8 @@ class NodePages:
 
     def _load(self, number: int) -> bytearray:
         """A page that is not held. Must not be changed; absent pages are empty."""
-        if number >= self._end:
+        if number >= self._valid_end:
             return _EMPTY_PAGE
-        for floor in (self._floor, self._void):
-            if floor is not None and number >= floor:  # still stored, but no longer true
-                return _EMPTY_PAGE
         page = self._cache.get((self._id, number))
         if page is None:
             stored = self._backend.read_node_page(self._id, number)
@@ -222,6 +239,7 @@ class NodePages:
         if first < self._end:
             self._end = first
             self._floor = first if self._floor is None else min(self._floor, first)
+            self._update_valid_end()
 
 
 def seal(page: bytes | bytearray) -> bytes:

@@ -53,9 +53,10 @@ class DataUpgrade(NamedTuple):
     signature: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Data:
-    """See the module. What is None was not asked for."""
+    """See the module. What is None was not asked for. Not to be changed once made; not frozen for the reason
+    that `Request` is not."""
 
     type_id: ClassVar[int] = 3
 

@@ -40,9 +40,13 @@ class RequestUpgrade(NamedTuple):
     length: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Request:
-    """See the module. What is None is not asked for; an answer must have all of the others."""
+    """See the module. What is None is not asked for; an answer must have all of the others.
+
+    Not to be changed once made. It is not frozen because there is one for every block, and making a frozen
+    one takes four times as long.
+    """
 
     type_id: ClassVar[int] = 1
 
@@ -56,6 +60,11 @@ class Request:
     manifest: bool = False
     priority: int = 0
     """0 normal, 1 high, 2 very high."""
+
+    @property
+    def block_only(self) -> RequestBlock | None:
+        """The block, if nothing else is asked for."""
+        return None if self.hash or self.seek or self.upgrade or self.manifest else self.block
 
     def encode(self, w: Writer) -> None:
         flags = (

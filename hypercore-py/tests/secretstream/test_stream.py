@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -23,7 +25,7 @@ from hypercore.secretstream import (
     stream_id,
 )
 from hypercore.secretstream import sodium as sodium_module
-from hypercore.secretstream.framing import frame
+from hypercore.secretstream.framing import JOIN_BYTES, frame
 from support.vectors import load
 
 VECTORS = load("transport/secret-stream")
@@ -150,7 +152,7 @@ def test_messages_survive_any_cutting_of_the_stream(seed: int, lengths: list[int
         got += receiver.receive(piece)
     assert got == [m for m in messages if m]
     sender, receiver = pair()
-    assert receiver.receive_chunks(memoryview(p) for p in pieces(wire, sizes)) == got
+    assert receiver.receive_chunks([memoryview(p) for p in pieces(wire, sizes)]) == got
 
 
 def test_both_directions_have_their_own_keys() -> None:
@@ -237,6 +239,75 @@ def test_what_is_held_for_a_peer_is_bounded_by_one_frame() -> None:
         assert parser.next_frame() is not None
         assert parser.next_frame() is None
         assert len(parser.buffer) <= 2 * len(whole)
+
+
+def test_bytes_that_wait_are_not_copied_with_each_feed() -> None:
+    parser = FrameParser()
+    body = bytes(range(256)) * 8192
+    packets = [memoryview(frame(body))[at : at + 1400] for at in range(0, len(body) + 3, 1400)]
+    for packet in packets[:-1]:
+        parser.feed((packet,))
+        assert parser.next_frame() is None
+        assert len(parser.buffer) <= 2 * JOIN_BYTES
+    parser.feed(packets[-1:])
+    start, end = parser.next_frame() or (0, 0)
+    assert parser.buffer[start:end] == body
+    assert (parser.held_bytes, parser.next_frame()) == (0, None)
+
+
+def test_many_short_chunks_are_held_in_few_objects() -> None:
+    parser = FrameParser()
+    parser.feed((frame(bytes(100_000))[:3],))
+    tracemalloc.start()
+    try:
+        for _ in range(90_000):
+            parser.feed((bytes(1),))
+        assert parser.held_bytes == 90_003
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * parser.held_bytes
+    finally:
+        tracemalloc.stop()
+    parser.feed((bytes(9_990), bytes(10), frame(b"next")))
+    start, end = parser.next_frame() or (0, 0)
+    assert parser.buffer[start:end] == bytes(100_000)
+    start, end = parser.next_frame() or (0, 0)
+    assert parser.buffer[start:end] == b"next"
+
+
+def test_a_frame_that_was_given_out_is_not_kept_beside_an_incomplete_one() -> None:
+    parser = FrameParser()
+    parser.feed((frame(bytes(1_000_000)), frame(bytes(500))[:100]))
+    assert parser.next_frame() is not None
+    parser.feed((b"",))
+    assert parser.held_bytes == 100
+    assert sys.getsizeof(parser.buffer) < 1000
+
+
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=30), st.lists(st.integers(1, 2000), min_size=1))
+def test_frames_come_out_as_they_went_in_however_they_are_cut(lengths: list[int], sizes: list[int]) -> None:
+    bodies = [bytes([number % 251]) * size for number, size in enumerate(lengths)]
+    data = b"".join(map(frame, bodies))
+    parser = FrameParser()
+    got: list[bytes] = []
+    chunks = pieces(data, sizes)
+    for at in range(0, len(chunks), 3):
+        parser.feed(chunks[at : at + 3])
+        while parser.complete:
+            start, end = parser.next_frame() or (0, 0)
+            got.append(bytes(parser.buffer[start:end]))
+    assert (got, parser.held_bytes) == (bodies, 0)
+    parser.feed((b"\5\0\0ab", b"c"))
+    assert parser.next_frame() is None
+    assert (parser.take_rest(), parser.held_bytes) == (b"\5\0\0abc", 0)
+
+
+@pytest.mark.parametrize(("push_type", "pull_type"), IMPLEMENTATIONS)
+def test_a_plaintext_is_in_bytes_of_its_own(push_type: Any, pull_type: Any) -> None:
+    key, header = bytes(32), bytes(24)
+    push, pull = push_type(key, header), pull_type(key, header)
+    for plain in (b"", b"a", b"b", b"ab"):
+        cipher = push.encrypt(b"", plain)
+        assert pull.decrypt(bytearray(cipher), 0, len(cipher)) == plain
+    assert (bytes(0), bytes(1)) == (b"", b"\0")
 
 
 def test_unordered_messages_match_the_official_envelope() -> None:

@@ -5,7 +5,8 @@ Source: @hyperswarm/secret-stream lib/bridge.js and index.js (6.9.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Sequence
 
 from .._types import Buffer
 from ..errors import LocalProtocolError, RemoteProtocolError
@@ -23,6 +24,13 @@ MAX_EARLY_FRAME_BYTES = 256 * 1024
 """The same for a peer that has not opened any channel yet: what it opens, in batches. Ours."""
 
 
+JOIN_BYTES = 64 * 1024
+"""What is joined at a time, if there is as much, so that many short frames cost few copies."""
+
+MIN_PIECE_BYTES = 512
+"""Chunks that are shorter, on average, are joined at once: each takes up to 100 bytes beside its own."""
+
+
 def frame(body: Buffer) -> bytes:
     """`body` with its length in front. Raises LocalProtocolError when it is too long."""
     if len(body) > MAX_FRAME_BYTES:
@@ -33,38 +41,50 @@ def frame(body: Buffer) -> bytes:
 class FrameParser:
     """Cuts a byte stream into frames.
 
-    Bodies are not copied out: `next_frame` gives their place in `buffer`, which holds until the next `feed`.
+    What is fed stays in pieces until a frame in it is complete: bytes that wait, for the rest of their frame
+    or for their turn, are not copied again with each `feed`. Bodies are not copied out: `next_frame` gives
+    their place in `buffer`, which holds until the next call of it, or of `feed`.
     """
 
-    __slots__ = ("_at", "buffer", "max_bytes")
+    __slots__ = ("_at", "_pieces", "_short", "buffer", "held_bytes", "max_bytes")
 
     def __init__(self) -> None:
         self.buffer = bytearray()
+        """The start of what is held, joined."""
         self.max_bytes = MAX_FRAME_BYTES
         """Longest body that is accepted now."""
-        self._at = 0
-
-    @property
-    def held_bytes(self) -> int:
+        self.held_bytes = 0
         """Bytes that were not given out as a frame."""
-        return len(self.buffer) - self._at
+        self._at = 0
+        self._pieces: deque[Buffer] = deque()
+        """What follows `buffer`."""
+        self._short: bytearray | None = None
+        """The last piece, if it is made of short chunks and takes more of them."""
 
-    def feed(self, chunks: Iterable[Buffer]) -> None:
-        """Takes over the bytes of `chunks`. Places given out before are void."""
-        at, self._at = self._at, 0
-        fresh = bytearray().join(chunks)  # at once: a buffer that grows by chunks is copied several times
-        if at == len(self.buffer):
-            self.buffer = fresh
+    def feed(self, chunks: Sequence[Buffer]) -> None:
+        """Takes over `chunks`, which must not change any more. Places given out before are void."""
+        if self._at:
+            del self.buffer[: self._at]
+            self._at = 0
+        size = sum(map(len, chunks))
+        self.held_bytes += size
+        if size >= MIN_PIECE_BYTES * len(chunks):
+            self._pieces += chunks
+            self._short = None
             return
-        if at:
-            del self.buffer[:at]
-        self.buffer += fresh
+        short = self._short
+        if short is None or len(short) >= JOIN_BYTES:
+            self._short = short = bytearray()
+            self._pieces.append(short)
+        short += b"".join(chunks)
 
     def peek_length(self) -> int | None:
         """The length of the next frame's body, as soon as its three bytes are here."""
-        at = self._at
-        if len(self.buffer) - at < LENGTH_BYTES:
+        if self.held_bytes < LENGTH_BYTES:
             return None
+        if len(self.buffer) - self._at < LENGTH_BYTES:
+            self._join(LENGTH_BYTES)
+        at = self._at
         return int.from_bytes(self.buffer[at : at + LENGTH_BYTES], "little")
 
     def next_frame(self) -> tuple[int, int] | None:
@@ -77,11 +97,15 @@ class FrameParser:
             return None
         if size > self.max_bytes:
             raise RemoteProtocolError(f"a frame of {size} bytes, where at most {self.max_bytes} are accepted")
-        start = self._at + LENGTH_BYTES
-        if len(self.buffer) - start < size:
+        size += LENGTH_BYTES
+        if self.held_bytes < size:
             return None
+        if len(self.buffer) - self._at < size:
+            self._join(size)
+        start = self._at
         self._at = start + size
-        return start, start + size
+        self.held_bytes -= size
+        return start + LENGTH_BYTES, start + size
 
     @property
     def complete(self) -> bool:
@@ -91,7 +115,27 @@ class FrameParser:
 
     def take_rest(self) -> bytes:
         """Removes and returns everything that was not given out as a frame."""
-        rest = bytes(self.buffer[self._at :])
-        self.buffer = bytearray()
-        self._at = 0
+        self._join(self.held_bytes)
+        rest = bytes(self.buffer)
+        self.clear()
         return rest
+
+    def clear(self) -> None:
+        """Lets go of everything."""
+        self.buffer = bytearray()
+        self._pieces.clear()
+        self._short = None
+        self._at = self.held_bytes = 0
+
+    def _join(self, size: int) -> None:
+        """Have `buffer` hold the next `size` bytes, which must be here; JOIN_BYTES if there are as many."""
+        pieces = self._pieces
+        parts: list[Buffer] = [self.buffer[self._at :]]
+        joined, size = len(parts[0]), max(size, JOIN_BYTES)
+        while joined < size and pieces:
+            parts.append(pieces.popleft())
+            joined += len(parts[-1])
+        if not pieces:
+            self._short = None
+        self.buffer = bytearray().join(parts)
+        self._at = 0

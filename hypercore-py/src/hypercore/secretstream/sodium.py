@@ -1,9 +1,9 @@
 """libsodium's `crypto_secretstream_xchacha20poly1305` with few copies.
 
-PyNaCl's own bindings encrypt into a scratch buffer and copy out of it. Here libsodium works on the buffer
-that goes to, or came from, the wire. That needs PyNaCl's cffi handle, which is private: when it is not where
-we expect it, the public bindings do the same work somewhat slower. The padding quirk of the format (the MAC
-pads by `length % 16` bytes) is libsodium's own and needs no care here.
+PyNaCl's own bindings encrypt into a scratch buffer and copy out of it. Here libsodium reads the buffer that
+came from the wire, and fills the one that goes there, or to the application. That needs PyNaCl's cffi handle,
+which is private: when it is not where we expect it, the public bindings do the same work somewhat slower. The
+padding quirk of the format (the MAC pads by `length % 16` bytes) is libsodium's own and needs no care here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Pull(Protocol):
     """The receiving direction."""
 
     def decrypt(self, buffer: bytearray, start: int, end: int) -> bytes:
-        """The plaintext of `buffer[start:end]`, a range whose content is lost by this.
+        """The plaintext of `buffer[start:end]`.
 
         Raises RemoteProtocolError when the ciphertext is too short or does not authenticate.
         """
@@ -82,23 +82,25 @@ class CffiPull:
         self._state = _cffi_state(key, header)
 
     def decrypt(self, buffer: bytearray, start: int, end: int) -> bytes:
-        _check_length(end - start)
+        size = end - start
+        _check_length(size)
+        out = bytes(
+            size - OVERHEAD_BYTES
+        )  # filled here, as in `CffiPush`; nothing is written unless the MAC fits
         with _ffi.from_buffer(buffer) as base:
-            # In place: libsodium checks the MAC first, and the plaintext lands where its ciphertext was.
             failed = _lib.crypto_secretstream_xchacha20poly1305_pull(
                 self._state,
-                base + start + 1,
+                _ffi.from_buffer(out),
                 _ffi.NULL,
                 _ffi.NULL,
                 base + start,
-                end - start,
+                size,
                 _ffi.NULL,
                 0,
             )
         if failed:
             raise RemoteProtocolError("an encrypted message does not authenticate")
-        with memoryview(buffer) as view:
-            return bytes(view[start + 1 : end - OVERHEAD_BYTES + 1])
+        return out
 
 
 class BindingsPush:

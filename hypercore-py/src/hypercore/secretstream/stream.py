@@ -5,7 +5,7 @@ Source: @hyperswarm/secret-stream index.js (6.9.2). Vectors: `transport/secret-s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from .._types import Buffer
 from ..crypto import blake2b_256, namespace
@@ -87,7 +87,7 @@ class SecretStream:
         """The messages that `data` completes; see `receive_chunks`."""
         return self.receive_chunks((data,))
 
-    def receive_chunks(self, chunks: Iterable[Buffer]) -> list[bytes]:
+    def receive_chunks(self, chunks: Sequence[Buffer]) -> list[bytes]:
         """The messages that the next bytes of the stream complete, keep-alives left out.
 
         Raises HandshakeError for a wrong header frame and RemoteProtocolError for a message that does not
@@ -107,8 +107,8 @@ class SecretStream:
                 raise
         return messages
 
-    def feed(self, chunks: Iterable[Buffer]) -> None:
-        """Take over the next bytes of the stream, for `next_message`."""
+    def feed(self, chunks: Sequence[Buffer]) -> None:
+        """Take over the next bytes of the stream, for `next_message`. They are kept, and must not change."""
         self._parser.feed(chunks)
 
     def next_message(self) -> bytes | None:
@@ -132,7 +132,7 @@ class SecretStream:
 
     def close(self) -> None:
         """Nothing is read any more: let go of what was fed."""
-        self._parser.take_rest()
+        self._parser.clear()
 
     def _read_header(self) -> Pull | None:
         """Reads the remote header frame. None until it is complete."""

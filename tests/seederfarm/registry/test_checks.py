@@ -21,7 +21,8 @@ from seederfarm.supervisor.programs.worker import token_file
 
 from ...support.databases import FarmDatabase
 from ...support.paths import ROOT
-from ...support.postgres import Postgres, free_port
+from ...support.ports import free_port
+from ...support.postgres import Postgres
 from ...support.redis import RedisServer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from hypercore import KeyPair, writable_drive
 from hypercore.core import disk_store
 
 from ....support import farm as commands
+from ....support.waiting import eventually
 
 TIMEOUT = 40.0
 NOWHERE = "127.0.0.1:9"
@@ -200,6 +202,13 @@ def test_a_pipe_that_does_not_block_loses_nothing(place: Place) -> None:
     assert process.returncode == 0
 
 
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler for this signal yet."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)[1], 16)  # type: ignore[index]
+    return bool(caught >> (number - 1) & 1)
+
+
 @pytest.fixture
 def seeding(place: Place) -> Iterator[list[subprocess.Popen[bytes]]]:
     started: list[subprocess.Popen[bytes]] = []
@@ -228,7 +237,8 @@ def test_a_reader_that_stopped_reading_does_not_hold_up_the_end(
         env=commands.environment() | {"SEEDERFARM_HOME": str(place.home)},
     )
     seeding.append(process)
-    time.sleep(2)
+    eventually(lambda: catches(process.pid, signal.SIGTERM), timeout=TIMEOUT, what="its signal handlers")
+    time.sleep(1)  # it has more to say by then, most likely
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=TIMEOUT)
     assert process.returncode >= 0, "it was not aborted"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from hypercore import KeyPair, writable_drive
 from hypercore.core import disk_store
 from hypercore.printable import json_text, quoted, visible
-from seederfarm.cli.common.logs import LOGGERS, set_up
+from seederfarm.cli.common.logs import set_up
 
 from ....support import farm as commands
 
@@ -108,17 +107,7 @@ def test_what_the_encoding_lacks_is_escaped_and_stays_distinct() -> None:
     assert quoted("/é☃", encoding="latin-1") == r"$'/é\u2603'"
 
 
-@pytest.fixture
-def loggers_as_they_were() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in (*LOGGERS, "asyncio")]
-    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
-    yield
-    for logger, handlers, propagate, level in before:
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
-
-
-def test_a_log_line_is_one_line(capsys: pytest.CaptureFixture[str], loggers_as_they_were: None) -> None:
+def test_a_log_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     set_up(logging.WARNING)
     try:
         raise ValueError("forged\x1b[2J\nERROR all is lost")

@@ -10,7 +10,7 @@ from msgspec import Meta
 from .message import Count, Key, NodeId, Shape
 
 REPORTS_QUEUE = "reports"
-"""Workers write to it, control reads from it."""
+"""Control reads from it, and moves there what is in the report queue of each worker, in turn."""
 CONTROL_QUEUE = "control"
 """The control plane's own work."""
 
@@ -63,6 +63,11 @@ def queue_of(worker: NodeId) -> str:
     """The queue that only this worker reads. It ends in a delimiter, so that no access rule matches two
     workers."""
     return f"node.{worker}.q"
+
+
+def report_queue_of(worker: NodeId) -> str:
+    """The queue that this worker reports into, and no other worker. Control empties it."""
+    return f"reports.{worker}.q"
 
 
 def reply_key(place: str) -> str:

@@ -34,7 +34,9 @@ def test_a_control_worker_that_is_killed_amid_reports_loses_none_and_doubles_non
     # One that was on the wire at the moment of a kill is in no queue: Redis has given it away.
     eventually(lambda: counted()[0] >= told - KILLS, timeout=60, what=f"{told} reports")
     eventually(
-        lambda: not (taken.llen("farm:reports") or taken.hlen("farm:unacked")), timeout=30, what="the end"
+        lambda: not (taken.keys("farm:reports*") or taken.hlen("farm:unacked")),
+        timeout=30,
+        what="the end",
     )
     samples, events = counted()
     assert samples == events <= told

@@ -14,6 +14,7 @@ from typing import Any
 
 from celery import Celery
 from kombu import Connection
+from kombu.entity import Queue
 
 from farmwire import tasks
 from farmwire.assignment import Manifest, ManifestAssembler, ManifestPage
@@ -138,8 +139,9 @@ class Crowd:
         for member in self.members:
             Worker.objects.create(node_id=member.id, name=member.name, state=Worker.State.ACTIVE)
 
-    def post(self, name: str, sealed: object) -> None:
-        self._app.send_task(name, args=[sealed], queue=tasks.REPORTS_QUEUE, declare=[], retry=False)
+    def post(self, name: str, sealed: dict[str, Any]) -> None:
+        queue: Any = Queue(tasks.report_queue_of(sealed["from"]))  # type: ignore[no-untyped-call]
+        self._app.send_task(name, args=[sealed], queue=queue, declare=[], retry=False)
 
     def start(self, *, every: float) -> None:
         """Each tells `every` so many seconds, until `stop`."""

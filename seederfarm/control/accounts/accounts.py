@@ -21,7 +21,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from farmwire.join import place_of
-from farmwire.tasks import KEY_PREFIX, UNACKED_PARTS, queue_of, reply_key, unacked_key
+from farmwire.tasks import KEY_PREFIX, UNACKED_PARTS, queue_of, reply_key, report_queue_of, unacked_key
 from seederfarm.registry.models import EnrolmentToken, Worker
 
 from ..messaging.broker import BrokerDown
@@ -217,6 +217,7 @@ def _keys_of(user: str) -> Iterator[str]:
         yield KEY_PREFIX + reply_key(user.removeprefix(f"{_prefix()}join-"))
         return
     queue = queue_of(node_id)
+    yield KEY_PREFIX + report_queue_of(node_id)
     yield from (f"{KEY_PREFIX}{queue}", f"{KEY_PREFIX}_kombu.binding.{queue}")
     yield f"{KEY_PREFIX}_kombu.binding_permanent.{queue}"
     yield from (f"{KEY_PREFIX}{unacked_key(node_id)}.{part}" for part in UNACKED_PARTS)

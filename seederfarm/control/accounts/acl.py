@@ -11,11 +11,11 @@ from typing import Final
 from farmwire.tasks import (
     JOIN_QUEUE,
     KEY_PREFIX,
-    REPORTS_QUEUE,
     UNACKED_PARTS,
     host_of,
     queue_of,
     reply_key,
+    report_queue_of,
     unacked_key,
 )
 
@@ -32,7 +32,7 @@ allowed; 7.0 and later accept no rules about unknown commands, and refuse them w
 CONNECT: Final = "+ping +hello +select +client|setname"
 
 LEAVE: Final = "+lpush +llen"
-"""In a shared queue: append, and read the length."""
+"""In a queue that control reads: put something there, and see how much waits."""
 
 PIDBOX: Final = "celery.pidbox"
 """The exchange of Celery's remote control."""
@@ -65,10 +65,11 @@ def join_rules(place: str, version: Version) -> list[str]:
 
 
 def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[str]:
-    """Rights of a worker: its own queue, its unacknowledged messages, reports, answers to remote control.
+    """Of a worker: its own queue, its own memory of what it was given, its own queue of reports, answers to
+    remote control.
 
-    Before Redis 7 a right holds for all keys and channels of an account. There it cannot publish, since that
-    would allow publishing remote control for all workers, and it could take others' reports.
+    Before Redis 7 a right holds for all keys and channels of an account. There it cannot publish: whoever may
+    publish events could publish remote control for all.
     """
     queue = queue_of(node_id)
     channel = f"{KEY_PREFIX}/{database}."
@@ -90,13 +91,14 @@ def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[s
     if version >= SELECTORS:
         return [
             *rules,
-            f"(-@all {LEAVE} ~{_k(REPORTS_QUEUE)})",
+            f"(-@all {LEAVE} ~{_k(report_queue_of(node_id))})",
             f"(-@all {FORGET} ~{remote})",
             f"(-@all +lpush %W~{answers})",
             f"(-@all +smembers %R~{who_asked})",
             f"(-@all +publish &{channel}celeryev/worker.* &{channel}celeryev/task.*)",
         ]
-    return [*rules, f"~{remote}", f"~{_k(REPORTS_QUEUE)}", f"~{answers}", f"~{who_asked}"]
+    reports = f"~{_k(report_queue_of(node_id))}"
+    return [*rules, f"~{remote}", reports, f"~{answers}", f"~{who_asked}"]
 
 
 def may_publish(version: Version) -> bool:

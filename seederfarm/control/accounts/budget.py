@@ -1,29 +1,45 @@
 """Bounds on the broker's memory per kind of key, and their enforcement.
 
-Redis accounts bound which keys a client may write to, not how much. So control measures: shared queues are
-cut to their newest messages, and an account that fills its own keys, or opens hundreds of connections, is
-suspended. The budget over all of it is in docs/security.md.
+An account of Redis bounds which keys somebody may write to, not how much. So control measures: the queues
+that have no one writer are cut to their newest messages, and an account that fills the keys that only it may
+write to, or opens hundreds of connections, is suspended. The budget over all of it is in docs/security.md.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import redis
 
-from farmwire.tasks import JOIN_QUEUE, KEY_PREFIX, REPORTS_QUEUE, UNACKED_PARTS, queue_of, unacked_key
+from farmwire.tasks import (
+    JOIN_QUEUE,
+    KEY_PREFIX,
+    REPORTS_QUEUE,
+    UNACKED_PARTS,
+    queue_of,
+    report_queue_of,
+    unacked_key,
+)
+from hypercore.keys import Z32_ALPHABET
 
 from .acl import PIDBOX
 
 MIB: Final = 1 << 20
 
-MAX_REPORTS: Final = 10_000
-"""Messages in `reports`. Honest workers stay far below it (`workers.agent.reporter`)."""
-MAX_REPORTS_BYTES: Final = 256 * MIB
+MAX_REPORTS: Final = 1000
+"""Messages in `reports`. No worker writes to it, and control moves 50 there at most
+(`messaging.collector`)."""
+MAX_REPORTS_BYTES: Final = 128 * MIB
 """Bytes of memory of `reports`."""
+MAX_WORKER_REPORTS: Final = 200
+"""Messages in the queue of reports of one worker. Honest ones stop at 41 (`workers.agent.reporter`)."""
+MAX_WORKER_REPORTS_BYTES: Final = 64 * MIB
+"""Bytes of memory of that queue. Honest workers stop at 8 MiB and one message, the largest of which has
+31 MB."""
 MAX_JOINS: Final = 1000
 """Waiting join requests. Each is repeated every 30 s until it is answered."""
 MAX_JOINS_BYTES: Final = 8 * MIB
@@ -62,7 +78,7 @@ SHARED: Final = (
     (REPORTS_QUEUE, MAX_REPORTS, MAX_REPORTS_BYTES),
     (JOIN_QUEUE, MAX_JOINS, MAX_JOINS_BYTES),
 )
-"""Shared queues, with the bounds of each."""
+"""Queues that have no one writer, with the bounds of each."""
 BINDINGS: Final = tuple(f"_kombu.{kind}.{PIDBOX}" for kind in ("binding", "binding_permanent"))
 
 
@@ -93,8 +109,13 @@ def keys_of(node_id: str) -> tuple[str, ...]:
     return (KEY_PREFIX + queue, *(KEY_PREFIX + key for key in (*parts, *bindings)))
 
 
+def reports_of(node_id: str) -> str:
+    """The key of the queue into which this worker reports."""
+    return KEY_PREFIX + report_queue_of(node_id)
+
+
 def cut_shared(client: Any) -> Iterator[Excess]:
-    """Cut shared queues to their bounds: the newest messages stay."""
+    """Bring the queues that have no one writer below their bounds: the newest messages stay."""
     for queue, most, most_bytes in SHARED:
         key = KEY_PREFIX + queue
         kind = client.type(key)
@@ -130,6 +151,40 @@ def cut_owned(client: Any, owners: Iterable[Owner]) -> Iterator[Excess]:
             client.delete(*keys_of(owner.node_id))
             text = f"filled its queue at the broker with {size / MIB:.0f} MiB; they were deleted"
             yield Excess(f"keys of {owner.node_id}", text, owner.user)
+
+
+def cut_reports(client: Any, owners: Iterable[Owner], *, pressed: bool) -> Iterator[Excess]:
+    """Delete the queues of reports of workers that have more than their share. `pressed`: memory is short,
+    leave no more than the newest report of each; what it said is reported again within ten minutes."""
+    owners = list(owners)
+    keys = [reports_of(owner.node_id) for owner in owners]
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.llen(key)
+            pipe.execute_command("MEMORY", "USAGE", key, "SAMPLES", ALL)
+        # Before Redis 7.0 a worker can make another kind of key of it, which has no length.
+        answers = iter(pipe.execute(raise_on_error=False))
+    for owner, key in zip(owners, keys, strict=True):
+        length, size = (
+            0 if isinstance(n, Exception) else int(n or 0) for n in (next(answers), next(answers))
+        )
+        if length > MAX_WORKER_REPORTS or size > MAX_WORKER_REPORTS_BYTES:
+            client.delete(key)
+            text = f"left {length} reports of {size / MIB:.1f} MiB at the broker; they were deleted"
+            yield Excess(f"reports of {owner.node_id}", text, owner.user)
+        elif pressed and length > 1:
+            client.ltrim(key, 0, 0)
+
+
+def cut_unowned(client: Any, keys: Sequence[str], known: Callable[[Sequence[str]], set[str]]) -> list[str]:
+    """Delete those of these queues of reports whose worker is not `known`: control reads no such queue.
+    Returns their keys."""
+    names = {key: match[1] for key in keys if (match := _REPORTS.fullmatch(key)) is not None}
+    there = known(list(names.values()))
+    gone = sorted(key for key in keys if names.get(key) not in there)
+    if gone:
+        client.delete(*gone)
+    return gone
 
 
 def crowds(client: Any, is_ours: Callable[[str], bool]) -> Iterator[Excess]:
@@ -174,32 +229,44 @@ def cut_log(client: Any, is_ours: Callable[[str], bool], *, pressed: bool) -> It
 
 
 class Sweep:
-    """Goes through the keyspace in steps, and sets an expiry on answers to remote control without one: their
-    reader may be gone."""
+    """Goes through the keyspace in steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
         self._cursor = 0
 
-    def step(self, client: Any, *, pressed: bool) -> int:
-        """Returns how many keys got an expiry. `pressed`: memory is short, delete them now."""
-        found = 0
+    def step(self, client: Any) -> Iterator[list[str]]:
+        """Keys that fit the pattern, some at a time."""
         for _ in range(MAX_SCANS):
-            pattern = f"{KEY_PREFIX}*.reply.{PIDBOX}*"
-            self._cursor, keys = client.scan(self._cursor, match=pattern, count=SCAN_COUNT)
-            if keys and pressed:
-                found += client.delete(*keys)
-            elif keys:
-                with client.pipeline(transaction=False) as pipe:
-                    for key in keys:
-                        pipe.ttl(key)
-                    for key, left in zip(keys, pipe.execute(), strict=True):
-                        if left == -1:
-                            found += 1
-                            pipe.expire(key, ANSWERS_LIVE)
-                    pipe.execute()
+            self._cursor, keys = client.scan(self._cursor, match=self._pattern, count=SCAN_COUNT)
+            if keys:
+                yield keys
             if self._cursor == 0:
                 break
-        return found
+
+
+ANSWERS: Final = f"{KEY_PREFIX}*.reply.{PIDBOX}*"
+"""Keys with answers to remote control."""
+REPORTS_OF_ANY: Final = f"{KEY_PREFIX}{report_queue_of('*')}"
+"""Queues of reports, whoever writes to them."""
+_REPORTS: Final = re.compile(re.escape(REPORTS_OF_ANY).replace(r"\*", f"([{Z32_ALPHABET}]{{52}})"))
+
+
+def end_answers(client: Any, keys: Sequence[str], *, pressed: bool) -> int:
+    """Give those answers to remote control a time to live that have none: whoever asked may be gone. Returns
+    how many. `pressed`: memory is short, delete them now."""
+    if pressed:
+        return int(client.delete(*keys))
+    found = 0
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.ttl(key)
+        for key, left in zip(keys, pipe.execute(), strict=True):
+            if left == -1:
+                found += 1
+                pipe.expire(key, ANSWERS_LIVE)
+        pipe.execute()
+    return found
 
 
 def suspend(client: Any, user: str) -> None:

@@ -19,10 +19,12 @@ from django.db import Error, connections
 from django.db.models import F
 from django.utils import timezone
 
+from hypercore.printable import visible
 from seederfarm.registry.models import Event, ManifestState, Worker
 from seederfarm.registry.models.history import Severity
 
 from ..history.alerts import Trouble, raise_alerts, resolve
+from ..messaging import inbox
 from . import accounts, budget
 from .budget import Excess, Owner
 
@@ -46,7 +48,8 @@ class Watch:
 
     def __init__(self) -> None:
         self._client: Any = None
-        self._sweep = budget.Sweep()
+        self._answers = budget.Sweep(budget.ANSWERS)
+        self._reports = budget.Sweep(budget.REPORTS_OF_ANY)
         self._measured = float("-inf")
         self._open = {BUSY, FULL, *(f"{BUDGET}:{queue}" for queue, _, _ in budget.SHARED)}
         """Subjects of alerts that may be open, also from an earlier run."""
@@ -128,9 +131,15 @@ class Watch:
             self._measured = time.monotonic()
             owners = _owners()
             found += budget.cut_owned(client, owners)
+            found += budget.cut_reports(client, owners, pressed=pressed)
             found += budget.crowds(client, accounts.is_ours)
             found += budget.cut_log(client, accounts.is_ours, pressed=pressed)
-            self._sweep.step(client, pressed=pressed)
+            for keys in self._answers.step(client):
+                budget.end_answers(client, keys, pressed=pressed)
+            for keys in self._reports.step(client):
+                if gone := budget.cut_unowned(client, keys, _known):
+                    text = f"{visible(gone[0][:100])}: its writer has not joined this farm"
+                    inbox.stranger(text, timezone.now())
         suspended = [excess.user for excess in found if excess.user and self._suspend(client, excess.user)]
         self._tell(found, suspended)
         if pressed:
@@ -147,6 +156,9 @@ class Watch:
             return False
         try:
             budget.suspend(client, user)
+            if (node_id := accounts.worker_of_user(user)) is not None:
+                # Again, now that nothing can be put there any more
+                client.delete(*budget.keys_of(node_id), budget.reports_of(node_id))
         except redis.ResponseError as error:
             log.error("the account %s cannot be suspended: %s", user, error)
             return False
@@ -202,6 +214,10 @@ class Watch:
         if subject in self._open:
             resolve([subject], timezone.now())
             self._open.discard(subject)
+
+
+def _known(node_ids: Sequence[str]) -> set[str]:
+    return set(Worker.objects.filter(node_id__in=node_ids).values_list("node_id", flat=True))
 
 
 def _owners() -> list[Owner]:

@@ -14,6 +14,7 @@ from farmwire.tasks import ASKING
 
 from ..accounts import denials
 from ..accounts.watch import watch
+from ..messaging.collector import collector
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         watch.start()
+        collector.start()
         first, self._first = self._first, False
         threading.Thread(target=_keep, args=(first,), name="accounts", daemon=True).start()
 

@@ -7,6 +7,7 @@ counted and said.
 from __future__ import annotations
 
 import json
+import threading
 from base64 import b64decode, b64encode
 from contextlib import suppress
 from typing import Any
@@ -25,6 +26,7 @@ from hypercore.crypto import KeyPair
 from seederfarm.control.accounts import budget
 from seederfarm.registry.models import Alert, EnrolmentToken, Worker
 
+from ...support.controlplane import copies
 from ...support.waiting import eventually
 from .thief import THIEF, Farm, attempt, celery_at, forged, post
 
@@ -72,13 +74,13 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     attempt(thief, "EVALSHA", "0" * 40, 0)
     go_on(farm, "alice")
 
-    # A deputy: control runs what is in `reports`, and sends with its own login what a task names as its next.
+    # A deputy: control runs what he reports, and sends with its own login what a task names as its next.
     control = farm.plane.services[0]
     before = executed(farm)
     app = celery_at(login)
-    alices = tasks.queue_of(alice.node_id)
+    alices, his_reports = tasks.queue_of(alice.node_id), tasks.report_queue_of(bob.node_id)
     for name in (*NEVER_BY_THE_CLOCK, "celery.backend_cleanup", "celery.chain", tasks.JOIN, "unheard.of"):
-        post(app, name, bob.pk, tasks.REPORTS_QUEUE)
+        post(app, name, bob.pk, his_reports)
     good = forged(Report(), tasks.REPORT, to=farm.plane_id)
     for after_it in (
         app.signature("control.retention", queue="control"),
@@ -86,8 +88,8 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     ):
         for embed in ("chain", "link", "link_error", "chord"):
             options = {embed: after_it if embed == "chord" else [after_it]}
-            post(app, tasks.REPORT, good, tasks.REPORTS_QUEUE, **options)
-    post(app, tasks.REPORT, good, tasks.REPORTS_QUEUE, countdown=3600, headers={"redelivered": True})
+            post(app, tasks.REPORT, good, his_reports, **options)
+    post(app, tasks.REPORT, good, his_reports, countdown=3600, headers={"redelivered": True})
     raw = _raw(good)
     # Restored, when it is not acknowledged, to the queue that it names.
     raw["properties"]["delivery_info"] = {"exchange": "", "routing_key": alices}
@@ -99,7 +101,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
         json.dumps(raw | {"properties": raw["properties"] | {"body_encoding": "rot13"}}),
         json.dumps(raw | {"content-type": "application/x-python-serialize"}), "x" * (50 * MIB),
     ):  # fmt: skip
-        thief.lpush("farm:reports", message.encode(errors="surrogateescape"))
+        thief.lpush(f"farm:{his_reports}", message.encode(errors="surrogateescape"))
     said = farm.wait_event("control.rejected", "reports: a task that does not belong here (")
     for reason in (
         "no JSON (",
@@ -144,6 +146,53 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     # Retired, he is out for good.
     farm.plane.home.lines("worker", "retire", "bob", "--force")
     farm.wait_seen("alice")
+
+
+@pytest.mark.interop
+@pytest.mark.timeout(300)
+def test_a_thief_who_floods_control_with_reports_silences_no_other_worker(farm: Farm) -> None:
+    farm.wait_seen("alice", "bob")
+    farm.workers.kill("bob")
+    thief = Redis.from_url(farm.stolen_login("bob"), decode_responses=True, retry=None)
+    key = f"farm:{tasks.report_queue_of(farm.row('bob').node_id)}"
+    stop = threading.Event()
+    most = 0
+
+    def flood() -> None:
+        """As much as control allows, all the time."""
+        nonlocal most
+        with suppress(ConnectionError, ResponseError):
+            while not stop.is_set():
+                missing = budget.MAX_WORKER_REPORTS - 20 - thief.llen(key)
+                if missing > 0:
+                    most = max(most, thief.lpush(key, *["x" * 10_000] * missing))
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        eventually(lambda: most >= 150, timeout=30, what="a flood")
+        for number in range(5):  # what happens at alice is heard of, not that she lives alone
+            drive = f"{number + 1:02x}" * 32
+            farm.plane.home.lines("add", drive, "--replicas", "2")
+            eventually(
+                lambda drive=drive: copies(drive).filter(worker__name="alice", phase="looking").exists(),
+                timeout=20,
+                what=f"a report about copy {number}\n{farm.plane.tails()}",
+            )
+        assert thread.is_alive() and thief.ping(), "he has not been suspended for that"
+    finally:
+        stop.set()
+        thread.join()
+
+    with suppress(ConnectionError, ResponseError):
+        for _ in range(1000):
+            thief.lpush(key, *["x" * 10_000] * 1000)
+    event = farm.wait_event("broker.budget", "bob", "reports", "suspended")
+    assert event.worker == farm.row("bob")
+    with pytest.raises((ConnectionError, ResponseError)):
+        thief.ping()
+    go_on(farm, "alice")
+    assert not farm.redis.client.exists(key)
 
 
 @pytest.mark.interop

@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, ResponseError
 
 from farmwire.join import JoinToken, digest_of
-from farmwire.tasks import queue_of
+from farmwire.tasks import queue_of, report_queue_of
 from hypercore.crypto import KeyPair
 from seederfarm.control.accounts import accounts, acl, denials, enrolment
 from seederfarm.control.messaging.identity import identity
@@ -71,7 +71,12 @@ def test_accounts_are_those_of_the_registry_whatever_happens(broker: RedisServer
         old.ping()  # whoever was logged in with the old password is out
     assert log_in(broker, accounts.user_of_worker(NODE), "another").ping()
 
-    left = [f"farm:{queue_of(OTHER)}", f"farm:unacked.{OTHER}.h", f"farm:_kombu.binding.{queue_of(OTHER)}"]
+    left = [
+        f"farm:{queue_of(OTHER)}",
+        f"farm:{report_queue_of(OTHER)}",
+        f"farm:unacked.{OTHER}.h",
+        f"farm:_kombu.binding.{queue_of(OTHER)}",
+    ]
     for key in left:
         broker.client.set(key, "1")
     services.retire([other], "cli")
@@ -87,7 +92,7 @@ def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: Red
     accounts.keep()
     me = log_in(broker, accounts.user_of_worker(NODE), "mine")
     newest = accounts.version_of(broker.client) >= acl.SELECTORS
-    assert me.lpush("farm:reports", "x") == 1
+    assert me.lpush(f"farm:{report_queue_of(NODE)}", "x") == me.llen(f"farm:{report_queue_of(NODE)}") == 1
     assert me.lpush(f"farm:{queue_of(NODE)}", "x") == 1
     assert me.brpop([f"farm:{queue_of(NODE)}"], timeout=1)
     events = "farm:/0.celeryev/worker.heartbeat"
@@ -101,7 +106,13 @@ def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: Red
         ("LPUSH", others, "order"),
         ("BRPOP", others, 1),
         ("RPOPLPUSH", others, ours),
-        ("LRANGE", "farm:reports", 0, -1),
+        ("LRANGE", f"farm:{report_queue_of(NODE)}", 0, -1),
+        ("LPUSH", "farm:reports", "x"),
+        ("RPOP", "farm:reports"),
+        ("DEL", "farm:reports"),
+        ("LPUSH", f"farm:{report_queue_of(OTHER)}", "x"),
+        ("RPOP", f"farm:{report_queue_of(OTHER)}"),
+        ("LLEN", f"farm:{report_queue_of(OTHER)}"),
         ("LPUSH", "farm:control", "work"),
         ("LPUSH", "farm:join", "request"),
         ("RPOP", "farm:join"),
@@ -143,7 +154,7 @@ def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: Red
         ("SWAPDB", 0, 1),
     ]
     if newest:  # before, rights are of all keys alike
-        refused += [("RPOP", "farm:reports"), ("DEL", "farm:reports")]
+        refused += [(word, f"farm:{report_queue_of(NODE)}") for word in ("RPOP", "DEL")]
     else:
         refused.append(("PUBLISH", events, "x"))
     for words in refused:

@@ -1,0 +1,152 @@
+"""Moves what workers report from the queue of each, in turn, to where Celery takes it.
+
+A worker may write to its own queue of reports alone. So one that fills it holds up nobody: each other worker
+has a message moved as often as it has. `accounts.budget` bounds the queues.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any, Final
+
+import redis
+from django.conf import settings
+from django.db import Error, connections
+
+from farmwire.tasks import KEY_PREFIX, REPORTS_QUEUE, report_queue_of
+from seederfarm.registry.models import Worker
+
+log = logging.getLogger(__name__)
+
+POLL_INTERVAL: Final = 0.2
+"""Seconds until the queues are looked at again when they were empty, or control has enough to do."""
+WORKERS_INTERVAL: Final = 2.0
+"""Seconds between two looks in the registry for workers that have joined."""
+RETRY_INTERVAL: Final = 1.0
+"""Seconds until a broker that is away is tried again."""
+TIMEOUT: Final = 10.0
+"""Seconds that Redis may take for one answer."""
+MAX_READY: Final = 50
+"""Messages in `reports` above which none is moved: what waits, waits in the queue of its worker. Ours: a
+control process has 16 of them in hand."""
+MAX_READY_BYTES: Final = 64 << 20
+"""Bytes of memory of `reports` above which none is moved; one message, the largest of which has 31 MB, may
+come on top."""
+GROUP: Final = 64
+"""Queues that are asked for at once whether one of them has something."""
+
+READY: Final = KEY_PREFIX + REPORTS_QUEUE
+
+
+class Collector:
+    """`collect` once, or `start` a thread that does. Several, of several control processes, may run."""
+
+    def __init__(self) -> None:
+        self._client: Any = None
+        self._queues: list[str] = []
+        """Keys of the queues of all workers, that one first whose turn it is."""
+        self._listed_at = float("-inf")
+        self._failed = False
+        self._started = False
+
+    def start(self) -> None:
+        """Safe to call twice."""
+        if not self._started:
+            self._started = True
+            threading.Thread(target=self._run, name="collector", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                moved = self.collect()
+                self._failed = False
+                pause = 0.0 if moved else POLL_INTERVAL
+            except (redis.RedisError, OSError) as error:
+                if not self._failed:
+                    log.warning("reports cannot be collected: %s", error)
+                self._failed, self._client, pause = True, None, RETRY_INTERVAL
+            except Exception:
+                log.exception("reports could not be collected; the next try follows")
+                self._client, pause = None, RETRY_INTERVAL
+            time.sleep(pause)
+
+    def collect(self) -> int:
+        """One round: at most one message of each worker. Returns how many were moved."""
+        client = self._connected()
+        self._list_workers()
+        room = MAX_READY - int(client.llen(READY))
+        if room <= 0 or not self._queues or _bytes(client) >= MAX_READY_BYTES:
+            return 0
+        groups = [self._queues[at : at + GROUP] for at in range(0, len(self._queues), GROUP)]
+        with client.pipeline(transaction=False) as pipe:
+            for group in groups:
+                pipe.exists(*group)
+            filled = [group for group, count in zip(groups, pipe.execute(), strict=True) if count]
+        moved = 0
+        last = ""
+        for group in filled:
+            at = 0
+            while at < len(group) and moved < room:
+                some = group[at : at + room - moved]
+                moved += _move(client, some)
+                at += len(some)
+                last = some[-1]
+        if last:  # whose turn it was not comes first in the next round
+            number = self._queues.index(last) + 1
+            self._queues = self._queues[number:] + self._queues[:number]
+        return moved
+
+    def _list_workers(self) -> None:
+        """All of them: those that may not speak are refused, and that is counted."""
+        if time.monotonic() - self._listed_at < WORKERS_INTERVAL:
+            return
+        try:
+            ids = Worker.objects.order_by("pk").values_list("node_id", flat=True)
+            there = {KEY_PREFIX + report_queue_of(node_id) for node_id in ids}
+        except Error as error:
+            log.debug("the workers are those of the last look, the database is away: %s", error)
+            return
+        finally:
+            if self._started:
+                connections.close_all()
+        self._listed_at = time.monotonic()
+        known = set(self._queues)
+        self._queues = [key for key in self._queues if key in there] + sorted(there - known)
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            self._client = redis.Redis.from_url(
+                settings.FARM.redis_client_url,
+                socket_connect_timeout=TIMEOUT,
+                socket_timeout=TIMEOUT,
+                retry=None,
+                single_connection_client=True,
+            )
+        return self._client
+
+
+def _move(client: Any, keys: list[str]) -> int:
+    """The oldest message of each. Returns how many there were. Raises redis.ResponseError."""
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.lmove(key, READY, "RIGHT", "LEFT")
+        answers = pipe.execute(raise_on_error=False)
+    moved = 0
+    for key, answer in zip(keys, answers, strict=True):
+        if not isinstance(answer, Exception):
+            moved += answer is not None
+        elif "WRONGTYPE" in str(answer):  # the worker made its queue something else
+            log.warning("%s was no queue and is deleted", key)
+            client.delete(key)
+        else:
+            raise answer
+    return moved
+
+
+def _bytes(client: Any) -> int:
+    return int(client.execute_command("MEMORY", "USAGE", READY, "SAMPLES", 0) or 0)
+
+
+collector: Final = Collector()

@@ -19,6 +19,10 @@ WINDOW: Final = timedelta(days=1)
 """The time over which removals are added up, so that a list that shrinks in small steps is held too."""
 
 
+HOUR: Final = 3600
+"""Seconds that are added up together."""
+
+
 class Change(NamedTuple):
     """The removals that a reading asks for."""
 
@@ -35,11 +39,14 @@ class Change(NamedTuple):
     hundredfold must not make its old keys a small share."""
 
 
-class _Window(NamedTuple):
-    began: datetime
+class _Hour(NamedTuple):
+    """What one hour saw, in the order in which `Source.state` keeps it."""
+
+    number: int
+    """Hours since 1970."""
     base: int
-    """The largest number of keys that the source had in the window."""
-    removed: int
+    """Keys that the source had at most."""
+    removed: int = 0
     settled: int = 0
     settled_removed: int = 0
     """Removed keys that were settled."""
@@ -76,27 +83,38 @@ def decide(source: Source, change: Change, at: datetime) -> tuple[AbstractSet[st
 
 
 def window_of(source: Source, change: Change, removed: AbstractSet[str], at: datetime) -> dict[str, Any]:
-    """The sums over the day including `removed`, for `Source.state`."""
-    window = _window(source, change, at)
-    return {
-        "began": window.began.isoformat(),
-        "base": window.base,
-        "removed": window.removed + len(removed),
-        "settled": window.settled,
-        "settled_removed": window.settled_removed + len(removed & change.settled),
-    }
+    """The sums over the day, when the keys `removed` are gone, too, for `Source.state`."""
+    now = _number(at)
+    hours = _hours(source, at)
+    last = next((hour for hour in hours if hour.number == now), _Hour(now, 0))
+    last = _Hour(
+        now,
+        max(last.base, change.known),
+        last.removed + len(removed),
+        max(last.settled, len(change.settled)),
+        last.settled_removed + len(removed & change.settled),
+    )
+    return {"hours": [list(hour) for hour in hours if hour.number != now] + [list(last)]}
 
 
-def _window(source: Source, change: Change, at: datetime) -> _Window:
-    kept = (source.state or {}).get("window")
-    if isinstance(kept, dict):
-        began = datetime.fromisoformat(kept["began"])
-        if began <= at < began + WINDOW:
-            return _Window(
-                began,
-                max(int(kept["base"]), change.known),
-                int(kept["removed"]),
-                max(int(kept.get("settled", 0)), len(change.settled)),
-                int(kept.get("settled_removed", 0)),
-            )
-    return _Window(at, change.known, 0, len(change.settled))
+def _window(source: Source, change: Change, at: datetime) -> _Hour:
+    """The last WINDOW, up to an hour longer, taken together: whatever day is looked at, it is within one."""
+    hours = _hours(source, at)
+    return _Hour(
+        _number(at),
+        max([change.known, *(hour.base for hour in hours)]),
+        sum(hour.removed for hour in hours),
+        max([len(change.settled), *(hour.settled for hour in hours)]),
+        sum(hour.settled_removed for hour in hours),
+    )
+
+
+def _hours(source: Source, at: datetime) -> list[_Hour]:
+    """Those of which a part is within WINDOW."""
+    kept = ((source.state or {}).get("window") or {}).get("hours", [])
+    first = _number(at - WINDOW)
+    return [hour for hour in (_Hour(*map(int, values)) for values in kept) if hour.number >= first]
+
+
+def _number(at: datetime) -> int:
+    return int(at.timestamp() // HOUR)

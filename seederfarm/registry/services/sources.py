@@ -57,9 +57,7 @@ def accept_removals(pk: int, actor: Actor) -> Accepted:
             list(Drive.objects.select_for_update().filter(key__in=batch).order_by("key").values_list("pk"))
         removed, kept = drop(source, keys)
         entries.update(gone=SourceEntry.Gone.KEPT)
-        left = SourceEntry.objects.filter(source=source, gone="").count()
-        window = {"began": now.isoformat(), "base": left, "removed": 0}
-        source.state = {**(source.state or {}), "window": window, "digest": ""}
+        source.state = {**(source.state or {}), "window": {}, "digest": ""}
         release_held(source, now)
         source.save(update_fields=["state", "held", "held_because"])
         if keys:

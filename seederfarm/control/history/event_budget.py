@@ -6,6 +6,7 @@ Counted in the memory of each control process.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -21,15 +22,23 @@ from .events import Note
 WORKER: Final = Allowance(5_000, 20.0)
 """Rows from the reports of one worker: about 9,300 on a first day, then 4,320. Ours."""
 DRIVE: Final = Allowance(24, 3_600.0)
-"""Rows about one drive from all workers: 48 on a first day, then 24. Ours."""
+"""Rows about one drive from one worker, so that none spends what others have to say of it: 48 in a first day,
+24 in each after it. Ours."""
 ALL: Final = Allowance(200_000, 0.1)
 """Rows from all workers: about a million on a first day, then 864,000. Ours."""
 NOTICE: Final = Allowance(1, 3_600.0)
-"""Rows that report omitted events, of one worker."""
+"""Rows that tell that others are not recorded, of one worker."""
+REFUSAL: Final = Allowance(1, 60.0)
+"""Rows about messages of one worker that were refused for the same reason, but for numbers in it."""
+REFUSALS: Final = Allowance(20, 3_600.0)
+"""Rows about messages of one worker that were refused: 44 in a first day, 24 in each after it. Ours."""
 MAX_WORKERS: Final = 10_000
 """Workers whose rows are counted; about 2 MB."""
 MAX_DRIVES: Final = 200_000
-"""Drives whose rows are counted; about 30 MB."""
+"""Drives of workers whose rows are counted; about 30 MB."""
+
+
+_NUMBERS: Final = re.compile(r"\d+")
 
 
 class EventBudget:
@@ -65,11 +74,30 @@ class EventBudget:
     def _takes(self, worker_id: int, note: Note, at: float) -> bool:
         if self._workers.wait(worker_id, at) > 0 or self._all.wait(None, at) > 0:
             return False
-        if note.drive_id is not None and not self._drives.take(note.drive_id, at):
+        if note.drive_id is not None and not self._drives.take((worker_id, note.drive_id), at):
             return False
         self._workers.add(worker_id, at)
         self._all.add(None, at)
         return True
 
 
+class RefusalBudget:
+    """Which refused messages of workers are events. For the threads of a process."""
+
+    def __init__(self) -> None:
+        self._reasons = Buckets(REFUSAL, MAX_WORKERS)
+        self._workers = Buckets(REFUSALS, MAX_WORKERS)
+        self._lock = threading.Lock()
+
+    def admit(self, worker_id: int, reason: str, at: float) -> bool:
+        """`at` is in seconds of a clock that does not go back."""
+        key = (worker_id, _NUMBERS.sub("#", reason)[:100])
+        with self._lock:
+            if self._reasons.wait(key, at) > 0 or not self._workers.take(worker_id, at):
+                return False
+            self._reasons.add(key, at)
+            return True
+
+
 budget: Final = EventBudget()
+refusals: Final = RefusalBudget()

@@ -7,6 +7,7 @@ heartbeat (assignments) or beat (the rest) makes up for lost messages.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,12 +17,16 @@ from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import F
+from django.utils import timezone
 
 from farmwire.envelope import next_seq, seal
 from farmwire.message import Shape
 from farmwire.tasks import queue_of
 from seederfarm.registry.models import Worker
+from seederfarm.registry.models.history import Severity
 
+from ..history.event_budget import refusals
+from ..history.events import Note, record
 from .broker import Broker, BrokerDown
 from .identity import identity
 
@@ -163,5 +168,11 @@ def _miss(text: str, *arguments: object) -> None:
 
 
 def refuse(worker_id: int, reason: str) -> None:
-    """Count a rejected message of this worker."""
+    """Count a message of this worker that was refused. The first one in a while for a reason is an event: the
+    row has the last reason alone."""
     Worker.objects.filter(pk=worker_id).update(refused=F("refused") + 1, refused_reason=reason[:200])
+    now = timezone.now()
+    if refusals.admit(worker_id, reason, time.monotonic()):
+        name = Worker.objects.filter(pk=worker_id).values_list("name", flat=True).first()
+        text = f"Refused a message of {name}: {reason}"
+        record([Note(now, "worker.refused", Severity.WARNING, None, worker_id, text, {})])

@@ -80,7 +80,9 @@ def test_a_thief_of_a_workers_password_commands_nobody_and_is_nobody_else(farm: 
     attempt(thief, "LPUSH", f"farm:{tasks.queue_of(alice.node_id)}", "an order")
     attempt(thief, "BRPOP", f"farm:{tasks.queue_of(alice.node_id)}", 1)
     attempt(thief, "SADD", f"farm:_kombu.binding.{tasks.queue_of(alice.node_id)}", "a copy for me")
-    attempt(thief, "LRANGE", "farm:reports", 0, -1)
+    attempt(thief, "LRANGE", f"farm:{tasks.report_queue_of(bob.node_id)}", 0, -1)
+    attempt(thief, "LPUSH", "farm:reports", "for all")
+    attempt(thief, "LPUSH", f"farm:{tasks.report_queue_of(alice.node_id)}", "hers")
     attempt(thief, "LPUSH", "farm:control", "work")
     said = farm.wait_event("broker.refused", "bob", "celery.pidbox")
     assert said.worker == bob
@@ -89,13 +91,9 @@ def test_a_thief_of_a_workers_password_commands_nobody_and_is_nobody_else(farm: 
     # Reports he may write. They are not signed by whom they say.
     for sender in (alice, bob):
         report = forged(Report(), tasks.REPORT, to=farm.plane_id) | {"from": sender.node_id}
-        post(celery_at(login), tasks.REPORT, report, tasks.REPORTS_QUEUE)
+        post(celery_at(login), tasks.REPORT, report, tasks.report_queue_of(bob.node_id))
     for name in ("alice", "bob"):
-        eventually(
-            lambda name=name: "bad_signature" in farm.row(name).refused_reason,
-            timeout=30,
-            what=f"the refusal of what was said in the name of {name}",
-        )
+        farm.wait_event("worker.refused", name, "bad_signature")
     farm.wait_seen("alice")
     assert farm.workers.running["alice"].process.poll() is None
 
@@ -124,11 +122,7 @@ def test_a_thief_of_the_farms_own_password_still_cannot_sign(farm: Farm) -> None
     for word in ("wrong_sender", "bad_signature", "unsigned"):
         farm.wait_event("engine.refused", word)
     sender = body_of(again)[0][0]["from"]
-    eventually(
-        lambda: "replayed" in Worker.objects.get(node_id=sender).refused_reason,
-        timeout=30,
-        what="the refusal of a replay",
-    )
+    farm.wait_event("worker.refused", Worker.objects.get(node_id=sender).name, "replayed")
     assert Alert.objects.filter(kind="worker.stranger").exists()
     farm.wait_seen("alice", "bob")
     assert control.alive

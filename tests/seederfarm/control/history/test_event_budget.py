@@ -47,9 +47,10 @@ def test_a_worker_a_drive_and_all_have_a_budget_for_a_day(
     monkeypatch.setattr(event_budget, "ALL", Allowance(250, 360.0))
     budget = EventBudget()
     assert spend(budget, 1_000, 0.0, now, drive=5) == DRIVE.burst
-    assert spend(budget, 1_000, 0.0, now, worker=2, drive=5) == 0, "the drive's, from whichever worker"
+    assert spend(budget, 1_000, 0.0, now, drive=5) == 0, "the drive's, from this worker"
+    assert spend(budget, 1_000, 0.0, now, worker=2, drive=5) == DRIVE.burst, "another has its own"
     assert spend(budget, 1_000, 0.0, now) == 100 - DRIVE.burst
-    assert spend(budget, 1_000, 0.0, now, worker=2) == 100
+    assert spend(budget, 1_000, 0.0, now, worker=2) == 100 - DRIVE.burst
     assert spend(budget, 1_000, 0.0, now, worker=3) == 50, "those of all are used up"
     in_a_day = sum(spend(budget, 10, hour * 3_600.0, now) for hour in range(1, 25))
     assert in_a_day == 24

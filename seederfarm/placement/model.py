@@ -62,12 +62,16 @@ class ReplicaState(NamedTuple):
 
     worker: int
     complete: bool
-    """Every available block is stored, by its last report."""
+    """Every available block is stored, by its last report, and it has proven that since."""
     have: int = 0
     """Blocks that it has, to rank incomplete ones."""
     holding: Holding | None = None
     """Which blocks it has. None: every known block, or none yet; then it is None for all replicas of the
     drive."""
+    unproven: bool = False
+    """It says that it is complete, and has not proven that: it stands in for no other."""
+    empty: bool = False
+    """It is a complete copy of nothing: there is nothing to lose with it."""
 
 
 class Assign(NamedTuple):

@@ -172,14 +172,14 @@ class _Planner:
         needed = max(1, drive.replicas_min)
         active = [r for r in counted if self._workers[r.worker].standing is WorkerStatus.ACTIVE]
         for replica in leaving:
-            if _stand_ins(replica, active) >= needed:
+            if replica.empty or _stand_ins(replica, active) >= needed:
                 self.release.append(Release(drive.id, replica.worker, ReleaseReason.DRAINED))
         surplus = len(counted) - drive.replicas_max
         if surplus <= 0:
             return
         for replica in self._release_order(drive, counted):
             rest = [other for other in active if other is not replica]
-            if _stand_ins(replica, rest) < needed:
+            if not replica.empty and _stand_ins(replica, rest) < needed:
                 continue
             self.release.append(Release(drive.id, replica.worker, ReleaseReason.SURPLUS))
             active = rest
@@ -218,6 +218,9 @@ def _stand_ins(replica: ReplicaState, others: Sequence[ReplicaState]) -> int:
 
 
 def _stands_in(other: ReplicaState, replica: ReplicaState) -> bool:
+    if other.unproven:
+        return False
     if other.holding is None or replica.holding is None:
         return other.complete
-    return stands_in(other.holding, replica.holding, complete=other.complete, other_complete=replica.complete)
+    done = replica.complete or replica.unproven
+    return stands_in(other.holding, replica.holding, complete=other.complete, other_complete=done)

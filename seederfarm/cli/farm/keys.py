@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from ...registry.models import Drive, Replica
 
 ACTOR: Final = "cli"
-WAIT_POLL: Final = 0.5
 LISTED: Final = 1000
 """Keys that people are shown by default: a table is laid out whole before it is printed."""
 MAX_LISTED_ERRORS: Final = 10
@@ -104,9 +102,9 @@ def add(
     open_farm()
     from django.core.exceptions import ValidationError
 
-    from ...registry.models import Drive
     from ...registry.services.drives import set_replicas
     from ...registry.services.keys import Malformed, SkippedLine, add_keys, read_lines
+    from .waiting import fewer_than, wait_complete
 
     lines = list(read_lines(texts))
     wrong = [item for item in lines if isinstance(item, Malformed)]
@@ -131,8 +129,8 @@ def add(
             click.echo(f"Added {units.plural(len(result.added), 'key')}{more}.")
         if wait is not None:
             wanted = [drive.pk for drive in (*result.added, *result.existing)]
-            _expect_no_more_than_wanted(Drive.objects.filter(pk__in=wanted, replicas_max__lt=wait))
-            _wait(lambda: list(Drive.objects.filter(pk__in=wanted)), wait, timeout, as_json)
+            _expect_no_more_than_wanted(fewer_than(wanted, wait))
+            wait_complete(wanted, wait, timeout, as_json)
 
 
 def _expect_no_more_than_wanted(few: Iterable[Drive]) -> None:
@@ -151,44 +149,6 @@ def _malformed(wrong: Sequence[Any], given: int) -> str:
     if len(wrong) > MAX_LISTED_ERRORS:
         lines.append(f"… and {len(wrong) - MAX_LISTED_ERRORS:,} more")
     return "\n".join((*lines, "Nothing was added.")) if len(wrong) > 1 else lines[0]
-
-
-def _wait(load: Callable[[], list[Drive]], number: int, timeout: float | None, as_json: bool) -> None:
-    """Wait until every drive has `number` complete copies; 0: its minimum."""
-    until = None if timeout is None else time.monotonic() + timeout
-    printed: dict[int, tuple[int, int]] = {}
-    while True:
-        missing = 0
-        for drive in load():
-            copies = list(drive.replicas.filter(desired=True))
-            complete = sum(copy.is_complete for copy in copies)
-            wanted = number or drive.replicas_min
-            missing += complete < wanted
-            have = max((copy.have_bytes for copy in copies), default=0)
-            if printed.get(drive.pk) != (complete, have):
-                printed[drive.pk] = (complete, have)
-                _print_progress(drive, complete, wanted, copies, as_json)
-        if not missing:
-            return
-        if until is not None and time.monotonic() > until:
-            raise Failure(
-                f"{units.plural(missing, 'key')} did not get complete within {timeout:g} s; "
-                "the farm goes on with them"
-            )
-        time.sleep(WAIT_POLL)
-
-
-def _print_progress(
-    drive: Drive, complete: int, wanted: int, copies: Sequence[Replica], as_json: bool
-) -> None:
-    have = max((copy.have_bytes for copy in copies), default=0)
-    total = max((copy.total_bytes for copy in copies), default=0)
-    if as_json:
-        progress = {"complete": complete, "wanted": wanted, "have_bytes": have, "bytes": total}
-        json_lines([{"event": "progress", "key": drive.key, **progress}])
-        return
-    size = f", {units.format_have_of(have, total)}" if total else ""
-    click.echo(f"{plain(drive)}: {complete} of {wanted} copies complete{size}", err=True)
 
 
 def _named(drive: Drive) -> dict[str, object]:
@@ -390,7 +350,7 @@ def _show_copies(copies: Iterable[Replica], now: datetime) -> None:
     for copy in copies:
         grid.add_row(
             plain(copy.worker.name),
-            copy.get_phase_display(),
+            copy.get_phase_display() + (", proof pending" if copy.is_proof_pending else ""),
             _have(copy),
             str(copy.peers),
             ago(copy.last_report_at, now),
@@ -422,4 +382,5 @@ def _copy(copy: Replica) -> dict[str, object]:
         "reported_at": copy.last_report_at,
         "proven_at": copy.last_proven_at,
         "proof_failures": copy.proof_failures,
+        "counts": copy.counts,
     }

@@ -38,9 +38,9 @@ DIRTY_EVERY: Final = 5.0
 SWEEP_LOOK: Final = 5.0
 """Largest number of seconds between checks whether the whole plan is due (`reconcile.sweep`)."""
 ACCOUNTS_EVERY: Final = 2.0
-"""Heartbeats between checks whether the broker has the farm's accounts, and what it refused."""
-AUDIT_EVERY: Final = 60.0
-"""Seconds between checks for copies due for a proof; less where proofs are due more often."""
+"""Heartbeats between looks whether the broker still knows the farm's accounts, and whom it refused."""
+AUDIT_EVERY: Final = 10.0
+"""Seconds between looks for copies that have to prove themselves; less where they must do so more often."""
 REFRESH_EVERY: Final = 20.0
 """Heartbeats between checks for copies without recent reports."""
 EXPIRE_EVERY: Final = 60.0

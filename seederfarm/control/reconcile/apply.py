@@ -12,7 +12,7 @@ from typing import Final
 
 from seederfarm.placement.model import Assign, Release, ReleaseReason
 from seederfarm.registry.models import Replica
-from seederfarm.registry.services.copies import AS_FULL, MAX_PROOF_FAILURES
+from seederfarm.registry.services.copies import STANDS_IN, lock_copies
 
 from ..db.sql import batches, execute, rows_as_table, staged
 from . import load
@@ -40,7 +40,8 @@ def assign(moves: Sequence[Assign], now: datetime) -> None:
             "ON CONFLICT (drive_id, worker_id) DO UPDATE SET desired = true, released_at = NULL, "
             "phase = 'assigned', have_blocks = 0, have_bytes = 0, unavailable_blocks = 0, "
             "unavailable_bytes = 0, gaps = '', error = '', attempts = 0, "
-            "completed_at = NULL, created_at = excluded.created_at, last_report_at = excluded.created_at "
+            "completed_at = NULL, last_proven_at = NULL, last_challenged_at = NULL, "
+            "created_at = excluded.created_at, last_report_at = excluded.created_at "
             "WHERE NOT registry_replica.desired",
             [now, *parameters],
         )
@@ -61,33 +62,33 @@ def rounds(releases: Iterable[Release]) -> Iterator[list[Release]]:
 
 
 _GUARDED: Final = {ReleaseReason.SURPLUS, ReleaseReason.DRAINED}
-"""Reasons for which a copy goes only while others are complete."""
+"""Reasons for which a copy goes only while others count, and have as much."""
 
 
 def release(moves: Sequence[Release], now: datetime) -> None:
-    """Release copies, at most one per drive."""
+    """At most one of a drive. In a transaction."""
     _let_go([move for move in moves if move.reason not in _GUARDED], now)
+    guarded = [move for move in moves if move.reason in _GUARDED]
+    lock_copies(move.drive for move in guarded)
     _let_go(
-        [move for move in moves if move.reason in _GUARDED],
+        guarded,
         now,
+        "((r.phase = 'complete' AND r.length = 0) OR "
         "(SELECT count(*) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id "
         "WHERE o.drive_id = v.drive_id AND o.worker_id <> v.worker_id AND o.desired "
-        "AND (o.phase = 'complete' OR (r.phase <> 'complete' AND o.have_blocks > 0)) "
-        f"AND {AS_FULL} "
-        "AND o.proof_failures < %s AND w.state = 'active' "
-        "AND w.lost_since IS NULL) >= (SELECT d.replicas_min FROM registry_drive d WHERE d.id = v.drive_id)",
-        MAX_PROOF_FAILURES,
+        f"AND {STANDS_IN} AND w.state = 'active' AND w.lost_since IS NULL) "
+        ">= (SELECT d.replicas_min FROM registry_drive d WHERE d.id = v.drive_id))",
     )
 
 
-def _let_go(moves: Sequence[Release], now: datetime, guard: str = "true", *parameters: object) -> None:
+def _let_go(moves: Sequence[Release], now: datetime, guard: str = "true") -> None:
     if not moves:
         return
     with staged(_PAIR, _pairs(moves)) as (table, rows):
         execute(
             f"UPDATE registry_replica AS r SET desired = false, released_at = %s FROM {table} "
             f"WHERE r.drive_id = v.drive_id AND r.worker_id = v.worker_id AND r.desired AND {guard}",
-            [now, *rows, *parameters],
+            [now, *rows],
         )
 
 

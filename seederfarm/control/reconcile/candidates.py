@@ -16,7 +16,6 @@ from typing import Final
 from django.db import connection
 
 from seederfarm.placement.model import WorkerStatus
-from seederfarm.registry.services.copies import MAX_PROOF_FAILURES
 
 from ..db.sql import rows_as_table
 from .liveness import Seen, standing_of
@@ -28,7 +27,7 @@ _QUERY: Final = """
 WITH v AS (SELECT * FROM {workers}),
 held AS (
   SELECT r.drive_id, sum(coalesce(v.counts, 0)) AS counted, max(coalesce(v.leaves, 1)) AS leaves,
-    sum(CASE WHEN r.phase = 'complete' AND r.proof_failures < {distrust} THEN 1 ELSE 0 END) AS complete
+    sum(CASE WHEN r.counts THEN 1 ELSE 0 END) AS complete
   FROM registry_replica r LEFT JOIN v ON v.id = r.worker_id
   WHERE r.desired GROUP BY r.drive_id
 ),
@@ -62,7 +61,7 @@ def suspects(seen: Sequence[Seen], now: datetime) -> array[int]:
     table, parameters = rows_as_table(_WORKERS, rows)
     found = array("q")
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_QUERY.format(workers=table, pins=PINS, distrust=MAX_PROOF_FAILURES), parameters)
+        cursor.execute(_QUERY.format(workers=table, pins=PINS), parameters)
         while rows_found := cursor.fetchmany(CHUNK):
             found.extend(row[0] for row in rows_found)
     return found

@@ -16,7 +16,8 @@ from django.utils import timezone
 from farmwire.gaps import Holding, covers
 from farmwire.tasks import MAX_LOOK_AGAIN, REFRESH, Refresh
 from seederfarm.registry.models import Drive, Replica
-from seederfarm.registry.services.copies import HOLDING, MAX_PROOF_FAILURES, holding_of
+from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
+from seederfarm.registry.services.copies import HOLDING, holding_of
 
 from ..db.sql import batches
 from ..messaging import outbox

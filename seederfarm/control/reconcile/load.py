@@ -12,7 +12,8 @@ from django.db import connection
 from farmwire.gaps import Holding
 from seederfarm.placement.model import Assign, DriveSpec, ReplicaState, WorkerSpec
 from seederfarm.registry.models import Drive, Replica
-from seederfarm.registry.services.copies import HOLDING, MAX_PROOF_FAILURES, holding_of
+from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
+from seederfarm.registry.services.copies import HOLDING, holding_of
 
 from ..db.sql import rows_as_table
 from .liveness import Seen, standing_of
@@ -110,18 +111,19 @@ def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
     held: dict[int, list[ReplicaState]] = {}
     complete = str(Replica.Phase.COMPLETE)
     query = (
-        "SELECT t.drive_id, t.worker_id, t.phase, t.have_blocks, t.total_blocks, t.proof_failures, t.fork, "
-        "t.length FROM registry_replica t"
+        "SELECT t.drive_id, t.worker_id, t.phase, t.counts, t.have_blocks, t.total_blocks, t.fork, t.length "
+        "FROM registry_replica t"
     )
     partial: set[int] = set()
     heads: dict[int, tuple[int, int, int]] = {}
-    for drive_id, worker_id, phase, have, total, failures, *head in _rows(
-        query, "drive_id", ids, "t.desired"
-    ):
-        state = ReplicaState(worker_id, phase == complete and failures < MAX_PROOF_FAILURES, have)
+    for drive_id, worker_id, phase, counts, have, total, *head in _rows(query, "drive_id", ids, "t.desired"):
+        done = phase == complete
+        state = ReplicaState(worker_id, bool(counts), have, unproven=done and not counts)
+        if done and not head[1]:
+            state = state._replace(empty=True)
         if 0 < have < total:
             partial.add(drive_id)
-        elif have or phase == complete:
+        elif have or done:
             whole = (head[0], head[1], total)
             if heads.setdefault(drive_id, whole) != whole:
                 partial.add(drive_id)

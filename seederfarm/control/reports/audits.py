@@ -16,12 +16,12 @@ from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from farmwire.audit import MAX_ANSWER_BYTES, MAX_BLOCKS, Answer
 from farmwire.audit import Challenge as Order
-from farmwire.gaps import CoreGaps, Run, from_text, held_runs, may_lack
+from farmwire.gaps import CoreGaps, Run, from_text, held_runs, max_held, may_lack
 from farmwire.message import read
 from farmwire.proofs import ProofFailed, verify_block
 from farmwire.rejection import MessageRejected
@@ -31,6 +31,7 @@ from hypercore.errors import HypercoreError
 from hypercore.wire.data import Data
 from seederfarm.registry.models import Challenge, Drive, Event, Replica
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
 from workers.engine.model.kind import Kind, inspect
 
 from ..messaging import outbox
@@ -40,8 +41,10 @@ from ..messaging.inbox import Received, malformed, receive
 log = logging.getLogger(__name__)
 
 TIME_TO_ANSWER: Final = timedelta(minutes=10)
-MAX_RUN: Final = 2000
-"""Challenges of one run: 2,000 a minute prove three million copies a day."""
+MAX_RUN: Final = 350
+"""Challenges of one run: as many every 10 s prove three million copies a day."""
+NEW_SHARE: Final = 0.5
+"""Of a run, at most, is for copies that do not count yet, as long as others are due."""
 MAX_PROOF_BYTES: Final = 8 << 20
 """Bytes of content that a challenge asks for, by the mean size of blocks."""
 
@@ -65,12 +68,12 @@ class _Due(NamedTuple):
 
 
 def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int:
-    """Challenge the complete copies with the oldest last challenge. Returns how many."""
+    """Ask complete copies: those first that do not count yet, then those whose last question is longest ago.
+    Returns how many were asked."""
     now = now or timezone.now()
     before = now - timedelta(seconds=settings.FARM.audit_every)
     heard = now - timedelta(seconds=settings.FARM.worker_grace)
     rows = Replica.objects.filter(
-        Q(last_challenged_at__isnull=True) | Q(last_challenged_at__lt=before),
         desired=True,
         phase=Replica.Phase.COMPLETE,
         length__gt=0,
@@ -78,16 +81,25 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
         worker__paused=False,  # it keeps its copies, and its engine knows of none
         worker__last_seen_at__gt=heard,
     ).exclude(drive__state=Drive.State.REMOVING)
+    asked_before = Q(last_challenged_at__isnull=True) | Q(last_challenged_at__lt=before)
+    never = Q(last_challenged_at__isnull=True) | Q(last_challenged_at__lt=F("completed_at"))
+    lost = Q(last_challenged_at__lt=now - TIME_TO_ANSWER, proof_failures__lt=MAX_PROOF_FAILURES)
     with transaction.atomic():
-        found = rows.order_by(F("last_challenged_at").asc(nulls_first=True), "pk").values_list(
-            "pk", "worker_id", "worker__node_id", "drive__key", "length", "total_blocks",
-            "total_bytes", "gaps",
-        )  # fmt: skip
-        due = [_Due(*row) for row in found.select_for_update(of=("self",), skip_locked=True)[:MAX_RUN]]
+        old = _first(rows.filter(asked_before), MAX_RUN)
+        new = _first(rows.filter(never | lost | asked_before, counts=False), MAX_RUN)
+        kept = max(int(MAX_RUN * NEW_SHARE), MAX_RUN - len(old))
+        due = list({copy.id: copy for copy in (*new[:kept], *old)}.values())[:MAX_RUN]
         Replica.objects.filter(pk__in=[copy.id for copy in due]).update(last_challenged_at=now)
         picked = [(copy, copy.key, _pick_first(copy, rng)) for copy in due]
         _ask([question for question in picked if question[2]], now)
     return len(due)
+
+
+def _first(rows: QuerySet[Replica], count: int) -> list[_Due]:
+    found = rows.order_by(F("last_challenged_at").asc(nulls_first=True), "pk").values_list(
+        "pk", "worker_id", "worker__node_id", "drive__key", "length", "total_blocks", "total_bytes", "gaps"
+    )
+    return [_Due(*row) for row in found.select_for_update(of=("self",), skip_locked=True)[:count]]
 
 
 def _pick_first(copy: _Due, rng: random.Random) -> list[int]:
@@ -104,11 +116,12 @@ def _pick(copy: _Due, core: int, length: int, rng: random.Random) -> list[int]:
     """Random blocks below `length` that the copy has, fewer where blocks are large."""
     mean = copy.total_bytes // max(1, copy.total_blocks)
     affordable = max(1, MAX_PROOF_BYTES // max(1, mean))
-    count = min(settings.FARM.audit_blocks, MAX_BLOCKS, affordable)
     gaps = _gaps(copy.gaps, core)
-    runs = [(0, length)] if gaps is None else held_runs(gaps)
-    if gaps is not None and not gaps.exact and sum(end - start for start, end in runs) < count:
-        runs = [(0, length)]  # what is missing of these is no failure: see `_wrong_proofs`
+    exact = gaps is None or gaps.exact
+    # Inexact gaps name large parts of which little may be missing: many blocks of all of it are asked for, of
+    # which some may be missing (`_wrong_proofs`).
+    count = min(settings.FARM.audit_blocks if exact else MAX_BLOCKS, MAX_BLOCKS, affordable)
+    runs = held_runs(gaps) if gaps is not None and exact else [(0, length)]
     held = sum(end - start for start, end in runs)
     return sorted(_nth(runs, number) for number in rng.sample(range(held), min(count, held)))
 
@@ -187,7 +200,12 @@ def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: ran
     if wrong:
         return _failed(row, Challenge.Outcome.WRONG, wrong, now)
     row.outcome, row.answered_at = Challenge.Outcome.PROVEN, now
-    row.save(update_fields=["outcome", "answered_at"])
+    if not any(proof.data for proof in answer.proofs):
+        # By its numbers it may have none of these. That proves nothing either: it is asked for others.
+        row.reason = "the copy lacks all blocks that were asked for, as it may"
+    row.save(update_fields=["outcome", "answered_at", "reason"])
+    if row.reason:
+        return row.outcome
     replica = row.replica
     blobs = _blobs_core(row, answer)
     if blobs is not None:
@@ -200,8 +218,19 @@ def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: ran
     if blobs is not None and blocks:
         _ask([(copy, key, blocks)], now)
     else:
-        Replica.objects.filter(pk=replica.pk).update(last_proven_at=now, proof_failures=0)
+        _proven(replica, row.sent_at, now)
     return row.outcome
+
+
+def _proven(replica: Replica, asked_at: datetime, now: datetime) -> None:
+    """What was asked before a copy became complete says nothing of that: it is asked again."""
+    rows = Replica.objects.filter(pk=replica.pk)
+    rows.update(proof_failures=0)
+    done = rows.filter(Q(completed_at__isnull=True) | Q(completed_at__lte=asked_at)).update(
+        last_proven_at=now
+    )
+    if done and not replica.counts:  # placement waits for it
+        Drive.objects.filter(pk=replica.drive_id, dirty=False).update(dirty=True)
 
 
 def _check(row: Challenge, answer: Answer) -> str:
@@ -216,12 +245,15 @@ def _check(row: Challenge, answer: Answer) -> str:
 
 
 def _wrong_proofs(row: Challenge, answer: Answer) -> str:
-    """A block that the copy may lack by its report is no failure if another one is proven."""
-    gaps = _gaps(row.replica.gaps, MAIN if row.core == row.replica.drive.key else BLOBS)
-    proven = 0
+    """A block that the copy says it may lack is no failure, as long as half as many are proven as it would
+    have of these by its numbers: an honest one fails that three times in a row once in a thousand times."""
+    core = MAIN if row.core == row.replica.drive.key else BLOBS
+    gaps = _gaps(row.replica.gaps, core)
+    proven = lacking = 0
     try:
         for proof in answer.proofs:
             if not proof.data and gaps is not None and not gaps.exact and may_lack(gaps, proof.block):
+                lacking += 1
                 continue
             fork = verify_block(bytes.fromhex(row.core), proof).fork
             if row.core == row.replica.drive.key and fork < row.replica.fork:
@@ -229,7 +261,18 @@ def _wrong_proofs(row: Challenge, answer: Answer) -> str:
             proven += 1
     except ProofFailed as failure:
         return str(failure)
-    return "" if proven else "none of the blocks asked for is there"
+    asked = len(answer.proofs)
+    expected = int(asked * _share_held(row.replica, core) / 2) if lacking else asked
+    if proven < expected:
+        return f"{proven} of {asked} blocks asked for are there, and at least {expected} should be"
+    return ""
+
+
+def _share_held(replica: Replica, core: int) -> float:
+    """How much of a core the copy says it has at least, 0 to 1."""
+    gaps = from_text(replica.gaps)
+    others = sum(max_held([each]) for number, each in enumerate(gaps) if number != core)
+    return max(0, replica.have_blocks - others) / max(1, gaps[core].length)
 
 
 def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:

@@ -212,7 +212,7 @@ def _known(worker: Worker, keys: list[str]) -> list[_Known]:
 
 def _apply(worker: Worker, news: list[_News], now: datetime) -> None:
     gone = [n for n in news if n.report.phase == "removed" and not n.known.desired]
-    _update([n for n in news if n.report.phase != "removed" or n.known.desired])
+    _update([n for n in news if n.report.phase != "removed" or n.known.desired], now)
     if gone:
         Replica.objects.filter(pk__in=[n.known.id for n in gone], desired=False).delete()
     changed = [n for n in news if n.known.phase != n.report.phase]
@@ -247,8 +247,8 @@ _COLUMNS: Final = (
 )
 
 
-def _update(news: list[_News]) -> None:
-    """Write all rows in one statement; rows that became newer in the meantime stay."""
+def _update(news: list[_News], now: datetime) -> None:
+    """All rows in one statement; those that somebody made newer meanwhile stay."""
     if not news:
         return
     rows = [
@@ -268,7 +268,7 @@ def _update(news: list[_News]) -> None:
             n.report.error,
             min(n.report.attempts, MAX_NUMBER),
             n.at,
-            _completed(n),
+            _completed(n, now),
         )
         for n in sorted(news)
     ]
@@ -283,10 +283,11 @@ def _update(news: list[_News]) -> None:
     )
 
 
-def _completed(news: _News) -> datetime | None:
+def _completed(news: _News, now: datetime) -> datetime | None:
+    """By our clock, as proofs are: a worker must not choose which of them comes first."""
     if news.report.phase != "complete":
         return news.known.completed_at
-    return news.known.completed_at if news.known.phase == Phase.COMPLETE else news.at
+    return news.known.completed_at if news.known.phase == Phase.COMPLETE else now
 
 
 def _is_routine(news: _News) -> bool:

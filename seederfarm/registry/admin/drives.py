@@ -88,6 +88,8 @@ def have_of(replica: Replica) -> SafeString:
 def proven_of(replica: Replica) -> str:
     if replica.proof_failures:
         return f"failed {replica.proof_failures} times"
+    if replica.is_proof_pending:
+        return "pending"
     return cells.age(replica.last_proven_at)
 
 

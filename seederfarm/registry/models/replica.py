@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, F, Q, When
 from django.utils import timezone
 
 from .drive import Drive
 from .worker import Worker
+
+MAX_PROOF_FAILURES: Final = 3
+"""Failed proofs in a row after which a copy that calls itself complete does not count as that."""
 
 
 class Replica(models.Model):
@@ -58,6 +63,21 @@ class Replica(models.Model):
     last_proven_at = models.DateTimeField("proven", null=True)
     proof_failures = models.PositiveIntegerField(default=0)
     """In a row, since it was last proven."""
+    counts = models.GeneratedField(
+        expression=Case(
+            When(
+                phase="complete",
+                proof_failures__lt=MAX_PROOF_FAILURES,
+                last_proven_at__gte=F("completed_at"),
+                then=True,
+            ),
+            default=False,
+        ),
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
+    """Whether it counts as one of the copies that a drive should have, and in place of another one: it is
+    complete, and has proven that since. A copy of nothing (no blocks) can prove nothing."""
 
     look_again_sent_at = models.DateTimeField(null=True, editable=False)
     """When the worker was last sent the request to look for blocks that other copies have."""
@@ -101,6 +121,12 @@ class Replica(models.Model):
                 condition=Q(desired=True, phase="complete"),
                 name="replica_to_prove",
             ),
+            # copies that are new, or failed: those are asked first
+            models.Index(
+                fields=["last_challenged_at"],
+                condition=Q(desired=True, phase="complete", counts=False),
+                name="replica_unproven",
+            ),
             # control.completing
             models.Index(fields=["drive"], condition=Q(unavailable_blocks__gt=0), name="replica_with_gaps"),
             # what is still to be downloaded, and the admin's "in error" list; queries.with_load counts in it
@@ -117,6 +143,11 @@ class Replica(models.Model):
     @property
     def is_complete(self) -> bool:
         return self.phase == self.Phase.COMPLETE
+
+    @property
+    def is_proof_pending(self) -> bool:
+        """Whether it says that it is complete, and has still to prove it."""
+        return self.is_complete and not self.counts and not self.proof_failures and self.length > 0
 
     @property
     def share(self) -> float | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from farmwire.gaps import Holding, from_text, stands_in
 
 from ..models import Drive, Replica, Worker
+from ..models.replica import MAX_PROOF_FAILURES
+from .keys import batches
 
 HOLDING: Final = ("fork", "length", "total_blocks", "have_blocks", "gaps")
 """Columns of a replica that `holding_of` takes, in this order."""
@@ -22,8 +25,10 @@ AS_FULL: Final = """(
 """SQL: whether replica `o` may be as full as replica `r`, by numbers. A higher fork counts only when proven:
 until then it is the worker's claim."""
 
-MAX_PROOF_FAILURES: Final = 3
-"""Failed proofs in a row after which a complete copy no longer counts."""
+STANDS_IN: Final = f"""(o.counts OR (r.phase <> 'complete' AND o.phase <> 'complete'
+    AND o.have_blocks > 0 AND o.proof_failures < {MAX_PROOF_FAILURES})) AND {AS_FULL}"""
+"""SQL: whether replica `o` may take the place of replica `r`, by numbers: it counts, or neither says that it
+is complete."""
 
 COMPARED_AT_ONCE: Final = 1000
 """Drives whose copies are compared block by block at a time."""
@@ -39,18 +44,16 @@ def holding_of(fork: int, length: int, total_blocks: int, have_blocks: int, gaps
 
 def only_here(worker: Worker) -> list[int]:
     """Drives of which the copy on `worker` has blocks that no other copy certainly has. Copies on retired and
-    lost workers, and copies that failed their proofs, do not count."""
+    lost workers, and copies that have yet to prove that they are complete, do not count."""
     others = _that_count(worker).filter(
         Q(gaps="") | Q(gaps=OuterRef("gaps")),
         drive=OuterRef("drive"),
         fork=OuterRef("fork"),
         length__gte=OuterRef("length"),
         have_blocks__gte=OuterRef("have_blocks"),
-        phase=Replica.Phase.COMPLETE,
+        counts=True,
     )
-    here = Replica.objects.filter(worker=worker).filter(
-        Q(phase=Replica.Phase.COMPLETE) | Q(have_blocks__gt=0)
-    )
+    here = Replica.objects.filter(worker=worker, have_blocks__gt=0)
     doubtful = here.exclude(drive__state=Drive.State.REMOVING).filter(~Exists(others))
     ids = list(doubtful.order_by("drive_id").values_list("drive_id", flat=True))
     alone: list[int] = []
@@ -61,6 +64,7 @@ def only_here(worker: Worker) -> list[int]:
 
 def _that_count(worker: Worker) -> QuerySet[Replica]:
     return Replica.objects.exclude(worker=worker).filter(
+        Q(counts=True) | ~Q(phase=Replica.Phase.COMPLETE),
         desired=True,
         proof_failures__lt=MAX_PROOF_FAILURES,
         worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
@@ -89,6 +93,20 @@ def _compared(worker: Worker, drive_ids: Sequence[int]) -> list[int]:
         ):
             alone.append(drive_id)
     return alone
+
+
+def lock_copies(drive_ids: Iterable[int]) -> None:
+    """Hold the rows of all copies of these drives until the transaction ends.
+
+    Before what others have is compared, by whoever then deletes a copy for that: two that did so at the same
+    time would each count on what the other deletes. SQLite has one writer at a time.
+    """
+    if not connection.features.has_select_for_update:
+        return
+    for batch in batches(sorted(set(drive_ids)), COMPARED_AT_ONCE):
+        rows = Replica.objects.filter(drive_id__in=batch).order_by("drive_id", "pk")
+        for _ in rows.select_for_update().values_list("pk").iterator():
+            pass
 
 
 def fullest(holdings: Iterable[Holding]) -> Holding | None:

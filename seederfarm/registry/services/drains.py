@@ -9,14 +9,14 @@ from django.db import connection
 from workers import units
 
 from ..models import Worker
-from .copies import AS_FULL, MAX_PROOF_FAILURES
+from .copies import STANDS_IN
 
 
 class DrainProgress(NamedTuple):
     copies: int
     """Copies that are on the worker and not released."""
     waiting: int
-    """Those that too few other workers match yet."""
+    """Those of them of which too few other workers have as much yet, and have proven it."""
     bytes_left: int
     """Bytes that others must download before it can go."""
     bytes_per_second: float
@@ -50,9 +50,7 @@ FROM (
   SELECT d.replicas_min AS needed, coalesce(d.byte_length, 0) AS size,
     (SELECT count(*) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
       WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired
-      AND (o.phase = 'complete' OR (r.phase <> 'complete' AND o.have_blocks > 0))
-      AND {AS_FULL}
-      AND o.proof_failures < %s AND w.state = 'active' AND w.lost_since IS NULL) AS done,
+      AND {STANDS_IN} AND w.state = 'active' AND w.lost_since IS NULL) AS done,
     coalesce((SELECT max(o.have_bytes) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
       WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired
       AND o.phase <> 'complete' AND w.state = 'active'), 0) AS best
@@ -65,7 +63,7 @@ FROM (
 def drain_progress(worker_id: int) -> DrainProgress:
     """One query for the copies, one for the rates of the workers."""
     with connection.cursor() as cursor:
-        cursor.execute(_QUERY, [MAX_PROOF_FAILURES, worker_id])
+        cursor.execute(_QUERY, [worker_id])
         copies, waiting, left = cursor.fetchone()
     others = Worker.objects.filter(state=Worker.State.ACTIVE, lost_since=None).exclude(pk=worker_id)
     rates = [engine.get("down_per_second", 0.0) for engine in others.values_list("engine", flat=True)]

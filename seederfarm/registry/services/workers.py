@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from .. import signals
 from ..models import Drive, Replica, Worker
-from .copies import only_here
+from .copies import lock_copies, only_here
 from .keys import announce
 from .log import Actor, count_of, record_audit, record_event
 
@@ -73,6 +73,7 @@ def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResu
             row = Worker.objects.select_for_update().get(pk=worker.pk)
             if row.state == Worker.State.RETIRED:
                 continue
+            lock_copies(Replica.objects.filter(worker=row).values_list("drive_id", flat=True))
             alone = 0 if force else len(only_here(row))
             if alone:
                 guarded.append(LastCopies(row, alone))

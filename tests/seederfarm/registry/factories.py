@@ -33,9 +33,10 @@ def make_worker(name: str = "", **values: Any) -> Worker:
 
 
 def make_replica(drive: Drive, worker: Worker, **values: Any) -> Replica:
-    return Replica.objects.create(
-        **{"drive": drive, "worker": worker, "phase": Replica.Phase.COMPLETE, **values}
-    )
+    """Complete and proven, unless it is said otherwise."""
+    now = timezone.now()
+    given: dict[str, Any] = {"drive": drive, "worker": worker, "phase": Replica.Phase.COMPLETE}
+    return Replica.objects.create(**{**given, "completed_at": now, "last_proven_at": now, **values})
 
 
 def make_user(name: str = "alice", **values: Any) -> User:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from farmwire.audit import BlockProof
+from farmwire.audit import MAX_BLOCKS, BlockProof
 from farmwire.gaps import CoreGaps
 from farmwire.message import read
 from farmwire.proofs import prove_block
@@ -26,7 +26,7 @@ from seederfarm.registry.services.drains import drain_progress
 
 from ...registry.factories import make_drive
 from ..reports.test_audits import WRITER, answer, asked, blobs_of, copy_of_core
-from ..world import FakeBroker, FakeWorker, copy_of
+from ..world import FakeBroker, FakeWorker, copy_of, prove_all
 
 SECOND = timedelta(seconds=1)
 Gap = tuple[int, int]
@@ -88,6 +88,7 @@ def test_the_surplus_goes_only_while_others_have_its_blocks(
     drive, anna, bert = two_copies(now)
     tell(anna, drive.key, now, *annas, phase=phases[0])
     tell(bert, drive.key, now, *berts, phase=phases[1])
+    prove_all(now)
     reconcile(now=now)
     assert kept(drive) == left if isinstance(left, set) else len(kept(drive)) == left
 
@@ -127,6 +128,8 @@ def test_the_last_copy_stays_when_another_worker_lies(farm: FakeBroker, now: dat
     drive, anna, bert = two_copies(now)
     assert anna.tell(now, copy_of(drive.key, "complete", now, fork=int(lie == "a lower fork"))).applied == 1
     assert bert.tell(now, copy_of(drive.key, "complete", now, **LIES[lie])).applied == 1
+    if "fork" not in lie:  # by the blocks that he does have
+        prove_all(now)
     assert only_here(anna.row) == [drive.pk]
     worker_services.drain([anna.row], "cli")
     reconcile(now=now)
@@ -317,6 +320,33 @@ def test_where_gaps_are_known_roughly_a_missing_block_is_no_failure_and_a_lie_is
     order = ask()
     other = [prove_block(core, 19), *nothing[1:]]
     assert answer(worker, order, core, now, proofs=other) == "wrong"
+
+
+def test_one_block_does_not_prove_a_copy_whose_gaps_are_known_roughly(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    """One that says it has all but one block of each part was asked for a single one that is there."""
+    replica = copy_of_core(core, worker, now)
+    lacks(replica, CoreGaps(length=20, runs=[1, 20], exact=False, digest="ab"))
+    Replica.objects.update(have_blocks=19)
+    core.clear(1, 20)
+    for attempt in range(1, 4):
+        Replica.objects.update(last_challenged_at=None)
+        audits.challenge_due(now, random.Random(attempt))
+        order = asked(farm)
+        assert len(order.blocks) == MAX_BLOCKS
+        assert answer(worker, order, core, now) == "wrong"
+        replica.refresh_from_db()
+        assert replica.proof_failures == attempt
+
+    # One that says that it has little is not accused for what it lacks, and has proven nothing by that.
+    lacks(replica, CoreGaps(length=20, runs=[0, 20], exact=False, digest="ab"))
+    Replica.objects.update(have_blocks=2, proof_failures=0, last_challenged_at=None)
+    core.clear(0, 1)
+    audits.challenge_due(now, random.Random(4))
+    assert answer(worker, asked(farm), core, now) == "proven"
+    replica.refresh_from_db()
+    assert (replica.last_proven_at, replica.proof_failures) == (None, 0)
 
 
 @pytest.mark.parametrize("how", ["released", "removing"])

@@ -23,7 +23,7 @@ from seederfarm.registry.services import workers as worker_services
 
 from ....support.databases import FarmDatabase
 from ...registry.factories import make_drive
-from ..world import FakeBroker, FakeWorker, Sent, copy_of
+from ..world import FakeBroker, FakeWorker, Sent, copy_of, prove_all
 
 SECOND = timedelta(seconds=1)
 GRACE = timedelta(seconds=400)
@@ -41,6 +41,7 @@ def settle(broker: FakeBroker, workers: list[FakeWorker], now: datetime) -> None
             worker.held[key] = "complete" if phase in ("looking", "downloading") else phase
         worker.tell(now, *worker.status(now))
         worker.held = {key: phase for key, phase in worker.held.items() if phase != "removed"}
+    prove_all(now)
 
 
 def plan_now(now: datetime, *, everything: bool = True) -> Reconciled:
@@ -381,6 +382,7 @@ def converge(broker: FakeBroker, now: datetime, rng: random.Random) -> None:
                 worker.held = {key: phase for key, phase in worker.held.items() if phase != "removed"}
             network.carry(lambda message=message, at=now: ingest_report(message, at))  # type: ignore[misc]
         network.deliver()
+        prove_all(now)
         check_invariants()
     held = {(key, worker.name) for worker in workers for key in worker.held}
     assert held == desired()

@@ -21,9 +21,9 @@ BLOCKS = 20
 
 
 async def engine_is_full(strangers: list[Swarm]) -> None:
-    """Returns when the engine has dialled as many of them as it may."""
+    """Returns when the engine has dialled each of them, and so as many peers as it may."""
     async with asyncio.timeout(30):
-        while sum(len(stranger.connections) for stranger in strangers) < MAX_PEERS:
+        while not all(stranger.connections for stranger in strangers):
             await asyncio.sleep(0.05)
 
 

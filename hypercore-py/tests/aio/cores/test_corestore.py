@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -242,9 +243,12 @@ def test_peers_are_not_read_from_while_the_disk_is_behind(monkeypatch: pytest.Mo
     monkeypatch.setattr(corestore_module, "MAX_DIRTY_BYTES", 1 << 20)
     held: list[bool] = []
     hold = Corestore._hold
+    behind = threading.Event()
 
     def spy(self: Corestore, on: bool) -> None:
         held.append(on)
+        if on:
+            behind.set()
         hold(self, on)
 
     monkeypatch.setattr(Corestore, "_hold", spy)
@@ -252,6 +256,13 @@ def test_peers_are_not_read_from_while_the_disk_is_behind(monkeypatch: pytest.Mo
     async def scene() -> None:
         writer = make_writer([bytes([i]) * 65536 for i in range(64)])
         async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            commit = target.store.backend.commit
+
+            def slow(batch: Batch) -> None:
+                behind.wait(PATIENCE)  # a disk that is slower than the peers
+                commit(batch)
+
+            monkeypatch.setattr(target.store.backend, "commit", slow)
             source.get(writer.core.key)
             copy = target.get(writer.core.key)
             copy.download()

@@ -122,8 +122,9 @@ def test_what_waits_to_be_sent_is_bounded_over_all_connections() -> None:
 
     async def main() -> None:
         made = make_writer([bytes([n]) * 200_000 for n in range(40)])
-        async with asyncio.timeout(40), connected(9) as pairs, Corestore(made.store) as cores:
-            limit = cores.hub.outgoing.limit = 3_000_000
+        # Each that reads nothing takes 4 MiB before it shows that: three of them are enough
+        async with asyncio.timeout(40), connected(4) as pairs, Corestore(made.store) as cores:
+            limit = cores.hub.outgoing.limit = 1_200_000
             stores = [Corestore(memory_store()) for _ in pairs]
             copies = []
             for number, (store, (client, server)) in enumerate(zip(stores, pairs, strict=True)):
@@ -132,10 +133,10 @@ def test_what_waits_to_be_sent_is_bounded_over_all_connections() -> None:
                 link = store.replicate(client)
                 copy.download(True)
                 copies.append(copy)
-                if number < 8:
+                if number < 3:
                     await copy.wait_until(lambda copy=copy: copy.core.length > 0)
                     link.hold(True)
-            await copies[8].wait_until(lambda: copies[8].core.complete and copies[8].core.length == 40)
+            await copies[3].wait_until(lambda: copies[3].core.complete and copies[3].core.length == 40)
             # The budget is looked at between two answers: each connection may be one block above it
             assert cores.hub.outgoing.held < limit + len(pairs) * 200_000
             for store in stores:

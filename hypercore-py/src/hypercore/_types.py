@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
-"""Bytes, in whatever they lie. Whoever keeps them longer than the call says whether they may change."""
+"""Bytes in any container. A function that keeps them longer than the call documents whether they may
+change."""
 
 
 class Random(Protocol):

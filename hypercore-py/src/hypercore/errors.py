@@ -28,7 +28,7 @@ class KeyFormatError(HypercoreError, ValueError):
 
 
 class ProtocolError(HypercoreError):
-    """Base of errors about what is said on the wire. Raise one of its two children."""
+    """Base of errors in messages on the wire. Raise one of its two children."""
 
     code = "PROTOCOL_ERROR"
 
@@ -40,7 +40,7 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer said something it must not say."""
+    """The peer violated the protocol."""
 
     code = "REMOTE_PROTOCOL_ERROR"
 

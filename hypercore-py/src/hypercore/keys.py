@@ -2,7 +2,7 @@
 
 Source: holepunchto/hypercore-id-encoding index.js and z32. The official decoder takes 64 hex digits, 52
 z-base-32 characters and `pear://` links; `hyper://` and `dat://` links are accepted here too, since people
-paste them. Nothing in a key tells a core from a bee from a drive: that is decided by looking at the content.
+paste them. A key does not show whether it names a core, a bee or a drive: the content does.
 """
 
 from __future__ import annotations

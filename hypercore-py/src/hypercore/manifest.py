@@ -1,11 +1,11 @@
 """Manifests: who may sign a core, and the key that follows from it.
 
-The key of a core is the hash of its manifest, so a manifest received from anybody proves itself. The
-exception are *compat* cores (the default up to hypercore 10): their key is the signer's public key, their
-manifest is implied.
+The key of a core is the hash of its manifest, so a manifest from any peer proves itself. The exception are
+*compat* cores (the default up to hypercore 10): their key is the signer's public key, their manifest is
+implied.
 
-Format: hypercore lib/messages.js, `manifest` (versions 0 to 3); lib/verifier.js for the rules (11.37.1).
-Flag bits of versions 1 and up: 1 allowPatch, 2 prologue, 4 linked, 8 userData.
+Format: hypercore lib/messages.js, `manifest` (versions 0 to 3); lib/verifier.js for the rules (11.37.1). Flag
+bits of versions 1 and up: 1 allowPatch, 2 prologue, 4 linked, 8 userData.
 """
 
 from __future__ import annotations

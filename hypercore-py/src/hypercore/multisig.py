@@ -36,9 +36,9 @@ class SignerProof(NamedTuple):
     patch: int = 0
     """How many blocks longer than the verified tree the tree is that was signed."""
     patch_end: int = 0
-    """Length of the tree that was signed. Only version 0 carries it, and nobody reads it."""
+    """Length of the tree that was signed. Only version 0 has it, and no implementation reads it."""
     patch_nodes: tuple[int, ...] = ()
-    """Which of the shared nodes lead there. Only version 0 carries it, and nobody reads it."""
+    """Which of the shared nodes lead there. Only version 0 has it, and no implementation reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

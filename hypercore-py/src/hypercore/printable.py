@@ -43,10 +43,10 @@ _NAMED = {
 
 
 def visible(text: object, *, encoding: str = "utf-8", keep: str = "") -> str:
-    """`text` as one line in which nothing is obeyed: hidden characters, and those that `encoding` lacks, are
-    escaped. Those of `keep` are not (such as line breaks of a page).
+    """`text` as one line without effects: hidden characters, and those that `encoding` lacks, are escaped,
+    except those in `keep` (such as line breaks of a page).
 
-    For sentences. What is to be told apart from others is for `quoted`.
+    For sentences. For names that must stay distinguishable use `quoted`.
     """
     shown = _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), str(text))
     return shown if _fits(shown, encoding) else "".join(_encodable(letter, encoding) for letter in shown)

@@ -104,7 +104,7 @@ class BeeBlock:
         self.key = key
         self.value = value
         self.size = size
-        """Bytes of the block, for whoever has to account for memory."""
+        """Bytes of the block, for accounting of memory."""
         self._index = index
         self._nodes: list[bytes | TreeNode] | None = None
 

@@ -1,4 +1,4 @@
-"""What happened to a core, as its listeners are told."""
+"""Changes of a core, as its listeners get them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Change(NamedTuple):
     appended: tuple[int, int] | None = None
     """The local writer added blocks start..end."""
     lost: tuple[int, int] | None = None
-    """No block of start..end is present any more: they were cleared, or are rotten."""
+    """No block of start..end is stored any more: they were cleared, or are corrupt."""
     rotten: bool = False
     """The lost blocks were found damaged."""
 

@@ -1,7 +1,7 @@
-"""Addresses of nodes, and what can be told from them alone.
+"""Addresses of nodes, and what follows from them alone.
 
 Wire form: four bytes of IPv4 in dotted order, then the port little endian (compact-encoding `ipv4Address`;
-dht-rpc lib/peer.js). A node's id is the unkeyed hash of those six bytes, so nobody can choose an id without
+dht-rpc lib/peer.js). A node's id is the unkeyed hash of those six bytes, so an id cannot be chosen without
 choosing an address. Private and reserved ranges: holepunchto/bogon index.js.
 """
 
@@ -158,7 +158,7 @@ def is_private(host: str) -> bool:
 
 
 def is_reserved(host: str) -> bool:
-    """Whether `host` can be nobody's address."""
+    """Whether `host` is in a reserved range."""
     number = _host_number(host)
     return any(number >> shift == prefix for prefix, shift in _RESERVED)
 

@@ -20,7 +20,7 @@ from .rpc import Reply
 MAX_PARALLEL_HANDSHAKES = 2
 """Nodes asked to relay our handshake at a time, beside those that the caller named."""
 PASSIVE_SECONDS = 10.0
-"""How long a server may take to come to us, if anybody can reach us."""
+"""Seconds for a server to connect to us, if every host can reach us."""
 
 
 MAX_LAN_ADDRESSES = 4
@@ -40,7 +40,7 @@ class Contact(NamedTuple):
     payload: NoisePayload
     result: HandshakeResult
     noise: bytes = b""
-    """The server's Noise message: nobody else can give this answer."""
+    """The server's Noise message: only the server can produce this answer."""
 
 
 class HandshakeAnswer(NamedTuple):

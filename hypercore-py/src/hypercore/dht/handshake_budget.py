@@ -1,11 +1,11 @@
 """How many handshakes of clients a node answers.
 
-A handshake costs half a millisecond of computing, and whoever asks for one has shown nothing: two thousand a
-second would take all of a processor. So each network that sends them has a bucket, and all networks together
-another one. A part is kept for networks that have not sent any lately, so that those that send many cannot
-take it all. A handshake that comes again is answered from memory and counts once.
+A handshake costs half a millisecond of CPU, and its sender has proven nothing: two thousand a second would
+take all of a processor. So each network that sends them has a bucket, and all networks together another one.
+A part is reserved for networks that have not sent any lately. A repeated handshake is answered from memory
+and counts once.
 
-A relay that we have announced ourselves to passes on what others send: there the client's network counts.
+A relay that we announced ourselves to forwards others' handshakes: there the client's network counts.
 """
 
 from __future__ import annotations

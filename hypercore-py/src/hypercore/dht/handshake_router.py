@@ -1,7 +1,7 @@
-"""Handshakes and hole-punch messages on their way: ours to answer, or somebody else's to pass on.
+"""Routes handshakes and hole-punch messages: for us, or to be forwarded.
 
-Source: hyperdht lib/router.js (6.34.0). Passing on means a new request with the same tid; nothing is
-remembered about it, so a lost packet is the asking client's to repeat.
+Source: hyperdht lib/router.js (6.34.0). Forwarding means a new request with the same tid, without state: the
+client repeats lost packets.
 """
 
 from __future__ import annotations

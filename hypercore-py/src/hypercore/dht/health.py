@@ -1,4 +1,4 @@
-"""Are we online? Told from how many of our requests are answered.
+"""Online state, derived from how many of our requests are answered.
 
 Source: dht-rpc lib/health.js (6.27.0), its offline half.
 """
@@ -6,7 +6,7 @@ Source: dht-rpc lib/health.js (6.27.0), its offline half.
 from __future__ import annotations
 
 IDLE_REQUESTS = 4
-"""Finished requests per tick below which nothing can be told."""
+"""Finished requests per tick below which nothing can be decided."""
 
 OFFLINE_TICKS = 2
 """Ticks in a row without any answer after which we are offline."""

@@ -1,4 +1,4 @@
-"""A request of somebody else, and the ways to answer it."""
+"""A request from another node, and the ways to answer it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Inbound:
         closer_nodes: bool = True,
         to: Address | None = None,
     ) -> None:
-        """Answer. `to` is somebody else than the sender when a relay hands an answer on."""
+        """Answer. `to` differs from the sender when a relay forwards an answer."""
         address = self.source if to is None else to
         self._node.send(self._response(value, error, token, closer_nodes, address), address)
 

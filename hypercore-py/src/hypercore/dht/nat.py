@@ -1,4 +1,4 @@
-"""What other nodes tell us about our own address, and what follows from it about our NAT.
+"""Our address as other nodes report it, and the kind of NAT that follows.
 
 Source: nat-sampler index.js (1.0.1), hyperdht lib/nat.js (6.34.0). Every response carries the address that
 the responder saw.
@@ -15,7 +15,7 @@ from .constants import Firewall
 MAX_SAMPLES = 16
 """Nodes whose word counts: the last that were new to us. Each has one vote: no liar outvotes the others."""
 MIN_SAMPLES = 3
-"""Observations without which nothing is said of the kind of NAT: each may have seen another port (nat.js)."""
+"""Observations needed before the kind of NAT is decided: each may have seen another port (nat.js)."""
 
 
 class NatSampler:
@@ -45,7 +45,7 @@ class NatSampler:
         return (self.host, self.port) != before
 
     def restart(self, votes: Iterable[tuple[Address, Address]]) -> None:
-        """Our network is another one: what was said before is void. `votes` are pairs of `by` and `seen`."""
+        """The network changed: earlier observations are dropped. `votes` are pairs of `by` and `seen`."""
         self._samples = dict(votes)
         self.host, self.port = None, 0
         if self._samples:
@@ -67,7 +67,7 @@ class NatSampler:
 
     @property
     def firewall(self) -> Firewall:
-        """The kind of NAT, as told to a peer who wants to punch through it."""
+        """The kind of NAT, as reported to a peer that punches through it."""
         if self.host is None or len(self._samples) < MIN_SAMPLES:
             return Firewall.UNKNOWN
         return Firewall.CONSISTENT if self.port else Firewall.RANDOM

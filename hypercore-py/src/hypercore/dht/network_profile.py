@@ -9,16 +9,17 @@ from .constants import Firewall
 from .nat import NatSampler
 
 MAX_LOCAL_ADDRESSES = 12
-"""Local addresses that are told, so that a handshake fits a datagram."""
+"""Local addresses that are sent, so that a handshake fits a datagram."""
 
 
 class NetworkProfile(NamedTuple):
-    """`public`: where anybody can reach us, if we are not behind a NAT. `local`: on our own network."""
+    """`public`: an address that every host can reach, if we are not behind a NAT. `local`: on our own
+    network."""
 
     public: Address | None = None
     local: tuple[Address, ...] = ()
     firewall: Firewall = Firewall.UNKNOWN
-    """What a peer is told who wants to punch a hole."""
+    """The kind of NAT that a peer needs to punch a hole."""
     seen: tuple[Address, ...] | None = None
     """Where others see us."""
 

@@ -49,7 +49,7 @@ class ClientHandshake:
 
 
 class ServerHandshake:
-    """Our side when somebody connects to us."""
+    """Our side of a handshake that a client starts."""
 
     def __init__(self, key_pair: KeyPair, random_bytes: RandomBytes) -> None:
         self._handshake = Handshake(

@@ -1,10 +1,10 @@
-"""How much a storing node sends to addresses that may be forged.
+"""Limits what a storing node sends to addresses that may be forged.
 
-A request for a record is some 50 bytes, the answer up to 1,500, and whoever can forge a sender has it sent to
-somebody else. The protocol's tokens come with the first answer, and official clients ask only once, so a
-record cannot wait for the proof that its reader is there. Instead, what answers carry beyond three times the
-request is counted against the /24 network they go to. A host that has lately used a token, as everybody who
-announces or stores something here has, was shown to read what it is sent: it has an account of its own.
+A request for a record is some 50 bytes, the answer up to 1,500, and its sender may be forged to direct the
+answer at a third host. The protocol's tokens come with the first answer, and official clients ask only once,
+so a record cannot require proof of receipt. Instead, what answers carry beyond three times the request is
+counted against the /24 network they go to. A host that has lately used a token, as every host that announces
+or stores something here has, reads what it is sent: it has an account of its own.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class TableNode:
         self.pinged = now
         """When we last asked it something."""
         self.seen = now
-        """When it last said something."""
+        """Time of its last message."""
 
 
 class RoutingTable:

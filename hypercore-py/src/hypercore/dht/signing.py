@@ -1,7 +1,7 @@
-"""Signatures on records, so that storing nodes need to trust nobody.
+"""Signatures on records, so that storing nodes need not be trusted.
 
 Source: hyperdht lib/persistent.js `annSignable`, `signMutable` (6.34.0). An announcement is signed for one
-target, one storing node and one token: nobody can replay it elsewhere or later.
+target, one storing node and one token: it cannot be replayed elsewhere or later.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Tokens: proof that a requester receives at the address it sends from.
 
-Source: dht-rpc lib/io.js `token`. Opaque to everybody but their issuer; the construction is kept all the
-same.
+Source: dht-rpc lib/io.js `token`. Opaque to all but their issuer; the construction is kept all the same.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Entry:
 
     @property
     def size(self) -> int | None:
-        """Bytes of content. None where only the block map tells (ask `Drive.size`)."""
+        """Bytes of content. None where only the block map has the size (use `Drive.size`)."""
         if self.blob is None:
             return 0
         return None if self.blob.block_map else self.blob.byte_length

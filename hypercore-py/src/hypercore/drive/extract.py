@@ -1,9 +1,8 @@
-"""Copying a drive, or a part of it, into a directory.
+"""Copies a drive, or a part of it, into a directory.
 
-What a stranger has published is written to a disk here, so: nothing outside of the directory is touched
-(see `confined`), links are made only if they lead to something inside, and what cannot be written is
-reported and passed over. Files that are there with the same content are left alone, so a copy that was
-interrupted is taken up again.
+This writes content of untrusted publishers to a disk: nothing outside of the directory is touched (see
+`confined`), links are made only if they lead to something inside, and what cannot be written is reported and
+skipped. Files with equal content are left alone, so an interrupted copy is continued.
 """
 
 from __future__ import annotations

@@ -45,10 +45,10 @@ class WritableDrive:
 def writable_drive(
     store: CoreMaker, key_pair: KeyPair, *, encryption_key: bytes | None = None
 ) -> WritableDrive:
-    """The drive of that key pair in a store, an empty one if there is none yet.
+    """The drive of that key pair in a store; a new one is empty.
 
-    `encryption_key` is 32 bytes; it has to be the same each time, and readers need it beside the key. The
-    store has to be flushed before anybody is shown what was written.
+    `encryption_key` is 32 bytes; it must be the same each time, and readers need it beside the key. Flush the
+    store before announcing what was written.
     """
     db = store.create_core(key_pair)
     manifest = None if db.manifest is None else db.manifest.content_manifest(db.key)

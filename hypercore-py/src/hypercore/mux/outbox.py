@@ -1,6 +1,6 @@
-"""What is to be sent, packed into as few messages as sensible when the shell takes it.
+"""Outgoing messages, packed into as few as sensible when the shell takes them.
 
-Nobody corks by hand: all that was queued since the last take goes out together. Format of a batch (protomux
+Callers do not cork: everything queued since the last take goes out together. Format of a batch (protomux
 index.js, `_sendBatch`): `00 00`, `uint` channel, then entries of `uint` length and that many bytes; an entry
 of length 0 means that another `uint` channel follows.
 """

@@ -93,7 +93,7 @@ class Handshake:
 
     @property
     def transcript_hash(self) -> bytes:
-        """The 64-byte hash of everything said so far."""
+        """The 64-byte hash of the handshake so far."""
         return self._symmetric.hash
 
     def write(self, payload: bytes = b"") -> bytes:

@@ -13,7 +13,7 @@ class Field(Protocol):
 
 
 class FieldBudget:
-    """Shared by the replicators of all cores. Whoever holds most loses what it holds, so a peer that
+    """Shared by the replicators of all cores. The peer that holds most loses its share, so a peer that
     announces nonsense does not cost the others theirs."""
 
     def __init__(self, limit: int = MAX_REMOTE_FIELD_BYTES) -> None:

@@ -26,7 +26,7 @@ class Scheduler:
         self._ranges: Ranges = EVERYTHING
         self._explicit: dict[int, None] = {}  # an empty set would take four times as much room
         self._pending = Bitfield()
-        """Explicit ones that nobody was asked for yet."""
+        """Explicit blocks that are not requested yet."""
 
     # --- what is to be fetched ------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ class Scheduler:
 
     @property
     def has_pending(self) -> bool:
-        """Whether explicit blocks wait for somebody to be asked."""
+        """Whether explicit blocks are not requested yet."""
         return self._pending.count > 0
 
     def is_explicit(self, index: int) -> bool:
@@ -85,7 +85,7 @@ class Scheduler:
                 yield first, stop
 
     def next_pending(self, start: int, end: int) -> int | None:
-        """The first explicit block of start..end that nobody was asked for."""
+        """The first explicit block of start..end that is not requested yet."""
         return self._pending.first_set(start, end) if self._pending.count else None
 
     # --- what is on its way ---------------------------------------------------------------------------------
@@ -100,13 +100,13 @@ class Scheduler:
         return self.claimed.get(index)
 
     def claim(self, index: int) -> None:
-        """Somebody was asked for it."""
+        """The block was requested."""
         self.claimed.set(index)
         if self._pending.count:
             self._pending.unset(index)
 
     def release(self, index: int) -> None:
-        """Nobody is asked for it any more."""
+        """The block is requested from no peer any more."""
         if self._have.get(index):
             return
         self.claimed.unset(index)
@@ -130,7 +130,7 @@ class Scheduler:
     # --- choosing -------------------------------------------------------------------------------------------
 
     def next_explicit(self, there: Availability, end: int) -> int | None:
-        """An explicit block below `end` that nobody was asked for and that `there` has."""
+        """An explicit block below `end` that is not requested yet and that `there` has."""
         return there.first_in(self._pending, 0, end) if self._pending.count else None
 
     def next_block(self, there: Availability, cursor: int, end: int) -> int | None:

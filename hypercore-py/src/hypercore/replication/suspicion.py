@@ -48,8 +48,8 @@ CORE_BACKOFF = 1.0
 """Seconds that a core waits for its next trial at a peer after a trial has ended a connection; doubles each
 time."""
 BLOCK_BACKOFF = 300.0
-"""Seconds that a refused request is not repeated if the peer has said something new of the core since;
-doubles each time. As long as it has not, there is nothing to find out, and MAX_BACKOFF counts."""
+"""Seconds that a refused request is not repeated if the peer has reported anything new of the core since;
+doubles each time. Otherwise there is nothing to find out, and MAX_BACKOFF counts."""
 BAD_DATA_BACKOFF = 60.0
 """Seconds that a core is not spoken about with a peer that sent bad data; doubles each time."""
 MAX_BACKOFF = 21600.0
@@ -75,11 +75,11 @@ class Refusal(NamedTuple):
     times: int
     """How often it has ended the connection."""
     until: float
-    """When it may be repeated if the peer has said something new of the core."""
+    """When it may be repeated if the peer has reported anything new of the core."""
     until_unchanged: float
     """When it may be repeated if not."""
     state: tuple[int, int] | None
-    """What the peer had said."""
+    """The peer's report at that time."""
 
 
 class Record:
@@ -114,7 +114,7 @@ class Record:
         """Whether the peer has given anything of the core: it costs more than a connection then."""
         self.refused: dict[int, Refusal] = {}
         self.state: tuple[int, int] | None = None
-        """Fork and length that the peer has told last."""
+        """Fork and length in the peer's last report."""
         self.testing: dict[int, None] = {}
         """Suspects that are asked for right now."""
         self.window = 1

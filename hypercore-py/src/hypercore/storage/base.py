@@ -19,8 +19,8 @@ class CoreRow(NamedTuple):
     length: int
     byte_length: int
     roots: bytes
-    """Size (8 bytes, little endian) and hash of each root. They are in the tree pages as well, but a rotten
-    page must not take the whole core with it."""
+    """Size (8 bytes, little endian) and hash of each root. They are in the tree pages as well, but a corrupt
+    page must not lose the whole core."""
     signature: bytes | None
     contiguous: int
     """Leading blocks that are stored; bit pages say which others are."""

@@ -46,7 +46,7 @@ LOSS_THRESHOLD = 0.02
 """A round that loses more than this share has overrun some buffer, often that of the receiver's socket."""
 
 STARTUP_LOSS_THRESHOLD = 0.2
-"""The same while the rate doubles every round: then too much is sent before anybody can tell."""
+"""The same while the rate doubles every round: too much is sent before losses show."""
 
 LOSS_PACKETS = 6
 """Fewer lost packets in a round say nothing."""
@@ -79,7 +79,7 @@ class Sample(NamedTuple):
     prior_delivered: int
     """The same at the moment when the newest of them was sent, -1 when nothing new arrived."""
     interval: float
-    """Seconds over which `delivered - prior_delivered` arrived; not more than 0: cannot tell."""
+    """Seconds over which `delivered - prior_delivered` arrived; 0 or less: unknown."""
     rtt: float | None
     in_flight: int
     prior_in_flight: int

@@ -1,4 +1,4 @@
-"""What a stream tells the program that drives it."""
+"""Events of a stream."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Ended(NamedTuple):
 
 
 class Drained(NamedTuple):
-    """A writer that was told to wait may go on."""
+    """A writer that had to wait may continue."""
 
 
 class RemoteChanged(NamedTuple):

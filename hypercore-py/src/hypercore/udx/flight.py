@@ -1,7 +1,7 @@
-"""The packets that are on their way: which have arrived, which are lost, and what their arrival tells.
+"""Packets in flight: which have arrived, which are lost, and what their arrival measures.
 
-Packets are kept in runs that were sent at one moment, so that the cost of sending and of acknowledging in
-order is per run. Only packets that were sent again have a record of their own. Loss is found by time of
+Packets are kept in runs that were sent at one moment, so that the cost of sending and of in-order
+acknowledgement is per run. Only retransmitted packets have a record of their own. Loss is detected by time of
 sending (RACK, RFC 8985); delivery rates are measured as in draft-cheng-iccrg-delivery-rate-estimation.
 """
 
@@ -218,7 +218,8 @@ class Flight:
         return next(self.sacked.gaps(start, end), None) is None
 
     def _note(self, run: Run, end: int, now: float, arrival: Arrival, *, fresh: bool) -> None:
-        """A packet of `run` below `end` has arrived. `fresh`: it was sent once, so it tells a round trip."""
+        """A packet of `run` below `end` has arrived. `fresh`: it was sent once, so it measures a round
+        trip."""
         newest = arrival.newest
         if newest is None or (run.sent_at, run.end) >= (newest.sent_at, newest.end):
             arrival.newest = run

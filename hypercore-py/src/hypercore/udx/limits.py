@@ -1,4 +1,4 @@
-"""Sizes, bounds and times of UDX. Sources are libudx (a9af5de) unless said otherwise; times in seconds."""
+"""Sizes, bounds and times of UDX. Sources are libudx (a9af5de) unless another is named; times in seconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECEIVE_WINDOW_BYTES = 4 << 20
 """What we offer to hold for an application that does not read, out-of-order packets included (udx.c:44)."""
 
 MAX_DATAGRAM_BYTES = 2048
-"""Largest datagram that official peers read, and so the largest that anybody sends (udx.h:23)."""
+"""Largest datagram that official peers read, and so the largest that any peer sends (udx.h:23)."""
 
 MAX_OUT_OF_ORDER_PACKETS = 4096
 """How far beyond the next packet expected one may lie. A window of full packets is 3641 of them."""
@@ -30,7 +30,7 @@ MAX_FLIGHT_BYTES = 16 << 20
 """Most that is sent and not acknowledged, whatever window the peer offers: it has to be kept."""
 
 WRITE_BUFFER_BYTES = 256 << 10
-"""Unsent bytes above the congestion window from which on a writer is told to wait (udx.c:46)."""
+"""Unsent bytes above the congestion window from which on a writer must wait (udx.c:46)."""
 
 INITIAL_RTO = 1.0
 """Retransmission timeout before there is any sample of the round trip (udx.c:2313)."""

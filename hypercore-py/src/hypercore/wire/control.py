@@ -97,7 +97,8 @@ class NoData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want:
-    """Tell me what you have in this range, now and from now on. With `any_`, one block of it is enough."""
+    """Request to announce which blocks of a range the sender of the answer has, now and later. With `any_`,
+    one block of it is enough."""
 
     type_id: ClassVar[int] = 5
 

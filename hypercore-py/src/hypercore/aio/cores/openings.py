@@ -1,8 +1,8 @@
-"""Opening the channels of active cores on each connection: only so many ahead of the peer's answers.
+"""Opens the channels of active cores on each connection, a limited number ahead of the peer's answers.
 
 A channel takes two kilobytes from the moment it is opened here. An engine may have thousands of active cores,
-and whoever connects knows none of their keys at first. So a peer that does not answer costs the same, however
-many cores there are, and one that does gets the next ones as fast as it answers.
+of which a new peer knows none at first. So a peer that does not answer costs the same, however many cores
+there are, and one that does gets the next ones as fast as it answers.
 """
 
 from __future__ import annotations

@@ -37,9 +37,9 @@ class NetworkWatch:
         """As of the last look."""
 
     def look(self, towards: tuple[str, int]) -> bool:
-        """Whether our own address on the way to `towards` is another one than when we last had one.
+        """Whether our own address on the way to `towards` changed since the last one.
 
-        Without a way out nothing is told: the next one may be the same.
+        False without a route: the next address may be the same.
         """
         self.local = local_addresses(self._bound_host, self._port)
         before, now = self._way_out, outbound_host(towards)

@@ -44,5 +44,5 @@ class PeerLink:
 
     @property
     def doubtful(self) -> bool:
-        """Whether it may be somebody else who dialled us: nothing encrypted has come."""
+        """Whether the dialling peer is unconfirmed: nothing encrypted was received."""
         return self.connection is not None and not (self.client or self.connection.authenticated)

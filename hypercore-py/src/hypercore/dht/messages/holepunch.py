@@ -126,5 +126,5 @@ class SecurePayload:
         return HolepunchPayload.decode(plain)
 
     def token(self, host: str) -> bytes:
-        """What we ask whoever reads at `host` to echo."""
+        """The token that a reader at `host` must echo."""
         return blake2b_256(host.encode(), key=self._local_secret)

@@ -13,7 +13,7 @@ MAX_PEERS_PER_REPLY = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerRecord:
-    """Somebody who can be reached by key, and the nodes that relay to them (storing nodes keep three)."""
+    """A peer that can be reached by key, and the nodes that relay to it (storing nodes keep three)."""
 
     public_key: bytes
     relay_addresses: tuple[Address, ...] = ()

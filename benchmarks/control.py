@@ -312,7 +312,7 @@ def ingest(workers: int, reports: int, now: datetime, clock: Clock) -> float:
 def heartbeats(workers: int, now: datetime, clock: Clock) -> str:
     """Processor time of a heartbeat of a worker that holds what it should, of which nothing is new."""
     from farmwire.report import EngineStats, Heartbeat, HostStats, Report
-    from seederfarm.control.messaging.assignments import send_manifest
+    from seederfarm.control.messaging.assignments import send_assignment
     from seederfarm.control.reports.ingest import ingest_report
     from seederfarm.registry.models import ManifestState, Worker
 
@@ -327,11 +327,11 @@ def heartbeats(workers: int, now: datetime, clock: Clock) -> str:
     messages = []
     for number in range(min(workers, BEATS)):
         worker = Worker.objects.get(name=f"w{number}")
-        send_manifest(worker.pk, now)
+        send_assignment(worker.pk, now)
         state = ManifestState.objects.get(pk=worker.pk)
         beat = Heartbeat(
-            at=now.timestamp(), name=worker.name, software="bench", manifest_version=state.version,
-            manifest_digest=state.digest, free_bytes=10**13, host=host, engine=engine,
+            at=now.timestamp(), name=worker.name, software="bench", assignment_version=state.version,
+            assignment_digest=state.digest, free_bytes=10**13, host=host, engine=engine,
         )  # fmt: skip
         messages.append(sealed(Report(heartbeat=beat), number, 2, now))
     took, results = clock.time(lambda: [ingest_report(message, now) for message in messages])

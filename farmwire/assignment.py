@@ -22,7 +22,7 @@ MAX_PAGES = 1000
 _MODULUS = 1 << 256
 
 
-class ManifestEntry(Shape, frozen=True, kw_only=True):
+class AssignmentEntry(Shape, frozen=True, kw_only=True):
     key: Key
     kind: Kind | None = None
     """Kind given by the operator. None: detected from the content."""
@@ -32,39 +32,40 @@ class ManifestEntry(Shape, frozen=True, kw_only=True):
     """Highest fork of the writer that is followed. None: any."""
 
 
-class ManifestPage(Shape, frozen=True, kw_only=True):
+class AssignmentPage(Shape, frozen=True, kw_only=True):
     version: Count
     page: Annotated[int, Meta(ge=0, lt=MAX_PAGES)]
     pages: Annotated[int, Meta(ge=1, le=MAX_PAGES)]
     digest: Digest
     """Of the whole assignment."""
-    entries: Annotated[list[ManifestEntry], Meta(max_length=PAGE_ENTRIES)]
+    entries: Annotated[list[AssignmentEntry], Meta(max_length=PAGE_ENTRIES)]
 
 
-class Manifest(Shape, frozen=True, kw_only=True):
+class Assignment(Shape, frozen=True, kw_only=True):
     version: Count = 0
-    entries: list[ManifestEntry] = []
+    entries: list[AssignmentEntry] = []
 
     @property
     def digest(self) -> str:
         return digest_of(self.entries)
 
-    def to_pages(self) -> list[ManifestPage]:
+    def to_pages(self) -> list[AssignmentPage]:
         """Split into pages; an empty assignment has one. Raises MessageRejected (TOO_LARGE) above
         MAX_PAGES."""
         chunks = list(_chunks(self.entries)) or [[]]
         if len(chunks) > MAX_PAGES:
             raise MessageRejected(
-                Reason.TOO_LARGE, f"a manifest of {len(self.entries)} entries, {MAX_PAGES * PAGE_ENTRIES} fit"
+                Reason.TOO_LARGE,
+                f"an assignment of {len(self.entries)} entries, {MAX_PAGES * PAGE_ENTRIES} fit",
             )
         digest = self.digest
         return [
-            ManifestPage(version=self.version, page=i, pages=len(chunks), digest=digest, entries=chunk)
+            AssignmentPage(version=self.version, page=i, pages=len(chunks), digest=digest, entries=chunk)
             for i, chunk in enumerate(chunks)
         ]
 
 
-def _chunks(entries: list[ManifestEntry]) -> Iterator[list[ManifestEntry]]:
+def _chunks(entries: list[AssignmentEntry]) -> Iterator[list[AssignmentEntry]]:
     for start in range(0, len(entries), PAGE_ENTRIES):
         yield entries[start : start + PAGE_ENTRIES]
 
@@ -75,7 +76,7 @@ def entry_hash(key: str, kind: str | None, priority: int, max_fork: int | None =
     return int.from_bytes(blake2b_256(f"{key} {kind or '-'} {priority}{forks}".encode()), "big")
 
 
-def digest_of(entries: Iterable[ManifestEntry]) -> str:
+def digest_of(entries: Iterable[AssignmentEntry]) -> str:
     """Return a digest of the entries that does not depend on their order: the sum of their hashes modulo
     2^256, in hex.
 
@@ -85,15 +86,15 @@ def digest_of(entries: Iterable[ManifestEntry]) -> str:
     return f"{sum(entry_hash(e.key, e.kind, e.priority, e.max_fork) for e in entries) % _MODULUS:064x}"
 
 
-class ManifestAssembler:
+class AssignmentAssembler:
     """Joins pages, which may be lost, repeated or out of order, of one or more transmissions."""
 
     def __init__(self) -> None:
         self._version = -1
         self._digest = ""
-        self._pages: dict[int, ManifestPage] = {}
+        self._pages: dict[int, AssignmentPage] = {}
 
-    def add(self, page: ManifestPage) -> Manifest | None:
+    def add(self, page: AssignmentPage) -> Assignment | None:
         """Return the assignment if this page completes it, else None. Ignores pages of older versions.
 
         Raises MessageRejected (MALFORMED) if all pages are there and do not match the digest.
@@ -106,10 +107,10 @@ class ManifestAssembler:
         if len(self._pages) < page.pages:
             return None
         entries = [entry for i in sorted(self._pages) for entry in self._pages[i].entries]
-        manifest = Manifest(version=page.version, entries=entries)
+        assignment = Assignment(version=page.version, entries=entries)
         self._version, self._digest, self._pages = page.version, page.digest, {}
-        if manifest.digest != page.digest or len({entry.key for entry in entries}) != len(entries):
+        if assignment.digest != page.digest or len({entry.key for entry in entries}) != len(entries):
             raise MessageRejected(
-                Reason.MALFORMED, f"the pages of manifest {page.version} do not fit its digest"
+                Reason.MALFORMED, f"the pages of assignment {page.version} do not fit its digest"
             )
-        return manifest
+        return assignment

@@ -58,8 +58,8 @@ class Heartbeat(Shape, frozen=True, kw_only=True):
     zone: Annotated[str, Meta(max_length=100)] = ""
     tags: Tags = []
     software: Annotated[str, Meta(max_length=100)]
-    manifest_version: Count
-    manifest_digest: Digest
+    assignment_version: Count
+    assignment_digest: Digest
     quota_bytes: Count | None = None
     """Bytes that it may store. None: the disk's size less the headroom."""
     free_bytes: Count

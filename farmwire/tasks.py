@@ -17,7 +17,7 @@ CONTROL_QUEUE = "control"
 JOIN_QUEUE = "join"
 """Holders of a token write to it, control reads from it."""
 
-SYNC_MANIFEST = "worker.sync_manifest"
+SYNC_ASSIGNMENT = "worker.sync_assignment"
 AUDIT = "worker.audit"
 CONFIGURE = "worker.configure"
 REFRESH = "worker.refresh"

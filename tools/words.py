@@ -16,7 +16,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-ROOMS: Final = ("farmwire", "tools", "seederfarm/placement", "seederfarm/sources", "seederfarm/supervisor")
+ROOMS: Final = (
+    "farmwire",
+    "tools",
+    "workers",
+    *(f"seederfarm/{room}" for room in ("cli", "placement", "settings", "sources", "supervisor")),
+)
 """Folders that are checked. Migrations are left out: their names are the database's history."""
 
 IN_BOTH: Final = {

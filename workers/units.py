@@ -40,8 +40,8 @@ MAX_COUNT: Final = 2**63 - 1
 """The largest size or count: what a column of a database holds."""
 
 MIN_RATE: Final = 1024
-"""Bytes a second. Less than that moves nothing that anybody waits for, and no message between control and
-workers carries less."""
+"""Bytes a second of the lowest rate: below it transfers are too slow to be useful, and no message between
+control and workers carries less."""
 
 NO_LIMIT: Final = ("none", "off", "unlimited")
 """Words for a rate or a count without a limit."""

@@ -23,7 +23,7 @@ def _drives_changed(*, ids: list[int] | None, **_: Any) -> None:
 
 def _workers_changed(*, ids: list[int], **_: Any) -> None:
     for worker_id in ids:
-        outbox.defer("control.tell_worker", worker_id)
+        outbox.defer("control.send_worker_config", worker_id)
     outbox.defer("control.keep_accounts")
     outbox.defer("control.reconcile")
 

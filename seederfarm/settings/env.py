@@ -86,9 +86,9 @@ def replicas(value: str) -> tuple[int, int]:
     """`2` is at least 2 and at most 2 copies, `2:4` at least 2 and at most 4."""
     found = re.fullmatch(r"(\d{1,4})(?::(\d{1,4}))?", value.strip(), re.ASCII)
     if found is not None:
-        least, most = int(found[1]), int(found[2] or found[1])
-        if 1 <= least <= most:
-            return least, most
+        minimum, maximum = int(found[1]), int(found[2] or found[1])
+        if 1 <= minimum <= maximum:
+            return minimum, maximum
     raise ValueError("expected MIN or MIN:MAX copies, such as 2 or 2:4")
 
 

@@ -43,9 +43,11 @@ def secret_file(path: Path, make: Callable[[], bytes]) -> bytes:
 
 
 def foreign(folder: Path) -> str | None:
-    """Why a directory cannot be trusted with what only we may reach, or None if it can, or is not there.
+    """Why a directory is not private to us; None if it is, or does not exist.
 
-    In a directory that all may write to, somebody may have made it before us, or a link in its place."""
+    In a directory that every user may write to, another user may have made it first, or put
+    a link in its place.
+    """
     try:
         found = folder.lstat()
     except FileNotFoundError:
@@ -60,5 +62,5 @@ def foreign(folder: Path) -> str | None:
 
 
 def too_open(path: Path) -> bool:
-    """Whether somebody beside the owner may read or write this."""
+    """Whether users other than the owner may read or write this."""
     return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from farmwire.assignment import (
     PAGE_ENTRIES,
-    Manifest,
-    ManifestAssembler,
-    ManifestEntry,
-    ManifestPage,
+    Assignment,
+    AssignmentAssembler,
+    AssignmentEntry,
+    AssignmentPage,
     digest_of,
 )
 from farmwire.audit import MAX_ANSWER_BYTES, MAX_PROOF_CHARS, MIN_CUT_CHARS, Answer, BlockProof
@@ -30,7 +30,7 @@ from hypercore.crypto import KeyPair
 CONTROL, WORKER, STRANGER = (KeyPair.from_seed(bytes([i]) * 32) for i in range(1, 4))
 ME, THEM = node_id(WORKER.public_key), node_id(CONTROL.public_key)
 NOW = 1_800_000_000.0
-BODY = ManifestEntry(key="ab" * 32, kind="drive")
+BODY = AssignmentEntry(key="ab" * 32, kind="drive")
 
 
 def sealed(**changes: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def refusal(data: object, **changes: Any) -> Reason:
 def test_an_envelope_gives_what_was_put_in() -> None:
     envelope = opened(sealed(expires=int(NOW + 60)))
     assert (envelope.sender, envelope.to, envelope.name, envelope.seq) == (THEM, ME, "t", 7)
-    assert read(envelope.body, ManifestEntry) == BODY
+    assert read(envelope.body, AssignmentEntry) == BODY
 
 
 def test_an_envelope_is_accepted_once() -> None:
@@ -158,39 +158,39 @@ def test_an_empty_column_is_a_window_that_saw_nothing() -> None:
 # --- manifests
 
 
-def entries(count: int) -> list[ManifestEntry]:
-    return [ManifestEntry(key=f"{i:064x}", priority=i % 10) for i in range(count)]
+def entries(count: int) -> list[AssignmentEntry]:
+    return [AssignmentEntry(key=f"{i:064x}", priority=i % 10) for i in range(count)]
 
 
 @settings(max_examples=15)
 @given(st.integers(0, 2 * PAGE_ENTRIES + 3), st.randoms(use_true_random=False))
 def test_pages_in_any_order_and_number_make_the_manifest(count: int, random: Any) -> None:
-    manifest = Manifest(version=3, entries=entries(count))
-    pages = [read(json.loads(json.dumps(plain(page))), ManifestPage) for page in manifest.to_pages()]
+    assignment = Assignment(version=3, entries=entries(count))
+    pages = [read(json.loads(json.dumps(plain(page))), AssignmentPage) for page in assignment.to_pages()]
     arriving = pages + random.sample(pages, len(pages))
     random.shuffle(arriving)
-    assembler = ManifestAssembler()
+    assembler = AssignmentAssembler()
     results = [assembler.add(page) for page in arriving]
     complete = [result for result in results if result is not None]
     assert complete
-    assert complete[0].digest == manifest.digest
-    assert {entry.key for entry in complete[0].entries} == {entry.key for entry in manifest.entries}
+    assert complete[0].digest == assignment.digest
+    assert {entry.key for entry in complete[0].entries} == {entry.key for entry in assignment.entries}
 
 
 def test_a_page_of_a_newer_manifest_replaces_what_was_collected() -> None:
-    old = Manifest(version=1, entries=entries(PAGE_ENTRIES + 1)).to_pages()
-    new = Manifest(version=2, entries=entries(2)).to_pages()
-    assembler = ManifestAssembler()
+    old = Assignment(version=1, entries=entries(PAGE_ENTRIES + 1)).to_pages()
+    new = Assignment(version=2, entries=entries(2)).to_pages()
+    assembler = AssignmentAssembler()
     assert assembler.add(old[0]) is None
     assert assembler.add(new[0]) is not None
     assert assembler.add(old[1]) is None
 
 
 def test_pages_that_do_not_fit_their_digest_are_refused() -> None:
-    page = Manifest(version=1, entries=entries(3)).to_pages()[0]
+    page = Assignment(version=1, entries=entries(3)).to_pages()[0]
     with pytest.raises(MessageRejected):
-        ManifestAssembler().add(
-            ManifestPage(version=1, page=0, pages=1, digest="00" * 32, entries=page.entries)
+        AssignmentAssembler().add(
+            AssignmentPage(version=1, page=0, pages=1, digest="00" * 32, entries=page.entries)
         )
 
 
@@ -198,9 +198,9 @@ def test_the_digest_is_of_the_set_and_sees_every_field() -> None:
     some = entries(5)
     assert digest_of(some) == digest_of(reversed(some))
     assert digest_of(some) != digest_of(some[:4])
-    assert digest_of([BODY]) != digest_of([ManifestEntry(key=BODY.key, kind="core")])
-    assert digest_of([BODY]) != digest_of([ManifestEntry(key=BODY.key, kind="drive", priority=1)])
-    assert digest_of([BODY]) != digest_of([ManifestEntry(key=BODY.key, kind="drive", max_fork=0)])
+    assert digest_of([BODY]) != digest_of([AssignmentEntry(key=BODY.key, kind="core")])
+    assert digest_of([BODY]) != digest_of([AssignmentEntry(key=BODY.key, kind="drive", priority=1)])
+    assert digest_of([BODY]) != digest_of([AssignmentEntry(key=BODY.key, kind="drive", max_fork=0)])
 
 
 # --- reports and tokens

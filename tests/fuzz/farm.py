@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
-from farmwire.assignment import ManifestPage
+from farmwire.assignment import AssignmentPage
 from farmwire.audit import Answer, Challenge
 from farmwire.envelope import node_id, open_envelope, seal
 from farmwire.join import Join, JoinToken, open_secret, seal_secret
@@ -33,7 +33,7 @@ SHAPES: tuple[type[Shape], ...] = (
     Challenge,
     Join,
     JoinToken,
-    ManifestPage,
+    AssignmentPage,
     Configure,
     Refresh,
 )

@@ -19,7 +19,7 @@ from ..support.waiting import eventually
 from .conftest import NewPlane, NewWorkers
 
 KINDS = {
-    tasks.SYNC_MANIFEST,
+    tasks.SYNC_ASSIGNMENT,
     tasks.AUDIT,
     tasks.CONFIGURE,
     tasks.REFRESH,

@@ -1,4 +1,4 @@
-"""Many workers without engines, behind a real broker: each keeps what its manifest says.
+"""Many workers without engines, behind a real broker: each keeps what its assignment says.
 
 They sign like any worker. Every report has a counter of one byte and one event, so that what the farm made of
 them can be counted: none lost, none twice.
@@ -17,7 +17,7 @@ from kombu import Connection
 from kombu.entity import Queue
 
 from farmwire import tasks
-from farmwire.assignment import Manifest, ManifestAssembler, ManifestPage
+from farmwire.assignment import Assignment, AssignmentAssembler, AssignmentPage
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
 from farmwire.message import read
 from farmwire.rejection import MessageRejected
@@ -50,15 +50,15 @@ class Member:
         self.name = name
         self.pair = KeyPair.from_seed(hashlib.sha256(name.encode()).digest())
         self.id = node_id(self.pair.public_key)
-        self.manifest = Manifest()
+        self.assignment = Assignment()
         self.told = 0
         """Reports that the broker took."""
         self._seq = 0
         self._window = ReplayWindow()
-        self._assembler = ManifestAssembler()
+        self._assembler = AssignmentAssembler()
 
     def hear(self, channel: Any) -> None:
-        """Follow the manifests that are in its queue."""
+        """Follow the assignments that are in its queue."""
         while (message := channel.basic_get(tasks.queue_of(self.id), no_ack=True)) is not None:
             name = message.headers["task"]
             try:
@@ -72,10 +72,10 @@ class Member:
                 )
             except MessageRejected:
                 continue
-            if name == tasks.SYNC_MANIFEST:
-                manifest = self._assembler.add(read(envelope.body, ManifestPage))
-                if manifest is not None and manifest.version >= self.manifest.version:
-                    self.manifest = manifest
+            if name == tasks.SYNC_ASSIGNMENT:
+                assignment = self._assembler.add(read(envelope.body, AssignmentPage))
+                if assignment is not None and assignment.version >= self.assignment.version:
+                    self.assignment = assignment
 
     def tell(self, phase: Phase = "complete") -> None:
         """A report of everything that it keeps."""
@@ -101,15 +101,15 @@ class Member:
                 at=now,
                 name=self.name,
                 software="crowd",
-                manifest_version=self.manifest.version,
-                manifest_digest=self.manifest.digest,
+                assignment_version=self.assignment.version,
+                assignment_digest=self.assignment.digest,
                 free_bytes=1000 * GB,
                 host=HOST,
                 engine=ENGINE,
             ),
             replicas=[
                 ReplicaReport(key=entry.key, observed_at=now, **facts, **done)
-                for entry in self.manifest.entries
+                for entry in self.assignment.entries
             ],
             samples=[
                 Sample(

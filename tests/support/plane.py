@@ -12,7 +12,7 @@ from kombu import Connection
 from redis import Redis
 
 from farmwire import tasks
-from farmwire.assignment import Manifest, ManifestEntry
+from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.audit import MAX_ANSWER_BYTES, Answer
 from farmwire.envelope import node_id, open_envelope, seal
 from farmwire.join import Join, JoinToken, Welcome, digest_of, place_of
@@ -80,15 +80,15 @@ class Plane:
     def send(self, name: str, body: Shape) -> None:
         self.post(name, self.sealed(name, body))
 
-    def manifest(self, *keys: str) -> Manifest:
+    def assignment(self, *keys: str) -> Assignment:
         self.version += 1
-        return Manifest(version=self.version, entries=[ManifestEntry(key=key) for key in keys])
+        return Assignment(version=self.version, entries=[AssignmentEntry(key=key) for key in keys])
 
-    def assign(self, *keys: str) -> Manifest:
-        manifest = self.manifest(*keys)
-        for page in manifest.to_pages():
-            self.send(tasks.SYNC_MANIFEST, page)
-        return manifest
+    def assign(self, *keys: str) -> Assignment:
+        assignment = self.assignment(*keys)
+        for page in assignment.to_pages():
+            self.send(tasks.SYNC_ASSIGNMENT, page)
+        return assignment
 
     # --- from the worker
 
@@ -153,7 +153,7 @@ class Plane:
         return events[0]
 
     def welcome(self, *keys: str) -> None:
-        """Wait for the worker to join, let it in, and send it a manifest."""
+        """Wait for the worker to join, let it in, and send it an assignment."""
         self.wait(lambda: self.joins, what="a request to join")
         self.let_in(Welcome())
         self.assign(*keys)

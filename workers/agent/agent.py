@@ -14,7 +14,7 @@ from collections import deque
 from typing import Any
 
 from farmwire import tasks
-from farmwire.assignment import ManifestAssembler, ManifestPage
+from farmwire.assignment import AssignmentAssembler, AssignmentPage
 from farmwire.audit import Answer, Challenge
 from farmwire.envelope import node_id, open_envelope
 from farmwire.message import plain, read
@@ -94,7 +94,7 @@ class Agent:
         self._ledger = ReplicaTracker()
         self._spread = Spread()
         self._repeats = Repeats()
-        self._assembler = ManifestAssembler()
+        self._assembler = AssignmentAssembler()
         self._order = Configure()
         self._challenges = Challenges(self._ask)
         self._refused_at: dict[Reason, float] = {}
@@ -128,7 +128,7 @@ class Agent:
         if saved := self.state.get("configure"):
             self._order = read(json.loads(saved), Configure)
         with self._lock:
-            self._ledger.assign(entry.key for entry in self.state.manifest().entries)
+            self._ledger.assign(entry.key for entry in self.state.assignment().entries)
         for shard in self.shards:
             shard.start()
         self._pulse.start()
@@ -157,8 +157,8 @@ class Agent:
                 ),
             )
             match name:
-                case tasks.SYNC_MANIFEST:
-                    self._on_page(read(envelope.body, ManifestPage))
+                case tasks.SYNC_ASSIGNMENT:
+                    self._on_page(read(envelope.body, AssignmentPage))
                 case tasks.AUDIT:
                     self._on_challenge(read(envelope.body, Challenge))
                 case tasks.CONFIGURE:
@@ -187,16 +187,16 @@ class Agent:
         for index, keys in by_shard.items():
             self._shards[index].send({"cmd": "look_again", "keys": keys})
 
-    def _on_page(self, page: ManifestPage) -> None:
+    def _on_page(self, page: AssignmentPage) -> None:
         with self._lock:
-            if page.version < self.state.manifest_version:
+            if page.version < self.state.assignment_version:
                 return
-            manifest = self._assembler.add(page)
-            if manifest is None or not self.state.replace_manifest(manifest, time.time()):
+            assignment = self._assembler.add(page)
+            if assignment is None or not self.state.replace_assignment(assignment, time.time()):
                 return
-            self._homes.place(entry.key for entry in manifest.entries)
-            self._ledger.assign(entry.key for entry in manifest.entries)
-        log.info("manifest %d: %d keys", manifest.version, len(manifest.entries))
+            self._homes.place(entry.key for entry in assignment.entries)
+            self._ledger.assign(entry.key for entry in assignment.entries)
+        log.info("assignment %d: %d keys", assignment.version, len(assignment.entries))
         for shard in self.shards:
             self._sync(shard)
         self.wake.set()
@@ -279,8 +279,8 @@ class Agent:
         )
 
     def _sync(self, shard: Shard) -> None:
-        manifest = self.state.manifest()
-        entries = [plain(entry) for entry in manifest.entries if self._homes.of(entry.key) == shard.index]
+        assignment = self.state.assignment()
+        entries = [plain(entry) for entry in assignment.entries if self._homes.of(entry.key) == shard.index]
         drop = [key for key in self.state.removals() if self._homes.of(key) == shard.index]
         if self.paused:
             entries = []
@@ -336,7 +336,7 @@ class Agent:
     def _expire(self, shard: Shard) -> None:
         """Discard the last status of a silent engine's copies."""
         keys = [
-            entry.key for entry in self.state.manifest().entries if self._homes.of(entry.key) == shard.index
+            entry.key for entry in self.state.assignment().entries if self._homes.of(entry.key) == shard.index
         ]
         with self._lock:
             self._ledger.expire(keys, f"the engine has said nothing for {FACTS_TIMEOUT / 60:.0f} minutes")
@@ -419,8 +419,8 @@ class Agent:
             zone=settings.zone,
             tags=list(settings.tags),
             software=settings.software,
-            manifest_version=self.state.manifest_version,
-            manifest_digest=self.state.manifest_digest,
+            assignment_version=self.state.assignment_version,
+            assignment_digest=self.state.assignment_digest,
             quota_bytes=quota,
             free_bytes=free,
             configured=self._order,
@@ -466,7 +466,7 @@ class Agent:
             "worker": self.id,
             "keys": keys,
             "complete": complete,
-            "manifest": self.state.manifest_version,
+            "assignment": self.state.assignment_version,
             "engine_pids": [shard.pid for shard in self.shards],
             "engine_restarts": engine.restarts,
             "connections": engine.connections,

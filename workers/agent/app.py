@@ -12,14 +12,14 @@ from kombu.entity import Queue
 
 from farmwire.envelope import MAX_BODY_BYTES
 from farmwire.rejection import MessageRejected, Reason
-from farmwire.tasks import ASKING, AUDIT, CONFIGURE, REFRESH, SYNC_MANIFEST, queue_of
+from farmwire.tasks import ASKING, AUDIT, CONFIGURE, REFRESH, SYNC_ASSIGNMENT, queue_of
 
 from .. import transport
 from .agent import Agent
 from .broker import CONNECT_TIMEOUT, broker_url, transport_options
 from .reporter import Reporter
 
-ORDERS = (SYNC_MANIFEST, AUDIT, CONFIGURE, REFRESH)
+ORDERS = (SYNC_ASSIGNMENT, AUDIT, CONFIGURE, REFRESH)
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def _report_step(app: Celery, agent: Agent) -> type:
         def _send_monitor_event(parent: Any) -> None:
             """Send an event for monitors (Flower, the dashboard). Lossy: control uses the reports."""
             summary = agent.summary()
-            names = ("keys", "complete", "manifest", "engine_restarts", "connections", "stored_bytes")
+            names = ("keys", "complete", "assignment", "engine_restarts", "connections", "stored_bytes")
             try:
                 parent.event_dispatcher.send("worker-seeding", **{name: summary[name] for name in names})
             except Exception as error:

@@ -22,7 +22,7 @@ class ShardMap:
     def __init__(self, state: State, data: Path, shards: int) -> None:
         self._state = state
         self._shards = shards
-        known = [entry.key for entry in state.manifest().entries] + state.removals()
+        known = [entry.key for entry in state.assignment().entries] + state.removals()
         if not state.get(_SETTLED):
             _settle(state, data, known)
         self._homes = state.homes()

@@ -26,7 +26,7 @@ MAX_BLOCKS: Final = 1 << 25
 """Blocks of one key, unless set otherwise: 2 TiB in blocks of 64 KiB. A writer can sign 2^52 equal blocks
 without storing any; here each takes BLOCK_OVERHEAD."""
 
-MOST_PEERS: Final = 60_000
+PEERS_LIMIT: Final = 60_000
 """An endpoint has streams for no more."""
 
 FORK_POLICIES: Final = ("follow", "quarantine")
@@ -182,7 +182,7 @@ MAX_BLOCKS_OF_KEY: Final[Setting[int | None]] = _row(
 )
 MAX_PEERS: Final[Setting[int]] = _row(
     "SEEDERFARM_MAX_PEERS",
-    readers.whole(min_value=1, max_value=MOST_PEERS),
+    readers.whole(min_value=1, max_value=PEERS_LIMIT),
     MAX_CONNECTIONS,
     "How many connections that others open are kept at most.",
 )

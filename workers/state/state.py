@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from farmwire.assignment import Manifest, ManifestEntry, digest_of
+from farmwire.assignment import Assignment, AssignmentEntry, digest_of
 from farmwire.envelope import Envelope, next_seq
 from farmwire.message import plain, read
 from farmwire.rejection import Reason
@@ -145,7 +145,7 @@ class State:
             _set_facts(session, _facts_of(farm))
             session.execute(delete(KeyValue).where(KeyValue.name == "broker_password"))
             if before != farm.control:
-                session.execute(delete(KeyValue).where(KeyValue.name == "manifest_version"))
+                session.execute(delete(KeyValue).where(KeyValue.name == "assignment_version"))
 
         self._do(work)
 
@@ -173,12 +173,12 @@ class State:
         farm = self.farm
         return farm is not None and not farm.secret
 
-    # --- the manifest
+    # --- the assignment
 
-    def manifest(self) -> Manifest:
-        def work(session: Session) -> Manifest:
+    def assignment(self) -> Assignment:
+        def work(session: Session) -> Assignment:
             entries = [
-                ManifestEntry(
+                AssignmentEntry(
                     key=row.key,
                     kind=row.kind,  # type: ignore[arg-type]
                     priority=row.priority,
@@ -186,41 +186,41 @@ class State:
                 )
                 for row in session.scalars(select(Entry))
             ]
-            return Manifest(version=_version(session), entries=entries)
+            return Assignment(version=_version(session), entries=entries)
 
         return self._do(work)
 
     @property
-    def manifest_version(self) -> int:
+    def assignment_version(self) -> int:
         return self._do(_version)
 
     @property
-    def manifest_digest(self) -> str:
-        return self.get("manifest_digest") or digest_of([])
+    def assignment_digest(self) -> str:
+        return self.get("assignment_digest") or digest_of([])
 
-    def replace_manifest(self, manifest: Manifest, now: float) -> bool:
+    def replace_assignment(self, assignment: Assignment, now: float) -> bool:
         """Store a new assignment and record which keys to remove: none, if it is the first one of this farm.
         False: it is older than the current one."""
 
         def work(session: Session) -> bool:
-            first = session.get(KeyValue, "manifest_version") is None
-            if manifest.version < _version(session):
+            first = session.get(KeyValue, "assignment_version") is None
+            if assignment.version < _version(session):
                 return False
-            wanted = {entry.key for entry in manifest.entries}
+            wanted = {entry.key for entry in assignment.entries}
             had = () if first else session.scalars(select(Entry.key))
             gone = [key for key in had if key not in wanted]
             pending = set(session.scalars(select(PendingRemoval.key)))
             session.execute(delete(Entry))
-            if manifest.entries:
-                session.execute(insert(Entry), [plain(entry) for entry in manifest.entries])
+            if assignment.entries:
+                session.execute(insert(Entry), [plain(entry) for entry in assignment.entries])
             session.add_all(PendingRemoval(key=key, since=now) for key in gone if key not in pending)
             for key in pending & wanted:
                 session.execute(delete(PendingRemoval).where(PendingRemoval.key == key))
             _set_facts(
                 session,
                 {
-                    "manifest_version": str(manifest.version),
-                    "manifest_digest": manifest.digest,
+                    "assignment_version": str(assignment.version),
+                    "assignment_digest": assignment.digest,
                 },
             )
             return True
@@ -361,7 +361,7 @@ def _facts_of(farm: JoinedFarm) -> dict[str, str]:
 
 
 def _version(session: Session) -> int:
-    fact = session.get(KeyValue, "manifest_version")
+    fact = session.get(KeyValue, "assignment_version")
     return 0 if fact is None else int(fact.value)
 
 

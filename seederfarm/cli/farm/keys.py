@@ -309,8 +309,8 @@ def show(key: str, as_json: bool) -> None:
 
 
 def _newest(drive: Drive, copies: Iterable[Replica], now: datetime) -> str:
-    """Since when the newest version is known, and who could have more. A publisher that is online and silent
-    cannot be told from another peer."""
+    """When the newest version was first seen, and how many peers are connected. A silent publisher looks like
+    any other peer."""
     if drive.observed_at is None:
         return "no version seen yet"
     text = f"this version was first seen {ago(drive.observed_at, now)}"

@@ -183,10 +183,10 @@ def version_of(client: Any) -> acl.Version:
 
 def _try(client: Any) -> None:
     """Raises NoAccounts if we may not create any. Leaves none."""
-    nobody = f"{_prefix()}nobody"
+    probe_user = f"{_prefix()}nobody"
     _command(client, "ACL", "LIST")
-    _command(client, "ACL", "SETUSER", nobody, "off")
-    _command(client, "ACL", "DELUSER", nobody)
+    _command(client, "ACL", "SETUSER", probe_user, "off")
+    _command(client, "ACL", "DELUSER", probe_user)
 
 
 def _listed(client: Any) -> dict[str, str]:

@@ -19,7 +19,7 @@ from seederfarm.registry.services.tokens import use_enrolment
 
 from ..messaging import outbox
 from ..messaging.identity import identity
-from ..messaging.inbox import stranger
+from ..messaging.inbox import reject_unknown_sender
 from . import enrolment
 
 
@@ -44,7 +44,7 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
             request = read(envelope.body, Join)
             secret = open_secret(request, sender=envelope.sender, key_pair=identity().key_pair)
         except MessageRejected as refusal:
-            stranger(f"a request to join: {refusal}", now)
+            reject_unknown_sender(f"a request to join: {refusal}", now)
             return None
         known = Worker.objects.filter(node_id=envelope.sender).exists()
         enrolled = use_enrolment(
@@ -57,7 +57,7 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
             password_hash=request.password,
         )
         if enrolled is None:
-            stranger(
+            reject_unknown_sender(
                 f"{request.name} ({envelope.sender}) wants to join with a token that is unknown, used or "
                 "expired",
                 now,
@@ -74,7 +74,7 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
             )
         answer = partial(enrolment.welcome, worker.pk, token.digest, now.timestamp())
         transaction.on_commit(answer, robust=True)
-        outbox.defer("control.tell_worker", worker.pk)
+        outbox.defer("control.send_worker_config", worker.pk)
         outbox.defer("control.reconcile")
     return worker
 

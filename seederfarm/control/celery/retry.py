@@ -36,7 +36,9 @@ def stop_waiting(**_: object) -> None:
 worker_shutting_down.connect(stop_waiting, dispatch_uid="control.patience")
 
 
-def patient(work: Callable[..., None], stopping: threading.Event = _stopping) -> Callable[..., None]:
+def retry_on_db_outage(
+    work: Callable[..., None], stopping: threading.Event = _stopping
+) -> Callable[..., None]:
     """Wrap `work` of a task that is acknowledged late. It must be safe to run twice."""
 
     @wraps(work)
@@ -47,7 +49,7 @@ def patient(work: Callable[..., None], stopping: threading.Event = _stopping) ->
             except AWAY as error:
                 if attempt == ATTEMPTS:
                     raise
-                log.warning("%s is tried again: %s", work.__name__, _said(error))
+                log.warning("%s is tried again: %s", work.__name__, _error_text(error))
             _until_it_answers(stopping)
 
     return run
@@ -63,10 +65,10 @@ def _until_it_answers(stopping: threading.Event) -> None:
                 cursor.execute("SELECT 1")
             return
         except AWAY as error:
-            log.warning("the database is away, messages wait in the broker: %s", _said(error))
+            log.warning("the database is away, messages wait in the broker: %s", _error_text(error))
             pause = min(2 * pause, LONGEST_PAUSE)
     raise Reject("the database is away", requeue=True)
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]

@@ -18,14 +18,14 @@ from ..messaging import assignments
 from ..reconcile import completing
 from ..reconcile.reconcile import reconcile, sweep
 from ..reports import audits, ingest
-from .retry import patient
+from .retry import retry_on_db_outage
 
 
 def _task(name: str) -> Callable[[Callable[..., None]], Any]:
     """A task that is acknowledged when done, so that it is redelivered if its process is killed."""
 
     def decorate(work: Callable[..., None]) -> Any:
-        return shared_task(name=name, acks_late=True, ignore_result=True)(patient(work))
+        return shared_task(name=name, acks_late=True, ignore_result=True)(retry_on_db_outage(work))
 
     return decorate
 
@@ -40,14 +40,14 @@ def let_in(data: object) -> None:
     join(data)
 
 
-@_task("control.send_manifest")
-def send_manifest(worker_id: int) -> None:
-    assignments.send_manifest(worker_id)
+@_task("control.send_assignment")
+def send_assignment(worker_id: int) -> None:
+    assignments.send_assignment(worker_id)
 
 
-@_task("control.tell_worker")
-def tell_worker(worker_id: int) -> None:
-    assignments.tell_worker(worker_id)
+@_task("control.send_worker_config")
+def send_worker_config(worker_id: int) -> None:
+    assignments.send_worker_config(worker_id)
 
 
 @_task("control.reconcile")

@@ -65,11 +65,11 @@ _MERGE: Final = (
 )
 
 
-def record(worker_id: int, told: Sequence[ReportedSample], now: datetime) -> None:
+def record(worker_id: int, reported: Sequence[ReportedSample], now: datetime) -> None:
     """Add a worker's samples to its minutes. The caller ensures that a report counts once."""
     span = STEPS[0].span
     sums: dict[tuple[str, datetime], list[float]] = {}
-    for sample in told:
+    for sample in reported:
         start = sample.start - sample.start % span
         if not (now - MAX_BACKLOG).timestamp() <= sample.start <= now.timestamp() + 300:
             continue  # a clock that jumped: such a minute would sit in the charts for ever

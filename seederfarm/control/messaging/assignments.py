@@ -16,9 +16,9 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from msgspec.structs import replace
 
-from farmwire.assignment import Manifest, ManifestEntry
+from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.message import Kind
-from farmwire.tasks import CONFIGURE, REFRESH, SYNC_MANIFEST, Configure, Limit, Refresh
+from farmwire.tasks import CONFIGURE, REFRESH, SYNC_ASSIGNMENT, Configure, Limit, Refresh
 from seederfarm.registry.models import ManifestState, Replica, Worker
 
 from ..db.sql import batches
@@ -26,7 +26,7 @@ from . import outbox
 
 RESEND_AFTER: Final = 2 / 3
 """Heartbeats after sending an assignment until it is sent again to a worker that does not report it."""
-REMOVAL_PATIENCE: Final = 12.0
+REMOVAL_TIMEOUT: Final = 12.0
 """Heartbeats after which a released copy counts as removed when the worker confirms an assignment without it
 and reports nothing more of the copy: its report was lost, or it never had the copy."""
 STALE_UNFINISHED: Final = 12.0
@@ -42,10 +42,10 @@ def heartbeats(number: float) -> timedelta:
     return timedelta(seconds=number * settings.FARM.heartbeat)
 
 
-def bump(worker_ids: Iterable[int], *, tell: bool = True) -> None:
+def bump(worker_ids: Iterable[int], *, send: bool = True) -> None:
     """The assignments of these workers changed. Call it in the transaction that changes the replicas.
 
-    `tell`: send them. Otherwise the next heartbeat notices.
+    `send`: send them. Otherwise the next heartbeat notices.
     """
     ids = sorted(set(worker_ids))
     for batch in batches(ids, 1000):
@@ -53,25 +53,25 @@ def bump(worker_ids: Iterable[int], *, tell: bool = True) -> None:
             [ManifestState(worker_id=pk) for pk in batch], ignore_conflicts=True
         )
         ManifestState.objects.filter(pk__in=batch).update(version=F("version") + 1, digest="")
-    for pk in ids if tell else ():
-        outbox.defer("control.send_manifest", pk)
+    for pk in ids if send else ():
+        outbox.defer("control.send_assignment", pk)
 
 
-def build(worker_id: int, version: int) -> Manifest:
+def build(worker_id: int, version: int) -> Assignment:
     """Build the assignment from the desired replicas."""
     rows = Replica.objects.filter(worker_id=worker_id, desired=True).order_by("drive_id")
     found = rows.values_list("drive__key", "drive__kind", "drive__priority", "drive__max_fork")
     entries = [
-        ManifestEntry(key=key, kind=cast("Kind | None", kind or None), priority=priority, max_fork=max_fork)
+        AssignmentEntry(key=key, kind=cast("Kind | None", kind or None), priority=priority, max_fork=max_fork)
         for key, kind, priority, max_fork in found.iterator(chunk_size=5000)
     ]
-    return Manifest(version=version, entries=entries)
+    return Assignment(version=version, entries=entries)
 
 
-def send_manifest(worker_id: int, now: datetime | None = None) -> Manifest | None:
+def send_assignment(worker_id: int, now: datetime | None = None) -> Assignment | None:
     """Build and send it whole. Returns None if the worker is gone, or not a member."""
     now = now or timezone.now()
-    # One that is lost reads nothing: it is sent its manifest when its next heartbeat does not know it.
+    # One that is lost reads nothing: it is sent its assignment when its next heartbeat does not know it.
     here = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None)
     worker = here.values_list("node_id").first()
     if worker is None:
@@ -80,15 +80,15 @@ def send_manifest(worker_id: int, now: datetime | None = None) -> Manifest | Non
         ManifestState.objects.get_or_create(worker_id=worker_id)
         # Whoever changes replicas bumps the version in the same transaction: one waits for the other.
         state = ManifestState.objects.select_for_update().get(pk=worker_id)
-        manifest = build(worker_id, state.version)
-        if state.digest not in ("", manifest.digest):
+        assignment = build(worker_id, state.version)
+        if state.digest not in ("", assignment.digest):
             state.version += 1  # a drive's kind or priority changed: same version, other content
-            manifest = Manifest(version=state.version, entries=manifest.entries)
-        state.digest, state.entries = manifest.digest, len(manifest.entries)
+            assignment = Assignment(version=state.version, entries=assignment.entries)
+        state.digest, state.entries = assignment.digest, len(assignment.entries)
         state.built_at = state.sent_at = now
         state.save()
-        outbox.send(worker_id, worker[0], SYNC_MANIFEST, manifest.to_pages(), now)
-    return manifest
+        outbox.send(worker_id, worker[0], SYNC_ASSIGNMENT, assignment.to_pages(), now)
+    return assignment
 
 
 def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> bool:
@@ -109,16 +109,16 @@ def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> 
         # It was told by a later control plane than we are: our database is an older copy.
         rows = ManifestState.objects.filter(pk=worker.pk, version=state.version)
         rows.update(version=version + 1, digest="", sent_at=None)
-        outbox.defer("control.send_manifest", worker.pk)
+        outbox.defer("control.send_assignment", worker.pk)
     elif state.sent_at is None or state.sent_at <= now - heartbeats(RESEND_AFTER):
-        outbox.defer("control.send_manifest", worker.pk)
+        outbox.defer("control.send_assignment", worker.pk)
     return False
 
 
 def _confirm_removals(worker_id: int, now: datetime) -> None:
     """Delete rows of released copies whose worker has the current assignment and has not reported them
     since."""
-    quiet = now - heartbeats(REMOVAL_PATIENCE)
+    quiet = now - heartbeats(REMOVAL_TIMEOUT)
     gone = Replica.objects.filter(worker_id=worker_id, desired=False, released_at__lte=quiet)
     gone.filter(Q(last_report_at__isnull=True) | Q(last_report_at__lte=quiet)).delete()
 
@@ -146,14 +146,14 @@ def refresh_stale(now: datetime | None = None) -> int:
     return len(workers)
 
 
-def tell_worker(worker_id: int, now: datetime | None = None) -> None:
+def send_worker_config(worker_id: int, now: datetime | None = None) -> None:
     """Send a worker its limits and its assignment: it joined, or an operator changed it."""
     now = now or timezone.now()
     worker = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None).first()
     if worker is None:
         return
     outbox.send(worker.pk, worker.node_id, CONFIGURE, [configure_of(worker)], now)
-    send_manifest(worker.pk, now)
+    send_assignment(worker.pk, now)
 
 
 def configure_of(worker: Worker) -> Configure:
@@ -172,13 +172,13 @@ def configure_of(worker: Worker) -> Configure:
     )
 
 
-def configured_seen(worker: Worker, told: Configure | None, now: datetime) -> bool:
+def configured_seen(worker: Worker, reported: Configure | None, now: datetime) -> bool:
     """Compare the settings that a worker reports with the current ones; have them sent if they differ.
 
     Returns whether they agree. Call it inside the transaction of the report.
     """
     wanted = configure_of(worker)
-    if told is None or told == replace(wanted, lift=[]):
+    if reported is None or reported == replace(wanted, lift=[]):
         return True
     outbox.send(worker.pk, worker.node_id, CONFIGURE, [wanted], now)
     return False

@@ -18,7 +18,7 @@ from farmwire.tasks import CONTROL_QUEUE, KEY_PREFIX
 
 from .broker import BrokerDown
 
-PATIENCE: Final = 1.0
+TIMEOUT: Final = 1.0
 """Seconds for the broker to accept a connection, and again to take a message."""
 AWAY_FOR: Final = 2.0
 """Seconds after a failure in which nothing is tried, so that a caller with a hundred messages waits once."""
@@ -53,8 +53,8 @@ class CeleryBroker:
         with self._trying():
             client = redis.Redis.from_url(
                 settings.FARM.redis_client_url,
-                socket_connect_timeout=PATIENCE,
-                socket_timeout=PATIENCE,
+                socket_connect_timeout=TIMEOUT,
+                socket_timeout=TIMEOUT,
                 retry=None,
             )
             with client:
@@ -108,15 +108,15 @@ def _app(url: str) -> Any:
         result_backend=None,
         broker_transport_options={
             "global_keyprefix": KEY_PREFIX,
-            "socket_connect_timeout": PATIENCE,
-            "socket_timeout": PATIENCE,
+            "socket_connect_timeout": TIMEOUT,
+            "socket_timeout": TIMEOUT,
             "socket_keepalive": True,
             # kombu tries on for as long as it is let: this is two tries in a row.
             "max_retries": 1,
             "interval_start": 0,
             "interval_step": 0,
             "interval_max": 0,
-            "connect_retries_timeout": PATIENCE / 2,
+            "connect_retries_timeout": TIMEOUT / 2,
         },
     )
     return app

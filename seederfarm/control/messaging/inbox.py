@@ -41,12 +41,12 @@ def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYT
     """
     sender = data.get("from") if isinstance(data, Mapping) else None
     if not isinstance(sender, str) or len(sender) > 64:
-        return stranger("a message without a sender", now)
+        return reject_unknown_sender("a message without a sender", now)
     # Without the key: new copies that refer to the worker may be written meanwhile.
     rows = Worker.objects.select_for_update(no_key=True).defer("host", "engine", "note")
     worker = rows.filter(node_id=sender).first()
     if worker is None:
-        return stranger(f"{sender} has not joined this farm", now)
+        return reject_unknown_sender(f"{sender} has not joined this farm", now)
     window = ReplayWindow.from_text(worker.seen_window)
     try:
         envelope = open_envelope(
@@ -78,7 +78,7 @@ def _refused(worker: Worker, reason: str) -> str:
     return reason
 
 
-def stranger(reason: str, now: datetime) -> str:
+def reject_unknown_sender(reason: str, now: datetime) -> str:
     """Reject a message of an unknown sender: one alert, however often."""
     trouble = Trouble(
         kind="worker.stranger",

@@ -18,7 +18,7 @@ from django.db import connection
 from seederfarm.placement.model import WorkerStatus
 
 from ..db.sql import rows_as_table
-from .liveness import Seen, standing_of
+from .liveness import Seen, status_of
 from .load import CHUNK, PINS
 
 _WORKERS: Final = (("id", "bigint"), ("counts", "bigint"), ("leaves", "bigint"), ("takes", "bigint"))
@@ -46,9 +46,9 @@ ORDER BY d.priority, d.id
 """
 
 
-def suspects(seen: Sequence[Seen], now: datetime) -> array[int]:
+def drives_to_plan(seen: Sequence[Seen], now: datetime) -> array[int]:
     """Primary keys, in planning order. `seen`: all admitted workers."""
-    standings = [(worker.id, standing_of(worker, now)) for worker in seen]
+    standings = [(worker.id, status_of(worker, now)) for worker in seen]
     rows = [
         (
             pk,

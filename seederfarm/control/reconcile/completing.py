@@ -1,4 +1,4 @@
-"""Makes copies complete each other: one that was settled while another has blocks that it lacks is told to
+"""Makes copies complete each other: one that was settled while another has blocks that it lacks is asked to
 look again.
 
 Workers meet under the drive's topic. A copy that is as full as can be does not look, since its peers had no
@@ -53,18 +53,18 @@ def ask_to_look_again(now: datetime | None = None) -> int:
         for drive_id, pk, *numbers in there.filter(drive_id__in=batch).values_list(*fields):
             have.setdefault(drive_id, []).append((pk, holding_of(*numbers)))
     orders: dict[tuple[int, str], list[str]] = {}
-    told: list[int] = []
+    asked: list[int] = []
     for worker_id, node_id, key, drive_id, pk, *numbers in wanting:
         here = holding_of(*numbers)
         if any(_has_more(other, here) for number, other in have[drive_id] if number != pk):
             orders.setdefault((worker_id, node_id), []).append(key)
-            told.append(pk)
+            asked.append(pk)
     for (worker_id, node_id), keys in orders.items():
         messages = [Refresh(look_again=some) for some in batches(keys, MAX_LOOK_AGAIN)]
         outbox.send(worker_id, node_id, REFRESH, messages, now)
-    for batch in batches(told, 1000):
+    for batch in batches(asked, 1000):
         Replica.objects.filter(pk__in=batch).update(look_again_sent_at=now)
-    return len(told)
+    return len(asked)
 
 
 def _has_more(other: Holding, here: Holding) -> bool:

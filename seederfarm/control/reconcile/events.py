@@ -16,7 +16,7 @@ from seederfarm.registry.models.history import Severity
 from ..db.sql import batches
 from ..history import alerts
 
-TOLD_UNPLACED: Final = 2000
+MAX_UNPLACED_ALERTS: Final = 2000
 """Unplaced drives that get an alert each."""
 
 
@@ -69,12 +69,14 @@ def record_released(moves: Sequence[Release], names: Mapping[int, str], now: dat
     )
 
 
-def tell_unplaced(unplaced: Sequence[Unplaced], looked_at: Sequence[int] | None, now: datetime) -> None:
+def update_unplaced_alerts(
+    unplaced: Sequence[Unplaced], looked_at: Sequence[int] | None, now: datetime
+) -> None:
     """Raise alerts for unplaced drives, with an event for a new one; resolve the others.
 
     `looked_at` are the drives of the plan, None for all.
     """
-    short = {item.drive: item for item in unplaced[:TOLD_UNPLACED]}
+    short = {item.drive: item for item in unplaced[:MAX_UNPLACED_ALERTS]}
     drives = _names(set(short))
     troubles = [
         alerts.Trouble(

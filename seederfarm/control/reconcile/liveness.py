@@ -32,9 +32,9 @@ class OutageDetector:
         self._lock = threading.Lock()
         self.since = since
 
-    def note(self, newest: datetime | None, now: datetime, patience: timedelta) -> datetime | None:
+    def note(self, newest: datetime | None, now: datetime, timeout: timedelta) -> datetime | None:
         with self._lock:
-            if newest is None or newest < now - patience:
+            if newest is None or newest < now - timeout:
                 self.since = None
             elif self.since is None:
                 self.since = now
@@ -74,7 +74,7 @@ def workers() -> list[Seen]:
     return [Seen(*row[:5], tuple(row[5] or ()), row[6], row[7] or 0, row[8] or 0, *row[9:]) for row in rows]
 
 
-def standing_of(worker: Seen, now: datetime) -> WorkerStatus:
+def status_of(worker: Seen, now: datetime) -> WorkerStatus:
     if worker.state == Worker.State.RETIRED:
         return WorkerStatus.RETIRED
     if worker.lost_since is not None:
@@ -94,7 +94,7 @@ def check(now: datetime | None = None, hearing: OutageDetector = HEARING) -> lis
     now = now or timezone.now()
     all_of_them = workers()
     for worker in _newly_lost(all_of_them, now, hearing):
-        _lose(worker, now)
+        _mark_lost(worker, now)
     return workers() if all_of_them else []
 
 
@@ -109,7 +109,7 @@ def _newly_lost(all_of_them: Sequence[Seen], now: datetime, hearing: OutageDetec
     return [w for w in in_use if w.lost_since is None and w.heard_at < now - grace]
 
 
-def _lose(worker: Seen, now: datetime) -> None:
+def _mark_lost(worker: Seen, now: datetime) -> None:
     with transaction.atomic():
         # It may have reported this very moment.
         rows = Worker.objects.filter(pk=worker.id, lost_since=None, last_seen_at=worker.last_seen_at)

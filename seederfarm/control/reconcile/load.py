@@ -16,7 +16,7 @@ from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
 from seederfarm.registry.services.copies import HOLDING, holding_of
 
 from ..db.sql import rows_as_table
-from .liveness import Seen, standing_of
+from .liveness import Seen, status_of
 
 UNKNOWN_SIZE: Final = 1 << 20
 """Bytes assumed for a drive of unknown size."""
@@ -60,7 +60,7 @@ def workers(seen: Sequence[Seen], now: datetime) -> list[WorkerSpec]:
     return [
         WorkerSpec(
             id=w.id,
-            standing=standing_of(w, now),
+            standing=status_of(w, now),
             zone=w.zone,
             tags=frozenset(w.tags),
             free_bytes=max(0, w.free_bytes - promised.get(w.id, 0)),

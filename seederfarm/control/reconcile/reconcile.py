@@ -1,8 +1,8 @@
 """Reconciles desired and actual replicas: load, plan, apply, notify workers.
 
 Drives that need planning are marked (`Drive.dirty`) and planned at once. All drives are checked periodically,
-in case a mark was missed: `suspects` finds those that a plan could change. Two reconcilers never run at the
-same time.
+in case a mark was missed: `drives_to_plan` finds those that a plan could change. Two reconcilers never run
+at the same time.
 
 Drives are planned by priority, some at a time, and each part is written while the next is planned: memory is
 bounded, and a killed reconciler leaves a consistent registry. Each batch of moves, with the versions of the
@@ -35,7 +35,7 @@ from ..db.sql import batches, execute, rows_as_table
 from ..messaging import assignments, outbox
 from . import apply, events, liveness, load
 from .background import BackgroundWriter
-from .candidates import suspects
+from .candidates import drives_to_plan
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ DIRTY_BATCH: Final = 200_000
 """Drives that one incremental plan takes on."""
 UNMARKED_AT_ONCE: Final = 10_000
 """Drives unmarked in one transaction: reports about them wait in the meantime."""
-TOLD_MOVES: Final = 2000
+MAX_MOVE_EVENTS: Final = 2000
 """Moves of a plan that get an event each; a larger plan gets a summary."""
 KEPT_MOVES: Final = 10_000
 """Moves of each kind that the result of a plan lists; it counts all."""
@@ -82,7 +82,7 @@ class Reconciled:
     def moves(self) -> int:
         return self.assigned + self.released
 
-    def note(self, decided: Plan, *, most: int | None) -> None:
+    def note(self, decided: Plan, *, limit: int | None) -> None:
         self.assigned += len(decided.assign)
         self.released += len(decided.release)
         self.bytes += decided.bytes
@@ -91,7 +91,7 @@ class Reconciled:
             (self.release, decided.release),
             (self.unplaced, decided.unplaced),
         ):
-            mine.extend(more if most is None else more[: most - len(mine)])  # type: ignore[arg-type]
+            mine.extend(more if limit is None else more[: limit - len(mine)])  # type: ignore[arg-type]
 
 
 def reconcile(
@@ -108,7 +108,7 @@ def reconcile(
     now = now or timezone.now()
     if dry_run:
         seen = liveness.workers()
-        return _run(seen, suspects(seen, now) if everything else _dirty(), now, dry_run=True)
+        return _run(seen, drives_to_plan(seen, now) if everything else _dirty(), now, dry_run=True)
     with try_lock(LOCK) as alone:
         if not alone:
             return Reconciled(busy=True)
@@ -158,7 +158,7 @@ def _everything(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
     seen = liveness.check(now, hearing)
     while _unmark_next():
         pass
-    found = suspects(seen, now)
+    found = drives_to_plan(seen, now)
     result = _run(seen, found, now, dry_run=False, looked_at_all=True, find_seconds=monotonic() - start)
     finish_removals()
     took = monotonic() - start
@@ -222,7 +222,7 @@ def _run(
             result.load_seconds += loaded - began
             result.plan_seconds += monotonic() - loaded
             result.drives += len(state.drives)
-            result.note(decided, most=None if dry_run else KEPT_MOVES)
+            result.note(decided, limit=None if dry_run else KEPT_MOVES)
             unmarked, marked = state.marked_wrong()
             del state
             if not dry_run:
@@ -230,7 +230,7 @@ def _run(
             workers = load.with_less_room(workers, decided.assign)
     if not dry_run:
         writer.finish(result)
-        events.tell_unplaced(result.unplaced, None if looked_at_all else ids, now)
+        events.update_unplaced_alerts(result.unplaced, None if looked_at_all else ids, now)
     result.seconds = monotonic() - start + find_seconds
     return result
 
@@ -243,37 +243,37 @@ class _Writer:
         self._now = now
         self._retired = set(Worker.objects.filter(state=Worker.State.RETIRED).values_list("pk", flat=True))
         self._touched: set[int] = set()
-        self._told = 0
+        self._recorded = 0
 
     def write(self, decided: Plan, short: Sequence[int], enough: Sequence[int]) -> None:
         """`short`, `enough`: drives to mark as under-replicated, or as not."""
         apply.mark_short(short, True)
         apply.mark_short(enough, False)
-        told = self._told + len(decided.assign) + len(decided.release) <= TOLD_MOVES
-        if told:
-            self._told += len(decided.assign) + len(decided.release)
+        each = self._recorded + len(decided.assign) + len(decided.release) <= MAX_MOVE_EVENTS
+        if each:
+            self._recorded += len(decided.assign) + len(decided.release)
         for assigns in batches(decided.assign, WRITE_BATCH):
             with transaction.atomic():
                 apply.assign(assigns, self._now)
                 self._bump({move.worker for move in assigns})
-                if told:
+                if each:
                     events.record_assigned(assigns, self._names, self._now)
         for releases in chain.from_iterable(batches(r, WRITE_BATCH) for r in apply.rounds(decided.release)):
             with transaction.atomic():
                 apply.release(releases, self._now)
                 self._bump({move.worker for move in releases} - self._retired)
                 apply.delete([move for move in releases if move.worker in self._retired])
-                if told:
+                if each:
                     events.record_released(releases, self._names, self._now)
 
     def _bump(self, workers: set[int]) -> None:
-        assignments.bump(workers, tell=False)
+        assignments.bump(workers, send=False)
         self._touched |= workers
 
     def finish(self, result: Reconciled) -> None:
         """Once for the whole plan: have the assignments sent. If this is not reached, heartbeats do it."""
         for worker_id in sorted(self._touched):
-            outbox.defer("control.send_manifest", worker_id)
-        if result.moves > self._told:
+            outbox.defer("control.send_assignment", worker_id)
+        if result.moves > self._recorded:
             text = f"Planned {result.assigned:,} new copies and {result.released:,} releases"
             Event.objects.create(at=self._now, kind="plan.applied", text=text, data={"bytes": result.bytes})

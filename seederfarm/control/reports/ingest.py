@@ -122,8 +122,8 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     used = beat.engine.stored_bytes
     values = {
         "last_seen_at": now,
-        "manifest_version": beat.manifest_version,
-        "manifest_digest_seen": beat.manifest_digest,
+        "manifest_version": beat.assignment_version,
+        "manifest_digest_seen": beat.assignment_digest,
         "software": storable(beat.software[:64]),
         "free_bytes": beat.free_bytes,
         "used_bytes": used,
@@ -138,7 +138,7 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     if worker.free_bytes is None or (worker.last_seen_at or now) < liveness.silent_since(now):
         # It can be given copies (again): some may have found no place meanwhile
         outbox.defer("control.reconcile")
-    assignments.heartbeat_seen(worker, beat.manifest_version, beat.manifest_digest, now)
+    assignments.heartbeat_seen(worker, beat.assignment_version, beat.assignment_digest, now)
     assignments.configured_seen(worker, beat.configured, now)
 
 

@@ -178,7 +178,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
             f"memory {cells.size(engine.get('rss_bytes'))}, {reach[engine.get('firewalled')]}"
         )
 
-    @column("Manifest")
+    @column("Assignment")
     def manifest_shown(self, worker: Worker) -> str:
         manifest = getattr(worker, "manifest", None)
         if manifest is None:

@@ -125,10 +125,10 @@ class ManifestState(models.Model):
     worker = models.OneToOneField(Worker, on_delete=models.CASCADE, related_name="manifest", primary_key=True)
     version = models.PositiveBigIntegerField(default=0)
     digest = models.CharField(max_length=128, blank=True)
-    """farmwire.assignment.Manifest.digest; empty: not computed since the version changed."""
+    """farmwire.assignment.Assignment.digest; empty: not computed since the version changed."""
     entries = models.PositiveIntegerField(default=0)
     built_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
-        return f"manifest {self.version} of {self.worker_id}"
+        return f"assignment {self.version} of {self.worker_id}"

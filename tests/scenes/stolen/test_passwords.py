@@ -14,7 +14,7 @@ from kombu.entity import Queue
 from redis import Redis
 
 from farmwire import tasks
-from farmwire.assignment import Manifest, ManifestEntry
+from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.report import Report
 from seederfarm.registry.models import Alert, Event, Worker
 
@@ -109,11 +109,11 @@ def test_a_thief_of_the_farms_own_password_still_cannot_sign(farm: Farm) -> None
     farm.celery.control.cancel_consumer(tasks.REPORTS_QUEUE)
     farm.wait_event("control.refused", "shutdown", "revoke", "cancel_consumer")
 
-    evil = Manifest(version=10**6, entries=[ManifestEntry(key="ee" * 32)]).to_pages()[0]
-    order = forged(evil, tasks.SYNC_MANIFEST, to=alice.node_id)
+    evil = Assignment(version=10**6, entries=[AssignmentEntry(key="ee" * 32)]).to_pages()[0]
+    order = forged(evil, tasks.SYNC_ASSIGNMENT, to=alice.node_id)
     queue = tasks.queue_of(alice.node_id)
-    post(farm.celery, tasks.SYNC_MANIFEST, order, queue)
-    post(farm.celery, tasks.SYNC_MANIFEST, order | {"from": farm.plane_id}, queue)
+    post(farm.celery, tasks.SYNC_ASSIGNMENT, order, queue)
+    post(farm.celery, tasks.SYNC_ASSIGNMENT, order | {"from": farm.plane_id}, queue)
     post(farm.celery, tasks.REPORT, forged(Report(), tasks.REPORT, to=farm.plane_id), "reports")
     again = _taken(farm.redis)
     for _ in range(2):  # the true one, and its replay

@@ -33,7 +33,7 @@ from .thief import THIEF, Farm, attempt, celery_at, forged, post
 MIB = 1 << 20
 LOOP = "while true do end"
 TWO_ARGUMENTS = b64encode(b"[[1,2],{},{}]").decode()
-NEVER_BY_THE_CLOCK = ("control.retention", "control.send_manifest", "control.tell_worker")
+NEVER_BY_THE_CLOCK = ("control.retention", "control.send_assignment", "control.send_worker_config")
 """Tasks of control that its beat does not start within a test."""
 
 

@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from farmwire.join import Join, digest_of, seal_secret
 from farmwire.message import read
-from farmwire.tasks import CONFIGURE, JOIN, SYNC_MANIFEST, WELCOME, Configure
+from farmwire.tasks import CONFIGURE, JOIN, SYNC_ASSIGNMENT, WELCOME, Configure
 from hypercore.crypto import KeyPair
 from seederfarm.control import signal_handlers
 from seederfarm.control.accounts.join import join
@@ -61,13 +61,13 @@ def test_who_has_a_token_joins_and_is_told_what_to_keep(farm: FakeBroker, newcom
     again = join(asks(newcomer, secret, now), now)
     assert again == worker
     assert Event.objects.filter(kind="worker.joined").count() == 1
-    for (pk,) in farm.take_deferred("control.tell_worker"):
-        assignments.tell_worker(pk)
+    for (pk,) in farm.take_deferred("control.send_worker_config"):
+        assignments.send_worker_config(pk)
     welcomes, told = farm.sent[:2], farm.sent[2:]
     assert {sent.task for sent in welcomes} == {WELCOME}
     assert {sent.queue for sent in welcomes} == {f"join.{digest_of(secret)[:16]}.q"}
     assert welcomes[0].message["body"] == {"waiting": False, "user": "", "events": True}
-    assert [sent.task for sent in told] == [CONFIGURE, SYNC_MANIFEST] * 2
+    assert [sent.task for sent in told] == [CONFIGURE, SYNC_ASSIGNMENT] * 2
     assert secret not in str(asks(newcomer, secret, now)), "whoever reads the broker does not learn it"
 
 
@@ -111,13 +111,13 @@ def test_who_waits_for_approval_is_told_nothing_before(farm: FakeBroker, newcome
     worker = join(asks(newcomer, secret, now), now)
     assert worker is not None
     assert worker.state == Worker.State.PENDING
-    assignments.tell_worker(worker.pk)
+    assignments.send_worker_config(worker.pk)
     (sent,) = farm.take_sent()
     assert sent.message["body"] == {"waiting": True, "user": "", "events": True}
     farm.deferred.clear()
     worker_services.activate([worker], "cli")
-    assert [worker.pk] in farm.take_deferred("control.tell_worker")
-    assignments.tell_worker(worker.pk)
+    assert [worker.pk] in farm.take_deferred("control.send_worker_config")
+    assignments.send_worker_config(worker.pk)
     assert len(farm.take_sent()) == 2
 
 
@@ -129,7 +129,7 @@ def test_a_worker_is_told_its_limits_and_which_there_are_no_longer(
     assert worker is not None
     Worker.objects.filter(pk=worker.pk).update(upload_limit=500, quota_bytes=7)
     farm.take_sent()
-    assignments.tell_worker(worker.pk)
+    assignments.send_worker_config(worker.pk)
     body = farm.take_sent()[0].message["body"]
     assert body == {
         "quota_bytes": 7,

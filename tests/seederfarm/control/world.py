@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from farmwire.assignment import Manifest, ManifestAssembler, ManifestPage
+from farmwire.assignment import Assignment, AssignmentAssembler, AssignmentPage
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
 from farmwire.message import Shape, read
 from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from farmwire.report import EngineStats, Heartbeat, HostStats, ReplicaReport, Report
-from farmwire.tasks import REFRESH, REPORT, SYNC_MANIFEST, WELCOME, Configure
+from farmwire.tasks import REFRESH, REPORT, SYNC_ASSIGNMENT, WELCOME, Configure
 from hypercore.crypto import KeyPair
 from seederfarm.control.messaging import assignments
 from seederfarm.control.messaging.identity import identity
@@ -65,8 +65,8 @@ class FakeBroker:
 
     def send_manifests(self, now: datetime) -> None:
         """What the control worker would do next."""
-        for worker_id in dict.fromkeys(args[0] for args in self.take_deferred("control.send_manifest")):
-            assignments.send_manifest(worker_id, now)
+        for worker_id in dict.fromkeys(args[0] for args in self.take_deferred("control.send_assignment")):
+            assignments.send_assignment(worker_id, now)
 
 
 def heartbeat(name: str, version: int, digest: str, at: float, *, free: int = 1000 * GB) -> Heartbeat:
@@ -74,8 +74,8 @@ def heartbeat(name: str, version: int, digest: str, at: float, *, free: int = 10
         at=at,
         name=name,
         software="test 1",
-        manifest_version=version,
-        manifest_digest=digest,
+        assignment_version=version,
+        assignment_digest=digest,
         free_bytes=free,
         host=HostStats(
             cpu_percent=1.5,
@@ -121,8 +121,8 @@ class FakeWorker:
         )  # fmt: skip
         self.seq = 0
         self.window = ReplayWindow()
-        self.assembler = ManifestAssembler()
-        self.manifest = Manifest()
+        self.assembler = AssignmentAssembler()
+        self.assignment = Assignment()
         self.held: dict[str, str] = {}
         """Phase by key."""
         self.refresh = False
@@ -145,7 +145,7 @@ class FakeWorker:
         return plain
 
     def beat(self, now: datetime) -> Heartbeat:
-        beat = heartbeat(self.name, self.manifest.version, self.manifest.digest, now.timestamp())
+        beat = heartbeat(self.name, self.assignment.version, self.assignment.digest, now.timestamp())
         return replace(beat, configured=self.configured)
 
     def report(self, now: datetime, *replicas: ReplicaReport) -> dict[str, object]:
@@ -169,13 +169,13 @@ class FakeWorker:
             return
         if sent.task == REFRESH:
             self.refresh = True
-        if sent.task != SYNC_MANIFEST:
+        if sent.task != SYNC_ASSIGNMENT:
             return
-        manifest = self.assembler.add(read(envelope.body, ManifestPage))
-        if manifest is None or manifest.version < self.manifest.version:
+        assignment = self.assembler.add(read(envelope.body, AssignmentPage))
+        if assignment is None or assignment.version < self.assignment.version:
             return
-        self.manifest = manifest
-        wanted = {entry.key for entry in manifest.entries}
+        self.assignment = assignment
+        wanted = {entry.key for entry in assignment.entries}
         for key in self.held:
             if key not in wanted:
                 self.held[key] = "removed"

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from farmwire import tasks
-from farmwire.assignment import Manifest, ManifestEntry
+from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.audit import Challenge
 from farmwire.envelope import node_id, seal
 from hypercore.crypto import KeyPair
@@ -70,7 +70,7 @@ def running(place: Path, **changes: Any) -> Iterator[Agent]:
     state = State(settings.data)
     state.join(JoinedFarm("test", node_id(CONTROL.public_key), "redis://127.0.0.1:1/0", "s" * 24))
     state.welcomed(("redis://127.0.0.1:1/0", False))
-    state.replace_manifest(Manifest(version=1, entries=[ManifestEntry(key=KEY)]), time.time())
+    state.replace_assignment(Assignment(version=1, entries=[AssignmentEntry(key=KEY)]), time.time())
     agent = Agent(settings, state, KeyPair.from_seed(b"w" * 32))
     agent.start()
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farmwire.assignment import Manifest, ManifestEntry
+from farmwire.assignment import Assignment, AssignmentEntry
 from workers.agent.shard_map import ShardMap
 from workers.state import State
 
@@ -27,8 +27,8 @@ def homes(state: State, shards: int) -> ShardMap:
 
 
 def wanted(state: State, version: int, *keys: str) -> None:
-    assert state.replace_manifest(
-        Manifest(version=version, entries=[ManifestEntry(key=k) for k in keys]), 1.0
+    assert state.replace_assignment(
+        Assignment(version=version, entries=[AssignmentEntry(key=k) for k in keys]), 1.0
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from farmwire.assignment import Manifest, ManifestEntry
+from farmwire.assignment import Assignment, AssignmentEntry
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import BootstrapNode
 from workers.agent import agent as agent_module
@@ -27,7 +27,9 @@ def test_keys_come_in_portions_and_those_of_two_lists_do_not_mix(
     )
     state = State(settings.data)
     keys = [number.to_bytes(32, "big").hex() for number in range(250)]
-    state.replace_manifest(Manifest(version=1, entries=[ManifestEntry(key=key) for key in keys]), time.time())
+    state.replace_assignment(
+        Assignment(version=1, entries=[AssignmentEntry(key=key) for key in keys]), time.time()
+    )
     agent = Agent(settings, state, KeyPair.from_seed(b"w" * 32))
     lines: list[dict[str, Any]] = []
 

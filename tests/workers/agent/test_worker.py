@@ -42,13 +42,13 @@ def test_a_worker_joins_seeds_what_it_is_told_proves_it_and_lets_go(
     plane.let_in(Welcome())
     assert (plane.joins[0].zone, plane.joins[0].tags) == ("here", ["big"])
 
-    manifest = plane.assign(key)
+    assignment = plane.assign(key)
     done = plane.wait_phase(key, "complete")
     assert done.have_bytes == done.bytes > 300_000
     assert done.kind == "drive"
     plane.wait(lambda: plane.beats and plane.beats[-1].engine.stored_bytes == done.bytes, what="a heartbeat")
     beat = plane.beats[-1]
-    assert (beat.manifest_version, beat.manifest_digest) == (manifest.version, manifest.digest)
+    assert (beat.assignment_version, beat.assignment_digest) == (assignment.version, assignment.digest)
     assert beat.quota_bytes == 1 << 30
     assert beat.free_bytes <= (1 << 30) - done.bytes
     assert beat.engine.running and beat.engine.shards == 1 and beat.engine.rss_bytes > 0
@@ -205,8 +205,8 @@ def test_what_is_not_from_control_for_this_worker_and_new_is_refused_and_counted
     plane.welcome("ab" * 32)
     plane.wait_phase("ab" * 32, "looking")
     stranger = KeyPair.from_seed(b"\x66" * 32)
-    (evil,) = plane.manifest().to_pages()
-    name = tasks.SYNC_MANIFEST
+    (evil,) = plane.assignment().to_pages()
+    name = tasks.SYNC_ASSIGNMENT
     good = plane.sealed(name, evil)
     plane.post(name, plane.sealed(name, evil, key_pair=stranger))  # wrong_sender
     plane.post(name, plane.sealed(name, evil, key_pair=stranger) | {"from": plane.id})  # bad_signature
@@ -242,7 +242,7 @@ def test_what_is_not_from_control_for_this_worker_and_new_is_refused_and_counted
         ),
         what="the refusals as events",
     )
-    assert plane.beats[-1].manifest_version == 1, "nothing of it was obeyed"
+    assert plane.beats[-1].assignment_version == 1, "nothing of it was obeyed"
     assert worker.process.poll() is None
     assert alive(worker.engines[0])
 
@@ -251,19 +251,19 @@ def test_pages_may_be_lost_doubled_and_out_of_order(plane: Plane, new_worker: Ne
     new_worker("--join", plane.token)
     plane.welcome()
     keys = [f"{i:064x}" for i in range(2_500)]
-    first = plane.manifest(*keys[:2_100])
-    second = plane.manifest(*keys)
+    first = plane.assignment(*keys[:2_100])
+    second = plane.assignment(*keys)
     lost, *late = first.to_pages()
     pages = second.to_pages()
     for page in (late[1], pages[2], pages[0], late[0], pages[2], pages[0]):
-        plane.send(tasks.SYNC_MANIFEST, page)
-    plane.wait(lambda: plane.beats and plane.beats[-1].manifest_version, what="a heartbeat")
-    assert plane.beats[-1].manifest_version == 1
-    plane.send(tasks.SYNC_MANIFEST, pages[1])
-    plane.wait(lambda: plane.beats[-1].manifest_digest == second.digest, what="the newest manifest")
-    plane.send(tasks.SYNC_MANIFEST, lost)
+        plane.send(tasks.SYNC_ASSIGNMENT, page)
+    plane.wait(lambda: plane.beats and plane.beats[-1].assignment_version, what="a heartbeat")
+    assert plane.beats[-1].assignment_version == 1
+    plane.send(tasks.SYNC_ASSIGNMENT, pages[1])
+    plane.wait(lambda: plane.beats[-1].assignment_digest == second.digest, what="the newest manifest")
+    plane.send(tasks.SYNC_ASSIGNMENT, lost)
     plane.wait(lambda: len(plane.replicas) == 2_500, timeout=40, what="a report of every key")
-    assert plane.beats[-1].manifest_version == second.version
+    assert plane.beats[-1].assignment_version == second.version
 
 
 def test_orders_of_control_survive_a_restart(
@@ -283,7 +283,7 @@ def test_orders_of_control_survive_a_restart(
     new_worker("--join", plane.token)  # as a service does: the token counts once
     plane.wait(lambda: plane.beats[beats:], what="a heartbeat after the restart")
     assert plane.beats[-1].quota_bytes == 5_000
-    assert plane.beats[-1].manifest_version == plane.version
+    assert plane.beats[-1].assignment_version == plane.version
     plane.send(tasks.CONFIGURE, Configure(up_bytes_per_second=5_000, lift=["quota_bytes"]))
     plane.wait(lambda: plane.beats[-1].quota_bytes is None, what="no quota any more")
 

@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
-from farmwire.assignment import Manifest, ManifestEntry
+from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.envelope import Envelope
 from farmwire.rejection import MessageRejected, Reason
 from farmwire.replay import ReplayWindow
@@ -37,11 +37,12 @@ def sample(start: float) -> Sample:
     )
 
 
-def manifest(version: int, *keys: str) -> Manifest:
-    return Manifest(
+def assignment(version: int, *keys: str) -> Assignment:
+    return Assignment(
         version=version,
         entries=[
-            ManifestEntry(key=key, kind="drive", priority=3, max_fork=0 if key == A else None) for key in keys
+            AssignmentEntry(key=key, kind="drive", priority=3, max_fork=0 if key == A else None)
+            for key in keys
         ],
     )
 
@@ -55,7 +56,7 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     assert state.broker_password(lambda: "second") == password == "first"
     state.welcomed(("redis://me:first@host/0", False))
     assert state.joined
-    assert state.replace_manifest(manifest(4, A, B), 1.0)
+    assert state.replace_assignment(assignment(4, A, B), 1.0)
     seq = state.next_seq(1000.0)
     state.add_sample(sample(1))
     state.add_event(WorkerEvent(at=1, code="X", key=A, text="t"))
@@ -66,9 +67,9 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     state = State(tmp_path)
     assert state.farm == FARM._replace(secret="", broker="redis://me:first@host/0", events=False)
     assert state.broker_password(lambda: "third") == "first"
-    assert state.manifest_version == 4
-    assert sorted(state.manifest().entries, key=lambda e: e.key) == manifest(4, A, B).entries
-    assert state.manifest_digest == manifest(4, B, A).digest
+    assert state.assignment_version == 4
+    assert sorted(state.assignment().entries, key=lambda e: e.key) == assignment(4, A, B).entries
+    assert state.assignment_digest == assignment(4, B, A).digest
     assert state.next_seq(0.0) == seq + 1
     assert [each for _, each in state.samples(10)] == [sample(1)]
     assert [each.code for _, each in state.events(10)] == ["X"]
@@ -85,15 +86,15 @@ def test_the_schema_is_what_the_models_say(tmp_path: Path) -> None:
 
 def test_an_older_manifest_changes_nothing_and_a_newer_one_remembers_what_to_remove(tmp_path: Path) -> None:
     state = State(tmp_path)
-    assert state.replace_manifest(manifest(5, A, B), 1.0)
-    assert not state.replace_manifest(manifest(4, C), 1.0)
-    assert state.manifest_version == 5
+    assert state.replace_assignment(assignment(5, A, B), 1.0)
+    assert not state.replace_assignment(assignment(4, C), 1.0)
+    assert state.assignment_version == 5
     assert state.removals() == []
-    assert state.replace_manifest(manifest(6, B), 2.0)
+    assert state.replace_assignment(assignment(6, B), 2.0)
     assert state.removals() == [A]
-    assert state.replace_manifest(manifest(6, B), 2.0), "the same again"
+    assert state.replace_assignment(assignment(6, B), 2.0), "the same again"
     assert state.removals() == [A]
-    assert state.replace_manifest(manifest(7, A), 3.0), "it comes back before it was removed"
+    assert state.replace_assignment(assignment(7, A), 3.0), "it comes back before it was removed"
     assert state.removals() == [B]
     state.removed(B)
     assert state.removals() == []
@@ -103,14 +104,14 @@ def test_an_older_manifest_changes_nothing_and_a_newer_one_remembers_what_to_rem
 def test_another_control_plane_starts_with_its_own_versions(tmp_path: Path) -> None:
     state = State(tmp_path)
     state.join(FARM)
-    state.replace_manifest(manifest(50, A), 1.0)
+    state.replace_assignment(assignment(50, A), 1.0)
     assert state.broker_password(lambda: "of the first") == "of the first"
     state.join(FARM._replace(control="d" * 52))
     assert state.broker_password(lambda: "of the second") == "of the second"
-    assert [entry.key for entry in state.manifest().entries] == [A], "seeded until the new one has spoken"
-    assert state.replace_manifest(manifest(1, B), 2.0)
+    assert [entry.key for entry in state.assignment().entries] == [A], "seeded until the new one has spoken"
+    assert state.replace_assignment(assignment(1, B), 2.0)
     assert state.removals() == [], "what another farm wanted is kept"
-    assert state.replace_manifest(manifest(2), 3.0)
+    assert state.replace_assignment(assignment(2), 3.0)
     assert state.removals() == [B]
     state.close()
 

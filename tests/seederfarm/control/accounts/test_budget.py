@@ -310,8 +310,8 @@ def test_a_worker_whose_queue_is_no_list_holds_up_no_other(broker: RedisServer, 
     other = Worker.objects.create(node_id="b" * 52, name="other", state="active")
     log_in(broker).set(f"farm:{queue_of(NODE)}", "no list")
     for _ in range(3):
-        assignments.send_manifest(worker.pk)
-        assignments.send_manifest(other.pk)
+        assignments.send_assignment(worker.pk)
+        assignments.send_assignment(other.pk)
     assert broker.client.llen(f"farm:{queue_of(other.node_id)}") == 3
 
 
@@ -412,15 +412,15 @@ def test_what_a_worker_does_not_take_ends_with_its_queue(broker: RedisServer, wo
     """Not with Celery's `expires`, which is looked at when a message is taken."""
     key = f"farm:{queue_of(NODE)}"
     for _ in range(MAX_WAITING + 100):
-        assignments.send_manifest(worker.pk)
+        assignments.send_assignment(worker.pk)
     assert broker.client.llen(key) == MAX_WAITING + 1, "it is sent no more than that"
     assert 0 < broker.client.ttl(key) <= LIFETIME
     broker.client.delete(key)
-    assignments.tell_worker(worker.pk)
+    assignments.send_worker_config(worker.pk)
     assert broker.client.llen(key) == 2
     assert 0 < broker.client.ttl(key) <= LIFETIME
     broker.client.delete(key)
     Worker.objects.update(lost_since=timezone.now())
-    assignments.send_manifest(worker.pk)
-    assignments.tell_worker(worker.pk)
+    assignments.send_assignment(worker.pk)
+    assignments.send_worker_config(worker.pk)
     assert broker.client.llen(key) == 0, "one that is lost reads nothing"

@@ -35,14 +35,14 @@ class Work:
 
 def test_a_task_whose_database_was_away_is_done_when_it_is_back(farm: FakeBroker) -> None:
     work = Work(failures=3)
-    retry.patient(work)("a message")
+    retry.retry_on_db_outage(work)("a message")
     assert work.attempts == [("a message",)] * 4
 
 
 def test_a_task_that_fails_with_a_database_that_answers_is_given_up_at_last(farm: FakeBroker) -> None:
     work = Work(failures=retry.ATTEMPTS)
     with pytest.raises((OperationalError, InterfaceError)):
-        retry.patient(work)()
+        retry.retry_on_db_outage(work)()
     assert len(work.attempts) == retry.ATTEMPTS
 
 
@@ -50,5 +50,5 @@ def test_a_task_that_waits_gives_its_message_back_when_control_ends() -> None:
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(Reject) as caught:
-        retry.patient(Work(failures=1), stopping)("a message")
+        retry.retry_on_db_outage(Work(failures=1), stopping)("a message")
     assert caught.value.requeue

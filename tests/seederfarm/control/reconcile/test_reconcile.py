@@ -9,9 +9,9 @@ from django.db import connections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farmwire.assignment import ManifestPage
+from farmwire.assignment import AssignmentPage
 from farmwire.message import read
-from farmwire.tasks import REFRESH, SYNC_MANIFEST
+from farmwire.tasks import REFRESH, SYNC_ASSIGNMENT
 from seederfarm.control.db.locks import try_lock
 from seederfarm.control.messaging import assignments
 from seederfarm.control.reconcile.liveness import OutageDetector
@@ -62,8 +62,8 @@ def test_a_plan_becomes_copies_manifests_and_events(farm: FakeBroker, now: datet
     assert Event.objects.filter(kind="replica.assigned").count() == 12
     farm.send_manifests(now)
     sent = farm.take_sent()
-    assert {message.task for message in sent} == {SYNC_MANIFEST}
-    pages = [read(message.message["body"], ManifestPage) for message in sent]
+    assert {message.task for message in sent} == {SYNC_ASSIGNMENT}
+    pages = [read(message.message["body"], AssignmentPage) for message in sent]
     assert sorted(len(page.entries) for page in pages) == [4, 4, 4]
     for message in sent:
         for worker in workers:
@@ -102,9 +102,9 @@ def test_paused_drives_stay_where_they_are(farm: FakeBroker, now: datetime) -> N
     drive_services.set_replicas([drive], 1, 1, "cli")
     assert plan_now(now + SECOND).release == []
     for worker in workers:
-        manifest = assignments.send_manifest(worker.row.pk, now)
-        assert manifest is not None
-        assert [entry.key for entry in manifest.entries] == [drive.key]
+        assignment = assignments.send_assignment(worker.row.pk, now)
+        assert assignment is not None
+        assert [entry.key for entry in assignment.entries] == [drive.key]
 
 
 def test_a_lost_worker_is_replaced_and_the_surplus_goes_when_it_returns(
@@ -280,14 +280,14 @@ def test_a_heartbeat_that_does_not_know_the_manifest_gets_it_again_but_not_all_t
     lost = farm.take_sent()
     assert len(lost) == 1
     worker.tell(now + SECOND)
-    assert farm.take_deferred("control.send_manifest") == []
+    assert farm.take_deferred("control.send_assignment") == []
     worker.tell(now + 15 * SECOND)
     farm.send_manifests(now + 15 * SECOND)
     for sent in farm.take_sent():
         worker.hear(sent, now)
     assert worker.held
     worker.tell(now + 60 * SECOND)
-    assert farm.take_deferred("control.send_manifest") == []
+    assert farm.take_deferred("control.send_assignment") == []
 
 
 def test_a_worker_ahead_of_a_restored_database_is_brought_back(farm: FakeBroker, now: datetime) -> None:
@@ -296,11 +296,11 @@ def test_a_worker_ahead_of_a_restored_database_is_brought_back(farm: FakeBroker,
     plan_now(now)
     settle(farm, [worker], now)
     ManifestState.objects.update(version=0, digest="")
-    worker.manifest = worker.manifest.__class__(version=500)
+    worker.assignment = worker.assignment.__class__(version=500)
     worker.tell(now + SECOND)
     settle(farm, [worker], now + SECOND)
-    assert worker.manifest.version == 501
-    assert len(worker.manifest.entries) == 1
+    assert worker.assignment.version == 501
+    assert len(worker.assignment.entries) == 1
 
 
 def test_copies_not_heard_of_are_asked_about(farm: FakeBroker, now: datetime) -> None:
@@ -409,7 +409,7 @@ def test_the_fake_worker_ignores_orders_of_others(farm: FakeBroker, now: datetim
     anna, bert = FakeWorker("anna", now=now), FakeWorker("bert", now=now)
     make_drive()
     Replica.objects.create(drive=Drive.objects.get(), worker=anna.row)
-    assignments.send_manifest(anna.row.pk, now)
+    assignments.send_assignment(anna.row.pk, now)
     (sent,) = farm.take_sent()
     bert.hear(Sent(*sent), now)
     assert bert.held == {}

@@ -11,7 +11,7 @@ import pytest
 from seederfarm.control.db import sql
 from seederfarm.control.reconcile import apply, liveness, load
 from seederfarm.control.reconcile import reconcile as module
-from seederfarm.control.reconcile.candidates import suspects
+from seederfarm.control.reconcile.candidates import drives_to_plan
 from seederfarm.control.reconcile.liveness import OutageDetector
 from seederfarm.control.reconcile.reconcile import LONGEST_PAUSE, pause_after, reconcile, sweep
 from seederfarm.placement.model import Assign
@@ -77,7 +77,7 @@ def test_whatever_a_plan_changes_is_found_by_the_database(farm: FakeBroker, now:
     state = load.load(ids)
     decided = plan(state.drives, load.workers(seen, now), state.replicas)
     moved = {move.drive for move in (*decided.assign, *decided.release, *decided.unplaced)}
-    found = suspects(seen, now)
+    found = drives_to_plan(seen, now)
     assert len(moved) > 50  # the farm is as untidy as it was meant to be
     assert moved <= set(found)
     assert set(found) < set(ids)

@@ -287,7 +287,7 @@ def test_a_rewritten_history_in_quarantine_is_an_alert_until_somebody_decides(
     alert.refresh_from_db()
     assert alert.resolved_at is not None
     assert Alert.objects.get(drive=other).resolved_at is None
-    assignments.send_manifest(worker.row.pk)
+    assignments.send_assignment(worker.row.pk)
     page = farm.take_sent()[-1].message["body"]
     assert [(entry["key"], entry["max_fork"]) for entry in page["entries"]] == [(drive.key, 1)]
     assert AuditEntry.objects.get(action="drive.forks").data["max_fork"] == 1

@@ -139,7 +139,7 @@ class Watch:
             for keys in self._reports.step(client):
                 if gone := budget.cut_unowned(client, keys, _known):
                     text = f"{visible(gone[0][:100])}: its writer has not joined this farm"
-                    inbox.stranger(text, timezone.now())
+                    inbox.reject_unknown_sender(text, timezone.now())
         suspended = [excess.user for excess in found if excess.user and self._suspend(client, excess.user)]
         self._tell(found, suspended)
         if pressed:

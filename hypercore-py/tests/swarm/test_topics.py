@@ -330,6 +330,35 @@ def test_a_topic_that_looks_no_longer_stays_announced_and_has_no_second_look():
     assert made.take(at) is topic and topic.action is Action.ANNOUNCE and not topic.looking
 
 
+@pytest.mark.parametrize("when", ["during the announcement", "after it"])
+def test_a_topic_that_glances_has_its_second_look_although_it_looks_no_longer(when):
+    """Its key is small, and was complete before others that joined with us were announced."""
+    made = schedule()
+    topic = join(made, clients=1)
+    topic.glances = True
+    assert made.take(0.0) is topic
+    topic.announced = True
+    if when == "during the announcement":
+        topic.clients = 0
+        made.relaxed(topic, 0.5)
+    made.finished(topic, 1.0, ok=True)
+    topic.clients = 0
+    made.relaxed(topic, 2.0)
+    at = made.next_deadline()
+    assert at <= 1.0 + 2 * SECOND_LOOK_SECONDS
+    assert made.take(at) is topic and topic.action is Action.LOOKUP and topic.looking
+    made.finished(topic, at, ok=True)
+    assert topic.action is Action.ANNOUNCE and made.next_deadline() - at >= REFRESH_SECONDS
+
+
+def test_topics_that_are_only_announced_have_no_second_look():
+    made = schedule()
+    topic = join(made)
+    topic.glances = True
+    run(made, 0.0)
+    assert made.next_deadline() >= REFRESH_SECONDS
+
+
 def test_a_topic_that_glances_looks_at_every_second_refresh():
     made = schedule()
     topic = join(made)

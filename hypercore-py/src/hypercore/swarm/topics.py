@@ -23,8 +23,8 @@ RETRY_SECONDS = (5.0, 10.0, 20.0, 40.0, 80.0, 120.0)
 """Waits after a refresh that nobody answered, by failures in a row; up to half of it is added by chance."""
 
 SECOND_LOOK_SECONDS = 5.0
-"""After the first announcement, one more look: whoever joined at the same moment was not announced when we
-looked. Up to as much again is added by chance."""
+"""After the first announcement, one more look: a peer that joined at the same moment was not announced when
+we looked. Up to as much again is added by chance."""
 
 MIN_PARALLEL = 16
 """Topics that are refreshed at a time, if there are few."""
@@ -93,6 +93,7 @@ class Topic:
         "rounds",
         "running",
         "servers",
+        "sought",
         "stale",
         "waiting",
     )
@@ -107,6 +108,8 @@ class Topic:
         """Whether others are looked for now and then although no join wants to find them."""
         self.looking = False
         """Whether the refresh that began last looks for others."""
+        self.sought = False
+        """Whether a join wanted to find others when it began."""
         self.rounds = 0
         """Refreshes begun so far."""
         self.closest = b""
@@ -128,9 +131,9 @@ class Topic:
     @property
     def action(self) -> Action | None:
         """What to do for it now. None: nothing any more, it can be forgotten."""
-        if self.servers and not self.looking_again:
-            return Action.ANNOUNCE
-        if self.announced and not self.servers:
+        if self.servers:
+            return Action.LOOKUP if self.looking_again else Action.ANNOUNCE
+        if self.announced:
             return Action.UNANNOUNCE
         return Action.LOOKUP if self.clients else None
 
@@ -193,8 +196,10 @@ class TopicSchedule:
             self._queue(topic, Queued.NEXT)
 
     def relaxed(self, topic: Topic, now: float) -> None:
-        """Nobody looks for others under it any more; it stays announced, and what is planned holds."""
-        if topic.looking_again:
+        """No join looks for others under it any more; it stays announced, and what is planned holds. A topic
+        that glances keeps its second look: of two that joined at the same moment and had all they wanted at
+        once, neither would find the other until the next refresh but one."""
+        if topic.looking_again and not topic.glances:
             topic.looking_again = False
             if not topic.running and topic.waiting is None:
                 self._plan(topic, now)
@@ -210,7 +215,9 @@ class TopicSchedule:
             if topic.action is None:
                 self._forget(topic)
                 continue
-            topic.looking = topic.seeking or (topic.glances and topic.rounds % GLANCE_EVERY == 0)
+            glances = topic.glances and topic.rounds % GLANCE_EVERY == 0
+            topic.looking = topic.seeking or topic.looking_again or glances
+            topic.sought = topic.seeking
             topic.rounds += 1
             topic.running = True
             self.running += 1
@@ -254,7 +261,7 @@ class TopicSchedule:
     def finished(self, topic: Topic, now: float, *, ok: bool) -> None:
         """A refresh is over. It is repeated at once if something else is wanted by now."""
         first = ok and topic.may_look_again and topic.action is Action.ANNOUNCE
-        topic.looking_again = first and topic.seeking
+        topic.looking_again = first and (topic.seeking or (topic.sought and topic.glances))
         if ok:
             topic.may_look_again = False
         topic.running = False

@@ -143,6 +143,21 @@ def test_swarms_that_join_at_the_same_moment_meet():
     run(scene)
 
 
+def test_swarms_that_join_at_the_same_moment_and_look_no_longer_meet(monkeypatch):
+    """Seeders of a small key: each has it from the publisher before the other is announced."""
+    monkeypatch.setattr(topics_module, "SECOND_LOOK_SECONDS", 0.2)
+
+    async def scene(net, new):
+        both = [await new(), await new()]
+        joins = [peer.swarm.join(TOPIC, glance=True) for peer in both]
+        for peer, join in zip(both, joins, strict=True):
+            await until(lambda peer=peer: peer.swarm._topics.schedule.topics[TOPIC].rounds)
+            join.set_mode(client=False)
+        await until(lambda: all(peer.swarm.connections for peer in both))
+
+    run(scene)
+
+
 def test_second_process_with_the_same_key_takes_over():
     """As after a crash: the old connection is still there when the peer dials again."""
 

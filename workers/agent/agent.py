@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import threading
 import time
 from collections import deque
@@ -23,7 +22,6 @@ from farmwire.report import (
     MAX_EVENTS,
     MAX_REPLICAS,
     MAX_SAMPLES,
-    EngineStats,
     Heartbeat,
     Report,
     Sample,
@@ -37,7 +35,8 @@ from ..engine.settings.settings import LimitSettings, headroom
 from ..state import State
 from ..units import format_size
 from .challenges import Challenges
-from .host import disk_bytes, host_stats, rss_of
+from .engine_stats import engine_stats, quota_left, stored_bytes, total
+from .host import disk_bytes, host_stats
 from .repeats import Repeats
 from .replica_tracker import ReplicaTracker
 from .settings import WorkerSettings
@@ -397,22 +396,17 @@ class Agent:
             cpu_percent=host.cpu_percent,
             memory_used_bytes=host.memory_used_bytes,
             disk_free_bytes=host.disk_free_bytes,
-            stored_bytes=self._sum("stored_bytes"),
-            peers=self._sum("peers"),
+            stored_bytes=stored_bytes(self.shards),
+            peers=total(self.shards, "peers"),
         )
-
-    def _sum(self, name: str) -> int:
-        if name == "stored_bytes":
-            return sum(shard.stored_bytes for shard in self.shards)
-        return int(sum(shard.facts.get(name, 0) for shard in self.shards))
 
     def heartbeat(self) -> Heartbeat:
         settings, quota = self.settings, self.limits.max_bytes
         host = host_stats(settings.data)
         free = max(0, host.disk_free_bytes - self.headroom)
-        engine = self.engine_stats()
+        engine = engine_stats(self.shards)
         if quota is not None:
-            free = min(free, max(0, quota - engine.stored_bytes), self._quota_left())
+            free = min(free, max(0, quota - engine.stored_bytes), quota_left(self.shards))
         return Heartbeat(
             at=time.time(),
             name=settings.name,
@@ -428,38 +422,9 @@ class Agent:
             engine=engine,
         )
 
-    def _quota_left(self) -> int:
-        """Bytes that the engines may still store. Their quotas count more than the content of blocks."""
-        disks = [
-            limit
-            for shard in self.shards
-            for limit in shard.facts.get("limits", ())
-            if limit["limit"] == "disk" and not limit["text"]
-        ]
-        left = sum(max(0, int(limit["max"] - limit["value"])) for limit in disks)
-        return left if len(disks) == len(self.shards) else sys.maxsize
-
-    def engine_stats(self) -> EngineStats:
-        facts = [shard.facts for shard in self.shards]
-        firewalled = [each["firewalled"] for each in facts if each]
-        pids = [shard.pid for shard in self.shards]
-        return EngineStats(
-            running=all(shard.running and not shard.hung for shard in self.shards),
-            shards=len(self.shards),
-            restarts=sum(shard.restarts for shard in self.shards),
-            hung=sum(shard.running and shard.hung for shard in self.shards),
-            hangs=sum(shard.hangs for shard in self.shards),
-            connections=self._sum("connections"),
-            firewalled=any(firewalled) if firewalled else None,
-            rss_bytes=sum(rss_of(pid) for pid in pids if pid is not None),
-            stored_bytes=self._sum("stored_bytes"),
-            down_per_second=float(sum(each.get("down", 0) for each in facts)),
-            up_per_second=float(sum(each.get("up", 0) for each in facts)),
-        )
-
     def summary(self) -> dict[str, Any]:
         """For Celery's `inspect stats` and Flower."""
-        engine = self.engine_stats()
+        engine = engine_stats(self.shards)
         with self._lock:
             keys, complete = len(self._ledger), self._ledger.count("complete")
         return {

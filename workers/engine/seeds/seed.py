@@ -20,7 +20,7 @@ from .blobs_length import RequiredBlobs
 from .cold import Cold, ColdCore, SeedRecord, amounts_of
 from .detect import all_lack, find_out, looked_at, remembered
 from .peer_counters import PeerCounters, PeerDelta
-from .totals import Head, Totals, totals_of
+from .totals import Head, Totals, recorded, totals_of
 from .tracked_core import TrackedCore
 from .trouble import doubts_of, too_many_blocks, too_many_cores, trouble_of
 
@@ -127,21 +127,7 @@ class Seed:
         self._seen_from = looked_at(self._main)
         self._settle(cold.kind)
         self._tally.resume(cold.bytes_in, cold.bytes_out)
-        self._heads = {
-            part.key: Head(part.role, part.length, part.fork, part.byte_length)
-            for part in cold.cores
-            if part.role is not None
-        }
-        self._totals = Totals(
-            cold.kind,
-            cold.blocks,
-            cold.have_blocks,
-            cold.bytes,
-            cold.have_bytes,
-            0,
-            cold.blocks - cold.have_blocks,
-            cold.bytes - cold.have_bytes,
-        )
+        self._heads, self._totals = recorded(cold)
         known = [
             (core.key, core.fork, core.length, core.unavailable)
             for core in cold.cores

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..model.kind import Kind, Role
+from .cold import Cold
 from .tracked_core import TrackedCore
 
 
@@ -45,3 +46,15 @@ def totals_of(kind: Kind | None, parts: Iterable[TrackedCore], peers: int) -> To
         lost += unavailable
         lost_size += unavailable_size
     return Totals(kind, blocks, have_blocks, size, have_size, peers, lost, lost_size)
+
+
+def recorded(cold: Cold) -> tuple[dict[bytes, Head], Totals]:
+    """The heads by core key, and the totals, that were emitted before the key was put away."""
+    heads = {
+        part.key: Head(part.role, part.length, part.fork, part.byte_length)
+        for part in cold.cores
+        if part.role is not None
+    }
+    lost, lost_size = cold.blocks - cold.have_blocks, cold.bytes - cold.have_bytes
+    totals = Totals(cold.kind, cold.blocks, cold.have_blocks, cold.bytes, cold.have_bytes, 0, lost, lost_size)
+    return heads, totals

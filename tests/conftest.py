@@ -15,6 +15,19 @@ from .support.postgres import Postgres
 from .support.redis import RedisServer
 from .support.require import require
 
+SERVERS = {"official_peers", "processes", "redis_program", "postgres_server", "networks"}
+"""Fixtures that start, or need, other processes."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start other processes are slow; `./farm test --fast` leaves them out."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        on_postgres = parameters is not None and parameters.params.get("farm_database") == "postgresql"
+        if on_postgres or SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def official_peers() -> None:

@@ -20,7 +20,8 @@ ROOMS: Final = (
     "farmwire",
     "tools",
     "workers",
-    *(f"seederfarm/{room}" for room in ("cli", "placement", "settings", "sources", "supervisor")),
+    *(f"seederfarm/{room}" for room in ("cli", "control", "placement", "settings", "sources", "supervisor")),
+    *(f"seederfarm/registry/{room}" for room in ("admin", "services")),
 )
 """Folders that are checked. Migrations are left out: their names are the database's history."""
 

@@ -51,7 +51,7 @@ def _progress(ids: Sequence[int]) -> dict[int, _Progress]:
 def wait_complete(ids: Sequence[int], number: int, timeout: float | None, as_json: bool) -> None:
     """Until every drive has `number` complete copies, proven or not; 0: as many as it should have."""
     until = None if timeout is None else time.monotonic() + timeout
-    told: dict[int, _Progress] = {}
+    printed: dict[int, _Progress] = {}
     waiting = list(ids)
     while True:
         progress = _progress(waiting)
@@ -60,9 +60,9 @@ def wait_complete(ids: Sequence[int], number: int, timeout: float | None, as_jso
             for drive in Drive.objects.filter(pk__in=batch).order_by("-pk"):
                 now = progress.get(drive.pk, _Progress())
                 wanted = number or drive.replicas_min
-                if told.get(drive.pk) != now:
-                    told[drive.pk] = now
-                    _tell(drive, now, wanted, as_json)
+                if printed.get(drive.pk) != now:
+                    printed[drive.pk] = now
+                    _print_progress(drive, now, wanted, as_json)
                 if now.complete < wanted:
                     missing.append(drive.pk)
         if not missing:
@@ -76,7 +76,7 @@ def wait_complete(ids: Sequence[int], number: int, timeout: float | None, as_jso
         time.sleep(min(MAX_POLL, max(POLL, len(waiting) / 100)))
 
 
-def _tell(drive: Drive, now: _Progress, wanted: int, as_json: bool) -> None:
+def _print_progress(drive: Drive, now: _Progress, wanted: int, as_json: bool) -> None:
     if as_json:
         fields = {"complete": now.complete, "proven": now.counted, "wanted": wanted}
         fields |= {"have_bytes": now.have_bytes, "bytes": now.bytes}

@@ -68,8 +68,8 @@ def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[s
     """Of a worker: its own queue, its own memory of what it was given, its own queue of reports, answers to
     remote control.
 
-    Before Redis 7 a right holds for all keys and channels of an account. There it cannot publish: whoever may
-    publish events could publish remote control for all.
+    Before Redis 7 a right holds for all keys and channels of an account. There it cannot publish, since
+    that would allow publishing remote control for all workers.
     """
     queue = queue_of(node_id)
     channel = f"{KEY_PREFIX}/{database}."

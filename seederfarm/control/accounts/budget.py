@@ -1,8 +1,8 @@
 """Bounds on the broker's memory per kind of key, and their enforcement.
 
-An account of Redis bounds which keys somebody may write to, not how much. So control measures: the queues
-that have no one writer are cut to their newest messages, and an account that fills the keys that only it may
-write to, or opens hundreds of connections, is suspended. The budget over all of it is in docs/security.md.
+An account of Redis bounds which keys a client may write to, not how much. So control measures: shared queues
+are cut to their newest messages, and an account that fills its own keys, or opens hundreds of connections,
+is suspended. The budget over all of it is in docs/security.md.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def reports_of(node_id: str) -> str:
 
 def cut_shared(client: Any) -> Iterator[Excess]:
     """Bring the queues that have no one writer below their bounds: the newest messages stay."""
-    for queue, most, most_bytes in SHARED:
+    for queue, limit, max_bytes in SHARED:
         key = KEY_PREFIX + queue
         kind = client.type(key)
         if kind not in ("list", "none"):
@@ -124,8 +124,8 @@ def cut_shared(client: Any) -> Iterator[Excess]:
             yield Excess(f"kind of {queue}", f"{queue} was a {kind} and no queue; it was deleted")
             continue
         length = int(client.llen(key))
-        keep = min(length, most)
-        while keep and _bytes(client, key) > most_bytes:
+        keep = min(length, limit)
+        while keep and _bytes(client, key) > max_bytes:
             keep //= 2
             client.ltrim(key, 0, keep - 1) if keep else client.delete(key)
         if keep < length:
@@ -154,8 +154,8 @@ def cut_owned(client: Any, owners: Iterable[Owner]) -> Iterator[Excess]:
 
 
 def cut_reports(client: Any, owners: Iterable[Owner], *, pressed: bool) -> Iterator[Excess]:
-    """Delete the queues of reports of workers that have more than their share. `pressed`: memory is short,
-    leave no more than the newest report of each; what it said is reported again within ten minutes."""
+    """Delete the report queues of workers that exceed their share. `pressed`: memory is short, leave only the
+    newest report of each; the rest is reported again within ten minutes."""
     owners = list(owners)
     keys = [reports_of(owner.node_id) for owner in owners]
     with client.pipeline(transaction=False) as pipe:
@@ -248,13 +248,13 @@ class Sweep:
 ANSWERS: Final = f"{KEY_PREFIX}*.reply.{PIDBOX}*"
 """Keys with answers to remote control."""
 REPORTS_OF_ANY: Final = f"{KEY_PREFIX}{report_queue_of('*')}"
-"""Queues of reports, whoever writes to them."""
+"""Report queues of all workers."""
 _REPORTS: Final = re.compile(re.escape(REPORTS_OF_ANY).replace(r"\*", f"([{Z32_ALPHABET}]{{52}})"))
 
 
 def end_answers(client: Any, keys: Sequence[str], *, pressed: bool) -> int:
-    """Give those answers to remote control a time to live that have none: whoever asked may be gone. Returns
-    how many. `pressed`: memory is short, delete them now."""
+    """Set an expiry on answers to remote control without one: their reader may be gone. Returns how many.
+    `pressed`: memory is short, delete them now."""
     if pressed:
         return int(client.delete(*keys))
     found = 0

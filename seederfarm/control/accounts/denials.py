@@ -48,8 +48,8 @@ class Denial(NamedTuple):
 def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
     """Keep the accounts, and report refused attempts. If the broker is away, the next beat does it."""
     now = now or timezone.now()
-    _tell_commands(refused_commands.take(), now)
-    _tell_messages(rejected_messages.take(), now)
+    _record_commands(refused_commands.take(), now)
+    _record_messages(rejected_messages.take(), now)
     if accounts.wanted_mode() == "off":
         return
     try:
@@ -64,7 +64,7 @@ def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
     resolve([NO_ACCOUNTS], now)
     if kept.made or kept.removed:
         log.info("accounts of the broker: made %d, removed %d", len(kept.made), len(kept.removed))
-    _tell_denials(denials, now)
+    _record_denials(denials, now)
 
 
 def _cannot(error: Exception, now: datetime) -> None:
@@ -120,11 +120,11 @@ def _object(entry: dict[str, Any]) -> str:
     return visible(str(entry["object"])[:MAX_NAME])
 
 
-def _tell_denials(denials: list[Denial], now: datetime) -> None:
+def _record_denials(denials: list[Denial], now: datetime) -> None:
     """Wrong passwords raise one alert, which ends with them: a broker that lost its accounts refuses all of
     them for a moment."""
     logins = [denial for denial in denials if denial.reason == "auth"]
-    _tell_logins(sum(denial.times for denial in logins), now)
+    _record_logins(sum(denial.times for denial in logins), now)
     for user in dict.fromkeys(denial.user for denial in denials if denial.reason != "auth"):
         theirs = [denial for denial in denials if denial.user == user and denial.reason != "auth"]
         what = ", ".join(f"{denial.reason} {denial.what}" for denial in theirs)
@@ -155,7 +155,7 @@ def _tell_denials(denials: list[Denial], now: datetime) -> None:
         raise_alerts([trouble], now)
 
 
-def _tell_logins(count: int, now: datetime) -> None:
+def _record_logins(count: int, now: datetime) -> None:
     if not count:
         resolve(["broker.logins"], now)
         return
@@ -181,11 +181,11 @@ def refuse(command: str) -> Callable[..., dict[str, str]]:
     return refuse_it
 
 
-def _tell_commands(refused: dict[str, int], now: datetime) -> None:
+def _record_commands(refused: dict[str, int], now: datetime) -> None:
     if not refused:
         return
-    said = ", ".join(f"{command} ({count})" for command, count in sorted(refused.items()))
-    text = f"Refused remote control of the control plane: {said}"[:500]
+    listed = ", ".join(f"{command} ({count})" for command, count in sorted(refused.items()))
+    text = f"Refused remote control of the control plane: {listed}"[:500]
     log.warning("%s", text)
     Event.objects.create(at=now, kind="control.refused", severity=Severity.WARNING, text=text, data=refused)
     trouble = Trouble(
@@ -200,11 +200,11 @@ def _tell_commands(refused: dict[str, int], now: datetime) -> None:
 # --- messages that are none
 
 
-def _tell_messages(rejected: dict[str, int], now: datetime) -> None:
+def _record_messages(rejected: dict[str, int], now: datetime) -> None:
     if not rejected:
         return
-    said = ", ".join(f"{what} ({count})" for what, count in sorted(rejected.items()))
-    text = f"Dropped {sum(rejected.values())} messages that no worker of this farm sends: {said}"[:500]
+    listed = ", ".join(f"{what} ({count})" for what, count in sorted(rejected.items()))
+    text = f"Dropped {sum(rejected.values())} messages that no worker of this farm sends: {listed}"[:500]
     log.warning("%s", text)
     Event.objects.create(at=now, kind="control.rejected", severity=Severity.WARNING, text=text, data=rejected)
     trouble = Trouble(

@@ -107,16 +107,16 @@ class Watch:
     # --- a script that runs
 
     def _end_script(self, client: Any) -> None:
-        said = "it was killed"
+        outcome = "it was killed"
         for command in ("SCRIPT", "FUNCTION"):
             try:
                 client.execute_command(command, "KILL")
                 break
             except redis.ResponseError as error:
-                said = f"it cannot be killed ({error})"
+                outcome = f"it cannot be killed ({error})"
         self._raise(
             BUSY,
-            "The broker answered nobody: a script ran in it, and " + said,
+            "The broker answered nobody: a script ran in it, and " + outcome,
             "The farm runs no long scripts: others have the login of REDIS_URL, or share this Redis. One "
             "that cannot be killed ends with SHUTDOWN NOSAVE alone.",
         )
@@ -124,8 +124,8 @@ class Watch:
     # --- memory
 
     def _keep_within(self, client: Any, info: dict[str, Any]) -> None:
-        used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-        pressed = most > 0 and used > PRESSED * most
+        used, allowed = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+        pressed = allowed > 0 and used > PRESSED * allowed
         found = list(budget.cut_shared(client))
         if pressed or time.monotonic() - self._measured >= MEASURE_EVERY:
             self._measured = time.monotonic()
@@ -141,11 +141,11 @@ class Watch:
                     text = f"{visible(gone[0][:100])}: its writer has not joined this farm"
                     inbox.reject_unknown_sender(text, timezone.now())
         suspended = [excess.user for excess in found if excess.user and self._suspend(client, excess.user)]
-        self._tell(found, suspended)
+        self._record(found, suspended)
         if pressed:
             self._raise(
                 FULL,
-                f"The broker has {used / budget.MIB:.0f} of the {most / budget.MIB:.0f} MiB that it may use",
+                f"The broker has {used / budget.MIB:.0f} of the {allowed / budget.MIB:.0f} MiB allowed",
                 "It takes no messages when it is full. Raise maxmemory, or look for what fills it.",
             )
         else:
@@ -164,7 +164,7 @@ class Watch:
             return False
         return True
 
-    def _tell(self, found: Sequence[Excess], suspended: Sequence[str]) -> None:
+    def _record(self, found: Sequence[Excess], suspended: Sequence[str]) -> None:
         now = timezone.now()
         lasting = {f"{BUDGET}:{excess.what}"[:200] for excess in found}
         for excess in found:

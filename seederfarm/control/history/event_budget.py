@@ -27,7 +27,7 @@ DRIVE: Final = Allowance(24, 3_600.0)
 ALL: Final = Allowance(200_000, 0.1)
 """Rows from all workers: about a million on a first day, then 864,000. Ours."""
 NOTICE: Final = Allowance(1, 3_600.0)
-"""Rows that tell that others are not recorded, of one worker."""
+"""Rows that report omitted ones, of one worker."""
 REFUSAL: Final = Allowance(1, 60.0)
 """Rows about messages of one worker that were refused for the same reason, but for numbers in it."""
 REFUSALS: Final = Allowance(20, 3_600.0)
@@ -61,8 +61,8 @@ class EventBudget:
         at = time.monotonic() if at is None else at
         with self._lock:
             kept = [note for note in notes if self._takes(worker.pk, note, at)]
-            tells = len(kept) < len(notes) and self._notices.take(worker.pk, at)
-        if tells:
+            reports_omitted = len(kept) < len(notes) and self._notices.take(worker.pk, at)
+        if reports_omitted:
             text = (
                 f"{worker.name} reports more events than are kept; "
                 f"{len(notes) - len(kept):,} of one report were left out, and more may be for an hour"

@@ -83,9 +83,7 @@ def record(worker_id: int, reported: Sequence[ReportedSample], now: datetime) ->
             found[3] = max(found[3], value)
     if not sums:
         return
-    rows = [
-        (metric, at, int(n), total, least, most) for (metric, at), (n, total, least, most) in sums.items()
-    ]
+    rows = [(metric, at, int(n), *values) for (metric, at), (n, *values) in sums.items()]
     table, parameters = rows_as_table(_COLUMNS, sorted(rows))
     execute(
         "INSERT INTO registry_sample (scope, subject, metric, span, at, count, total, least, most) "

@@ -1,7 +1,7 @@
-"""Moves what workers report from the queue of each, in turn, to where Celery takes it.
+"""Moves reports from the queue of each worker, in turn, to the queue that Celery reads.
 
-A worker may write to its own queue of reports alone. So one that fills it holds up nobody: each other worker
-has a message moved as often as it has. `accounts.budget` bounds the queues.
+A worker may write only to its own queue of reports. So one that fills it does not hold up others: each
+worker has a message moved as often as any other. `accounts.budget` bounds the queues.
 """
 
 from __future__ import annotations

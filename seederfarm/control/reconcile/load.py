@@ -89,7 +89,7 @@ def _drives(ids: Sequence[int], short: set[int]) -> Iterator[DriveSpec]:
         "SELECT t.id, t.byte_length, t.replicas_min, t.replicas_max, t.priority, t.required_tags, t.state, "
         "t.short FROM registry_drive t"
     )
-    for pk, size, least, most, priority, words, state, is_short in _rows(query, "id", ids, _KEPT):
+    for pk, size, minimum, maximum, priority, words, state, is_short in _rows(query, "id", ids, _KEPT):
         if is_short:
             short.add(pk)
         if words not in tags:
@@ -98,8 +98,8 @@ def _drives(ids: Sequence[int], short: set[int]) -> Iterator[DriveSpec]:
         yield DriveSpec(
             pk,
             UNKNOWN_SIZE if size is None else size,
-            least,
-            most,
+            minimum,
+            maximum,
             priority,
             pinned,
             tags[words],

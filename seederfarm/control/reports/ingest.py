@@ -43,7 +43,7 @@ HUNG_ALERT: Final = "worker.engine_hung"
 
 Phase = Replica.Phase
 
-TOLD: Final = {
+RECORDED_PHASES: Final = {
     Phase.DOWNLOADING: ("is being downloaded", Severity.INFO),
     Phase.COMPLETE: ("is complete", Severity.INFO),
     Phase.ERROR: ("has trouble", Severity.WARNING),
@@ -111,7 +111,7 @@ def apply_report(worker: Worker, report: Report, now: datetime) -> Ingested:
         events = [
             replace(event, code=storable(event.code), text=storable(event.text)) for event in report.events
         ]
-        _happenings(worker, events, now)
+        _worker_events(worker, events, now)
     return result
 
 
@@ -184,11 +184,11 @@ def _consistent(report: ReplicaReport) -> ReplicaReport:
     """Remove contradictory fields. A copy must prove what its gaps leave: with gaps of other cores, or more
     blocks than they leave, it could claim everything and be asked for little."""
     gaps = report.gaps if agree(report.gaps, length=report.length, blocks=report.blocks) else []
-    most = max_held(gaps) if gaps else report.blocks
+    limit = max_held(gaps) if gaps else report.blocks
     return replace(
         report,
         gaps=gaps,
-        have_blocks=min(report.have_blocks, most),
+        have_blocks=min(report.have_blocks, limit),
         # They may have been written by strangers: the writer of the drive, a peer.
         title=storable(report.title),
         error=storable(report.error),
@@ -248,7 +248,7 @@ _COLUMNS: Final = (
 
 
 def _update(news: list[_News], now: datetime) -> None:
-    """All rows in one statement; those that somebody made newer meanwhile stay."""
+    """Write all rows in one statement; rows that became newer in the meantime stay."""
     if not news:
         return
     rows = [
@@ -302,9 +302,9 @@ def _is_routine(news: _News) -> bool:
 def _record(worker: Worker, changed: list[_News], now: datetime) -> None:
     events = []
     for n in changed:
-        if n.report.phase not in TOLD or _is_routine(n):
+        if n.report.phase not in RECORDED_PHASES or _is_routine(n):
             continue
-        text, severity = TOLD[Phase(n.report.phase)]
+        text, severity = RECORDED_PHASES[Phase(n.report.phase)]
         name = n.known.label or n.report.title or f"{n.known.key[:10]}…"
         detail = f": {n.report.error}" if n.report.error else ""
         events.append(
@@ -360,9 +360,9 @@ def _better(row: tuple[object, ...], news: _News) -> tuple[object, ...] | None:
     seen = None if report.writer_seen_at is None else min(_time(report.writer_seen_at), news.at)
     assert writer is None or isinstance(writer, datetime)
     later = seen is not None and (writer is None or seen >= writer + SEEN_GRAIN)
-    known, told = (fork or 0, length or 0), (report.fork, report.length)
-    ahead = (length is None and bool(told[1])) or told > known
-    same = told == known and length is not None
+    known, reported = (fork or 0, length or 0), (report.fork, report.length)
+    ahead = (length is None and bool(reported[1])) or reported > known
+    same = reported == known and length is not None
     bigger = same and report.bytes > (size or 0)  # type: ignore[operator]
     titled = (ahead or same) and bool(report.title) and report.title != title
     shown = report.kind is not None and not kind
@@ -372,8 +372,8 @@ def _better(row: tuple[object, ...], news: _News) -> tuple[object, ...] | None:
         pk,
         report.kind if shown else kind,
         report.title if titled else title,
-        told[1] if ahead else length,
-        told[0] if ahead else fork,
+        reported[1] if ahead else length,
+        reported[0] if ahead else fork,
         report.bytes if ahead or bigger else size,
         seen if later else writer,
         news.at if ahead or bigger else observed,
@@ -383,7 +383,7 @@ def _better(row: tuple[object, ...], news: _News) -> tuple[object, ...] | None:
 # --- what else happened
 
 
-def _happenings(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
+def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
     keys = {event.key for event in events if event.key is not None}
     drives = dict(Drive.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
     notes = [
@@ -418,10 +418,10 @@ def _happenings(worker: Worker, events: Sequence[WorkerEvent], now: datetime) ->
 
 def _hung(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
     """An alert from the end of a hung engine until one is ready."""
-    said = [event for event in events if event.code in ("engine_hung", "engine_ready")]
-    if not said:
+    last_events = [event for event in events if event.code in ("engine_hung", "engine_ready")]
+    if not last_events:
         return
-    last = max(said, key=lambda event: event.at)
+    last = max(last_events, key=lambda event: event.at)
     subject = f"{HUNG_ALERT}:{worker.pk}"
     if last.code == "engine_ready":
         alerts.resolve([subject], now)

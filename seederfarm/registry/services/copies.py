@@ -96,10 +96,10 @@ def _compared(worker: Worker, drive_ids: Sequence[int]) -> list[int]:
 
 
 def lock_copies(drive_ids: Iterable[int]) -> None:
-    """Hold the rows of all copies of these drives until the transaction ends.
+    """Lock the rows of all copies of these drives until the transaction ends.
 
-    Before what others have is compared, by whoever then deletes a copy for that: two that did so at the same
-    time would each count on what the other deletes. SQLite has one writer at a time.
+    Call it before comparing copies in order to delete one: otherwise two transactions could each count on the
+    copy that the other deletes. SQLite has one writer at a time.
     """
     if not connection.features.has_select_for_update:
         return

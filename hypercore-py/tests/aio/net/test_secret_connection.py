@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -22,7 +23,7 @@ from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.crypto import KeyPair
 from hypercore.errors import ConnectionClosed, HandshakeError, RemoteProtocolError
 from hypercore.noise import HandshakeResult
-from hypercore.udx.packet import FLAG_DATA, Packet
+from hypercore.udx.packet import FLAG_DATA, FLAG_DESTROY, Packet, header_struct
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
@@ -495,6 +496,29 @@ def test_destroy_is_told_to_both_sides_once() -> None:
             left.destroy()
             assert await logs[0].closed is reason
             assert getattr(await logs[1].closed, "code", None) == "ECONNRESET"
+
+    run(main())
+
+
+def test_what_is_sent_between_a_reset_and_the_news_of_it_is_dropped() -> None:
+    """The packet has been read, and the stream calls back in the next turn of the loop."""
+
+    async def main() -> None:
+        async with endpoint_of_two() as endpoint:
+            left, _ = connection_pair(endpoint)
+            left.on_message = lambda message: None
+            await asyncio.sleep(0.05)
+            ended = asyncio.get_running_loop().create_future()
+            left.on_close = ended.set_result
+            reset = Packet(FLAG_DESTROY, left.stream.local_id, 1 << 20, 1, 1, b"").encode()
+            header: Any = header_struct.unpack_from(reset)
+            left.stream.core.receive([(header, b"")], time.monotonic())
+            assert left.stream.closed
+            assert not left.closed
+            assert not left.send(b"late")
+            left.send_keep_alive()
+            left.stream.resume_reading()  # schedules what `receive_packets` does
+            assert isinstance(await ended, ConnectionClosed)
 
     run(main())
 

@@ -161,6 +161,8 @@ class SecretConnection:
             self._write(self._secret.encrypt(b""))
 
     def _write(self, data: Buffer) -> bool:
+        if self.stream.closed:
+            return False  # the peer's reset has come, and we hear of it soon
         self.bytes_out += len(data)
         self._written_at = monotonic()
         return self.stream.write(data)

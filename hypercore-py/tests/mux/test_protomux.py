@@ -18,6 +18,7 @@ from hypercore.mux import (
     Channel,
     CloseReason,
     Muxer,
+    UndecidedBudget,
 )
 from hypercore.mux.outbox import ENTRY_OVERHEAD
 from hypercore.testing.linked import LinkedPair
@@ -333,6 +334,34 @@ def test_messages_buffered_for_undecided_channels_are_bounded() -> None:
             muxer.receive(b"\1\0" + bytes(PAUSE_BUFFERED_BYTES), 0)
     muxer.reject("p", b"1")
     assert not muxer.paused
+
+
+def test_muxers_share_a_budget_for_undecided_channels() -> None:
+    """Peers that fill it leave the others room to open channels, and what is decided or gone is free."""
+    budget = UndecidedBudget(4 * PAUSE_BUFFERED_BYTES)
+
+    def waiting() -> Muxer:
+        muxer = Muxer(is_initiator=True, handshake_hash=bytes(64), undecided=budget)
+        muxer.on_open("p", lambda channel_id, now: True)
+        muxer.receive(opening(1, "p", b"1"), 0)
+        return muxer
+
+    hostile = [waiting() for _ in range(3)]
+    for muxer in hostile:
+        muxer.receive(b"\1\0" + bytes(PAUSE_BUFFERED_BYTES), 0)
+    late = waiting()
+    with pytest.raises(RemoteProtocolError):
+        late.receive(b"\1\0" + bytes(PAUSE_BUFFERED_BYTES), 0)
+    while budget.held < budget.limit:
+        hostile.append(waiting())
+    for muxer in (late, *hostile):
+        muxer.shutdown(0)
+    assert budget.held == 0
+    honest = waiting()
+    honest.receive(b"\1\0" + bytes(PAUSE_BUFFERED_BYTES), 0)
+    assert budget.held > PAUSE_BUFFERED_BYTES
+    assert open_channel(honest, "p", b"1").channel.opened
+    assert budget.held == 0
 
 
 def test_undecided_channels_are_bounded() -> None:

@@ -18,8 +18,16 @@ from ..codec import Reader, Writer, encode_uint
 from ..errors import FrameDecodeError, LocalProtocolError, RemoteProtocolError
 from .channel import Channel, ChannelHandler, CloseReason
 from .outbox import ENTRY_OVERHEAD, HIGH_WATER_BYTES, MAX_BATCH_BYTES, Outbox
+from .undecided import (
+    BUFFERED_OVERHEAD,
+    MAX_BUFFERED_BYTES,
+    MAX_PENDING_OPENS,
+    PAUSE_BUFFERED_BYTES,
+    Key,
+    Pending,
+    UndecidedBudget,
+)
 
-Key = tuple[str, bytes | None]
 OpenHandler = Callable[[bytes | None, float], bool]
 """Called with the id of a channel that the peer opened, and the time. It may open the same channel on the
 muxer before it returns. If it has not: True means that it will decide later (`create_channel` or `reject`),
@@ -27,16 +35,6 @@ False rejects."""
 
 BATCH, OPEN, REJECT, CLOSE = range(4)
 
-BUFFERED_OVERHEAD = 512
-"""Bytes that each buffered message counts on top of its length (protomux index.js, `byteSize`)."""
-PAUSE_BUFFERED_BYTES = 32768
-"""Bytes buffered for channels not yet decided on from which the stream should be paused (protomux
-MAX_BUFFERED)."""
-MAX_BUFFERED_BYTES = 1024 * 1024
-"""Bytes buffered for channels not yet decided on at which the peer is cut off. Ours; what was on its way when
-the stream was paused must fit in it."""
-MAX_PENDING_OPENS = 1024
-"""Channels of the peer that may wait for a decision; more are rejected. Ours (protomux: none)."""
 MAX_QUEUED_REJECTS = 4096
 """Messages queued at which a peer that causes yet another reject, but does not read, is cut off. Ours."""
 
@@ -45,29 +43,21 @@ def _never() -> bool:
     return False
 
 
-class _Pending:
-    """A channel that the peer has opened and nobody here has decided on."""
-
-    __slots__ = ("handshake", "key", "messages", "remote_id", "size")
-
-    def __init__(self, remote_id: int, key: Key, handshake: bytes) -> None:
-        self.remote_id = remote_id
-        self.key = key
-        self.handshake = handshake
-        self.messages: list[tuple[int, bytes]] = []
-        self.size = BUFFERED_OVERHEAD + len(handshake)
-
-
 class Muxer:
     """Feed it whole messages of the stream with `receive`; send what `take_output` gives.
 
     `is_initiator` and `handshake_hash` (64 bytes) are those of the Noise connection; protocols bind to them.
     `on_output` is called when there is something to take after there was nothing, so that idle muxers cost
-    nothing.
+    nothing. `undecided` bounds what muxers that share it buffer for channels that wait for a decision.
     """
 
     def __init__(
-        self, *, is_initiator: bool, handshake_hash: bytes, on_output: Callable[[], None] | None = None
+        self,
+        *,
+        is_initiator: bool,
+        handshake_hash: bytes,
+        on_output: Callable[[], None] | None = None,
+        undecided: UndecidedBudget | None = None,
     ) -> None:
         self.is_initiator = is_initiator
         self.handshake_hash = handshake_hash
@@ -100,14 +90,15 @@ class Muxer:
         self._local: dict[int, Channel] = {}
         self._highest_local = 0
         self._free: list[int] = []
-        self._remote: dict[int, Channel | _Pending] = {}
+        self._remote: dict[int, Channel | Pending] = {}
         self._highest_remote = 0
         self._channels: dict[Key, Channel] = {}
         self._outgoing: dict[Key, list[int]] = {}
         self._unanswered: dict[int, Key] = {}
-        self._incoming: dict[Key, list[_Pending]] = {}
+        self._incoming: dict[Key, list[Pending]] = {}
         self._pending = 0
         self._buffered = 0
+        self._undecided = undecided or UndecidedBudget()
         self._handlers: dict[Key, OpenHandler] = {}
         self._aliases: dict[str, str] = {}
         self._dirty: OrderedDict[Channel, None] = OrderedDict()
@@ -267,6 +258,7 @@ class Muxer:
         self._waiting.clear()
         self._outbox.clear()
         self._batch = None
+        self._undecided.held -= self._buffered
         self._pending = self._buffered = 0
         for channel in channels:
             channel.over(CloseReason.DISCONNECTED, now)
@@ -363,7 +355,7 @@ class Muxer:
         remote = self._remote.get(channel_id)
         if type(remote) is Channel:
             remote.handler.channel_message(type_id, r, now)
-        elif type(remote) is _Pending:
+        elif type(remote) is Pending:
             self._buffer(remote, type_id, r)
         # Otherwise it was closed: what the peer had sent before it knew is not for anybody
 
@@ -388,7 +380,7 @@ class Muxer:
         if handler is None or key in self._channels or self._pending >= MAX_PENDING_OPENS:
             self._send_reject(remote_id)
             return
-        pending = _Pending(remote_id, key, r.rest())
+        pending = Pending(remote_id, key, r.rest())
         self._count_buffered(pending.size)
         self._remote[remote_id] = pending
         self._incoming.setdefault(key, []).append(pending)
@@ -420,13 +412,13 @@ class Muxer:
         if type(remote) is Channel:
             self._forget(remote)
             remote.over(CloseReason.REMOTE, now)
-        elif type(remote) is _Pending:
+        elif type(remote) is Pending:
             # Its number stays taken at the peer until we answer; nobody is going to, so it is a reject
             self._drop_pending(remote)
             self._unqueue_pending(remote)
             self._send_reject(remote.remote_id)
 
-    def _buffer(self, pending: _Pending, type_id: int, r: Reader) -> None:
+    def _buffer(self, pending: Pending, type_id: int, r: Reader) -> None:
         payload = r.rest()
         size = BUFFERED_OVERHEAD + len(payload)
         self._count_buffered(size)
@@ -438,7 +430,12 @@ class Muxer:
             raise RemoteProtocolError(
                 f"over {MAX_BUFFERED_BYTES} bytes for channels that nobody has accepted"
             )
+        if self._undecided.refuses(self._buffered + size, size):
+            raise RemoteProtocolError(
+                "too many messages, over all peers, for channels that nobody has accepted"
+            )
         self._buffered += size
+        self._undecided.held += size
 
     # --- tables ---------------------------------------------------------------------------------------------
 
@@ -460,7 +457,7 @@ class Muxer:
         del self._unanswered[local_id]
         return local_id
 
-    def _next_pending(self, key: Key) -> _Pending | None:
+    def _next_pending(self, key: Key) -> Pending | None:
         queue = self._incoming.get(key)
         if queue is None:
             return None
@@ -469,17 +466,18 @@ class Muxer:
             del self._incoming[key]
         return pending
 
-    def _unqueue_pending(self, pending: _Pending) -> None:
+    def _unqueue_pending(self, pending: Pending) -> None:
         queue = self._incoming.get(pending.key)
         if queue is not None:
             queue.remove(pending)
             if not queue:
                 del self._incoming[pending.key]
 
-    def _drop_pending(self, pending: _Pending) -> None:
+    def _drop_pending(self, pending: Pending) -> None:
         del self._remote[pending.remote_id]
         self._pending -= 1
         self._buffered -= pending.size
+        self._undecided.held -= pending.size
 
     def _forget(self, channel: Channel) -> None:
         """Take a channel out of the tables. Its number is free at once if the peer had opened it too."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ...connection import Connection
 from ...errors import ConnectionClosed, RemoteProtocolError
 from ...keys import encode_key
-from ...mux import Muxer
+from ...mux import Muxer, UndecidedBudget
 from ...secretstream import MAX_EARLY_FRAME_BYTES, MAX_FRAME_BYTES
 from ...udx.events import StreamReset
 from .holdings import MAX_INCOMING_BYTES, MAX_OUTGOING_BYTES, PROGRESS_SECONDS, Holdings
@@ -35,6 +35,7 @@ class Hub:
         self.turns = Turns(loop)
         self.incoming = Holdings(MAX_INCOMING_BYTES, grace=0.0)
         self.outgoing = Holdings(MAX_OUTGOING_BYTES, grace=PROGRESS_SECONDS)
+        self.undecided = UndecidedBudget()
         self._waiting: dict[Link, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -124,13 +125,14 @@ class Link:
         hub: Hub | None = None,
     ) -> None:
         self.connection = connection
+        self.hub = hub or Hub(loop)
         self.muxer = Muxer(
             is_initiator=connection.is_initiator,
             handshake_hash=connection.handshake_hash,
             on_output=self._add,
+            undecided=self.hub.undecided,
         )
         self.muxer.remote_public_key = connection.remote_public_key
-        self.hub = hub or Hub(loop)
         self.debt = Debt()
         self.received = Received(self)
         self.queued = Queued(self)

@@ -241,8 +241,8 @@ def test_remembered_addresses_of_one_query_are_bounded():
         def __init__(self):
             self.pending = []
 
-        def query_call(self, query, to, on_reply, on_timeout, on_slow):
-            self.pending.append((to, on_reply))
+        def request(self, outgoing, handler):
+            self.pending.append((outgoing.to, handler.on_reply))
             return object()
 
         def closest_nodes(self, target, count):
@@ -279,8 +279,8 @@ def test_referrers_that_are_told_of_a_dead_node_are_bounded():
             self.asked = []
             self.told = []
 
-        def query_call(self, query, to, on_reply, on_timeout, on_slow):
-            self.asked.append((to, on_reply, on_timeout))
+        def request(self, outgoing, handler):
+            self.asked.append((outgoing.to, handler.on_reply, handler.on_timeout))
             return object()
 
         def closest_nodes(self, target, count):

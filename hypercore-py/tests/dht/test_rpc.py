@@ -4,7 +4,7 @@ import pytest
 
 from hypercore.dht.address import Address, node_id
 from hypercore.dht.packet import Request, Response, decode_packet
-from hypercore.dht.rpc import MAX_CALLS, SLOT_SECONDS, WINDOW, CongestionWindow, Rpc
+from hypercore.dht.rpc import MAX_CALLS, SLOT_SECONDS, WINDOW, CongestionWindow, Outgoing, ReplyHandler, Rpc
 
 THERE = Address("77.0.0.1", 49737)
 US = Address("78.0.0.1", 1000)
@@ -17,15 +17,11 @@ class Calls:
         self.rpc = Rpc(first_tid=options.pop("first_tid", 7), now=0.0, **options)
         self.log = []
 
-    def call(self, now=0.0, to=THERE, name="call", **options):
-        return self.rpc.call(
-            to,
-            0,
-            now,
-            on_reply=lambda reply: self.log.append((name, reply)),
-            on_timeout=lambda: self.log.append((name, None)),
-            **options,
+    def call(self, now=0.0, to=THERE, name="call", own_id=None, on_slow=None, **options):
+        handler = ReplyHandler(
+            lambda reply: self.log.append((name, reply)), lambda: self.log.append((name, None)), on_slow
         )
+        return self.rpc.call(Outgoing(to, 0, **options), now, handler, own_id=own_id)
 
     def sent(self):
         packets = [(decode_packet(data), to) for data, to in self.rpc.outbox]

@@ -9,6 +9,7 @@ from hypercore.dht.handshake_router import Router
 from hypercore.dht.node import DhtCore
 from hypercore.dht.query import Query
 from hypercore.dht.record_store import Store
+from hypercore.dht.rpc import Outgoing, ReplyHandler
 
 
 class Network:
@@ -121,9 +122,8 @@ class Network:
     def ask(self, core, to, command, *, seconds=30.0, **options):
         """Send one request and return the reply, or None."""
         result = []
-        core.call(
-            to, command, self.now, on_reply=result.append, on_timeout=lambda: result.append(None), **options
-        )
+        handler = ReplyHandler(result.append, lambda: result.append(None))
+        core.call(Outgoing(to, command, **options), self.now, handler)
         self.flush(core)
         assert self.run(seconds, until=lambda: result), "the request did not end"
         return result[0]

@@ -25,7 +25,7 @@ from .nat import NatSampler
 from .packet import Request, decode_packet
 from .query import CAUTIOUS_CONCURRENCY, Query
 from .routing_table import BUCKET_SIZE, RoutingTable, TableNode
-from .rpc import Call, Reply, Rpc
+from .rpc import DEFAULT_RETRIES, IGNORE_REPLY, Call, Outgoing, ReplyHandler, Rpc
 from .table_maintenance import TableMaintenance
 from .tokens import TokenIssuer
 
@@ -156,58 +156,25 @@ class DhtCore:
 
     # --- asking --------------------------------------------------------------------------------------
 
-    def call(
-        self,
-        to: Address,
-        command: int,
-        now: float,
-        *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
-        retries: int = 3,
-        timeout: float = 1.0,
-        force: bool = False,
-        on_reply: Callable[[Reply], None] | None = None,
-        on_timeout: Callable[[], None] | None = None,
-        on_slow: Callable[[], None] | None = None,
-    ) -> Call | None:
-        """One request to one node. None, and no callback, if too many are in flight already."""
+    def call(self, outgoing: Outgoing, now: float, handler: ReplyHandler = IGNORE_REPLY) -> Call | None:
+        """Send one request to one node. Returns None, and calls nothing, if too many are in flight."""
         self._now = now
-        return self._rpc.call(
-            to,
-            command,
-            now,
-            internal=internal,
-            target=target,
-            value=value,
-            token=token,
-            own_id=self.own_id,
-            retries=retries,
-            timeout=timeout,
-            force=force,
-            on_reply=on_reply,
-            on_timeout=on_timeout,
-            on_slow=on_slow,
-        )
+        return self.request(outgoing, handler)
 
     def cancel(self, call: Call) -> None:
-        """Forget a request; none of its callbacks is called any more."""
+        """Drop a request; none of its callbacks is called any more."""
         self._rpc.cancel(call)
 
     def ping(
         self,
         to: Address,
         now: float,
+        handler: ReplyHandler = IGNORE_REPLY,
         *,
-        retries: int = 3,
-        on_reply: Callable[[Reply], None] | None = None,
-        on_timeout: Callable[[], None] | None = None,
+        retries: int = DEFAULT_RETRIES,
     ) -> Call | None:
-        return self.call(
-            to, Internal.PING, now, internal=True, retries=retries, on_reply=on_reply, on_timeout=on_timeout
-        )
+        """Ask one node whether it is there. Returns None as `call` does."""
+        return self.call(Outgoing(to, Internal.PING, internal=True, retries=retries), now, handler)
 
     def start(self, query: Query, now: float) -> Query:
         """Let a query of this node run."""
@@ -236,69 +203,9 @@ class DhtCore:
 
     # --- what queries and answers need of their node -------------------------------------------------
 
-    def query_call(
-        self,
-        query: Query,
-        to: Address,
-        on_reply: Callable[[Reply], None],
-        on_timeout: Callable[[], None],
-        on_slow: Callable[[], None],
-    ) -> Call | None:
-        return self.call(
-            to,
-            query.command,
-            self._now,
-            internal=query.internal,
-            target=query.target,
-            value=query.value,
-            retries=0 if query.force else query.retries,
-            force=query.force,
-            on_reply=on_reply,
-            on_timeout=on_timeout,
-            on_slow=on_slow,
-        )
-
-    def commit_call(
-        self,
-        query: Query,
-        reply: Reply,
-        command: int,
-        value: bytes,
-        on_reply: Callable[[Reply], None],
-        on_timeout: Callable[[], None],
-    ) -> Call | None:
-        return self.call(
-            reply.source,
-            command,
-            self._now,
-            target=query.target,
-            value=value,
-            token=reply.token,
-            force=query.force,
-            on_reply=on_reply,
-            on_timeout=on_timeout,
-        )
-
-    def call_back(
-        self,
-        to: Address,
-        command: int,
-        *,
-        target: bytes,
-        value: bytes,
-        token: bytes,
-        on_done: Callable[[], None],
-    ) -> Call | None:
-        return self.call(
-            to,
-            command,
-            self._now,
-            target=target,
-            value=value,
-            token=token,
-            on_reply=lambda reply: on_done(),
-            on_timeout=on_done,
-        )
+    def request(self, outgoing: Outgoing, handler: ReplyHandler = IGNORE_REPLY) -> Call | None:
+        """Send one request at the time of the call that this is within. Returns None as `call` does."""
+        return self._rpc.call(outgoing, self._now, handler, own_id=self.own_id)
 
     def closest_nodes(self, target: int, count: int) -> list[TableNode]:
         return self.table.closest(target, count)
@@ -315,7 +222,7 @@ class DhtCore:
         if self._down_hints < MAX_DOWN_HINTS_PER_TICK:
             self._down_hints += 1
             value = encode_address(down)
-            self.call(referrer, Internal.DOWN_HINT, self._now, internal=True, value=value, retries=0)
+            self.request(Outgoing(referrer, Internal.DOWN_HINT, internal=True, value=value, retries=0))
 
     def issue_token(self, host: str) -> bytes:
         return self._tokens.issue(host, self._now)

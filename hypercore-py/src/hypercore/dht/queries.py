@@ -7,7 +7,6 @@ tell what it finds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from ..codec import encode_uint
 from ..crypto import KeyPair, blake2b_256
@@ -16,27 +15,11 @@ from .address import Address
 from .constants import Command
 from .messages import LookupReply, MutableRecord, PeerRecord
 from .query import Query, QueryHost
-from .rpc import Call, Reply
+from .rpc import Outgoing, Reply, ReplyHandler
 from .signing import sign_announce, sign_mutable, sign_unannounce, verify_mutable
 
 FULL_REPLY = 20
 """A reply with so many peers may have left us out: we may be stored there all the same."""
-
-
-class Node(QueryHost, Protocol):
-    """What an operation needs: a place to run queries, and single requests beside them."""
-
-    def call_back(
-        self,
-        to: Address,
-        command: int,
-        *,
-        target: bytes,
-        value: bytes,
-        token: bytes,
-        on_done: Callable[[], None],
-    ) -> Call | None:
-        """Send one request; `on_done` is called whether it is answered or not. None, and no call: no room."""
 
 
 OnDone = Callable[[Query], None]
@@ -86,7 +69,7 @@ def lookup(
 
 
 def announce(
-    node: Node,
+    node: QueryHost,
     topic: bytes,
     key_pair: KeyPair,
     relay_addresses: Callable[[], tuple[Address, ...]],
@@ -127,7 +110,7 @@ def announce(
 
 
 def unannounce(
-    node: Node,
+    node: QueryHost,
     topic: bytes,
     key_pair: KeyPair,
     *,
@@ -168,7 +151,7 @@ def _peers(reply: Reply) -> tuple[PeerRecord, ...]:
 
 
 def _unannounce_at(
-    node: Node, query: Query, key_pair: KeyPair, reply: Reply, peers: tuple[PeerRecord, ...]
+    node: QueryHost, query: Query, key_pair: KeyPair, reply: Reply, peers: tuple[PeerRecord, ...]
 ) -> None:
     if reply.id is None or reply.token is None:
         return
@@ -177,15 +160,8 @@ def _unannounce_at(
     value = sign_unannounce(key_pair, target=query.target, node_id=reply.id, token=reply.token)
     # The announcement that may follow must not be overtaken by a late repetition of this
     query.hold()
-    call = node.call_back(
-        reply.source,
-        Command.UNANNOUNCE,
-        target=query.target,
-        value=value,
-        token=reply.token,
-        on_done=query.release,
-    )
-    if call is None:
+    outgoing = Outgoing(reply.source, Command.UNANNOUNCE, target=query.target, value=value, token=reply.token)
+    if node.request(outgoing, ReplyHandler(lambda _: query.release(), query.release)) is None:
         query.release()
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from .address import Address
 from .constants import RpcError
 from .routing_table import BUCKET_SIZE, TableNode, node_number
-from .rpc import Call, Reply
+from .rpc import Call, Outgoing, Reply, ReplyHandler
 
 CONCURRENCY = 10
 """Requests of one query in flight at a time."""
@@ -38,24 +38,8 @@ _DOWN: list[Address] = []
 class QueryHost(Protocol):
     """What a query needs from its node."""
 
-    def query_call(
-        self,
-        query: Query,
-        to: Address,
-        on_reply: Callable[[Reply], None],
-        on_timeout: Callable[[], None],
-        on_slow: Callable[[], None],
-    ) -> Call | None: ...
-
-    def commit_call(
-        self,
-        query: Query,
-        reply: Reply,
-        command: int,
-        value: bytes,
-        on_reply: Callable[[Reply], None],
-        on_timeout: Callable[[], None],
-    ) -> Call | None: ...
+    def request(self, outgoing: Outgoing, handler: ReplyHandler) -> Call | None:
+        """Send one request. Returns None, and calls nothing, if too many are in flight already."""
 
     def cancel(self, call: Call) -> None: ...
 
@@ -72,7 +56,8 @@ class Query:
     """`on_reply` is called with every successful reply, `on_done` once at the end (not after `cancel`).
 
     `commit`, if given, is asked for each of the closest replies at the end: it returns the command and value
-    to send back to that node with its token, or None to leave it out.
+    to send back to that node with its token, or None to leave it out. `force` skips the congestion window and
+    asks each node once: for the removal of announcements, which must not wait.
     """
 
     def __init__(
@@ -94,11 +79,6 @@ class Query:
     ) -> None:
         self.target = target
         self.command = command
-        self.internal = internal
-        self.value = value
-        self.retries = retries
-        self.force = force
-        """Skip the congestion window: for a farewell that may not wait."""
         self.successes = 0
         self.errors = 0
         """Nodes that answered with an error, or not at all."""
@@ -106,6 +86,10 @@ class Query:
         """Nodes that took the commit."""
         self.finished = False
         self._host = host
+        self._internal = internal
+        self._value = value
+        self._retries = 0 if force else retries
+        self._force = force
         self._number = int.from_bytes(target, "big")
         self._only_seeds = only_seeds
         self._concurrency = concurrency
@@ -254,7 +238,16 @@ class Query:
                 self._give_up(distance)
                 self._ask_more()
 
-        call = self._host.query_call(self, address, answered, timed_out, slow)
+        outgoing = Outgoing(
+            address,
+            self.command,
+            internal=self._internal,
+            target=self.target,
+            value=self._value,
+            retries=self._retries,
+            force=self._force,
+        )
+        call = self._host.request(outgoing, ReplyHandler(answered, timed_out, slow))
         if call is None:
             self.errors += 1
         else:
@@ -333,7 +326,11 @@ class Query:
             if not self._calls:
                 self._end()
 
-        call = self._host.commit_call(self, reply, request[0], request[1], answered, timed_out)
+        command, value = request
+        outgoing = Outgoing(
+            reply.source, command, target=self.target, value=value, token=reply.token, force=self._force
+        )
+        call = self._host.request(outgoing, ReplyHandler(answered, timed_out))
         if call is not None:
             self._calls.add(call)
 

@@ -50,16 +50,47 @@ class Reply(NamedTuple):
     rtt: float
 
 
+class Outgoing(NamedTuple):
+    """One request to one node: what is sent, and how long an answer is awaited."""
+
+    to: Address
+    command: int
+    internal: bool = False
+    """Whether `command` is one of `Internal`, else one of `Command`."""
+    target: bytes | None = None
+    """32 bytes, for commands about a place in the DHT."""
+    value: bytes | None = None
+    token: bytes | None = None
+    """The one that the node gave us in its last reply, for commands that store something."""
+    retries: int = DEFAULT_RETRIES
+    """Attempts after the first one."""
+    timeout: float = REQUEST_TIMEOUT
+    """Seconds per attempt."""
+    force: bool = False
+    """Go past the congestion window: for what must not wait."""
+
+
+class ReplyHandler(NamedTuple):
+    """What is called about a request: exactly one of `on_reply` and `on_timeout`, unless it is cancelled."""
+
+    on_reply: Callable[[Reply], None] | None = None
+    on_timeout: Callable[[], None] | None = None
+    on_slow: Callable[[], None] | None = None
+    """Called once, when the first attempt was not answered in time."""
+
+
+IGNORE_REPLY = ReplyHandler()
+"""For requests whose answer does not matter."""
+
+
 class Call:
-    """One request of ours. Exactly one of `on_reply` and `on_timeout` is called, unless it is cancelled."""
+    """A request of ours that is under way."""
 
     __slots__ = (
         "command",
         "deadline",
         "done",
-        "on_reply",
-        "on_slow",
-        "on_timeout",
+        "handler",
         "packet",
         "retries_left",
         "sent",
@@ -69,26 +100,13 @@ class Call:
         "to",
     )
 
-    def __init__(
-        self,
-        to: Address,
-        tid: int,
-        packet: bytes,
-        retries: int,
-        timeout: float,
-        on_reply: Callable[[Reply], None] | None,
-        on_timeout: Callable[[], None] | None,
-        on_slow: Callable[[], None] | None,
-    ) -> None:
-        self.to = to
+    def __init__(self, outgoing: Outgoing, tid: int, packet: bytes, handler: ReplyHandler) -> None:
+        self.to = outgoing.to
         self.tid = tid
         self.packet = packet
-        self.retries_left = retries
-        self.timeout = timeout
-        self.on_reply = on_reply
-        self.on_timeout = on_timeout
-        self.on_slow = on_slow
-        """Called once, when the first attempt was not answered in time."""
+        self.retries_left = outgoing.retries
+        self.timeout = outgoing.timeout
+        self.handler = handler
         self.sent = 0
         self.sent_at = 0.0
         self.deadline = 0.0
@@ -161,47 +179,38 @@ class Rpc:
 
     def call(
         self,
-        to: Address,
-        command: int,
+        outgoing: Outgoing,
         now: float,
+        handler: ReplyHandler = IGNORE_REPLY,
         *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
         own_id: bytes | None = None,
-        retries: int = DEFAULT_RETRIES,
-        timeout: float = REQUEST_TIMEOUT,
-        force: bool = False,
-        on_reply: Callable[[Reply], None] | None = None,
-        on_timeout: Callable[[], None] | None = None,
-        on_slow: Callable[[], None] | None = None,
     ) -> Call | None:
-        """Send a request. `force` goes past the congestion window. None: too many already (see `room`)."""
+        """Send a request. `own_id` is our node id, if others may rely on us. Returns None, and sends nothing,
+        if too many are in flight already (see `room`)."""
         if not self.room:
             return None
         tid = self._next_tid()
         packet = Request(
             tid=tid,
-            to=to,
-            command=command,
-            internal=internal,
+            to=outgoing.to,
+            command=outgoing.command,
+            internal=outgoing.internal,
             id=own_id,
-            token=token,
-            target=target,
-            value=value,
+            token=outgoing.token,
+            target=outgoing.target,
+            value=outgoing.value,
         ).encode()
-        call = Call(to, tid, packet, retries, timeout, on_reply, on_timeout, on_slow)
+        call = Call(outgoing, tid, packet, handler)
         self._calls[tid] = call
         self._window.advance(now)
-        if not force and (self._window.full or self._waiting):
+        if not outgoing.force and (self._window.full or self._waiting):
             self._waiting.append(call)
         else:
             self._send(call, now)
         return call
 
     def cancel(self, call: Call) -> None:
-        """Forget it; neither of its callbacks is called any more."""
+        """Drop a request; none of its callbacks is called any more."""
         if not call.done:
             call.done = True
             del self._calls[call.tid]
@@ -231,8 +240,8 @@ class Rpc:
         self.answered += 1
         self._window.advance(now)
         self._window.answered()
-        if call.on_reply is not None:
-            call.on_reply(reply)
+        if call.handler.on_reply is not None:
+            call.handler.on_reply(reply)
         if self._waiting:
             self._send_waiting(now)
 
@@ -252,8 +261,8 @@ class Rpc:
             if self._stale(entry):
                 continue
             call = entry[2]
-            if call.sent == 1 and call.on_slow is not None:
-                call.on_slow()
+            if call.sent == 1 and call.handler.on_slow is not None:
+                call.handler.on_slow()
                 if call.done:
                     continue
             if call.retries_left > 0:
@@ -263,8 +272,8 @@ class Rpc:
             self.cancel(call)
             self.timed_out += 1
             failed.append(call)
-            if call.on_timeout is not None:
-                call.on_timeout()
+            if call.handler.on_timeout is not None:
+                call.handler.on_timeout()
         self._window.advance(now)
         self._send_waiting(now)
         return failed

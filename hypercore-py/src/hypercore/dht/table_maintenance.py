@@ -6,12 +6,11 @@ Source: dht-rpc index.js (6.27.0), `_addNodeFromNetwork` to `_check`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from .address import Address
 from .nat import NatSampler
 from .routing_table import RoutingTable, TableNode, node_number
-from .rpc import Call, Reply
+from .rpc import Call, Reply, ReplyHandler
 
 FRESH_SECONDS = 5.0
 """Nobody is tested twice within this."""
@@ -37,16 +36,8 @@ IGNORED_NODES = frozenset(
 """Test nodes that got into the public network by accident (hyperdht index.js `filterNode`)."""
 
 
-class Ping(Protocol):
-    def __call__(
-        self,
-        to: Address,
-        now: float,
-        *,
-        retries: int = 3,
-        on_reply: Callable[[Reply], None] | None = None,
-        on_timeout: Callable[[], None] | None = None,
-    ) -> Call | None: ...
+Ping = Callable[[Address, float, ReplyHandler], Call | None]
+"""`DhtCore.ping`."""
 
 
 class TableMaintenance:
@@ -146,7 +137,7 @@ class TableMaintenance:
             over()
             dead()
 
-        if self._ping(node.address, now, on_reply=answered, on_timeout=timed_out) is None:
+        if self._ping(node.address, now, ReplyHandler(answered, timed_out)) is None:
             over()
 
     def _repinged(self) -> None:

@@ -56,14 +56,15 @@ class Node:
         """A search that finds nobody, after a while."""
         await asyncio.sleep(1.0)
 
-    async def request(self, address, command, *, value=None, **_):
+    async def request(self, outgoing):
+        address = outgoing.to
         self.asked.append((address, self.loop.time()))
         if address not in self.answering:
             await asyncio.sleep(TIMEOUT)
             return None
         await asyncio.sleep(0.05)
         handshake = ServerHandshake(SERVER, self.rng.randbytes)
-        handshake.read(Handshake.decode(value).noise)
+        handshake.read(Handshake.decode(outgoing.value).noise)
         noise, _ = handshake.write(NoisePayload(udx=UdxInfo(9), secret_stream=1))
         answer = Handshake(mode=Mode.REPLY, noise=noise, peer_address=Address("88.0.0.1", 1)).encode()
         return SimpleNamespace(value=answer, source=address, to=Address("99.0.0.1", 1))

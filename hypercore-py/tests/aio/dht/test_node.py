@@ -18,6 +18,7 @@ from hypercore.dht.constants import Command, Firewall, Mode
 from hypercore.dht.messages import Handshake, HolepunchInfo, NoisePayload, RelayInfo, UdxInfo
 from hypercore.dht.node import NodeEvent
 from hypercore.dht.noise import ServerHandshake
+from hypercore.dht.rpc import Outgoing
 from hypercore.errors import (
     ConnectionClosed,
     LocalProtocolError,
@@ -502,15 +503,15 @@ def test_a_node_whose_address_stays_open_stores_for_others_until_that_ends(monke
     async def scene(net):
         node, asker = await net.create_node(), await net.create_node()
         here = Address("127.0.0.1", node.local_port)
-        lookup = {"target": TOPIC, "force": True}
+        lookup = Outgoing(here, Command.LOOKUP, target=TOPIC, force=True)
         node._firewalled = False
         await until(lambda: not node.ephemeral)
-        reply = await asker.request(here, Command.LOOKUP, **lookup)
+        reply = await asker.request(lookup)
         assert reply.error == 0 and reply.id == node.core.own_id
         assert node.known_nodes()
         node._firewalled = True
         await until(lambda: node.ephemeral)
-        reply = await asker.request(here, Command.LOOKUP, **lookup)
+        reply = await asker.request(lookup)
         assert reply.error and reply.id is None
 
     run(scene)

@@ -15,6 +15,7 @@ from hypercore.crypto import KeyPair, discovery_key
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, Mode
 from hypercore.dht.messages import Handshake, PeerRecord
+from hypercore.dht.rpc import Outgoing
 from hypercore.errors import ConnectionClosed, LocalProtocolError
 from hypercore.secretstream.framing import frame
 from hypercore.secretstream.stream import stream_id
@@ -552,8 +553,9 @@ class Replayer:
         """Send the newest handshake of a client again."""
         value = Handshake(mode=Mode.FROM_CLIENT, noise=self.seen[-1]).encode()
         host, port = self.server._node.socket.local_address
+        there = Address(host, port)
         return await self.node.request(
-            Address(host, port), Command.PEER_HANDSHAKE, target=self.server.target, value=value
+            Outgoing(there, Command.PEER_HANDSHAKE, target=self.server.target, value=value)
         )
 
 

@@ -24,7 +24,7 @@ from ...dht.relays import (
     changed_addresses,
     relays_alive,
 )
-from ...dht.rpc import Reply
+from ...dht.rpc import Outgoing, Reply
 from ...dht.signing import sign_announce, sign_unannounce
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Announcer:
         assert reply.id is not None and reply.token is not None
         value = sign_announce(self._key_pair, target=self._target, node_id=reply.id, token=reply.token)
         answer = await self._node.request(
-            reply.source, Command.ANNOUNCE, target=self._target, value=value, token=reply.token
+            Outgoing(reply.source, Command.ANNOUNCE, target=self._target, value=value, token=reply.token)
         )
         return answer is not None and answer.error == RpcError.NONE
 
@@ -123,10 +123,11 @@ class Announcer:
 
     async def _unannounce_from(self, node: Address) -> None:
         # Past the congestion window: who leaves has no time to wait behind a thousand topics
-        reply = await self._node.request(node, Command.FIND_PEER, target=self._target, force=True)
+        reply = await self._node.request(Outgoing(node, Command.FIND_PEER, target=self._target, force=True))
         if reply is None or reply.id is None or reply.token is None or not reply.value:
             return
         value = sign_unannounce(self._key_pair, target=self._target, node_id=reply.id, token=reply.token)
-        await self._node.request(
+        outgoing = Outgoing(
             node, Command.UNANNOUNCE, target=self._target, value=value, token=reply.token, force=True
         )
+        await self._node.request(outgoing)

@@ -14,7 +14,7 @@ from ...dht.address import Address
 from ...dht.messages import MutableRecord, PeerRecord
 from ...dht.node import DhtCore
 from ...dht.query import Query
-from ...dht.rpc import Call, Reply
+from ...dht.rpc import DEFAULT_RETRIES, Call, Outgoing, Reply, ReplyHandler
 
 T = TypeVar("T")
 
@@ -29,48 +29,20 @@ class DhtClient(ABC):
     def flush(self) -> None:
         """Send what the core wants sent."""
 
-    async def request(
-        self,
-        to: Address,
-        command: int,
-        *,
-        internal: bool = False,
-        target: bytes | None = None,
-        value: bytes | None = None,
-        token: bytes | None = None,
-        retries: int = 3,
-        force: bool = False,
-    ) -> Reply | None:
-        """Ask one node. None if it does not answer."""
-        done: asyncio.Future[Reply | None] = self.loop.create_future()
-        call = self.core.call(
-            to,
-            command,
-            monotonic(),
-            internal=internal,
-            target=target,
-            value=value,
-            token=token,
-            retries=retries,
-            force=force,
-            on_reply=lambda reply: _resolve_future(done, reply),
-            on_timeout=lambda: _resolve_future(done, None),
-        )
-        return await self._await_call(call, done)
+    async def request(self, outgoing: Outgoing) -> Reply | None:
+        """Ask one node. Returns None if it does not answer."""
+        return await self._call(lambda handler: self.core.call(outgoing, monotonic(), handler))
 
-    async def ping(self, to: Address, *, retries: int = 3) -> Reply | None:
-        """Whether a node answers, and what it says our address is."""
-        done: asyncio.Future[Reply | None] = self.loop.create_future()
-        call = self.core.ping(
-            to,
-            monotonic(),
-            retries=retries,
-            on_reply=lambda reply: _resolve_future(done, reply),
-            on_timeout=lambda: _resolve_future(done, None),
-        )
-        return await self._await_call(call, done)
+    async def ping(self, to: Address, *, retries: int = DEFAULT_RETRIES) -> Reply | None:
+        """Ask a node whether it is there. Its reply says what our address is; None if it does not answer."""
+        return await self._call(lambda handler: self.core.ping(to, monotonic(), handler, retries=retries))
 
-    async def _await_call(self, call: Call | None, done: asyncio.Future[Reply | None]) -> Reply | None:
+    async def _call(self, start: Callable[[ReplyHandler], Call | None]) -> Reply | None:
+        done: asyncio.Future[Reply | None] = self.loop.create_future()
+        handler = ReplyHandler(
+            lambda reply: _resolve_future(done, reply), lambda: _resolve_future(done, None)
+        )
+        call = start(handler)
         self.flush()
         if call is None:
             return None

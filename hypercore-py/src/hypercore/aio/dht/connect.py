@@ -26,7 +26,7 @@ from ...dht.constants import Command, Mode
 from ...dht.messages import Handshake, NoisePayload, PeerRecord, UdxInfo
 from ...dht.messages.handshake import RelayThrough
 from ...dht.noise import ClientHandshake
-from ...dht.rpc import Reply
+from ...dht.rpc import Outgoing, Reply
 from ...errors import PeerNotFound, PeerUnreachable, RemoteProtocolError
 from ...keys import encode_key
 from ..net.secret_connection import SecretConnection
@@ -225,9 +225,10 @@ class ConnectAttempt:
         if self._contact.done() or relay in self._tried:
             return
         self._tried.append(relay)
-        reply = await self._node.request(
+        outgoing = Outgoing(
             relay, Command.PEER_HANDSHAKE, target=self._target, value=self._request, force=True
         )
+        reply = await self._node.request(outgoing)
         answer = None if reply is None else read_handshake_answer(reply)
         if reply is None or answer is None or self._contact.done():
             return
@@ -298,7 +299,7 @@ class ConnectAttempt:
 
     async def _try_neighbour(self, address: Address, contact: Contact) -> bool:
         """Whether anybody has answered there."""
-        reply = await self._node.request(
+        outgoing = Outgoing(
             address,
             Command.PEER_HANDSHAKE,
             target=self._target,
@@ -306,6 +307,7 @@ class ConnectAttempt:
             retries=LAN_RETRIES,
             force=True,
         )
+        reply = await self._node.request(outgoing)
         answer = None if reply is None else read_handshake_answer(reply)
         if answer is not None and answer.noise == contact.noise:
             self._found(address, self._node.socket)

@@ -19,6 +19,7 @@ from ...dht.messages import Holepunch, HolepunchPayload, RelayInfo, SecurePayloa
 from ...dht.noise import holepunch_secret
 from ...dht.punch_probes import LOW_TTL, PUNCH
 from ...dht.punching import Puncher
+from ...dht.rpc import Outgoing
 from ...errors import PeerUnreachable, RemoteProtocolError
 from ..net.udp_socket import UdpSocket
 from .punch_sockets import PunchSocketPool
@@ -213,9 +214,10 @@ class HolePunch:
             payload=self._box.seal(payload),
             peer_address=relay.peer_address,
         ).encode()
-        reply = await self._node.request(
+        outgoing = Outgoing(
             relay.relay_address, Command.PEER_HOLEPUNCH, target=self._target, value=value, force=True
         )
+        reply = await self._node.request(outgoing)
         if reply is None:
             raise PeerUnreachable("the server did not answer over its relay")
         answer = read_holepunch_answer(reply)

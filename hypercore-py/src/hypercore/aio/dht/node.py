@@ -21,7 +21,7 @@ from ...dht.network_profile import NetworkProfile, profile_network
 from ...dht.node import DhtCore, NodeEvent
 from ...dht.punching import RandomPunches
 from ...dht.record_store import Store
-from ...dht.rpc import Reply
+from ...dht.rpc import Reply, ReplyHandler
 from ...dht.ttl_map import TtlMap
 from ...errors import ConnectionClosed, LocalProtocolError, PeerNotFound, PeerUnreachable
 from ..net.interfaces import NetworkWatch
@@ -144,7 +144,7 @@ class DhtNode(DhtClient):
         if self.core.bootstrap or not self._bootstrap:
             self.core.start_bootstrap(now)
         for known in self._nodes:  # whoever answers is in the table
-            self.core.ping(known, now, retries=1, on_reply=self._on_known_node)
+            self.core.ping(known, now, ReplyHandler(self._on_known_node), retries=1)
         unresolved = [node for node in self._bootstrap if node.address is None]
         if unresolved:
             self.spawn(self._resolve(unresolved))

@@ -239,7 +239,7 @@ class _Node:
         self.server = ServerCore(
             SERVER,
             relays=AnnouncedRelays(),
-            surroundings=lambda: NetworkProfile(firewall=Firewall.CONSISTENT, seen=(HERE,)),
+            profile=lambda: NetworkProfile(firewall=Firewall.CONSISTENT, seen=(HERE,)),
             open_stream=lambda session: 7,
             random_bytes=rng.randbytes,
         )

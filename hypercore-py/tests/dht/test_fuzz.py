@@ -41,7 +41,7 @@ class Everything:
         self.server = ServerCore(
             SERVER,
             relays=AnnouncedRelays(),
-            surroundings=lambda: NetworkProfile(firewall=Firewall.CONSISTENT, seen=(HERE,)),
+            profile=lambda: NetworkProfile(firewall=Firewall.CONSISTENT, seen=(HERE,)),
             open_stream=lambda session: 7,
             random_bytes=rng.randbytes,
         )

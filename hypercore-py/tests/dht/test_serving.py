@@ -73,7 +73,7 @@ class Server:
         self.core = ServerCore(
             SERVER,
             relays=self.relays,
-            surroundings=lambda: self.around,
+            profile=lambda: self.around,
             open_stream=self.open_stream,
             random_bytes=self.rng.randbytes,
             firewall=firewall,

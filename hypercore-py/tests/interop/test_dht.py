@@ -94,7 +94,7 @@ def test_our_server_echoes_to_the_official_client(way):
 
 def test_our_client_that_anybody_can_reach_is_dialled_back():
     async def scene(peers, node):
-        assert node.surroundings().public is not None
+        assert node.profile().public is not None
         await peers("node", "s", seed=SEED)
         server = await peers("listen", "s")
         connection = await node.connect(bytes.fromhex(server["publicKey"]))
@@ -198,10 +198,10 @@ def test_our_announcement_is_found_by_official_nodes_until_taken_back():
         server = await node.listen(OUR_KEYS, Echo())
         await peers("node", "c", seed=SEED)
         # The first node of a testnet has no id: it routes, and stores nothing
-        assert await node.announce(TOPIC, OUR_KEYS, server.relay_addresses) == 4
+        assert await node.client.announce(TOPIC, OUR_KEYS, server.relay_addresses) == 4
         found = await peers("lookup", "c", topic=TOPIC.hex())
         assert found["peers"] == {OUR_KEYS.public_key.hex(): 3}
-        await node.unannounce(TOPIC, OUR_KEYS)
+        await node.client.unannounce(TOPIC, OUR_KEYS)
         found = await peers("lookup", "c", topic=TOPIC.hex())
         assert found["peers"] == {}
 
@@ -212,7 +212,7 @@ def test_official_announcement_is_found_by_us():
     async def scene(peers, node):
         await peers("node", "s", seed=SEED)
         await peers("announce", "s", topic=TOPIC.hex())
-        [record] = await node.lookup(TOPIC)
+        [record] = await node.client.lookup(TOPIC)
         assert record.public_key == KeyPair.from_seed(bytes.fromhex(SEED)).public_key
 
     run(scene)
@@ -222,15 +222,15 @@ def test_values_are_read_both_ways():
     async def scene(peers, node):
         await peers("node", "n", seed=SEED)
         put = await peers("mutablePut", "n", value="theirs", seq=3)
-        record = await node.mutable_get(bytes.fromhex(put["publicKey"]))
+        record = await node.client.mutable_get(bytes.fromhex(put["publicKey"]))
         assert (record.value, record.seq) == (b"theirs", 3)
-        assert await node.mutable_put(OUR_KEYS, b"ours", seq=7) == 4
+        assert await node.client.mutable_put(OUR_KEYS, b"ours", seq=7) == 4
         got = await peers("mutableGet", "n", publicKey=OUR_KEYS.public_key.hex())
         assert got == {"value": "ours", "seq": 7}
         put = await peers("immutablePut", "n", value="stone")
-        assert await node.immutable_get(bytes.fromhex(put["hash"])) == b"stone"
-        assert await node.immutable_put(b"rock") == 4
-        assert await node.immutable_get(bytes(32)) is None
+        assert await node.client.immutable_get(bytes.fromhex(put["hash"])) == b"stone"
+        assert await node.client.immutable_put(b"rock") == 4
+        assert await node.client.immutable_get(bytes(32)) is None
 
     run(scene)
 

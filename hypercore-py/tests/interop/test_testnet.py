@@ -101,7 +101,7 @@ def test_mixed_network_of_our_and_official_nodes_works():
             assert answer.get("received") == 1000, answer
             await first("announce", "s", topic=TOPIC)
             for node in ours:
-                [record] = await node.lookup(bytes.fromhex(TOPIC))
+                [record] = await node.client.lookup(bytes.fromhex(TOPIC))
                 assert record.public_key.hex() == server["publicKey"]
             assert all(len(node.core.table) >= 4 for node in ours)
 

@@ -98,7 +98,7 @@ class ServerCore:
 
     `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many. When
     the client's stream header has arrived on it and is the right one, that is to be reported with `arrived`.
-    `firewall(public_key, payload, address)` refuses a client when true. `surroundings()` says how we can be
+    `firewall(public_key, payload, address)` refuses a client when true. `profile()` says how we can be
     reached now. `random_punches` is shared by all who punch from this network. `relay_through()` is the
     public key of the blind relay that clients are to meet us at, if they need one now. `handshakes` is shared
     by all servers of a node.
@@ -109,7 +109,7 @@ class ServerCore:
         key_pair: KeyPair,
         *,
         relays: AnnouncedRelays,
-        surroundings: Callable[[], NetworkProfile],
+        profile: Callable[[], NetworkProfile],
         open_stream: Callable[[Session], int | None],
         random_bytes: Callable[[int], bytes],
         firewall: ClientFilter | None = None,
@@ -120,7 +120,7 @@ class ServerCore:
         self.key_pair = key_pair
         self.target = blake2b_256(key_pair.public_key)
         self.relays = relays
-        self._surroundings = surroundings
+        self._profile = profile
         self._open_stream = open_stream
         self._random_bytes = random_bytes
         self._firewall = firewall
@@ -191,7 +191,7 @@ class ServerCore:
         self._events.append(Answered(session))
         if direct or remote.firewall == Firewall.OPEN:
             self._wait(session, now + PATH_SECONDS)
-            if not direct and client.port and self._surroundings().public is None:
+            if not direct and client.port and self._profile().public is None:
                 self._events.append(Greet(session))
         else:
             session.secure = SecurePayload(holepunch_secret(session.result.hash), self._random_bytes)
@@ -217,20 +217,20 @@ class ServerCore:
 
     def _meet_at(self, session: Session, relay: RelayThrough, is_initiator: bool, now: float) -> None:
         session.relay = True
-        holes = self._surroundings().firewall < Firewall.RANDOM
+        holes = self._profile().firewall < Firewall.RANDOM
         wait = RELAY_DELAY_SECONDS if holes else 0.0
         self._wait(session, now + wait + RELAY_SECONDS)
         self._events.append(RelayRendezvous(session, relay, is_initiator, wait))
 
     def _payload(self, session: Session, error: HandshakeStatus, relay: RelayThrough | None) -> NoisePayload:
-        around = self._surroundings()
+        profile = self._profile()
         relays: tuple[RelayInfo, ...] = self.relays.current
         relay_addresses = self.relays.addresses
         return NoisePayload(
             error=error,
-            firewall=around.handshake_firewall,
-            holepunch=None if around.public else HolepunchInfo(session.slot, relays),
-            addresses4=around.handshake_addresses,
+            firewall=profile.handshake_firewall,
+            holepunch=None if profile.public else HolepunchInfo(session.slot, relays),
+            addresses4=profile.handshake_addresses,
             udx=UdxInfo(session.stream_id),
             secret_stream=1,
             relay_through=relay,
@@ -287,7 +287,7 @@ class ServerCore:
         relay: Address,
         now: float,
     ) -> bytes:
-        around = self._surroundings()
+        profile = self._profile()
         token = secure.token(client.host)
         via_own_relay = self.relays.is_relay(relay)
         if remote.round >= session.round:
@@ -295,19 +295,19 @@ class ServerCore:
             verified = via_own_relay and remote.remote_token == token
             puncher.update(remote, client.host if verified else None)
             self._sessions.note_hosts(session)
-        hopeless = around.firewall == Firewall.UNKNOWN or (
-            around.firewall >= Firewall.RANDOM and puncher.remote_firewall >= Firewall.RANDOM
+        hopeless = profile.firewall == Firewall.UNKNOWN or (
+            profile.firewall >= Firewall.RANDOM and puncher.remote_firewall >= Firewall.RANDOM
         )
         if hopeless and not puncher.remote_punching:
             return self._abort(session, now)
-        if remote.remote_address is not None and remote.remote_address in (around.seen or ()):
+        if remote.remote_address is not None and remote.remote_address in (profile.seen or ()):
             # Fast open: the client has just opened its NAT towards us
             self._events.append(SendPunch(client))
         if puncher.remote_punching and not puncher.punching:
-            random = puncher.is_random(around.firewall)
+            random = puncher.is_random(profile.firewall)
             if random and not self._random_punches.may_start(now):
                 return self._abort(session, now, HandshakeStatus.TRY_LATER)
-            if not puncher.start(around.firewall, now):
+            if not puncher.start(profile.firewall, now):
                 return self._abort(session, now)
             if random:
                 session.random = True
@@ -315,10 +315,10 @@ class ServerCore:
             self._wait(session, now + (RANDOM_PUNCH_SECONDS if random else PUNCH_SECONDS))
         return secure.seal(
             HolepunchPayload(
-                firewall=around.firewall,
+                firewall=profile.firewall,
                 round=session.round,
                 punching=puncher.punching,
-                addresses=around.seen,
+                addresses=profile.seen,
                 token=token if via_own_relay else None,
                 remote_token=remote.token,
             )
@@ -332,7 +332,7 @@ class ServerCore:
 
     def _is_neighbour(self, session: Session) -> bool:
         """Whether the client is behind the same NAT: then it may still come over our own network."""
-        return any(session.client.host == address.host for address in self._surroundings().seen or ())
+        return any(session.client.host == address.host for address in self._profile().seen or ())
 
     def punch_received(self, source: Address, now: float) -> bool:
         """A single byte came from `source`: a client that starts to get through? Answered, within bounds.

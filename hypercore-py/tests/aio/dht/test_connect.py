@@ -35,8 +35,8 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         super()._run_once()
 
 
-class Node:
-    """What a dial needs of a node. `answering` are relays that reach the server."""
+class Context:
+    """What a dial needs of a node, and its client. `answering` are relays that reach the server."""
 
     def __init__(self, loop, answering=()):
         self.rng = Random(1)
@@ -48,11 +48,12 @@ class Node:
         self.answering = answering
         self.asked = []
         self.spawn = loop.create_task
+        self.client = self
 
-    def surroundings(self):
+    def profile(self):
         return NetworkProfile()
 
-    async def run(self, make):
+    async def run_query(self, make):
         """A search that finds nobody, after a while."""
         await asyncio.sleep(1.0)
 
@@ -73,7 +74,7 @@ class Node:
 def dial(relays, answering=()):
     """Shake hands over known relays. Returns the node, and when it was decided."""
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-        node = Node(runner.get_loop(), answering)
+        node = Context(runner.get_loop(), answering)
 
         async def act():
             attempt = ConnectAttempt(node, SERVER.public_key, CLIENT, relays, lan=False, fast_open=False)

@@ -65,7 +65,7 @@ class Echo:
 def test_node_behind_a_nat_knows_its_public_address():
     async def scene(server, server_nat, client, client_nat):
         assert (server.host, server.port) == server_nat.public
-        assert server.surroundings().firewall == Firewall.CONSISTENT
+        assert server.profile().firewall == Firewall.CONSISTENT
         client_nat.node.socket.send(b"\0", server_nat.public)
         await until(lambda: server_nat.refused == [client_nat.public])
 
@@ -145,6 +145,6 @@ def test_punching_at_a_host_that_is_gone_fails_in_time():
             await client.connect(SERVER.public_key, relays)
         assert 8 < monotonic() - start < 20
         await until(lambda: not server._servers[0]._arrivals)
-        assert not client._punches
+        assert not client._punch_listeners
 
     run(scene)

@@ -218,7 +218,7 @@ def test_dial_that_is_cancelled_leaves_nothing_behind():
         dial.cancel()
         with pytest.raises(asyncio.CancelledError):
             await dial
-        await until(lambda: node.endpoint._streams == streams and not node._punches)
+        await until(lambda: node.endpoint._streams == streams and not node._punch_listeners)
         await until(lambda: node._tasks == tasks)
 
     run(scene)
@@ -228,13 +228,13 @@ def test_closed_server_is_not_found():
     async def scene(net):
         server_node, client_node = await net.create_node(), await net.create_node()
         server = await server_node.listen(SERVER, Echo())
-        assert len(await client_node.find_peer(SERVER.public_key)) == 3
+        assert len(await client_node.client.find_peer(SERVER.public_key)) == 3
         await server.close()
-        assert await client_node.find_peer(SERVER.public_key) == []
+        assert await client_node.client.find_peer(SERVER.public_key) == []
         with pytest.raises(PeerNotFound):
             await client_node.connect(SERVER.public_key)
         again = await server_node.listen(SERVER, Echo())
-        assert await client_node.find_peer(SERVER.public_key)
+        assert await client_node.client.find_peer(SERVER.public_key)
         await again.close()
 
     run(scene)
@@ -299,17 +299,17 @@ def test_announcements_and_values():
     async def scene(net):
         a, b = await net.create_node(), await net.create_node()
         relays = (Address("1.2.3.4", 5), Address("1.2.3.4", 6))
-        assert await a.announce(TOPIC, SERVER, relays) == 4
-        [record] = await b.lookup(TOPIC)
+        assert await a.client.announce(TOPIC, SERVER, relays) == 4
+        [record] = await b.client.lookup(TOPIC)
         assert (record.public_key, record.relay_addresses) == (SERVER.public_key, relays)
-        await a.unannounce(TOPIC, SERVER)
-        assert await b.lookup(TOPIC) == []
-        assert await a.mutable_put(SERVER, b"value", seq=2) == 4
-        assert (await b.mutable_get(SERVER.public_key)).value == b"value"
-        assert await b.mutable_get(SERVER.public_key, seq=3) is None
-        assert await a.immutable_put(b"stone") == 4
-        assert await b.immutable_get(blake2b_256(b"stone")) == b"stone"
-        assert await b.immutable_get(bytes(32)) is None
+        await a.client.unannounce(TOPIC, SERVER)
+        assert await b.client.lookup(TOPIC) == []
+        assert await a.client.mutable_put(SERVER, b"value", seq=2) == 4
+        assert (await b.client.mutable_get(SERVER.public_key)).value == b"value"
+        assert await b.client.mutable_get(SERVER.public_key, seq=3) is None
+        assert await a.client.immutable_put(b"stone") == 4
+        assert await b.client.immutable_get(blake2b_256(b"stone")) == b"stone"
+        assert await b.client.immutable_get(bytes(32)) is None
 
     run(scene)
 
@@ -324,7 +324,7 @@ def test_node_learns_its_address_and_tells():
         assert (node.host, node.port) == ("127.0.0.1", node.local_port)
         assert node.online and node.firewalled
         assert NodeEvent.BOOTSTRAPPED in events and NodeEvent.ADDRESS_CHANGED in events
-        around = node.surroundings()
+        around = node.profile()
         assert around.local == (Address("127.0.0.1", node.local_port),) and around.public is None
         await node.close()
         await node.close()
@@ -385,7 +385,7 @@ def test_bytes_that_mean_nothing_are_dropped():
         for data in (b"", b"\0", b"\x03", b"\x13\0", b"\xff\x01" + bytes(30), os.urandom(500), bytes(1400)):
             other.socket.send(data, there)
         await asyncio.sleep(0.1)
-        assert await other.ping(Address(*there)) is not None
+        assert await other.client.ping(Address(*there)) is not None
 
     run(scene)
 
@@ -393,7 +393,7 @@ def test_bytes_that_mean_nothing_are_dropped():
 def test_remembered_relays_are_bounded():
     node = DhtNode(bootstrap=[])
     for number in range(MAX_REMEMBERED_RELAYS + 100):
-        node.remember_relays(number.to_bytes(32, "big"), (Address("1.2.3.4", 5),))
+        node._remember_relays(number.to_bytes(32, "big"), (Address("1.2.3.4", 5),))
     assert len(node._relays) == MAX_REMEMBERED_RELAYS
     assert (MAX_REMEMBERED_RELAYS + 99).to_bytes(32, "big") in node._relays
 
@@ -506,12 +506,12 @@ def test_a_node_whose_address_stays_open_stores_for_others_until_that_ends(monke
         lookup = Outgoing(here, Command.LOOKUP, target=TOPIC, force=True)
         node._firewalled = False
         await until(lambda: not node.ephemeral)
-        reply = await asker.request(lookup)
+        reply = await asker.client.request(lookup)
         assert reply.error == 0 and reply.id == node.core.own_id
         assert node.known_nodes()
         node._firewalled = True
         await until(lambda: node.ephemeral)
-        reply = await asker.request(lookup)
+        reply = await asker.client.request(lookup)
         assert reply.error and reply.id is None
 
     run(scene)

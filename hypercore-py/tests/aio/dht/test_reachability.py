@@ -99,10 +99,10 @@ def test_node_that_strangers_reach_is_not_firewalled():
     async def scene(net, node):
         events = []
         node.on_event.append(events.append)
-        assert node.firewalled and node.surroundings().public is None
+        assert node.firewalled and node.profile().public is None
         assert await node.test_reachability() is True
         assert not node.firewalled and events == [NodeEvent.REACHABILITY_CHANGED]
-        around = node.surroundings()
+        around = node.profile()
         assert around.public == Address("127.0.0.1", node.local_port) and around.firewall == Firewall.OPEN
         server = await node.listen(KeyPair.from_seed(bytes(32)), lambda connection: None)
         assert server.relay_addresses[0] == around.public
@@ -155,7 +155,7 @@ def test_liars_do_not_make_us_reachable():
     """Nodes that answer from where nobody was asked prove nothing."""
 
     async def scene(net, node):
-        test = reachability.ReachabilityTest(node, lambda host: True)
+        test = reachability.ReachabilityTest(node.context, lambda host: True)
         test._strangers = {"9.9.9.9": Address("9.9.9.9", 9)}
         for source in (Address("9.9.9.9", 10), Address("8.8.8.8", 9)):
             test.heard(b"\x13\0", source)

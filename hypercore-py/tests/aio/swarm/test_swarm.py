@@ -199,9 +199,9 @@ def test_topics_are_left_one_join_at_a_time():
         for join in joins[:2]:
             await join.leave()
             await join.leave()
-        assert [r.public_key for r in await node.lookup(TOPIC)] == [a.swarm.public_key]
+        assert [r.public_key for r in await node.client.lookup(TOPIC)] == [a.swarm.public_key]
         await joins[2].leave()
-        assert await node.lookup(TOPIC) == [] and a.swarm.topics == 0
+        assert await node.client.lookup(TOPIC) == [] and a.swarm.topics == 0
         assert await a.swarm.refreshed(TOPIC)
         joins[2].set_mode(server=True)
         assert a.swarm.topics == 0, "a join that was left stays so"
@@ -256,8 +256,8 @@ def test_closing_takes_back_what_was_announced():
         await a.swarm.close(within=60)
         await a.swarm.close()
         for topic in topics:
-            assert await node.lookup(topic) == []
-        assert await node.find_peer(a.swarm.public_key) == []
+            assert await node.client.lookup(topic) == []
+        assert await node.client.find_peer(a.swarm.public_key) == []
         with pytest.raises(ConnectionClosed):
             a.swarm.join(TOPIC)
 
@@ -498,10 +498,10 @@ def test_swarm_that_was_offline_announces_again():
             await until(lambda: a.swarm.online, 60)
             node = await net.create_node()
             end = monotonic() + 30
-            while not await node.lookup(TOPIC):
+            while not await node.client.lookup(TOPIC):
                 assert monotonic() < end
                 await asyncio.sleep(0.1)
-            [record] = await node.lookup(TOPIC)
+            [record] = await node.client.lookup(TOPIC)
             assert record.public_key == a.swarm.public_key and len(record.relay_addresses) >= 2
             await a.swarm.close()
 
@@ -524,7 +524,7 @@ def test_join_works_before_there_is_a_network():
             await until(lambda: a.swarm.online and a.swarm.node.core.bootstrapped, 40)
             node = await net.create_node()
             end = monotonic() + 30
-            while not await node.lookup(TOPIC):
+            while not await node.client.lookup(TOPIC):
                 assert monotonic() < end
                 await asyncio.sleep(0.1)
             await flushed
@@ -552,9 +552,9 @@ class Replayer:
     async def again(self):
         """Send the newest handshake of a client again."""
         value = Handshake(mode=Mode.FROM_CLIENT, noise=self.seen[-1]).encode()
-        host, port = self.server._node.socket.local_address
+        host, port = self.server._context.socket.local_address
         there = Address(host, port)
-        return await self.node.request(
+        return await self.node.client.request(
             Outgoing(there, Command.PEER_HANDSHAKE, target=self.server.target, value=value)
         )
 

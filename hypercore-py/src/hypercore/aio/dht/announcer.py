@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from ...crypto import KeyPair
 from ...dht import queries
@@ -26,9 +25,7 @@ from ...dht.relays import (
 )
 from ...dht.rpc import Outgoing, Reply
 from ...dht.signing import sign_announce, sign_unannounce
-
-if TYPE_CHECKING:
-    from .node import DhtNode
+from .context import NodeContext
 
 POOR_PING_ROUNDS = 3
 """Ping rounds after which an announcement that fewer than `RELAYS` nodes took is renewed."""
@@ -37,8 +34,11 @@ POOR_PING_ROUNDS = 3
 class Announcer:
     """Announces `target`, the hash of `key_pair`'s public key, and writes into `relays` who relays to it."""
 
-    def __init__(self, node: DhtNode, key_pair: KeyPair, target: bytes, relays: AnnouncedRelays) -> None:
-        self._node = node
+    def __init__(
+        self, context: NodeContext, key_pair: KeyPair, target: bytes, relays: AnnouncedRelays
+    ) -> None:
+        self._context = context
+        self._client = context.client
         self._key_pair = key_pair
         self._target = target
         self._relays = relays
@@ -50,7 +50,7 @@ class Announcer:
     async def start(self) -> None:
         """Announce once, then keep it up in the background."""
         await self._announce()
-        self._task = self._node.spawn(self._keep_up())
+        self._task = self._context.spawn(self._keep_up())
 
     def renew(self) -> None:
         """Announce again soon."""
@@ -76,10 +76,10 @@ class Announcer:
             rounds = PING_ROUNDS if len(self._relays.current) >= RELAYS else POOR_PING_ROUNDS
             for _ in range(rounds):
                 relays = self._relays.current
-                answers = await asyncio.gather(*(self._node.ping(relay.relay_address) for relay in relays))
+                answers = await asyncio.gather(*(self._client.ping(relay.relay_address) for relay in relays))
                 if not relays_alive(relays, answers):
                     if moved := changed_addresses(relays, answers):
-                        self._node.moved(moved)
+                        self._context.on_network_changed(moved)
                     break
                 if await self._sleep(PING_SECONDS):
                     break
@@ -97,8 +97,10 @@ class Announcer:
         return True
 
     async def _announce(self) -> None:
-        query = await self._node.run(
-            lambda done: queries.find_peer(self._node.core, self._target, seeds=self._closest, on_done=done)
+        query = await self._client.run_query(
+            lambda done: queries.find_peer(
+                self._context.core, self._target, seeds=self._closest, on_done=done
+            )
         )
         replies = best_replies(query.closest)
         if not replies and self._relays.current:
@@ -113,7 +115,7 @@ class Announcer:
     async def _announce_to(self, reply: Reply) -> bool:
         assert reply.id is not None and reply.token is not None
         value = sign_announce(self._key_pair, target=self._target, node_id=reply.id, token=reply.token)
-        answer = await self._node.request(
+        answer = await self._client.request(
             Outgoing(reply.source, Command.ANNOUNCE, target=self._target, value=value, token=reply.token)
         )
         return answer is not None and answer.error == RpcError.NONE
@@ -123,11 +125,11 @@ class Announcer:
 
     async def _unannounce_from(self, node: Address) -> None:
         # Past the congestion window: who leaves has no time to wait behind a thousand topics
-        reply = await self._node.request(Outgoing(node, Command.FIND_PEER, target=self._target, force=True))
+        reply = await self._client.request(Outgoing(node, Command.FIND_PEER, target=self._target, force=True))
         if reply is None or reply.id is None or reply.token is None or not reply.value:
             return
         value = sign_unannounce(self._key_pair, target=self._target, node_id=reply.id, token=reply.token)
         outgoing = Outgoing(
             node, Command.UNANNOUNCE, target=self._target, value=value, token=reply.token, force=True
         )
-        await self._node.request(outgoing)
+        await self._client.request(outgoing)

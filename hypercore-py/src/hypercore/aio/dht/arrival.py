@@ -7,7 +7,6 @@ word for it, and so nothing is sent but a greeting at most, and that again twice
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ...dht.address import Address
 from ...noise import HandshakeResult
@@ -17,10 +16,8 @@ from ...udx.packet import HEADER_BYTES
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import UdpSocket
 from ..net.udx_transport import StreamTransport
-
-if TYPE_CHECKING:
-    from .blind_relay import Relayed, Rendezvous
-    from .node import DhtNode
+from .blind_relay import Relayed, Rendezvous
+from .context import NodeContext
 
 MAX_GREETING_BYTES = HEADER_BYTES + LENGTH_BYTES + HEADER_FRAME_BYTES
 """A packet with a stream header: all that goes to an address of which nothing is known but a relay's word.
@@ -37,7 +34,7 @@ class Arrival:
 
     def __init__(
         self,
-        node: DhtNode,
+        context: NodeContext,
         client: Address,
         remote_id: int,
         *,
@@ -45,10 +42,10 @@ class Arrival:
         on_closed: Callable[[], None],
     ) -> None:
         """`client` is where it is said to be. Raises OSError when there are too many streams."""
-        self.stream: StreamTransport = node.endpoint.create_stream()
+        self.stream: StreamTransport = context.endpoint.create_stream()
         self.connection: SecretConnection | None = None
         self.rendezvous: Rendezvous | None = None
-        self._node = node
+        self._context = context
         self._remote_id = remote_id
         self._result: HandshakeResult | None = None
         self._direct: Address | None = None
@@ -57,7 +54,7 @@ class Arrival:
         self._at_relay = False
         """The client has come through a relay that has not told us yet which stream stands for it."""
         self.stream.may_follow = self._may_follow
-        self.stream.connect(remote_id, client, node.socket, allowance=0)
+        self.stream.connect(remote_id, client, context.socket, allowance=0)
         self.stream.on_data = lambda chunks: self._secure(b"".join(chunks))
         self.stream.on_close = lambda error: self._closed()
 
@@ -96,7 +93,7 @@ class Arrival:
             return None
         was_at_relay, self._at_relay = self._at_relay, False
         if was_at_relay and self.connection is not None and self.connection.header_received:
-            self._node.endpoint.loop.call_soon(self._arrived)
+            self._context.endpoint.loop.call_soon(self._arrived)
         return self._remote_id
 
     def _secure(self, early: bytes = b"") -> None:
@@ -110,8 +107,8 @@ class Arrival:
             self.connection = SecretConnection(
                 stream,
                 self._result,
-                loop=self._node.endpoint.loop,
-                random=self._node.rng.randbytes,
+                loop=self._context.endpoint.loop,
+                random=self._context.rng.randbytes,
                 on_header=self._arrived,
             )
             self.connection.on_close = lambda error: self._closed()

@@ -9,7 +9,7 @@ a stream for each of them. What is sent to it must come from the socket of the c
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ...codec import Reader
 from ...dht.address import Address
@@ -22,9 +22,7 @@ from ..cores.link import Link
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import UdpSocket
 from ..net.udx_transport import StreamTransport
-
-if TYPE_CHECKING:
-    from .node import DhtNode
+from .context import NodeContext
 
 PAIR_SECONDS = 15.0
 """How long the other side may take to come to the relay, ours to it included (hyperdht lib/connect.js)."""
@@ -44,9 +42,11 @@ class Relayed(NamedTuple):
 class Rendezvous:
     """One attempt to meet a peer at a relay: the one that names the same token in the other role."""
 
-    def __init__(self, node: DhtNode, relay: RelayThrough, *, is_initiator: bool, stream_id: int) -> None:
+    def __init__(
+        self, context: NodeContext, relay: RelayThrough, *, is_initiator: bool, stream_id: int
+    ) -> None:
         """`stream_id` is our own stream, which the peer is to be connected with."""
-        self._node = node
+        self._context = context
         self._relay = relay
         self._is_initiator = is_initiator
         self._stream_id = stream_id
@@ -60,7 +60,7 @@ class Rendezvous:
         """Raises PeerUnreachable if the relay cannot be reached or pairs us with nobody."""
         try:
             async with asyncio.timeout(within):
-                self._connection = await self._node.connect_directly(self._relay.public_key)
+                self._connection = await self._context.connect_directly(self._relay.public_key)
                 paired = await self._pair(self._connection)
         except BaseException as error:
             if self._connection is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import TypeVar
@@ -19,41 +18,39 @@ from ...dht.rpc import DEFAULT_RETRIES, Call, Outgoing, Reply, ReplyHandler
 T = TypeVar("T")
 
 
-class DhtClient(ABC):
-    """The asking half of `DhtNode`, which sets `core` and `loop` and sends what piles up in the core."""
+class DhtClient:
+    """Requests and queries of one node: `DhtNode.client`. `flush()` sends what the core has to send."""
 
-    core: DhtCore
-    loop: asyncio.AbstractEventLoop
-
-    @abstractmethod
-    def flush(self) -> None:
-        """Send what the core wants sent."""
+    def __init__(self, core: DhtCore, loop: asyncio.AbstractEventLoop, flush: Callable[[], None]) -> None:
+        self._core = core
+        self._loop = loop
+        self._flush = flush
 
     async def request(self, outgoing: Outgoing) -> Reply | None:
         """Ask one node. Returns None if it does not answer."""
-        return await self._call(lambda handler: self.core.call(outgoing, monotonic(), handler))
+        return await self._call(lambda handler: self._core.call(outgoing, monotonic(), handler))
 
     async def ping(self, to: Address, *, retries: int = DEFAULT_RETRIES) -> Reply | None:
         """Ask a node whether it is there. Its reply says what our address is; None if it does not answer."""
-        return await self._call(lambda handler: self.core.ping(to, monotonic(), handler, retries=retries))
+        return await self._call(lambda handler: self._core.ping(to, monotonic(), handler, retries=retries))
 
     async def _call(self, start: Callable[[ReplyHandler], Call | None]) -> Reply | None:
-        done: asyncio.Future[Reply | None] = self.loop.create_future()
+        done: asyncio.Future[Reply | None] = self._loop.create_future()
         handler = ReplyHandler(
             lambda reply: _resolve_future(done, reply), lambda: _resolve_future(done, None)
         )
         call = start(handler)
-        self.flush()
+        self._flush()
         if call is None:
             return None
         try:
             return await done
         finally:
-            self.core.cancel(call)
+            self._core.cancel(call)
 
-    async def run(self, make: Callable[[Callable[[Query], None]], Query]) -> Query:
+    async def run_query(self, make: Callable[[Callable[[Query], None]], Query]) -> Query:
         """Run the query that `make(on_done)` makes to its end."""
-        done: asyncio.Future[Query] = self.loop.create_future()
+        done: asyncio.Future[Query] = self._loop.create_future()
         query = make(lambda query: _resolve_future(done, query))
         self.start_query(query)
         try:
@@ -62,17 +59,17 @@ class DhtClient(ABC):
             query.cancel()
 
     def start_query(self, query: Query) -> None:
-        """Let a query run that reports by its callbacks."""
-        self.core.start(query, monotonic())
-        self.flush()
+        """Start a query that reports by its callbacks."""
+        self._core.start(query, monotonic())
+        self._flush()
 
     async def find_peer(self, public_key: bytes) -> list[Address]:
         """The nodes that relay to a peer, by its key."""
         found: list[Address] = []
         target = blake2b_256(public_key)
-        await self.run(
+        await self.run_query(
             lambda done: queries.find_peer(
-                self.core, target, on_record=lambda reply, _: found.append(reply.source), on_done=done
+                self._core, target, on_record=lambda reply, _: found.append(reply.source), on_done=done
             )
         )
         return found
@@ -84,51 +81,55 @@ class DhtClient(ABC):
         def on_peers(reply: Reply, peers: tuple[PeerRecord, ...]) -> None:
             found.update((peer.public_key, peer) for peer in peers)
 
-        await self.run(lambda done: queries.lookup(self.core, topic, on_peers=on_peers, on_done=done))
+        await self.run_query(lambda done: queries.lookup(self._core, topic, on_peers=on_peers, on_done=done))
         return list(found.values())
 
     async def announce(self, topic: bytes, key_pair: KeyPair, relay_addresses: Iterable[Address] = ()) -> int:
         """Announce a peer under `topic`. Returns how many nodes took it."""
         relays = tuple(relay_addresses)
-        query = await self.run(
-            lambda done: queries.announce(self.core, topic, key_pair, lambda: relays, on_done=done)
+        query = await self.run_query(
+            lambda done: queries.announce(self._core, topic, key_pair, lambda: relays, on_done=done)
         )
         return query.committed
 
     async def unannounce(self, topic: bytes, key_pair: KeyPair) -> None:
         """Take back an announcement."""
-        await self.run(lambda done: queries.unannounce(self.core, topic, key_pair, on_done=done))
+        await self.run_query(lambda done: queries.unannounce(self._core, topic, key_pair, on_done=done))
 
     async def mutable_get(self, public_key: bytes, *, seq: int = 0) -> MutableRecord | None:
         """The latest value that `public_key` signed, of number `seq` at least."""
         found: list[MutableRecord] = []
-        await self.run(
+        await self.run_query(
             lambda done: queries.mutable_get(
-                self.core, public_key, seq=seq, on_record=lambda _, record: found.append(record), on_done=done
+                self._core,
+                public_key,
+                seq=seq,
+                on_record=lambda _, record: found.append(record),
+                on_done=done,
             )
         )
         return max(found, key=lambda record: record.seq, default=None)
 
     async def mutable_put(self, key_pair: KeyPair, value: bytes, *, seq: int) -> int:
         """Store a value under our key. Returns how many nodes took it."""
-        query = await self.run(
-            lambda done: queries.mutable_put(self.core, key_pair, value, seq=seq, on_done=done)
+        query = await self.run_query(
+            lambda done: queries.mutable_put(self._core, key_pair, value, seq=seq, on_done=done)
         )
         return query.committed
 
     async def immutable_get(self, target: bytes) -> bytes | None:
         """The value whose hash is `target`."""
         found: list[bytes] = []
-        await self.run(
+        await self.run_query(
             lambda done: queries.immutable_get(
-                self.core, target, on_value=lambda _, value: found.append(value), on_done=done
+                self._core, target, on_value=lambda _, value: found.append(value), on_done=done
             )
         )
         return found[0] if found else None
 
     async def immutable_put(self, value: bytes) -> int:
         """Store a value under its hash. Returns how many nodes took it."""
-        query = await self.run(lambda done: queries.immutable_put(self.core, value, on_done=done))
+        query = await self.run_query(lambda done: queries.immutable_put(self._core, value, on_done=done))
         return query.committed
 
 

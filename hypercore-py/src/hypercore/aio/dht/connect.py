@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ...crypto import KeyPair, blake2b_256
 from ...dht import queries
@@ -34,10 +34,8 @@ from ..net.udp_socket import UdpSocket
 from ..net.udx_transport import StreamTransport
 from ..race import race
 from .blind_relay import Relayed, Rendezvous, tie
+from .context import NodeContext
 from .holepunch import HolePunch
-
-if TYPE_CHECKING:
-    from .node import DhtNode
 
 HEAD_START_SECONDS = 0.5
 """Time that known relays get before the DHT is searched beside them: mostly that spares the search."""
@@ -64,13 +62,6 @@ MAX_REPEATED_FLIGHT_BYTES = 1200
 """On top of that with each retransmission timeout. Ours."""
 
 
-class PunchListener(Protocol):
-    """Somebody who waits for a single byte to get through."""
-
-    def punched(self, source: Address, socket: UdpSocket) -> bool:
-        """One came. Whether it is the one."""
-
-
 class Path(NamedTuple):
     """A way to the peer that works."""
 
@@ -87,7 +78,7 @@ class ConnectAttempt:
 
     def __init__(
         self,
-        node: DhtNode,
+        context: NodeContext,
         public_key: bytes,
         key_pair: KeyPair,
         relays: tuple[Address, ...],
@@ -97,26 +88,27 @@ class ConnectAttempt:
         relay: bytes | None = None,
     ) -> None:
         """`relay` is the public key of a blind relay that the two sides may meet at."""
-        self._node = node
+        self._context = context
         self._public_key = public_key
         self._target = blake2b_256(public_key)
-        self._relays = relays
+        self.relays = relays
+        """Nodes that may relay to the peer; after `run`, those to ask the next time."""
         self._lan = lan
         self._fast_open = fast_open
-        self._own_relay = None if relay is None else RelayThrough(relay, node.rng.randbytes(32))
+        self._own_relay = None if relay is None else RelayThrough(relay, context.rng.randbytes(32))
         self._rendezvous: Rendezvous | None = None
-        self._handshake = ClientHandshake(key_pair, public_key, node.rng.randbytes)
+        self._handshake = ClientHandshake(key_pair, public_key, context.rng.randbytes)
         self._request = b""
         self._tried: list[Address] = []
         self._asking = asyncio.Semaphore(MAX_PARALLEL_HANDSHAKES)
-        loop = node.endpoint.loop
+        loop = context.endpoint.loop
         self._contact: asyncio.Future[Contact] = loop.create_future()
         self._path: asyncio.Future[Path] = loop.create_future()
 
     async def run(self) -> SecretConnection:
         """The connection. Raises PeerNotFound and PeerUnreachable."""
         try:
-            stream = self._node.endpoint.create_stream()
+            stream = self._context.endpoint.create_stream()
         except OSError as error:
             raise PeerUnreachable(f"no stream to connect with: {error}") from None
         stream.accept = self._on_packet
@@ -134,10 +126,10 @@ class ConnectAttempt:
         return self._connect(stream, contact, path)
 
     def _first_message(self, stream_id: int) -> bytes:
-        around = self._node.surroundings()
+        profile = self._context.profile()
         payload = NoisePayload(
-            firewall=around.handshake_firewall,
-            addresses4=around.handshake_addresses if self._lan or around.public else (),
+            firewall=profile.handshake_firewall,
+            addresses4=profile.handshake_addresses if self._lan or profile.public else (),
             udx=UdxInfo(stream_id),
             secret_stream=1,
             relay_through=self._own_relay,
@@ -185,25 +177,25 @@ class ConnectAttempt:
             async with waiting:
                 await self._ask(relay)
 
-        relays = self._relays[:MAX_RELAYS_TRIED]
+        relays = self.relays[:MAX_RELAYS_TRIED]
         await asyncio.gather(*(ask(relay, at * NEXT_RELAY_SECONDS) for at, relay in enumerate(relays)))
 
     async def _search(self) -> None:
-        if self._relays:
+        if self.relays:
             await asyncio.sleep(HEAD_START_SECONDS)
-        for seeds in (self._relays, ()) if self._relays else ((),):
+        for seeds in (self.relays, ()) if self.relays else ((),):
             asking: list[asyncio.Task[None]] = []
 
             def on_record(
                 reply: Reply, record: PeerRecord, asking: list[asyncio.Task[None]] = asking
             ) -> None:
-                if len(asking) < MAX_RELAYS_TRIED and reply.source not in self._relays:
-                    asking.append(self._node.spawn(self._ask_relays(reply.source)))
+                if len(asking) < MAX_RELAYS_TRIED and reply.source not in self.relays:
+                    asking.append(self._context.spawn(self._ask_relays(reply.source)))
 
             try:
-                await self._node.run(
+                await self._context.client.run_query(
                     lambda done, seeds=seeds, on_record=on_record: queries.find_peer(  # type: ignore[misc]
-                        self._node.core,
+                        self._context.core,
                         self._target,
                         seeds=seeds,
                         retries=SEARCH_RETRIES,
@@ -228,7 +220,7 @@ class ConnectAttempt:
         outgoing = Outgoing(
             relay, Command.PEER_HANDSHAKE, target=self._target, value=self._request, force=True
         )
-        reply = await self._node.request(outgoing)
+        reply = await self._context.client.request(outgoing)
         answer = None if reply is None else read_handshake_answer(reply)
         if reply is None or answer is None or self._contact.done():
             return
@@ -247,9 +239,9 @@ class ConnectAttempt:
     async def _find_path(self, contact: Contact, stream_id: int) -> Path:
         if self._path.done():
             return self._path.result()
-        route = choose_route(contact, self._node.surroundings(), lan=self._lan)
+        route = choose_route(contact, self._context.profile(), lan=self._lan)
         if route.direct is not None:
-            return Path(route.direct, self._node.socket, proven=not contact.relayed)
+            return Path(route.direct, self._context.socket, proven=not contact.relayed)
         ways: list[Coroutine[Any, Any, None]] = []
         failures: list[PeerUnreachable] = []
         if route.passive:
@@ -259,7 +251,7 @@ class ConnectAttempt:
         punch: HolePunch | None = None
         if route.punch is not None:
             punch = HolePunch(
-                self._node, self._target, contact, route.punch, self._punched, fast_open=self._fast_open
+                self._context, self._target, contact, route.punch, self._punched, fast_open=self._fast_open
             )
             # A server that finds punching hopeless gives us up, though we may be about to arrive over the LAN
             wait = LAN_HEAD_START_SECONDS if route.lan else 0.0
@@ -267,7 +259,9 @@ class ConnectAttempt:
         theirs = contact.payload.relay_through
         relay = theirs or self._own_relay
         if relay is not None:
-            self._rendezvous = Rendezvous(self._node, relay, is_initiator=theirs is None, stream_id=stream_id)
+            self._rendezvous = Rendezvous(
+                self._context, relay, is_initiator=theirs is None, stream_id=stream_id
+            )
             wait = 0.0 if route.punch is None else RELAY_DELAY_SECONDS
             ways.append(_collect_failure(_after(wait, self._try_relay(self._rendezvous)), failures))
         try:
@@ -294,8 +288,8 @@ class ConnectAttempt:
         """
         answers = await asyncio.gather(*(self._try_neighbour(address, contact) for address in addresses))
         silent = [address for address, answered in zip(addresses, answers, strict=True) if not answered]
-        if silent and await self._node.ping(silent[0]) is not None:
-            self._found(silent[0], self._node.socket)
+        if silent and await self._context.client.ping(silent[0]) is not None:
+            self._found(silent[0], self._context.socket)
 
     async def _try_neighbour(self, address: Address, contact: Contact) -> bool:
         """Whether anybody has answered there."""
@@ -307,10 +301,10 @@ class ConnectAttempt:
             retries=LAN_RETRIES,
             force=True,
         )
-        reply = await self._node.request(outgoing)
+        reply = await self._context.client.request(outgoing)
         answer = None if reply is None else read_handshake_answer(reply)
         if answer is not None and answer.noise == contact.noise:
-            self._found(address, self._node.socket)
+            self._found(address, self._context.socket)
         return reply is not None
 
     def _connect(self, stream: StreamTransport, contact: Contact, path: Path) -> SecretConnection:
@@ -328,10 +322,9 @@ class ConnectAttempt:
         if rendezvous is not None:
             # What a relay passes on does not show another way to the server; a packet from elsewhere does
             stream.may_follow = lambda socket, address: None if rendezvous.passes(address) else own_id
-        relays = contact.payload.relay_addresses or tuple(self._tried)
-        self._node.remember_relays(self._public_key, relays[:MAX_RELAYS_TRIED])
+        self.relays = (contact.payload.relay_addresses or tuple(self._tried))[:MAX_RELAYS_TRIED]
         connection = SecretConnection(
-            stream, contact.result, loop=self._node.endpoint.loop, random=self._node.rng.randbytes
+            stream, contact.result, loop=self._context.endpoint.loop, random=self._context.rng.randbytes
         )
         if relayed is not None:
             tie(stream, relayed)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ...dht.address import Address
 from ...dht.connect_policy import Contact, read_holepunch_answer
@@ -22,10 +22,8 @@ from ...dht.punching import Puncher
 from ...dht.rpc import Outgoing
 from ...errors import PeerUnreachable, RemoteProtocolError
 from ..net.udp_socket import UdpSocket
+from .context import NodeContext
 from .punch_sockets import PunchSocketPool
-
-if TYPE_CHECKING:
-    from .node import DhtNode
 
 REMOTE_NAT_SECONDS = 1.0
 """Time given to a server that does not know its own NAT yet."""
@@ -50,7 +48,7 @@ class HolePunch:
 
     def __init__(
         self,
-        node: DhtNode,
+        context: NodeContext,
         target: bytes,
         contact: Contact,
         relay: RelayInfo,
@@ -58,7 +56,7 @@ class HolePunch:
         *,
         fast_open: bool = True,
     ) -> None:
-        self._node = node
+        self._context = context
         self._target = target
         self._contact = contact
         self._relay = relay
@@ -66,14 +64,14 @@ class HolePunch:
         self._fast_open = fast_open
         self._server = contact.server
         self._round = 0
-        self._box = SecurePayload(holepunch_secret(contact.result.hash), node.rng.randbytes)
+        self._box = SecurePayload(holepunch_secret(contact.result.hash), context.rng.randbytes)
         self._puncher = Puncher(
             initiator=True,
             remote_host=contact.server.host,
             remote_firewall=contact.payload.firewall,
-            random_bytes=node.rng.randbytes,
+            random_bytes=context.rng.randbytes,
         )
-        self._holes = PunchSocketPool(node.endpoint, node.socket, self._hole_heard)
+        self._holes = PunchSocketPool(context.endpoint, context.socket, self._hole_heard)
 
     # --- what the node asks when a byte comes in -----------------------------------------------------
 
@@ -96,37 +94,37 @@ class HolePunch:
 
     async def run(self) -> None:
         """Raises PeerUnreachable when it will not work. Cancel it when another way was found."""
-        self._node.add_punch(self)
+        self._context.punch_listeners.add(self)
         try:
             probe = await self._probe(retry=True)
             if self._relay.relay_address == self._contact.relay and probe.server != self._server:
                 # Seen by the relay that we share: the server has moved to another socket meanwhile
                 self._server = probe.server
                 self._open()
-            if self._puncher.is_random(self._node.surroundings().firewall):
+            if self._puncher.is_random(self._context.profile().firewall):
                 await self._punch_through_random(probe.token)
             else:
                 await self._agree(probe.token)
                 await self._punch()
         finally:
-            self._node.remove_punch(self)
+            self._context.punch_listeners.discard(self)
         raise PeerUnreachable("hole punching led nowhere")
 
     def _open(self) -> None:
         """Open our own NAT towards the server, without reaching it."""
-        self._node.socket.send(PUNCH, self._server, LOW_TTL)
+        self._context.socket.send(PUNCH, self._server, LOW_TTL)
 
     async def _probe(self, *, retry: bool) -> Probe:
         """The first round: each side learns of the other's NAT."""
         opened = self._server if self._fast_open and self._server.port else None
         if opened is not None:
             self._open()
-        around = self._node.surroundings()
+        profile = self._context.profile()
         answer, server = await self._exchange(
             self._relay,
             HolepunchPayload(
-                firewall=around.firewall,
-                addresses=around.seen,
+                firewall=profile.firewall,
+                addresses=profile.seen,
                 remote_address=opened,
                 round=self._next_round(),
             ),
@@ -134,31 +132,31 @@ class HolePunch:
         self._puncher.update(answer, None)
         if answer.firewall == Firewall.UNKNOWN:
             await asyncio.sleep(REMOTE_NAT_SECONDS)
-        if self._node.surroundings().firewall == Firewall.UNKNOWN:
+        if self._context.profile().firewall == Firewall.UNKNOWN:
             await self._learn_own_nat()
         if retry and (answer.firewall == Firewall.UNKNOWN or answer.token is None):
             return await self._probe(retry=False)
-        ours, theirs = self._node.surroundings().firewall, answer.firewall
+        ours, theirs = self._context.profile().firewall, answer.firewall
         if Firewall.UNKNOWN in (ours, theirs) or (ours, theirs) == (Firewall.RANDOM, Firewall.RANDOM):
             await self._abort()
             raise PeerUnreachable(f"no hole can be punched: our NAT is {ours.name}, theirs {theirs}")
         return Probe(answer.token, server)
 
     async def _learn_own_nat(self) -> None:
-        nodes = [node.address for node in islice(self._node.core.table.latest(), NAT_PINGS)]
-        await asyncio.gather(*(self._node.ping(address, retries=0) for address in nodes))
+        nodes = [node.address for node in islice(self._context.core.table.latest(), NAT_PINGS)]
+        await asyncio.gather(*(self._context.client.ping(address, retries=0) for address in nodes))
 
     async def _agree(self, token: bytes | None) -> None:
         """The second round: both begin to punch."""
-        around = self._node.surroundings()
+        profile = self._context.profile()
         ours = self._box.token(self._server.host)
         answer, _ = await self._exchange(
             RelayInfo(self._contact.relay, self._server),
             HolepunchPayload(
-                firewall=around.firewall,
+                firewall=profile.firewall,
                 round=self._next_round(),
                 punching=True,
-                addresses=around.seen,
+                addresses=profile.seen,
                 token=ours,
                 remote_token=token,
             ),
@@ -167,12 +165,12 @@ class HolePunch:
         self._puncher.update(answer, self._server.host if verified else None)
         if not answer.punching:
             raise PeerUnreachable("the server does not punch")
-        if not self._puncher.start(around.firewall, monotonic()):
+        if not self._puncher.start(profile.firewall, monotonic()):
             raise PeerUnreachable("the server's NAT cannot be punched")
 
     async def _punch_through_random(self, token: bytes | None) -> None:
         """One of the NATs is random. That takes hundreds of bytes: not twice at a time through one router."""
-        punches = self._node.random_punches
+        punches = self._context.random_punches
         if not punches.may_start(monotonic()):
             raise PeerUnreachable("another punch through a random NAT is under way, or has just been")
         punches.start()
@@ -191,7 +189,7 @@ class HolePunch:
             await asyncio.sleep(max(at - monotonic(), 0.0))
             for address, ttl, hole in self._puncher.handle_timer(monotonic()):
                 if hole is None:
-                    self._node.socket.send(PUNCH, address, ttl)
+                    self._context.socket.send(PUNCH, address, ttl)
                 else:
                     self._holes.send(hole, address, ttl)
 
@@ -217,7 +215,7 @@ class HolePunch:
         outgoing = Outgoing(
             relay.relay_address, Command.PEER_HOLEPUNCH, target=self._target, value=value, force=True
         )
-        reply = await self._node.request(outgoing)
+        reply = await self._context.client.request(outgoing)
         if reply is None:
             raise PeerUnreachable("the server did not answer over its relay")
         answer = read_holepunch_answer(reply)

@@ -29,7 +29,8 @@ from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import Endpoint, UdpSocket
 from ..timer import DeadlineTimer
 from .client import DhtClient
-from .connect import ConnectAttempt, PunchListener
+from .connect import ConnectAttempt
+from .context import NodeContext, PunchListener
 from .persistence import run_persistence
 from .reachability import ReachabilityTest
 from .server import Server
@@ -56,7 +57,7 @@ MAX_CONTACTS = 8192
 T = TypeVar("T")
 
 
-class DhtNode(DhtClient):
+class DhtNode:
     """`bootstrap` lists BootstrapNodes, `host:port` or `ip@host:port`; the public network's unless given.
 
     `port` None tries the usual ports, 0 takes any. `firewalled` says whether strangers cannot reach us;
@@ -64,6 +65,8 @@ class DhtNode(DhtClient):
     and relays for them, and needs `public_host`, where everybody can reach it. `relay_through` is the public
     key of a blind relay, where we meet those that we cannot reach otherwise. `nodes` are some that were
     `known_nodes` once: with them the DHT is joined even where no bootstrap node answers.
+
+    After `start`, `client` asks the DHT things: look up, announce, get and put.
     """
 
     def __init__(
@@ -102,11 +105,7 @@ class DhtNode(DhtClient):
         self.relay_through = relay_through
         self._nodes = list(islice(nodes, MAX_KNOWN_NODES))
         self._store: Store | None = None
-        self.random_punches = RandomPunches()
-        """How many punches through random NATs there may be."""
-        self.handshakes = HandshakeBudget(monotonic())
-        """How many handshakes of clients its servers answer."""
-        self._punches: set[PunchListener] = set()
+        self._punch_listeners: set[PunchListener] = set()
         self._relays: dict[bytes, tuple[Address, ...]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._started = False
@@ -139,6 +138,21 @@ class DhtNode(DhtClient):
             self._keep_store(self.core.own_id, now)
         self._contacts: TtlMap[str, bool] = TtlMap(max_items=MAX_CONTACTS, lifetime=CONTACT_SECONDS, now=now)
         self._alarm = DeadlineTimer(self.loop, self._on_timer)
+        self.client = DhtClient(self.core, self.loop, self.flush)
+        self.context = NodeContext(
+            endpoint=self.endpoint,
+            socket=self.socket,
+            rng=self.rng,
+            core=self.core,
+            client=self.client,
+            spawn=self.spawn,
+            profile=self.profile,
+            connect_directly=self.connect_directly,
+            on_network_changed=self.moved,
+            random_punches=RandomPunches(),
+            handshakes=HandshakeBudget(now),
+            punch_listeners=self._punch_listeners,
+        )
         self._bootstrapped = asyncio.Event()
         self.core.bootstrap = [Address(n.address, n.port) for n in self._bootstrap if n.address is not None]
         if self.core.bootstrap or not self._bootstrap:
@@ -152,7 +166,7 @@ class DhtNode(DhtClient):
         self.spawn(self._watch_network())
         if self._finds_out:
             self.spawn(self._watch_reachability())
-            self.spawn(run_persistence(self))
+            self.spawn(run_persistence(self._public_address, self.become_persistent, self.become_ephemeral))
 
     def _on_known_node(self, reply: Reply) -> None:
         if not self.core.bootstrapped:
@@ -277,11 +291,14 @@ class DhtNode(DhtClient):
     def online(self) -> bool:
         return self.core.online
 
-    def surroundings(self) -> NetworkProfile:
+    def profile(self) -> NetworkProfile:
         """How peers can reach us now."""
         return profile_network(
             self.core.nat, firewalled=self.firewalled, local_port=self.local_port, local=self._network.local
         )
+
+    def _public_address(self) -> Address | None:
+        return self.profile().public if self.online else None
 
     async def _watch_network(self) -> None:
         while True:
@@ -309,7 +326,9 @@ class DhtNode(DhtClient):
     async def test_reachability(self) -> bool | None:
         """Ask strangers to send us something. None: there are too few to tell."""
         now = monotonic()
-        self._reachability = ReachabilityTest(self, lambda host: self._contacts.get(host, now) is None)
+        self._reachability = ReachabilityTest(
+            self.context, lambda host: self._contacts.get(host, now) is None
+        )
         try:
             reached = await self._reachability.run()
         finally:
@@ -366,15 +385,23 @@ class DhtNode(DhtClient):
         if self._closed:
             raise ConnectionClosed("the node is closed")
         relays = tuple(relay_addresses) or self._relays.get(public_key, ())
-        dial = ConnectAttempt(
-            self, public_key, key_pair or self.key_pair, relays, lan=lan, fast_open=fast_open, relay=relay
+        attempt = ConnectAttempt(
+            self.context,
+            public_key,
+            key_pair or self.key_pair,
+            relays,
+            lan=lan,
+            fast_open=fast_open,
+            relay=relay,
         )
-        return await dial.run()
+        connection = await attempt.run()
+        self._remember_relays(public_key, attempt.relays)
+        return connection
 
     @property
     def needs_relay(self) -> bool:
         """Whether our NAT is of the kind that others find hard to punch through."""
-        return self.surroundings().firewall == Firewall.RANDOM
+        return self.profile().firewall == Firewall.RANDOM
 
     async def listen(
         self,
@@ -386,31 +413,30 @@ class DhtNode(DhtClient):
         """Take connections under `key_pair`. Returns when the server can be found, or the search for nodes
         to announce it to has failed (it goes on).
         """
-        server = Server(self, key_pair, on_connection, firewall=firewall)
+        server = Server(
+            self.context,
+            key_pair,
+            on_connection,
+            firewall=firewall,
+            relay_through=lambda: self.relay_through if self.needs_relay else None,
+            on_close=self._remove_server,
+        )
         self._servers.append(server)
         self.router.servers[server.target] = server
         await server.listen()
         return server
 
-    def forget_server(self, server: Server) -> None:
-        """The server was closed."""
+    def _remove_server(self, server: Server) -> None:
         if server in self._servers:
             self._servers.remove(server)
             del self.router.servers[server.target]
 
-    def remember_relays(self, public_key: bytes, relays: tuple[Address, ...]) -> None:
+    def _remember_relays(self, public_key: bytes, relays: tuple[Address, ...]) -> None:
         """Nodes over which a peer was reached, for the next time."""
         self._relays.pop(public_key, None)
         self._relays[public_key] = relays
         if len(self._relays) > MAX_REMEMBERED_RELAYS:
             del self._relays[next(iter(self._relays))]
-
-    def add_punch(self, listener: PunchListener) -> None:
-        """From now on `listener` hears of single bytes that come in."""
-        self._punches.add(listener)
-
-    def remove_punch(self, listener: PunchListener) -> None:
-        self._punches.discard(listener)
 
     # --- the pump -----------------------------------------------------------------------------------------
 
@@ -425,7 +451,7 @@ class DhtNode(DhtClient):
 
     def _on_punch(self, source: Address, socket: UdpSocket) -> None:
         """A single byte: of a server that we punch towards, or else of a client that punches towards us."""
-        for listener in list(self._punches):
+        for listener in list(self._punch_listeners):
             if listener.punched(source, socket):
                 return
         for server in self._servers:

@@ -7,13 +7,10 @@ a while becomes persistent, and ephemeral again when that ends.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from ...dht.address import Address, is_bogon
-
-if TYPE_CHECKING:
-    from .node import DhtNode
 
 STABLE_SECONDS = 20 * 60.0
 """How long strangers must have reached us at one address (dht-rpc: 240 ticks of 5 s)."""
@@ -21,17 +18,24 @@ CHECK_SECONDS = 15.0
 """How often that is looked at."""
 
 
-async def run_persistence(node: DhtNode) -> None:
-    """Has the node become persistent, and ephemeral again. Runs as long as the node."""
+async def run_persistence(
+    public_address: Callable[[], Address | None],
+    become_persistent: Callable[[Address], None],
+    become_ephemeral: Callable[[], None],
+) -> None:
+    """Make a node persistent, and ephemeral again. Runs as long as the node.
+
+    `public_address()` is where strangers reach it now, or None.
+    """
     address: Address | None = None
     since = 0.0
     while True:
         await asyncio.sleep(CHECK_SECONDS)
-        now, public = monotonic(), node.surroundings().public
-        if public is not None and (is_bogon(public.host) or not node.online):
+        now, public = monotonic(), public_address()
+        if public is not None and is_bogon(public.host):
             public = None
         if public != address:
             address, since = public, now
-            node.become_ephemeral()
+            become_ephemeral()
         elif address is not None and now - since >= STABLE_SECONDS:
-            node.become_persistent(address)
+            become_persistent(address)

@@ -15,16 +15,13 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from ...dht.address import Address, is_reserved
 from ...dht.constants import Internal
 from ...dht.packet import RESPONSE, Request, Response, decode_packet
 from ...errors import RemoteProtocolError
-
-if TYPE_CHECKING:
-    from ..net.udp_socket import UdpSocket
-    from .node import DhtNode
+from ..net.udp_socket import UdpSocket
+from .context import NodeContext
 
 GUIDES = 8
 """Nodes that we know, asked to send something to a fresh socket, and for strangers."""
@@ -41,8 +38,9 @@ WAIT_SECONDS = 2.0
 class ReachabilityTest:
     """One test. `heard(data, source)` is to be told of datagrams that arrive at the usual port meanwhile."""
 
-    def __init__(self, node: DhtNode, is_stranger: Callable[[str], bool]) -> None:
-        self._node = node
+    def __init__(self, context: NodeContext, is_stranger: Callable[[str], bool]) -> None:
+        self._context = context
+        self._port = context.socket.local_address[1]
         self._is_stranger = is_stranger
         self._asked: set[str] = set()
         """Hosts of nodes that were asked to send something to the fresh socket."""
@@ -59,33 +57,33 @@ class ReachabilityTest:
 
     async def run(self) -> bool | None:
         """Whether strangers reach us. None: there are too few to ask."""
-        guides = [node.address for node in islice(self._node.core.table.latest(), GUIDES)]
+        guides = [node.address for node in islice(self._context.core.table.latest(), GUIDES)]
         if len({guide.host for guide in guides}) < ANSWERS:
             return None
         return await self._fresh_socket_is_reached(guides) or await self._usual_port_is_reached(guides)
 
     async def _fresh_socket_is_reached(self, guides: list[Address]) -> bool:
         """Also that our port is the same outside, or nobody would find it there."""
-        fresh = self._node.endpoint.bind(self._node.socket.local_address[0], 0)
+        fresh = self._context.endpoint.bind(self._context.socket.local_address[0], 0)
         fresh.on_message = self._on_fresh_message
         try:
             self._asked = {guide.host for guide in guides}
             port = fresh.local_address[1].to_bytes(2, "little")
-            await self._send_all(self._node.socket, guides, Internal.PING_NAT, value=port)
+            await self._send_all(self._context.socket, guides, Internal.PING_NAT, value=port)
         finally:
             fresh.close()
-        return self._enough.is_set() and self._node.core.nat.port == self._node.local_port
+        return self._enough.is_set() and self._context.core.nat.port == self._port
 
     async def _usual_port_is_reached(self, guides: list[Address]) -> bool:
         self._through.clear()
         self._enough.clear()
-        probe = self._node.endpoint.bind(self._node.socket.local_address[0], 0)
+        probe = self._context.endpoint.bind(self._context.socket.local_address[0], 0)
         probe.on_message = self._on_probe_message
         try:
             await self._send_all(probe, guides, Internal.FIND_NODE, target=True)
-            if len(self._strangers) < FEWEST_STRANGERS or self._seen_as != {self._node.core.nat.host}:
+            if len(self._strangers) < FEWEST_STRANGERS or self._seen_as != {self._context.core.nat.host}:
                 return False
-            port = self._node.local_port.to_bytes(2, "little")
+            port = self._port.to_bytes(2, "little")
             for _ in range(2):
                 waiting = [a for host, a in self._strangers.items() if host not in self._through]
                 await self._send_all(probe, waiting, Internal.PING_NAT, value=port)
@@ -116,7 +114,7 @@ class ReachabilityTest:
                 to=address,
                 command=command,
                 internal=True,
-                target=self._node.rng.randbytes(32) if target else None,
+                target=self._context.rng.randbytes(32) if target else None,
                 value=value,
             )
             socket.send(request.encode(), address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from ...crypto import KeyPair
 from ...dht.address import Address
@@ -22,43 +21,48 @@ from ..timer import DeadlineTimer
 from .announcer import Announcer
 from .arrival import Arrival
 from .blind_relay import Rendezvous, tie
+from .context import NodeContext
 from .punch_sockets import PunchSocketPool
-
-if TYPE_CHECKING:
-    from .node import DhtNode
 
 
 class Server:
-    """Made by `DhtNode.listen`. `on_connection(connection)` is called with each client."""
+    """Made by `DhtNode.listen`. `on_connection(connection)` is called with each client.
+
+    `relay_through()` is the public key of the blind relay that clients are to meet us at, if they need one
+    now. `on_close(server)` is called when the server takes no more connections.
+    """
 
     def __init__(
         self,
-        node: DhtNode,
+        context: NodeContext,
         key_pair: KeyPair,
         on_connection: Callable[[SecretConnection], None],
         *,
         firewall: Callable[[bytes, NoisePayload, Address], bool] | None = None,
+        relay_through: Callable[[], bytes | None],
+        on_close: Callable[[Server], None],
     ) -> None:
         self.key_pair = key_pair
         self.on_connection = on_connection
         self.closed = False
-        self._node = node
+        self._context = context
+        self._on_close = on_close
         self._relays = AnnouncedRelays()
         self._core = ServerCore(
             key_pair,
             relays=self._relays,
-            surroundings=node.surroundings,
+            profile=context.profile,
             open_stream=self._open_stream,
-            random_bytes=node.rng.randbytes,
+            random_bytes=context.rng.randbytes,
             firewall=firewall,
-            random_punches=node.random_punches,
-            relay_through=lambda: node.relay_through if node.needs_relay else None,
-            handshakes=node.handshakes,
+            random_punches=context.random_punches,
+            relay_through=relay_through,
+            handshakes=context.handshakes,
         )
-        self._announcer = Announcer(node, key_pair, self._core.target, self._relays)
+        self._announcer = Announcer(context, key_pair, self._core.target, self._relays)
         self._arrivals: dict[Session, Arrival] = {}
         self._holes: dict[Session, PunchSocketPool] = {}
-        self._alarm = DeadlineTimer(node.endpoint.loop, self._on_timer)
+        self._alarm = DeadlineTimer(context.endpoint.loop, self._on_timer)
 
     @property
     def public_key(self) -> bytes:
@@ -72,7 +76,7 @@ class Server:
     @property
     def relay_addresses(self) -> tuple[Address, ...]:
         """Nodes that relay to us, for our records."""
-        public = self._node.surroundings().public
+        public = self._context.profile().public
         relays = self._relays.addresses
         return relays if public is None else (public, *relays)[:3]
 
@@ -99,7 +103,7 @@ class Server:
         self._core.close(monotonic())
         self._pump()
         self._alarm.cancel()
-        self._node.forget_server(self)
+        self._on_close(self)
         await self._announcer.stop(within=within)
 
     # --- what the router asks ------------------------------------------------------------------------------
@@ -130,7 +134,7 @@ class Server:
         assert session.remote is not None and session.remote.udx is not None
         try:
             arrival = Arrival(
-                self._node,
+                self._context,
                 session.client,
                 session.remote.udx.id,
                 on_arrived=lambda: self._arrived(session),
@@ -153,7 +157,7 @@ class Server:
         arrival = self._arrivals.pop(session)
         self._close_holes(session, keep=arrival.stream.socket)
         # Not from within the reading of packets: the application may do anything
-        self._node.endpoint.loop.call_soon(self._hand_over, arrival.take())
+        self._context.endpoint.loop.call_soon(self._hand_over, arrival.take())
 
     def _hand_over(self, connection: SecretConnection) -> None:
         if self.closed:
@@ -173,15 +177,15 @@ class Server:
                     self._arrivals[session].greet()
                 case SendPunch(address, ttl, hole, session):
                     if hole is None or session is None:
-                        self._node.socket.send(PUNCH, address, ttl)
+                        self._context.socket.send(PUNCH, address, ttl)
                     else:
                         self._holes_of(session).send(hole, address, ttl)
                 case RelayRendezvous(session, relay, is_initiator, wait):
                     rendezvous = Rendezvous(
-                        self._node, relay, is_initiator=is_initiator, stream_id=session.stream_id
+                        self._context, relay, is_initiator=is_initiator, stream_id=session.stream_id
                     )
                     self._arrivals[session].rendezvous = rendezvous
-                    self._node.spawn(self._meet(session, rendezvous, wait))
+                    self._context.spawn(self._meet(session, rendezvous, wait))
                 case Expired(session):
                     self._close_holes(session)
                     arrival = self._arrivals.pop(session, None)
@@ -212,7 +216,7 @@ class Server:
                 self._core.on_probe_received(session, hole, source, monotonic())
                 self._pump()
 
-            self._holes[session] = PunchSocketPool(self._node.endpoint, self._node.socket, heard)
+            self._holes[session] = PunchSocketPool(self._context.endpoint, self._context.socket, heard)
         return self._holes[session]
 
     def _close_holes(self, session: Session, keep: UdpSocket | None = None) -> None:

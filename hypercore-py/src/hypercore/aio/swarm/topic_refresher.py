@@ -124,7 +124,7 @@ class TopicRefresher:
         else:
             query = queries.lookup(core, topic.key, seeds=seeds, on_peers=listener, on_done=on_done)
         self._queries.add(query)
-        self._node.start_query(query)
+        self._node.client.start_query(query)
 
     def _finished(self, topic: Topic, action: Action | None, query: Query) -> None:
         ok = not query.failed
@@ -167,7 +167,7 @@ class TopicRefresher:
 
     async def _unannounce(self, topic: Topic) -> None:
         seeds = unpack_addresses(topic.closest)
-        await self._node.run(
+        await self._node.client.run_query(
             lambda done: queries.unannounce(
                 self._node.core,
                 topic.key,

@@ -1,0 +1,56 @@
+"""What the parts of a node share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+from ...dht.address import Address
+from ...dht.handshake_budget import HandshakeBudget
+from ...dht.network_profile import NetworkProfile
+from ...dht.node import DhtCore
+from ...dht.punching import RandomPunches
+from ..net.secret_connection import SecretConnection
+from ..net.udp_socket import Endpoint, UdpSocket
+from .client import DhtClient
+
+T = TypeVar("T")
+
+
+class PunchListener(Protocol):
+    """Waits for a single byte that gets through a NAT."""
+
+    def punched(self, source: Address, socket: UdpSocket) -> bool:
+        """A byte came from `source`. Returns whether it is the one awaited; else others are asked."""
+
+
+class Spawn(Protocol):
+    def __call__(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run `work` in a task that ends with the node at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeContext:
+    """Made by `DhtNode.start`, given to each of its parts: they know this, and not the node."""
+
+    endpoint: Endpoint
+    socket: UdpSocket
+    """The one that everything is sent from, except probes through a random NAT."""
+    rng: Random
+    core: DhtCore
+    client: DhtClient
+    spawn: Spawn
+    profile: Callable[[], NetworkProfile]
+    """How peers can reach us now."""
+    connect_directly: Callable[[bytes], Awaitable[SecretConnection]]
+    """Connect to the peer with this public key, not over a blind relay. Raises HypercoreError."""
+    on_network_changed: Callable[[Iterable[tuple[Address, Address]]], None]
+    """Called with nodes that see us at another address than before, each with that address."""
+    random_punches: RandomPunches
+    """The punches through random NATs, of which there may be few at a time."""
+    handshakes: HandshakeBudget
+    """How many handshakes of clients the servers of the node answer."""
+    punch_listeners: set[PunchListener]

@@ -20,6 +20,7 @@ import pytest
 
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.aio.net.udp_socket import Endpoint
+from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall
@@ -469,7 +470,7 @@ def test_blind_acknowledgements_do_not_send_blocks_to_a_third_party(scene: Scene
         with false_relay(scene.us, scene.at) as relay, bystander() as third:
             endpoint = Endpoint()
             own = endpoint.bind("127.0.0.1")
-            stream = endpoint.create_stream()
+            stream = StreamTransport(endpoint)
             payload, result = relay.shake(third.address, stream_id=stream.local_id)
             assert payload.udx is not None
             stream.connect(payload.udx.id, scene.at, own)

@@ -43,7 +43,7 @@ LARGE = [bytes([n]) * 65536 for n in range(40)]
 
 def heard(core: Core) -> list[Change]:
     changes: list[Change] = []
-    core.on_change.append(changes.append)
+    core.add_listener(changes.append)
     return changes
 
 

@@ -74,7 +74,7 @@ def test_a_flipped_bit_is_noticed_reported_and_fetched_again(disk: DiskPlace, bl
     source, core = stored(disk, blocks)
     flip(disk, core, 7)
     changes: list[Change] = []
-    core.on_change.append(changes.append)
+    core.add_listener(changes.append)
     assert core.get(6) == blocks[6]
     assert core.get(7) is None
     assert changes == [Change(lost=(7, 8), rotten=True)]
@@ -143,7 +143,7 @@ def test_a_scrub_goes_on_from_where_it_is_told_and_sees_changes(disk: DiskPlace)
         seen.append(index)
         core.clear(297, 299)
     assert seen == [295, 296, 299]
-    assert core.on_change == []
+    assert core._listeners == []
 
 
 def test_a_scrub_follows_a_core_that_is_cut_and_grows(disk: DiskPlace) -> None:
@@ -193,7 +193,7 @@ def test_a_rotten_tree_page_costs_its_blocks_only(
     damage_page(disk, page, damage)
     assert core.head == source.head
     changes: list[Change] = []
-    core.on_change.append(changes.append)
+    core.add_listener(changes.append)
     seen = dict(core.verify())
     ok = {index for index, sound in seen.items() if sound}
     own = set(range(64 * page, min(64 * page + 64, len(blocks))))

@@ -87,7 +87,7 @@ async def joined(
     """Our stream and the official one, connected."""
     endpoint = Endpoint(**options)
     udp = endpoint.bind("127.0.0.1")
-    ours = Ours(endpoint, endpoint.create_stream())
+    ours = Ours(endpoint, StreamTransport(endpoint))
     ours.collect()
     there, back = official.address, udp.local_address
     if network is not None:
@@ -270,7 +270,7 @@ def test_heartbeats_are_answered_both_ways() -> None:
         official = await Official.start(keepAlive=60)
         endpoint = Endpoint()
         udp = endpoint.bind("127.0.0.1")
-        ours = Ours(endpoint, endpoint.create_stream(heartbeat=0.06))
+        ours = Ours(endpoint, StreamTransport(endpoint, heartbeat=0.06))
         ours.collect()
         official.tell("connect", port=udp.local_address[1], id=ours.stream.local_id)
         ours.stream.connect(official.id, official.address, udp)

@@ -124,7 +124,7 @@ def test_a_closed_replicator_lets_go_of_core_and_connections() -> None:
     site.replicator.close(world.now)
     script.turn()
     assert script.closed is CloseReason.REMOTE
-    assert site.core.on_change == []
+    assert site.core._listeners == []
     assert site.replicator.attach(world.link().a, world.now) is None
     site.append(b"unheard")
     assert script.turn() == []

@@ -54,7 +54,8 @@ def test_requests_are_found_by_number_and_peer() -> None:
     assert table.get(sent.id, a) is sent
     assert table.get(sent.id, b) is None
     assert table.get(99, a) is None
-    assert a.down.inflight == {sent.id: sent}
+    assert a.down.inflight == {sent.id: 7}
+    assert table.of(a) == [sent] and table.of(b) == []
 
 
 def test_the_last_of_several_holders_is_known() -> None:

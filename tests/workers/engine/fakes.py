@@ -59,11 +59,11 @@ class FakeSession:
 
     def subscribe(self, callback: Callable[[object], None]) -> Callable[[], None]:
         self.callbacks.append(callback)
-        self.core.on_change.append(callback)
+        self.core.add_listener(callback)
 
         def unsubscribe() -> None:
             self.callbacks.remove(callback)
-            self.core.on_change.remove(callback)
+            self.core.remove_listener(callback)
 
         return unsubscribe
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..change import NOTHING, Change
 from ..crypto import KeyPair
 from ..errors import BlockNotAvailable, InvalidProof, LocalProtocolError, VerificationError
 from ..manifest import Manifest
@@ -26,9 +27,8 @@ from ..merkle.verify import Verified, verify_data
 from ..storage.base import Dropped
 from ..storage.node_pages import NODES_PER_PAGE
 from ..wire.data import Data
-from .change import NOTHING, Change
 from .scrub import scrub_order
-from .stored import StoredCore
+from .stored import Listener, StoredCore
 
 MAX_BLOCK_BYTES = 15 << 20
 """Largest block that can be appended: the limit of the official writer (hypercore index.js)."""
@@ -45,9 +45,12 @@ class Core(StoredCore):
 
     # --- a peer's data
 
-    def apply(self, data: Data) -> Change:
-        """Verifies an answer and takes it in, all of it or nothing. Raises VerificationError or a child of
-        it.
+    def apply(self, data: Data, *, applier: Listener | None = None) -> Change:
+        """Verify an answer and take it in, all of it or nothing. Returns what has changed.
+
+        All listeners but `applier` are notified of it; that one has the result. Damage that is found on the
+        way is another change, of which it is notified like the others. Raises VerificationError or a child
+        of it.
         """
         try:
             verified = verify_data(data, self.head, self._nodes, self.key, self.manifest)
@@ -55,7 +58,7 @@ class Core(StoredCore):
             if self._handle_corrupt_pages():
                 return NOTHING  # our own tree had a hole: the peer may well be right
             raise
-        return self._commit(verified)
+        return self._commit(verified, applier)
 
     def start_reorg(self, data: Data) -> Reorg:
         """Begins to follow the writer onto a higher fork. Raises VerificationError or a child of it."""
@@ -64,8 +67,9 @@ class Core(StoredCore):
         finally:
             self._handle_corrupt_pages()
 
-    def apply_reorg(self, reorg: Reorg) -> Change:
-        """Adopts the fork: what both trees share stays, the rest of the old one goes. In one piece."""
+    def apply_reorg(self, reorg: Reorg, *, applier: Listener | None = None) -> Change:
+        """Adopt a fork: what both trees share stays, the rest of the old one goes. In one piece. `applier` as
+        for `apply`."""
         old, head = self.head, reorg.head
         if head.fork <= old.fork:
             raise LocalProtocolError(f"fork {head.fork} is not above {old.fork}")
@@ -77,9 +81,9 @@ class Core(StoredCore):
         if reorg.manifest is not None:
             self._set_manifest(reorg.manifest)
         change = Change(upgraded=True, truncated_to=shared, manifest=reorg.manifest is not None)
-        return self._tell(change)
+        return self._notify(change, applier)
 
-    def _commit(self, verified: Verified) -> Change:
+    def _commit(self, verified: Verified, applier: Listener | None) -> Change:
         storage = self.storage
         nodes, head, manifest, content, _ = verified
         if head is not None:
@@ -98,7 +102,8 @@ class Core(StoredCore):
         self._handle_corrupt_pages()
         if head is None and manifest is None and block is None:
             return NOTHING
-        return self._tell(Change(upgraded=head is not None, block=block, manifest=manifest is not None))
+        change = Change(upgraded=head is not None, block=block, manifest=manifest is not None)
+        return self._notify(change, applier)
 
     # --- writing
 
@@ -127,7 +132,7 @@ class Core(StoredCore):
         for index, block in enumerate(blocks, start):
             self.storage.add_block(index, bytes(block))
         self._have_bytes = None
-        return self._tell(Change(upgraded=True, appended=(start, head.length)))
+        return self._notify(Change(upgraded=True, appended=(start, head.length)))
 
     def truncate(self, length: int, key_pair: KeyPair, fork: int | None = None) -> Change:
         """Cuts the core to `length` blocks, on a new fork (the next one unless given), and signs that.
@@ -146,7 +151,7 @@ class Core(StoredCore):
         head = batch.head(self._sign(manifest, batch, key_pair))
         self._cut(length)
         self._set_head(head)
-        return self._tell(Change(upgraded=True, truncated_to=length))
+        return self._notify(Change(upgraded=True, truncated_to=length))
 
     def clear(self, start: int, end: int | None = None) -> Change:
         """Forgets blocks start..end and frees their room. The tree stays, so they can be fetched again."""
@@ -155,7 +160,7 @@ class Core(StoredCore):
             return NOTHING
         self.storage.drop([self._dropped(*run) for run in runs])
         self._have_bytes = None
-        return self._tell(Change(lost=(runs[0][0], runs[-1][1])))
+        return self._notify(Change(lost=(runs[0][0], runs[-1][1])))
 
     def _sign(self, manifest: Manifest, tree: TreeBatch, key_pair: KeyPair) -> bytes | None:
         prologue = None if manifest.is_compat_with(self.key) else manifest.prologue
@@ -181,7 +186,7 @@ class Core(StoredCore):
         if manifest.key() != self.key and not manifest.is_compat_with(self.key):
             raise LocalProtocolError("the manifest is not that of the core")
         self._set_manifest(manifest)
-        self._tell(Change(manifest=True))
+        self._notify(Change(manifest=True))
 
     # --- scrubbing
 
@@ -206,7 +211,7 @@ class Core(StoredCore):
             if change.rotten and change.lost is not None:
                 lost.append(change.lost)
 
-        self.on_change.append(note)
+        self.add_listener(note)
         try:
             for number, contradicts in scrub_order(self._nodes, lambda: self.head, self.bitfield, start):
                 if contradicts:
@@ -219,7 +224,7 @@ class Core(StoredCore):
                 while lost:
                     yield from ((index, False) for index in range(*lost.pop(0)))
         finally:
-            self.on_change.remove(note)
+            self.remove_listener(note)
 
     # --- inside
 

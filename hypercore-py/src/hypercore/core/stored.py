@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..bitfield import Bitfield
+from ..change import Change
 from ..errors import BlockNotAvailable
 from ..merkle.flat_tree import full_roots
 from ..merkle.hashing import leaf_hash
@@ -18,11 +19,13 @@ from ..storage.core_storage import CoreStorage
 from ..storage.node_pages import NODES_PER_PAGE
 from ..wire.data import Data
 from ..wire.request import Request
-from .change import Change
 from .repair import offset_around_gaps, rebuilt
 
 _BLOCKS_PER_PAGE = NODES_PER_PAGE // 2
 _LONG_RUN = 32  # blocks in a row from which on it is cheaper to find both ends than to add up all sizes
+
+
+Listener = Callable[[Change], None]
 
 
 class StoredCore:
@@ -32,13 +35,13 @@ class StoredCore:
         "_durable_head",
         "_have_bytes",
         "_hint",
+        "_listeners",
         "_nodes",
         "bitfield",
         "durable",
         "head",
         "key",
         "manifest",
-        "on_change",
         "storage",
     )
 
@@ -52,8 +55,7 @@ class StoredCore:
         self.durable: Bitfield = storage.durable
         """Blocks that no crash can take away: announce these."""
         self.manifest = storage.manifest
-        self.on_change: list[Callable[[Change], None]] = []
-        """Called after every change, in order."""
+        self._listeners: list[Listener] = []
         self._hint = (0, 0)  # number and byte offset of the block that is likely to be asked for next
         self._have_bytes: int | None = None
         self.head = storage.head
@@ -62,6 +64,16 @@ class StoredCore:
 
     def __repr__(self) -> str:
         return f"<Core {self.key.hex()[:8]} fork {self.fork}, {self.bitfield.count} of {self.length} blocks>"
+
+    # --- listeners
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have `listener` called after every change, behind those that were added before."""
+        self._listeners.append(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Raises ValueError if it was not added."""
+        self._listeners.remove(listener)
 
     # --- the head
 
@@ -257,7 +269,7 @@ class StoredCore:
         self.storage.drop([Dropped(start, end, None, None) for start, end in runs])
         self._have_bytes = None
         for run in runs:
-            self._tell(Change(lost=run, rotten=True))
+            self._notify(Change(lost=run, rotten=True))
 
     # --- inside
 
@@ -273,7 +285,8 @@ class StoredCore:
         self._hint = (index + 1, offset + leaf.size)
         return offset, leaf.size
 
-    def _tell(self, change: Change) -> Change:
-        for listener in tuple(self.on_change):
-            listener(change)
+    def _notify(self, change: Change, applier: Listener | None = None) -> Change:
+        for listener in tuple(self._listeners):
+            if listener != applier:
+                listener(change)
         return change

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from .._types import Buffer
 from ..codec import Reader, Writer, encode_uint
 from ..errors import LocalProtocolError
 from .outbox import PartsWriter
-
-if TYPE_CHECKING:
-    from .protomux import Muxer
 
 
 class CloseReason(Enum):
@@ -53,6 +51,27 @@ class Frame(Protocol):
     def encode(self, w: Writer) -> None: ...
 
 
+class ChannelHost(Protocol):
+    """What a channel needs of its muxer."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether an answer may be produced now."""
+
+    def local_open(self, channel: Channel, handshake: bytes, now: float, /) -> None:
+        """Number the channel, send the open, and pair it if the peer was first."""
+
+    def local_close(self, channel: Channel, now: float, /) -> None:
+        """Send the close, and take the channel out of the tables."""
+
+    def queue(self, local_id: int, size: int, parts: Sequence[Buffer], /) -> None:
+        """Queue a message of `size` bytes on a channel."""
+
+    def mark_dirty(self, channel: Channel, /) -> None: ...
+
+    def wait_writable(self, channel: Channel, /) -> None: ...
+
+
 class _State(Enum):
     NEW = 0
     OPENING = 1
@@ -68,7 +87,7 @@ class Channel:
     NO_ID: ClassVar[int] = 0
 
     def __init__(
-        self, muxer: Muxer, protocol: str, channel_id: bytes | None, handler: ChannelHandler
+        self, muxer: ChannelHost, protocol: str, channel_id: bytes | None, handler: ChannelHandler
     ) -> None:
         self._muxer = muxer
         self._state = _State.NEW

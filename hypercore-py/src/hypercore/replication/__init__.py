@@ -22,8 +22,8 @@ from .events import (
 )
 from .field_budget import FieldBudget
 from .fullness import Fullness
-from .interfaces import ReplicatedCore
-from .peer import ALIAS, PROTOCOL, Peer, PeerStats
+from .interfaces import PeerStats, PeerView, ReplicatedCore
+from .peer import ALIAS, PROTOCOL, Peer
 from .ratelimit import RateLimit
 from .replicator import Replicator
 from .suspicion import Suspicions
@@ -45,6 +45,7 @@ __all__ = [
     "PeerMisbehaved",
     "PeerOpened",
     "PeerStats",
+    "PeerView",
     "RateLimit",
     "Reorged",
     "ReplicatedCore",

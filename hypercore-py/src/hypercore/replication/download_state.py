@@ -5,7 +5,6 @@ from __future__ import annotations
 from .availability import Availability
 from .config import MAX_BROKEN_CLAIMS, SCALE_RTT, ReplicationConfig
 from .field_budget import FieldBudget
-from .requests import Sent
 from .suspicion import HEAD, Record
 from .wants import LocalWants
 
@@ -40,7 +39,8 @@ class DownloadState:
     def __init__(self, config: ReplicationConfig, fields: FieldBudget) -> None:
         self.availability = Availability(fields)
         self.wants = LocalWants(config.want_batch)
-        self.inflight: dict[int, Sent] = {}
+        self.inflight: dict[int, int | None] = {}
+        """Number of a request -> the block that it asks for, if it does."""
         self.cursor = 0
         """Below it there is nothing to ask this peer for."""
         self.hungry = False
@@ -83,7 +83,7 @@ class DownloadState:
             return False
         if self.record is not None and self.record.suspects:
             return True  # they are yet to be tried
-        return not self.hungry or any(sent.index is not None for sent in self.inflight.values())
+        return not self.hungry or any(index is not None for index in self.inflight.values())
 
     @property
     def avoids_head(self) -> bool:

@@ -8,25 +8,22 @@ peer that is gone) is offered to all peers again.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from ..errors import StorageError, VerificationError
 from ..wire.control import Cancel, NoData
 from ..wire.data import Data
 from .config import MAX_REFUSALS, ReplicationConfig
+from .context import ReplicatorContext, arm_timer
 from .download_state import window
 from .events import BlockReceived, StorageFailed
 from .hotswap import Hotswap
-from .interfaces import ReplicatedCore
+from .interfaces import PeerView, ReplicatedCore
 from .misbehaviour import MisbehaviourPolicy
 from .ratelimit import BLOCK_OVERHEAD, RateLimit, Waiter
 from .requests import BlockRequest, InflightTracker, Purpose, Sent
 from .scheduler import Scheduler
 from .trials import Trials
-from .upgrades import Host, UpgradeRequester, arm_timer
-
-if TYPE_CHECKING:
-    from .peer import Peer
+from .upgrades import UpgradeRequester
 
 log = logging.getLogger(__name__)
 
@@ -35,39 +32,41 @@ HIGH_PRIORITY = 1
 
 
 class Downloader:
-    def __init__(self, core: ReplicatedCore, config: ReplicationConfig, host: Host, limit: RateLimit) -> None:
+    def __init__(
+        self, core: ReplicatedCore, config: ReplicationConfig, context: ReplicatorContext, limit: RateLimit
+    ) -> None:
         self._core = core
         self._config = config
-        self._host = host
+        self._context = context
         self._limit = limit
         self.requests = InflightTracker()
         self.scheduler = Scheduler(core.bitfield)
-        self.heads = UpgradeRequester(core, config, self.requests, self.scheduler, host)
-        self.conduct = MisbehaviourPolicy(core, config, host)
-        self._patience = Hotswap(self, config, host)
-        self._trials = Trials(self, config, host)
+        self.heads = UpgradeRequester(core, config, self.requests, self.scheduler, context)
+        self.conduct = MisbehaviourPolicy(core, config, context)
+        self._patience = Hotswap(self, config, context)
+        self._trials = Trials(self, config, context)
 
     # --- asking ---------------------------------------------------------------------------------------------
 
-    def fill(self, peer: Peer, now: float) -> None:
+    def fill(self, peer: PeerView, now: float) -> None:
         """Ask the peer for as much as it may be asked for."""
         try:
             self._fill(peer, now)
         except StorageError as error:
             self._storage_failed(peer, error, now)
 
-    def _storage_failed(self, peer: Peer, error: StorageError, now: float) -> None:
+    def _storage_failed(self, peer: PeerView, error: StorageError, now: float) -> None:
         """Not the peer's fault, but there is no point in going on at full speed."""
-        self._host.emit(StorageFailed(error))
+        self._context.emit(StorageFailed(error))
         peer.down.stalled_until = now + self._config.stall_pause
-        self._host.wake_at(peer.down.stalled_until)
+        self._context.wake_at(peer.down.stalled_until)
 
-    def _fill(self, peer: Peer, now: float) -> None:
+    def _fill(self, peer: PeerView, now: float) -> None:
         down, scheduler = peer.down, self.scheduler
-        if not (self._host.downloading or scheduler.has_explicit) or not peer.may_be_asked:
+        if not (self._context.downloading or scheduler.has_explicit) or not peer.may_be_asked:
             return
         if now < down.stalled_until:
-            self._host.wake_at(down.stalled_until)
+            self._context.wake_at(down.stalled_until)
             return
         if down.record is not None:
             self._trials.fill(peer, down.record, now)
@@ -79,7 +78,7 @@ class Downloader:
         turn = Waiter(limit, peer.mark_dirty, self._expected(peer), now) if limit.active else None
         if scheduler.has_pending:
             room = self._ask_explicit(peer, room, end, turn, now)
-        if self._host.downloading:
+        if self._context.downloading:
             partial = down.availability.contiguous < end
             while room > 0:
                 index = scheduler.next_block(down.availability, down.cursor, end)
@@ -100,18 +99,18 @@ class Downloader:
                 self._forgive_later(peer, now)
             self._ask_about_missing(peer, end)
 
-    def window_of(self, peer: Peer) -> int:
+    def window_of(self, peer: PeerView) -> int:
         """Requests that the peer may have in flight."""
         down = peer.down
-        full = window(self._config, peer.rtt, len(self._host.peers), down.average)
+        full = window(self._config, peer.rtt, len(self._context.peers), down.average)
         return min(full, down.allowance)
 
-    def _expected(self, peer: Peer) -> int:
+    def _expected(self, peer: PeerView) -> int:
         """Bytes that a block of the peer probably takes."""
         head, average = self._core.head, peer.down.average
         return BLOCK_OVERHEAD + round(average or head.byte_length / max(head.length, 1))
 
-    def _ask_explicit(self, peer: Peer, room: int, end: int, turn: Waiter | None, now: float) -> int:
+    def _ask_explicit(self, peer: PeerView, room: int, end: int, turn: Waiter | None, now: float) -> int:
         """Blocks that somebody waits for do not queue behind a full window: a few more are always
         possible."""
         room += self._config.inflight_min
@@ -127,7 +126,7 @@ class Downloader:
             room -= 1
         return room - self._config.inflight_min
 
-    def ask_block(self, peer: Peer, index: int, now: float, *, urgent: bool = False) -> None:
+    def ask_block(self, peer: PeerView, index: int, now: float, *, urgent: bool = False) -> None:
         """Ask one peer for one block. Raises StorageError."""
         core, requests = self._core, self.requests
         fork, nodes = core.head.fork, core.missing_nodes(index)
@@ -135,14 +134,14 @@ class Downloader:
         if self._limit.active:
             sent.reserved = self._limit.reserve(self._expected(peer))
         if not requests:
-            arm_timer(self._host, self._config, now)
+            arm_timer(self._context, self._config, now)
         requests.add(sent)
         self.scheduler.claim(index)
         peer.send_request(BlockRequest(sent.id, fork, index, nodes, HIGH_PRIORITY if urgent else 0))
 
-    def _ask_about_missing(self, peer: Peer, end: int) -> None:
+    def _ask_about_missing(self, peer: PeerView, end: int) -> None:
         """Nothing was found to ask for, though blocks are missing: perhaps we do not know what it has."""
-        if self._host.downloading:
+        if self._context.downloading:
             for start, stop in self.scheduler.missing(end):
                 peer.want(start, stop)
         at = self.scheduler.next_pending(0, end)
@@ -151,33 +150,41 @@ class Downloader:
 
     def offer(self, lowest: int | None = None) -> None:
         """There may be something new to ask for, in blocks from `lowest` on: have all peers filled."""
-        for peer in self._host.peers:
+        for peer in self._context.peers:
             if lowest is not None and peer.down.cursor > lowest:
                 peer.down.cursor = lowest
             peer.mark_dirty()
 
-    def best_for(self, index: int) -> Peer | None:
+    def best_for(self, index: int) -> PeerView | None:
         """The peer to ask for one block, if any is known to have it."""
-        able = [peer for peer in self._host.peers if self.can_give(peer, index)]
+        able = [peer for peer in self._context.peers if self.can_give(peer, index)]
         return min(able, key=lambda peer: (len(peer.down.inflight), peer.rtt or 0.0), default=None)
 
-    def can_give(self, peer: Peer, index: int) -> bool:
+    def can_give(self, peer: PeerView, index: int) -> bool:
         """Whether the peer is known to have a block and can prove it."""
         return peer.may_be_asked and peer.down.availability.has(index) and index < peer.valid_end()
 
     def cancel_explicit(self, index: int) -> None:
         """Nobody waits for a block any more."""
         self.scheduler.remove_explicit(index)
-        if self._host.downloading and self.scheduler.in_ranges(index):
+        if self._context.downloading and self.scheduler.in_ranges(index):
             return
         for sent in self.requests.holders(index):
             if sent.purpose is Purpose.BLOCK:
                 self.cancel(sent)
         self._give_back(index)
 
+    def try_head(self, peer: PeerView, now: float) -> None:
+        """Ask for what there is to ask about the head, though a request for it is suspected."""
+        self.heads.try_head(peer, now)
+
+    def could_ask_elsewhere(self, sent: Sent) -> bool:
+        """Whether some other peer could be asked for the head that `sent` asks for."""
+        return self.heads.could_ask_elsewhere(sent)
+
     # --- answers --------------------------------------------------------------------------------------------
 
-    def on_data(self, peer: Peer, data: Data, now: float) -> None:
+    def on_data(self, peer: PeerView, data: Data, now: float) -> None:
         """Raises VerificationError when the peer has sent bad data once too often."""
         if self._limit.active and data.block is not None:
             self._limit.spend(BLOCK_OVERHEAD + len(data.block.value))
@@ -211,7 +218,7 @@ class Downloader:
                 self._received(peer, sent.index, len(data.block.value))
         peer.down.refusals = 0
         if useful and sent.index is None and sent.purpose is Purpose.UPGRADE:
-            self._host.fullness.gave(peer)
+            self._context.fullness.gave(peer)
             peer.down.head_failures = 0
         if peer.down.hungry:
             self._patience.answered(peer, now)
@@ -226,22 +233,23 @@ class Downloader:
             return self.heads.on_refinement(data, now)
         if data.fork != core.head.fork:
             return True  # the core has moved on; what is worth asking is another thing now
-        head, manifest = core.head, core.manifest
-        core.apply(data)
-        return purpose is Purpose.BLOCK or core.head is not head or core.manifest is not manifest
+        change = self._context.apply(data)
+        if change.block is not None:
+            self.on_block_stored(change.block)
+        return purpose is Purpose.BLOCK or change.upgraded or change.manifest
 
-    def _received(self, peer: Peer, index: int, size: int) -> None:
+    def _received(self, peer: PeerView, index: int, size: int) -> None:
         stats, down = peer.stats, peer.down
         stats.blocks_down += 1
         stats.bytes_down += size
         self._limit.received += BLOCK_OVERHEAD + size
         peer.muxer.useful += 1
         peer.muxer.received += 1
-        self._host.fullness.gave(peer)
+        self._context.fullness.gave(peer)
         down.average = size if down.average == 0 else down.average + (size - down.average) / 16
-        self._host.emit(BlockReceived(index, size, peer))
+        self._context.emit(BlockReceived(index, size, peer))
 
-    def on_no_data(self, peer: Peer, message: NoData, now: float) -> None:
+    def on_no_data(self, peer: PeerView, message: NoData, now: float) -> None:
         sent = self.requests.get(message.request, peer)
         if sent is not None:
             log.debug("%r refuses %s", peer, sent)
@@ -251,7 +259,7 @@ class Downloader:
                 self._trials.answered(peer, peer.down.record, sent)
             self._refused(sent, now)
 
-    def _heard(self, peer: Peer, now: float) -> None:
+    def _heard(self, peer: PeerView, now: float) -> None:
         down = peer.down
         down.last_heard = now
         down.stalled_until = 0.0
@@ -279,17 +287,17 @@ class Downloader:
         else:
             self.offer()
 
-    def refused_head(self, peer: Peer, now: float) -> None:
+    def refused_head(self, peer: PeerView, now: float) -> None:
         """The peer is not asked about its head for a while."""
         peer.down.head_refused = True
         peer.down.head_failures += 1
         self._forgive_later(peer, now)
 
-    def _forgive_later(self, peer: Peer, now: float) -> None:
+    def _forgive_later(self, peer: PeerView, now: float) -> None:
         down = peer.down
         if not down.backoff_until:
             down.backoff_until = now + self._config.forgive_after
-            self._host.wake_at(down.backoff_until)
+            self._context.wake_at(down.backoff_until)
 
     def _invalid(self, sent: Sent, error: VerificationError, now: float) -> None:
         peer = sent.peer
@@ -321,17 +329,17 @@ class Downloader:
             self.scheduler.release(index)
             self.offer(index)
 
-    def announced(self, peer: Peer) -> None:
+    def announced(self, peer: PeerView) -> None:
         """The peer has said more about what it has."""
         if peer.down.record is not None and peer.down.record.doubted:
             self._trials.announced(peer, peer.down.record)
 
-    def ended(self, peer: Peer, now: float) -> None:
+    def ended(self, peer: PeerView, now: float) -> None:
         """The peer has ended the connection: what it was asked for may be why."""
         self._trials.ended(peer, now)
 
-    def arrived(self, index: int) -> None:
-        """A block is here: nobody has to send it any more."""
+    def on_block_stored(self, index: int) -> None:
+        """A block is here: no peer has to send it any more."""
         for sent in self.requests.holders(index):
             if sent.purpose is Purpose.BLOCK:
                 self.cancel(sent)
@@ -343,9 +351,9 @@ class Downloader:
         sent.peer.send(Cancel(request=sent.id))
         sent.peer.mark_dirty()
 
-    def give_up(self, peer: Peer, *, tell: bool = True) -> None:
+    def give_up(self, peer: PeerView, *, tell: bool = True) -> None:
         """Take back all that the peer was asked for, and offer it to the others."""
-        self.take_back(list(peer.down.inflight.values()), tell=tell)
+        self.take_back(self.requests.of(peer), tell=tell)
 
     def take_back(self, requests: list[Sent], *, tell: bool = True) -> None:
         """Take requests back, and offer what they were for to all peers."""
@@ -375,5 +383,5 @@ class Downloader:
             self.heads.tick(now)
             self._patience.tick(now)
         except StorageError as error:
-            self._host.emit(StorageFailed(error))
-            self._host.wake_at(now + self._config.stall_pause)
+            self._context.emit(StorageFailed(error))
+            self._context.wake_at(now + self._config.stall_pause)

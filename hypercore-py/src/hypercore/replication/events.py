@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..errors import RemoteProtocolError, StorageError
 from ..wire.data import Data
-
-if TYPE_CHECKING:
-    from .peer import Peer
+from .interfaces import PeerView
 
 
 class PeerOpened(NamedTuple):
     """Both sides have opened the channel, and the peer knows the key."""
 
-    peer: Peer
+    peer: PeerView
 
 
 class PeerClosed(NamedTuple):
     """A channel that was open is not any more: the connection ended, or one side had enough."""
 
-    peer: Peer
+    peer: PeerView
 
 
 class PeerDeclined(NamedTuple):
@@ -41,7 +39,7 @@ class BlockReceived(NamedTuple):
 
     index: int  # type: ignore[assignment]  # hides tuple.index
     size: int
-    peer: Peer
+    peer: PeerView
 
 
 class ManifestReceived(NamedTuple):
@@ -62,7 +60,7 @@ class UpgradeAvailable(NamedTuple):
     Said with every `sync` that says so: whoever wants it downloads from then on.
     """
 
-    peer: Peer
+    peer: PeerView
     fork: int
     length: int
 
@@ -71,7 +69,7 @@ class ForkAvailable(NamedTuple):
     """A peer has proven that the writer signed a higher fork, and it is above `max_fork`. Said once per
     fork."""
 
-    peer: Peer
+    peer: PeerView
     fork: int
     length: int
 
@@ -79,7 +77,7 @@ class ForkAvailable(NamedTuple):
 class PeerMisbehaved(NamedTuple):
     """A peer broke a rule. With `fatal`, its channel is closed: the connection is not worth keeping."""
 
-    peer: Peer
+    peer: PeerView
     error: RemoteProtocolError
     fatal: bool
 
@@ -97,7 +95,7 @@ class Conflict(NamedTuple):
     """The writer has signed two histories of the same fork. The core is frozen: nothing more of it is
     fetched, and what is here is served."""
 
-    peer: Peer
+    peer: PeerView
     proof: Data
     """Whole tree of the other history, with its signature."""
 

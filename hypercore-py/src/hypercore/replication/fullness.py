@@ -12,14 +12,12 @@ Costs nothing for complete cores, and two numbers for the others.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ..bitfield import Bitfield
+from ..change import Change
 from .config import MAX_BROKEN_CLAIMS
-from .interfaces import Change, ReplicatedCore
-
-if TYPE_CHECKING:
-    from .peer import Peer
+from .interfaces import PeerView, ReplicatedCore
 
 GRACE = 10.0
 """Seconds from the word of a source that it lacks the missing blocks until they count as unavailable, for a
@@ -64,7 +62,7 @@ class FullnessHost(Protocol):
     core: ReplicatedCore
 
     @property
-    def peers(self) -> Iterable[Peer]: ...
+    def peers(self) -> Iterable[PeerView]: ...
 
     @property
     def wants_everything(self) -> bool:
@@ -121,7 +119,7 @@ class Fullness:
             return False
         return any(self._may_give(peer, now) for peer in self._host.peers)
 
-    def _may_give(self, peer: Peer, now: float) -> bool:
+    def _may_give(self, peer: PeerView, now: float) -> bool:
         core, down = self._host.core, peer.down
         if down.broken_claims >= MAX_BROKEN_CLAIMS or not peer.remote_uploading:
             return False
@@ -154,7 +152,7 @@ class Fullness:
         self._given_up_below = 0
         self._lost = self._said_at = None
 
-    def gave(self, peer: Peer) -> None:
+    def gave(self, peer: PeerView) -> None:
         """The peer has given a block or a head that verified."""
         peer.down.is_source = True
         peer.down.broken_claims = 0
@@ -230,13 +228,13 @@ class Fullness:
         self._lost = self._said_at = None
         return None
 
-    def is_source(self, peer: Peer) -> bool:
+    def is_source(self, peer: PeerView) -> bool:
         """Whether it has given us something of this core, on this connection or an earlier one."""
         if not peer.down.is_source and self._sources is not None:
             peer.down.is_source = peer.muxer.remote_public_key in self._sources
         return peer.down.is_source
 
-    def _lacks(self, peer: Peer, first: int) -> bool:
+    def _lacks(self, peer: PeerView, first: int) -> bool:
         """Whether a source that offers nothing has told all about what is missing, and looks for none of it.
 
         Who looks for it itself waits as we do, and knows no better.
@@ -245,6 +243,6 @@ class Fullness:
         length = core.head.length
         if peer.remote_length < length or not peer.may_be_asked or peer.down.availability.forgotten:
             return False
-        if peer.remote_downloading and peer.announcer.wants.overlaps(first, length):
+        if peer.remote_downloading and peer.remote_wants.overlaps(first, length):
             return False
         return peer.down.wants.all_answered(core.bitfield, first, length)

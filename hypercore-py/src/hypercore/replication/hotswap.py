@@ -7,16 +7,13 @@ Runs on the timer of the replicator, and only while there is something to wait f
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..bitfield import Bitfield
 from .config import MAX_HOLDERS, MIN_HOTSWAP, ReplicationConfig
+from .context import ReplicatorContext, Requester
+from .interfaces import PeerView
 from .requests import Purpose, Sent
-from .upgrades import Host
-
-if TYPE_CHECKING:
-    from .downloader import Downloader
-    from .peer import Peer
 
 HEAD_PATIENCE = 3.0
 """Seconds after which an upgrade is asked of another peer, if there is one that can give it."""
@@ -44,12 +41,12 @@ class Late(NamedTuple):
 
 
 class Hotswap:
-    def __init__(self, downloader: Downloader, config: ReplicationConfig, host: Host) -> None:
+    def __init__(self, downloader: Requester, config: ReplicationConfig, context: ReplicatorContext) -> None:
         self._downloader = downloader
         self._requests = downloader.requests
         self._scheduler = downloader.scheduler
         self._config = config
-        self._host = host
+        self._context = context
 
     def tick(self, now: float) -> None:
         """The timer has run out: see to what is late, and set it again if there is more to wait for.
@@ -57,11 +54,11 @@ class Hotswap:
         Raises StorageError.
         """
         self._expire(now)
-        if len(self._host.peers) > 1:
+        if len(self._context.peers) > 1:
             self._hotswap(now)
         self._next_tick(now)
 
-    def answered(self, peer: Peer, now: float) -> None:
+    def answered(self, peer: PeerView, now: float) -> None:
         """A peer that has nothing of its own to do answered: if it helps out, it gets the next late blocks as
         soon as half of its last ones are here. At the pace of the timer, a peer that vanished with a full
         window would hold up the download for as long as it takes to notice that it is gone."""
@@ -78,10 +75,10 @@ class Hotswap:
         config, oldest = self._config, self._requests.oldest()
         if oldest is not None:
             at = now + config.check_interval
-            if len(self._host.peers) == 1:
+            if len(self._context.peers) == 1:
                 at = max(at, oldest.sent_at + config.request_timeout)
-            self._host.wake_at(at)
-        for peer in self._host.peers:
+            self._context.wake_at(at)
+        for peer in self._context.peers:
             down = peer.down
             if now >= down.stalled_until > 0:
                 down.stalled_until = 0.0
@@ -90,7 +87,7 @@ class Hotswap:
                 down.forgive()
                 peer.mark_dirty()
             elif down.backoff_until:
-                self._host.wake_at(down.backoff_until)
+                self._context.wake_at(down.backoff_until)
             if down.record is not None and down.record.avoided:
                 peer.mark_dirty()  # it finds out when there is something to try
 
@@ -105,7 +102,7 @@ class Hotswap:
                 expired.append(sent)
             elif sent.purpose in (Purpose.UPGRADE, Purpose.PROOF):
                 patience = self._head_patience(sent.peer)
-                if age < patience or not self._downloader.heads.could_ask_elsewhere(sent):
+                if age < patience or not self._downloader.could_ask_elsewhere(sent):
                     continue
                 if patience < HEAD_PATIENCE:
                     sent.peer.down.head_failures += 1  # it has another turn, and longer, after the others
@@ -119,14 +116,14 @@ class Hotswap:
                 down.broken_claims += sent.index is not None
                 down.head_failures += sent.purpose in (Purpose.UPGRADE, Purpose.PROOF)
                 down.stalled_until = now + self._config.stall_pause
-                self._host.wake_at(down.stalled_until)
+                self._context.wake_at(down.stalled_until)
                 sent.peer.stats.timeouts += 1
         if expired:
             self._downloader.take_back(expired)
 
-    def _head_patience(self, peer: Peer) -> float:
+    def _head_patience(self, peer: PeerView) -> float:
         """Seconds that it may take to answer a question about its head while others could be asked."""
-        if self._host.fullness.is_source(peer):
+        if self._context.fullness.is_source(peer):
             return HEAD_PATIENCE
         first = FIRST_HEAD_PATIENCE * 2.0 ** min(peer.down.head_failures, 8)
         return min(HEAD_PATIENCE, max(first, MIN_HEAD_ROUND_TRIPS * (peer.rtt or 0.0)))
@@ -134,7 +131,7 @@ class Hotswap:
     def _hotswap(self, now: float) -> None:
         """Ask others, too, for blocks that take long: those that have nothing else to do, and all of them for
         a block that somebody waits for."""
-        rooms = {peer: self._hotswap_room(peer, now) for peer in self._host.peers if peer.may_be_asked}
+        rooms = {peer: self._hotswap_room(peer, now) for peer in self._context.peers if peer.may_be_asked}
         if not self._scheduler.has_explicit and not any(room > 0 for room in rooms.values()):
             return
         late, swaps = self._late(now), MAX_SWAPS
@@ -157,7 +154,7 @@ class Hotswap:
                 (late.urgent if self._scheduler.is_explicit(index) else late.others).set(index)
         return late
 
-    def _help(self, peer: Peer, late: Bitfield, room: int, now: float) -> int:
+    def _help(self, peer: PeerView, late: Bitfield, room: int, now: float) -> int:
         """Ask a peer for up to `room` late blocks, and take these out of `late`. Returns how many.
 
         Costs what the peer is asked for, and not what it is not known to have: peers without any of it are
@@ -175,7 +172,7 @@ class Hotswap:
             start = index + 1
         return asked
 
-    def _hotswap_room(self, peer: Peer, now: float) -> int:
+    def _hotswap_room(self, peer: PeerView, now: float) -> int:
         """How many blocks of others a peer may be asked for: none, as long as it is busy or does not
         answer."""
         if not peer.down.hungry or now < peer.down.stalled_until:

@@ -1,45 +1,28 @@
-"""What a replicator needs of a core. `hypercore.core.Core` has it, over disk and over memory."""
+"""What a replicator needs of a core, and what its parts need of a peer.
+
+`hypercore.core.Core` is such a core, over disk and over memory. The parts (downloader, uploader, …) import
+this and `context`; only `peer` and `replicator` import the parts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..bitfield import Bitfield
+from ..change import Change
+from ..errors import StorageError
 from ..manifest import Manifest
 from ..merkle.head import TreeHead
 from ..merkle.reorg import Reorg
+from ..mux import Frame, Muxer
 from ..node import Node
 from ..wire.data import Data
 from ..wire.request import Request
+from .download_state import DownloadState
+from .wants import RemoteWants
 
-
-class Change(Protocol):
-    """What happened to a core, in one step."""
-
-    @property
-    def upgraded(self) -> bool:
-        """It has grown."""
-
-    @property
-    def truncated_to(self) -> int | None:
-        """Blocks from here on are others, or gone, and the fork is a higher one."""
-
-    @property
-    def block(self) -> int | None:
-        """A block that is here now."""
-
-    @property
-    def manifest(self) -> bool:
-        """The manifest became known."""
-
-    @property
-    def appended(self) -> tuple[int, int] | None:
-        """The local writer added blocks start..end."""
-
-    @property
-    def lost(self) -> tuple[int, int] | None:
-        """No block of start..end is here any more: cleared by their owner, or found rotten."""
+Listener = Callable[[Change], None]
 
 
 class ReplicatedCore(Protocol):
@@ -65,8 +48,11 @@ class ReplicatedCore(Protocol):
     """Blocks present."""
     durable: Bitfield
     """Those of them that a crash cannot take away. Only these are announced."""
-    on_change: list[Callable[[Any], None]]
-    """Called with a Change after every change, in order."""
+
+    def add_listener(self, listener: Listener, /) -> None:
+        """Have `listener` called after every change."""
+
+    def remove_listener(self, listener: Listener, /) -> None: ...
 
     def node(self, index: int, /) -> Node | None: ...
 
@@ -79,10 +65,99 @@ class ReplicatedCore(Protocol):
     def prove(self, request: Request, /) -> Data:
         """Raises InvalidRequest or BlockNotAvailable."""
 
-    def apply(self, data: Data, /) -> Change:
-        """Raises VerificationError."""
+    def apply(self, data: Data, /, *, applier: Listener | None = None) -> Change:
+        """Verify an answer and take it in. All listeners but `applier` are notified. Raises
+        VerificationError."""
 
     def start_reorg(self, data: Data, /) -> Reorg:
         """Raises VerificationError."""
 
-    def apply_reorg(self, reorg: Reorg, /) -> Change: ...
+    def apply_reorg(self, reorg: Reorg, /, *, applier: Listener | None = None) -> Change:
+        """Adopt a fork. All listeners but `applier` are notified."""
+
+
+class PeerStats:
+    """Counters since the channel was opened."""
+
+    __slots__ = ("blocks_down", "blocks_up", "bytes_down", "bytes_up", "timeouts")
+
+    def __init__(self) -> None:
+        self.blocks_up = 0
+        self.blocks_down = 0
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self.timeouts = 0
+
+
+class PeerView(Protocol):
+    """A peer as the parts of a replicator, and those who take its events, know it. `peer.Peer` is the only
+    one."""
+
+    core: ReplicatedCore
+    muxer: Muxer
+    stats: PeerStats
+    down: DownloadState
+    """What it is asked for, and what came of it."""
+    synced: bool
+    """It has said what its head is."""
+    remote_fork: int
+    remote_length: int
+    remote_can_upgrade: bool
+    """It can upgrade us from the length that it believes to be ours."""
+    remote_downloading: bool
+    remote_has_manifest: bool
+    length_acked: int
+    """What it believes our length to be."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether the channel is open on both sides."""
+
+    @property
+    def rtt(self) -> float | None:
+        """Round-trip time of the connection in seconds, if known."""
+
+    @property
+    def writable(self) -> bool: ...
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether requests may be sent to it."""
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it says that it knows of more than we do, and would give it."""
+
+    @property
+    def head_is_held(self) -> bool:
+        """Whether our newest head must not be shown yet."""
+
+    @property
+    def remote_wants(self) -> RemoteWants:
+        """What it has subscribed to."""
+
+    def valid_end(self) -> int:
+        """Blocks below this it can prove to us, if it has them."""
+
+    def send(self, frame: Frame, /) -> None: ...
+
+    def send_request(self, frame: Frame, /) -> None: ...
+
+    def send_data(self, frame: Frame, /) -> None: ...
+
+    def mark_dirty(self) -> None:
+        """Have it asked for more, and told what is pending, before the next output is taken."""
+
+    def wait_writable(self) -> None:
+        """Have its requests answered when there is room for output."""
+
+    def want(self, start: int, end: int, /) -> int:
+        """Subscribe to news about start..end. Returns where the regions that are subscribed to now end."""
+
+    def want_around(self, index: int, /) -> None:
+        """Subscribe to news about the region of a block of the peer's own history."""
+
+    def storage_failed(self, error: StorageError, /) -> None:
+        """What the peer asked for cannot be read."""
+
+    def close(self, now: float, /) -> None: ...

@@ -11,56 +11,51 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from ..errors import BlockNotAvailable, InvalidProof, InvalidRequest, VerificationError
 from ..merkle.conflict import is_conflict
 from ..wire.data import Data
 from ..wire.request import Request, RequestUpgrade
 from .config import MAX_INVALID_ANSWERS, MAX_UNASKED_PROOFS, STRIKE_BLOCKS, ReplicationConfig
+from .context import ReplicatorContext
 from .events import Conflict, PeerMisbehaved
-from .interfaces import ReplicatedCore
-from .upgrades import Host
-
-if TYPE_CHECKING:
-    from .peer import Peer
-
+from .interfaces import PeerView, ReplicatedCore
 
 log = logging.getLogger(__name__)
 
 
 class MisbehaviourPolicy:
-    def __init__(self, core: ReplicatedCore, config: ReplicationConfig, host: Host) -> None:
+    def __init__(self, core: ReplicatedCore, config: ReplicationConfig, context: ReplicatorContext) -> None:
         self._core = core
         self._config = config
-        self._host = host
+        self._context = context
         self.frozen = False
         """Two signed histories exist: nobody is asked for anything any more. What is here is served."""
 
-    def invalid_data(self, peer: Peer, error: VerificationError, now: float) -> None:
+    def invalid_data(self, peer: PeerView, error: VerificationError, now: float) -> None:
         """An answer of the peer did not verify. Raises the error when the connection is not worth keeping."""
         log.debug("%r: %s", peer, error)
         down = peer.down
         down.invalid_answers += 1
         fatal = down.invalid_answers > MAX_INVALID_ANSWERS + peer.stats.blocks_down // STRIKE_BLOCKS
         if fatal:
-            self._host.bad_data(peer, error, now)
+            self._context.bad_data(peer, error, now)
             return
-        self._host.emit(PeerMisbehaved(peer, error, False))
+        self._context.emit(PeerMisbehaved(peer, error, False))
         # A misplaced node says nothing about the writer
         if not isinstance(error, InvalidProof) and not down.probing:
             self._probe(peer, now)
 
-    def _probe(self, peer: Peer, now: float) -> None:
+    def _probe(self, peer: PeerView, now: float) -> None:
         head = self._core.head
         length = min(head.length, peer.remote_length)
         if length == 0 or peer.remote_fork != head.fork:
             return
         peer.down.probing_until = now + self._config.probe_timeout
-        self._host.wake_at(peer.down.probing_until)
+        self._context.wake_at(peer.down.probing_until)
         peer.send_request(Request(id=0, fork=head.fork, upgrade=RequestUpgrade(0, length)))
 
-    def on_proof(self, peer: Peer, data: Data, now: float) -> None:
+    def on_proof(self, peer: PeerView, data: Data, now: float) -> None:
         """A whole tree came that no request waits for: the answer to a probe, or news of a conflict."""
         upgrade, core, down = data.upgrade, self._core, peer.down
         if self.frozen or upgrade is None or upgrade.start != 0 or core.manifest is None:
@@ -77,26 +72,26 @@ class MisbehaviourPolicy:
 
     def tick(self, now: float) -> None:
         """Cut off those that do not answer a probe."""
-        for peer in list(self._host.peers):
+        for peer in list(self._context.peers):
             until = peer.down.probing_until
             if until is None:
                 continue
             if until > now:
-                self._host.wake_at(until)
+                self._context.wake_at(until)
                 continue
             error = VerificationError("the peer sent bad data and does not prove that it is on our history")
             with suppress(VerificationError):
-                self._host.bad_data(peer, error, now)
+                self._context.bad_data(peer, error, now)
             peer.close(now)
 
-    def _freeze(self, peer: Peer, proof: Data, now: float) -> None:
+    def _freeze(self, peer: PeerView, proof: Data, now: float) -> None:
         self.frozen = True
-        self._host.emit(Conflict(peer, proof))
-        for other in list(self._host.peers):
+        self._context.emit(Conflict(peer, proof))
+        for other in list(self._context.peers):
             self._send_conflict_proof(other)
         peer.close(now)  # the others may be on our history: they are served on
 
-    def _send_conflict_proof(self, peer: Peer) -> None:
+    def _send_conflict_proof(self, peer: PeerView) -> None:
         """Send our own signed tree, so that the peer can see the conflict for itself."""
         head = self._core.head
         length = min(head.length, peer.remote_length)

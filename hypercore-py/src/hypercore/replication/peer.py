@@ -20,20 +20,22 @@ from ..wire.data import Data
 from ..wire.handshake import ChannelHandshake, capability
 from .broadcaster import Announcer
 from .config import ReplicationConfig
+from .context import ReplicatorContext
 from .download_state import DownloadState
 from .downloader import Downloader
-from .events import Event, StorageFailed, UpgradeAvailable
+from .events import StorageFailed, UpgradeAvailable
 from .field_budget import FieldBudget
-from .interfaces import ReplicatedCore
+from .interfaces import PeerStats, ReplicatedCore
 from .ratelimit import RateLimit
 from .upgrades import UpgradeRequester
 from .uploader import Uploader
+from .wants import RemoteWants
 
 PROTOCOL = "hypercore/alpha"
 ALIAS = "hypercore"
 
 
-class PeerHost(Protocol):
+class PeerHost(ReplicatorContext, Protocol):
     """What a peer needs of its replicator."""
 
     core: ReplicatedCore
@@ -54,10 +56,6 @@ class PeerHost(Protocol):
     @property
     def frozen(self) -> bool: ...
 
-    def emit(self, event: Event) -> None: ...
-
-    def bad_data(self, peer: Peer, error: RemoteProtocolError, now: float) -> None: ...
-
     def check_busy(self, now: float) -> None: ...
 
     def set_waiting_for_upgrade(self, peer: Peer, behind: bool) -> None:
@@ -66,19 +64,6 @@ class PeerHost(Protocol):
     def peer_opened(self, peer: Peer, now: float) -> None: ...
 
     def peer_closed(self, peer: Peer, reason: CloseReason, now: float) -> None: ...
-
-
-class PeerStats:
-    """Counters since the channel was opened."""
-
-    __slots__ = ("blocks_down", "blocks_up", "bytes_down", "bytes_up", "timeouts")
-
-    def __init__(self) -> None:
-        self.blocks_up = 0
-        self.blocks_down = 0
-        self.bytes_up = 0
-        self.bytes_down = 0
-        self.timeouts = 0
 
 
 class Peer:
@@ -117,8 +102,8 @@ class Peer:
         self.channel: Channel = muxer.create_channel(PROTOCOL, self.core.discovery_key, self)
         self.stats = PeerStats()
         self.down = DownloadState(host.config, host.fields)
-        self.uploader = Uploader(self, host.upload)
         self.announcer = Announcer(self.core, self.send)
+        self.uploader = Uploader(self, self.announcer, host.upload)
         self.synced = False
         """It has told about its head."""
         self.opened_at = 0.0
@@ -170,6 +155,10 @@ class Peer:
     @property
     def heads(self) -> UpgradeRequester:
         return self._host.downloader.heads
+
+    @property
+    def remote_wants(self) -> RemoteWants:
+        return self.announcer.wants
 
     @property
     def may_be_asked(self) -> bool:

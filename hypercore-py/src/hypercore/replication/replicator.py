@@ -17,8 +17,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 
+from ..change import Change
 from ..errors import RemoteProtocolError
+from ..merkle.reorg import Reorg
 from ..mux import CloseReason, Muxer
+from ..wire.data import Data
 from .config import MAX_REOPENS, ReplicationConfig
 from .downloader import Downloader
 from .events import (
@@ -33,7 +36,7 @@ from .events import (
 )
 from .field_budget import FieldBudget
 from .fullness import Fullness
-from .interfaces import Change, ReplicatedCore
+from .interfaces import PeerView, ReplicatedCore
 from .peer import ALIAS, PROTOCOL, Peer
 from .ratelimit import RateLimit
 from .scheduler import Ranges
@@ -82,7 +85,7 @@ class Replicator:
         self._length = core.head.length
         self._head_not_durable = core.durable_head is not core.head
         """The head may be the local writer's, and was not durable when we heard of it."""
-        core.on_change.append(self._on_change)
+        core.add_listener(self._on_change)
 
     def __repr__(self) -> str:
         return f"<Replicator of {self.core!r}, {len(self._peers)} peers>"
@@ -157,7 +160,7 @@ class Replicator:
         self.closed = True
         for muxer in list(self._attached):
             self.detach(muxer, now)
-        self.core.on_change.remove(self._on_change)
+        self.core.remove_listener(self._on_change)
         self._deadline = None
 
     # --- what to download -----------------------------------------------------------------------------------
@@ -248,18 +251,34 @@ class Replicator:
         return self._head_not_durable
 
     def _on_change(self, change: Change) -> None:
-        downloader = self.downloader
+        """Somebody else has changed the core: its local writer, or whoever found damage."""
+        if change.block is not None:
+            self.downloader.on_block_stored(change.block)
+        if change.appended is not None or change.truncated_to is not None:
+            self._head_not_durable = True
+        self._changed(change)
+
+    def apply(self, data: Data) -> Change:
+        """See `ReplicatorContext.apply`."""
+        change = self.core.apply(data, applier=self._on_change)
+        self._changed(change)
+        return change
+
+    def apply_reorg(self, reorg: Reorg) -> Change:
+        """See `ReplicatorContext.apply_reorg`."""
+        change = self.core.apply_reorg(reorg, applier=self._on_change)
+        self._changed(change)
+        return change
+
+    def _changed(self, change: Change) -> None:
         self.fullness.changed(change)
         if change.block is not None:
-            downloader.arrived(change.block)
             for peer in self._behind:
                 peer.mark_dirty()
         if change.truncated_to is not None:
             self._truncated(change.truncated_to)
         elif change.lost is not None:
             self._dropped(*change.lost)
-        if change.appended is not None:
-            self._head_not_durable = True
         self._length = self.core.head.length
         if change.manifest:
             self.emit(ManifestReceived())
@@ -267,7 +286,7 @@ class Replicator:
             for peer in self._peers:
                 peer.schedule_sync()
         if change.upgraded:
-            downloader.offer()
+            self.downloader.offer()
             self.emit(Upgraded(self.core.head.length, self.core.head.fork))
 
     def _truncated(self, length: int) -> None:
@@ -275,8 +294,6 @@ class Replicator:
         downloader.forked()
         downloader.scheduler.lost(length, None)
         downloader.offer(length)
-        if not downloader.heads.adopting:
-            self._head_not_durable = True  # the local writer did it
         old, self._length = self._length, self.core.head.length
         if old > length:
             for peer in self._peers:
@@ -315,8 +332,8 @@ class Replicator:
         self._backed_off[muxer] = until
         self.wake_at(until)
 
-    def bad_data(self, peer: Peer, error: RemoteProtocolError, now: float) -> None:
-        """See `Host.bad_data`."""
+    def bad_data(self, peer: PeerView, error: RemoteProtocolError, now: float) -> None:
+        """See `ReplicatorContext.bad_data`."""
         muxer = peer.muxer
         remote = muxer.remote_public_key
         seconds = self.suspicions.bad_data(remote, self.core.key, now) if remote else None

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ..codec import Writer, encode_uint
 from ..wire.data import Data
 from ..wire.request import Request
+from .interfaces import PeerView
 from .suspicion import HEAD
-
-if TYPE_CHECKING:
-    from .peer import Peer
 
 T = TypeVar("T")
 
@@ -33,7 +31,7 @@ class Sent:
     def __init__(
         self,
         request_id: int,
-        peer: Peer,
+        peer: PeerView,
         fork: int,
         purpose: Purpose,
         sent_at: float,
@@ -128,7 +126,7 @@ class InflightTracker:
 
     def add(self, sent: Sent) -> None:
         self._sent[sent.id] = sent
-        sent.peer.down.inflight[sent.id] = sent
+        sent.peer.down.inflight[sent.id] = sent.index
         if sent.index is not None:
             holders = self._holders.get(sent.index)
             if holders is None:
@@ -136,10 +134,14 @@ class InflightTracker:
             else:
                 holders.append(sent)
 
-    def get(self, request_id: int, peer: Peer) -> Sent | None:
+    def get(self, request_id: int, peer: PeerView) -> Sent | None:
         """The request that an answer of `peer` belongs to."""
         sent = self._sent.get(request_id)
         return sent if sent is not None and sent.peer is peer else None
+
+    def of(self, peer: PeerView) -> list[Sent]:
+        """Those of one peer, oldest first."""
+        return [self._sent[number] for number in peer.down.inflight]
 
     def remove(self, sent: Sent) -> bool:
         """Forget a request. True if nobody else was asked for its block."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from .config import ReplicationConfig
+from .context import ReplicatorContext, Requester
 from .events import BackedOff
+from .interfaces import PeerView
 from .requests import Sent
 from .suspicion import FIRST_TRIAL, HEAD, MAX_DOUBTED, MAX_FALSE_ALARMS, Record
-from .upgrades import Host
-
-if TYPE_CHECKING:
-    from .downloader import Downloader
-    from .peer import Peer
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +20,12 @@ MAX_QUIET_WAIT = 10.0
 class Trials:
     """Those of one core."""
 
-    def __init__(self, downloader: Downloader, config: ReplicationConfig, host: Host) -> None:
+    def __init__(self, downloader: Requester, config: ReplicationConfig, context: ReplicatorContext) -> None:
         self._downloader = downloader
         self._config = config
-        self._host = host
+        self._context = context
 
-    def doubt(self, peer: Peer, index: int, end: int, now: float) -> bool:
+    def doubt(self, peer: PeerView, index: int, end: int, now: float) -> bool:
         """Whether a block is left for a trial, since the peer may have no proof of it: see
         `Availability.may_lack_proof`. Each costs a connection if that is so, so all else goes first."""
         down = peer.down
@@ -38,7 +34,7 @@ class Trials:
             return False
         record = down.record
         if record is None:
-            record = self._host.suspicions.record(remote, peer.core.key)
+            record = self._context.suspicions.record(remote, peer.core.key)
             down.remember(record)
         if record.false_alarms >= MAX_FALSE_ALARMS or len(record.doubted) >= MAX_DOUBTED:
             return False
@@ -49,10 +45,10 @@ class Trials:
         record.doubted[index] = None
         if not others_wait:  # or the trials would never begin
             record.retry_at = max(record.retry_at, now + self._config.doubt_delay)
-        self._host.wake_at(record.retry_at)
+        self._context.wake_at(record.retry_at)
         return True
 
-    def announced(self, peer: Peer, record: Record) -> None:
+    def announced(self, peer: PeerView, record: Record) -> None:
         """The peer has announced more: what was before a hole may not be any more."""
         end, availability = peer.valid_end(), peer.down.availability
         for index in list(record.doubted):
@@ -60,20 +56,22 @@ class Trials:
                 record.drop(index)
                 peer.down.cursor = min(peer.down.cursor, index)
 
-    def fill(self, peer: Peer, record: Record, now: float) -> None:
+    def fill(self, peer: PeerView, record: Record, now: float) -> None:
         """Begin as many trials as there may be."""
         record.state = (peer.remote_fork, peer.remote_length)
         record.revive(now)
         next_at = record.next_at(now)
         if next_at is not None:
-            self._host.wake_at(next_at)
+            self._context.wake_at(next_at)
         if not record.suspects or now < record.retry_at:
             return
         quiet_at = peer.muxer.answered_at + self._config.doubt_delay
         if now < quiet_at and now < record.retry_at + MAX_QUIET_WAIT:
-            self._host.wake_at(quiet_at)  # something else is coming, which the end would interrupt
+            self._context.wake_at(quiet_at)  # something else is coming, which the end would interrupt
             return
-        if not self._host.suspicions.may_test(peer.muxer.remote_public_key, peer.core.key, peer.mark_dirty):
+        if not self._context.suspicions.may_test(
+            peer.muxer.remote_public_key, peer.core.key, peer.mark_dirty
+        ):
             return
         for index in list(record.suspects):
             if len(record.testing) >= record.window:
@@ -84,12 +82,12 @@ class Trials:
             record.retry_at = now + FIRST_TRIAL  # looking at all of them takes a while: not at each message
         self._check_over(peer, record)
 
-    def _test(self, peer: Peer, record: Record, index: int, now: float) -> None:
+    def _test(self, peer: PeerView, record: Record, index: int, now: float) -> None:
         downloader, scheduler = self._downloader, self._downloader.scheduler
         if index == HEAD:
             before = len(peer.down.inflight)
             record.testing[index] = None
-            downloader.heads.try_head(peer, now)
+            downloader.try_head(peer, now)
             if len(peer.down.inflight) == before:
                 record.testing.pop(index, None)
             return
@@ -97,13 +95,13 @@ class Trials:
             record.drop(index)  # it came from elsewhere, or is not there any more
             return
         explicit = scheduler.is_explicit(index)
-        wanted = explicit or (self._host.downloading and scheduler.in_ranges(index))
+        wanted = explicit or (self._context.downloading and scheduler.in_ranges(index))
         there = peer.down.availability.announces(index) and index < peer.valid_end()
         if wanted and there and not scheduler.is_claimed(index):
             record.testing[index] = None
             downloader.ask_block(peer, index, now, urgent=explicit)
 
-    def answered(self, peer: Peer, record: Record, sent: Sent) -> bool:
+    def answered(self, peer: PeerView, record: Record, sent: Sent) -> bool:
         """The peer has answered, whatever it said: the request does no harm. False if it was no trial."""
         index = sent.subject
         if index not in record.avoided:
@@ -112,16 +110,16 @@ class Trials:
         peer.mark_dirty()
         return True
 
-    def taken(self, peer: Peer, record: Record, sent: Sent) -> None:
+    def taken(self, peer: PeerView, record: Record, sent: Sent) -> None:
         """A request is over, with an answer or without."""
         if sent.subject in record.testing:
             del record.testing[sent.subject]
             self._check_over(peer, record)
 
-    def ended(self, peer: Peer, now: float) -> None:
+    def ended(self, peer: PeerView, now: float) -> None:
         """The peer has ended the connection."""
-        asked = [sent.subject for sent in peer.down.inflight.values()]
-        remote, suspicions = peer.muxer.remote_public_key, self._host.suspicions
+        asked = [sent.subject for sent in self._downloader.requests.of(peer)]
+        remote, suspicions = peer.muxer.remote_public_key, self._context.suspicions
         if asked:
             log.debug("%r: the connection ended with %d requests unanswered", peer, len(asked))
         gave = peer.stats.blocks_down > 0
@@ -130,14 +128,14 @@ class Trials:
         for index, seconds in refused:
             what = "its head" if index == HEAD else f"block {index}"
             log.debug("%r ends the connection at %s, not repeated for %d s", peer, what, seconds)
-            self._host.emit(
+            self._context.emit(
                 BackedOff(remote, f"ends the connection when it is asked for {what}", round(seconds))
             )
             if record is not None and index != HEAD:
                 self._refuse_alike(peer, record, index, now)
         suspicions.tests_over(remote, peer.core.key)
 
-    def _refuse_alike(self, peer: Peer, record: Record, refused: int, now: float) -> None:
+    def _refuse_alike(self, peer: PeerView, record: Record, refused: int, now: float) -> None:
         """One clearing has left several blocks without a proof: no connection is to be lost for each."""
         availability, end = peer.down.availability, peer.valid_end()
         if availability.may_lack_proof(refused, end):
@@ -145,6 +143,6 @@ class Trials:
                 if availability.may_lack_proof(index, end):
                     record.refuse(index, now)
 
-    def _check_over(self, peer: Peer, record: Record) -> None:
+    def _check_over(self, peer: PeerView, record: Record) -> None:
         if not record.testing:
-            self._host.suspicions.tests_over(peer.muxer.remote_public_key, peer.core.key)
+            self._context.suspicions.tests_over(peer.muxer.remote_public_key, peer.core.key)

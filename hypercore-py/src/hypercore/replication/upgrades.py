@@ -9,54 +9,17 @@ A higher fork is proven from nothing by one peer; then any peers on it are asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
 
-from ..errors import RemoteProtocolError
 from ..merkle.reorg import Reorg
 from ..wire.data import Data
 from ..wire.request import Request, RequestBlock, RequestHash, RequestUpgrade
 from .config import ReplicationConfig
-from .events import Event, ForkAvailable, Reorged
-from .interfaces import ReplicatedCore
+from .context import ReplicatorContext, arm_timer
+from .events import ForkAvailable, Reorged
+from .interfaces import PeerView, ReplicatedCore
 from .requests import InflightTracker, Purpose, Sent
 from .scheduler import Scheduler
-
-if TYPE_CHECKING:
-    from .fullness import Fullness
-    from .peer import Peer
-    from .suspicion import Suspicions
-
-
-class Host(Protocol):
-    """What the parts of a replicator need of it."""
-
-    @property
-    def peers(self) -> Collection[Peer]:
-        """Those whose channels are open."""
-
-    @property
-    def downloading(self) -> bool: ...
-
-    fullness: Fullness
-    suspicions: Suspicions
-
-    def emit(self, event: Event) -> None: ...
-
-    def bad_data(self, peer: Peer, error: RemoteProtocolError, now: float) -> None:
-        """The peer has sent bad data once too often: do without it for this core, for a while.
-
-        Raises the error when the whole connection is not worth keeping.
-        """
-
-    def wake_at(self, time: float) -> None:
-        """Have the timer handled at that time at the latest."""
-
-
-def arm_timer(host: Host, config: ReplicationConfig, now: float) -> None:
-    """The first request is about to be sent: see to it that somebody looks after it."""
-    crowded = len(host.peers) > 1
-    host.wake_at(now + (config.check_interval if crowded else config.request_timeout))
 
 
 class UpgradeRequester:
@@ -66,14 +29,14 @@ class UpgradeRequester:
         config: ReplicationConfig,
         requests: InflightTracker,
         scheduler: Scheduler,
-        host: Host,
+        context: ReplicatorContext,
     ) -> None:
         self.max_fork = config.max_fork
         self._core = core
         self._config = config
         self._requests = requests
         self._scheduler = scheduler
-        self._host = host
+        self._context = context
         self._upgrade: Sent | None = None
         self._manifest: Sent | None = None
         self._proofs: dict[int, Sent] = {}  # fork -> request for its head
@@ -81,10 +44,8 @@ class UpgradeRequester:
         self._refine: Sent | None = None
         self._refine_until = 0.0
         self._offered = 0
-        self.adopting = False
-        """A fork is being adopted right now."""
 
-    def fill(self, peer: Peer, now: float) -> bool:
+    def fill(self, peer: PeerView, now: float) -> bool:
         """Ask the peer for what there is to ask about the head. True if blocks may be asked for as well."""
         fork = self._core.head.fork
         if peer.down.avoids_head:
@@ -98,14 +59,14 @@ class UpgradeRequester:
             self._ask_head(self._best(peer, now), now)
         return True
 
-    def try_head(self, peer: Peer, now: float) -> None:
+    def try_head(self, peer: PeerView, now: float) -> None:
         """Ask for what there is to ask about the head, though a request for it is suspected."""
         if peer.remote_fork > self._core.head.fork:
             self._follow(peer, now)
         elif peer.remote_fork == self._core.head.fork:
             self._ask_head(peer, now)
 
-    def _ask_head(self, peer: Peer, now: float) -> None:
+    def _ask_head(self, peer: PeerView, now: float) -> None:
         if self._upgrade is None and self._may_upgrade(peer):
             self._ask_upgrade(peer, now)
         elif (
@@ -118,11 +79,11 @@ class UpgradeRequester:
 
     # --- upgrades -------------------------------------------------------------------------------------------
 
-    def _may_upgrade(self, peer: Peer) -> bool:
+    def _may_upgrade(self, peer: PeerView) -> bool:
         length = self._core.head.length
         return peer.remote_length > length and peer.length_acked == length and peer.remote_can_upgrade
 
-    def _best(self, peer: Peer, now: float) -> Peer:
+    def _best(self, peer: PeerView, now: float) -> PeerView:
         """The peer to ask for an upgrade now that `peer` could be asked for one.
 
         One is asked at a time, so strangers that claim a longer head and give none must not have their turn
@@ -132,10 +93,10 @@ class UpgradeRequester:
             return peer
         return self._with_fewest_failures(peer, self._may_upgrade, now)
 
-    def _with_fewest_failures(self, peer: Peer, able: Callable[[Peer], bool], now: float) -> Peer:
+    def _with_fewest_failures(self, peer: PeerView, able: Callable[[PeerView], bool], now: float) -> PeerView:
         """The best of `peer` and those on its fork that are `able` and may be asked about their head."""
         best, fewest = peer, self._failures(peer)
-        for other in self._host.peers:
+        for other in self._context.peers:
             if not fewest:
                 break
             failures = self._failures(other)
@@ -149,15 +110,15 @@ class UpgradeRequester:
                 best, fewest = other, failures
         return best
 
-    def _failures(self, peer: Peer) -> int:
+    def _failures(self, peer: PeerView) -> int:
         """One more for those that have never given anything of the core."""
-        return peer.down.head_failures + (not self._host.fullness.is_source(peer))
+        return peer.down.head_failures + (not self._context.fullness.is_source(peer))
 
-    def _can_be_asked(self, peer: Peer) -> bool:
+    def _can_be_asked(self, peer: PeerView) -> bool:
         """Whether it may be asked about its head."""
         return peer.may_be_asked and not peer.down.head_refused and not peer.down.avoids_head
 
-    def _may_prove(self, peer: Peer) -> bool:
+    def _may_prove(self, peer: PeerView) -> bool:
         """Whether it may be asked for the head of its fork. An empty tree carries no signature."""
         return peer.remote_length > 0 and not any(sent.peer is peer for sent in self._proofs.values())
 
@@ -171,14 +132,14 @@ class UpgradeRequester:
             return False
         return any(
             peer is not sent.peer and peer.remote_fork == fork and able(peer) and self._can_be_asked(peer)
-            for peer in self._host.peers
+            for peer in self._context.peers
         )
 
-    def _ask_upgrade(self, peer: Peer, now: float) -> None:
+    def _ask_upgrade(self, peer: PeerView, now: float) -> None:
         core, last = self._core, peer.remote_length - 1
         with_last = (
             self._scheduler.open_ended
-            and self._host.downloading
+            and self._context.downloading
             and not self._may_end_in_prologue(peer)
             and not peer.down.avoids_head  # one suspect at a time
             and peer.down.availability.has(last)
@@ -194,7 +155,7 @@ class UpgradeRequester:
             manifest=core.manifest is None and peer.remote_has_manifest,
         )
 
-    def _may_end_in_prologue(self, peer: Peer) -> bool:
+    def _may_end_in_prologue(self, peer: PeerView) -> bool:
         """Whether an upgrade from our length may be answered by one to the end of the manifest's prologue.
 
         Official servers do that (lib/merkle-tree.js `generateProof`) where the upgrade begins inside of the
@@ -208,7 +169,7 @@ class UpgradeRequester:
 
     # --- forks ----------------------------------------------------------------------------------------------
 
-    def _follow(self, peer: Peer, now: float) -> None:
+    def _follow(self, peer: PeerView, now: float) -> None:
         fork = peer.remote_fork
         if not self.is_news(fork):
             return
@@ -228,7 +189,7 @@ class UpgradeRequester:
                 manifest=self._core.manifest is None,
             )
 
-    def _ask_refinement(self, peer: Peer, reorg: Reorg, now: float) -> None:
+    def _ask_refinement(self, peer: PeerView, reorg: Reorg, now: float) -> None:
         wanted = reorg.request()
         if wanted is None or self._refine is not None:
             return
@@ -250,7 +211,7 @@ class UpgradeRequester:
         """Whether something is to be done about a higher fork: it is to be followed, or to be told of."""
         return self.can_request_upgrade(fork) or fork > self._offered
 
-    def on_proof(self, peer: Peer, data: Data, now: float) -> bool:
+    def on_proof(self, peer: PeerView, data: Data, now: float) -> bool:
         """The head of a higher fork came. False if it is of no use. Raises VerificationError."""
         if data.fork <= self._core.head.fork:
             return True  # another peer was quicker
@@ -260,7 +221,7 @@ class UpgradeRequester:
             if data.fork > self._offered:
                 head = self._core.start_reorg(data).head
                 self._offered = data.fork
-                self._host.emit(ForkAvailable(peer, head.fork, head.length))
+                self._context.emit(ForkAvailable(peer, head.fork, head.length))
             return True
         if self._reorg is None or self._reorg.head.fork < data.fork:
             self._reorg = self._core.start_reorg(data)
@@ -284,8 +245,8 @@ class UpgradeRequester:
         if reorg.done:
             self._apply(reorg)
             return
-        self._host.wake_at(self._refine_until)
-        for peer in self._host.peers:
+        self._context.wake_at(self._refine_until)
+        for peer in self._context.peers:
             if peer.remote_fork == reorg.head.fork:
                 peer.mark_dirty()
 
@@ -293,14 +254,10 @@ class UpgradeRequester:
         self._reorg = self._refine = None
         if reorg.head.fork <= self._core.head.fork or not self.can_request_upgrade(reorg.head.fork):
             return
-        self.adopting = True
-        try:
-            change = self._core.apply_reorg(reorg)
-        finally:
-            self.adopting = False
+        change = self._context.apply_reorg(reorg)
         head = self._core.head
         ancestors = head.length if change.truncated_to is None else change.truncated_to
-        self._host.emit(Reorged(head.fork, head.length, ancestors))
+        self._context.emit(Reorged(head.fork, head.length, ancestors))
 
     def tick(self, now: float) -> None:
         """Take the coarse answer if nobody had a finer one for too long. Raises StorageError."""
@@ -309,13 +266,13 @@ class UpgradeRequester:
         if now >= self._refine_until:
             self._apply(self._reorg)
         else:
-            self._host.wake_at(self._refine_until)
+            self._context.wake_at(self._refine_until)
 
     # --- requests -------------------------------------------------------------------------------------------
 
     def _send(
         self,
-        peer: Peer,
+        peer: PeerView,
         now: float,
         purpose: Purpose,
         *,
@@ -330,7 +287,7 @@ class UpgradeRequester:
         index = None if block is None else block.index
         sent = Sent(self._requests.next_id(), peer, fork, purpose, now, index, node)
         if not self._requests:
-            arm_timer(self._host, self._config, now)
+            arm_timer(self._context, self._config, now)
         self._requests.add(sent)
         if index is not None:
             self._scheduler.claim(index)

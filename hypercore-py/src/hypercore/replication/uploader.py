@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
 
 from ..codec import Reader, Writer
 from ..errors import BlockNotAvailable, InvalidRequest, RemoteProtocolError, StorageError
 from ..wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, NoData, Want
 from ..wire.data import Data
 from ..wire.request import Request, RequestBlock
+from .broadcaster import Announcer
 from .config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS, REQUEST_BYTES
-
-if TYPE_CHECKING:
-    from .peer import Peer
-    from .ratelimit import RateLimit
+from .interfaces import PeerView
+from .ratelimit import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +35,7 @@ NODE_BYTES = 42
 
 class Uploader:
     __slots__ = (
+        "_announcer",
         "_counted",
         "_held",
         "_invalid",
@@ -49,8 +48,10 @@ class Uploader:
         "_wants",
     )
 
-    def __init__(self, peer: Peer, limit: RateLimit) -> None:
+    def __init__(self, peer: PeerView, announcer: Announcer, limit: RateLimit) -> None:
+        """`announcer` answers what the peer wants to hear about."""
         self._peer = peer
+        self._announcer = announcer
         self._limit = limit
         self._requests: dict[int, _Waiting] = {}
         self._urgent: deque[int] | None = None
@@ -147,7 +148,7 @@ class Uploader:
             return
         for _ in range(TURN):
             if self._wants:
-                peer.announcer.answer(self._wants.pop(next(iter(self._wants))))
+                self._announcer.answer(self._wants.pop(next(iter(self._wants))))
             else:
                 request = self._next()
                 if request is None:
@@ -162,7 +163,7 @@ class Uploader:
         """The same, with no more blocks than our turn allows. News of what we have does not count."""
         peer, limit = self._peer, self._limit
         if self._wants:
-            peer.announcer.answer(self._wants.pop(next(iter(self._wants))))
+            self._announcer.answer(self._wants.pop(next(iter(self._wants))))
             peer.wait_writable()
             return
         left = limit.begin(peer.wait_writable, now)

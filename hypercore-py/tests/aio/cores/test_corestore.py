@@ -15,6 +15,7 @@ from hypercore.aio.cores.openings import MAX_UNANSWERED_OPENS
 from hypercore.aio.cores.session import Hypercore
 from hypercore.aio.net.handshake import secure
 from hypercore.aio.net.udp_socket import Endpoint
+from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.core import memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import BlockNotAvailable, InvalidCapability, LocalProtocolError, StoreFull
@@ -30,7 +31,7 @@ async def joined(a: Corestore, b: Corestore) -> AsyncIterator[None]:
     """A connection between two corestores, for as long as the context lasts."""
     endpoint = Endpoint()
     sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
-    streams = [endpoint.create_stream() for _ in range(2)]
+    streams = [StreamTransport(endpoint) for _ in range(2)]
     for i in range(2):
         streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
     connections = await asyncio.gather(
@@ -485,7 +486,7 @@ def test_a_peer_that_answers_nothing_costs_the_same_however_many_cores_are_activ
                 source.get(key)
             endpoint = Endpoint()
             sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
-            streams = [endpoint.create_stream() for _ in range(2)]
+            streams = [StreamTransport(endpoint) for _ in range(2)]
             for i in range(2):
                 streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
             stranger, ours = await asyncio.gather(

@@ -13,6 +13,7 @@ from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.net.handshake import secure
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.aio.net.udp_socket import Endpoint
+from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.core import memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import RemoteProtocolError
@@ -26,7 +27,7 @@ async def connected(count: int) -> AsyncIterator[list[tuple[SecretConnection, Se
     endpoint, pairs = Endpoint(), []
     sockets = [endpoint.bind("127.0.0.1", 0) for _ in range(2)]
     for number in range(count):
-        streams = [endpoint.create_stream() for _ in range(2)]
+        streams = [StreamTransport(endpoint) for _ in range(2)]
         for i in range(2):
             streams[i].connect(streams[1 - i].local_id, sockets[1 - i].local_address, sockets[i])
         keys = [KeyPair.from_seed(bytes([i + 1, number]) * 16) for i in range(2)]

@@ -41,7 +41,8 @@ class Context:
     def __init__(self, loop, answering=()):
         self.rng = Random(1)
         self.loop = loop
-        self.endpoint = SimpleNamespace(loop=loop, create_stream=lambda: self.stream)
+        self.endpoint = SimpleNamespace(loop=loop)
+        self.create_stream = lambda: self.stream
         self.stream = SimpleNamespace(
             local_id=7, accept=None, pause_reading=lambda: None, destroy=lambda error=None: None
         )

@@ -406,7 +406,7 @@ def test_server_out_of_streams_keeps_silent():
         def full():
             raise OSError("too many streams")
 
-        server_node.endpoint.create_stream = full
+        server_node.endpoint.allocate_id = full
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(client_node.connect(SERVER.public_key, server.relay_addresses), 0.5)
 

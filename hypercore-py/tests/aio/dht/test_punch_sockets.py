@@ -5,6 +5,7 @@ import errno
 
 from hypercore.aio.dht.punch_sockets import PunchSocketPool
 from hypercore.aio.net.udp_socket import Endpoint
+from hypercore.aio.net.udx_transport import StreamTransport
 
 
 def run(scene):
@@ -56,7 +57,7 @@ def test_the_socket_that_got_through_stays_as_long_as_its_stream():
         keep = endpoint.sockets[5]
         holes.close(keep)
         assert endpoint.sockets == [usual, keep] and len(holes) == 0
-        stream = endpoint.create_stream()
+        stream = StreamTransport(endpoint)
         stream.connect(1, usual.local_address, keep)
         stream.write(b"something")
         await asyncio.sleep(0)

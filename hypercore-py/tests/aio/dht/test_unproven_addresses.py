@@ -11,7 +11,7 @@ from hypercore.aio.dht.arrival import GREETING_REPEATS, MAX_GREETING_BYTES
 from hypercore.aio.dht.connect import MAX_FIRST_FLIGHT_BYTES, MAX_REPEATED_FLIGHT_BYTES
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.aio.net.udp_socket import Endpoint
-from hypercore.aio.net.udx_transport import MAX_AMPLIFICATION
+from hypercore.aio.net.udx_transport import MAX_AMPLIFICATION, StreamTransport
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, Firewall, Mode
@@ -262,7 +262,7 @@ def test_peer_that_answers_from_another_address_is_followed_there():
         answering = there.bind("0.0.0.0")
         asked = ("127.0.0.2", answering.local_address[1])
         own = here.bind("127.0.0.1")
-        left, right = here.create_stream(), there.create_stream()
+        left, right = StreamTransport(here), StreamTransport(there)
         got, back = bytearray(), bytearray()
         left.on_data = lambda chunks: back.extend(b"".join(chunks))
         right.on_data = lambda chunks: got.extend(b"".join(chunks))

@@ -48,7 +48,7 @@ async def endpoint_of_two() -> AsyncIterator[Endpoint]:
 
 
 def stream_pair(endpoint: Endpoint) -> tuple[StreamTransport, StreamTransport]:
-    left, right = endpoint.create_stream(), endpoint.create_stream()
+    left, right = StreamTransport(endpoint), StreamTransport(endpoint)
     first, second = endpoint.sockets
     left.connect(right.local_id, second.local_address, first)
     right.connect(left.local_id, first.local_address, second)
@@ -161,7 +161,7 @@ def test_many_streams_share_the_sockets_of_an_endpoint() -> None:
 def test_packets_from_an_unknown_place_are_let_in_or_not_by_the_accept_hook() -> None:
     async def main() -> None:
         async with endpoint_of_two() as endpoint:
-            left, right = endpoint.create_stream(), endpoint.create_stream()
+            left, right = StreamTransport(endpoint), StreamTransport(endpoint)
             first, second = endpoint.sockets
             got, asked = asyncio.Event(), []
 
@@ -248,7 +248,7 @@ def test_a_callback_that_raises_is_reported_and_costs_nobody_a_byte() -> None:
         loop.set_exception_handler(lambda _, context: reports.append(context["exception"]))
         async with endpoint_of_two() as endpoint:
             broken, sound = stream_pair(endpoint), stream_pair(endpoint)
-            unconnected = endpoint.create_stream()
+            unconnected = StreamTransport(endpoint)
             unconnected.accept = lambda socket, address: 1 / 0  # type: ignore[assignment, return-value]
             got, done = bytearray(), asyncio.Event()
             outcome: asyncio.Future[Any] = loop.create_future()
@@ -348,7 +348,7 @@ def test_closing_the_endpoint_resets_its_streams() -> None:
         other = Endpoint()
         async with endpoint_of_two() as endpoint:
             first, second = endpoint.sockets[0], other.bind("127.0.0.1")
-            left, right = endpoint.create_stream(), other.create_stream()
+            left, right = StreamTransport(endpoint), StreamTransport(other)
             left.connect(right.local_id, second.local_address, first)
             right.connect(left.local_id, first.local_address, second)
             outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

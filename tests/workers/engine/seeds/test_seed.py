@@ -511,7 +511,7 @@ def test_closing_tells_that_peers_are_gone_and_lets_go_of_the_cores() -> None:
     bench.seed.close()
     assert bench.log.names() == ["peer"]
     for session in bench.sessions.opened.values():
-        assert session.closed and not session.callbacks and not session.core.on_change
+        assert session.closed and not session.callbacks and not session.core._listeners
 
 
 def test_damage_found_while_serving_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ class ActiveCore:
         self._waiters: dict[int, list[asyncio.Future[bytes]]] = {}
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        core.on_change.append(self._on_change)
+        core.add_listener(self._on_change)
 
     @property
     def peers(self) -> Collection[RemotePeer]:
@@ -298,7 +298,7 @@ class ActiveCore:
     def close(self) -> None:
         """Ends replication and everybody's waiting."""
         self.replicator.close(self._loop.time())
-        self.core.on_change.remove(self._on_change)
+        self.core.remove_listener(self._on_change)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -42,7 +42,7 @@ class Arrival:
         on_closed: Callable[[], None],
     ) -> None:
         """`client` is where it is said to be. Raises OSError when there are too many streams."""
-        self.stream: StreamTransport = context.endpoint.create_stream()
+        self.stream: StreamTransport = context.create_stream()
         self.connection: SecretConnection | None = None
         self.rendezvous: Rendezvous | None = None
         self._context = context

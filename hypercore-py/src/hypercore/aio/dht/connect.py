@@ -108,7 +108,7 @@ class ConnectAttempt:
     async def run(self) -> SecretConnection:
         """The connection. Raises PeerNotFound and PeerUnreachable."""
         try:
-            stream = self._context.endpoint.create_stream()
+            stream = self._context.create_stream()
         except OSError as error:
             raise PeerUnreachable(f"no stream to connect with: {error}") from None
         stream.accept = self._on_packet

@@ -15,6 +15,7 @@ from ...dht.node import DhtCore
 from ...dht.punching import RandomPunches
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import Endpoint, UdpSocket
+from ..net.udx_transport import StreamTransport
 from .client import DhtClient
 
 T = TypeVar("T")
@@ -43,6 +44,8 @@ class NodeContext:
     core: DhtCore
     client: DhtClient
     spawn: Spawn
+    create_stream: Callable[[], StreamTransport]
+    """Raises OSError when there are too many."""
     profile: Callable[[], NetworkProfile]
     """How peers can reach us now."""
     connect_directly: Callable[[bytes], Awaitable[SecretConnection]]

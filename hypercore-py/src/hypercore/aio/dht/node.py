@@ -27,6 +27,7 @@ from ...errors import ConnectionClosed, LocalProtocolError, PeerNotFound, PeerUn
 from ..net.interfaces import NetworkWatch
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import Endpoint, UdpSocket
+from ..net.udx_transport import StreamTransport
 from ..timer import DeadlineTimer
 from .client import DhtClient
 from .connect import ConnectAttempt
@@ -146,6 +147,7 @@ class DhtNode:
             core=self.core,
             client=self.client,
             spawn=self.spawn,
+            create_stream=lambda: StreamTransport(self.endpoint),
             profile=self.profile,
             connect_directly=self.connect_directly,
             on_network_changed=self.moved,

@@ -23,7 +23,6 @@ from ..._types import Buffer
 from ...udx.memory import ReceiveMemory
 from ...udx.packet import HEADER_BYTES, MAGIC_AND_VERSION, RawPacket, header_struct
 from .recvmmsg import SLOT_SHIFT, SOL_UDP, UDP_GRO, Address, BatchReader, Source, new_reader
-from .udx_transport import StreamTransport
 
 __all__ = ["Address", "Endpoint", "MessageHandler", "PacketSink", "UdpSocket"]
 
@@ -235,15 +234,6 @@ class Endpoint:
         udp = UdpSocket(self, sock)
         self.sockets.append(udp)
         return udp
-
-    def create_stream(self, *, heartbeat: float | None = None) -> StreamTransport:
-        """A new stream with a local id of its own, not connected yet. Raises OSError at MAX_STREAMS.
-
-        `heartbeat` is a number of idle seconds after which the stream asks the peer for a sign of life.
-        """
-        stream = StreamTransport(self, self.allocate_id(), heartbeat=heartbeat)
-        self.register(stream.local_id, stream)
-        return stream
 
     def allocate_id(self) -> int:
         """A stream id that nobody uses. Raises OSError when there are MAX_STREAMS streams."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..._types import Buffer
 from ...errors import ConnectionClosed
@@ -14,11 +15,7 @@ from ...udx.packet import HEADER_BYTES, RawPacket
 from ...udx.stream import UdxStream
 from ...udx.time_wait import TimeWait
 from .recvmmsg import Address, Source, source_of
-
-if TYPE_CHECKING:
-    from asyncio import TimerHandle
-
-    from .udp_socket import Endpoint, UdpSocket
+from .udp_socket import Endpoint, UdpSocket
 
 BURSTS_PER_FLUSH = 16
 """After this many sends other work of the loop gets its turn."""
@@ -31,7 +28,7 @@ MAX_AMPLIFICATION = 3
 """An address that has acknowledged nothing yet is sent at most so many times what came from there, in bytes
 of UDP payload (as in QUIC, RFC 9000 section 8)."""
 
-FollowHook = Callable[["UdpSocket", Address], "int | None"]
+FollowHook = Callable[[UdpSocket, Address], int | None]
 
 
 class _Unsent(NamedTuple):
@@ -43,7 +40,10 @@ class _Unsent(NamedTuple):
 
 
 class StreamTransport:
-    """A reliable byte stream between two ids. Made by `Endpoint.create_stream`.
+    """A reliable byte stream between two ids: at first one with a local id of its own that is not connected.
+
+    `heartbeat` is a number of idle seconds after which the stream asks the peer for a sign of life. Raises
+    OSError when the endpoint has MAX_STREAMS streams.
 
     Callbacks are attributes, to be set before control returns to the loop:
 
@@ -58,8 +58,8 @@ class StreamTransport:
     * `on_close(error)`: the end of it all, once; no error when both sides had ended.
     """
 
-    def __init__(self, endpoint: Endpoint, local_id: int, *, heartbeat: float | None = None) -> None:
-        self.local_id = local_id
+    def __init__(self, endpoint: Endpoint, *, heartbeat: float | None = None) -> None:
+        self.local_id = local_id = endpoint.allocate_id()
         self.socket: UdpSocket | None = None
         self.remote_address: Address | None = None
         self.source: Source = b""
@@ -87,6 +87,7 @@ class StreamTransport:
         self._heard = False  # from the peer's address
         self._restricted = False  # the path has not shown yet that the peer reads there
         self._proven: tuple[UdpSocket, Source] | None = None  # the last path that has
+        endpoint.register(local_id, self)
 
     # --- the application's side ---------------------------------------------------------------------------
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from .swarm import Swarm
+
+class DiscoveryHost(Protocol):
+    """What a membership needs of its swarm."""
+
+    def set_mode(
+        self, discovery: PeerDiscovery, /, *, server: bool, client: bool, refresh: bool = False
+    ) -> None:
+        """Change what the membership asks for. `refresh`: announce and look up even if nothing changes."""
+
+    async def refreshed(self, topic: bytes, /) -> bool:
+        """Wait for the refresh that is due or under way. Returns whether any node answered it."""
 
 
 class PeerDiscovery:
@@ -13,7 +22,7 @@ class PeerDiscovery:
 
     __slots__ = ("_swarm", "client", "closed", "server", "topic")
 
-    def __init__(self, swarm: Swarm, topic: bytes) -> None:
+    def __init__(self, swarm: DiscoveryHost, topic: bytes) -> None:
         self.topic = topic
         self.server = False
         self.client = False

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Change(NamedTuple):
-    """Several things may have happened at once; all of it is in effect when listeners hear of it."""
+    """Several things may have happened at once; all of it is in effect when listeners are called."""
 
     upgraded: bool = False
     """There is a new head (also after a truncation)."""

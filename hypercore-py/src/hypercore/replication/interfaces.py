@@ -100,10 +100,13 @@ class PeerView(Protocol):
     """What it is asked for, and what came of it."""
     synced: bool
     """It has said what its head is."""
+    opened_at: float
+    """When its side of the channel was open."""
     remote_fork: int
     remote_length: int
     remote_can_upgrade: bool
     """It can upgrade us from the length that it believes to be ours."""
+    remote_uploading: bool
     remote_downloading: bool
     remote_has_manifest: bool
     length_acked: int

@@ -12,10 +12,10 @@ from ...replication import (
     Conflict,
     Event,
     FieldBudget,
-    Peer,
     PeerClosed,
     PeerMisbehaved,
     PeerOpened,
+    PeerView,
     RateLimit,
     ReplicationConfig,
     Replicator,
@@ -53,7 +53,7 @@ class RemotePeer:
 
     __slots__ = ("_peer", "_stats", "link", "remote_public_key")
 
-    def __init__(self, peer: Peer, link: Link) -> None:
+    def __init__(self, peer: PeerView, link: Link) -> None:
         self.remote_public_key = link.connection.remote_public_key
         self.link = link
         self._peer = peer
@@ -93,7 +93,7 @@ class ActiveCore:
         *,
         loop: asyncio.AbstractEventLoop,
         config: ReplicationConfig,
-        link_of: Callable[[Peer], Link | None],
+        link_of: Callable[[PeerView], Link | None],
         on_change: Callable[[], None],
         on_idle: Callable[[ActiveCore], None],
         on_active: Callable[[ActiveCore], None],
@@ -130,7 +130,7 @@ class ActiveCore:
         self._on_idle = on_idle
         self._on_active = on_active
         self._on_offence = on_misbehaviour
-        self._peers: dict[Peer, RemotePeer] = {}
+        self._peers: dict[PeerView, RemotePeer] = {}
         self._subscribers: dict[Subscription, None] = {}
         self._waiters: dict[int, list[asyncio.Future[bytes]]] = {}
         self._scheduled = False

@@ -21,7 +21,7 @@ from ...crypto import discovery_key
 from ...errors import LocalProtocolError, RemoteProtocolError, StorageError
 from ...keys import encode_key
 from ...mux import Muxer
-from ...replication import ALIAS, PROTOCOL, FieldBudget, Peer, ReplicationConfig, Suspicions
+from ...replication import ALIAS, PROTOCOL, FieldBudget, PeerView, ReplicationConfig, Suspicions
 from ...replication.ratelimit import BLOCK_OVERHEAD
 from ...storage.base import CoreInfo
 from ...storage.core_storage import INLINE_MAX_BYTES
@@ -307,7 +307,7 @@ class Corestore:
             self.on_wanted(name)
         return attached
 
-    def _link_of(self, peer: Peer) -> Link | None:
+    def _link_of(self, peer: PeerView) -> Link | None:
         return self._links.get(peer.muxer)
 
     def _on_link_close(self, link: Link, error: Exception | None) -> None:

@@ -291,7 +291,7 @@ def test_blocks_that_cannot_be_stored_are_asked_for_again_after_a_pause(
     writer = world.writer(blocks=sample_blocks(50))
     reader = world.reader(writer.core.key, source=writer.core)
 
-    def broken(self: Core, data: object) -> None:
+    def broken(self: Core, data: object, *, applier: object) -> None:
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as patch:

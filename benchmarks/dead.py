@@ -17,7 +17,6 @@ from time import monotonic
 
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.aio.swarm.swarm import Swarm
-from hypercore.swarm.peer_info import PeerInfo
 from tests.support import node
 from tests.support.node import NodePeer, Testnet
 
@@ -33,8 +32,8 @@ async def meet(bootstrap: Sequence[str], topic: bytes, key: bytes) -> float:
     """Seconds until a new peer of ours is connected to `key`."""
     met = asyncio.Event()
 
-    def on_connection(connection: SecretConnection, peer: PeerInfo) -> None:
-        if peer.public_key == key:
+    def on_connection(connection: SecretConnection) -> None:
+        if connection.remote_public_key == key:
             met.set()
 
     async with Swarm(bootstrap=bootstrap, host="127.0.0.1", on_connection=on_connection) as swarm:

@@ -11,8 +11,10 @@ BOOTSTRAP = os.environ.get("DHT_BOOTSTRAP", "").split() or None  # host:port ...
 
 
 async def main(key: str, prefix: str = "") -> None:
-    async with Corestore(memory_store()) as cores, Swarm(bootstrap=BOOTSTRAP) as swarm:
-        swarm.on_connection = lambda connection, peer: cores.replicate(connection)
+    async with (
+        Corestore(memory_store()) as cores,
+        Swarm(bootstrap=BOOTSTRAP, on_connection=cores.replicate) as swarm,
+    ):
         core = cores.get(decode_key(key))
         swarm.join(core.discovery_key, server=False)
         if not await core.update(60):

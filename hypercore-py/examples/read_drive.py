@@ -11,8 +11,10 @@ BOOTSTRAP = os.environ.get("DHT_BOOTSTRAP", "").split() or None  # host:port ...
 
 
 async def main(key: str, path: str | None = None) -> None:
-    async with Corestore(memory_store()) as cores, Swarm(bootstrap=BOOTSTRAP) as swarm:
-        swarm.on_connection = lambda connection, peer: cores.replicate(connection)
+    async with (
+        Corestore(memory_store()) as cores,
+        Swarm(bootstrap=BOOTSTRAP, on_connection=cores.replicate) as swarm,
+    ):
         db = cores.get(decode_key(key))
         swarm.join(db.discovery_key, server=False)
         if not await db.update(60):

@@ -13,8 +13,10 @@ BOOTSTRAP = os.environ.get("DHT_BOOTSTRAP", "").split() or None  # host:port ...
 
 
 async def main(key: str, directory: str) -> None:
-    async with Corestore(disk_store(Path(directory))) as cores, Swarm(bootstrap=BOOTSTRAP) as swarm:
-        swarm.on_connection = lambda connection, peer: cores.replicate(connection)
+    async with (
+        Corestore(disk_store(Path(directory))) as cores,
+        Swarm(bootstrap=BOOTSTRAP, on_connection=cores.replicate) as swarm,
+    ):
         core = cores.get(decode_key(key))
         core.download()  # every block, and every one that will be appended
         swarm.join(core.discovery_key)

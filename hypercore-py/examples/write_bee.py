@@ -26,8 +26,10 @@ async def main(directory: str, *changes: str) -> None:
             else:
                 batch.delete(key.encode())
 
-    async with Corestore(store) as cores, Swarm(bootstrap=BOOTSTRAP) as swarm:
-        swarm.on_connection = lambda connection, peer: cores.replicate(connection)
+    async with (
+        Corestore(store) as cores,
+        Swarm(bootstrap=BOOTSTRAP, on_connection=cores.replicate) as swarm,
+    ):
         await cores.flush()
         await swarm.join(core.discovery_key).flushed()
         print(encode_key(core.key), core.length, flush=True)

@@ -20,8 +20,10 @@ async def main(directory: str, *texts: str) -> None:
     core = store.create_core(key_pair)
     core.append([text.encode() for text in texts], key_pair)
 
-    async with Corestore(store) as cores, Swarm(bootstrap=BOOTSTRAP) as swarm:
-        swarm.on_connection = lambda connection, peer: cores.replicate(connection)
+    async with (
+        Corestore(store) as cores,
+        Swarm(bootstrap=BOOTSTRAP, on_connection=cores.replicate) as swarm,
+    ):
         await cores.flush()
         await swarm.join(core.discovery_key).flushed()
         print(encode_key(core.key), core.length, flush=True)

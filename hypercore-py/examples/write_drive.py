@@ -21,8 +21,10 @@ async def main(directory: str, *files: str) -> None:
         for file in map(Path, files):
             batch.put(f"/{file.name}", file.read_bytes(), metadata={"from": "Python"})
 
-    async with Corestore(store) as cores, Swarm(bootstrap=BOOTSTRAP) as swarm:
-        swarm.on_connection = lambda connection, peer: cores.replicate(connection)
+    async with (
+        Corestore(store) as cores,
+        Swarm(bootstrap=BOOTSTRAP, on_connection=cores.replicate) as swarm,
+    ):
         await cores.flush()
         await swarm.join(discovery_key(drive.key)).flushed()
         print(encode_key(drive.key), drive.reader.version, flush=True)

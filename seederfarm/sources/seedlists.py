@@ -195,8 +195,12 @@ class SeedLists:
             raise
         async with AsyncExitStack() as stack:
             stack.push_async_callback(cores.close)
-            swarm = Swarm(key_pair=pair, bootstrap=self._bootstrap, max_peers=MAX_PEERS)
-            swarm.on_connection = lambda connection, _: cores.replicate(connection)
+            swarm = Swarm(
+                key_pair=pair,
+                bootstrap=self._bootstrap,
+                max_peers=MAX_PEERS,
+                on_connection=cores.replicate,
+            )
             stack.push_async_callback(swarm.close)
             await swarm.start()
             self._swarm, self._cores, self._opened = swarm, cores, stack.pop_all()

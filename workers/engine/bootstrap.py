@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 class WatchedNode(Protocol):
     """The part of our DHT node that this needs."""
 
-    on_event: list[Callable[[NodeEvent], None]]
     unresolved: dict[str, str]
+
+    def subscribe(self, callback: Callable[[NodeEvent], None], /) -> Callable[[], None]: ...
 
 
 class BootstrapWatch:
@@ -38,7 +39,7 @@ class BootstrapWatch:
         self._unresolved: set[str] = set()
         self._is_silent = False
         self._was_troubled = False
-        node.on_event.append(self._on_event)
+        node.subscribe(self._on_event)
 
     def _on_event(self, event: NodeEvent) -> None:
         match event:

@@ -148,7 +148,7 @@ class Engine:
     def _emit_of_seed(self, event: Event) -> None:
         if isinstance(event, CoreChanged):
             # A core may belong to several keys: those that are put away have to hear of it, too
-            self.wanted(discovery_key(event.core))
+            self.on_core_requested(discovery_key(event.core))
         self.emit(event)
 
     def emit(self, event: Event) -> None:
@@ -294,7 +294,7 @@ class Engine:
 
     # --- keys that are put away
 
-    def wanted(self, name: bytes) -> None:
+    def on_core_requested(self, name: bytes) -> None:
         """A peer asks for the core with that discovery key, which is not open: wake its keys."""
         self._backlog.put_waking(self._roster.owners(name))
 
@@ -328,8 +328,8 @@ class Engine:
         membership.rest()
         self._roster.change(key, cold)
 
-    def may_wait(self, topic: bytes) -> bool:
-        """Whether looking up peers of a topic is not urgent, since the key has some."""
+    def has_peers(self, topic: bytes) -> bool:
+        """Whether the key of a topic is connected to peers, so that looking for more is not urgent."""
         warm = self._roster.warm(self._topics.get(topic, b""))
         return warm is not None and warm.seed.connected > 0
 

@@ -63,6 +63,13 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     store = Store(backend)
     nodes_file, network = settings.data / NODES_FILE, network_name(settings.bootstrap)
     try:
+        cores = Corestore(
+            store,
+            on_error=lambda error: engine.storage_failed(error),
+            on_core_requested=lambda name: engine.on_core_requested(name),
+            on_misbehaviour=lambda public_key, _: swarm.report_misbehaviour(public_key),
+        )
+        replication = _Replication(cores)
         swarm = Swarm(
             key_pair=load_identity(settings.data),
             bootstrap=settings.bootstrap,
@@ -72,8 +79,11 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
             max_incoming=settings.limits.max_peers,
             relay_through=settings.relay,
             nodes=load_nodes(nodes_file, network),
+            on_connection=replication.replicate,
+            has_peers=lambda topic: engine.has_peers(topic),
+            lacks_peers=lambda topic: engine.lacks_peers(topic),
+            use_of=replication.use_of,
         )
-        cores = Corestore(store)
     except BaseException:
         store.close()
         raise
@@ -101,12 +111,6 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     )
     engine.limits = limits
     BootstrapWatch(swarm.node, engine.emit, settings.bootstrap)
-    _replicate_over(swarm, cores)
-    swarm.may_wait = engine.may_wait
-    swarm.lacks_peers = engine.lacks_peers
-    cores.on_error = engine.storage_failed
-    cores.on_wanted = engine.wanted
-    cores.on_misbehaviour = lambda public_key, _: swarm.report_misbehaviour(public_key)
     try:
         await engine.start()
     except BaseException as error:
@@ -128,16 +132,16 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
         await engine.stop()
 
 
-def _replicate_over(swarm: Swarm, cores: Corestore) -> None:
-    """Replicate the cores over every connection of the swarm, and let it know which are in use."""
-    links: WeakKeyDictionary[Connection, Link] = WeakKeyDictionary()
+class _Replication:
+    """Replicates the cores over connections, and says how much each of them is used."""
 
-    def replicate(connection: Connection, _: object) -> None:
-        links[connection] = cores.replicate(connection)
+    def __init__(self, cores: Corestore) -> None:
+        self._cores = cores
+        self._links: WeakKeyDictionary[Connection, Link] = WeakKeyDictionary()
 
-    def use_of(connection: Connection) -> Use:
-        link = links.get(connection)
+    def replicate(self, connection: Connection) -> None:
+        self._links[connection] = self._cores.replicate(connection)
+
+    def use_of(self, connection: Connection) -> Use:
+        link = self._links.get(connection)
         return Use(0, 0) if link is None else Use(link.muxer.useful, link.muxer.received)
-
-    swarm.on_connection = replicate
-    swarm.use_of = use_of

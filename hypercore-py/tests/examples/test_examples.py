@@ -82,8 +82,10 @@ def run(scene: Callable[[Testnet], Awaitable[None]]) -> None:
 @asynccontextmanager
 async def served(writer: Writer, net: Testnet) -> AsyncIterator[str]:
     """The key of what `writer` has written, which is served meanwhile."""
-    async with Corestore(writer.store) as cores, Swarm(bootstrap=net.bootstrap, host="127.0.0.1") as swarm:
-        swarm.on_connection = lambda connection, peer: cores.replicate(connection)
+    async with (
+        Corestore(writer.store) as cores,
+        Swarm(bootstrap=net.bootstrap, host="127.0.0.1", on_connection=cores.replicate) as swarm,
+    ):
         await cores.flush()
         assert await swarm.join(writer.core.discovery_key).flushed()
         yield encode_key(writer.core.key)
@@ -146,8 +148,10 @@ def test_a_core_is_written_seeded_and_still_there_when_its_writer_is_gone(tmp_pa
             assert await seed.line() == "all 3 blocks (14 bytes) are on disk"
             assert await again.interrupt() == (0, [], "")
 
-            async with Corestore(memory_store()) as cores, Swarm(bootstrap=net.bootstrap) as swarm:
-                swarm.on_connection = lambda connection, peer: cores.replicate(connection)
+            async with (
+                Corestore(memory_store()) as cores,
+                Swarm(bootstrap=net.bootstrap, on_connection=cores.replicate) as swarm,
+            ):
                 core = cores.get(decode_key(key))
                 swarm.join(core.discovery_key, server=False)
                 async with asyncio.timeout(PATIENCE):

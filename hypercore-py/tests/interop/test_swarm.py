@@ -29,15 +29,15 @@ class Ours:
             key_pair=KeyPair.from_seed(bytes.fromhex(seed)),
             bootstrap=peers.bootstrap,
             host="127.0.0.1",
+            on_connection=self.on_connection,
             **options,
         )
-        self.swarm.on_connection = self.on_connection
         self.inboxes = []
         self.infos = []
 
-    def on_connection(self, connection, info):
+    def on_connection(self, connection):
         self.inboxes.append(Inbox(connection))
-        self.infos.append(info)
+        self.infos.append(self.swarm.peers[connection.remote_public_key])
         connection.send(b"hello from us")
 
     @property

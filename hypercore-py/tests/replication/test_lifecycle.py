@@ -259,7 +259,7 @@ def test_the_shell_is_woken_for_events_and_deadlines_only_when_there_are_new_one
     writer = world.writer(5)
     reader = world.reader(writer.core.key)
     woken: list[int] = []
-    reader.replicator.on_wake = lambda: woken.append(1)
+    reader.replicator._on_wake = lambda: woken.append(1)
     world.connect(reader, writer, latency=0.01)
     world.run(until=lambda: bool(reader.replicator.peers))
     assert len(woken) == 1

@@ -109,8 +109,7 @@ class Node:
         """Replicate a core on all connections, present and future."""
         replicator = self.replicators.get(core.discovery_key)
         if replicator is None:
-            replicator = Replicator(core, config=self.config)
-            replicator.on_wake = lambda: self._wake(replicator)
+            replicator = Replicator(core, config=self.config, on_wake=lambda: self._wake(replicator))
             self.replicators[core.discovery_key] = replicator
             for link in self.links:
                 replicator.attach(link.muxer, link.now())

@@ -454,7 +454,7 @@ def test_topic_without_peers_is_dialled_although_all_places_are_taken():
 def test_idle_connection_makes_way_and_one_in_use_does_not():
     made, uses = crowded()
     lacking = []
-    made.lacks_peers = lambda topic: bool(lacking)
+    made._lacks_peers = lambda topic: bool(lacking)
     found(made, 100)
     assert made.next_extra(0.0) is None
     for number in range(1, 65):
@@ -470,7 +470,7 @@ def test_idle_connection_makes_way_and_one_in_use_does_not():
 
 def test_useless_peers_beyond_the_number_are_few_and_make_way_for_each_other():
     made, uses = crowded()
-    made.lacks_peers = lambda topic: True
+    made._lacks_peers = lambda topic: True
     for number in range(100, 150):
         found(made, number)
     now, tried = 0.0, []
@@ -491,7 +491,7 @@ def test_useless_peers_beyond_the_number_are_few_and_make_way_for_each_other():
 
 def test_peers_beyond_the_number_are_bounded_over_all_topics():
     made, uses = crowded()
-    made.lacks_peers = lambda topic: True
+    made._lacks_peers = lambda topic: True
     now = 0.0
     for number in range(100, 200):
         topic = b"topic" + key(number)
@@ -509,7 +509,7 @@ def test_peers_beyond_the_number_are_bounded_over_all_topics():
 
 def test_peer_that_made_way_is_dialled_again_after_those_that_were_never_tried():
     made, _ = crowded(count=1, max_peers=1)
-    made.lacks_peers = lambda topic: bool(lacking)
+    made._lacks_peers = lambda topic: bool(lacking)
     lacking = []
     found(made, 2)
     assert made.next_extra(0.0) is None
@@ -529,7 +529,7 @@ def test_peer_that_made_way_is_dialled_again_after_those_that_were_never_tried()
 
 def test_peers_that_were_wished_for_never_make_way():
     made, _ = crowded(count=0, max_peers=1)
-    made.lacks_peers = lambda topic: True
+    made._lacks_peers = lambda topic: True
     made.join_peer(key(50), RELAYS)
     [public_key] = dial_all(made)
     made.opened(made.peers[public_key], 0.0, client=True)

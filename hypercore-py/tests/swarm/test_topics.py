@@ -24,8 +24,8 @@ def key(number):
     return number.to_bytes(32, "big")
 
 
-def schedule():
-    return TopicSchedule(random.Random(1))
+def schedule(has_peers=None):
+    return TopicSchedule(random.Random(1), has_peers)
 
 
 def join(made, number=1, *, servers=1, clients=0):
@@ -309,8 +309,7 @@ def test_a_topic_that_begins_to_look_overtakes_those_that_are_announced():
 
 
 def test_a_topic_whose_peers_are_connected_does_not_overtake():
-    made = schedule()
-    made.may_wait = lambda name: name != key(7)
+    made = schedule(has_peers=lambda name: name != key(7))
     for number in range(300):
         join(made, number, clients=1)
     first = run(made, 0.0)

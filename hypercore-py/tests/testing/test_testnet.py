@@ -14,16 +14,15 @@ TOPIC = bytes(range(32))
 
 def test_swarms_of_a_testnet_find_each_other_and_nobody_else() -> None:
     async def scene() -> None:
+        met = asyncio.get_running_loop().create_future()
         async with (
             Testnet() as net,
-            Swarm(bootstrap=net.bootstrap, host="127.0.0.1") as one,
+            Swarm(bootstrap=net.bootstrap, host="127.0.0.1", on_connection=met.set_result) as one,
             Swarm(bootstrap=net.bootstrap, host="127.0.0.1") as other,
         ):
-            met = asyncio.get_running_loop().create_future()
-            one.on_connection = lambda connection, peer: met.set_result(connection.remote_public_key)
             await one.join(TOPIC, client=False).flushed()
             other.join(TOPIC, server=False)
-            assert await asyncio.wait_for(met, 10) == other.public_key
+            assert (await asyncio.wait_for(met, 10)).remote_public_key == other.public_key
             assert {node.host for node in net.nodes} == {"127.0.0.1"}
 
     asyncio.run(scene())

@@ -182,8 +182,8 @@ class _Network:
                 key_pair=KeyPair.from_seed(os.urandom(32)),
                 bootstrap=bootstrap,
                 port=self._options.port,
+                on_connection=self._connected,
             )
-            self._swarm.on_connection = lambda connection, _: self._connected(connection)
             # What it has to tell goes to the log, and so to stderr.
             BootstrapWatch(self._swarm.node, lambda _: None, bootstrap)
             loop = asyncio.get_running_loop()

@@ -22,12 +22,16 @@ BOOTSTRAP = "SEEDERFARM_BOOTSTRAP"
 
 class Node:
     def __init__(self) -> None:
-        self.on_event: list[Callable[[NodeEvent], None]] = []
+        self.callbacks: list[Callable[[NodeEvent], None]] = []
         self.unresolved: dict[str, str] = {}
+
+    def subscribe(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
+        self.callbacks.append(callback)
+        return lambda: self.callbacks.remove(callback)
 
     def tell(self, *events: NodeEvent) -> None:
         for event in events:
-            for callback in self.on_event:
+            for callback in self.callbacks:
                 callback(event)
 
 

@@ -45,11 +45,10 @@ class Farm:
         self.events: list[Event] = []
         self.store = store or memory_store()
         self.swarm = FakeSwarm()
-        self.cores = Corestore(self.store)
+        self.cores = Corestore(self.store, on_error=lambda error: self.engine.storage_failed(error))
         self.engine = Engine(
             settings, swarm=self.swarm, cores=self.cores, emit=self.events.append, online=online
         )
-        self.cores.on_error = self.engine.storage_failed
 
     async def __aenter__(self) -> Farm:
         await self.engine.start()

@@ -1,7 +1,6 @@
 """The asyncio shell: sockets, timers and tasks. It holds no rule of the protocol.
 
-    async with Corestore(disk_store(directory)) as cores, Swarm() as swarm:
-        swarm.on_connection = lambda connection, _: cores.replicate(connection)
+    async with Corestore(disk_store(directory)) as cores, Swarm(on_connection=cores.replicate) as swarm:
         core = cores.get(key)
         swarm.join(core.discovery_key)
         print(await core.get(0))

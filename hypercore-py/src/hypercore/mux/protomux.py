@@ -61,7 +61,7 @@ class Muxer:
     ) -> None:
         self.is_initiator = is_initiator
         self.handshake_hash = handshake_hash
-        self.on_output = on_output
+        self._on_output = on_output
         self.remote_public_key = b""
         """Of the peer, if the shell knows it."""
         self.answered_at = 0.0
@@ -506,5 +506,5 @@ class Muxer:
     def _has_output(self) -> None:
         if not self._announced:
             self._announced = True
-            if self.on_output is not None:
-                self.on_output()
+            if self._on_output is not None:
+                self._on_output()

@@ -45,6 +45,7 @@ class RateLimit:
         "_budget",
         "_deadline",
         "_granted",
+        "_on_wake",
         "_rate",
         "_starving",
         "_updated",
@@ -53,14 +54,13 @@ class RateLimit:
         "held_at",
         "lacking",
         "moved",
-        "on_wake",
         "received",
         "reserved",
     )
 
     def __init__(self, on_wake: Callable[[], None] | None = None) -> None:
         """`on_wake` is called when the deadline has become an earlier one."""
-        self.on_wake = on_wake
+        self._on_wake = on_wake
         self.active = False
         self.moved = 0
         """Bytes spent so far, while it was active."""
@@ -228,8 +228,8 @@ class RateLimit:
     def _wake_at(self, time: float) -> None:
         if self._deadline is None or time < self._deadline:
             self._deadline = time
-            if self.on_wake is not None:
-                self.on_wake()
+            if self._on_wake is not None:
+                self._on_wake()
 
 
 class Waiter:

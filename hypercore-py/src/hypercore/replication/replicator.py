@@ -62,7 +62,7 @@ class Replicator:
         """`upload`, `download` and `fields` are shared with the replicators of other cores."""
         self.core = core
         self.config = config or ReplicationConfig()
-        self.on_wake = on_wake
+        self._on_wake = on_wake
         self.upload = upload or RateLimit()
         self.download = download or RateLimit()
         self.fields = fields or FieldBudget()
@@ -361,14 +361,14 @@ class Replicator:
             self._events.append(event)
             return
         self._events = deque((event,))
-        if self.on_wake is not None:
-            self.on_wake()
+        if self._on_wake is not None:
+            self._on_wake()
 
     def wake_at(self, time: float) -> None:
         if self._deadline is None or time < self._deadline:
             self._deadline = time
-            if self.on_wake is not None:
-                self.on_wake()
+            if self._on_wake is not None:
+                self._on_wake()
 
     def set_waiting_for_upgrade(self, peer: Peer, behind: bool) -> None:
         if behind:

@@ -70,7 +70,9 @@ def keep_incoming(local_key: bytes, remote_key: bytes, *, existing_used: bool) -
 
 class SwarmPolicy:
     """`firewall(public_key)` refuses a peer when true; it is banned then. `excludes(public_key)` refuses it
-    as long as it is true. `use_of(public_key)` says what an open connection has been used for."""
+    as long as it is true. `lacks_peers(topic)` says whether the connected peers of a topic, if it has any,
+    are
+    of no use to it. `use_of(public_key)` says what an open connection has been used for."""
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class SwarmPolicy:
         max_parallel: int = MAX_PARALLEL,
         firewall: Callable[[bytes], bool] | None = None,
         excludes: Callable[[bytes], bool] | None = None,
+        lacks_peers: Callable[[bytes], bool] | None = None,
         use_of: Callable[[bytes], Use] = lambda public_key: Use(0, 0),
     ) -> None:
         self.public_key = public_key
@@ -96,8 +99,7 @@ class SwarmPolicy:
         self.dialing = 0
         self._slow: set[bytes] = set()
         """Peers whose attempt takes long."""
-        self.lacks_peers: Callable[[bytes], bool] = self._lacks_connection
-        """Says of a topic whether its connected peers, if it has any, are of no use to it."""
+        self._lacks_peers = lacks_peers or self._lacks_connection
         self._extra = ExtraDials(use_of)
         self._check_at = float("-inf")
         """When candidates may again be looked at although all places are taken."""
@@ -209,7 +211,7 @@ class SwarmPolicy:
             for topic in islice(peer.topics, MAX_TOPICS_TRIED):
                 if topic not in self.topics or any(topic in other.topics for other in dialling):
                     continue
-                if self.lacks_peers(topic):
+                if self._lacks_peers(topic):
                     may, evict = (True, idle) if idle else self._extra.extra_for(topic, max_extra)
                     if may:
                         chosen = topic, evict

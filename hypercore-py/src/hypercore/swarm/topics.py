@@ -156,14 +156,14 @@ def refreshes_per_second(topics: int) -> float:
 class TopicSchedule:
     """All topics. `take` says which to refresh now; report `finished` with the outcome.
 
-    `may_wait(key)`, if set, says of a topic that looks for others that it has found some already: its refresh
-    need not go before those that nobody waits for.
+    `has_peers(key)`, if given, says of a topic that looks for others that it has found some already: its
+    refresh need not go before those that nobody waits for.
     """
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, has_peers: Callable[[bytes], bool] | None = None) -> None:
         self.topics: dict[bytes, Topic] = {}
         self.running = 0
-        self.may_wait: Callable[[bytes], bool] | None = None
+        self._has_peers = has_peers
         self._rng = rng
         self._queues: dict[Queued, deque[Topic]] = {queue: deque() for queue in Queued}
         self._tokens = float(MAX_BURST)
@@ -227,7 +227,7 @@ class TopicSchedule:
     def _take_next(self) -> Topic | None:
         while (topic := self._first_of(Queued.NEXT)) is not None:
             self._queues[Queued.NEXT].popleft()
-            if not (topic.seeking and self.may_wait is not None and self.may_wait(topic.key)):
+            if not (topic.seeking and self._has_peers is not None and self._has_peers(topic.key)):
                 return topic
             self._queue(topic, Queued.AGAIN if topic.announced else Queued.FIRST)
         return None

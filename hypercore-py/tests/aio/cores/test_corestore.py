@@ -388,7 +388,7 @@ def test_a_session_that_is_not_active_is_served_to_who_asks_and_offered_to_nobod
         writer = make_writer(sample_blocks(5))
         wanted: list[bytes] = []
         async with (
-            Corestore(writer.store, on_wanted=wanted.append) as source,
+            Corestore(writer.store, on_core_requested=wanted.append) as source,
             Corestore(memory_store()) as target,
         ):
             passive = source.get(writer.core.key, active=False)
@@ -412,8 +412,10 @@ def test_who_owns_a_core_hears_that_a_peer_has_opened_it() -> None:
         writer = make_writer(sample_blocks(5))
         writer.store.close_core(writer.core)
         wanted: list[bytes] = []
-        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
-            source.on_wanted = wanted.append
+        async with (
+            Corestore(writer.store, on_core_requested=wanted.append) as source,
+            Corestore(memory_store()) as target,
+        ):
             copy = target.get(writer.core.key)
             async with joined(source, target):
                 await until(copy, lambda: copy.length == 5)

@@ -318,7 +318,7 @@ def test_node_learns_its_address_and_tells():
     async def scene(net):
         events = []
         node = DhtNode(bootstrap=net.bootstrap, host="127.0.0.1")
-        node.on_event.append(events.append)
+        node.subscribe(events.append)
         await node.start()
         assert await node.bootstrapped(within=5)
         assert (node.host, node.port) == ("127.0.0.1", node.local_port)
@@ -533,7 +533,7 @@ def test_name_of_a_bootstrap_node_that_does_not_resolve_is_told_and_looked_up_ag
         port = net.nodes[0].local_port
         events = []
         node = DhtNode(bootstrap=[f"dht.example:{port}"], host="127.0.0.1")
-        node.on_event.append(events.append)
+        node.subscribe(events.append)
         async with node:
             await until(lambda: NodeEvent.NAME_UNRESOLVED in events)
             assert node.unresolved == {"dht.example": "Name or service not known"}

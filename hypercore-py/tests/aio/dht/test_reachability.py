@@ -98,7 +98,7 @@ class StatefulFirewall:
 def test_node_that_strangers_reach_is_not_firewalled():
     async def scene(net, node):
         events = []
-        node.on_event.append(events.append)
+        node.subscribe(events.append)
         assert node.firewalled and node.profile().public is None
         assert await node.test_reachability() is True
         assert not node.firewalled and events == [NodeEvent.REACHABILITY_CHANGED]

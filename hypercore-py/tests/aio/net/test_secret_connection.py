@@ -264,7 +264,7 @@ def test_a_callback_that_raises_is_reported_and_costs_nobody_a_byte() -> None:
                 left.write(bytes(100_000))
                 left.end()
             broken[1].end()
-            endpoint.on_message = fail
+            endpoint._on_message = fail
             endpoint.sockets[1].send(b"a message", endpoint.sockets[0].local_address)
             strayed = Packet(FLAG_DATA, unconnected.local_id, 0, 0, 0, b"x").encode()
             endpoint.sockets[1].send(strayed, endpoint.sockets[0].local_address)
@@ -272,6 +272,28 @@ def test_a_callback_that_raises_is_reported_and_costs_nobody_a_byte() -> None:
             await done.wait()
             assert got == bytes(100_000)
             assert {type(error) for error in reports} == {ValueError, ZeroDivisionError}
+
+    run(main())
+
+
+def test_close_listeners_are_called_after_the_owner_even_if_that_fails() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: called.append("reported"))
+        called: list[str] = []
+        async with endpoint_of_two() as endpoint:
+            left, _ = stream_pair(endpoint)
+            left.add_close_listener(lambda: called.append("first"))
+
+            def fail(error: Exception | None) -> None:
+                called.append("owner")
+                raise ValueError("a bug in an application")
+
+            left.on_close = fail  # set last: a listener must not depend on the order
+            left.add_close_listener(lambda: called.append("second"))
+            left.destroy()
+            assert called == ["owner", "reported", "first", "second"]
+            left.destroy()
+            assert called[3:] == ["second"]
 
     run(main())
 

@@ -89,9 +89,9 @@ def test_trains_of_datagrams_arrive_whole_with_and_without_kernel_help(
 ) -> None:
     async def main() -> None:
         sender = Endpoint(segmentation=segmentation)
-        receiver = Endpoint(coalescing=coalescing, mmsg=mmsg)
+        inbox = Inbox()
+        receiver = Endpoint(coalescing=coalescing, mmsg=mmsg, on_message=inbox)
         source, target = sender.bind("127.0.0.1"), receiver.bind("127.0.0.1")
-        inbox = receiver.on_message = Inbox()
         expected = []
         for count in (1, 2, 54, 7):
             buffers: list[bytes] = []
@@ -112,8 +112,8 @@ def test_trains_of_datagrams_arrive_whole_with_and_without_kernel_help(
 def test_a_kernel_that_refuses_segmentation_gets_single_datagrams(code: int) -> None:
     async def main() -> None:
         endpoint = Endpoint()
-        source, target = endpoint.bind("127.0.0.1"), endpoint.bind("127.0.0.1")
-        inbox = target.on_message = Inbox()
+        inbox = Inbox()
+        source, target = endpoint.bind("127.0.0.1"), endpoint.bind("127.0.0.1", on_message=inbox)
         real = source._sock
         source._sock = Refusing(real, code)  # type: ignore[assignment]
         assert source.send_segments([b"a1", b"a2", b"b1", b"b2"], 4, 2, target.local_address) == 2
@@ -174,9 +174,9 @@ class Full:
 @pytest.mark.parametrize("mmsg", [True, False])
 def test_packets_reach_the_stream_they_name_and_the_rest_the_message_handler(mmsg: bool) -> None:
     async def main() -> None:
-        endpoint = Endpoint(mmsg=mmsg)
+        inbox = Inbox()
+        endpoint = Endpoint(mmsg=mmsg, on_message=inbox)
         source, target, other = (endpoint.bind("127.0.0.1") for _ in range(3))
-        inbox = endpoint.on_message = Inbox()
         peer = source.local_address
         own, second, stranger = Sink(target, peer), Sink(target, peer), Sink(other, peer)
         welcome = Sink(None, accept=True)
@@ -211,10 +211,9 @@ def test_packets_reach_the_stream_they_name_and_the_rest_the_message_handler(mms
 
 def test_a_socket_may_have_a_message_handler_of_its_own() -> None:
     async def main() -> None:
-        endpoint = Endpoint()
-        first, second = endpoint.bind("127.0.0.1"), endpoint.bind("127.0.0.1")
         shared, own = Inbox(), Inbox()
-        endpoint.on_message, second.on_message = shared, own
+        endpoint = Endpoint(on_message=shared)
+        first, second = endpoint.bind("127.0.0.1"), endpoint.bind("127.0.0.1", on_message=own)
         first.send(b"to the first", first.local_address)
         first.send(b"to the second", second.local_address)
         assert await shared.wait(1) == [b"to the first"]

@@ -54,8 +54,8 @@ class Peer:
             **options,
         )
 
-    def on_connection(self, connection, info):
-        assert info.public_key == connection.remote_public_key
+    def on_connection(self, connection):
+        assert connection.remote_public_key in self.swarm.peers
         self.opened += 1
         self.heard[connection] = []
         connection.on_message = self.heard[connection].append
@@ -285,7 +285,7 @@ def test_closing_that_is_cut_short_frees_the_port():
             await swarm.join(TOPIC).flushed()
             port = swarm.node.local_port
             for node in net.nodes:
-                node.endpoint.on_message = None  # nobody answers any more
+                node.endpoint._on_message = None  # nobody answers any more
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(swarm.close(), 0.1)
             again = DhtNode(bootstrap=[], host="127.0.0.1", port=port)
@@ -360,11 +360,10 @@ def test_idle_strangers_that_were_announced_first_do_not_keep_us_from_the_publis
     async def scene(net, peer):
         strangers = [await peer() for _ in range(4)]
         for stranger in strangers:
-            stranger.swarm.on_connection = None
+            stranger.swarm._on_connection = None
         await asyncio.gather(*(each.swarm.join(TOPIC, client=False).flushed() for each in strangers))
-        a = await peer(max_peers=2)
         fed = set()
-        a.swarm.lacks_peers = lambda topic: not fed
+        a = await peer(max_peers=2, lacks_peers=lambda topic: not fed)
         join = a.swarm.join(TOPIC, server=False)
         await a.swarm.flush()
         publisher = await peer(HIGH)

@@ -45,10 +45,13 @@ class ColdFarm(Farm):
 
     def __init__(self, store: Store | None = None) -> None:
         super().__init__(store)
-        self.cores = Corestore(self.store, idle_seconds=0.05)
+        self.cores = Corestore(
+            self.store,
+            idle_seconds=0.05,
+            on_error=self.engine.storage_failed,
+            on_core_requested=self.engine.on_core_requested,
+        )
         self.engine._cores = self.cores
-        self.cores.on_error = self.engine.storage_failed
-        self.cores.on_wanted = self.engine.wanted
 
     def is_cold(self, key: bytes) -> bool:
         member = self.engine._roster.get(key)

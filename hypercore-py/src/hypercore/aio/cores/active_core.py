@@ -21,6 +21,7 @@ from ...replication import (
     Replicator,
     Suspicions,
 )
+from ..subscription import Subscription
 from .link import Link
 
 
@@ -32,20 +33,6 @@ class Durable(NamedTuple):
 
 Notice = Event | Change | Durable
 """What subscribers are told: an event of the replication, a change of the core, or what is safe on disk."""
-
-
-class Subscription:
-    """Ends when it is called. A new one for each `subscribe`: the same callable may subscribe twice."""
-
-    __slots__ = ("_subscribers", "callback")
-
-    def __init__(self, callback: Callable[[Notice], None], subscribers: dict[Subscription, None]) -> None:
-        self.callback = callback
-        self._subscribers = subscribers
-        subscribers[self] = None
-
-    def __call__(self) -> None:
-        self._subscribers.pop(self, None)
 
 
 class RemotePeer:
@@ -131,7 +118,7 @@ class ActiveCore:
         self._on_active = on_active
         self._on_offence = on_misbehaviour
         self._peers: dict[PeerView, RemotePeer] = {}
-        self._subscribers: dict[Subscription, None] = {}
+        self._subscribers: dict[Subscription[Notice], None] = {}
         self._waiters: dict[int, list[asyncio.Future[bytes]]] = {}
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None

@@ -65,8 +65,8 @@ class Corestore:
     """Owns `store` and closes it. `config` is how cores are replicated.
 
     `on_error` is called when the disk refuses something, `on_misbehaviour` with the public key of a peer that
-    was cut off because of what it said, `on_wanted` with the discovery key of a core that no session had
-    when a peer opened it.
+    was cut off because of what it said, `on_core_requested` with the discovery key of a core that no session
+    had when a peer opened it.
     """
 
     def __init__(
@@ -78,16 +78,16 @@ class Corestore:
         max_channels: int = MAX_CHANNELS,
         on_error: Callable[[StorageError], None] | None = None,
         on_misbehaviour: Callable[[bytes, Exception], object] | None = None,
-        on_wanted: Callable[[bytes], None] | None = None,
+        on_core_requested: Callable[[bytes], None] | None = None,
     ) -> None:
         self.store = store
-        self.on_error = on_error
-        self.on_misbehaviour = on_misbehaviour
+        self._on_error = on_error
+        self._on_misbehaviour = on_misbehaviour
         self.upload = Throttle(asyncio.get_running_loop())
         """Bounds what all peers together are sent; without a rate at first."""
         self.download = Throttle(asyncio.get_running_loop())
         """Bounds what is asked of them."""
-        self.on_wanted = on_wanted
+        self._on_core_requested = on_core_requested
         self.fields = FieldBudget()
         """Bounds what is remembered of what all peers announce."""
         self.suspicions = Suspicions()
@@ -303,8 +303,8 @@ class Corestore:
             opened = self._use(core)
             self._on_idle(opened)
         attached = self._attach(opened, muxer, now)
-        if attached and not opened.sessions and self.on_wanted is not None:
-            self.on_wanted(name)
+        if attached and not opened.sessions and self._on_core_requested is not None:
+            self._on_core_requested(name)
         return attached
 
     def _link_of(self, peer: PeerView) -> Link | None:
@@ -325,8 +325,8 @@ class Corestore:
 
     def _report_offence(self, link: Link, error: RemoteProtocolError) -> None:
         log.warning("cut off peer %s: %s", encode_key(link.connection.remote_public_key), error)
-        if self.on_misbehaviour is not None:
-            self.on_misbehaviour(link.connection.remote_public_key, error)
+        if self._on_misbehaviour is not None:
+            self._on_misbehaviour(link.connection.remote_public_key, error)
 
     # --- the disk
 
@@ -354,8 +354,8 @@ class Corestore:
             link.hold(held)
 
     def _on_storage_error(self, error: StorageError) -> None:
-        if self.on_error is not None:
-            self.on_error(error)
+        if self._on_error is not None:
+            self._on_error(error)
 
     # --- the end
 

@@ -82,14 +82,7 @@ class Rendezvous:
 def tie(stream: StreamTransport, relayed: Relayed) -> None:
     """Let go of the relay when the stream through it is over. The peer may come straight to us meanwhile."""
     stream.roaming = True
-    tell = stream.on_close
-
-    def on_close(error: Exception | None) -> None:
-        relayed.connection.close()
-        if tell is not None:
-            tell(error)  # type: ignore[arg-type]
-
-    stream.on_close = on_close
+    stream.add_close_listener(relayed.connection.close)
 
 
 class _Pairing:

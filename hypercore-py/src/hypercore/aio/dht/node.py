@@ -28,6 +28,7 @@ from ..net.interfaces import NetworkWatch
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import Endpoint, UdpSocket
 from ..net.udx_transport import StreamTransport
+from ..subscription import Subscription
 from ..timer import DeadlineTimer
 from .client import DhtClient
 from .connect import ConnectAttempt
@@ -87,8 +88,7 @@ class DhtNode:
         self.rng = rng or SystemRandom()
         self.key_pair = key_pair or KeyPair.from_seed(self.rng.randbytes(32))
         self.ephemeral = ephemeral
-        self.on_event: list[Callable[[NodeEvent], None]] = []
-        """Called with what the node tells about itself."""
+        self._subscribers: dict[Subscription[NodeEvent], None] = {}
         self._bootstrap = [parse_bootstrap(n) for n in (BOOTSTRAP_NODES if bootstrap is None else bootstrap)]
         self._fallback = [n for n in self._bootstrap if n.address is not None and n.host != n.address]
         """Nodes whose names are looked up if the addresses given beside them do not answer."""
@@ -124,9 +124,8 @@ class DhtNode:
     async def start(self) -> None:
         """Bind the socket and begin to look for other nodes. Raises OSError if the port is taken."""
         self.loop = asyncio.get_running_loop()
-        self.endpoint = Endpoint(loop=self.loop, rng=self.rng)
+        self.endpoint = Endpoint(loop=self.loop, rng=self.rng, on_message=self._on_message)
         self.socket = self._bind()
-        self.endpoint.on_message = self._on_message
         self._network = NetworkWatch(*self.socket.local_address)
         self._started = True
         now = monotonic()
@@ -266,7 +265,11 @@ class DhtNode:
         is_new = host not in self.unresolved
         self.unresolved[host] = str(getattr(error, "strerror", None) or error)
         if is_new:
-            self._tell(NodeEvent.NAME_UNRESOLVED)
+            self._notify(NodeEvent.NAME_UNRESOLVED)
+
+    def subscribe(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
+        """Have `callback` called with every event of the node. What is returned ends that."""
+        return Subscription(callback, self._subscribers)
 
     # --- facts --------------------------------------------------------------------------------------------
 
@@ -337,7 +340,7 @@ class DhtNode:
             self._reachability = None
         if reached is not None and reached is self._firewalled:
             self._firewalled = not reached
-            self._tell(NodeEvent.REACHABILITY_CHANGED)
+            self._notify(NodeEvent.REACHABILITY_CHANGED)
         return reached
 
     def moved(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
@@ -486,8 +489,8 @@ class DhtNode:
             self.spawn(self._resolve(names))
         elif event is NodeEvent.ADDRESS_CHANGED:
             self._test_again.set()
-        self._tell(event)
+        self._notify(event)
 
-    def _tell(self, event: NodeEvent) -> None:
-        for callback in list(self.on_event):
-            callback(event)
+    def _notify(self, event: NodeEvent) -> None:
+        for subscription in tuple(self._subscribers):
+            subscription.callback(event)

@@ -20,6 +20,7 @@ class PunchSocketPool:
         self._host = beside.local_address[0]
         self._heard = heard
         self._sockets: dict[int, UdpSocket | None] = {}
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._sockets)
@@ -33,28 +34,22 @@ class PunchSocketPool:
             socket.send(PUNCH, address, ttl)
 
     def close(self, keep: UdpSocket | None = None) -> None:
-        """Close all but one, which from now on is closed with the stream that uses it."""
+        """Close all but one, which from now on is closed with the stream that uses it. What comes there and
+        is for no stream is ignored."""
+        self._closed = True
         for socket in self._sockets.values():
             if socket is not None and socket is keep:
                 socket.temporary = True
-                socket.on_message = _ignore
             elif socket is not None:
                 socket.close()
         self._sockets.clear()
 
     def _open(self, hole: int) -> UdpSocket | None:
-        try:
-            socket = self._endpoint.bind(self._host, 0)
-        except OSError:
-            return None
-
         def on_message(data: bytes, source: tuple[str, int], udp: UdpSocket) -> None:
-            if len(data) == 1:
+            if len(data) == 1 and not self._closed:
                 self._heard(hole, Address(*source), udp)
 
-        socket.on_message = on_message
-        return socket
-
-
-def _ignore(data: bytes, source: tuple[str, int], udp: UdpSocket) -> None:
-    """What is for no stream is for nobody here."""
+        try:
+            return self._endpoint.bind(self._host, 0, on_message=on_message)
+        except OSError:
+            return None

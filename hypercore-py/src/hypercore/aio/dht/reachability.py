@@ -20,7 +20,7 @@ from ...dht.address import Address, is_reserved
 from ...dht.constants import Internal
 from ...dht.packet import RESPONSE, Request, Response, decode_packet
 from ...errors import RemoteProtocolError
-from ..net.udp_socket import UdpSocket
+from ..net.udp_socket import MessageHandler, UdpSocket
 from .context import NodeContext
 
 GUIDES = 8
@@ -64,8 +64,7 @@ class ReachabilityTest:
 
     async def _fresh_socket_is_reached(self, guides: list[Address]) -> bool:
         """Also that our port is the same outside, or nobody would find it there."""
-        fresh = self._context.endpoint.bind(self._context.socket.local_address[0], 0)
-        fresh.on_message = self._on_fresh_message
+        fresh = self._bind(self._on_fresh_message)
         try:
             self._asked = {guide.host for guide in guides}
             port = fresh.local_address[1].to_bytes(2, "little")
@@ -77,8 +76,7 @@ class ReachabilityTest:
     async def _usual_port_is_reached(self, guides: list[Address]) -> bool:
         self._through.clear()
         self._enough.clear()
-        probe = self._context.endpoint.bind(self._context.socket.local_address[0], 0)
-        probe.on_message = self._on_probe_message
+        probe = self._bind(self._on_probe_message)
         try:
             await self._send_all(probe, guides, Internal.FIND_NODE, target=True)
             if len(self._strangers) < FEWEST_STRANGERS or self._seen_as != {self._context.core.nat.host}:
@@ -92,6 +90,10 @@ class ReachabilityTest:
             return False
         finally:
             probe.close()
+
+    def _bind(self, on_message: MessageHandler) -> UdpSocket:
+        host, _ = self._context.socket.local_address
+        return self._context.endpoint.bind(host, 0, on_message=on_message)
 
     def _got_through(self, host: str) -> None:
         self._through.add(host)

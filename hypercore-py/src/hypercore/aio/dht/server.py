@@ -43,7 +43,7 @@ class Server:
         on_close: Callable[[Server], None],
     ) -> None:
         self.key_pair = key_pair
-        self.on_connection = on_connection
+        self._on_connection = on_connection
         self.closed = False
         self._context = context
         self._on_close = on_close
@@ -163,7 +163,7 @@ class Server:
         if self.closed:
             connection.destroy()
         elif not connection.closed:
-            self.on_connection(connection)
+            self._on_connection(connection)
 
     def _pump(self) -> None:
         while (event := self._core.next_event()) is not None:

@@ -320,6 +320,10 @@ class SecretConnection:
         if callback is not None and self._closed:
             self._loop.call_soon(callback, self._error)
 
+    def add_close_listener(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called once at the end, after `on_close`. Never if the connection is closed."""
+        self.stream.add_close_listener(listener)
+
     def close(self) -> None:
         if self._ended:
             return

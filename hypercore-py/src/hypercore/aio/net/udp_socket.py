@@ -79,15 +79,16 @@ class PacketSink(Protocol):
 class UdpSocket:
     """One bound IPv4 port. Made by `Endpoint.bind`."""
 
-    def __init__(self, endpoint: Endpoint, sock: socket.socket) -> None:
+    def __init__(
+        self, endpoint: Endpoint, sock: socket.socket, on_message: MessageHandler | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._sock = sock
         self._loop = endpoint.loop
         self._waiting: list[Callable[[], None]] = []
         host, port = sock.getsockname()
         self.local_address: Address = (host, port)
-        self.on_message: MessageHandler | None = None
-        """Takes what is not for a stream; the endpoint's handler does when this is None."""
+        self.on_message = on_message
         self.temporary = False
         """Whether it is closed with the stream that uses it."""
         self.closed = False
@@ -192,6 +193,8 @@ class Endpoint:
     """A stream table over any number of UDP sockets.
 
     `segmentation`, `coalescing` and `mmsg` allow UDP_SEGMENT, UDP_GRO and recvmmsg where the system has them.
+    `on_message(data, source, socket)` takes datagrams that are for no stream, of sockets without a handler of
+    their own.
     """
 
     def __init__(
@@ -202,13 +205,13 @@ class Endpoint:
         segmentation: bool = True,
         coalescing: bool = True,
         mmsg: bool = True,
+        on_message: MessageHandler | None = None,
     ) -> None:
         self.loop = loop or asyncio.get_running_loop()
         self.rng = rng or SystemRandom()
         self.segmentation = segmentation and hasattr(socket.socket, "sendmsg")
         self._coalescing = coalescing
-        self.on_message: MessageHandler | None = None
-        """Takes datagrams that are for no stream, of sockets without a handler of their own."""
+        self._on_message = on_message
         self.memory = ReceiveMemory()
         """Bounds what all streams hold that is not read, or came early."""
         self.sockets: list[UdpSocket] = []
@@ -217,8 +220,13 @@ class Endpoint:
         self._lingering: dict[int, asyncio.TimerHandle] = {}
         self._reader: BatchReader = new_reader(mmsg=mmsg)
 
-    def bind(self, host: str = "0.0.0.0", port: int = 0) -> UdpSocket:
-        """Opens a socket on a dotted IPv4 address. Raises OSError when the port is taken."""
+    def bind(
+        self, host: str = "0.0.0.0", port: int = 0, *, on_message: MessageHandler | None = None
+    ) -> UdpSocket:
+        """Open a socket on a dotted IPv4 address. Raises OSError when the port is taken.
+
+        `on_message` takes what comes there and is for no stream, in place of the endpoint's handler.
+        """
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
@@ -231,7 +239,7 @@ class Endpoint:
         except BaseException:
             sock.close()
             raise
-        udp = UdpSocket(self, sock)
+        udp = UdpSocket(self, sock, on_message)
         self.sockets.append(udp)
         return udp
 
@@ -330,7 +338,7 @@ class Endpoint:
         return bool(places)
 
     def _deliver_message(self, data: bytes, address: Address, udp: UdpSocket) -> None:
-        handler = udp.on_message or self.on_message
+        handler = udp.on_message or self._on_message
         if handler is None:
             return
         try:

@@ -56,6 +56,8 @@ class StreamTransport:
     * `on_end()`: the peer ended its side. `on_drain()`: `write` is welcome again.
     * `on_message(payload)`: an unordered message. `on_remote_changed()`: see `change_remote`.
     * `on_close(error)`: the end of it all, once; no error when both sides had ended.
+
+    They belong to the one that reads and writes the stream; others use `add_close_listener`.
     """
 
     def __init__(self, endpoint: Endpoint, *, heartbeat: float | None = None) -> None:
@@ -73,6 +75,7 @@ class StreamTransport:
         self.on_message: Callable[[bytes], None] | None = None
         self.on_remote_changed: Callable[[], None] | None = None
         self.on_close: Callable[[ConnectionClosed | None], None] | None = None
+        self._close_listeners: list[Callable[[], None]] = []
         self._endpoint = endpoint
         self._loop = endpoint.loop
         self._core = UdxStream(
@@ -164,6 +167,10 @@ class StreamTransport:
             self._pump()
 
     abandon = destroy
+
+    def add_close_listener(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called once when the stream closes, after `on_close`. Never if it is closed."""
+        self._close_listeners.append(listener)
 
     def send_message(self, payload: bytes) -> bool:
         """Sends an unordered, unreliable message of at most a packet. False when it was dropped."""
@@ -381,9 +388,12 @@ class StreamTransport:
         self.accept = self.may_follow = None
         self.on_data = self.on_end = self.on_drain = self.on_message = None
         self.on_remote_changed = self.on_close = None
-        if on_close is not None:
+        callbacks = [] if on_close is None else [lambda: on_close(closed.error)]
+        callbacks += self._close_listeners
+        self._close_listeners.clear()
+        for callback in callbacks:
             try:
-                on_close(closed.error)
+                callback()
             except Exception as error:
                 self._report(error)
 

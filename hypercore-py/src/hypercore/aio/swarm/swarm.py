@@ -38,12 +38,16 @@ CHANGES_OF_ADDRESS = (NodeEvent.ADDRESS_CHANGED, NodeEvent.REACHABILITY_CHANGED)
 
 
 class Swarm:
-    """`on_connection(connection, peer)` is called with every connection, whoever dialled.
+    """`on_connection(connection)` is called with every connection, whoever dialled.
 
     We dial up to `max_peers` (somewhat more for topics whose peers are of no use, see
     `hypercore.swarm.extra_dials`), and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
-    `firewall(public_key)` refuses a peer when true. `bootstrap`, `host`, `port`, `firewalled`,
-    `relay_through` and `nodes` are those of `DhtNode`.
+    `firewall(public_key)` refuses a peer when true. `has_peers(topic)` says of a topic that is to be looked
+    up whether peers of it are connected already, so that there is no hurry. `lacks_peers(topic)` says, when
+    we have dialled `max_peers`, whether the peers of a topic that are connected, if any, are of no use to it,
+    so that others are worth a place; unless given: whether it has none. `use_of(connection)` says what a
+    connection has been used for so far, messages unless given: idle ones that we dialled make way.
+    `bootstrap`, `host`, `port`, `firewalled`, `relay_through` and `nodes` are those of `DhtNode`.
     """
 
     def __init__(
@@ -61,7 +65,10 @@ class Swarm:
         firewalled: bool | None = None,
         relay_through: bytes | None = None,
         nodes: Iterable[Address] = (),
-        on_connection: Callable[[SecretConnection, PeerInfo], object] | None = None,
+        on_connection: Callable[[SecretConnection], object] | None = None,
+        has_peers: Callable[[bytes], bool] | None = None,
+        lacks_peers: Callable[[bytes], bool] | None = None,
+        use_of: Callable[[SecretConnection], Use] | None = None,
     ) -> None:
         self.node = DhtNode(
             bootstrap=bootstrap,
@@ -73,7 +80,8 @@ class Swarm:
             relay_through=relay_through,
             nodes=nodes,
         )
-        self.on_connection = on_connection
+        self._on_connection = on_connection
+        self._use_of = use_of or _messages
         self.connections: set[SecretConnection] = set()
         self._policy = SwarmPolicy(
             self.node.key_pair.public_key,
@@ -82,11 +90,9 @@ class Swarm:
             max_parallel=max_parallel,
             firewall=firewall,
             excludes=lambda public_key: self._offences.excludes(public_key, monotonic()),
-            use_of=self._use_of,
+            lacks_peers=lacks_peers,
+            use_of=self._use_of_peer,
         )
-        self.use_of: Callable[[SecretConnection], Use] = _messages
-        """What a connection has been used for so far: of those that we dialled, idle ones make way when all
-        `max_peers` are taken."""
         self._offences = Offences()
         self._topics = TopicRefresher(
             self.node,
@@ -96,6 +102,7 @@ class Swarm:
             may_announce=lambda: self._listening is None or self._server is not None,
             on_look=self._on_look,
             on_deadline=self._set_alarm,
+            has_peers=has_peers,
         )
         self._links: dict[bytes, PeerLink] = {}
         self.slots = Slots(self._messages_of, limit=max_incoming)
@@ -120,7 +127,7 @@ class Swarm:
         self._alarm = DeadlineTimer(self._loop, self._on_timer)
         self._alone = asyncio.Event()
         self._candidates = Candidates(self._loop, self._on_incoming)
-        self.node.on_event.append(self._on_node_event)
+        self.node.subscribe(self._on_node_event)
         self._started = True
 
     # --- facts --------------------------------------------------------------------------------------------
@@ -170,26 +177,6 @@ class Swarm:
             self._topics.schedule.get_or_add(topic).glances = True
         self.set_mode(discovery, server=server, client=client, refresh=True)
         return discovery
-
-    @property
-    def may_wait(self) -> Callable[[bytes], bool] | None:
-        """Asked, when set, of a topic that is to be looked up: whether that is not urgent, since peers of it
-        are connected already."""
-        return self._topics.schedule.may_wait
-
-    @may_wait.setter
-    def may_wait(self, may_wait: Callable[[bytes], bool] | None) -> None:
-        self._topics.schedule.may_wait = may_wait
-
-    @property
-    def lacks_peers(self) -> Callable[[bytes], bool]:
-        """Asked of a topic when we have dialled `max_peers`: whether those of its peers that are connected,
-        if any, are of no use to it, so that others are worth a place. Unless set: whether it has none."""
-        return self._policy.lacks_peers
-
-    @lacks_peers.setter
-    def lacks_peers(self, lacks_peers: Callable[[bytes], bool]) -> None:
-        self._policy.lacks_peers = lacks_peers
 
     def set_mode(
         self, discovery: PeerDiscovery, *, server: bool, client: bool, refresh: bool = False
@@ -286,9 +273,9 @@ class Swarm:
         connection = None if link is None else link.connection
         return 0 if connection is None else connection.messages_in + connection.messages_out
 
-    def _use_of(self, public_key: bytes) -> Use:
+    def _use_of_peer(self, public_key: bytes) -> Use:
         link = self._links.get(public_key)
-        return Use(0, 0) if link is None or link.connection is None else self.use_of(link.connection)
+        return Use(0, 0) if link is None or link.connection is None else self._use_of(link.connection)
 
     def _has_slot(self, public_key: bytes, host: str) -> bool:
         """Asked before the handshake is answered, so that who is refused hears of it at once."""
@@ -381,20 +368,12 @@ class Swarm:
         link.connection = connection
         self._policy.opened(link.peer, monotonic(), client=link.client)
         self.connections.add(connection)
-        # The connection's own callbacks are the application's: we listen one layer below
-        tell_connection = connection.stream.on_close
-
-        def on_close(error: ConnectionClosed | None) -> None:
-            if tell_connection is not None:
-                tell_connection(error)
-            self._ended(link)
-
-        connection.stream.on_close = on_close
         if connection.closed:
             self._ended(link)
             return
-        if self.on_connection is not None:
-            self.on_connection(connection, link.peer)
+        connection.add_close_listener(lambda: self._ended(link))
+        if self._on_connection is not None:
+            self._on_connection(connection)
         self._dial_more()
 
     def _ended(self, link: PeerLink) -> None:

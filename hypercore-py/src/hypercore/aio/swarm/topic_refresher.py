@@ -40,8 +40,9 @@ class TopicRefresher:
         may_announce: Callable[[], bool],
         on_look: Callable[[bytes, bool], None],
         on_deadline: Callable[[], None],
+        has_peers: Callable[[bytes], bool] | None,
     ) -> None:
-        self.schedule = TopicSchedule(node.rng)
+        self.schedule = TopicSchedule(node.rng, has_peers)
         self._node = node
         self._key_pair = key_pair
         self._on_peers = on_peers

@@ -65,7 +65,7 @@ def _udx_stream(data: bytes) -> None:
         while stream.next_event() is not None:
             pass
         for _ in range(50):
-            if stream.next_burst(now) is None:
+            if stream.take_output(now) is None:
                 break
 
 
@@ -94,7 +94,7 @@ def _unproven_stream(data: bytes) -> None:
         while stream.next_event() is not None:
             pass
         for _ in range(50):
-            burst = stream.next_burst(now)
+            burst = stream.take_output(now)
             if burst is None:
                 break
             sent += sum(map(len, burst.buffers))
@@ -127,11 +127,11 @@ def _secret_stream(data: bytes) -> None:
     ours, theirs = _handshaken()
     for op, piece in chunks(data):
         if op & 1:
-            ours.receive(theirs.start())
+            ours.decrypt(theirs.start())
         elif op & 2:
-            ours.receive(bytes(theirs.encrypt(piece)))
+            ours.decrypt(bytes(theirs.encrypt(piece)))
         else:
-            ours.receive(piece)
+            ours.decrypt(piece)
 
 
 def _frames() -> Iterator[bytes]:
@@ -248,11 +248,11 @@ class _Node:
 
     def feed(self, data: bytes, source: Address) -> None:
         self.now += 0.5
-        self.core.receive_datagram(data, source, self.now)
+        self.core.receive((data, source), self.now)
         self.server.punch_received(source, self.now)
         self.core.handle_timer(self.now)
         self.server.handle_timer(self.now)
-        self.core.outbox.clear()
+        self.core.take_output(self.now)
 
 
 def _dht_node(data: bytes) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from hypercore.crypto import discovery_key
@@ -82,7 +83,7 @@ class Engine:
         self._held: list[Event] | None = []
         """Events that wait until `ready` is emitted; None afterwards."""
         self._loop = asyncio.get_running_loop()
-        self._started_at = self._loop.time()
+        self._started_at = monotonic()
         self._roster = SeedTable()
         self._backlog = Backlog(
             add=self._add, wake=self._wake, on_failure=self._fail, on_progress=self._check_loaded
@@ -103,7 +104,7 @@ class Engine:
         self._stopping = False
         self.limits: LimitsInForce | None = None
         """The limits, if there are any."""
-        self._problems = Problems(self.emit, self._loop.time)
+        self._problems = Problems(self.emit, monotonic)
 
     # --- life
 
@@ -342,7 +343,7 @@ class Engine:
 
     def status(self, *, cold: int | None = None) -> EngineStatus:
         """Status of the engine and its seeds. `cold` limits how many cold seeds are listed; None: all."""
-        now, limits = self._loop.time(), self.limits
+        now, limits = monotonic(), self.limits
         seeds = self._shown(self._statuses(self._roster.members(cold=cold)))
         return EngineStatus(
             public_key=self._swarm.public_key,
@@ -386,7 +387,7 @@ class Engine:
         self._changed.add(key)
 
     def _statuses(self, members: Iterable[tuple[bytes, Member]]) -> Iterator[SeedStatus]:
-        now = self._loop.time()
+        now = monotonic()
         for key, member in members:
             try:
                 yield member.status(now)
@@ -418,7 +419,7 @@ class Engine:
             return  # it is being added, and is reviewed then
         self._poked.add(key)
         delay = DISCOVERY_DELAY if warm.seed.kind is None else REVIEW_DELAY
-        self._review_at(key, self._loop.time() + delay)
+        self._review_at(key, monotonic() + delay)
 
     def _review_at(self, key: bytes, at: float) -> None:
         timer = self._timers.get(key)
@@ -437,7 +438,7 @@ class Engine:
         member = self._roster.get(key)
         assert member is not None and isinstance(member.state, Warm)
         warm, membership = member.state, member.membership
-        seed, now = warm.seed, self._loop.time()
+        seed, now = warm.seed, monotonic()
         try:
             deadline = seed.review(now)
             update_at = membership.update(complete=seed.complete, peers=seed.peers, now=now)

@@ -66,7 +66,7 @@ class Connection(Protocol):
 
     @property
     def opened_at(self) -> float:
-        """When the keys were agreed, on the loop's clock."""
+        """When the keys were agreed, in seconds of `time.monotonic`."""
 
     @property
     def rtt(self) -> float | None:

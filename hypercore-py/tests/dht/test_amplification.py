@@ -47,17 +47,17 @@ class Node:
         for number in range(200):
             other = Address(f"78.0.{number}.1", 2000 + number)
             hello = Request(tid=number, to=HERE, command=0, internal=True, id=node_id(other))
-            self.core.receive_datagram(hello.encode(), other, number * 0.01)
+            self.core.receive((hello.encode(), other), number * 0.01)
         for number in range(40):
             self.announce(number)
         self.put(Address("79.0.0.1", 9))
-        self.core.outbox.clear()
+        self.core.take_output(0.0)
 
     def ask(self, request: Request, source: Address = VICTIM, now: float = 10.0) -> list[bytes]:
         """What goes to `source` for it."""
-        self.core.outbox.clear()
-        self.core.receive_datagram(request.encode(), source, now)
-        return [data for data, to in self.core.outbox if to == source]
+        self.core.take_output(now)
+        self.core.receive((request.encode(), source), now)
+        return [data for data, to in self.core.take_output(now) if to == source]
 
     def token(self, source: Address, now: float = 10.0) -> bytes:
         [reply] = self.ask(Request(tid=1, to=HERE, command=Command.LOOKUP, target=bytes(32)), source, now)
@@ -181,7 +181,7 @@ def test_records_of_strangers_are_bounded_by_bytes() -> None:
                 token=node.core.issue_token(source.host),
                 value=value,
             )
-            node.core.receive_datagram(put.encode(), source, 10.0)
+            node.core.receive((put.encode(), source), 10.0)
         assert node.store.value_bytes <= MAX_VALUE_BYTES
         if hosts == 1:
             assert node.store.value_bytes <= MAX_VALUE_BYTES_PER_NETWORK + 2_000

@@ -213,7 +213,8 @@ def test_client_punches_at_once_and_ten_times():
     assert puncher.start(Firewall.CONSISTENT, 5.0) and puncher.start(Firewall.CONSISTENT, 6.0)
     sent = []
     while (at := puncher.next_deadline()) is not None:
-        sent += [(at, shot.address) for shot in puncher.handle_timer(at)]
+        puncher.handle_timer(at)
+        sent += [(at, probe.address) for probe in puncher.take_output(at)]
     assert sent == [(5.0 + i, SERVER_AT) for i in range(TICKS)]
     assert puncher.exhausted and not puncher.punching
 
@@ -241,7 +242,8 @@ def test_address_once_verified_stays_so():
     puncher.update(state, SERVER_AT.host)
     puncher.update(state, None)
     puncher.start(Firewall.CONSISTENT, 0.0)
-    assert puncher.handle_timer(0.0) == [Probe(SERVER_AT)]
+    puncher.handle_timer(0.0)
+    assert puncher.take_output(0.0) == [Probe(SERVER_AT)]
 
 
 def test_port_zero_is_not_punched_at():

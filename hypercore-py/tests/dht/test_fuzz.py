@@ -50,11 +50,11 @@ class Everything:
 
     def feed(self, data, source):
         self.now += 0.5
-        self.core.receive_datagram(data, source, self.now)
+        self.core.receive((data, source), self.now)
         self.server.punch_received(source, self.now)
         self.core.handle_timer(self.now)
         self.server.handle_timer(self.now)
-        self.core.outbox.clear()
+        self.core.take_output(self.now)
 
 
 @settings(max_examples=200)
@@ -122,5 +122,5 @@ def test_well_formed_nonsense_does_no_harm(packets):
 def test_the_fuzzed_node_answers():
     everything = Everything()
     request = Request(tid=1, to=HERE, command=Command.LOOKUP, target=bytes(32))
-    everything.core.receive_datagram(request.encode(), Address("79.0.0.1", 1), 0.0)
-    assert len(everything.core.outbox) >= 1
+    everything.core.receive((request.encode(), Address("79.0.0.1", 1)), 0.0)
+    assert len(everything.core.take_output(0.0)) >= 1

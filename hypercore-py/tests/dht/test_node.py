@@ -25,10 +25,8 @@ def _core(**options):
 
 def _ask(core, now=0.0, source=THERE, **fields):
     """Feed one request; return what the node sends."""
-    core.receive_datagram(Request(tid=9, to=HERE, **fields).encode(), source, now)
-    sent = [(decode_packet(data), to) for data, to in core.outbox]
-    core.outbox.clear()
-    return sent
+    core.receive((Request(tid=9, to=HERE, **fields).encode(), source), now)
+    return [(decode_packet(data), to) for data, to in core.take_output(now)]
 
 
 def _events(core):
@@ -68,9 +66,9 @@ def test_delayed_ping_is_answered_after_the_delay():
     assert _ask(core, command=Internal.DELAYED_PING, internal=True, value=delay) == []
     assert core.next_deadline() == 2.5
     core.handle_timer(2.4)
-    assert not core.outbox
+    assert not core.take_output(4.0)
     core.handle_timer(2.5)
-    assert decode_packet(core.outbox[0][0]) == Response(tid=9, to=THERE)
+    assert decode_packet(core.take_output(2.5)[0][0]) == Response(tid=9, to=THERE)
 
 
 def test_delayed_ping_beyond_the_longest_delay_is_ignored():
@@ -78,7 +76,7 @@ def test_delayed_ping_beyond_the_longest_delay_is_ignored():
     delay = int(MAX_PING_DELAY * 1000 + 1).to_bytes(4, "little")
     assert _ask(core, command=Internal.DELAYED_PING, internal=True, value=delay) == []
     core.handle_timer(4.0)
-    assert not core.outbox
+    assert not core.take_output(4.0)
 
 
 def test_delayed_pings_are_bounded():
@@ -86,7 +84,7 @@ def test_delayed_pings_are_bounded():
     for _ in range(MAX_DELAYED_PINGS + 50):
         _ask(core, command=Internal.DELAYED_PING, internal=True, value=(1000).to_bytes(4, "little"))
     core.handle_timer(1.0)
-    assert len(core.outbox) == MAX_DELAYED_PINGS
+    assert len(core.take_output(0.0)) == MAX_DELAYED_PINGS
 
 
 @pytest.mark.parametrize("internal", [True, False])
@@ -127,7 +125,7 @@ def test_ignored_nodes_are_not_remembered():
 @given(st.binary(max_size=100), st.sampled_from([b"", b"\x03", b"\x13"]), st.integers(0, 65535))
 def test_garbage_is_dropped(garbage, prefix, port):
     core = _core(address=HERE)
-    core.receive_datagram(prefix + garbage, Address("78.0.0.1", port), 0.0)
+    core.receive((prefix + garbage, Address("78.0.0.1", port)), 0.0)
     core.handle_timer(100.0)
 
 
@@ -165,7 +163,7 @@ def test_down_hints_of_ours_are_bounded_per_tick():
     core = _core()
     for _ in range(MAX_DOWN_HINTS_PER_TICK + 9):
         core.down_hint(THERE, HERE)
-    assert len(core.outbox) == MAX_DOWN_HINTS_PER_TICK
+    assert len(core.take_output(0.0)) == MAX_DOWN_HINTS_PER_TICK
 
 
 def test_bootstrap_fills_the_table_and_tells_our_address():
@@ -250,8 +248,8 @@ def test_nodes_without_id_tell_our_address_only_so_often():
     for i in range(MAX_ANONYMOUS_SAMPLES + 5):
         to = Address(f"77.0.2.{i}", 1)
         core.ping(to, 0.0)
-        request = decode_packet(core.outbox.pop()[0])
-        core.receive_datagram(Response(tid=request.tid, to=HERE).encode(), to, 0.1)
+        request = decode_packet(core.take_output(0.0)[-1][0])
+        core.receive((Response(tid=request.tid, to=HERE).encode(), to), 0.1)
     assert len(core.nat) == MAX_ANONYMOUS_SAMPLES
 
 
@@ -293,7 +291,7 @@ def test_node_that_slept_tests_its_neighbours():
     core = nodes[3]
     network.flush(core)
     core.handle_timer(network.now + 3600)
-    assert len(core.outbox) >= 5
+    assert len(core.take_output(0.0)) >= 5
 
 
 @pytest.mark.parametrize(

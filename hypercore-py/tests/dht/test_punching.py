@@ -33,7 +33,8 @@ def shots_of(puncher, count=10**6):
     """Time and byte of everything that it sends."""
     sent = []
     while (at := puncher.next_deadline()) is not None and len(sent) < count:
-        sent += [(at, shot) for shot in puncher.handle_timer(at)]
+        puncher.handle_timer(at)
+        sent += [(at, probe) for probe in puncher.take_output(at)]
     return sent
 
 

@@ -30,7 +30,7 @@ class Calls:
 
     def answer(self, tid, now, source=THERE, **fields):
         response = Response(tid=tid, to=US, **fields)
-        reply = self.rpc.receive(response, source, now)
+        reply = self.rpc.match(response, source, now)
         if reply is not None:
             self.rpc.deliver(tid, reply, now)
         return reply
@@ -90,11 +90,11 @@ def test_unanswered_request_is_repeated_unchanged_then_given_up():
     first = calls.sent()
     for second in (1.0, 2.0, 3.0):
         assert calls.rpc.next_deadline() == second
-        assert calls.rpc.handle_timer(second) == []
+        assert calls.rpc.expire(second) == []
         assert calls.sent() == first
     assert slow == [True]
     assert calls.log == []
-    failed = calls.rpc.handle_timer(4.0)
+    failed = calls.rpc.expire(4.0)
     assert [call.to for call in failed] == [THERE]
     assert calls.log == [("call", None)] and calls.sent() == []
     assert calls.rpc.timed_out == 1 and calls.rpc.sent == 4
@@ -103,9 +103,9 @@ def test_unanswered_request_is_repeated_unchanged_then_given_up():
 def test_late_answer_to_a_retry_counts():
     calls = Calls()
     calls.call()
-    calls.rpc.handle_timer(1.0)
+    calls.rpc.expire(1.0)
     assert calls.answer(7, 1.5).rtt == 1.5
-    assert calls.rpc.handle_timer(9.0) == []
+    assert calls.rpc.expire(9.0) == []
 
 
 def test_cancelled_request_calls_nobody():
@@ -114,7 +114,7 @@ def test_cancelled_request_calls_nobody():
     calls.rpc.cancel(call)
     calls.rpc.cancel(call)
     assert calls.answer(7, 0.1) is None
-    calls.rpc.handle_timer(10.0)
+    calls.rpc.expire(10.0)
     assert calls.log == [] and calls.rpc.in_flight == 0
 
 
@@ -122,7 +122,7 @@ def test_own_timeout_of_a_request_holds():
     calls = Calls()
     calls.call(timeout=2.5, retries=0)
     assert calls.rpc.next_deadline() == 2.5
-    calls.rpc.handle_timer(2.5)
+    calls.rpc.expire(2.5)
     assert calls.log == [("call", None)]
 
 
@@ -142,7 +142,7 @@ def test_burst_waits_for_room_in_the_window():
         calls.call()
     assert len(calls.sent()) == WINDOW
     assert calls.rpc.next_deadline() == SLOT_SECONDS
-    calls.rpc.handle_timer(SLOT_SECONDS)
+    calls.rpc.expire(SLOT_SECONDS)
     assert len(calls.sent()) == 10
 
 
@@ -169,7 +169,7 @@ def test_waiting_request_that_was_cancelled_is_not_sent():
     waiting = [calls.call() for _ in range(WINDOW + 2)][-2:]
     calls.sent()
     calls.rpc.cancel(waiting[0])
-    calls.rpc.handle_timer(SLOT_SECONDS)
+    calls.rpc.expire(SLOT_SECONDS)
     assert [p.tid for p, _ in calls.sent()] == [waiting[1].tid]
 
 

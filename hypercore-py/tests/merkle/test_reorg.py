@@ -26,7 +26,7 @@ def refine(reorg: Reorg, new: Publisher) -> int:
     rounds = 0
     while (request := reorg.request()) is not None:
         before = reorg.ancestors
-        reorg.receive(new.ask(hash=request))
+        reorg.add_answer(new.ask(hash=request))
         assert reorg.ancestors >= before
         rounds += 1
     assert reorg.done
@@ -182,7 +182,7 @@ def test_a_bad_answer_to_a_refinement_changes_nothing() -> None:
     ):
         before = (reorg.ancestors, reorg.request(), list(reorg.new_nodes))
         with pytest.raises(error):
-            reorg.receive(bad)
+            reorg.add_answer(bad)
         assert (reorg.ancestors, reorg.request(), reorg.new_nodes) == before
     refine(reorg, new)
     assert reorg.ancestors == 20
@@ -192,7 +192,7 @@ def test_a_finished_reorg_ignores_late_answers() -> None:
     source = Publisher(make_blocks(8))
     reorg = start(full_reader(source), source.truncated(4))
     nodes = list(reorg.new_nodes)
-    reorg.receive(source.whole())
+    reorg.add_answer(source.whole())
     assert reorg.new_nodes == nodes
 
 
@@ -206,9 +206,9 @@ def test_a_refinement_cannot_bring_false_sizes_into_the_store() -> None:
         first, second, *others = data.hash.nodes
         forged = [first._replace(size=first.size + 1), second._replace(size=second.size - 1), *others]
         try:
-            reorg.receive(replace(data, hash=data.hash._replace(nodes=forged)))
+            reorg.add_answer(replace(data, hash=data.hash._replace(nodes=forged)))
         except InvalidChecksum:  # one of them is shared with the old tree, so its size is known
-            reorg.receive(data)
+            reorg.add_answer(data)
     assert reorg.ancestors == 20
     assert all(new.nodes[node.index] == node for node in reorg.new_nodes)
 

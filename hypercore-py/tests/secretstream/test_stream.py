@@ -123,11 +123,11 @@ def test_the_wire_is_the_official_one_byte_for_byte(name: str) -> None:
     receiver = SecretStream(HandshakeResult(bytes(32), key, digest, not initiator, b"", b""), bytes)
     header, *messages = v["output"]
     assert sender.start().hex() == header["wire"]
-    assert receiver.receive(H(header["wire"])) == []
+    assert receiver.decrypt(H(header["wire"])) == []
     for message in messages:
         assert sender.encrypt(H(message["plain"])).hex() == message["wire"]
         expected = [H(message["plain"])] if message["plain"] else []
-        assert receiver.receive(H(message["wire"])) == expected
+        assert receiver.decrypt(H(message["wire"])) == expected
 
 
 def test_stream_ids_match_the_official_ones() -> None:
@@ -149,35 +149,35 @@ def test_messages_survive_any_cutting_of_the_stream(seed: int, lengths: list[int
     wire = sender.start() + b"".join(sender.encrypt(m) for m in messages)
     got = []
     for piece in pieces(wire, sizes):
-        got += receiver.receive(piece)
+        got += receiver.decrypt(piece)
     assert got == [m for m in messages if m]
     sender, receiver = pair()
-    assert receiver.receive_chunks([memoryview(p) for p in pieces(wire, sizes)]) == got
+    assert receiver.decrypt_chunks([memoryview(p) for p in pieces(wire, sizes)]) == got
 
 
 def test_both_directions_have_their_own_keys() -> None:
     ours, theirs = pair()
-    ours.receive(theirs.start())
-    theirs.receive(ours.start())
-    assert theirs.receive(ours.encrypt(b"ping")) == [b"ping"]
-    assert ours.receive(theirs.encrypt(b"pong")) == [b"pong"]
+    ours.decrypt(theirs.start())
+    theirs.decrypt(ours.start())
+    assert theirs.decrypt(ours.encrypt(b"ping")) == [b"ping"]
+    assert ours.decrypt(theirs.encrypt(b"pong")) == [b"pong"]
     with pytest.raises(RemoteProtocolError):
-        ours.receive(ours.encrypt(b"an echo of our own"))
+        ours.decrypt(ours.encrypt(b"an echo of our own"))
 
 
 def test_keep_alives_are_20_bytes_and_not_delivered() -> None:
     sender, receiver = pair()
-    receiver.receive(sender.start())
+    receiver.decrypt(sender.start())
     beat = sender.encrypt(b"")
     assert (len(beat), bytes(beat[:3])) == (20, b"\x11\x00\x00")
-    assert receiver.receive(beat) == []
+    assert receiver.decrypt(beat) == []
 
 
 def test_a_header_of_another_length_is_refused_before_its_body_arrives() -> None:
     for size in (0, 55, 57, MAX_FRAME_BYTES):
         _, receiver = pair()
         with pytest.raises(HandshakeError):
-            receiver.receive(size.to_bytes(3, "little"))
+            receiver.decrypt(size.to_bytes(3, "little"))
 
 
 def test_a_header_of_another_handshake_or_of_our_own_role_is_refused() -> None:
@@ -185,44 +185,44 @@ def test_a_header_of_another_handshake_or_of_our_own_role_is_refused() -> None:
     spoiled = bytearray(sender.start())
     spoiled[3] ^= 1
     with pytest.raises(HandshakeError):
-        receiver.receive(spoiled)
+        receiver.decrypt(spoiled)
     _, receiver = pair()
     with pytest.raises(HandshakeError):
-        receiver.receive(receiver.start())
+        receiver.decrypt(receiver.start())
 
 
 def test_a_failed_stream_stays_failed() -> None:
     sender, receiver = pair()
-    receiver.receive(sender.start())
+    receiver.decrypt(sender.start())
     bad = frame(bytes(30))
-    assert receiver.receive(bytes(sender.encrypt(b"good")) + bad + sender.encrypt(b"behind")) == [b"good"]
+    assert receiver.decrypt(bytes(sender.encrypt(b"good")) + bad + sender.encrypt(b"behind")) == [b"good"]
     assert receiver.error is not None
     for _ in range(2):
         with pytest.raises(RemoteProtocolError):
-            receiver.receive(sender.encrypt(b"too late"))
+            receiver.decrypt(sender.encrypt(b"too late"))
 
 
 def test_a_message_shorter_than_its_mac_is_refused() -> None:
     sender, receiver = pair()
     with pytest.raises(RemoteProtocolError):
-        receiver.receive(sender.start() + frame(bytes(16)))
+        receiver.decrypt(sender.start() + frame(bytes(16)))
 
 
 @given(st.binary(max_size=400))
 def test_garbage_behind_the_header_raises_only_remote_errors(garbage: bytes) -> None:
     sender, receiver = pair()
-    receiver.receive(sender.start())
+    receiver.decrypt(sender.start())
     with suppress(RemoteProtocolError):
-        assert receiver.receive(garbage) == []
+        assert receiver.decrypt(garbage) == []
 
 
 def test_the_longest_message_fits_and_a_longer_one_is_refused() -> None:
     sender, receiver = pair()
     message = bytes(MAX_MESSAGE_BYTES)
-    receiver.receive(sender.start())
+    receiver.decrypt(sender.start())
     wire = sender.encrypt(message)
     assert wire[:3] == b"\xff\xff\xff"
-    assert receiver.receive(wire) == [message]
+    assert receiver.decrypt(wire) == [message]
     with pytest.raises(LocalProtocolError):
         sender.encrypt(bytes(MAX_MESSAGE_BYTES + 1))
     with pytest.raises(LocalProtocolError):
@@ -329,18 +329,18 @@ def test_xx_handshake_in_the_stream_in_any_pieces(sizes: list[int], seed: int) -
     initiator = XXHandshake(is_initiator=True, key_pair=keys[0], random=random)
     responder = XXHandshake(is_initiator=False, key_pair=keys[1], random=random)
     assert responder.start() == b""
-    second = b"".join(responder.receive(p) for p in pieces(initiator.start(), sizes))
-    third = b"".join(initiator.receive(p) for p in pieces(second, sizes))
+    second = b"".join(responder.respond(p) for p in pieces(initiator.start(), sizes))
+    third = b"".join(initiator.respond(p) for p in pieces(second, sizes))
     assert initiator.result is not None
     ours = SecretStream(initiator.result, random)
     wire = third + ours.start() + ours.encrypt(b"first words")
     cut = pieces(wire, sizes)
     while responder.result is None:
-        assert responder.receive(cut.pop(0)) == b""
+        assert responder.respond(cut.pop(0)) == b""
     theirs = SecretStream(responder.result, random)
-    got = theirs.receive(responder.take_rest())
+    got = theirs.decrypt(responder.take_rest())
     for piece in cut:
-        got += theirs.receive(piece)
+        got += theirs.decrypt(piece)
     assert got == [b"first words"]
     assert responder.result.remote_public_key == keys[0].public_key
     assert initiator.result.remote_public_key == keys[1].public_key
@@ -352,6 +352,6 @@ def test_xx_frames_of_a_wrong_size_are_refused_at_once() -> None:
         handshake = XXHandshake(is_initiator=role, key_pair=key_pair, random=bytes)
         handshake.start()
         with pytest.raises(HandshakeError):
-            handshake.receive(size.to_bytes(3, "little"))
+            handshake.respond(size.to_bytes(3, "little"))
         with pytest.raises(LocalProtocolError):
             handshake.take_rest()

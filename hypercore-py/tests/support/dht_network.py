@@ -70,8 +70,7 @@ class Network:
         del self.nodes[core.here]
 
     def flush(self, core):
-        while core.outbox:
-            data, to = core.outbox.popleft()
+        for data, to in core.take_output(self.now):
             self.sent_by[core.here] = self.sent_by.get(core.here, 0) + 1
             if self.rng.random() < self.loss or (self.drop and self.drop(data, core.here, to)):
                 continue
@@ -97,7 +96,7 @@ class Network:
                 if core is None:
                     continue
                 self.delivered += 1
-                core.receive_datagram(data, source, self.now)
+                core.receive((data, source), self.now)
                 self.flush(core)
             else:
                 for at, _, core in deadlines:

@@ -109,7 +109,7 @@ def test_packets_are_delivered_once_and_in_order_whatever_order_they_come_in(
     seen: set[int] = set()
     delivered = b""
     for seq, payload, is_end in arrivals:
-        for chunk in incoming.receive(seq, memoryview(payload), is_end=is_end):
+        for chunk in incoming.add_packet(seq, memoryview(payload), is_end=is_end):
             delivered += chunk
         seen.add(seq)
         due = next(n for n in range(100, 101 + count) if n not in seen)
@@ -124,14 +124,14 @@ def test_packets_are_delivered_once_and_in_order_whatever_order_they_come_in(
 
 def test_what_is_out_of_order_is_bounded_in_packets_and_bytes() -> None:
     incoming = Reassembly(0)
-    incoming.receive(MAX_OUT_OF_ORDER_PACKETS, memoryview(b"too early"), is_end=False)
+    incoming.add_packet(MAX_OUT_OF_ORDER_PACKETS, memoryview(b"too early"), is_end=False)
     assert not incoming.has_gaps
-    incoming.receive(MAX_OUT_OF_ORDER_PACKETS - 1, memoryview(b"just not"), is_end=False)
+    incoming.add_packet(MAX_OUT_OF_ORDER_PACKETS - 1, memoryview(b"just not"), is_end=False)
     assert incoming.has_gaps
     for seq in range(1, MAX_OUT_OF_ORDER_PACKETS - 1):
-        incoming.receive(seq, memoryview(bytes(MAX_DATAGRAM_BYTES)), is_end=False)
+        incoming.add_packet(seq, memoryview(bytes(MAX_DATAGRAM_BYTES)), is_end=False)
     assert RECEIVE_WINDOW_BYTES - MAX_DATAGRAM_BYTES < incoming.held_bytes <= RECEIVE_WINDOW_BYTES
-    assert incoming.receive(0, memoryview(b"due"), is_end=False)[0] == b"due"
+    assert incoming.add_packet(0, memoryview(b"due"), is_end=False)[0] == b"due"
 
 
 def test_what_is_held_for_a_reader_that_pauses_is_bounded_and_the_window_says_so() -> None:
@@ -153,17 +153,17 @@ def test_what_is_held_for_a_reader_that_pauses_is_bounded_and_the_window_says_so
 def test_at_most_fifty_ranges_are_reported() -> None:
     incoming = Reassembly(0)
     for seq in range(1, 300, 2):
-        incoming.receive(seq, memoryview(b"x"), is_end=False)
+        incoming.add_packet(seq, memoryview(b"x"), is_end=False)
     assert incoming.sack_ranges() == [(n, n + 1) for n in range(1, 2 * MAX_SACK_RANGES, 2)]
 
 
 def test_nothing_is_taken_behind_the_end_and_no_end_before_what_is_here() -> None:
     incoming = Reassembly(0)
-    incoming.receive(5, memoryview(b"five"), is_end=False)
-    incoming.receive(3, memoryview(b""), is_end=True)
+    incoming.add_packet(5, memoryview(b"five"), is_end=False)
+    incoming.add_packet(3, memoryview(b""), is_end=True)
     assert incoming.end is None
-    incoming.receive(6, memoryview(b""), is_end=True)
-    incoming.receive(7, memoryview(b"late"), is_end=False)
+    incoming.add_packet(6, memoryview(b""), is_end=True)
+    incoming.add_packet(7, memoryview(b"late"), is_end=False)
     assert (incoming.end, incoming.sack_ranges()) == (6, [(5, 7)])
 
 

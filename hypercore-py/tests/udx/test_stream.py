@@ -55,7 +55,7 @@ class Probe:
 
     def answers(self) -> list[Packet]:
         out = []
-        while (burst := self.stream.next_burst(self.now)) is not None:
+        while (burst := self.stream.take_output(self.now)) is not None:
             step = len(burst.buffers) // burst.packets
             for at in range(0, len(burst.buffers), step):
                 out.append(Packet.decode(b"".join(burst.buffers[at : at + step])))
@@ -172,11 +172,11 @@ def test_nothing_is_sent_before_the_stream_is_connected() -> None:
     stream = UdxStream(0.0)
     stream.write(b"x")
     stream.receive([raw(packet(FLAG_DATA, 0, 0, b"y").encode())], 1.0)
-    assert stream.next_burst(1.0) is None
+    assert stream.take_output(1.0) is None
     assert stream.next_deadline() is None
     assert isinstance(stream.next_event(), Data)
     stream.connect(5)
-    burst = stream.next_burst(1.0)
+    burst = stream.take_output(1.0)
     assert burst is not None
     assert Packet.decode(b"".join(burst.buffers)) == Packet(FLAG_DATA, 5, WINDOW, 0, 1, b"x")
 
@@ -280,12 +280,12 @@ def test_a_closed_stream_answers_with_its_last_acknowledgement_until_it_is_destr
     probe.tell(packet(FLAG_END, 0, 1))
     linger = probe.stream.linger()
     assert linger is not None
-    assert linger.receive([raw(packet(0, 1, 1).encode())]) is None
-    answer = linger.receive([raw(packet(FLAG_END, 0, 1).encode())] * 3)
+    assert linger.answer([raw(packet(0, 1, 1).encode())]) is None
+    answer = linger.answer([raw(packet(FLAG_END, 0, 1).encode())] * 3)
     assert answer is not None
     assert Packet.decode(answer) == state(1, seq=1)
-    assert linger.receive([raw(packet(FLAG_DESTROY, 1, 1).encode())]) is None
-    assert linger.receive([raw(packet(FLAG_END, 0, 1).encode())]) is None
+    assert linger.answer([raw(packet(FLAG_DESTROY, 1, 1).encode())]) is None
+    assert linger.answer([raw(packet(FLAG_END, 0, 1).encode())]) is None
 
 
 def test_a_reset_stream_leaves_nothing_behind() -> None:
@@ -295,7 +295,7 @@ def test_a_reset_stream_leaves_nothing_behind() -> None:
     unconnected = UdxStream(0.0)
     unconnected.destroy()
     assert unconnected.linger() is None
-    assert unconnected.next_burst(0.0) is None
+    assert unconnected.take_output(0.0) is None
 
 
 def test_a_destroyed_stream_repeats_that_to_a_peer_that_talks_on() -> None:
@@ -304,7 +304,7 @@ def test_a_destroyed_stream_repeats_that_to_a_peer_that_talks_on() -> None:
     probe.answers()
     linger = probe.stream.linger()
     assert isinstance(linger, TimeWait)
-    answer = linger.receive([raw(packet(FLAG_DATA, 0, 0, b"x").encode())])
+    answer = linger.answer([raw(packet(FLAG_DATA, 0, 0, b"x").encode())])
     assert answer is not None
     assert Packet.decode(answer).flags == FLAG_DESTROY
 
@@ -321,7 +321,7 @@ def test_garbage_packets_raise_nothing(noise: list[bytes], seed: int, paused: bo
         stream.pause()
     now = 0.0
     for body in noise:
-        while stream.next_burst(now) is not None:
+        while stream.take_output(now) is not None:
             pass
         near = header_struct.pack(
             0x01FF | random.getrandbits(16) << 16,
@@ -376,7 +376,7 @@ def test_a_receiver_of_ours_answers_a_captured_sender_byte_for_byte(name: str) -
                 theirs.append(capture["hex"])
             continue
         stream.receive([raw(whole(capture))], now)
-        while (burst := stream.next_burst(now)) is not None:
+        while (burst := stream.take_output(now)) is not None:
             ours.append(b"".join(burst.buffers).hex())
         while (event := stream.next_event()) is not None:
             if isinstance(event, Data):
@@ -391,9 +391,9 @@ def test_data_before_connect_is_answered_like_the_official_stream_does() -> None
     stream = UdxStream(0.0)
     early, answer = (c for c in session("data before connect") if c.get("len") in (20, 25) and c["t"] < 150)
     stream.receive([raw(whole(early))], 0.001)
-    assert stream.next_burst(0.002) is None
+    assert stream.take_output(0.002) is None
     stream.connect(1001)
-    burst = stream.next_burst(0.1)
+    burst = stream.take_output(0.1)
     assert burst is not None
     assert b"".join(burst.buffers).hex() == answer["hex"]
 
@@ -428,7 +428,7 @@ def test_both_roles_of_a_captured_exchange_send_the_same_data_and_close(name: st
                 stream.end()
             if isinstance(event, Closed):
                 closed = event
-        while (burst := stream.next_burst(now)) is not None:
+        while (burst := stream.take_output(now)) is not None:
             ours.append(Packet.decode(b"".join(burst.buffers)))
 
     flush(0.0)

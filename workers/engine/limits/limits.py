@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Literal, NamedTuple, Protocol
 
 from hypercore.aio.cores.corestore import DATABASE_SLACK, Corestore
@@ -160,7 +161,7 @@ class Limits:
 
     def status(self) -> tuple[LimitStatus, ...]:
         """Status of the limits that are set."""
-        now = self._loop.time()
+        now = monotonic()
         found: list[LimitStatus] = []
         for name, throttle in self._rates():
             rate = throttle.limit.rate
@@ -192,8 +193,8 @@ class Limits:
     def look(self) -> None:
         """Apply the current limits, emit changes, and schedule the next check."""
         self.close()
-        now = self._loop.time()
-        self._timer = self._loop.call_at(now + LOOK_INTERVAL, self.look)
+        now = monotonic()
+        self._timer = self._loop.call_later(LOOK_INTERVAL, self.look)
         self._set_rates(now)
         self._look_at_disk(now)
         self._look_at_counts(now)

@@ -1,4 +1,8 @@
-"""A timer that is moved often and fires seldom."""
+"""A timer that is moved often and fires seldom.
+
+The one clock of `aio`, and of everything below it, is `time.monotonic`. The loop's own clock would not do:
+uvloop reads it once a turn, in milliseconds, which is coarser than a round trip on a local network.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,12 @@ from time import monotonic
 
 
 class DeadlineTimer:
-    """Calls back at the time that was set last, or somewhat before: whoever is called looks at the clock."""
+    """Calls back at the earliest time that was set since it last did, or somewhat before."""
 
     __slots__ = ("_at", "_callback", "_handle", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[float], None]) -> None:
-        """`callback(now)`; times are those of `time.monotonic`."""
+        """`callback(now)` compares its deadline with `now`."""
         self._loop = loop
         self._callback = callback
         self._handle: asyncio.TimerHandle | None = None

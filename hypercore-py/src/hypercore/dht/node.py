@@ -1,8 +1,7 @@
 """A node of the DHT without its socket: datagrams and the time in, datagrams, events and a deadline out.
 
-Source: dht-rpc index.js (6.27.0). The caller feeds `receive_datagram` and `handle_timer`, sends what `outbox`
-holds after each call, and sees to it that `next_deadline` is kept. Whatever asks the network something passes
-callbacks, which are called from within those two.
+Source: dht-rpc index.js (6.27.0). Driven by the verbs of `hypercore.machine`. Whatever asks the network
+something passes callbacks, which are called from within `receive` and `handle_timer`.
 
 One socket does for everything here. An official node has two, so that it can find out whether strangers reach
 it; the shell has another way to that.
@@ -22,7 +21,7 @@ from .health import NetworkHealth
 from .incoming_request import Inbound
 from .internal_commands import InternalCommands
 from .nat import NatSampler
-from .packet import Request, decode_packet
+from .packet import Datagram, Request, decode_packet
 from .query import CAUTIOUS_CONCURRENCY, Query
 from .routing_table import BUCKET_SIZE, RoutingTable, TableNode
 from .rpc import DEFAULT_RETRIES, IGNORE_REPLY, Call, Outgoing, ReplyHandler, Rpc
@@ -70,7 +69,6 @@ class DhtCore:
 
     def __init__(self, *, rng: Random, now: float, address: Address | None = None) -> None:
         self.rng = rng
-        self.outbox: deque[tuple[bytes, Address]] = deque()
         self.handlers: dict[int, Handler] = {}
         """Command to whoever answers it. What is not in here is answered with UNKNOWN_COMMAND."""
         self.bootstrap: list[Address] = []
@@ -82,7 +80,6 @@ class DhtCore:
         self._internal = InternalCommands(self._neighbours)
         self._health = NetworkHealth()
         self._rpc = Rpc(first_tid=rng.randrange(65536), now=now)
-        self._rpc.outbox = self.outbox
         self._tokens = TokenIssuer(rng.randbytes, now)
         self._events: deque[NodeEvent] = deque()
         self._bootstrap_query: Query | None = None
@@ -112,8 +109,10 @@ class DhtCore:
 
     # --- what goes in and out ------------------------------------------------------------------------
 
-    def receive_datagram(self, data: bytes | memoryview, source: Address, now: float) -> None:
-        """A datagram of two bytes or more that is not UDX. Garbage is dropped, as UDP demands."""
+    def receive(self, datagram: Datagram, now: float) -> None:
+        """A datagram of two bytes or more that is not UDX, and where it came from. Garbage is dropped, as UDP
+        demands."""
+        data, source = datagram
         self._now = now
         if not source.port:
             return
@@ -124,10 +123,18 @@ class DhtCore:
         if isinstance(packet, Request):
             self._requested(packet, source, len(data))
             return
-        reply = self._rpc.receive(packet, source, now)
+        reply = self._rpc.match(packet, source, now)
         if reply is not None:
             self._heard(source, reply.id, reply.to)
             self._rpc.deliver(packet.tid, reply, now)
+
+    def take_output(self, now: float) -> list[Datagram]:
+        """All datagrams that are to be sent, and where to."""
+        outbox = self._rpc.outbox
+        if not outbox:
+            return []
+        self._rpc.outbox = []
+        return outbox
 
     def next_deadline(self) -> float:
         """When `handle_timer` is to be called at the latest."""
@@ -139,7 +146,7 @@ class DhtCore:
 
     def handle_timer(self, now: float) -> None:
         self._now = now
-        for call in self._rpc.handle_timer(now):
+        for call in self._rpc.expire(now):
             if call.sent > 1:
                 self._neighbours.timed_out(call.to)
                 if call.to in self.bootstrap:
@@ -232,7 +239,7 @@ class DhtCore:
         return tuple(node.address for node in nodes)
 
     def send(self, data: bytes, address: Address) -> None:
-        self.outbox.append((data, address))
+        self._rpc.outbox.append((data, address))
 
     # --- being asked ---------------------------------------------------------------------------------
 

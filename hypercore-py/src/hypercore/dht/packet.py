@@ -19,6 +19,10 @@ MAX_PACKET_BYTES = 2048
 """Longest datagram that is looked at; official nodes read into buffers of this size (udx.h)."""
 
 
+Datagram = tuple[bytes | memoryview, Address]
+"""Bytes, and where they came from or go to."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """Flag bits: 1 id, 2 token, 4 internal, 8 target, 16 value."""

@@ -68,6 +68,7 @@ class Puncher:
         self._plan: Iterator[Volley] = iter(())
         self._guessed_host: str | None = None
         self._at: float | None = None
+        self._output: list[Probe] = []
         self._echoes = 0
         self._echo_at = float("-inf")
 
@@ -126,18 +127,22 @@ class Puncher:
     def next_deadline(self) -> float | None:
         return self._at
 
-    def handle_timer(self, now: float) -> list[Probe]:
-        """What to send now."""
+    def handle_timer(self, now: float) -> None:
         if self._at is None or now < self._at:
-            return []
+            return
         volley = next(self._plan, None)
         if volley is None:
             self.exhausted = True
             self.stop()
-            return []
-        shots, pause = volley
+            return
+        probes, pause = volley
+        self._output += probes
         self._at = now + pause
-        return shots
+
+    def take_output(self, now: float) -> list[Probe]:
+        """Single bytes that are to be sent now."""
+        output, self._output = self._output, []
+        return output
 
     def may_echo(self, source: Address, now: float) -> bool:
         """A byte came from `source`: whether to answer it. Only the side that did not start does."""

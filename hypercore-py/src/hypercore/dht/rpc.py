@@ -14,7 +14,7 @@ from itertools import count
 from typing import NamedTuple
 
 from .address import Address, node_id
-from .packet import Request, Response
+from .packet import Datagram, Request, Response
 
 REQUEST_TIMEOUT = 1.0
 """Seconds per attempt."""
@@ -151,10 +151,10 @@ class CongestionWindow:
 
 
 class Rpc:
-    """All requests of one node. Datagrams to send pile up in `outbox`."""
+    """All requests of one node, a part of `DhtCore`. Datagrams to send pile up in `outbox`."""
 
     def __init__(self, *, first_tid: int, now: float, window: int = WINDOW) -> None:
-        self.outbox: deque[tuple[bytes, Address]] = deque()
+        self.outbox: list[Datagram] = []
         self.sent = 0
         """Datagrams sent, retries included."""
         self.answered = 0
@@ -215,9 +215,9 @@ class Rpc:
             call.done = True
             del self._calls[call.tid]
 
-    def receive(self, response: Response, source: Address, now: float) -> Reply | None:
-        """A response came in. Returns it if we asked for it; the call's `on_reply` has not been called then:
-        see `deliver`."""
+    def match(self, response: Response, source: Address, now: float) -> Reply | None:
+        """Returns a response that came from `source` as the reply to a call, or None if we did not ask for
+        it. The call is finished by `deliver`."""
         call = self._calls.get(response.tid)
         if call is None or call.to != source or not call.sent:
             return None
@@ -253,8 +253,9 @@ class Rpc:
             return self._window.turn_at if at is None else min(at, self._window.turn_at)
         return at
 
-    def handle_timer(self, now: float) -> list[Call]:
-        """Retry and give up. Returns the calls that were given up on, their callbacks called."""
+    def expire(self, now: float) -> list[Call]:
+        """Retry what got no answer in time, and fail what was retried often enough. To be called at
+        `next_deadline`. Returns the failed calls, their callbacks called."""
         failed = []
         while self._timers and self._timers[0][0] <= now:
             entry = heappop(self._timers)

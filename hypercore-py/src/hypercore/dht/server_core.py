@@ -369,9 +369,10 @@ class ServerCore:
             return
         puncher = session.puncher
         if puncher is not None and puncher.punching:
+            puncher.handle_timer(now)
             self._events.extend(
                 SendPunch(address) if hole is None else SendPunch(address, ttl, hole, session)
-                for address, ttl, hole in puncher.handle_timer(now)
+                for address, ttl, hole in puncher.take_output(now)
             )
         if now >= session.deadline:
             self._expire(session, now)

@@ -84,7 +84,7 @@ class Reorg:
         last = min(self._old_length - 1, right_span(diff.index) // 2)
         return RequestHash(2 * last, depth(diff.index))
 
-    def receive(self, data: Data) -> None:
+    def add_answer(self, data: Data) -> None:
         """Take the answer to `request`.
 
         Raises InvalidProof or InvalidChecksum; the state is then as before.

@@ -236,7 +236,7 @@ class UpgradeRequester:
             return True
         if data.hash is None:
             return False
-        reorg.receive(data)
+        reorg.add_answer(data)
         self._advance(reorg, now)
         return True
 

@@ -83,11 +83,11 @@ class SecretStream:
             raise LocalProtocolError(f"a message has at most {MAX_MESSAGE_BYTES} bytes, not {size}")
         return self._push.encrypt((size + OVERHEAD_BYTES).to_bytes(LENGTH_BYTES, "little"), message)
 
-    def receive(self, data: Buffer) -> list[bytes]:
-        """The messages that `data` completes; see `receive_chunks`."""
-        return self.receive_chunks((data,))
+    def decrypt(self, data: Buffer) -> list[bytes]:
+        """The messages that `data` completes; see `decrypt_chunks`."""
+        return self.decrypt_chunks((data,))
 
-    def receive_chunks(self, chunks: Sequence[Buffer]) -> list[bytes]:
+    def decrypt_chunks(self, chunks: Sequence[Buffer]) -> list[bytes]:
         """The messages that the next bytes of the stream complete, keep-alives left out.
 
         Raises HandshakeError for a wrong header frame and RemoteProtocolError for a message that does not
@@ -114,7 +114,7 @@ class SecretStream:
     def next_message(self) -> bytes | None:
         """The next message, empty if it is a keep-alive; None until more bytes are fed.
 
-        Raises what `receive_chunks` raises. After that nothing can be read.
+        Raises what `decrypt_chunks` raises. After that nothing can be read.
         """
         if self.error is not None:
             raise self.error

@@ -36,8 +36,8 @@ class XXHandshake:
         """The initiator's first frame; a responder has nothing to say yet."""
         return frame(self._noise.write()) if self._is_initiator else b""
 
-    def receive(self, data: Buffer) -> bytes:
-        """Takes bytes of the peer and returns the frames to answer with. Raises HandshakeError."""
+    def respond(self, data: Buffer) -> bytes:
+        """Take bytes of the peer. Returns the frames to answer with. Raises HandshakeError."""
         self._parser.feed((data,))
         answer = b""
         while self._expected:

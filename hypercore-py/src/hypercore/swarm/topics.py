@@ -206,7 +206,7 @@ class TopicSchedule:
 
     def take(self, now: float) -> Topic | None:
         """The next topic to refresh. None: nothing to do, or enough is running."""
-        self._collect(now)
+        self.handle_timer(now)
         while not self._paused and self.running < parallel_refreshes(len(self.topics)):
             topic = self._take_next() or self._take_paced(now)
             if topic is None:
@@ -305,7 +305,8 @@ class TopicSchedule:
             at = earned_at if at is None else min(at, earned_at)
         return at
 
-    def _collect(self, now: float) -> None:
+    def handle_timer(self, now: float) -> None:
+        """Topics whose wait is over may be refreshed: see `take`."""
         while self._timers and self._timers[0][0] <= now:
             entry = heappop(self._timers)
             if not self._is_void(entry):

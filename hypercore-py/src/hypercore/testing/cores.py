@@ -91,5 +91,5 @@ def follow_fork(source: Core, target: Core) -> None:
     reorg = target.start_reorg(source.prove(Request(id=1, fork=source.fork, upgrade=upgrade, manifest=True)))
     while (wanted := reorg.request()) is not None:
         hash_request = RequestHash(wanted.index, wanted.nodes)
-        reorg.receive(source.prove(Request(id=1, fork=source.fork, hash=hash_request)))
+        reorg.add_answer(source.prove(Request(id=1, fork=source.fork, hash=hash_request)))
     target.apply_reorg(reorg)

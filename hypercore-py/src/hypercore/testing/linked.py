@@ -9,21 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from ..errors import RemoteProtocolError
+from ..machine import Timed
 from ..mux import Muxer
 
 HANDSHAKE_HASH = bytes(range(64))
 """The Noise handshake hash of links that are not given another."""
-
-
-class Timed(Protocol):
-    """Anything that wants to be woken at a time: a replicator, for one."""
-
-    def next_deadline(self) -> float | None: ...
-
-    def handle_timer(self, now: float) -> None: ...
 
 
 class FakeClock:

@@ -190,7 +190,7 @@ class Simulation:
         for peer in touched:
             packets, peer._arrived = peer._arrived, []
             if peer.linger is not None:
-                answer = peer.linger.receive(packets)
+                answer = peer.linger.answer(packets)
                 if answer is not None:
                     self._send(peer, answer)
             elif packets:
@@ -200,7 +200,7 @@ class Simulation:
     def _flush(self, peer: Peer) -> None:
         stream = peer.stream
         peer.collect()
-        while (burst := stream.next_burst(self.now)) is not None:
+        while (burst := stream.take_output(self.now)) is not None:
             step = len(burst.buffers) // burst.packets
             for index in range(burst.packets):
                 datagram = b"".join(burst.buffers[index * step : index * step + step])

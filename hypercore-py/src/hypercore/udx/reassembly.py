@@ -67,7 +67,7 @@ class Reassembly:
         """`count` packets in order were passed on without our help."""
         self.next_seq += count
 
-    def receive(self, seq: int, payload: Buffer, *, is_end: bool) -> list[Buffer]:
+    def add_packet(self, seq: int, payload: Buffer, *, is_end: bool) -> list[Buffer]:
         """Takes a packet that is due or early, and returns what can be delivered now.
 
         Empty payloads are not among it. Packets too early, too many to hold, or behind the end are dropped
@@ -101,10 +101,10 @@ class Reassembly:
         return ready
 
     def hold(self, seq: int, payload: Buffer, *, is_end: bool) -> None:
-        """`receive` for an application that does not read now. Over the window, the packet is dropped."""
+        """`add_packet` for an application that does not read now. Over the window, the packet is dropped."""
         if not self._has_room(len(payload)):
             return
-        for chunk in self.receive(seq, payload, is_end=is_end):
+        for chunk in self.add_packet(seq, payload, is_end=is_end):
             self._unread.append(bytes(chunk))
             self._unread_bytes += len(chunk)
             self._memory.held += len(chunk)

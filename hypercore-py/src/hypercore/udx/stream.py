@@ -367,7 +367,7 @@ class UdxStream:
         if self._paused:
             self._incoming.hold(seq, payload, is_end=is_end)
         else:
-            chunks += self._incoming.receive(seq, payload, is_end=is_end)
+            chunks += self._incoming.add_packet(seq, payload, is_end=is_end)
 
     def _update_window(self, window: int, seq: int, ack: int) -> None:
         newer = self._window_seq < seq or (self._window_seq == seq and self._window_ack <= ack)
@@ -401,8 +401,8 @@ class UdxStream:
 
     # --- packets out --------------------------------------------------------------------------------------
 
-    def next_burst(self, now: float) -> Burst | None:
-        """Datagrams that may be sent now. Call it until it says None, after any other call."""
+    def take_output(self, now: float) -> Burst | None:
+        """Datagrams that may be sent now; None if there are none."""
         if self.remote_id is None:
             return None
         allowance = self._sender.allowance

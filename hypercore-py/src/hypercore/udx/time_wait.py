@@ -21,7 +21,7 @@ class TimeWait:
         self._destroyed = destroyed
         self._done = False
 
-    def receive(self, packets: list[RawPacket]) -> bytes | None:
+    def answer(self, packets: list[RawPacket]) -> bytes | None:
         """The datagram to answer these packets with, or None. One answer is enough for a batch."""
         if self._done:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from time import monotonic
 from typing import NamedTuple
 
 from ...core import Change, Core
@@ -22,6 +23,7 @@ from ...replication import (
     Suspicions,
 )
 from ..subscription import Subscription
+from ..timer import DeadlineTimer
 from .link import Link
 
 
@@ -121,7 +123,7 @@ class ActiveCore:
         self._subscribers: dict[Subscription[Notice], None] = {}
         self._waiters: dict[int, list[asyncio.Future[bytes]]] = {}
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = DeadlineTimer(loop, self._on_timer)
         core.add_listener(self._on_change)
 
     @property
@@ -158,7 +160,7 @@ class ActiveCore:
         self._active += change
         if self.active is was_active or self.replicator.closed:
             return
-        self.replicator.set_downloading(self.active, self._loop.time())
+        self.replicator.set_downloading(self.active, monotonic())
         if self.active:
             self._on_active(self)
 
@@ -200,7 +202,7 @@ class ActiveCore:
         pending.add(future)
         self._waiters.setdefault(index, []).append(future)
         try:
-            if self.replicator.request_block(index, self._loop.time()):
+            if self.replicator.request_block(index, monotonic()):
                 self._deliver(index)
             return await future
         finally:
@@ -211,7 +213,7 @@ class ActiveCore:
                 if not waiters:
                     del self._waiters[index]
                     if not self.replicator.closed:
-                        self.replicator.cancel_block(index, self._loop.time())
+                        self.replicator.cancel_block(index, monotonic())
 
     def _deliver(self, index: int) -> None:
         if index not in self._waiters:
@@ -227,7 +229,7 @@ class ActiveCore:
 
     def durable(self, runs: list[tuple[int, int]]) -> None:
         """A flush has made blocks, and the head, durable."""
-        self.replicator.on_durable(runs, self._loop.time())
+        self.replicator.on_durable(runs, monotonic())
         self._tell(Durable(runs))
 
     def _on_change(self, change: Change) -> None:
@@ -247,14 +249,10 @@ class ActiveCore:
     def _turn(self) -> None:
         self._scheduled = False
         self._drain_events()
-        deadline = self.replicator.next_deadline()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._on_timer)
+        self._timer.set(self.replicator.next_deadline())
 
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.replicator.handle_timer(self._loop.time())
+    def _on_timer(self, now: float) -> None:
+        self.replicator.handle_timer(now)
         self._turn()
 
     def _drain_events(self) -> None:
@@ -284,11 +282,9 @@ class ActiveCore:
 
     def close(self) -> None:
         """Ends replication and everybody's waiting."""
-        self.replicator.close(self._loop.time())
+        self.replicator.close(monotonic())
         self.core.remove_listener(self._on_change)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
         self._drain_events()
         for index, waiters in self._waiters.items():
             for future in waiters:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from time import monotonic
 
 from ...connection import Connection
 from ...core import Core, Store
@@ -105,7 +106,7 @@ class Corestore:
         """Shares time and memory among the connections."""
         self._links: dict[Muxer, Link] = {}
         self._openings = Openings(
-            self._open, lambda opened, link: self._attach(opened, link.muxer, self._loop.time())
+            self._open, lambda opened, link: self._attach(opened, link.muxer, monotonic())
         )
         self._conflicts = {bytes.fromhex(name[len(_CONFLICT) :]) for name in store.meta_names(_CONFLICT)}
         self._held = False
@@ -210,7 +211,7 @@ class Corestore:
             fields=self.fields,
             suspicions=self.suspicions,
         )
-        opened.replicator.set_downloading(False, self._loop.time())
+        opened.replicator.set_downloading(False, monotonic())
         self._open[core.discovery_key] = opened
         if self.store.dirty:
             self._flusher.touch()  # it may have been written to before it was ours to watch
@@ -313,7 +314,7 @@ class Corestore:
     def _on_link_close(self, link: Link, error: Exception | None) -> None:
         self._links.pop(link.muxer, None)
         self._openings.leave(link)
-        now = self._loop.time()
+        now = monotonic()
         for opened in list(self._open.values()):
             opened.replicator.detach(link.muxer, now)  # it remembers connections without a channel, too
         self.suspicions.disconnected(link.connection.remote_public_key)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
+
+from ..timer import DeadlineTimer
 
 
 class IdleQueue:
@@ -12,12 +15,11 @@ class IdleQueue:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, seconds: float, expire: Callable[[bytes], None]
     ) -> None:
-        self._loop = loop
         self._seconds = seconds
         self._expire = expire
         self._due: dict[bytes, float] = {}
         """In the order of their times, since all wait equally long."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = DeadlineTimer(loop, self._on_timer)
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._due
@@ -25,7 +27,7 @@ class IdleQueue:
     def add(self, name: bytes) -> None:
         """From now on; a name that is in here keeps its time."""
         if name not in self._due:
-            self._due[name] = self._loop.time() + self._seconds
+            self._due[name] = monotonic() + self._seconds
             self._set_timer()
 
     def discard(self, name: bytes) -> None:
@@ -34,17 +36,12 @@ class IdleQueue:
 
     def close(self) -> None:
         self._due.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
 
     def _set_timer(self) -> None:
-        if self._timer is None and self._due:
-            self._timer = self._loop.call_at(next(iter(self._due.values())), self._on_timer)
+        self._timer.set(next(iter(self._due.values()), None))
 
-    def _on_timer(self) -> None:
-        self._timer = None
-        now = self._loop.time()
+    def _on_timer(self, now: float) -> None:
         while self._due:
             name, at = next(iter(self._due.items()))
             if at > now:

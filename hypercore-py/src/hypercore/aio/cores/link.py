@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from time import monotonic
 
 from ...connection import Connection
 from ...errors import ConnectionClosed, RemoteProtocolError
@@ -196,7 +197,7 @@ class Link:
     def _take_apart(self, expired: Callable[[], bool]) -> bool:
         connection, muxer = self.connection, self.muxer
         while not self._held and not muxer.closed:
-            if not muxer.go_on(self._loop.time(), expired):
+            if not muxer.go_on(monotonic(), expired):
                 return True
             if muxer.paused:
                 return False
@@ -207,7 +208,7 @@ class Link:
             message = connection.read()
             if message is None:
                 return False
-            muxer.begin(message, self._loop.time())
+            muxer.begin(message, monotonic())
         return False
 
     def _send(self, expired: Callable[[], bool]) -> bool:
@@ -216,7 +217,7 @@ class Link:
         muxer.rtt = connection.rtt
         while connection.writable and not muxer.closed:
             muxer.holding = self.hub.outgoing.full
-            messages = muxer.take_output(self._loop.time(), expired=expired)
+            messages = muxer.take_output(monotonic(), expired=expired)
             if messages:
                 connection.send_many(messages)
             if muxer.holding and muxer.waits:
@@ -256,5 +257,5 @@ class Link:
             "connection with %s ended: %s", encode_key(self.connection.remote_public_key), error or "closed"
         )
         self.muxer.ended_by_peer = isinstance(error, StreamReset)
-        self.muxer.shutdown(self._loop.time())
+        self.muxer.shutdown(monotonic())
         self._on_close(self, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from time import monotonic
 
 from ...core import Core
 from ...errors import LocalProtocolError
@@ -140,7 +141,7 @@ class Hypercore:
         """Begin to fetch these blocks: somebody is going to ask for them."""
         if self._closed:
             return
-        core, now = self._open.core, self._loop.time()
+        core, now = self._open.core, monotonic()
         if len(self._prefetched) >= PREFETCH_BLOCKS:
             self._prefetched = dict.fromkeys(index for index in self._prefetched if not core.has(index))
         for index in indices:
@@ -246,7 +247,7 @@ class Hypercore:
             if not future.done():
                 future.set_exception(LocalProtocolError("the session was closed before the block came"))
         self._open.drop_fork_limit(self)
-        now = self._loop.time()
+        now = monotonic()
         for index in self._prefetched:
             if not self._open.replicator.closed:
                 self._open.replicator.cancel_block(index, now)

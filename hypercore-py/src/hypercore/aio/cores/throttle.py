@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 from ...replication import RateLimit
+from ..timer import DeadlineTimer
 
 
 class Throttle:
-    """Sees to it that those who wait for `limit` get their turns. Times are those of `loop.time`."""
+    """Gives those that wait for `limit` their turns."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.limit = RateLimit(on_wake=self._set_timer)
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = DeadlineTimer(loop, self._on_timer)
 
     def set_rate(self, rate: float | None) -> None:
         """Bytes a second; None lifts the limit. Raises ValueError."""
-        self.limit.set_rate(rate, self._loop.time())
+        self.limit.set_rate(rate, monotonic())
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
 
     def _set_timer(self) -> None:
-        self.close()
-        deadline = self.limit.next_deadline()
-        if deadline is not None:
-            self._timer = self._loop.call_at(deadline, self._on_timer)
+        self._timer.set(self.limit.next_deadline())
 
-    def _on_timer(self) -> None:
-        self._timer = None
-        # The loop may be a hair early by its own clock
-        deadline = self.limit.next_deadline()
-        if deadline is not None:
-            self.limit.handle_timer(max(self._loop.time(), deadline))
+    def _on_timer(self, now: float) -> None:
+        self.limit.handle_timer(now)
+        self._set_timer()

@@ -9,6 +9,7 @@ a stream for each of them. What is sent to it must come from the socket of the c
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import NamedTuple
 
 from ...codec import Reader
@@ -97,7 +98,7 @@ class _Pairing:
         self._link = Link(connection, loop=loop, on_close=lambda link, error: self._failed())
         muxer = self._link.muxer
         self._channel: Channel = muxer.create_channel(PROTOCOL, connection.public_key, self)
-        self._channel.open(b"", loop.time())
+        self._channel.open(b"", monotonic())
 
     async def run(self, stream_id: int) -> Pair:
         """Raises PeerUnreachable."""

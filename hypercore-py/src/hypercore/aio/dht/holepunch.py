@@ -187,7 +187,9 @@ class HolePunch:
     async def _punch(self) -> None:
         while (at := self._puncher.next_deadline()) is not None:
             await asyncio.sleep(max(at - monotonic(), 0.0))
-            for address, ttl, hole in self._puncher.handle_timer(monotonic()):
+            now = monotonic()
+            self._puncher.handle_timer(now)
+            for address, ttl, hole in self._puncher.take_output(now):
                 if hole is None:
                     self._context.socket.send(PUNCH, address, ttl)
                 else:

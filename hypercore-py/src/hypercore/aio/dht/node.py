@@ -449,7 +449,7 @@ class DhtNode:
         if len(data) > 1:
             if self._reachability is not None:
                 self._reachability.heard(data, Address(*source))
-            self.core.receive_datagram(data, Address(*source), monotonic())
+            self.core.receive((data, Address(*source)), monotonic())
             self.flush()
         elif data:
             self._on_punch(Address(*source), socket)
@@ -471,9 +471,8 @@ class DhtNode:
         """Send what the core wants sent, tell what it tells, set its timer."""
         if self._closed:
             return
-        outbox, send, now = self.core.outbox, self.socket.send, monotonic()
-        while outbox:
-            data, address = outbox.popleft()
+        send, now = self.socket.send, monotonic()
+        for data, address in self.core.take_output(now):
             send(data, address)
             if self._finds_out:
                 self._contacts.set(address.host, True, now)

@@ -32,7 +32,7 @@ async def secure(
 
     def on_data(chunks: list[Buffer]) -> None:
         try:
-            answer = handshake.receive(b"".join(chunks))
+            answer = handshake.respond(b"".join(chunks))
         except RemoteProtocolError as error:
             done.set_exception(error)
             stream.destroy()

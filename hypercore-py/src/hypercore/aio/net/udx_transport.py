@@ -320,9 +320,9 @@ class StreamTransport:
         udp, address = self.socket, self.remote_address
         if self._gone or udp is None or address is None or self._unsent is not None:
             return
-        next_burst = self._core.next_burst
+        take_output = self._core.take_output
         for _ in range(BURSTS_PER_FLUSH):
-            burst = next_burst(now)
+            burst = take_output(now)
             if burst is None:
                 return
             buffers, size, packets = burst
@@ -411,7 +411,7 @@ class LingeringStream:
         return False
 
     def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
-        answer = self._linger.receive(packets)
+        answer = self._linger.answer(packets)
         if answer is not None:
             socket.send(answer, self._address)
 

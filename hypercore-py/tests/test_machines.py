@@ -4,7 +4,8 @@ import ast
 import inspect
 import pkgutil
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import pytest
 import hypercore
 from hypercore.core import memory_store
 from hypercore.crypto import KeyPair
+from hypercore.dht import sessions
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Firewall
 from hypercore.dht.messages import HolepunchPayload, NoisePayload, UdxInfo
@@ -25,7 +27,7 @@ from hypercore.dht.relays import AnnouncedRelays
 from hypercore.dht.server_core import ServerCore
 from hypercore.errors import RemoteProtocolError
 from hypercore.machine import EventSource, Producer, Receiver, Timed
-from hypercore.mux import Muxer
+from hypercore.mux import Muxer, channel
 from hypercore.replication import RateLimit, Replicator
 from hypercore.swarm import SwarmPolicy, TopicSchedule
 from hypercore.testing.cores import make_writer, sample_blocks
@@ -271,6 +273,27 @@ def test_garbage_raises_nothing_but_protocol_errors(name: str) -> None:
         except RemoteProtocolError:
             continue
         drain(machine, NOW)
+
+
+# --- tables -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "first", "last"),
+    [
+        (channel.TRANSITIONS, channel.ChannelState.NEW, {channel.ChannelState.CLOSED}),
+        (sessions.TRANSITIONS, sessions.Stage.NEW, sessions.OVER),
+    ],
+)
+def test_every_state_of_a_table_is_reached_and_only_the_last_ones_have_no_way_on(
+    table: Mapping[tuple[Enum, object], Enum], first: Enum, last: Collection[Enum]
+) -> None:
+    reached, new = set[Enum](), {first}
+    while new:
+        reached |= new
+        new = {target for (state, _), target in table.items() if state in reached} - reached
+    assert reached == set(type(first))
+    assert {state for state in reached if all(state is not left for left, _ in table)} == set(last)
 
 
 # --- one spelling -------------------------------------------------------------------------------------------

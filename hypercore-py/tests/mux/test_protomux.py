@@ -20,6 +20,7 @@ from hypercore.mux import (
     Muxer,
     UndecidedBudget,
 )
+from hypercore.mux.channel import TRANSITIONS, ChannelState, ChannelStep
 from hypercore.mux.outbox import ENTRY_OVERHEAD
 from hypercore.testing.linked import LinkedPair
 from support.vectors import load_named
@@ -589,3 +590,35 @@ def test_a_thousand_channels_that_wait_take_their_turns_in_no_time() -> None:
     started = time.process_time()
     muxer.take_output(0)
     assert time.process_time() - started < 3  # minutes while each turn looked past all the ones before
+
+
+def test_a_channel_closed_while_the_connection_goes_hears_of_that_once() -> None:
+    """The owner of one channel may close another when it is told of the end."""
+    muxer = new_muxer()
+    first, second = open_channel(muxer, "p", b"1"), open_channel(muxer, "p", b"2")
+    for one, other in ((first, second), (second, first)):
+        assert one.channel is not None and other.channel is not None
+        closed, channel = one.channel_closed, other.channel
+        one.channel_closed = lambda reason, now, closed=closed, channel=channel: (  # type: ignore[method-assign]
+            closed(reason, now),
+            channel.close(now),
+        )
+    muxer.shutdown(0)
+    assert first.log[-1:] == second.log[-1:] == [["close", True]]
+    assert first.closed is second.closed is CloseReason.DISCONNECTED
+
+
+@pytest.mark.parametrize("state", ChannelState)
+@pytest.mark.parametrize("step", [*ChannelStep, *CloseReason])
+def test_a_channel_does_what_its_table_says_and_nothing_else(
+    state: ChannelState, step: ChannelStep | CloseReason
+) -> None:
+    channel = new_muxer().create_channel("p", b"1", Recorder())
+    channel._state = state
+    if (state, step) in TRANSITIONS:
+        channel._move(step)
+        assert channel._state is TRANSITIONS[state, step]
+    else:
+        with pytest.raises(LocalProtocolError):
+            channel._move(step)
+        assert channel._state is state

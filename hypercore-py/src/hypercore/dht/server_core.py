@@ -25,7 +25,7 @@ from .network_profile import NetworkProfile
 from .noise import ServerHandshake, holepunch_secret
 from .punching import Puncher, RandomPunches
 from .relays import AnnouncedRelays
-from .sessions import Session, SessionTable
+from .sessions import Session, SessionTable, Step
 
 PATH_SECONDS = 10.0
 """How long a client may take to arrive after the handshake, or after punching began."""
@@ -166,7 +166,7 @@ class ServerCore:
         session = self._sessions.add(noise, client, via, direct=direct)
         session.remote_public_key, session.remote = public_key, remote
         if self._firewall is not None and self._firewall(public_key, remote, client):
-            self._end(session, now)
+            self._end(session, now, Step.REFUSE)
             return session
         error = _handshake_error(remote)
         if error == HandshakeStatus.NONE:
@@ -176,7 +176,7 @@ class ServerCore:
             self._sessions.expect(session)
             stream_id = self._open_stream(session)
             if stream_id is None:
-                self._end(session, now)
+                self._end(session, now, Step.REFUSE)
                 return session
             session.stream_id = stream_id
         try:
@@ -186,7 +186,7 @@ class ServerCore:
             self._expire(session, now)
             return session
         if error != HandshakeStatus.NONE:
-            self._end(session, now)
+            self._end(session, now, Step.REFUSE)
             return session
         self._events.append(Answered(session))
         if direct or remote.firewall == Firewall.OPEN:
@@ -241,8 +241,7 @@ class ServerCore:
         """The client's stream header has come. False if that is too late."""
         if session.over:
             return False
-        session.connected = True
-        self._end(session, now)
+        self._end(session, now, Step.ARRIVE)
         self._events.append(Connected(session))
         return True
 
@@ -401,11 +400,11 @@ class ServerCore:
         return entry[2].wake != entry[0] or self._sessions.at(entry[2].slot) is not entry[2]
 
     def _expire(self, session: Session, now: float) -> None:
-        self._end(session, now)
+        self._end(session, now, Step.EXPIRE)
         self._events.append(Expired(session))
 
-    def _end(self, session: Session, now: float) -> None:
-        self._sessions.end(session)
+    def _end(self, session: Session, now: float, step: Step) -> None:
+        self._sessions.end(session, step)
         if session.puncher is not None:
             session.puncher.stop()
         if session.random:

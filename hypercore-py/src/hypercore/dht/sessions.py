@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from heapq import heappop, heappush
 from itertools import islice
 
@@ -24,6 +25,42 @@ MAX_PUNCHING_PER_HOST = 16
 echoes a second, and an echo is the same for whichever of them it is. Ours."""
 MAX_ANSWERS = 1024
 """Answers of connected clients that are kept for repetitions, and as many refusals. Ours."""
+
+
+class Stage(Enum):
+    """Where a handshake is."""
+
+    NEW = "new"
+    AWAITED = "awaited"
+    """Answered, or about to be: the client may arrive."""
+    CONNECTED = "connected"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    """Given up: the client did not arrive in time, or cannot."""
+
+
+class Step(Enum):
+    """What happens to a handshake."""
+
+    EXPECT = "expect"
+    ARRIVE = "arrive"
+    """The client's stream header has come."""
+    REFUSE = "refuse"
+    EXPIRE = "expire"
+
+
+TRANSITIONS: Mapping[tuple[Stage, Step], Stage] = {
+    (Stage.NEW, Step.EXPECT): Stage.AWAITED,
+    (Stage.NEW, Step.REFUSE): Stage.REFUSED,
+    (Stage.NEW, Step.EXPIRE): Stage.EXPIRED,
+    (Stage.AWAITED, Step.ARRIVE): Stage.CONNECTED,
+    (Stage.AWAITED, Step.REFUSE): Stage.REFUSED,
+    (Stage.AWAITED, Step.EXPIRE): Stage.EXPIRED,
+}
+"""All that can happen to a handshake. Of one that is over, only the answer is kept for a while."""
+
+OVER = frozenset(Stage) - {stage for stage, _ in TRANSITIONS}
+"""Stages that lead nowhere."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -49,9 +86,7 @@ class Session:
     random: bool = False
     """It punches through a random NAT, which only so many may at a time."""
     round: int = 0
-    over: bool = False
-    """Connected, refused or given up: only the answer is still kept."""
-    connected: bool = False
+    stage: Stage = Stage.NEW
     via: str = ""
     """Host that sent us the handshake: a relay's, or the client's own."""
     direct: bool = False
@@ -59,6 +94,15 @@ class Session:
     deadline: float = 0.0
     wake: float = 0.0
     """When the clock looks at it next."""
+
+    @property
+    def over(self) -> bool:
+        """Connected, refused or given up."""
+        return self.stage in OVER
+
+    @property
+    def connected(self) -> bool:
+        return self.stage is Stage.CONNECTED
 
 
 class SessionTable:
@@ -133,11 +177,12 @@ class SessionTable:
 
     def expect(self, session: Session) -> None:
         """The session's client may arrive from now on."""
+        session.stage = TRANSITIONS[session.stage, Step.EXPECT]
         self._awaited.setdefault(session.via, {})[session] = None
 
-    def end(self, session: Session) -> None:
+    def end(self, session: Session, step: Step) -> None:
         """The session is over; its answer is kept, as long as there are not too many of them."""
-        session.over = True
+        session.stage = TRANSITIONS[session.stage, step]
         self.note_hosts(session)
         awaited = self._awaited.get(session.via, {})
         if session in awaited:

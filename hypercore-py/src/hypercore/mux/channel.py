@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import ClassVar, Protocol
 
@@ -72,11 +72,36 @@ class ChannelHost(Protocol):
     def wait_writable(self, channel: Channel, /) -> None: ...
 
 
-class _State(Enum):
-    NEW = 0
-    OPENING = 1
-    OPEN = 2
-    CLOSED = 3
+class ChannelState(Enum):
+    """Where a channel is in its life, on our side."""
+
+    NEW = "new"
+    OPENING = "opening"
+    """The peer was told, and has not answered."""
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class ChannelStep(Enum):
+    """What happens to a channel beside its end, which has a `CloseReason`."""
+
+    OPEN = "opened"
+    PAIR = "paired"
+    """Both sides have opened it."""
+
+
+TRANSITIONS: Mapping[tuple[ChannelState, ChannelStep | CloseReason], ChannelState] = {
+    (ChannelState.NEW, ChannelStep.OPEN): ChannelState.OPENING,
+    (ChannelState.NEW, CloseReason.LOCAL): ChannelState.CLOSED,
+    (ChannelState.OPENING, ChannelStep.PAIR): ChannelState.OPEN,
+    (ChannelState.OPENING, CloseReason.LOCAL): ChannelState.CLOSED,
+    (ChannelState.OPENING, CloseReason.REJECTED): ChannelState.CLOSED,
+    (ChannelState.OPENING, CloseReason.DISCONNECTED): ChannelState.CLOSED,
+    (ChannelState.OPEN, CloseReason.LOCAL): ChannelState.CLOSED,
+    (ChannelState.OPEN, CloseReason.REMOTE): ChannelState.CLOSED,
+    (ChannelState.OPEN, CloseReason.DISCONNECTED): ChannelState.CLOSED,
+}
+"""All that can happen to a channel. Anything else is a mistake of the caller."""
 
 
 class Channel:
@@ -90,7 +115,7 @@ class Channel:
         self, muxer: ChannelHost, protocol: str, channel_id: bytes | None, handler: ChannelHandler
     ) -> None:
         self._muxer = muxer
-        self._state = _State.NEW
+        self._state = ChannelState.NEW
         self.protocol = protocol
         self.id = channel_id
         self.handler = handler
@@ -102,11 +127,11 @@ class Channel:
     @property
     def opened(self) -> bool:
         """Both sides have opened it and neither has closed it."""
-        return self._state is _State.OPEN
+        return self._state is ChannelState.OPEN
 
     @property
     def closed(self) -> bool:
-        return self._state is _State.CLOSED
+        return self._state is ChannelState.CLOSED
 
     @property
     def writable(self) -> bool:
@@ -114,10 +139,9 @@ class Channel:
         return self._muxer.writable
 
     def open(self, handshake: bytes, now: float) -> None:
-        """Tell the peer. If it has opened already, `channel_opened` is called before this returns."""
-        if self._state is not _State.NEW:
-            raise LocalProtocolError("a channel is opened once")
-        self._state = _State.OPENING
+        """Tell the peer. If it has opened already, `channel_opened` is called before this returns. Raises
+        LocalProtocolError if the channel is not new."""
+        self._move(ChannelStep.OPEN)
         self._muxer.local_open(self, handshake, now)
 
     def send(self, type_id: int, *parts: Buffer) -> None:
@@ -137,33 +161,39 @@ class Channel:
 
     def mark_dirty(self) -> None:
         """Have `channel_flush` called before output is taken."""
-        if self._state is not _State.CLOSED:
+        if self._state is not ChannelState.CLOSED:
             self._muxer.mark_dirty(self)
 
     def wait_writable(self) -> None:
         """Have `channel_writable` called when there is room; channels take turns."""
-        if self._state is not _State.CLOSED:
+        if self._state is not ChannelState.CLOSED:
             self._muxer.wait_writable(self)
 
     def close(self, now: float) -> None:
         """Close it; the peer does not acknowledge that. A second close does nothing."""
-        if self._state is _State.NEW:
-            self._state = _State.CLOSED
-        elif self._state is not _State.CLOSED:
+        if self._state is ChannelState.NEW:
+            self._move(CloseReason.LOCAL)
+        elif self._state is not ChannelState.CLOSED:
             self._muxer.local_close(self, now)
 
     def paired(self, remote_id: int, handshake: Reader, now: float) -> None:
         """For the muxer: the peer has opened it too."""
-        self._state = _State.OPEN
+        self._move(ChannelStep.PAIR)
         self.remote_id = remote_id
         self.handler.channel_opened(handshake, now)
 
     def over(self, reason: CloseReason, now: float) -> None:
         """For the muxer: the channel is out of its tables."""
-        self._state = _State.CLOSED
+        self._move(reason)
         self.handler.channel_closed(reason, now)
 
+    def _move(self, step: ChannelStep | CloseReason) -> None:
+        state = TRANSITIONS.get((self._state, step))
+        if state is None:
+            raise LocalProtocolError(f"a channel that is {self._state.value} cannot be {step.value}")
+        self._state = state
+
     def _may_send(self) -> bool:
-        if self._state is _State.NEW:
+        if self._state is ChannelState.NEW:
             raise LocalProtocolError("a channel is opened before anything is sent on it")
-        return self._state is not _State.CLOSED
+        return self._state is not ChannelState.CLOSED

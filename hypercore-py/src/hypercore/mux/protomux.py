@@ -311,6 +311,8 @@ class Muxer:
             channel.handler.channel_message(type_id, Reader(payload), now)
 
     def local_close(self, channel: Channel, now: float) -> None:
+        if self.closed:
+            return  # `shutdown` is about to tell the channel that the connection is gone
         self._send_control(CLOSE, channel.local_id)
         self._forget(channel)
         channel.over(CloseReason.LOCAL, now)

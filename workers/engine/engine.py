@@ -337,7 +337,7 @@ class Engine:
     def lacks_peers(self, topic: bytes) -> bool:
         """Whether the key of a topic has no peers, or lacks blocks and those that it has give none."""
         warm = self._roster.warm(self._topics.get(topic, b""))
-        return warm is None or warm.seed.lacks_peers(self._loop.time())
+        return warm is None or warm.seed.lacks_peers(monotonic())
 
     # --- how things are
 

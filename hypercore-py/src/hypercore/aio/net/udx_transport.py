@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
@@ -388,9 +389,9 @@ class StreamTransport:
         self.accept = self.may_follow = None
         self.on_data = self.on_end = self.on_drain = self.on_message = None
         self.on_remote_changed = self.on_close = None
-        callbacks = [] if on_close is None else [lambda: on_close(closed.error)]
-        callbacks += self._close_listeners
-        self._close_listeners.clear()
+        callbacks, self._close_listeners = self._close_listeners, []
+        if on_close is not None:
+            callbacks.insert(0, partial(on_close, closed.error))
         for callback in callbacks:
             try:
                 callback()

@@ -37,7 +37,7 @@ async def meet(bootstrap: Sequence[str], topic: bytes, key: bytes) -> float:
             met.set()
 
     async with Swarm(bootstrap=bootstrap, host="127.0.0.1", on_connection=on_connection) as swarm:
-        await swarm.node.bootstrapped(within=10)
+        await swarm.node.bootstrapped(timeout=10)
         start = monotonic()
         swarm.join(topic, server=False)
         async with asyncio.timeout(MEETING_SECONDS):

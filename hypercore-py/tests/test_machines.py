@@ -84,7 +84,7 @@ def dht_core() -> DhtCore:
     core = DhtCore(rng=random.Random(1), now=NOW)
     core.bootstrap = [THERE]
     core.start_bootstrap(NOW)
-    core.moved()
+    core.on_network_changed()
     return core
 
 
@@ -140,8 +140,8 @@ def rate_limit() -> RateLimit:
     """Somebody waits for a debt to be paid."""
     limit = RateLimit()
     limit.set_rate(1000.0, NOW)
-    limit.spend(5000)
-    assert limit.begin(lambda: None, NOW) == 0
+    limit.consume(5000)
+    assert limit.take_turn(lambda: None, NOW) == 0
     return limit
 
 

@@ -61,7 +61,7 @@ class NatPeer:
 
     async def close(self) -> None:
         for task in self._nodes.values():
-            await (await task).close(within=0.0)
+            await (await task).close(timeout=0.0)
 
     def _node(self, name: str) -> asyncio.Task[DhtNode]:
         if name not in self._nodes:
@@ -71,7 +71,7 @@ class NatPeer:
     async def _start(self) -> DhtNode:
         node = DhtNode(bootstrap=self._bootstrap, port=None)
         await node.start()
-        await node.bootstrapped(within=20)
+        await node.bootstrapped(timeout=20)
         await node.test_reachability()  # which it does itself, a few seconds later
         return node
 

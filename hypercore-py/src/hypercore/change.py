@@ -20,9 +20,9 @@ class Change(NamedTuple):
     """The local writer added blocks start..end."""
     lost: tuple[int, int] | None = None
     """No block of start..end is stored any more: they were cleared, or are corrupt."""
-    rotten: bool = False
+    corrupt: bool = False
     """The lost blocks were found damaged."""
 
 
-NOTHING = Change()
+NO_CHANGE = Change()
 """No change."""

@@ -39,9 +39,9 @@ def flip(disk: DiskPlace, core: Core, index: int) -> None:
         return
     db = database(disk)
     [(value,)] = db.execute("SELECT value FROM blocks WHERE number = ?", (index,))
-    rotten = bytearray(value)
-    rotten[len(rotten) // 2] ^= 16
-    db.execute("UPDATE blocks SET value = ? WHERE number = ?", (bytes(rotten), index))
+    corrupt = bytearray(value)
+    corrupt[len(corrupt) // 2] ^= 16
+    db.execute("UPDATE blocks SET value = ? WHERE number = ?", (bytes(corrupt), index))
     db.close()
 
 
@@ -77,7 +77,7 @@ def test_a_flipped_bit_is_noticed_reported_and_fetched_again(disk: DiskPlace, bl
     core.add_listener(changes.append)
     assert core.get(6) == blocks[6]
     assert core.get(7) is None
-    assert changes == [Change(lost=(7, 8), rotten=True)]
+    assert changes == [Change(lost=(7, 8), corrupt=True)]
     assert not core.has(7)
     assert not core.durable.get(7)
     assert core.get(7) is None
@@ -199,7 +199,7 @@ def test_a_rotten_tree_page_costs_its_blocks_only(
     own = set(range(64 * page, min(64 * page + 64, len(blocks))))
     assert ok == set(range(len(blocks))) - own
     assert seen.keys() - ok == own
-    assert changes == [Change(lost=(min(own), max(own) + 1), rotten=True)]
+    assert changes == [Change(lost=(min(own), max(own) + 1), corrupt=True)]
     disk.restart()
     core = disk.core(source.key)
     assert contents(core).keys() == ok

@@ -325,11 +325,11 @@ def test_a_node_that_settles_keeps_its_table_and_says_who_it_is():
     for other in others:
         _ask(core, source=other, command=Internal.PING, internal=True, id=node_id(other))
     known = {node.address for node in core.table}
-    core.settle(HERE, 1.0)
+    core.set_persistent_address(HERE, 1.0)
     assert core.table.id == core.own_id == node_id(HERE)
     assert {node.address for node in core.table} <= known and len(core.table) >= 20
     [(reply, _)] = _ask(core, now=2.0, command=Internal.PING, internal=True)
     assert reply.id == node_id(HERE)
-    core.settle(None, 3.0)
+    core.set_persistent_address(None, 3.0)
     [(reply, _)] = _ask(core, now=4.0, command=Internal.PING, internal=True)
     assert reply.id is None and core.table.id != node_id(HERE)

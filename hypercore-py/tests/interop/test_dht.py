@@ -29,7 +29,7 @@ class Echo:
 async def started(peers, **options):
     node = DhtNode(bootstrap=peers.bootstrap, host="127.0.0.1", **options)
     await node.start()
-    assert await node.bootstrapped(within=10)
+    assert await node.bootstrapped(timeout=10)
     return node
 
 
@@ -247,7 +247,7 @@ def test_server_survives_the_loss_of_its_relays():
             ]
             for each in nodes:
                 await each.start()
-                await each.bootstrapped(within=10)
+                await each.bootstrapped(timeout=10)
             node = await started(first)
             server = await node.listen(OUR_KEYS, Echo())
             ours = {each.local_port: each for each in nodes}

@@ -297,7 +297,7 @@ def test_we_are_connected_to_again_after_a_restart(polite):
         if polite:
             await us.swarm.close()
         else:
-            await us.swarm.node.close(within=0)  # as if killed: the DESTROY packets stand for a dead port
+            await us.swarm.node.close(timeout=0)  # as if killed: the DESTROY packets stand for a dead port
         again = await ours(peers)
         await again.swarm.join(TOPIC, client=False).flushed()
         await until(lambda: again.inboxes, "the new connection")

@@ -93,7 +93,7 @@ def test_mixed_network_of_our_and_official_nodes_works():
             ours = [DhtNode(bootstrap=first.bootstrap, host="127.0.0.1", ephemeral=False) for _ in range(3)]
             for node in ours:
                 await stack.enter_async_context(node)
-                assert await node.bootstrapped(within=10)
+                assert await node.bootstrapped(timeout=10)
             await first("node", "s", seed=A)
             await first("node", "c", seed=B)
             server = await first("listen", "s")

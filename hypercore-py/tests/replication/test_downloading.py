@@ -15,7 +15,7 @@ from hypercore.replication.availability import Availability
 from hypercore.replication.config import MAX_HOLDERS, MAX_INVALID_ANSWERS, MAX_REFUSALS, WANT_BATCH
 from hypercore.replication.download_state import window
 from hypercore.replication.downloader import Downloader
-from hypercore.replication.hotswap import FIRST_HEAD_PATIENCE, HEAD_PATIENCE
+from hypercore.replication.hotswap import FIRST_HEAD_TIMEOUT, HEAD_TIMEOUT
 from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Unwant, Want
 from hypercore.wire.data import Data
@@ -152,7 +152,7 @@ def test_an_upgrade_that_takes_long_is_asked_of_another_peer() -> None:
     second = Server(world, site, 0)
     first.offer(source)
     second.offer(source)
-    second.wait(2 * FIRST_HEAD_PATIENCE)
+    second.wait(2 * FIRST_HEAD_TIMEOUT)
     (asked,) = of(Request, second.log)
     assert asked.upgrade == (0, 20)
 
@@ -399,7 +399,7 @@ def test_a_silent_peer_loses_its_requests_to_another() -> None:
     silent.wait(10.5)
     assert len(of(Cancel, silent.log)) == 16
     assert silent.peer.stats.timeouts == 16
-    assert silent.peer.down.allowance == 1
+    assert silent.peer.down.max_inflight == 1
     other = Server(world, site, 0)
     other.source = source
     other.serve()
@@ -508,7 +508,7 @@ def test_strangers_that_claim_a_longer_head_do_not_take_turns_for_ever(liars: in
             claim()
             assert world.now < began + liars + 2.5, "a second each, and not three"
             if expected == 11:
-                assert world.now < began + 2 * HEAD_PATIENCE, "who gave the head before is asked first"
+                assert world.now < began + 2 * HEAD_TIMEOUT, "who gave the head before is asked first"
         writer.append(b"one more")
 
 

@@ -11,7 +11,7 @@ from hypercore.replication import (
     Upgraded,
 )
 from hypercore.replication.config import MAX_UNASKED_PROOFS
-from hypercore.replication.hotswap import HEAD_PATIENCE
+from hypercore.replication.hotswap import HEAD_TIMEOUT
 from hypercore.testing.cores import download, make_writer, sample_blocks
 from hypercore.wire.control import Cancel, NoData, Range, Sync, Want
 from hypercore.wire.data import Data
@@ -60,7 +60,7 @@ def test_strangers_that_claim_a_fork_do_not_take_turns_for_ever() -> None:
         world.run(until=lambda: False, seconds=0.5)
         world.clock.now += 0.01
         claim()
-        assert world.now < began + 6 * HEAD_PATIENCE
+        assert world.now < began + 6 * HEAD_TIMEOUT
     assert reader.blocks() == writer.blocks()
 
 
@@ -118,7 +118,7 @@ def test_a_coarse_answer_is_taken_when_nobody_knows_better_in_time() -> None:
     (request,) = of(Request, prover.say(head(writer.core)))
     said = prover.say(writer.core.prove(request))
     assert of(Want, said)[0].start == 0  # perhaps it knows, and we have not heard of it
-    prover.wait(ReplicationConfig().refine_patience + 1)
+    prover.wait(ReplicationConfig().refine_timeout + 1)
     (event,) = reader.told(Reorged)
     assert event.length == 1077
     assert event.ancestors < 777

@@ -19,7 +19,7 @@ from hypercore.wire.registry import MESSAGES, Message
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
 from support.replication_world import Script, Site, World
 
-CONFIG = ReplicationConfig(request_timeout=5, stall_pause=1, refine_patience=1)
+CONFIG = ReplicationConfig(request_timeout=5, stall_pause=1, refine_timeout=1)
 SITES = 4
 
 

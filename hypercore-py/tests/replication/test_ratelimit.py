@@ -24,11 +24,11 @@ class Mover:
         self.called = True
 
     def work(self, now: float) -> None:
-        left = self.limit.begin(self.resume, now)
+        left = self.limit.take_turn(self.resume, now)
         if not left:
             return
         while left > 0:
-            self.limit.spend(self.size)
+            self.limit.consume(self.size)
             self.moved += self.size
             left -= self.size
         self.limit.wait(self.resume, now)
@@ -89,9 +89,9 @@ def test_silence_saves_up_a_burst_and_no_more() -> None:
 def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
     limit = RateLimit()
     limit.set_rate(RATE, 100.0)
-    limit.spend(1)
-    assert limit.begin(lambda: None, 100.0) == 0
-    assert limit.begin(lambda: None, 50.0) == 0
+    limit.consume(1)
+    assert limit.take_turn(lambda: None, 100.0) == 0
+    assert limit.take_turn(lambda: None, 50.0) == 0
 
 
 def test_nobody_waits_once_the_rate_is_lifted_and_debts_are_forgotten() -> None:
@@ -106,7 +106,7 @@ def test_nobody_waits_once_the_rate_is_lifted_and_debts_are_forgotten() -> None:
     assert mover.called
     assert not limit.active
     limit.set_rate(RATE, 3.0)
-    assert limit.begin(mover.resume, 3.1) > 0
+    assert limit.take_turn(mover.resume, 3.1) > 0
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
@@ -118,12 +118,12 @@ def test_a_rate_is_above_zero(rate: float) -> None:
 def test_who_has_gone_gets_no_turn() -> None:
     limit = RateLimit()
     limit.set_rate(RATE, 0.0)
-    limit.spend(10_000)
+    limit.consume(10_000)
     gone, stays = Mover(limit, 1), Mover(limit, 1)
     gone.called = stays.called = False
-    limit.begin(gone.resume, 0.0)
-    limit.begin(stays.resume, 0.0)
-    limit.leave(gone.resume)
+    limit.take_turn(gone.resume, 0.0)
+    limit.take_turn(stays.resume, 0.0)
+    limit.remove_waiter(gone.resume)
     limit.handle_timer(1.0)
     assert (gone.called, stays.called) == (False, True)
 

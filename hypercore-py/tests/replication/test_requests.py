@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypercore.codec import Writer
 from hypercore.mux.outbox import KEEP_APART_BYTES, PartsWriter
 from hypercore.node import Node
-from hypercore.replication.requests import BlockRequest, InflightTracker, Purpose, Sent
+from hypercore.replication.requests import BlockRequest, InflightRequest, InflightTracker, Purpose
 from hypercore.wire.data import Data, DataBlock, DataHash, DataUpgrade
 from hypercore.wire.request import Request, RequestBlock
 
@@ -49,7 +49,7 @@ def peer() -> Any:
 
 def test_requests_are_found_by_number_and_peer() -> None:
     table, a, b = InflightTracker(), peer(), peer()
-    sent = Sent(table.next_id(), a, 0, Purpose.BLOCK, 1.0, 7)
+    sent = InflightRequest(table.next_id(), a, 0, Purpose.BLOCK, 1.0, 7)
     table.add(sent)
     assert table.get(sent.id, a) is sent
     assert table.get(sent.id, b) is None
@@ -60,12 +60,12 @@ def test_requests_are_found_by_number_and_peer() -> None:
 
 def test_the_last_of_several_holders_is_known() -> None:
     table, peers = InflightTracker(), [peer() for _ in range(3)]
-    several = [Sent(table.next_id(), one, 0, Purpose.BLOCK, 1.0, 7) for one in peers]
+    several = [InflightRequest(table.next_id(), one, 0, Purpose.BLOCK, 1.0, 7) for one in peers]
     for sent in several:
         table.add(sent)
-    assert table.holders(7) == tuple(several)
+    assert table.requests_for(7) == tuple(several)
     assert [table.remove(sent) for sent in (several[1], several[0], several[2])] == [False, False, True]
-    assert table.holders(7) == ()
+    assert table.requests_for(7) == ()
     assert len(table) == 0
     assert table.oldest() is None
 
@@ -77,9 +77,9 @@ def test_numbers_are_not_used_twice() -> None:
 
 
 def test_an_answer_must_hold_what_was_asked_for_and_nothing_else() -> None:
-    block = Sent(1, peer(), 2, Purpose.BLOCK, 0.0, index=7)
-    upgrade = Sent(2, peer(), 2, Purpose.UPGRADE, 0.0, index=9)
-    refine = Sent(3, peer(), 2, Purpose.REFINE, 0.0, node=14)
+    block = InflightRequest(1, peer(), 2, Purpose.BLOCK, 0.0, index=7)
+    upgrade = InflightRequest(2, peer(), 2, Purpose.UPGRADE, 0.0, index=9)
+    refine = InflightRequest(3, peer(), 2, Purpose.REFINE, 0.0, node=14)
     seven, nine = DataBlock(7, b"", []), DataBlock(9, b"", [])
     longer = DataUpgrade(0, 1, [], [], None)
     assert block.answered_by(Data(request=1, fork=2, block=seven))

@@ -40,14 +40,14 @@ operations = st.one_of(
     st.tuples(st.just("truncate"), st.integers(0, 1000)),
     st.tuples(st.just("remove"), places),
     st.tuples(st.just("begin")),
-    st.tuples(st.just("saved")),
+    st.tuples(st.just("commit")),
     st.tuples(st.just("failed"), st.booleans()),
     st.tuples(st.just("crash")),
 )
 
 
 @settings(max_examples=300, deadline=None)
-@example([("put", [(0, 0)]), ("begin",), ("truncate", 0), ("saved",), ("put", [(128, 0)]), ("begin",)], 1)
+@example([("put", [(0, 0)]), ("begin",), ("truncate", 0), ("commit",), ("put", [(128, 0)]), ("begin",)], 1)
 @given(st.lists(operations, max_size=25), st.sampled_from([1, 6000, 1 << 20]))
 def test_pages_behave_like_a_dict_through_flushes_and_crashes(ops: list[tuple], cache_bytes: int) -> None:
     backend, cache = Pages(), PageCache(cache_bytes)
@@ -69,9 +69,9 @@ def test_pages_behave_like_a_dict_through_flushes_and_crashes(ops: list[tuple], 
                 model.pop(index, None)
             case ("begin",) if saving is None:
                 saving = (*pages.snapshot_changes(), dict(model))
-            case ("saved",) if saving is not None:
+            case ("commit",) if saving is not None:
                 backend.write(saving[0], saving[1])
-                pages.saved()
+                pages.commit()
                 durable, saving = saving[2], None
             case ("failed", written) if saving is not None:
                 if written:  # it happened, but we were told that it did not
@@ -92,7 +92,7 @@ def test_putting_what_is_there_changes_nothing() -> None:
     assert pages.put([node(0), node(1)]) == 2
     assert pages.put([node(0), node(1), node(2)]) == 1
     pages.snapshot_changes()
-    pages.saved()
+    pages.commit()
     assert pages.put([node(0), node(1), node(2)]) == 0
     assert pages.snapshot_changes() == (None, [])
 
@@ -142,7 +142,7 @@ def test_a_rotten_page_is_lost_and_rewritten() -> None:
     pages = NodePages(1, backend, PageCache(1 << 20), 0)
     pages.put([node(0), node(130), node(260)])
     backend.write(*pages.snapshot_changes())
-    pages.saved()
+    pages.commit()
     backend.pages[1] = backend.pages[1][:5] + b"?" + backend.pages[1][6:]
     pages = NodePages(1, backend, PageCache(1 << 20), 200)
     assert pages.get(0) == node(0)

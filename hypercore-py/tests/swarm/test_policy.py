@@ -563,7 +563,7 @@ def test_banned_peer_is_neither_dialled_nor_taken():
 
 def test_excluded_peer_may_come_back():
     excluded = {key(1)}
-    made = policy(excludes=lambda public_key: public_key in excluded)
+    made = policy(is_banned=lambda public_key: public_key in excluded)
     found(made, 1)
     assert dial_all(made) == [] and made.refuses(key(1))
     excluded.clear()

@@ -31,7 +31,7 @@ class Door:
 
     def come(self, host, now=0.0):
         """Somebody new knocks, and does what he is told. Returns the verdict."""
-        verdict = self.slots.judge(host, now)
+        verdict = self.slots.admit(host, now)
         if verdict.evict is not None:
             self.slots.closed(verdict.evict)
         if verdict.accept:

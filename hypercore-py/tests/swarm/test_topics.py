@@ -361,7 +361,7 @@ def test_topics_that_are_only_announced_have_no_second_look():
 def test_a_topic_that_glances_looks_at_every_second_refresh():
     made = schedule()
     topic = join(made)
-    topic.glances = True
+    topic.opportunistic = True
     looked = []
     now = 0.0
     for _ in range(6):

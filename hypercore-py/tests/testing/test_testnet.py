@@ -33,7 +33,7 @@ def test_nodes_are_known_to_each_other() -> None:
         async with Testnet(3) as net:
             assert len(net.nodes) == 3
             async with DhtNode(bootstrap=net.bootstrap, host="127.0.0.1") as node:
-                assert await node.bootstrapped(within=10)
+                assert await node.bootstrapped(timeout=10)
 
     asyncio.run(scene())
 

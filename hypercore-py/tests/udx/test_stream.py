@@ -276,9 +276,9 @@ def test_a_closed_stream_answers_with_its_last_acknowledgement_until_it_is_destr
     probe = Probe()
     probe.stream.end()
     probe.answers()
-    assert probe.stream.linger() is None
+    assert probe.stream.time_wait() is None
     probe.tell(packet(FLAG_END, 0, 1))
-    linger = probe.stream.linger()
+    linger = probe.stream.time_wait()
     assert linger is not None
     assert linger.answer([raw(packet(0, 1, 1).encode())]) is None
     answer = linger.answer([raw(packet(FLAG_END, 0, 1).encode())] * 3)
@@ -291,10 +291,10 @@ def test_a_closed_stream_answers_with_its_last_acknowledgement_until_it_is_destr
 def test_a_reset_stream_leaves_nothing_behind() -> None:
     probe = Probe()
     probe.tell(packet(FLAG_DESTROY, 0, 0))
-    assert probe.stream.linger() is None
+    assert probe.stream.time_wait() is None
     unconnected = UdxStream(0.0)
     unconnected.destroy()
-    assert unconnected.linger() is None
+    assert unconnected.time_wait() is None
     assert unconnected.take_output(0.0) is None
 
 
@@ -302,7 +302,7 @@ def test_a_destroyed_stream_repeats_that_to_a_peer_that_talks_on() -> None:
     probe = Probe()
     probe.stream.destroy()
     probe.answers()
-    linger = probe.stream.linger()
+    linger = probe.stream.time_wait()
     assert isinstance(linger, TimeWait)
     answer = linger.answer([raw(packet(FLAG_DATA, 0, 0, b"x").encode())])
     assert answer is not None

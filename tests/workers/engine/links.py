@@ -129,7 +129,7 @@ class FakeTopic:
     topic: bytes
     server: bool
     client: bool
-    glance: bool = False
+    opportunistic_lookup: bool = False
     left: bool = False
     refreshes: int = 0
     modes: list[tuple[bool, bool]] = field(default_factory=list)
@@ -155,8 +155,8 @@ class FakeSwarm:
     async def start(self) -> None:
         self.started = True
 
-    def join(self, topic: bytes, *, server: bool, client: bool, glance: bool) -> FakeTopic:
-        self.topics[topic] = FakeTopic(topic, server, client, glance)
+    def join(self, topic: bytes, *, server: bool, client: bool, opportunistic_lookup: bool) -> FakeTopic:
+        self.topics[topic] = FakeTopic(topic, server, client, opportunistic_lookup)
         return self.topics[topic]
 
     def set_mode(self, topic: FakeTopic, *, server: bool, client: bool, refresh: bool = False) -> None:

@@ -56,7 +56,7 @@ class ConnectionLimit(Protocol):
     """Limit of incoming connections: `hypercore.swarm.Slots`."""
 
     limit: int
-    turned_away: int
+    rejected: int
 
     def __len__(self) -> int: ...
 
@@ -105,7 +105,7 @@ class Limits:
         self._data = data
         self._emit = emit
         self._door = door
-        self._turned_away = 0
+        self._rejected = 0
         self._open_files = open_files
         self._local_time = local_time
         self._disk_usage = disk_usage
@@ -203,8 +203,8 @@ class Limits:
         door, files = self._door, self._open_files
         if door is not None:
             door.limit = self.settings.max_peers
-            turned_away, self._turned_away = door.turned_away - self._turned_away, door.turned_away
-            self._report("peers", turned_away > 0 or len(door) >= door.limit, len(door), door.limit, now)
+            rejected, self._rejected = door.rejected - self._rejected, door.rejected
+            self._report("peers", rejected > 0 or len(door) >= door.limit, len(door), door.limit, now)
         if files is not None:
             used, maximum = files()
             self._report("files", used >= maximum, used, maximum, now)

@@ -105,8 +105,8 @@ class Network(Protocol[T]):
 
     async def start(self) -> None: ...
 
-    def join(self, topic: bytes, *, server: bool, client: bool, glance: bool) -> T:
-        """`glance`: as a server alone, look up peers occasionally."""
+    def join(self, topic: bytes, *, server: bool, client: bool, opportunistic_lookup: bool) -> T:
+        """`opportunistic_lookup`: as a server alone, look up peers occasionally."""
 
     def set_mode(self, topic: T, /, *, server: bool, client: bool, refresh: bool) -> None:
         """`refresh`: announce and look up again now, even if nothing changes."""

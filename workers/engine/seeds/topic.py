@@ -23,7 +23,7 @@ class TopicSubscription(Generic[T]):
         self._lookups: Lookups | None = None
         # Who is not announced is found by nobody, and so has to go on looking
         self._looking = not resting or not announce
-        self._topic = swarm.join(topic, server=announce, client=self._looking, glance=True)
+        self._topic = swarm.join(topic, server=announce, client=self._looking, opportunistic_lookup=True)
         if not resting:
             self._lookups = Lookups(spread)
 

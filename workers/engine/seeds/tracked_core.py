@@ -115,7 +115,7 @@ class TrackedCore:
 
     def _on_notice(self, notice: object) -> None:
         if isinstance(notice, Change):
-            if notice.rotten and notice.lost is not None:
+            if notice.corrupt and notice.lost is not None:
                 self.corrupt += notice.lost[1] - notice.lost[0]
             elif self._own and notice.lost is not None:
                 self.session.download(False)

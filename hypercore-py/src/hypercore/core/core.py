@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..change import NOTHING, Change
+from ..change import NO_CHANGE, Change
 from ..crypto import KeyPair
 from ..errors import BlockNotAvailable, InvalidProof, LocalProtocolError, VerificationError
 from ..manifest import Manifest
@@ -56,7 +56,7 @@ class Core(StoredCore):
             verified = verify_data(data, self.head, self._nodes, self.key, self.manifest)
         except VerificationError:
             if self._handle_corrupt_pages():
-                return NOTHING  # our own tree had a hole: the peer may well be right
+                return NO_CHANGE  # our own tree had a hole: the peer may well be right
             raise
         return self._commit(verified, applier)
 
@@ -75,7 +75,7 @@ class Core(StoredCore):
             raise LocalProtocolError(f"fork {head.fork} is not above {old.fork}")
         _check_size(head)
         shared = min(reorg.ancestors, old.length)
-        self._cut(shared)
+        self._truncate(shared)
         self._nodes.put(reorg.new_nodes)
         self._set_head(head)
         if reorg.manifest is not None:
@@ -101,7 +101,7 @@ class Core(StoredCore):
                 self._have_bytes += len(value)
         self._handle_corrupt_pages()
         if head is None and manifest is None and block is None:
-            return NOTHING
+            return NO_CHANGE
         change = Change(upgraded=head is not None, block=block, manifest=manifest is not None)
         return self._notify(change, applier)
 
@@ -124,7 +124,7 @@ class Core(StoredCore):
                 )
             batch.append_root(leaf_node(index, block), claimed=False)
         if not batch.upgraded:
-            return NOTHING
+            return NO_CHANGE
         head = batch.head(self._sign(manifest, batch, key_pair))
         _check_size(head)
         self._nodes.put(batch.new)
@@ -149,7 +149,7 @@ class Core(StoredCore):
         roots = [require_node(self._nodes, index) for index in full_roots(length)]
         batch = TreeBatch(roots, fork=fork)
         head = batch.head(self._sign(manifest, batch, key_pair))
-        self._cut(length)
+        self._truncate(length)
         self._set_head(head)
         return self._notify(Change(upgraded=True, truncated_to=length))
 
@@ -157,7 +157,7 @@ class Core(StoredCore):
         """Forgets blocks start..end and frees their room. The tree stays, so they can be fetched again."""
         runs = list(self.bitfield.runs(start, end))
         if not runs:
-            return NOTHING
+            return NO_CHANGE
         self.storage.drop([self._dropped(*run) for run in runs])
         self._have_bytes = None
         return self._notify(Change(lost=(runs[0][0], runs[-1][1])))
@@ -208,7 +208,7 @@ class Core(StoredCore):
         lost: list[tuple[int, int]] = []
 
         def note(change: Change) -> None:
-            if change.rotten and change.lost is not None:
+            if change.corrupt and change.lost is not None:
                 lost.append(change.lost)
 
         self.add_listener(note)
@@ -230,12 +230,12 @@ class Core(StoredCore):
 
     def _dropped(self, start: int, end: int) -> Dropped:
         try:
-            first = self._place(start)[0]
-            return Dropped(start, end, first, sum(self._place(end - 1)))
+            first = self._locate(start)[0]
+            return Dropped(start, end, first, sum(self._locate(end - 1)))
         except BlockNotAvailable:
             return Dropped(start, end, None, None)
 
-    def _cut(self, length: int) -> None:
+    def _truncate(self, length: int) -> None:
         """Forgets all from block `length` on."""
         try:
             end = byte_offset(self._nodes, self.head.roots, 2 * length)

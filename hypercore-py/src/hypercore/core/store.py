@@ -55,7 +55,7 @@ class Flush:
         self._cores = cores
         self._ran = Event()
         self.state = FlushState.PREPARED
-        self.ownerless = False
+        self.detached = False
         """Abandoned while another thread was at it: the store sees to its end."""
 
     def run(self) -> None:
@@ -90,7 +90,7 @@ class Flush:
         One that is running (its task was cancelled, say) is brought to its end by the store, whichever it is.
         """
         if self.state is FlushState.RUNNING:
-            self.ownerless = True
+            self.detached = True
         elif self.state is not FlushState.SETTLED:
             self.state = FlushState.SETTLED
             self._store.flush_abandoned(self._cores)
@@ -157,7 +157,7 @@ class Store:
         name = core.discovery_key
         if self._open.get(name) is core:
             self._closing.add(name)
-            self._sweep()
+            self._evict_closed()
 
     def remove_core(self, key: bytes) -> bool:
         """Deletes a core and its data; durable with the next flush. False if there is no such core."""
@@ -269,8 +269,8 @@ class Store:
 
     def prepare_flush(self) -> Flush | None:
         """Takes along everything that is not durable. None if there is nothing, or a flush is on its way."""
-        if self._flush is not None and (self._flush.ownerless or self._flush.state is FlushState.FAILED):
-            self._settle(wait=False)
+        if self._flush is not None and (self._flush.detached or self._flush.state is FlushState.FAILED):
+            self._await_flush(wait=False)
         if self._flush is not None or not self.dirty:
             return None
         batch = Batch()
@@ -310,11 +310,11 @@ class Store:
         """Called by the flush."""
         durable = []
         for core, head in cores:
-            runs = core.saved(head)
+            runs = core.commit(head)
             if not core.storage.removed:
                 durable.append((core, runs))
         self._removing, self._saving_meta, self._flush = set(), {}, None
-        self._sweep()
+        self._evict_closed()
         return durable
 
     def flush_abandoned(self, cores: list[tuple[Core, TreeHead]]) -> None:
@@ -341,14 +341,14 @@ class Store:
             return
         self.closed = True
         try:
-            self._settle()
+            self._await_flush()
             self.flush()
         finally:
             self.backend.close()
 
     # --- inside
 
-    def _settle(self, *, wait: bool = True) -> None:
+    def _await_flush(self, *, wait: bool = True) -> None:
         """Brings a flush that is on its way to its end."""
         flush = self._flush
         if flush is None:
@@ -362,7 +362,7 @@ class Store:
         else:
             flush.abandon()
 
-    def _sweep(self) -> None:
+    def _evict_closed(self) -> None:
         """Forgets the closing cores that are durable."""
         for name in [name for name in self._closing if self._open[name].storage.clean]:
             self._closing.discard(name)

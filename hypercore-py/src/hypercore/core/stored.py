@@ -145,7 +145,7 @@ class StoredCore:
     def _run_bytes(self, start: int, end: int) -> int:
         if end - start > _LONG_RUN:
             try:
-                return sum(self._place(end - 1)) - self._place(start)[0]
+                return sum(self._locate(end - 1)) - self._locate(start)[0]
             except BlockNotAvailable:
                 pass  # the tree has a hole there
         leaves = (self._nodes.get(2 * index) for index in range(start, end))
@@ -172,7 +172,7 @@ class StoredCore:
 
     def byte_range(self, index: int) -> tuple[int, int]:
         """Byte offset and size of a block that is present (or whose nodes are). Raises BlockNotAvailable."""
-        return self._place(index)
+        return self._locate(index)
 
     def seek(self, position: int) -> tuple[int, int]:
         """The block that holds byte `position`, and the offset in it. Raises BlockNotAvailable."""
@@ -190,7 +190,7 @@ class StoredCore:
         leaf = self._nodes.get(2 * index)
         if leaf is not None:
             try:
-                value = self.storage.stored_block(index, self._place)
+                value = self.storage.stored_block(index, self._locate)
             except BlockNotAvailable:
                 value = None
             if value is not None and len(value) == leaf.size and leaf_hash(value) == leaf.hash:
@@ -233,14 +233,14 @@ class StoredCore:
 
     def snapshot_changes(self) -> tuple[CoreChanges | None, CoreChanges]:
         """What a flush writes: see `CoreStorage.snapshot_changes`."""
-        return self.storage.snapshot_changes(self._place)
+        return self.storage.snapshot_changes(self._locate)
 
-    def saved(self, head: TreeHead) -> list[tuple[int, int]]:
+    def commit(self, head: TreeHead) -> list[tuple[int, int]]:
         """A flush wrote what `snapshot_changes` gave when the head was `head`. Returns the blocks that became
         durable.
         """
         self._durable_head = head
-        return self.storage.saved()
+        return self.storage.commit()
 
     # --- damage
 
@@ -269,11 +269,11 @@ class StoredCore:
         self.storage.drop([Dropped(start, end, None, None) for start, end in runs])
         self._have_bytes = None
         for run in runs:
-            self._notify(Change(lost=run, rotten=True))
+            self._notify(Change(lost=run, corrupt=True))
 
     # --- inside
 
-    def _place(self, index: int) -> tuple[int, int]:
+    def _locate(self, index: int) -> tuple[int, int]:
         """Byte offset and size of a block."""
         leaf = require_node(self._nodes, 2 * index)
         likely, offset = self._hint

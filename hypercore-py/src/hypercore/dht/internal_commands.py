@@ -20,8 +20,8 @@ MAX_DELAYED_PINGS = 256
 
 
 class InternalCommands:
-    def __init__(self, neighbours: TableMaintenance) -> None:
-        self._neighbours = neighbours
+    def __init__(self, maintenance: TableMaintenance) -> None:
+        self._maintenance = maintenance
         self._delayed: list[tuple[float, int, Inbound]] = []
         self._order = count()
 
@@ -37,7 +37,7 @@ class InternalCommands:
             case Internal.FIND_NODE if inbound.target is not None:
                 inbound.reply(token=False)
             case Internal.DOWN_HINT if len(value) >= ADDRESS_BYTES:
-                self._neighbours.reported_down(decode_address(value[:ADDRESS_BYTES]), now)
+                self._maintenance.reported_down(decode_address(value[:ADDRESS_BYTES]), now)
                 inbound.reply(token=False, closer_nodes=False)
             case Internal.DELAYED_PING if len(value) >= 4:
                 self._delay(inbound, int.from_bytes(value[:4], "little") / 1000, now)

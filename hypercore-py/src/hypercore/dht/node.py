@@ -74,10 +74,10 @@ class DhtCore:
         self.bootstrap: list[Address] = []
         self.bootstrapped = False
         self.own_id = None if address is None else node_id(address)
-        self._neighbours = TableMaintenance(
+        self._maintenance = TableMaintenance(
             rng.randbytes(32) if self.own_id is None else self.own_id, self.ping
         )
-        self._internal = InternalCommands(self._neighbours)
+        self._internal = InternalCommands(self._maintenance)
         self._health = NetworkHealth()
         self._rpc = Rpc(first_tid=rng.randrange(65536), now=now)
         self._tokens = TokenIssuer(rng.randbytes, now)
@@ -97,11 +97,11 @@ class DhtCore:
 
     @property
     def table(self) -> RoutingTable:
-        return self._neighbours.table
+        return self._maintenance.table
 
     @property
     def nat(self) -> NatSampler:
-        return self._neighbours.nat
+        return self._maintenance.nat
 
     @property
     def online(self) -> bool:
@@ -125,7 +125,7 @@ class DhtCore:
             return
         reply = self._rpc.match(packet, source, now)
         if reply is not None:
-            self._heard(source, reply.id, reply.to)
+            self._on_node_seen(source, reply.id, reply.to)
             self._rpc.deliver(packet.tid, reply, now)
 
     def take_output(self, now: float) -> list[Datagram]:
@@ -148,7 +148,7 @@ class DhtCore:
         self._now = now
         for call in self._rpc.expire(now):
             if call.sent > 1:
-                self._neighbours.timed_out(call.to)
+                self._maintenance.timed_out(call.to)
                 if call.to in self.bootstrap:
                     self._silent[call.to] = now + SILENT_BOOTSTRAP_SECONDS
         self._internal.handle_timer(now)
@@ -223,7 +223,7 @@ class DhtCore:
         return alive or self.bootstrap
 
     def is_own(self, address: Address) -> bool:
-        return self._neighbours.is_own(address)
+        return self._maintenance.is_own(address)
 
     def down_hint(self, referrer: Address, down: Address) -> None:
         if self._down_hints < MAX_DOWN_HINTS_PER_TICK:
@@ -246,7 +246,7 @@ class DhtCore:
     def _requested(self, request: Request, source: Address, size: int) -> None:
         sender_id = request.id if request.id is not None and request.id == node_id(source) else None
         if sender_id is not None:
-            self._heard(source, sender_id, request.to)
+            self._on_node_seen(source, sender_id, request.to)
         inbound = Inbound(self, request, source, sender_id, size)
         if request.token is not None and not self._tokens.accepts(request.token, source.host, self._now):
             inbound.reply(error=RpcError.INVALID_TOKEN)
@@ -257,22 +257,22 @@ class DhtCore:
         else:
             inbound.reply(error=RpcError.UNKNOWN_COMMAND, token=False)
 
-    def _heard(self, source: Address, sender_id: bytes | None, to: Address) -> None:
-        if self._neighbours.heard(source, sender_id, to, self._now):
+    def _on_node_seen(self, source: Address, sender_id: bytes | None, to: Address) -> None:
+        if self._maintenance.on_node_seen(source, sender_id, to, self._now):
             self._events.append(NodeEvent.ADDRESS_CHANGED)
 
-    def settle(self, address: Address | None, now: float) -> None:
+    def set_persistent_address(self, address: Address | None, now: float) -> None:
         """Be persistent, reached by everybody at `address`; None: be ephemeral again. The table stays."""
         self._now = now
         self.own_id = None if address is None else node_id(address)
-        self._neighbours.settle(self.rng.randbytes(32) if self.own_id is None else self.own_id)
+        self._maintenance.change_id(self.rng.randbytes(32) if self.own_id is None else self.own_id)
         if self.own_id is not None and self.bootstrapped:
             # So that those near us learn that we are there
             self.start(Query(self, self.own_id, Internal.FIND_NODE, internal=True), now)
 
-    def moved(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
+    def on_network_changed(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
         """Our network is another one. `votes`: nodes that said so, and where they see us now."""
-        self._neighbours.moved(votes)
+        self._maintenance.on_network_changed(votes)
         self._events.append(NodeEvent.ADDRESS_CHANGED)
 
     # --- the clock -----------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ class DhtCore:
         if not self.bootstrapped:
             return
         if slept or self._ticks % PING_TICKS == 0:
-            self._neighbours.ping_oldest(3 if self._rpc.in_flight > 2 else 5, now)
+            self._maintenance.ping_oldest(3 if self._rpc.in_flight > 2 else 5, now)
         if not len(self.table) or not self.online:
             if self._bootstrap_at is None and self.bootstrap:
                 self.start_bootstrap(now)
@@ -301,7 +301,7 @@ class DhtCore:
         self._bootstrap_query = None
         if query.successes or not self.bootstrap:
             self._bootstrap_attempt = 0
-            self._neighbours.swapping = True
+            self._maintenance.swapping = True
             if not self.bootstrapped:
                 self.bootstrapped = True
                 self._events.append(NodeEvent.BOOTSTRAPPED)

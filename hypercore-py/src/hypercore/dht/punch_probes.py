@@ -52,8 +52,8 @@ Volley = tuple[list[Probe], float]
 def consistent_probes(addresses: Callable[[], dict[Address, bool]]) -> Iterator[Volley]:
     """Both NATs keep their ports. `addresses()`: where the other side may be, and whether it proved to."""
     for tick in range(1, TICKS + 1):
-        everybody = tick % UNVERIFIED_TICKS == 0
-        shots = [Probe(a) for a, verified in addresses().items() if a.port and (verified or everybody)]
+        unverified_too = tick % UNVERIFIED_TICKS == 0
+        shots = [Probe(a) for a, verified in addresses().items() if a.port and (verified or unverified_too)]
         yield shots, TICK_SECONDS
 
 

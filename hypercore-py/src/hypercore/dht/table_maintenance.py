@@ -57,7 +57,7 @@ class TableMaintenance:
         """Whether `address` is ours, or one that nobody should talk to."""
         return node_number(address) == self.table.number or address in IGNORED_NODES
 
-    def heard(self, source: Address, node_id: bytes | None, to: Address, now: float) -> bool:
+    def on_node_seen(self, source: Address, node_id: bytes | None, to: Address, now: float) -> bool:
         """Somebody said something, and that our address is `to`. Returns whether our idea of it changed."""
         if node_id is None:
             if len(self._anonymous) >= MAX_ANONYMOUS_SAMPLES or source in self._anonymous:
@@ -76,14 +76,14 @@ class TableMaintenance:
         self.table.touch(node)
         return self.nat.add(to, source)
 
-    def settle(self, own_id: bytes) -> None:
+    def change_id(self, own_id: bytes) -> None:
         """Our id is another one: the same nodes in other buckets, the latest first where there is no room."""
         nodes, self.table = list(self.table.latest()), RoutingTable(own_id)
         kept = [node for node in nodes if self.table.add(node)]
         for node in reversed(kept):
             self.table.touch(node)
 
-    def moved(self, votes: Iterable[tuple[Address, Address]]) -> None:
+    def on_network_changed(self, votes: Iterable[tuple[Address, Address]]) -> None:
         """We are seen elsewhere: pairs of who says so, and where that is. All others may tell us again."""
         self.nat.restart(votes)
         self._anonymous.clear()

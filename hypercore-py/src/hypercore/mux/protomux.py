@@ -81,7 +81,7 @@ class Muxer:
         """Those of them that were of use to us: blocks that the peer gave."""
         self.backlog_bytes = 0
         """Memory taken by requests that wait on channels; protocols count it."""
-        self._most_channels = 0
+        self._max_channels = 0
         self._batch: Reader | None = None
         """What is left of the message in hand."""
         self._batch_channel = 0
@@ -159,7 +159,7 @@ class Muxer:
     @property
     def used(self) -> bool:
         """Whether there ever was a channel that both sides had open."""
-        return self._most_channels > 0
+        return self._max_channels > 0
 
     @property
     def waits(self) -> bool:
@@ -443,8 +443,8 @@ class Muxer:
 
     def _pair(self, channel: Channel, remote_id: int, handshake: Reader, now: float) -> None:
         channel.paired(remote_id, handshake, now)
-        if self.opened_channels > self._most_channels:
-            self._most_channels = self.opened_channels
+        if self.opened_channels > self._max_channels:
+            self._max_channels = self.opened_channels
             self._outbox.max_batch = MAX_BATCH_BYTES
             self.useful += 1
 

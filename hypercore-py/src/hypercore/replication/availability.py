@@ -111,7 +111,7 @@ class Availability:
         self._lacking.add(index, index + 1)
         return self._lacking.count <= MAX_LACKING
 
-    def forgive(self) -> None:
+    def clear_refusals(self) -> None:
         """Forget what it refused: it may have been for a passing reason."""
         self._lacking = _NONE
 

@@ -25,13 +25,13 @@ MAX_RUNS = 16
 class Announcer:
     """What the peer knows of us, and what it asked to be told."""
 
-    __slots__ = ("_core", "_from", "_send", "_stale", "_told", "wants")
+    __slots__ = ("_announced", "_core", "_from", "_send", "_stale", "wants")
 
     def __init__(self, core: ReplicatedCore, send: Send) -> None:
         self._core = core
         self._send = send
         self.wants = RemoteWants()
-        self._told = 0
+        self._announced = 0
         """Length up to which it was told that we have everything."""
         self._stale = False
         """It was not told something while it did not read."""
@@ -52,14 +52,14 @@ class Announcer:
         if contiguous:
             self._send(Range(start=0, length=contiguous))
         if contiguous == self._core.head.length:
-            self._told = contiguous
+            self._announced = contiguous
 
     def have(self, start: int, end: int, theirs: Availability) -> None:
         """Blocks start..end have become durable."""
         length = self._core.head.length
         if self._contiguous() == length:
-            if self._told < length:
-                self._told = length
+            if self._announced < length:
+                self._announced = length
                 self._send(Range(start=0, length=length))
             return
         if end + LAST_BLOCKS <= length and not self.wants.overlaps(start, end):
@@ -73,7 +73,7 @@ class Announcer:
 
     def dropped(self, start: int, end: int, *, truncated: bool) -> None:
         """Blocks start..end are gone. Said at once, before any request for them is refused."""
-        self._told = min(self._told, start)
+        self._announced = min(self._announced, start)
         self._send(Range(drop=True, start=start, length=end - start))
         if not truncated:
             # A receiver that knew of a leading run beyond `start` has just forgotten all of it from there on
@@ -84,7 +84,7 @@ class Announcer:
         if self._stale:
             self._stale = False
             self._from = None
-            self._told = 0
+            self._announced = 0
             contiguous = self._contiguous()
             if contiguous:
                 self.opened()

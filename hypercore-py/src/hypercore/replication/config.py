@@ -90,13 +90,13 @@ class ReplicationConfig:
     four times as long. Official peers wait for ever."""
     stall_pause: float = 5.0
     """How long such a peer is then left alone, if it stays silent."""
-    forgive_after: float = 30.0
+    retry_after: float = 30.0
     """After how long a peer is asked again for what it refused."""
     check_interval: float = 0.5
     """How often slow requests are looked at while there is another peer."""
     hotswap_after: float = 0.5
     """Age of a request from which on an idle peer is asked for the same block."""
-    refine_patience: float = 3.0
+    refine_timeout: float = 3.0
     """How long a reorg waits for peers that can tell exactly what both histories share; then the coarse
     answer is taken."""
     probe_timeout: float = 30.0

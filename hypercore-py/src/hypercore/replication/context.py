@@ -13,7 +13,7 @@ from .config import ReplicationConfig
 from .events import Event
 from .fullness import Fullness
 from .interfaces import PeerView
-from .requests import InflightTracker, Sent
+from .requests import InflightRequest, InflightTracker
 from .scheduler import Scheduler
 from .suspicion import Suspicions
 
@@ -63,13 +63,13 @@ class Requester(Protocol):
     def try_head(self, peer: PeerView, now: float, /) -> None:
         """Ask for what there is to ask about the head, though a request for it is suspected."""
 
-    def could_ask_elsewhere(self, sent: Sent, /) -> bool:
+    def could_ask_elsewhere(self, sent: InflightRequest, /) -> bool:
         """Whether some other peer could be asked for the head that `sent` asks for."""
 
     def refused_head(self, peer: PeerView, now: float, /) -> None:
         """The peer is not asked about its head for a while."""
 
-    def take_back(self, requests: list[Sent], /) -> None:
+    def cancel_requests(self, requests: list[InflightRequest], /) -> None:
         """Take requests back, and offer what they were for to all peers."""
 
 

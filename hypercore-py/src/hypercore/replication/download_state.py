@@ -13,7 +13,6 @@ class DownloadState:
     """What we ask of one peer, and what came of it."""
 
     __slots__ = (
-        "allowance",
         "availability",
         "average",
         "backoff_until",
@@ -21,17 +20,18 @@ class DownloadState:
         "cursor",
         "head_failures",
         "head_refused",
-        "hungry",
         "inflight",
         "invalid_answers",
         "is_source",
         "last_heard",
+        "max_inflight",
         "paused",
         "pauses",
         "probing_until",
         "record",
         "refusals",
         "stalled_until",
+        "starved",
         "unsolicited_proofs",
         "wants",
     )
@@ -43,9 +43,9 @@ class DownloadState:
         """Number of a request -> the block that it asks for, if it does."""
         self.cursor = 0
         """Below it there is nothing to ask this peer for."""
-        self.hungry = False
+        self.starved = False
         """It could be asked for more, and there was nothing more."""
-        self.allowance = config.inflight_max
+        self.max_inflight = config.inflight_max
         """Requests that it may have in flight: 1 after a timeout, then twice as many with each answer."""
         self.average = 0.0
         """Bytes of its blocks, averaged."""
@@ -83,7 +83,7 @@ class DownloadState:
             return False
         if self.record is not None and self.record.suspects:
             return True  # they are yet to be tried
-        return not self.hungry or any(index is not None for index in self.inflight.values())
+        return not self.starved or any(index is not None for index in self.inflight.values())
 
     @property
     def avoids_head(self) -> bool:
@@ -100,9 +100,9 @@ class DownloadState:
     def probing(self) -> bool:
         return self.probing_until is not None
 
-    def forgive(self) -> None:
+    def reset_backoff(self) -> None:
         """Ask again for what it refused, and what was dropped of what it said."""
-        self.availability.forgive()
+        self.availability.clear_refusals()
         if self.availability.forgotten:
             self.availability.forgotten = False
             self.wants.clear()

@@ -20,7 +20,7 @@ from .hotswap import Hotswap
 from .interfaces import PeerView, ReplicatedCore
 from .misbehaviour import MisbehaviourPolicy
 from .ratelimit import BLOCK_OVERHEAD, RateLimit, Waiter
-from .requests import BlockRequest, InflightTracker, Purpose, Sent
+from .requests import BlockRequest, InflightRequest, InflightTracker, Purpose
 from .scheduler import Scheduler
 from .trials import Trials
 from .upgrades import UpgradeRequester
@@ -42,8 +42,8 @@ class Downloader:
         self.requests = InflightTracker()
         self.scheduler = Scheduler(core.bitfield)
         self.heads = UpgradeRequester(core, config, self.requests, self.scheduler, context)
-        self.conduct = MisbehaviourPolicy(core, config, context)
-        self._patience = Hotswap(self, config, context)
+        self.misbehaviour = MisbehaviourPolicy(core, config, context)
+        self._hotswap = Hotswap(self, config, context)
         self._trials = Trials(self, config, context)
 
     # --- asking ---------------------------------------------------------------------------------------------
@@ -93,17 +93,17 @@ class Downloader:
                     continue
                 self.ask_block(peer, index, now)
                 room -= 1
-        down.hungry = room > 0
-        if down.hungry:
+        down.starved = room > 0
+        if down.starved:
             if down.availability.forgotten:
-                self._forgive_later(peer, now)
+                self._retry_later(peer, now)
             self._ask_about_missing(peer, end)
 
     def window_of(self, peer: PeerView) -> int:
         """Requests that the peer may have in flight."""
         down = peer.down
         full = window(self._config, peer.rtt, len(self._context.peers), down.average)
-        return min(full, down.allowance)
+        return min(full, down.max_inflight)
 
     def _expected(self, peer: PeerView) -> int:
         """Bytes that a block of the peer probably takes."""
@@ -130,7 +130,7 @@ class Downloader:
         """Ask one peer for one block. Raises StorageError."""
         core, requests = self._core, self.requests
         fork, nodes = core.head.fork, core.missing_nodes(index)
-        sent = Sent(requests.next_id(), peer, fork, Purpose.BLOCK, now, index)
+        sent = InflightRequest(requests.next_id(), peer, fork, Purpose.BLOCK, now, index)
         if self._limit.active:
             sent.reserved = self._limit.reserve(self._expected(peer))
         if not requests:
@@ -148,7 +148,7 @@ class Downloader:
         while at is not None:
             at = self.scheduler.next_pending(peer.want(at, at + 1), end)
 
-    def offer(self, lowest: int | None = None) -> None:
+    def refill_all(self, lowest: int | None = None) -> None:
         """There may be something new to ask for, in blocks from `lowest` on: have all peers filled."""
         for peer in self._context.peers:
             if lowest is not None and peer.down.cursor > lowest:
@@ -169,16 +169,16 @@ class Downloader:
         self.scheduler.remove_explicit(index)
         if self._context.downloading and self.scheduler.in_ranges(index):
             return
-        for sent in self.requests.holders(index):
+        for sent in self.requests.requests_for(index):
             if sent.purpose is Purpose.BLOCK:
                 self.cancel(sent)
-        self._give_back(index)
+        self._reschedule(index)
 
     def try_head(self, peer: PeerView, now: float) -> None:
         """Ask for what there is to ask about the head, though a request for it is suspected."""
         self.heads.try_head(peer, now)
 
-    def could_ask_elsewhere(self, sent: Sent) -> bool:
+    def could_ask_elsewhere(self, sent: InflightRequest) -> bool:
         """Whether some other peer could be asked for the head that `sent` asks for."""
         return self.heads.could_ask_elsewhere(sent)
 
@@ -187,11 +187,11 @@ class Downloader:
     def on_data(self, peer: PeerView, data: Data, now: float) -> None:
         """Raises VerificationError when the peer has sent bad data once too often."""
         if self._limit.active and data.block is not None:
-            self._limit.spend(BLOCK_OVERHEAD + len(data.block.value))
+            self._limit.consume(BLOCK_OVERHEAD + len(data.block.value))
         if data.request == 0:
-            self.conduct.on_proof(peer, data, now)
+            self.misbehaviour.on_proof(peer, data, now)
             return
-        self._heard(peer, now)
+        self._on_answer(peer, now)
         sent = self.requests.get(data.request, peer)
         if sent is None:
             return  # cancelled, or given up: it was under way
@@ -213,18 +213,18 @@ class Downloader:
             self.refused_head(peer, now)
         if sent.index is not None:
             if not self._core.bitfield.get(sent.index):
-                self._give_back(sent.index)  # answered without its block, or another fork came first
+                self._reschedule(sent.index)  # answered without its block, or another fork came first
             elif data.block is not None:
                 self._received(peer, sent.index, len(data.block.value))
         peer.down.refusals = 0
         if useful and sent.index is None and sent.purpose is Purpose.UPGRADE:
             self._context.fullness.gave(peer)
             peer.down.head_failures = 0
-        if peer.down.hungry:
-            self._patience.answered(peer, now)
+        if peer.down.starved:
+            self._hotswap.answered(peer, now)
         peer.mark_dirty()
 
-    def _accept(self, sent: Sent, data: Data, now: float) -> bool:
+    def _accept(self, sent: InflightRequest, data: Data, now: float) -> bool:
         """Take an answer in. False if it tells nothing new about the head, though that was asked for."""
         core, purpose = self._core, sent.purpose
         if purpose is Purpose.PROOF:
@@ -253,20 +253,20 @@ class Downloader:
         sent = self.requests.get(message.request, peer)
         if sent is not None:
             log.debug("%r refuses %s", peer, sent)
-            self._heard(peer, now)
+            self._on_answer(peer, now)
             self._take(sent)
             if peer.down.record is not None:
                 self._trials.answered(peer, peer.down.record, sent)
             self._refused(sent, now)
 
-    def _heard(self, peer: PeerView, now: float) -> None:
+    def _on_answer(self, peer: PeerView, now: float) -> None:
         down = peer.down
         down.last_heard = now
         down.stalled_until = 0.0
-        if down.allowance < self._config.inflight_max:
-            down.allowance *= 2
+        if down.max_inflight < self._config.inflight_max:
+            down.max_inflight *= 2
 
-    def _refused(self, sent: Sent, now: float) -> None:
+    def _refused(self, sent: InflightRequest, now: float) -> None:
         """The peer will not give what was asked for: look elsewhere."""
         down = sent.peer.down
         down.refusals += 1
@@ -276,58 +276,58 @@ class Downloader:
         else:
             known = down.availability.refused(sent.index)
             down.broken_claims += 1
-            self._forgive_later(sent.peer, now)
+            self._retry_later(sent.peer, now)
         if not down.paused and (down.refusals >= MAX_REFUSALS or not known):
             down.paused = True
-            down.backoff_until = now + self._config.forgive_after * 2**down.pauses
+            down.backoff_until = now + self._config.retry_after * 2**down.pauses
             down.pauses += 1
-            self.give_up(sent.peer)
+            self.cancel_peer(sent.peer)
         if sent.index is not None:
-            self._give_back(sent.index)
+            self._reschedule(sent.index)
         else:
-            self.offer()
+            self.refill_all()
 
     def refused_head(self, peer: PeerView, now: float) -> None:
         """The peer is not asked about its head for a while."""
         peer.down.head_refused = True
         peer.down.head_failures += 1
-        self._forgive_later(peer, now)
+        self._retry_later(peer, now)
 
-    def _forgive_later(self, peer: PeerView, now: float) -> None:
+    def _retry_later(self, peer: PeerView, now: float) -> None:
         down = peer.down
         if not down.backoff_until:
-            down.backoff_until = now + self._config.forgive_after
+            down.backoff_until = now + self._config.retry_after
             self._context.wake_at(down.backoff_until)
 
-    def _invalid(self, sent: Sent, error: VerificationError, now: float) -> None:
+    def _invalid(self, sent: InflightRequest, error: VerificationError, now: float) -> None:
         peer = sent.peer
         if sent.index is not None:
             peer.down.availability.refused(sent.index)
             peer.down.broken_claims += 1
-            self._forgive_later(peer, now)
-            self._give_back(sent.index)
+            self._retry_later(peer, now)
+            self._reschedule(sent.index)
         else:
             self.refused_head(peer, now)
-        self.conduct.invalid_data(peer, error, now)
+        self.misbehaviour.invalid_data(peer, error, now)
         if not peer.may_be_asked:
-            self.give_up(peer)
+            self.cancel_peer(peer)
 
-    def _take(self, sent: Sent) -> bool:
+    def _take(self, sent: InflightRequest) -> bool:
         """Out of the table. True if nobody else is asked for its block."""
         last = self.requests.remove(sent)
         if sent.peer.down.record is not None:
             self._trials.taken(sent.peer, sent.peer.down.record, sent)
         if sent.reserved:
-            self._limit.settle(sent.reserved)
+            self._limit.refund(sent.reserved)
         if sent.purpose is not Purpose.BLOCK:
-            self.heads.released(sent)
+            self.heads.on_request_done(sent)
         return last
 
-    def _give_back(self, index: int) -> None:
+    def _reschedule(self, index: int) -> None:
         """A block did not come: unless somebody else was asked as well, it is free again."""
-        if not self.requests.holders(index):
+        if not self.requests.requests_for(index):
             self.scheduler.release(index)
-            self.offer(index)
+            self.refill_all(index)
 
     def announced(self, peer: PeerView) -> None:
         """The peer has said more about what it has."""
@@ -340,34 +340,34 @@ class Downloader:
 
     def on_block_stored(self, index: int) -> None:
         """A block is here: no peer has to send it any more."""
-        for sent in self.requests.holders(index):
+        for sent in self.requests.requests_for(index):
             if sent.purpose is Purpose.BLOCK:
                 self.cancel(sent)
         self.scheduler.arrived(index)
 
-    def cancel(self, sent: Sent) -> None:
+    def cancel(self, sent: InflightRequest) -> None:
         """Take a request back."""
         self._take(sent)
         sent.peer.send(Cancel(request=sent.id))
         sent.peer.mark_dirty()
 
-    def give_up(self, peer: PeerView, *, tell: bool = True) -> None:
+    def cancel_peer(self, peer: PeerView, *, send_cancel: bool = True) -> None:
         """Take back all that the peer was asked for, and offer it to the others."""
-        self.take_back(self.requests.of(peer), tell=tell)
+        self.cancel_requests(self.requests.of(peer), send_cancel=send_cancel)
 
-    def take_back(self, requests: list[Sent], *, tell: bool = True) -> None:
+    def cancel_requests(self, requests: list[InflightRequest], *, send_cancel: bool = True) -> None:
         """Take requests back, and offer what they were for to all peers."""
         lowest: int | None = None
         for sent in requests:
             last = self._take(sent)
-            if tell:
+            if send_cancel:
                 sent.peer.send(Cancel(request=sent.id))
             if last and sent.index is not None:
                 self.scheduler.release(sent.index)
                 lowest = sent.index if lowest is None else min(lowest, sent.index)
-        self.offer(lowest)
+        self.refill_all(lowest)
 
-    def forked(self) -> None:
+    def cancel_stale_fork(self) -> None:
         """The core is on another fork: requests for the old one are pointless."""
         fork = self._core.head.fork
         for sent in list(self.requests):
@@ -378,10 +378,10 @@ class Downloader:
 
     def tick(self, now: float) -> None:
         """Look after what is slow."""
-        self.conduct.tick(now)
+        self.misbehaviour.tick(now)
         try:
             self.heads.tick(now)
-            self._patience.tick(now)
+            self._hotswap.tick(now)
         except StorageError as error:
             self._context.emit(StorageFailed(error))
             self._context.wake_at(now + self._config.stall_pause)

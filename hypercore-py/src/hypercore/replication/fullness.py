@@ -72,7 +72,7 @@ class FullnessHost(Protocol):
 class Fullness:
     """Of one core. `review` draws the conclusions; everything else is told by the replicator."""
 
-    __slots__ = ("_given_up_below", "_host", "_lost", "_next", "_said_at", "_sources", "own")
+    __slots__ = ("_given_up_below", "_host", "_lacking_since", "_lost", "_next", "_sources", "own")
 
     def __init__(self, host: FullnessHost) -> None:
         self.own = False
@@ -82,7 +82,7 @@ class Fullness:
         """Missing blocks below this number are unavailable, except for `_lost`."""
         self._lost: Bitfield | None = None
         """Blocks below that number that were here since: damaged on disk, for one."""
-        self._said_at: float | None = None
+        self._lacking_since: float | None = None
         """Since when some source lacks what is missing, and nothing came."""
         self._sources: dict[bytes, None] | None = None
         self._next = 0.0
@@ -150,7 +150,7 @@ class Fullness:
     def reopen(self) -> None:
         """Somebody is known to have more: decide anew."""
         self._given_up_below = 0
-        self._lost = self._said_at = None
+        self._lost = self._lacking_since = None
 
     def gave(self, peer: PeerView) -> None:
         """The peer has given a block or a head that verified."""
@@ -177,8 +177,8 @@ class Fullness:
                 if self._lost is None:
                     self._lost = Bitfield()
                 self._lost.set_range(start, end)
-        if self._said_at is not None:
-            self._said_at = None
+        if self._lacking_since is not None:
+            self._lacking_since = None
 
     def _came(self, index: int) -> None:
         if index >= self._given_up_below:
@@ -213,19 +213,19 @@ class Fullness:
                 claimed |= not source
             elif source and not witnessed:
                 witnessed = self._lacks(peer, first)
-        if witnessed and self._said_at is None:
-            self._said_at = now
-        if self._said_at is None:
+        if witnessed and self._lacking_since is None:
+            self._lacking_since = now
+        if self._lacking_since is None:
             return self._next if peers else None
-        at = self._said_at + grace_for(core.bitfield.count, core.head.length)
+        at = self._lacking_since + grace_for(core.bitfield.count, core.head.length)
         if claimed:
-            at = max(at, self._said_at + CLAIM_TIME)
+            at = max(at, self._lacking_since + CLAIM_TIME)
         if offered:
-            at = max(at, self._said_at + OFFER_TIME)
+            at = max(at, self._lacking_since + OFFER_TIME)
         if now < at:
             return min(at, max(self._next, now + CHECK_INTERVAL))
         self._given_up_below = core.head.length
-        self._lost = self._said_at = None
+        self._lost = self._lacking_since = None
         return None
 
     def is_source(self, peer: PeerView) -> bool:

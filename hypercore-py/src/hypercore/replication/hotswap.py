@@ -13,12 +13,12 @@ from ..bitfield import Bitfield
 from .config import MAX_HOLDERS, MIN_HOTSWAP, ReplicationConfig
 from .context import ReplicatorContext, Requester
 from .interfaces import PeerView
-from .requests import Purpose, Sent
+from .requests import InflightRequest, Purpose
 
-HEAD_PATIENCE = 3.0
+HEAD_TIMEOUT = 3.0
 """Seconds after which an upgrade is asked of another peer, if there is one that can give it."""
-FIRST_HEAD_PATIENCE = 0.5
-"""The same for a peer that has given nothing of the core yet; doubles each time, up to HEAD_PATIENCE. Silent
+FIRST_HEAD_TIMEOUT = 0.5
+"""The same for a peer that has given nothing of the core yet; doubles each time, up to HEAD_TIMEOUT. Silent
 strangers that claim a longer head cost a first contact so much each. Ours."""
 MIN_HEAD_ROUND_TRIPS = 4
 """Round trips to such a peer that it has at least. Ours."""
@@ -84,7 +84,7 @@ class Hotswap:
                 down.stalled_until = 0.0
                 peer.mark_dirty()
             if now >= down.backoff_until > 0:
-                down.forgive()
+                down.reset_backoff()
                 peer.mark_dirty()
             elif down.backoff_until:
                 self._context.wake_at(down.backoff_until)
@@ -93,18 +93,18 @@ class Hotswap:
 
     def _expire(self, now: float) -> None:
         timeout = self._config.request_timeout
-        expired: list[Sent] = []
+        expired: list[InflightRequest] = []
         for sent in self._requests:
             age = now - sent.sent_at
-            if age < min(timeout, FIRST_HEAD_PATIENCE):
+            if age < min(timeout, FIRST_HEAD_TIMEOUT):
                 break
             if age >= timeout and (now - sent.peer.down.last_heard >= timeout or age >= 4 * timeout):
                 expired.append(sent)
             elif sent.purpose in (Purpose.UPGRADE, Purpose.PROOF):
-                patience = self._head_patience(sent.peer)
-                if age < patience or not self._downloader.could_ask_elsewhere(sent):
+                timeout = self._head_timeout(sent.peer)
+                if age < timeout or not self._downloader.could_ask_elsewhere(sent):
                     continue
-                if patience < HEAD_PATIENCE:
+                if timeout < HEAD_TIMEOUT:
                     sent.peer.down.head_failures += 1  # it has another turn, and longer, after the others
                 else:
                     self._downloader.refused_head(sent.peer, now)
@@ -112,21 +112,21 @@ class Hotswap:
         for sent in expired:
             down = sent.peer.down
             if now - sent.sent_at >= timeout:
-                down.allowance = 1
+                down.max_inflight = 1
                 down.broken_claims += sent.index is not None
                 down.head_failures += sent.purpose in (Purpose.UPGRADE, Purpose.PROOF)
                 down.stalled_until = now + self._config.stall_pause
                 self._context.wake_at(down.stalled_until)
                 sent.peer.stats.timeouts += 1
         if expired:
-            self._downloader.take_back(expired)
+            self._downloader.cancel_requests(expired)
 
-    def _head_patience(self, peer: PeerView) -> float:
+    def _head_timeout(self, peer: PeerView) -> float:
         """Seconds that it may take to answer a question about its head while others could be asked."""
         if self._context.fullness.is_source(peer):
-            return HEAD_PATIENCE
-        first = FIRST_HEAD_PATIENCE * 2.0 ** min(peer.down.head_failures, 8)
-        return min(HEAD_PATIENCE, max(first, MIN_HEAD_ROUND_TRIPS * (peer.rtt or 0.0)))
+            return HEAD_TIMEOUT
+        first = FIRST_HEAD_TIMEOUT * 2.0 ** min(peer.down.head_failures, 8)
+        return min(HEAD_TIMEOUT, max(first, MIN_HEAD_ROUND_TRIPS * (peer.rtt or 0.0)))
 
     def _hotswap(self, now: float) -> None:
         """Ask others, too, for blocks that take long: those that have nothing else to do, and all of them for
@@ -150,7 +150,7 @@ class Hotswap:
             index = sent.index
             if index is None or sent.purpose is not Purpose.BLOCK:
                 continue
-            if len(self._requests.holders(index)) < MAX_HOLDERS:
+            if len(self._requests.requests_for(index)) < MAX_HOLDERS:
                 (late.urgent if self._scheduler.is_explicit(index) else late.others).set(index)
         return late
 
@@ -165,7 +165,7 @@ class Hotswap:
             index = peer.down.availability.first_in(late, start, end)
             if index is None:
                 break
-            if all(holder.peer is not peer for holder in self._requests.holders(index)):
+            if all(holder.peer is not peer for holder in self._requests.requests_for(index)):
                 self._downloader.ask_block(peer, index, now, urgent=self._scheduler.is_explicit(index))
                 late.unset(index)
                 asked += 1
@@ -175,7 +175,7 @@ class Hotswap:
     def _hotswap_room(self, peer: PeerView, now: float) -> int:
         """How many blocks of others a peer may be asked for: none, as long as it is busy or does not
         answer."""
-        if not peer.down.hungry or now < peer.down.stalled_until:
+        if not peer.down.starved or now < peer.down.stalled_until:
             return 0
         full = self._downloader.window_of(peer)
         return max(0, min(full, max(MIN_HOTSWAP, full // 2)) - len(peer.down.inflight))

@@ -132,7 +132,7 @@ class PeerView(Protocol):
         """Whether it says that it knows of more than we do, and would give it."""
 
     @property
-    def head_is_held(self) -> bool:
+    def head_not_durable(self) -> bool:
         """Whether our newest head must not be shown yet."""
 
     @property

@@ -50,7 +50,7 @@ class PeerHost(ReplicatorContext, Protocol):
         """Whether anything is to be downloaded. A channel on which neither side wants anything is closed."""
 
     @property
-    def head_is_held(self) -> bool:
+    def head_not_durable(self) -> bool:
         """Whether the newest head is not durable yet, and ours to sign, so that nobody may see it."""
 
     @property
@@ -149,8 +149,8 @@ class Peer:
         return self.channel.writable
 
     @property
-    def head_is_held(self) -> bool:
-        return self._host.head_is_held
+    def head_not_durable(self) -> bool:
+        return self._host.head_not_durable
 
     @property
     def heads(self) -> UpgradeRequester:
@@ -178,7 +178,7 @@ class Peer:
         """Whether it says that it knows of more than we do, and would give it."""
         head = self.core.head
         if self.remote_fork != head.fork:
-            return self.remote_fork > head.fork and self.heads.is_news(self.remote_fork)
+            return self.remote_fork > head.fork and self.heads.wants_fork(self.remote_fork)
         return self.remote_length > head.length and self.remote_uploading
 
     def open(self, now: float) -> None:
@@ -281,8 +281,8 @@ class Peer:
     def channel_closed(self, reason: CloseReason, now: float) -> None:
         self.down.availability.close()
         self.uploader.close()
-        self._host.upload.leave(self.wait_writable)
-        self._host.download.leave(self.mark_dirty)
+        self._host.upload.remove_waiter(self.wait_writable)
+        self._host.download.remove_waiter(self.mark_dirty)
         self._host.peer_closed(self, reason, now)
 
     def channel_flush(self, now: float) -> None:
@@ -314,7 +314,7 @@ class Peer:
     # --- sync -----------------------------------------------------------------------------------------------
 
     def _send_sync(self) -> None:
-        held = self._host.head_is_held
+        held = self._host.head_not_durable
         head = self.core.durable_head if held else self.core.head
         self._sync_pending = False
         same = self.remote_fork == head.fork
@@ -351,7 +351,7 @@ class Peer:
         head = self.core.head
         self.synced = True
         if sync.fork != self.remote_fork:
-            self.down.forgive()
+            self.down.reset_backoff()
         self.remote_fork = sync.fork
         self.remote_length = sync.length
         self.remote_can_upgrade = sync.can_upgrade

@@ -35,9 +35,9 @@ Resume = Callable[[], None]
 class RateLimit:
     """Without a rate and a budget (`active` is false) nobody has to ask.
 
-    `begin` before moving anything, `spend` for what was moved, `wait` when there is more than the turn
+    `take_turn` before moving anything, `consume` for what was moved, `wait` when there is more than the turn
     allowed. A download asks for blocks that come later: it is charged with `reserve` what they will probably
-    be, which `settle` takes back when they come (and are spent), or do not.
+    be, which `refund` takes back when they come (and are spent), or do not.
     """
 
     __slots__ = (
@@ -97,7 +97,7 @@ class RateLimit:
         self._rate = rate
         # A debt is not carried over to a rate that it was not made under
         self._balance, self._updated = 0.0, now
-        self._steer()
+        self._update_active()
         if rate is None:
             self._granted.clear()
             self._resume(self._waiting)
@@ -111,12 +111,12 @@ class RateLimit:
 
     def set_budget(self, budget: int | None) -> None:
         self._budget = budget
-        self._steer()
+        self._update_active()
         if budget is None or budget >= max(self.lacking, 1):
             self.lacking = 0
             self._resume(self._starving)
 
-    def _steer(self) -> None:
+    def _update_active(self) -> None:
         self.active = self._rate is not None or self._budget is not None
 
     def _resume(self, who: dict[Resume, None]) -> None:
@@ -127,7 +127,7 @@ class RateLimit:
 
     # --- moving ---------------------------------------------------------------------------------------------
 
-    def begin(self, resume: Resume, now: float) -> int:
+    def take_turn(self, resume: Resume, now: float) -> int:
         """Bytes that this one may move now; it may exceed them with its last block. 0: it is called when its
         turn comes."""
         rate = self._rate
@@ -155,13 +155,13 @@ class RateLimit:
             self.held_at = now
         self._wake_at(now if self._balance > 0 else self._updated - self._balance / rate)
 
-    def leave(self, resume: Resume) -> None:
+    def remove_waiter(self, resume: Resume) -> None:
         """It is gone."""
         self._waiting.pop(resume, None)
         self._starving.pop(resume, None)
         self._granted.discard(resume)
 
-    def spend(self, size: int) -> None:
+    def consume(self, size: int) -> None:
         """So many bytes were moved."""
         self.moved += size
         self._balance -= size
@@ -184,8 +184,8 @@ class RateLimit:
             self._budget -= size
         return size
 
-    def settle(self, size: int) -> None:
-        """What was reserved is not on its way any more: it is here (`spend` it), or does not come."""
+    def refund(self, size: int) -> None:
+        """What was reserved is not on its way any more: it is here (`consume` it), or does not come."""
         self.reserved -= size
         self._balance += size
         if self._budget is not None:
@@ -221,8 +221,8 @@ class RateLimit:
     def _refill(self, now: float) -> None:
         rate = self._rate
         if rate is not None and now > self._updated:
-            most = max(rate * BURST, self._turn_bytes(rate))
-            self._balance = min(most, self._balance + rate * (now - self._updated))
+            max_balance = max(rate * BURST, self._turn_bytes(rate))
+            self._balance = min(max_balance, self._balance + rate * (now - self._updated))
             self._updated = now
 
     def _wake_at(self, time: float) -> None:
@@ -250,7 +250,7 @@ class Waiter:
         if not limit.fits(self._expected, self._resume):
             return False
         if left is None:
-            left = limit.begin(self._resume, self._now)
+            left = limit.take_turn(self._resume, self._now)
             if not left:
                 return False
         elif left <= 0:

@@ -105,11 +105,11 @@ class Replicator:
     @property
     def frozen(self) -> bool:
         """Two signed histories of the core were seen: nothing is fetched any more, what is here is served."""
-        return self.downloader.conduct.frozen
+        return self.downloader.misbehaviour.frozen
 
     def freeze(self) -> None:
         """Two signed histories are known from an earlier run."""
-        self.downloader.conduct.frozen = True
+        self.downloader.misbehaviour.frozen = True
 
     def attach(self, muxer: Muxer, now: float) -> Peer | None:
         """Speak about the core on a connection, from now on or because the peer has opened the channel.
@@ -178,7 +178,7 @@ class Replicator:
             for muxer, peer in list(self._attached.items()):
                 if peer is None and muxer not in self._backed_off:
                     self._open(muxer, now)
-        self.downloader.offer(0)
+        self.downloader.refill_all(0)
         self.check_busy(now)
 
     @property
@@ -200,7 +200,7 @@ class Replicator:
     @download_ranges.setter
     def download_ranges(self, ranges: Iterable[tuple[int, int | None]]) -> None:
         self.downloader.scheduler.ranges = tuple(ranges)
-        self.downloader.offer(0)
+        self.downloader.refill_all(0)
 
     @property
     def max_fork(self) -> int | None:
@@ -210,7 +210,7 @@ class Replicator:
     @max_fork.setter
     def max_fork(self, fork: int | None) -> None:
         self.downloader.heads.max_fork = fork
-        self.downloader.offer()
+        self.downloader.refill_all()
 
     def request_block(self, index: int, now: float) -> bool:
         """Somebody waits for a block: fetch it before all others. True if it is here already.
@@ -224,7 +224,7 @@ class Replicator:
         if best is not None:
             best.mark_dirty()
         else:
-            self.downloader.offer()
+            self.downloader.refill_all()
         self.check_busy(now)
         return False
 
@@ -247,7 +247,7 @@ class Replicator:
                 peer.announce(start, end)
 
     @property
-    def head_is_held(self) -> bool:
+    def head_not_durable(self) -> bool:
         return self._head_not_durable
 
     def _on_change(self, change: Change) -> None:
@@ -286,14 +286,14 @@ class Replicator:
             for peer in self._peers:
                 peer.schedule_sync()
         if change.upgraded:
-            self.downloader.offer()
+            self.downloader.refill_all()
             self.emit(Upgraded(self.core.head.length, self.core.head.fork))
 
     def _truncated(self, length: int) -> None:
         downloader = self.downloader
-        downloader.forked()
+        downloader.cancel_stale_fork()
         downloader.scheduler.lost(length, None)
-        downloader.offer(length)
+        downloader.refill_all(length)
         old, self._length = self._length, self.core.head.length
         if old > length:
             for peer in self._peers:
@@ -303,7 +303,7 @@ class Replicator:
         self.downloader.scheduler.lost(start, end)
         for peer in self._peers:
             peer.announcer.dropped(start, end, truncated=False)
-        self.downloader.offer(start)
+        self.downloader.refill_all(start)
 
     # --- time and events ------------------------------------------------------------------------------------
 
@@ -396,7 +396,7 @@ class Replicator:
             if reason is CloseReason.DISCONNECTED and peer.muxer.ended_by_peer:
                 self.downloader.ended(peer, now)
             del self._peers[peer]
-            self.downloader.give_up(peer, tell=False)
+            self.downloader.cancel_peer(peer, send_cancel=False)
             self.emit(PeerClosed(peer))
         muxer = peer.muxer
         if self._attached.get(muxer) is not peer:

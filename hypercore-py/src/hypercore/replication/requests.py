@@ -23,7 +23,7 @@ class Purpose(Enum):
     REFINE = "a tree node of a higher fork"
 
 
-class Sent:
+class InflightRequest:
     """One request on its way. Light: there are up to 512 for each peer, and one for every block."""
 
     __slots__ = ("fork", "id", "index", "node", "peer", "purpose", "reserved", "sent_at")
@@ -108,14 +108,14 @@ class InflightTracker:
     mistaken."""
 
     def __init__(self) -> None:
-        self._sent: dict[int, Sent] = {}  # in the order of sending
-        self._holders: dict[int, list[Sent]] = {}  # block -> who was asked for it
+        self._sent: dict[int, InflightRequest] = {}  # in the order of sending
+        self._holders: dict[int, list[InflightRequest]] = {}  # block -> who was asked for it
         self._next_id = 1
 
     def __len__(self) -> int:
         return len(self._sent)
 
-    def __iter__(self) -> Iterator[Sent]:
+    def __iter__(self) -> Iterator[InflightRequest]:
         """Oldest first. The table must not change meanwhile."""
         return iter(self._sent.values())
 
@@ -124,7 +124,7 @@ class InflightTracker:
         self._next_id = number + 1
         return number
 
-    def add(self, sent: Sent) -> None:
+    def add(self, sent: InflightRequest) -> None:
         self._sent[sent.id] = sent
         sent.peer.down.inflight[sent.id] = sent.index
         if sent.index is not None:
@@ -134,16 +134,16 @@ class InflightTracker:
             else:
                 holders.append(sent)
 
-    def get(self, request_id: int, peer: PeerView) -> Sent | None:
+    def get(self, request_id: int, peer: PeerView) -> InflightRequest | None:
         """The request that an answer of `peer` belongs to."""
         sent = self._sent.get(request_id)
         return sent if sent is not None and sent.peer is peer else None
 
-    def of(self, peer: PeerView) -> list[Sent]:
+    def of(self, peer: PeerView) -> list[InflightRequest]:
         """Those of one peer, oldest first."""
         return [self._sent[number] for number in peer.down.inflight]
 
-    def remove(self, sent: Sent) -> bool:
+    def remove(self, sent: InflightRequest) -> bool:
         """Forget a request. True if nobody else was asked for its block."""
         _delete(self._sent, sent.id)
         _delete(sent.peer.down.inflight, sent.id)
@@ -156,11 +156,11 @@ class InflightTracker:
         _delete(self._holders, sent.index)
         return True
 
-    def holders(self, index: int) -> tuple[Sent, ...]:
+    def requests_for(self, index: int) -> tuple[InflightRequest, ...]:
         """Who was asked for a block."""
         return tuple(self._holders.get(index, ()))
 
-    def oldest(self) -> Sent | None:
+    def oldest(self) -> InflightRequest | None:
         return next(iter(self._sent.values()), None)
 
 

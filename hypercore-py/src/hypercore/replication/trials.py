@@ -8,7 +8,7 @@ from .config import ReplicationConfig
 from .context import ReplicatorContext, Requester
 from .events import BackedOff
 from .interfaces import PeerView
-from .requests import Sent
+from .requests import InflightRequest
 from .suspicion import FIRST_TRIAL, HEAD, MAX_DOUBTED, MAX_FALSE_ALARMS, Record
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Trials:
             record.testing[index] = None
             downloader.ask_block(peer, index, now, urgent=explicit)
 
-    def answered(self, peer: PeerView, record: Record, sent: Sent) -> bool:
+    def answered(self, peer: PeerView, record: Record, sent: InflightRequest) -> bool:
         """The peer has answered, whatever it said: the request does no harm. False if it was no trial."""
         index = sent.subject
         if index not in record.avoided:
@@ -110,7 +110,7 @@ class Trials:
         peer.mark_dirty()
         return True
 
-    def taken(self, peer: PeerView, record: Record, sent: Sent) -> None:
+    def taken(self, peer: PeerView, record: Record, sent: InflightRequest) -> None:
         """A request is over, with an answer or without."""
         if sent.subject in record.testing:
             del record.testing[sent.subject]

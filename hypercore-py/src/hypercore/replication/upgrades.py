@@ -18,7 +18,7 @@ from .config import ReplicationConfig
 from .context import ReplicatorContext, arm_timer
 from .events import ForkAvailable, Reorged
 from .interfaces import PeerView, ReplicatedCore
-from .requests import InflightTracker, Purpose, Sent
+from .requests import InflightRequest, InflightTracker, Purpose
 from .scheduler import Scheduler
 
 
@@ -37,11 +37,11 @@ class UpgradeRequester:
         self._requests = requests
         self._scheduler = scheduler
         self._context = context
-        self._upgrade: Sent | None = None
-        self._manifest: Sent | None = None
-        self._proofs: dict[int, Sent] = {}  # fork -> request for its head
+        self._upgrade: InflightRequest | None = None
+        self._manifest: InflightRequest | None = None
+        self._proofs: dict[int, InflightRequest] = {}  # fork -> request for its head
         self._reorg: Reorg | None = None
-        self._refine: Sent | None = None
+        self._refine: InflightRequest | None = None
         self._refine_until = 0.0
         self._offered = 0
 
@@ -122,7 +122,7 @@ class UpgradeRequester:
         """Whether it may be asked for the head of its fork. An empty tree carries no signature."""
         return peer.remote_length > 0 and not any(sent.peer is peer for sent in self._proofs.values())
 
-    def could_ask_elsewhere(self, sent: Sent) -> bool:
+    def could_ask_elsewhere(self, sent: InflightRequest) -> bool:
         """Whether some other peer could be asked for the head that `sent` asks for."""
         if sent is self._upgrade:
             fork, able = self._core.head.fork, self._may_upgrade
@@ -171,7 +171,7 @@ class UpgradeRequester:
 
     def _follow(self, peer: PeerView, now: float) -> None:
         fork = peer.remote_fork
-        if not self.is_news(fork):
+        if not self.wants_fork(fork):
             return
         if peer.down.head_refused or peer.remote_length == 0:  # an empty tree carries no signature
             return
@@ -207,7 +207,7 @@ class UpgradeRequester:
         """Whether our blocks may be given up for those of a higher fork. Where there are none, nothing is."""
         return self.max_fork is None or fork <= self.max_fork or self._core.head.length == 0
 
-    def is_news(self, fork: int) -> bool:
+    def wants_fork(self, fork: int) -> bool:
         """Whether something is to be done about a higher fork: it is to be followed, or to be told of."""
         return self.can_request_upgrade(fork) or fork > self._offered
 
@@ -241,7 +241,7 @@ class UpgradeRequester:
         return True
 
     def _advance(self, reorg: Reorg, now: float) -> None:
-        self._refine_until = now + self._config.refine_patience
+        self._refine_until = now + self._config.refine_timeout
         if reorg.done:
             self._apply(reorg)
             return
@@ -282,10 +282,10 @@ class UpgradeRequester:
         node: int | None = None,
         levels: int = 0,
         manifest: bool = False,
-    ) -> Sent:
+    ) -> InflightRequest:
         fork = self._core.head.fork if fork is None else fork
         index = None if block is None else block.index
-        sent = Sent(self._requests.next_id(), peer, fork, purpose, now, index, node)
+        sent = InflightRequest(self._requests.next_id(), peer, fork, purpose, now, index, node)
         if not self._requests:
             arm_timer(self._context, self._config, now)
         self._requests.add(sent)
@@ -303,7 +303,7 @@ class UpgradeRequester:
         )
         return sent
 
-    def released(self, sent: Sent) -> None:
+    def on_request_done(self, sent: InflightRequest) -> None:
         """A request is answered, refused or given up: another may take its place."""
         if sent is self._upgrade:
             self._upgrade = None

@@ -166,7 +166,7 @@ class Uploader:
             self._announcer.answer(self._wants.pop(next(iter(self._wants))))
             peer.wait_writable()
             return
-        left = limit.begin(peer.wait_writable, now)
+        left = limit.take_turn(peer.wait_writable, now)
         if not left:
             return
         end = limit.moved + left
@@ -194,7 +194,7 @@ class Uploader:
 
     def _answer(self, request: Request) -> None:
         peer, core = self._peer, self._peer.core
-        if peer.head_is_held and (request.upgrade is not None or request.fork != core.head.fork):
+        if peer.head_not_durable and (request.upgrade is not None or request.fork != core.head.fork):
             # The answer would show a head that a crash could still take back
             w = Writer()
             request.encode(w)
@@ -222,7 +222,7 @@ class Uploader:
             peer.stats.bytes_up += size
             peer.muxer.useful += 1
             if self._limit.active:
-                self._limit.spend(size + NODE_BYTES * len(data.block.nodes))
+                self._limit.consume(size + NODE_BYTES * len(data.block.nodes))
 
     def _refuse(self, request: Request) -> None:
         core = self._peer.core

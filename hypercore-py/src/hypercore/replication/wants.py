@@ -142,9 +142,9 @@ class LocalWants:
         """The peer has said what it has of start..end."""
         batch, open_ = self._batch, self._numbers - self._answered
         if open_:
-            told = [n for n in open_ if start <= n * batch < end]
-            if told:
-                self._answered = self._answered.union(told)
+            answered = [n for n in open_ if start <= n * batch < end]
+            if answered:
+                self._answered = self._answered.union(answered)
 
     def all_answered(self, have: Bitfield, start: int, end: int) -> bool:
         """Whether the peer has said what it has in each region of start..end in which `have` lacks blocks."""

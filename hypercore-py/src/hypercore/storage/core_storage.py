@@ -199,7 +199,7 @@ class CoreStorage:
     # --- becoming durable
 
     def snapshot_changes(self, place: Place) -> tuple[CoreChanges | None, CoreChanges]:
-        """What to write first and what then (see `Batch`). Answer with `saved` or `rollback`."""
+        """What to write first and what then (see `Batch`). Answer with `commit` or `rollback`."""
         assert self._waiting is not None and self._saving is None
         large = self._shared.backend.keeps_files and self.head.byte_length > INLINE_MAX_BYTES
         starts_file = large and not self.in_file
@@ -233,11 +233,11 @@ class CoreStorage:
         changes.bit_pages = self._bit_images(self.bitfield, saving.bit_pages)
         return first, changes
 
-    def saved(self) -> list[tuple[int, int]]:
+    def commit(self) -> list[tuple[int, int]]:
         """What `snapshot_changes` gave is durable. Returns the runs of blocks that became so."""
         saving, self._saving = self._saving, None
         assert saving is not None
-        self.nodes.saved()
+        self.nodes.commit()
         self.in_file = self.in_file or saving.moving
         runs = _runs_of(sorted(saving.blocks)) if saving.runs is None else saving.runs
         for run in runs:

@@ -177,7 +177,7 @@ class NodePages:
         self._update_valid_end()
         return floor, [(number, seal(self._held[number])) for number in sorted(self._saving)]
 
-    def saved(self) -> None:
+    def commit(self) -> None:
         for number in self._saving or ():
             if self._dirty is None or number not in self._dirty:
                 self._cache.put((self._id, number), self._held.pop(number))

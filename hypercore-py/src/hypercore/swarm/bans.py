@@ -20,11 +20,11 @@ MAX_OFFENDERS = 4096
 
 
 class _Record(NamedTuple):
-    offences: int
+    bans: int
     until: float
 
 
-class Offences:
+class Bans:
     """The record of offences. Times are seconds on any monotonic clock."""
 
     def __init__(self) -> None:
@@ -37,14 +37,14 @@ class Offences:
     def note(self, public_key: bytes, now: float) -> float:
         """The peer has offended. Returns for how many seconds it is excluded."""
         record = self._records.pop(public_key, None)
-        offences = 0 if record is None or now > record.until + FORGIVEN_AFTER else record.offences
-        seconds = EXCLUSIONS[min(offences, len(EXCLUSIONS) - 1)]
+        bans = 0 if record is None or now > record.until + FORGIVEN_AFTER else record.bans
+        seconds = EXCLUSIONS[min(bans, len(EXCLUSIONS) - 1)]
         if len(self._records) >= MAX_OFFENDERS:
             del self._records[next(iter(self._records))]
-        self._records[public_key] = _Record(offences + 1, now + seconds)
+        self._records[public_key] = _Record(bans + 1, now + seconds)
         return seconds
 
-    def excludes(self, public_key: bytes, now: float) -> bool:
+    def is_banned(self, public_key: bytes, now: float) -> bool:
         """Whether nobody talks to the peer now."""
         record = self._records.get(public_key)
         return record is not None and now < record.until

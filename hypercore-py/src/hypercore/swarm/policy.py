@@ -69,7 +69,7 @@ def keep_incoming(local_key: bytes, remote_key: bytes, *, existing_used: bool) -
 
 
 class SwarmPolicy:
-    """`firewall(public_key)` refuses a peer when true; it is banned then. `excludes(public_key)` refuses it
+    """`firewall(public_key)` refuses a peer when true; it is banned then. `is_banned(public_key)` refuses it
     as long as it is true. `lacks_peers(topic)` says whether the connected peers of a topic, if it has any,
     are
     of no use to it. `use_of(public_key)` says what an open connection has been used for."""
@@ -82,7 +82,7 @@ class SwarmPolicy:
         max_peers: int = MAX_PEERS,
         max_parallel: int = MAX_PARALLEL,
         firewall: Callable[[bytes], bool] | None = None,
-        excludes: Callable[[bytes], bool] | None = None,
+        is_banned: Callable[[bytes], bool] | None = None,
         lacks_peers: Callable[[bytes], bool] | None = None,
         use_of: Callable[[bytes], Use] = lambda public_key: Use(0, 0),
     ) -> None:
@@ -105,7 +105,7 @@ class SwarmPolicy:
         """When candidates may again be looked at although all places are taken."""
         self._rng = rng
         self._firewall = firewall
-        self._excludes = excludes
+        self._is_banned = is_banned
         self._queue = DialQueue(rng)
         self._wished = DialQueue(rng)
         """Explicit peers that wait to be dialled: however many connections there are."""
@@ -171,7 +171,7 @@ class SwarmPolicy:
         if self._firewall is not None and self._firewall(public_key):
             self.ban(public_key)
             return True
-        return self._excludes is not None and self._excludes(public_key)
+        return self._is_banned is not None and self._is_banned(public_key)
 
     # --- dialling -----------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Slots:
 
     def __init__(self, messages: Callable[[bytes], int], *, limit: int = MAX_CONNECTIONS) -> None:
         self.limit = limit
-        self.turned_away = 0
+        self.rejected = 0
         """Peers that were refused, or made way."""
         self._messages = messages
         self._listened_at = float("-inf")
@@ -85,7 +85,7 @@ class Slots:
             else:
                 del self._hosts[slot.host]
 
-    def judge(self, host: str, now: float) -> Verdict:
+    def admit(self, host: str, now: float) -> Verdict:
         """Whether one more peer from that address may come in, and for whom."""
         mine = self._hosts.get(host, 0)
         if mine >= self.per_host:

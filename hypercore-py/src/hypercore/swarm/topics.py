@@ -44,8 +44,8 @@ SHORTEST_FIRST_SECONDS = 60.0
 """Between the first two refreshes of a topic when there are many, at least. Chance decides, so that what
 began within minutes is spread over the whole interval from then on."""
 
-GLANCE_EVERY = 2
-"""Of the refreshes of a topic that glances, each so-many-th looks for others."""
+OPPORTUNISTIC_EVERY = 2
+"""Of the refreshes of a topic with opportunistic lookups, each so-many-th looks for others."""
 
 MAX_UNANNOUNCE_FAILURES = 2
 """After so many failures we stop trying to be forgotten: announcements expire by themselves."""
@@ -85,11 +85,11 @@ class Topic:
         "due_at",
         "failures",
         "first_announce",
-        "glances",
         "key",
         "looking",
         "looking_again",
         "may_look_again",
+        "opportunistic",
         "rounds",
         "running",
         "servers",
@@ -104,7 +104,7 @@ class Topic:
         """Joins that want us to be found."""
         self.clients = 0
         """Joins that want to find others."""
-        self.glances = False
+        self.opportunistic = False
         """Whether others are looked for now and then although no join wants to find them."""
         self.looking = False
         """Whether the refresh that began last looks for others."""
@@ -215,8 +215,8 @@ class TopicSchedule:
             if topic.action is None:
                 self._forget(topic)
                 continue
-            glances = topic.glances and topic.rounds % GLANCE_EVERY == 0
-            topic.looking = topic.seeking or topic.looking_again or glances
+            opportunistic = topic.opportunistic and topic.rounds % OPPORTUNISTIC_EVERY == 0
+            topic.looking = topic.seeking or topic.looking_again or opportunistic
             topic.sought = topic.seeking
             topic.rounds += 1
             topic.running = True

@@ -39,7 +39,7 @@ class MemoryConnection:
         self._ended = False
         self._paused = False
         self._error: Exception | None = None
-        self._told_to_wait = False
+        self._drain_due = False
         self._pump_is_scheduled = False
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ class MemoryConnection:
         peer._inbox.append(data)
         peer._inbox_bytes += len(data)
         peer._wake()
-        self._told_to_wait = not self.writable
+        self._drain_due = not self.writable
         return self.writable
 
     def send_many(self, messages: Iterable[Buffer]) -> bool:
@@ -165,9 +165,9 @@ class MemoryConnection:
         return worked
 
     def _maybe_drain(self) -> bool:
-        if not self._told_to_wait or not self.writable or self.on_drain is None:
+        if not self._drain_due or not self.writable or self.on_drain is None:
             return False
-        self._told_to_wait = False
+        self._drain_due = False
         self.on_drain()
         return True
 

@@ -207,7 +207,7 @@ class Simulation:
                 self._send(peer, datagram)
         peer.collect()
         if stream.closed and peer.linger is None:
-            peer.linger = stream.linger()
+            peer.linger = stream.time_wait()
 
     def _send(self, peer: Peer, datagram: bytes) -> None:
         if peer.sent is not None:

@@ -70,5 +70,5 @@ class Testnet:
     async def _enter(self, stack: AsyncExitStack, node: DhtNode) -> None:
         await stack.enter_async_context(node)
         # The first one has nobody to find
-        if len(self.nodes) > 1 and not await node.bootstrapped(within=START_SECONDS):
+        if len(self.nodes) > 1 and not await node.bootstrapped(timeout=START_SECONDS):
             raise TimeoutError(f"node {len(self.nodes)} of the testnet found nobody")

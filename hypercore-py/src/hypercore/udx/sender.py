@@ -138,7 +138,7 @@ class Sender:
                 self._recovery_point = None
                 self.congestion.on_recovered()
         lost = self._find_losses(now, arrival.delivered)
-        self._tell_congestion(arrival, lost, in_flight, now)
+        self._notify_congestion(arrival, lost, in_flight, now)
         self._arm_tail_probe(now)
 
     def _check_probe(self) -> None:
@@ -151,10 +151,10 @@ class Sender:
         flight, rtt = self.flight, self.rtt
         in_recovery = self._recovery_point is not None
         if not flight.reordering_seen and (in_recovery or flight.sacked.count >= 3):
-            patience = 0.0
+            reordering = 0.0
         else:
-            patience = min(rtt.minimum / 4, rtt.smoothed)
-        lost, self._losses_at = flight.detect_losses(now, rtt.latest + patience)
+            reordering = min(rtt.minimum / 4, rtt.smoothed)
+        lost, self._losses_at = flight.detect_losses(now, rtt.latest + reordering)
         if lost and self.mtu.probe_seq in flight.lost:
             self.mtu.on_lost()
             lost -= 1  # it was too large, which says nothing about congestion
@@ -163,7 +163,7 @@ class Sender:
             self.congestion.on_recovery(lost, acked, flight.in_flight, flight.delivered)
         return lost
 
-    def _tell_congestion(self, arrival: Arrival, lost: int, prior_in_flight: int, now: float) -> None:
+    def _notify_congestion(self, arrival: Arrival, lost: int, prior_in_flight: int, now: float) -> None:
         flight, run = self.flight, arrival.newest
         if run is None:
             prior, interval, limited = -1, 0.0, False

@@ -91,8 +91,8 @@ class UdxStream:
         self._destroyed = False
         self._paused = False
         self._offered = RECEIVE_WINDOW_BYTES  # the window in the last packet sent
-        self._was_told_to_wait = False
-        self._end_told = False
+        self._drain_due = False
+        self._end_emitted = False
         self._switch_seq: int | None = None
         # What the batch in hand acknowledges.
         self._batch_ack = initial_seq
@@ -134,7 +134,7 @@ class UdxStream:
         So this does not look at the queue, whose limit falls with the congestion window: a writer that finds
         it too long without having been told would wait for an event that nobody owes it.
         """
-        return not self._was_told_to_wait
+        return not self._drain_due
 
     @property
     def sender(self) -> Sender:
@@ -185,8 +185,8 @@ class UdxStream:
         sender = self._sender
         sender.write(data)
         if sender.queue.size > sender.high_water:
-            self._was_told_to_wait = True
-        return not self._was_told_to_wait
+            self._drain_due = True
+        return not self._drain_due
 
     def end(self) -> None:
         """No more writes. The stream closes once both sides have ended and everything has arrived."""
@@ -393,10 +393,10 @@ class UdxStream:
 
     def _check_end(self) -> None:
         incoming = self._incoming
-        if incoming.finished and not self._end_told and not self._paused:
-            self._end_told = True
+        if incoming.finished and not self._end_emitted and not self._paused:
+            self._end_emitted = True
             self._events.append(Ended())
-        if self._end_told and self._sender.finished:
+        if self._end_emitted and self._sender.finished:
             self._close(None)
 
     # --- packets out --------------------------------------------------------------------------------------
@@ -473,8 +473,8 @@ class UdxStream:
         return data_burst(outgoing, self.remote_id, window, self._incoming.next_seq & SEQUENCE_MASK)
 
     def _maybe_drained(self) -> None:
-        if self._was_told_to_wait and self._sender.queue.size <= self._sender.high_water // 2:
-            self._was_told_to_wait = False
+        if self._drain_due and self._sender.queue.size <= self._sender.high_water // 2:
+            self._drain_due = False
             self._events.append(Drained())
 
     # --- time and events ----------------------------------------------------------------------------------
@@ -510,7 +510,7 @@ class UdxStream:
         """The next event, in order, or None."""
         return self._events.popleft() if self._events else None
 
-    def linger(self) -> TimeWait | None:
+    def time_wait(self) -> TimeWait | None:
         """What may have to be repeated to the peer after the end. None if there is nothing."""
         if not self.closed or self.remote_id is None or self._sender.allowance is not None:
             return None

@@ -149,7 +149,7 @@ def test_a_core_that_is_not_stored_is_not_made_because_a_peer_asks_for_it() -> N
         async with Corestore(memory_store()) as source, Corestore(memory_store()) as target:
             copy = target.get(b"\x07" * 32)
             async with joined(source, target):
-                assert not await copy.update(patience=0.3)
+                assert not await copy.update(timeout=0.3)
             assert source.store.cores() == []
 
     run(scene)

@@ -81,7 +81,7 @@ def dial(relays, answering=()):
             attempt = ConnectAttempt(node, SERVER.public_key, CLIENT, relays, lan=False, fast_open=False)
             attempt._request = attempt._first_message(7)
             try:
-                return await attempt._shake_hands()
+                return await attempt._do_handshake()
             finally:
                 attempt._contact.cancel()
                 attempt._path.cancel()

@@ -320,7 +320,7 @@ def test_node_learns_its_address_and_tells():
         node = DhtNode(bootstrap=net.bootstrap, host="127.0.0.1")
         node.subscribe(events.append)
         await node.start()
-        assert await node.bootstrapped(within=5)
+        assert await node.bootstrapped(timeout=5)
         assert (node.host, node.port) == ("127.0.0.1", node.local_port)
         assert node.online and node.firewalled
         assert NodeEvent.BOOTSTRAPPED in events and NodeEvent.ADDRESS_CHANGED in events
@@ -340,7 +340,7 @@ def test_names_of_bootstrap_nodes_are_looked_up():
         for spelled in (f"localhost:{port}", f"127.9.9.9@localhost:{port}"):
             node = DhtNode(bootstrap=[spelled], host="127.0.0.1")
             await node.start()
-            assert await node.bootstrapped(within=15)
+            assert await node.bootstrapped(timeout=15)
             await node.close()
 
     run(scene)
@@ -350,7 +350,7 @@ def test_node_without_a_network_says_so_and_goes_on():
     async def play():
         node = DhtNode(bootstrap=["127.0.0.1:9"], host="127.0.0.1")
         await node.start()
-        assert not await node.bootstrapped(within=0.05)
+        assert not await node.bootstrapped(timeout=0.05)
         with pytest.raises(PeerNotFound):
             await asyncio.wait_for(node.connect(SERVER.public_key), 20)
         await node.close()
@@ -483,7 +483,7 @@ def test_a_node_that_knows_others_needs_no_bootstrap_node():
         await until(lambda: len(first.known_nodes()) >= 3)
         nobody = [f"127.0.0.1:{await closed_port(net)}"]
         async with DhtNode(bootstrap=nobody, host="127.0.0.1", nodes=first.known_nodes()) as second:
-            assert await second.bootstrapped(within=20)
+            assert await second.bootstrapped(timeout=20)
             assert set(second.known_nodes()) & set(first.known_nodes())
 
     run(scene)
@@ -538,7 +538,7 @@ def test_name_of_a_bootstrap_node_that_does_not_resolve_is_told_and_looked_up_ag
             await until(lambda: NodeEvent.NAME_UNRESOLVED in events)
             assert node.unresolved == {"dht.example": "Name or service not known"}
             known.append(True)
-            assert await node.bootstrapped(within=10)
+            assert await node.bootstrapped(timeout=10)
             assert node.unresolved == {} and events.count(NodeEvent.NAME_UNRESOLVED) == 1
 
     run(scene)

@@ -28,7 +28,7 @@ class Hosts:
             node = DhtNode(bootstrap=self.bootstrap, host=f"127.0.1.{number}", ephemeral=False)
             await node.start()
             self.nodes.append(node)
-            assert await node.bootstrapped(within=10)
+            assert await node.bootstrapped(timeout=10)
         return self
 
     async def __aexit__(self, *_):
@@ -57,7 +57,7 @@ def run(scene, hosts=14, **options):
         async with Hosts(hosts) as net:
             node = DhtNode(bootstrap=net.bootstrap, host="127.0.0.1", **options)
             await node.start()
-            assert await node.bootstrapped(within=10)
+            assert await node.bootstrapped(timeout=10)
             try:
                 await scene(net, node)
             finally:
@@ -156,7 +156,7 @@ def test_liars_do_not_make_us_reachable():
 
     async def scene(net, node):
         test = reachability.ReachabilityTest(node.context, lambda host: True)
-        test._strangers = {"9.9.9.9": Address("9.9.9.9", 9)}
+        test._new_hosts = {"9.9.9.9": Address("9.9.9.9", 9)}
         for source in (Address("9.9.9.9", 10), Address("8.8.8.8", 9)):
             test.heard(b"\x13\0", source)
         test.heard(b"\x03\0", Address("9.9.9.9", 9))

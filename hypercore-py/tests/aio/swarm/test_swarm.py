@@ -385,7 +385,7 @@ def test_who_dials_us_beyond_the_bound_is_refused_until_there_is_room():
             each.swarm.join_peer(a.swarm.public_key)
             await until(lambda each=each: each.met)
         third.swarm.join_peer(a.swarm.public_key)
-        await until(lambda: a.swarm.slots.turned_away)
+        await until(lambda: a.swarm.slots.rejected)
         assert len(a.swarm.connections) == len(a.swarm.slots) == 2
         assert not third.swarm.connections
         await first.swarm.close()
@@ -406,7 +406,7 @@ def test_who_has_been_silent_makes_way_for_a_new_peer(monkeypatch):
         first, second = await peer(), await peer()
         first.swarm.join_peer(a.swarm.public_key)
         await until(lambda: first.met)
-        a.swarm.slots.judge("elsewhere", monotonic())  # takes note of what was said so far
+        a.swarm.slots.admit("elsewhere", monotonic())  # takes note of what was said so far
         await asyncio.sleep(0.6)
         second.swarm.join_peer(a.swarm.public_key)
         await until(lambda: second.met)

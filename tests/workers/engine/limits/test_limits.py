@@ -43,7 +43,7 @@ class FakeDoor:
     """So many have come in."""
 
     def __init__(self) -> None:
-        self.limit = self.turned_away = self.inside = 0
+        self.limit = self.rejected = self.inside = 0
 
     def __len__(self) -> int:
         return self.inside
@@ -269,7 +269,7 @@ def test_connections_and_open_files_at_their_bounds_are_told_and_shown() -> None
             farm.door.inside, farm.files = 4, 9
             await farm.until(lambda: len(farm.told("peers")) == len(farm.told("files")) == 2)
             assert farm.told("peers")[1] == ("cleared", 4, 5)
-            farm.door.turned_away = 1  # one address had too many, though there was room
+            farm.door.rejected = 1  # one address had too many, though there was room
             farm.limits.look()
             assert farm.told("peers")[2] == ("reached", 4, 5)
             farm.limits.configure(replace(farm.limits.settings, max_peers=7))

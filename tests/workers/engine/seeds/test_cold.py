@@ -92,7 +92,12 @@ async def test_a_complete_drive_that_nobody_asks_for_is_put_away_and_stays_annou
     async with ColdFarm() as farm:
         await put_away(farm, drive)
         topic = farm.swarm.topics[discovery_key(drive.key)]
-        assert (topic.server, topic.client, topic.glance, topic.left) == (True, False, True, False)
+        assert (topic.server, topic.client, topic.opportunistic_lookup, topic.left) == (
+            True,
+            False,
+            True,
+            False,
+        )
         assert farm.store.open_cores == 0
         (status,) = farm.engine.status().seeds
         assert status.state is State.SYNCED and status.version == drive.db.core.length

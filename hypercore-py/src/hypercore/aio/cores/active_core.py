@@ -118,7 +118,7 @@ class ActiveCore:
         self._on_store_change = on_change
         self._on_idle = on_idle
         self._on_active = on_active
-        self._on_offence = on_misbehaviour
+        self._on_misbehaviour = on_misbehaviour
         self._peers: dict[PeerView, RemotePeer] = {}
         self._subscribers: dict[Subscription[Notice], None] = {}
         self._waiters: dict[int, list[asyncio.Future[bytes]]] = {}
@@ -190,7 +190,7 @@ class ActiveCore:
         """`callback` is called on the loop. What is returned ends that."""
         return Subscription(callback, self._subscribers)
 
-    def touch(self) -> None:
+    def mark_dirty(self) -> None:
         """Something was changed that has to go to disk."""
         self._on_store_change()
 
@@ -227,10 +227,10 @@ class ActiveCore:
 
     # --- what happens
 
-    def durable(self, runs: list[tuple[int, int]]) -> None:
+    def on_durable(self, runs: list[tuple[int, int]]) -> None:
         """A flush has made blocks, and the head, durable."""
         self.replicator.on_durable(runs, monotonic())
-        self._tell(Durable(runs))
+        self._notify(Durable(runs))
 
     def _on_change(self, change: Change) -> None:
         self._on_store_change()
@@ -239,7 +239,7 @@ class ActiveCore:
         elif change.appended is not None and self._waiters:
             for index in range(*change.appended):
                 self._deliver(index)
-        self._tell(change)
+        self._notify(change)
 
     def _wake(self) -> None:
         if not self._scheduled:
@@ -269,10 +269,10 @@ class ActiveCore:
             elif isinstance(event, PeerMisbehaved) and event.fatal:
                 link = self._link_of(event.peer)
                 if link is not None:
-                    self._on_offence(link, event.error)
-            self._tell(event)
+                    self._on_misbehaviour(link, event.error)
+            self._notify(event)
 
-    def _tell(self, notice: Notice) -> None:
+    def _notify(self, notice: Notice) -> None:
         for subscription in tuple(self._subscribers):
             subscription.callback(notice)
 

@@ -319,12 +319,12 @@ class Corestore:
             opened.replicator.detach(link.muxer, now)  # it remembers connections without a channel, too
         self.suspicions.disconnected(link.connection.remote_public_key)
         if isinstance(error, RemoteProtocolError):
-            self._report_offence(link, error)
+            self._report_misbehaviour(link, error)
 
     def _cut_off(self, link: Link, error: RemoteProtocolError) -> None:
         link.connection.destroy(error)
 
-    def _report_offence(self, link: Link, error: RemoteProtocolError) -> None:
+    def _report_misbehaviour(self, link: Link, error: RemoteProtocolError) -> None:
         log.warning("cut off peer %s: %s", encode_key(link.connection.remote_public_key), error)
         if self._on_misbehaviour is not None:
             self._on_misbehaviour(link.connection.remote_public_key, error)
@@ -343,7 +343,7 @@ class Corestore:
     def _on_durable(self, core: Core, runs: Runs) -> None:
         opened = self._open.get(core.discovery_key)
         if opened is not None and opened.core is core:
-            opened.durable(runs)
+            opened.on_durable(runs)
 
     def _on_flushed(self) -> None:
         if self._held and self.store.dirty_bytes <= MAX_DIRTY_BYTES // 2:

@@ -156,7 +156,7 @@ class Link:
     def hold(self, held: bool) -> None:
         """Read nothing from the peer for a while, since what it sends has no place to go."""
         self._held = held
-        self._steer_reading()
+        self._update_reading()
         self._add()
 
     def work(self, expired: Callable[[], bool]) -> bool:
@@ -167,7 +167,7 @@ class Link:
         if self.open_more is not None:
             more = self.open_more(expired) or more
         more = self._send(expired) or more
-        self._steer_reading()
+        self._update_reading()
         if self.received.held:
             self.received.look()
         self.queued.look()
@@ -184,7 +184,7 @@ class Link:
         self.hub.turns.run_now(self, self._read)
         self._add()
         self.received.look()
-        self._steer_reading()
+        self._update_reading()
 
     def _read(self, expired: Callable[[], bool]) -> bool:
         """Take messages apart. True if there is more."""
@@ -228,7 +228,7 @@ class Link:
                 return False
         return False
 
-    def _steer_reading(self) -> None:
+    def _update_reading(self) -> None:
         connection = self.connection
         if connection.closed:
             return

@@ -13,7 +13,7 @@ from ...manifest import Manifest
 from ...replication import Fullness
 from .active_core import ActiveCore, Notice, RemotePeer
 
-UPDATE_PATIENCE = 10.0
+UPDATE_TIMEOUT = 10.0
 """Seconds that `update` waits for peers to tell what they have, or to prove it."""
 
 PREFETCH_BLOCKS = 512
@@ -102,7 +102,7 @@ class Hypercore:
     def meta(self, value: bytes | None) -> None:
         if value != self._open.core.meta:
             self._open.core.meta = value
-            self._open.touch()
+            self._open.mark_dirty()
 
     @property
     def peers(self) -> Collection[RemotePeer]:
@@ -150,15 +150,15 @@ class Hypercore:
             if index not in self._prefetched and not self._open.replicator.request_block(index, now):
                 self._prefetched[index] = None
 
-    async def update(self, patience: float = UPDATE_PATIENCE) -> bool:
+    async def update(self, timeout: float = UPDATE_TIMEOUT) -> bool:
         """Waits until the core is as long as any peer can prove. True if `length` or `fork` changed.
 
-        A core of which nothing is known waits for its first peer. After `patience` seconds it is what it is.
+        A core of which nothing is known waits for its first peer. After `timeout` seconds it is what it is.
         """
         self._must_be_open()
         before = (self.length, self.fork)
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 await self.wait_until(self._is_up_to_date)
         return before != (self.length, self.fork)
 
@@ -217,16 +217,16 @@ class Hypercore:
         Raises LocalProtocolError if the session is closed meanwhile.
         """
         self._must_be_open()
-        happened = asyncio.Event()
-        unsubscribe = self._open.subscribe(lambda _: happened.set())
-        self._waiting[happened] = None
+        event = asyncio.Event()
+        unsubscribe = self._open.subscribe(lambda _: event.set())
+        self._waiting[event] = None
         try:
             while not predicate():
-                happened.clear()
-                await happened.wait()
+                event.clear()
+                await event.wait()
                 self._must_be_open()
         finally:
-            self._waiting.pop(happened, None)
+            self._waiting.pop(event, None)
             unsubscribe()
 
     # --- the end
@@ -241,8 +241,8 @@ class Hypercore:
         for unsubscribe in self._unsubscribers:
             unsubscribe()
         self._unsubscribers.clear()
-        for happened in self._waiting:
-            happened.set()
+        for event in self._waiting:
+            event.set()
         for future in self._pending:
             if not future.done():
                 future.set_exception(LocalProtocolError("the session was closed before the block came"))

@@ -62,14 +62,14 @@ class Announcer:
         self.renew()
         await self._done.wait()
 
-    async def stop(self, *, within: float) -> None:
+    async def stop(self, *, timeout: float) -> None:
         """Take the announcement back, as far as that works within so many seconds."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._unannounce(self._relays.addresses), within)
+            await asyncio.wait_for(self._unannounce(self._relays.addresses), timeout)
 
     async def _keep_up(self) -> None:
         while True:

@@ -57,10 +57,10 @@ class Rendezvous:
         """Whether a packet from `address` was passed on by the relay: the peer may know of us first."""
         return self._connection is not None and self._connection.remote_address == address
 
-    async def run(self, within: float = PAIR_SECONDS) -> Relayed:
+    async def run(self, timeout: float = PAIR_SECONDS) -> Relayed:
         """Raises PeerUnreachable if the relay cannot be reached or pairs us with nobody."""
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(timeout):
                 self._connection = await self._context.connect_directly(self._relay.public_key)
                 paired = await self._pair(self._connection)
         except BaseException as error:
@@ -80,7 +80,7 @@ class Rendezvous:
         return await pairing.run(self._stream_id)
 
 
-def tie(stream: StreamTransport, relayed: Relayed) -> None:
+def close_relay_with(stream: StreamTransport, relayed: Relayed) -> None:
     """Let go of the relay when the stream through it is over. The peer may come straight to us meanwhile."""
     stream.roaming = True
     stream.add_close_listener(relayed.connection.close)

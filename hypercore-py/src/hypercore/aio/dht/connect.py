@@ -33,7 +33,7 @@ from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import UdpSocket
 from ..net.udx_transport import StreamTransport
 from ..race import race
-from .blind_relay import Relayed, Rendezvous, tie
+from .blind_relay import Relayed, Rendezvous, close_relay_with
 from .context import NodeContext
 from .holepunch import HolePunch
 
@@ -115,7 +115,7 @@ class ConnectAttempt:
         stream.pause_reading()  # a server that comes to us speaks before we know its keys
         try:
             self._request = self._first_message(stream.local_id)
-            contact = await self._shake_hands()
+            contact = await self._do_handshake()
             path = await self._find_path(contact, stream.local_id)
         except BaseException:
             stream.destroy()
@@ -160,7 +160,7 @@ class ConnectAttempt:
 
     # --- the handshake ------------------------------------------------------------------------------------
 
-    async def _shake_hands(self) -> Contact:
+    async def _do_handshake(self) -> Contact:
         await race(self._contact, self._ask_known(), self._search())
         if self._contact.done():
             return self._contact.result()
@@ -327,7 +327,7 @@ class ConnectAttempt:
             stream, contact.result, loop=self._context.endpoint.loop, random=self._context.rng.randbytes
         )
         if relayed is not None:
-            tie(stream, relayed)
+            close_relay_with(stream, relayed)
         return connection
 
 

@@ -137,7 +137,7 @@ class DhtNode:
         if self.core.own_id is not None:
             self._keep_store(self.core.own_id, now)
         self._contacts: TtlMap[str, bool] = TtlMap(max_items=MAX_CONTACTS, lifetime=CONTACT_SECONDS, now=now)
-        self._alarm = DeadlineTimer(self.loop, self._on_timer)
+        self._timer = DeadlineTimer(self.loop, self._on_timer)
         self.client = DhtClient(self.core, self.loop, self.flush)
         self.context = NodeContext(
             endpoint=self.endpoint,
@@ -149,7 +149,7 @@ class DhtNode:
             create_stream=lambda: StreamTransport(self.endpoint),
             profile=self.profile,
             connect_directly=self.connect_directly,
-            on_network_changed=self.moved,
+            on_network_changed=self.on_network_changed,
             random_punches=RandomPunches(),
             handshakes=HandshakeBudget(now),
             punch_listeners=self._punch_listeners,
@@ -182,7 +182,7 @@ class DhtNode:
         """Store and relay for others, who reach us at `address`."""
         if self.ephemeral:
             self.ephemeral = False
-            self.core.settle(address, monotonic())
+            self.core.set_persistent_address(address, monotonic())
             assert self.core.own_id is not None
             self._keep_store(self.core.own_id, monotonic())
             self.flush()
@@ -191,7 +191,7 @@ class DhtNode:
         """Do so no longer. What was stored is forgotten; those who stored it announce again."""
         if not self.ephemeral and self._finds_out:
             self.ephemeral = True
-            self.core.settle(None, monotonic())
+            self.core.set_persistent_address(None, monotonic())
             for command in () if self._store is None else self._store.handlers():
                 del self.core.handlers[command]
             self._store = None
@@ -201,24 +201,24 @@ class DhtNode:
         self._store = Store(own_id=own_id, router=self.router, rng=self.rng, now=now, wall_clock=time)
         self.core.handlers.update(self._store.handlers())
 
-    async def bootstrapped(self, *, within: float | None = None) -> bool:
+    async def bootstrapped(self, *, timeout: float | None = None) -> bool:
         """Wait until other nodes have answered. False if none did within so many seconds."""
         try:
-            await asyncio.wait_for(self._bootstrapped.wait(), within)
+            await asyncio.wait_for(self._bootstrapped.wait(), timeout)
         except TimeoutError:
             return False
         return True
 
-    async def close(self, *, within: float = 2.0) -> None:
+    async def close(self, *, timeout: float = 2.0) -> None:
         """Unannounce our servers, in so many seconds at most, and close the socket and all streams."""
         if self._closed or not self._started:
             return
-        await asyncio.gather(*(server.close(within=within) for server in list(self._servers)))
+        await asyncio.gather(*(server.close(timeout=timeout) for server in list(self._servers)))
         self._closed = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._alarm.cancel()
+        self._timer.cancel()
         self.endpoint.close()
 
     def _bind(self) -> UdpSocket:
@@ -311,7 +311,7 @@ class DhtNode:
             if towards is not None and self._network.look(towards):
                 # Who cannot be reached punches: less wrong than to say that one can be, until that was tested
                 self._firewalled = self._firewalled or self._finds_out
-                self.moved()
+                self.on_network_changed()
                 self.core.refresh(monotonic())
                 self.flush()
                 for server in self._servers:
@@ -343,9 +343,9 @@ class DhtNode:
             self._notify(NodeEvent.REACHABILITY_CHANGED)
         return reached
 
-    def moved(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
+    def on_network_changed(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
         """Our network is another one. `votes`: nodes that said so, and where they see us now."""
-        self.core.moved(votes)
+        self.core.on_network_changed(votes)
         self.flush()
 
     # --- connections --------------------------------------------------------------------------------------
@@ -478,7 +478,7 @@ class DhtNode:
                 self._contacts.set(address.host, True, now)
         while (event := self.core.next_event()) is not None:
             self._on_node_event(event)
-        self._alarm.set(self.core.next_deadline())
+        self._timer.set(self.core.next_deadline())
 
     def _on_node_event(self, event: NodeEvent) -> None:
         if event is NodeEvent.BOOTSTRAPPED:

@@ -25,9 +25,9 @@ from .context import NodeContext
 
 GUIDES = 8
 """Nodes that we know, asked to send something to a fresh socket, and for strangers."""
-STRANGERS = 10
+NEW_HOSTS = 10
 """Strangers asked to send something to our port."""
-FEWEST_STRANGERS = 5
+MIN_NEW_HOSTS = 5
 """Strangers needed to tell anything about our usual port."""
 ANSWERS = 3
 """Hosts that must get through, so that one liar does not make us reachable."""
@@ -38,13 +38,13 @@ WAIT_SECONDS = 2.0
 class ReachabilityTest:
     """One test. `heard(data, source)` is to be told of datagrams that arrive at the usual port meanwhile."""
 
-    def __init__(self, context: NodeContext, is_stranger: Callable[[str], bool]) -> None:
+    def __init__(self, context: NodeContext, is_new_host: Callable[[str], bool]) -> None:
         self._context = context
         self._port = context.socket.local_address[1]
-        self._is_stranger = is_stranger
+        self._is_new_host = is_new_host
         self._asked: set[str] = set()
         """Hosts of nodes that were asked to send something to the fresh socket."""
-        self._strangers: dict[str, Address] = {}
+        self._new_hosts: dict[str, Address] = {}
         self._through: set[str] = set()
         self._seen_as: set[str] = set()
         self._enough = asyncio.Event()
@@ -52,7 +52,7 @@ class ReachabilityTest:
 
     def heard(self, data: bytes, source: Address) -> None:
         """A datagram came to our usual port."""
-        if data[0] == RESPONSE and self._strangers.get(source.host) == source:
+        if data[0] == RESPONSE and self._new_hosts.get(source.host) == source:
             self._got_through(source.host)
 
     async def run(self) -> bool | None:
@@ -79,11 +79,11 @@ class ReachabilityTest:
         probe = self._bind(self._on_probe_message)
         try:
             await self._send_all(probe, guides, Internal.FIND_NODE, target=True)
-            if len(self._strangers) < FEWEST_STRANGERS or self._seen_as != {self._context.core.nat.host}:
+            if len(self._new_hosts) < MIN_NEW_HOSTS or self._seen_as != {self._context.core.nat.host}:
                 return False
             port = self._port.to_bytes(2, "little")
             for _ in range(2):
-                waiting = [a for host, a in self._strangers.items() if host not in self._through]
+                waiting = [a for host, a in self._new_hosts.items() if host not in self._through]
                 await self._send_all(probe, waiting, Internal.PING_NAT, value=port)
                 if self._enough.is_set():
                     return True
@@ -137,8 +137,8 @@ class ReachabilityTest:
             return
         self._seen_as.add(packet.to.host)
         for address in packet.closer_nodes:
-            if len(self._strangers) >= STRANGERS:
+            if len(self._new_hosts) >= NEW_HOSTS:
                 return
-            known = address.host in self._asked or not self._is_stranger(address.host)
+            known = address.host in self._asked or not self._is_new_host(address.host)
             if address.port and not known and not is_reserved(address.host):
-                self._strangers.setdefault(address.host, address)
+                self._new_hosts.setdefault(address.host, address)

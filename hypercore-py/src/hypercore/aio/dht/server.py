@@ -20,7 +20,7 @@ from ..net.udp_socket import UdpSocket
 from ..timer import DeadlineTimer
 from .announcer import Announcer
 from .arrival import Arrival
-from .blind_relay import Rendezvous, tie
+from .blind_relay import Rendezvous, close_relay_with
 from .context import NodeContext
 from .punch_sockets import PunchSocketPool
 
@@ -62,7 +62,7 @@ class Server:
         self._announcer = Announcer(context, key_pair, self._core.target, self._relays)
         self._arrivals: dict[Session, Arrival] = {}
         self._holes: dict[Session, PunchSocketPool] = {}
-        self._alarm = DeadlineTimer(context.endpoint.loop, self._on_timer)
+        self._timer = DeadlineTimer(context.endpoint.loop, self._on_timer)
 
     @property
     def public_key(self) -> bytes:
@@ -92,7 +92,7 @@ class Server:
         """Announce anew, and wait until that is done."""
         await self._announcer.renewed()
 
-    async def close(self, *, within: float = 2.0) -> None:
+    async def close(self, *, timeout: float = 2.0) -> None:
         """Take no more connections, and take back the announcement in so many seconds at most.
 
         Connections that stand are left alone.
@@ -102,9 +102,9 @@ class Server:
         self.closed = True
         self._core.close(monotonic())
         self._pump()
-        self._alarm.cancel()
+        self._timer.cancel()
         self._on_close(self)
-        await self._announcer.stop(within=within)
+        await self._announcer.stop(timeout=timeout)
 
     # --- what the router asks ------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Server:
                     arrival = self._arrivals.pop(session, None)
                     if arrival is not None:
                         arrival.destroy()
-        self._alarm.set(self._core.next_deadline())
+        self._timer.set(self._core.next_deadline())
 
     async def _meet(self, session: Session, rendezvous: Rendezvous, wait: float) -> None:
         await asyncio.sleep(wait)
@@ -204,7 +204,7 @@ class Server:
         if self._core.met(session, monotonic()):
             arrival = self._arrivals[session]
             arrival.meet(relayed)
-            tie(arrival.stream, relayed)
+            close_relay_with(arrival.stream, relayed)
         else:
             relayed.connection.destroy()
         self._pump()

@@ -376,7 +376,7 @@ class StreamTransport:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        linger = self._core.linger()
+        linger = self._core.time_wait()
         if linger is not None and self.socket is not None and self.remote_address is not None:
             remains = LingeringStream(linger, self.socket, self.remote_address)
             self._endpoint.linger(self.local_id, remains, LINGER)

@@ -18,7 +18,7 @@ from ...dht.messages import NoisePayload, PeerRecord
 from ...dht.node import NodeEvent
 from ...errors import ConnectionClosed, HypercoreError, LocalProtocolError
 from ...swarm import Arrival, PeerInfo, Slots, SwarmPolicy
-from ...swarm.bans import Offences
+from ...swarm.bans import Bans
 from ...swarm.extra_dials import Use
 from ...swarm.policy import MAX_PARALLEL, MAX_PEERS, SLOW_DIAL_SECONDS
 from ...swarm.slots import MAX_CONNECTIONS
@@ -89,11 +89,11 @@ class Swarm:
             max_peers=max_peers,
             max_parallel=max_parallel,
             firewall=firewall,
-            excludes=lambda public_key: self._offences.excludes(public_key, monotonic()),
+            is_banned=lambda public_key: self._bans.is_banned(public_key, monotonic()),
             lacks_peers=lacks_peers,
             use_of=self._use_of_peer,
         )
-        self._offences = Offences()
+        self._bans = Bans()
         self._topics = TopicRefresher(
             self.node,
             self.node.key_pair,
@@ -101,7 +101,7 @@ class Swarm:
             relay_addresses=lambda: () if self._server is None else self._server.relay_addresses,
             may_announce=lambda: self._listening is None or self._server is not None,
             on_look=self._on_look,
-            on_deadline=self._set_alarm,
+            on_deadline=self._set_timer,
             has_peers=has_peers,
         )
         self._links: dict[bytes, PeerLink] = {}
@@ -124,8 +124,8 @@ class Swarm:
         """Bind the socket. Raises OSError if the port is taken. Other nodes are looked for meanwhile."""
         await self.node.start()
         self._loop = asyncio.get_running_loop()
-        self._alarm = DeadlineTimer(self._loop, self._on_timer)
-        self._alone = asyncio.Event()
+        self._timer = DeadlineTimer(self._loop, self._on_timer)
+        self._no_connections = asyncio.Event()
         self._candidates = Candidates(self._loop, self._on_incoming)
         self.node.subscribe(self._on_node_event)
         self._started = True
@@ -165,16 +165,17 @@ class Swarm:
     # --- topics -------------------------------------------------------------------------------------------
 
     def join(
-        self, topic: bytes, *, server: bool = True, client: bool = True, glance: bool = False
+        self, topic: bytes, *, server: bool = True, client: bool = True, opportunistic_lookup: bool = False
     ) -> PeerDiscovery:
         """Be found under a 32-byte topic (`server`), and look for others under it (`client`).
 
-        `glance`: look now and then while only a server, since somebody may come who does not look for us.
+        `opportunistic_lookup`: look now and then while only a server, since somebody may come who does not
+        look for us.
         """
         self._check_running()
         discovery = PeerDiscovery(self, topic)
-        if glance:
-            self._topics.schedule.get_or_add(topic).glances = True
+        if opportunistic_lookup:
+            self._topics.schedule.get_or_add(topic).opportunistic = True
         self.set_mode(discovery, server=server, client=client, refresh=True)
         return discovery
 
@@ -234,7 +235,7 @@ class Swarm:
         """The peer has spoken against the protocol: end what we have to it, and neither dial nor take it for
         a while, longer each time. Returns for how many seconds.
         """
-        seconds = self._offences.note(public_key, monotonic())
+        seconds = self._bans.note(public_key, monotonic())
         link = self._links.get(public_key)
         if link is not None:
             self._destroy(link, ConnectionClosed("the peer has offended"))
@@ -255,7 +256,7 @@ class Swarm:
 
     def _refresh_more(self) -> None:
         self._topics.run()
-        self._set_alarm()
+        self._set_timer()
 
     def _on_look(self, topic: bytes, looking: bool) -> None:
         (self._policy.topics.add if looking else self._policy.topics.discard)(topic)
@@ -279,18 +280,18 @@ class Swarm:
 
     def _has_slot(self, public_key: bytes, host: str) -> bool:
         """Asked before the handshake is answered, so that who is refused hears of it at once."""
-        if public_key in self._links or self.slots.judge(host, monotonic()).accept:
+        if public_key in self._links or self.slots.admit(host, monotonic()).accept:
             return True
-        self.slots.turned_away += 1
+        self.slots.rejected += 1
         return False
 
     def _make_room(self, connection: SecretConnection, existing: PeerLink | None) -> bool:
         """Whether there is a slot for it, another one's perhaps."""
         if existing is not None and not existing.client:
             return True  # its own
-        verdict = self.slots.judge(_host_of(connection), monotonic())
+        verdict = self.slots.admit(_host_of(connection), monotonic())
         loser = None if verdict.evict is None else self._links.get(verdict.evict)
-        self.slots.turned_away += loser is not None or not verdict.accept
+        self.slots.rejected += loser is not None or not verdict.accept
         if loser is not None:
             self._destroy(loser, Crowded("another peer needs the connection more"))
         return verdict.accept
@@ -306,8 +307,8 @@ class Swarm:
             if idle is not None:
                 self._destroy(idle, Crowded("another peer needs the connection more"))
         if self._policy.idle:
-            self._tell_idle()
-        self._set_alarm()
+            self._notify_idle()
+        self._set_timer()
 
     def _begin_dial(self, peer: PeerInfo) -> None:
         link = self._links[peer.public_key] = PeerLink(peer, client=True)
@@ -321,7 +322,7 @@ class Swarm:
             self._policy.dial_is_slow(key)
             self._dial_more()
 
-    def _tell_idle(self) -> None:
+    def _notify_idle(self) -> None:
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -381,7 +382,7 @@ class Swarm:
         if link.connection is not None:
             self.connections.discard(link.connection)
             if not self.connections:
-                self._alone.set()
+                self._no_connections.set()
         key = link.peer.public_key
         if self._links.get(key) is link:
             del self._links[key]
@@ -398,9 +399,9 @@ class Swarm:
 
     # --- the clock and the node ---------------------------------------------------------------------------
 
-    def _set_alarm(self) -> None:
-        self._alarm.set(self._policy.next_deadline())
-        self._alarm.set(self._topics.schedule.next_deadline())
+    def _set_timer(self) -> None:
+        self._timer.set(self._policy.next_deadline())
+        self._timer.set(self._topics.schedule.next_deadline())
 
     def _on_timer(self, now: float) -> None:
         if not self._closing:
@@ -428,15 +429,15 @@ class Swarm:
 
     # --- the end ------------------------------------------------------------------------------------------
 
-    async def close(self, *, within: float = CLOSE_SECONDS) -> None:
+    async def close(self, *, timeout: float = CLOSE_SECONDS) -> None:
         """Leave politely: take back announcements and end connections, in so many seconds at most."""
         was_closing, self._closing = self._closing, True
         if was_closing or not self._started:
             return
         self._policy.close()
         self._topics.close()
-        self._tell_idle()
-        self._alarm.cancel()
+        self._notify_idle()
+        self._timer.cancel()
         self._candidates.close()
         for link in list(self._links.values()):
             if link.task is not None:
@@ -452,18 +453,18 @@ class Swarm:
             self._wait_no_connections(),
         ]
         if self._server is not None:
-            unannounce_tasks.append(self._server.close(within=within))
+            unannounce_tasks.append(self._server.close(timeout=timeout))
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*unannounce_tasks), within)
+                await asyncio.wait_for(asyncio.gather(*unannounce_tasks), timeout)
         finally:  # also if whoever waits for us has no more patience
-            await self.node.close(within=0)
+            await self.node.close(timeout=0)
 
     async def _wait_no_connections(self) -> None:
         """Wait until the connections have ended."""
         while self.connections:
-            self._alone.clear()
-            await self._alone.wait()
+            self._no_connections.clear()
+            await self._no_connections.wait()
 
 
 def _host_of(connection: SecretConnection) -> str:

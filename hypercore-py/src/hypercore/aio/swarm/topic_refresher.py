@@ -86,7 +86,7 @@ class TopicRefresher:
             self._refresh(topic)
         # Topics that were forgotten without a refresh have nothing left to wait for
         for key in [key for key in self._waiters if key not in self.schedule.topics]:
-            self._tell(key, ok=True)
+            self._finish_waiters(key, ok=True)
 
     def _refresh(self, topic: Topic) -> None:
         found = 0
@@ -136,11 +136,11 @@ class TopicRefresher:
             topic.first_announce = True
         self.schedule.finished(topic, monotonic(), ok=ok)
         if not topic.waiting:
-            self._tell(topic.key, ok=ok)
+            self._finish_waiters(topic.key, ok=ok)
         self.run()
         self._on_deadline()
 
-    def _tell(self, key: bytes, *, ok: bool) -> None:
+    def _finish_waiters(self, key: bytes, *, ok: bool) -> None:
         for waiter in self._waiters.pop(key, ()):
             if not waiter.done():
                 waiter.set_result(ok)
@@ -152,7 +152,7 @@ class TopicRefresher:
             query.cancel()
         self._queries.clear()
         for key in list(self._waiters):
-            self._tell(key, ok=False)
+            self._finish_waiters(key, ok=False)
 
     async def unannounce_all(self) -> None:
         """Take back all announcements, asking only the nodes that hold them, and each once."""

@@ -614,3 +614,15 @@ def test_flushed_when_nobody_waits():
     assert not made.idle
     made.opened(made.peers[key(1)], 0.0, client=True)
     assert made.idle
+
+
+def test_a_peer_whose_new_connection_replaces_its_old_one_stays_known():
+    made = policy()
+    old = made.incoming(key(1))
+    made.opened(old, 0.0, client=False)
+    new = made.incoming(key(1))
+    made.ended(old, 1.0, client=False)
+    made.opened(new, 1.0, client=False)
+    assert made.peers[key(1)] is new
+    made.ended(new, 2.0, client=False)
+    assert made.peers == {}

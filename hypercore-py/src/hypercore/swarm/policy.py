@@ -253,6 +253,7 @@ class SwarmPolicy:
 
     def opened(self, peer: PeerInfo, now: float, *, client: bool) -> None:
         """A connection stands. `client`: we dialled."""
+        self.peers[peer.public_key] = peer  # the end of the one that it replaces may have removed it
         if self.links.get(peer.public_key) is Link.DIALING:
             self.dialing -= 1
         self.links[peer.public_key] = Link.OPEN

@@ -450,8 +450,8 @@ def test_a_peer_that_offended_is_let_go_and_taken_again_when_its_time_is_over(mo
         await a.swarm.join(TOPIC).flushed()
         await b.swarm.join(TOPIC).flushed()
         await until(lambda: a.met and b.met)
-        taken, take = [], a.swarm.on_connection
-        a.swarm.on_connection = lambda *args: (taken.append(monotonic()), take(*args))
+        taken, take = [], a.swarm._on_connection
+        a.swarm._on_connection = lambda *args: (taken.append(monotonic()), take(*args))
         over = monotonic() + 1.0
         assert a.swarm.report_misbehaviour(HIGH.public_key) == 1.0
         assert not a.swarm.connections

@@ -111,15 +111,15 @@ def test_dead_relays_do_not_hinder():
         server_node, client_node = await net.create_node(), await net.create_node()
         await server_node.listen(SERVER, Echo())
         dead = [Address("127.0.0.1", 9), Address("127.0.0.1", 10)]
-        request, given_up = client_node.request, []
+        request, given_up = client_node.client.request, []
 
-        async def watch(address, *args, **options):
-            reply = await request(address, *args, **options)
-            if address in dead:
-                given_up.append(address)
+        async def watch(outgoing):
+            reply = await request(outgoing)
+            if outgoing.to in dead:
+                given_up.append(outgoing.to)
             return reply
 
-        client_node.request = watch
+        client_node.client.request = watch
         connection = await client_node.connect(SERVER.public_key, dead)
         assert not given_up, "it waited for none of them"
         await hear_back(connection, b"x")

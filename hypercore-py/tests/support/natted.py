@@ -104,4 +104,4 @@ class Nat:
                 if stream.socket is udp or stream.accepts(udp, source):
                     stream.receive_packets([(header, data[HEADER_BYTES:])], udp)
                 return
-        endpoint.on_message(data, source, udp)
+        endpoint._on_message(data, source, udp)

@@ -334,7 +334,7 @@ def test_a_topic_that_glances_has_its_second_look_although_it_looks_no_longer(wh
     """Its key is small, and was complete before others that joined with us were announced."""
     made = schedule()
     topic = join(made, clients=1)
-    topic.glances = True
+    topic.opportunistic = True
     assert made.take(0.0) is topic
     topic.announced = True
     if when == "during the announcement":
@@ -353,7 +353,7 @@ def test_a_topic_that_glances_has_its_second_look_although_it_looks_no_longer(wh
 def test_topics_that_are_only_announced_have_no_second_look():
     made = schedule()
     topic = join(made)
-    topic.glances = True
+    topic.opportunistic = True
     run(made, 0.0)
     assert made.next_deadline() >= REFRESH_SECONDS
 

@@ -199,7 +199,7 @@ class TopicSchedule:
         """No join looks for others under it any more; it stays announced, and what is planned holds. A topic
         that glances keeps its second look: of two that joined at the same moment and had all they wanted at
         once, neither would find the other until the next refresh but one."""
-        if topic.looking_again and not topic.glances:
+        if topic.looking_again and not topic.opportunistic:
             topic.looking_again = False
             if not topic.running and topic.waiting is None:
                 self._plan(topic, now)
@@ -261,7 +261,7 @@ class TopicSchedule:
     def finished(self, topic: Topic, now: float, *, ok: bool) -> None:
         """A refresh is over. It is repeated at once if something else is wanted by now."""
         first = ok and topic.may_look_again and topic.action is Action.ANNOUNCE
-        topic.looking_again = first and (topic.seeking or (topic.sought and topic.glances))
+        topic.looking_again = first and (topic.seeking or (topic.sought and topic.opportunistic))
         if ok:
             topic.may_look_again = False
         topic.running = False

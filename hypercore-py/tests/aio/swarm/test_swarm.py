@@ -150,7 +150,7 @@ def test_swarms_that_join_at_the_same_moment_and_look_no_longer_meet(monkeypatch
 
     async def scene(net, new):
         both = [await new(), await new()]
-        joins = [peer.swarm.join(TOPIC, glance=True) for peer in both]
+        joins = [peer.swarm.join(TOPIC, opportunistic_lookup=True) for peer in both]
         for peer, join in zip(both, joins, strict=True):
             await until(lambda peer=peer: peer.swarm._topics.schedule.topics[TOPIC].rounds)
             join.set_mode(client=False)
@@ -253,7 +253,7 @@ def test_closing_takes_back_what_was_announced():
         node = await net.create_node()
         topics = [discovery_key(number.to_bytes(32, "big")) for number in range(100)]
         await asyncio.gather(*(a.swarm.join(topic).flushed() for topic in topics))
-        await a.swarm.close(within=60)
+        await a.swarm.close(timeout=60)
         await a.swarm.close()
         for topic in topics:
             assert await node.client.lookup(topic) == []

@@ -42,7 +42,10 @@ def _progress(ids: Sequence[int]) -> dict[int, _Progress]:
     for batch in batches(ids, BATCH):
         rows = Replica.objects.filter(drive_id__in=batch, desired=True).order_by().values_list("drive_id")
         for pk, *numbers in rows.annotate(
-            complete, Count("pk", filter=Q(counts=True)), Max("have_bytes"), Max("total_bytes")
+            complete=complete,
+            counted=Count("pk", filter=Q(counts=True)),
+            fullest=Max("have_bytes"),
+            known=Max("total_bytes"),
         ):
             found[pk] = _Progress(*numbers)
     return found

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROOMS: Final = (
     "farmwire",
+    "hypercore-py/src",
     "tools",
     "workers",
     *(f"seederfarm/{room}" for room in ("cli", "control", "placement", "settings", "sources", "supervisor")),

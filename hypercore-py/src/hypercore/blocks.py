@@ -68,7 +68,7 @@ def byte_range_of(source: BlockSource) -> ByteRange | None:
 
 
 class MemorySource:
-    """Blocks in a list. `None` stands for a block that exists but is not here."""
+    """Blocks in a list. `None` is a block that exists but is not stored."""
 
     def __init__(
         self,

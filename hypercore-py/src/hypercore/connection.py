@@ -87,7 +87,7 @@ class Connection(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes received that were not read: messages, and one that is incomplete."""
+        """Bytes received and not read: complete messages, and an incomplete one."""
 
     @property
     def readable(self) -> bool:

@@ -14,11 +14,11 @@ from hypercore.dht.node import DhtCore
 from hypercore.dht.packet import Request, decode_packet
 from hypercore.dht.record_store import MAX_VALUE_BYTES, MAX_VALUE_BYTES_PER_NETWORK, Store
 from hypercore.dht.reply_budget import (
+    MAX_ALL_UNPROVEN_BURST_BYTES,
     MAX_PROVEN_BURST_BYTES,
     MAX_REPLY_FACTOR,
-    MAX_STRANGER_BURST_BYTES,
-    MAX_STRANGERS_BURST_BYTES,
-    STRANGER_BYTES_PER_SECOND,
+    MAX_UNPROVEN_BURST_BYTES,
+    UNPROVEN_BYTES_PER_SECOND,
 )
 from hypercore.dht.signing import sign_announce
 
@@ -117,12 +117,12 @@ def test_forged_requests_make_little_of_a_full_store(command: int) -> None:
         request = Request(tid=7, to=HERE, command=command, target=TARGET)
         asked += len(request.encode())
         sent += sum(map(len, node.ask(request, VICTIM._replace(host=f"80.0.0.{number % 250}"), 10.0)))
-    assert sent <= MAX_REPLY_FACTOR * asked + MAX_STRANGER_BURST_BYTES
+    assert sent <= MAX_REPLY_FACTOR * asked + MAX_UNPROVEN_BURST_BYTES
     for number in range(60 * 100):
         request = Request(tid=7, to=HERE, command=command, target=TARGET)
         asked += len(request.encode())
         sent += sum(map(len, node.ask(request, VICTIM, 10.0 + number * 0.01)))
-    most = MAX_STRANGER_BURST_BYTES + 60 * STRANGER_BYTES_PER_SECOND
+    most = MAX_UNPROVEN_BURST_BYTES + 60 * UNPROVEN_BYTES_PER_SECOND
     assert sent <= MAX_REPLY_FACTOR * asked + most
 
 
@@ -133,7 +133,7 @@ def test_answers_to_many_networks_are_bounded_together() -> None:
         asked += len(request.encode())
         victim = Address(f"90.{number >> 8}.{number & 255}.1", 53)
         sent += sum(map(len, node.ask(request, victim)))
-    assert sent <= MAX_REPLY_FACTOR * asked + MAX_STRANGERS_BURST_BYTES
+    assert sent <= MAX_REPLY_FACTOR * asked + MAX_ALL_UNPROVEN_BURST_BYTES
 
 
 def test_a_network_that_was_sent_enough_gets_a_token_and_others_get_everything() -> None:

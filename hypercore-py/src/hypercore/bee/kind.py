@@ -1,4 +1,4 @@
-"""Telling a drive from a bee from a plain core. Nothing in a key says which it is; the first blocks do."""
+"""Detects whether a key names a core, a bee or a drive, from the first blocks."""
 
 from __future__ import annotations
 

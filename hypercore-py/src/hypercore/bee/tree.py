@@ -22,8 +22,7 @@ class KeyRef:
 
 @dataclass(slots=True)
 class ChildRef:
-    """A node by where it is stored. `node` is None until it is read. Block 0 stands for nowhere yet, or not
-    any more."""
+    """A node by its location. `node` is None until it is read. Block 0: not stored yet, or not any more."""
 
     seq: int
     offset: int

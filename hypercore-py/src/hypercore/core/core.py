@@ -1,10 +1,10 @@
-"""A core: an append-only log of blocks under a signed Merkle tree, all or some of it stored here.
+"""A core: an append-only log of blocks under a signed Merkle tree, of which all or some is stored here.
 
-`Core` knows what is true (every block and node in it was verified), its storage knows what is durable. It is
+`Core` knows what is valid (every block and node in it was verified), its storage knows what is durable. It is
 synchronous and does no locking: it belongs to the thread of its store.
 
-Whoever reads gets verified bytes or none. Blocks are hashed again each time they come from the disk; one that
-does not fit any more is dropped, the listeners are told, and it can be downloaded again.
+Readers get verified bytes or none. Blocks are hashed each time they come from the disk; a block that does not
+match is dropped, listeners are notified, and it can be downloaded again.
 """
 
 from __future__ import annotations
@@ -108,11 +108,11 @@ class Core(StoredCore):
     # --- writing
 
     def append(self, blocks: Sequence[bytes], key_pair: KeyPair) -> Change:
-        """Adds blocks and signs the new head.
+        """Append blocks and sign the new head. Returns the change.
 
-        Raises LocalProtocolError if the key pair may not sign or a block is above MAX_BLOCK_BYTES. Until a
-        flush has made the new head durable it must not be shown to anybody: after a crash the writer would
-        sign another one of the same length.
+        Raises LocalProtocolError if the key pair may not sign or a block is above MAX_BLOCK_BYTES. The new
+        head must not be announced before a flush has made it durable: after a crash the writer would sign
+        another one of the same length.
         """
         manifest = self.manifest or Manifest.default(self.key)
         batch = TreeBatch(self.head.roots, fork=self.head.fork)

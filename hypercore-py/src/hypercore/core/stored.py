@@ -51,7 +51,7 @@ class StoredCore:
         self._nodes = storage.nodes
         self.key = storage.key
         self.bitfield: Bitfield = storage.bitfield
-        """Blocks present, durable or not. Read-only for everybody else."""
+        """Blocks present, durable or not. Read-only for callers."""
         self.durable: Bitfield = storage.durable
         """Blocks that no crash can take away: announce these."""
         self.manifest = storage.manifest
@@ -104,7 +104,7 @@ class StoredCore:
 
     @property
     def durable_head(self) -> TreeHead:
-        """The head that a crash cannot take away. A writer must not show a newer one to anybody."""
+        """The newest durable head. A writer must not announce a newer one."""
         return self._durable_head
 
     @property
@@ -245,7 +245,7 @@ class StoredCore:
     # --- damage
 
     def _handle_corrupt_pages(self) -> bool:
-        """Draws the consequences of tree pages that were found rotten. False if there were none."""
+        """Handle tree pages that were found corrupt. Returns False if there were none."""
         lost, self._nodes.lost = self._nodes.lost, None
         if not lost:
             return False

@@ -169,7 +169,7 @@ def is_bogon(host: str) -> bool:
 
 
 def nearest_first(ours: Iterable[Address], theirs: Iterable[Address]) -> list[Address]:
-    """`theirs`, those first that share a longer prefix of whole bytes (three, two, one) with one of ours."""
+    """`theirs`, sorted by the longest prefix of whole bytes (three, two, one) shared with one of ours."""
     mine = [address.host.split(".")[:3] for address in ours]
 
     def distance(address: Address) -> int:

@@ -55,7 +55,7 @@ class HandshakeBudget:
         )
 
     def take(self, source: Address, client: Address, now: float, *, own_relay: bool) -> bool:
-        """Whether to answer one more handshake, of `client`, that came from `source`. If so it is counted.
+        """Count one more handshake of `client` that came from `source`. Returns whether to answer it.
 
         `own_relay`: `source` is a relay of ours, which does not invent its clients.
         """

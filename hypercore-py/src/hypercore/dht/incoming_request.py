@@ -24,8 +24,8 @@ class Responder(Protocol):
 
 
 class Inbound:
-    """`source` sent it; `id` is its node id if it claims the one that its address gives; `size` is that of
-    its datagram in bytes."""
+    """A request: `source` sent it; `id` is its node id if it matches its address; `size` is that of its
+    datagram in bytes."""
 
     __slots__ = ("_node", "id", "request", "size", "source")
 

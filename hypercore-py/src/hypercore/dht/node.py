@@ -1,10 +1,10 @@
 """A node of the DHT without its socket: datagrams and the time in, datagrams, events and a deadline out.
 
-Source: dht-rpc index.js (6.27.0). Driven by the verbs of `hypercore.machine`. Whatever asks the network
-something passes callbacks, which are called from within `receive` and `handle_timer`.
+Source: dht-rpc index.js (6.27.0). Driven by the verbs of `hypercore.machine`. Requests take callbacks, which
+are called from within `receive` and `handle_timer`.
 
-One socket does for everything here. An official node has two, so that it can find out whether strangers reach
-it; the shell has another way to that.
+One socket does everything. An official node has two, to test whether other hosts reach it; the shell has
+another test.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from .tokens import TokenIssuer
 TICK_SECONDS = 5.0
 """Between two looks at how the network and the nodes we know are (dht-rpc TICK_INTERVAL)."""
 PING_TICKS = 8
-"""Every so many ticks the nodes silent longest are tested."""
+"""Ticks between tests of the nodes silent longest."""
 REFRESH_TICKS = 64
-"""Every so many ticks a table with less than a bucket of nodes is refreshed."""
+"""Ticks between refreshes of a table with less than a bucket of nodes."""
 REFRESH_SECONDS = 300.0
 """A table without any query for so long is refreshed by one."""
 MAX_DOWN_HINTS_PER_TICK = 50
 """DOWN_HINTs that we send within a tick (dht-rpc `downHintsRateLimit`)."""
 RETRY_BOOTSTRAP_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Waits between attempts while nobody answers at all."""
+"""Waits between attempts while no node answers."""
 SILENT_BOOTSTRAP_SECONDS = 60.0
 """How long a bootstrap node that did not answer is left alone, if another one is there."""
 
 
 class NodeEvent(Enum):
-    """What a node tells about itself. `next_event` hands them out in order."""
+    """Events of a node. `next_event` returns them in order."""
 
     BOOTSTRAPPED = auto()
-    """The walk to our own id found somebody, or there is nobody to find."""
+    """The walk to our own id found nodes, or there are none to find."""
     BOOTSTRAP_FAILED = auto()
-    """Nobody answered; the next attempt is scheduled."""
+    """No node answered; the next attempt is scheduled."""
     ADDRESS_CHANGED = auto()
     """The others see us at another address than before (`nat.host`, `nat.port`)."""
     REACHABILITY_CHANGED = auto()
-    """Strangers can reach us without a relay, or no longer can (told by the shell)."""
+    """Other hosts can reach us without a relay, or no longer can (set by the shell)."""
     NAME_UNRESOLVED = auto()
-    """The name of a bootstrap node does not resolve; it is looked up again (told by the shell)."""
+    """The name of a bootstrap node does not resolve; it is looked up again (set by the shell)."""
     OFFLINE = auto()
     ONLINE = auto()
 
@@ -70,7 +70,7 @@ class DhtCore:
     def __init__(self, *, rng: Random, now: float, address: Address | None = None) -> None:
         self.rng = rng
         self.handlers: dict[int, Handler] = {}
-        """Command to whoever answers it. What is not in here is answered with UNKNOWN_COMMAND."""
+        """Command to its handler. Other commands are answered with UNKNOWN_COMMAND."""
         self.bootstrap: list[Address] = []
         self.bootstrapped = False
         self.own_id = None if address is None else node_id(address)
@@ -191,7 +191,7 @@ class DhtCore:
         return query
 
     def start_bootstrap(self, now: float) -> None:
-        """Walk to our own id, so that the table fills with neighbours. Repeated until somebody answers."""
+        """Walk to our own id, which fills the table with neighbours. Repeated until a node answers."""
         if self._bootstrap_query is not None:
             return
         query = Query(
@@ -218,7 +218,8 @@ class DhtCore:
         return self.table.closest(target, count)
 
     def bootstrap_addresses(self) -> Iterable[Address]:
-        """Those that answered when last asked: one that is down would hold up every query of a small net."""
+        """The bootstrap nodes that answered last time: one that is down would hold up every query of a small
+        network."""
         alive = [a for a in self.bootstrap if self._silent.get(a, self._now) <= self._now]
         return alive or self.bootstrap
 
@@ -262,7 +263,7 @@ class DhtCore:
             self._events.append(NodeEvent.ADDRESS_CHANGED)
 
     def set_persistent_address(self, address: Address | None, now: float) -> None:
-        """Be persistent, reached by everybody at `address`; None: be ephemeral again. The table stays."""
+        """Become persistent at `address`, or ephemeral if None. Keeps the routing table."""
         self._now = now
         self.own_id = None if address is None else node_id(address)
         self._maintenance.change_id(self.rng.randbytes(32) if self.own_id is None else self.own_id)
@@ -271,7 +272,7 @@ class DhtCore:
             self.start(Query(self, self.own_id, Internal.FIND_NODE, internal=True), now)
 
     def on_network_changed(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
-        """Our network is another one. `votes`: nodes that said so, and where they see us now."""
+        """The network changed. `votes`: nodes that see us elsewhere, and where."""
         self._maintenance.on_network_changed(votes)
         self._events.append(NodeEvent.ADDRESS_CHANGED)
 

@@ -1,7 +1,7 @@
 """Requests and responses of the DHT's RPC.
 
-Format: dht-rpc lib/io.js `_encodeRequest`, `_sendReply` (6.27.0). One datagram each; the first byte tells
-them from hole-punch bytes (length 1) and UDX packets (first byte 0xff).
+Format: dht-rpc lib/io.js `_encodeRequest`, `_sendReply` (6.27.0). One datagram each; the first byte
+distinguishes them from hole-punch bytes (length 1) and UDX packets (first byte 0xff).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REQUEST = 0x03
 RESPONSE = 0x13
 
 MAX_PACKET_BYTES = 2048
-"""Longest datagram that is looked at; official nodes read into buffers of this size (udx.h)."""
+"""Bytes of the longest datagram that is parsed; official nodes read into buffers of this size (udx.h)."""
 
 
 Datagram = tuple[bytes | memoryview, Address]

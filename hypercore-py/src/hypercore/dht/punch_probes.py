@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .address import Address
 
 PUNCH = b"\0"
-"""The datagram that is sent; what it says does not matter, only that it is one byte long."""
+"""A probe; only its length of one byte matters."""
 LOW_TTL = 5
 """Enough to get through our own NAT, too little to reach the other one and look like an attack."""
 TICKS = 10
@@ -21,7 +21,7 @@ TICKS = 10
 TICK_SECONDS = 1.0
 """Between two of these rounds."""
 UNVERIFIED_TICKS = 4
-"""Addresses that nobody proved to read at get a byte every so many ticks."""
+"""Addresses without proof of receipt get a byte every so many ticks."""
 MAX_HOLES = 256
 """Sockets opened behind a random NAT (holepuncher.js BIRTHDAY_SOCKETS). One guess in 252 hits one of them."""
 HOLES_AT_ONCE = 16
@@ -42,7 +42,7 @@ class Probe(NamedTuple):
     address: Address
     ttl: int | None = None
     hole: int | None = None
-    """Number of the socket to send it from: one that only this punch uses. None: the usual one."""
+    """Number of the socket to send it from, which only this punch uses. None: the usual one."""
 
 
 Volley = tuple[list[Probe], float]

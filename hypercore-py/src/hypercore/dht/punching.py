@@ -77,7 +77,7 @@ class Puncher:
         return tuple(self._addresses)
 
     def update(self, payload: HolepunchPayload, verified_host: str | None) -> None:
-        """The other side told its state. `verified_host`: it proved to read what is sent there."""
+        """Take the other side's state. `verified_host`: it proved to read what is sent there."""
         verified = {address.host for address, known in self._addresses.items() if known}
         if verified_host is not None:
             verified.add(verified_host)

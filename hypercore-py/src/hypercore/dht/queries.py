@@ -1,7 +1,7 @@
-"""What the DHT is asked to do: find and announce peers, keep small values.
+"""Operations on the DHT: find and announce peers, store small values.
 
-Source: hyperdht index.js (6.34.0). Each function makes a `Query` that is still to be started; callbacks
-tell what it finds.
+Source: hyperdht index.js (6.34.0). Each function makes a `Query` that must be started; callbacks get the
+results.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .rpc import Outgoing, Reply, ReplyHandler
 from .signing import sign_announce, sign_mutable, sign_unannounce, verify_mutable
 
 FULL_REPLY = 20
-"""A reply with so many peers may have left us out: we may be stored there all the same."""
+"""Peers in a reply from which on it may have omitted us although we are stored there."""
 
 
 OnDone = Callable[[Query], None]
@@ -79,9 +79,9 @@ def announce(
     on_peers: OnPeers | None = None,
     on_done: OnDone | None = None,
 ) -> Query:
-    """Tell the nodes nearest to `topic` that we are there. The walk finds the others on its way.
+    """Announce us at the nodes nearest to `topic`. The walk finds other peers on its way.
 
-    `relay_addresses` is asked at the end. `clear` first removes what is still stored of us from before.
+    `relay_addresses` is called at the end. `clear` first removes older announcements of ours.
     """
 
     def commit(reply: Reply) -> tuple[int, bytes] | None:
@@ -120,7 +120,7 @@ def unannounce(
     on_peers: OnPeers | None = None,
     on_done: OnDone | None = None,
 ) -> Query:
-    """Remove our announcements of `topic` wherever the walk finds them. `only_seeds`: ask nobody else."""
+    """Remove our announcements of `topic` wherever the walk finds them. `only_seeds`: ask no other nodes."""
 
     def on_reply(reply: Reply) -> None:
         peers = _peers(reply)
@@ -173,7 +173,8 @@ def mutable_get(
     on_record: Callable[[Reply, MutableRecord], None],
     on_done: OnDone | None = None,
 ) -> Query:
-    """Find records that `public_key` signed, of number `seq` or later. Each that verifies is told."""
+    """Find records that `public_key` signed, of number `seq` or later. `on_record` gets each that
+    verifies."""
 
     def on_reply(reply: Reply) -> None:
         if not reply.value:

@@ -29,7 +29,7 @@ MAX_SEEN = 2048
 """Addresses that one query will remember; a walk through the public network meets one to two hundred."""
 
 MAX_REFERRERS = 8
-"""Nodes remembered per address as having named it, to be told if it is dead."""
+"""Nodes remembered per address as having named it, to be notified if it is dead."""
 
 _DONE: list[Address] = []
 _DOWN: list[Address] = []
@@ -117,7 +117,7 @@ class Query:
 
     @property
     def failed(self) -> bool:
-        """Nobody answered, or nobody took what was to be stored."""
+        """Whether no node answered, or none stored the value."""
         return self.committed == 0 if self._commit is not None else self.successes == 0
 
     def start(self) -> None:

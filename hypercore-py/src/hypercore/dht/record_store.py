@@ -1,8 +1,7 @@
-"""The storing side of a persistent node: who announced what, and small records.
+"""The storing side of a persistent node: announcements, and small records.
 
-Source: hyperdht lib/persistent.js (6.34.0). Whatever does not verify is dropped without an answer, as
-official nodes do it. The hash-chain refresh without a signature, which no client uses, and plugins are left
-out.
+Source: hyperdht lib/persistent.js (6.34.0). What does not verify is dropped without an answer, as by official
+nodes. The hash-chain refresh without a signature, which no client uses, and plugins are left out.
 """
 
 from __future__ import annotations

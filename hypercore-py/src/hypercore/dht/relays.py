@@ -1,4 +1,4 @@
-"""The nodes that relay handshakes to a server of ours.
+"""The nodes that relay handshakes to one of our servers.
 
 Source: hyperdht lib/announcer.js (6.34.0).
 """
@@ -18,7 +18,7 @@ PING_SECONDS = 3.0
 PING_ROUNDS = 100
 """Ping rounds (about five minutes) after which the announcement is renewed."""
 GENERATIONS = 3
-"""Announcements back to which a node still counts as a relay of ours."""
+"""Announcements for which a node still counts as our relay."""
 
 
 class AnnouncedRelays:

@@ -13,14 +13,14 @@ from .address import Address
 from .ttl_map import TtlMap
 
 MAX_REPLY_FACTOR = 3
-"""Answers of at most so many times the request cost nothing (as in QUIC, RFC 9000 section 8). Ours."""
-MAX_STRANGER_BURST_BYTES = 64 << 10
+"""Answers of at most this multiple of the request cost nothing (as in QUIC, RFC 9000 section 8). Ours."""
+MAX_UNPROVEN_BURST_BYTES = 64 << 10
 """Beyond that to one /24 network at once: some forty full answers. Ours."""
-STRANGER_BYTES_PER_SECOND = 16 << 10
+UNPROVEN_BYTES_PER_SECOND = 16 << 10
 """What comes back of it each second."""
-MAX_STRANGERS_BURST_BYTES = 2 << 20
+MAX_ALL_UNPROVEN_BURST_BYTES = 2 << 20
 """The same over all networks. Ours."""
-STRANGERS_BYTES_PER_SECOND = 512 << 10
+ALL_UNPROVEN_BYTES_PER_SECOND = 512 << 10
 """What comes back of that each second."""
 MAX_PROVEN_BURST_BYTES = 1 << 20
 """To one host that has used a token lately. Ours."""
@@ -59,14 +59,14 @@ class ReplyBudget:
     """Of one node."""
 
     def __init__(self, now: float) -> None:
-        self._all = Account(MAX_STRANGERS_BURST_BYTES, STRANGERS_BYTES_PER_SECOND, now)
+        self._all = Account(MAX_ALL_UNPROVEN_BURST_BYTES, ALL_UNPROVEN_BYTES_PER_SECOND, now)
         self._accounts: TtlMap[str, Account] = TtlMap(
             max_items=MAX_ACCOUNTS, lifetime=ACCOUNT_SECONDS, now=now
         )
         self._proven: TtlMap[str, bool] = TtlMap(max_items=MAX_PROVEN_HOSTS, lifetime=PROVEN_SECONDS, now=now)
 
     def note_proven(self, host: str, now: float) -> None:
-        """`host` has used a token of ours: it reads what it is sent."""
+        """`host` has used one of our tokens: it reads what it is sent."""
         self._proven.set(host, True, now)
 
     def take(self, source: Address, request_bytes: int, reply_bytes: int, now: float) -> bool:
@@ -80,7 +80,7 @@ class ReplyBudget:
                 return False
         else:
             network = network_of(source.host)
-            account = self._account(network, MAX_STRANGER_BURST_BYTES, STRANGER_BYTES_PER_SECOND, now)
+            account = self._account(network, MAX_UNPROVEN_BURST_BYTES, UNPROVEN_BYTES_PER_SECOND, now)
             if not account.has(excess, now) or not self._all.has(excess, now):
                 return False
             self._all.spend(excess)

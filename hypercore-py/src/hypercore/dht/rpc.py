@@ -42,7 +42,7 @@ class Reply(NamedTuple):
     to: Address
     """Our own address, as the responder sees it."""
     id: bytes | None
-    """The responder's node id, if it sent one and it is the one that its address gives."""
+    """The responder's node id, if it sent one that matches its address."""
     token: bytes | None
     closer_nodes: tuple[Address, ...]
     error: int
@@ -61,7 +61,7 @@ class Outgoing(NamedTuple):
     """32 bytes, for commands about a place in the DHT."""
     value: bytes | None = None
     token: bytes | None = None
-    """The one that the node gave us in its last reply, for commands that store something."""
+    """The token from the node's last reply, for commands that store something."""
     retries: int = DEFAULT_RETRIES
     """Attempts after the first one."""
     timeout: float = REQUEST_TIMEOUT
@@ -84,7 +84,7 @@ IGNORE_REPLY = ReplyHandler()
 
 
 class Call:
-    """A request of ours that is under way."""
+    """One of our requests in flight."""
 
     __slots__ = (
         "command",

@@ -57,8 +57,8 @@ class Connected(NamedTuple):
 
 
 class Greet(NamedTuple):
-    """Send the first packet of the session's stream to where the client is said to be: it waits for us to
-    come, and nothing has shown yet that it is there."""
+    """Send the first packet of the session's stream to the reported address of the client: it waits for us,
+    and nothing has shown yet that it is there."""
 
     session: Session
 
@@ -334,9 +334,9 @@ class ServerCore:
         return any(session.client.host == address.host for address in self._profile().seen or ())
 
     def punch_received(self, source: Address, now: float) -> bool:
-        """A single byte came from `source`: a client that starts to get through? Answered, within bounds.
+        """A single byte came from `source`, perhaps from a client that punches. Answered, within bounds.
 
-        Costs the same however many clients are awaited: anybody may send such bytes.
+        Costs the same however many clients are awaited: any host may send such bytes.
         """
         for session in self._sessions.punching_at(source.host):
             if session.puncher is not None and session.puncher.may_echo(source, now):

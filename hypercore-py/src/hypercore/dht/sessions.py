@@ -18,8 +18,8 @@ MAX_HANDSHAKES = 1024
 """Clients that are awaited at a time. One more, and the oldest of the relay with most of them makes way.
 Ours."""
 MAX_HANDSHAKES_PER_RELAY = 256
-"""Of these, clients that one relay has sent: whoever sends us handshakes may invent the clients. Counted by
-the relay's host, or the client's own if it came without. Ours."""
+"""Of these, clients sent by one relay: a sender of handshakes may invent the clients. Counted by the relay's
+host, or the client's own if it came without. Ours."""
 MAX_PUNCHING_PER_HOST = 16
 """Clients of one host, the newest ones, among which the sender of a single byte is looked for. Each has some
 echoes a second, and an echo is the same for whichever of them it is. Ours."""
@@ -84,7 +84,7 @@ class Session:
     relay: bool = False
     """It may come through a blind relay, whatever becomes of punching."""
     random: bool = False
-    """It punches through a random NAT, which only so many may at a time."""
+    """It punches through a random NAT, of which only a bounded number may run at a time."""
     round: int = 0
     stage: Stage = Stage.NEW
     via: str = ""

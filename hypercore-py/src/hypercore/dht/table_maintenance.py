@@ -1,4 +1,4 @@
-"""The nodes that we know, kept alive: who gets into the table, who is tested, who is forgotten.
+"""Keeps the routing table: which nodes are added, tested and removed.
 
 Source: dht-rpc index.js (6.27.0), `_addNodeFromNetwork` to `_check`.
 """
@@ -13,7 +13,7 @@ from .routing_table import RoutingTable, TableNode, node_number
 from .rpc import Call, Reply, ReplyHandler
 
 FRESH_SECONDS = 5.0
-"""Nobody is tested twice within this."""
+"""Seconds within which a node is not tested twice."""
 RECENT_SECONDS = 60.0
 """A node that we heard from since is taken to be alive."""
 OLD_SECONDS = 1800.0
@@ -24,7 +24,7 @@ MAX_REPINGS = 3
 MAX_CHECKS = 10
 """Nodes tested at a time because others say that they are down."""
 MAX_ANONYMOUS_SAMPLES = 3
-"""Nodes without an id that may tell us our address: the bootstrap nodes answer like that."""
+"""Nodes without an id that may report our address: the bootstrap nodes answer like that."""
 
 IGNORED_NODES = frozenset(
     {
@@ -54,11 +54,11 @@ class TableMaintenance:
         self._checks = 0
 
     def is_own(self, address: Address) -> bool:
-        """Whether `address` is ours, or one that nobody should talk to."""
+        """Whether `address` is ours, or unusable."""
         return node_number(address) == self.table.number or address in IGNORED_NODES
 
     def on_node_seen(self, source: Address, node_id: bytes | None, to: Address, now: float) -> bool:
-        """Somebody said something, and that our address is `to`. Returns whether our idea of it changed."""
+        """Record a message whose sender sees us as `to`. Returns whether our view of our address changed."""
         if node_id is None:
             if len(self._anonymous) >= MAX_ANONYMOUS_SAMPLES or source in self._anonymous:
                 return False
@@ -84,12 +84,12 @@ class TableMaintenance:
             self.table.touch(node)
 
     def on_network_changed(self, votes: Iterable[tuple[Address, Address]]) -> None:
-        """We are seen elsewhere: pairs of who says so, and where that is. All others may tell us again."""
+        """The network changed: pairs of reporting node and where it sees us. All others may report again."""
         self.nat.restart(votes)
         self._anonymous.clear()
 
     def reported_down(self, address: Address, now: float) -> None:
-        """Somebody says that `address` is dead. We find out ourselves."""
+        """A node reports that `address` is dead; it is tested here."""
         node = self.table.get(node_number(address))
         if node is not None and self._checks < MAX_CHECKS and now - node.pinged >= FRESH_SECONDS:
             self._check(node, now)

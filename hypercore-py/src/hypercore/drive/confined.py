@@ -1,9 +1,9 @@
-"""Writing below one directory, and nowhere else.
+"""Writes below one directory, and nowhere else.
 
 Every name is opened relative to the descriptor of the folder above it, and no symbolic link is followed on
-the way: neither one that was there before nor one that appears meanwhile can lead a write out of the
-directory. A path may be longer than the system takes in one call. Files come into being under a temporary
-name and are renamed when complete.
+the way: neither an existing one nor one that appears later can lead a write out of the directory. A path may
+be longer than the system takes in one call. Files are created under a temporary name and renamed when
+complete.
 """
 
 from __future__ import annotations

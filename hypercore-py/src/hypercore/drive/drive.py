@@ -62,11 +62,11 @@ class _Contents:
 
 
 class Drive:
-    """A view of a drive, of its latest version or of one that is pinned.
+    """A view of a drive, of its latest version or of a pinned one.
 
     Paths are absolute; `.`, `..`, doubled and backward slashes are resolved as the official reader does. A
-    path that cannot be in a drive raises InvalidPath. Whatever a publisher may have put into the cores
-    raises InvalidContent at worst, and a block that cannot be had BlockNotAvailable.
+    path that cannot be in a drive raises InvalidPath. Invalid data of a publisher raises only InvalidContent,
+    and a block that is not available BlockNotAvailable.
     """
 
     def __init__(
@@ -134,10 +134,10 @@ class Drive:
     # --- entries
 
     async def entry(self, path: str, *, follow: bool = False) -> Entry | None:
-        """The file or link at `path`. With `follow`, links are followed to what they lead to.
+        """The file or link at `path`. With `follow`, links are resolved.
 
-        A link that leads nowhere gives None; one that leads out of the drive, or through more than 16
-        entries, raises InvalidContent.
+        A dangling link gives None; a link that leads out of the drive, or through more than 16 entries,
+        raises InvalidContent.
         """
         entry = await self._entry(paths.normalize(path))
         if not follow:

@@ -187,10 +187,10 @@ def upgrade_nodes(start: int, length: int) -> Iterator[int]:
 def settle(
     new: list[Node], pairs: Sequence[tuple[Node, Node]], nodes: NodeSource
 ) -> tuple[list[Node], list[Node]]:
-    """Part the nodes of a verified proof into those to keep and those whose sizes are only claims.
+    """Divide the nodes of a verified proof into those to keep and those whose sizes are only claims.
 
-    A pair is fine if one of the two is stored already, with the same hash and size. Raises InvalidChecksum if
-    it is stored with another size: then the peer shifted bytes.
+    A pair is valid if one of the two is stored already, with the same hash and size. Raises InvalidChecksum
+    if it is stored with another size: then the peer shifted bytes.
     """
     loose: set[int] = set()
     for left, right in pairs:

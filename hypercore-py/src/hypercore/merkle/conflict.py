@@ -1,4 +1,4 @@
-"""Telling a conflict from a lie: two trees of the same fork, both signed, that differ.
+"""Distinguishes a conflict from a lie: two trees of the same fork, both signed, that differ.
 
 Source: hypercore lib/core.js, `checkConflict` (11.37.1).
 """

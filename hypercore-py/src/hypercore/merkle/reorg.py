@@ -1,9 +1,9 @@
-"""Following a writer onto a higher fork: how much of the old tree is still good?
+"""Following a writer onto a higher fork: how much of the old tree is still valid?
 
 The new tree is proven on its own first. Then the first of its roots that differs from the old tree is
-refined: ask for the path to a block below it, see which child differs, go on with that one. What lies left of
-the last difference is the common part, its blocks need not be fetched again. Whoever does not want to ask may
-take the state at any time: `ancestors` is right, if coarse, from the start.
+refined: request the path to a block below it, see which child differs, continue with that one. What lies left
+of the last difference is the common part, whose blocks need not be fetched again. The state can be taken at
+any time: `ancestors` is right, if coarse, from the start.
 
 Source: hypercore lib/merkle-tree.js, `ReorgBatch` and `MerkleTree.reorg` (11.37.1).
 """

@@ -1,11 +1,11 @@
-"""Checking what a peer sent against what we know: the stored nodes, or the signature over the roots.
+"""Verifies a peer's answer against stored nodes, or the signature over the roots.
 
 Source: hypercore lib/merkle-tree.js (`verifyTree`, `verifyUpgrade`, `MerkleTree.verify`,
 `verifyFullyRemote`), lib/core.js (`_verifyBatchUpgrade`) (11.37.1). Two things are stricter than there: nodes
-whose sizes are only a claim of the peer are told apart (`Verified.loose_nodes`, see `batch.py`), and nothing
-but the key is believed about a compat core's manifest.
+whose sizes are only a claim of the peer are marked (`Verified.loose_nodes`, see `batch.py`), and a compat
+core's manifest is derived from the key alone.
 
-Nothing is changed in here. The caller commits all of a `Verified` at once, or nothing.
+Nothing is changed here. The caller commits all of a `Verified` at once, or nothing.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class CloseReason(Enum):
 
 
 class ChannelHandler(Protocol):
-    """What a channel tells its owner. Only RemoteProtocolError may come out of the first two."""
+    """Callbacks of a channel to its owner. The first two may raise only RemoteProtocolError."""
 
     def channel_opened(self, handshake: Reader, now: float) -> None:
         """Both sides have opened it. `handshake` is what the peer opened with."""
@@ -77,7 +77,7 @@ class ChannelState(Enum):
 
     NEW = "new"
     OPENING = "opening"
-    """The peer was told, and has not answered."""
+    """The open message was sent, and not answered."""
     OPEN = "open"
     CLOSED = "closed"
 
@@ -139,8 +139,8 @@ class Channel:
         return self._muxer.writable
 
     def open(self, handshake: bytes, now: float) -> None:
-        """Tell the peer. If it has opened already, `channel_opened` is called before this returns. Raises
-        LocalProtocolError if the channel is not new."""
+        """Open the channel. If the peer has opened it already, `channel_opened` is called before this
+        returns. Raises LocalProtocolError if the channel is not new."""
         self._move(ChannelStep.OPEN)
         self._muxer.local_open(self, handshake, now)
 

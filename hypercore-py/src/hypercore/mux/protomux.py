@@ -173,7 +173,7 @@ class Muxer:
 
     @property
     def unanswered(self) -> int:
-        """Opens of ours that the peer has neither answered with its own nor rejected."""
+        """Channels opened here that the peer has neither opened nor rejected."""
         return len(self._unanswered)
 
     @property
@@ -239,7 +239,7 @@ class Muxer:
         return out
 
     def shutdown(self, now: float) -> None:
-        """The connection is gone: every channel is told, nothing can be sent any more."""
+        """The connection is gone: every channel is closed, nothing can be sent any more."""
         if self.closed:
             return
         self.closed = True

@@ -1,9 +1,9 @@
-"""What a peer has, as far as it told us.
+"""The blocks that a peer reported to have.
 
 Official receivers keep a watermark (from `range` messages that start at 0) beside a bitfield, and lower the
 watermark to the start of whatever is dropped or overwritten below it, forgetting what it covered. A
-`Bitfield` with its prefix is as small and forgets nothing, so here every message means exactly what it says.
-Senders must reckon with the former, see `Announcer.dropped`.
+`Bitfield` with its prefix is as small and forgets nothing, so here every message means exactly what it
+contains. Senders must expect the former, see `Announcer.dropped`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PROBES = 8
 """Alternating steps that a search takes before it compares whole pages."""
 
 _NONE = RangeSet()
-"""One for all: most peers give what they announce, and an empty set of each would take some room."""
+"""One shared empty set: most peers give what they announce, and an empty set of each would take memory."""
 
 
 class Availability:
@@ -36,7 +36,7 @@ class Availability:
     def __init__(self, budget: FieldBudget) -> None:
         self.blocks = Bitfield(max_pages=MAX_REMOTE_PAGES)
         self.forgotten = False
-        """Something that it said was dropped, to make room."""
+        """Some of its reports were dropped to save memory."""
         self._budget = budget
         self._lacking = _NONE
         self.avoided = NOTHING_AVOIDED
@@ -134,7 +134,7 @@ class Availability:
 
 
 def _extent(known: int) -> int:
-    """The end of the region behind the one that block `known` is in: nothing beyond is subscribed to."""
+    """The end of the region behind the one of block `known`: nothing beyond is subscribed to."""
     return (known // WANT_BATCH + 2) * WANT_BATCH
 
 

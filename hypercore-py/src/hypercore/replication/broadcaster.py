@@ -1,8 +1,9 @@
-"""Telling one peer what we have.
+"""Announces our blocks to one peer.
 
-Only durable blocks are announced, so that no crash can make us a liar. The rules are those of hypercore
-lib/replicator.js (`broadcastRange`, `_onwant`): everybody hears when we are complete, as one range from 0;
-new blocks otherwise go to those who subscribed to their region, and to everybody if they are among the last.
+Only durable blocks are announced, so that a crash cannot make an announcement false. The rules are those of
+hypercore lib/replicator.js (`broadcastRange`, `_onwant`): every peer is notified when we are complete, by one
+range from 0; other new blocks go to peers that subscribed to their region, and to all if they are among the
+last.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MAX_RUNS = 16
 
 
 class Announcer:
-    """What the peer knows of us, and what it asked to be told."""
+    """What the peer knows of our blocks, and which announcements it subscribed to."""
 
     __slots__ = ("_announced", "_core", "_from", "_send", "_stale", "wants")
 
@@ -32,9 +33,9 @@ class Announcer:
         self._send = send
         self.wants = RemoteWants()
         self._announced = 0
-        """Length up to which it was told that we have everything."""
+        """Length up to which it knows that we have everything."""
         self._stale = False
-        """It was not told something while it did not read."""
+        """An announcement was skipped while it did not read."""
         self._from: int | None = None
         """Blocks from here on have to be announced again."""
 
@@ -68,11 +69,11 @@ class Announcer:
             self._send(Range(start=start, length=end - start))
 
     def skipped(self) -> None:
-        """The peer does not read: what there was to say is said by `flush`, when it does."""
+        """The peer does not read: `flush` makes up for skipped announcements when it does."""
         self._stale = True
 
     def dropped(self, start: int, end: int, *, truncated: bool) -> None:
-        """Blocks start..end are gone. Said at once, before any request for them is refused."""
+        """Blocks start..end are gone. Announced at once, before any request for them is refused."""
         self._announced = min(self._announced, start)
         self._send(Range(drop=True, start=start, length=end - start))
         if not truncated:

@@ -1,13 +1,13 @@
-"""What a replicator may be told, and the bounds it keeps by itself."""
+"""Settings of a replicator, and its bounds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MAX_PEERS = 640
-"""Connections on which one core is spoken about; on others its channels are rejected. More than a swarm has
-by itself (512 and 64): who may connect is decided there, with a share for each host, so that strangers cannot
-take up one core. Ours."""
+"""Connections on which one core is replicated; on others its channels are rejected. More than a swarm has by
+itself (512 and 64), which decides who may connect, with a share for each host, so that one host cannot take
+up a core. Ours."""
 
 WANT_BATCH = 2**21
 """Blocks of the regions that a downloader subscribes to, and the longest a peer may ask for (hypercore
@@ -27,7 +27,7 @@ MAX_REMOTE_FIELD_BYTES = 24 * 2**20
 asked again later. Ours."""
 
 MAX_REMOTE_WANTS = 512
-"""Regions that a peer may subscribe to before it is told everything (lib/wants.js MAX)."""
+"""Regions that a peer may subscribe to before it gets all announcements (lib/wants.js MAX)."""
 MAX_REMOTE_WANT_SIZES = 4
 """Different sizes of such regions (lib/wants.js MAX_REMOTE_BATCHES)."""
 MAX_REMOTE_ANY_WANTS = 16
@@ -36,7 +36,7 @@ MIN_WANT_BATCH = 32
 """Smallest region that is remembered as such (lib/wants.js MIN_RANGE)."""
 
 LAST_BLOCKS = 256
-"""New blocks this close to the end are announced to everybody (lib/replicator.js LAST_BLOCKS)."""
+"""New blocks this close to the end are announced to every peer (lib/replicator.js LAST_BLOCKS)."""
 
 MAX_BACKLOG = 2048
 """Requests and wants of a peer that may wait for an answer; a peer with more is cut off. Ours: official peers
@@ -58,8 +58,8 @@ MAX_BROKEN_CLAIMS = 4
 """Blocks that a peer announced and did not give, in a row, after which what it announces delays nothing until
 it gives one. Ours."""
 MAX_INVALID_ANSWERS = 3
-"""Answers that did not verify after which a peer is cut off; one more is granted for each STRIKE_BLOCKS good
-ones, so that a peer with a rotten disk is still of use. Ours."""
+"""Invalid answers after which a peer is disconnected; one more is granted for each STRIKE_BLOCKS valid ones,
+so that a peer with a corrupt disk is still of use. Ours."""
 STRIKE_BLOCKS = 256
 MAX_UNASKED_PROOFS = 8
 """Proofs of a conflict that a peer may send without being asked; each costs a signature check. Ours."""
@@ -80,9 +80,9 @@ class ReplicationConfig:
     """How one core is replicated. Times in seconds."""
 
     downloading: bool = True
-    """Follow the writer and fetch blocks. Also tells peers not to close an idle channel."""
+    """Follow the writer and fetch blocks. Also keeps peers from closing an idle channel."""
     max_fork: int | None = None
-    """Follow the writer up to this fork; None: onto any. When a higher one is proven, `ForkAvailable` tells,
+    """Follow the writer up to this fork; None: any. When a higher one is proven, `ForkAvailable` is emitted,
     and nothing is deleted. A core without blocks goes to any fork."""
     max_peers: int = MAX_PEERS
     request_timeout: float = 30.0
@@ -93,11 +93,11 @@ class ReplicationConfig:
     retry_after: float = 30.0
     """After how long a peer is asked again for what it refused."""
     check_interval: float = 0.5
-    """How often slow requests are looked at while there is another peer."""
+    """Seconds between checks for slow requests while there is another peer."""
     hotswap_after: float = 0.5
     """Age of a request from which on an idle peer is asked for the same block."""
     refine_timeout: float = 3.0
-    """How long a reorg waits for peers that can tell exactly what both histories share; then the coarse
+    """Seconds that a reorg waits for peers that know exactly what both histories share; then the coarse
     answer is taken."""
     probe_timeout: float = 30.0
     """How long a peer whose data did not verify has to prove that it is on our history."""

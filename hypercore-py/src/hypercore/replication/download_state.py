@@ -52,7 +52,7 @@ class DownloadState:
         self.last_heard = 0.0
         self.stalled_until = 0.0
         self.head_refused = False
-        """It would not tell about its head; asked again after its next sync."""
+        """It refused to prove its head; asked again after its next sync."""
         self.head_failures = 0
         """How often it did not give the head that it claims, since it gave one; halved when forgiven."""
         self.refusals = 0
@@ -101,7 +101,7 @@ class DownloadState:
         return self.probing_until is not None
 
     def reset_backoff(self) -> None:
-        """Ask again for what it refused, and what was dropped of what it said."""
+        """Ask again for what it refused, and for reports that were dropped."""
         self.availability.clear_refusals()
         if self.availability.forgotten:
             self.availability.forgotten = False

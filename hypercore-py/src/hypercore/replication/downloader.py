@@ -28,7 +28,7 @@ from .upgrades import UpgradeRequester
 log = logging.getLogger(__name__)
 
 HIGH_PRIORITY = 1
-"""Of a block that somebody waits for (lib/replicator.js PRIORITY.HIGH)."""
+"""Of a block that a reader waits for (lib/replicator.js PRIORITY.HIGH)."""
 
 
 class Downloader:
@@ -111,7 +111,7 @@ class Downloader:
         return BLOCK_OVERHEAD + round(average or head.byte_length / max(head.length, 1))
 
     def _ask_explicit(self, peer: PeerView, room: int, end: int, turn: Waiter | None, now: float) -> int:
-        """Blocks that somebody waits for do not queue behind a full window: a few more are always
+        """Blocks that a reader waits for do not queue behind a full window: a few more are always
         possible."""
         room += self._config.inflight_min
         while room > 0:
@@ -165,7 +165,7 @@ class Downloader:
         return peer.may_be_asked and peer.down.availability.has(index) and index < peer.valid_end()
 
     def cancel_explicit(self, index: int) -> None:
-        """Nobody waits for a block any more."""
+        """No reader waits for the block any more."""
         self.scheduler.remove_explicit(index)
         if self._context.downloading and self.scheduler.in_ranges(index):
             return
@@ -225,7 +225,7 @@ class Downloader:
         peer.mark_dirty()
 
     def _accept(self, sent: InflightRequest, data: Data, now: float) -> bool:
-        """Take an answer in. False if it tells nothing new about the head, though that was asked for."""
+        """Take an answer. False if it brings nothing new about the head, though that was requested."""
         core, purpose = self._core, sent.purpose
         if purpose is Purpose.PROOF:
             return self.heads.on_proof(sent.peer, data, now)
@@ -267,7 +267,7 @@ class Downloader:
             down.max_inflight *= 2
 
     def _refused(self, sent: InflightRequest, now: float) -> None:
-        """The peer will not give what was asked for: look elsewhere."""
+        """The peer refused a request: request it elsewhere."""
         down = sent.peer.down
         down.refusals += 1
         known = True
@@ -313,7 +313,7 @@ class Downloader:
             self.cancel_peer(peer)
 
     def _take(self, sent: InflightRequest) -> bool:
-        """Out of the table. True if nobody else is asked for its block."""
+        """Remove from the table. True if its block is requested from no other peer."""
         last = self.requests.remove(sent)
         if sent.peer.down.record is not None:
             self._trials.taken(sent.peer, sent.peer.down.record, sent)
@@ -324,13 +324,13 @@ class Downloader:
         return last
 
     def _reschedule(self, index: int) -> None:
-        """A block did not come: unless somebody else was asked as well, it is free again."""
+        """A block did not come: it is free again unless it is also requested from another peer."""
         if not self.requests.requests_for(index):
             self.scheduler.release(index)
             self.refill_all(index)
 
     def announced(self, peer: PeerView) -> None:
-        """The peer has said more about what it has."""
+        """The peer has announced more blocks."""
         if peer.down.record is not None and peer.down.record.doubted:
             self._trials.announced(peer, peer.down.record)
 
@@ -356,7 +356,7 @@ class Downloader:
         self.cancel_requests(self.requests.of(peer), send_cancel=send_cancel)
 
     def cancel_requests(self, requests: list[InflightRequest], *, send_cancel: bool = True) -> None:
-        """Take requests back, and offer what they were for to all peers."""
+        """Cancel requests, and offer their blocks to all peers."""
         lowest: int | None = None
         for sent in requests:
             last = self._take(sent)

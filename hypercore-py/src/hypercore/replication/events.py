@@ -1,4 +1,4 @@
-"""What a replicator has to tell. Taken by `Replicator.next_event`."""
+"""Events of a replicator, returned by `Replicator.next_event`."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Reorged(NamedTuple):
 
 
 class UpgradeAvailable(NamedTuple):
-    """A peer says that it knows of more than we do, while we are not downloading. Nothing of it is verified.
+    """A peer reports more than we have, while we are not downloading. Nothing of it is verified.
 
-    Said with every `sync` that says so: whoever wants it downloads from then on.
+    Emitted with every such `sync`: a caller that wants it downloads from then on.
     """
 
     peer: PeerView
@@ -66,8 +66,7 @@ class UpgradeAvailable(NamedTuple):
 
 
 class ForkAvailable(NamedTuple):
-    """A peer has proven that the writer signed a higher fork, and it is above `max_fork`. Said once per
-    fork."""
+    """A peer has proven that the writer signed a higher fork, above `max_fork`. Emitted once per fork."""
 
     peer: PeerView
     fork: int
@@ -83,7 +82,7 @@ class PeerMisbehaved(NamedTuple):
 
 
 class BackedOff(NamedTuple):
-    """Something of this core is not asked of a peer for a while, so that all else goes on."""
+    """A request of this core rests for this peer, so that everything else continues."""
 
     remote_public_key: bytes
     reason: str

@@ -1,10 +1,10 @@
-"""Whether a core is as full as it can be: each block of its head is here, or known to be nowhere.
+"""Whether a core is as full as it can be: each block of its head is stored, or known to be unavailable.
 
-Writers clear what they do not need any more, and some lose a disk, so that many cores can never be complete.
-A missing block counts as unavailable once a *source*, a peer that has given us verified blocks or the head of
-this core, has said that it lacks it, does not look for it itself, and nobody offered it for a while. Peers
-that gave nothing decide nothing, whatever they claim to have or to lack. A block that comes all the same
-opens the core again. The reasons are in docs/adr/0006-as-full-as-can-be.md.
+Writers clear blocks, and some lose a disk, so many cores can never be complete. A missing block counts as
+unavailable once a *source*, a peer that has given us verified blocks or the head of this core, has reported
+that it lacks it, does not look for it itself, and no peer offered it for a while. Peers that gave nothing
+decide nothing, whatever they claim to have or to lack. A block that arrives anyway opens the core again. The
+reasons are in docs/adr/0006-as-full-as-can-be.md.
 
 Costs nothing for complete cores, and two numbers for the others.
 """
@@ -70,13 +70,13 @@ class FullnessHost(Protocol):
 
 
 class Fullness:
-    """Of one core. `review` draws the conclusions; everything else is told by the replicator."""
+    """Of one core. `review` decides; the replicator calls everything else."""
 
     __slots__ = ("_given_up_below", "_host", "_lacking_since", "_lost", "_next", "_sources", "own")
 
     def __init__(self, host: FullnessHost) -> None:
         self.own = False
-        """We are its writer: what is not here is cleared, and nobody is asked for it."""
+        """We are its writer: missing blocks are cleared ones, and are not requested."""
         self._host = host
         self._given_up_below = 0
         """Missing blocks below this number are unavailable, except for `_lost`."""
@@ -100,7 +100,7 @@ class Fullness:
 
     @property
     def unavailable(self) -> int:
-        """Blocks of the head that nobody is known to have; 0 as long as that is not decided."""
+        """Blocks of the head that no peer is known to have; 0 until that is decided."""
         length, have = self._host.core.head.length, self._host.core.bitfield
         if have.contiguous >= length or not self.full:
             return 0
@@ -112,8 +112,8 @@ class Fullness:
         return any(peer.may_be_asked and peer.down.offers for peer in self._host.peers)
 
     def busy(self, now: float) -> bool:
-        """Whether a peer may yet give what is missing: it offers some of it, or came lately and has not said
-        what it has."""
+        """Whether a peer may still give what is missing: it offers some of it, or came lately and has not
+        reported what it has."""
         core = self._host.core
         if self.own or core.bitfield.contiguous >= core.head.length:
             return False
@@ -148,7 +148,7 @@ class Fullness:
         self._lost = None
 
     def reopen(self) -> None:
-        """Somebody is known to have more: decide anew."""
+        """Another peer is known to have more: decide anew."""
         self._given_up_below = 0
         self._lost = self._lacking_since = None
 
@@ -235,9 +235,9 @@ class Fullness:
         return peer.down.is_source
 
     def _lacks(self, peer: PeerView, first: int) -> bool:
-        """Whether a source that offers nothing has told all about what is missing, and looks for none of it.
+        """Whether a source that offers nothing has reported on everything missing, and looks for none of it.
 
-        Who looks for it itself waits as we do, and knows no better.
+        A source that looks for a block itself waits as we do, and knows no better.
         """
         core = self._host.core
         length = core.head.length

@@ -16,27 +16,27 @@ from .interfaces import PeerView
 from .requests import InflightRequest, Purpose
 
 HEAD_TIMEOUT = 3.0
-"""Seconds after which an upgrade is asked of another peer, if there is one that can give it."""
+"""Seconds after which an upgrade is requested from another peer that offers it."""
 FIRST_HEAD_TIMEOUT = 0.5
-"""The same for a peer that has given nothing of the core yet; doubles each time, up to HEAD_TIMEOUT. Silent
-strangers that claim a longer head cost a first contact so much each. Ours."""
+"""The same for a peer that has given nothing of the core yet; doubles each time, up to HEAD_TIMEOUT. Each
+silent peer that claims a longer head costs a first contact this much. Ours."""
 MIN_HEAD_ROUND_TRIPS = 4
 """Round trips to such a peer that it has at least. Ours."""
 
 MAX_LATE = 4096
-"""Requests, the oldest, that are looked at for what takes long. Ours: eight peers have so many in flight."""
+"""The oldest requests, which are checked for slow ones. Ours: eight peers have this many in flight."""
 MAX_LATE_PAGES = 64
 """Pages of 32,768 blocks that these may lie in; what lies elsewhere waits. Ours."""
 MAX_SWAPS = 256
-"""Late blocks that others are asked for at a time, twice a second: some milliseconds. Who helps out is given
-more with each answer. Ours."""
+"""Late blocks that are requested from further peers at a time, twice a second: some milliseconds. A helping
+peer gets more with each answer. Ours."""
 
 
 class Late(NamedTuple):
     """Blocks that take long."""
 
     urgent: Bitfield
-    """Those that somebody waits for."""
+    """Blocks that readers wait for."""
     others: Bitfield
 
 
@@ -129,8 +129,8 @@ class Hotswap:
         return min(HEAD_TIMEOUT, max(first, MIN_HEAD_ROUND_TRIPS * (peer.rtt or 0.0)))
 
     def _hotswap(self, now: float) -> None:
-        """Ask others, too, for blocks that take long: those that have nothing else to do, and all of them for
-        a block that somebody waits for."""
+        """Request slow blocks from further peers: from idle ones, and from any for a block that a reader
+        waits for."""
         rooms = {peer: self._hotswap_room(peer, now) for peer in self._context.peers if peer.may_be_asked}
         if not self._scheduler.has_explicit and not any(room > 0 for room in rooms.values()):
             return
@@ -155,10 +155,10 @@ class Hotswap:
         return late
 
     def _help(self, peer: PeerView, late: Bitfield, room: int, now: float) -> int:
-        """Ask a peer for up to `room` late blocks, and take these out of `late`. Returns how many.
+        """Request up to `room` late blocks from a peer, and remove these from `late`. Returns how many.
 
-        Costs what the peer is asked for, and not what it is not known to have: peers without any of it are
-        strangers' easiest, and there may be hundreds.
+        The cost grows with the requests, not with what the peer is not known to have: there may be hundreds
+        of peers without blocks.
         """
         asked, start, end = 0, 0, peer.valid_end()
         while asked < room:

@@ -42,7 +42,7 @@ class ReplicatedCore(Protocol):
 
     @property
     def durable_head(self) -> TreeHead:
-        """The head that a crash cannot take away. A local writer shows no newer one to anybody."""
+        """The newest durable head. A local writer announces no newer one."""
 
     bitfield: Bitfield
     """Blocks present."""
@@ -99,7 +99,7 @@ class PeerView(Protocol):
     down: DownloadState
     """What it is asked for, and what came of it."""
     synced: bool
-    """It has said what its head is."""
+    """It has reported its head."""
     opened_at: float
     """When its side of the channel was open."""
     remote_fork: int
@@ -149,7 +149,7 @@ class PeerView(Protocol):
     def send_data(self, frame: Frame, /) -> None: ...
 
     def mark_dirty(self) -> None:
-        """Have it asked for more, and told what is pending, before the next output is taken."""
+        """Before the next output is taken, send pending messages and make requests."""
 
     def wait_writable(self) -> None:
         """Have its requests answered when there is room for output."""

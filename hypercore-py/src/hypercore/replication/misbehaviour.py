@@ -1,9 +1,9 @@
-"""Peers that send what does not verify: telling liars, rotten disks and two-faced writers apart.
+"""Peers that send invalid data: distinguishes lying peers, corrupt disks and writers with two histories.
 
-After a bad signature or checksum the peer is asked for its whole tree (request 0) and for nothing else
-meanwhile. If that tree is signed by the writer and differs from ours, the *writer* has signed two histories:
-the core is frozen, everybody gets our proof, and nothing more is replicated (hypercore lib/core.js
-`checkConflict`, lib/replicator.js `_onconflict`). If it is ours, the peer may go on; how often is bounded
+After a bad signature or checksum the peer is asked for its whole tree (request 0) and for nothing else until
+then. If that tree is signed by the writer and differs from ours, the *writer* has signed two histories: the
+core is frozen, every peer gets our proof, and nothing more is replicated (hypercore lib/core.js
+`checkConflict`, lib/replicator.js `_onconflict`). If it is ours, the peer may continue; how often is bounded
 (MAX_INVALID_ANSWERS).
 """
 
@@ -30,7 +30,7 @@ class MisbehaviourPolicy:
         self._config = config
         self._context = context
         self.frozen = False
-        """Two signed histories exist: nobody is asked for anything any more. What is here is served."""
+        """Two signed histories exist: nothing is requested any more. Stored blocks are served."""
 
     def invalid_data(self, peer: PeerView, error: VerificationError, now: float) -> None:
         """An answer of the peer did not verify. Raises the error when the connection is not worth keeping."""

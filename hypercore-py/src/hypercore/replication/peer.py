@@ -1,9 +1,8 @@
-"""One peer of one core: the channel, what it said about itself, and what was said to it.
+"""One peer of one core: the channel, what it reported, and what was sent to it.
 
-Protocol: hypercore lib/replicator.js `Peer` (11.37.1). After both have opened the channel, each says what it
-has (`sync`, `range`); from then on everything is an answer to something that happened. `sync` carries what we
-believe the *other's* length to be. That is an acknowledgement, and official peers follow nobody who does not
-give it.
+Protocol: hypercore lib/replicator.js `Peer` (11.37.1). After both have opened the channel, each reports what
+it has (`sync`, `range`); from then on every message answers an event. `sync` carries what we believe the
+*other's* length to be. That is an acknowledgement, and official peers follow only peers that give it.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class PeerHost(ReplicatorContext, Protocol):
 
     @property
     def head_not_durable(self) -> bool:
-        """Whether the newest head is not durable yet, and ours to sign, so that nobody may see it."""
+        """Whether the newest head is ours to sign and not durable yet, so that it must not be shown."""
 
     @property
     def frozen(self) -> bool: ...
@@ -105,7 +104,7 @@ class Peer:
         self.announcer = Announcer(self.core, self.send)
         self.uploader = Uploader(self, self.announcer, host.upload)
         self.synced = False
-        """It has told about its head."""
+        """It has reported its head."""
         self.opened_at = 0.0
         """When its side of the channel was open."""
         self.remote_fork = 0
@@ -127,7 +126,7 @@ class Peer:
         """The last length of its that we could upgrade from, and on which fork."""
         self._sync_pending = False
         self._head_stale = False
-        """It has said something about its head that was not looked at yet."""
+        """Its last report of its head was not processed yet."""
 
     def __repr__(self) -> str:
         who, core = self.muxer.remote_public_key.hex()[:8], self.core.key.hex()[:8]
@@ -197,7 +196,7 @@ class Peer:
     send_data = send
 
     def mark_dirty(self) -> None:
-        """Something may have to be said or asked: `channel_flush` finds out."""
+        """There may be something to send: `channel_flush` finds out."""
         self.channel.mark_dirty()
 
     def wait_writable(self) -> None:

@@ -1,10 +1,10 @@
-"""How many bytes may move in one direction, over all peers and all cores.
+"""Limits the bytes in one direction, over all peers and all cores.
 
-A token bucket that may go into debt: whoever has its turn moves one block however large it is, and the next
-turn comes when that is paid for. So the average is exact, and what is small (heads, announcements) is never
-held back behind blocks. Those who have to wait take turns, each moving about the same number of bytes.
+A token bucket that may go into debt: each turn moves one block however large it is, and the next turn comes
+when that is paid for. So the average is exact, and small messages (heads, announcements) are never held back
+behind blocks. Waiters take turns, each moving about the same number of bytes.
 
-There is a second bound, for downloads: a budget, which is what the disk has room for.
+There is a second bound, for downloads: a budget of bytes that the disk has room for.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ BURST = 0.2
 """Seconds that an idle bucket fills for: what may come at once after a silence."""
 
 MAX_TURN_BYTES = 1 << 40
-"""A turn without a rate: as much as anybody could want."""
+"""Bytes of a turn without a rate: practically unlimited."""
 
 BLOCK_OVERHEAD = 160
 """Bytes that a stored block takes beside its content: its part of the tree (80 bytes) and its row. 139 bytes
 in all were measured for empty blocks. Rates and budgets count it: blocks without content are not free."""
 
 Resume = Callable[[], None]
-"""Has somebody try again. Equal for the same somebody, and known as it."""
+"""Resumes a waiter. Equal functions are the same waiter."""
 
 
 class RateLimit:
-    """Without a rate and a budget (`active` is false) nobody has to ask.
+    """Without a rate and a budget (`active` is false) no caller needs to ask.
 
     `take_turn` before moving anything, `consume` for what was moved, `wait` when there is more than the turn
-    allowed. A download asks for blocks that come later: it is charged with `reserve` what they will probably
-    be, which `refund` takes back when they come (and are spent), or do not.
+    allowed. A download requests blocks that come later: `reserve` charges their estimated size, which
+    `refund` returns when they come (and are consumed), or do not.
     """
 
     __slots__ = (
@@ -69,7 +69,7 @@ class RateLimit:
         self.reserved = 0
         """Bytes asked for that have not come."""
         self.held_at = float("-inf")
-        """When somebody last had to wait for the rate."""
+        """When a waiter last had to wait for the rate."""
         self.lacking = 0
         """Bytes of a block that the budget had no room for, when it was last too small."""
         self._rate: float | None = None
@@ -194,7 +194,7 @@ class RateLimit:
     # --- time -----------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """When `handle_timer` is to be called; None if nobody waits."""
+        """When `handle_timer` must be called; None without waiters."""
         return self._deadline
 
     def handle_timer(self, now: float) -> None:

@@ -154,7 +154,7 @@ class Replicator:
             peer.close(now)
 
     def close(self, now: float) -> None:
-        """Close all channels and let go of the core."""
+        """Close all channels and release the core."""
         if self.closed:
             return
         self.closed = True
@@ -183,7 +183,7 @@ class Replicator:
 
     @property
     def busy(self) -> bool:
-        """Whether we tell peers that we are downloading."""
+        """Whether peers see us as downloading."""
         return self._downloading or bool(self.downloader.requests) or self.downloader.scheduler.has_explicit
 
     @property
@@ -213,9 +213,9 @@ class Replicator:
         self.downloader.refill_all()
 
     def request_block(self, index: int, now: float) -> bool:
-        """Somebody waits for a block: fetch it before all others. True if it is here already.
+        """Fetch a block that a reader waits for before all others. True if it is stored already.
 
-        `BlockReceived` tells when it has come. A block that does not exist yet is fetched when it does.
+        `BlockReceived` is emitted when it has come. A block that does not exist yet is fetched when it does.
         """
         if self.core.bitfield.get(index):
             return True
@@ -229,7 +229,7 @@ class Replicator:
         return False
 
     def cancel_block(self, index: int, now: float) -> None:
-        """Nobody waits for it any more."""
+        """The reader no longer waits for the block."""
         self.downloader.cancel_explicit(index)
         self.check_busy(now)
 
@@ -251,7 +251,7 @@ class Replicator:
         return self._head_not_durable
 
     def _on_change(self, change: Change) -> None:
-        """Somebody else has changed the core: its local writer, or whoever found damage."""
+        """The core was changed by its local writer, or by a read that found damage."""
         if change.block is not None:
             self.downloader.on_block_stored(change.block)
         if change.appended is not None or change.truncated_to is not None:
@@ -415,7 +415,7 @@ class Replicator:
             self._reopen(peer, now)
 
     def _reopen(self, peer: Peer, now: float) -> None:
-        """The peer thought that nobody wants anything, but we do (lib/replicator.js `onclose`)."""
+        """The peer closed the channel as idle, but we need it (lib/replicator.js `onclose`)."""
         if peer.remote_downloading or not peer.remote_uploading or not self._downloading or self.frozen:
             return
         times = 0 if peer.stats.blocks_down else self._reopened.get(peer.muxer, 0)
@@ -424,7 +424,7 @@ class Replicator:
             self._open(peer.muxer, now)
 
     def check_busy(self, now: float) -> None:
-        """Tell peers when we begin or stop to download, and close what neither side needs."""
+        """Notify peers when downloading begins or stops, and close channels that neither side needs."""
         busy = self.busy
         if busy == self._was_busy:
             return

@@ -144,7 +144,7 @@ class InflightTracker:
         return [self._sent[number] for number in peer.down.inflight]
 
     def remove(self, sent: InflightRequest) -> bool:
-        """Forget a request. True if nobody else was asked for its block."""
+        """Remove a request. True if its block is requested from no other peer."""
         _delete(self._sent, sent.id)
         _delete(sent.peer.down.inflight, sent.id)
         if sent.index is None:

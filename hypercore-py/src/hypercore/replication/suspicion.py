@@ -182,7 +182,7 @@ class Record:
 
 
 class Suspicions:
-    """Shared by the replicators of all cores of one peer of ours (a corestore)."""
+    """Shared by the replicators of all cores of one corestore."""
 
     def __init__(self) -> None:
         self._records: dict[tuple[bytes, bytes], Record] = {}

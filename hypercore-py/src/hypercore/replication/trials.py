@@ -102,7 +102,8 @@ class Trials:
             downloader.ask_block(peer, index, now, urgent=explicit)
 
     def answered(self, peer: PeerView, record: Record, sent: InflightRequest) -> bool:
-        """The peer has answered, whatever it said: the request does no harm. False if it was no trial."""
+        """The peer has answered the request in any way, so the request is harmless. False if it was no
+        trial."""
         index = sent.subject
         if index not in record.avoided:
             return False

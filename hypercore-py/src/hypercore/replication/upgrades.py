@@ -1,8 +1,8 @@
-"""Following the writer: longer heads, the manifest, and higher forks.
+"""Follows the writer: longer heads, the manifest, and higher forks.
 
-One upgrade is on its way at a time for a core, over all peers: its answer leads to the head of whoever gives
-it, and the next one starts from there. A peer is asked only when its last `sync` acknowledges our length and
-promises that it can upgrade us; official peers that cannot keep that promise cut the connection.
+One upgrade is in flight at a time for a core, over all peers: its answer leads to the head of the peer that
+gives it, and the next one starts from there. A peer is asked only when its last `sync` acknowledges our
+length and promises an upgrade; official peers that cannot keep that promise end the connection.
 
 A higher fork is proven from nothing by one peer; then any peers on it are asked what both histories share.
 """
@@ -86,8 +86,8 @@ class UpgradeRequester:
     def _best(self, peer: PeerView, now: float) -> PeerView:
         """The peer to ask for an upgrade now that `peer` could be asked for one.
 
-        One is asked at a time, so strangers that claim a longer head and give none must not have their turn
-        again and again while somebody waits who may be honest.
+        One is asked at a time, so peers that claim a longer head and give none must not have their turn again
+        and again while an honest one waits.
         """
         if self._upgrade is not None or not self._may_upgrade(peer):
             return peer
@@ -208,7 +208,7 @@ class UpgradeRequester:
         return self.max_fork is None or fork <= self.max_fork or self._core.head.length == 0
 
     def wants_fork(self, fork: int) -> bool:
-        """Whether something is to be done about a higher fork: it is to be followed, or to be told of."""
+        """Whether a higher fork must be handled: followed, or reported."""
         return self.can_request_upgrade(fork) or fork > self._offered
 
     def on_proof(self, peer: PeerView, data: Data, now: float) -> bool:
@@ -260,7 +260,7 @@ class UpgradeRequester:
         self._context.emit(Reorged(head.fork, head.length, ancestors))
 
     def tick(self, now: float) -> None:
-        """Take the coarse answer if nobody had a finer one for too long. Raises StorageError."""
+        """Take the coarse answer if no peer gave a finer one for too long. Raises StorageError."""
         if self._reorg is None:
             return
         if now >= self._refine_until:

@@ -84,9 +84,9 @@ class Uploader:
         self.count()
 
     def on_request(self, r: Reader) -> None:
-        """A number that is in use stands for the new request from now on.
+        """An id that is in use now names the new request.
 
-        Raises RemoteProtocolError for too many at once, and after too many that made no sense.
+        Raises RemoteProtocolError for too many at once, and after too many invalid ones.
         """
         start = r.pos
         request = Request.decode(r)

@@ -22,7 +22,7 @@ _NONE: frozenset[int] = frozenset()
 
 
 class RemoteWants:
-    """What a peer has subscribed to. Whoever asks for too many or odd things is told everything."""
+    """A peer's subscriptions. A peer with too many or odd ones gets all announcements."""
 
     __slots__ = ("_any", "_sizes", "everything")
 
@@ -36,7 +36,7 @@ class RemoteWants:
         return sum(map(len, self._sizes.values())) + len(self._any)
 
     def add(self, want: Want) -> bool:
-        """Remember it. False if it is to be ignored: nobody may want that much at a time."""
+        """Add a subscription. False if it is ignored, being too large."""
         start, length = want.start, want.length
         if want.any_:
             if (start, start + length) not in self._any:
@@ -104,7 +104,7 @@ class LocalWants:
         self._batch = batch
         self._numbers: frozenset[int] = _NONE
         self._answered: frozenset[int] = _NONE
-        """Those of them of which the peer has said what it has there."""
+        """Regions for which the peer has reported what it has."""
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -139,7 +139,7 @@ class LocalWants:
         return wants, unwants
 
     def answered(self, start: int, end: int) -> None:
-        """The peer has said what it has of start..end."""
+        """The peer has reported what it has of start..end."""
         batch, open_ = self._batch, self._numbers - self._answered
         if open_:
             answered = [n for n in open_ if start <= n * batch < end]
@@ -147,7 +147,8 @@ class LocalWants:
                 self._answered = self._answered.union(answered)
 
     def all_answered(self, have: Bitfield, start: int, end: int) -> bool:
-        """Whether the peer has said what it has in each region of start..end in which `have` lacks blocks."""
+        """Whether the peer has reported what it has in each region of start..end in which `have` lacks
+        blocks."""
         at = have.first_unset(start, end)
         while at is not None:
             number = at // self._batch

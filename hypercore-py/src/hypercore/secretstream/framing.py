@@ -18,7 +18,7 @@ MAX_FRAME_BYTES = 2**24 - 1
 while a frame is incomplete, beside the chunks of one `feed`."""
 
 MAX_FIRST_FRAME_BYTES = 32 * 1024
-"""The same for a peer that has not said anything yet: only what it encrypts shows who it is. Ours."""
+"""The same for a peer that has sent no encrypted message yet: only that authenticates it. Ours."""
 
 MAX_EARLY_FRAME_BYTES = 256 * 1024
 """The same for a peer that has not opened any channel yet: what it opens, in batches. Ours."""
@@ -90,7 +90,7 @@ class FrameParser:
     def next_frame(self) -> tuple[int, int] | None:
         """Start and end of the next whole body in `buffer`, or None until more bytes are fed.
 
-        Raises RemoteProtocolError for one that is longer than `max_bytes`, as soon as its length is known.
+        Raises RemoteProtocolError for a body longer than `max_bytes`, as soon as its length is known.
         """
         size = self.peek_length()
         if size is None:

@@ -44,8 +44,8 @@ class SecretStream:
         self.error: RemoteProtocolError | None = None
         """What the peer did wrong: nothing can be read behind it."""
         self.authenticated = False
-        """Whether something encrypted has come, a keep-alive perhaps: the peer holds the keys. A header frame
-        can be made by anybody who saw the handshake's messages."""
+        """Whether an encrypted frame (perhaps a keep-alive) was received: the peer holds the keys. A header
+        frame can be made by any observer of the handshake's messages."""
 
     @property
     def held_bytes(self) -> int:
@@ -77,7 +77,7 @@ class SecretStream:
         return frame(stream_id(result.hash, is_initiator=result.is_initiator) + self._header)
 
     def encrypt(self, message: Buffer) -> bytes:
-        """One message as the frame that goes on the wire. Raises LocalProtocolError when it is too long."""
+        """One message as the frame for the wire. Raises LocalProtocolError when it is too long."""
         size = len(message)
         if size > MAX_MESSAGE_BYTES:
             raise LocalProtocolError(f"a message has at most {MAX_MESSAGE_BYTES} bytes, not {size}")
@@ -131,7 +131,7 @@ class SecretStream:
             raise
 
     def close(self) -> None:
-        """Nothing is read any more: let go of what was fed."""
+        """Stop reading and release the input."""
         self._parser.clear()
 
     def _read_header(self) -> Pull | None:

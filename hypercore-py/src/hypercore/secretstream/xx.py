@@ -29,7 +29,7 @@ class XXHandshake:
 
     @property
     def result(self) -> HandshakeResult | None:
-        """Keys and names, or None while the handshake goes on."""
+        """Keys and names, or None during the handshake."""
         return self._noise.result if self._noise.complete else None
 
     def start(self) -> bytes:

@@ -32,7 +32,7 @@ _ROOT = Struct("<Q32s")
 _NONE: frozenset[int] = frozenset()  # one for all complete cores
 
 Place: TypeAlias = Callable[[int], tuple[int, int]]
-"""Byte offset and size of a block. Raises BlockNotAvailable if the tree does not tell."""
+"""Byte offset and size of a block. Raises BlockNotAvailable if the tree lacks the nodes."""
 
 
 class Shared:

@@ -1,8 +1,7 @@
 """Tree nodes of one core, in pages of 128 slots of 40 bytes.
 
-A slot is the size under the node plus one (8 bytes, little endian; 0 means that there is no node) and the
-hash. A page ends at its last node. Stored pages end with a CRC-32, so that a rotten page is lost, never
-believed.
+A slot is the size under the node plus one (8 bytes, little endian; 0: no node) and the hash. A page ends at
+its last node. Stored pages end with a CRC-32: a corrupt page counts as lost.
 """
 
 from __future__ import annotations
@@ -105,9 +104,7 @@ class NodePages:
         self._valid_end = self._end
         """Stored pages from here on, if there are any, are no longer true."""
         self.lost: list[int] | None = None
-        """Pages that turned out to be rotten. Whoever owns the core takes them off and draws the
-        consequences.
-        """
+        """Corrupt pages that were found. The core removes them from the list and handles them."""
 
     def get(self, index: int, /) -> Node | None:
         page = self._held.get(index >> _SHIFT)
@@ -162,7 +159,7 @@ class NodePages:
             del self._change(number, page)[cut:]
 
     def lose_page(self, number: int) -> None:
-        """Treats a page as if it was found rotten."""
+        """Treat a page as corrupt."""
         self._change(number, bytearray()).clear()
         self.lost = [*(self.lost or ()), number]
 
@@ -248,7 +245,7 @@ def seal(page: bytes | bytearray) -> bytes:
 
 
 def unseal(stored: bytes) -> bytearray | None:
-    """The page, or None if the stored form is rotten."""
+    """The page, or None if the stored form is corrupt."""
     page = bytearray(stored[:-4])
     sound = (
         len(page) % NODE_BYTES == 0

@@ -24,8 +24,7 @@ from .schema import require_format
 
 
 class ReadOnlyDisk(DiskBackend):
-    """Implements the reading half of `Backend`. Raises StoreUnreadable if there is no store, or none that can
-    be read."""
+    """Implements the reading half of `Backend`. Raises StoreUnreadable for a missing or unreadable store."""
 
     read_only = True
 

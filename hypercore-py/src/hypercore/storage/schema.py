@@ -98,7 +98,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def require_format(db: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreUnreadable if a database is not one of ours, or of a newer format."""
+    """Raises StoreUnreadable for a foreign database, or one of a newer format."""
     version = _pragma(db, "user_version")
     if _pragma(db, "application_id") != APPLICATION_ID:
         raise StoreUnreadable(f"{path} is a database of another program")

@@ -1,8 +1,7 @@
-"""Who has spoken against the protocol, and for how long nobody here talks to them.
+"""Peers that violated the protocol, and for how long they are banned.
 
-Keys cost a stranger nothing, so this keeps out the broken and the lazy; what holds against the others is that
-nothing a connection can make grow is unbounded. A peer is not kept out for good: a bug is fixed, a disk
-replaced.
+Keys are free, so this keeps out broken and careless peers; against the others, everything that a connection
+can make grow is bounded. A ban ends: a bug is fixed, a disk replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ FORGIVEN_AFTER = 86_400.0
 """Seconds after the end of an exclusion when the offences before it no longer count."""
 
 MAX_OFFENDERS = 4096
-"""Offenders that are remembered: about 1 MB. The one that offended longest ago makes room."""
+"""Offenders that are remembered: about 1 MB. The oldest entry is dropped first."""
 
 
 class _Record(NamedTuple):
@@ -45,6 +44,6 @@ class Bans:
         return seconds
 
     def is_banned(self, public_key: bytes, now: float) -> bool:
-        """Whether nobody talks to the peer now."""
+        """Whether the peer is banned now."""
         record = self._records.get(public_key)
         return record is not None and now < record.until

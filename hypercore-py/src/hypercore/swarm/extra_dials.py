@@ -27,7 +27,7 @@ EXTRA_PER_TOPIC = 2
 """Connections beyond the number that we dial, for one topic. Ours."""
 
 EXTRA_SHARE = 4
-"""All topics together may have so many of them: the number that we dial, divided by this. Ours."""
+"""Divisor: all topics together may have the number of dials divided by this. Ours."""
 
 MAX_TRIES = 64
 """Candidates, of those that wait, whose topics one check looks at: it takes about a millisecond. Ours."""
@@ -96,8 +96,8 @@ class ExtraDials:
         return self._longest(able, lambda record: record.used_at, IDLE_SECONDS)
 
     def extra_for(self, topic: bytes, max_extra: int) -> tuple[bool, bytes | None]:
-        """Whether one more peer of the topic may be dialled beyond the number, and which of those dialled so
-        before makes way for it: one that has given us nothing for long enough."""
+        """Whether one more peer of the topic may be dialled beyond the number, and which earlier extra one is
+        closed for it: one that has given us nothing for long enough."""
         same = [key for key, its_topic in self._topics.items() if its_topic == topic]
         if len(same) < EXTRA_PER_TOPIC and len(self._topics) < max_extra:
             return True, None

@@ -53,7 +53,7 @@ class PeerInfo:
         self.relay_addresses: tuple[Address, ...] = ()
         """Nodes that relay to it, from the latest record that was found."""
         self.topics: set[bytes] = set()
-        """Topics under which it was found. Empty for one that has only dialled us."""
+        """Topics under which it was found. Empty for a peer that only dialled us."""
         self.moved_at: float | None = None
         """When its relays were last seen to have changed."""
         self.attempts = 0
@@ -79,7 +79,7 @@ class PeerInfo:
 
     @property
     def priority(self) -> Priority:
-        """Right after a disconnection the highest, then less and less. Low for one that has made way."""
+        """Highest right after a disconnection, then falling. Low for a peer that gave way."""
         if self.attempts > MAX_ATTEMPTS:
             return Priority.VERY_LOW
         if self.made_way:

@@ -1,7 +1,7 @@
-"""The swarm's decisions: whom to dial and when, which of two connections to the same peer survives, who is
-refused.
+"""The swarm's decisions: which peer to dial and when, which of two connections to the same peer survives,
+which peers are refused.
 
-Source: hyperswarm index.js (4.17.2). The shell reports what happens and asks `next_dial`; it keeps the
+Source: hyperswarm index.js (4.17.2). The shell reports events and calls `next_dial`; it keeps the
 connections.
 """
 
@@ -28,7 +28,7 @@ from .peer_info import MAX_ATTEMPTS, PeerInfo
 from .retry import retry_delay
 
 MAX_PEERS = 64
-"""Connections that we have dialled, up to which we dial more. Who dials us has slots of his own (`slots`)."""
+"""Connections that we dialled, up to which we dial more. Peers that dial us have separate slots (`slots`)."""
 MAX_PARALLEL = 3
 """Attempts under way at a time, slow ones not counted."""
 SLOW_DIAL_SECONDS = 0.5
@@ -92,8 +92,8 @@ class SwarmPolicy:
         self.peers: dict[bytes, PeerInfo] = {}
         self.links: dict[bytes, Link] = {}
         self._incoming: set[bytes] = set()
-        """Those of them that dialled us. They take no room of those that we dial: strangers may come in any
-        number, and whom we look for may be somebody who does not dial us."""
+        """Peers that dialled us. They take no slots of those that we dial: peers may dial us in any number,
+        and the ones that we look for may not dial."""
         self.topics: set[bytes] = set()
         """Topics that we look for peers of."""
         self.dialing = 0
@@ -289,11 +289,11 @@ class SwarmPolicy:
 
     @property
     def idle(self) -> bool:
-        """Nobody is being dialled, and nobody waits to be."""
+        """Whether no peer is being dialled or waits to be."""
         return not self.dialing and not self._wished and not (self._queue and self._has_room())
 
     def close(self) -> None:
-        """Dial nobody any more."""
+        """Dial no more peers."""
         self._closed = True
 
     # --- the clock ----------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""Room for peers that dial us: how many there may be, how many of one address, and who makes way when all is
-taken.
+"""Slots for peers that dial us: how many in all, how many of one address, and which one is closed when all
+are taken.
 
-Official swarms take everybody. A seeder that is known to the world needs a bound, and one stranger must not
-be able to use it up: at the bound the address with most connections makes way for others, then whoever has
-been silent longest. Peers that we dialled are not counted against strangers, and never make way.
+Official swarms accept every peer. A publicly known seeder needs a bound, and one host must not use it up: at
+the bound the address with most connections gives way, then the connection that has been silent longest. Peers
+that we dialled do not count, and never give way.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ MIN_PER_HOST = 4
 """The least that one address may have, however few there may be in all."""
 
 LISTEN_INTERVAL = 0.5
-"""Seconds between two looks at who has spoken, at least: whoever floods us with handshakes must not make us
-look each time."""
+"""Seconds between two checks of activity: a flood of handshakes must not cause a check each time."""
 
 SILENCE = 60.0
 """Seconds without a message, either way, after which a connection may make way for a new one."""
@@ -49,8 +48,8 @@ class _Slot:
 
 
 class Slots:
-    """`messages(public_key)` tells how many messages a connection has carried so far; it is asked only when
-    all slots are taken."""
+    """`messages(public_key)` returns how many messages a connection has carried so far; it is called only
+    when all slots are taken."""
 
     def __init__(self, messages: Callable[[bytes], int], *, limit: int = MAX_CONNECTIONS) -> None:
         self.limit = limit
@@ -111,6 +110,6 @@ class Slots:
                 slot.messages, slot.spoke_at = messages, now
 
     def _quietest(self, host: str | None) -> bytes | None:
-        """Of one address, or of all; the one that came first, if several are."""
+        """The connection silent longest of one address, or of all; the oldest of several."""
         able = (key for key, slot in self._taken.items() if host is None or slot.host == host)
         return min(able, key=lambda key: self._taken[key].spoke_at, default=None)

@@ -1,8 +1,8 @@
-"""Topics: what we want of each, and when it is to be announced or looked up next.
+"""Topics: their modes, and when each is announced or looked up next.
 
 Source: hyperswarm lib/peer-discovery.js (4.17.2) for the intervals. Official swarms run all topics at once;
-here a schedule lets only so many run at a time, and begins only so many a second of those that nobody waits
-for, so that thousands of topics are spread out instead of bursting.
+here a schedule limits how many run at a time, and how many announce-only refreshes begin a second, so that
+thousands of topics are spread out instead of bursting.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REFRESH_SECONDS = 600.0
 REFRESH_JITTER_SECONDS = 120.0
 """By chance added to that."""
 RETRY_SECONDS = (5.0, 10.0, 20.0, 40.0, 80.0, 120.0)
-"""Waits after a refresh that nobody answered, by failures in a row; up to half of it is added by chance."""
+"""Waits after a refresh without any answer, by failures in a row; up to half of it is added at random."""
 
 SECOND_LOOK_SECONDS = 5.0
 """After the first announcement, one more look: a peer that joined at the same moment was not announced when
@@ -31,10 +31,11 @@ MIN_PARALLEL = 16
 MAX_PARALLEL = 64
 """Topics that are refreshed at a time, however many there are."""
 TOPICS_PER_PARALLEL = 150
-"""A refresh takes about two seconds at most: so many topics each are through in half the interval."""
+"""Topics per parallel refresh: a refresh takes about two seconds, so that many are done in half the
+interval."""
 
 MIN_PER_SECOND = 50.0
-"""Refreshes begun a second, of topics that look for nobody or are refreshed again, if there are few."""
+"""Refreshes begun a second, of announce-only topics and repeated refreshes, if there are few."""
 SPREAD_SECONDS = 240.0
 """However many topics there are, within this time each has had its turn."""
 MAX_BURST = 100
@@ -48,7 +49,7 @@ OPPORTUNISTIC_EVERY = 2
 """Of the refreshes of a topic with opportunistic lookups, each so-many-th looks for others."""
 
 MAX_UNANNOUNCE_FAILURES = 2
-"""After so many failures we stop trying to be forgotten: announcements expire by themselves."""
+"""Failures after which we stop unannouncing: announcements expire by themselves."""
 
 _ONE = 1 - 1e-6
 """A token, as far as sums of small times come to one."""
@@ -58,17 +59,17 @@ class Action(Enum):
     """What a refresh does."""
 
     ANNOUNCE = auto()
-    """Announce us; who else is there is learnt on the way."""
+    """Announce us, and find peers on the way."""
     LOOKUP = auto()
     UNANNOUNCE = auto()
-    """Take back our announcement; who else is there is learnt on the way."""
+    """Remove our announcement, and find peers on the way."""
 
 
 class Queued(Enum):
     """Where a topic waits for its turn."""
 
     NEXT = auto()
-    """With those that somebody waits for."""
+    """With topics that a caller waits for."""
     FIRST = auto()
     """With those that are announced for the first time, at a measured pace."""
     AGAIN = auto()
@@ -115,7 +116,7 @@ class Topic:
         self.closest = b""
         """Packed addresses of the nodes nearest to it, as of the last refresh."""
         self.announced = False
-        """Whether nodes may hold an announcement of ours."""
+        """Whether nodes may hold our announcement."""
         self.first_announce = True
         self.may_look_again = True
         """Whether the next announcement is followed by a second look."""
@@ -144,20 +145,20 @@ class Topic:
 
 
 def parallel_refreshes(topics: int) -> int:
-    """Refreshes that may run at a time with so many topics."""
+    """Refreshes that may run at a time with this number of topics."""
     return max(MIN_PARALLEL, min(MAX_PARALLEL, topics // TOPICS_PER_PARALLEL))
 
 
 def refreshes_per_second(topics: int) -> float:
-    """The pace of refreshes that nobody waits for, with so many topics."""
+    """Refreshes a second of topics without waiting callers, for that many topics."""
     return max(MIN_PER_SECOND, topics / SPREAD_SECONDS)
 
 
 class TopicSchedule:
-    """All topics. `take` says which to refresh now; report `finished` with the outcome.
+    """All topics. `take` returns which to refresh now; report `finished` with the outcome.
 
-    `has_peers(key)`, if given, says of a topic that looks for others that it has found some already: its
-    refresh need not go before those that nobody waits for.
+    `has_peers(key)`, if given, returns whether a topic with lookups has peers already: its refresh then has
+    no priority over announce-only ones.
     """
 
     def __init__(self, rng: Random, has_peers: Callable[[bytes], bool] | None = None) -> None:
@@ -167,7 +168,7 @@ class TopicSchedule:
         self._rng = rng
         self._queues: dict[Queued, deque[Topic]] = {queue: deque() for queue in Queued}
         self._tokens = float(MAX_BURST)
-        """Refreshes that nobody waits for and that may begin now."""
+        """Refreshes without waiting callers that may begin now."""
         self._counted_at: float | None = None
         """When the tokens were counted."""
         self._timers: list[tuple[float, int, Topic]] = []

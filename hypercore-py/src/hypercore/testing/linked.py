@@ -1,8 +1,8 @@
-"""Two muxers joined in memory, under a clock that only moves when told to.
+"""Two muxers joined in memory, under a clock that moves only on request.
 
-For tests of anything that speaks over a `Muxer`, ours and those of users of the library. Messages arrive
-whole and in order, as on a secret stream; a link may have latency, may take only so much at a time, and may
-be cut. Nothing here sleeps.
+For tests of anything that runs over a `Muxer`, ours and those of users of the library. Messages arrive whole
+and in order, as on a secret stream; a link may have latency, a limited capacity, and may be cut. Nothing here
+sleeps.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class LinkedPair:
         self.b = Muxer(is_initiator=False, handshake_hash=handshake_hash)
         self.connected = True
         self.errors: list[RemoteProtocolError] = []
-        """What was said against the protocol; the first one cuts the link, as a shell would."""
+        """Protocol violations; the first one cuts the link, as a shell would."""
         self._directions = {"a": _Direction(self.a, self.b), "b": _Direction(self.b, self.a)}
         for muxer in (self.a, self.b):
             muxer.rtt = 2 * latency
@@ -102,7 +102,7 @@ class LinkedPair:
         return moved
 
     def cut(self) -> None:
-        """Lose the connection: what is on its way is gone, both muxers are told."""
+        """Lose the connection: messages in flight are gone, both muxers are shut down."""
         if self.connected:
             self.connected = False
             for direction in self._directions.values():

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from .._types import Buffer
 
 HIGH_WATER_BYTES = 1 << 20
-"""Undelivered bytes from which on a sender is told to wait."""
+"""Undelivered bytes from which on a sender must wait."""
 
 Scheduler = Callable[[Callable[[], None]], object]
 

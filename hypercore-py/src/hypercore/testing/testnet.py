@@ -37,7 +37,7 @@ class Testnet:
 
     @property
     def bootstrap(self) -> list[str]:
-        """`host:port` of the first node: what `Swarm` and `DhtNode` want to be told."""
+        """`host:port` of the first node, an argument of `Swarm` and `DhtNode`."""
         return [f"{self.host}:{self.nodes[0].local_port}"]
 
     async def __aenter__(self) -> Testnet:

@@ -40,7 +40,7 @@ FULL_PIPE_ROUNDS = 3
 PACING_MARGIN = 0.99
 AGGREGATION_ROUNDS = 5
 AGGREGATION_TIME = 0.1
-"""At most so many seconds of data may be in flight because acknowledgements come in clumps."""
+"""Seconds of data that may be in flight because acknowledgements arrive in clumps."""
 
 LOSS_THRESHOLD = 0.02
 """A round that loses more than this share has overrun some buffer, often that of the receiver's socket."""

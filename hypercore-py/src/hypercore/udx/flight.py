@@ -72,13 +72,13 @@ class Flight:
         self.first_sent_at = 0.0
         """When the packet that arrived most recently was sent."""
         self.app_limited_until = 0
-        """While above 0, rates are held down by the application until so many packets were delivered."""
+        """While above 0, rates are limited by the application until this many packets were delivered."""
         self.sacked = RangeSet()
         self.lost: dict[int, None] = {}
         """Packets taken for lost and not sent again yet, in the order they were found."""
         self.reordering_seen = False
         self.min_rtt = 0.0
-        """The smallest round trip there is, for telling which transmission of a packet arrived."""
+        """The smallest round trip there is, to decide which transmission of a packet arrived."""
         self._payloads: list[bytes] = []
         self._base = first_seq  # the number of the first payload in the list
         self._runs: list[Run] = []

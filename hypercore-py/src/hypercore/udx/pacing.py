@@ -6,13 +6,13 @@ from .bbr import INITIAL_WINDOW
 from .limits import MAX_BURST_PACKETS, TIMER_GRANULARITY
 
 BUCKET_TIME = 0.01
-"""Credit for at most so many seconds is kept: what an event loop may be late by."""
+"""Seconds of credit that are kept: the delay of an event loop."""
 
 ROUNDING = 1e-6
 """Seconds on top, so that the credit is there when its time has come, whatever floating point says."""
 
 BUCKET_PACKETS = 16
-"""The bucket holds at least so much, at any rate."""
+"""Packets that the bucket always holds."""
 
 
 class Pacer:

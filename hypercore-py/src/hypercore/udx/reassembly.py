@@ -120,7 +120,7 @@ class Reassembly:
         return unread
 
     def close(self) -> None:
-        """Nothing is delivered any more: let go of what is held."""
+        """Stop delivering and release what is held."""
         self.take_unread()
         self._memory.held -= self._early_bytes
         self._early_bytes = 0

@@ -129,16 +129,16 @@ class UdxStream:
 
     @property
     def writable(self) -> bool:
-        """Whether a writer need not wait. Once it must, `Drained` will tell when it need not any more.
+        """Whether a writer may continue. After False, `Drained` is emitted when it may.
 
-        So this does not look at the queue, whose limit falls with the congestion window: a writer that finds
-        it too long without having been told would wait for an event that nobody owes it.
+        So this does not depend on the queue, whose limit falls with the congestion window: a writer that
+        finds it too long by itself would wait for an event that never comes.
         """
         return not self._drain_due
 
     @property
     def sender(self) -> Sender:
-        """The sending half, for a look at its numbers, and for what it may send."""
+        """The sending half, to read its counters and limits."""
         return self._sender
 
     @property
@@ -194,7 +194,7 @@ class UdxStream:
             self._sender.end()
 
     def destroy(self, error: ConnectionClosed | None = None) -> None:
-        """Ends the stream at once; the peer is told by a single packet."""
+        """End the stream at once; one packet notifies the peer."""
         if self.closed:
             return
         self._destroyed = True
@@ -215,7 +215,7 @@ class UdxStream:
         self._paused = True
 
     def resume(self) -> None:
-        """Delivers what was held, and tells the peer about the room."""
+        """Deliver what was held, and announce the new window to the peer."""
         if not self._paused:
             return
         self._paused = False
@@ -247,11 +247,11 @@ class UdxStream:
         self._check_end()
 
     def receive_strays(self, packets: list[RawPacket], now: float) -> bool:
-        """Takes the data, and nothing else, of packets that came from another address than the peer's.
+        """Take the data, and nothing else, of packets from another address than the peer's.
 
-        They may acknowledge nothing: otherwise a peer could have us send to an address at which nobody reads.
-        Returns whether the peer has moved there: it brought the bytes that are due, or repeats what it got no
-        answer to, or brought an unordered message.
+        They may acknowledge nothing: otherwise a peer could make us send to an address that does not read.
+        Returns whether the peer has moved there: it brought the next bytes, or repeats unacknowledged ones,
+        or brought an unordered message.
         """
         if self.closed:
             return False
@@ -523,7 +523,7 @@ class UdxStream:
         return TimeWait(answer, destroyed=False)
 
     def release(self) -> None:
-        """Nothing is sent any more: let go of what was to be sent or acknowledged. `linger` comes before."""
+        """Stop sending and release unsent and unacknowledged data. Call `linger` before."""
         self._sender.stop()
 
     def _close(self, error: ConnectionClosed | None) -> None:

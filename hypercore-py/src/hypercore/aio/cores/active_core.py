@@ -1,4 +1,4 @@
-"""A core in use: its replicator, its timer, and those who wait for something of it."""
+"""A core in use: its replicator, its timer, and the calls that wait for it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Durable(NamedTuple):
 
 
 Notice = Event | Change | Durable
-"""What subscribers are told: an event of the replication, a change of the core, or what is safe on disk."""
+"""What subscribers get: an event of the replication, a change of the core, or what is durable."""
 
 
 class RemotePeer:
-    """Somebody who replicates one core with us. Keeps its counters after it has gone."""
+    """A peer that replicates one core with us. Keeps its counters after it has gone."""
 
     __slots__ = ("_peer", "_stats", "link", "remote_public_key")
 
@@ -64,7 +64,7 @@ class RemotePeer:
 
     @property
     def ahead(self) -> bool:
-        """Whether it may have news for us: it has not said yet, or says that it knows of more."""
+        """Whether it may have more than we do: it has not reported its length yet, or reports more."""
         return not self._peer.synced or self._peer.ahead
 
     @property
@@ -144,7 +144,7 @@ class ActiveCore:
 
     @property
     def active(self) -> bool:
-        """Whether some session wants it spoken about with everybody, and its writer followed."""
+        """Whether a session wants it replicated on every connection, and its writer followed."""
         return self._active > 0
 
     def add_session(self) -> None:
@@ -281,7 +281,7 @@ class ActiveCore:
             self._on_idle(self)
 
     def close(self) -> None:
-        """Ends replication and everybody's waiting."""
+        """End replication and all waits."""
         self.replicator.close(monotonic())
         self.core.remove_listener(self._on_change)
         self._timer.cancel()

@@ -5,8 +5,8 @@
         cores.replicate(connection)           # for every connection of the swarm
         print(await core.get(0))
 
-Cores that are not in use cost nothing but disk: one is opened when a peer asks for it by its discovery key,
-and closed again when nobody has used it for a while.
+Unused cores cost only disk: one is opened when a peer opens its discovery key, and closed when it was unused
+for a while.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_DIRTY_BYTES = 64 << 20
 """Bytes of blocks in memory that wait for the disk, at which peers are no longer read from."""
 
 DATABASE_SLACK = 1 << 20
-"""Bytes of the database that count as nobody's: its own tables, pages that are not full."""
+"""Bytes of the database that are not counted for cores: its own tables, partly filled pages."""
 
 MAX_CHANNELS = 32768
 """Channels on one connection. Cores beyond it are not spoken about there; a peer's opens are rejected. Each
@@ -56,18 +56,18 @@ COUNT_SECONDS = 0.25
 """How often they are counted, at most."""
 
 _CONFLICT = "conflict/"
-"""Names in the store's meta: with the key of a core of which two signed histories exist, the fork and length
-of the one that is stored."""
+"""Prefix of names in the store's meta: with the key of a core of which two signed histories exist, the fork
+and length of the stored one."""
 
 log = logging.getLogger(__name__)
 
 
 class Corestore:
-    """Owns `store` and closes it. `config` is how cores are replicated.
+    """Owns `store` and closes it. `config` says how cores are replicated.
 
     `on_error` is called when the disk refuses something, `on_misbehaviour` with the public key of a peer that
-    was cut off because of what it said, `on_core_requested` with the discovery key of a core that no session
-    had when a peer opened it.
+    was disconnected for violating the protocol, `on_core_requested` with the discovery key of a core without
+    sessions when a peer opens it.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Corestore:
             self._idle.add(opened.core.discovery_key)
 
     def _retire(self, name: bytes) -> None:
-        """Close a core that nobody has used for a while."""
+        """Close a core that was unused for a while."""
         opened = self._open[name]
         if opened.idle:
             del self._open[name]
@@ -249,9 +249,9 @@ class Corestore:
             self.store.close_core(opened.core)
 
     def remove(self, key: bytes) -> bool:
-        """Delete a core and its blocks: peers are served it no longer. False if it is not stored.
+        """Delete a core and its blocks: it is no longer served. False if it is not stored.
 
-        Durable with the next flush. Raises LocalProtocolError while somebody has a session of it.
+        Durable with the next flush. Raises LocalProtocolError while it has sessions.
         """
         name = discovery_key(key)
         opened = self._open.get(name)
@@ -361,9 +361,9 @@ class Corestore:
     # --- the end
 
     async def close(self) -> None:
-        """Ends replication, makes everything durable, closes the store. Raises StorageError if that fails.
+        """End replication, make everything durable, close the store. Raises StorageError if that fails.
 
-        Connections are closed gracefully; whoever made them may do so before.
+        Connections are closed gracefully; their owner may do so before.
         """
         if self._closed:
             return

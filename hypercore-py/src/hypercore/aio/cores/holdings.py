@@ -48,9 +48,9 @@ class _Hold:
 
 
 class Holdings:
-    """A budget over all connections. When it is exceeded, those go that hold much and have moved nothing
-    like it for long: bytes times seconds decide, and what the connection was good for before, since a large
-    block on a slow line looks like one that never ends."""
+    """A budget over all connections. When it is exceeded, connections that hold much and have long moved
+    little are closed: bytes times seconds decide, reduced by earlier useful transfers, since a large block on
+    a slow line looks like one that never ends."""
 
     def __init__(self, limit: int, *, grace: float, clock: Callable[[], float] = monotonic) -> None:
         """Who has moved as much as it holds within `grace` seconds is never evicted."""

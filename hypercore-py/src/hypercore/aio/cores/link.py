@@ -110,11 +110,11 @@ class Queued:
 
 
 class Link:
-    """Pumps between a connection and its muxer, when it has its turn. Output is collected over one turn of
-    the loop, so that what belongs together travels in one message.
+    """Pumps between a connection and its muxer, in turns. Output is collected over one turn of the loop, so
+    that related messages travel together.
 
-    `on_close` is called once, after the channels were told. Links that share a `hub` share the time and the
-    memory that all connections together may take.
+    `on_close` is called once, after the channels were closed. Links that share a `hub` share the time and
+    memory of all connections.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from ...replication import Fullness
 from .active_core import ActiveCore, Notice, RemotePeer
 
 UPDATE_TIMEOUT = 10.0
-"""Seconds that `update` waits for peers to tell what they have, or to prove it."""
+"""Seconds that `update` waits for peers to report what they have, or to prove it."""
 
 PREFETCH_BLOCKS = 512
 """Blocks that a session asks for ahead of its readers; hints beyond that are ignored."""
@@ -23,9 +23,9 @@ PREFETCH_BLOCKS = 512
 class Hypercore:
     """Made by `Corestore.get`. A `BlockSource` (see `hypercore.blocks`), so bees and drives read from it.
 
-    While a session is open and active its core is replicated on every connection of the corestore. Blocks
-    are fetched when they are asked for, or, after `download`, all of them. A session that is not active
-    serves those who ask, and hears (`UpgradeAvailable`) when one of them knows of more.
+    While a session is open and active its core is replicated on every connection of the corestore. Blocks are
+    fetched when read, or, after `download`, all of them. An inactive session serves peers that open the core,
+    and gets `UpgradeAvailable` when one of them has more.
     """
 
     def __init__(self, opened: ActiveCore, *, active: bool = True) -> None:
@@ -84,7 +84,7 @@ class Hypercore:
 
     @property
     def fullness(self) -> Fullness:
-        """Whether the core is as full as it can be, and how many blocks nobody is known to have."""
+        """Whether the core is as full as it can be, and how many blocks no peer is known to have."""
         return self._open.replicator.fullness
 
     @property
@@ -138,7 +138,7 @@ class Hypercore:
         return block if block is not None else await self._open.wait_for_block(index, self._pending)
 
     def prefetch(self, indices: Sequence[int]) -> None:
-        """Begin to fetch these blocks: somebody is going to ask for them."""
+        """Begin to fetch these blocks, which will be read soon."""
         if self._closed:
             return
         core, now = self._open.core, monotonic()
@@ -175,8 +175,8 @@ class Hypercore:
         return self._active
 
     def set_active(self, active: bool) -> None:
-        """Whether the core is replicated with everybody and its writer followed, or only with those who ask
-        for it."""
+        """True: replicate the core on every connection and follow its writer; False: only with peers that
+        open it."""
         if active is not self._active and not self._closed:
             self._active = active
             self._open.add_active(1 if active else -1)
@@ -188,10 +188,10 @@ class Hypercore:
             self._open.count_downloader(1 if wanted else -1)
 
     def follow_forks(self, up_to: int | None) -> None:
-        """Follow the writer up to this fork; None: onto any.
+        """Follow the writer up to this fork; None: any.
 
-        When a higher one is signed, what is here is kept, and `ForkAvailable` tells. The lowest limit of all
-        open sessions of the core applies: one that follows does not lift the limit of another.
+        When a higher one is signed, stored blocks are kept, and `ForkAvailable` is emitted. The lowest limit
+        of all open sessions of the core applies.
         """
         self._must_be_open()
         self._open.limit_forks(self, up_to)
@@ -212,9 +212,9 @@ class Hypercore:
         return unsubscribe
 
     async def wait_until(self, predicate: Callable[[], bool]) -> None:
-        """Returns as soon as `predicate`, which is looked at when something happens to the core, is true.
+        """Returns as soon as `predicate`, which is called after each change of the core, is true.
 
-        Raises LocalProtocolError if the session is closed meanwhile.
+        Raises LocalProtocolError if the session is closed before that.
         """
         self._must_be_open()
         event = asyncio.Event()
@@ -232,7 +232,7 @@ class Hypercore:
     # --- the end
 
     def close(self) -> None:
-        """Ends the session; the core stays stored, and is served to those who ask for it."""
+        """End the session; the core stays stored, and is served to peers that open it."""
         if self._closed:
             return
         self.download(False)

@@ -63,7 +63,7 @@ class Announcer:
         await self._done.wait()
 
     async def stop(self, *, timeout: float) -> None:
-        """Take the announcement back, as far as that works within so many seconds."""
+        """Remove the announcement, in at most `timeout` seconds."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

@@ -41,7 +41,7 @@ class Arrival:
         on_arrived: Callable[[], None],
         on_closed: Callable[[], None],
     ) -> None:
-        """`client` is where it is said to be. Raises OSError when there are too many streams."""
+        """`client` is its reported address. Raises OSError when there are too many streams."""
         self.stream: StreamTransport = context.create_stream()
         self.connection: SecretConnection | None = None
         self.rendezvous: Rendezvous | None = None
@@ -52,7 +52,7 @@ class Arrival:
         self._on_arrived = on_arrived
         self._on_closed = on_closed
         self._at_relay = False
-        """The client has come through a relay that has not told us yet which stream stands for it."""
+        """The client comes through a relay that has not reported its stream id yet."""
         self.stream.may_follow = self._may_follow
         self.stream.connect(remote_id, client, context.socket, allowance=0)
         self.stream.on_data = lambda chunks: self._secure(b"".join(chunks))
@@ -63,8 +63,8 @@ class Arrival:
         self._result, self._direct = result, direct
 
     def greet(self) -> None:
-        """Send our stream header to where the client is said to be, for it waits there. A few times at most:
-        nothing that the client does would show that the first one was lost."""
+        """Send our stream header to the reported address of the client, which waits for it. A few times at
+        most: the client does nothing that would show that the first one was lost."""
         self.stream.core.sender.restrict(MAX_GREETING_BYTES, MAX_GREETING_BYTES, GREETING_REPEATS)
         self._secure()
 

@@ -35,13 +35,13 @@ class Relayed(NamedTuple):
     address: Address
     socket: UdpSocket
     stream_id: int
-    """The relay's stream that stands for the peer."""
+    """The relay's id of the peer's stream."""
     connection: SecretConnection
     """To the relay."""
 
 
 class Rendezvous:
-    """One attempt to meet a peer at a relay: the one that names the same token in the other role."""
+    """One attempt to meet a peer at a relay: the peer names the same token in the other role."""
 
     def __init__(
         self, context: NodeContext, relay: RelayThrough, *, is_initiator: bool, stream_id: int
@@ -58,7 +58,8 @@ class Rendezvous:
         return self._connection is not None and self._connection.remote_address == address
 
     async def run(self, timeout: float = PAIR_SECONDS) -> Relayed:
-        """Raises PeerUnreachable if the relay cannot be reached or pairs us with nobody."""
+        """Returns the relayed stream. Raises PeerUnreachable if the relay cannot be reached or does not pair
+        us."""
         try:
             async with asyncio.timeout(timeout):
                 self._connection = await self._context.connect_directly(self._relay.public_key)

@@ -155,7 +155,7 @@ class ConnectAttempt:
             self._path.set_result(Path(address, socket, relayed, proven))
 
     def _punched(self, address: Address, socket: UdpSocket) -> None:
-        """A byte got through: anybody can send one."""
+        """A byte got through; any host can send one."""
         self._found(address, socket, proven=False)
 
     # --- the handshake ------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ class ConnectAttempt:
             self._found(silent[0], self._context.socket)
 
     async def _try_neighbour(self, address: Address, contact: Contact) -> bool:
-        """Whether anybody has answered there."""
+        """Whether there was an answer from there."""
         outgoing = Outgoing(
             address,
             Command.PEER_HANDSHAKE,

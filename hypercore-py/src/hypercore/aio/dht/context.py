@@ -39,7 +39,7 @@ class NodeContext:
 
     endpoint: Endpoint
     socket: UdpSocket
-    """The one that everything is sent from, except probes through a random NAT."""
+    """The socket that everything is sent from, except probes through a random NAT."""
     rng: Random
     core: DhtCore
     client: DhtClient

@@ -76,7 +76,7 @@ class HolePunch:
     # --- what the node asks when a byte comes in -----------------------------------------------------
 
     def punched(self, source: Address, socket: UdpSocket) -> bool:
-        """A byte came to the usual socket. Whether it is the one that we wait for."""
+        """A byte came to the usual socket. Returns whether it is the awaited one."""
         if source != self._server and not self._puncher.awaits(source):
             return False
         self._on_path(source, socket)
@@ -87,7 +87,7 @@ class HolePunch:
             self._on_path(source, socket)
 
     def close(self, keep: UdpSocket | None = None) -> None:
-        """Close the sockets that were opened for it, except the one that got through."""
+        """Close the sockets opened for this punch, except `keep`, which got through."""
         self._holes.close(keep)
 
     # --- the rounds ----------------------------------------------------------------------------------

@@ -42,17 +42,18 @@ PORTS = range(DEFAULT_PORT, DEFAULT_PORT + 5)
 RESOLVE_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Waits between attempts to look up the bootstrap nodes' names."""
 INTERFACES_SECONDS = 5.0
-"""How often our own addresses are looked at."""
+"""Seconds between two checks of our own addresses."""
 MAX_KNOWN_NODES = 100
 """Nodes of the DHT that are remembered for the next start."""
 MAX_REMEMBERED_RELAYS = 512
 """Peers whose relays are remembered for the next time we connect to them (hyperdht index.js)."""
 REACHABILITY_DELAY_SECONDS = 5.0
-"""Between a change of the network and the test whether strangers reach us."""
+"""Seconds between a change of the network and the test whether other hosts reach us."""
 REACHABILITY_SECONDS = 3600.0
 """Between two such tests otherwise."""
 CONTACT_SECONDS = 900.0
-"""Whoever we sent something to in the last ten minutes is no stranger: a NAT may know the way back."""
+"""Seconds. A host that we sent something to in the last ten minutes does not count as unknown: a NAT may know
+the way back."""
 MAX_CONTACTS = 8192
 """Hosts remembered for that, per generation."""
 
@@ -60,15 +61,15 @@ T = TypeVar("T")
 
 
 class DhtNode:
-    """`bootstrap` lists BootstrapNodes, `host:port` or `ip@host:port`; the public network's unless given.
+    """`bootstrap` lists BootstrapNodes, `host:port` or `ip@host:port`; default: the public network's.
 
-    `port` None tries the usual ports, 0 takes any. `firewalled` says whether strangers cannot reach us;
-    unless it is given, that is found out. `ephemeral=False` makes a node that others may rely on: it stores
-    and relays for them, and needs `public_host`, where everybody can reach it. `relay_through` is the public
-    key of a blind relay, where we meet those that we cannot reach otherwise. `nodes` are some that were
-    `known_nodes` once: with them the DHT is joined even where no bootstrap node answers.
+    `port` None tries the usual ports, 0 takes any. `firewalled`: other hosts cannot reach us; by default it
+    is measured. `ephemeral=False` makes a node that stores and relays for others, and needs `public_host`,
+    where every host can reach it. `relay_through` is the public key of a blind relay, for peers that cannot
+    be reached otherwise. `nodes` are former `known_nodes`: with them the DHT is joined even if no bootstrap
+    node answers.
 
-    After `start`, `client` asks the DHT things: look up, announce, get and put.
+    After `start`, `client` makes requests: look up, announce, get and put.
     """
 
     def __init__(
@@ -179,7 +180,7 @@ class DhtNode:
         return [node.address for node in islice(self.core.table.latest(), MAX_KNOWN_NODES)]
 
     def become_persistent(self, address: Address) -> None:
-        """Store and relay for others, who reach us at `address`."""
+        """Store and relay for others, which reach us at `address`."""
         if self.ephemeral:
             self.ephemeral = False
             self.core.set_persistent_address(address, monotonic())
@@ -188,7 +189,7 @@ class DhtNode:
             self.flush()
 
     def become_ephemeral(self) -> None:
-        """Do so no longer. What was stored is forgotten; those who stored it announce again."""
+        """Stop storing and relaying. Stored records are dropped; their owners announce again."""
         if not self.ephemeral and self._finds_out:
             self.ephemeral = True
             self.core.set_persistent_address(None, monotonic())
@@ -202,7 +203,7 @@ class DhtNode:
         self.core.handlers.update(self._store.handlers())
 
     async def bootstrapped(self, *, timeout: float | None = None) -> bool:
-        """Wait until other nodes have answered. False if none did within so many seconds."""
+        """Wait until other nodes have answered. False if none did within `timeout` seconds."""
         try:
             await asyncio.wait_for(self._bootstrapped.wait(), timeout)
         except TimeoutError:
@@ -210,7 +211,7 @@ class DhtNode:
         return True
 
     async def close(self, *, timeout: float = 2.0) -> None:
-        """Unannounce our servers, in so many seconds at most, and close the socket and all streams."""
+        """Unannounce our servers within `timeout` seconds, and close the socket and all streams."""
         if self._closed or not self._started:
             return
         await asyncio.gather(*(server.close(timeout=timeout) for server in list(self._servers)))
@@ -275,12 +276,12 @@ class DhtNode:
 
     @property
     def firewalled(self) -> bool:
-        """Whether strangers cannot reach us without a relay, as far as we know."""
+        """Whether other hosts cannot reach us without a relay, as far as known."""
         return self._firewalled
 
     @property
     def host(self) -> str:
-        """Our address as others see it; until they have told us, the one that we are bound to."""
+        """Our address as others see it; before they report it, the bound one."""
         return self.core.nat.host or self.socket.local_address[0]
 
     @property
@@ -319,7 +320,7 @@ class DhtNode:
             await asyncio.sleep(INTERFACES_SECONDS)
 
     async def _watch_reachability(self) -> None:
-        """Find out whether strangers reach us, again and again: networks change."""
+        """Test repeatedly whether other hosts reach us: networks change."""
         await self._bootstrapped.wait()
         while True:
             self._test_again.clear()
@@ -329,7 +330,7 @@ class DhtNode:
                 await asyncio.wait_for(self._test_again.wait(), REACHABILITY_SECONDS)
 
     async def test_reachability(self) -> bool | None:
-        """Ask strangers to send us something. None: there are too few to tell."""
+        """Ask unknown nodes to send us something. None: too few to decide."""
         now = monotonic()
         self._reachability = ReachabilityTest(
             self.context, lambda host: self._contacts.get(host, now) is None
@@ -344,7 +345,7 @@ class DhtNode:
         return reached
 
     def on_network_changed(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
-        """Our network is another one. `votes`: nodes that said so, and where they see us now."""
+        """The network changed. `votes`: nodes that see us elsewhere, and where."""
         self.core.on_network_changed(votes)
         self.flush()
 
@@ -415,8 +416,8 @@ class DhtNode:
         *,
         firewall: Callable[[bytes, NoisePayload, Address], bool] | None = None,
     ) -> Server:
-        """Take connections under `key_pair`. Returns when the server can be found, or the search for nodes
-        to announce it to has failed (it goes on).
+        """Accept connections under `key_pair`. Returns when the server can be found, or when the first search
+        for nodes to announce it to has failed (it continues).
         """
         server = Server(
             self.context,
@@ -468,7 +469,7 @@ class DhtNode:
         self.flush()
 
     def flush(self) -> None:
-        """Send what the core wants sent, tell what it tells, set its timer."""
+        """Send the core's output, emit its events, set its timer."""
         if self._closed:
             return
         send, now = self.socket.send, monotonic()

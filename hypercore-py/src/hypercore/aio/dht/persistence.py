@@ -1,4 +1,4 @@
-"""Being a node that others rely on: one that stores and relays for them, where our address allows it.
+"""Makes a node persistent, to store and relay for others, where its address allows it.
 
 Source: dht-rpc index.js (6.27.0), `_updateNetworkState`: a node whose address has been open and the same for
 a while becomes persistent, and ephemeral again when that ends.
@@ -13,9 +13,9 @@ from time import monotonic
 from ...dht.address import Address, is_bogon
 
 STABLE_SECONDS = 20 * 60.0
-"""How long strangers must have reached us at one address (dht-rpc: 240 ticks of 5 s)."""
+"""Seconds that other hosts must have reached us at one address (dht-rpc: 240 ticks of 5 s)."""
 CHECK_SECONDS = 15.0
-"""How often that is looked at."""
+"""Seconds between two checks."""
 
 
 async def run_persistence(
@@ -25,7 +25,7 @@ async def run_persistence(
 ) -> None:
     """Make a node persistent, and ephemeral again. Runs as long as the node.
 
-    `public_address()` is where strangers reach it now, or None.
+    `public_address()` returns where other hosts reach it now, or None.
     """
     address: Address | None = None
     since = 0.0

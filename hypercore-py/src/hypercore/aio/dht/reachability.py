@@ -1,12 +1,12 @@
-"""Finding out whether strangers can reach us without a relay.
+"""Finds out whether other hosts can reach us without a relay.
 
-To a socket that has never sent anything, everybody is a stranger. So a fresh one is opened, and nodes that
-we know are asked, from our usual one, to send something there (PING_NAT: dht-rpc index.js
+A socket that has never sent anything can be reached only if every host can reach us. So a fresh one is
+opened, and known nodes are asked, from our usual one, to send something there (PING_NAT: dht-rpc index.js
 `_checkIfFirewalled`, 6.27.0). If it arrives, no NAT and no firewall is in the way, and peers behind the worst
 of NATs can connect to us.
 
-If it does not, our usual port may still be one that somebody has opened in the router. To that one, strangers
-are nodes that we have never talked to; they are asked from another socket.
+If it does not, our usual port may still be forwarded by the router. It is tested by nodes that we have never
+contacted, which are asked from another socket.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ..net.udp_socket import MessageHandler, UdpSocket
 from .context import NodeContext
 
 GUIDES = 8
-"""Nodes that we know, asked to send something to a fresh socket, and for strangers."""
+"""Known nodes that are asked to send something to a fresh socket, and for unknown nodes."""
 NEW_HOSTS = 10
-"""Strangers asked to send something to our port."""
+"""Unknown nodes asked to send something to our port."""
 MIN_NEW_HOSTS = 5
-"""Strangers needed to tell anything about our usual port."""
+"""Unknown nodes needed to decide about our usual port."""
 ANSWERS = 3
 """Hosts that must get through, so that one liar does not make us reachable."""
 WAIT_SECONDS = 2.0
@@ -36,7 +36,7 @@ WAIT_SECONDS = 2.0
 
 
 class ReachabilityTest:
-    """One test. `heard(data, source)` is to be told of datagrams that arrive at the usual port meanwhile."""
+    """One test. Call `heard(data, source)` with datagrams that arrive at the usual port during it."""
 
     def __init__(self, context: NodeContext, is_new_host: Callable[[str], bool]) -> None:
         self._context = context
@@ -56,14 +56,14 @@ class ReachabilityTest:
             self._got_through(source.host)
 
     async def run(self) -> bool | None:
-        """Whether strangers reach us. None: there are too few to ask."""
+        """Whether other hosts reach us. None: too few nodes to ask."""
         guides = [node.address for node in islice(self._context.core.table.latest(), GUIDES)]
         if len({guide.host for guide in guides}) < ANSWERS:
             return None
         return await self._fresh_socket_is_reached(guides) or await self._usual_port_is_reached(guides)
 
     async def _fresh_socket_is_reached(self, guides: list[Address]) -> bool:
-        """Also that our port is the same outside, or nobody would find it there."""
+        """Also checks that our port is the same outside, since it could not be found otherwise."""
         fresh = self._bind(self._on_fresh_message)
         try:
             self._asked = {guide.host for guide in guides}

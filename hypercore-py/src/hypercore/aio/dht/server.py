@@ -93,9 +93,9 @@ class Server:
         await self._announcer.renewed()
 
     async def close(self, *, timeout: float = 2.0) -> None:
-        """Take no more connections, and take back the announcement in so many seconds at most.
+        """Accept no more connections, and remove the announcement within `timeout` seconds.
 
-        Connections that stand are left alone.
+        Open connections are left alone.
         """
         if self.closed:
             return

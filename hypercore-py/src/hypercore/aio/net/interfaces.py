@@ -1,4 +1,4 @@
-"""The IPv4 addresses of this machine: those for peers of the same network, and the one that leads out."""
+"""The IPv4 addresses of this machine: those for peers of the same network, and the one used outwards."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class SecretConnection:
 
     @property
     def authenticated(self) -> bool:
-        """Whether the peer has sent something encrypted. Before, it may be anybody who saw the handshake."""
+        """Whether the peer has sent something encrypted. Before, it may be any observer of the handshake."""
         return self._secret.authenticated
 
     @property
@@ -275,7 +275,7 @@ class SecretConnection:
         self._report_progress()
 
     def _report_progress(self) -> None:
-        """Calls back for what has come, and stops reading until somebody listens."""
+        """Call back for received messages, and stop reading until there is a reader."""
         callback: Callable[[], None] | None = None
         if self._on_header is not None and self._secret.header_received:
             callback, self._on_header = self._on_header, None
@@ -288,8 +288,8 @@ class SecretConnection:
             callback()
 
     def _deliver(self) -> None:
-        """Hands out messages for as long as they are wanted: a callback may pause, or close. Who reads is
-        told that there is something."""
+        """Deliver messages for as long as they are wanted: a callback may pause, or close. A reader that
+        polls is notified."""
         if self._on_readable is not None:
             self._on_readable()
             return
@@ -301,7 +301,7 @@ class SecretConnection:
                 callback(message)
 
     def _on_end(self) -> None:
-        """The peer ended its side. What it said before is read first."""
+        """The peer ended its side. Received messages are read first."""
         self._peer_ended = True
         if self._on_readable is not None and self.held_bytes:
             self._on_readable()

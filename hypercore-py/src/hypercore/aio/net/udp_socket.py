@@ -64,7 +64,7 @@ class PacketSink(Protocol):
     """Packets from there that come over `socket` are the peer's."""
 
     def accepts(self, socket: UdpSocket, address: Address) -> bool:
-        """Whether a packet that came another way is looked at."""
+        """Whether a packet from another address is processed."""
 
     def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
         """Packets of one batch that came from the peer's address."""
@@ -151,7 +151,7 @@ class UdpSocket:
         return count
 
     def rx_dropped(self) -> int:
-        """How many datagrams the kernel has dropped because its buffer was full; 0 where it does not tell."""
+        """Datagrams that the kernel dropped because its buffer was full; 0 where it does not report them."""
         try:
             return int(_unpack_meminfo(self._sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[8])
         except (OSError, StructError):
@@ -166,7 +166,7 @@ class UdpSocket:
         self._waiting.append(callback)
 
     def close(self) -> None:
-        """Stops reading and frees the port. Streams that use the socket are not told."""
+        """Stop reading and free the port. Streams on the socket are not notified."""
         if self.closed:
             return
         self.closed = True
@@ -244,7 +244,7 @@ class Endpoint:
         return udp
 
     def allocate_id(self) -> int:
-        """A stream id that nobody uses. Raises OSError when there are MAX_STREAMS streams."""
+        """An unused stream id. Raises OSError when there are MAX_STREAMS streams."""
         if len(self._streams) >= MAX_STREAMS:
             raise OSError(errno.EMFILE, "too many UDX streams")
         while (local_id := self.rng.getrandbits(32)) in self._streams:

@@ -26,8 +26,8 @@ TIMER_TICK = 0.001
 
 
 MAX_AMPLIFICATION = 3
-"""An address that has acknowledged nothing yet is sent at most so many times what came from there, in bytes
-of UDP payload (as in QUIC, RFC 9000 section 8)."""
+"""Factor of bytes of UDP payload: an address that has acknowledged nothing is sent at most this much of what
+came from it (as in QUIC, RFC 9000 section 8)."""
 
 FollowHook = Callable[[UdpSocket, Address], int | None]
 
@@ -41,24 +41,24 @@ class _Unsent(NamedTuple):
 
 
 class StreamTransport:
-    """A reliable byte stream between two ids: at first one with a local id of its own that is not connected.
+    """A reliable byte stream between two ids, at first not connected, with a local id of its own.
 
-    `heartbeat` is a number of idle seconds after which the stream asks the peer for a sign of life. Raises
+    `heartbeat` is the number of idle seconds after which the stream asks the peer for a sign of life. Raises
     OSError when the endpoint has MAX_STREAMS streams.
 
     Callbacks are attributes, to be set before control returns to the loop:
 
     * `accept(socket, address) -> bool`: a packet came before `connect`. True lets it in. It may call
       `connect`. Without it such packets are dropped.
-    * `may_follow(socket, address) -> int | None`: the peer's data came from another address than it was said
-      to have. The peer's stream id there, or None to stay. Without it the stream follows, and the id stays
-      the same. Not asked any more once something has come from the peer's address, unless it is `roaming`.
+    * `may_follow(socket, address) -> int | None`: the peer's data came from another address than the known
+      one. The peer's stream id there, or None to stay. Without it the stream follows, and the id stays the
+      same. Not called after a packet from the peer's address, unless it is `roaming`.
     * `on_data(chunks)`: the next bytes.
-    * `on_end()`: the peer ended its side. `on_drain()`: `write` is welcome again.
+    * `on_end()`: the peer ended its side. `on_drain()`: `write` may continue.
     * `on_message(payload)`: an unordered message. `on_remote_changed()`: see `change_remote`.
-    * `on_close(error)`: the end of it all, once; no error when both sides had ended.
+    * `on_close(error)`: the stream ended, called once; no error when both sides had ended.
 
-    They belong to the one that reads and writes the stream; others use `add_close_listener`.
+    They belong to the object that reads and writes the stream; others use `add_close_listener`.
     """
 
     def __init__(self, endpoint: Endpoint, *, heartbeat: float | None = None) -> None:
@@ -68,7 +68,7 @@ class StreamTransport:
         self.source: Source = b""
         self.may_follow: FollowHook | None = None
         self.roaming = False
-        """Whether the peer may go on from another address, though it was heard from the one that it has."""
+        """Whether the peer may move to another address, although its known one was heard from."""
         self.accept: Callable[[UdpSocket, Address], bool] | None = None
         self.on_data: Callable[[list[Buffer]], None] | None = None
         self.on_end: Callable[[], None] | None = None
@@ -97,7 +97,7 @@ class StreamTransport:
 
     @property
     def core(self) -> UdxStream:
-        """The machine inside, for a look at its numbers."""
+        """The state machine, to read its counters."""
         return self._core
 
     @property
@@ -162,7 +162,7 @@ class StreamTransport:
         self._schedule_flush()
 
     def destroy(self, error: ConnectionClosed | None = None) -> None:
-        """Ends the stream now. The peer is told by a packet that may get lost; `on_close` gets `error`."""
+        """End the stream now. One packet, which may get lost, notifies the peer; `on_close` gets `error`."""
         if not self._core.closed:
             self._core.destroy(error)
             self._pump()
@@ -267,10 +267,10 @@ class StreamTransport:
         self._pump()
 
     def _pump(self) -> None:
-        """Hands out events, then sends what may be sent, then sets the timer.
+        """Deliver events, send output, set the timer.
 
         A callback may call us again, or raise: then its error goes to the loop's exception handler, and the
-        stream goes on.
+        stream continues.
         """
         if self._gone:
             return
@@ -420,7 +420,7 @@ class LingeringStream:
         """Not from the peer's address: none are accepted."""
 
     def abandon(self) -> None:
-        """Nothing to tell the peer."""
+        """End without notifying the peer."""
 
 
 def _size_of(packets: list[RawPacket]) -> int:

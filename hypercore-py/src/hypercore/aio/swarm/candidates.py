@@ -1,8 +1,8 @@
-"""Connections of peers that have not shown yet that they hold their keys.
+"""Connections of peers that have not proven yet that they hold their keys.
 
-The handshake's first message can be sent again by any relay that passed it on, and the stream's header be
-made up from what the relay saw: only what is encrypted shows who the peer is. A connection of a peer that has
-another one waits for that, and the one that stands is left alone until then.
+The handshake's first message can be replayed by any relay that forwarded it, and the stream's header be
+derived from what the relay saw: only encrypted data authenticates the peer. A second connection of a peer
+waits for that, and the first one is left alone until then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One membership of a topic, in the hands of whoever joined it."""
+"""One membership of a topic, owned by its caller."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class PeerDiscovery:
         self._swarm = swarm
 
     async def flushed(self) -> bool:
-        """Wait for the refresh that is due or under way. False if nobody answered it."""
+        """Wait for the pending or running refresh. False if no node answered it."""
         return await self._swarm.refreshed(self.topic)
 
     async def refresh(self) -> bool:
-        """Announce and look up again now. False if nobody answered."""
+        """Announce and look up again now. False if no node answered."""
         self._swarm.set_mode(self, server=self.server, client=self.client, refresh=True)
         return await self.flushed()
 

@@ -38,16 +38,16 @@ CHANGES_OF_ADDRESS = (NodeEvent.ADDRESS_CHANGED, NodeEvent.REACHABILITY_CHANGED)
 
 
 class Swarm:
-    """`on_connection(connection)` is called with every connection, whoever dialled.
+    """`on_connection(connection)` is called with every connection, dialled or accepted.
 
     We dial up to `max_peers` (somewhat more for topics whose peers are of no use, see
-    `hypercore.swarm.extra_dials`), and take up to `max_incoming` that dial us (see `hypercore.swarm.slots`).
-    `firewall(public_key)` refuses a peer when true. `has_peers(topic)` says of a topic that is to be looked
-    up whether peers of it are connected already, so that there is no hurry. `lacks_peers(topic)` says, when
-    we have dialled `max_peers`, whether the peers of a topic that are connected, if any, are of no use to it,
-    so that others are worth a place; unless given: whether it has none. `use_of(connection)` says what a
-    connection has been used for so far, messages unless given: idle ones that we dialled make way.
-    `bootstrap`, `host`, `port`, `firewalled`, `relay_through` and `nodes` are those of `DhtNode`.
+    `hypercore.swarm.extra_dials`), and accept up to `max_incoming` (see `hypercore.swarm.slots`).
+    `firewall(public_key)` refuses a peer when true. `has_peers(topic)` returns whether peers of a topic are
+    connected already, so that its lookup is not urgent. `lacks_peers(topic)` returns, when we have dialled
+    `max_peers`, whether the connected peers of a topic are of no use to it, so that others are worth a place;
+    default: whether it has none. `use_of(connection)` returns how much a connection has been used so far, by
+    default in messages: idle ones that we dialled give way. `bootstrap`, `host`, `port`, `firewalled`,
+    `relay_through` and `nodes` are those of `DhtNode`.
     """
 
     def __init__(
@@ -167,10 +167,9 @@ class Swarm:
     def join(
         self, topic: bytes, *, server: bool = True, client: bool = True, opportunistic_lookup: bool = False
     ) -> PeerDiscovery:
-        """Be found under a 32-byte topic (`server`), and look for others under it (`client`).
+        """Announce us under a 32-byte topic (`server`), and look up peers under it (`client`).
 
-        `opportunistic_lookup`: look now and then while only a server, since somebody may come who does not
-        look for us.
+        `opportunistic_lookup`: look up occasionally while only a server, for peers that do not look for us.
         """
         self._check_running()
         discovery = PeerDiscovery(self, topic)
@@ -430,7 +429,7 @@ class Swarm:
     # --- the end ------------------------------------------------------------------------------------------
 
     async def close(self, *, timeout: float = CLOSE_SECONDS) -> None:
-        """Leave politely: take back announcements and end connections, in so many seconds at most."""
+        """Leave the swarm: remove announcements and end connections, in at most `timeout` seconds."""
         was_closing, self._closing = self._closing, True
         if was_closing or not self._started:
             return
@@ -477,4 +476,4 @@ def _messages(connection: SecretConnection) -> Use:
 
 
 def _ignore(message: bytes) -> None:
-    """Nobody is there to read it any more."""
+    """Drop messages without a reader."""

@@ -70,7 +70,7 @@ class TopicRefresher:
         return topic
 
     async def refreshed(self, key: bytes) -> bool:
-        """Wait for the refresh of a topic that is due or under way. False if nobody answered it."""
+        """Wait for the pending or running refresh of a topic. False if no node answered it."""
         topic = self.schedule.topics.get(key)
         if topic is None or self._closed or not (topic.running or topic.waiting):
             return True

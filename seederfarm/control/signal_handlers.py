@@ -7,6 +7,7 @@ from typing import Any
 from seederfarm.registry import signals
 
 from .messaging import outbox
+from .messaging.task_names import ControlTask
 
 
 def connect() -> None:
@@ -16,17 +17,17 @@ def connect() -> None:
 
 
 def _drives_changed(*, ids: list[int] | None, **_: Any) -> None:
-    outbox.defer("control.reconcile_dirty")
+    outbox.defer(ControlTask.RECONCILE_DIRTY)
     if ids is None:
-        outbox.defer("control.reconcile")
+        outbox.defer(ControlTask.RECONCILE)
 
 
 def _workers_changed(*, ids: list[int], **_: Any) -> None:
     for worker_id in ids:
-        outbox.defer("control.send_worker_config", worker_id)
-    outbox.defer("control.keep_accounts")
-    outbox.defer("control.reconcile")
+        outbox.defer(ControlTask.SEND_WORKER_CONFIG, worker_id)
+    outbox.defer(ControlTask.KEEP_ACCOUNTS)
+    outbox.defer(ControlTask.RECONCILE)
 
 
 def _reverify_wanted(**_: Any) -> None:
-    outbox.defer("control.challenge")
+    outbox.defer(ControlTask.CHALLENGE)

@@ -110,7 +110,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("tool", ["limits.py", "readme.py"])
+@pytest.mark.parametrize("tool", ["limits.py", "readme.py", "states.py"])
 def test_generated_pages_are_current(tool: str) -> None:
     found = subprocess.run(
         [sys.executable, str(ROOT / "tools" / tool), "--check"], capture_output=True, text=True, check=False

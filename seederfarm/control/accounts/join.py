@@ -20,6 +20,7 @@ from seederfarm.registry.services.tokens import use_enrolment
 from ..messaging import outbox
 from ..messaging.identity import identity
 from ..messaging.inbox import reject_unknown_sender
+from ..messaging.task_names import ControlTask
 from . import enrolment
 
 
@@ -74,8 +75,8 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
             )
         answer = partial(enrolment.welcome, worker.pk, token.digest, now.timestamp())
         transaction.on_commit(answer, robust=True)
-        outbox.defer("control.send_worker_config", worker.pk)
-        outbox.defer("control.reconcile")
+        outbox.defer(ControlTask.SEND_WORKER_CONFIG, worker.pk)
+        outbox.defer(ControlTask.RECONCILE)
     return worker
 
 

@@ -22,6 +22,7 @@ from workers import transport
 from workers.ready import notify_ready
 
 from ..messaging.rejected import rejected_messages
+from ..messaging.task_names import ControlTask
 from .requeue import give_back
 
 QUEUES: Final = (CONTROL_QUEUE, REPORTS_QUEUE, JOIN_QUEUE)
@@ -48,21 +49,25 @@ EXPIRE_EVERY: Final = 60.0
 RETENTION_EVERY: Final = 3600.0
 
 
-def _beat(task: str, every: float) -> dict[str, Any]:
+def _beat(task: ControlTask, every: float) -> dict[str, Any]:
     """A run that has not started when the next is due is dropped."""
-    return {"task": task, "schedule": every, "options": {"expires": every * 0.9, "queue": CONTROL_QUEUE}}
+    return {
+        "task": task.value,
+        "schedule": every,
+        "options": {"expires": every * 0.9, "queue": CONTROL_QUEUE},
+    }
 
 
 def beat_table() -> dict[str, Any]:
     farm = settings.FARM
     return {
-        "check the whole plan": _beat("control.sweep", max(1.0, min(farm.reconcile_every, SWEEP_LOOK))),
-        "plan what changed": _beat("control.reconcile_dirty", DIRTY_EVERY),
-        "ask for proofs": _beat("control.challenge", min(AUDIT_EVERY, max(1.0, farm.audit_every))),
-        "ask for reports that are missing": _beat("control.refresh", REFRESH_EVERY * farm.heartbeat),
-        "look after the broker's accounts": _beat("control.keep_accounts", ACCOUNTS_EVERY * farm.heartbeat),
-        "remove what expired": _beat("control.expire", EXPIRE_EVERY),
-        "forget what is old": _beat("control.retention", RETENTION_EVERY),
+        "check the whole plan": _beat(ControlTask.SWEEP, max(1.0, min(farm.reconcile_every, SWEEP_LOOK))),
+        "plan what changed": _beat(ControlTask.RECONCILE_DIRTY, DIRTY_EVERY),
+        "ask for proofs": _beat(ControlTask.CHALLENGE, min(AUDIT_EVERY, max(1.0, farm.audit_every))),
+        "ask for reports that are missing": _beat(ControlTask.REFRESH, REFRESH_EVERY * farm.heartbeat),
+        "look after the broker's accounts": _beat(ControlTask.KEEP_ACCOUNTS, ACCOUNTS_EVERY * farm.heartbeat),
+        "remove what expired": _beat(ControlTask.EXPIRE, EXPIRE_EVERY),
+        "forget what is old": _beat(ControlTask.RETENTION, RETENTION_EVERY),
     }
 
 

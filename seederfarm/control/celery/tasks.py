@@ -15,6 +15,7 @@ from ..accounts import denials
 from ..accounts.join import join
 from ..history import retention
 from ..messaging import assignments
+from ..messaging.task_names import ControlTask
 from ..reconcile import completing
 from ..reconcile.reconcile import reconcile, sweep
 from ..reports import audits, ingest
@@ -25,7 +26,7 @@ def _task(name: str) -> Callable[[Callable[..., None]], Any]:
     """A task that is acknowledged when done, so that it is redelivered if its process is killed."""
 
     def decorate(work: Callable[..., None]) -> Any:
-        return shared_task(name=name, acks_late=True, ignore_result=True)(retry_on_db_outage(work))
+        return shared_task(name=str(name), acks_late=True, ignore_result=True)(retry_on_db_outage(work))
 
     return decorate
 
@@ -40,28 +41,28 @@ def let_in(data: object) -> None:
     join(data)
 
 
-@_task("control.send_assignment")
+@_task(ControlTask.SEND_ASSIGNMENT)
 def send_assignment(worker_id: int) -> None:
     assignments.send_assignment(worker_id)
 
 
-@_task("control.send_worker_config")
+@_task(ControlTask.SEND_WORKER_CONFIG)
 def send_worker_config(worker_id: int) -> None:
     assignments.send_worker_config(worker_id)
 
 
-@_task("control.reconcile")
+@_task(ControlTask.RECONCILE)
 def reconcile_all() -> None:
     """After a change that may concern any drive."""
     sweep(wanted=True)
 
 
-@_task("control.sweep")
+@_task(ControlTask.SWEEP)
 def sweep_if_due() -> None:
     sweep()
 
 
-@_task("control.reconcile_dirty")
+@_task(ControlTask.RECONCILE_DIRTY)
 def reconcile_dirty() -> None:
     reconcile(everything=False)
 
@@ -71,28 +72,28 @@ def take_answer(data: object) -> None:
     audits.take_answer(data)
 
 
-@_task("control.challenge")
+@_task(ControlTask.CHALLENGE)
 def challenge() -> None:
     audits.expire()
     audits.challenge_due()
 
 
-@_task("control.refresh")
+@_task(ControlTask.REFRESH)
 def refresh() -> None:
     assignments.refresh_stale()
     completing.ask_to_look_again()
 
 
-@_task("control.keep_accounts")
+@_task(ControlTask.KEEP_ACCOUNTS)
 def keep_accounts(afresh: bool = False) -> None:
     denials.keep_watch(afresh=afresh)
 
 
-@_task("control.expire")
+@_task(ControlTask.EXPIRE)
 def expire() -> None:
     services.expire(timezone.now())
 
 
-@_task("control.retention")
+@_task(ControlTask.RETENTION)
 def forget() -> None:
     retention.forget()

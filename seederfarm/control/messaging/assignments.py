@@ -23,6 +23,7 @@ from seederfarm.registry.models import ManifestState, Replica, Worker
 
 from ..db.sql import batches
 from . import outbox
+from .task_names import ControlTask
 
 RESEND_AFTER: Final = 2 / 3
 """Heartbeats after sending an assignment until it is sent again to a worker that does not report it."""
@@ -54,7 +55,7 @@ def bump(worker_ids: Iterable[int], *, send: bool = True) -> None:
         )
         ManifestState.objects.filter(pk__in=batch).update(version=F("version") + 1, digest="")
     for pk in ids if send else ():
-        outbox.defer("control.send_assignment", pk)
+        outbox.defer(ControlTask.SEND_ASSIGNMENT, pk)
 
 
 def build(worker_id: int, version: int) -> Assignment:
@@ -109,9 +110,9 @@ def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> 
         # It was told by a later control plane than we are: our database is an older copy.
         rows = ManifestState.objects.filter(pk=worker.pk, version=state.version)
         rows.update(version=version + 1, digest="", sent_at=None)
-        outbox.defer("control.send_assignment", worker.pk)
+        outbox.defer(ControlTask.SEND_ASSIGNMENT, worker.pk)
     elif state.sent_at is None or state.sent_at <= now - heartbeats(RESEND_AFTER):
-        outbox.defer("control.send_assignment", worker.pk)
+        outbox.defer(ControlTask.SEND_ASSIGNMENT, worker.pk)
     return False
 
 

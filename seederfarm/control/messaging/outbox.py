@@ -29,6 +29,7 @@ from ..history.event_budget import refusals
 from ..history.events import Note, record
 from .broker import Broker, BrokerDown
 from .identity import identity
+from .task_names import ControlTask
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def send(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: 
     transaction.on_commit(partial(send_now, worker_id, node_id, name, list(bodies), at), robust=True)
 
 
-def defer(task: str, *args: Any) -> None:
+def defer(task: ControlTask, *args: Any) -> None:
     """Have the control plane run `task` once the transaction has committed."""
     transaction.on_commit(partial(_defer_now, task, args), robust=True)
 
@@ -152,9 +153,9 @@ def _sealed(
         yield seal(body, name=name, to=node_id, seq=seq, expires=now + LIFETIME, key_pair=pair)
 
 
-def _defer_now(task: str, args: Sequence[Any]) -> None:
+def _defer_now(task: ControlTask, args: Sequence[Any]) -> None:
     try:
-        outbox.broker.defer(task, args)
+        outbox.broker.defer(task.value, args)
     except BrokerDown as error:
         _miss("%s waits for its next beat, the broker did not take it: %s", task, error)
 

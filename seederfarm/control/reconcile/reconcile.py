@@ -33,6 +33,7 @@ from seederfarm.registry.services.drives import finish_removals
 from ..db.locks import try_lock
 from ..db.sql import batches, execute, rows_as_table
 from ..messaging import assignments, outbox
+from ..messaging.task_names import ControlTask
 from . import apply, events, liveness, load
 from .background import BackgroundWriter
 from .candidates import drives_to_plan
@@ -273,7 +274,7 @@ class _Writer:
     def finish(self, result: Reconciled) -> None:
         """Once for the whole plan: have the assignments sent. If this is not reached, heartbeats do it."""
         for worker_id in sorted(self._touched):
-            outbox.defer("control.send_assignment", worker_id)
+            outbox.defer(ControlTask.SEND_ASSIGNMENT, worker_id)
         if result.moves > self._recorded:
             text = f"Planned {result.assigned:,} new copies and {result.released:,} releases"
             Event.objects.create(at=self._now, kind="plan.applied", text=text, data={"bytes": result.bytes})

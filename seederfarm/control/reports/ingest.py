@@ -28,6 +28,7 @@ from ..history import alerts, event_budget, samples
 from ..history.events import Note, record
 from ..messaging import assignments, outbox
 from ..messaging.inbox import Received, malformed, receive
+from ..messaging.task_names import ControlTask
 from ..reconcile import liveness
 
 SEEN_GRAIN: Final = timedelta(seconds=60)
@@ -137,7 +138,7 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
         _returned(worker, returned, now)
     if worker.free_bytes is None or (worker.last_seen_at or now) < liveness.silent_since(now):
         # It can be given copies (again): some may have found no place meanwhile
-        outbox.defer("control.reconcile")
+        outbox.defer(ControlTask.RECONCILE)
     assignments.heartbeat_seen(worker, beat.assignment_version, beat.assignment_digest, now)
     assignments.configured_seen(worker, beat.configured, now)
 
@@ -152,7 +153,7 @@ def _returned(worker: Worker, lost: datetime, now: datetime) -> None:
         data={"worker": worker.node_id},
     )
     alerts.resolve([f"worker.lost:{worker.pk}"], now)
-    outbox.defer("control.reconcile_dirty")
+    outbox.defer(ControlTask.RECONCILE_DIRTY)
 
 
 # --- replicas

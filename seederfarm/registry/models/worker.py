@@ -11,6 +11,7 @@ from django.db.models.functions import Length, Lower
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
+from ..worker_states import WorkerState
 from .fields import TagListField
 
 
@@ -18,13 +19,7 @@ class Worker(models.Model):
     """A machine (or a part of one) that keeps copies. `node_id`, its public key, identifies it in
     messages."""
 
-    class State(models.TextChoices):
-        PENDING = "pending", "waiting for approval"
-        ACTIVE = "active", "active"
-        DRAINING = "draining", "draining"
-        """Serves what it has until others have it; gets nothing new."""
-        RETIRED = "retired", "retired"
-        """No longer part of the farm: its reports are rejected."""
+    State = WorkerState
 
     node_id = models.CharField("worker id", max_length=52, unique=True, editable=False)
     """z-base-32 of its ed25519 public key."""
@@ -100,9 +95,7 @@ class Worker(models.Model):
             ),
             models.CheckConstraint(condition=~Q(name=""), name="worker_has_a_name"),
             models.CheckConstraint(condition=Q(weight__gte=0), name="worker_weight_not_negative"),
-            models.CheckConstraint(
-                condition=Q(state__in=["pending", "active", "draining", "retired"]), name="worker_state_known"
-            ),
+            models.CheckConstraint(condition=Q(state__in=WorkerState.values), name="worker_state_known"),
         )
 
     def __str__(self) -> str:

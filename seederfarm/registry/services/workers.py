@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from .. import signals
 from ..models import Drive, Replica, Worker
+from ..worker_states import STATE_AFTER, WorkerAction, states_before
 from .copies import lock_copies, only_here
 from .keys import announce
 from .log import Actor, count_of, record_audit, record_event
@@ -40,8 +41,7 @@ def activate(workers: Workers, actor: Actor) -> int:
     return _change(
         workers,
         actor,
-        Worker.State.ACTIVE,
-        "worker.activate",
+        WorkerAction.ACTIVATE,
         "Activated",
         {"draining_since": None, "retired_at": None},
     )
@@ -52,11 +52,9 @@ def drain(workers: Workers, actor: Actor) -> int:
     return _change(
         workers,
         actor,
-        Worker.State.DRAINING,
-        "worker.drain",
+        WorkerAction.DRAIN,
         "Drains",
         {"draining_since": timezone.now(), "retired_at": None},
-        only=(Worker.State.ACTIVE, Worker.State.PENDING),
     )
 
 
@@ -71,7 +69,7 @@ def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResu
     for worker in workers:
         with transaction.atomic():
             row = Worker.objects.select_for_update().get(pk=worker.pk)
-            if row.state == Worker.State.RETIRED:
+            if row.state not in states_before(WorkerAction.RETIRE):
                 continue
             lock_copies(Replica.objects.filter(worker=row).values_list("drive_id", flat=True))
             alone = 0 if force else len(only_here(row))
@@ -84,7 +82,8 @@ def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResu
             ids = list(touched.values_list("pk", flat=True))
             count = copies.count()
             copies.delete()
-            row.state, row.retired_at, row.draining_since = Worker.State.RETIRED, timezone.now(), None
+            row.state, row.draining_since = STATE_AFTER[WorkerAction.RETIRE], None
+            row.retired_at = timezone.now()
             row.save(update_fields=["state", "retired_at", "draining_since"])
             text = f"Retired {row.name} with {count_of(count, 'copy')}"
             record_audit(
@@ -137,25 +136,21 @@ def workers_edited(workers: Workers) -> None:
 def _change(
     workers: Workers,
     actor: Actor,
-    state: Worker.State,
-    action: str,
+    action: WorkerAction,
     verb: str,
     values: dict[str, object],
-    *,
-    only: Sequence[Worker.State] = (),
 ) -> int:
-    """Set the state of workers that are not in it; their drives are planned again."""
+    """Apply `action` to the workers whose state allows it; their drives are planned again."""
+    state = STATE_AFTER[action]
     with transaction.atomic():
-        rows = Worker.objects.filter(pk__in=_ids(workers)).exclude(state=state)
-        if only:
-            rows = rows.filter(state__in=only)
+        rows = Worker.objects.filter(pk__in=_ids(workers), state__in=states_before(action))
         changed = list(rows.select_for_update())
         ids = [worker.pk for worker in changed]
         if not ids:
             return 0
         Worker.objects.filter(pk__in=ids).update(state=state, **values)
         for worker in changed:
-            record_audit(actor, action, f"{verb} {worker.name}", target=worker.node_id)
+            record_audit(actor, f"worker.{action}", f"{verb} {worker.name}", target=worker.node_id)
             record_event(f"worker.{state}", f"{worker.name} is {state.label} now", worker=worker)
         # New room concerns every drive that wants more copies, which only the next full plan can tell: it is
         # told of the worker. A drain concerns the drives that are there.

@@ -221,7 +221,7 @@ def test_queries_count_copies_and_find_what_is_short_of_them() -> None:
     worker, second = make_worker(), make_worker()
     well, short, broken = make_drive(short=False), make_drive(replicas_min=2, replicas_max=2), make_drive()
     make_replica(well, worker)
-    make_replica(short, worker)
+    make_replica(short, worker, last_proven_at=None)
     make_replica(short, second, phase=Replica.Phase.DOWNLOADING)
     make_replica(broken, worker, phase=Replica.Phase.ERROR)
     row = queries.with_copies(Drive.objects.all()).get(pk=short.pk)

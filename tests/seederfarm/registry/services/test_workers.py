@@ -47,11 +47,12 @@ def test_a_retired_worker_is_not_drained() -> None:
 def test_a_worker_with_the_last_copy_is_not_retired() -> None:
     keeper, other, lost = make_worker(), make_worker(), make_worker(lost_since=timezone.now())
     alone, shared = make_drive(), make_drive()
-    make_replica(alone, keeper)
-    make_replica(alone, lost)
+    whole = {"length": 5, "total_blocks": 5, "have_blocks": 5}
+    make_replica(alone, keeper, **whole)
+    make_replica(alone, lost, **whole)
     make_replica(alone, other, phase=Replica.Phase.DOWNLOADING)
-    make_replica(shared, keeper)
-    make_replica(shared, other)
+    make_replica(shared, keeper, **whole)
+    make_replica(shared, other, **whole)
     assert services.retire([other], "cli").retired == 1, "what it has is complete elsewhere"
     assert not Replica.objects.filter(worker=other).exists()
     result = services.retire([keeper], "cli")

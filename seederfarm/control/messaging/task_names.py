@@ -1,0 +1,21 @@
+"""Names of the tasks that control leaves for itself; those of messages are in `farmwire.tasks`. Needs no
+Django."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ControlTask(StrEnum):
+    SEND_ASSIGNMENT = "control.send_assignment"
+    SEND_WORKER_CONFIG = "control.send_worker_config"
+    RECONCILE = "control.reconcile"
+    """All drives, as soon as the duty allows."""
+    RECONCILE_DIRTY = "control.reconcile_dirty"
+    SWEEP = "control.sweep"
+    """All drives, if it is time."""
+    CHALLENGE = "control.challenge"
+    REFRESH = "control.refresh"
+    KEEP_ACCOUNTS = "control.keep_accounts"
+    EXPIRE = "control.expire"
+    RETENTION = "control.retention"

@@ -103,7 +103,7 @@ class Agent:
         self._reported_all_at = time.monotonic()
         self._stop = threading.Event()
         self._pulse = threading.Thread(target=self._keep_sampling, name="pulse", daemon=True)
-        self._homes = ShardMap(state, settings.data, settings.shards)
+        self._homes = ShardMap(state, settings.shards)
         self._shards = {
             index: Shard(
                 index,

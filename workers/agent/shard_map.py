@@ -8,23 +8,17 @@ as long as they have keys, and get no new ones.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from ..state import State
-
-_SETTLED = "homes"
-"""KeyValue: every key that existed before shards were recorded has one."""
 
 
 class ShardMap:
     """Not thread-safe: the agent locks. `of` may be called at any time."""
 
-    def __init__(self, state: State, data: Path, shards: int) -> None:
+    def __init__(self, state: State, shards: int) -> None:
         self._state = state
         self._shards = shards
         known = [entry.key for entry in state.assignment().entries] + state.removals()
-        if not state.get(_SETTLED):
-            _settle(state, data, known)
         self._homes = state.homes()
         here = {self._homes[key] for key in known if key in self._homes}
         self.engines = sorted(here.union(range(shards)))
@@ -57,12 +51,3 @@ class ShardMap:
         """The key's blocks are deleted. A key that is assigned again by now keeps its engine."""
         if self._state.forget_home(key):
             self._homes.pop(key, None)
-
-
-def _settle(state: State, data: Path, keys: Iterable[str]) -> None:
-    """Record shards of keys that were spread by their digits over as many engines as there are
-    directories."""
-    before = len([path for path in data.glob("engine-*") if path.is_dir()])
-    if before:
-        state.set_homes({key: int(key[:8], 16) % before for key in keys})
-    state.set(**{_SETTLED: "1"})

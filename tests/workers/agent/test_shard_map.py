@@ -23,7 +23,7 @@ def state(tmp_path: Path) -> Iterator[State]:
 
 
 def homes(state: State, shards: int) -> ShardMap:
-    return ShardMap(state, state.directory, shards)
+    return ShardMap(state, shards)
 
 
 def wanted(state: State, version: int, *keys: str) -> None:
@@ -75,16 +75,6 @@ def test_a_key_that_is_wanted_again_while_it_is_removed_stays_where_it_was(state
     assert found.of(KEYS[1]) == 1
     found.removed(KEYS[1])
     assert homes(state, 2).of(KEYS[1]) == 1
-
-
-def test_keys_from_before_homes_were_remembered_are_where_their_digits_say(state: State) -> None:
-    for number in range(3):
-        (state.directory / f"engine-{number}").mkdir()
-    keys = ["00000004" + "0" * 56, "00000005" + "0" * 56, "00000006" + "0" * 56]
-    wanted(state, 1, *keys)
-    found = homes(state, 1)
-    assert where(found, *keys) == [1, 2, 0]
-    assert found.engines == [0, 1, 2]
 
 
 def test_a_home_of_another_farm_whose_engine_does_not_run_is_given_up(state: State) -> None:

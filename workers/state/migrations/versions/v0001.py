@@ -21,11 +21,17 @@ def upgrade() -> None:
         sa.Column("key", sa.String(64), primary_key=True),
         sa.Column("kind", sa.String(10)),
         sa.Column("priority", sa.Integer, nullable=False),
+        sa.Column("max_fork", sa.Integer),
     )
     op.create_table(
         "removal",
         sa.Column("key", sa.String(64), primary_key=True),
         sa.Column("since", sa.Float, nullable=False),
+    )
+    op.create_table(
+        "home",
+        sa.Column("key", sa.String(64), primary_key=True),
+        sa.Column("engine", sa.Integer, nullable=False),
     )
     op.create_table(
         "sender_window",

@@ -5,9 +5,12 @@ Wire form: `uint index`, `uint size`, 32 bytes of hash (hypercore lib/messages.j
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from .codec import Reader, Writer, encode_uint
+from .errors import LocalProtocolError
 
 
 class Node(NamedTuple):
@@ -18,11 +21,17 @@ class Node(NamedTuple):
     hash: bytes
 
 
+new_node: Callable[[tuple[int, int, bytes]], Node] = partial(tuple.__new__, Node)
+"""`Node(*fields)` in a third of the time: a block takes twenty of them and more."""
+
+
 def read_node(r: Reader) -> Node:
-    return Node(r.uint(), r.uint(), r.fixed(32))
+    return new_node((r.uint(), r.uint(), r.fixed(32)))
 
 
 def write_node(w: Writer, node: Node) -> Writer:
     index, size, digest = node
-    w.data += encode_uint(index) + encode_uint(size)
-    return w.fixed(digest, 32)
+    if len(digest) != 32:
+        raise LocalProtocolError(f"the hash of tree node {index} has {len(digest)} bytes, not 32")
+    w.data += encode_uint(index) + encode_uint(size) + digest
+    return w

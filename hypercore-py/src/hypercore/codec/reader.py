@@ -93,7 +93,8 @@ class Reader:
     def fixed(self, size: int) -> bytes:
         """Exactly `size` raw bytes."""
         start = self._take(size)
-        return bytes(self.data[start : start + size])
+        data = self.data[start : start + size]
+        return data if type(data) is bytes else bytes(data)
 
     def fixed32(self) -> bytes:
         return self.fixed(32)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..codec import MAX_SAFE_INTEGER
 from ..errors import InvalidChecksum, InvalidProof, InvalidSignature
 from ..manifest import Manifest, Prologue
-from ..node import Node
+from ..node import Node, new_node
 from ..wire.data import Data, DataUpgrade
 from .batch import TreeBatch, apply_upgrade, settle
 from .flat_tree import full_roots, right_span
@@ -276,6 +276,6 @@ def _climb(
             digest = parent_hash(size, node.hash, digest)
         place = (place | level << 1) ^ level
         level <<= 1
-        tip = Node(place - 1, size, digest)
+        tip = new_node((place - 1, size, digest))
         new.append(tip)
     return tip, claimed

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from struct import Struct
 from zlib import crc32
 
-from ..node import Node
+from ..node import Node, new_node
 from .base import Backend
 
 NODES_PER_PAGE = 128
@@ -114,7 +114,7 @@ class NodePages:
         if at >= len(page):
             return None
         size, node_hash = _read(page, at)
-        return Node(index, size - 1, node_hash) if size else None
+        return new_node((index, size - 1, node_hash)) if size else None
 
     def put(self, nodes: Iterable[Node]) -> int:
         """Stores nodes; says how many slots changed."""

@@ -303,17 +303,18 @@ class Endpoint:
         batches: dict[PacketSink, list[RawPacket]] = {}
         strays: dict[tuple[PacketSink, Address], list[RawPacket]] = {}
         last_id = -1
-        source = last_source = b""
+        last_source = b""
+        one_source = len(set(sources)) < 2
         append = _nowhere.append  # later of the batch of stream `last_id`
         for at, stop in places:
             body = at + HEADER_BYTES
             if stop >= body:
                 header = _unpack_header(buffer, at)
                 if header[0] & 0xFFFF == MAGIC_AND_VERSION:
-                    source = sources[at >> SLOT_SHIFT]
-                    if header[1] == last_id and source == last_source:
+                    if header[1] == last_id and (one_source or sources[at >> SLOT_SHIFT] == last_source):
                         append((header, buffer[body:stop] if stop > body else b""))
                         continue
+                    source = sources[at >> SLOT_SHIFT]
                     sink = streams.get(header[1])
                     if sink is not None:
                         if sink.socket is udp and sink.source == source:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain, repeat
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,9 +16,11 @@ from hypercore.aio.net.handshake import secure
 from hypercore.aio.net.secret_connection import SecretConnection
 from hypercore.aio.net.udp_socket import Endpoint
 from hypercore.aio.net.udx_transport import StreamTransport
+from hypercore.codec import Reader
 from hypercore.core import memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import RemoteProtocolError
+from hypercore.mux import Channel, CloseReason, Muxer
 from hypercore.secretstream import MAX_EARLY_FRAME_BYTES
 from hypercore.testing.cores import make_writer, sample_blocks
 
@@ -144,3 +148,50 @@ def test_what_waits_to_be_sent_is_bounded_over_all_connections() -> None:
                 await store.close()
 
     asyncio.run(main())
+
+
+class Echo:
+    """Answers each message of a channel."""
+
+    channel: Channel
+
+    def channel_opened(self, handshake: Reader, now: float) -> None: ...
+
+    def channel_message(self, type_id: int, message: Reader, now: float) -> None:
+        self.channel.send(type_id, message.rest())
+
+    def channel_closed(self, reason: CloseReason, now: float) -> None: ...
+
+    def channel_flush(self, now: float) -> None: ...
+
+    def channel_writable(self, now: float) -> None: ...
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3600.0])
+def test_output_is_gathered_for_a_while_if_there_is_more_input(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "GATHER_SECONDS", seconds)
+    loop, connection = Mock(), Mock(max_frame_bytes=0)
+    loop.time.return_value = 10_000.0
+    connection.configure_mock(
+        is_initiator=True, handshake_hash=bytes(64), remote_public_key=bytes(32), rtt=None, writable=True
+    )
+    connection.configure_mock(closed=False, held_bytes=0, unsent_bytes=0, bytes_in=0, bytes_out=0)
+    sent: list[bytes] = []
+    connection.send_many.side_effect = sent.extend
+    link = link_module.Link(connection, loop=loop, on_close=lambda link, error: None)
+    there = Muxer(is_initiator=False, handshake_hash=bytes(64))
+    for muxer in (link.muxer, there):
+        echo = Echo()
+        echo.channel = muxer.create_channel("test", None, echo)
+        echo.channel.open(b"", 0.0)
+    there_channel = echo.channel
+    for _ in range(5):
+        there_channel.send(0, b"hello")
+    connection.read.side_effect = [*there.take_output(0.0), None]
+    for _ in range(20):
+        if not link.work(chain([False], repeat(True)).__next__):  # a slice is over after two entries
+            break
+    assert link.muxer.queued_bytes == 0
+    assert len(sent) == (2 if seconds else 4)

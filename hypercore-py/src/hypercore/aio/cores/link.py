@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 PAUSE_HELD_BYTES = 2 * 1024 * 1024
 """Bytes received and not worked off yet, at which no more are taken from the peer. Ours."""
 
+GATHER_SECONDS = 0.008
+"""While there is input to be worked off, output is sent no more often than this: what much input causes
+travels in few messages. Ours."""
+
 UNUSED_SECONDS = 60.0
 """How long a peer that dialled us may take until a channel is open. Ours."""
 
@@ -145,6 +149,7 @@ class Link:
         self._held = False
         self._paused = False
         self._useful = 0
+        self._sent_at = 0.0
         self._unused: asyncio.TimerHandle | None = None
         if not connection.is_initiator:
             self._unused = loop.call_later(UNUSED_SECONDS, self._check_used)
@@ -164,9 +169,11 @@ class Link:
         if self.muxer.closed:
             return False
         more = self._read(expired)
+        gather = more and self._loop.time() < self._sent_at + GATHER_SECONDS
         if self.open_more is not None:
             more = self.open_more(expired) or more
-        more = self._send(expired) or more
+        if not gather:
+            more = self._send(expired) or more
         self._update_reading()
         if self.received.held:
             self.received.look()
@@ -214,6 +221,7 @@ class Link:
     def _send(self, expired: Callable[[], bool]) -> bool:
         """As much as the connection takes. What is left goes when it has drained."""
         connection, muxer = self.connection, self.muxer
+        self._sent_at = self._loop.time()
         muxer.rtt = connection.rtt
         while connection.writable and not muxer.closed:
             muxer.holding = self.hub.outgoing.full

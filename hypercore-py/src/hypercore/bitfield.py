@@ -11,11 +11,12 @@ Bit k of a page is bit k & 7 of byte k >> 3, which is the order of the little-en
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
 from ._types import Buffer
-from .bits import empty, fill, first_one, first_zero
+from .bits import count_ones, empty, fill, first_one, first_zero
+from .mixed_pages import MixedPages
 from .ranges import RangeSet
 
 PAGE_BITS = 32768
@@ -31,9 +32,8 @@ RUN_BYTES = 96
 _SHIFT = PAGE_BITS.bit_length() - 1
 _MASK = PAGE_BITS - 1
 _FULL = b"\xff" * PAGE_BYTES
-_NO_RUNS = RangeSet()  # one for all, as the next two: most fields are a prefix and nothing else
-_NO_PAGES: dict[int, bytearray] = {}
-_NO_ORDER: list[int] = []
+_NO_RUNS = RangeSet()  # one for all, as the next: most fields are a prefix and nothing else
+_NO_PAGES = MixedPages()
 
 
 class Bitfield:
@@ -44,7 +44,7 @@ class Bitfield:
     prefix costs nothing, whatever its length.
     """
 
-    __slots__ = ("_beyond", "_full", "_max_pages", "_order", "_pages", "_prefix", "extent")
+    __slots__ = ("_beyond", "_full", "_max_pages", "_pages", "_prefix", "extent")
 
     def __init__(self, *, max_pages: int | None = None) -> None:
         self.extent: int | None = None
@@ -53,7 +53,6 @@ class Bitfield:
         self._beyond = 0  # ones at or above the prefix
         self._full = _NO_RUNS  # pages that are all ones, none of them below the prefix
         self._pages = _NO_PAGES  # mixed ones; bits below the prefix mean nothing in here
-        self._order = _NO_ORDER  # the numbers of the mixed ones, sorted
         self._max_pages = max_pages
 
     @classmethod
@@ -79,7 +78,7 @@ class Bitfield:
         other._prefix, other._beyond = self._prefix, self._beyond
         for start, end in self._full:
             other._add_full(start, end)
-        for page in self._order:
+        for page in self._pages.order:
             other._store(page, bytearray(self._pages[page]))
         return other
 
@@ -144,7 +143,7 @@ class Bitfield:
             return start if end is None or start < end else None
         if not self._beyond:
             return None
-        order = self._order
+        order = self._pages.order
         full = self._full.next(start >> _SHIFT)
         for at in range(bisect_left(order, start >> _SHIFT), len(order)):
             page = order[at]
@@ -219,7 +218,7 @@ class Bitfield:
             self._prefix = prefix + 1
             if self._beyond:
                 if not self._prefix & _MASK and prefix >> _SHIFT in self._pages:
-                    self._discard(prefix >> _SHIFT)
+                    self._pages.discard(prefix >> _SHIFT)
                 self._absorb()
             return True
         if index < prefix:
@@ -291,7 +290,7 @@ class Bitfield:
     def forget_pages(self) -> None:
         """Keeps the prefix and nothing else."""
         self._beyond = 0
-        self._full, self._pages, self._order = _NO_RUNS, _NO_PAGES, _NO_ORDER
+        self._full, self._pages = _NO_RUNS, _NO_PAGES
 
     # --- persistence --------------------------------------------------------------------------------------
 
@@ -314,12 +313,9 @@ class Bitfield:
 
     def _mixed(self, start: int, end: int | None) -> list[int]:
         """The mixed pages that may hold bits of start..end, in order."""
-        if not self._order or (end is not None and end <= start):
+        if not self._pages or (end is not None and end <= start):
             return []
-        low = bisect_left(self._order, start >> _SHIFT)
-        if end is None:
-            return self._order[low:]
-        return self._order[low : bisect_left(self._order, (end + _MASK) >> _SHIFT, low)]
+        return self._pages.within(start >> _SHIFT, None if end is None else (end + _MASK) >> _SHIFT)
 
     def _full_bits(self, start: int, end: int) -> int:
         """How many bits of start..end are in pages that are all ones. `start` is not below the prefix."""
@@ -331,11 +327,7 @@ class Bitfield:
     def _ones(self, page: int, low: int, high: int) -> int:
         """Set bits of low..high of a mixed page, without those below the prefix."""
         low = max(low, self._prefix - (page << _SHIFT))
-        if high <= low:
-            return 0
-        data = self._pages[page]
-        chunk = int.from_bytes(data[low >> 3 : (high + 7) >> 3], "little") >> (low & 7)
-        return (chunk & ((1 << (high - low)) - 1)).bit_count()
+        return count_ones(self._pages[page], low, high) if low < high else 0
 
     def _add_full(self, first: int, last: int) -> int:
         if self._full is _NO_RUNS:
@@ -344,16 +336,8 @@ class Bitfield:
 
     def _store(self, page: int, data: bytearray) -> None:
         if self._pages is _NO_PAGES:
-            self._pages, self._order = {}, []
-        self._pages[page] = data
-        if self._order and page < self._order[-1]:
-            insort(self._order, page)
-        else:
-            self._order.append(page)
-
-    def _discard(self, page: int) -> None:
-        del self._pages[page]
-        del self._order[bisect_left(self._order, page)]
+            self._pages = MixedPages()
+        self._pages.store(page, data)
 
     def _made(self, page: int, data: bytes = b"") -> bytearray | None:
         """A new mixed page; None if there is no room for it."""
@@ -384,7 +368,7 @@ class Bitfield:
             self._beyond -= run
             if low + run < PAGE_BITS:
                 break
-            self._discard(page)
+            self._pages.discard(page)
         if not self._beyond:
             self.forget_pages()
 
@@ -400,7 +384,7 @@ class Bitfield:
             self._beyond -= self._ones(page, 0, min(end - first, PAGE_BITS))
         for page in passed:
             if (page + 1) << _SHIFT <= end:
-                self._discard(page)
+                self._pages.discard(page)
         self._prefix = end
         if self._beyond:
             self._absorb()
@@ -434,12 +418,9 @@ class Bitfield:
 
     def _drop_mixed(self, first: int, last: int) -> None:
         """Forgets the mixed ones of the pages first..last."""
-        low = bisect_left(self._order, first)
-        high = bisect_left(self._order, last, low)
-        for page in self._order[low:high]:
+        for page in self._pages.within(first, last):
             self._beyond -= self._ones(page, 0, PAGE_BITS)
-            del self._pages[page]
-        del self._order[low:high]
+        self._pages.discard_range(first, last)
 
     def _fill_page(self, page: int, low: int, high: int) -> None:
         """Sets bits low..high of one page."""
@@ -458,7 +439,7 @@ class Bitfield:
         fill(data, low, high)
         self._beyond += high - low - had
         if len(data) == PAGE_BYTES and data == _FULL and page > self._prefix >> _SHIFT:
-            self._discard(page)
+            self._pages.discard(page)
             self._beyond -= PAGE_BITS
             self._fill_whole(page, page + 1)
 
@@ -489,7 +470,7 @@ class Bitfield:
 
     def _end(self) -> int:
         """Where the last page ends."""
-        mixed = self._order[-1] + 1 if self._order else 0
+        mixed = self._pages.order[-1] + 1 if self._pages else 0
         return max(mixed, self._full.highest if self._full else 0) << _SHIFT
 
     def _clear_page(self, page: int, low: int, end: int) -> None:
@@ -507,7 +488,7 @@ class Bitfield:
         self._beyond -= self._ones(page, low, high)
         empty(data, low, min(high, 8 * len(data)))
         if first_one(data, 0) is None:
-            self._discard(page)
+            self._pages.discard(page)
 
 
 def _check_aligned(start: int) -> None:

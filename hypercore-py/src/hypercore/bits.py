@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 _NOT_ALL_ONES = re.compile(rb"[^\xff]", re.DOTALL)
-_NOT_ALL_LOWEST_ONE = [(n & -n).bit_length() - 1 for n in range(256)]  # of 0: -1, never looked up
 _NOT_ALL_ZEROS = re.compile(rb"[^\x00]", re.DOTALL)
 _LOWEST_ONE = [(n & -n).bit_length() - 1 for n in range(256)]  # of 0: -1, never looked up
 _LOWEST_ZERO = [(~n & (n + 1)).bit_length() - 1 for n in range(256)]
@@ -37,6 +36,12 @@ def first_one(page: bytearray, low: int) -> int | None:
     if match is None:
         return None
     return 8 * match.start() + _LOWEST_ONE[page[match.start()]]
+
+
+def count_ones(page: bytearray, low: int, high: int) -> int:
+    """How many of the bits low..high are ones; behind the last byte all are zero."""
+    chunk = int.from_bytes(page[low >> 3 : (high + 7) >> 3], "little") >> (low & 7)
+    return (chunk & ((1 << (high - low)) - 1)).bit_count()
 
 
 def fill(data: bytearray, low: int, high: int) -> None:

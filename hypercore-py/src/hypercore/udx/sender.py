@@ -43,13 +43,15 @@ class Outgoing(NamedTuple):
 class Sender:
     """Packet numbers are not wrapped here, times are seconds."""
 
-    def __init__(self, now: float, first_seq: int = 0, *, cycle_offset: int = 0) -> None:
+    def __init__(self, now: float, first_seq: int = 0, first_ack: int = 0, *, cycle_offset: int = 0) -> None:
         self.queue = SendQueue()
         self.flight = Flight(first_seq)
         self.rtt = RoundTrip()
         self.congestion = Bbr(now, cycle_offset=cycle_offset)
         self.mtu = MtuSearch()
         self.remote_window = RECEIVE_WINDOW_BYTES
+        self._window_source = (first_ack, first_seq)
+        """Number and acknowledgement of the packet that it is from (udx.c wl1, wl2)."""
         self.end_seq: int | None = None
         """Number of the packet with END, once it was sent."""
         self.timed_out = False
@@ -95,8 +97,18 @@ class Sender:
         if self.allowance is not None:
             self.allowance += size
 
+    def spend(self, size: int) -> None:
+        """A packet without data goes out: to an address that has not acknowledged anything, each counts."""
+        if self.allowance is not None:
+            self.allowance -= size
+
     def end(self) -> None:
         self._end_queued = True
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes sent and not acknowledged, about."""
+        return (self.flight.next_seq - self.flight.una) * self.mtu.payload_bytes
 
     @property
     def ending(self) -> bool:
@@ -115,6 +127,12 @@ class Sender:
         return self.end_seq == flight.una and flight.outstanding and not flight.payload(flight.una)
 
     # --- acknowledgements ---------------------------------------------------------------------------------
+
+    def update_window(self, window: int, seq: int, ack: int) -> None:
+        """The window in packet `seq`, which acknowledges up to `ack`. An older packet changes nothing."""
+        if ack >= self.flight.una and self._window_source <= (seq, ack):
+            self.remote_window = window
+            self._window_source = (seq, ack)
 
     def acknowledge(self, ack: int, sacks: Iterable[tuple[int, int]], now: float) -> None:
         """Takes a cumulative acknowledgement and SACK ranges; all of it lies within what was sent."""

@@ -12,18 +12,9 @@ from collections import deque
 from .._types import Buffer
 from ..errors import ConnectionClosed, LocalProtocolError
 from .bursts import Burst, data_burst
-from .events import (
-    Closed,
-    Data,
-    Drained,
-    Ended,
-    Event,
-    Message,
-    RemoteChanged,
-    StreamReset,
-    StreamTimedOut,
-)
-from .limits import HALF_CLOSED_HEARTBEAT, MAX_TIMEOUTS, PAYLOAD_BYTES, RECEIVE_WINDOW_BYTES
+from .events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged, StreamReset, StreamTimedOut
+from .heartbeat import Heartbeat
+from .limits import PAYLOAD_BYTES, RECEIVE_WINDOW_BYTES
 from .memory import ReceiveMemory
 from .packet import (
     FLAG_DATA,
@@ -80,13 +71,12 @@ class UdxStream:
         self.closed = False
         self.bytes_in = 0
         """Payload bytes received in order."""
-        self._sender = Sender(now, initial_seq, cycle_offset=cycle_offset)
+        self._sender = Sender(now, initial_seq, initial_ack, cycle_offset=cycle_offset)
         self._incoming = Reassembly(initial_ack, memory)
         self._tuner = WindowTuner()
         self._events: deque[Event] = deque()
         self._messages: deque[bytes] = deque()
         self._ack_due = False
-        self._heartbeat_due = False
         self._destroy_due = False
         self._destroyed = False
         self._paused = False
@@ -97,13 +87,7 @@ class UdxStream:
         # What the batch in hand acknowledges.
         self._batch_ack = initial_seq
         self._batch_sacks: list[tuple[int, int]] = []
-        # What the newest window update was based on (udx.c wl1, wl2).
-        self._window_seq = initial_ack
-        self._window_ack = initial_seq
-        self._heartbeat = heartbeat
-        self._heartbeat_at = None if heartbeat is None else now + heartbeat
-        self._unanswered = 0
-        """Heartbeats in a row without any packet of the peer since, after our side has ended."""
+        self._heartbeat = Heartbeat(heartbeat, now)
 
     # --- the application's side ---------------------------------------------------------------------------
 
@@ -124,8 +108,7 @@ class UdxStream:
     @property
     def in_flight_bytes(self) -> int:
         """Bytes sent and not acknowledged, about."""
-        sender = self._sender
-        return (sender.flight.next_seq - sender.flight.una) * sender.mtu.payload_bytes
+        return self._sender.in_flight_bytes
 
     @property
     def writable(self) -> bool:
@@ -232,13 +215,10 @@ class UdxStream:
         """Takes packets that name this stream, in the order of their arrival. Garbage does nothing."""
         if self.closed:
             return
-        self._unanswered = 0
+        self._heartbeat.unanswered = 0
         chunks: list[Buffer] = []
         alive = self._receive_batch(packets, chunks)
-        if chunks:
-            self.bytes_in += sum(map(len, chunks))
-            self._tuner.on_data(now)
-            self._events.append(Data(chunks))
+        self._deliver(chunks, now)
         if not alive:
             self._close(StreamReset("the peer destroyed the stream"))
             return
@@ -271,12 +251,15 @@ class UdxStream:
                 else:
                     self._receive_data(seq, rest[offset:], flags, chunks)
             moved = moved or bool(flags & FLAG_MESSAGE)
+        self._deliver(chunks, now)
+        self._check_end()
+        return moved or self._incoming.next_seq > due
+
+    def _deliver(self, chunks: list[Buffer], now: float) -> None:
         if chunks:
             self.bytes_in += sum(map(len, chunks))
             self._tuner.on_data(now)
             self._events.append(Data(chunks))
-        self._check_end()
-        return moved or self._incoming.next_seq > due
 
     def _receive_batch(self, packets: list[RawPacket], chunks: list[Buffer]) -> bool:
         """Sorts out packets; what they acknowledge is left in `_batch_ack`. False when one destroys us."""
@@ -323,13 +306,7 @@ class UdxStream:
         return alive
 
     def _receive_one(
-        self,
-        word: int,
-        window: int,
-        wire_seq: int,
-        wire_ack: int,
-        rest: Buffer,
-        chunks: list[Buffer],
+        self, word: int, window: int, wire_seq: int, wire_ack: int, rest: Buffer, chunks: list[Buffer]
     ) -> bool:
         """One packet by the rules of a.4, in their order. False when it destroys the stream."""
         flags, offset = word >> 16 & 0xFF, word >> 24
@@ -351,7 +328,7 @@ class UdxStream:
         ack = flight.una + sequence_distance(flight.una, wire_ack)
         if ack > flight.next_seq:
             return True
-        self._update_window(window, seq, ack)
+        self._sender.update_window(window, seq, ack)
         if ack >= flight.una and flags & FLAG_SACK:
             # Each SACK packet describes all that is missing, so the newest of a batch is enough.
             self._batch_sacks = flight.valid_ranges(decode_sacks(rest, offset))
@@ -369,12 +346,6 @@ class UdxStream:
         else:
             chunks += self._incoming.add_packet(seq, payload, is_end=is_end)
 
-    def _update_window(self, window: int, seq: int, ack: int) -> None:
-        newer = self._window_seq < seq or (self._window_seq == seq and self._window_ack <= ack)
-        if ack >= self._sender.flight.una and newer:
-            self._sender.remote_window = window
-            self._window_seq, self._window_ack = seq, ack
-
     def _acknowledged(self, now: float) -> None:
         sender = self._sender
         was_finished = sender.finished
@@ -385,11 +356,7 @@ class UdxStream:
             self._events.append(RemoteChanged())
         if sender.finished and not was_finished:
             self._ack_due = True  # the peer may have missed the last one, and we may be gone soon
-            interval = self._heartbeat
-            self._heartbeat = (
-                HALF_CLOSED_HEARTBEAT if interval is None else min(interval, HALF_CLOSED_HEARTBEAT)
-            )
-            self._heartbeat_at = now + self._heartbeat
+            self._heartbeat.hurry(now)
 
     def _check_end(self) -> None:
         incoming = self._incoming
@@ -408,24 +375,23 @@ class UdxStream:
         allowance = self._sender.allowance
         if allowance is not None and allowance < HEADER_BYTES:
             return None
-        if self._heartbeat is not None:
-            self._heartbeat_at = None if self.closed else now + self._heartbeat
+        if self._heartbeat.interval is not None:
+            self._heartbeat.restart(now)
         if self.closed:
             return self._destroy_packet()
         if self._messages:
             payload = self._messages.popleft()
             size = HEADER_BYTES + len(payload)
             if allowance is None or size <= allowance:
-                self._spend(size)
+                self._sender.spend(size)
                 return Burst([self._header(_MESSAGE), payload], size, 1)
         outgoing = self._sender.transmit(now)
         if outgoing is not None:
             return self._data_burst(outgoing)
         self._maybe_drained()
-        if self._heartbeat_due or self._sender.take_window_probe(now):
-            self._heartbeat_due = False
-            self._spend(HEADER_BYTES)
-            return Burst([self._header(_HEARTBEAT)], HEADER_BYTES, 1)
+        if self._heartbeat.due or self._sender.take_window_probe(now):
+            self._heartbeat.due = False
+            return self._control(_HEARTBEAT)
         if self._ack_due:
             return self._ack_burst()
         return None
@@ -433,24 +399,20 @@ class UdxStream:
     def _destroy_packet(self) -> Burst | None:
         if self._destroy_due:
             self._destroy_due = self._ack_due = False
-            self._spend(HEADER_BYTES)
-            return Burst([self._header(_DESTROY)], HEADER_BYTES, 1)
+            return self._control(_DESTROY)
         return self._ack_burst() if self._ack_due else None
 
     def _ack_burst(self) -> Burst:
         self._ack_due = False
         ranges = self._incoming.sack_ranges()
         if not ranges or self._sender.allowance is not None:
-            self._spend(HEADER_BYTES)
-            return Burst([self._header(_STATE)], HEADER_BYTES, 1)
+            return self._control(_STATE)
         area = encode_sacks([(start & SEQUENCE_MASK, end & SEQUENCE_MASK) for start, end in ranges])
         return Burst([self._header(_SACK), area], HEADER_BYTES + len(area), 1)
 
-    def _spend(self, size: int) -> None:
-        """A packet without data goes out: of an address that has not acknowledged anything, each counts."""
-        allowance = self._sender.allowance
-        if allowance is not None:
-            self._sender.allowance = allowance - size
+    def _control(self, word: int) -> Burst:
+        self._sender.spend(HEADER_BYTES)
+        return Burst([self._header(word)], HEADER_BYTES, 1)
 
     def _header(self, word: int, seq: int | None = None) -> bytes:
         """`seq`: number of the packet, unless it is that of the next one with data."""
@@ -484,9 +446,8 @@ class UdxStream:
         if self.closed or self.remote_id is None:
             return None
         deadline = self._sender.next_deadline()
-        if self._heartbeat_at is not None and (deadline is None or self._heartbeat_at < deadline):
-            return self._heartbeat_at
-        return deadline
+        at = self._heartbeat.at
+        return at if at is not None and (deadline is None or at < deadline) else deadline
 
     def handle_timer(self, now: float) -> None:
         """Does what is due by `now`. Ask for bursts and events afterwards."""
@@ -499,11 +460,9 @@ class UdxStream:
             # sake.
             complete = self._incoming.finished and sender.only_end_is_missing
             self._close(None if complete else StreamTimedOut("the peer does not answer any more"))
-        elif self._heartbeat is not None and self._heartbeat_at is not None and now >= self._heartbeat_at:
-            self._heartbeat_due = True
-            self._heartbeat_at = now + self._heartbeat
-            self._unanswered += sender.finished
-            if self._unanswered > MAX_TIMEOUTS:
+        else:
+            self._heartbeat.expire(now, counts=sender.finished)
+            if self._heartbeat.given_up:
                 self._close(StreamTimedOut("the peer does not answer any more"))
 
     def next_event(self) -> Event | None:

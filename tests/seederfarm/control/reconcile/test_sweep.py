@@ -21,7 +21,7 @@ from seederfarm.registry.queries import short_of_copies
 from seederfarm.registry.services import keys
 
 from ...registry.factories import key_of, make_drive, make_worker
-from ..world import GB, FakeBroker, FakeWorker, copy_of
+from ..world import GB, FakeBroker, FakeWorker, copy_of, prove_all
 
 SECOND = timedelta(seconds=1)
 
@@ -144,6 +144,7 @@ def test_drives_are_marked_as_short_of_copies_and_the_mark_is_put_right(
     reconcile(now=now, hearing=heard(now))
     assert set(short_of_copies(Drive.objects.all())) == {drive}
     worker.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
+    prove_all(now + SECOND)
     reconcile(everything=False, now=now, hearing=heard(now))
     assert not short_of_copies(Drive.objects.all())
     Replica.objects.update(phase="error")  # nobody said so

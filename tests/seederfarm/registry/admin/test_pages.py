@@ -302,7 +302,7 @@ def test_hostile_titles_stay_text(client: Client) -> None:
 
 def test_workers_are_approved_drained_and_retired(client: Client) -> None:
     keeper, newcomer = make_worker("keeper"), make_worker("newcomer", state=Worker.State.PENDING)
-    make_replica(make_drive(), keeper)
+    make_replica(make_drive(), keeper, length=5, total_blocks=5, have_blocks=5)
     assert "1 worker active now" in text_of(act(client, WORKERS, "activate", newcomer))
     asked = text_of(act(client, WORKERS, "retire", keeper, newcomer))
     assert "keeper has blocks of 1 drive that no other worker has: drain it first." in asked

@@ -17,6 +17,16 @@ from .support.require import require
 
 SERVERS = {"official_peers", "processes", "redis_program", "postgres_server", "networks"}
 """Fixtures that start, or need, other processes."""
+STARTERS = {
+    "subprocess",
+    "EngineChild",
+    "SeedProcess",
+    "FarmHome",
+    "OneProcessHome",
+    "RedisServer",
+    "commands",
+}
+"""What a module imports to start processes."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -25,7 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         parameters = getattr(item, "callspec", None)
         on_postgres = parameters is not None and parameters.params.get("farm_database") == "postgresql"
-        if on_postgres or SERVERS & set(getattr(item, "fixturenames", ())):
+        needs = on_postgres or SERVERS & set(getattr(item, "fixturenames", ()))
+        if needs or STARTERS & set(vars(getattr(item, "module", item))):
             item.add_marker(pytest.mark.slow)
 
 

@@ -12,6 +12,8 @@ from .target import Target, chunks, script
 from .targets import targets
 from .vectors import recorded
 
+pytestmark = pytest.mark.slow
+
 RUNS = 400
 SLOW_RUNS = 150
 """Of state machines."""

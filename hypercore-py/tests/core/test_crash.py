@@ -30,6 +30,8 @@ from hypercore.storage.crash_points import CrashPoint
 from hypercore.testing.cores import Writer, download, make_writer, sample_blocks
 from support.core_places import contents
 
+pytestmark = pytest.mark.slow
+
 
 class Cut(Exception):
     """The moment at which the scene is cut off."""

@@ -18,6 +18,8 @@ import pytest
 
 from hypercore.core import Core, Store, disk_store
 
+pytestmark = pytest.mark.slow
+
 CHILD = Path(__file__).parents[1] / "support" / "core_child.py"
 ROUNDS = 8
 

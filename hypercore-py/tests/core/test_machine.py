@@ -20,6 +20,8 @@ from hypercore.storage import Batch, core_storage, schema
 from hypercore.testing.cores import fetch_block, fetch_upgrade, follow_fork, make_writer
 from support.core_places import DiskPlace, MemoryPlace, Place, contents
 
+pytestmark = pytest.mark.slow
+
 
 class Snapshot(NamedTuple):
     fork: int

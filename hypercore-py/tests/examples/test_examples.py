@@ -18,6 +18,8 @@ from hypercore.testing.cores import Writer, make_writer
 from hypercore.testing.testnet import Testnet
 from support.official_packages import official_packages
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PATIENCE = 30.0
 """Seconds within which anything must have happened."""

@@ -19,6 +19,8 @@ from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
 from support.merkle_trees import Publisher, ReaderCore, decode, encode, make_blocks, same_tree
 
+pytestmark = pytest.mark.slow
+
 
 @cache
 def publisher(length: int) -> Publisher:

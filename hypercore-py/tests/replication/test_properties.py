@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from hypercore.wire.data import Data, DataBlock, DataHash, DataUpgrade
 from hypercore.wire.registry import MESSAGES, Message
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
 from support.replication_world import Script, Site, World
+
+pytestmark = pytest.mark.slow
 
 CONFIG = ReplicationConfig(request_timeout=5, stall_pause=1, refine_timeout=1)
 SITES = 4

@@ -15,6 +15,8 @@ from hypercore.udx.bbr import Phase
 from hypercore.udx.limits import LINGER, RECEIVE_WINDOW_BYTES, WRITE_BUFFER_BYTES
 from hypercore.udx.packet import FLAG_DATA, FLAG_END, FLAG_HEARTBEAT, FLAG_SACK, Packet
 
+pytestmark = pytest.mark.slow
+
 GOOD_TIME = 3600.0
 
 

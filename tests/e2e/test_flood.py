@@ -16,9 +16,9 @@ from hypercore.wire.control import BitfieldMessage, Range, Sync
 from hypercore.wire.request import Request, RequestBlock
 
 from ..support.stranger import Stranger, Talk, meet
-from .test_hostile import BLOCKS, FAR, Attack, Scene
-from .test_hostile import attack as attack
-from .test_hostile import scene as scene
+from .attacks import BLOCKS, FAR, Attack, Scene
+from .attacks import attack as attack
+from .attacks import scene as scene
 
 pytestmark = pytest.mark.interop
 

@@ -9,140 +9,30 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
-from typing import NamedTuple
 
 import pytest
 
-from hypercore.aio.net.secret_connection import SecretConnection
-from hypercore.aio.net.udp_socket import Endpoint
-from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.crypto import KeyPair
-from hypercore.dht.address import Address
-from hypercore.dht.constants import Firewall
-from hypercore.dht.handshake_budget import MAX_NETWORK_BURST, NETWORK_PER_SECOND
 from hypercore.errors import HypercoreError
 from hypercore.mux import Channel
 from hypercore.node import Node
 from hypercore.secretstream.framing import frame
-from hypercore.udx.packet import first_word, pack_header
 from hypercore.wire.control import BitfieldMessage, Range, Sync, Want
 from hypercore.wire.data import Data, DataBlock, DataUpgrade
 from hypercore.wire.registry import Message
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
 
-from ..support.falserelay import bystander, false_relay
 from ..support.farm import Farm
-from ..support.node import Publisher, Reader, Testnet
 from ..support.stranger import Stranger, Talk, meet
+from .attacks import BLOCK_BYTES, BLOCKS, FAR, Attack, Scene
+from .attacks import attack as attack
+from .attacks import scene as scene
 from .test_prologues import Writer as ManifestWriter
 
 pytestmark = pytest.mark.interop
-
-BLOCKS = 600
-BLOCK_BYTES = 60_000
-FAR = 2**53 - 2
-"""About the largest block number that the protocol can say."""
-
-GROWTH_MB = 60
-"""What an attack may add to our resident memory: windows and caches of a connection, and what the allocator
-keeps. Each of them could add hundreds."""
-
-MAX_STALL_MS = 100
-"""How long the engine may work for one peer, or for all, before others have their turn."""
-
-FILES = 20
-"""Files and sockets that may be open more than before."""
-
-
-class Scene(NamedTuple):
-    """The engine, and the innocent."""
-
-    bootstrap: list[str]
-    farm: Farm
-    publisher: Publisher
-    reader: Reader
-    key: bytes
-
-    @property
-    def us(self) -> bytes:
-        return bytes.fromhex(self.farm.wait_ready()["public_key"])
-
-    @property
-    def at(self) -> Address:
-        return Address("127.0.0.1", int(self.farm.wait_ready()["port"]))
-
-    def memory(self) -> float:
-        """MB of the engine that are resident."""
-        status = Path(f"/proc/{self.farm.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
-
-    def files(self) -> int:
-        return len(os.listdir(f"/proc/{self.farm.pid}/fd"))  # noqa: PTH208 - nothing of them but their number
-
-    def longest_stall(self, since: int) -> float:
-        """Milliseconds of its own work for which the engine did nothing else, since that position of its
-        events until now."""
-        now = self.farm.position()
-        self.farm.wait_for(
-            lambda event: event.get("event") == "stats", timeout=15, since=now, what="stats after the attack"
-        )
-        return max(event["max_busy_ms"] for event in self.farm.events[since:] if event["event"] == "stats")
-
-    def serves(self) -> None:
-        """What is appended now reaches the reader through us."""
-        since = self.reader.position()
-        length = self.publisher.append("thing", [("news", 1_000)])["core"]["length"]
-        self.reader.wait_newest(length, since=since, timeout=30)
-
-
-@pytest.fixture(scope="module")
-def scene(testnet: Testnet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    bootstrap, folder = testnet.bootstrap, tmp_path_factory.mktemp("hostile")
-    with ExitStack() as stack:
-        publisher = Publisher(folder / "publisher", bootstrap)
-        stack.callback(publisher.dispose)
-        publisher.make("thing", "core")
-        made = publisher.append("thing", [(f"block {i}", BLOCK_BYTES) for i in range(BLOCKS)])
-        farm = Farm(folder / "farm", bootstrap, made["key"])
-        stack.callback(farm.dispose)
-        farm.wait_ready()
-        # Neither the publisher nor the reader is announced: the two meet us alone
-        publisher.ask("join", name="thing", server=False)
-        farm.wait_synced(made["key"], BLOCKS)
-        reader = Reader(folder / "reader", bootstrap)
-        stack.callback(reader.dispose)
-        reader.open("thing", made["key"], "core")
-        reader.complete("thing", made)
-        yield Scene(bootstrap, farm, publisher, reader, bytes.fromhex(made["key"]))
-
-
-@pytest.fixture
-def attack(scene: Scene) -> Iterator[Callable[[Callable[[], Awaitable[None]]], None]]:
-    """Runs an attack; the innocent are asked behind it, and what it cost us is looked at."""
-    scene.serves()
-    memory, files, since = scene.memory(), scene.files(), scene.farm.position()
-
-    def run(act: Callable[[], Awaitable[None]]) -> None:
-        async def acting() -> None:
-            async with asyncio.timeout(60):
-                await act()
-
-        asyncio.run(acting())
-
-    yield run
-    scene.serves()
-    assert scene.memory() - memory < GROWTH_MB
-    assert scene.files() - files < FILES
-    assert scene.longest_stall(since) < MAX_STALL_MS
-    scene.farm.check_contract()
-
-
-Attack = Callable[[Callable[[], Awaitable[None]]], None]
 
 
 async def genuine_tree(stranger: Stranger, talk: Talk, length: int | None = None) -> Data:
@@ -426,115 +316,5 @@ def test_datagrams_without_end_do_no_harm(scene: Scene, attack: Attack) -> None:
                 out.sendto(os.urandom(8 + number % 400), ("127.0.0.1", port))
                 if number % 200 == 0:
                     await asyncio.sleep(0.005)
-
-    attack(act)
-
-
-# --- strangers who pose as relays --------------------------------------------------------------------------
-
-GREETING_BYTES = 300
-"""About what three packets with a stream header have."""
-
-
-async def newcomer_is_served(scene: Scene) -> None:
-    """Somebody who was never here connects, and gets a block."""
-    async with meet(scene.bootstrap, scene.us) as newcomer:
-        talk = newcomer.open(scene.key)
-        await talk.opened.wait()
-        talk.say(Sync(fork=0, length=0, remote_length=0, downloading=True))
-        talk.say(Request(id=1, fork=0, block=RequestBlock(0, 0), upgrade=RequestUpgrade(0, BLOCKS)))
-        async with asyncio.timeout(10):
-            while not any(isinstance(said, Data) for said in newcomer.heard):
-                await asyncio.sleep(0.02)
-
-
-def test_who_is_only_said_to_be_a_client_gets_a_few_small_packets(scene: Scene, attack: Attack) -> None:
-    """A relay names a third party as its client, which anybody can reach. Nobody there has asked for it."""
-
-    async def act() -> None:
-        with false_relay(scene.us, scene.at) as relay, bystander() as third:
-            relay.shake(third.address)
-            await asyncio.sleep(8)
-            assert third.look() <= min(GREETING_BYTES, 3 * relay.sent)
-            assert len(third.datagrams) <= 3
-        await newcomer_is_served(scene)
-
-    attack(act)
-
-
-def test_blind_acknowledgements_do_not_send_blocks_to_a_third_party(scene: Scene, attack: Attack) -> None:
-    """The attacker holds the keys, asks for everything and acknowledges what he never gets."""
-
-    async def act() -> None:
-        loop = asyncio.get_running_loop()
-        with false_relay(scene.us, scene.at) as relay, bystander() as third:
-            endpoint = Endpoint()
-            own = endpoint.bind("127.0.0.1")
-            stream = StreamTransport(endpoint)
-            payload, result = relay.shake(third.address, stream_id=stream.local_id)
-            assert payload.udx is not None
-            stream.connect(payload.udx.id, scene.at, own)
-            stranger = Stranger(SecretConnection(stream, result, loop=loop))
-            talk = stranger.open(scene.key)
-            talk.say(Sync(fork=0, length=0, remote_length=0, downloading=True))
-            for index in range(BLOCKS):
-                talk.say(Request(id=index + 1, fork=0, block=RequestBlock(index, 0)))
-            for ack in range(0, 20_000, 2):
-                state = pack_header(first_word(0), payload.udx.id, 4 << 20, 1_000, ack)
-                own.send(state, scene.at)
-                if ack % 20 == 0:
-                    await asyncio.sleep(0.002)
-            assert third.look() <= GREETING_BYTES
-            endpoint.close()
-
-    attack(act)
-
-
-def test_clients_that_are_made_up_take_nobodys_slot(scene: Scene, attack: Attack) -> None:
-    """More of them than there are slots, each of a host of its own."""
-
-    async def act() -> None:
-        with false_relay(scene.us, scene.at) as relay:
-            for number in range(600):
-                relay.send(Address(f"127.1.{number >> 8}.{number & 255}", 1000 + number))
-                if number % 20 == 0:
-                    await asyncio.sleep(0.02)
-            await newcomer_is_served(scene)
-
-    attack(act)
-
-
-@pytest.mark.parametrize("firewall", [Firewall.OPEN, Firewall.CONSISTENT])
-def test_handshakes_of_clients_that_never_come_leave_room_for_others(
-    scene: Scene, attack: Attack, firewall: Firewall
-) -> None:
-    """Three times as many as are remembered, and some newcomers at the same time."""
-
-    async def act() -> None:
-        with false_relay(scene.us, scene.at) as relay:
-            for number in range(3_000):
-                relay.send(Address(f"127.1.{number >> 8}.{number & 255}", 1000 + number), firewall=firewall)
-                if number % 20 == 0:
-                    await asyncio.sleep(0.02)
-                if number % 1_000 == 999:
-                    await newcomer_is_served(scene)
-
-    attack(act)
-
-
-def test_handshakes_without_end_are_answered_at_a_bounded_rate(scene: Scene, attack: Attack) -> None:
-    """Each costs half a millisecond of computing. They come from one network, a newcomer from another."""
-
-    async def act() -> None:
-        with false_relay(scene.us, scene.at, host="127.0.66.1") as relay:
-            began, who = monotonic(), KeyPair.from_seed(os.urandom(32))
-            for number in range(3_000):
-                relay.send(Address("127.1.1.1", 1000 + number), who=who)
-                if number % 20 == 0:
-                    await asyncio.sleep(0.002)
-            await newcomer_is_served(scene)
-            await asyncio.sleep(0.5)
-            bound = MAX_NETWORK_BURST + NETWORK_PER_SECOND * (monotonic() - began)
-            assert 0 < relay.answers() <= bound
 
     attack(act)

@@ -1,92 +1,31 @@
 """The muxer, against what the official protomux was seen to send (vectors/data/protomux.json) and on its
 own."""
 
-import time
-
 import pytest
 
-from hypercore.codec import Reader, Writer
+from hypercore.codec import Writer
 from hypercore.errors import FrameDecodeError, LocalProtocolError, RemoteProtocolError
 from hypercore.mux import (
-    HIGH_WATER_BYTES,
     MAX_BATCH_BYTES,
     MAX_BUFFERED_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_PENDING_OPENS,
     MAX_QUEUED_REJECTS,
     PAUSE_BUFFERED_BYTES,
-    Channel,
     CloseReason,
     Muxer,
     UndecidedBudget,
 )
-from hypercore.mux.channel import TRANSITIONS, ChannelState, ChannelStep
 from hypercore.mux.outbox import ENTRY_OVERHEAD
 from hypercore.testing.linked import LinkedPair
+from support.muxers import Recorder, new_muxer, open_channel, opening, text
 from support.vectors import load_named
 
 VECTORS = load_named("data/protomux")
 
 
-class Recorder:
-    """A channel handler that writes down what it is told, in the words of the vectors."""
-
-    def __init__(self, log: list[object] | None = None) -> None:
-        self.log: list[object] = [] if log is None else log
-        self.channel: Channel | None = None
-        self.closed: CloseReason | None = None
-        self.on_message = lambda type_id, payload: None
-
-    def channel_opened(self, handshake: Reader, now: float) -> None:
-        self.log.append(["open", handshake.rest().hex()])
-
-    def channel_message(self, type_id: int, message: Reader, now: float) -> None:
-        if type_id == 0:
-            text = message.string()
-            self.log.append(["m0", text])
-            self.on_message(type_id, text)
-        elif type_id == 1:
-            self.log.append(["m1", message.uint()])
-
-    def channel_closed(self, reason: CloseReason, now: float) -> None:
-        self.closed = reason
-        self.log.append(["close", reason is not CloseReason.LOCAL])
-
-    def channel_flush(self, now: float) -> None:
-        self.log.append(["flush"])
-
-    def channel_writable(self, now: float) -> None:
-        self.log.append(["writable"])
-
-
-def new_muxer() -> Muxer:
-    return Muxer(is_initiator=True, handshake_hash=bytes(64))
-
-
-def open_channel(
-    muxer: Muxer,
-    protocol: str,
-    channel_id: bytes | None,
-    handshake: bytes = b"",
-    log: list[object] | None = None,
-) -> Recorder:
-    recorder = Recorder(log)
-    recorder.channel = muxer.create_channel(protocol, channel_id, recorder)
-    recorder.channel.open(handshake, 0)
-    return recorder
-
-
 def taken(muxer: Muxer) -> list[str]:
     return [message.hex() for message in muxer.take_output(0)]
-
-
-def text(value: str) -> bytes:
-    return bytes(Writer().string(value))
-
-
-def opening(number: int, protocol: str, channel_id: bytes = b"", handshake: bytes = b"") -> bytes:
-    w = Writer().uint(0).uint(1).uint(number).string(protocol).optional_buffer(channel_id)
-    return bytes(w.raw(handshake))
 
 
 def test_what_the_official_muxer_sent_is_what_ours_sends() -> None:
@@ -458,167 +397,3 @@ def test_a_message_that_no_frame_can_carry_is_refused_before_it_is_queued() -> N
     with pytest.raises(LocalProtocolError):
         channel.send(0, bytes(MAX_MESSAGE_BYTES))
     channel.send(0, bytes(15 * 1024 * 1024))
-
-
-# --- turns --------------------------------------------------------------------------------------------------
-
-
-def test_the_shell_is_told_once_that_there_is_output() -> None:
-    told: list[int] = []
-    muxer = Muxer(is_initiator=True, handshake_hash=bytes(64), on_output=lambda: told.append(1))
-    channel = open_channel(muxer, "p", b"1").channel
-    channel.send(0, b"a")
-    assert told == [1]
-    muxer.take_output(0)
-    channel.mark_dirty()
-    assert told == [1, 1]
-
-
-def test_a_dirty_channel_is_flushed_once_before_output_is_taken() -> None:
-    muxer = new_muxer()
-    recorder = open_channel(muxer, "p", b"1")
-    recorder.channel.mark_dirty()
-    recorder.channel.mark_dirty()
-    muxer.take_output(0)
-    muxer.take_output(0)
-    assert recorder.log == [["flush"]]
-
-
-def test_channels_that_wait_for_room_take_turns() -> None:
-    muxer = new_muxer()
-    order: list[bytes] = []
-
-    class Server(Recorder):
-        left = 3
-
-        def channel_writable(self, now: float) -> None:
-            order.append(self.channel.id)
-            self.channel.send(0, bytes(HIGH_WATER_BYTES // 2))
-            self.left -= 1
-            if self.left:
-                self.channel.wait_writable()
-
-    for name in (b"1", b"2"):
-        server = Server()
-        server.channel = muxer.create_channel("p", name, server)
-        server.channel.open(b"", 0)
-        server.channel.wait_writable()
-    rounds = []
-    while muxer.take_output(0, limit=1 << 30):
-        rounds.append(len(order))
-    assert order == [b"1", b"2"] * 3
-    assert rounds == [2, 4, 6]  # never more than the high-water mark at a time
-
-
-def test_every_channel_is_told_when_the_connection_is_gone() -> None:
-    muxer = new_muxer()
-    recorders = [open_channel(muxer, "p", b"%d" % number) for number in range(3)]
-    muxer.receive(opening(1, "p", b"1"), 0)
-    muxer.shutdown(0)
-    assert [recorder.closed for recorder in recorders] == [CloseReason.DISCONNECTED] * 3
-    muxer.receive(b"\1\0\1a", 0)
-    assert muxer.take_output(0) == []
-    with pytest.raises(LocalProtocolError):
-        open_channel(muxer, "p", b"9")
-
-
-# --- portions -----------------------------------------------------------------------------------------------
-
-
-def test_a_batch_is_worked_off_in_portions() -> None:
-    muxer, log = new_muxer(), list[object]()
-    open_channel(muxer, "p", b"1", log=log)
-    muxer.receive(opening(1, "p", b"1"), 0)
-    log.clear()
-    entries = b"".join(bytes((2, 1, n)) for n in range(10))
-    muxer.begin(b"\0\0\1" + entries, 0)
-    portions = 0
-    while not muxer.go_on(0, lambda: len(log) % 3 == 0):
-        portions += 1
-        assert len(log) == 3 * portions
-    assert portions == 3
-    assert len(log) == 10
-    assert muxer.go_on(0)
-
-
-def test_a_batch_that_changes_channels_for_nothing_is_refused() -> None:
-    """8 MiB of such took more than a second, and say nothing."""
-    muxer = new_muxer()
-    open_channel(muxer, "p", b"1")
-    muxer.receive(opening(1, "p", b"1"), 0)
-    muxer.receive(b"\0\0\2" + b"\0\1" + b"\1\5" + b"\0\2", 0)
-    with pytest.raises(RemoteProtocolError):
-        muxer.receive(b"\0\0\1" + b"\0\2" * 2 + b"\1\5", 0)
-
-
-def test_output_is_made_in_portions() -> None:
-    class Chatty(Recorder):
-        def channel_flush(self, now: float) -> None:
-            flushed.append(self)
-
-    muxer, flushed = new_muxer(), list[Recorder]()
-    for number in range(5):
-        handler = Chatty()
-        handler.channel = muxer.create_channel("p", b"%d" % number, handler)
-        handler.channel.open(b"", 0)
-        handler.channel.mark_dirty()
-    assert muxer.take_output(0, expired=lambda: True)
-    assert len(flushed) == 1
-    assert muxer.has_output
-    muxer.take_output(0)
-    assert len(flushed) == 5
-    assert not muxer.has_output
-
-
-def test_a_thousand_channels_that_wait_take_their_turns_in_no_time() -> None:
-    class Waiting(Recorder):
-        def channel_writable(self, now: float) -> None:
-            if self.channel is not None and len(turns) < 200_000:
-                turns.append(1)
-                self.channel.wait_writable()
-
-    muxer, turns = new_muxer(), list[int]()
-    for number in range(20_000):
-        handler = Waiting()
-        handler.channel = muxer.create_channel("p", b"%d" % number, handler)
-        handler.channel.open(b"", 0)
-        handler.channel.wait_writable()
-    muxer.holding = True
-    muxer.take_output(0, limit=1 << 30)
-    assert not turns
-    muxer.holding = False
-    started = time.process_time()
-    muxer.take_output(0)
-    assert time.process_time() - started < 3  # minutes while each turn looked past all the ones before
-
-
-def test_a_channel_closed_while_the_connection_goes_hears_of_that_once() -> None:
-    """The owner of one channel may close another when it is told of the end."""
-    muxer = new_muxer()
-    first, second = open_channel(muxer, "p", b"1"), open_channel(muxer, "p", b"2")
-    for one, other in ((first, second), (second, first)):
-        assert one.channel is not None and other.channel is not None
-        closed, channel = one.channel_closed, other.channel
-        one.channel_closed = lambda reason, now, closed=closed, channel=channel: (  # type: ignore[method-assign]
-            closed(reason, now),
-            channel.close(now),
-        )
-    muxer.shutdown(0)
-    assert first.log[-1:] == second.log[-1:] == [["close", True]]
-    assert first.closed is second.closed is CloseReason.DISCONNECTED
-
-
-@pytest.mark.parametrize("state", ChannelState)
-@pytest.mark.parametrize("step", [*ChannelStep, *CloseReason])
-def test_a_channel_does_what_its_table_says_and_nothing_else(
-    state: ChannelState, step: ChannelStep | CloseReason
-) -> None:
-    channel = new_muxer().create_channel("p", b"1", Recorder())
-    channel._state = state
-    if (state, step) in TRANSITIONS:
-        channel._move(step)
-        assert channel._state is TRANSITIONS[state, step]
-    else:
-        with pytest.raises(LocalProtocolError):
-            channel._move(step)
-        assert channel._state is state

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farmwire.gaps import CoreGaps, Holding
 from seederfarm.placement.model import (
     DriveSpec,
     Plan,
@@ -21,15 +19,7 @@ from seederfarm.placement.model import (
 )
 from seederfarm.placement.plan import plan
 
-GB = 10**9
-
-
-def workers(*zones: str, free: int = 100 * GB) -> list[WorkerSpec]:
-    return [WorkerSpec(i, zone=zone, free_bytes=free, capacity_bytes=free) for i, zone in enumerate(zones)]
-
-
-def drive(low: int = 2, high: int | None = None, **more: object) -> DriveSpec:
-    return DriveSpec(1, GB, low, high or low, **more)  # type: ignore[arg-type]
+from .specs import GB, Farm, complete, drive, released, standing, workers
 
 
 def held(*ids: int, complete: bool = True) -> dict[int, list[ReplicaState]]:
@@ -38,14 +28,6 @@ def held(*ids: int, complete: bool = True) -> dict[int, list[ReplicaState]]:
 
 def assigned(result: Plan) -> list[int]:
     return sorted(move.worker for move in result.assign)
-
-
-def released(result: Plan) -> list[int]:
-    return sorted(move.worker for move in result.release)
-
-
-def standing(specs: list[WorkerSpec], worker: int, what: WorkerStatus) -> list[WorkerSpec]:
-    return [spec._replace(standing=what) if spec.id == worker else spec for spec in specs]
 
 
 def test_a_new_drive_gets_its_maximum() -> None:
@@ -201,13 +183,6 @@ def test_a_retired_or_forgotten_worker_loses_what_it_had(known: bool) -> None:
 COUNTS = (WorkerStatus.ACTIVE, WorkerStatus.SILENT)
 
 
-@dataclass
-class Farm:
-    specs: list[WorkerSpec]
-    drives: list[DriveSpec]
-    replicas: dict[int, list[ReplicaState]] = field(default_factory=dict)
-
-
 tags = st.frozensets(st.sampled_from("xy"), max_size=2)
 
 
@@ -260,11 +235,6 @@ def apply(farm: Farm, result: Plan) -> dict[int, list[ReplicaState]]:
 def active_complete(farm: Farm, states: list[ReplicaState]) -> int:
     active = {spec.id for spec in farm.specs if spec.standing is WorkerStatus.ACTIVE}
     return sum(state.complete and state.worker in active for state in states)
-
-
-def complete(farm: Farm, states: list[ReplicaState]) -> int:
-    present = {spec.id for spec in farm.specs if spec.standing is not WorkerStatus.RETIRED}
-    return sum(state.complete and state.worker in present for state in states)
 
 
 @given(farms())
@@ -322,9 +292,9 @@ def test_a_farm_that_has_settled_stays_as_it_is(farm: Farm) -> None:
 @given(farms(), st.integers(0, 7))
 def test_a_worker_that_comes_and_goes_within_its_grace_moves_nothing(farm: Farm, flapping: int) -> None:
     farm = settled(farm)
-    for standing in (WorkerStatus.SILENT, WorkerStatus.ACTIVE):
+    for status in (WorkerStatus.SILENT, WorkerStatus.ACTIVE):
         specs = [
-            spec._replace(standing=standing)
+            spec._replace(standing=status)
             if spec.id == flapping and spec.standing is WorkerStatus.ACTIVE
             else spec
             for spec in farm.specs
@@ -337,8 +307,8 @@ def settled(farm: Farm) -> Farm:
     """Plans carried out and all copies complete, until there is nothing more to do."""
     for _ in range(4):
         farm = carried_out(farm, plan(farm.drives, farm.specs, farm.replicas))
-        for drive, states in farm.replicas.items():
-            farm.replicas[drive] = [state._replace(complete=True) for state in states]
+        for number, states in farm.replicas.items():
+            farm.replicas[number] = [state._replace(complete=True) for state in states]
     return farm
 
 
@@ -411,8 +381,8 @@ def happen(farm: Farm, rng: Random) -> None:
         pinned = frozenset(rng.sample(range(8), rng.choice([0, 0, 1, 2])))
         wishes = {"replicas_min": low, "replicas_max": low + rng.randint(0, 2), "pinned": pinned}
         farm.drives[at] = farm.drives[at]._replace(**wishes)
-    for drive, states in farm.replicas.items():
-        farm.replicas[drive] = [
+    for number, states in farm.replicas.items():
+        farm.replicas[number] = [
             state._replace(complete=rng.random() < (0.95 if state.complete else 0.4)) for state in states
         ]
 
@@ -460,63 +430,3 @@ def test_the_quick_search_finds_room_in_every_corner() -> None:
     small = [WorkerSpec(i, zone=f"z{i % 30}", free_bytes=5, capacity_bytes=5) for i in range(300)]
     big = WorkerSpec(999, zone="z1", free_bytes=50, capacity_bytes=5000)
     assert assigned(plan([DriveSpec(1, 40)], [*small, big], {})) == [999]
-
-
-# --- copies with gaps
-
-
-def with_blocks(worker: int, blocks: set[int], *, complete: bool, length: int = 8) -> ReplicaState:
-    missing = [number for number in range(length) if number not in blocks]
-    runs = [bound for number in missing for bound in (number, number + 1)]
-    gaps = (CoreGaps(length=length, runs=_joined(runs)),) if missing else ()
-    return ReplicaState(worker, complete, len(blocks), Holding(0, length, length, len(blocks), gaps))
-
-
-def _joined(runs: list[int]) -> list[int]:
-    joined: list[int] = []
-    for at in runs:
-        if joined and len(joined) % 2 == 0 and joined[-1] == at:
-            joined.pop()
-        else:
-            joined.append(at)
-    return joined
-
-
-def test_a_surplus_with_blocks_that_no_other_has_stays() -> None:
-    specs = workers("a", "b", "c")
-    states = [
-        with_blocks(0, {0, 1, 2, 3}, complete=True),
-        with_blocks(1, {4, 5}, complete=True),
-        with_blocks(2, {0, 1, 2, 3}, complete=True),
-    ]
-    assert released(plan([drive(1)], specs, {1: states})) in ([0], [2])
-    assert released(plan([drive(1)], specs, {1: states[:2]})) == []
-
-
-def test_a_drain_waits_for_the_blocks_and_not_for_completeness() -> None:
-    specs = standing(workers("a", "b"), 0, WorkerStatus.DRAINING)
-    fuller, same, less = {0, 1, 2}, {0, 1}, {0}
-    leaving = with_blocks(0, same, complete=False)
-    for blocks, gone in ((fuller, [0]), (same, [0]), (less, [])):
-        states = {1: [leaving, with_blocks(1, blocks, complete=False)]}
-        assert released(plan([drive(1)], specs, states)) == gone
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.lists(st.tuples(st.sets(st.integers(0, 7)), st.booleans()), min_size=1, max_size=5),
-    st.lists(
-        st.sampled_from([s for s in WorkerStatus if s is not WorkerStatus.RETIRED]), min_size=5, max_size=5
-    ),
-    st.integers(1, 3),
-    st.integers(0, 2),
-)
-def test_no_release_takes_a_block_that_no_other_copy_has(
-    copies: list[tuple[set[int], bool]], standings: list[WorkerStatus], low: int, more: int
-) -> None:
-    specs = [WorkerSpec(i, zone=str(i), standing=what) for i, what in enumerate(standings)]
-    states = [with_blocks(i, blocks, complete=done) for i, (blocks, done) in enumerate(copies)]
-    gone = set(released(plan([drive(low, low + more)], specs, {1: states})))
-    before = set[int]().union(*(blocks for blocks, _ in copies))
-    after = set[int]().union(*(blocks for i, (blocks, _) in enumerate(copies) if i not in gone))
-    assert after == before

@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import socket
 from time import monotonic
 
 import pytest
 
-from hypercore.aio.dht import announcer, persistence
+from hypercore.aio.dht import announcer
 from hypercore.aio.dht.node import MAX_REMEMBERED_RELAYS, DhtNode
 from hypercore.aio.net.interfaces import local_addresses
 from hypercore.aio.race import race
@@ -18,32 +17,15 @@ from hypercore.dht.constants import Command, Firewall, Mode
 from hypercore.dht.messages import Handshake, HolepunchInfo, NoisePayload, RelayInfo, UdxInfo
 from hypercore.dht.node import NodeEvent
 from hypercore.dht.noise import ServerHandshake
-from hypercore.dht.rpc import Outgoing
 from hypercore.errors import (
     ConnectionClosed,
     LocalProtocolError,
     PeerNotFound,
     PeerUnreachable,
 )
-from hypercore.testing.testnet import Testnet
+from support.aio_nodes import TOPIC, run, until
 
 SERVER = KeyPair.from_seed(b"\x01" * 32)
-TOPIC = b"\x21" * 32
-
-
-def run(scene, nodes=4):
-    async def play():
-        async with Testnet(nodes) as net:
-            await scene(net)
-
-    asyncio.run(play())
-
-
-async def until(condition, seconds=20.0):
-    end = monotonic() + seconds
-    while not condition():
-        assert monotonic() < end, "it did not happen in time"
-        await asyncio.sleep(0.01)
 
 
 class Echo:
@@ -472,73 +454,3 @@ def test_race_stops_the_losers_and_shows_bugs():
         hopeless.cancel()
 
     asyncio.run(play())
-
-
-# --- standing among others --------------------------------------------------------------------------------
-
-
-def test_a_node_that_knows_others_needs_no_bootstrap_node():
-    async def scene(net):
-        first = await net.create_node()
-        await until(lambda: len(first.known_nodes()) >= 3)
-        nobody = [f"127.0.0.1:{await closed_port(net)}"]
-        async with DhtNode(bootstrap=nobody, host="127.0.0.1", nodes=first.known_nodes()) as second:
-            assert await second.bootstrapped(timeout=20)
-            assert set(second.known_nodes()) & set(first.known_nodes())
-
-    run(scene)
-
-
-async def closed_port(net):
-    """A port where nobody is any more."""
-    async with DhtNode(bootstrap=net.bootstrap, host="127.0.0.1") as node:
-        return node.local_port
-
-
-def test_a_node_whose_address_stays_open_stores_for_others_until_that_ends(monkeypatch):
-    monkeypatch.setattr(persistence, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(persistence, "STABLE_SECONDS", 0.3)
-    monkeypatch.setattr(persistence, "is_bogon", lambda host: False)
-
-    async def scene(net):
-        node, asker = await net.create_node(), await net.create_node()
-        here = Address("127.0.0.1", node.local_port)
-        lookup = Outgoing(here, Command.LOOKUP, target=TOPIC, force=True)
-        node._firewalled = False
-        await until(lambda: not node.ephemeral)
-        reply = await asker.client.request(lookup)
-        assert reply.error == 0 and reply.id == node.core.own_id
-        assert node.known_nodes()
-        node._firewalled = True
-        await until(lambda: node.ephemeral)
-        reply = await asker.client.request(lookup)
-        assert reply.error and reply.id is None
-
-    run(scene)
-
-
-def test_name_of_a_bootstrap_node_that_does_not_resolve_is_told_and_looked_up_again(monkeypatch):
-    async def scene(net):
-        loop = asyncio.get_running_loop()
-        lookup, known = loop.getaddrinfo, []
-
-        async def getaddrinfo(host, port, **options):
-            if host == "dht.example":
-                if not known:
-                    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-                return await lookup("127.0.0.1", port, **options)
-            return await lookup(host, port, **options)
-
-        monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
-        port = net.nodes[0].local_port
-        events = []
-        node = DhtNode(bootstrap=[f"dht.example:{port}"], host="127.0.0.1")
-        node.subscribe(events.append)
-        async with node:
-            await until(lambda: NodeEvent.NAME_UNRESOLVED in events)
-            assert node.unresolved == {"dht.example": "Name or service not known"}
-            known.append(True)
-            assert await node.bootstrapped(timeout=10)
-            assert node.unresolved == {} and events.count(NodeEvent.NAME_UNRESOLVED) == 1
-
-    run(scene)

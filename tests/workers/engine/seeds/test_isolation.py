@@ -22,7 +22,7 @@ from workers.engine.settings.key_list import Wanted
 
 from ..fakes import WriterOfDrive, copy, upgrade
 from ..test_engine import Farm
-from .test_seed import Bench
+from .bench import Bench
 
 
 def key_of(number: int) -> bytes:

@@ -28,8 +28,8 @@ from benchmarks.usage import resident, usage
 from tests.support import node
 from tests.support.content import File
 from tests.support.engine import EngineChild
-from tests.support.farm import Farm
 from tests.support.node import Publisher, Seeder, Testnet
+from tests.support.seed_process import SeedProcess
 
 OFFICIAL, OURS = SEEDERS = ("official", "ours")
 TIMEOUT = 600.0
@@ -103,7 +103,7 @@ class Bench:
             with ExitStack() as stack:
                 before = usage(self.publisher.pid).cpu
                 start = self._ours if seeder == OURS else self._official
-                process: Farm | Seeder = start(storage, stack)
+                process: SeedProcess | Seeder = start(storage, stack)
                 ended = time.monotonic()
                 spent = usage(process.pid)
                 served = usage(self.publisher.pid).cpu - before
@@ -122,8 +122,8 @@ class Bench:
         finally:
             shutil.rmtree(storage, ignore_errors=True)
 
-    def _ours(self, storage: Path, stack: ExitStack) -> Farm:
-        farm = Farm(storage, self.bootstrap, "--file", str(self.seeds))
+    def _ours(self, storage: Path, stack: ExitStack) -> SeedProcess:
+        farm = SeedProcess(storage, self.bootstrap, "--file", str(self.seeds))
         stack.callback(farm.dispose)
         synced: set[str] = set()
         seen = 0

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.usage import resident, usage
 from hypercore.core import disk_store
-from tests.support.farm import Farm
 from tests.support.node import Reader, Testnet
+from tests.support.seed_process import SeedProcess
 from tests.workers.engine.fakes import WriterOfDrive
 
 SAMPLE_SECONDS = 10.0
@@ -69,8 +69,8 @@ def write_drives(data: Path, count: int) -> list[str]:
     return keys
 
 
-def _start(data: Path, bootstrap: list[str], seeds: Path, count: int) -> tuple[Farm, float]:
-    farm = Farm(data, bootstrap, "--file", str(seeds))
+def _start(data: Path, bootstrap: list[str], seeds: Path, count: int) -> tuple[SeedProcess, float]:
+    farm = SeedProcess(data, bootstrap, "--file", str(seeds))
     synced: set[str] = set()
     seen = 0
     deadline = time.monotonic() + START_TIMEOUT
@@ -162,7 +162,7 @@ def _busiest(history: list[tuple[float, float]], span: float) -> float:
     )
 
 
-def _read_one(storage: Path, bootstrap: list[str], key: str, farm: Farm) -> float:
+def _read_one(storage: Path, bootstrap: list[str], key: str, farm: SeedProcess) -> float:
     """An official reader downloads one drive; nobody but us has it."""
     reader = Reader(storage, bootstrap)
     try:

@@ -1,6 +1,6 @@
 """Who reaches whom through NATs: official and our peers, serving and connecting from every kind of network.
 
-The networks are namespaces of this machine (tests/support/netlab.py); nothing leaves it. Each round builds
+The networks are namespaces of this machine (tests/support/net_lab.py); nothing leaves it. Each round builds
 them anew and tries all 36 connections, pair by pair.
 """
 
@@ -13,10 +13,10 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tests.support import netlab, node
-from tests.support.natmatrix import PAIRS, Cell, Matrix, cells
-from tests.support.natworld import NatWorld, reached
-from tests.support.netlab import KINDS
+from tests.support import net_lab, node
+from tests.support.nat_matrix import PAIRS, Cell, Matrix, cells
+from tests.support.nat_world import NatWorld, reached
+from tests.support.net_lab import KINDS
 
 Times = dict[Cell, list[float | None]]
 """Seconds of every attempt; None: it was not reached."""
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="times that each connection is tried (3)")
     parser.add_argument("--json", action="store_true", help="every attempt, as JSON")
     options = parser.parse_args(arguments)
-    reason = node.missing() or netlab.missing()
+    reason = node.missing() or net_lab.missing()
     if reason is not None:
         print(reason, file=sys.stderr)
         return 1

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from benchmarks.link import Line, Link
 from benchmarks.usage import Usage, usage
-from tests.support.farm import Farm
-from tests.support.jsonproc import Event, JsonProcess
+from tests.support.json_process import Event, JsonProcess
 from tests.support.node import Publisher, Reader, Testnet
+from tests.support.seed_process import SeedProcess
 
 OFFICIAL = "official → official"
 DOWN = "official → ours"
@@ -103,7 +103,7 @@ class Bench:
                 self._make_copy(copy)
             with self._sending():
                 sender = self._farm(copy, stack) if sent_by_ours else self._publisher(stack)
-                if isinstance(sender, Farm):
+                if isinstance(sender, SeedProcess):
                     sender.wait_synced(self._key, self.load.blocks, timeout=TIMEOUT)
             folders = [self._folder / f"receiver-{number}" for number in range(self.load.receivers)]
             for folder in folders:
@@ -149,8 +149,8 @@ class Bench:
         publisher.ask("join", name="thing")
         return publisher
 
-    def _farm(self, data: Path, stack: ExitStack) -> Farm:
-        farm = Farm(data, self._bootstrap, "--file", str(self._seeds))
+    def _farm(self, data: Path, stack: ExitStack) -> SeedProcess:
+        farm = SeedProcess(data, self._bootstrap, "--file", str(self._seeds))
         stack.callback(farm.dispose)
         return farm
 
@@ -161,7 +161,9 @@ class Bench:
 
     # --- measuring
 
-    def _measured(self, pair: str, sender: JsonProcess, receivers: list[Farm] | list[Reader]) -> Transfer:
+    def _measured(
+        self, pair: str, sender: JsonProcess, receivers: list[SeedProcess] | list[Reader]
+    ) -> Transfer:
         waits = [self._begin(receiver) for receiver in receivers]
         opened = [one.wait_for(_opened, timeout=TIMEOUT, what="a connection") for one in receivers]
         began = min(event["at"] for event in opened)
@@ -183,11 +185,11 @@ class Bench:
             seconds_from_start=max(ended) - min(one.started_at for one in receivers),
         )
 
-    def _begin(self, receiver: Farm | Reader) -> Callable[[], Callable[[], Event]]:
+    def _begin(self, receiver: SeedProcess | Reader) -> Callable[[], Callable[[], Event]]:
         """Has a receiver fetch everything. What is returned asks it to tell when it has, and gives what waits
         for that."""
         blocks = self.load.blocks
-        if isinstance(receiver, Farm):  # its command line has told it
+        if isinstance(receiver, SeedProcess):  # its command line has told it
             return lambda: lambda: receiver.wait_synced(self._key, blocks, timeout=TIMEOUT)
         opening = receiver.send("open", name="thing", key=self._key, kind="core")
 

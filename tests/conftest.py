@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from .support import node, postgres, redis
-from .support.farm import Farm
 from .support.node import Publisher, Reader, Seeder, Testnet
 from .support.postgres import Postgres
 from .support.redis import RedisServer
 from .support.require import require
+from .support.seed_process import SeedProcess
 
 SERVERS = {"official_peers", "processes", "redis_program", "postgres_server", "networks"}
 """Fixtures that start, or need, other processes."""
@@ -102,7 +102,7 @@ def postgres_server() -> Iterator[Postgres]:
 
 NewReader = Callable[[], Reader]
 NewSeeder = Callable[[], Seeder]
-NewFarm = Callable[..., Farm]
+NewFarm = Callable[..., SeedProcess]
 
 
 @pytest.fixture
@@ -138,8 +138,8 @@ def new_seeder(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> Ne
 def new_farm(processes: ExitStack, bootstrap: list[str], tmp_path: Path) -> NewFarm:
     """`new_farm(key, …, data="name")` starts `seed --json` over the data directory of that name."""
 
-    def start(*arguments: str, data: str = "farm") -> Farm:
-        farm = Farm(tmp_path / data, bootstrap, *arguments)
+    def start(*arguments: str, data: str = "farm") -> SeedProcess:
+        farm = SeedProcess(tmp_path / data, bootstrap, *arguments)
         processes.callback(farm.dispose)
         return farm
 

@@ -13,8 +13,8 @@ import pytest
 
 from hypercore.dht.address import Address
 
-from ..support.farm import Farm
 from ..support.node import Publisher, Reader, Testnet
+from ..support.seed_process import SeedProcess
 
 BLOCKS = 600
 BLOCK_BYTES = 60_000
@@ -36,7 +36,7 @@ class Scene(NamedTuple):
     """The engine, and the innocent."""
 
     bootstrap: list[str]
-    farm: Farm
+    farm: SeedProcess
     publisher: Publisher
     reader: Reader
     key: bytes
@@ -81,7 +81,7 @@ def scene(testnet: Testnet, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         stack.callback(publisher.dispose)
         publisher.make("thing", "core")
         made = publisher.append("thing", [(f"block {i}", BLOCK_BYTES) for i in range(BLOCKS)])
-        farm = Farm(folder / "farm", bootstrap, made["key"])
+        farm = SeedProcess(folder / "farm", bootstrap, made["key"])
         stack.callback(farm.dispose)
         farm.wait_ready()
         # Neither the publisher nor the reader is announced: the two meet us alone

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import NewFarm
-from ..support import farm as cli
+from ..support import seed_process as cli
 from ..support.node import Publisher
 
 GOOD = "ab" * 32

@@ -13,10 +13,10 @@ from hypercore.wire.registry import Message
 from hypercore.wire.request import Request
 
 from ..conftest import NewFarm, NewReader
+from ..support.attacker import meet
 from ..support.content import File, listing
 from ..support.node import Publisher
-from ..support.scenes import Made
-from ..support.stranger import meet
+from ..support.published import Made
 from ..support.waiting import eventually
 
 pytestmark = pytest.mark.interop

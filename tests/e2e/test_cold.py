@@ -20,7 +20,7 @@ from workers.engine.settings.settings import EngineSettings
 from ..conftest import NewReader
 from ..support.content import File
 from ..support.node import Publisher, Testnet
-from ..support.scenes import Made, read_drive
+from ..support.published import Made, read_drive
 
 pytestmark = pytest.mark.interop
 

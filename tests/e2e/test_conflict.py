@@ -14,9 +14,9 @@ from hypercore.aio.dht.node import DhtNode
 from hypercore.testing.cores import Writer, make_writer
 
 from ..conftest import NewFarm, NewReader
-from ..support.farm import Farm
-from ..support.jsonproc import ProcessFailed
-from ..support.scenes import read_core
+from ..support.json_process import ProcessFailed
+from ..support.published import read_core
+from ..support.seed_process import SeedProcess
 
 pytestmark = pytest.mark.interop
 
@@ -24,7 +24,7 @@ BLOCKS = [b"block %d " % number * 5_000 for number in range(40)]
 
 
 @asynccontextmanager
-async def connected(writer: Writer, farm: Farm, bootstrap: list[str]) -> AsyncIterator[None]:
+async def connected(writer: Writer, farm: SeedProcess, bootstrap: list[str]) -> AsyncIterator[None]:
     """The writer's machine, connected to the farm."""
     us = bytes.fromhex(farm.wait_ready()["public_key"])
     async with DhtNode(bootstrap=bootstrap, host="127.0.0.1") as node:
@@ -37,7 +37,7 @@ async def connected(writer: Writer, farm: Farm, bootstrap: list[str]) -> AsyncIt
             await cores.close()
 
 
-def play(writer: Writer, farm: Farm, bootstrap: list[str], until: Callable[[], object]) -> None:
+def play(writer: Writer, farm: SeedProcess, bootstrap: list[str], until: Callable[[], object]) -> None:
     async def scene() -> None:
         async with asyncio.timeout(60), connected(writer, farm, bootstrap):
             await asyncio.to_thread(until)
@@ -45,7 +45,7 @@ def play(writer: Writer, farm: Farm, bootstrap: list[str], until: Callable[[], o
     asyncio.run(scene())
 
 
-def wait_conflict(farm: Farm, key: str) -> None:
+def wait_conflict(farm: SeedProcess, key: str) -> None:
     farm.wait_for(
         lambda event: (
             event.get("event") == "error" and event.get("code") == "CONFLICT" and event["key"] == key

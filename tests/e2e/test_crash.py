@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from ..conftest import NewFarm, NewReader
-from ..support import farm as cli
+from ..support import seed_process as cli
 from ..support.content import CHUNK, File, content, listing
 from ..support.node import Publisher
+from ..support.published import publish_core, read_core
 from ..support.rot import flip
-from ..support.scenes import publish_core, read_core
 from ..support.waiting import eventually
 
 pytestmark = pytest.mark.interop

@@ -20,8 +20,8 @@ from hypercore.wire.control import Sync
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
 
-from ..support.falserelay import bystander, false_relay
-from ..support.stranger import Stranger, meet
+from ..support.attacker import Stranger, meet
+from ..support.false_relay import bystander, false_relay
 from .attacks import BLOCKS, Attack, Scene
 from .attacks import attack as attack
 from .attacks import scene as scene

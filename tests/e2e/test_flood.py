@@ -15,7 +15,7 @@ from hypercore.secretstream import MAX_EARLY_FRAME_BYTES
 from hypercore.wire.control import BitfieldMessage, Range, Sync
 from hypercore.wire.request import Request, RequestBlock
 
-from ..support.stranger import Stranger, Talk, meet
+from ..support.attacker import Stranger, Talk, meet
 from .attacks import BLOCKS, FAR, Attack, Scene
 from .attacks import attack as attack
 from .attacks import scene as scene

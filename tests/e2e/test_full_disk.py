@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ..support import farm as cli
-from ..support.jsonproc import JsonProcess
+from ..support import seed_process as cli
+from ..support.json_process import JsonProcess
 from ..support.node import Publisher
-from ..support.scenes import publish_core
+from ..support.published import publish_core
 
 pytestmark = pytest.mark.interop
 

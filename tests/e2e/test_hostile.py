@@ -25,8 +25,8 @@ from hypercore.wire.data import Data, DataBlock, DataUpgrade
 from hypercore.wire.registry import Message
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
 
-from ..support.farm import Farm
-from ..support.stranger import Stranger, Talk, meet
+from ..support.attacker import Stranger, Talk, meet
+from ..support.seed_process import SeedProcess
 from .attacks import BLOCK_BYTES, BLOCKS, FAR, Attack, Scene
 from .attacks import attack as attack
 from .attacks import scene as scene
@@ -168,7 +168,7 @@ def test_a_forged_fork_of_a_core_with_a_prologue_is_not_followed_and_not_passed_
     assert length == blocks
     grown = writer.grow(100)
     writer.ask("join", name="it")
-    farm = Farm(tmp_path / "farm", scene.bootstrap, key)
+    farm = SeedProcess(tmp_path / "farm", scene.bootstrap, key)
     processes.callback(farm.dispose)
     farm.wait_synced(key, grown[key])
     us = bytes.fromhex(farm.wait_ready()["public_key"])

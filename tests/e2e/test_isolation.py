@@ -18,10 +18,10 @@ from hypercore.wire.control import Range, Sync
 from hypercore.wire.registry import Message
 from hypercore.wire.request import Request
 
+from ..support.attacker import meet
 from ..support.content import File
-from ..support.farm import Farm
 from ..support.node import Publisher, Reader
-from ..support.stranger import meet
+from ..support.seed_process import SeedProcess
 from ..support.waiting import eventually
 
 pytestmark = pytest.mark.interop
@@ -52,7 +52,7 @@ def drive(publisher: Publisher) -> dict[str, object]:
     return made
 
 
-def blocks_here(farm: Farm, key: str) -> int:
+def blocks_here(farm: SeedProcess, key: str) -> int:
     return max((event["have_blocks"] for event in farm.of("progress", key)), default=0)
 
 
@@ -79,7 +79,7 @@ def test_blocks_that_the_publisher_cannot_prove_cost_only_themselves(
     reader.complete("drive", made)
     official = time.monotonic() - began
 
-    farm = Farm(tmp_path / "farm", bootstrap, key, str(made["key"]), "-vv")
+    farm = SeedProcess(tmp_path / "farm", bootstrap, key, str(made["key"]), "-vv")
     processes.callback(farm.dispose)
     farm.wait_ready()
     began = time.monotonic()
@@ -121,7 +121,7 @@ def test_a_core_of_which_nothing_can_be_asked_does_not_starve_another(
         make_writer(sample_blocks(50), seed=1).core,
         make_writer([bytes([number]) * 50_000 for number in range(200)], seed=2).core,
     )
-    farm = Farm(tmp_path / "farm", bootstrap, deadly.key.hex(), served.key.hex())
+    farm = SeedProcess(tmp_path / "farm", bootstrap, deadly.key.hex(), served.key.hex())
     processes.callback(farm.dispose)
     us = bytes.fromhex(farm.wait_ready()["public_key"])
     who = KeyPair.from_seed(os.urandom(32))

@@ -8,7 +8,7 @@ import pytest
 
 from ..conftest import NewFarm, NewReader
 from ..support.node import Publisher
-from ..support.scenes import publish_core, read_core
+from ..support.published import publish_core, read_core
 
 pytestmark = pytest.mark.interop
 

@@ -12,9 +12,9 @@ import pytest
 
 from ..conftest import NewFarm, NewReader
 from ..support.content import File, listing
-from ..support.farm import Farm
 from ..support.node import Publisher, Reader
-from ..support.scenes import Made, met
+from ..support.published import Made, met
+from ..support.seed_process import SeedProcess
 
 pytestmark = pytest.mark.interop
 
@@ -22,7 +22,7 @@ VISIBLE_WITHIN = 2.0
 """Seconds from the publisher's append to the newest block at a reader of ours (the issue's promise)."""
 
 
-def between(publisher: Publisher, farm: Farm, reader: Reader, made: Made, kind: str) -> None:
+def between(publisher: Publisher, farm: SeedProcess, reader: Reader, made: Made, kind: str) -> None:
     """Publisher → ours → reader, connected, and everything of `made` at the reader."""
     farm.wait_ready()
     publisher.ask("join", name="thing", server=False)

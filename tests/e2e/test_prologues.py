@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ..support.farm import Farm
 from ..support.node import NodePeer, swarm_arguments
+from ..support.seed_process import SeedProcess
 from ..support.waiting import eventually
 
 pytestmark = pytest.mark.interop
@@ -66,7 +66,7 @@ def lengths(description: dict[str, Any]) -> dict[str, int]:
     return {core["key"]: core["length"] for core in description["cores"]}
 
 
-def wait_lengths(farm: Farm, wanted: dict[str, int]) -> None:
+def wait_lengths(farm: SeedProcess, wanted: dict[str, int]) -> None:
     for key, length in wanted.items():
         farm.wait_synced(key, length, timeout=30)
 
@@ -84,7 +84,7 @@ def test_cores_with_prologues_come_to_us_grow_with_us_and_are_had_from_us(
     processes.callback(writer.dispose)
     made = writer.make(kind, writers) or writer.grow(2)
     writer.ask("join", name="it")
-    early = Farm(tmp_path / "early", bootstrap, *made)
+    early = SeedProcess(tmp_path / "early", bootstrap, *made)
     processes.callback(early.dispose)
     wait_lengths(early, made)
 
@@ -92,7 +92,7 @@ def test_cores_with_prologues_come_to_us_grow_with_us_and_are_had_from_us(
     wait_lengths(early, {key: grown[key] for key in made})
 
     writer.ask("join", name="it")
-    late = Farm(tmp_path / "late", bootstrap, *grown)
+    late = SeedProcess(tmp_path / "late", bootstrap, *grown)
     processes.callback(late.dispose)
     wait_lengths(late, grown)
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ..conftest import NewFarm, NewReader, NewSeeder
-from ..support import farm as commands
-from ..support.farm import Publishing
+from ..support import seed_process as commands
 from ..support.node import Reader
+from ..support.seed_process import Publishing
 
 pytestmark = pytest.mark.interop
 

@@ -7,7 +7,7 @@ import pytest
 from ..conftest import NewFarm, NewReader
 from ..support.content import File, listing
 from ..support.node import Publisher
-from ..support.scenes import read_drive
+from ..support.published import read_drive
 
 pytestmark = pytest.mark.interop
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ..support import farm as cli
+from ..support import seed_process as cli
 from ..support.content import CHUNK, EDGE_FILES, File
 from ..support.node import Publisher
-from ..support.scenes import publish_drive
+from ..support.published import publish_drive
 
 pytestmark = pytest.mark.interop
 

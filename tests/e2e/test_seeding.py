@@ -9,7 +9,7 @@ import pytest
 from ..conftest import NewFarm, NewReader
 from ..support.content import File
 from ..support.node import Publisher
-from ..support.scenes import (
+from ..support.published import (
     Made,
     met,
     publish_bee,

@@ -7,7 +7,7 @@ import pytest
 from ..conftest import NewFarm, NewReader, NewSeeder
 from ..support.content import File
 from ..support.node import Publisher
-from ..support.scenes import publish_core, publish_drive, read_core, read_drive
+from ..support.published import publish_core, publish_drive, read_core, read_drive
 
 pytestmark = pytest.mark.interop
 

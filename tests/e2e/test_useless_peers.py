@@ -11,8 +11,8 @@ import pytest
 from hypercore.aio.swarm.swarm import Swarm
 from hypercore.crypto import discovery_key
 
-from ..support.farm import Farm
 from ..support.node import Publisher, Testnet
+from ..support.seed_process import SeedProcess
 
 pytestmark = pytest.mark.interop
 
@@ -42,7 +42,7 @@ def test_idle_peers_in_all_places_do_not_keep_a_drive_from_its_publisher(
             topic = discovery_key(bytes.fromhex(made["key"]))
             for stranger in strangers:
                 await stranger.join(topic, client=False).flushed()
-            farm = Farm(tmp_path / "farm", bootstrap, made["key"], "--max-peers", str(MAX_PEERS))
+            farm = SeedProcess(tmp_path / "farm", bootstrap, made["key"], "--max-peers", str(MAX_PEERS))
             stack.callback(farm.dispose)
             await engine_is_full(strangers)
             await asyncio.to_thread(publisher.ask, "join", name="thing", client=False)

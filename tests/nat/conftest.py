@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..support import netlab
-from ..support.natworld import NatWorld
-from ..support.netlab import NetLab
+from ..support import net_lab
+from ..support.nat_world import NatWorld
+from ..support.net_lab import NetLab
 from ..support.require import require
 
 
 @pytest.fixture(scope="session")
 def networks() -> None:
     """Skips in plain sight where networks cannot be made; with CI=true that is a failure."""
-    require(netlab.missing())
+    require(net_lab.missing())
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from ..support.natworld import ROOT
-from ..support.netlab import NetLab, Site
+from ..support.nat_world import ROOT
+from ..support.net_lab import NetLab, Site
 from .udp_host import UdpHost
 
 NewSocket = Callable[..., UdpHost]
@@ -107,7 +107,7 @@ def test_a_router_that_restarts_or_moves_forgets_whom_it_let_through(
 def test_nothing_stays_of_a_lab_whose_process_was_killed(networks: None) -> None:
     script = (
         "import time\n"
-        "from tests.support.netlab import NetLab\n"
+        "from tests.support.net_lab import NetLab\n"
         "lab = NetLab(); host = lab.site('random').host()\n"
         "print(lab.core.pid, host.pid, flush=True)\n"
         "time.sleep(600)\n"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ..support.jsonproc import CommandedProcess
-from ..support.natworld import NatWorld, Stack
-from ..support.netlab import Host
+from ..support.json_process import CommandedProcess
+from ..support.nat_world import NatWorld, Stack
+from ..support.net_lab import Host
 
 pytestmark = pytest.mark.interop
 

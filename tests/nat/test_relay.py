@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ..support.natmatrix import PAIRS, Cell, Matrix
-from ..support.natworld import NatWorld, reached
+from ..support.nat_matrix import PAIRS, Cell, Matrix
+from ..support.nat_world import NatWorld, reached
 
 pytestmark = pytest.mark.interop
 

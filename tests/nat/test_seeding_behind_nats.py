@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ..support.farm import Farm
-from ..support.natworld import NatWorld
+from ..support.nat_world import NatWorld
 from ..support.node import Publisher, Reader
-from ..support.scenes import met, publish_drive, read_drive
+from ..support.published import met, publish_drive, read_drive
+from ..support.seed_process import SeedProcess
 
 pytestmark = pytest.mark.interop
 
@@ -23,7 +23,7 @@ def test_a_drive_outlives_its_publisher_with_everybody_behind_a_nat(
     processes.callback(publisher.dispose)
     made = publish_drive(publisher, "plain")
 
-    farm = Farm(tmp_path / "farm", world.bootstrap, made["key"], prefix=homes[1].prefix)
+    farm = SeedProcess(tmp_path / "farm", world.bootstrap, made["key"], prefix=homes[1].prefix)
     processes.callback(farm.dispose)
     farm.wait_synced(made["key"], made["core"]["length"])
     publisher.stop()

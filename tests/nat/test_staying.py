@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ..support.jsonproc import CommandedProcess
-from ..support.natworld import NatWorld, reached
-from ..support.netlab import Kind, Site
+from ..support.json_process import CommandedProcess
+from ..support.nat_world import NatWorld, reached
+from ..support.net_lab import Kind, Site
 
 pytestmark = pytest.mark.interop
 

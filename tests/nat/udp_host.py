@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from struct import pack
 from typing import Any
 
-from ..support.jsonproc import CommandedProcess
-from ..support.natworld import ROOT
+from ..support.json_process import CommandedProcess
+from ..support.nat_world import ROOT
 
 
 class UdpHost(CommandedProcess):

@@ -11,9 +11,9 @@ import pytest
 from pytest_django import DjangoDbBlocker
 
 from ..support import postgres
-from ..support.controlplane import QUICK, ControlPlane, WorkersOf
+from ..support.control_processes import QUICK, ControlPlane, WorkersOf
 from ..support.databases import FarmDatabase
-from ..support.farmhome import FarmHome
+from ..support.farm_home import FarmHome
 from ..support.postgres import Postgres
 from ..support.redis import RedisServer
 

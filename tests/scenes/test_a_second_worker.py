@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from ..support.content import File
-from ..support.controlplane import QUICK, complete_on, online
-from ..support.farmhome import FarmHome
+from ..support.control_processes import QUICK, complete_on, online
+from ..support.farm_home import FarmHome
 from ..support.node import Publisher
-from ..support.scenes import publish_drive
+from ..support.published import publish_drive
 from ..support.waiting import eventually
 from .conftest import Registry
 

@@ -6,9 +6,9 @@ import pytest
 
 from ..conftest import NewReader
 from ..support.content import File
-from ..support.controlplane import complete_on, copies, kinds_of_events, online, proven_on
+from ..support.control_processes import complete_on, copies, kinds_of_events, online, proven_on
 from ..support.node import Publisher
-from ..support.scenes import publish_drive, read_drive
+from ..support.published import publish_drive, read_drive
 from ..support.waiting import eventually
 from .conftest import Scene
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis import Redis
 
-from ..support.crowd import counted
+from ..support.fake_workers import counted
 from ..support.redis import RedisServer
 from ..support.waiting import eventually
 from .conftest import NewPlane

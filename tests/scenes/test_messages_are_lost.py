@@ -9,12 +9,12 @@ import pytest
 from farmwire import tasks
 from seederfarm.registry.models import Replica
 
-from ..support.brokerproxy import BrokerProxy
+from ..support.broker_proxy import BrokerProxy
 from ..support.content import File
-from ..support.controlplane import complete_on, online, proven_on
+from ..support.control_processes import complete_on, online, proven_on
 from ..support.node import Publisher
+from ..support.published import publish_drive
 from ..support.redis import RedisServer
-from ..support.scenes import publish_drive
 from ..support.waiting import eventually
 from .conftest import NewPlane, NewWorkers
 

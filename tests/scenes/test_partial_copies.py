@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from ..conftest import NewReader
 from ..support.content import File
-from ..support.controlplane import complete_on, copies, kinds_of_events, online, proven_on
+from ..support.control_processes import complete_on, copies, kinds_of_events, online, proven_on
 from ..support.node import Publisher
 from ..support.waiting import eventually
 from .conftest import Scene

@@ -15,12 +15,12 @@ from seederfarm.registry.models import Replica, Sample, Worker
 
 from ..conftest import NewReader
 from ..support.content import File
-from ..support.controlplane import ControlPlane
-from ..support.crowd import Crowd, counted
+from ..support.control_processes import ControlPlane
+from ..support.fake_workers import Crowd, counted
 from ..support.node import Publisher
 from ..support.postgres import Postgres
+from ..support.published import publish_drive, read_drive
 from ..support.redis import RedisServer
-from ..support.scenes import publish_drive, read_drive
 from ..support.waiting import eventually
 from ..support.worker import WorkerProcess
 from .conftest import NewPlane, NewWorkers

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from seederfarm.registry.models import Challenge, Event
 
-from ..support.brokerproxy import BrokerProxy
-from ..support.crowd import counted
+from ..support.broker_proxy import BrokerProxy
+from ..support.fake_workers import counted
 from ..support.redis import RedisServer
 from ..support.waiting import eventually
 from .conftest import NewPlane

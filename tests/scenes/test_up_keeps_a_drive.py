@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ..support.content import File
-from ..support.farmhome import FarmHome, wait_dead
+from ..support.farm_home import FarmHome, wait_dead
 from ..support.node import Publisher, Reader
-from ..support.scenes import publish_drive, read_drive
+from ..support.published import publish_drive, read_drive
 from ..support.waiting import eventually
 
 FILES = [File(path="/three-megabytes.bin", size=3_000_000), File(path="/note.txt", size=12)]

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .farm import bootstrap_options, environment
-from .jsonproc import Event, JsonProcess
+from .json_process import Event, JsonProcess
+from .seed_process import bootstrap_options, environment
 
 
 class EngineChild(JsonProcess):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .content import File
-from .jsonproc import COMMAND_TIMEOUT, CommandedProcess, ProcessFailed
+from .json_process import COMMAND_TIMEOUT, CommandedProcess, ProcessFailed
 from .paths import PEERS
 
 START_TIMEOUT = 30.0

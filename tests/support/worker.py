@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from .farm import environment
+from .seed_process import environment
 from .waiting import eventually
 
 

@@ -26,11 +26,11 @@ from hypercore.wire.control import Range, Sync, Want
 from hypercore.wire.registry import Message
 from hypercore.wire.request import Request
 
+from ...support.attacker import meet
 from ...support.content import File, listing
-from ...support.endless import EndlessCore
+from ...support.endless_core import EndlessCore
 from ...support.engine import EngineChild
 from ...support.node import Publisher, Reader, Testnet
-from ...support.stranger import meet
 from ...workers.engine.fakes import WriterOfDrive
 
 pytestmark = pytest.mark.interop

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from ...support.controlplane import ControlPlane, WorkersOf
+from ...support.control_processes import ControlPlane, WorkersOf
 from ...support.databases import FarmDatabase
 from ...support.postgres import Postgres
 from ...support.redis import RedisServer

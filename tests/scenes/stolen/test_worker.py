@@ -26,7 +26,7 @@ from hypercore.crypto import KeyPair
 from seederfarm.control.accounts import budget
 from seederfarm.registry.models import Alert, EnrolmentToken, Worker
 
-from ...support.controlplane import copies
+from ...support.control_processes import copies
 from ...support.waiting import eventually
 from .thief import THIEF, Farm, attempt, celery_at, forged, post
 

@@ -20,7 +20,7 @@ from hypercore.crypto import KeyPair
 from seederfarm.registry.models import Event, Worker
 from workers.state import State
 
-from ...support.controlplane import ControlPlane, WorkersOf
+from ...support.control_processes import ControlPlane, WorkersOf
 from ...support.redis import RedisServer
 from ...support.waiting import eventually
 

@@ -17,7 +17,7 @@ from seederfarm.control.messaging.outbox import outbox
 
 from ...support.databases import FarmDatabase
 from ...support.redis import RedisServer
-from .world import FakeBroker
+from .fakes import FakeBroker
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from seederfarm.registry.models import Alert, Event, Worker
 from seederfarm.registry.services import workers as worker_services
 from seederfarm.registry.services.tokens import issue_enrolment
 
-from .world import FakeBroker, FakeWorker
+from .fakes import FakeBroker, FakeWorker
 
 PASSWORD = "0" * 64
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ...support.farmhome import FarmHome, OneProcessHome
+from ...support.farm_home import FarmHome, OneProcessHome
 from ...support.node import Publisher, Testnet
 from ...support.waiting import eventually
 from .conftest import Site

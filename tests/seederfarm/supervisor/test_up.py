@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from ...support.farmhome import FarmHome, wait_dead
+from ...support.farm_home import FarmHome, wait_dead
 from ...support.waiting import eventually
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ...support.farmhome import FarmHome, OneProcessHome, wait_dead
+from ...support.farm_home import FarmHome, OneProcessHome, wait_dead
 from ...support.postgres import Postgres
 from ...support.redis import RedisServer, make_certificates
 from ...support.waiting import eventually

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ...support.plane import Plane
+from ...support.fake_control import Plane
 from ...support.redis import RedisServer
 from ...support.worker import WorkerProcess
 

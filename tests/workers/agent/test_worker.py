@@ -17,10 +17,10 @@ from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
 
 from ...support.content import File
+from ...support.fake_control import Plane
 from ...support.node import Publisher
-from ...support.plane import Plane
+from ...support.published import publish_core, publish_drive
 from ...support.redis import RedisServer
-from ...support.scenes import publish_core, publish_drive
 from ...support.waiting import eventually
 from ...support.worker import alive, gone
 from .conftest import NewWorker

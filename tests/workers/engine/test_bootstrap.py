@@ -127,11 +127,11 @@ def unused_port() -> int:
 
 def test_the_command_says_that_nobody_answers(tmp_path: Any) -> None:
     """As an `error` event, and as a line on stderr; it goes on."""
-    from ...support.farm import Farm
+    from ...support.seed_process import SeedProcess
     from ...support.waiting import eventually
 
     bootstrap = f"127.0.0.1:{unused_port()}"
-    farm = Farm(tmp_path / "farm", [bootstrap], "1" * 64)
+    farm = SeedProcess(tmp_path / "farm", [bootstrap], "1" * 64)
     try:
         error = farm.wait_for(lambda event: event.get("event") == "error", timeout=20, what="an error")
         assert (error["key"], error["code"]) == (None, "BOOTSTRAP_SILENT")

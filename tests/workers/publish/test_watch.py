@@ -15,7 +15,7 @@ from workers.publish.folder import open_below, scan
 from workers.publish.mirror import _open
 from workers.publish.watch import Watcher
 
-from ...support.farm import Publishing
+from ...support.seed_process import Publishing
 
 NOWHERE = ["127.0.0.1:9"]
 

@@ -16,7 +16,7 @@ import pytest
 from hypercore import KeyPair, writable_drive
 from hypercore.core import disk_store
 
-from ....support import farm as commands
+from ....support import seed_process as commands
 from ....support.waiting import eventually
 
 TIMEOUT = 40.0

@@ -17,7 +17,7 @@ from farmwire.join import JoinToken, without_login
 from hypercore.keys import encode_key
 from seederfarm.cli import FARM_COMMANDS, main
 
-from ....support.farmhome import FarmHome, OneProcessHome
+from ....support.farm_home import FarmHome, OneProcessHome
 from ....support.paths import ROOT
 
 

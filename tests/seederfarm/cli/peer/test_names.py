@@ -16,7 +16,7 @@ from hypercore.core import disk_store
 from hypercore.printable import json_text, quoted, visible
 from seederfarm.cli.common.logs import set_up
 
-from ....support import farm as commands
+from ....support import seed_process as commands
 
 HOSTILE = {
     "/line\nbreak": r"$'/line\nbreak'",

@@ -16,8 +16,8 @@ from hypercore import KeyPair, writable_drive
 from hypercore.core import disk_store, read_only_store
 from hypercore.errors import StoreUnreadable
 
-from ....support import farm as commands
-from ....support.farm import Farm
+from ....support import seed_process as commands
+from ....support.seed_process import SeedProcess
 
 NOBODY = 65534
 POWERLESS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--inh-caps=-all")
@@ -158,7 +158,7 @@ def test_damage_is_named_and_kept_where_nothing_can_be_written(place: Place) -> 
 
 
 def test_a_running_engine_is_read_beside(place: Place) -> None:
-    engine = Farm(place.data, [NOWHERE], place.key)
+    engine = SeedProcess(place.data, [NOWHERE], place.key)
     try:
         engine.wait_synced(place.key)
         for arguments in (("ls", place.key), ("cat", place.key, "/film"), ("verify",)):

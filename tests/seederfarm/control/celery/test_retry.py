@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError
 
 from seederfarm.control.celery import retry
 
-from ..world import FakeBroker
+from ..fakes import FakeBroker
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from seederfarm.sources.claims import Reading, claim
 from seederfarm.sources.parse import Entry, SourceError
 
 from ...registry.factories import make_drive
-from ..world import FakeBroker, FakeWorker, copy_of
+from ..fakes import FakeBroker, FakeWorker, copy_of
 
 DAY = 86_400.0
 

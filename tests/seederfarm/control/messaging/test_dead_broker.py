@@ -17,7 +17,7 @@ from seederfarm.control.messaging.celery_broker import AWAY_FOR, CeleryBroker
 from seederfarm.control.messaging.outbox import outbox
 from seederfarm.registry.models import Drive
 
-from ....support.farmhome import OneProcessHome
+from ....support.farm_home import OneProcessHome
 from ....support.redis import RedisServer
 from ..conftest import StartBroker
 

@@ -18,7 +18,7 @@ from seederfarm.registry.services.copies import only_here
 from seederfarm.registry.services.drains import drain_progress
 
 from ...registry.factories import make_drive, make_replica, make_worker
-from ..world import FakeBroker, FakeWorker, copy_of, prove_all
+from ..fakes import FakeBroker, FakeWorker, copy_of, prove_all
 
 SECOND = timedelta(seconds=1)
 TICK = timedelta(seconds=10)

@@ -25,8 +25,8 @@ from seederfarm.registry.services import workers as worker_services
 from seederfarm.registry.services.drains import drain_progress
 
 from ...registry.factories import make_drive
+from ..fakes import FakeBroker, FakeWorker, copy_of, prove_all
 from ..reports.test_audits import WRITER, answer, asked, blobs_of, copy_of_core
-from ..world import FakeBroker, FakeWorker, copy_of, prove_all
 
 SECOND = timedelta(seconds=1)
 Gap = tuple[int, int]

@@ -23,7 +23,7 @@ from seederfarm.registry.services import workers as worker_services
 
 from ....support.databases import FarmDatabase
 from ...registry.factories import make_drive
-from ..world import FakeBroker, FakeWorker, Sent, copy_of, prove_all
+from ..fakes import FakeBroker, FakeWorker, Sent, copy_of, prove_all
 
 SECOND = timedelta(seconds=1)
 GRACE = timedelta(seconds=400)

@@ -15,7 +15,7 @@ from seederfarm.registry.models import Drive, Replica, Worker
 from seederfarm.registry.services import workers as worker_services
 
 from ...registry.factories import make_drive, make_replica, make_worker
-from ..world import FakeBroker
+from ..fakes import FakeBroker
 
 Delete = Callable[[Drive, Worker, datetime], object]
 

@@ -21,7 +21,7 @@ from seederfarm.registry.queries import short_of_copies
 from seederfarm.registry.services import keys
 
 from ...registry.factories import key_of, make_drive, make_worker
-from ..world import GB, FakeBroker, FakeWorker, copy_of, prove_all
+from ..fakes import GB, FakeBroker, FakeWorker, copy_of, prove_all
 
 SECOND = timedelta(seconds=1)
 

@@ -18,7 +18,7 @@ from seederfarm.control.reconcile import load
 from seederfarm.control.reports import audits
 from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
 
-from ..world import FakeBroker, FakeWorker
+from ..fakes import FakeBroker, FakeWorker
 
 SECOND = timedelta(seconds=1)
 WRITER = KeyPair.from_seed(b"w" * 32)

@@ -21,7 +21,7 @@ from seederfarm.registry.models import Alert, AuditEntry, Drive, Event, Replica,
 from seederfarm.registry.services import follow_forks
 
 from ...registry.factories import make_drive
-from ..world import FakeBroker, FakeWorker, copy_of
+from ..fakes import FakeBroker, FakeWorker, copy_of
 
 pytestmark = pytest.mark.usefixtures("farm")
 SECOND = timedelta(seconds=1)

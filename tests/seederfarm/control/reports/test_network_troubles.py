@@ -11,7 +11,7 @@ from seederfarm.cli.farm.counts import network_troubles
 from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.models import Worker
 
-from ..world import FakeBroker, FakeWorker
+from ..fakes import FakeBroker, FakeWorker
 
 
 @pytest.mark.parametrize("code", ["bootstrap_silent", "bootstrap_unresolved"])

@@ -16,7 +16,7 @@ from workers.engine.model.events import Problem
 from workers.engine.model.status import State
 from workers.engine.settings.settings import LimitSettings
 
-from ....support.endless import EndlessCore
+from ....support.endless_core import EndlessCore
 from ..fakes import Writer
 from .test_limits import Farm, quick  # noqa: F401 - a fixture that is used by itself
 

@@ -15,7 +15,7 @@ from hypercore.core import disk_store
 from ....support.content import File
 from ....support.engine import EngineChild
 from ....support.node import Publisher
-from ....support.scenes import publish_drive
+from ....support.published import publish_drive
 from ..fakes import WriterOfDrive
 
 pytestmark = pytest.mark.interop

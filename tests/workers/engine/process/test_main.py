@@ -17,10 +17,10 @@ from hypercore.core import disk_store
 
 from ....support.content import File
 from ....support.engine import EngineChild
-from ....support.farm import environment
-from ....support.jsonproc import Event
+from ....support.json_process import Event
 from ....support.node import Publisher
-from ....support.scenes import publish_core, publish_drive
+from ....support.published import publish_core, publish_drive
+from ....support.seed_process import environment
 from ....support.waiting import eventually
 from ..fakes import WriterOfDrive
 

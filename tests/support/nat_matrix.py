@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from .jsonproc import CommandedProcess
-from .natworld import NatWorld, Stack
-from .netlab import KINDS, Host, Kind
+from .json_process import CommandedProcess
+from .nat_world import NatWorld, Stack
+from .net_lab import KINDS, Host, Kind
 
 SECONDS = 60.0
 """What a connection may take. Birthday probing ends after 35 s."""

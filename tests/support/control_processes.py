@@ -1,7 +1,7 @@
 """The control plane of a farm as processes that a test starts, kills and starts again, and its registry.
 
 There is no supervisor here: what dies stays dead until the test starts it again. Scenes that want
-the whole of `./farm up` use `farmhome`.
+the whole of `./farm up` use `farm_home`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from seederfarm.settings import table as settings_table
 from seederfarm.supervisor import processes
 from seederfarm.supervisor.home import RunFiles
 
-from .farmhome import FarmHome, OneProcessHome, alive
+from .farm_home import FarmHome, OneProcessHome, alive
 from .waiting import eventually
 from .worker import WorkerProcess
 

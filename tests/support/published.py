@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .content import EDGE_FILES, File, listing
-from .jsonproc import COMMAND_TIMEOUT
+from .json_process import COMMAND_TIMEOUT
 from .node import Publisher, Reader
 
 Made = dict[str, Any]

@@ -1,6 +1,6 @@
 """Our DHT nodes on one host of a lab of networks: the same commands as tests/peers/natpeer.js.
 
-python -m tests.support.natpeer HOST:PORT …
+python -m tests.support.nat_peer HOST:PORT …
 """
 
 from __future__ import annotations

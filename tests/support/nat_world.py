@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Literal
 
-from .jsonproc import CommandedProcess
-from .netlab import Host, Kind, NetLab, Site
+from .json_process import CommandedProcess
+from .net_lab import Host, Kind, NetLab, Site
 from .node import START_TIMEOUT, NodePeer
 from .paths import ROOT
 
@@ -25,7 +25,7 @@ class OurNatPeer(CommandedProcess):
     def __init__(self, host: Host, bootstrap: Sequence[str]) -> None:
         super().__init__(
             f"ours on {host.name}",
-            [*host.prefix, sys.executable, "-m", "tests.support.natpeer", *bootstrap],
+            [*host.prefix, sys.executable, "-m", "tests.support.nat_peer", *bootstrap],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             start_timeout=START_TIMEOUT,
         )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .jsonproc import Event, JsonProcess, ProcessFailed
+from .json_process import Event, JsonProcess, ProcessFailed
 
 READY_TIMEOUT = 20.0
 SYNC_TIMEOUT = 60.0
@@ -46,7 +46,7 @@ def run(
     )
 
 
-class Farm(JsonProcess):
+class SeedProcess(JsonProcess):
     """`seederfarm seed … --json`, its events parsed."""
 
     command = "seed"
@@ -115,7 +115,7 @@ class Farm(JsonProcess):
             assert fields >= FIELDS[event["event"]], f"{event}: lacks {FIELDS[event['event']] - fields}"
 
 
-class Publishing(Farm):
+class Publishing(SeedProcess):
     """`seederfarm publish FOLDER --json`."""
 
     command = "publish"

@@ -101,6 +101,10 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def version(self) -> tuple[int, int]:
+        return _version(self._server)
+
+    @property
     def client(self) -> Redis:
         """As the default user, on the socket."""
         return Redis(unix_socket_path=str(self.socket), password=self.password or None, decode_responses=True)

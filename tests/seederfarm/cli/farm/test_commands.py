@@ -139,7 +139,7 @@ def test_the_last_complete_copy_is_guarded(home: FarmHome, key: bytes) -> None:
         "from seederfarm.registry.models import *;"
         "w = Worker.objects.create(node_id='y'*52, name='keeper', state='active');"
         f"d = Drive.objects.get(key='{key.hex()}');"
-        "Replica.objects.create(drive=d, worker=w, phase='complete')"
+        "Replica.objects.create(drive=d, worker=w, phase='complete', total_blocks=9, have_blocks=9)"
     )
     done = FarmHome.run(home, "shell", stdin=complete)  # it reads the process's own standard input
     assert done.returncode == 0, done.stderr

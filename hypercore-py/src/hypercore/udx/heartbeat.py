@@ -29,7 +29,7 @@ class Heartbeat:
             self.at = now + self.interval
 
     def hurry(self, now: float) -> None:
-        """Our side has ended: nothing else would tell that the peer is gone."""
+        """Beat sooner, since our side has ended: only an unanswered heartbeat shows that the peer is gone."""
         interval = self.interval
         self.interval = HALF_CLOSED_HEARTBEAT if interval is None else min(interval, HALF_CLOSED_HEARTBEAT)
         self.restart(now)

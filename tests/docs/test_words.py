@@ -26,7 +26,7 @@ spec.loader.exec_module(words)
         ("async def f(**whoever): ...", "whoever"),
         ("_said = 1", "said"),
         ("self._said_at = 1", "said"),
-        ("HEAD_TIMEOUT: float = 3.0", "patience"),
+        ("PATIENCE: float = 3.0", "patience"),
         ("import x as rotten", "rotten"),
         ("for nobody in (): ...", "nobody"),
         ('"""Somebody asks."""', "somebody"),

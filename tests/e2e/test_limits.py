@@ -42,5 +42,5 @@ def test_rates_hold_in_both_directions_and_are_told(
 def test_a_wrong_limit_is_refused_before_anything_is_written(new_farm: NewFarm) -> None:
     farm = new_farm("ab" * 32, "--up", "08:00-18:00=fast")
     assert farm.wait(20) == 2
-    assert "'fast' is not a rate such as 2M" in farm.stderr
+    assert "'fast' is not a rate: expected a rate such as 2M" in farm.stderr
     assert not farm.data.exists()

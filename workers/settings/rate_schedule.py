@@ -104,7 +104,7 @@ def _rate(text: str) -> int | None:
         return parse_rate(text)
     except ValueError as error:
         raise ValueError(
-            f"{text!r} is no rate: {error}; or a timetable such as {TIMETABLE_EXAMPLE}"
+            f"{text!r} is not a rate: {error}; or a timetable such as {TIMETABLE_EXAMPLE}"
         ) from None
 
 

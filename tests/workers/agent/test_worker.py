@@ -49,7 +49,7 @@ def test_a_worker_joins_seeds_what_it_is_told_proves_it_and_lets_go(
     plane.wait(lambda: plane.beats and plane.beats[-1].engine.stored_bytes == done.bytes, what="a heartbeat")
     beat = plane.beats[-1]
     assert (beat.assignment_version, beat.assignment_digest) == (assignment.version, assignment.digest)
-    assert beat.quota_bytes == 1 << 30
+    assert beat.quota_bytes == 10**9
     assert beat.free_bytes <= (1 << 30) - done.bytes
     assert beat.engine.running and beat.engine.shards == 1 and beat.engine.rss_bytes > 0
     assert beat.host.disk_bytes > beat.host.disk_free_bytes > 0

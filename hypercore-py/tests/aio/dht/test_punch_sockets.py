@@ -83,7 +83,7 @@ def test_where_the_system_gives_no_more_sockets_the_others_do(monkeypatch):
     async def scene(endpoint, usual, holes, heard):
         holes.send(0, usual.local_address, None)
 
-        def refuse(host, port):
+        def refuse(host, port, *, on_message):
             raise OSError(errno.EMFILE, "too many open files")
 
         endpoint.bind = refuse

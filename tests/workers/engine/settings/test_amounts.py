@@ -85,7 +85,7 @@ def test_a_timetable_can_be_written_down_and_read_again(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("fast", "'fast' is no rate: expected a rate such as 2M"),
+        ("fast", "'fast' is not a rate: expected a rate such as 2M"),
         ("", "expected a rate such as 2M"),
         ("100", "expected at least 1024 bytes a second; `none` is no limit"),
         ("08:00-18:00", "expected a rate such as 2M .*timetable such as mon-fri"),
@@ -95,7 +95,7 @@ def test_a_timetable_can_be_written_down_and_read_again(text: str) -> None:
         ("08:60-09:00=1M", "a time that no day has"),
         ("moo-fri 08:00-09:00=1M", "'moo' is not a day"),
         ("*=1M, 08:00-09:00=2M", "comes after \\* and would never count"),
-        ("08:00-18:00=fast", "'fast' is no rate"),
+        ("08:00-18:00=fast", "'fast' is not a rate"),
     ],
 )
 def test_what_is_no_timetable_is_told_with_what_was_expected(text: str, said: str) -> None:

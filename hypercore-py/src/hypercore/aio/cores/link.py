@@ -169,7 +169,7 @@ class Link:
         if self.muxer.closed:
             return False
         more = self._read(expired)
-        gather = more and self._loop.time() < self._sent_at + GATHER_SECONDS
+        gather = more and monotonic() < self._sent_at + GATHER_SECONDS
         if self.open_more is not None:
             more = self.open_more(expired) or more
         if not gather:
@@ -221,7 +221,7 @@ class Link:
     def _send(self, expired: Callable[[], bool]) -> bool:
         """As much as the connection takes. What is left goes when it has drained."""
         connection, muxer = self.connection, self.muxer
-        self._sent_at = self._loop.time()
+        self._sent_at = monotonic()
         muxer.rtt = connection.rtt
         while connection.writable and not muxer.closed:
             muxer.holding = self.hub.outgoing.full

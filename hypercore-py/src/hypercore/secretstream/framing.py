@@ -17,12 +17,13 @@ MAX_FRAME_BYTES = 2**24 - 1
 """Longest body of a frame, in bytes: what the length field can say. Also the most one peer can make us hold
 while a frame is incomplete, beside the chunks of one `feed`."""
 
-MAX_FIRST_FRAME_BYTES = 32 * 1024
-"""The same for a peer that has sent no encrypted message yet: only that authenticates it. Ours."""
+MAX_FIRST_FRAME_BYTES = 256 * 1024
+"""The same for a peer that has sent no encrypted message yet: only that authenticates it. An official peer
+opens the channels of all its cores in it, some 100 bytes each. Ours."""
 
-MAX_EARLY_FRAME_BYTES = 256 * 1024
-"""The same for a peer that has not opened any channel yet: what it opens, in batches. Ours."""
-
+MAX_EARLY_FRAME_BYTES = 8 * 2**20 + 64 * 1024
+"""The same for a peer that has not opened any channel yet: what it opens, in one batch for all its cores
+(protomux MAX_BATCH, and the message that reached it)."""
 
 JOIN_BYTES = 64 * 1024
 """What is joined at a time, if there is as much, so that many short frames cost few copies."""

@@ -52,7 +52,7 @@ bounds.
 | what | each | times | product | all together |
 |---|---|---|---|---|
 | announced blocks (`replication.config.MAX_REMOTE_PAGES`) | 2 MiB | channels | 2 MiB for each | `replication.config.MAX_REMOTE_FIELD_BYTES`: the largest is forgotten and asked again |
-| incomplete frames and messages that wait (`secretstream.framing.MAX_FRAME_BYTES`, `aio.cores.link.PAUSE_HELD_BYTES`) | 16 MiB; 8 MiB before a channel is open, 256 KiB before the peer has authenticated | 592 connections | 9 GiB | `aio.cores.holdings.MAX_INCOMING_BYTES`: bytes times seconds decide who is cut off |
+| incomplete frames and messages that wait (`secretstream.framing.MAX_FRAME_BYTES`, `aio.cores.link.PAUSE_HELD_BYTES`) | 16 MiB; 2 MiB before a channel is open, 256 KiB before the peer has authenticated | 592 connections | 9 GiB | `aio.cores.holdings.MAX_INCOMING_BYTES`: bytes times seconds decide who is cut off |
 | packets that came early, or that nobody reads (`udx.limits.RECEIVE_WINDOW_BYTES`) | 4 MiB | 592 streams | 2.3 GiB | `udx.memory.MAX_RECEIVED_BYTES`, and 16 KiB for each stream |
 | answers, rejects and requests that wait, bytes not acknowledged (`mux.outbox.HIGH_WATER_BYTES`, `mux.protomux.MAX_QUEUED_REJECTS`, `replication.config.MAX_BACKLOG`, `udx.limits.MAX_FLIGHT_BYTES`) | 17 MiB and 0.8 MiB for each channel | 592 connections | 10 GiB | `aio.cores.holdings.MAX_OUTGOING_BYTES` and one answer: then each has room for a fair part of half of that, and those that do not read are cut off |
 | messages for undecided channels (`mux.undecided.MAX_BUFFERED_BYTES`) | 1 MiB | 592 connections | 592 MiB | `mux.undecided.MAX_ALL_BUFFERED_BYTES`, and 4 KiB for each connection |

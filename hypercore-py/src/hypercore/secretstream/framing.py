@@ -21,9 +21,9 @@ MAX_FIRST_FRAME_BYTES = 256 * 1024
 """The same for a peer that has sent no encrypted message yet: only that authenticates it. An official peer
 opens the channels of all its cores in it, some 100 bytes each. Ours."""
 
-MAX_EARLY_FRAME_BYTES = 8 * 2**20 + 64 * 1024
-"""The same for a peer that has not opened any channel yet: what it opens, in one batch for all its cores
-(protomux MAX_BATCH, and the message that reached it)."""
+MAX_EARLY_FRAME_BYTES = 2 * 2**20
+"""The same for a peer that has not opened any channel yet. An official peer opens the channels of all its
+cores in one batch, 100 to 175 bytes for each: this is enough for 12,000. Ours (protomux: 8 MiB)."""
 
 JOIN_BYTES = 64 * 1024
 """What is joined at a time, if there is as much, so that many short frames cost few copies."""

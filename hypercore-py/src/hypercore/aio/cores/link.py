@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 
 from ...connection import Connection
@@ -149,7 +150,7 @@ class Link:
         self._held = False
         self._paused = False
         self._useful = 0
-        self._sent_at = 0.0
+        self._sent_at = -inf
         self._unused: asyncio.TimerHandle | None = None
         if not connection.is_initiator:
             self._unused = loop.call_later(UNUSED_SECONDS, self._check_used)

@@ -18,15 +18,7 @@ from ..codec import Reader, Writer, encode_uint
 from ..errors import FrameDecodeError, LocalProtocolError, RemoteProtocolError
 from .channel import Channel, ChannelHandler, CloseReason
 from .outbox import ENTRY_OVERHEAD, HIGH_WATER_BYTES, MAX_BATCH_BYTES, Outbox
-from .undecided import (
-    BUFFERED_OVERHEAD,
-    MAX_BUFFERED_BYTES,
-    MAX_PENDING_OPENS,
-    PAUSE_BUFFERED_BYTES,
-    Key,
-    Pending,
-    UndecidedBudget,
-)
+from .undecided import Key, Pending, Undecided, UndecidedBudget
 
 OpenHandler = Callable[[bytes | None, float], bool]
 """Called with the id of a channel that the peer opened, and the time. It may open the same channel on the
@@ -95,10 +87,7 @@ class Muxer:
         self._channels: dict[Key, Channel] = {}
         self._outgoing: dict[Key, list[int]] = {}
         self._unanswered: dict[int, Key] = {}
-        self._incoming: dict[Key, list[Pending]] = {}
-        self._pending = 0
-        self._buffered = 0
-        self._undecided = undecided or UndecidedBudget()
+        self._undecided = Undecided(undecided or UndecidedBudget())
         self._handlers: dict[Key, OpenHandler] = {}
         self._aliases: dict[str, str] = {}
         self._dirty: OrderedDict[Channel, None] = OrderedDict()
@@ -135,8 +124,8 @@ class Muxer:
 
     def reject(self, protocol: str, channel_id: bytes | None = None) -> None:
         """Refuse a channel whose `on_open` handler had asked for time."""
-        for pending in self._incoming.pop((protocol, channel_id or None), ()):
-            self._drop_pending(pending)
+        while (pending := self._undecided.take_oldest((protocol, channel_id or None))) is not None:
+            del self._remote[pending.remote_id]
             self._send_reject(pending.remote_id)
 
     # --- for the shell --------------------------------------------------------------------------------------
@@ -144,7 +133,7 @@ class Muxer:
     @property
     def paused(self) -> bool:
         """Whether the shell should stop reading from the stream until a decision on a channel was taken."""
-        return self._buffered > PAUSE_BUFFERED_BYTES
+        return self._undecided.paused
 
     @property
     def writable(self) -> bool:
@@ -154,7 +143,7 @@ class Muxer:
     @property
     def opened_channels(self) -> int:
         """Channels that both sides have open."""
-        return len(self._remote) - self._pending
+        return len(self._remote) - len(self._undecided)
 
     @property
     def used(self) -> bool:
@@ -244,22 +233,14 @@ class Muxer:
             return
         self.closed = True
         channels = [*self._local.values()]
-        for table in (
-            self._local,
-            self._remote,
-            self._channels,
-            self._outgoing,
-            self._unanswered,
-            self._incoming,
-        ):
+        for table in (self._local, self._remote, self._channels, self._outgoing, self._unanswered):
             table.clear()
+        self._undecided.clear()
         self._handlers.clear()
         self._dirty.clear()
         self._waiting.clear()
         self._outbox.clear()
         self._batch = None
-        self._undecided.held -= self._buffered
-        self._pending = self._buffered = 0
         for channel in channels:
             channel.over(CloseReason.DISCONNECTED, now)
 
@@ -297,12 +278,11 @@ class Muxer:
             .raw(handshake)
         )
         self.queue(0, len(w), [w.data])
-        pending = self._next_pending(key)
+        pending = self._undecided.take_oldest(key)
         if pending is None:
             self._unanswered[local_id] = key
             self._outgoing.setdefault(key, []).append(local_id)
             return
-        self._drop_pending(pending)
         self._remote[pending.remote_id] = channel
         self._pair(channel, pending.remote_id, Reader(pending.handshake), now)
         for type_id, payload in pending.messages:
@@ -358,7 +338,7 @@ class Muxer:
         if type(remote) is Channel:
             remote.handler.channel_message(type_id, r, now)
         elif type(remote) is Pending:
-            self._buffer(remote, type_id, r)
+            self._undecided.buffer(remote, type_id, r.rest())
         # Otherwise it was closed: what the peer had sent before it knew is not for anybody
 
     def _receive_open(self, r: Reader, now: float) -> None:
@@ -379,18 +359,12 @@ class Muxer:
             self._pair(channel, remote_id, r, now)
             return
         handler = self._handlers.get(key) or self._handlers.get((key[0], None))
-        if handler is None or key in self._channels or self._pending >= MAX_PENDING_OPENS:
+        if handler is None or key in self._channels or self._undecided.full:
             self._send_reject(remote_id)
             return
-        pending = Pending(remote_id, key, r.rest())
-        self._count_buffered(pending.size)
-        self._remote[remote_id] = pending
-        self._incoming.setdefault(key, []).append(pending)
-        self._pending += 1
+        pending = self._remote[remote_id] = self._undecided.add(remote_id, key, r.rest())
         if not handler(channel_id, now) and self._remote.get(remote_id) is pending:
-            self._drop_pending(pending)
-            self._unqueue_pending(pending)
-            self._send_reject(remote_id)
+            self._reject_pending(pending)
 
     def _receive_reject(self, r: Reader, now: float) -> None:
         local_id = r.uint()
@@ -416,28 +390,7 @@ class Muxer:
             remote.over(CloseReason.REMOTE, now)
         elif type(remote) is Pending:
             # Its number stays taken at the peer until we answer; nobody is going to, so it is a reject
-            self._drop_pending(remote)
-            self._unqueue_pending(remote)
-            self._send_reject(remote.remote_id)
-
-    def _buffer(self, pending: Pending, type_id: int, r: Reader) -> None:
-        payload = r.rest()
-        size = BUFFERED_OVERHEAD + len(payload)
-        self._count_buffered(size)
-        pending.size += size
-        pending.messages.append((type_id, payload))
-
-    def _count_buffered(self, size: int) -> None:
-        if self._buffered + size > MAX_BUFFERED_BYTES:
-            raise RemoteProtocolError(
-                f"over {MAX_BUFFERED_BYTES} bytes for channels that nobody has accepted"
-            )
-        if self._undecided.refuses(self._buffered + size, size):
-            raise RemoteProtocolError(
-                "too many messages, over all peers, for channels that nobody has accepted"
-            )
-        self._buffered += size
-        self._undecided.held += size
+            self._reject_pending(remote)
 
     # --- tables ---------------------------------------------------------------------------------------------
 
@@ -459,27 +412,10 @@ class Muxer:
         del self._unanswered[local_id]
         return local_id
 
-    def _next_pending(self, key: Key) -> Pending | None:
-        queue = self._incoming.get(key)
-        if queue is None:
-            return None
-        pending = queue.pop(0)
-        if not queue:
-            del self._incoming[key]
-        return pending
-
-    def _unqueue_pending(self, pending: Pending) -> None:
-        queue = self._incoming.get(pending.key)
-        if queue is not None:
-            queue.remove(pending)
-            if not queue:
-                del self._incoming[pending.key]
-
-    def _drop_pending(self, pending: Pending) -> None:
+    def _reject_pending(self, pending: Pending) -> None:
+        self._undecided.discard(pending)
         del self._remote[pending.remote_id]
-        self._pending -= 1
-        self._buffered -= pending.size
-        self._undecided.held -= pending.size
+        self._send_reject(pending.remote_id)
 
     def _forget(self, channel: Channel) -> None:
         """Take a channel out of the tables. Its number is free at once if the peer had opened it too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import RemoteProtocolError
+
 Key = tuple[str, bytes | None]
 """Protocol and id of a channel."""
 
@@ -49,3 +51,84 @@ class Pending:
         self.handshake = handshake
         self.messages: list[tuple[int, bytes]] = []
         self.size = BUFFERED_OVERHEAD + len(handshake)
+
+
+class Undecided:
+    """The undecided channels of one muxer, by protocol and id; within those, the oldest first.
+
+    `budget` counts what they buffer, together with those of other muxers.
+    """
+
+    __slots__ = ("_budget", "_buffered", "_by_key", "_count")
+
+    def __init__(self, budget: UndecidedBudget) -> None:
+        self._budget = budget
+        self._by_key: dict[Key, list[Pending]] = {}
+        self._count = 0
+        self._buffered = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def full(self) -> bool:
+        """Whether another channel is to be rejected at once."""
+        return self._count >= MAX_PENDING_OPENS
+
+    @property
+    def paused(self) -> bool:
+        """Whether no more should be read from the peer until a decision was taken."""
+        return self._buffered > PAUSE_BUFFERED_BYTES
+
+    def add(self, remote_id: int, key: Key, handshake: bytes) -> Pending:
+        """A channel that the peer has opened as its number `remote_id`. Raises RemoteProtocolError if that is
+        more than may be buffered."""
+        pending = Pending(remote_id, key, handshake)
+        self._hold(pending.size)
+        self._by_key.setdefault(key, []).append(pending)
+        self._count += 1
+        return pending
+
+    def buffer(self, pending: Pending, type_id: int, payload: bytes) -> None:
+        """A message on such a channel. Raises RemoteProtocolError if that is more than may be buffered."""
+        size = BUFFERED_OVERHEAD + len(payload)
+        self._hold(size)
+        pending.size += size
+        pending.messages.append((type_id, payload))
+
+    def take_oldest(self, key: Key) -> Pending | None:
+        """Take out the channel of `key` that the peer opened first. None if there is none."""
+        queue = self._by_key.get(key)
+        if queue is None:
+            return None
+        pending = queue[0]
+        self.discard(pending)
+        return pending
+
+    def discard(self, pending: Pending) -> None:
+        """Take out a channel that is in the table."""
+        queue = self._by_key[pending.key]
+        queue.remove(pending)
+        if not queue:
+            del self._by_key[pending.key]
+        self._count -= 1
+        self._buffered -= pending.size
+        self._budget.held -= pending.size
+
+    def clear(self) -> None:
+        """Take out all channels."""
+        self._budget.held -= self._buffered
+        self._by_key.clear()
+        self._count = self._buffered = 0
+
+    def _hold(self, size: int) -> None:
+        if self._buffered + size > MAX_BUFFERED_BYTES:
+            raise RemoteProtocolError(
+                f"over {MAX_BUFFERED_BYTES} bytes for channels that nobody has accepted"
+            )
+        if self._budget.refuses(self._buffered + size, size):
+            raise RemoteProtocolError(
+                "too many messages, over all peers, for channels that nobody has accepted"
+            )
+        self._buffered += size
+        self._budget.held += size

@@ -20,7 +20,6 @@ from hypercore.swarm.policy import MAX_PEERS
 
 from .bootstrap import BootstrapWatch
 from .engine import Engine
-from .limits.gate import Gate
 from .limits.limits import Limits
 from .limits.rlimit import allow_open_files, block_files
 from .model.events import Event
@@ -87,13 +86,12 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     except BaseException:
         store.close()
         raise
-    gate = Gate(cores)
     owners = Owners(store)
     online = swarm.node.bootstrapped
     engine = Engine(
         settings,
         swarm=swarm,
-        cores=gate,
+        cores=cores,
         emit=emit,
         online=online,
         claim=owners.claim,
@@ -102,7 +100,6 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
     limits = Limits(
         settings.limits,
         cores=cores,
-        gate=gate,
         data=settings.data,
         emit=engine.emit,
         door=swarm.slots,

@@ -25,7 +25,6 @@ from ..model.events import Event, LimitChanged, LimitName, Problem
 from ..model.rate import Rate
 from ..model.status import LimitStatus
 from ..settings.settings import LimitSettings, headroom
-from .gate import Gate
 
 LOOK_INTERVAL = 1.0
 """Seconds between two checks."""
@@ -88,7 +87,6 @@ class Limits:
         settings: LimitSettings,
         *,
         cores: Corestore,
-        gate: Gate,
         data: Path,
         emit: Callable[[Event], None],
         door: ConnectionLimit | None = None,
@@ -101,7 +99,6 @@ class Limits:
         called with new limits."""
         self.settings = settings
         self._cores = cores
-        self._gate = gate
         self._data = data
         self._emit = emit
         self._door = door
@@ -112,7 +109,6 @@ class Limits:
         self._on_configured = on_configured
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._hold_requested = False
         self._needed = 0
         """Bytes that must be free for downloads to resume; 0: they run."""
         self._measured: tuple[float, int, int, int] | None = None
@@ -133,7 +129,7 @@ class Limits:
         if settings.max_bytes != self.settings.max_bytes:
             self._measured = None
         self.settings = settings
-        self._hold_requested = hold
+        self._set_paused("request", hold)
         self._on_configured(settings)
         self.look()
 
@@ -146,7 +142,7 @@ class Limits:
     @property
     def holding(self) -> bool:
         """Whether downloads are paused."""
-        return self._gate.shut
+        return self._cores.downloads_paused
 
     @property
     def full(self) -> bool:
@@ -237,10 +233,13 @@ class Limits:
         limit.set_budget(left if self.full or room.left < NEAR_BYTES else None)
         if self.full and not was_full:
             self._emit(Problem(key=None, code="NO_ROOM", message=f"{room.text}: {_CONSEQUENCE}"))
-        self._gate.hold(self.full or self._hold_requested)
+        self._set_paused("disk", self.full)
         text = "" if room.quota else room.text
         max_bytes = max(0, room.stored + room.left)
         self._report("disk", self.full, room.stored, max_bytes, now, at_once=True, text=text)
+
+    def _set_paused(self, reason: Literal["disk", "request"], paused: bool) -> None:
+        (self._cores.pause_downloads if paused else self._cores.resume_downloads)(reason)
 
     def _find_room(self, now: float) -> DiskBudget:
         total, _, free = self._disk_usage(self._data)

@@ -80,6 +80,55 @@ def test_reading_a_block_fetches_that_block_only() -> None:
     run(scene)
 
 
+def test_paused_downloads_resume_when_every_reason_is_removed() -> None:
+    async def scene() -> None:
+        first, second = make_writer(sample_blocks(20), seed=1), make_writer(sample_blocks(20), seed=2)
+        async with Corestore(first.store) as source, Corestore(memory_store()) as target:
+            early = target.get(first.core.key)
+            early.download()
+            target.pause_downloads("disk")
+            target.pause_downloads("operator")
+            late = target.get(second.core.key)
+            late.download()
+            other = Corestore(second.store)
+            async with other, joined(source, target), joined(other, target):
+                for core in (early, late):
+                    assert await core.get(7) == sample_blocks(20)[7]
+                    assert core.core.bitfield.count == 1  # a block that is read comes alone
+                target.resume_downloads("disk")
+                target.resume_downloads("something else")
+                assert target.downloads_paused
+                assert await early.get(8) == sample_blocks(20)[8]
+                assert early.core.bitfield.count == 2
+                target.resume_downloads("operator")
+                assert not target.downloads_paused
+                await early.synced()
+                await late.synced()
+
+    run(scene)
+
+
+def test_resumed_downloads_leave_out_a_core_that_no_session_wants() -> None:
+    async def scene() -> None:
+        writer = make_writer(sample_blocks(20))
+        async with Corestore(writer.store) as source, Corestore(memory_store()) as target:
+            source.get(writer.core.key)
+            copy = target.get(writer.core.key)
+            copy.download()
+            target.pause_downloads("disk")
+            copy.download(False)
+            target.resume_downloads("disk")
+            async with joined(source, target):
+                assert await copy.get(7) == sample_blocks(20)[7]
+                assert copy.core.bitfield.count == 1
+                target.pause_downloads("disk")
+                copy.download()
+                target.resume_downloads("disk")
+                await copy.synced()
+
+    run(scene)
+
+
 def test_a_stored_core_is_opened_for_a_peer_that_asks_and_closed_again() -> None:
     async def scene() -> None:
         writer = make_writer(sample_blocks(10))

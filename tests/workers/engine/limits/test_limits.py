@@ -15,7 +15,6 @@ from hypercore.core import memory_store
 from hypercore.replication.ratelimit import BLOCK_OVERHEAD
 from workers.engine.engine import Engine
 from workers.engine.limits import limits as limits_module
-from workers.engine.limits.gate import Gate
 from workers.engine.limits.limits import NEAR_BYTES, SLACK_BYTES, Limits, lower, shared
 from workers.engine.model.events import Event, LimitChanged, Problem
 from workers.engine.model.status import State
@@ -60,12 +59,10 @@ class Farm:
         self.files = 0
         self.swarm = FakeSwarm()
         self.cores = Corestore(memory_store())
-        gate = Gate(self.cores)
-        self.engine = Engine(SETTINGS, swarm=self.swarm, cores=gate, emit=self.events.append)
+        self.engine = Engine(SETTINGS, swarm=self.swarm, cores=self.cores, emit=self.events.append)
         self.limits = Limits(
             settings,
             cores=self.cores,
-            gate=gate,
             data=Path("unused"),
             emit=self.engine.emit,
             door=self.door,

@@ -91,6 +91,7 @@ class ActiveCore:
         conflicting: bool,
         upload: RateLimit,
         download: RateLimit,
+        downloads_paused: bool,
         fields: FieldBudget,
         suspicions: Suspicions,
     ) -> None:
@@ -111,6 +112,7 @@ class ActiveCore:
         self.sessions = 0
         self._active = 0
         self._downloaders = 0
+        self._downloads_paused = downloads_paused
         self._fork_limits: dict[object, int | None] = {}
         """By session, of those that set one. None: any fork."""
         self._loop = loop
@@ -167,7 +169,16 @@ class ActiveCore:
     def count_downloader(self, change: int) -> None:
         """One more session wants every block, or one less."""
         self._downloaders += change
-        self.replicator.download_ranges = ((0, None),) if self._downloaders else ()
+        self._set_download_ranges()
+
+    def set_downloads_paused(self, paused: bool) -> None:
+        """True: fetch no blocks except those that are read; False: all if a session wants them."""
+        self._downloads_paused = paused
+        self._set_download_ranges()
+
+    def _set_download_ranges(self) -> None:
+        every_block = self._downloaders and not self._downloads_paused
+        self.replicator.download_ranges = ((0, None),) if every_block else ()
 
     def limit_forks(self, session: object, up_to: int | None) -> None:
         """A session follows the writer up to this fork; None: onto any."""

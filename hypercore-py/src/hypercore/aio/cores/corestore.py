@@ -109,6 +109,8 @@ class Corestore:
             self._open, lambda opened, link: self._attach(opened, link.muxer, monotonic())
         )
         self._conflicts = {bytes.fromhex(name[len(_CONFLICT) :]) for name in store.meta_names(_CONFLICT)}
+        self._pause_reasons: set[str] = set()
+        """Why downloads are paused; empty while they run."""
         self._held = False
         self._closed = False
         self._flusher = Flusher(
@@ -208,6 +210,7 @@ class Corestore:
             conflicting=core.key in self._conflicts,
             upload=self.upload.limit,
             download=self.download.limit,
+            downloads_paused=self.downloads_paused,
             fields=self.fields,
             suspicions=self.suspicions,
         )
@@ -267,6 +270,33 @@ class Corestore:
             self.store.set_meta(_CONFLICT + key.hex(), None)
         self._flusher.touch()
         return removed
+
+    # --- pausing
+
+    @property
+    def downloads_paused(self) -> bool:
+        """Whether there is a reason to pause downloads."""
+        return bool(self._pause_reasons)
+
+    def pause_downloads(self, reason: str) -> None:
+        """Fetch no blocks of any core, except those that a program reads, until `resume_downloads` has been
+        called for every reason. Stored blocks are served, and writers are followed.
+
+        For a single core call `Hypercore.download`.
+        """
+        if not self._pause_reasons:
+            self._set_downloads_paused(True)
+        self._pause_reasons.add(reason)
+
+    def resume_downloads(self, reason: str) -> None:
+        """Remove a reason. Without any, the blocks that sessions want are fetched again."""
+        if self._pause_reasons == {reason}:
+            self._set_downloads_paused(False)
+        self._pause_reasons.discard(reason)
+
+    def _set_downloads_paused(self, paused: bool) -> None:
+        for opened in self._open.values():
+            opened.set_downloads_paused(paused)
 
     # --- connections
 

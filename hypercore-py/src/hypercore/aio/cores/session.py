@@ -182,7 +182,8 @@ class Hypercore:
             self._open.add_active(1 if active else -1)
 
     def download(self, wanted: bool = True) -> None:
-        """Whether every block is fetched, now and as the writer appends."""
+        """Whether every block is fetched, now and as the writer appends. `Corestore.pause_downloads` suspends
+        it."""
         if wanted is not self._downloading and not self._closed:
             self._downloading = wanted
             self._open.count_downloader(1 if wanted else -1)

@@ -8,11 +8,14 @@ paste them. A key does not show whether it names a core, a bee or a drive: the c
 from __future__ import annotations
 
 import re
+from base64 import b32encode
 
 from .errors import KeyFormatError
 
 Z32_ALPHABET = "ybndrfg8ejkmcpqxot1uwisza345h769"
 _Z32_VALUES = {letter: value for value, letter in enumerate(Z32_ALPHABET)}
+_FROM_BASE32 = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", Z32_ALPHABET.encode("ascii"))
+"""The two differ in their letters alone, but for padding."""
 _SCHEMES = ("hyper://", "pear://", "dat://")
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -21,10 +24,7 @@ EXPECTED = "64 hex digits, 52 z-base-32 characters, or a hyper://, pear:// or da
 
 def z32_encode(data: bytes) -> str:
     """z-base-32, most significant bit first; 32 bytes become 52 characters."""
-    pad = -len(data) * 8 % 5
-    value = int.from_bytes(data, "big") << pad
-    count = (len(data) * 8 + pad) // 5
-    return "".join(Z32_ALPHABET[(value >> (5 * i)) & 31] for i in range(count - 1, -1, -1))
+    return b32encode(data).rstrip(b"=").translate(_FROM_BASE32).decode("ascii")
 
 
 def z32_decode(text: str) -> bytes:

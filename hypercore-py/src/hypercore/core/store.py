@@ -29,6 +29,7 @@ from ..storage.memory import MemoryBackend
 from ..storage.node_pages import PageCache
 from ..storage.readonly import ReadOnlyDisk
 from .core import Core
+from .meta_changes import MetaChanges
 
 PAGE_CACHE_BYTES = 16 << 20
 """Memory for tree pages of all cores that are not waiting for a flush."""
@@ -107,8 +108,8 @@ class Store:
         self._closing: set[bytes] = set()
         self._removed: set[int] = set()
         self._removing: set[int] = set()
-        self._meta: dict[str, bytes | None] = {}
-        self._saving_meta: dict[str, bytes | None] = {}
+        self._meta = MetaChanges()
+        self._saving_meta = MetaChanges()
         self._flush: Flush | None = None
         self.closed = False
 
@@ -239,9 +240,13 @@ class Store:
 
     def meta_names(self, prefix: str) -> list[str]:
         """The names (ASCII) of values that begin with `prefix`, in order."""
-        changed = self._saving_meta | self._meta
-        names = {name for name in self.backend.meta_names(prefix) if name not in changed}
-        names.update(name for name, value in changed.items() if value is not None and name.startswith(prefix))
+        names = set(self.backend.meta_names(prefix))
+        for changes in (self._saving_meta, self._meta):
+            for name, value in changes.with_prefix(prefix):
+                if value is None:
+                    names.discard(name)
+                else:
+                    names.add(name)
         return sorted(names)
 
     def get_meta(self, name: str) -> bytes | None:
@@ -288,9 +293,9 @@ class Store:
                 core.storage.rollback()
             raise
         self._removing, self._removed = self._removed, set()
-        self._saving_meta, self._meta = self._meta, {}
+        self._saving_meta, self._meta = self._meta, MetaChanges()
         batch.removed = sorted(self._removing)
-        batch.meta = self._saving_meta
+        batch.meta = self._saving_meta.values
         self._flush = Flush(self, batch, cores)
         return self._flush
 
@@ -313,7 +318,7 @@ class Store:
             runs = core.commit(head)
             if not core.storage.removed:
                 durable.append((core, runs))
-        self._removing, self._saving_meta, self._flush = set(), {}, None
+        self._removing, self._saving_meta, self._flush = set(), MetaChanges(), None
         self._evict_closed()
         return durable
 
@@ -322,8 +327,8 @@ class Store:
         for core, _ in cores:
             core.storage.rollback()
         self._removed |= self._removing
-        self._meta = self._saving_meta | self._meta
-        self._removing, self._saving_meta, self._flush = set(), {}, None
+        self._meta = self._meta.over(self._saving_meta)
+        self._removing, self._saving_meta, self._flush = set(), MetaChanges(), None
 
     def disk_bytes(self) -> int:
         """Bytes taken on disk. Looks at every file: for now and then, not for every block."""

@@ -455,7 +455,8 @@ class Swarm:
             unannounce_tasks.append(self._server.close(timeout=timeout))
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*unannounce_tasks), timeout)
+                async with asyncio.timeout(timeout):
+                    await asyncio.gather(*unannounce_tasks)
         finally:  # also if whoever waits for us has no more patience
             await self.node.close(timeout=0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -15,8 +16,23 @@ MAX_REPLICAS = 500
 MAX_EVENTS = 200
 MAX_SAMPLES = 200
 
-Phase = Literal["assigned", "looking", "downloading", "complete", "error", "removing", "removed"]
 Percent = Annotated[float, Meta(ge=0, le=100 * 1024)]
+
+
+class Phase(StrEnum):
+    """What a worker does with a replica."""
+
+    ASSIGNED = "assigned"
+    """It is in the assignment, and no engine has it yet, or the worker is paused."""
+    LOOKING = "looking"
+    """No connected peer offers what is missing."""
+    DOWNLOADING = "downloading"
+    COMPLETE = "complete"
+    """All blocks that any source has are on disk."""
+    ERROR = "error"
+    REMOVING = "removing"
+    """It is no longer in the assignment; its blocks are being deleted."""
+    REMOVED = "removed"
 
 
 class HostStats(Shape, frozen=True, kw_only=True):

@@ -5,13 +5,13 @@
     python tools/states.py --check     exit with 1 if it is not current
 
 A table maps each state to the events that lead on from it, and each event to the state that it leads to, or
-several. To have another one drawn, add it to MACHINES.
+several. None is the state before and after all. To have another one drawn, add it to MACHINES.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +25,7 @@ HEAD = """\
 # State machines
 
 Drawn by `python tools/states.py` from the tables in the source: change those. What is not drawn does not
-happen.
+happen. An arrow from or to a box stands for one of each state in it.
 """
 
 
@@ -34,6 +34,8 @@ class Machine(NamedTuple):
     table: str
     """Module and name."""
     what: str
+    groups: str = ""
+    """Module and name of a mapping: a name to the states that are drawn in a box of that name."""
 
 
 MACHINES = (
@@ -42,25 +44,50 @@ MACHINES = (
         "seederfarm.registry.worker_states:TRANSITIONS",
         "What an operator makes of a worker, in the admin or with `worker` and `workers`.",
     ),
+    Machine(
+        "State of a replica",
+        "seederfarm.registry.replica_states:TRANSITIONS",
+        "What the farm knows of a copy on a worker, as control assigns and the worker reports it. "
+        "One that was released is deleted when it is reported as removed.",
+        groups="seederfarm.registry.replica_states:GROUPS",
+    ),
 )
 
 
-def table_of(machine: Machine) -> Mapping[Any, Mapping[Any, Any]]:
-    module, _, name = machine.table.partition(":")
-    found: Mapping[Any, Mapping[Any, Any]] = getattr(import_module(module), name)
-    return found
+def named_in(place: str) -> Any:
+    """The value of MODULE:NAME."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def arrows(table: Mapping[Any, Mapping[Any, Any]]) -> Iterator[tuple[str, str, str]]:
-    """From, to, and the events that lead there. Of what changes nothing there is none."""
+    """From, event and to. Of what changes nothing there is none."""
     for state, events in table.items():
-        leads: dict[str, list[str]] = {}
         for event, after in events.items():
             for target in after if isinstance(after, tuple) else (after,):
-                leads.setdefault(_named(target), []).append(_text(event))
-        for target, names in leads.items():
-            if target != _named(state):
-                yield _named(state), target, ", ".join(names)
+                if target != state:
+                    yield _named(state), _text(event), _named(target)
+
+
+def grouped(
+    found: Sequence[tuple[str, str, str]], groups: Mapping[str, Collection[str]]
+) -> Iterator[tuple[str, str, str]]:
+    """The same with one arrow from a group for those that leave every state of it by the same event, and
+    either reach every state of one group together, or the same state each."""
+    group_of = {state: name for name, states in groups.items() for state in states}
+    pairs: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for start, event, end in found:
+        place = (group_of.get(start, start), event, group_of.get(end, end))
+        pairs.setdefault(place, []).append((start, end))
+    for (first, event, last), between in pairs.items():
+        lefts, ends = {start for start, _ in between}, {end for _, end in between}
+        if lefts >= set(groups.get(first, [first])) and ends >= set(groups.get(last, [last])):
+            yield first, event, last
+            continue
+        for end in dict.fromkeys(end for _, end in between):
+            starts = dict.fromkeys(start for start, other in between if other == end)
+            whole = set(starts) >= set(groups.get(first, [first]))
+            yield from ((start, event, end) for start in ([first] if whole else starts))
 
 
 def drawn(machine: Machine) -> Iterator[str]:
@@ -68,8 +95,17 @@ def drawn(machine: Machine) -> Iterator[str]:
     yield f"{machine.what} Source: `{machine.table.replace(':', '.')}`.\n"
     yield "```mermaid"
     yield "stateDiagram-v2"
-    for start, end, events in arrows(table_of(machine)):
-        yield f"    {start} --> {end}: {events}"
+    boxes = named_in(machine.groups) if machine.groups else {}
+    groups = {name: [_named(state) for state in states] for name, states in boxes.items()}
+    for name, states in groups.items():
+        yield f"    state {name} {{"
+        yield from (f"        {state}" for state in states)
+        yield "    }"
+    events: dict[tuple[str, str], list[str]] = {}
+    for start, event, end in grouped(list(arrows(named_in(machine.table))), groups):
+        events.setdefault((start, end), []).append(event)
+    for (start, end), names in events.items():
+        yield f"    {start} --> {end}: {', '.join(names)}"
     yield "```\n"
 
 

@@ -77,7 +77,7 @@ class Member:
                 if assignment is not None and assignment.version >= self.assignment.version:
                     self.assignment = assignment
 
-    def tell(self, phase: Phase = "complete") -> None:
+    def tell(self, phase: Phase = Phase.COMPLETE) -> None:
         """A report of everything that it keeps."""
         now = time.time()
         self._seq = next_seq(self._seq, now)

@@ -23,6 +23,7 @@ from farmwire.report import (
     MAX_REPLICAS,
     MAX_SAMPLES,
     Heartbeat,
+    Phase,
     Report,
     Sample,
     WorkerEvent,
@@ -426,7 +427,7 @@ class Agent:
         """For Celery's `inspect stats` and Flower."""
         engine = engine_stats(self.shards)
         with self._lock:
-            keys, complete = len(self._ledger), self._ledger.count("complete")
+            keys, complete = len(self._ledger), self._ledger.count(Phase.COMPLETE)
         return {
             "worker": self.id,
             "keys": keys,

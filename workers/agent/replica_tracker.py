@@ -8,9 +8,10 @@ from itertools import islice
 from typing import Any
 
 from farmwire.message import read
-from farmwire.report import MAX_REPLICAS, ReplicaReport
+from farmwire.report import MAX_REPLICAS, Phase, ReplicaReport
 
-_NEW: dict[str, Any] = {"phase": "assigned"}
+_NEW: dict[str, Any] = {"phase": Phase.ASSIGNED}
+_GOING = (Phase.REMOVING, Phase.REMOVED)
 
 
 class ReplicaTracker:
@@ -31,31 +32,31 @@ class ReplicaTracker:
     def has_news(self) -> bool:
         return bool(self._untold or self._again)
 
-    def count(self, phase: str) -> int:
+    def count(self, phase: Phase) -> int:
         return sum(fields["phase"] == phase for fields in self._known.values())
 
     def assign(self, keys: Iterable[str]) -> None:
         """Set the keys to keep; others are dropped."""
         wanted = dict.fromkeys(keys)
         for key in [key for key in self._known if key not in wanted]:
-            if self._known[key]["phase"] not in ("removing", "removed"):
-                self._put(key, {"phase": "removing"})
+            if self._known[key]["phase"] not in _GOING:
+                self._put(key, {"phase": Phase.REMOVING})
         for key in wanted:
-            if self._known.get(key, {}).get("phase") in (None, "removing", "removed"):
+            if self._known.get(key, {}).get("phase") in (None, *_GOING):
                 self._put(key, _NEW)
 
     def note(self, status: dict[str, Any]) -> None:
         """Take an engine's status line about a key. Ignored if the key is no longer kept."""
         key = status["key"]
         known = self._known.get(key)
-        if known is not None and known["phase"] not in ("removing", "removed"):
+        if known is not None and known["phase"] not in _GOING:
             self._put(key, status)
 
     def rest(self) -> None:
         """Mark every replica as paused: no peers, no lookups, no downloads."""
         for key, fields in list(self._known.items()):
-            if fields["phase"] in ("looking", "downloading"):
-                self._put(key, fields | {"phase": "assigned", "peers": 0})
+            if fields["phase"] in (Phase.LOOKING, Phase.DOWNLOADING):
+                self._put(key, fields | {"phase": Phase.ASSIGNED, "peers": 0})
             elif fields.get("peers"):
                 self._put(key, fields | {"peers": 0})
 
@@ -63,14 +64,14 @@ class ReplicaTracker:
         """Mark replicas of a silent engine as errors."""
         for key in keys:
             fields = self._known.get(key)
-            if fields is None or fields["phase"] in ("removing", "removed") or fields.get("error") == error:
+            if fields is None or fields["phase"] in _GOING or fields.get("error") == error:
                 continue
-            self._put(key, fields | {"phase": "error", "error": error, "peers": 0})
+            self._put(key, fields | {"phase": Phase.ERROR, "error": error, "peers": 0})
 
     def removed(self, key: str) -> None:
         """The key's blocks are deleted. If it is assigned again by now, its engine reports it."""
-        if self._known.get(key, {}).get("phase") in (None, "removing"):
-            self._put(key, {"phase": "removed"})
+        if self._known.get(key, {}).get("phase") in (None, Phase.REMOVING):
+            self._put(key, {"phase": Phase.REMOVED})
 
     @property
     def again(self) -> int:
@@ -94,15 +95,15 @@ class ReplicaTracker:
         now = self._clock()
         for key in keys:
             reports.append(read(self._known[key] | {"key": key, "observed_at": now}, ReplicaReport))
-            if self._known[key]["phase"] == "removed":
+            if self._known[key]["phase"] == Phase.REMOVED:
                 del self._known[key]
         return reports
 
     def requeue(self, reports: Iterable[ReplicaReport]) -> None:
         """Requeue reports that could not be sent."""
         for report in reports:
-            if report.phase == "removed":
-                self._known.setdefault(report.key, {"phase": "removed"})
+            if report.phase is Phase.REMOVED:
+                self._known.setdefault(report.key, {"phase": Phase.REMOVED})
             if report.key in self._known:
                 self._untold[report.key] = None
 

@@ -6,6 +6,7 @@ the sequence window rejects copies of the report itself.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -17,10 +18,11 @@ from msgspec.structs import replace
 from farmwire.gaps import agree, max_held, to_text
 from farmwire.message import plain, read, storable
 from farmwire.rejection import MessageRejected
-from farmwire.report import Heartbeat, ReplicaReport, Report, WorkerEvent
+from farmwire.report import Heartbeat, Phase, ReplicaReport, Report, WorkerEvent
 from farmwire.tasks import REPORT
 from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.replica_states import ImpossibleStep, ReplicaState, ReplicaStep, after
 from seederfarm.registry.services import FORK_ALERT
 
 from ..db.sql import execute, rows_as_table
@@ -42,8 +44,6 @@ MAX_NUMBER: Final = 2**31 - 1
 
 HUNG_ALERT: Final = "worker.engine_hung"
 
-Phase = Replica.Phase
-
 RECORDED_PHASES: Final = {
     Phase.DOWNLOADING: ("is being downloaded", Severity.INFO),
     Phase.COMPLETE: ("is complete", Severity.INFO),
@@ -51,6 +51,8 @@ RECORDED_PHASES: Final = {
     Phase.REMOVED: ("was removed", Severity.INFO),
 }
 """Changes of phase that are recorded as events."""
+
+log = logging.getLogger(__name__)
 
 
 class Ingested(NamedTuple):
@@ -63,6 +65,8 @@ class Ingested(NamedTuple):
     """Replicas with a newer known state."""
     unassigned: int = 0
     """Replicas that are not assigned."""
+    impossible: int = 0
+    """Replicas that cannot have come into that phase: see `replica_states`."""
 
 
 class _Known(NamedTuple):
@@ -85,6 +89,8 @@ class _News(NamedTuple):
     known: _Known
     report: ReplicaReport
     at: datetime
+    state: ReplicaState | None
+    """After the report. None: the copy is no more."""
 
 
 def ingest_report(data: object, now: datetime | None = None) -> Ingested:
@@ -167,18 +173,24 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
             newest[report.key] = _consistent(report)
     known = _known(worker, list(newest))
     news: list[_News] = []
-    stale = 0
+    stale, impossible = 0, []
     for row in known:
         report = newest[row.key]
         # A clock that ran ahead must not make everything after it look old.
         at = min(_time(report.observed_at), now)
         if row.last_report_at is not None and at <= row.last_report_at:
             stale += 1
-        else:
-            news.append(_News(row, report, at))
+            continue
+        try:
+            state = after(ReplicaState(row.desired, Phase(row.phase)), ReplicaStep.REPORT, report.phase)
+            news.append(_News(row, report, at, state))
+        except ImpossibleStep as error:
+            impossible.append(error)
+    if impossible:  # one line for all: a worker may send as many as it likes
+        log.warning("%s: %d impossible reports are ignored: %s", worker, len(impossible), impossible[0])
     if news:
         _apply(worker, news, now)
-    return Ingested("", len(news), stale, len(newest) - len(known))
+    return Ingested("", len(news), stale, len(newest) - len(known), len(impossible))
 
 
 def _consistent(report: ReplicaReport) -> ReplicaReport:
@@ -212,15 +224,15 @@ def _known(worker: Worker, keys: list[str]) -> list[_Known]:
 
 
 def _apply(worker: Worker, news: list[_News], now: datetime) -> None:
-    gone = [n for n in news if n.report.phase == "removed" and not n.known.desired]
-    _update([n for n in news if n.report.phase != "removed" or n.known.desired], now)
+    gone = [n for n in news if n.state is None]
+    _update([n for n in news if n.state is not None], now)
     if gone:
         Replica.objects.filter(pk__in=[n.known.id for n in gone], desired=False).delete()
     changed = [n for n in news if n.known.phase != n.report.phase]
     _record(worker, changed, now)
     _observe(news)
     # What can be released, or has to be made again, depends on which copies are complete and which are gone.
-    dirty = [n.known.drive_id for n in changed if "complete" in (n.known.phase, n.report.phase)]
+    dirty = [n.known.drive_id for n in changed if Phase.COMPLETE in (n.known.phase, n.report.phase)]
     dirty += [n.known.drive_id for n in gone]
     # And on which blocks they have, where they are not whole
     dirty += [n.known.drive_id for n in news if n.known.gaps != to_text(n.report.gaps)]
@@ -286,7 +298,7 @@ def _update(news: list[_News], now: datetime) -> None:
 
 def _completed(news: _News, now: datetime) -> datetime | None:
     """By our clock, as proofs are: a worker must not choose which of them comes first."""
-    if news.report.phase != "complete":
+    if news.report.phase is not Phase.COMPLETE:
         return news.known.completed_at
     return news.known.completed_at if news.known.phase == Phase.COMPLETE else now
 
@@ -305,7 +317,7 @@ def _record(worker: Worker, changed: list[_News], now: datetime) -> None:
     for n in changed:
         if n.report.phase not in RECORDED_PHASES or _is_routine(n):
             continue
-        text, severity = RECORDED_PHASES[Phase(n.report.phase)]
+        text, severity = RECORDED_PHASES[n.report.phase]
         name = n.known.label or n.report.title or f"{n.known.key[:10]}…"
         detail = f": {n.report.error}" if n.report.error else ""
         events.append(

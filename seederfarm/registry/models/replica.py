@@ -8,6 +8,9 @@ from django.db import models
 from django.db.models import Case, F, Q, When
 from django.utils import timezone
 
+from farmwire.report import Phase as ReportedPhase
+
+from ..replica_states import LABELS
 from .drive import Drive
 from .worker import Worker
 
@@ -21,14 +24,7 @@ class Replica(models.Model):
     The row is deleted when the worker reports the copy removed (or is retired): at most one for each pair.
     """
 
-    class Phase(models.TextChoices):
-        ASSIGNED = "assigned", "assigned"
-        LOOKING = "looking", "looking for peers"
-        DOWNLOADING = "downloading", "downloading"
-        COMPLETE = "complete", "complete"
-        ERROR = "error", "error"
-        REMOVING = "removing", "being removed"
-        REMOVED = "removed", "removed"
+    Phase = ReportedPhase
 
     # Both have an index below that begins with them; each one more is paid for with every new copy.
     drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="replicas", db_index=False)
@@ -36,7 +32,7 @@ class Replica(models.Model):
     desired = models.BooleanField(default=True)
     """False: released; the worker must remove it and report that."""
     released_at = models.DateTimeField(null=True, blank=True)
-    phase = models.CharField(max_length=11, choices=Phase.choices, default=Phase.ASSIGNED)
+    phase = models.CharField(max_length=11, choices=LABELS, default=Phase.ASSIGNED.value)
 
     # as the worker reported it
     length = models.PositiveBigIntegerField(default=0)
@@ -96,17 +92,7 @@ class Replica(models.Model):
                 name="replica_released_when_not_desired",
             ),
             models.CheckConstraint(
-                condition=Q(
-                    phase__in=[
-                        "assigned",
-                        "looking",
-                        "downloading",
-                        "complete",
-                        "error",
-                        "removing",
-                        "removed",
-                    ]
-                ),
+                condition=Q(phase__in=[phase.value for phase in ReportedPhase]),
                 name="replica_phase_known",
             ),
         )

@@ -16,7 +16,7 @@ from farmwire.envelope import next_seq, node_id, open_envelope, seal
 from farmwire.message import Shape, read
 from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
-from farmwire.report import EngineStats, Heartbeat, HostStats, ReplicaReport, Report
+from farmwire.report import EngineStats, Heartbeat, HostStats, Phase, ReplicaReport, Report
 from farmwire.tasks import REFRESH, REPORT, SYNC_ASSIGNMENT, WELCOME, Configure
 from hypercore.crypto import KeyPair
 from seederfarm.control.messaging import assignments
@@ -192,7 +192,7 @@ class FakeWorker:
         return [copy_of(key, phase, now) for key, phase in self.held.items()]
 
 
-def copy_of(key: str, phase: Any, now: datetime, *, have: int | None = None, **values: Any) -> ReplicaReport:
+def copy_of(key: str, phase: str, now: datetime, *, have: int | None = None, **values: Any) -> ReplicaReport:
     """A report of a copy of ten blocks of 100 bytes."""
     done = have if have is not None else {"complete": 10, "downloading": 5}.get(phase, 0)
     known = 10 if phase in ("downloading", "complete") or have is not None else 0
@@ -204,4 +204,4 @@ def copy_of(key: str, phase: Any, now: datetime, *, have: int | None = None, **v
         "have_bytes": done * 100,
         "kind": "core" if known else None,
     }
-    return ReplicaReport(key=key, phase=phase, observed_at=now.timestamp(), **{**given, **values})
+    return ReplicaReport(key=key, phase=Phase(phase), observed_at=now.timestamp(), **{**given, **values})

@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from farmwire.message import plain
+from farmwire.report import Phase
 
 from ..model.events import CoreChanged, Event, Problem, Synced
 from ..model.status import SeedStatus, State
 
 PHASES = {
-    State.LOOKING: "looking",
-    State.ASKING: "looking",
-    State.WAITING: "looking",
-    State.DOWNLOADING: "downloading",
-    State.FLUSHING: "downloading",
-    State.CHECKING: "downloading",
-    State.SYNCED: "complete",
-    State.HELD: "error",
-    State.TOO_LARGE: "error",
-    State.FAILED: "error",
+    State.LOOKING: Phase.LOOKING,
+    State.ASKING: Phase.LOOKING,
+    State.WAITING: Phase.LOOKING,
+    State.DOWNLOADING: Phase.DOWNLOADING,
+    State.FLUSHING: Phase.DOWNLOADING,
+    State.CHECKING: Phase.DOWNLOADING,
+    State.SYNCED: Phase.COMPLETE,
+    State.HELD: Phase.ERROR,
+    State.TOO_LARGE: Phase.ERROR,
+    State.FAILED: Phase.ERROR,
 }
 MAX_ERROR = 500
 """Characters of an error that are reported."""

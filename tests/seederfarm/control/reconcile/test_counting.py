@@ -165,7 +165,7 @@ def test_new_copies_are_asked_first_and_not_they_alone(farm: FakeBroker, now: da
 
 def test_one_definition_of_what_counts_holds_for_every_row(farm: FakeBroker, now: datetime) -> None:
     worker = make_worker()
-    for phase in Replica.Phase.values:
+    for phase in Replica.Phase:
         for failures in (0, 2, 3):
             for proven in (None, now - SECOND, now, now + SECOND):
                 copy = make_replica(

@@ -203,7 +203,7 @@ def measure(drives: int, workers: int, reports: int, clock: Clock) -> None:
             total_blocks=1526,
             length=1526,
         )
-        Drive.objects.update(short=False)  # as it would be by now
+        Drive.objects.update(under_replicated=False)  # as it would be by now
         reconcile(everything=False, now=now, hearing=hearing)  # what the reports told
         analyze(connection)
         beat = heartbeats(workers, now + timedelta(seconds=15), clock)
@@ -314,7 +314,7 @@ def heartbeats(workers: int, now: datetime, clock: Clock) -> str:
     from farmwire.report import EngineStats, Heartbeat, HostStats, Report
     from seederfarm.control.messaging.assignments import send_assignment
     from seederfarm.control.reports.ingest import ingest_report
-    from seederfarm.registry.models import ManifestState, Worker
+    from seederfarm.registry.models import AssignmentState, Worker
 
     host = HostStats(
         cpu_percent=1.5, load=0.1, cores=4, memory_bytes=1, memory_used_bytes=1, disk_bytes=1,
@@ -328,7 +328,7 @@ def heartbeats(workers: int, now: datetime, clock: Clock) -> str:
     for number in range(min(workers, BEATS)):
         worker = Worker.objects.get(name=f"w{number}")
         send_assignment(worker.pk, now)
-        state = ManifestState.objects.get(pk=worker.pk)
+        state = AssignmentState.objects.get(pk=worker.pk)
         beat = Heartbeat(
             at=now.timestamp(), name=worker.name, software="bench", assignment_version=state.version,
             assignment_digest=state.digest, free_bytes=10**13, host=host, engine=engine,

@@ -33,14 +33,14 @@ def with_copies(drives: QuerySet[Drive]) -> QuerySet[Drive]:
     )
 
 
-def short_of_copies(drives: QuerySet[Drive]) -> QuerySet[Drive]:
+def under_replicated(drives: QuerySet[Drive]) -> QuerySet[Drive]:
     """Drives with too few complete copies, as of their last planning: at once after a change."""
-    return drives.filter(state=Drive.State.ACTIVE, short=True)
+    return drives.filter(state=Drive.State.ACTIVE, under_replicated=True)
 
 
 def without_copy(drives: QuerySet[Drive]) -> QuerySet[Drive]:
     complete = Replica.objects.filter(drive=OuterRef("pk"), phase=Replica.Phase.COMPLETE)
-    return drives.filter(~Exists(complete), short=True)
+    return drives.filter(~Exists(complete), under_replicated=True)
 
 
 def with_errors(drives: QuerySet[Drive]) -> QuerySet[Drive]:

@@ -130,7 +130,7 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
     found = rows.values_list("drive__key", "pk", "drive_id", "kind", "label", "gone", "first_seen_at")
     known = {row[0]: _Known(*row[1:]) for row in found}
     new = [entry for key, entry in reading.listed.items() if key not in known]
-    gone = known.keys() - reading.listed.keys() if source.mirror else known.keys() & reading.removals
+    gone = known.keys() - reading.listed.keys() if source.remove_unlisted else known.keys() & reading.removals
     tried = {key for key in gone if known[key].gone == SourceEntry.Gone.KEPT}
     change = Change(
         known=len(known) - len(tried),
@@ -250,7 +250,7 @@ def _add(source: Source, new: list[Entry], at: datetime) -> int:
         required_tags=source.required_tags,
         replicas=(source.replicas_min or 1, source.replicas_max or 1) if both else None,
         priority=source.priority,
-        by_hand=False,
+        added_manually=False,
         actor=f"source {source.name}",
     )
     entries = {entry.key: entry for entry in new}

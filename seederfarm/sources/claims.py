@@ -96,7 +96,7 @@ def release(source: Source) -> None:
 def config_digest(source: Source) -> str:
     """Digest of all settings that the result of a reading depends on."""
     place = [source.kind, source.location, source.removals_url, source.headers]
-    what = [*place, source.mapping, source.mirror, source.force, source.shrink]
+    what = [*place, source.mapping, source.remove_unlisted, source.remove_last_copies, source.shrink]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 

@@ -155,7 +155,7 @@ def test_an_empty_column_is_a_window_that_saw_nothing() -> None:
     assert ReplayWindow.from_text("").accept(1)
 
 
-# --- manifests
+# --- assignments
 
 
 def entries(count: int) -> list[AssignmentEntry]:
@@ -164,7 +164,7 @@ def entries(count: int) -> list[AssignmentEntry]:
 
 @settings(max_examples=15)
 @given(st.integers(0, 2 * PAGE_ENTRIES + 3), st.randoms(use_true_random=False))
-def test_pages_in_any_order_and_number_make_the_manifest(count: int, random: Any) -> None:
+def test_pages_in_any_order_and_number_make_the_assignment(count: int, random: Any) -> None:
     assignment = Assignment(version=3, entries=entries(count))
     pages = [read(json.loads(json.dumps(plain(page))), AssignmentPage) for page in assignment.to_pages()]
     arriving = pages + random.sample(pages, len(pages))
@@ -177,7 +177,7 @@ def test_pages_in_any_order_and_number_make_the_manifest(count: int, random: Any
     assert {entry.key for entry in complete[0].entries} == {entry.key for entry in assignment.entries}
 
 
-def test_a_page_of_a_newer_manifest_replaces_what_was_collected() -> None:
+def test_a_page_of_a_newer_assignment_replaces_what_was_collected() -> None:
     old = Assignment(version=1, entries=entries(PAGE_ENTRIES + 1)).to_pages()
     new = Assignment(version=2, entries=entries(2)).to_pages()
     assembler = AssignmentAssembler()

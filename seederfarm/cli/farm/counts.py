@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from ...registry.models import Drive, Event, Replica, Worker
-from ...registry.queries import short_of_copies
+from ...registry.queries import under_replicated
 
 
 def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
@@ -50,7 +50,7 @@ def counts() -> dict[str, int]:
     workers = Worker.objects.exclude(state=Worker.State.RETIRED)
     return {
         "drives": Drive.objects.count(),
-        "short": short_of_copies(Drive.objects.all()).count(),
+        "short": under_replicated(Drive.objects.all()).count(),
         "copies": copies.count(),
         "complete": copies.filter(phase=Replica.Phase.COMPLETE).count(),
         "workers": workers.count(),

@@ -196,7 +196,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
     """List the drives of the farm, the newest first."""
     open_farm()
     from ...registry.models import Drive
-    from ...registry.queries import short_of_copies
+    from ...registry.queries import under_replicated
     from .counts import with_complete
 
     found = with_complete(Drive.objects.order_by("-pk"))
@@ -205,7 +205,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
     if state:
         found = found.filter(state=state)
     if short:
-        found = short_of_copies(found)
+        found = under_replicated(found)
     if limit is not None:
         found = found[:limit]
     with database_failures():

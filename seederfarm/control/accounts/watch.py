@@ -20,7 +20,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from hypercore.printable import visible
-from seederfarm.registry.models import Event, ManifestState, Worker
+from seederfarm.registry.models import AssignmentState, Event, Worker
 from seederfarm.registry.models.history import Severity
 
 from ..history.alerts import Trouble, raise_alerts, resolve
@@ -222,7 +222,7 @@ def _known(node_ids: Sequence[str]) -> set[str]:
 
 def _owners() -> list[Owner]:
     rows = Worker.objects.filter(state__in=accounts.TAKING_PART).values_list("pk", "node_id")
-    entries = dict(ManifestState.objects.values_list("pk", "entries"))
+    entries = dict(AssignmentState.objects.values_list("pk", "entries"))
     return [Owner(accounts.user_of_worker(node_id), node_id, entries.get(pk, 0)) for pk, node_id in rows]
 
 

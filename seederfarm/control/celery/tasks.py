@@ -54,7 +54,7 @@ def send_worker_config(worker_id: int) -> None:
 @_task(ControlTask.RECONCILE)
 def reconcile_all() -> None:
     """After a change that may concern any drive."""
-    sweep(wanted=True)
+    sweep(requested=True)
 
 
 @_task(ControlTask.SWEEP)

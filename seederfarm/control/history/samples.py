@@ -52,16 +52,17 @@ _COLUMNS: Final = (
     ("at", "timestamptz"),
     ("count", "bigint"),
     ("total", "double precision"),
-    ("least", "double precision"),
-    ("most", "double precision"),
+    ("minimum", "double precision"),
+    ("maximum", "double precision"),
 )
 
 _MERGE: Final = (
     "ON CONFLICT (scope, subject, metric, span, at) DO UPDATE SET "
     "count = registry_sample.count + excluded.count, total = registry_sample.total + excluded.total, "
-    "least = CASE WHEN excluded.least < registry_sample.least THEN excluded.least "
-    "ELSE registry_sample.least END, "
-    "most = CASE WHEN excluded.most > registry_sample.most THEN excluded.most ELSE registry_sample.most END"
+    "minimum = CASE WHEN excluded.minimum < registry_sample.minimum THEN excluded.minimum "
+    "ELSE registry_sample.minimum END, "
+    "maximum = CASE WHEN excluded.maximum > registry_sample.maximum THEN excluded.maximum "
+    "ELSE registry_sample.maximum END"
 )
 
 
@@ -86,8 +87,8 @@ def record(worker_id: int, reported: Sequence[ReportedSample], now: datetime) ->
     rows = [(metric, at, int(n), *values) for (metric, at), (n, *values) in sums.items()]
     table, parameters = rows_as_table(_COLUMNS, sorted(rows))
     execute(
-        "INSERT INTO registry_sample (scope, subject, metric, span, at, count, total, least, most) "
-        f"SELECT 'worker', %s, v.metric, %s, v.at, v.count, v.total, v.least, v.most FROM {table} "
+        "INSERT INTO registry_sample (scope, subject, metric, span, at, count, total, minimum, maximum) "
+        f"SELECT 'worker', %s, v.metric, %s, v.at, v.count, v.total, v.minimum, v.maximum FROM {table} "
         f"WHERE true {_MERGE}",
         [worker_id, span, *parameters],
     )
@@ -125,9 +126,9 @@ def _stretches(span: int, limit: datetime, length: int) -> Iterator[datetime]:
 def _merge(span: int, coarser: int, end: datetime) -> int:
     with transaction.atomic():
         execute(
-            "INSERT INTO registry_sample (scope, subject, metric, span, at, count, total, least, most) "
-            f"SELECT scope, subject, metric, %s, {_bucket()}, sum(count), sum(total), min(least), "
-            "max(most) FROM registry_sample WHERE span = %s AND at < %s "
+            "INSERT INTO registry_sample (scope, subject, metric, span, at, count, total, minimum, maximum) "
+            f"SELECT scope, subject, metric, %s, {_bucket()}, sum(count), sum(total), min(minimum), "
+            "max(maximum) FROM registry_sample WHERE span = %s AND at < %s "
             f"GROUP BY scope, subject, metric, {_bucket()} {_MERGE}",
             [coarser, *_spans(coarser), span, end, *_spans(coarser)],
         )

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.message import Kind
 from farmwire.tasks import CONFIGURE, REFRESH, SYNC_ASSIGNMENT, Configure, Limit, Refresh
-from seederfarm.registry.models import ManifestState, Replica, Worker
+from seederfarm.registry.models import AssignmentState, Replica, Worker
 
 from ..db.sql import batches
 from . import outbox
@@ -43,17 +43,17 @@ def heartbeats(number: float) -> timedelta:
     return timedelta(seconds=number * settings.FARM.heartbeat)
 
 
-def bump(worker_ids: Iterable[int], *, send: bool = True) -> None:
+def bump_version(worker_ids: Iterable[int], *, send: bool = True) -> None:
     """The assignments of these workers changed. Call it in the transaction that changes the replicas.
 
     `send`: send them. Otherwise the next heartbeat notices.
     """
     ids = sorted(set(worker_ids))
     for batch in batches(ids, 1000):
-        ManifestState.objects.bulk_create(
-            [ManifestState(worker_id=pk) for pk in batch], ignore_conflicts=True
+        AssignmentState.objects.bulk_create(
+            [AssignmentState(worker_id=pk) for pk in batch], ignore_conflicts=True
         )
-        ManifestState.objects.filter(pk__in=batch).update(version=F("version") + 1, digest="")
+        AssignmentState.objects.filter(pk__in=batch).update(version=F("version") + 1, digest="")
     for pk in ids if send else ():
         outbox.defer(ControlTask.SEND_ASSIGNMENT, pk)
 
@@ -78,9 +78,9 @@ def send_assignment(worker_id: int, now: datetime | None = None) -> Assignment |
     if worker is None:
         return None
     with transaction.atomic():
-        ManifestState.objects.get_or_create(worker_id=worker_id)
-        # Whoever changes replicas bumps the version in the same transaction: one waits for the other.
-        state = ManifestState.objects.select_for_update().get(pk=worker_id)
+        AssignmentState.objects.get_or_create(worker_id=worker_id)
+        # A change of replicas bumps the version in the same transaction: one waits for the other.
+        state = AssignmentState.objects.select_for_update().get(pk=worker_id)
         assignment = build(worker_id, state.version)
         if state.digest not in ("", assignment.digest):
             state.version += 1  # a drive's kind or priority changed: same version, other content
@@ -92,15 +92,15 @@ def send_assignment(worker_id: int, now: datetime | None = None) -> Assignment |
     return assignment
 
 
-def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> bool:
+def check_assignment(worker: Worker, version: int, digest: str, now: datetime) -> bool:
     """Compare a worker's assignment with the current one; have it sent if they differ.
 
     Returns whether they agree. Call it inside the transaction of the report.
     """
     released = Replica.objects.filter(worker=OuterRef("pk"), desired=False)
-    state = ManifestState.objects.annotate(releasing=Exists(released)).filter(pk=worker.pk).first()
+    state = AssignmentState.objects.annotate(releasing=Exists(released)).filter(pk=worker.pk).first()
     if state is None:
-        bump([worker.pk])
+        bump_version([worker.pk])
         return False
     if state.digest == digest and state.version == version:
         if state.releasing:
@@ -108,7 +108,7 @@ def heartbeat_seen(worker: Worker, version: int, digest: str, now: datetime) -> 
         return True
     if version > state.version:
         # It was told by a later control plane than we are: our database is an older copy.
-        rows = ManifestState.objects.filter(pk=worker.pk, version=state.version)
+        rows = AssignmentState.objects.filter(pk=worker.pk, version=state.version)
         rows.update(version=version + 1, digest="", sent_at=None)
         outbox.defer(ControlTask.SEND_ASSIGNMENT, worker.pk)
     elif state.sent_at is None or state.sent_at <= now - heartbeats(RESEND_AFTER):
@@ -173,7 +173,7 @@ def configure_of(worker: Worker) -> Configure:
     )
 
 
-def configured_seen(worker: Worker, reported: Configure | None, now: datetime) -> bool:
+def check_config(worker: Worker, reported: Configure | None, now: datetime) -> bool:
     """Compare the settings that a worker reports with the current ones; have them sent if they differ.
 
     Returns whether they agree. Call it inside the transaction of the report.

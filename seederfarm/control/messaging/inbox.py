@@ -47,7 +47,7 @@ def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYT
     worker = rows.filter(node_id=sender).first()
     if worker is None:
         return reject_unknown_sender(f"{sender} has not joined this farm", now)
-    window = ReplayWindow.from_text(worker.seen_window)
+    window = ReplayWindow.from_text(worker.replay_window)
     try:
         envelope = open_envelope(
             data,
@@ -62,8 +62,8 @@ def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYT
         return _refused(worker, f"{name}: {refusal}")
     if (why := NOT_HEARD.get(Worker.State(worker.state))) is not None:
         return _refused(worker, f"{name}: {why}")
-    worker.seen_window, worker.last_seq_in = window.to_text(), window.highest
-    worker.save(update_fields=["seen_window", "last_seq_in"])
+    worker.replay_window, worker.last_seq_in = window.to_text(), window.highest
+    worker.save(update_fields=["replay_window", "last_seq_in"])
     return Received(worker, envelope)
 
 

@@ -102,9 +102,11 @@ def delete(moves: Sequence[Release]) -> None:
             Replica.objects.filter(worker_id=worker_id, drive_id__in=batch, desired=False).delete()
 
 
-def mark_short(drives: Sequence[int], short: bool) -> None:
+def mark_under_replicated(drives: Sequence[int], value: bool) -> None:
+    """Set or clear the mark of these drives (`Drive.under_replicated`)."""
     for batch in batches(drives, load.ID_BATCH):
         table, parameters = rows_as_table((("id", "bigint"),), [(pk,) for pk in batch])
         execute(
-            f"UPDATE registry_drive AS d SET short = %s FROM {table} WHERE d.id = v.id", [short, *parameters]
+            f"UPDATE registry_drive AS d SET under_replicated = %s FROM {table} WHERE d.id = v.id",
+            [value, *parameters],
         )

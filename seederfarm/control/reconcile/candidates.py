@@ -41,7 +41,7 @@ LEFT JOIN held ON held.drive_id = d.id LEFT JOIN pins ON pins.drive_id = d.id
 WHERE (d.state = 'removing' AND held.drive_id IS NOT NULL)
   OR (d.state = 'active' AND (
     coalesce(held.counted, 0) < d.replicas_min OR held.counted > d.replicas_max OR held.leaves = 1
-    OR pins.drive_id IS NOT NULL OR d.short <> (coalesce(held.complete, 0) < d.replicas_min)))
+    OR pins.drive_id IS NOT NULL OR d.under_replicated <> (coalesce(held.complete, 0) < d.replicas_min)))
 ORDER BY d.priority, d.id
 """
 

@@ -34,25 +34,25 @@ _KEPT: Final = "t.state <> 'paused'"
 class State(NamedTuple):
     drives: list[DriveSpec]
     replicas: dict[int, list[ReplicaState]]
-    short: set[int]
+    under_replicated: set[int]
     """Drives that are marked under-replicated."""
 
-    def marked_wrong(self) -> tuple[list[int], list[int]]:
+    def flag_mismatches(self) -> tuple[list[int], list[int]]:
         """Drives that lack the under-replicated mark, and drives that have it wrongly."""
         unmarked: list[int] = []
         marked: list[int] = []
         for drive in self.drives:
             complete = sum(1 for replica in self.replicas.get(drive.id, ()) if replica.complete)
-            short = complete < drive.replicas_min
-            if short is not (drive.id in self.short):
-                (unmarked if short else marked).append(drive.id)
+            under = complete < drive.replicas_min
+            if under is not (drive.id in self.under_replicated):
+                (unmarked if under else marked).append(drive.id)
         return unmarked, marked
 
 
 def load(ids: Sequence[int]) -> State:
     """The state of the drives `ids`. Paused ones are left out: nothing of them moves."""
-    short: set[int] = set()
-    return State(list(_drives(ids, short)), _replicas(ids), short)
+    under: set[int] = set()
+    return State(list(_drives(ids, under)), _replicas(ids), under)
 
 
 def workers(seen: Sequence[Seen], now: datetime) -> list[WorkerSpec]:
@@ -79,7 +79,7 @@ def with_less_room(workers: Sequence[WorkerSpec], assigned: Iterable[Assign]) ->
     return [w._replace(free_bytes=w.free_bytes - taken.get(w.id, 0)) for w in workers]
 
 
-def _drives(ids: Sequence[int], short: set[int]) -> Iterator[DriveSpec]:
+def _drives(ids: Sequence[int], under: set[int]) -> Iterator[DriveSpec]:
     pins: dict[int, set[int]] = {}
     for drive_id, worker_id in _rows(f"SELECT t.drive_id, t.worker_id FROM {PINS} t", "drive_id", ids):
         pins.setdefault(drive_id, set()).add(worker_id)
@@ -87,11 +87,11 @@ def _drives(ids: Sequence[int], short: set[int]) -> Iterator[DriveSpec]:
     removing = str(Drive.State.REMOVING)
     query = (
         "SELECT t.id, t.byte_length, t.replicas_min, t.replicas_max, t.priority, t.required_tags, t.state, "
-        "t.short FROM registry_drive t"
+        "t.under_replicated FROM registry_drive t"
     )
-    for pk, size, minimum, maximum, priority, words, state, is_short in _rows(query, "id", ids, _KEPT):
-        if is_short:
-            short.add(pk)
+    for pk, size, minimum, maximum, priority, words, state, is_under in _rows(query, "id", ids, _KEPT):
+        if is_under:
+            under.add(pk)
         if words not in tags:
             tags[words] = frozenset(json.loads(words))
         pinned = frozenset(pins[pk]) if pk in pins else _NOTHING

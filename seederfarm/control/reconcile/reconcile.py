@@ -121,13 +121,16 @@ def reconcile(
 
 
 def sweep(
-    now: datetime | None = None, hearing: liveness.OutageDetector = liveness.HEARING, *, wanted: bool = False
+    now: datetime | None = None,
+    hearing: liveness.OutageDetector = liveness.HEARING,
+    *,
+    requested: bool = False,
 ) -> Reconciled:
-    """Check all drives if due: SEEDERFARM_RECONCILE_EVERY has passed, or a check was requested (`wanted`
+    """Check all drives if due: SEEDERFARM_RECONCILE_EVERY has passed, or a sweep was requested (`requested`
     stores the request), and checking takes no more than SEEDERFARM_RECONCILE_DUTY of the time."""
     now = now or timezone.now()
-    if wanted:
-        PlanState.want()
+    if requested:
+        PlanState.request_sweep()
     with try_lock(LOCK) as alone:
         if not alone:
             return Reconciled(busy=True)
@@ -138,7 +141,7 @@ def _is_due(state: PlanState, now: datetime) -> bool:
     if state.unfinished or state.swept_at is None or state.swept_at > now:  # > now: a clock was set back
         return True
     pause = pause_after(state.swept_seconds)
-    if not state.wanted:
+    if not state.sweep_requested:
         pause = max(pause, settings.FARM.reconcile_every)
     return now >= state.swept_at + timedelta(seconds=pause)
 
@@ -155,7 +158,7 @@ def pause_after(seconds: float) -> float:
 def _everything(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
     start = monotonic()
     row = PlanState.objects.filter(pk=PlanState.ONLY)
-    row.update(unfinished=True, wanted=False)  # whoever wants it from now on is not served by this one
+    row.update(unfinished=True, sweep_requested=False)  # a request from now on is for the next one
     seen = liveness.check(now, hearing)
     while _unmark_next():
         pass
@@ -224,7 +227,7 @@ def _run(
             result.plan_seconds += monotonic() - loaded
             result.drives += len(state.drives)
             result.note(decided, limit=None if dry_run else KEPT_MOVES)
-            unmarked, marked = state.marked_wrong()
+            unmarked, marked = state.flag_mismatches()
             del state
             if not dry_run:
                 behind_us.do(partial(writer.write, decided, unmarked, marked))
@@ -246,10 +249,10 @@ class _Writer:
         self._touched: set[int] = set()
         self._recorded = 0
 
-    def write(self, decided: Plan, short: Sequence[int], enough: Sequence[int]) -> None:
-        """`short`, `enough`: drives to mark as under-replicated, or as not."""
-        apply.mark_short(short, True)
-        apply.mark_short(enough, False)
+    def write(self, decided: Plan, under: Sequence[int], enough: Sequence[int]) -> None:
+        """`under`, `enough`: drives to mark as under-replicated, or as not."""
+        apply.mark_under_replicated(under, True)
+        apply.mark_under_replicated(enough, False)
         each = self._recorded + len(decided.assign) + len(decided.release) <= MAX_MOVE_EVENTS
         if each:
             self._recorded += len(decided.assign) + len(decided.release)
@@ -268,7 +271,7 @@ class _Writer:
                     events.record_released(releases, self._names, self._now)
 
     def _bump(self, workers: set[int]) -> None:
-        assignments.bump(workers, send=False)
+        assignments.bump_version(workers, send=False)
         self._touched |= workers
 
     def finish(self, result: Reconciled) -> None:

@@ -129,8 +129,8 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     used = beat.engine.stored_bytes
     values = {
         "last_seen_at": now,
-        "manifest_version": beat.assignment_version,
-        "manifest_digest_seen": beat.assignment_digest,
+        "assignment_version": beat.assignment_version,
+        "assignment_digest": beat.assignment_digest,
         "software": storable(beat.software[:64]),
         "free_bytes": beat.free_bytes,
         "used_bytes": used,
@@ -145,8 +145,8 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     if worker.free_bytes is None or (worker.last_seen_at or now) < liveness.silent_since(now):
         # It can be given copies (again): some may have found no place meanwhile
         outbox.defer(ControlTask.RECONCILE)
-    assignments.heartbeat_seen(worker, beat.assignment_version, beat.assignment_digest, now)
-    assignments.configured_seen(worker, beat.configured, now)
+    assignments.check_assignment(worker, beat.assignment_version, beat.assignment_digest, now)
+    assignments.check_config(worker, beat.configured, now)
 
 
 def _returned(worker: Worker, lost: datetime, now: datetime) -> None:

@@ -32,7 +32,7 @@ class HealthFilter(DropdownFilter):  # type: ignore[misc]
     title = "health"
     parameter_name = "health"
     choices_of: dict[str, tuple[str, Callable[[QuerySet[Drive]], QuerySet[Drive]]]] = {
-        "short": ("fewer copies than wanted", queries.short_of_copies),
+        "short": ("fewer copies than wanted", queries.under_replicated),
         "none": ("no complete copy", queries.without_copy),
         "error": ("a copy in error", queries.with_errors),
     }
@@ -251,7 +251,7 @@ class DriveAdmin(FarmAdmin[Drive]):
         names = list(drive.source_entries.values_list("source__name", flat=True))
         if not names:
             return "none: added by hand"
-        return ", ".join(names) + (", and added by hand" if drive.by_hand else "")
+        return ", ".join(names) + (", and added by hand" if drive.added_manually else "")
 
     @column("Last events")
     def recent_events(self, drive: Drive) -> SafeString | str:

@@ -132,6 +132,6 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
 
 @admin.register(Sample)
 class SampleAdmin(ReadOnlyAdmin[Sample]):
-    list_display = ("at", "scope", "subject", "metric", "span", "count", "average", "least", "most")
+    list_display = ("at", "scope", "subject", "metric", "span", "count", "average", "minimum", "maximum")
     list_filter = (("scope", ChoicesDropdownFilter), "span")
     search_fields = ("metric",)

@@ -43,7 +43,17 @@ class SourceAdmin(FarmAdmin[Source]):
         ("", {"fields": ("name", "kind", "location", "enabled")}),
         (
             "How it is read",
-            {"fields": ("mapping", "removals_url", "headers", "every", "mirror", "shrink", "force")},
+            {
+                "fields": (
+                    "mapping",
+                    "removals_url",
+                    "headers",
+                    "every",
+                    "remove_unlisted",
+                    "shrink",
+                    "remove_last_copies",
+                )
+            },
         ),
         (
             "What its keys get",

@@ -49,7 +49,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
     )
     readonly_fields = (
         "node_id_shown", "state_shown", "drain_shown", "online", "room", "copies_shown", "host_shown",
-        "engine_shown", "manifest_shown", "messages_shown", "software", "enrolled_at",
+        "engine_shown", "assignment_display", "messages_shown", "software", "enrolled_at",
     )  # fmt: skip
     fieldsets = (
         ("", {"fields": ("node_id_shown", "state_shown", "drain_shown", "online", "copies_shown", "room")}),
@@ -61,7 +61,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
                 "fields": (
                     "host_shown",
                     "engine_shown",
-                    "manifest_shown",
+                    "assignment_display",
                     "messages_shown",
                     "software",
                     "enrolled_at",
@@ -72,7 +72,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
     actions = ("activate", "drain", "retire", "pause", "resume", "forget")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
-        return queries.with_load(super().get_queryset(request)).select_related("manifest")
+        return queries.with_load(super().get_queryset(request)).select_related("assignment")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a worker joins by itself, with an enrolment token
@@ -179,13 +179,15 @@ class WorkerAdmin(FarmAdmin[Worker]):
         )
 
     @column("Assignment")
-    def manifest_shown(self, worker: Worker) -> str:
-        manifest = getattr(worker, "manifest", None)
-        if manifest is None:
+    def assignment_display(self, worker: Worker) -> str:
+        assignment = getattr(worker, "assignment", None)
+        if assignment is None:
             return "none yet"
-        if worker.manifest_version == manifest.version:
-            return f"version {manifest.version}, as it should be"
-        return f"has version {worker.manifest_version}, should have {manifest.version}"
+        if worker.assignment_version != assignment.version:
+            return f"has version {worker.assignment_version}, should have {assignment.version}"
+        if worker.assignment_digest != assignment.digest:
+            return f"has version {assignment.version}, but not its content"
+        return f"version {assignment.version}, as it should be"
 
     @column("Refused messages")
     def messages_shown(self, worker: Worker) -> str:

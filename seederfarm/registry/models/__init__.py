@@ -9,17 +9,17 @@ from .plan import PlanState
 from .proof import Challenge
 from .replica import Replica
 from .source import Source, SourceEntry
-from .worker import ManifestState, Worker
+from .worker import AssignmentState, Worker
 
 __all__ = [
     "Alert",
     "ApiToken",
+    "AssignmentState",
     "AuditEntry",
     "Challenge",
     "Drive",
     "EnrolmentToken",
     "Event",
-    "ManifestState",
     "PlanState",
     "Replica",
     "Sample",

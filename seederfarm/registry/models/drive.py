@@ -62,7 +62,7 @@ class Drive(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="drives"
     )
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
-    by_hand = models.BooleanField("added by a person", default=True, editable=False)
+    added_manually = models.BooleanField("added by a person", default=True, editable=False)
     """A person added it: it stays when no source lists it any more."""
 
     # what placement obeys
@@ -104,7 +104,7 @@ class Drive(models.Model):
     )
     dirty = models.BooleanField(default=True, editable=False)
     """Placement must plan this drive again."""
-    short = models.BooleanField(default=True, editable=False)
+    under_replicated = models.BooleanField(default=True, editable=False)
     """Fewer complete copies than `replicas_min` when it was last planned."""
 
     # what was observed, the best that any worker reported
@@ -141,8 +141,8 @@ class Drive(models.Model):
         indexes = (
             # control.reconcile: what has to be planned again
             models.Index(fields=["id"], condition=Q(dirty=True), name="drive_dirty"),
-            # queries.short_of_copies
-            models.Index(fields=["id"], condition=Q(short=True), name="drive_short"),
+            # queries.under_replicated
+            models.Index(fields=["id"], condition=Q(under_replicated=True), name="drive_under_replicated"),
             # queries.expired
             models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="drive_expires"),
             # finish_removals, and the admin's filter

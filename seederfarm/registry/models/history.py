@@ -91,8 +91,8 @@ class Sample(models.Model):
     """Its beginning, a multiple of `span`."""
     count = models.PositiveIntegerField(default=1)
     total = models.FloatField(default=0.0)
-    least = models.FloatField(default=0.0)
-    most = models.FloatField(default=0.0)
+    minimum = models.FloatField(default=0.0)
+    maximum = models.FloatField(default=0.0)
 
     class Meta:
         ordering = ("-at",)

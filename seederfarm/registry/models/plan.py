@@ -8,20 +8,20 @@ from django.db.models import Q
 
 class PlanState(models.Model):
     """One row: the farm has one plan. Only the holder of the reconciler's lock changes it, except for
-    `wanted`."""
+    `sweep_requested`."""
 
     ONLY = 1
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
     unfinished = models.BooleanField(default=False)
     """A run took drives off the list and did not finish: which ones is unknown, so all are checked."""
-    wanted = models.BooleanField(default=False)
-    """Check all drives as soon as possible: after a change that may concern any, such as a new worker, or too
-    many to mark each."""
+    sweep_requested = models.BooleanField(default=False)
+    """Check all drives as soon as possible: a change may concern any (a new worker), or too many to mark each
+    one."""
     swept_at = models.DateTimeField(null=True)
-    """When all drives were last checked."""
+    """When the last sweep ended, a check of all drives."""
     swept_seconds = models.FloatField(default=0.0)
-    """Seconds that took, without planning the drives found."""
+    """Seconds that it took, without planning the drives found."""
 
     class Meta:
         constraints = (models.CheckConstraint(condition=Q(id=1), name="plan_state_only_one"),)
@@ -31,10 +31,10 @@ class PlanState(models.Model):
         return cls.objects.get_or_create(pk=cls.ONLY)[0]
 
     @classmethod
-    def want(cls) -> None:
-        """Request a check of all drives."""
+    def request_sweep(cls) -> None:
+        """Request a sweep of all drives."""
         cls.load()
-        cls.objects.filter(wanted=False).update(wanted=True)
+        cls.objects.filter(sweep_requested=False).update(sweep_requested=True)
 
     def __str__(self) -> str:
         return "state of the plan"

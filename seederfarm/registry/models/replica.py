@@ -97,7 +97,7 @@ class Replica(models.Model):
             ),
         )
         indexes = (
-            # a worker's manifest, in the order of its pages; all that a worker has
+            # a worker's assignment, in the order of its pages; all that a worker has
             models.Index(fields=["worker", "drive"], name="replica_of_worker"),
             # released copies that a worker has not confirmed
             models.Index(fields=["worker"], condition=Q(desired=False), name="replica_released"),

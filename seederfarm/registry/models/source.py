@@ -61,12 +61,12 @@ class Source(models.Model):
         help_text="Percent of its keys that may be removed within a day before a person is asked. 100: all. "
         "Empty: as set for all.",
     )
-    mirror = models.BooleanField(
+    remove_unlisted = models.BooleanField(
         "remove what is gone",
         default=True,
         help_text="Remove keys that are no longer listed.",
     )
-    force = models.BooleanField(
+    remove_last_copies = models.BooleanField(
         "remove last copies, too",
         default=False,
         help_text="Without this, keys stay of which the farm has the only complete copies known.",
@@ -138,7 +138,7 @@ class Source(models.Model):
 
 class SourceEntry(models.Model):
     """A key that a source lists. A drive stays while any source lists it, or a person added it
-    (`Drive.by_hand`)."""
+    (`Drive.added_manually`)."""
 
     class Gone(models.TextChoices):
         HELD = "held", "gone, waits for a person"

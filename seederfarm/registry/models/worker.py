@@ -64,14 +64,15 @@ class Worker(models.Model):
     engine = models.JSONField(default=dict, editable=False)
     """The last engine statistics as reported (farmwire.report.EngineStats)."""
     last_seen_at = models.DateTimeField("last seen", null=True, editable=False)
-    manifest_version = models.PositiveBigIntegerField(default=0, editable=False)
-    """Of the assignment it reported; the version it should have is in ManifestState."""
-    manifest_digest_seen = models.CharField(max_length=128, blank=True, editable=False)
+    assignment_version = models.PositiveBigIntegerField(default=0, editable=False)
+    """Of the assignment it reported; the one it should have is in AssignmentState."""
+    assignment_digest = models.CharField(max_length=128, blank=True, editable=False)
+    """Of the same: farmwire.assignment.Assignment.digest."""
 
     # signed messages
     last_seq_in = models.PositiveBigIntegerField(default=0, editable=False)
     """The highest sequence number accepted from it."""
-    seen_window = models.CharField(max_length=300, blank=True, editable=False)
+    replay_window = models.CharField(max_length=300, blank=True, editable=False)
     """Which of the numbers below were accepted (farmwire.replay.ReplayWindow)."""
     next_seq_out = models.PositiveBigIntegerField(default=1, editable=False)
     refused = models.PositiveBigIntegerField("refused messages", default=0, editable=False)
@@ -111,11 +112,13 @@ class Worker(models.Model):
         return self.last_seen_at is not None and self.last_seen_at > now - timedelta(seconds=grace)
 
 
-class ManifestState(models.Model):
+class AssignmentState(models.Model):
     """The assignment that control last built for a worker. A row of its own, so that heartbeats do not
     wait."""
 
-    worker = models.OneToOneField(Worker, on_delete=models.CASCADE, related_name="manifest", primary_key=True)
+    worker = models.OneToOneField(
+        Worker, on_delete=models.CASCADE, related_name="assignment", primary_key=True
+    )
     version = models.PositiveBigIntegerField(default=0)
     digest = models.CharField(max_length=128, blank=True)
     """farmwire.assignment.Assignment.digest; empty: not computed since the version changed."""

@@ -14,7 +14,7 @@ from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, When
 from django.utils import timezone
 
 from .. import signals
-from ..models import Alert, Drive, Event, ManifestState, Replica
+from ..models import Alert, AssignmentState, Drive, Event, Replica
 from ..models.history import Severity
 from ..queries import expired
 from .keys import SIGNALLED, announce, batches
@@ -86,7 +86,7 @@ def resume(drives: Drives, actor: Actor) -> int:
             "removing_since": None,
             "dirty": True,
             # who takes a removal back wants it; who ends a pause says nothing of that
-            "by_hand": Case(When(state=Drive.State.REMOVING, then=True), default=F("by_hand")),
+            "added_manually": Case(When(state=Drive.State.REMOVING, then=True), default=F("added_manually")),
         },
     )
 
@@ -138,7 +138,7 @@ def forks_decided(ids: Sequence[int]) -> None:
     holding = Replica.objects.filter(drive_id__in=ids, desired=True)
     workers = list(holding.order_by("worker_id").values_list("worker_id", flat=True).distinct())
     # Should nobody be there to send it, the next heartbeat finds the digest missing
-    ManifestState.objects.filter(worker_id__in=workers).update(version=F("version") + 1, digest="")
+    AssignmentState.objects.filter(worker_id__in=workers).update(version=F("version") + 1, digest="")
     transaction.on_commit(partial(signals.workers_changed.send, sender=Drive, ids=workers))
 
 
@@ -173,7 +173,11 @@ def remove(drives: Drives, actor: Actor, *, force: bool = False) -> RemoveResult
             guarded += kept
             free = set(rows.values_list("pk", flat=True)) - {item.drive.pk for item in kept}
             Drive.objects.filter(pk__in=free).update(
-                state=Drive.State.REMOVING, removing_since=now, dirty=True, by_hand=False, updated_at=now
+                state=Drive.State.REMOVING,
+                removing_since=now,
+                dirty=True,
+                added_manually=False,
+                updated_at=now,
             )
             removing += sorted(free)
         if removing:

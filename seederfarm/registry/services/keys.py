@@ -123,10 +123,10 @@ def add_listed(
     required_tags: Sequence[str] = (),
     replicas: tuple[int, int] | None = None,
     priority: int = 5,
-    by_hand: bool = True,
+    added_manually: bool = True,
     actor: Actor,
 ) -> AddResult:
-    """The same for parsed keys. Without `by_hand` a source wants them, for as long as it lists them; a key
+    """The same for parsed keys. Without `added_manually` they stay for as long as a source lists them; a key
     that a person added too stays after that."""
     minimum, maximum = replicas or settings.FARM.replicas
     required = clean_tags(list(required_tags))
@@ -144,17 +144,17 @@ def add_listed(
         "priority": priority,
         "max_fork": 0 if settings.FARM.forks == "quarantine" else None,
         "owner": actor if isinstance(actor, User) else None,
-        "by_hand": by_hand,
+        "added_manually": added_manually,
         "dirty": len(wanted) <= SIGNALLED,
     }
     with transaction.atomic():
         added, existing = insert({key: Drive(key=key, kind=kind, **template) for key, kind in wanted.items()})
-        if by_hand:
+        if added_manually:
             want((*added, *existing))
         _tag(added, names)
         revived = revive(existing)
         if len(wanted) > SIGNALLED:
-            PlanState.want()
+            PlanState.request_sweep()
         if added or revived:
             _record(actor, added, revived)
             announce([drive.pk for drive in (*added, *revived)])
@@ -192,10 +192,10 @@ def insert(made: Mapping[str, Drive]) -> tuple[list[Drive], list[Drive]]:
 def want(drives: Sequence[Drive]) -> None:
     """Mark drives as added by a person, also those just added: a source may have been faster by a moment."""
     for batch in batches(drives):
-        rows = Drive.objects.filter(pk__in=[drive.pk for drive in batch], by_hand=False)
-        rows.update(by_hand=True)
+        rows = Drive.objects.filter(pk__in=[drive.pk for drive in batch], added_manually=False)
+        rows.update(added_manually=True)
     for drive in drives:
-        drive.by_hand = True
+        drive.added_manually = True
 
 
 def _tag(drives: Sequence[Drive], names: Sequence[str]) -> None:

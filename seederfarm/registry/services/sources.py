@@ -37,8 +37,8 @@ def drop(source: Source, gone: Iterable[str]) -> tuple[int, list[str]]:
         ids = [drive.pk for drive in rows]
         others = SourceEntry.objects.filter(drive_id__in=ids).exclude(source=source)
         listed = set(others.values_list("drive_id", flat=True))
-        alone = [drive for drive in rows if not drive.by_hand and drive.pk not in listed]
-        result = remove(alone, f"source {source.name}", force=source.force)
+        alone = [drive for drive in rows if not drive.added_manually and drive.pk not in listed]
+        result = remove(alone, f"source {source.name}", force=source.remove_last_copies)
         removed += result.removing
         kept += [item.drive.key for item in result.guarded]
         own = SourceEntry.objects.filter(source=source, drive_id__in=ids)
@@ -100,7 +100,7 @@ def adopt(instance: Any, **_: Any) -> None:
     """Before a source is deleted: mark the keys that it alone listed as added by a person."""
     others = SourceEntry.objects.filter(drive=OuterRef("pk")).exclude(source=instance)
     listed = SourceEntry.objects.filter(source=instance).values("drive_id")
-    Drive.objects.filter(~Exists(others), pk__in=listed, by_hand=False).exclude(
+    Drive.objects.filter(~Exists(others), pk__in=listed, added_manually=False).exclude(
         state=Drive.State.REMOVING
-    ).update(by_hand=True)
+    ).update(added_manually=True)
     release_held(instance, timezone.now())

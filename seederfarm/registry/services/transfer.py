@@ -26,9 +26,9 @@ _SAME = (
         "mapping",
         "every",
         "enabled",
-        "mirror",
+        "remove_unlisted",
         "shrink",
-        "force",
+        "remove_last_copies",
         "key_kind",
         "label",
     ),
@@ -81,7 +81,7 @@ def _drive_line(drive: Drive) -> dict[str, Any]:
         "priority": drive.priority,
         "max_fork": drive.max_fork,
         "state": drive.state,
-        "by_hand": drive.by_hand,
+        "added_manually": drive.added_manually,
         "owner": drive.owner.get_username() if drive.owner is not None else None,
         "pinned": sorted(worker.node_id for worker in drive.pinned_workers.all()),
         "expires_at": drive.expires_at.isoformat() if drive.expires_at is not None else None,
@@ -176,12 +176,12 @@ def _take_drives(items: Mapping[str, Item], notes: list[Problem]) -> tuple[int, 
     places = _Places(items.values(), notes)
     many = len(items) > SIGNALLED
     if many:
-        PlanState.want()
+        PlanState.request_sweep()
     changed: list[int] = []
     for keys in batches(sorted(items)):
         made = {key: places.drive(key, items[key].values, dirty=not many) for key in keys}
         added, existing = insert(made)
-        want([drive for drive in (*added, *existing) if made[drive.key].by_hand])
+        want([drive for drive in (*added, *existing) if made[drive.key].added_manually])
         places.link([(drive, items[drive.key]) for drive in added])
         changed += [drive.pk for drive in (*added, *revive(existing))]
     if changed:
@@ -212,7 +212,7 @@ class _Places:
             key=key,
             **{field: values[field] for field in same if field in values},
             state=values.get("state") or Drive.State.ACTIVE,
-            by_hand=values.get("by_hand", True) or not listed,
+            added_manually=values.get("added_manually", True) or not listed,
             owner=self._owners.get(values.get("owner") or ""),
             replicas_min=minimum,
             replicas_max=maximum,

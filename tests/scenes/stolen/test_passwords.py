@@ -136,7 +136,7 @@ def test_a_thief_of_the_farms_own_password_still_cannot_sign(farm: Farm) -> None
     assert Alert.objects.filter(kind="worker.stranger").exists()
     farm.wait_seen("alice", "bob")
     assert control.alive
-    assert farm.row("alice").manifest_version < 10**6
+    assert farm.row("alice").assignment_version < 10**6
 
 
 def _listen(receiver: Any) -> bool:

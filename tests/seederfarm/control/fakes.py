@@ -1,4 +1,4 @@
-"""A farm in one process: a broker that keeps what it is given, and workers that do what manifests say."""
+"""A farm in one process: a broker that keeps what it is given, and workers that obey their assignments."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class FakeBroker:
         found, self.sent = self.sent, []
         return found
 
-    def send_manifests(self, now: datetime) -> None:
+    def send_assignments(self, now: datetime) -> None:
         """What the control worker would do next."""
         for worker_id in dict.fromkeys(args[0] for args in self.take_deferred("control.send_assignment")):
             assignments.send_assignment(worker_id, now)
@@ -109,7 +109,7 @@ def prove_all(now: datetime) -> None:
 
 
 class FakeWorker:
-    """Signs as a worker, keeps what its manifest lists, and tells of it."""
+    """Signs as a worker, keeps what its assignment lists, and tells of it."""
 
     def __init__(self, name: str, *, state: str = "active", now: datetime, zone: str = "") -> None:
         self.name = name

@@ -123,7 +123,7 @@ def test_a_key_that_is_added_by_hand_while_its_source_adds_or_drops_it_stays(att
     adding = reading_of("ours", A, B)
     _, outcome = side_by_side(lambda: add_keys(A, actor="cli"), adding)
     assert isinstance(outcome, Outcome), outcome
-    assert Drive.objects.get(key=A).by_hand and not Drive.objects.get(key=B).by_hand
+    assert Drive.objects.get(key=A).added_manually and not Drive.objects.get(key=B).added_manually
     dropping = reading_of("ours", C)
     _, outcome = side_by_side(lambda: add_keys(B, actor="cli"), dropping)
     assert isinstance(outcome, Outcome), outcome
@@ -159,7 +159,7 @@ def test_what_a_person_wants_is_remembered_and_what_a_person_removes_comes_back_
     assert wanted() == {A, B}
     remove(Drive.objects.all(), "cli")
     resume(Drive.objects.filter(key=B), "cli")
-    assert set(Drive.objects.values_list("key", "by_hand")) == {(A, False), (B, True)}
+    assert set(Drive.objects.values_list("key", "added_manually")) == {(A, False), (B, True)}
     assert reading_of("ours", C)() is not None
     assert wanted() == {B, C}
 

@@ -171,7 +171,7 @@ def test_what_is_much_can_be_set_for_all_and_for_each(
 
 def test_a_removals_endpoint_that_names_much_is_held(site: Site, clock: Clock) -> None:
     names = sized(10)
-    source(site.says("/", keys(*names)), removals_url=site.says("/gone", "[]"), mirror=False)
+    source(site.says("/", keys(*names)), removals_url=site.says("/gone", "[]"), remove_unlisted=False)
     clock.read()
     site.says("/gone", keys(*names[:9]))
     assert clock.read().held == 9
@@ -290,7 +290,7 @@ def test_headers_go_to_the_removals_of_the_same_origin_alone(site: Site, clock: 
 
 
 def test_without_mirror_what_is_gone_stays(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A, B)), mirror=False)
+    source(site.says("/", keys(A, B)), remove_unlisted=False)
     clock.read()
     site.says("/", keys(A, C))
     clock.read()
@@ -326,7 +326,7 @@ def test_a_bad_answer_changes_nothing_and_is_told(
 
 
 def test_removals_remove_what_they_name_and_nothing_else(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A, B, C)), removals_url=site.says("/gone", "[]"), mirror=False)
+    source(site.says("/", keys(A, B, C)), removals_url=site.says("/gone", "[]"), remove_unlisted=False)
     clock.read()
     site.says("/gone", keys(D))  # nobody knows this one
     clock.read()
@@ -383,7 +383,7 @@ def test_the_last_copy_is_kept_until_its_writer_is_seen(site: Site, clock: Clock
 
 
 def test_a_source_that_is_told_so_takes_last_copies_along(site: Site, clock: Clock) -> None:
-    source(site.says("/", keys(A, B)), force=True)
+    source(site.says("/", keys(A, B)), remove_last_copies=True)
     clock.read()
     worker = Worker.objects.create(node_id="w" * 52, name="w")
     Replica.objects.create(drive=Drive.objects.get(key=B), worker=worker, phase=Replica.Phase.COMPLETE)

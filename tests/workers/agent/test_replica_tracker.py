@@ -44,7 +44,7 @@ def test_a_removal_goes_through_its_phases_and_is_forgotten() -> None:
     ledger = ReplicaTracker()
     ledger.assign([A])
     ledger.assign([])
-    ledger.note(status(A))  # on its way when the manifest came
+    ledger.note(status(A))  # on its way when the assignment came
     assert told(ledger) == {A: "removing"}
     ledger.removed(A)
     taken = ledger.take()

@@ -260,7 +260,7 @@ def test_pages_may_be_lost_doubled_and_out_of_order(plane: Plane, new_worker: Ne
     plane.wait(lambda: plane.beats and plane.beats[-1].assignment_version, what="a heartbeat")
     assert plane.beats[-1].assignment_version == 1
     plane.send(tasks.SYNC_ASSIGNMENT, pages[1])
-    plane.wait(lambda: plane.beats[-1].assignment_digest == second.digest, what="the newest manifest")
+    plane.wait(lambda: plane.beats[-1].assignment_digest == second.digest, what="the newest assignment")
     plane.send(tasks.SYNC_ASSIGNMENT, lost)
     plane.wait(lambda: len(plane.replicas) == 2_500, timeout=40, what="a report of every key")
     assert plane.beats[-1].assignment_version == second.version

@@ -84,7 +84,7 @@ def test_the_schema_is_what_the_models_say(tmp_path: Path) -> None:
     state.close()
 
 
-def test_an_older_manifest_changes_nothing_and_a_newer_one_remembers_what_to_remove(tmp_path: Path) -> None:
+def test_an_older_assignment_changes_nothing_and_a_newer_one_remembers_what_to_remove(tmp_path: Path) -> None:
     state = State(tmp_path)
     assert state.replace_assignment(assignment(5, A, B), 1.0)
     assert not state.replace_assignment(assignment(4, C), 1.0)

@@ -21,7 +21,7 @@ from seederfarm.control.accounts.watch import BUDGET, BUSY, FULL, Watch
 from seederfarm.control.messaging import assignments
 from seederfarm.control.messaging.collector import MAX_READY, MAX_READY_BYTES, Collector
 from seederfarm.control.messaging.outbox import LIFETIME, MAX_WAITING
-from seederfarm.registry.models import Alert, Event, ManifestState, Worker
+from seederfarm.registry.models import Alert, AssignmentState, Event, Worker
 
 from ....support.redis import RedisServer
 from ....support.waiting import eventually
@@ -316,7 +316,7 @@ def test_a_worker_whose_queue_is_no_list_holds_up_no_other(broker: RedisServer, 
 
 
 def test_a_worker_of_many_keys_may_have_more_waiting(broker: RedisServer, worker: Worker) -> None:
-    ManifestState.objects.create(worker=worker, entries=100_000)
+    AssignmentState.objects.create(worker=worker, entries=100_000)
     for _ in range(60):
         broker.client.lpush(f"farm:{queue_of(NODE)}", b"x" * MIB)
     Watch().look()

@@ -68,11 +68,11 @@ def test_a_drive_is_short_of_copies_until_enough_are_proven(farm: FakeBroker, no
     bert.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
     plan_now(now + SECOND)
     drive.refresh_from_db()
-    assert drive.short
+    assert drive.under_replicated
     prove_all(now + 2 * SECOND)
     plan_now(now + 2 * SECOND)
     drive.refresh_from_db()
-    assert not drive.short
+    assert not drive.under_replicated
 
 
 def test_what_was_proven_before_a_copy_was_lost_counts_no_more(farm: FakeBroker, now: datetime) -> None:

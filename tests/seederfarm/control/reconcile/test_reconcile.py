@@ -17,7 +17,7 @@ from seederfarm.control.messaging import assignments
 from seederfarm.control.reconcile.liveness import OutageDetector
 from seederfarm.control.reconcile.reconcile import LOCK, Reconciled, reconcile
 from seederfarm.control.reports.ingest import ingest_report
-from seederfarm.registry.models import Alert, Drive, Event, ManifestState, Replica, Worker
+from seederfarm.registry.models import Alert, AssignmentState, Drive, Event, Replica, Worker
 from seederfarm.registry.services import drives as drive_services
 from seederfarm.registry.services import workers as worker_services
 
@@ -30,8 +30,8 @@ GRACE = timedelta(seconds=400)
 
 
 def settle(broker: FakeBroker, workers: list[FakeWorker], now: datetime) -> None:
-    """Deliver manifests; let every worker finish its downloads and say so."""
-    broker.send_manifests(now)
+    """Deliver assignments; let every worker finish its downloads and say so."""
+    broker.send_assignments(now)
     for sent in broker.take_sent():
         for worker in workers:
             if sent.queue.split(".")[1] == worker.node_id:
@@ -52,7 +52,7 @@ def desired() -> set[tuple[str, str]]:
     return set(Replica.objects.filter(desired=True).values_list("drive__key", "worker__name"))
 
 
-def test_a_plan_becomes_copies_manifests_and_events(farm: FakeBroker, now: datetime) -> None:
+def test_a_plan_becomes_copies_assignments_and_events(farm: FakeBroker, now: datetime) -> None:
     workers = [FakeWorker(name, now=now) for name in ("anna", "bert", "cleo")]
     drives = [make_drive(replicas_min=2, replicas_max=2, dirty=True) for _ in range(6)]
     result = plan_now(now)
@@ -60,7 +60,7 @@ def test_a_plan_becomes_copies_manifests_and_events(farm: FakeBroker, now: datet
     assert Replica.objects.filter(phase="assigned").count() == 12
     assert not Drive.objects.filter(dirty=True).exists()
     assert Event.objects.filter(kind="replica.assigned").count() == 12
-    farm.send_manifests(now)
+    farm.send_assignments(now)
     sent = farm.take_sent()
     assert {message.task for message in sent} == {SYNC_ASSIGNMENT}
     pages = [read(message.message["body"], AssignmentPage) for message in sent]
@@ -79,7 +79,7 @@ def test_a_dry_run_changes_nothing(farm: FakeBroker, now: datetime) -> None:
     result = reconcile(dry_run=True, now=now)
     assert (result.applied, len(result.assign), result.bytes) == (False, 1, 5000)
     assert not Replica.objects.exists()
-    assert not ManifestState.objects.exists()
+    assert not AssignmentState.objects.exists()
     assert Drive.objects.get().dirty
     assert farm.deferred == []
     assert reconcile(dry_run=True, everything=False, now=now).drives == 1
@@ -167,16 +167,16 @@ def test_a_drain_moves_first_and_releases_then(farm: FakeBroker, now: datetime) 
     at = now + SECOND
     moved = plan_now(at)
     assert (len(moved.assign), moved.release) == (has, [])
-    progress = manifests_drain(anna.pk)
+    progress = drain_numbers(anna.pk)
     assert progress == (has, has)
     settle(farm, workers, at)
     assert len(plan_now(at + SECOND).release) == has
     settle(farm, workers, at + 2 * SECOND)
     assert set(Replica.objects.values_list("worker__name", "phase")) == {("bert", "complete")}
-    assert manifests_drain(anna.pk) == (0, 0)
+    assert drain_numbers(anna.pk) == (0, 0)
 
 
-def manifests_drain(worker_id: int) -> tuple[int, int]:
+def drain_numbers(worker_id: int) -> tuple[int, int]:
     from seederfarm.registry.services.drains import drain_progress
 
     progress = drain_progress(worker_id)
@@ -270,19 +270,19 @@ def test_two_reconcilers_do_not_work_at_once(committing_database: FarmDatabase, 
         assert again
 
 
-def test_a_heartbeat_that_does_not_know_the_manifest_gets_it_again_but_not_all_the_time(
+def test_a_heartbeat_that_does_not_know_the_assignment_gets_it_again_but_not_all_the_time(
     farm: FakeBroker, now: datetime
 ) -> None:
     worker = FakeWorker("anna", now=now)
     make_drive()
     plan_now(now)
-    farm.send_manifests(now)
+    farm.send_assignments(now)
     lost = farm.take_sent()
     assert len(lost) == 1
     worker.tell(now + SECOND)
     assert farm.take_deferred("control.send_assignment") == []
     worker.tell(now + 15 * SECOND)
-    farm.send_manifests(now + 15 * SECOND)
+    farm.send_assignments(now + 15 * SECOND)
     for sent in farm.take_sent():
         worker.hear(sent, now)
     assert worker.held
@@ -295,7 +295,7 @@ def test_a_worker_ahead_of_a_restored_database_is_brought_back(farm: FakeBroker,
     make_drive()
     plan_now(now)
     settle(farm, [worker], now)
-    ManifestState.objects.update(version=0, digest="")
+    AssignmentState.objects.update(version=0, digest="")
     worker.assignment = worker.assignment.__class__(version=500)
     worker.tell(now + SECOND)
     settle(farm, [worker], now + SECOND)
@@ -369,7 +369,7 @@ def converge(broker: FakeBroker, now: datetime, rng: random.Random) -> None:
         if step < 25:
             disturb(rng)
         reconcile(everything=step % 5 == 0, now=now, hearing=hearing)
-        broker.send_manifests(now)
+        broker.send_assignments(now)
         assignments.refresh_stale(now)
         for sent in broker.take_sent():
             network.carry(lambda sent=sent, at=now: by_id[sent.queue.split(".")[1]].hear(sent, at))  # type: ignore[misc]

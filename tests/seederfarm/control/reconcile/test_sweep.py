@@ -16,8 +16,8 @@ from seederfarm.control.reconcile.liveness import OutageDetector
 from seederfarm.control.reconcile.reconcile import LONGEST_PAUSE, pause_after, reconcile, sweep
 from seederfarm.placement.model import Assign
 from seederfarm.placement.plan import plan
-from seederfarm.registry.models import Drive, ManifestState, PlanState, Replica, Worker
-from seederfarm.registry.queries import short_of_copies
+from seederfarm.registry.models import AssignmentState, Drive, PlanState, Replica, Worker
+from seederfarm.registry.queries import under_replicated
 from seederfarm.registry.services import keys
 
 from ...registry.factories import key_of, make_drive, make_worker
@@ -111,7 +111,7 @@ def test_very_many_new_keys_are_found_without_marks(
     monkeypatch.setattr(keys, "SIGNALLED", 3)
     keys.add_keys("\n".join(key_of(number) for number in range(5)), replicas=(1, 1), actor="cli")
     assert farm.take_deferred("control.reconcile") == [[]]
-    assert PlanState.objects.get().wanted
+    assert PlanState.objects.get().sweep_requested
     assert not Drive.objects.filter(dirty=True).exists()
     assert sweep(now, heard(now)).assigned == 5
     keys.add_keys(key_of("one more"), replicas=(1, 1), actor="cli")
@@ -142,14 +142,14 @@ def test_drives_are_marked_as_short_of_copies_and_the_mark_is_put_right(
     worker = FakeWorker("anna", now=now)
     drive = make_drive(replicas_min=1, replicas_max=1)
     reconcile(now=now, hearing=heard(now))
-    assert set(short_of_copies(Drive.objects.all())) == {drive}
+    assert set(under_replicated(Drive.objects.all())) == {drive}
     worker.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
     prove_all(now + SECOND)
     reconcile(everything=False, now=now, hearing=heard(now))
-    assert not short_of_copies(Drive.objects.all())
+    assert not under_replicated(Drive.objects.all())
     Replica.objects.update(phase="error")  # nobody said so
     assert reconcile(now=now, hearing=heard(now)).drives == 1
-    assert set(short_of_copies(Drive.objects.all())) == {drive}
+    assert set(under_replicated(Drive.objects.all())) == {drive}
 
 
 # --- writing
@@ -202,7 +202,7 @@ def test_a_reconciler_that_was_killed_leaves_what_it_wrote_and_the_next_one_fini
 
     written = Replica.objects.count()
     assert written == 8  # two batches, and nothing of the third
-    versions = dict(ManifestState.objects.values_list("worker_id", "version"))
+    versions = dict(AssignmentState.objects.values_list("worker_id", "version"))
     holders = set(Replica.objects.values_list("worker_id", flat=True))
     assert holders == {pk for pk, version in versions.items() if version > 0}
     assert not Drive.objects.filter(dirty=True).exists()
@@ -250,9 +250,9 @@ def test_who_wants_it_sooner_is_remembered_until_it_was_done(farm: FakeBroker, n
     FakeWorker("anna", now=now)
     make_drive()
     swept(1.0, now)
-    assert sweep(now + SECOND, heard(now), wanted=True).drives == 0  # 1 s of work, 9 s of rest
+    assert sweep(now + SECOND, heard(now), requested=True).drives == 0  # 1 s of work, 9 s of rest
     assert sweep(now + 10 * SECOND, heard(now)).drives == 1
-    assert not PlanState.objects.get().wanted
+    assert not PlanState.objects.get().sweep_requested
     assert sweep(now + 25 * SECOND, heard(now)).drives == 0
 
 

@@ -217,7 +217,7 @@ def test_samples_are_summed_up_by_the_minute(worker: FakeWorker, now: datetime) 
     jumped = [told(now - timedelta(days=4000), 9), told(now + timedelta(days=4000), 9)]
     ingest_report(worker.seal(Report(samples=jumped), now), now)
     rows = Sample.objects.filter(metric="bytes_up", subject=worker.row.pk).order_by("at")
-    found = [(row.at, row.count, row.total, row.least, row.most) for row in rows]
+    found = [(row.at, row.count, row.total, row.minimum, row.maximum) for row in rows]
     assert found == [(now, 3, 1150.0, 50.0, 1000.0), (now + 60 * SECOND, 1, 7.0, 7.0, 7.0)]
 
 
@@ -225,7 +225,7 @@ def test_samples_grow_coarse_and_none_is_lost_or_counted_twice(worker: FakeWorke
     for minute in range(0, 120, 7):
         Sample.objects.create(
             scope="worker", subject=1, metric="bytes_up", span=60, at=now + minute * 60 * SECOND,
-            count=1, total=minute, least=minute, most=minute,
+            count=1, total=minute, minimum=minute, maximum=minute,
         )  # fmt: skip
     total = sum(range(0, 120, 7))
     for days in (0, 1, 3, 3, 20, 20):

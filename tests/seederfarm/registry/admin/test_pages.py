@@ -14,10 +14,10 @@ from seederfarm.registry import services
 from seederfarm.registry.admin import lists
 from seederfarm.registry.models import (
     Alert,
+    AssignmentState,
     AuditEntry,
     Drive,
     Event,
-    ManifestState,
     Replica,
     Sample,
     Source,
@@ -37,7 +37,7 @@ WORKERS = "admin:registry_worker_changelist"
 
 def populate() -> None:
     drive, worker = make_drive("shown", title="T", length=1, byte_length=5, fork=0), make_worker("w")
-    ManifestState.objects.create(worker=worker, version=2)
+    AssignmentState.objects.create(worker=worker, version=2)
     make_replica(drive, worker, total_bytes=10, have_bytes=4, phase="downloading", error="disk full")
     drive.tags.add(Tag.objects.create(name="music"))
     services.record_event("drive.seen", "seen", drive=drive, worker=worker)
@@ -46,6 +46,18 @@ def populate() -> None:
     Sample.objects.create(scope="farm", metric="bytes_up", span=60, at=timezone.now())
     services.issue_api_token(User.objects.get(), "grafana", actor="cli")
     services.issue_enrolment(name="pi", actor="cli")
+
+
+def test_the_page_of_a_worker_compares_its_assignment_with_the_one_it_should_have(client: Client) -> None:
+    worker = make_worker("w", assignment_version=1, assignment_digest="a")
+    url = reverse("admin:registry_worker_change", args=[worker.pk])
+    assert "none yet" in text_of(client.get(url))
+    AssignmentState.objects.create(worker=worker, version=2, digest="b")
+    assert "has version 1, should have 2" in text_of(client.get(url))
+    Worker.objects.update(assignment_version=2)
+    assert "has version 2, but not its content" in text_of(client.get(url))
+    Worker.objects.update(assignment_digest="b")
+    assert "version 2, as it should be" in text_of(client.get(url))
 
 
 MODELS = ("drive", "replica", "worker", "source", "alert", "event", "auditentry", "sample", "tag", "apitoken")

@@ -73,7 +73,7 @@ def test_removals_that_are_held_are_accepted_after_a_page_that_asks() -> None:
         name="ours", location="https://x/", held=1, held_because="the list lost much"
     )
     for number, gone in ((1, ""), (2, "held")):
-        drive = Drive.objects.create(key=f"{number:064x}", by_hand=False)
+        drive = Drive.objects.create(key=f"{number:064x}", added_manually=False)
         SourceEntry.objects.create(source=source, drive=drive, gone=gone)
     client = superuser()
     assert "1 removal held: the list lost much" in client.get(reverse(LIST)).text

@@ -219,7 +219,11 @@ def test_reverify_puts_complete_copies_first_in_the_queue() -> None:
 
 def test_queries_count_copies_and_find_what_is_short_of_them() -> None:
     worker, second = make_worker(), make_worker()
-    well, short, broken = make_drive(short=False), make_drive(replicas_min=2, replicas_max=2), make_drive()
+    well, short, broken = (
+        make_drive(under_replicated=False),
+        make_drive(replicas_min=2, replicas_max=2),
+        make_drive(),
+    )
     make_replica(well, worker)
     make_replica(short, worker, last_proven_at=None)
     make_replica(short, second, phase=Replica.Phase.DOWNLOADING)
@@ -227,7 +231,7 @@ def test_queries_count_copies_and_find_what_is_short_of_them() -> None:
     row = queries.with_copies(Drive.objects.all()).get(pk=short.pk)
     assert (row.copies, row.complete, row.proven_at) == (2, 1, None)
     drives = Drive.objects.all()
-    assert set(queries.short_of_copies(drives)) == {short, broken}
+    assert set(queries.under_replicated(drives)) == {short, broken}
     assert set(queries.without_copy(drives)) == {broken}
     assert set(queries.with_errors(drives)) == {broken}
     loaded = queries.with_load(Worker.objects.all()).get(pk=worker.pk)

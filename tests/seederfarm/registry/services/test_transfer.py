@@ -37,8 +37,8 @@ def furnish() -> None:
         mapping="items[]",
         headers={"Authorization": "secret"},
         every=60,
-        mirror=False,
-        force=True,
+        remove_unlisted=False,
+        remove_last_copies=True,
         key_kind="drive",
         label="of theirs",
         required_tags=["ssd"],
@@ -64,7 +64,7 @@ def furnish() -> None:
     )
     drive.tags.add(Tag.objects.create(name="best"))
     drive.pinned_workers.add(worker)
-    listed = Drive.objects.create(key=B, label="mine", by_hand=False)
+    listed = Drive.objects.create(key=B, label="mine", added_manually=False)
     SourceEntry.objects.create(source=source, drive=listed, label="theirs", kind="core")
 
 
@@ -139,7 +139,7 @@ def test_what_is_not_in_this_farm_is_named_and_left_out() -> None:
     assert [note.line for note in result.notes] == [2, 2, 3]
     said = "; ".join(note.text for note in result.notes)
     assert "no worker here" in said and "nobody is called 'ada'" in said and "no source here" in said
-    assert set(Drive.objects.values_list("key", "by_hand")) == {(A, True), (B, True)}
+    assert set(Drive.objects.values_list("key", "added_manually")) == {(A, True), (B, True)}
 
 
 @pytest.mark.usefixtures("database")
@@ -152,7 +152,7 @@ def test_a_source_that_makes_no_sense_takes_the_keys_with_it() -> None:
 
 @pytest.mark.usefixtures("database")
 def test_what_is_known_stays_as_it_is_and_a_person_who_imports_it_wants_it() -> None:
-    Drive.objects.create(key=A, label="mine", by_hand=False)
+    Drive.objects.create(key=A, label="mine", added_manually=False)
     Source.objects.create(name="theirs", location="https://example.org/mine")
     result = into(
         [
@@ -163,7 +163,7 @@ def test_what_is_known_stays_as_it_is_and_a_person_who_imports_it_wants_it() -> 
     assert (result.added, result.known, result.sources_known) == (0, 1, 1)
     assert "reads something else" in result.notes[0].text
     drive = Drive.objects.get()
-    assert (drive.label, drive.by_hand) == ("mine", True)
+    assert (drive.label, drive.added_manually) == ("mine", True)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_what_is_known_stays_as_it_is_and_a_person_who_imports_it_wants_it() -> 
         '{"key": "%s", "tags": [7]}',
         '{"key": "%s", "tags": 7}',
         '{"key": "%s", "state": "removing"}',
-        '{"key": "%s", "by_hand": 1}',
+        '{"key": "%s", "added_manually": 1}',
         '{"key": "%s", "expires_at": "tomorrow"}',
         '{"key": "%s", "expires_at": "2030-01-01T00:00:00"}',
         '{"key": "%s", "pinned": "pi"}',

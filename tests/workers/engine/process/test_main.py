@@ -120,7 +120,7 @@ def test_a_quota_stops_downloads_and_a_larger_one_lets_them_go_on(
     assert done["keys"][0]["bytes"] == 60_000
 
 
-def test_a_rewritten_history_is_quarantined_until_the_manifest_allows_it(
+def test_a_rewritten_history_is_quarantined_until_the_assignment_allows_it(
     child: EngineChild, publisher: Publisher
 ) -> None:
     made = publish_core(publisher, "plain", [(f"block {i}", 1_000) for i in range(20)])

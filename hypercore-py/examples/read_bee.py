@@ -18,7 +18,7 @@ async def main(key: str, prefix: str = "") -> None:
         core = cores.get(decode_key(key))
         swarm.join(core.discovery_key, server=False)
         if not await core.update(60):
-            sys.exit("nobody was found who has it")
+            sys.exit("no peer has it")
 
         low = prefix.encode()
         async for entry in Bee(core).iterate(gte=low, lt=low + b"\xff"):

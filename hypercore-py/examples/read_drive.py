@@ -18,7 +18,7 @@ async def main(key: str, path: str | None = None) -> None:
         db = cores.get(decode_key(key))
         swarm.join(db.discovery_key, server=False)
         if not await db.update(60):
-            sys.exit("nobody was found who has it")
+            sys.exit("no peer has it")
 
         async def open_blobs(key: bytes) -> Hypercore:
             return cores.get(key)

@@ -8,7 +8,7 @@ def main() -> None:
     origin = memory_store()
     source = origin.create_core(key_pair)
     source.append([b"hello", b"world"], key_pair)
-    origin.flush()  # what a crash could still take away is shown to nobody
+    origin.flush()  # peers see only what a crash cannot take away
     copy = memory_store().open_core(source.key)
     assert copy is not None
 

@@ -1,4 +1,4 @@
-"""Keep a core available, for ever: seed_core.py KEY DIRECTORY. Ctrl-C leaves; a new start resumes."""
+"""Keep a core available: seed_core.py KEY DIRECTORY. Ctrl-C ends it; the next start continues."""
 
 import asyncio
 import os

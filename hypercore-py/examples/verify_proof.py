@@ -1,4 +1,4 @@
-"""Prove a block to somebody who knows nothing but the key of the core. No network, no event loop."""
+"""Prove a block to a program that knows only the key of the core. No network, no event loop."""
 
 from hypercore import Core, Data, KeyPair, Request, RequestBlock, memory_store, verify_standalone
 from hypercore.codec import Reader, Writer
@@ -7,7 +7,7 @@ from hypercore.wire.request import RequestUpgrade
 
 
 def prove(core: Core, index: int) -> bytes:
-    """What a peer sends who has the core: the block, the hashes between it and the roots, the signature."""
+    """The message that proves a block: its bytes, the hashes between it and the roots, the signature."""
     upgrade = RequestUpgrade(0, core.length)
     request = Request(id=1, fork=core.fork, block=RequestBlock(index, 0), upgrade=upgrade, manifest=True)
     message = Writer()
@@ -16,7 +16,7 @@ def prove(core: Core, index: int) -> bytes:
 
 
 def check(proof: bytes, key: bytes) -> tuple[int, bytes] | None:
-    """The number and the content of the block, if `proof` is what the owner of `key` has signed."""
+    """The number and content of the block, None if the holder of `key` has not signed it."""
     try:
         return verify_standalone(Data.decode(Reader(proof)), key, None).block
     except VerificationError as error:

@@ -1,4 +1,4 @@
-"""Write a bee and serve it: write_bee.py DIRECTORY [KEY=VALUE | KEY= ...]. KEY= takes the key away."""
+"""Write a bee and serve it: write_bee.py DIRECTORY [KEY=VALUE | KEY= ...]. KEY= deletes the key."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ BOOTSTRAP = os.environ.get("DHT_BOOTSTRAP", "").split() or None  # host:port ...
 
 async def main(directory: str, *changes: str) -> None:
     store = disk_store(Path(directory))
-    seed = store.get_meta("seed") or os.urandom(32)  # whoever knows it can write: it stays in this directory
+    seed = store.get_meta("seed") or os.urandom(32)  # the secret that writes; it stays in this directory
     store.set_meta("seed", seed)
     key_pair = KeyPair.from_seed(seed)
     core = store.create_core(key_pair)

@@ -14,7 +14,7 @@ BOOTSTRAP = os.environ.get("DHT_BOOTSTRAP", "").split() or None  # host:port ...
 
 async def main(directory: str, *files: str) -> None:
     store = disk_store(Path(directory))
-    seed = store.get_meta("seed") or os.urandom(32)  # whoever knows it can write: it stays in this directory
+    seed = store.get_meta("seed") or os.urandom(32)  # the secret that writes; it stays in this directory
     store.set_meta("seed", seed)
     drive = writable_drive(store, KeyPair.from_seed(seed))
     with drive.writer.batch() as batch:  # readers see all of it, or nothing

@@ -51,6 +51,11 @@ MACHINES = (
         "One that was released is deleted when it is reported as removed.",
         groups="seederfarm.registry.replica_states:GROUPS",
     ),
+    Machine(
+        "Stage of a seed",
+        "workers.engine.seeds.stage:TRANSITIONS",
+        "How much of a key an engine keeps in memory, and to whom it replicates it.",
+    ),
 )
 
 

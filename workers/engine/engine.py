@@ -240,7 +240,7 @@ class Engine:
             resting=resting,
         )
         self._topics[discovery_key(key)] = key
-        return Warm(seed, Stage.ACTIVE if resting is None else Stage.RESTING)
+        return Warm(seed, woken=resting is not None)
 
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
         """Follow the writer of a key up to this fork; None: any. Higher forks are quarantined: stored blocks
@@ -465,11 +465,16 @@ class Engine:
         stage = stage_machine.step(settled=seed.settled and not membership.looking, peers=peers, now=now)
         if stage is not before:
             seed.set_active(stage is Stage.ACTIVE)
-            if stage is not Stage.ACTIVE:
-                seed.note()
             if stage is Stage.COLD:
-                self._put_away(key, warm, membership)
+                try:
+                    seed.note()
+                    self._put_away(key, warm, membership)
+                except BaseException:
+                    stage_machine.wake()
+                    raise
                 return None
+            if stage is Stage.RESTING:
+                seed.note()
             stage = stage_machine.step(settled=stage is Stage.RESTING, peers=seed.connected, now=now)
         return stage_machine.next_deadline()
 

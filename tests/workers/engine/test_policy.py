@@ -173,9 +173,10 @@ def test_a_key_that_has_all_rests_and_is_put_away_when_nobody_asks() -> None:
     assert warmth.step(settled=True, peers=0, now=1e6 + COLD_AFTER) is Stage.COLD
 
 
-@pytest.mark.parametrize("stage", [Stage.ACTIVE, Stage.RESTING])
-def test_a_key_that_hears_of_news_is_active_at_once_and_begins_anew(stage: Stage) -> None:
-    warmth = StageMachine(stage)
+@pytest.mark.parametrize("woken", [False, True])
+def test_a_key_that_hears_of_news_is_active_at_once_and_begins_anew(woken: bool) -> None:
+    warmth = StageMachine(woken=woken)
+    assert warmth.stage is (Stage.RESTING if woken else Stage.ACTIVE)
     warmth.step(settled=True, peers=0, now=0.0)
     assert warmth.step(settled=False, peers=0, now=9.0) is Stage.ACTIVE
     assert warmth.next_deadline() is None

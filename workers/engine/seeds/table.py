@@ -14,7 +14,7 @@ from hypercore.crypto import discovery_key
 from ..model.status import SeedStatus
 from .cold import Cold
 from .seed import Seed
-from .stage import Stage, StageMachine
+from .stage import StageMachine
 from .topic import TopicSubscription
 
 
@@ -34,9 +34,9 @@ class Warm:
 
     __slots__ = ("seed", "stage_machine")
 
-    def __init__(self, seed: Seed, stage: Stage) -> None:
+    def __init__(self, seed: Seed, *, woken: bool = False) -> None:
         self.seed = seed
-        self.stage_machine = StageMachine(stage)
+        self.stage_machine = StageMachine(woken=woken)
 
 
 class Member:

@@ -1,6 +1,6 @@
 """Settings of the farm.
 
-`env` reads typed values from the environment and a TOML file, `table` names every setting, `secrets` keeps
-the files only their owner may read, `base` is what Django is pointed at (DJANGO_SETTINGS_MODULE), and
-`scratch` is the same for tests and static checks, leaving nothing behind.
+`env` reads typed values from the environment and a TOML file, `table` has a row for each setting, `secrets`
+makes files that only their owner may read, `base` is Django's settings module (DJANGO_SETTINGS_MODULE), and
+`scratch` the one for tests and static checks.
 """

@@ -1,8 +1,8 @@
-"""What Django is pointed at: `DJANGO_SETTINGS_MODULE=seederfarm.settings.base`.
+"""Django's settings: `DJANGO_SETTINGS_MODULE=seederfarm.settings.base`.
 
-Everything an operator may change comes from the table of `seederfarm.settings.table`; here it is put in
-Django's words. Wrong settings do not stop the import, so that `manage.py check` can show all of
-them; `asgi.py`, the workers and the supervisor call `LOADED.checked()` and do not start.
+Values that an operator may change come from `seederfarm.settings.table`. Wrong settings do not stop the
+import, so that `manage.py check` can show all of them; `asgi.py`, the workers and the supervisor call
+`LOADED.checked()`, which raises.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 
 def database(farm: table.FarmSettings, *, wrong: bool) -> dict[str, Any]:
-    """DATABASES["default"]. Where DATABASE_URL is wrong, one that refuses: nothing is written elsewhere."""
+    """DATABASES["default"]. If DATABASE_URL is wrong, a backend that raises: nothing is written elsewhere."""
     if wrong:
         return {"ENGINE": "django.db.backends.dummy"}
     if farm.database.engine == "sqlite":
@@ -124,7 +124,7 @@ LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FARM.https
-# Two farms on one machine differ only in their port, which cookies do not see.
+# Cookies ignore the port: the names keep two farms on one machine apart.
 SESSION_COOKIE_NAME = f"farm_session_{FARM.web_port}"
 CSRF_COOKIE_NAME = f"farm_csrf_{FARM.web_port}"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FARM.https else None
@@ -135,7 +135,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024  # a seeds.txt of 200,000 lines m
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 
 SILENCED_SYSTEM_CHECKS = [
-    # These speak of public sites; SEEDERFARM_HTTPS decides, and a farm on loopback needs none of them.
+    # HSTS and HTTPS redirects are for public sites; secure cookies follow SEEDERFARM_HTTPS.
     "security.W004",
     "security.W008",
     *([] if FARM.https else ["security.W012", "security.W016"]),

@@ -1,4 +1,4 @@
-"""docs/settings.md, from the tables: `python -m seederfarm.settings.document > docs/settings.md`."""
+"""Make docs/settings.md from the tables: `python -m seederfarm.settings.document > docs/settings.md`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ HEAD = """\
 <!-- Made by `python -m seederfarm.settings.document` from workers/settings/table.py and
 seederfarm/settings/table.py: change it there. -->
 
-Every variable that any part of the farm reads. One that is blank counts as not set, except that a blank list
-is an empty list. A wrong one stops the start, with a line that says what was expected; of the farm's,
-`python manage.py check` shows all that are wrong at once.
+All variables that the farm, workers and peers read. A blank one counts as not set, except that a blank list
+is an empty list. A wrong one stops the start with a line that says what was expected.
+`python manage.py check` lists all wrong settings of the farm.
 
 | what | is written |
 |---|---|
@@ -34,9 +34,8 @@ is an empty list. A wrong one stops the start, with a line that says what was ex
 FARM = f"""\
 ## The farm
 
-Read from the environment, else from `{CONFIG_FILE}` in `SEEDERFARM_HOME`, where the name is in small
-letters and without `SEEDERFARM_` (`SEEDERFARM_WEB_PORT=9000` is `web_port = 9000`); lists may be lists there.
-Those marked **secret** may also be kept in a file that `NAME_FILE` names
+Read from the environment, else from `{CONFIG_FILE}` in `SEEDERFARM_HOME` (`SEEDERFARM_WEB_PORT=9000` is
+`web_port = 9000` there; lists may be TOML lists). A **secret** one may be in a file that `NAME_FILE` names
 (`DATABASE_URL_FILE=/run/secrets/database`).
 
 | setting | in `{CONFIG_FILE}` | default | what it does |
@@ -46,8 +45,8 @@ Those marked **secret** may also be kept in a file that `NAME_FILE` names
 PEERS = """
 ## Peers and workers
 
-Read from the environment by `seed`, `publish`, `ls`, `cat`, `get` and `worker run`, each what it has a use
-for; an option of the command goes before it.
+Read from the environment by `seed`, `publish`, `ls`, `cat`, `get` and `worker run`. An option of the command
+overrides its variable.
 
 | setting | option | default | what it does |
 |---|---|---|---|

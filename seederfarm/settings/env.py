@@ -1,11 +1,11 @@
-"""The control plane's own readers of settings, and where texts come from.
+"""Readers of settings that only the control plane has, and the lookup of their texts.
 
-`workers.settings.readers` has the others.
+`workers.settings.readers` has the other readers.
 
-A setting is looked for in the environment, then (for those that may be files) in the file that NAME_FILE
-names, then in `seederfarm.toml`, and last in its default. A reader takes text and returns a value, or
-raises ValueError with what it expected. Whatever is wrong becomes a `Problem`: all are shown together, before
-anything starts.
+A setting is looked up in the environment, then (secrets only) in the file that NAME_FILE names, then in
+`seederfarm.toml`; otherwise it has its default. A reader takes text and returns a value, or raises ValueError
+with what it expected. Each error becomes a `Problem`; all problems are shown together, before anything
+starts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from workers.settings.readers import words
 
 MAX_FILE_BYTES: Final = 64 * 1024
-"""A _FILE or a TOML file larger than this is a mistake (a path to the wrong file)."""
+"""Largest _FILE or TOML file that is read. A larger one is a path to the wrong file."""
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off", ""})
@@ -36,7 +36,7 @@ _ENCODE: Final = (
 
 
 class Problem(NamedTuple):
-    """A setting that is not what it must be."""
+    """A wrong setting."""
 
     name: str
     text: str
@@ -93,8 +93,8 @@ def replicas(value: str) -> tuple[int, int]:
 
 
 def split_url(value: str) -> SplitResult:
-    """Raises ValueError for a URL whose login has characters that belong to the URL itself. What Python says
-    of them quotes the password."""
+    """Split a URL. Raises ValueError, also where user or password have characters that must be encoded. The
+    message never has the password; that of `urlsplit` would."""
     text = value.strip()
     rest = text.partition("://")[2]
     try:
@@ -111,7 +111,7 @@ def split_url(value: str) -> SplitResult:
 
 
 class Database(NamedTuple):
-    """What a DATABASE_URL says."""
+    """The parts of a DATABASE_URL."""
 
     engine: str
     """`sqlite` or `postgresql`."""
@@ -161,12 +161,12 @@ def redis(value: str) -> str:
     raise ValueError("expected redis://:PASSWORD@HOST:PORT/0, rediss://… or unix:///path/to/redis.sock")
 
 
-# --- where values come from --------------------------------------------------------------------------------
+# --- lookup -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The text of a setting and where it stood, in words that a person can look for."""
+    """The text of a setting and where it was found, for error messages."""
 
     text: str
     where: str
@@ -205,7 +205,7 @@ def _as_text(name: str, value: object) -> str:
 
 
 def look_up(name: str, environ: Mapping[str, str], toml: Mapping[str, str], *, file: bool) -> Found | None:
-    """Where the setting is given, or None. Raises ValueError."""
+    """The text of a setting, None if it is not set. Raises ValueError if it is set twice or unreadable."""
     direct = environ.get(name)
     path = environ.get(f"{name}_FILE") if file else None
     if direct is not None and path is not None:

@@ -1,4 +1,4 @@
-"""Settings for tests and static checks: those of `base`, in a temporary home that goes with the process."""
+"""Settings for tests and static checks: those of `base`, in a temporary home that is deleted at exit."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ os.environ.setdefault("SEEDERFARM_SECRET_KEY", "scratch-" + "0" * 40)
 from .base import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-"""Fast: nothing here is worth guarding."""
+"""A fast hash: tests have no passwords worth protecting."""

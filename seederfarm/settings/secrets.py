@@ -1,4 +1,4 @@
-"""Files that only their owner may read, made on first use."""
+"""Files that only their owner may read; made on first use."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from pathlib import Path
 
 
 def private_directory(path: Path) -> Path:
-    """Make a directory (and its parents) for its owner alone; one that is there stays as it is."""
+    """Make a directory (and its parents) with mode 0700. An existing one stays unchanged. Raises OSError."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
 
 def secret_file(path: Path, make: Callable[[], bytes]) -> bytes:
-    """What the file holds; made with mode 0600 when it is not there. Two processes at once agree.
+    """Contents of the file. A missing file is made from `make()` with mode 0600; when two processes make it
+    at once, both return the same contents.
 
-    Raises OSError. A file that others may read is still read: the system checks complain of it.
+    Raises OSError. A file that others may read is read too: the system checks report it.
     """
     try:
         return path.read_bytes()
@@ -32,7 +33,7 @@ def secret_file(path: Path, make: Callable[[], bytes]) -> bytes:
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(temporary, path)  # fails when another process was first: then theirs counts
+            os.link(temporary, path)  # fails when another process was first: its file is used
         except FileExistsError:
             pass
         except OSError:  # a file system without hard links
@@ -62,5 +63,5 @@ def foreign(folder: Path) -> str | None:
 
 
 def too_open(path: Path) -> bool:
-    """Whether users other than the owner may read or write this."""
+    """Whether users other than the owner may read or write the file. Raises OSError."""
     return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)

@@ -1,7 +1,7 @@
 """Every setting of the control plane: its name, reader, default and what it does.
 
-Those that peers and workers read, too, are rows of `workers.settings.table`. docs/settings.md is made from
-both.
+Settings that peers and workers read as well are rows of `workers.settings.table`. docs/settings.md is made
+from both tables.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _write(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FarmSettings:
-    """What the operator decided. `load()` reads it; Django has it as `settings.FARM`."""
+    """Values of all settings. `load()` reads them; Django has them as `settings.FARM`."""
 
     home: Path = _row(peer.HOME)
     name: str = _setting(
@@ -88,7 +88,7 @@ class FarmSettings:
         "DATABASE_URL",
         env.database,
         env.Database("sqlite", "farm.sqlite3"),
-        "Where the truth is kept: `sqlite:///PATH` (below SEEDERFARM_HOME) or "
+        "The registry: `sqlite:///PATH` (below SEEDERFARM_HOME) or "
         "`postgresql://USER:PASSWORD@HOST:PORT/NAME`; parameters such as `?sslmode=require` are passed on.",
         shown="sqlite:///farm.sqlite3",
         secret=True,
@@ -97,7 +97,7 @@ class FarmSettings:
         "SEEDERFARM_DATABASE_POOL",
         readers.whole(min_value=1, max_value=1000),
         8,
-        "PostgreSQL connections that one process keeps at most.",
+        "Largest number of PostgreSQL connections of one process.",
     )
     redis_url: str = _setting(
         "REDIS_URL",
@@ -112,9 +112,8 @@ class FarmSettings:
         "SEEDERFARM_BROKER_ACCOUNTS",
         readers.one_of("auto", "on", "off"),
         "auto",
-        "Whether each worker gets an account of Redis with no more rights than it needs (docs/security.md): "
-        "`auto` where REDIS_URL's login may make accounts, `on` to accept nothing less, `off` to give every "
-        "worker that login.",
+        "Whether each worker gets its own Redis account (docs/security.md): `auto` if the login of REDIS_URL "
+        "may make accounts, `on` to refuse to run without, `off` to give every worker that login.",
     )
     secret: str = _setting(
         "SEEDERFARM_SECRET_KEY",
@@ -129,51 +128,51 @@ class FarmSettings:
         "SEEDERFARM_DEBUG",
         env.boolean,
         False,
-        "Show tracebacks in the browser. Never where others can reach it.",
+        "Show tracebacks in the browser. Never on pages that others can reach.",
     )
     allowed_hosts: tuple[str, ...] = _setting(
         "SEEDERFARM_ALLOWED_HOSTS",
         readers.words,
         ("localhost", "127.0.0.1", "[::1]"),
-        "Host names the web pages answer to, comma-separated.",
+        "Host names that the pages answer to, comma-separated.",
         blank=True,
     )
     trusted_origins: tuple[str, ...] = _setting(
         "SEEDERFARM_TRUSTED_ORIGINS",
         readers.words,
         (),
-        "Origins that forms may come from beside the page's own, such as `https://farm.example.org`.",
+        "Origins beside the page's own that may send forms, such as `https://farm.example.org`.",
         blank=True,
     )
     https: bool = _setting(
         "SEEDERFARM_HTTPS",
         env.boolean,
         False,
-        "The pages are reached over HTTPS through a proxy that sets X-Forwarded-Proto: cookies then go over "
-        "HTTPS alone.",
+        "The pages are reached over HTTPS through a proxy that sets X-Forwarded-Proto. Cookies are then sent "
+        "over HTTPS only.",
     )
     proxies: tuple[str, ...] = _setting(
         "SEEDERFARM_PROXIES",
         env.networks,
         ("127.0.0.1", "::1"),
-        "Addresses or networks of proxies in front of the pages, whose X-Forwarded-For is believed: failed "
-        "logins are counted by the address that it names.",
+        "Addresses or networks of proxies in front of the pages. Failed logins through them are counted by "
+        "the address in X-Forwarded-For.",
         blank=True,
     )
     web_host: str = _setting(
-        "SEEDERFARM_WEB_HOST", readers.text, "127.0.0.1", "Address the web server listens on."
+        "SEEDERFARM_WEB_HOST", readers.text, "127.0.0.1", "Address that the web server listens on."
     )
     web_port: int = _setting(
         "SEEDERFARM_WEB_PORT",
         PORT,
         8000,
-        "Port the web server listens on.",
+        "Port that the web server listens on.",
     )
     flower_port: int = _setting(
         "SEEDERFARM_FLOWER_PORT",
         PORT,
         5555,
-        "Port Flower listens on, on 127.0.0.1.",
+        "Port that Flower listens on, at 127.0.0.1.",
     )
     time_zone: str = _setting(
         "SEEDERFARM_TIME_ZONE", env.time_zone, "UTC", "Time zone of the pages, such as Europe/Berlin."
@@ -189,7 +188,7 @@ class FarmSettings:
         "SEEDERFARM_REPLICAS",
         env.replicas,
         (1, 2),
-        "Copies of a key that says nothing else: MIN or MIN:MAX.",
+        "Number of copies of each key, MIN or MIN:MAX. Each key can differ.",
         write=lambda copies: ":".join(map(str, copies)),
     )
     forks: str = _row(peer.FORKS)
@@ -197,63 +196,63 @@ class FarmSettings:
     worker_grace: float = _interval(
         "SEEDERFARM_WORKER_GRACE",
         300.0,
-        "Silence after which a worker counts as lost and its copies are placed elsewhere.",
+        "Time without a heartbeat after which a worker counts as lost and its copies are placed elsewhere.",
     )
     reconcile_every: float = _interval(
         "SEEDERFARM_RECONCILE_EVERY",
         60.0,
-        "How often the whole plan is checked; what changes is planned at once.",
+        "How often the whole plan is checked. Changes are planned at once.",
     )
     reconcile_duty: int = _setting(
         "SEEDERFARM_RECONCILE_DUTY",
         readers.whole(min_value=1, max_value=100),
         10,
-        "Percent of the time that checking the whole plan may take: where it takes longer, it is done less "
-        "often, but at least once an hour.",
+        "Percent of the time that checks of the whole plan may take. A slower check runs less often, but at "
+        "least once an hour.",
     )
     audit_every: float = _interval(
         "SEEDERFARM_AUDIT_EVERY",
         86400.0,
-        "How often each complete copy must prove that it is there.",
+        "How often each complete copy must prove that its blocks are stored.",
     )
     audit_blocks: int = _setting(
         "SEEDERFARM_AUDIT_BLOCKS",
         readers.whole(min_value=1, max_value=64),
         3,
-        "Random blocks asked for in one proof.",
+        "Random blocks in one challenge.",
     )
     source_every: float = _interval(
         "SEEDERFARM_SOURCE_EVERY",
         300.0,
-        "How often a source that says nothing else is asked.",
+        "How often a source is read. Each source can differ.",
     )
     source_shrink: int = _setting(
         "SEEDERFARM_SOURCE_SHRINK",
         readers.whole(min_value=1, max_value=100),
         50,
-        "Percent of the keys of a source that may be removed within a day because its list shrank. "
-        "Beyond it they are kept until a person accepts (admin, or `sources accept NAME`). 100: never held. "
+        "Percent of a source's keys that may be removed within a day because its list shrank. Larger "
+        "removals are held until a person accepts them (admin, or `sources accept NAME`). 100: never held. "
         "Each source can differ.",
     )
     source_max_bytes: int = _size(
         "SEEDERFARM_SOURCE_MAX_BYTES",
         8 << 20,
-        "How large the answer of a source may be.",
+        "Largest answer of a source.",
     )
     source_files: str = _setting(
         "SEEDERFARM_SOURCE_FILES",
         readers.text,
         "",
-        "Directory that sources of the kind seeds.txt may read files from, and no others. Empty: `lists` "
-        "below SEEDERFARM_HOME.",
+        "The only directory from which sources of the kind seeds.txt may read files. Empty: `lists` below "
+        "SEEDERFARM_HOME.",
         shown="(`lists` below SEEDERFARM_HOME)",
     )
     source_networks: tuple[str, ...] = _setting(
         "SEEDERFARM_SOURCE_NETWORKS",
         env.networks,
         (),
-        "Networks that sources may be read from although they are not public, such as `192.168.0.0/16`, "
-        "comma-separated. Loopback, private, link-local and multicast addresses are refused otherwise.",
+        "Networks that are not public and from which sources may be read, such as `192.168.0.0/16`, "
+        "comma-separated. Other loopback, private, link-local and multicast addresses are refused.",
         blank=True,
     )
     source_memory: int = _size(
@@ -264,7 +263,8 @@ class FarmSettings:
     writer_seen_within: float = _interval(
         "SEEDERFARM_WRITER_SEEN_WITHIN",
         86400.0,
-        "How recently a writer must have been seen to count as a copy outside of the farm (last-copy guard).",
+        "Time since its last append within which a writer counts as a copy outside the farm (last-copy "
+        "guard).",
     )
     keep_events: float = _interval(
         "SEEDERFARM_KEEP_EVENTS",
@@ -275,12 +275,12 @@ class FarmSettings:
         "SEEDERFARM_KEEP_EVENT_ROWS",
         readers.whole(min_value=1000, max_value=1_000_000_000),
         1_000_000,
-        "How many events are kept, however young: the oldest go first. A million take about 500 MB.",
+        "Largest number of events kept; the oldest are deleted first. A million take about 500 MB.",
     )
     keep_samples: float = _interval(
         "SEEDERFARM_KEEP_SAMPLES",
         365 * 86400.0,
-        "How long the coarsest samples of the charts are kept; finer ones go sooner.",
+        "How long the coarsest samples of the charts are kept. Finer ones are deleted sooner.",
     )
 
     @property
@@ -290,7 +290,7 @@ class FarmSettings:
 
     @property
     def source_folder(self) -> Path:
-        """Where files of sources are."""
+        """The directory with the files of sources."""
         if not self.source_files:
             return self.home / "lists"
         with suppress(RuntimeError):  # it begins with ~, and there is no home directory
@@ -299,7 +299,8 @@ class FarmSettings:
 
     @property
     def redis_socket(self) -> Path:
-        """The socket of the bundled Redis. A home with a long path: in the temporary directory."""
+        """The socket of the bundled Redis: in the home, or in the temporary directory if that path is too
+        long."""
         wanted = self.home / "run" / "redis.sock"
         if len(os.fsencode(wanted)) <= MAX_SOCKET_PATH:
             return wanted
@@ -312,7 +313,7 @@ class FarmSettings:
 
     @property
     def broker_url(self) -> str:
-        """As Celery (kombu) writes it."""
+        """URL of the broker in the form of Celery (kombu)."""
         if not self.redis_url:
             return f"redis+socket://{self.redis_socket}"
         scheme, _, rest = self.redis_url.partition("://")
@@ -320,7 +321,7 @@ class FarmSettings:
 
     @property
     def redis_client_url(self) -> str:
-        """As redis-py writes it."""
+        """URL of the broker in the form of redis-py."""
         scheme, _, rest = self.broker_url.partition("://")
         return f"unix://{rest}" if scheme == "redis+socket" else self.broker_url
 
@@ -343,20 +344,20 @@ _ATTRIBUTES: Final = {item.metadata["row"].name: item.name for item in fields(Fa
 
 
 class Loaded(NamedTuple):
-    """Settings, and what was wrong with them: a wrong one has its default."""
+    """Settings and the problems found; a wrong setting has its default."""
 
     settings: FarmSettings
     problems: tuple[env.Problem, ...]
 
     def checked(self) -> FarmSettings:
-        """The settings, if nothing is wrong with them. Raises SettingsWrong."""
+        """The settings. Raises SettingsWrong if there are problems."""
         if self.problems:
             raise env.SettingsWrong(self.problems)
         return self.settings
 
 
 def load(environ: Mapping[str, str] | None = None) -> Loaded:
-    """Read every setting. Writes nothing; raises nothing for wrong values, which come back as problems."""
+    """Read every setting. Wrong values become problems; nothing is raised or written."""
     environ = os.environ if environ is None else environ
     problems: list[env.Problem] = []
     home_row, *rows = TABLE
@@ -366,8 +367,10 @@ def load(environ: Mapping[str, str] | None = None) -> Loaded:
         try:
             values["home"] = readers.directory(str(home_row.default))
         except ValueError as error:
-            problems.append(env.Problem(home_row.name, str(error), "It is where everything is kept"))
-            values["home"] = Path(os.devnull)  # settings with problems are used for nothing
+            problems.append(
+                env.Problem(home_row.name, str(error), "It is the directory of everything the farm stores")
+            )
+            values["home"] = Path(os.devnull)  # `checked()` refuses settings with problems
     toml = {} if problems else _toml(values["home"] / CONFIG_FILE, problems)
     for row in rows:
         _read(row, environ, toml, values, problems)
@@ -420,7 +423,7 @@ def _closest(name: str, known: set[str]) -> str | None:
 
 
 def value_of(row: Setting[Any], farm: FarmSettings) -> Any:
-    """What a row has in these settings."""
+    """Value of a row in these settings."""
     return getattr(farm, _ATTRIBUTES[row.name])
 
 

@@ -1,7 +1,7 @@
 """The variables that peers and workers read: name, reader, default and help of each.
 
-`seederfarm.settings.table` has those of the control plane, and takes the shared ones from here;
-docs/settings.md is made from both. Only the environment is read here; options of a command go before it.
+`seederfarm.settings.table` has those of the control plane and takes the shared ones from this module;
+docs/settings.md is made from both. Only the environment is read here; options of a command override it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .rate_schedule import ANY_RATE, RateSchedule, parse_rate_schedule
 T = TypeVar("T")
 
 MAX_BLOCKS: Final = 1 << 25
-"""Blocks of one key, unless set otherwise: 2 TiB in blocks of 64 KiB. A writer can sign 2^52 equal blocks
-without storing any; here each takes BLOCK_OVERHEAD."""
+"""Default bound on the blocks of one key: 2 TiB in blocks of 64 KiB. A writer can sign 2^52 equal blocks
+without storing any; each costs a seeder BLOCK_OVERHEAD."""
 
 PEERS_LIMIT: Final = 60_000
-"""An endpoint has streams for no more."""
+"""Largest value of SEEDERFARM_MAX_PEERS: an endpoint has no more streams."""
 
 FORK_POLICIES: Final = ("follow", "quarantine")
-"""What to do when a writer rewrites its history; the first one by default."""
+"""What to do when a writer rewrites its history. The first is the default."""
 
 
 class SettingError(ValueError):
-    """A setting is not what it must be. The text says which, and what was expected."""
+    """A setting is wrong. The text has its name and what was expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,22 +42,22 @@ class Setting(Generic[T]):
     """A row of the table."""
 
     name: str
-    """Of the variable in the environment."""
+    """Name of the variable in the environment."""
     read: Callable[[str], T]
-    """Its value from text. Raises ValueError with what it expected."""
+    """Parses the text. Raises ValueError with what was expected."""
     default: T
     help: str
     shown: str
     """The default, as the page of settings shows it."""
     write: Callable[[T], str] = str
-    """The text of a value, as `read` reads it."""
+    """Formats a value so that `read` parses it."""
     secret: bool = False
-    """No message quotes it, and it may be in a file that NAME_FILE names."""
+    """Messages do not quote the value, and NAME_FILE may name a file that contains it."""
     blank: bool = False
-    """Whether a text without anything is a value (an empty list). Otherwise it counts as not set."""
+    """Whether blank text is a value (an empty list). Otherwise it counts as not set."""
 
     def parse(self, text: str, *, source: str = "") -> T:
-        """The value of a text that `source` (else the variable) has. Raises SettingError, which names it."""
+        """Parse text from `source` (default: the variable). Raises SettingError, which names the source."""
         try:
             return self.read(text)
         except ValueError as error:
@@ -66,7 +66,7 @@ class Setting(Generic[T]):
             ) from None
 
     def value(self, environ: Mapping[str, str], option: str | None = None, flag: str = "") -> T:
-        """Of the option `flag` of a command line, else of the environment, else the default."""
+        """Value of the option `flag`, else of the environment, else the default. Raises SettingError."""
         if option is not None:
             return self.parse(option, source=flag)
         text = environ.get(self.name, "")
@@ -74,7 +74,7 @@ class Setting(Generic[T]):
 
 
 def describe(text: str, error: ValueError, *, secret: bool = False, where: str = "") -> str:
-    """What is wrong with a text, in words: the text, unless it is secret, and what was expected."""
+    """An error message: the text, unless it is secret, and what was expected."""
     reason = str(error)
     if not secret and reason.startswith(("'", '"')):  # it quotes the part that is wrong
         return f"{reason}{where and f' (in {where})'}"
@@ -111,14 +111,14 @@ HOME: Final[Setting[Path]] = _row(
     "SEEDERFARM_HOME",
     readers.directory,
     Path("~/.seederfarm"),
-    "Directory of everything that is kept here: `data` is the content of a lone peer, `worker` that of a "
-    "worker, and a farm has its database and `seederfarm.toml` in it.",
+    "Directory of all data: `data` has the content of a lone peer, `worker` that of a worker; a farm keeps "
+    "its database and `seederfarm.toml` in it.",
 )
 BOOTSTRAP: Final[Setting[tuple[BootstrapNode, ...]]] = _row(
     "SEEDERFARM_BOOTSTRAP",
     readers.node_addresses,
     BOOTSTRAP_NODES,
-    "DHT nodes to start from, HOST:PORT comma-separated, in place of the public ones.",
+    "DHT nodes to start from in place of the public ones, HOST:PORT, comma-separated.",
     shown="(public nodes)",
     write=write_list,
 )
@@ -126,16 +126,16 @@ FORKS: Final[Setting[str]] = _row(
     "SEEDERFARM_FORKS",
     readers.one_of(*FORK_POLICIES),
     FORK_POLICIES[0],
-    "What to do when a writer rewrites its history (a higher fork): `follow` it, or `quarantine` it: keep "
-    "and serve what is here until the fork is accepted. In a farm it is for keys that are added from then "
-    "on; each key can differ.",
+    "What to do when a writer rewrites its history (a higher fork): `follow` it, or `quarantine` it (keep "
+    "and serve the old history until the fork is accepted). In a farm it applies to keys added from then on; "
+    "each key can differ.",
 )
 HEARTBEAT: Final[Setting[float]] = _row(
     "SEEDERFARM_HEARTBEAT",
     readers.interval,
     15.0,
-    "How often a worker reports. How soon the control plane notices a lost message is counted in it: give "
-    "the same to all of them.",
+    "How often a worker reports. Control counts timeouts for lost messages in heartbeats: give control and "
+    "all workers the same value.",
     write=units.exact_duration,
 )
 
@@ -143,55 +143,55 @@ RELAY: Final[Setting[bytes | None]] = _row(
     "SEEDERFARM_RELAY",
     readers.public_key,
     None,
-    "Public key of a blind relay, where peers are met that no hole in a NAT leads to.",
+    "Public key of a blind relay, used for peers that hole punching cannot reach.",
     shown="(none)",
 )
 UP: Final[Setting[RateSchedule]] = _row(
     "SEEDERFARM_UP",
     parse_rate_schedule,
     ANY_RATE,
-    "How much is sent a second at most: `2M`, or by time of day: `mon-fri 08:00-18:00=1M, *=10M`.",
+    "Largest upload rate: `2M` (bytes a second), or by time of day: `mon-fri 08:00-18:00=1M, *=10M`.",
     shown="none",
 )
 DOWN: Final[Setting[RateSchedule]] = _row(
     "SEEDERFARM_DOWN",
     parse_rate_schedule,
     ANY_RATE,
-    "How much is downloaded a second at most, likewise.",
+    "Largest download rate, written likewise.",
     shown="none",
 )
 MAX_BYTES: Final[Setting[int | None]] = _row(
     "SEEDERFARM_MAX_BYTES",
     units.parse_size,
     None,
-    "How much is stored at most, such as `500G`. A worker's `--quota` goes before it.",
+    "Largest amount of stored content, such as `500G`. A worker's `--quota` overrides it.",
     shown="(what the disk has)",
 )
 KEEP_FREE: Final[Setting[int | None]] = _row(
     "SEEDERFARM_KEEP_FREE",
     units.parse_size,
     None,
-    "How much of the disk stays free for others.",
+    "Disk space that stays free.",
     shown="5 % of the disk, 256 MiB to 5 GiB",
 )
 MAX_BLOCKS_OF_KEY: Final[Setting[int | None]] = _row(
     "SEEDERFARM_MAX_BLOCKS",
     readers.count_or_none(min_value=1, max_value=MAX_SAFE_INTEGER, noun="blocks"),
     MAX_BLOCKS,
-    "Of a key with more blocks nothing more is downloaded. `none`: of any.",
+    "Largest number of blocks of a key; a longer one is not downloaded further. `none`: no bound.",
 )
 MAX_PEERS: Final[Setting[int]] = _row(
     "SEEDERFARM_MAX_PEERS",
     readers.whole(min_value=1, max_value=PEERS_LIMIT),
     MAX_CONNECTIONS,
-    "How many connections that others open are kept at most.",
+    "Largest number of connections that peers open.",
 )
 ENCRYPTION_KEY: Final[Setting[bytes | None]] = _row(
     "SEEDERFARM_ENCRYPTION_KEY",
     readers.secret_key,
     None,
     "Key of an encrypted drive, for `ls`, `cat`, `get` and `seed`; `seed` takes several with spaces between. "
-    "In the environment other users of the machine cannot see it.",
+    "Unlike an option, a variable is hidden from other users of the machine.",
     shown="(none)",
     secret=True,
 )
@@ -199,19 +199,20 @@ WORKER_SAMPLE: Final[Setting[float]] = _row(
     "SEEDERFARM_WORKER_SAMPLE",
     readers.interval,
     60.0,
-    "How long one sample of a worker's charts is.",
+    "Interval of the samples for a worker's charts.",
     write=units.exact_duration,
 )
 READY_FD: Final[Setting[int | None]] = _row(
     "SEEDERFARM_READY_FD",
     readers.whole(),
     None,
-    "File descriptor to which a process writes a byte once it works. The farm sets it for its own processes.",
+    "File descriptor to which a process writes a byte when it is ready. The farm sets it for its own "
+    "processes.",
     shown="(none)",
 )
 
 SHARED: Final[tuple[Setting[Any], ...]] = (HOME, BOOTSTRAP, FORKS, HEARTBEAT)
-"""Those that the control plane reads, too."""
+"""Settings that the control plane reads as well."""
 
 PEER_TABLE: Final[tuple[Setting[Any], ...]] = (
     *(HOME, BOOTSTRAP, RELAY, UP, DOWN, MAX_BYTES, KEEP_FREE, MAX_BLOCKS_OF_KEY, MAX_PEERS, FORKS),

@@ -5,7 +5,7 @@
         swarm.join(core.discovery_key)
         print(await core.get(0))
 
-Names are imported when they are first used: a program that reads what it has stored loads no DHT.
+Names are imported when they are first used: a program that only reads its store loads no DHT.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Several ways to one goal, tried at once."""
+"""Runs several coroutines until one of them sets a result."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Subscription(Generic[T]):
-    """Ends when it is called. A new one for each `subscribe`: the same callable may subscribe twice."""
+    """Call it to unsubscribe. Each `subscribe` makes one, so the same callable may subscribe twice."""
 
     __slots__ = ("_subscribers", "callback")
 

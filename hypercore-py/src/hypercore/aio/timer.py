@@ -1,7 +1,7 @@
-"""A timer that is moved often and fires seldom.
+"""A timer for deadlines that change often.
 
-The one clock of `aio`, and of everything below it, is `time.monotonic`. The loop's own clock would not do:
-uvloop reads it once a turn, in milliseconds, which is coarser than a round trip on a local network.
+The clock of `aio`, and of all rooms below it, is `time.monotonic`. uvloop reads the loop's own clock once a
+turn, in milliseconds, which is coarser than a round trip on a local network.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from time import monotonic
 
 
 class DeadlineTimer:
-    """Calls back at the earliest time that was set since it last did, or somewhat before."""
+    """Calls back at the earliest time set since its last call, or somewhat earlier."""
 
     __slots__ = ("_at", "_callback", "_handle", "_loop")
 
@@ -24,7 +24,7 @@ class DeadlineTimer:
         self._at = 0.0
 
     def set(self, at: float | None) -> None:
-        """Call back at `at` at the latest. A timer that is early anyway is left alone: that is cheaper."""
+        """Call back at `at` at the latest. A timer that fires earlier stays: that is cheaper."""
         if at is None or (self._handle is not None and self._at <= at):
             return
         if self._handle is not None:

@@ -34,7 +34,7 @@ class Durable(NamedTuple):
 
 
 Notice = Event | Change | Durable
-"""What subscribers get: an event of the replication, a change of the core, or what is durable."""
+"""What subscribers get: an event of the replication, a change of the core, or blocks made durable."""
 
 
 class RemotePeer:
@@ -50,16 +50,16 @@ class RemotePeer:
 
     @property
     def bytes_in(self) -> int:
-        """Bytes of verified blocks that it gave."""
+        """Bytes of verified blocks received from it."""
         return self._stats.bytes_down
 
     @property
     def bytes_out(self) -> int:
-        """Bytes of blocks that it was given."""
+        """Bytes of blocks sent to it."""
         return self._stats.bytes_up
 
     def has(self, index: int) -> bool:
-        """Whether it says that it has that block."""
+        """Whether it announced that block."""
         return self._peer.down.availability.has(index)
 
     @property
@@ -69,12 +69,12 @@ class RemotePeer:
 
     @property
     def has_news(self) -> bool:
-        """Whether it says that it knows of more than we do."""
+        """Whether it reports a longer core or a higher fork than ours."""
         return self._peer.ahead
 
 
 class ActiveCore:
-    """Shared by all sessions of a core; lives as long as there is one, or a peer reads from it."""
+    """Shared by all sessions of a core. Open while the core has a session or a peer that reads it."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class ActiveCore:
         self._downloaders = 0
         self._downloads_paused = downloads_paused
         self._fork_limits: dict[object, int | None] = {}
-        """By session, of those that set one. None: any fork."""
+        """Fork limit of each session that set one. None: any fork."""
         self._loop = loop
         self._link_of = link_of
         self._on_store_change = on_change
@@ -130,7 +130,7 @@ class ActiveCore:
 
     @property
     def peers(self) -> Collection[RemotePeer]:
-        """Those whose channel is open on both sides."""
+        """Peers whose channel is open on both sides."""
         return self._peers.values()
 
     @property
@@ -181,7 +181,7 @@ class ActiveCore:
         self.replicator.download_ranges = ((0, None),) if every_block else ()
 
     def limit_forks(self, session: object, up_to: int | None) -> None:
-        """A session follows the writer up to this fork; None: onto any."""
+        """A session follows the writer up to this fork; None: any fork."""
         self._fork_limits[session] = up_to
         self._apply_fork_limits()
 
@@ -198,17 +198,18 @@ class ActiveCore:
             self.replicator.max_fork = lowest
 
     def subscribe(self, callback: Callable[[Notice], None]) -> Callable[[], None]:
-        """`callback` is called on the loop. What is returned ends that."""
+        """`callback` is called on the loop. Call the result to unsubscribe."""
         return Subscription(callback, self._subscribers)
 
     def mark_dirty(self) -> None:
-        """Something was changed that has to go to disk."""
+        """The core has changes that are not on disk yet."""
         self._on_store_change()
 
     # --- blocks
 
     async def wait_for_block(self, index: int, pending: set[asyncio.Future[bytes]]) -> bytes:
-        """The block, when it is here. A future in `pending` is there to end the wait by."""
+        """The block, once it is stored. The wait is a future in `pending`; an exception set there ends
+        it."""
         future: asyncio.Future[bytes] = self._loop.create_future()
         pending.add(future)
         self._waiters.setdefault(index, []).append(future)

@@ -38,14 +38,14 @@ IDLE_SECONDS = 10.0
 """How long a core stays open after its last session and its last peer are gone."""
 
 MAX_DIRTY_BYTES = 64 << 20
-"""Bytes of blocks in memory that wait for the disk, at which peers are no longer read from."""
+"""Bytes of blocks in memory that are not flushed. Above it, no connection is read."""
 
 DATABASE_SLACK = 1 << 20
 """Bytes of the database that are not counted for cores: its own tables, partly filled pages."""
 
 MAX_CHANNELS = 32768
-"""Channels on one connection. Cores beyond it are not spoken about there; a peer's opens are rejected. Each
-costs about five kilobytes. Ours (corestore: none)."""
+"""Channels on one connection. Further cores are not opened there, and a peer's opens are rejected. Each
+channel costs about five kilobytes. Ours (corestore: none)."""
 
 MAX_ALL_CHANNELS = 65536
 """Channels on all connections together; while there are more, only connections with fewer than MIN_CHANNELS
@@ -56,8 +56,8 @@ COUNT_SECONDS = 0.25
 """How often they are counted, at most."""
 
 _CONFLICT = "conflict/"
-"""Prefix of names in the store's meta: with the key of a core of which two signed histories exist, the fork
-and length of the stored one."""
+"""Prefix of names in the store's meta. The rest of the name is the key of a core with two signed histories,
+the value the fork and length of the stored history."""
 
 log = logging.getLogger(__name__)
 
@@ -85,18 +85,18 @@ class Corestore:
         self._on_error = on_error
         self._on_misbehaviour = on_misbehaviour
         self.upload = Throttle(asyncio.get_running_loop())
-        """Bounds what all peers together are sent; without a rate at first."""
+        """Limits the bytes sent to all peers together; unlimited at first."""
         self.download = Throttle(asyncio.get_running_loop())
-        """Bounds what is asked of them."""
+        """Limits the bytes requested from all peers together; unlimited at first."""
         self._on_core_requested = on_core_requested
         self.fields = FieldBudget()
-        """Bounds what is remembered of what all peers announce."""
+        """Budget for the announced blocks of all peers."""
         self.suspicions = Suspicions()
-        """What went wrong with which core at which peer."""
+        """Requests that failed, by core and peer."""
         self._config = config or ReplicationConfig()
         self._max_channels = max_channels
         self._channels = 0
-        """On all connections together, when they were last counted."""
+        """Channels on all connections together, when last counted."""
         self._counted_at = float("-inf")
         self._loop = asyncio.get_running_loop()
         self._open: dict[bytes, ActiveCore] = {}
@@ -143,11 +143,11 @@ class Corestore:
         return self.download.limit.received
 
     def stored_bytes(self) -> int:
-        """Bytes that the blocks of all cores take, in use or not. Looks at every core: for now and then.
+        """Bytes that the blocks of all cores take. Reads the row of every core, so call it seldom.
 
-        Each block counts BLOCK_OVERHEAD beside its content; where the database has grown beyond that (blocks
-        far from each other have a tree of their own each) its size counts. Of a core that is not in use and
-        not complete the content is an estimate, from the number of its blocks. Raises StorageError.
+        Each block counts its content and BLOCK_OVERHEAD. If the database is larger than these overheads (many
+        separate blocks have many tree nodes), its size counts instead. The content of a core that is neither
+        open nor complete is estimated from the number of its blocks. Raises StorageError.
         """
         used = {opened.core.key: opened.core.have_bytes for opened in self._open.values()}
         content = inline = blocks = 0
@@ -165,7 +165,7 @@ class Corestore:
     # --- cores
 
     def get(self, key: bytes, *, active: bool = True) -> Hypercore:
-        """A session of the core of `key`, which becomes a stored one if it is not. Raises StorageError.
+        """A session of the core of `key`; the store adds the core if it lacks it. Raises StorageError.
 
         `active`: see `Hypercore.set_active`.
         """
@@ -181,13 +181,14 @@ class Corestore:
         return Hypercore(opened, active=active)
 
     def stored(self, key: bytes) -> CoreInfo | None:
-        """What is stored of a core, without opening it. None if it is not stored. Raises StorageError."""
+        """Head and counts of a stored core, without opening it; None if it is not stored. Raises
+        StorageError."""
         return self.store.info(key)
 
     def has_conflict(self, key: bytes) -> bool:
-        """Whether two histories of a core were seen that its writer signed, in this run or an earlier one.
+        """Whether two histories signed by the writer were found, in this run or an earlier one.
 
-        Nothing more of it is fetched; what is here is read and served. Removing the core forgets it.
+        Such a core fetches nothing; stored blocks are read and served. Removing the core deletes this record.
         """
         return key in self._conflicts
 
@@ -217,7 +218,7 @@ class Corestore:
         opened.replicator.set_downloading(False, monotonic())
         self._open[core.discovery_key] = opened
         if self.store.dirty:
-            self._flusher.touch()  # it may have been written to before it was ours to watch
+            self._flusher.touch()  # it may have changes from before we subscribed
         return opened
 
     def _on_active(self, opened: ActiveCore) -> None:
@@ -263,7 +264,7 @@ class Corestore:
                 raise LocalProtocolError("the core is in use")
             del self._open[name]
             opened.close()
-            self._idle.discard(name)  # closing it may have found it idle
+            self._idle.discard(name)  # closing its channels may have queued it
         removed = self.store.remove_core(key)
         if key in self._conflicts:
             self._conflicts.discard(key)
@@ -301,7 +302,7 @@ class Corestore:
     # --- connections
 
     def replicate(self, connection: Connection) -> Link:
-        """Speak about our cores on `connection`: about those in use, and others when the peer asks."""
+        """Open channels on `connection` for active cores, and for stored ones when the peer asks."""
         if self._closed:
             raise LocalProtocolError("the corestore is closed")
         link = Link(connection, loop=self._loop, on_close=self._on_link_close, hub=self.hub)
@@ -362,7 +363,7 @@ class Corestore:
     # --- the disk
 
     async def flush(self) -> None:
-        """Returns when all that is here is durable. Raises StorageError."""
+        """Returns when all changes so far are durable. Raises StorageError."""
         await self._flusher.flush()
 
     def _on_change(self) -> None:

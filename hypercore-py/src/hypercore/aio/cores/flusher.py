@@ -1,4 +1,4 @@
-"""Makes what is dirty in a store durable, in a thread of its own."""
+"""Flushes a store in a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ...core import Core, Flush, Store
 from ...errors import StorageError
 
 FLUSH_DELAY = 0.1
-"""Seconds from the first change to the flush that takes it along. What is not durable is not announced."""
+"""Seconds from the first change to its flush. Only durable blocks are announced."""
 
 FLUSH_BYTES = 8 << 20
-"""Bytes of blocks in memory at which the delay is not waited for."""
+"""Bytes of blocks in memory at which a flush starts without delay."""
 
 RETRY_DELAY = 2.0
-"""Seconds to the next try after a flush has failed. Nothing is lost meanwhile: it all is still in memory."""
+"""Seconds to the next try after a failed flush. All changes stay in memory meanwhile."""
 
 Runs = list[tuple[int, int]]
 
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class Flusher:
-    """`touch` it after every change; it does the rest.
+    """Starts flushes: call `touch` after every change.
 
-    `on_durable` is called on the loop for each core that was written, with the blocks (start, end) that a
-    crash cannot take away any more; `on_flushed` after every flush. `on_error` is called when the disk
-    refuses, and again when it gives another reason; not for each new try.
+    `on_durable` is called on the loop for each core that was written, with the runs (start, end) of its
+    blocks that are now durable; `on_flushed` after every flush; `on_error` when a flush fails, once for each
+    new reason, not for each try.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Flusher:
         self._running: asyncio.Task[None] | None = None
         self._failed = False
         self._reason: tuple[type[StorageError], str] | None = None
-        """Why the last flush failed. None: it succeeded."""
+        """Error of the last flush. None: it succeeded."""
         self._closed = False
 
     @property
@@ -62,9 +62,9 @@ class Flusher:
         return self._failed
 
     def touch(self) -> None:
-        """Something is dirty: flush it soon."""
+        """The store has changes: flush them within FLUSH_DELAY."""
         if self._running is not None or self._closed:
-            return  # the end of the running flush looks again
+            return  # when the running flush ends, it checks for changes
         if not self._failed and self._store.dirty_bytes >= FLUSH_BYTES:
             self._start()
         elif self._timer is None:
@@ -72,7 +72,7 @@ class Flusher:
             self._timer = self._loop.call_later(delay, self._start)
 
     async def flush(self) -> None:
-        """Returns when all that is dirty now is durable. Raises StorageError."""
+        """Returns when all changes so far are durable. Raises StorageError."""
         await self._until_done()
         self._start()
         await self._until_done()
@@ -80,7 +80,7 @@ class Flusher:
             raise StorageError("what was downloaded last could not be written; see the error before")
 
     async def close(self) -> None:
-        """One last flush, and the end of the thread. Raises StorageError if that flush fails."""
+        """Flush once more and end the thread. Raises StorageError if that flush fails."""
         if self._closed:
             return
         try:
@@ -133,7 +133,7 @@ class Flusher:
         reason = (type(error), str(error))
         if reason != self._reason:
             self._reason = reason
-            # `on_error` gets it, too: a program that shows that needs no second line
+            # `on_error` has reported it already
             log.error("could not write: %s", error, extra={"emitted": True})
             self._on_error(error)
         self.touch()

@@ -1,4 +1,4 @@
-"""How much all connections together may hold, and who has to go when it is too much."""
+"""A budget of memory over all connections, and which connections are closed when it is exceeded."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from time import monotonic
 from typing import Protocol
 
 MAX_INCOMING_BYTES = 24 * 2**20
-"""Bytes received over all connections that could not be used yet: incomplete frames, and messages that wait
-for their turn. Ours."""
+"""Bytes received over all connections and not processed: incomplete frames, and messages that wait for their
+turn. Ours."""
 
 MAX_OUTGOING_BYTES = 32 * 2**20
-"""Bytes over all connections that wait to be sent or acknowledged, and requests that wait for their answer.
-While there are more, no answers are made. Ours."""
+"""Bytes over all connections that wait to be sent or acknowledged, and requests that wait for an answer.
+Above it, no requests are answered. Ours."""
 
 MAX_EVICTED = 8
-"""Connections that are cut off at a time: each takes a part of a millisecond."""
+"""Connections closed at a time: each takes a part of a millisecond."""
 
 MAX_CREDIT = 15
-"""Blocks brought by a connection that count in its favour: one with so many may hold sixteen times as many
-bytes, or for sixteen times as long, as one that has brought none. Ours."""
+"""Largest credit of a connection, in blocks that it brought. With it, a connection may hold sixteen times as
+many bytes, or for sixteen times as long, as one without credit. Ours."""
 
 PROGRESS_SECONDS = 3.0
-"""How long a connection may go without having moved as much as it holds before it may be cut off for the
-sake of others."""
+"""Seconds in which a connection must move as many bytes as it holds; a slower one may be closed to free
+memory."""
 
 
 class Holder(Protocol):
@@ -32,10 +32,10 @@ class Holder(Protocol):
         """Pieces of useful work that the connection has done for us so far."""
 
     def look(self) -> None:
-        """Note what is held now."""
+        """Report to the budget what is held now."""
 
     def evict(self) -> None:
-        """End the connection: what it holds is needed."""
+        """Close the connection, to free what it holds."""
 
 
 class _Hold:
@@ -48,12 +48,12 @@ class _Hold:
 
 
 class Holdings:
-    """A budget over all connections. When it is exceeded, connections that hold much and have long moved
-    little are closed: bytes times seconds decide, reduced by earlier useful transfers, since a large block on
-    a slow line looks like one that never ends."""
+    """A budget over all connections. When it is exceeded, the connections with the highest bytes times
+    seconds without progress are closed. Blocks that a connection brought lower its value, since a large block
+    on a slow line looks like a message that never ends."""
 
     def __init__(self, limit: int, *, grace: float, clock: Callable[[], float] = monotonic) -> None:
-        """Who has moved as much as it holds within `grace` seconds is never evicted."""
+        """A connection that moved as much as it holds within `grace` seconds is never evicted."""
         self.limit = limit
         self.held = 0
         self.evicted = 0
@@ -85,7 +85,7 @@ class Holdings:
             self.make_room()
 
     def holders(self) -> list[Holder]:
-        """Those that hold anything."""
+        """Connections that hold any bytes."""
         return list(self._holds)
 
     def leave(self, holder: Holder) -> None:
@@ -94,7 +94,7 @@ class Holdings:
             self.held -= hold.size
 
     def make_room(self) -> None:
-        """Evict until a quarter is free again, or none is left that may be. Looks every 10 ms at most."""
+        """Evict until a quarter is free or no connection may be evicted. Acts every 10 ms at most."""
         now = self._clock()
         if now - self._looked < 0.01 and self.held < 2 * self.limit:
             return

@@ -1,4 +1,4 @@
-"""Names whose time comes, each as long after it was added as any other: one timer for thousands of them."""
+"""Names that expire, all after the same time: one timer for thousands of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..timer import DeadlineTimer
 
 
 class IdleQueue:
-    """`expire(name)` is called once a name was in here for `seconds`."""
+    """Calls `expire(name)` when a name has been in the queue for `seconds`."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, seconds: float, expire: Callable[[bytes], None]
@@ -18,20 +18,20 @@ class IdleQueue:
         self._seconds = seconds
         self._expire = expire
         self._due: dict[bytes, float] = {}
-        """In the order of their times, since all wait equally long."""
+        """Deadline of each name, in order, since all wait equally long."""
         self._timer = DeadlineTimer(loop, self._on_timer)
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._due
 
     def add(self, name: bytes) -> None:
-        """From now on; a name that is in here keeps its time."""
+        """Start the time of a name. One that is queued keeps its time."""
         if name not in self._due:
             self._due[name] = monotonic() + self._seconds
             self._set_timer()
 
     def discard(self, name: bytes) -> None:
-        """Forget it. The timer may come for nothing."""
+        """Remove a name. The timer is left as it is."""
         self._due.pop(name, None)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A connection with a muxer on it: messages in, messages out, and nothing of what they say."""
+"""A connection with a muxer: passes messages on without knowing their contents."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .turns import Debt, Turns
 log = logging.getLogger(__name__)
 
 PAUSE_HELD_BYTES = 2 * 1024 * 1024
-"""Bytes received and not worked off yet, at which no more are taken from the peer. Ours."""
+"""Bytes received and not processed, at which reading from the peer stops. Ours."""
 
 GATHER_SECONDS = 0.008
-"""While there is input to be worked off, output is sent no more often than this: what much input causes
-travels in few messages. Ours."""
+"""Seconds between two sends while input waits to be processed, so that the output of much input shares few
+messages. Ours."""
 
 UNUSED_SECONDS = 60.0
-"""How long a peer that dialled us may take until a channel is open. Ours."""
+"""Seconds in which a peer that dialled us must open a channel. Ours."""
 
 FULL_POLL_SECONDS = 0.05
-"""How often a connection that has answers to make looks whether there is room for them."""
+"""Seconds between two checks whether a connection with waiting requests may answer them."""
 
 
 class Hub:
-    """What the links of one store share: the loop's time, and the room for what they hold."""
+    """Shared by the links of one store: turns on the loop, and the budget for what they hold."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -46,7 +46,7 @@ class Hub:
         self._timer: asyncio.TimerHandle | None = None
 
     def wait_for_room(self, link: Link) -> None:
-        """The link has answers to make, and there is too much to be sent already."""
+        """Resume the link, which has requests to answer, when less waits to be sent."""
         self._waiting[link] = None
         if self._timer is None:
             self._timer = self.loop.call_later(FULL_POLL_SECONDS, self._look)
@@ -60,7 +60,7 @@ class Hub:
     def _look(self) -> None:
         self._timer = None
         for holder in self.outgoing.holders():
-            holder.look()  # acknowledgements are not heard of here
+            holder.look()  # acknowledgements cause no callback
         waiting, self._waiting = self._waiting, {}
         for link in waiting:
             if self.outgoing.full:
@@ -71,7 +71,7 @@ class Hub:
 
 
 class Received:
-    """What a link has received and not worked off."""
+    """What a link has received and not processed."""
 
     __slots__ = ("_link", "held")
 
@@ -143,8 +143,7 @@ class Link:
         self.received = Received(self)
         self.queued = Queued(self)
         self.open_more: Callable[[Callable[[], bool]], bool] | None = None
-        """Opens channels that wait for answers of the peer, or for their turn, until `expired()`. True if it
-        could do more now."""
+        """Opens more channels, until `expired()`. Returns True if it has more to open now."""
         self._loop = loop
         self._on_close = on_close
         self._held = False
@@ -160,13 +159,13 @@ class Link:
         connection.on_readable = self._readable
 
     def hold(self, held: bool) -> None:
-        """Read nothing from the peer for a while, since what it sends has no place to go."""
+        """Stop reading from the peer (True) or start again, since blocks in memory wait for the disk."""
         self._held = held
         self._update_reading()
         self._add()
 
     def work(self, expired: Callable[[], bool]) -> bool:
-        """Take messages apart, then say what there is to say. True if there is more to do."""
+        """Process messages, then send output. True if there is more to do."""
         if self.muxer.closed:
             return False
         more = self._read(expired)
@@ -195,7 +194,7 @@ class Link:
         self._update_reading()
 
     def _read(self, expired: Callable[[], bool]) -> bool:
-        """Take messages apart. True if there is more."""
+        """Process messages. True if there is more."""
         try:
             return self._take_apart(expired)
         except RemoteProtocolError as error:
@@ -220,7 +219,7 @@ class Link:
         return False
 
     def _send(self, expired: Callable[[], bool]) -> bool:
-        """As much as the connection takes. What is left goes when it has drained."""
+        """Send as much as the connection takes, the rest when it has drained. True if there is more."""
         connection, muxer = self.connection, self.muxer
         self._sent_at = monotonic()
         muxer.rtt = connection.rtt
@@ -243,7 +242,7 @@ class Link:
             return
         paused = self._held or self.muxer.paused
         if not paused and connection.held_bytes > PAUSE_HELD_BYTES:
-            # Unless it is all one message, which needs the rest to be of any use
+            # Unless it is part of one message, which is useless without the rest
             paused = connection.readable
         if paused is self._paused:
             return

@@ -1,8 +1,8 @@
 """Opens the channels of active cores on each connection, a limited number ahead of the peer's answers.
 
-A channel takes two kilobytes from the moment it is opened here. An engine may have thousands of active cores,
-of which a new peer knows none at first. So a peer that does not answer costs the same, however many cores
-there are, and one that does gets the next ones as fast as it answers.
+A channel takes two kilobytes from the moment it is opened. An engine may have thousands of active cores. With
+this limit a peer that does not answer costs the same, however many cores there are; one that answers gets the
+next channels as fast as it answers.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ peers open all at once. Ours."""
 
 
 class Openings:
-    """Of one store. `attach` opens the channel of a core on a connection."""
+    """Opens the channels of one store. `attach` opens the channel of a core on a connection."""
 
     def __init__(
         self, cores: Mapping[bytes, ActiveCore], attach: Callable[[ActiveCore, Link], object]
     ) -> None:
-        """`cores` are those in memory, by discovery key; it changes."""
+        """`cores`: open cores by discovery key, updated by the caller."""
         self._cores = cores
         self._attach = attach
         self._names: tuple[bytes, ...] | None = None
-        """The active ones, and some that no longer are. One for all connections."""
+        """Active cores, and some that were. Shared by all connections."""
         self._missed: dict[Link, None] = {}
-        """Connections that are still busy with the names of before."""
+        """Connections that still work through an older `_names`."""
 
     def begin(self, link: Link) -> None:
-        """Speak about all active cores on a new connection."""
+        """Open the channels of all active cores on a new connection."""
         self._start(link)
         if link.open_more is not None:
             link.open_more(_never)
 
     def activated(self, core: ActiveCore, links: Iterable[Link]) -> None:
-        """A core has become active: speak about it on all connections."""
+        """A core has become active: open its channel on all connections."""
         self._names = None
         for link in links:
             self._speak(core, link)
@@ -63,7 +63,7 @@ class Openings:
         link.open_more = lambda expired: self._open(link, names, expired)
 
     def _open(self, link: Link, names: Iterator[bytes], expired: Callable[[], bool]) -> bool:
-        """Go on with `names` until the peer owes too many answers. True if it stopped for the time."""
+        """Open channels for `names` until the peer owes too many answers. True if time ran out first."""
         muxer = link.muxer
         while muxer.unanswered < MAX_UNANSWERED_OPENS:
             name = next(names, None)

@@ -1,4 +1,4 @@
-"""A session of a core: what programs read, follow and download it with."""
+"""A session of a core: reading, following and downloading it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UPDATE_TIMEOUT = 10.0
 """Seconds that `update` waits for peers to report what they have, or to prove it."""
 
 PREFETCH_BLOCKS = 512
-"""Blocks that a session asks for ahead of its readers; hints beyond that are ignored."""
+"""Blocks that a session requests ahead of its readers. Further hints are ignored."""
 
 
 class Hypercore:
@@ -25,7 +25,7 @@ class Hypercore:
 
     While a session is open and active its core is replicated on every connection of the corestore. Blocks are
     fetched when read, or, after `download`, all of them. An inactive session serves peers that open the core,
-    and gets `UpgradeAvailable` when one of them has more.
+    and emits `UpgradeAvailable` when one of them has more.
     """
 
     def __init__(self, opened: ActiveCore, *, active: bool = True) -> None:
@@ -55,7 +55,7 @@ class Hypercore:
 
     @property
     def core(self) -> Core:
-        """What is stored, and true."""
+        """The stored core."""
         return self._open.core
 
     @property
@@ -84,18 +84,18 @@ class Hypercore:
 
     @property
     def fullness(self) -> Fullness:
-        """Whether the core is as full as it can be, and how many blocks no peer is known to have."""
+        """Whether the core is as full as it can be, and the number of unavailable blocks."""
         return self._open.replicator.fullness
 
     @property
     def frozen(self) -> bool:
-        """Whether two histories were seen that the writer signed: nothing more is fetched."""
+        """Whether the writer signed two histories: nothing more is fetched."""
         return self._open.replicator.frozen
 
     @property
     def meta(self) -> bytes | None:
-        """What the program keeps with the core; the library gives it no meaning. Durable with the next flush,
-        which setting it brings about."""
+        """Bytes that the program stores with the core. Setting them starts a flush, which makes them
+        durable."""
         return self._open.core.meta
 
     @meta.setter
@@ -106,7 +106,7 @@ class Hypercore:
 
     @property
     def peers(self) -> Collection[RemotePeer]:
-        """Those whose channel is open on both sides."""
+        """Peers whose channel is open on both sides."""
         return self._open.peers
 
     @property
@@ -117,7 +117,7 @@ class Hypercore:
     # --- reading
 
     def peek(self, index: int) -> bytes | None:
-        """The block if it is here already."""
+        """The block if it is stored, else None."""
         return self._open.core.get(index) if 0 <= index < self.length else None
 
     def byte_range(self, index: int) -> tuple[int, int]:
@@ -127,8 +127,8 @@ class Hypercore:
     async def get(self, index: int) -> bytes:
         """Block `index`, from the disk or from a peer, verified.
 
-        Waits for as long as it takes (`asyncio.timeout` bounds it). Raises LocalProtocolError if the session
-        is closed meanwhile, BlockNotAvailable if the core is.
+        Waits without a bound; use `asyncio.timeout`. Raises LocalProtocolError if the session is closed
+        meanwhile, BlockNotAvailable if the core is.
         """
         self._must_be_open()
         if index < 0:
@@ -138,7 +138,7 @@ class Hypercore:
         return block if block is not None else await self._open.wait_for_block(index, self._pending)
 
     def prefetch(self, indices: Sequence[int]) -> None:
-        """Begin to fetch these blocks, which will be read soon."""
+        """Start to fetch blocks that will be read soon."""
         if self._closed:
             return
         core, now = self._open.core, monotonic()
@@ -153,7 +153,7 @@ class Hypercore:
     async def update(self, timeout: float = UPDATE_TIMEOUT) -> bool:
         """Waits until the core is as long as any peer can prove. True if `length` or `fork` changed.
 
-        A core of which nothing is known waits for its first peer. After `timeout` seconds it is what it is.
+        An empty core waits for its first peer. Returns after `timeout` seconds at the latest.
         """
         self._must_be_open()
         before = (self.length, self.fork)
@@ -182,8 +182,8 @@ class Hypercore:
             self._open.add_active(1 if active else -1)
 
     def download(self, wanted: bool = True) -> None:
-        """Whether every block is fetched, now and as the writer appends. `Corestore.pause_downloads` suspends
-        it."""
+        """Fetch every block, now and as the writer appends (False: stop that). `Corestore.pause_downloads`
+        suspends it."""
         if wanted is not self._downloading and not self._closed:
             self._downloading = wanted
             self._open.count_downloader(1 if wanted else -1)
@@ -198,14 +198,14 @@ class Hypercore:
         self._open.limit_forks(self, up_to)
 
     async def synced(self) -> None:
-        """Returns when every known block is here and durable."""
+        """Returns when every known block is durable."""
         await self.wait_until(lambda: self.length > 0 and self.core.durable_complete)
 
     # --- following
 
     def subscribe(self, callback: Callable[[Notice], None]) -> Callable[[], None]:
         """`callback` is called, on the loop, with every event of the replication and every change of the
-        core, and must not block. What is returned ends that; so does `close`.
+        core, and must not block. Call the result, or `close`, to unsubscribe.
         """
         self._must_be_open()
         unsubscribe = self._open.subscribe(callback)
@@ -213,7 +213,7 @@ class Hypercore:
         return unsubscribe
 
     async def wait_until(self, predicate: Callable[[], bool]) -> None:
-        """Returns as soon as `predicate`, which is called after each change of the core, is true.
+        """Returns when `predicate` is true. It is called after each change of the core.
 
         Raises LocalProtocolError if the session is closed before that.
         """

@@ -10,7 +10,7 @@ from ..timer import DeadlineTimer
 
 
 class Throttle:
-    """Gives those that wait for `limit` their turns."""
+    """Resumes waiting peers in turns as `limit` allows."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.limit = RateLimit(on_wake=self._set_timer)

@@ -1,10 +1,10 @@
-"""Sharing the loop among connections, so that no peer's work holds up the others'.
+"""Shares the loop's time among connections, so that one peer's work does not delay the others'.
 
-What a peer makes us do (taking its messages apart, answering it) is done in slices of a millisecond, at most
-a few of them in one turn of the loop. Each connection has a debt: the time that it took, less what useful
-work is worth (blocks that moved, channels that opened), forgiven at a steady pace. Connections in little
-debt come first; those in much debt share a fixed part of the time, so a peer that only keeps us busy slows
-down itself.
+Work for a peer (processing its messages, answering them) is done in slices of a millisecond, at most four
+milliseconds in one turn of the loop. Each connection has a debt: the time it took, less the worth of its
+useful work (blocks that moved, channels that opened). Debts shrink at a steady rate. Connections with little
+debt come first; those with much debt share a fixed part of the time, so a peer that causes only useless work
+slows itself down.
 """
 
 from __future__ import annotations
@@ -16,41 +16,40 @@ from time import perf_counter, thread_time
 from typing import Protocol
 
 SLICE_SECONDS = 0.001
-"""What a connection gets at a time, if others wait; alone it gets what is left of the turn."""
+"""Seconds for a connection at a time while others wait. One alone gets the rest of the turn."""
 
 TURN_SECONDS = 0.004
-"""What all connections get in one turn of the loop; then sockets and timers have theirs."""
+"""Seconds for all connections in one turn of the loop; sockets and timers run between turns."""
 
 SMALL_DEBT_SECONDS = 0.005
-"""Debt up to which a connection comes before all that are in more."""
+"""Debt in seconds up to which a connection is served before those with more."""
 
 MAX_DEBT_SECONDS = 0.25
-"""Debt above which a connection gets time from the bounded share alone, even when nothing else is to be
-done."""
+"""Debt in seconds above which a connection gets only its bounded share, even when no other one waits."""
 
 DEBT_SHARE = 0.15
-"""Part of the time that those in more than small debt are sure of, and the most for those above
-MAX_DEBT_SECONDS. Also what is forgiven of all debts, divided among those who have any."""
+"""Part of the time reserved for connections above SMALL_DEBT_SECONDS, and the bound for those above
+MAX_DEBT_SECONDS. Also the seconds a second by which all debts together shrink."""
 
 COUNT_SECONDS = 0.1
-"""How often those in debt are counted."""
+"""Seconds between two counts of the connections in debt."""
 
 USEFUL_SECONDS = 0.0005
-"""What one piece of useful work (see `Muxer.useful`) is worth: about what a block costs."""
+"""Seconds that one piece of useful work (see `Muxer.useful`) takes off a debt: about what a block costs."""
 
 
 class Worker(Protocol):
     debt: Debt
 
     def work(self, expired: Callable[[], bool]) -> bool:
-        """Do what there is to do until `expired()` holds. True if there is more."""
+        """Work until there is nothing to do or `expired()`. True if there is more to do."""
 
     def take_useful(self) -> int:
         """Pieces of useful work since the last call."""
 
 
 class Debt:
-    """What one connection owes, in seconds."""
+    """Debt of one connection, in seconds."""
 
     __slots__ = ("_at", "seconds")
 
@@ -59,7 +58,7 @@ class Debt:
         self._at = 0.0
 
     def forgive(self, now: float, share: float) -> float:
-        """What is left by `now`, if `share` seconds are forgiven a second."""
+        """The debt at `now`, if it shrinks by `share` seconds a second."""
         self.seconds = max(0.0, self.seconds - (now - self._at) * share)
         self._at = now
         return self.seconds
@@ -69,7 +68,7 @@ class Debt:
 
 
 class Turns:
-    """The queue of connections that have something to do. One for all connections of a store."""
+    """The queue of connections with work to do. One for all connections of a store."""
 
     def __init__(
         self,
@@ -78,30 +77,30 @@ class Turns:
         clock: Callable[[], float] = perf_counter,
         work_clock: Callable[[], float] = thread_time,
     ) -> None:
-        """`work_clock` counts the work of this thread: what other processes take is no connection's debt."""
+        """`work_clock` counts the processor time of this thread: time of other processes is no debt."""
         self._loop = loop
         self._clock = clock
         self._work_clock = work_clock
         self._queues: tuple[OrderedDict[Worker, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
-        """In small debt, in debt, above MAX_DEBT_SECONDS."""
+        """Connections up to SMALL_DEBT_SECONDS, above it, and above MAX_DEBT_SECONDS."""
         self._debtors: set[Worker] = set()
         self._forgiven = DEBT_SHARE
-        """Seconds that are forgiven each of them a second."""
+        """Seconds a second by which each debt shrinks."""
         self._counted = clock()
         self._working: Worker | None = None
         self._until = 0.0
         self._tokens = 0.0
         self._left = TURN_SECONDS
-        """What is left of this turn of the loop for `run_now`. Who uses it is added, too: that ends the
-        turn."""
+        """Seconds left in this turn of the loop for `run_now`. A worker that uses it is queued too, which
+        ends the turn."""
         self._seen = clock()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, worker: Worker) -> None:
-        """It has something to do. May be called any number of times."""
+        """Queue a worker that has work to do. It may be queued already."""
         if worker is self._working:
-            return  # what it returns says whether there is more
+            return  # the return value of `work` decides whether it is queued again
         for queue in self._queues:
             if worker in queue:
                 return
@@ -109,8 +108,8 @@ class Turns:
         self._schedule()
 
     def run_now(self, worker: Worker, work: Callable[[Callable[[], bool]], object]) -> None:
-        """Have a worker in small debt do something before its turn, as far as this turn of the loop has time
-        left: what has just come in is still in the processor's cache. `work` may not raise."""
+        """Run `work` of a worker in small debt before its turn, if this turn of the loop has time left: data
+        that has just arrived is still in the processor's cache. `work` must not raise."""
         if self._left <= 0 or self._working is not None or worker.debt.seconds > SMALL_DEBT_SECONDS:
             return
         worked, now = self._work_clock(), self._clock()  # in this order: asking the former may take a while
@@ -124,13 +123,13 @@ class Turns:
         self._charge(worker, self._work_clock() - worked)
 
     def discard(self, worker: Worker) -> None:
-        """It is gone."""
+        """Remove a worker whose connection is closed."""
         self._debtors.discard(worker)
         for queue in self._queues:
             queue.pop(worker, None)
 
     def expired(self) -> bool:
-        """Whether the slice in hand is over."""
+        """Whether the current slice is over."""
         return self._clock() >= self._until
 
     def _enqueue(self, worker: Worker) -> None:
@@ -177,12 +176,12 @@ class Turns:
         self._schedule()
 
     def _serve(self, queue: OrderedDict[Worker, None], end: float) -> None:
-        """Let those in the queue work, each a slice, in turns."""
-        # A busy system takes the processor away when asked for the work so far: that is no part of a slice
+        """Serve the workers of a queue in turns, a slice each."""
+        # Reading the work clock can switch processes on a busy system: that time is no part of a slice
         worked, now = self._work_clock(), self._clock()
         while queue and now < end:
             worker, _ = queue.popitem(last=False)
-            # Alone it need not take turns: what it says in one go shares messages
+            # A worker alone takes the whole turn: output of one call shares messages
             self._until = min(now + SLICE_SECONDS, end) if queue else end
             self._working = worker
             try:

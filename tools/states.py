@@ -5,7 +5,8 @@
     python tools/states.py --check     exit with 1 if it is not current
 
 A table maps each state to the events that lead on from it, and each event to the state that it leads to, or
-several. None is the state before and after all. To have another one drawn, add it to MACHINES.
+several; or it maps each pair of state and event to a state. None is the state before and after all. To have
+another one drawn, add it to MACHINES.
 """
 
 from __future__ import annotations
@@ -52,6 +53,16 @@ MACHINES = (
         groups="seederfarm.registry.replica_states:GROUPS",
     ),
     Machine(
+        "Channel of a connection",
+        "hypercore.mux.channel:TRANSITIONS",
+        "A core, or another protocol, within a connection, on our side.",
+    ),
+    Machine(
+        "Handshake with a client",
+        "hypercore.dht.sessions:TRANSITIONS",
+        "What a server of the DHT makes of a client's handshake.",
+    ),
+    Machine(
         "Stage of a seed",
         "workers.engine.seeds.stage:TRANSITIONS",
         "How much of a key an engine keeps in memory, and to whom it replicates it.",
@@ -63,6 +74,17 @@ def named_in(place: str) -> Any:
     """The value of MODULE:NAME."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
+
+
+def table_of(machine: Machine) -> Mapping[Any, Mapping[Any, Any]]:
+    """The table, by state and event."""
+    nested: dict[Any, dict[Any, Any]] = {}
+    for state, value in named_in(machine.table).items():
+        if isinstance(state, tuple):
+            nested.setdefault(state[0], {})[state[1]] = value
+        else:
+            nested[state] = value
+    return nested
 
 
 def arrows(table: Mapping[Any, Mapping[Any, Any]]) -> Iterator[tuple[str, str, str]]:
@@ -107,7 +129,7 @@ def drawn(machine: Machine) -> Iterator[str]:
         yield from (f"        {state}" for state in states)
         yield "    }"
     events: dict[tuple[str, str], list[str]] = {}
-    for start, event, end in grouped(list(arrows(named_in(machine.table))), groups):
+    for start, event, end in grouped(list(arrows(table_of(machine))), groups):
         events.setdefault((start, end), []).append(event)
     for (start, end), names in events.items():
         yield f"    {start} --> {end}: {', '.join(names)}"

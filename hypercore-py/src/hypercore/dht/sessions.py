@@ -9,6 +9,7 @@ from enum import Enum
 from heapq import heappop, heappush
 from itertools import islice
 
+from ..errors import LocalProtocolError
 from ..noise import HandshakeResult
 from .address import Address
 from .messages import NoisePayload, SecurePayload
@@ -57,7 +58,8 @@ TRANSITIONS: Mapping[tuple[Stage, Step], Stage] = {
     (Stage.AWAITED, Step.REFUSE): Stage.REFUSED,
     (Stage.AWAITED, Step.EXPIRE): Stage.EXPIRED,
 }
-"""All that can happen to a handshake. Of one that is over, only the answer is kept for a while."""
+"""All that can happen to a handshake; anything else is a mistake of the caller. Of one that is over, only the
+answer is kept for a while."""
 
 OVER = frozenset(Stage) - {stage for stage, _ in TRANSITIONS}
 """Stages that lead nowhere."""
@@ -103,6 +105,12 @@ class Session:
     @property
     def connected(self) -> bool:
         return self.stage is Stage.CONNECTED
+
+    def move(self, step: Step) -> None:
+        stage = TRANSITIONS.get((self.stage, step))
+        if stage is None:
+            raise LocalProtocolError(f"{step.value!r} of a handshake that is {self.stage.value}")
+        self.stage = stage
 
 
 class SessionTable:
@@ -177,12 +185,12 @@ class SessionTable:
 
     def expect(self, session: Session) -> None:
         """The session's client may arrive from now on."""
-        session.stage = TRANSITIONS[session.stage, Step.EXPECT]
+        session.move(Step.EXPECT)
         self._awaited.setdefault(session.via, {})[session] = None
 
     def end(self, session: Session, step: Step) -> None:
         """The session is over; its answer is kept, as long as there are not too many of them."""
-        session.stage = TRANSITIONS[session.stage, step]
+        session.move(step)
         self.note_hosts(session)
         awaited = self._awaited.get(session.via, {})
         if session in awaited:

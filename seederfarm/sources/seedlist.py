@@ -12,6 +12,7 @@ from hypercore.bee import Bee, BeeEntry
 from hypercore.bee.seedlist import ENTRIES, SeedEntry, decode_seed
 from hypercore.blocks import BlockSource
 from hypercore.errors import BlockNotAvailable, InvalidContent, SnapshotNotAvailable
+from hypercore.keys import encode_key
 from hypercore.manifest import Manifest
 from workers.engine.model.kind import Kind
 
@@ -55,7 +56,7 @@ def _entry(item: BeeEntry) -> Entry:
     except InvalidContent as error:
         raise ValueError(str(error)) from None
     if seed.type == "list":
-        raise ValueError(f"{seed.key.hex()} is a list; lists of lists are not followed")
+        raise ValueError(f"{encode_key(seed.key)} is a list; lists of lists are not followed")
     kind = seed.type if seed.type in _KINDS else ""
     return Entry(seed.key.hex(), kind, clean(seed.description), _as_listed(seed))
 

@@ -15,6 +15,7 @@ from hypercore.core import Store, disk_store, memory_store
 from hypercore.crypto import KeyPair, discovery_key
 from hypercore.dht.address import BootstrapNode
 from hypercore.errors import StorageError
+from hypercore.keys import encode_key
 from workers.engine.seeds.topic import TopicSubscription
 from workers.engine.settings.identity import load_identity
 
@@ -183,7 +184,7 @@ class SeedLists:
         try:
             self._cores.remove(key)
         except StorageError as error:
-            log.warning("the seed list %s cannot be deleted: %s", key.hex(), error)
+            log.warning("the seed list %s cannot be deleted: %s", encode_key(key), error)
 
     async def _open(self, wanted: set[bytes]) -> None:
         store = memory_store() if self._folder is None else disk_store(self._folder)

@@ -69,5 +69,10 @@ def encode_key(key: bytes) -> str:
     return z32_encode(key)
 
 
+def short_key(key: bytes) -> str:
+    """The beginning of that spelling, for people."""
+    return f"{encode_key(key)[:10]}…"
+
+
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 72 else text[:69] + "...")

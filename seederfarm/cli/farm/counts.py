@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -45,12 +45,16 @@ def network_troubles() -> list[str]:
 
 
 def counts() -> dict[str, int]:
+    """Of the drives that are `short` of copies, those `unproven` have enough complete ones, but not enough
+    that have proven it."""
     copies = Replica.objects.filter(desired=True)
     heard = timezone.now() - timedelta(seconds=settings.FARM.worker_grace)
     workers = Worker.objects.exclude(state=Worker.State.RETIRED)
+    short = under_replicated(Drive.objects.all())
     return {
         "drives": Drive.objects.count(),
-        "short": under_replicated(Drive.objects.all()).count(),
+        "short": short.count(),
+        "unproven": with_complete(short).filter(complete__gte=F("replicas_min")).count(),
         "copies": copies.count(),
         "complete": copies.filter(phase=Replica.Phase.COMPLETE).count(),
         "workers": workers.count(),

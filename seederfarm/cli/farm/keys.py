@@ -182,7 +182,12 @@ def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
 
 @click.command(name="list")
 @click.option("--tag", default="", help="Only drives with this tag.")
-@click.option("--state", type=click.Choice(["active", "paused", "removing"]), default=None)
+@click.option(
+    "--state",
+    type=click.Choice(["active", "paused", "removing"]),
+    default=None,
+    help="Only drives in this state.",
+)
 @click.option("--short", is_flag=True, help="Only drives with fewer complete copies than their minimum.")
 @click.option(
     "--limit",

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -182,10 +183,16 @@ def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[
         rows(grid)
     if counts is not None:
         click.echo(
-            f"{units.plural(counts['drives'], 'drive')} ({counts['short']:,} with too few complete copies), "
+            f"{units.plural(counts['drives'], 'drive')} ({_short(counts)}), "
             f"{counts['complete']:,} of {counts['copies']:,} copies complete, "
             f"{counts['online']:,} of {units.plural(counts['workers'], 'worker')} online"
         )
+
+
+def _short(counts: Mapping[str, int]) -> str:
+    unproven = counts["unproven"]
+    shown = f"{counts['short'] - unproven:,} with too few complete copies"
+    return f"{shown}, {unproven:,} with too few proven copies" if unproven else shown
 
 
 @click.command()

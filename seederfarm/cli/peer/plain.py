@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hypercore.keys import encode_key
+from hypercore.keys import encode_key, short_key
 from workers import units
 from workers.engine.model.events import (
     Event,
@@ -55,10 +55,10 @@ class PlainLines:
             case Published():
                 self._write(f"{self._label(event.key)} {published(event)}")
             case PeerChanged(state="open"):
-                self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… connected")
+                self._write(f"{self._label(event.key)} peer {short_key(event.peer)} connected")
             case PeerChanged():
                 moved = f"{units.format_size(event.bytes_in)} in, {units.format_size(event.bytes_out)} out"
-                self._write(f"{self._label(event.key)} peer {encode_key(event.peer)[:10]}… left ({moved})")
+                self._write(f"{self._label(event.key)} peer {short_key(event.peer)} left ({moved})")
             case Forked(state="followed"):
                 before, after = f"fork {event.fork} of {event.length:,}", f"fork {event.new_fork}"
                 self._write(f"{self._label(event.key)} its writer went from {before} blocks to {after}")
@@ -86,7 +86,7 @@ class PlainLines:
         self._write(f"{self._name(event.key, event.kind)} {done} blocks, {size}, {peers}")
 
     def _label(self, key: bytes) -> str:
-        return self._labels.get(key) or f"{key.hex()[:10]}…"
+        return self._labels.get(key) or short_key(key)
 
     def _name(self, key: bytes, kind: Kind | None) -> str:
         return f"{self._label(key)} {kind.value}" if kind else self._label(key)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from hypercore.keys import short_key
 from hypercore.printable import visible
 from workers.engine.engine import Engine
 from workers.engine.model.events import Event, NetworkChanged, Problem, Published, Stats
@@ -200,7 +201,7 @@ class LiveView:
 
     def put(self, event: Event) -> None:
         if isinstance(event, Problem):
-            about = "" if event.key is None else self._labels.get(event.key, event.key.hex()[:10]) + " "
+            about = "" if event.key is None else (self._labels.get(event.key) or short_key(event.key)) + " "
             self._console.print(Text(visible(f"{about}{event.message}"), style="red"))
         elif isinstance(event, Published):
             self._console.print(Text(visible(published(event))))

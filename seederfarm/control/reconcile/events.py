@@ -8,7 +8,7 @@ from typing import Final
 
 from django.db import transaction
 
-from hypercore.keys import encode_key
+from hypercore.keys import short_key
 from seederfarm.placement.model import Assign, Release, Unplaced
 from seederfarm.registry.models import Drive, Event
 from seederfarm.registry.models.history import Severity
@@ -26,8 +26,7 @@ def _names(ids: set[int]) -> dict[int, tuple[str, str]]:
     for batch in batches(sorted(ids), 1000):
         rows = Drive.objects.filter(pk__in=batch).values_list("pk", "label", "title", "key")
         found.update(
-            (pk, (label or title or f"{encode_key(bytes.fromhex(key))[:10]}…", key))
-            for pk, label, title, key in rows
+            (pk, (label or title or short_key(bytes.fromhex(key)), key)) for pk, label, title, key in rows
         )
     return found
 

@@ -188,7 +188,7 @@ def take_answer(data: object, now: datetime | None = None, rng: random.Random = 
 
 
 def _unasked(worker_id: int, answer: str) -> str:
-    reason = f"{AUDIT_ANSWER}: nobody asks for {answer} (any more)"
+    reason = f"{AUDIT_ANSWER}: no challenge {answer} is open"
     outbox.refuse(worker_id, reason)
     return reason
 

@@ -20,6 +20,7 @@ from farmwire.message import plain, read, storable
 from farmwire.rejection import MessageRejected
 from farmwire.report import Heartbeat, Phase, ReplicaReport, Report, WorkerEvent
 from farmwire.tasks import REPORT
+from hypercore.keys import short_key
 from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.replica_states import ImpossibleStep, ReplicaState, ReplicaStep, after
@@ -318,7 +319,7 @@ def _record(worker: Worker, changed: list[_News], now: datetime) -> None:
         if n.report.phase not in RECORDED_PHASES or _is_routine(n):
             continue
         text, severity = RECORDED_PHASES[n.report.phase]
-        name = n.known.label or n.report.title or f"{n.known.key[:10]}…"
+        name = n.known.label or n.report.title or short_key(bytes.fromhex(n.known.key))
         detail = f": {n.report.error}" if n.report.error else ""
         events.append(
             Note(

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from hypercore.keys import encode_key
+from hypercore.keys import encode_key, short_key
 
 from .fields import KeyField, TagListField, clean_tag, is_a_key
 from .worker import Worker
@@ -163,7 +163,7 @@ class Drive(models.Model):
 
     @property
     def short_key(self) -> str:
-        return self.z32[:10] + "…"
+        return short_key(self.key_bytes)
 
     def clean(self) -> None:
         if (

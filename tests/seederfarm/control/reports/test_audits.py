@@ -160,10 +160,12 @@ def test_an_answer_counts_once_and_only_from_whom_it_was_asked(
     copy_of_core(core, worker, now)
     audits.challenge_due(now)
     order = asked(farm)
-    assert "nobody asks" in answer(bert, order, core, now)
+    assert f"no challenge {order.id} is open" in answer(bert, order, core, now)
     assert answer(worker, order, core, now) == "proven"
-    assert "nobody asks" in answer(worker, order, core, now)
-    assert "nobody asks" in answer(worker, Order(**{**order_fields(order), "id": "no uuid"}), core, now)
+    assert f"no challenge {order.id} is open" in answer(worker, order, core, now)
+    assert "no challenge no uuid is open" in answer(
+        worker, Order(**{**order_fields(order), "id": "no uuid"}), core, now
+    )
     worker.row.refresh_from_db()
     assert worker.row.refused == 2
 

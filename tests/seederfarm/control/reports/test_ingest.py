@@ -239,6 +239,16 @@ def test_samples_grow_coarse_and_none_is_lost_or_counted_twice(worker: FakeWorke
     assert not Sample.objects.exists()
 
 
+def test_events_name_a_drive_without_label_by_the_beginning_of_its_key(
+    worker: FakeWorker, now: datetime
+) -> None:
+    drive = make_drive(label="")
+    assign(drive, worker, now)
+    worker.tell(now, copy_of(drive.key, "complete", now))
+    event = Event.objects.get(kind="replica.complete")
+    assert f" {drive.z32[:10]}… " in event.text
+
+
 def test_happenings_reach_the_flight_recorder(worker: FakeWorker, now: datetime) -> None:
     drive = make_drive()
     events = [

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Count, Exists, IntegerField, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from hypercore.errors import KeyFormatError
@@ -20,7 +20,7 @@ _SCHEME: Final = re.compile(r"(?:hyper|pear|dat)://", re.IGNORECASE)
 
 
 def with_copies(drives: QuerySet[Drive]) -> QuerySet[Drive]:
-    """Annotate with `copies` (desired ones), `complete` of them, and `proven_at`, the oldest of their proofs.
+    """Annotate with `copies` (desired ones) and `complete` of them.
 
     As subqueries: they cost nothing for rows that are not fetched.
     """
@@ -29,18 +29,12 @@ def with_copies(drives: QuerySet[Drive]) -> QuerySet[Drive]:
     return drives.annotate(
         copies=_number(wanted.annotate(n=Count("pk")).values("n")),
         complete=_number(complete.annotate(n=Count("pk")).values("n")),
-        proven_at=Subquery(complete.annotate(at=Min("last_proven_at")).values("at")),
     )
 
 
 def under_replicated(drives: QuerySet[Drive]) -> QuerySet[Drive]:
     """Drives with too few complete copies, as of their last planning: at once after a change."""
     return drives.filter(state=Drive.State.ACTIVE, under_replicated=True)
-
-
-def without_copy(drives: QuerySet[Drive]) -> QuerySet[Drive]:
-    complete = Replica.objects.filter(drive=OuterRef("pk"), phase=Replica.Phase.COMPLETE)
-    return drives.filter(~Exists(complete), under_replicated=True)
 
 
 def with_errors(drives: QuerySet[Drive]) -> QuerySet[Drive]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 ACTOR: Final = "cli"
 LISTED: Final = 1000
 """Keys that people are shown by default: a table is laid out whole before it is printed."""
+STATES: Final = (
+    "active", "removing", "paused", "rewritten", "unavailable", "at-risk", "copying", "waiting", "safe",
+)  # fmt: skip
+"""What `list --state` takes: the values of `registry.health.Health`, and `active` for all but two of them."""
 MAX_LISTED_ERRORS: Final = 10
 """Malformed lines of a file that are shown one by one."""
 
@@ -182,12 +186,7 @@ def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
 
 @click.command(name="list")
 @click.option("--tag", default="", help="Only drives with this tag.")
-@click.option(
-    "--state",
-    type=click.Choice(["active", "paused", "removing"]),
-    default=None,
-    help="Only drives in this state.",
-)
+@click.option("--state", type=click.Choice(STATES), default=None, help="Only drives in this state.")
 @click.option("--short", is_flag=True, help="Only drives with fewer complete copies than their minimum.")
 @click.option(
     "--limit",
@@ -200,6 +199,7 @@ def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
 def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_json: bool) -> None:
     """List the drives of the farm, the newest first."""
     open_farm()
+    from ...registry.health import Health
     from ...registry.models import Drive
     from ...registry.queries import under_replicated
     from .counts import with_complete
@@ -207,8 +207,10 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
     found = with_complete(Drive.objects.order_by("-pk"))
     if tag:
         found = found.filter(tags__name=tag.lower())
-    if state:
+    if state == "active":
         found = found.filter(state=state)
+    elif state:
+        found = found.filter(health=state.replace("-", "_"))
     if short:
         found = under_replicated(found)
     if limit is not None:
@@ -224,7 +226,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
                 drive.z32,
                 drive.kind or "–",
                 plain(drive.label or drive.title),
-                drive.state,
+                Health(drive.health).label,
                 f"{drive.complete} of {span(drive.replicas_min, drive.replicas_max)}",
                 "–" if drive.byte_length is None else units.format_size(drive.byte_length),
                 _share(drive.fullest_bytes, drive.byte_length),
@@ -251,7 +253,7 @@ def span(minimum: int, maximum: int) -> str:
 
 
 def summary(drive: Any) -> dict[str, object]:
-    """A drive (annotated with `complete`) for programs."""
+    """A drive (annotated by `counts.with_complete`) for programs."""
     return {
         "key": drive.key,
         "id": drive.z32,
@@ -259,6 +261,9 @@ def summary(drive: Any) -> dict[str, object]:
         "label": drive.label,
         "title": drive.title,
         "state": drive.state,
+        "health": drive.health,
+        "counted": drive.counted,
+        "proven_at": drive.proven_at,
         "replicas": [drive.replicas_min, drive.replicas_max],
         "complete": drive.complete,
         "length": drive.length,
@@ -279,24 +284,29 @@ def show(key: str, as_json: bool) -> None:
     """Show one drive: its copies, how full they are, when they were proven, when its publisher last wrote."""
     open_farm()
     from ...registry.models import Drive
+    from ...registry.verdict import verdict_of
     from .counts import with_complete
     from .lookup import drives
 
+    now = datetime.now(UTC)
     with database_failures():
         (found,) = drives([key])
         drive = with_complete(Drive.objects.all()).get(pk=found.pk)
         copies = list(drive.replicas.select_related("worker").order_by("worker__name"))
+        verdict = verdict_of(drive, now, copies)
         tags = list(drive.tags.values_list("name", flat=True))
         events = list(drive.events.all()[:10])
     if as_json:
         replicas = [_copy(copy) for copy in copies]
         history = [{"at": event.at, "kind": event.kind, "text": event.text} for event in events]
-        json_lines([{**summary(drive), "tags": tags, "copies": replicas, "events": history}])
+        may = {"safe": verdict.is_safe, "text": verdict.sentence(now), "reason": verdict.reason}
+        json_lines([{**summary(drive), "offline": may, "tags": tags, "copies": replicas, "events": history}])
         return
-    now = datetime.now(UTC)
     size = "size unknown" if drive.byte_length is None else units.format_size(drive.byte_length)
     length = "" if drive.length is None else f", version {drive.length}, fork {drive.fork}"
-    click.echo(f"{plain(drive)}  ({drive.kind or 'kind not seen yet'}, {drive.state})")
+    click.echo(f"{plain(drive)}  ({drive.kind or 'kind not seen yet'}, {verdict.health.label})")
+    click.echo(f"  {verdict.sentence(now)}")
+    click.echo(f"  {plain(verdict.reason)}")
     click.echo(f"  key     {drive.z32}\n          {drive.key}")
     click.echo(f"  holds   {size}{length}")
     click.echo(f"  newest  {_newest(drive, copies, now)}")

@@ -40,7 +40,7 @@ def assign(moves: Sequence[Assign], now: datetime) -> None:
             "ON CONFLICT (drive_id, worker_id) DO UPDATE SET desired = true, released_at = NULL, "
             "phase = 'assigned', have_blocks = 0, have_bytes = 0, unavailable_blocks = 0, "
             "unavailable_bytes = 0, gaps = '', error = '', attempts = 0, "
-            "completed_at = NULL, last_proven_at = NULL, last_challenged_at = NULL, "
+            "completed_at = NULL, grew_at = NULL, last_proven_at = NULL, last_challenged_at = NULL, "
             "created_at = excluded.created_at, last_report_at = excluded.created_at "
             "WHERE NOT registry_replica.desired",
             [now, *parameters],

@@ -290,10 +290,11 @@ def _update(news: list[_News], now: datetime) -> None:
     sets = ", ".join(f"{name} = v.{name}" for name, _ in _COLUMNS[1:])
     # What was proven of one fork says nothing of another.
     sets += ", last_proven_at = CASE WHEN v.fork = r.fork THEN r.last_proven_at END"
+    sets += ", grew_at = CASE WHEN v.have_blocks > r.have_blocks THEN %s ELSE r.grew_at END"
     execute(
         f"UPDATE registry_replica AS r SET {sets} FROM {table} WHERE r.id = v.id "
         "AND (r.last_report_at IS NULL OR r.last_report_at < v.last_report_at)",
-        parameters,
+        [now, *parameters],
     )
 
 

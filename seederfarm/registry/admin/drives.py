@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -11,12 +10,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
 
 from .. import queries, services
 from ..forms import AddKeysForm, RemoveForm, ReplicasForm
+from ..health import Health, with_health
 from ..models import Drive, Replica, Tag
 from ..services.log import count_of
 from . import cells
@@ -25,24 +26,30 @@ from .base import FarmAdmin, ReadOnlyInline, actor_of, button, column
 SHOWN_MALFORMED = 200
 """Malformed lines that the page lists."""
 
+HEALTH_COLOURS = {
+    "safe": "success",
+    "copying": "info",
+    "at risk": "warning",
+    "rewritten": "warning",
+    "unavailable": "danger",
+}
+
 
 class HealthFilter(DropdownFilter):  # type: ignore[misc]
     """By state of a drive."""
 
-    title = "health"
+    title = "state"
     parameter_name = "health"
-    choices_of: dict[str, tuple[str, Callable[[QuerySet[Drive]], QuerySet[Drive]]]] = {
-        "short": ("fewer copies than wanted", queries.under_replicated),
-        "none": ("no complete copy", queries.without_copy),
-        "error": ("a copy in error", queries.with_errors),
-    }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, text) for name, (text, _) in self.choices_of.items()]
+        return [*Health.choices, ("error", "a copy in error")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Drive]) -> QuerySet[Drive]:
-        chosen = self.choices_of.get(self.value() or "")
-        return queryset if chosen is None else chosen[1](queryset)
+        value = self.value()
+        if value == "error":
+            return queries.with_errors(queryset)
+        annotated: QuerySet[Any] = queryset
+        return annotated.filter(health=value) if value in Health.values else queryset
 
 
 class ReplicaInline(ReadOnlyInline):
@@ -107,7 +114,6 @@ class DriveAdmin(FarmAdmin[Drive]):
     )
     list_display_links = ("name",)
     list_filter = (
-        ("state", ChoicesDropdownFilter),
         HealthFilter,
         ("kind", ChoicesDropdownFilter),
         ("tags", AutocompleteSelectFilter),
@@ -161,7 +167,7 @@ class DriveAdmin(FarmAdmin[Drive]):
     PLACEMENT = frozenset(("replicas_min", "replicas_max", "priority", "required_tags", "pinned_workers"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Drive]:
-        return queries.with_copies(super().get_queryset(request))
+        return with_health(queries.with_copies(super().get_queryset(request)), timezone.now())
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Drive], search_term: str
@@ -217,9 +223,9 @@ class DriveAdmin(FarmAdmin[Drive]):
         """Since when the newest version is known."""
         return cells.age(drive.observed_at)
 
-    @column("State", order="state", label={"active": "success", "paused": "warning", "removing": "danger"})
+    @column("State", order="state", label=HEALTH_COLOURS)
     def state_shown(self, drive: Drive) -> str:
-        return drive.state
+        return Health(getattr(drive, "health", Health.WAITING)).label
 
     @column("Added", order="created_at")
     def added(self, drive: Drive) -> str:

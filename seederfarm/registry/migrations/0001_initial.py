@@ -421,6 +421,7 @@ class Migration(migrations.Migration):
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("last_report_at", models.DateTimeField(null=True, verbose_name="reported")),
                 ("completed_at", models.DateTimeField(null=True)),
+                ("grew_at", models.DateTimeField(editable=False, null=True)),
                 ("last_challenged_at", models.DateTimeField(null=True)),
                 ("last_proven_at", models.DateTimeField(null=True, verbose_name="proven")),
                 ("proof_failures", models.PositiveIntegerField(default=0)),

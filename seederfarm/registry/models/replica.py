@@ -53,6 +53,8 @@ class Replica(models.Model):
     """The worker's `observed_at` of the newest report that was used."""
     completed_at = models.DateTimeField(null=True)
     """When it last became complete."""
+    grew_at = models.DateTimeField(null=True, editable=False)
+    """When a report last had more blocks than the one before, by our clock."""
 
     # proof of availability
     last_challenged_at = models.DateTimeField(null=True)

@@ -72,9 +72,16 @@ def test_a_key_in_any_spelling_is_added_once(home: FarmHome, key: bytes) -> None
     assert shown["label"] == "A label"
     assert shown["tags"] == ["film"]
     assert shown["replicas"] == [2, 3]
-    assert shown["complete"] == 0
+    assert shown["complete"] == shown["counted"] == 0
+    assert shown["health"] == "waiting"
+    assert shown["offline"]["safe"] is False and shown["offline"]["text"] == "Not yet: nothing has arrived"
     assert keys_of(home, "--tag", "film") == [key.hex()]
-    assert key.hex() in keys_of(home, "--short")
+    assert key.hex() in keys_of(home, "--short") and key.hex() in keys_of(home, "--state", "waiting")
+    assert key.hex() in keys_of(home, "--state", "active") and key.hex() not in keys_of(
+        home, "--state", "at-risk"
+    )
+    assert "waiting" in home.run("list").stdout
+    assert "Not yet: nothing has arrived" in home.run("show", key.hex()).stdout
 
 
 def test_copies_of_a_known_key_change_when_they_are_named(home: FarmHome, key: bytes) -> None:

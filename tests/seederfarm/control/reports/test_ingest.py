@@ -55,6 +55,21 @@ def test_a_report_updates_copy_drive_and_worker(worker: FakeWorker, now: datetim
     assert (event.drive, event.worker, event.data["from"]) == (drive, worker.row, "assigned")
 
 
+def test_a_copy_that_got_blocks_is_marked_by_our_clock(worker: FakeWorker, now: datetime) -> None:
+    drive = make_drive()
+    replica = assign(drive, worker, now)
+    for at, blocks, expected in (
+        (now, 0, None),
+        (now + SECOND, 4, now + SECOND),
+        (now + 2 * SECOND, 4, now + SECOND),
+        (now + 3 * SECOND, 6, now + 3 * SECOND),
+        (now + 4 * SECOND, 5, now + 3 * SECOND),
+    ):
+        worker.tell(at, replace(copy_of(drive.key, "downloading", at), have_blocks=blocks))
+        replica.refresh_from_db()
+        assert replica.grew_at == expected
+
+
 def test_what_was_observed_earlier_does_not_count(worker: FakeWorker, now: datetime) -> None:
     drive = make_drive()
     replica = assign(drive, worker, now)

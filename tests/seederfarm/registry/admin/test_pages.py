@@ -96,7 +96,7 @@ def test_the_list_of_drives_costs_the_same_for_one_and_for_fifty(
 
 
 @pytest.mark.parametrize(
-    "query", ["health=short", "health=none", "health=error", "state__exact=active", "kind__exact=core"]
+    "query", ["health=at_risk", "health=safe", "health=error", "state__exact=active", "kind__exact=core"]
 )
 def test_drives_are_filtered(client: Client, query: str) -> None:
     populate()

@@ -1,0 +1,231 @@
+"""The state of a drive as pages, command line and alerts show it: one function, and the same in SQL.
+
+`Drive.state` is what a person wants (active, paused, removing); `Health` is what follows from that and from
+the copies. Lists use the annotation, a drive's own page calls the function; a property test compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from django.conf import settings
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    F,
+    IntegerField,
+    Min,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextChoices,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
+
+from .models import Alert, Drive, Replica, Worker
+from .models.replica import MAX_PROOF_FAILURES
+from .services.drives import FORK_ALERT
+
+ARRIVING: Final = timedelta(minutes=2)
+"""A copy that got blocks, or was assigned, this long ago is being copied."""
+AUDIT_PERIODS: Final = 2
+"""Proofs count for this many times SEEDERFARM_AUDIT_EVERY."""
+
+
+class Health(TextChoices):
+    """In the order of what wins."""
+
+    REMOVING = "removing", "removing"
+    """Copies are being deleted."""
+    PAUSED = "paused", "paused"
+    """Nothing is placed or moved; what is here is served."""
+    REWRITTEN = "rewritten", "rewritten"
+    """Its publisher rewrote its history; copies keep the old one."""
+    UNAVAILABLE = "unavailable", "unavailable"
+    """It has content, and no complete copy is online."""
+    AT_RISK = "at_risk", "at risk"
+    """Fewer copies count than wanted, and nothing arrives."""
+    COPYING = "copying", "copying"
+    """Fewer copies count than wanted, and blocks arrive."""
+    WAITING = "waiting", "waiting"
+    """Nothing of it was seen yet."""
+    SAFE = "safe", "safe"
+    """As many copies count as are wanted at least."""
+
+
+UNWELL: Final = (Health.UNAVAILABLE, Health.AT_RISK, Health.REWRITTEN)
+"""What an operator should look at."""
+
+
+class Facts(NamedTuple):
+    """What decides the health of a drive."""
+
+    state: str
+    """`Drive.State`."""
+    wanted: int
+    """Copies at least."""
+    is_known: bool
+    """Whether any of its content was seen."""
+    is_rewritten: bool
+    """Whether copies refuse a higher fork until a person decides."""
+    counted: int
+    """Copies that count (`counts`)."""
+    is_online: bool
+    """Whether a complete copy, of the newest version or an older one, is online (`is_whole`)."""
+    was_complete: bool
+    """Whether any copy was complete at some time."""
+    is_arriving: bool
+    """Whether any copy got blocks lately (`is_arriving`)."""
+
+
+def health_of(facts: Facts) -> Health:
+    short = facts.counted < facts.wanted
+    if facts.state == Drive.State.REMOVING:
+        return Health.REMOVING
+    if facts.state == Drive.State.PAUSED:
+        return Health.PAUSED
+    if facts.is_rewritten:
+        return Health.REWRITTEN
+    if not facts.is_known:
+        return Health.WAITING
+    if not facts.is_online and (facts.was_complete or not facts.is_arriving):
+        return Health.UNAVAILABLE
+    if short:
+        return Health.COPYING if facts.is_arriving else Health.AT_RISK
+    return Health.SAFE
+
+
+# --- copies ------------------------------------------------------------------------------------------------
+
+
+def proofs_since(now: datetime) -> datetime:
+    """Older proofs count no more."""
+    return now - timedelta(seconds=AUDIT_PERIODS * settings.FARM.audit_every)
+
+
+def serves(worker: Worker) -> bool:
+    """Whether a worker serves its copies: it is in the farm, not paused, and not lost."""
+    here = worker.state in (Worker.State.ACTIVE, Worker.State.DRAINING)
+    return here and not worker.paused and worker.lost_since is None
+
+
+def counts(copy: Replica, drive: Drive, now: datetime) -> bool:
+    """Whether a copy is one of those that make a drive safe: wanted, complete at the newest version known,
+    proven since then and within two audit periods, on a worker that serves, and its last answer was right."""
+    return (
+        copy.desired
+        and copy.counts
+        and copy.proof_failures == 0
+        and copy.last_proven_at is not None
+        and copy.last_proven_at > proofs_since(now)
+        and copy.fork >= (drive.fork or 0)
+        and copy.length >= (drive.length or 0)
+        and serves(copy.worker)
+    )
+
+
+def is_whole(copy: Replica) -> bool:
+    """Whether a copy can serve a version completely: it is complete, or was and follows its writer."""
+    return (
+        copy.desired
+        and copy.completed_at is not None
+        and copy.have_blocks > 0
+        and copy.proof_failures < MAX_PROOF_FAILURES
+        and copy.phase not in (Replica.Phase.REMOVING, Replica.Phase.REMOVED)
+        and serves(copy.worker)
+    )
+
+
+def is_arriving(copy: Replica, now: datetime) -> bool:
+    since = now - ARRIVING
+    grew = copy.grew_at is not None and copy.grew_at > since
+    return copy.desired and (grew or copy.created_at > since) and serves(copy.worker)
+
+
+def facts_of(drive: Drive, copies: Collection[Replica], *, is_rewritten: bool, now: datetime) -> Facts:
+    """`copies` are all of the drive, with their workers."""
+    return Facts(
+        state=drive.state,
+        wanted=drive.replicas_min,
+        is_known=bool(drive.length),
+        is_rewritten=is_rewritten,
+        counted=sum(counts(copy, drive, now) for copy in copies),
+        is_online=any(map(is_whole, copies)),
+        was_complete=any(copy.completed_at is not None for copy in copies),
+        is_arriving=any(is_arriving(copy, now) for copy in copies),
+    )
+
+
+# --- the same in SQL ---------------------------------------------------------------------------------------
+
+_SERVES: Final = Q(
+    worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
+    worker__paused=False,
+    worker__lost_since__isnull=True,
+)
+_IS_WHOLE: Final = (
+    Q(completed_at__isnull=False, have_blocks__gt=0, proof_failures__lt=MAX_PROOF_FAILURES)
+    & ~Q(phase__in=[Replica.Phase.REMOVING, Replica.Phase.REMOVED])
+    & _SERVES
+)
+
+
+def _counting(now: datetime) -> Q:
+    return _SERVES & Q(
+        counts=True,
+        proof_failures=0,
+        last_proven_at__gt=proofs_since(now),
+        fork__gte=Coalesce(OuterRef("fork"), 0),
+        length__gte=Coalesce(OuterRef("length"), 0),
+    )
+
+
+def with_health(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any]:
+    """Annotate with `health`, with `counted` (copies that count) and `proven_at`, the oldest proof of those.
+
+    As subqueries: of rows that are not fetched only the health costs, and only where it is filtered by.
+    """
+    here = Replica.objects.filter(drive=OuterRef("pk")).order_by()
+    wanted = here.filter(desired=True)
+    counting = wanted.filter(_counting(now)).values("drive")
+    since = now - ARRIVING
+    arriving = wanted.filter(_SERVES & (Q(grew_at__gt=since) | Q(created_at__gt=since)))
+    forked = Alert.objects.filter(drive=OuterRef("pk"), kind=FORK_ALERT, resolved_at__isnull=True)
+    was_complete = Exists(here.filter(completed_at__isnull=False))
+    is_unavailable = ~Exists(wanted.filter(_IS_WHOLE)) & (was_complete | ~Exists(arriving))
+    return drives.annotate(
+        counted=Coalesce(
+            Subquery(counting.annotate(n=Count("pk")).values("n"), output_field=IntegerField()), 0
+        ),
+        proven_at=Subquery(counting.annotate(at=Min("last_proven_at")).values("at")),
+        health=Case(
+            When(state=Drive.State.REMOVING, then=Value(Health.REMOVING.value)),
+            When(state=Drive.State.PAUSED, then=Value(Health.PAUSED.value)),
+            When(Exists(forked), then=Value(Health.REWRITTEN.value)),
+            When(Q(length__isnull=True) | Q(length=0), then=Value(Health.WAITING.value)),
+            When(is_unavailable, then=Value(Health.UNAVAILABLE.value)),
+            When(Q(counted__gte=F("replicas_min")), then=Value(Health.SAFE.value)),
+            When(Exists(arriving), then=Value(Health.COPYING.value)),
+            default=Value(Health.AT_RISK.value),
+        ),
+    )
+
+
+def count_by_health(drives: QuerySet[Drive], now: datetime) -> dict[Health, int]:
+    """Number of drives of each health, those without any included."""
+    rows = with_health(drives, now).order_by().values_list("health").annotate(n=Count("pk"))
+    found = dict(rows)
+    return {health: int(found.get(health.value, 0)) for health in Health}
+
+
+def is_rewritten(drives: Iterable[Drive]) -> set[int]:
+    """Primary keys of those drives whose copies refuse a higher fork."""
+    ids = [drive.pk for drive in drives]
+    rows = Alert.objects.filter(drive__in=ids, kind=FORK_ALERT, resolved_at__isnull=True)
+    return {pk for pk in rows.values_list("drive_id", flat=True) if pk is not None}

@@ -59,12 +59,12 @@ class Scene:
         await self.until(self.is_cold)
 
     def is_cold(self) -> bool:
-        member = self.engine._roster.get(self.key)
+        member = self.engine._seeds.get(self.key)
         return member is not None and isinstance(member.state, Cold)
 
     async def resting(self) -> None:
         def rests() -> bool:
-            warm = self.engine._roster.warm(self.key)
+            warm = self.engine._seeds.warm(self.key)
             return warm is not None and not warm.seed._active
 
         await self.until(rests)

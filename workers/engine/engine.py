@@ -10,11 +10,14 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
+from hypercore.aio.cores.corestore import Corestore
 from hypercore.crypto import discovery_key
 from hypercore.errors import StorageError
 
+from .limits.limits import Limits
+from .model.event_buffer import EventBuffer
 from .model.events import CoreChanged, Event, Ready
-from .model.interfaces import CoreKeeper, LimitsInForce, Network
+from .model.interfaces import Network
 from .model.kind import Kind
 from .model.status import EngineStatus, SeedStatus, State
 from .seeds.backlog import Backlog
@@ -25,7 +28,7 @@ from .seeds.stage import Stage
 from .seeds.table import Member, SeedTable, Totals, Warm
 from .seeds.topic import TopicSubscription
 from .settings.key_list import Wanted
-from .settings.settings import EngineSettings
+from .settings.settings import EngineSettings, LimitSettings
 
 READY_TIMEOUT = 2.0
 """Seconds that `ready` waits for the network to report our address. Without a network it is emitted
@@ -51,9 +54,9 @@ def _held(seed: SeedStatus) -> SeedStatus:
 
 
 class Engine:
-    """Seeds keys. `emit` is called with every event, on the loop's thread, and must not block.
+    """Seeds keys over parts that the caller makes (see `launch.assemble`); `stop` closes them.
 
-    The caller makes the store and the swarm (see `launch`); `stop` closes them.
+    Events go to `events`, on the loop's thread.
     """
 
     def __init__(
@@ -61,30 +64,29 @@ class Engine:
         settings: EngineSettings,
         *,
         swarm: Network[Any],
-        cores: CoreKeeper,
-        emit: Callable[[Event], None],
+        cores: Corestore,
+        seeds: SeedTable,
+        limits: Limits,
+        events: EventBuffer,
         online: Callable[[], Awaitable[object]] | None = None,
         claim: Callable[[bytes, bytes], bool] = lambda key, core: True,
-        has_conflict: Callable[[bytes], bool] = lambda core: False,
     ) -> None:
         """`online` returns when the network has answered and our address is known: `ready` waits for it.
-        `claim` records that a core belongs to a key (see `Owners.claim`); `has_conflict` returns whether the
-        writer of a core is known to have signed two histories."""
+        `claim` records that a core belongs to a key (see `Owners.claim`)."""
         self.settings = settings
         self._swarm = swarm
         self._cores = cores
-        self._sink = emit
+        self._seeds = seeds
+        self._limits = limits
+        self._events = events
+        self._problems = Problems(events.emit, monotonic)
         self._online = online
         self._max_blocks = settings.limits.max_blocks
         self._claim = claim
-        self._has_conflict = has_conflict
         self._loaded = asyncio.Event()
         """Set while `ready` has been emitted and no key waits to be added."""
-        self._held: list[Event] | None = []
-        """Events that wait until `ready` is emitted; None afterwards."""
         self._loop = asyncio.get_running_loop()
         self._started_at = monotonic()
-        self._roster = SeedTable()
         self._backlog = Backlog(
             add=self._add, wake=self._wake, on_failure=self._fail, on_progress=self._check_loaded
         )
@@ -92,8 +94,6 @@ class Engine:
         """Whether the disk was full at the last call of `changes`."""
         self._changed: set[bytes] = set()
         """Keys with activity since the last call of `changes`."""
-        self._topics: dict[bytes, bytes] = {}
-        """Topic to key, of keys in memory."""
         self._behind: set[bytes] = set()
         """Keys that are not synced."""
         self._timers: dict[bytes, asyncio.TimerHandle] = {}
@@ -102,16 +102,15 @@ class Engine:
         self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
         self._stopping = False
-        self.limits: LimitsInForce | None = None
-        """The limits, if there are any."""
-        self._problems = Problems(self.emit, monotonic)
 
     # --- life
 
     async def start(self) -> None:
-        """Join the network. Keys may be added from then on; `ready` is emitted a little later."""
+        """Join the network and apply the limits. Keys may be added from then on; `ready` is emitted a little
+        later."""
         await self._swarm.start()
         self._spawn(self._get_ready())
+        self._limits.poll()
 
     async def _get_ready(self) -> None:
         if self._online is not None:
@@ -122,8 +121,7 @@ class Engine:
 
     def _emit_ready(self) -> None:
         swarm = self._swarm
-        held, self._held = self._held, None
-        self._sink(
+        self._events.emit_ready(
             Ready(
                 public_key=swarm.public_key,
                 host=swarm.host,
@@ -132,8 +130,6 @@ class Engine:
                 bootstrap=tuple(node.label for node in self.settings.bootstrap),
             )
         )
-        for event in held or ():
-            self._sink(event)
         self._check_loaded()
 
     async def loaded(self) -> None:
@@ -141,7 +137,7 @@ class Engine:
         await self._loaded.wait()
 
     def _check_loaded(self) -> None:
-        if self._held is None and self._backlog.empty:
+        if self._events.ready and self._backlog.empty:
             self._loaded.set()
         else:
             self._loaded.clear()
@@ -150,35 +146,29 @@ class Engine:
         if isinstance(event, CoreChanged):
             # A core may belong to several keys: those that are put away have to hear of it, too
             self.on_core_requested(discovery_key(event.core))
-        self.emit(event)
-
-    def emit(self, event: Event) -> None:
-        """Emit an event, of the engine or of what is built on it. Before `ready` it is held back."""
-        if self._held is None:
-            self._sink(event)
-        else:
-            self._held.append(event)
+        self._events.emit(event)
 
     async def stop(self) -> None:
         """Leave the swarm, flush, close. Safe to call twice."""
         if self._stopping:
             return
         self._stopping = True
+        self._limits.close()
         for timer in self._timers.values():
             timer.cancel()
         for task in self._tasks:
             task.cancel()
         self._backlog.close()
-        if self._held is not None:
+        if not self._events.ready:
             self._emit_ready()
         try:
             async with asyncio.timeout(self.settings.leave_timeout):
                 await self._swarm.close()
         except TimeoutError:
             log.warning("the swarm was not left in time; peers will notice by themselves")
-        for warm in self._roster.all_warm().values():
+        for warm in self._seeds.all_warm().values():
             warm.seed.close()
-        self._roster = SeedTable()
+        self._seeds.clear()
         await self._cores.close()  # raises StorageError if what came last cannot be written
 
     # --- keys
@@ -188,7 +178,7 @@ class Engine:
 
         The first of them are added at once; when there are many, the others soon.
         """
-        new = [item for item in wanted if item.key not in self._roster]
+        new = [item for item in wanted if item.key not in self._seeds]
         self._behind.update(item.key for item in new)
         if self._behind:
             self._all_synced.clear()
@@ -197,7 +187,7 @@ class Engine:
     def _add(self, wanted: Wanted) -> None:
         key = wanted.key
         cold = recall(wanted, self._cores.stored)
-        if cold is not None and any(self._has_conflict(core.key) for core in cold.cores):
+        if cold is not None and any(self._cores.has_conflict(core.key) for core in cold.cores):
             cold = None  # a person has to hear of it, at each start
         if cold is not None and cold.kind is Kind.CORE and self.settings.encryption_keys:
             cold = None  # one of the keys may show that it is a drive
@@ -217,12 +207,12 @@ class Engine:
             if isinstance(state, Warm):
                 self._let_go(key, state.seed)
             raise
-        self._roster.add(key, Member(state, membership))
+        self._seeds.add(key, Member(state, membership))
         if cold is None:
             self._review_soon(key)
         else:
             for event in cold.events():
-                self.emit(event)
+                self._events.emit(event)
             self._caught_up(key)
         self._changed.add(key)
 
@@ -239,7 +229,6 @@ class Engine:
             secrets=self.settings.encryption_keys,
             resting=resting,
         )
-        self._topics[discovery_key(key)] = key
         return Warm(seed, woken=resting is not None)
 
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
@@ -247,18 +236,19 @@ class Engine:
         are kept and served."""
         self._backlog.follow_forks(key, up_to)
         self.wake(key)
-        warm = self._roster.warm(key)
+        warm = self._seeds.warm(key)
         if warm is not None:
             warm.seed.follow_forks(up_to)
             self._review_soon(key)
 
-    def limit_blocks(self, max_blocks: int | None) -> None:
-        """Fetch nothing more of a key that has more blocks; None: any number."""
-        if max_blocks != self._max_blocks:
-            self._max_blocks = max_blocks
-            for key, warm in self._roster.all_warm().items():
-                warm.seed.max_blocks = max_blocks
+    def set_limits(self, limits: LimitSettings, *, hold: bool = False) -> None:
+        """Apply other limits. `hold`: download nothing in any case."""
+        if limits.max_blocks != self._max_blocks:
+            self._max_blocks = limits.max_blocks
+            for key, warm in self._seeds.all_warm().items():
+                warm.seed.max_blocks = limits.max_blocks
                 self._review_soon(key)
+        self._limits.configure(limits, hold=hold)
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = self._loop.create_task(work)
@@ -271,7 +261,7 @@ class Engine:
         if self._backlog.remove(key):
             self._caught_up(key)
             return True
-        member = self._roster.remove(key)
+        member = self._seeds.remove(key)
         if member is None:
             return False
         if isinstance(member.state, Warm):
@@ -287,37 +277,36 @@ class Engine:
             timer.cancel()
         seed.close()
         self._poked.discard(key)
-        self._topics.pop(discovery_key(key), None)
 
     @property
     def keys(self) -> list[bytes]:
-        return [*self._roster, *self._backlog.waiting]
+        return [*self._seeds, *self._backlog.waiting]
 
     # --- keys that are put away
 
     def on_core_requested(self, name: bytes) -> None:
         """A peer asks for the core with that discovery key, which is not open: wake its keys."""
-        self._backlog.put_waking(self._roster.owners(name))
+        self._backlog.put_waking(self._seeds.owners(name))
 
     def wake(self, key: bytes) -> None:
         """Load a key if it is cold; call it before using its cores."""
-        if self._roster.get(key) is not None:
+        if self._seeds.get(key) is not None:
             self._wake(key)
 
     def reopen(self, key: bytes) -> None:
         """Look again for blocks of a key that were given up: a replica is known to have some."""
         self.wake(key)
-        warm = self._roster.warm(key)
+        warm = self._seeds.warm(key)
         if warm is not None:
             warm.seed.reopen()
 
     def _wake(self, key: bytes) -> None:
         self._backlog.woken(key)
-        member = self._roster.get(key)
+        member = self._seeds.get(key)
         if member is None or not isinstance(member.state, Cold):
             return
         try:
-            self._roster.change(key, self._warmed(member.state.wanted, member.state))
+            self._seeds.change(key, self._warmed(member.state.wanted, member.state))
         except Exception as error:
             self._fail(key, error)
             return
@@ -327,24 +316,14 @@ class Engine:
         cold = warm.seed.put_away()
         self._let_go(key, warm.seed)
         membership.rest()
-        self._roster.change(key, cold)
-
-    def has_peers(self, topic: bytes) -> bool:
-        """Whether the key of a topic is connected to peers, so that looking for more is not urgent."""
-        warm = self._roster.warm(self._topics.get(topic, b""))
-        return warm is not None and warm.seed.connected > 0
-
-    def lacks_peers(self, topic: bytes) -> bool:
-        """Whether the key of a topic has no peers, or lacks blocks and those that it has give none."""
-        warm = self._roster.warm(self._topics.get(topic, b""))
-        return warm is None or warm.seed.lacks_peers(monotonic())
+        self._seeds.change(key, cold)
 
     # --- how things are
 
     def status(self, *, cold: int | None = None) -> EngineStatus:
         """Status of the engine and its seeds. `cold` limits how many cold seeds are listed; None: all."""
-        now, limits = monotonic(), self.limits
-        seeds = self._shown(self._statuses(self._roster.members(cold=cold)))
+        now = monotonic()
+        seeds = self._shown(self._statuses(self._seeds.members(cold=cold)))
         return EngineStatus(
             public_key=self._swarm.public_key,
             host=self._swarm.host,
@@ -354,8 +333,8 @@ class Engine:
             connections=self.connections,
             uptime=now - self._started_at,
             seeds=seeds,
-            limits=() if limits is None else limits.status(),
-            unseen=len(self._roster) - len(seeds),
+            limits=self._limits.status(),
+            unseen=len(self._seeds) - len(seeds),
         )
 
     @property
@@ -370,16 +349,16 @@ class Engine:
 
     def totals(self) -> Totals:
         """Totals over all keys, without visiting cold ones."""
-        return self._roster.totals()
+        return self._seeds.totals()
 
     def changes(self) -> tuple[SeedStatus, ...]:
         """Status of the keys with activity since the last call."""
         changed, self._changed = self._changed, set()
-        full = self.limits is not None and self.limits.full
+        full = self._limits.full
         if full is not self._was_full:
             self._was_full = full
-            changed.update(self._roster.all_warm())  # those that download are held, or no longer
-        members = [(key, self._roster.get(key)) for key in changed]
+            changed.update(self._seeds.all_warm())  # those that download are held, or no longer
+        members = [(key, self._seeds.get(key)) for key in changed]
         return self._shown(self._statuses((key, member) for key, member in members if member is not None))
 
     def mark(self, key: bytes) -> None:
@@ -395,7 +374,7 @@ class Engine:
                 self._fail(key, error)
 
     def _shown(self, seeds: Iterable[SeedStatus]) -> tuple[SeedStatus, ...]:
-        return tuple(map(_held, seeds) if self.limits is not None and self.limits.full else seeds)
+        return tuple(map(_held, seeds) if self._limits.full else seeds)
 
     async def all_synced(self) -> None:
         """Return when every key is synced."""
@@ -414,7 +393,7 @@ class Engine:
         """Called with every block of every core: the frequent case comes first."""
         if key in self._poked:
             return
-        warm = self._roster.warm(key)
+        warm = self._seeds.warm(key)
         if warm is None:
             return  # it is being added, and is reviewed then
         self._poked.add(key)
@@ -423,7 +402,7 @@ class Engine:
 
     def _review_at(self, key: bytes, at: float) -> None:
         timer = self._timers.get(key)
-        if self._stopping or self._roster.warm(key) is None:
+        if self._stopping or self._seeds.warm(key) is None:
             return
         if timer is not None:
             if timer.when() <= at:
@@ -435,7 +414,7 @@ class Engine:
         del self._timers[key]
         self._poked.discard(key)
         self._changed.add(key)
-        member = self._roster.get(key)
+        member = self._seeds.get(key)
         assert member is not None and isinstance(member.state, Warm)
         warm, membership = member.state, member.membership
         seed, now = warm.seed, monotonic()
@@ -452,7 +431,7 @@ class Engine:
             self._caught_up(key)
         else:
             self._behind.add(key)
-        if self._roster.warm(key) is None:
+        if self._seeds.warm(key) is None:
             return
         at = min((at for at in (deadline, update_at, rest_at) if at is not None), default=None)
         if at is not None:

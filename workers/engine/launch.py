@@ -1,10 +1,22 @@
-"""Assembles an engine over a data directory."""
+"""Assembles an engine over a data directory, and runs it.
+
+Who needs whom, from the bottom (`assemble` makes them in this order):
+
+    Store       blocks and records on the disk
+    Owners      the store: which key a core belongs to
+    EventBuffer the caller's `emit`
+    SeedTable   nothing: the keys, in memory or cold
+    Corestore   the store. Asks the engine to load a cold key, reports to the swarm whom to ban
+    Swarm       the corestore, for every connection; the seed table, which topics lack peers
+    Limits      the corestore, whose downloads they pause, the slots of the swarm, the event buffer
+    Engine      all of them
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -22,8 +34,10 @@ from .bootstrap import BootstrapWatch
 from .engine import Engine
 from .limits.limits import Limits
 from .limits.rlimit import allow_open_files, block_files
+from .model.event_buffer import EventBuffer
 from .model.events import Event
 from .removal.owners import Owners
+from .seeds.table import SeedTable
 from .settings.dht_nodes import NODES_FILE, keep_saving, load_nodes, network_name, save_nodes
 from .settings.identity import load_identity
 from .settings.settings import EngineSettings
@@ -35,13 +49,15 @@ class NetworkUnusable(HypercoreError):
     code = "NETWORK_UNUSABLE"
 
 
-class Launched(NamedTuple):
-    """An engine and its parts."""
+class EngineParts(NamedTuple):
+    """An engine and what it is built on."""
 
     engine: Engine
     cores: Corestore
+    swarm: Swarm
     limits: Limits
     owners: Owners
+    events: EventBuffer
 
 
 @asynccontextmanager
@@ -55,13 +71,40 @@ async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> A
 
 
 @asynccontextmanager
-async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Launched]:
+async def launched_parts(
+    settings: EngineSettings, emit: Callable[[Event], None]
+) -> AsyncIterator[EngineParts]:
     """Like `launched`, with access to the parts below the engine."""
+    parts = assemble(settings, emit)
+    try:
+        await parts.engine.start()
+    except BaseException as error:
+        await parts.cores.close()
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise NetworkUnusable(f"cannot use UDP port {settings.port}: {reason}") from error
+        raise
+    nodes_file, network = settings.data / NODES_FILE, network_name(settings.bootstrap)
+    known = parts.swarm.node.known_nodes
+    saving = asyncio.create_task(keep_saving(nodes_file, network, known))
+    try:
+        yield parts
+    finally:
+        saving.cancel()
+        if nodes := known():
+            save_nodes(nodes_file, network, nodes)
+        await parts.engine.stop()
+
+
+def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineParts:
+    """Make an engine and its parts. Nothing runs before `Engine.start`. Raises StorageError."""
     max_files = block_files(allow_open_files())
     backend = DiskBackend(settings.data, max_open_files=max_files)
-    store = Store(backend)
-    nodes_file, network = settings.data / NODES_FILE, network_name(settings.bootstrap)
-    try:
+    with ExitStack() as on_failure:
+        store = Store(backend)
+        on_failure.callback(store.close)
+        events, seeds, owners = EventBuffer(emit), SeedTable(), Owners(store)
+        # These name objects that are made below: no callback comes before the engine is started
         cores = Corestore(
             store,
             on_error=lambda error: engine.storage_failed(error),
@@ -77,56 +120,33 @@ async def launched_parts(settings: EngineSettings, emit: Callable[[Event], None]
             max_peers=min(MAX_PEERS, settings.limits.max_peers),
             max_incoming=settings.limits.max_peers,
             relay_through=settings.relay,
-            nodes=load_nodes(nodes_file, network),
+            nodes=load_nodes(settings.data / NODES_FILE, network_name(settings.bootstrap)),
             on_connection=replication.replicate,
-            has_peers=lambda topic: engine.has_peers(topic),
-            lacks_peers=lambda topic: engine.lacks_peers(topic),
+            has_peers=seeds.has_peers,
+            lacks_peers=seeds.lacks_peers,
             use_of=replication.use_of,
         )
-    except BaseException:
-        store.close()
-        raise
-    owners = Owners(store)
-    online = swarm.node.bootstrapped
-    engine = Engine(
-        settings,
-        swarm=swarm,
-        cores=cores,
-        emit=emit,
-        online=online,
-        claim=owners.claim,
-        has_conflict=cores.has_conflict,
-    )
-    limits = Limits(
-        settings.limits,
-        cores=cores,
-        data=settings.data,
-        emit=engine.emit,
-        door=swarm.slots,
-        open_files=lambda: (backend.open_files, max_files),
-        on_configured=lambda limits: engine.limit_blocks(limits.max_blocks),
-    )
-    engine.limits = limits
-    BootstrapWatch(swarm.node, engine.emit, settings.bootstrap)
-    try:
-        await engine.start()
-    except BaseException as error:
-        await cores.close()
-        if isinstance(error, OSError):
-            reason = error.strerror or error
-            raise NetworkUnusable(f"cannot use UDP port {settings.port}: {reason}") from error
-        raise
-    limits.look()
-    known = swarm.node.known_nodes
-    saving = asyncio.create_task(keep_saving(nodes_file, network, known))
-    try:
-        yield Launched(engine, cores, limits, owners)
-    finally:
-        saving.cancel()
-        if nodes := known():
-            save_nodes(nodes_file, network, nodes)
-        limits.close()
-        await engine.stop()
+        BootstrapWatch(swarm.node, events.emit, settings.bootstrap)
+        limits = Limits(
+            settings.limits,
+            cores=cores,
+            data=settings.data,
+            emit=events.emit,
+            slots=swarm.slots,
+            open_files=lambda: (backend.open_files, max_files),
+        )
+        engine = Engine(
+            settings,
+            swarm=swarm,
+            cores=cores,
+            seeds=seeds,
+            limits=limits,
+            events=events,
+            online=swarm.node.bootstrapped,
+            claim=owners.claim,
+        )
+        on_failure.pop_all()
+    return EngineParts(engine, cores, swarm, limits, owners, events)
 
 
 class _Replication:

@@ -119,7 +119,7 @@ class Publisher:
                 flush=parts.cores.flush,
                 exclude=settings.exclude,
             )
-            self._emit = parts.engine.emit
+            self._emit = parts.events.emit
             update = await self._look(mirror)
             if settings.watch:
                 await self._follow(mirror, update.folders)

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from hypercore.aio.cores.corestore import Corestore
+from hypercore.aio.cores.corestore import IDLE_SECONDS, Corestore
 from hypercore.core import Store, memory_store
 from hypercore.crypto import discovery_key
 from hypercore.dht.address import BootstrapNode
 from hypercore.errors import StoreFull, StoreUnreadable
 from workers.engine import engine as engine_module
 from workers.engine.engine import Engine
+from workers.engine.limits.limits import Limits
+from workers.engine.model.event_buffer import EventBuffer
 from workers.engine.model.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced
 from workers.engine.model.kind import Kind
 from workers.engine.seeds import problems
+from workers.engine.seeds.table import SeedTable
 from workers.engine.settings.key_list import Wanted
 from workers.engine.settings.settings import EngineSettings
 
@@ -41,13 +44,33 @@ class Farm:
         store: Store | None = None,
         settings: EngineSettings = SETTINGS,
         online: Callable[[], Awaitable[object]] | None = None,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self.events: list[Event] = []
         self.store = store or memory_store()
         self.swarm = FakeSwarm()
-        self.cores = Corestore(self.store, on_error=lambda error: self.engine.storage_failed(error))
+        self.cores = Corestore(
+            self.store,
+            idle_seconds=idle_seconds,
+            on_error=lambda error: self.engine.storage_failed(error),
+            on_core_requested=lambda name: self.engine.on_core_requested(name),
+        )
+        self.seeds = SeedTable()
+        events = EventBuffer(self.events.append)
         self.engine = Engine(
-            settings, swarm=self.swarm, cores=self.cores, emit=self.events.append, online=online
+            settings,
+            swarm=self.swarm,
+            cores=self.cores,
+            seeds=self.seeds,
+            limits=Limits(
+                settings.limits,
+                cores=self.cores,
+                data=settings.data,
+                emit=events.emit,
+                disk_usage=lambda _: (1 << 50, 0, 1 << 50),
+            ),
+            events=events,
+            online=online,
         )
 
     async def __aenter__(self) -> Farm:
@@ -115,6 +138,24 @@ async def test_a_core_is_downloaded_from_a_peer_told_and_served_after_it_has_gon
         await reader.close()
     assert isinstance(farm.events[0], Ready)
     assert farm.events[0].bootstrap == ("127.0.0.1:4000",)
+
+
+@scenario
+async def test_a_topic_has_peers_while_those_of_its_key_are_connected() -> None:
+    writer = Writer()
+    writer.append(b"x")
+    topic = discovery_key(writer.key)
+    theirs = published(writer)
+    async with Farm() as farm:
+        assert farm.seeds.lacks_peers(topic) and not farm.seeds.has_peers(topic)
+        farm.engine.add([Wanted(writer.key, Kind.CORE)])
+        assert farm.seeds.lacks_peers(topic) and not farm.seeds.has_peers(topic)
+        farm.connect(theirs)
+        await farm.until(lambda: bool(farm.synced(writer.key)))
+        assert farm.seeds.has_peers(topic) and not farm.seeds.lacks_peers(topic)
+        await farm.engine.remove(writer.key)
+        assert farm.seeds.lacks_peers(topic) and not farm.seeds.has_peers(topic)
+    await theirs.close()
 
 
 @scenario
@@ -342,7 +383,7 @@ def test_a_disk_that_cannot_be_read_is_told_and_tried_again(monkeypatch: pytest.
     async def run() -> None:
         async with Farm() as farm:
             farm.engine.add([Wanted(bytes(32))])
-            warm = farm.engine._roster.warm(bytes(32))
+            warm = farm.engine._seeds.warm(bytes(32))
             assert warm is not None
             seed = warm.seed
             real, calls = seed.review, 0

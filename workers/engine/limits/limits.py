@@ -26,7 +26,7 @@ from ..model.rate import Rate
 from ..model.status import LimitStatus
 from ..settings.settings import LimitSettings, headroom
 
-LOOK_INTERVAL = 1.0
+POLL_INTERVAL = 1.0
 """Seconds between two checks."""
 
 CLEAR_AFTER = 10.0
@@ -80,7 +80,7 @@ class _LimitState:
 
 
 class Limits:
-    """Made by `launch`; the engine's loop calls `look`."""
+    """The engine starts them with `poll`, and ends them with `close`."""
 
     def __init__(
         self,
@@ -89,24 +89,21 @@ class Limits:
         cores: Corestore,
         data: Path,
         emit: Callable[[Event], None],
-        door: ConnectionLimit | None = None,
+        slots: ConnectionLimit | None = None,
         open_files: Callable[[], tuple[int, int]] | None = None,
         local_time: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
         disk_usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage,
-        on_configured: Callable[[LimitSettings], None] = lambda _: None,
     ) -> None:
-        """`open_files` returns (open, allowed), `disk_usage` (total, used, free) bytes; `on_configured` is
-        called with new limits."""
+        """`open_files` returns (open, allowed), `disk_usage` (total, used, free) bytes."""
         self.settings = settings
         self._cores = cores
         self._data = data
         self._emit = emit
-        self._door = door
+        self._slots = slots
         self._rejected = 0
         self._open_files = open_files
         self._local_time = local_time
         self._disk_usage = disk_usage
-        self._on_configured = on_configured
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._needed = 0
@@ -130,8 +127,7 @@ class Limits:
             self._measured = None
         self.settings = settings
         self._set_paused("request", hold)
-        self._on_configured(settings)
-        self.look()
+        self.poll()
 
     def stored_changed(self) -> None:
         """Blocks were deleted: count again."""
@@ -168,8 +164,8 @@ class Limits:
         if room is not None and (room.quota or self.full):
             text = "" if room.quota else room.text
             found.append(self._status("disk", room.stored, max(0, room.stored + room.left), text))
-        if self._door is not None and self._is_reported("peers"):
-            found.append(self._status("peers", len(self._door), self._door.limit))
+        if self._slots is not None and self._is_reported("peers"):
+            found.append(self._status("peers", len(self._slots), self._slots.limit))
         if self._open_files is not None and self._is_reported("files"):
             found.append(self._status("files", *self._open_files()))
         return tuple(found)
@@ -184,23 +180,23 @@ class Limits:
     def _rates(self) -> tuple[tuple[LimitName, Throttle], ...]:
         return (("up", self._cores.upload), ("down", self._cores.download))
 
-    # --- looking
+    # --- checks
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Apply the current limits, emit changes, and schedule the next check."""
         self.close()
         now = monotonic()
-        self._timer = self._loop.call_later(LOOK_INTERVAL, self.look)
+        self._timer = self._loop.call_later(POLL_INTERVAL, self.poll)
         self._set_rates(now)
-        self._look_at_disk(now)
-        self._look_at_counts(now)
+        self._check_disk(now)
+        self._check_counts(now)
 
-    def _look_at_counts(self, now: float) -> None:
-        door, files = self._door, self._open_files
-        if door is not None:
-            door.limit = self.settings.max_peers
-            rejected, self._rejected = door.rejected - self._rejected, door.rejected
-            self._report("peers", rejected > 0 or len(door) >= door.limit, len(door), door.limit, now)
+    def _check_counts(self, now: float) -> None:
+        slots, files = self._slots, self._open_files
+        if slots is not None:
+            slots.limit = self.settings.max_peers
+            rejected, self._rejected = slots.rejected - self._rejected, slots.rejected
+            self._report("peers", rejected > 0 or len(slots) >= slots.limit, len(slots), slots.limit, now)
         if files is not None:
             used, maximum = files()
             self._report("files", used >= maximum, used, maximum, now)
@@ -214,10 +210,10 @@ class Limits:
             limit = throttle.limit
             meter = self._meters[name]
             meter.sample(limit.moved, now)
-            held = rate is not None and now - limit.held_at <= LOOK_INTERVAL
+            held = rate is not None and now - limit.held_at <= POLL_INTERVAL
             self._report(name, held, round(meter.per_second(now)), rate or 0, now)
 
-    def _look_at_disk(self, now: float) -> None:
+    def _check_disk(self, now: float) -> None:
         try:
             room = self._room = self._find_room(now)
         except (OSError, StorageError):

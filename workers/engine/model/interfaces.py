@@ -7,9 +7,6 @@ from typing import Protocol, TypeVar
 
 from hypercore.core import Core
 from hypercore.replication import Fullness
-from hypercore.storage.base import CoreInfo
-
-from .status import LimitStatus
 
 T = TypeVar("T", bound="Topic")
 
@@ -110,26 +107,5 @@ class Network(Protocol[T]):
 
     def set_mode(self, topic: T, /, *, server: bool, client: bool, refresh: bool) -> None:
         """`refresh`: announce and look up again now, even if nothing changes."""
-
-    async def close(self) -> None: ...
-
-
-class LimitsInForce(Protocol):
-    """The limits of the engine."""
-
-    @property
-    def full(self) -> bool:
-        """Whether there is no room for more."""
-
-    def status(self) -> tuple[LimitStatus, ...]: ...
-
-
-class CoreKeeper(Protocol):
-    """The corestore: cores of one store, replicated over connections."""
-
-    def get(self, key: bytes, *, active: bool = True) -> CoreSession: ...
-
-    def stored(self, key: bytes) -> CoreInfo | None:
-        """The stored row of a core, without opening it."""
 
     async def close(self) -> None: ...

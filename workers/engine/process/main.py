@@ -46,7 +46,7 @@ from hypercore.errors import HypercoreError
 from hypercore.printable import VisibleFormatter
 
 from ...settings.rate_schedule import RateSchedule, parse_rate_schedule
-from ..launch import Launched, launched_parts
+from ..launch import EngineParts, launched_parts
 from ..model.events import Event, PeerChanged, Problem, Progress, Synced, to_json
 from ..model.interfaces import CoreSession
 from ..model.kind import Kind
@@ -113,7 +113,7 @@ class Child:
             self._titles.changed(event.key)
         self._writer.put(to_json(event), droppable=isinstance(event, Progress | PeerChanged))
 
-    async def obey(self, parts: Launched, command: dict[str, Any]) -> None:
+    async def obey(self, parts: EngineParts, command: dict[str, Any]) -> None:
         """Execute one command. A malformed one is logged and has no effect."""
         try:
             match command.get("cmd"):
@@ -140,7 +140,7 @@ class Child:
 
     # --- keys
 
-    async def _sync(self, parts: Launched, command: dict[str, Any]) -> None:
+    async def _sync(self, parts: EngineParts, command: dict[str, Any]) -> None:
         """Every step over all keys runs in portions: the loop serves peers in between."""
         if command.get("first", True):
             self._entries, self._drop, self._begun = [], [], True
@@ -177,7 +177,7 @@ class Child:
             self._removals.request(key for key in drop if key not in wanted)
         self._wake.set()
 
-    def attach(self, parts: Launched) -> list[Coroutine[Any, Any, None]]:
+    def attach(self, parts: EngineParts) -> list[Coroutine[Any, Any, None]]:
         """Start using the engine. Returns coroutines to run beside it until it ends; call it before any
         command."""
         self._titles = self._make_titles(parts)
@@ -196,7 +196,7 @@ class Child:
             self._removals.run(),
         ]
 
-    def _on_removed(self, parts: Launched, key: bytes) -> None:
+    def _on_removed(self, parts: EngineParts, key: bytes) -> None:
         self._replicas.forget(key)
         parts.limits.stored_changed()
         self._writer.put_object({"event": "dropped", "key": key.hex()})
@@ -208,7 +208,7 @@ class Child:
             self._questions.get_nowait()
         self._questions.put_nowait(command)
 
-    async def keep_proving(self, parts: Launched) -> None:
+    async def keep_proving(self, parts: EngineParts) -> None:
         """Answer challenges once every key is loaded: before, a stored copy seems missing."""
         while True:
             command = await self._questions.get()
@@ -219,7 +219,7 @@ class Child:
                 # Without an answer it is asked again, which is better than one that proves nothing.
                 log.error("cannot prove %.100r: %r", command, error)
 
-    async def _prove(self, parts: Launched, command: dict[str, Any]) -> None:
+    async def _prove(self, parts: EngineParts, command: dict[str, Any]) -> None:
         key, core = bytes.fromhex(command["key"]), bytes.fromhex(command["core"])
         answer: dict[str, Any] = {"event": "proof", "id": command["id"], "core": core.hex(), "proofs": []}
         answer["error"] = ""
@@ -245,7 +245,7 @@ class Child:
 
     # --- limits
 
-    def _configure(self, parts: Launched, command: dict[str, Any]) -> None:
+    def _configure(self, parts: EngineParts, command: dict[str, Any]) -> None:
         now = parts.limits.settings
         wanted = LimitSettings(
             up=_timetable(command, "up", now.up),
@@ -256,11 +256,11 @@ class Child:
             max_peers=_count(command, "max_peers", now.max_peers) or now.max_peers,
         )
         self._hold = bool(command.get("hold", self._hold))
-        parts.limits.configure(wanted, hold=self._hold)
+        parts.engine.set_limits(wanted, hold=self._hold)
 
     # --- telling
 
-    def _make_titles(self, parts: Launched) -> Titles:
+    def _make_titles(self, parts: EngineParts) -> Titles:
         def open_session(core: bytes) -> CoreSession | None:
             return None if parts.cores.stored(core) is None else parts.cores.get(core, active=False)
 
@@ -277,7 +277,7 @@ class Child:
             self._writer.put_object({"event": "alive"})
             await asyncio.sleep(ENGINE_INTERVAL)
 
-    async def report_loop(self, parts: Launched) -> None:
+    async def report_loop(self, parts: EngineParts) -> None:
         reported_at = float("-inf")
         meter = StallMeter()
         while True:
@@ -387,7 +387,7 @@ async def serve(settings: EngineSettings) -> None:
         writer.close()
 
 
-async def _obey_all(child: Child, parts: Launched, commands: asyncio.Queue[dict[str, Any]]) -> None:
+async def _obey_all(child: Child, parts: EngineParts, commands: asyncio.Queue[dict[str, Any]]) -> None:
     while True:
         command = await commands.get()
         if command.get("cmd") == "stop":

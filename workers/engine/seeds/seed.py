@@ -44,7 +44,7 @@ _AT_REST = (State.WAITING, State.SYNCED, State.HELD, State.FAILED, State.TOO_LAR
 
 
 class OpenSession(Protocol):
-    """Opens a core: see `CoreKeeper.get`."""
+    """Opens a core: see `Corestore.get`."""
 
     def __call__(self, key: bytes, /, *, active: bool) -> CoreSession: ...
 

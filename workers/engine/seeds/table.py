@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from time import monotonic
 from typing import Any, NamedTuple
 
 from hypercore.crypto import discovery_key
@@ -61,6 +62,8 @@ class SeedTable:
         self._warm: dict[bytes, Warm] = {}
         self._owners: dict[bytes, tuple[bytes, ...]] = {}
         """Discovery key of a core to the cold keys it belongs to."""
+        self._topics: dict[bytes, bytes] = {}
+        """Topic to key, of keys in memory."""
         self._have_bytes = self._bytes_in = self._bytes_out = 0
         """Of cold keys."""
 
@@ -104,9 +107,16 @@ class SeedTable:
             self._leave(key, member.state)
         return member
 
+    def clear(self) -> None:
+        """Remove every key."""
+        for index in (self._members, self._warm, self._owners, self._topics):
+            index.clear()
+        self._have_bytes = self._bytes_in = self._bytes_out = 0
+
     def _enter(self, key: bytes, state: Warm | Cold) -> None:
         if isinstance(state, Warm):
             self._warm[key] = state
+            self._topics[discovery_key(key)] = key
             return
         self._count(state, 1)
         for core in state.cores:
@@ -116,6 +126,7 @@ class SeedTable:
     def _leave(self, key: bytes, state: Warm | Cold) -> None:
         if isinstance(state, Warm):
             del self._warm[key]
+            del self._topics[discovery_key(key)]
             return
         self._count(state, -1)
         for core in state.cores:
@@ -130,6 +141,18 @@ class SeedTable:
         self._have_bytes += sign * cold.have_bytes
         self._bytes_in += sign * cold.bytes_in
         self._bytes_out += sign * cold.bytes_out
+
+    # --- peers
+
+    def has_peers(self, topic: bytes) -> bool:
+        """Whether the key of a topic is connected to peers, so that looking for more is not urgent."""
+        warm = self._warm.get(self._topics.get(topic, b""))
+        return warm is not None and warm.seed.connected > 0
+
+    def lacks_peers(self, topic: bytes) -> bool:
+        """Whether the key of a topic has no peers, or lacks blocks and those that it has give none."""
+        warm = self._warm.get(self._topics.get(topic, b""))
+        return warm is None or warm.seed.lacks_peers(monotonic())
 
     # --- how things are
 

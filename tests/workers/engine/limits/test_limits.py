@@ -16,8 +16,10 @@ from hypercore.replication.ratelimit import BLOCK_OVERHEAD
 from workers.engine.engine import Engine
 from workers.engine.limits import limits as limits_module
 from workers.engine.limits.limits import NEAR_BYTES, SLACK_BYTES, Limits, lower, shared
+from workers.engine.model.event_buffer import EventBuffer
 from workers.engine.model.events import Event, LimitChanged, Problem
 from workers.engine.model.status import State
+from workers.engine.seeds.table import SeedTable
 from workers.engine.settings.key_list import Wanted
 from workers.engine.settings.settings import EngineSettings, LimitSettings
 from workers.settings.rate_schedule import parse_rate_schedule
@@ -33,12 +35,12 @@ BLOCK = CONTENT + BLOCK_OVERHEAD
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits_module, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(limits_module, "POLL_INTERVAL", 0.02)
     monkeypatch.setattr(limits_module, "CLEAR_AFTER", 0.1)
     monkeypatch.setattr(limits_module, "MEASURE_WHEN_FULL", 0.1)
 
 
-class FakeDoor:
+class FakeSlots:
     """So many have come in."""
 
     def __init__(self) -> None:
@@ -55,30 +57,35 @@ class Farm:
         self.events: list[Event] = []
         self.free = 1 << 40
         self.time = datetime(2026, 1, 5, 12, tzinfo=UTC)
-        self.door = FakeDoor()
+        self.slots = FakeSlots()
         self.files = 0
         self.swarm = FakeSwarm()
         self.cores = Corestore(memory_store())
-        self.engine = Engine(SETTINGS, swarm=self.swarm, cores=self.cores, emit=self.events.append)
+        events = EventBuffer(self.events.append)
         self.limits = Limits(
             settings,
             cores=self.cores,
             data=Path("unused"),
-            emit=self.engine.emit,
-            door=self.door,
+            emit=events.emit,
+            slots=self.slots,
             open_files=lambda: (self.files, 10),
             local_time=lambda: self.time,
             disk_usage=lambda _: (1 << 40, 0, self.free),
         )
-        self.engine.limits = self.limits
+        self.engine = Engine(
+            SETTINGS,
+            swarm=self.swarm,
+            cores=self.cores,
+            seeds=SeedTable(),
+            limits=self.limits,
+            events=events,
+        )
 
     async def __aenter__(self) -> Farm:
         await self.engine.start()
-        self.limits.look()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.limits.close()
         await self.engine.stop()
 
     def seed(self, writer: Writer) -> Corestore:
@@ -141,9 +148,9 @@ def test_downloads_end_before_the_quota_and_go_on_with_a_larger_one() -> None:
                 async with reader.get(writer.key) as session:
                     assert await session.get(3) == bytes([3]) * CONTENT
 
-            farm.limits.configure(replace(farm.limits.settings, max_bytes=20 * BLOCK))
+            farm.engine.set_limits(replace(farm.limits.settings, max_bytes=20 * BLOCK))
             await farm.until(lambda: farm.have == 20 and farm.state is State.HELD)
-            farm.limits.configure(replace(farm.limits.settings, max_bytes=None))
+            farm.engine.set_limits(replace(farm.limits.settings, max_bytes=None))
             await farm.until(lambda: farm.state is State.SYNCED)
             assert [state for state, _, _ in farm.told("disk")] == ["reached", "cleared"] * 2
             assert farm.limits.trouble == ""
@@ -178,7 +185,7 @@ def test_the_headroom_of_the_disk_is_kept_and_room_that_returns_is_used() -> Non
         kept = 5_000_000
         async with Farm(LimitSettings(keep_free=kept)) as farm:
             farm.free = kept - 1
-            farm.limits.look()
+            farm.limits.poll()
             other = farm.seed(writer_of(30))
             await farm.until(lambda: farm.state is State.HELD)
             assert farm.have == 0
@@ -203,7 +210,7 @@ def test_far_from_any_bound_nothing_is_counted() -> None:
             limit = farm.cores.download.limit
             assert (limit.active, farm.cores.upload.limit.active) == (False, False)
             farm.free = NEAR_BYTES
-            farm.limits.look()
+            farm.limits.poll()
             assert limit.active
 
     asyncio.run(scenario())
@@ -213,7 +220,7 @@ def test_with_nothing_kept_free_the_text_names_the_free_space_alone() -> None:
     async def scenario() -> None:
         async with Farm(LimitSettings(keep_free=0)) as farm:
             farm.free = 0
-            farm.limits.look()
+            farm.limits.poll()
             assert farm.limits.trouble.startswith("NO_ROOM: the disk has 0 B free: nothing more")
 
     asyncio.run(scenario())
@@ -226,11 +233,11 @@ def test_rates_follow_the_timetable_and_the_clock_of_the_wall() -> None:
             assert farm.cores.upload.limit.rate == 1_000_000
             assert farm.cores.download.limit.rate == 3_000_000
             farm.time = datetime(2026, 1, 5, 18, tzinfo=UTC)
-            farm.limits.look()
+            farm.limits.poll()
             assert farm.cores.upload.limit.rate is None
             assert [limit.limit for limit in farm.engine.status().limits] == ["down"]
             farm.time = datetime(2020, 1, 5, 9, tzinfo=UTC)  # somebody has set the clock
-            farm.limits.look()
+            farm.limits.poll()
             assert farm.cores.upload.limit.rate == 1_000_000
 
     asyncio.run(scenario())
@@ -255,22 +262,22 @@ def test_a_rate_that_holds_back_is_told_once_and_cleared_when_it_has_been_quiet(
 def test_connections_and_open_files_at_their_bounds_are_told_and_shown() -> None:
     async def scenario() -> None:
         async with Farm(LimitSettings(max_peers=5)) as farm:
-            assert farm.door.limit == 5
+            assert farm.slots.limit == 5
             assert farm.engine.status().limits == ()
-            farm.door.inside, farm.files = 5, 10
+            farm.slots.inside, farm.files = 5, 10
             await farm.until(lambda: bool(farm.told("peers") and farm.told("files")))
             assert farm.told("peers") == [("reached", 5, 5)]
             assert farm.told("files") == [("reached", 10, 10)]
             shown = {limit.limit: (limit.value, limit.max) for limit in farm.engine.status().limits}
             assert shown == {"peers": (5, 5), "files": (10, 10)}
-            farm.door.inside, farm.files = 4, 9
+            farm.slots.inside, farm.files = 4, 9
             await farm.until(lambda: len(farm.told("peers")) == len(farm.told("files")) == 2)
             assert farm.told("peers")[1] == ("cleared", 4, 5)
-            farm.door.rejected = 1  # one address had too many, though there was room
-            farm.limits.look()
+            farm.slots.rejected = 1  # one address had too many, though there was room
+            farm.limits.poll()
             assert farm.told("peers")[2] == ("reached", 4, 5)
-            farm.limits.configure(replace(farm.limits.settings, max_peers=7))
-            assert farm.door.limit == 7
+            farm.engine.set_limits(replace(farm.limits.settings, max_peers=7))
+            assert farm.slots.limit == 7
 
     asyncio.run(scenario())
 

@@ -61,7 +61,7 @@ def test_empty_blocks_fill_a_quota() -> None:
             other = farm.seed(writer)
             await farm.until(lambda: farm.state is State.HELD)
             assert 90 <= farm.have <= 100
-            farm.limits.configure(replace(farm.limits.settings, max_bytes=600 * BLOCK_OVERHEAD))
+            farm.engine.set_limits(replace(farm.limits.settings, max_bytes=600 * BLOCK_OVERHEAD))
             await farm.until(lambda: farm.state is State.SYNCED)
             await other.close()
 
@@ -71,7 +71,7 @@ def test_empty_blocks_fill_a_quota() -> None:
 def test_a_key_with_too_many_blocks_is_held_and_goes_on_when_more_are_allowed() -> None:
     async def scenario() -> None:
         async with Farm(LimitSettings()) as farm:
-            farm.engine.limit_blocks(100)
+            farm.engine.set_limits(replace(farm.limits.settings, max_blocks=100))
             small, large = Writer(), Writer()
             small.append(*[b"x"] * 100)
             large.append(*[b"x"] * 60)
@@ -95,7 +95,7 @@ def test_a_key_with_too_many_blocks_is_held_and_goes_on_when_more_are_allowed() 
             async with asyncio.timeout(10):
                 async with reader.get(large.key) as session:
                     assert await session.get(3) == b"x"
-            farm.engine.limit_blocks(None)
+            farm.engine.set_limits(replace(farm.limits.settings, max_blocks=None))
             await farm.until(lambda: status(large.key).state is State.SYNCED)
             for other in (*others, reader):
                 await other.close()

@@ -41,20 +41,13 @@ def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
 
 
 class ColdFarm(Farm):
-    """As `launch` puts it together."""
+    """Its cores become idle soon."""
 
     def __init__(self, store: Store | None = None) -> None:
-        super().__init__(store)
-        self.cores = Corestore(
-            self.store,
-            idle_seconds=0.05,
-            on_error=self.engine.storage_failed,
-            on_core_requested=self.engine.on_core_requested,
-        )
-        self.engine._cores = self.cores
+        super().__init__(store, idle_seconds=0.05)
 
     def is_cold(self, key: bytes) -> bool:
-        member = self.engine._roster.get(key)
+        member = self.engine._seeds.get(key)
         return member is not None and isinstance(member.state, Cold)
 
     async def until_cold(self, key: bytes) -> None:
@@ -172,7 +165,7 @@ async def test_what_a_writer_appends_while_a_drive_is_put_away_is_fetched() -> N
 
 
 def _resting(farm: ColdFarm, key: bytes) -> bool:
-    warm = farm.engine._roster.warm(key)
+    warm = farm.engine._seeds.warm(key)
     return warm is not None and not warm.seed._active
 
 

@@ -108,7 +108,7 @@ async def test_an_engine_goes_every_way_of_the_table_and_no_other() -> None:
             theirs.get(key)
         connection = first.link(theirs)  # wakes it with news
         await first.until(lambda: first.synced(drive.key)[-1].version == drive.db.core.length)
-        await first.until(lambda: _stage_of(first.engine._roster.get(drive.key)) is Stage.RESTING)
+        await first.until(lambda: _stage_of(first.engine._seeds.get(drive.key)) is Stage.RESTING)
         await first.engine.remove(drive.key)
         first.engine.add([Wanted(bytes(32)), Wanted(drive.key)])
         await first.engine.remove(bytes(32))

@@ -1,4 +1,4 @@
-"""Keeping a server announced: three nodes that know us, pinged so that they keep reaching us.
+"""Keeps a server announced at three nodes, and pings them so that they can reach us.
 
 Source: hyperdht lib/announcer.js (6.34.0).
 """
@@ -28,11 +28,12 @@ from ...dht.signing import sign_announce, sign_unannounce
 from .context import NodeContext
 
 POOR_PING_ROUNDS = 3
-"""Ping rounds after which an announcement that fewer than `RELAYS` nodes took is renewed."""
+"""Ping rounds after which an announcement that fewer than `RELAYS` nodes stored is renewed."""
 
 
 class Announcer:
-    """Announces `target`, the hash of `key_pair`'s public key, and writes into `relays` who relays to it."""
+    """Announces `target`, the hash of `key_pair`'s public key, and writes into `relays` the nodes that relay
+    to it."""
 
     def __init__(
         self, context: NodeContext, key_pair: KeyPair, target: bytes, relays: AnnouncedRelays
@@ -48,7 +49,7 @@ class Announcer:
         self._done = asyncio.Event()
 
     async def start(self) -> None:
-        """Announce once, then keep it up in the background."""
+        """Announce once, then renew the announcement in the background."""
         await self._announce()
         self._task = self._context.spawn(self._keep_up())
 
@@ -58,7 +59,7 @@ class Announcer:
         self._done.clear()
 
     async def renewed(self) -> None:
-        """Announce again, and wait until that is done."""
+        """Announce again and wait for the result."""
         self.renew()
         await self._done.wait()
 
@@ -85,11 +86,11 @@ class Announcer:
                     break
             self._wake.clear()
             await self._announce()
-            if not self._wake.is_set():  # else `renew` was called while this announcement was on its way
+            if not self._wake.is_set():  # else `renew` was called during this announcement
                 self._done.set()
 
     async def _sleep(self, seconds: float) -> bool:
-        """Returns whether it was cut short by `renew`."""
+        """Returns whether `renew` ended it early."""
         try:
             await asyncio.wait_for(self._wake.wait(), seconds)
         except TimeoutError:
@@ -104,7 +105,7 @@ class Announcer:
         )
         replies = best_replies(query.closest)
         if not replies and self._relays.current:
-            return  # we are cut off: those we have may be there again in a moment
+            return  # no node answers: the network is down, and the known nodes may answer again soon
         taken = await asyncio.gather(*(self._announce_to(reply) for reply in replies))
         self._closest = tuple(reply.source for reply in query.closest)
         dropped = self._relays.replace(
@@ -124,7 +125,7 @@ class Announcer:
         await asyncio.gather(*(self._unannounce_from(node) for node in nodes))
 
     async def _unannounce_from(self, node: Address) -> None:
-        # Past the congestion window: who leaves has no time to wait behind a thousand topics
+        # Ignores the congestion window: a node that leaves cannot wait behind a thousand topics
         reply = await self._client.request(Outgoing(node, Command.FIND_PEER, target=self._target, force=True))
         if reply is None or reply.id is None or reply.token is None or not reply.value:
             return

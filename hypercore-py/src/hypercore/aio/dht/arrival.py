@@ -1,7 +1,7 @@
-"""A client on its way to us: its stream, from the answer to its handshake until its stream header has come.
+"""The stream of a client, from the answer to its handshake until its stream header arrives.
 
-Where it comes from is known only then. Until a packet of its stream arrives there is no more than a relay's
-word for it, and so nothing is sent but a greeting at most, and that again twice.
+Until a packet of the stream arrives, only a relay vouches for the client's address, so at most one greeting
+is sent there, and repeated twice.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from .blind_relay import Relayed, Rendezvous
 from .context import NodeContext
 
 MAX_GREETING_BYTES = HEADER_BYTES + LENGTH_BYTES + HEADER_FRAME_BYTES
-"""A packet with a stream header: all that goes to an address of which nothing is known but a relay's word.
-Bytes of UDP payload."""
+"""Bytes of UDP payload sent to an address that only a relay vouches for: a packet with a stream header."""
 
 GREETING_REPEATS = 2
-"""How often that is repeated, after 1 and 3 seconds, in case it was lost. All together stay below three times
-the handshake that named the address. Ours."""
+"""Repetitions of the greeting, after 1 and 3 seconds, in case it was lost. All together stay below three
+times the size of the handshake that named the address. Ours."""
 
 
 class Arrival:
-    """`on_arrived()` is called once, when the client's header has come over a path that is known.
-    `on_closed()` is called if the stream ends before."""
+    """Calls `on_arrived()` once, when the client's stream header has come from a known address, or
+    `on_closed()` if the stream ends before."""
 
     def __init__(
         self,
@@ -52,24 +51,25 @@ class Arrival:
         self._on_arrived = on_arrived
         self._on_closed = on_closed
         self._at_relay = False
-        """The client comes through a relay that has not reported its stream id yet."""
+        """Whether the client uses a relay that has not reported its stream id yet."""
         self.stream.may_follow = self._may_follow
         self.stream.connect(remote_id, client, context.socket, allowance=0)
         self.stream.on_data = lambda chunks: self._secure(b"".join(chunks))
         self.stream.on_close = lambda error: self._closed()
 
     def expect(self, result: HandshakeResult, direct: Address | None) -> None:
-        """The handshake was answered. `direct`: the answer went straight to the client at this address."""
+        """The handshake was answered. `direct`: the client's address, if the answer went there without a
+        relay."""
         self._result, self._direct = result, direct
 
     def greet(self) -> None:
-        """Send our stream header to the reported address of the client, which waits for it. A few times at
-        most: the client does nothing that would show that the first one was lost."""
+        """Send our stream header to the reported address of the client, which waits for it. It is repeated
+        GREETING_REPEATS times: the client sends nothing that would show a loss."""
         self.stream.core.sender.restrict(MAX_GREETING_BYTES, MAX_GREETING_BYTES, GREETING_REPEATS)
         self._secure()
 
     def meet(self, relayed: Relayed) -> None:
-        """A blind relay passes on what we send there."""
+        """Use a blind relay that forwards to the client."""
         self.stream.change_remote(relayed.stream_id, relayed.address, relayed.socket)
         self._secure()
         self._at_relay = False
@@ -77,7 +77,7 @@ class Arrival:
             self._arrived()
 
     def take(self) -> SecretConnection:
-        """The connection, which is another one's from now on."""
+        """The connection. The caller owns it from now on."""
         assert self.connection is not None
         self.connection.on_close = None
         self._on_arrived = self._on_closed = _ignore
@@ -97,13 +97,13 @@ class Arrival:
         return self._remote_id
 
     def _secure(self, early: bytes = b"") -> None:
-        """The first bytes have come, or we speak first."""
+        """Start the secret stream: the first bytes have come, or we send first."""
         if self._result is None:
             return
         if self.connection is None:
             stream = self.stream
             if self._direct is not None and stream.remote_address == self._direct:
-                stream.core.sender.restrict(None)  # it has learned our keys there: it reads there
+                stream.core.sender.restrict(None)  # it decrypted our answer, so it receives at this address
             self.connection = SecretConnection(
                 stream,
                 self._result,
@@ -124,4 +124,4 @@ class Arrival:
 
 
 def _ignore() -> None:
-    """It has arrived, or was given up."""
+    """Callback of an arrival that has ended."""

@@ -1,9 +1,8 @@
-"""Meeting a peer at a blind relay: a third peer that passes on the packets of two streams, encrypted as they
-are.
+"""Connects to a peer through a blind relay: a third peer that forwards the encrypted packets of two streams.
 
 Source: holepunchto/blind-relay index.js (1.6.1), `Client`; hyperdht lib/connect.js (6.34.0),
 `relayConnection`. Both sides connect to the relay as to any peer and name the same token; the relay then has
-a stream for each of them. What is sent to it must come from the socket of the connection to the relay.
+a stream for each of them. Packets to it must come from the socket of the connection to the relay.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from ..net.udx_transport import StreamTransport
 from .context import NodeContext
 
 PAIR_SECONDS = 15.0
-"""How long the other side may take to come to the relay, ours to it included (hyperdht lib/connect.js)."""
+"""Seconds for both sides to connect to the relay (hyperdht lib/connect.js)."""
 
 
 class Relayed(NamedTuple):
-    """A way through a relay. It lasts as long as the connection to the relay."""
+    """A path through a relay. It ends with the connection to the relay."""
 
     address: Address
     socket: UdpSocket
     stream_id: int
     """The relay's id of the peer's stream."""
     connection: SecretConnection
-    """To the relay."""
+    """The connection to the relay."""
 
 
 class Rendezvous:
@@ -46,7 +45,7 @@ class Rendezvous:
     def __init__(
         self, context: NodeContext, relay: RelayThrough, *, is_initiator: bool, stream_id: int
     ) -> None:
-        """`stream_id` is our own stream, which the peer is to be connected with."""
+        """`stream_id`: our own stream for the peer."""
         self._context = context
         self._relay = relay
         self._is_initiator = is_initiator
@@ -54,7 +53,7 @@ class Rendezvous:
         self._connection: SecretConnection | None = None
 
     def passes(self, address: tuple[str, int]) -> bool:
-        """Whether a packet from `address` was passed on by the relay: the peer may know of us first."""
+        """Whether `address` is the relay's: the peer's packets may arrive before the relay's answer."""
         return self._connection is not None and self._connection.remote_address == address
 
     async def run(self, timeout: float = PAIR_SECONDS) -> Relayed:
@@ -82,13 +81,13 @@ class Rendezvous:
 
 
 def close_relay_with(stream: StreamTransport, relayed: Relayed) -> None:
-    """Let go of the relay when the stream through it is over. The peer may come straight to us meanwhile."""
+    """Close the connection to the relay when the stream closes. The peer may move to a direct path before."""
     stream.roaming = True
     stream.add_close_listener(relayed.connection.close)
 
 
 class _Pairing:
-    """The channel to the relay, and what it answers."""
+    """The channel to the relay, and its answer."""
 
     def __init__(self, connection: SecretConnection, token: bytes, *, is_initiator: bool) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""Asking the DHT things, as coroutines."""
+"""Requests to the DHT, as coroutines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DhtClient:
         return await self._call(lambda handler: self._core.call(outgoing, monotonic(), handler))
 
     async def ping(self, to: Address, *, retries: int = DEFAULT_RETRIES) -> Reply | None:
-        """Ask a node whether it is there. Its reply says what our address is; None if it does not answer."""
+        """Ping a node. Its reply has our address as it sees it; None if it does not answer."""
         return await self._call(lambda handler: self._core.ping(to, monotonic(), handler, retries=retries))
 
     async def _call(self, start: Callable[[ReplyHandler], Call | None]) -> Reply | None:
@@ -75,7 +75,7 @@ class DhtClient:
         return found
 
     async def lookup(self, topic: bytes) -> list[PeerRecord]:
-        """Who announced `topic`: each peer once, with the relays it was last seen with."""
+        """Peers that announced `topic`, each once, with its latest relays."""
         found: dict[bytes, PeerRecord] = {}
 
         def on_peers(reply: Reply, peers: tuple[PeerRecord, ...]) -> None:
@@ -85,7 +85,7 @@ class DhtClient:
         return list(found.values())
 
     async def announce(self, topic: bytes, key_pair: KeyPair, relay_addresses: Iterable[Address] = ()) -> int:
-        """Announce a peer under `topic`. Returns how many nodes took it."""
+        """Announce a peer under `topic`. Returns the number of nodes that stored it."""
         relays = tuple(relay_addresses)
         query = await self.run_query(
             lambda done: queries.announce(self._core, topic, key_pair, lambda: relays, on_done=done)
@@ -93,11 +93,11 @@ class DhtClient:
         return query.committed
 
     async def unannounce(self, topic: bytes, key_pair: KeyPair) -> None:
-        """Take back an announcement."""
+        """Remove an announcement."""
         await self.run_query(lambda done: queries.unannounce(self._core, topic, key_pair, on_done=done))
 
     async def mutable_get(self, public_key: bytes, *, seq: int = 0) -> MutableRecord | None:
-        """The latest value that `public_key` signed, of number `seq` at least."""
+        """The latest value that `public_key` signed, with a sequence number of at least `seq`."""
         found: list[MutableRecord] = []
         await self.run_query(
             lambda done: queries.mutable_get(
@@ -111,7 +111,7 @@ class DhtClient:
         return max(found, key=lambda record: record.seq, default=None)
 
     async def mutable_put(self, key_pair: KeyPair, value: bytes, *, seq: int) -> int:
-        """Store a value under our key. Returns how many nodes took it."""
+        """Store a value under our key. Returns the number of nodes that stored it."""
         query = await self.run_query(
             lambda done: queries.mutable_put(self._core, key_pair, value, seq=seq, on_done=done)
         )
@@ -128,7 +128,7 @@ class DhtClient:
         return found[0] if found else None
 
     async def immutable_put(self, value: bytes) -> int:
-        """Store a value under its hash. Returns how many nodes took it."""
+        """Store a value under its hash. Returns the number of nodes that stored it."""
         query = await self.run_query(lambda done: queries.immutable_put(self._core, value, on_done=done))
         return query.committed
 

@@ -1,8 +1,8 @@
-"""Connecting to a peer by its key.
+"""Connects to a peer by its public key.
 
-Source: hyperdht lib/connect.js (6.34.0). First a Noise handshake through any node that knows the peer, then
-whatever way leads to it: straight, over the local network, or through a hole in both NATs. A packet of the
-peer's on our stream settles it at any time.
+Source: hyperdht lib/connect.js (6.34.0). First a Noise handshake through a node that relays to the peer, then
+the first path that works: direct, over the local network, by hole punching, or through a blind relay. Any
+packet of the peer on our stream decides for its path.
 """
 
 from __future__ import annotations
@@ -38,39 +38,39 @@ from .context import NodeContext
 from .holepunch import HolePunch
 
 HEAD_START_SECONDS = 0.5
-"""Time that known relays get before the DHT is searched beside them: mostly that spares the search."""
+"""Seconds that known relays get before the DHT is searched as well."""
 NEXT_RELAY_SECONDS = 0.1
-"""After so long the next known relay is asked beside those that have not answered. One that forwards to a
-peer that is gone never answers: one after the other, three of them would take 12 seconds. Ours."""
+"""Seconds after which the next known relay is asked beside those that have not answered. A relay whose peer
+is gone never answers: three of them in sequence would take 12 seconds. Ours."""
 MAX_KNOWN_AT_ONCE = 4
 """Known relays asked at a time. Ours; a record names three."""
 LAN_HEAD_START_SECONDS = 0.3
-"""Time that an address of our own network gets before a hole is punched beside it."""
+"""Seconds that an address of our own network gets before hole punching starts as well."""
 LAN_RETRIES = 1
-"""Times that a question is repeated there."""
+"""Repetitions of a request to an address of our own network."""
 RELAY_DELAY_SECONDS = 3.0
-"""Time that a hole gets to be punched before a blind relay is asked beside it."""
+"""Seconds that hole punching gets before a blind relay is asked as well."""
 MAX_RELAYS_TRIED = 16
 """Nodes asked per attempt to relay our handshake."""
 SEARCH_RETRIES = 3
 
 
 MAX_FIRST_FLIGHT_BYTES = 4800
-"""Sent to a server of whose address there is only a relay's word, until it acknowledges something; bytes of
-UDP payload. Ours."""
+"""Bytes of UDP payload sent to a server whose address only a relay vouches for, until it acknowledges some.
+Ours."""
 MAX_REPEATED_FLIGHT_BYTES = 1200
-"""On top of that with each retransmission timeout. Ours."""
+"""Bytes added to MAX_FIRST_FLIGHT_BYTES with each retransmission timeout. Ours."""
 
 
 class Path(NamedTuple):
-    """A way to the peer that works."""
+    """A path to the peer that works."""
 
     address: Address
     socket: UdpSocket
     relayed: Relayed | None = None
-    """It leads through a blind relay."""
+    """The blind relay that the path uses, if any."""
     proven: bool = True
-    """Something came from the server over it."""
+    """Whether a packet of the server came over it."""
 
 
 class ConnectAttempt:
@@ -87,7 +87,7 @@ class ConnectAttempt:
         fast_open: bool,
         relay: bytes | None = None,
     ) -> None:
-        """`relay` is the public key of a blind relay that the two sides may meet at."""
+        """`relay`: public key of a blind relay that both sides may use."""
         self._context = context
         self._public_key = public_key
         self._target = blake2b_256(public_key)

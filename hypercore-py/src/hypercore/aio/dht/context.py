@@ -35,17 +35,17 @@ class Spawn(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
-    """Made by `DhtNode.start`, given to each of its parts: they know this, and not the node."""
+    """What the parts of a `DhtNode` know of it. Made by `DhtNode.start`."""
 
     endpoint: Endpoint
     socket: UdpSocket
-    """The socket that everything is sent from, except probes through a random NAT."""
+    """The socket for all packets, except probes through a random NAT."""
     rng: Random
     core: DhtCore
     client: DhtClient
     spawn: Spawn
     create_stream: Callable[[], StreamTransport]
-    """Raises OSError when there are too many."""
+    """Makes a stream. Raises OSError when there are too many."""
     profile: Callable[[], NetworkProfile]
     """How peers can reach us now."""
     connect_directly: Callable[[bytes], Awaitable[SecretConnection]]
@@ -53,7 +53,7 @@ class NodeContext:
     on_network_changed: Callable[[Iterable[tuple[Address, Address]]], None]
     """Called with nodes that see us at another address than before, each with that address."""
     random_punches: RandomPunches
-    """The punches through random NATs, of which there may be few at a time."""
+    """Limits the punches through random NATs at a time."""
     handshakes: HandshakeBudget
-    """How many handshakes of clients the servers of the node answer."""
+    """Limits the handshakes of clients that the servers of the node answer."""
     punch_listeners: set[PunchListener]

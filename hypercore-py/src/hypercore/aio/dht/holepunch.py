@@ -1,7 +1,7 @@
-"""Punching a hole to a server, as its client.
+"""Punches a hole to a server, as its client.
 
-Source: hyperdht lib/connect.js (6.34.0), `probeRound` and `roundPunch`. We punch from the socket that we
-use for everything, so there is no fresh one to look at first; only behind a random NAT it takes more of them.
+Source: hyperdht lib/connect.js (6.34.0), `probeRound` and `roundPunch`. We punch from our usual socket,
+whose NAT is known already; only behind a random NAT more sockets are opened.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from .context import NodeContext
 from .punch_sockets import PunchSocketPool
 
 REMOTE_NAT_SECONDS = 1.0
-"""Time given to a server that does not know its own NAT yet."""
+"""Seconds given to a server that does not know its own NAT yet."""
 NAT_PINGS = 4
 """Nodes asked for our address if we do not know it."""
 
 
 class Probe(NamedTuple):
-    """What the first round found out."""
+    """Result of the first round."""
 
     token: bytes | None
-    """To be echoed in the second one."""
+    """Sent back to the server in the second round."""
     server: Address
-    """Where the server punches from."""
+    """The address from which the server punches."""
 
 
 class HolePunch:
-    """One attempt, to be closed whatever becomes of it. `run` ends only by failure.
+    """One attempt. Call `close` at its end, also after a failure. `run` returns only by raising.
 
-    `on_path(address, socket)` is called when a byte has got through.
+    `on_path(address, socket)` is called when a byte has come through.
     """
 
     def __init__(
@@ -87,18 +87,18 @@ class HolePunch:
             self._on_path(source, socket)
 
     def close(self, keep: UdpSocket | None = None) -> None:
-        """Close the sockets opened for this punch, except `keep`, which got through."""
+        """Close the sockets opened for this punch, except `keep`."""
         self._holes.close(keep)
 
     # --- the rounds ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Raises PeerUnreachable when it will not work. Cancel it when another way was found."""
+        """Raises PeerUnreachable when punching fails. Cancel it when another path works."""
         self._context.punch_listeners.add(self)
         try:
             probe = await self._probe(retry=True)
             if self._relay.relay_address == self._contact.relay and probe.server != self._server:
-                # Seen by the relay that we share: the server has moved to another socket meanwhile
+                # As the shared relay sees it: the server has moved to another socket meanwhile
                 self._server = probe.server
                 self._open()
             if self._puncher.is_random(self._context.profile().firewall):
@@ -111,7 +111,7 @@ class HolePunch:
         raise PeerUnreachable("hole punching led nowhere")
 
     def _open(self) -> None:
-        """Open our own NAT towards the server, without reaching it."""
+        """Make a mapping for the server in our own NAT, with a packet that does not reach it."""
         self._context.socket.send(PUNCH, self._server, LOW_TTL)
 
     async def _probe(self, *, retry: bool) -> Probe:
@@ -169,7 +169,8 @@ class HolePunch:
             raise PeerUnreachable("the server's NAT cannot be punched")
 
     async def _punch_through_random(self, token: bytes | None) -> None:
-        """One of the NATs is random. That takes hundreds of bytes: not twice at a time through one router."""
+        """Punch when one of the NATs is random. It takes hundreds of packets, so one such punch runs at a
+        time."""
         punches = self._context.random_punches
         if not punches.may_start(monotonic()):
             raise PeerUnreachable("another punch through a random NAT is under way, or has just been")

@@ -44,18 +44,18 @@ RESOLVE_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 INTERFACES_SECONDS = 5.0
 """Seconds between two checks of our own addresses."""
 MAX_KNOWN_NODES = 100
-"""Nodes of the DHT that are remembered for the next start."""
+"""DHT nodes kept for the next start."""
 MAX_REMEMBERED_RELAYS = 512
-"""Peers whose relays are remembered for the next time we connect to them (hyperdht index.js)."""
+"""Peers whose relays are kept for the next connection to them (hyperdht index.js)."""
 REACHABILITY_DELAY_SECONDS = 5.0
 """Seconds between a change of the network and the test whether other hosts reach us."""
 REACHABILITY_SECONDS = 3600.0
-"""Between two such tests otherwise."""
+"""Seconds between two such tests otherwise."""
 CONTACT_SECONDS = 900.0
-"""Seconds. A host that we sent something to in the last ten minutes does not count as unknown: a NAT may know
-the way back."""
+"""Seconds for which a host that we sent a packet to does not count as unknown: a NAT may still have a mapping
+for it."""
 MAX_CONTACTS = 8192
-"""Hosts remembered for that, per generation."""
+"""Hosts kept for CONTACT_SECONDS, per generation."""
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ class DhtNode:
         self._subscribers: dict[Subscription[NodeEvent], None] = {}
         self._bootstrap = [parse_bootstrap(n) for n in (BOOTSTRAP_NODES if bootstrap is None else bootstrap)]
         self._fallback = [n for n in self._bootstrap if n.address is not None and n.host != n.address]
-        """Nodes whose names are looked up if the addresses given beside them do not answer."""
+        """Nodes with an address and a name. The names are looked up if no address answers."""
         if not ephemeral and public_host is None and host == "0.0.0.0":
             raise LocalProtocolError("a persistent node needs to know its public_host")
         self._bind_to = (host, port)
@@ -100,7 +100,7 @@ class DhtNode:
         self._firewalled = ephemeral if firewalled is None else firewalled
         self._finds_out = ephemeral and firewalled is None
         self.unresolved: dict[str, str] = {}
-        """Names of bootstrap nodes that do not resolve, and why."""
+        """Names of bootstrap nodes that do not resolve, with the reason."""
         self._reachability: ReachabilityTest | None = None
         self._test_again = asyncio.Event()
         self._servers: list[Server] = []
@@ -159,7 +159,7 @@ class DhtNode:
         self.core.bootstrap = [Address(n.address, n.port) for n in self._bootstrap if n.address is not None]
         if self.core.bootstrap or not self._bootstrap:
             self.core.start_bootstrap(now)
-        for known in self._nodes:  # whoever answers is in the table
+        for known in self._nodes:  # a node that answers enters the routing table
             self.core.ping(known, now, ReplyHandler(self._on_known_node), retries=1)
         unresolved = [node for node in self._bootstrap if node.address is None]
         if unresolved:
@@ -176,11 +176,11 @@ class DhtNode:
             self.flush()
 
     def known_nodes(self) -> list[Address]:
-        """Nodes of the DHT that answered lately, the latest first: for the next start."""
+        """DHT nodes that answered lately, the latest first, for the next start."""
         return [node.address for node in islice(self.core.table.latest(), MAX_KNOWN_NODES)]
 
     def become_persistent(self, address: Address) -> None:
-        """Store and relay for others, which reach us at `address`."""
+        """Store and relay for other nodes, which reach us at `address`."""
         if self.ephemeral:
             self.ephemeral = False
             self.core.set_persistent_address(address, monotonic())
@@ -232,7 +232,7 @@ class DhtNode:
         return self.endpoint.bind(host, 0)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run something that ends with the node."""
+        """Start a task that is cancelled when the node closes."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -269,7 +269,7 @@ class DhtNode:
             self._notify(NodeEvent.NAME_UNRESOLVED)
 
     def subscribe(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
-        """Have `callback` called with every event of the node. What is returned ends that."""
+        """Call `callback` with every event of the node. Call the result to unsubscribe."""
         return Subscription(callback, self._subscribers)
 
     # --- facts --------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ class DhtNode:
         while True:
             towards = next((node.address for node in self.core.table), None)
             if towards is not None and self._network.look(towards):
-                # Who cannot be reached punches: less wrong than to say that one can be, until that was tested
+                # Until tested, a host counts as unreachable: punching works in both cases
                 self._firewalled = self._firewalled or self._finds_out
                 self.on_network_changed()
                 self.core.refresh(monotonic())
@@ -438,7 +438,7 @@ class DhtNode:
             del self.router.servers[server.target]
 
     def _remember_relays(self, public_key: bytes, relays: tuple[Address, ...]) -> None:
-        """Nodes over which a peer was reached, for the next time."""
+        """Keep the nodes through which a peer was reached for the next connection to it."""
         self._relays.pop(public_key, None)
         self._relays[public_key] = relays
         if len(self._relays) > MAX_REMEMBERED_RELAYS:
@@ -456,7 +456,7 @@ class DhtNode:
             self._on_punch(Address(*source), socket)
 
     def _on_punch(self, source: Address, socket: UdpSocket) -> None:
-        """A single byte: of a server that we punch towards, or else of a client that punches towards us."""
+        """A single byte came from a server that we punch to, or from a client that punches to us."""
         for listener in list(self._punch_listeners):
             if listener.punched(source, socket):
                 return

@@ -1,4 +1,4 @@
-"""Makes a node persistent, to store and relay for others, where its address allows it.
+"""Makes a node persistent (it stores and relays for others) while other hosts reach it.
 
 Source: dht-rpc index.js (6.27.0), `_updateNetworkState`: a node whose address has been open and the same for
 a while becomes persistent, and ephemeral again when that ends.

@@ -1,4 +1,4 @@
-"""Sockets of one punch through a random NAT: every one of them gets a public port of its own."""
+"""Sockets of one punch through a random NAT: each gets its own public port."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..net.udp_socket import Endpoint, UdpSocket
 
 
 class PunchSocketPool:
-    """Opened as they are needed, by number. `heard(hole, source, socket)` is called for single bytes."""
+    """Opens sockets by number when needed. Calls `heard(hole, source, socket)` for single bytes."""
 
     def __init__(
         self, endpoint: Endpoint, beside: UdpSocket, heard: Callable[[int, Address, UdpSocket], None]
     ) -> None:
-        """`beside` is the usual socket: these are bound to the same host."""
+        """`beside`: the usual socket, whose host these are bound to."""
         self._endpoint = endpoint
         self._host = beside.local_address[0]
         self._heard = heard
@@ -26,7 +26,7 @@ class PunchSocketPool:
         return len(self._sockets)
 
     def send(self, hole: int, address: Address, ttl: int | None) -> None:
-        """Send a byte from one of them. Where the system gives us no more sockets, nothing is sent."""
+        """Send a byte from one of them; nothing if the system has no more sockets."""
         if hole not in self._sockets:
             self._sockets[hole] = self._open(hole)
         socket = self._sockets[hole]
@@ -34,8 +34,8 @@ class PunchSocketPool:
             socket.send(PUNCH, address, ttl)
 
     def close(self, keep: UdpSocket | None = None) -> None:
-        """Close all but one, which from now on is closed with the stream that uses it. What comes there and
-        is for no stream is ignored."""
+        """Close all but `keep`, which is closed with the stream that uses it. Its packets for other streams
+        are ignored."""
         self._closed = True
         for socket in self._sockets.values():
             if socket is not None and socket is keep:

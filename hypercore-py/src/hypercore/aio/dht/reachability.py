@@ -1,9 +1,9 @@
 """Finds out whether other hosts can reach us without a relay.
 
-A socket that has never sent anything can be reached only if every host can reach us. So a fresh one is
-opened, and known nodes are asked, from our usual one, to send something there (PING_NAT: dht-rpc index.js
-`_checkIfFirewalled`, 6.27.0). If it arrives, no NAT and no firewall is in the way, and peers behind the worst
-of NATs can connect to us.
+A socket that has sent no packet can be reached only if every host can reach us. So a fresh one is opened, and
+known nodes are asked, from our usual one, to send a packet there (PING_NAT: dht-rpc index.js
+`_checkIfFirewalled`, 6.27.0). If it arrives, no NAT or firewall is in the way, and peers behind any NAT can
+connect to us.
 
 If it does not, our usual port may still be forwarded by the router. It is tested by nodes that we have never
 contacted, which are asked from another socket.
@@ -24,15 +24,15 @@ from ..net.udp_socket import MessageHandler, UdpSocket
 from .context import NodeContext
 
 GUIDES = 8
-"""Known nodes that are asked to send something to a fresh socket, and for unknown nodes."""
+"""Known nodes that are asked to send a packet to a fresh socket, and to name unknown nodes."""
 NEW_HOSTS = 10
-"""Unknown nodes asked to send something to our port."""
+"""Unknown nodes asked to send a packet to our port."""
 MIN_NEW_HOSTS = 5
 """Unknown nodes needed to decide about our usual port."""
 ANSWERS = 3
-"""Hosts that must get through, so that one liar does not make us reachable."""
+"""Hosts that must reach us, so that one lying node decides nothing."""
 WAIT_SECONDS = 2.0
-"""How long answers are waited for."""
+"""Seconds to wait for answers."""
 
 
 class ReachabilityTest:
@@ -43,7 +43,7 @@ class ReachabilityTest:
         self._port = context.socket.local_address[1]
         self._is_new_host = is_new_host
         self._asked: set[str] = set()
-        """Hosts of nodes that were asked to send something to the fresh socket."""
+        """Hosts of nodes that were asked to send a packet to the fresh socket."""
         self._new_hosts: dict[str, Address] = {}
         self._through: set[str] = set()
         self._seen_as: set[str] = set()
@@ -63,7 +63,7 @@ class ReachabilityTest:
         return await self._fresh_socket_is_reached(guides) or await self._usual_port_is_reached(guides)
 
     async def _fresh_socket_is_reached(self, guides: list[Address]) -> bool:
-        """Also checks that our port is the same outside, since it could not be found otherwise."""
+        """Whether a fresh socket is reached, and our public port is the local one."""
         fresh = self._bind(self._on_fresh_message)
         try:
             self._asked = {guide.host for guide in guides}

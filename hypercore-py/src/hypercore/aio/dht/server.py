@@ -1,4 +1,4 @@
-"""Taking connections under a key pair, found through the DHT."""
+"""Accepts connections under a key pair, found through the DHT."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .punch_sockets import PunchSocketPool
 class Server:
     """Made by `DhtNode.listen`. `on_connection(connection)` is called with each client.
 
-    `relay_through()` is the public key of the blind relay that clients are to meet us at, if they need one
-    now. `on_close(server)` is called when the server takes no more connections.
+    `relay_through()` returns the public key of the blind relay that clients should use, None if they need
+    none now. `on_close(server)` is called when the server accepts no more connections.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Server:
 
     @property
     def target(self) -> bytes:
-        """What the DHT knows us by: the hash of the public key."""
+        """Our target on the DHT: the hash of the public key."""
         return self._core.target
 
     @property
@@ -81,15 +81,15 @@ class Server:
         return relays if public is None else (public, *relays)[:3]
 
     async def listen(self) -> None:
-        """Announce ourselves; it is kept up until `close`."""
+        """Announce ourselves, and keep the announcement until `close`."""
         await self._announcer.start()
 
     def renew(self) -> None:
-        """Something about the network changed: announce anew."""
+        """Announce again soon: the network changed."""
         self._announcer.renew()
 
     async def renewed(self) -> None:
-        """Announce anew, and wait until that is done."""
+        """Announce again and wait for the result."""
         await self._announcer.renewed()
 
     async def close(self, *, timeout: float = 2.0) -> None:
@@ -123,7 +123,7 @@ class Server:
         return answer
 
     def punch_received(self, source: Address) -> bool:
-        """A single byte came from `source`. Whether one of our clients may be behind it."""
+        """A single byte came from `source`. Returns whether one of our clients may have sent it."""
         answered = self._core.punch_received(source, monotonic())
         self._pump()
         return answered
@@ -200,7 +200,7 @@ class Server:
         try:
             relayed = await rendezvous.run()
         except PeerUnreachable:
-            return  # it may still come another way
+            return  # the client may still connect over another path
         if self._core.met(session, monotonic()):
             arrival = self._arrivals[session]
             arrival.meet(relayed)

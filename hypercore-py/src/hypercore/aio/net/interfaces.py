@@ -12,13 +12,13 @@ from ...dht.address import Address
 SIOCGIFADDR = 0x8915
 """Linux: the address of an interface."""
 ADDRESS_OFFSET = 20
-"""Where it is in the answer: after the name (16), the family (2) and the port (2)."""
+"""Offset of the address in the answer: after the name (16), the family (2) and the port (2)."""
 
 
 def local_addresses(bound_host: str, port: int) -> tuple[Address, ...]:
-    """Where a socket bound to `bound_host` and `port` is reached from the same network.
+    """Addresses at which the same network reaches a socket bound to `bound_host` and `port`.
 
-    Without any network it is reached on this machine alone.
+    Without a network: the loopback address.
     """
     if bound_host != "0.0.0.0":
         return (Address(bound_host, port),)
@@ -27,17 +27,17 @@ def local_addresses(bound_host: str, port: int) -> tuple[Address, ...]:
 
 
 class NetworkWatch:
-    """Where a socket is reached from the same network, and whether this machine has gone to another one."""
+    """Local addresses of a socket, and whether this machine has moved to another network."""
 
     def __init__(self, bound_host: str, port: int) -> None:
         self._bound_host = bound_host
         self._port = port
         self._way_out: str | None = None
         self.local: tuple[Address, ...] = local_addresses(bound_host, port)
-        """As of the last look."""
+        """Local addresses at the last `look`."""
 
     def look(self, towards: tuple[str, int]) -> bool:
-        """Whether our own address on the way to `towards` changed since the last one.
+        """Whether our own address for packets to `towards` changed since the last call.
 
         False without a route: the next address may be the same.
         """
@@ -50,7 +50,7 @@ class NetworkWatch:
 
 
 def outbound_host(towards: tuple[str, int]) -> str | None:
-    """Our own address on the way to another one, None without a way. Nothing is sent."""
+    """Our own address for packets to another one; None without a route. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
             sock.connect(towards)

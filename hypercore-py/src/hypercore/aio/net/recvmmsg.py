@@ -1,8 +1,8 @@
-"""Reading many datagrams at a wake-up: one `recvmmsg` for a batch, or a loop of `recvmsg` instead.
+"""Reads many datagrams at a wake-up: one `recvmmsg` for a batch, or a loop of `recvmsg`.
 
-Python has no `recvmmsg`; it is called through cffi, which PyNaCl depends on anyway. With UDP_GRO one slot
-may hold a train of equal datagrams from one sender, so a slot has room for the largest datagram there is.
-Pages of the buffer that are never written to cost no memory.
+Python has no `recvmmsg`; it is called through cffi, a dependency of PyNaCl. With UDP_GRO one slot may hold a
+train of equal datagrams from one sender, so a slot has room for the largest datagram. Pages of the buffer
+that are never written to cost no memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SLOTS = 64
 """Most datagrams, or trains of datagrams, in one batch."""
 
 SLOTS_FOR_TRAINS = 12
-"""The same while the batches consist of long trains, so that a batch stays below a megabyte."""
+"""Slots used while batches consist of long trains, so that a batch stays below a megabyte."""
 
 SLOT_BYTES = 65536
 """Room for a UDP payload of any size, in bytes."""
@@ -31,7 +31,7 @@ Place = tuple[int, int]
 """Start and end of a datagram in the buffer."""
 
 Source = bytes
-"""Where a datagram came from, as the kernel has it: port and host, 6 bytes in network order."""
+"""Source of a datagram in the kernel's form: port and host, 6 bytes in network order."""
 
 SLOT_SHIFT = 16
 """A place's slot is its start shifted right by so many bits."""
@@ -45,17 +45,17 @@ class BatchReader(Protocol):
 
     buffer: bytearray
     sources: Sequence[Source]
-    """Where the datagram, or the train, in each slot of the last batch came from."""
+    """Source of the datagram or train in each slot of the last batch."""
 
     def read(self, sock: socket.socket) -> list[Place]:
-        """The datagrams that are there now, at most SLOTS or trains of them; empty when there are none."""
+        """The datagrams that have arrived, at most SLOTS datagrams or trains; empty when there are none."""
 
     def address(self, start: int) -> Address:
-        """Where the datagram at `start`, one of the last batch, came from."""
+        """Source of the datagram at `start` in the last batch."""
 
 
 def source_of(address: Address) -> Source:
-    """The source that datagrams from `address` have; empty, which none has, unless its host is IPv4."""
+    """`Source` of datagrams from `address`; empty, which no datagram has, if its host is not IPv4."""
     try:
         return address[1].to_bytes(2, "big") + socket.inet_aton(address[0])
     except (OSError, OverflowError):
@@ -80,7 +80,7 @@ class RecvmsgReader:
             slot = self._view[start : start + SLOT_BYTES]
             try:
                 size, control, _, address = sock.recvmsg_into([slot], _GRO_CONTROL_BYTES)
-            except OSError:  # nothing there, or an error of an earlier send that only concerns that peer
+            except OSError:  # no datagram, or the error of an earlier send
                 break
             if control:
                 places += _split_gro(start, start + size, unpack_from("i", control[0][2])[0])
@@ -200,7 +200,7 @@ def _fields(size: int, *fields: tuple[int, int]) -> str:
 
 
 def new_reader(*, mmsg: bool = True) -> BatchReader:
-    """The fastest reader that works here."""
+    """The fastest reader that this system supports."""
     if mmsg:
         try:
             return MmsgReader()

@@ -29,10 +29,9 @@ CLOSE_TIMEOUT = 15.0
 class SecretConnection:
     """`Connection` over UDX.
 
-    `stream` may be connected before or after; `result` holds the keys that the handshake through the DHT
-    left, and `early` what was read from the stream already. `on_header` is called once, when the peer's
-    header frame has come. The connection takes over all callbacks of the stream but `accept` and
-    `may_follow`.
+    `stream` may be connected before or after. `result` has the keys from the handshake through the DHT,
+    `early` the bytes already read from the stream. `on_header` is called once, when the peer's header frame
+    has come. The connection takes over all callbacks of the stream but `accept` and `may_follow`.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class SecretConnection:
             self._on_stream_close(ConnectionClosed("the stream is closed"))
             return
         if on_header is None:
-            stream.pause_reading()  # until somebody listens
+            stream.pause_reading()  # until the owner sets `on_message`
         self._write(self._secret.start())
         self._timer = loop.call_later(keep_alive, self._on_timer)
         if early:
@@ -134,12 +133,12 @@ class SecretConnection:
 
     @property
     def authenticated(self) -> bool:
-        """Whether the peer has sent something encrypted. Before, it may be any observer of the handshake."""
+        """Whether the peer has sent an encrypted message. Before, it may be any observer of the handshake."""
         return self._secret.authenticated
 
     @property
     def error(self) -> Exception | None:
-        """Why the connection broke, if it did."""
+        """The error that ended the connection, None without one."""
         return self._error
 
     # --- talking ------------------------------------------------------------------------------------------
@@ -162,7 +161,7 @@ class SecretConnection:
 
     def _write(self, data: Buffer) -> bool:
         if self.stream.closed:
-            return False  # the peer's reset has come, and we hear of it soon
+            return False  # the peer's reset has come; the callback follows
         self.bytes_out += len(data)
         self._written_at = monotonic()
         return self.stream.write(data)
@@ -186,7 +185,7 @@ class SecretConnection:
             self._loop.call_soon(self._resume)
 
     def notify_authenticated(self, callback: Callable[[], None]) -> None:
-        """Call back when the peer has sent something encrypted. Messages are kept until `on_message` is
+        """Call back when the peer has sent an encrypted message. Messages are kept until `on_message` is
         set."""
         if self._secret.authenticated:
             self._loop.call_soon(callback)
@@ -265,7 +264,7 @@ class SecretConnection:
         self._deliver()
 
     def _look(self) -> None:
-        """Reads the header, and one message: by that the peer authenticates."""
+        """Read the header and one message, which authenticates the peer."""
         if not self._secret.authenticated:
             try:
                 self._first = self._secret.next_message()
@@ -288,8 +287,7 @@ class SecretConnection:
             callback()
 
     def _deliver(self) -> None:
-        """Deliver messages for as long as they are wanted: a callback may pause, or close. A reader that
-        polls is notified."""
+        """Deliver messages until a callback pauses or closes. A reader that polls is notified."""
         if self._on_readable is not None:
             self._on_readable()
             return
@@ -321,7 +319,8 @@ class SecretConnection:
             self._loop.call_soon(callback, self._error)
 
     def add_close_listener(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called once at the end, after `on_close`. Never if the connection is closed."""
+        """Call `listener` once when the connection closes, after `on_close`; never if it is closed
+        already."""
         self.stream.add_close_listener(listener)
 
     def close(self) -> None:

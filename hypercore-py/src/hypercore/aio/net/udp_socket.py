@@ -1,9 +1,8 @@
 """UDP sockets that UDX streams and the DHT share.
 
-A datagram goes to the stream whose local id it names, whichever of the endpoint's sockets it arrived on;
-everything else goes to a message handler (transport.md a.1: udx.c, hyperdht lib/socket-pool.js, dht-rpc
-lib/io.js). The loop only has to watch a file descriptor for readability, so asyncio and uvloop are treated
-alike.
+A datagram goes to the stream whose local id it has, on any socket of the endpoint; other datagrams go to a
+message handler (udx.c, hyperdht lib/socket-pool.js, dht-rpc lib/io.js). The loop only watches a file
+descriptor for readability, so asyncio and uvloop behave alike.
 """
 
 from __future__ import annotations
@@ -39,16 +38,16 @@ SEND_BUFFER_BYTES = 1 << 20
 """SO_SNDBUF."""
 
 READ_SECONDS = 0.005
-"""Time after which other work of the loop gets its turn, though there may be more to read."""
+"""Seconds of reading after which other work of the loop gets its turn."""
 
 BATCHES_PER_WAKE_UP = 4
 """After this many batches of datagrams other work of the loop gets its turn."""
 
 MAX_STREAMS = 65536
-"""Most streams of an endpoint, those that linger after their end included."""
+"""Streams of an endpoint, including closed ones that linger."""
 
 MAX_LINGERING = 4096
-"""Most closed streams that still answer their peer."""
+"""Closed streams that still answer their peer."""
 
 MessageHandler = Callable[[bytes, Address, "UdpSocket"], None]
 _unpack_header = header_struct.unpack_from
@@ -61,7 +60,7 @@ class PacketSink(Protocol):
 
     socket: UdpSocket | None
     source: Source
-    """Packets from there that come over `socket` are the peer's."""
+    """Source of the peer's packets over `socket`."""
 
     def accepts(self, socket: UdpSocket, address: Address) -> bool:
         """Whether a packet from another address is processed."""
@@ -70,7 +69,7 @@ class PacketSink(Protocol):
         """Packets of one batch that came from the peer's address."""
 
     def receive_strays(self, packets: list[RawPacket], socket: UdpSocket, address: Address) -> None:
-        """Packets of one batch that came another way and were accepted."""
+        """Packets of one batch from another address or socket, which `accepts` accepted."""
 
     def abandon(self) -> None:
         """The endpoint closes."""
@@ -90,9 +89,9 @@ class UdpSocket:
         self.local_address: Address = (host, port)
         self.on_message = on_message
         self.temporary = False
-        """Whether it is closed with the stream that uses it."""
+        """Whether the socket is closed with the stream that uses it."""
         self.closed = False
-        # The kernel reports twice what it was asked for, and uses about half of that for its own bookkeeping.
+        # The kernel reports twice the requested size and uses about half of that for its own bookkeeping.
         self.receive_capacity: int = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
         """About how many bytes of datagrams the kernel holds for us."""
         self.segmentation = endpoint.segmentation
@@ -102,8 +101,8 @@ class UdpSocket:
     def send(self, data: Buffer, address: Address, ttl: int | None = None) -> bool:
         """Sends one datagram; the host is a dotted IPv4 address.
 
-        False when it was not sent: the buffer is full, the network says no, or the socket is closed. `ttl`
-        is for this datagram only.
+        False when it was not sent: the buffer is full, the network refuses it, or the socket is closed. `ttl`
+        applies to this datagram only.
         """
         if self.closed:
             return False
@@ -146,7 +145,7 @@ class UdpSocket:
                 self._sock.sendmsg(buffers[index * step : index * step + step], (), 0, address)
             except BlockingIOError:
                 return index
-            except OSError:  # as good as lost on the way
+            except OSError:  # counts as a lost datagram
                 pass
         return count
 
@@ -158,7 +157,7 @@ class UdpSocket:
             return 0
 
     def call_when_writable(self, callback: Callable[[], None]) -> None:
-        """Calls back once, when the kernel's buffer has room again."""
+        """Call back once, when the kernel's buffer has space again."""
         if self.closed:
             return
         if not self._waiting:
@@ -193,8 +192,8 @@ class Endpoint:
     """A stream table over any number of UDP sockets.
 
     `segmentation`, `coalescing` and `mmsg` allow UDP_SEGMENT, UDP_GRO and recvmmsg where the system has them.
-    `on_message(data, source, socket)` takes datagrams that are for no stream, of sockets without a handler of
-    their own.
+    `on_message(data, source, socket)` gets datagrams that are for no stream, from sockets without their own
+    handler.
     """
 
     def __init__(
@@ -213,7 +212,7 @@ class Endpoint:
         self._coalescing = coalescing
         self._on_message = on_message
         self.memory = ReceiveMemory()
-        """Bounds what all streams hold that is not read, or came early."""
+        """Budget for the bytes that all streams hold unread or out of order."""
         self.sockets: list[UdpSocket] = []
         self.closed = False
         self._streams: dict[int, PacketSink] = {}
@@ -225,7 +224,7 @@ class Endpoint:
     ) -> UdpSocket:
         """Open a socket on a dotted IPv4 address. Raises OSError when the port is taken.
 
-        `on_message` takes what comes there and is for no stream, in place of the endpoint's handler.
+        `on_message` gets its datagrams that are for no stream, in place of the endpoint's handler.
         """
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
@@ -252,7 +251,7 @@ class Endpoint:
         return local_id
 
     def register(self, local_id: int, sink: PacketSink) -> None:
-        """From now on packets for `local_id` go to `sink`."""
+        """Deliver packets for `local_id` to `sink`."""
         self._streams[local_id] = sink
 
     def unregister(self, local_id: int) -> None:
@@ -261,8 +260,7 @@ class Endpoint:
             sink.socket.close()
 
     def linger(self, local_id: int, sink: PacketSink, seconds: float) -> None:
-        """`sink` replaces a stream that has closed, for so long, or until MAX_LINGERING others came after
-        it."""
+        """Replace a closed stream by `sink` for `seconds`, or until MAX_LINGERING others have followed."""
         if self.closed:
             self.unregister(local_id)
             return
@@ -276,7 +274,7 @@ class Endpoint:
         self.unregister(local_id)
 
     def forget(self, udp: UdpSocket) -> None:
-        """The socket was closed."""
+        """Remove a closed socket."""
         if udp in self.sockets:
             self.sockets.remove(udp)
 
@@ -295,7 +293,7 @@ class Endpoint:
             udp.close()
 
     def read_batch(self, udp: UdpSocket, sock: socket.socket) -> bool:
-        """Reads one batch from `sock` and hands it out. False when there was nothing left to read."""
+        """Read one batch from `sock` and deliver it. False when there was nothing left to read."""
         reader = self._reader
         places = reader.read(sock)
         buffer, sources = reader.buffer, reader.sources
@@ -305,7 +303,7 @@ class Endpoint:
         last_id = -1
         last_source = b""
         one_source = len(set(sources)) < 2
-        append = _nowhere.append  # later of the batch of stream `last_id`
+        append = _nowhere.append  # later the list of packets for stream `last_id`
         for at, stop in places:
             body = at + HEADER_BYTES
             if stop >= body:
@@ -349,13 +347,13 @@ class Endpoint:
 
 
 def _set_receive_buffer(sock: socket.socket) -> None:
-    """As large as wanted where we may go over the system's limit, else as large as that is."""
+    """Set SO_RCVBUF beyond the system's limit if we may, else to the limit."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER_BYTES:
         _try_option(sock, socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
 
 
 def _try_option(sock: socket.socket, level: int, option: int, value: int) -> None:
-    """Sets an option that not every kernel has and that we can do without."""
+    """Set an optional socket option. Returns whether the kernel has it."""
     with suppress(OSError):
         sock.setsockopt(level, option, value)

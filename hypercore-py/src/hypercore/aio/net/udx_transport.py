@@ -22,18 +22,18 @@ BURSTS_PER_FLUSH = 16
 """After this many sends other work of the loop gets its turn."""
 
 TIMER_TICK = 0.001
-"""Shortest wait that is asked of the loop, in seconds: its timers are no finer."""
+"""Shortest timer in seconds: the loop's timers are no finer."""
 
 
 MAX_AMPLIFICATION = 3
-"""Factor of bytes of UDP payload: an address that has acknowledged nothing is sent at most this much of what
-came from it (as in QUIC, RFC 9000 section 8)."""
+"""Factor: an address that has acknowledged nothing is sent at most this many times the bytes of UDP payload
+that came from it (as in QUIC, RFC 9000 section 8)."""
 
 FollowHook = Callable[[UdpSocket, Address], int | None]
 
 
 class _Unsent(NamedTuple):
-    """Datagrams that the kernel had no room for."""
+    """Datagrams that the kernel's buffer had no space for."""
 
     buffers: list[Buffer]
     segment_size: int
@@ -68,7 +68,7 @@ class StreamTransport:
         self.source: Source = b""
         self.may_follow: FollowHook | None = None
         self.roaming = False
-        """Whether the peer may move to another address, although its known one was heard from."""
+        """Whether the peer may move to another address after packets from its known one."""
         self.accept: Callable[[UdpSocket, Address], bool] | None = None
         self.on_data: Callable[[list[Buffer]], None] | None = None
         self.on_end: Callable[[], None] | None = None
@@ -87,10 +87,10 @@ class StreamTransport:
         self._flush_is_scheduled = False
         self._unsent: _Unsent | None = None
         self._gone = False
-        self._overruns = 0  # of the socket, as far as we have heard
-        self._heard = False  # from the peer's address
-        self._restricted = False  # the path has not shown yet that the peer reads there
-        self._proven: tuple[UdpSocket, Source] | None = None  # the last path that has
+        self._overruns = 0  # drops of the socket that are accounted for
+        self._heard = False  # a packet came from the peer's address
+        self._restricted = False  # it is not proven that the peer receives at its address
+        self._proven: tuple[UdpSocket, Source] | None = None  # the last path for which it is
         endpoint.register(local_id, self)
 
     # --- the application's side ---------------------------------------------------------------------------
@@ -148,9 +148,9 @@ class StreamTransport:
         self._schedule_flush()
 
     def write(self, data: Buffer) -> bool:
-        """Queues bytes, which must not change any more. False: better wait for `on_drain` before more.
+        """Queue bytes, which must not change any more. False: wait for `on_drain` before more.
 
-        What is written until the loop gets control again shares packets.
+        Bytes written in one turn of the loop share packets.
         """
         ready = self._core.write(data)
         self._schedule_flush()
@@ -170,7 +170,7 @@ class StreamTransport:
     abandon = destroy
 
     def add_close_listener(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called once when the stream closes, after `on_close`. Never if it is closed."""
+        """Call `listener` once when the stream closes, after `on_close`; never if it is closed already."""
         self._close_listeners.append(listener)
 
     def send_message(self, payload: bytes) -> bool:
@@ -180,7 +180,7 @@ class StreamTransport:
         return sent
 
     def pause_reading(self) -> None:
-        """No `on_data` from now on. The peer may fill our window, then it has to wait."""
+        """Stop `on_data`. The peer may fill our window and must then wait."""
         self._core.pause()
 
     def resume_reading(self) -> None:
@@ -245,7 +245,7 @@ class StreamTransport:
         if self._core.owes_ack:
             self._pump()
         else:
-            # There may be more acknowledgements to read: what they all make room for leaves in one piece
+            # There may be more acknowledgements to read: output follows once, after all of them
             self._schedule_flush()
 
     def _set_path(self, address: Address, socket: UdpSocket | None) -> None:
@@ -348,7 +348,7 @@ class StreamTransport:
         self._pump()
 
     def _set_timer(self) -> None:
-        """A timer that fires too early is left alone: most deadlines are moved before they come.
+        """Set the timer. One that fires too early stays: most deadlines move before they come.
 
         There is no deadline once the stream is closed.
         """
@@ -385,7 +385,7 @@ class StreamTransport:
         self._unsent = None
         self._core.release()
         on_close = self.on_close
-        # The callbacks may hold on to a whole connection; a closed stream has no more use for them.
+        # The callbacks may keep a whole connection in memory; a closed stream does not need them.
         self.accept = self.may_follow = None
         self.on_data = self.on_end = self.on_drain = self.on_message = None
         self.on_remote_changed = self.on_close = None
@@ -400,7 +400,7 @@ class StreamTransport:
 
 
 class LingeringStream:
-    """A closed stream that answers a peer which missed its end."""
+    """A closed stream that answers a peer that missed its end."""
 
     def __init__(self, linger: TimeWait, socket: UdpSocket, address: Address) -> None:
         self.socket: UdpSocket | None = socket
@@ -417,7 +417,7 @@ class LingeringStream:
             socket.send(answer, self._address)
 
     def receive_strays(self, packets: list[RawPacket], socket: UdpSocket, address: Address) -> None:
-        """Not from the peer's address: none are accepted."""
+        """Packets from other addresses are not accepted."""
 
     def abandon(self) -> None:
         """End without notifying the peer."""

@@ -1,4 +1,4 @@
-"""Connections of peers that have not proven yet that they hold their keys.
+"""Connections whose peers have not proven yet that they hold their keys.
 
 The handshake's first message can be replayed by any relay that forwarded it, and the stream's header be
 derived from what the relay saw: only encrypted data authenticates the peer. A second connection of a peer
@@ -14,14 +14,14 @@ from ...errors import ConnectionClosed
 from ..net.secret_connection import SecretConnection
 
 MAX_CANDIDATES = 64
-"""Connections that wait at a time; the oldest makes way. Ours."""
+"""Waiting connections; beyond it the oldest is closed. Ours."""
 CANDIDATE_SECONDS = 15.0
-"""How long a peer may take to send something encrypted: an idle one sends a keep-alive every 5 seconds.
+"""Seconds in which a peer must send an encrypted message: an idle one sends a keep-alive every 5 seconds.
 Ours."""
 
 
 class Candidates:
-    """`on_proven(connection)` is called when something encrypted has come over one of them."""
+    """Calls `on_proven(connection)` when an encrypted message has come over one of them."""
 
     def __init__(self, loop: AbstractEventLoop, on_proven: Callable[[SecretConnection], None]) -> None:
         self._loop = loop
@@ -39,7 +39,7 @@ class Candidates:
         connection.notify_authenticated(lambda: self._proven(connection))
 
     def watch(self, connection: SecretConnection) -> None:
-        """End a connection that was taken already, should nothing encrypted come over it in time."""
+        """Close an accepted connection if no encrypted message comes over it in time."""
         if not connection.authenticated:
             self._loop.call_later(CANDIDATE_SECONDS, _end_if_unproven, connection)
 

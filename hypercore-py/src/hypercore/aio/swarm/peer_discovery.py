@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class DiscoveryHost(Protocol):
-    """What a membership needs of its swarm."""
+    """The methods of a swarm that `PeerDiscovery` calls."""
 
     def set_mode(
         self, discovery: PeerDiscovery, /, *, server: bool, client: bool, refresh: bool = False
@@ -18,7 +18,7 @@ class DiscoveryHost(Protocol):
 
 
 class PeerDiscovery:
-    """One `join` of a topic. The topic is left when its last join is."""
+    """One `join` of a topic. The swarm leaves the topic with its last join."""
 
     __slots__ = ("_swarm", "client", "closed", "server", "topic")
 
@@ -39,7 +39,7 @@ class PeerDiscovery:
         return await self.flushed()
 
     def set_mode(self, *, server: bool | None = None, client: bool | None = None) -> None:
-        """Change whether we can be found and whether we look for others."""
+        """Change whether we announce (`server`) and whether we look up peers (`client`)."""
         self._swarm.set_mode(
             self,
             server=self.server if server is None else server,
@@ -47,7 +47,7 @@ class PeerDiscovery:
         )
 
     async def leave(self) -> None:
-        """Leave the topic, and wait until it is unannounced, or that has failed."""
+        """Leave the topic, and wait until it is unannounced or that has failed."""
         if not self.closed:
             self._swarm.set_mode(self, server=False, client=False)
             self.closed = True

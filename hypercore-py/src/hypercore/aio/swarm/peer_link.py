@@ -1,4 +1,4 @@
-"""What a swarm has to one peer: a connection, or an attempt at one; and why it ended one."""
+"""A swarm's connection, or attempt to connect, to one peer; reasons to end it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...swarm import PeerInfo
 from ..net.secret_connection import SecretConnection
 
 HEADER_FRAME_BYTES = 59
-"""Length of what a secret stream sends before any message: more than that, and it was used."""
+"""Bytes that a secret stream sends before any message. A stream with more was used."""
 
 
 class Duplicate(ConnectionClosed):
@@ -19,13 +19,13 @@ class Duplicate(ConnectionClosed):
 
 
 class Crowded(ConnectionClosed):
-    """We have as many connections as we may have, and this one is not the one to stay."""
+    """All slots are taken, and this connection does not replace another one."""
 
     code = "TOO_MANY_CONNECTIONS"
 
 
 class PeerLink:
-    """What we have to a peer: a connection, or an attempt at one."""
+    """A connection, or an attempt to connect, to one peer."""
 
     __slots__ = ("client", "connection", "peer", "task")
 
@@ -38,11 +38,11 @@ class PeerLink:
 
     @property
     def used(self) -> bool:
-        """Whether it has carried messages both ways."""
+        """Whether messages went both ways."""
         link = self.connection
         return link is not None and min(link.bytes_in, link.bytes_out) > HEADER_FRAME_BYTES
 
     @property
     def doubtful(self) -> bool:
-        """Whether the dialling peer is unconfirmed: nothing encrypted was received."""
+        """Whether a peer that dialled us has sent no encrypted message yet."""
         return self.connection is not None and not (self.client or self.connection.authenticated)

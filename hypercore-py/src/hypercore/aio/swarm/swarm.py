@@ -1,4 +1,4 @@
-"""Peers by topic: announce, look up, dial, take, and keep one connection per peer.
+"""Peers by topic: announces, looks up, dials, accepts, and keeps one connection per peer.
 
 The rules are those of hyperswarm 4.17.2 (see `hypercore.swarm`); this is the part with sockets and tasks.
 """
@@ -32,21 +32,21 @@ from .peer_link import Crowded, Duplicate, PeerLink
 from .topic_refresher import TopicRefresher
 
 CLOSE_SECONDS = 2.5
-"""How long a leaving swarm takes at most to take its announcements back and end its connections."""
+"""Seconds in which a closing swarm removes its announcements and ends its connections."""
 CHANGES_OF_ADDRESS = (NodeEvent.ADDRESS_CHANGED, NodeEvent.REACHABILITY_CHANGED)
-"""After these, what we have announced is no longer the best way to us."""
+"""Events after which our announcements are outdated."""
 
 
 class Swarm:
     """`on_connection(connection)` is called with every connection, dialled or accepted.
 
-    We dial up to `max_peers` (somewhat more for topics whose peers are of no use, see
+    We dial up to `max_peers` (somewhat more for topics with useless peers, see
     `hypercore.swarm.extra_dials`), and accept up to `max_incoming` (see `hypercore.swarm.slots`).
-    `firewall(public_key)` refuses a peer when true. `has_peers(topic)` returns whether peers of a topic are
-    connected already, so that its lookup is not urgent. `lacks_peers(topic)` returns, when we have dialled
-    `max_peers`, whether the connected peers of a topic are of no use to it, so that others are worth a place;
-    default: whether it has none. `use_of(connection)` returns how much a connection has been used so far, by
-    default in messages: idle ones that we dialled give way. `bootstrap`, `host`, `port`, `firewalled`,
+    `firewall(public_key)` returns whether a peer is refused. `has_peers(topic)` returns whether peers of a
+    topic are connected, so that its lookup is not urgent. `lacks_peers(topic)` is called when `max_peers` are
+    dialled; it returns whether the connected peers of a topic give it nothing, so that others are dialled
+    (default: whether it has none). `use_of(connection)` returns how much a connection was used so far, by
+    default in messages: idle ones that we dialled may be closed. `bootstrap`, `host`, `port`, `firewalled`,
     `relay_through` and `nodes` are those of `DhtNode`.
     """
 
@@ -106,7 +106,7 @@ class Swarm:
         )
         self._links: dict[bytes, PeerLink] = {}
         self.slots = Slots(self._messages_of, limit=max_incoming)
-        """Those who dialled us. Its `limit` may be changed at any time."""
+        """Slots of peers that dialled us. Its `limit` may be changed at any time."""
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._server: Server | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -121,7 +121,7 @@ class Swarm:
         await self.close()
 
     async def start(self) -> None:
-        """Bind the socket. Raises OSError if the port is taken. Other nodes are looked for meanwhile."""
+        """Bind the socket and begin to look for other nodes. Raises OSError if the port is taken."""
         await self.node.start()
         self._loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(self._loop, self._on_timer)
@@ -154,7 +154,7 @@ class Swarm:
 
     @property
     def peers(self) -> dict[bytes, PeerInfo]:
-        """Peers that are known at the moment, by public key."""
+        """Known peers by public key."""
         return self._policy.peers
 
     @property
@@ -220,19 +220,19 @@ class Swarm:
         self._dial_more()
 
     def leave_peer(self, public_key: bytes) -> None:
-        """Take back `join_peer`."""
+        """Undo `join_peer`."""
         self._policy.leave_peer(public_key)
 
     def ban(self, public_key: bytes) -> None:
-        """End what we have to this peer, and never dial or take it again."""
+        """Close the connection to this peer, and never dial or accept it again."""
         self._policy.ban(public_key)
         link = self._links.get(public_key)
         if link is not None:
             self._destroy(link, ConnectionClosed("the peer was banned"))
 
     def report_misbehaviour(self, public_key: bytes) -> float:
-        """The peer has spoken against the protocol: end what we have to it, and neither dial nor take it for
-        a while, longer each time. Returns for how many seconds.
+        """The peer has violated the protocol: close its connection, and neither dial nor accept it for a
+        while, longer each time. Returns that time in seconds.
         """
         seconds = self._bans.note(public_key, monotonic())
         link = self._links.get(public_key)
@@ -266,7 +266,7 @@ class Swarm:
             self._policy.peer_found(record.public_key, record.relay_addresses, topic, now)
         self._dial_more()
 
-    # --- who may come in ----------------------------------------------------------------------------------
+    # --- which connections are accepted -------------------------------------------------------------------
 
     def _messages_of(self, public_key: bytes) -> int:
         link = self._links.get(public_key)
@@ -278,16 +278,17 @@ class Swarm:
         return Use(0, 0) if link is None or link.connection is None else self._use_of(link.connection)
 
     def _has_slot(self, public_key: bytes, host: str) -> bool:
-        """Asked before the handshake is answered, so that who is refused hears of it at once."""
+        """Whether a peer may connect. Called before the handshake is answered, so that a refusal is
+        immediate."""
         if public_key in self._links or self.slots.admit(host, monotonic()).accept:
             return True
         self.slots.rejected += 1
         return False
 
     def _make_room(self, connection: SecretConnection, existing: PeerLink | None) -> bool:
-        """Whether there is a slot for it, another one's perhaps."""
+        """Whether the connection has a slot, if needed one taken from another connection."""
         if existing is not None and not existing.client:
-            return True  # its own
+            return True  # it replaces a connection of the same peer
         verdict = self.slots.admit(_host_of(connection), monotonic())
         loser = None if verdict.evict is None else self._links.get(verdict.evict)
         self.slots.rejected += loser is not None or not verdict.accept
@@ -351,7 +352,7 @@ class Swarm:
         if arrival is Arrival.REFUSE:
             connection.destroy(Duplicate("we keep the connection that we have"))
             if existing is not None and existing.connection is not None:
-                existing.connection.send_keep_alive()  # if it is dead after all, we shall know soon
+                existing.connection.send_keep_alive()  # if it is dead, this shows it soon
             return
         peer = self._policy.incoming(key)
         if peer is None or not self._make_room(connection, existing):
@@ -419,7 +420,7 @@ class Swarm:
             self._server.renew()
 
     async def _back_online(self) -> None:
-        """Topics are announced with our relays: those first."""
+        """Renew the server's relays first: topics are announced with them."""
         if self._server is not None:
             await self._server.renewed()
         if self.online:
@@ -446,7 +447,7 @@ class Swarm:
         for connection in list(self.connections):
             connection.close()
             if connection.on_message is None:
-                connection.on_message = _ignore  # the peer's end comes after all that nobody read
+                connection.on_message = _ignore  # the peer's end comes after its unread messages
         unannounce_tasks: list[Coroutine[Any, Any, None]] = [
             self._topics.unannounce_all(),
             self._wait_no_connections(),
@@ -457,7 +458,7 @@ class Swarm:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await asyncio.gather(*unannounce_tasks)
-        finally:  # also if whoever waits for us has no more patience
+        finally:  # also if the caller cancels `close`
             await self.node.close(timeout=0)
 
     async def _wait_no_connections(self) -> None:

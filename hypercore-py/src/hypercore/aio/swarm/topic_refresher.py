@@ -1,4 +1,4 @@
-"""Announcing and looking up topics, each in its turn."""
+"""Announces and looks up topics, each in its turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...swarm import Action, Topic, TopicSchedule
 from ..dht.node import DhtNode
 
 MAX_PEERS_PER_REFRESH = 512
-"""Records taken from the replies of one refresh; twenty nodes send at most 21 each, if they are honest."""
+"""Records used from the replies of one refresh. Twenty honest nodes send at most 21 each."""
 PARALLEL_FAREWELLS = 16
 """Topics unannounced at a time while the swarm closes."""
 
@@ -24,10 +24,10 @@ PARALLEL_FAREWELLS = 16
 class TopicRefresher:
     """Runs the schedule over a node.
 
-    `on_peers(topic, records)` hears of peers that were found; `relay_addresses()` says through whom we can be
-    reached; `may_announce()` whether that is known by now. `on_look(topic, looking)` is called when a refresh
-    begins, with whether it looks for others; `on_deadline()` when the schedule's next deadline may have
-    moved: at that time `run` is to be called.
+    `on_peers(topic, records)` is called with peers that were found. `relay_addresses()` returns the nodes
+    that relay to us, `may_announce()` whether they are known. `on_look(topic, looking)` is called when a
+    refresh begins, with whether it looks up peers; `on_deadline()` when the schedule's next deadline may have
+    moved. Call `run` at that deadline.
     """
 
     def __init__(
@@ -55,10 +55,9 @@ class TopicRefresher:
         self._closed = False
 
     def change(self, key: bytes, *, servers: int, clients: int, refresh: bool = False) -> Topic:
-        """So many more joins (or fewer) want us to be found under a topic, and to find others.
+        """Add to (or subtract from) the joins of a topic that announce it and that look up peers.
 
-        Runs a refresh if there is something to find, to announce or to take back by that, or if `refresh`
-        says so.
+        Starts a refresh if that changes what is announced or looked up, or if `refresh` is true.
         """
         topic = self.schedule.get_or_add(key)
         topic.servers += servers
@@ -84,7 +83,7 @@ class TopicRefresher:
             return
         while (topic := self.schedule.take(monotonic())) is not None:
             self._refresh(topic)
-        # Topics that were forgotten without a refresh have nothing left to wait for
+        # Topics removed without a refresh: end the waits for them
         for key in [key for key in self._waiters if key not in self.schedule.topics]:
             self._finish_waiters(key, ok=True)
 
@@ -146,7 +145,7 @@ class TopicRefresher:
                 waiter.set_result(ok)
 
     def close(self) -> None:
-        """Start nothing any more, and stop what runs."""
+        """Start no more refreshes and cancel those that run."""
         self._closed = True
         for query in self._queries:
             query.cancel()
@@ -155,7 +154,7 @@ class TopicRefresher:
             self._finish_waiters(key, ok=False)
 
     async def unannounce_all(self) -> None:
-        """Take back all announcements, asking only the nodes that hold them, and each once."""
+        """Remove all announcements, with one request to each node that stores them."""
         topics = iter([topic for topic in self.schedule.topics.values() if topic.announced])
 
         async def one_after_the_other() -> None:

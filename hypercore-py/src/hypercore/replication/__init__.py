@@ -1,4 +1,4 @@
-"""Replication of cores: who has what, who wants what, requests and answers. Without I/O.
+"""Replication of cores: announcements, subscriptions, requests and answers. Without I/O.
 
 Format and rules: holepunchto/hypercore lib/replicator.js, lib/messages.js, lib/wants.js (11.37.1).
 """

@@ -1,9 +1,9 @@
-"""The blocks that a peer reported to have.
+"""The blocks that a peer announced.
 
-Official receivers keep a watermark (from `range` messages that start at 0) beside a bitfield, and lower the
-watermark to the start of whatever is dropped or overwritten below it, forgetting what it covered. A
-`Bitfield` with its prefix is as small and forgets nothing, so here every message means exactly what it
-contains. Senders must expect the former, see `Announcer.dropped`.
+Official receivers keep a watermark (from `range` messages that start at 0) beside a bitfield. When blocks
+below the watermark are dropped, they lower it to the start of these and lose what it covered behind them. A
+`Bitfield` with its prefix is as small and loses nothing, so here every message means exactly what it
+contains. Senders must expect official receivers, see `Announcer.dropped`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _PROBES = 8
 """Alternating steps that a search takes before it compares whole pages."""
 
 _NONE = RangeSet()
-"""One shared empty set: most peers give what they announce, and an empty set of each would take memory."""
+"""One shared empty set: most peers refuse nothing, and a set for each would take memory."""
 
 
 class Availability:
     """The blocks of one peer. Bounded: MAX_REMOTE_PAGES, MAX_LACKING, and the budget over all of them.
 
-    What may matter are blocks that the core has, and those of the region behind its end. Beyond `extent`,
-    where that ends, only whole pages are remembered.
+    Blocks of the core and of the region behind its end are tracked exactly. Beyond `extent`, the end of that
+    region, only whole pages are.
     """
 
     __slots__ = ("_budget", "_lacking", "avoided", "blocks", "forgotten")
@@ -36,11 +36,11 @@ class Availability:
     def __init__(self, budget: FieldBudget) -> None:
         self.blocks = Bitfield(max_pages=MAX_REMOTE_PAGES)
         self.forgotten = False
-        """Some of its reports were dropped to save memory."""
+        """Whether some of its announcements were dropped to save memory."""
         self._budget = budget
         self._lacking = _NONE
         self.avoided = NOTHING_AVOIDED
-        """Blocks that it is not asked for whatever it announces: see `suspicion.py`."""
+        """Blocks that are not requested from it, though it announces them: see `suspicion.py`."""
 
     @property
     def contiguous(self) -> int:
@@ -51,16 +51,16 @@ class Availability:
         return self.blocks.get(index) and index not in self._lacking and index not in self.avoided
 
     def announces(self, index: int) -> bool:
-        """Whether it says that it has the block, and did not refuse it."""
+        """Whether it announced the block and did not refuse it."""
         return self.blocks.get(index) and index not in self._lacking
 
     def may_lack_proof(self, index: int, end: int) -> bool:
         """Whether the peer may have block `index` without the tree nodes that prove it.
 
         When an official writer clears blocks from an odd number on, nodes left of them that are still needed
-        are deleted as well: one level of the tree for each binary 1 that the number ends in (hypercore
-        lib/session-state.js `clear`). It ends the connection at a request for such a block. Runs of up to 63
-        blocks before a hole are looked at.
+        are deleted as well: one level of the tree for each binary 1 at the end of the number (hypercore
+        lib/session-state.js `clear`). It ends the connection at a request for such a block. Only runs of up
+        to 63 blocks before a gap are examined.
         """
         blocks = self.blocks
         if blocks.contiguous >= end:
@@ -76,12 +76,12 @@ class Availability:
         return self.blocks.first_unset(start, end) is None
 
     def forget(self) -> None:
-        """Drop all that takes memory."""
+        """Drop the announced blocks, to free memory."""
         self.blocks.forget_pages()
         self.forgotten = True
 
     def close(self) -> None:
-        """The peer is gone."""
+        """The peer is closed: release its share of the budget."""
         self._budget.note(self, 0)
 
     def on_range(self, start: int, length: int, known: int, *, drop: bool) -> None:
@@ -95,7 +95,7 @@ class Availability:
             self._lacking.remove(start, end)
 
     def on_bitfield(self, start: int, words: bytes, known: int) -> None:
-        """Raises RemoteProtocolError for a field that does not begin at a word."""
+        """A bitfield message. Raises RemoteProtocolError if it does not begin at a whole word."""
         if start % 32:
             raise RemoteProtocolError(f"a bitfield starts at bit {start}, which is not a multiple of 32")
         self.blocks.extent = _extent(known)
@@ -105,14 +105,14 @@ class Availability:
             self._lacking.remove(start, start + 8 * len(words))
 
     def refused(self, index: int) -> bool:
-        """It announced the block and did not give it. False if that was once too often."""
+        """It announced the block and refused it. False if it refused more than MAX_LACKING."""
         if self._lacking is _NONE:
             self._lacking = RangeSet()
         self._lacking.add(index, index + 1)
         return self._lacking.count <= MAX_LACKING
 
     def clear_refusals(self) -> None:
-        """Forget what it refused: it may have been for a passing reason."""
+        """Delete its refusals, so that these blocks are requested again."""
         self._lacking = _NONE
 
     def first_missing_from(self, claimed: Bitfield, start: int, end: int) -> int | None:
@@ -134,7 +134,7 @@ class Availability:
 
 
 def _extent(known: int) -> int:
-    """The end of the region behind the one of block `known`: nothing beyond is subscribed to."""
+    """The end of the region behind the one with block `known`. Later blocks are not subscribed to."""
     return (known // WANT_BATCH + 2) * WANT_BATCH
 
 

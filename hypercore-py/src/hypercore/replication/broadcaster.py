@@ -1,7 +1,7 @@
 """Announces our blocks to one peer.
 
 Only durable blocks are announced, so that a crash cannot make an announcement false. The rules are those of
-hypercore lib/replicator.js (`broadcastRange`, `_onwant`): every peer is notified when we are complete, by one
+hypercore lib/replicator.js (`broadcastRange`, `_onwant`): a complete core is announced to every peer by one
 range from 0; other new blocks go to peers that subscribed to their region, and to all if they are among the
 last.
 """
@@ -20,11 +20,12 @@ from .interfaces import ReplicatedCore
 from .wants import RemoteWants
 
 MAX_RUNS = 16
-"""Runs of blocks that are re-announced one by one after something was dropped; more go as bitfields."""
+"""Runs of blocks that are announced again one by one after blocks were dropped; more are sent as
+bitfields."""
 
 
 class Announcer:
-    """What the peer knows of our blocks, and which announcements it subscribed to."""
+    """Which of our blocks the peer knows, and the announcements it subscribed to."""
 
     __slots__ = ("_announced", "_core", "_from", "_send", "_stale", "wants")
 
@@ -33,11 +34,11 @@ class Announcer:
         self._send = send
         self.wants = RemoteWants()
         self._announced = 0
-        """Length up to which it knows that we have everything."""
+        """Length up to which the peer knows that we have every block."""
         self._stale = False
-        """An announcement was skipped while it did not read."""
+        """Whether an announcement was skipped while the peer did not read."""
         self._from: int | None = None
-        """Blocks from here on have to be announced again."""
+        """First block from which all must be announced again."""
 
     @property
     def owes(self) -> bool:
@@ -48,7 +49,7 @@ class Announcer:
         return min(self._core.head.length, self._core.durable.contiguous)
 
     def opened(self) -> None:
-        """The first words after the sync."""
+        """Announce our blocks, after the first sync."""
         contiguous = self._contiguous()
         if contiguous:
             self._send(Range(start=0, length=contiguous))
@@ -69,19 +70,19 @@ class Announcer:
             self._send(Range(start=start, length=end - start))
 
     def skipped(self) -> None:
-        """The peer does not read: `flush` makes up for skipped announcements when it does."""
+        """The peer does not read: `flush` sends skipped announcements when it does."""
         self._stale = True
 
     def dropped(self, start: int, end: int, *, truncated: bool) -> None:
-        """Blocks start..end are gone. Announced at once, before any request for them is refused."""
+        """Blocks start..end were dropped. Sent at once, before any request for them is refused."""
         self._announced = min(self._announced, start)
         self._send(Range(drop=True, start=start, length=end - start))
         if not truncated:
-            # A receiver that knew of a leading run beyond `start` has just forgotten all of it from there on
+            # An official receiver with a watermark beyond `start` has lost all blocks from there on
             self._from = end if self._from is None else min(self._from, end)
 
     def flush(self) -> None:
-        """Say what was left out."""
+        """Send skipped and repeated announcements."""
         if self._stale:
             self._stale = False
             self._from = None
@@ -110,7 +111,7 @@ class Announcer:
             self._send(Range(start=low, length=high - low))
 
     def answer(self, want: Want) -> None:
-        """A peer wants to know about a region (lib/replicator.js `_onwant`)."""
+        """A peer subscribes to a region: send our blocks in it (lib/replicator.js `_onwant`)."""
         start, length, contiguous = want.start, self._core.head.length, self._contiguous()
         end = start + want.length
         if end < contiguous or contiguous == length or (want.any_ and start < contiguous):
@@ -136,7 +137,7 @@ class Send(Protocol):
 def bitfields(have: Bitfield, start: int, end: int) -> Iterator[BitfieldMessage]:
     """The blocks of start..end as messages: in whole words, split at multiples of 2^21, without empty parts.
 
-    The first part is sent even if it is empty: an official peer does the same, and the asker knows then.
+    The first part is sent even if it is empty, as official peers do: it answers the `want`.
     Source: lib/bitfield.js `want`.
     """
     start &= ~31

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_PEERS = 640
-"""Connections on which one core is replicated; on others its channels are rejected. More than a swarm has by
-itself (512 and 64), which decides who may connect, with a share for each host, so that one host cannot take
-up a core. Ours."""
+"""Connections on which one core is replicated; on others its channels are rejected. More than the default of
+a swarm (512 and 64), which limits the connections of each host. Ours."""
 
 WANT_BATCH = 2**21
-"""Blocks of the regions that a downloader subscribes to, and the longest a peer may ask for (hypercore
+"""Blocks in a region that a downloader subscribes to; the longest region of a peer (hypercore
 lib/wants.js)."""
 
 MAX_LOCAL_WANTS = 4
@@ -18,13 +17,13 @@ MAX_LOCAL_WANTS = 4
 512.)"""
 
 MAX_REMOTE_PAGES = 512
-"""Pages of 32,768 bits (4 KiB) that are neither empty nor full, and runs of full ones, kept about what a peer
-has beyond its leading run; what it says beyond that is asked for again (`want`) when the download gets there.
-Ours."""
+"""Pages of 32,768 bits (4 KiB) that are neither empty nor full, and runs of full ones, kept of a peer's
+blocks beyond its leading run. Further announcements are dropped and requested again (`want`) when the
+download gets there. Ours."""
 
 MAX_REMOTE_FIELD_BYTES = 24 * 2**20
-"""Bytes of such pages over all peers of all cores. Above it the peers with most of them are forgotten, and
-asked again later. Ours."""
+"""Bytes of such pages over all peers of all cores. Above it the largest are dropped, and requested again
+later. Ours."""
 
 MAX_REMOTE_WANTS = 512
 """Regions that a peer may subscribe to before it gets all announcements (lib/wants.js MAX)."""
@@ -33,46 +32,47 @@ MAX_REMOTE_WANT_SIZES = 4
 MAX_REMOTE_ANY_WANTS = 16
 """Subscriptions of the kind "any block will do" (lib/wants.js MAX_ANY)."""
 MIN_WANT_BATCH = 32
-"""Smallest region that is remembered as such (lib/wants.js MIN_RANGE)."""
+"""Smallest region that is stored as a region (lib/wants.js MIN_RANGE)."""
 
 LAST_BLOCKS = 256
 """New blocks this close to the end are announced to every peer (lib/replicator.js LAST_BLOCKS)."""
 
 MAX_BACKLOG = 2048
-"""Requests and wants of a peer that may wait for an answer; a peer with more is cut off. Ours: official peers
-keep up to 512 in flight."""
+"""Requests and wants of a peer that may wait for an answer; a peer with more is disconnected. Ours: official
+peers keep up to 512 in flight."""
 REQUEST_BYTES = 400
-"""Memory that such a request takes, about."""
+"""Bytes of memory for a waiting request, about."""
 MAX_INVALID_REQUESTS = 64
-"""Requests that cannot be proven after which a peer is cut off (lib/replicator.js MAX_INVALID_REQUESTS)."""
+"""Requests that cannot be proven, after which a peer is disconnected (lib/replicator.js
+MAX_INVALID_REQUESTS)."""
 MAX_REASONED_REFUSALS = 16
-"""Answers `noData` with a reason that one peer gets. Official peers give up on us for good after 32 of them;
-without a reason they just look elsewhere, since we take back (`range` drop) before we refuse."""
+"""`noData` answers with a reason sent to one peer. Official peers stop requesting for good after 32 of them;
+without a reason they ask other peers, since we withdraw the block (`range` drop) before we refuse."""
 
 MAX_REFUSALS = 32
-"""`noData` in a row after which we ask a peer nothing more for a while (lib/replicator.js MAX_BACKOFFS: for
+"""`noData` answers in a row after which a peer rests for a while (lib/replicator.js MAX_BACKOFFS: for
 good)."""
 MAX_LACKING = 1024
-"""Blocks that a peer announced and then refused, remembered so that they are not asked for again. Ours."""
+"""Blocks that a peer announced and then refused, kept so that they are not requested again. Ours."""
 MAX_BROKEN_CLAIMS = 4
-"""Blocks that a peer announced and did not give, in a row, after which what it announces delays nothing until
-it gives one. Ours."""
+"""Blocks in a row that a peer announced and did not give, after which its announcements delay `Fullness` no
+more until it gives one. Ours."""
 MAX_INVALID_ANSWERS = 3
-"""Invalid answers after which a peer is disconnected; one more is granted for each STRIKE_BLOCKS valid ones,
-so that a peer with a corrupt disk is still of use. Ours."""
+"""Invalid answers that a peer may give; one more for each STRIKE_BLOCKS valid ones, so that a peer with a
+corrupt disk stays useful. Ours."""
 STRIKE_BLOCKS = 256
 MAX_UNASKED_PROOFS = 8
-"""Proofs of a conflict that a peer may send without being asked; each costs a signature check. Ours."""
+"""Unrequested proofs of a conflict that a peer may send; each costs a signature check. Ours."""
 MAX_REOPENS = 8
-"""Times a channel that the peer closed as idle is opened again at once, for as long as nothing was downloaded
+"""Times that a channel which the peer closed as idle is opened again at once, while nothing is downloaded
 over it."""
 
 SCALE_RTT = 0.05
 """Round-trip time in seconds from which on the window grows with it (lib/replicator.js SCALE_LATENCY)."""
 MAX_HOLDERS = 3
-"""Peers that may be asked for the same block at once (lib/hotswap-queue.js)."""
+"""Peers from which one block is requested at a time (lib/hotswap-queue.js)."""
 MIN_HOTSWAP = 16
-"""Requests in flight below which a peer may always be given blocks of slower ones."""
+"""Requests in flight below which blocks of slower peers may always be requested from a peer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,33 +82,33 @@ class ReplicationConfig:
     downloading: bool = True
     """Follow the writer and fetch blocks. Also keeps peers from closing an idle channel."""
     max_fork: int | None = None
-    """Follow the writer up to this fork; None: any. When a higher one is proven, `ForkAvailable` is emitted,
-    and nothing is deleted. A core without blocks goes to any fork."""
+    """Follow the writer up to this fork; None: any. When a higher one is proven, `ForkAvailable` is emitted
+    and blocks are kept. A core without blocks follows any fork."""
     max_peers: int = MAX_PEERS
     request_timeout: float = 30.0
-    """A peer that answers nothing for so long loses its requests to others; a request never waits more than
-    four times as long. Official peers wait for ever."""
+    """After this time without an answer, a peer's requests are cancelled and sent to others. A single request
+    waits at most four times as long. Official peers wait for ever."""
     stall_pause: float = 5.0
-    """How long such a peer is then left alone, if it stays silent."""
+    """How long such a peer rests, if it stays silent."""
     retry_after: float = 30.0
-    """After how long a peer is asked again for what it refused."""
+    """Time after which refused blocks are requested from the same peer again."""
     check_interval: float = 0.5
     """Seconds between checks for slow requests while there is another peer."""
     hotswap_after: float = 0.5
-    """Age of a request from which on an idle peer is asked for the same block."""
+    """Age of a request from which its block is requested from an idle peer as well."""
     refine_timeout: float = 3.0
-    """Seconds that a reorg waits for peers that know exactly what both histories share; then the coarse
-    answer is taken."""
+    """Seconds that a reorg waits for peers that know exactly which blocks both histories share; then the
+    coarse result is used."""
     probe_timeout: float = 30.0
-    """How long a peer whose data did not verify has to prove that it is on our history."""
+    """Time in which a peer whose data did not verify must prove that it is on our history."""
     doubt_delay: float = 1.0
-    """How long nothing else has to come from a peer, of any core, until it is asked for what may end the
-    connection."""
+    """Seconds without any answer of a peer, for any core, before a request that may end the connection is
+    sent."""
     inflight_min: int = 16
     inflight_max: int = 512
     """Requests in flight to one peer (official: [16, 512])."""
     inflight_bytes: int = 4 * 2**20
-    """Bytes in flight to one peer at a round-trip time of SCALE_RTT or less, as far as that is between the
-    two above. Small blocks are asked for in larger numbers than official peers do."""
+    """Bytes in flight to one peer at a round-trip time of SCALE_RTT or less, within the two bounds on
+    requests. So more small blocks are requested at a time than by official peers."""
     want_batch: int = WANT_BATCH
-    """Size of our own wants: 2^21, or 4096 as official blind peers."""
+    """Blocks of our own wants: 2^21, or 4096 as of official blind peers."""

@@ -1,4 +1,4 @@
-"""What the parts of a replicator need of it."""
+"""Protocol classes through which the parts of a replicator use it."""
 
 from __future__ import annotations
 
@@ -24,32 +24,31 @@ class ReplicatorContext(Protocol):
 
     @property
     def peers(self) -> Collection[PeerView]:
-        """Those whose channels are open."""
+        """Peers whose channels are open."""
 
     @property
     def downloading(self) -> bool: ...
 
     def apply(self, data: Data, /) -> Change:
-        """Take an answer into the core. What follows from it beside the download has happened when this
-        returns. Raises VerificationError."""
+        """Apply an answer to the core and notify all parts but the downloader. Raises VerificationError."""
 
     def apply_reorg(self, reorg: Reorg, /) -> Change:
-        """Have the core adopt a fork, as `apply` does."""
+        """Let the core adopt a fork, and notify as `apply` does."""
 
     def emit(self, event: Event, /) -> None: ...
 
     def bad_data(self, peer: PeerView, error: RemoteProtocolError, now: float, /) -> None:
-        """The peer has sent bad data once too often: do without it for this core, for a while.
+        """The peer has sent too much bad data: back off this core at this peer.
 
-        Raises the error when the whole connection is not worth keeping.
+        Raises `error` when the connection must be closed.
         """
 
     def wake_at(self, time: float, /) -> None:
-        """Have the timer handled at that time at the latest."""
+        """Call `handle_timer` at that time at the latest."""
 
 
 class Requester(Protocol):
-    """What those that ask out of turn need of the downloader."""
+    """The methods of the downloader for parts that send requests themselves."""
 
     requests: InflightTracker
     scheduler: Scheduler
@@ -58,22 +57,22 @@ class Requester(Protocol):
         """Requests that the peer may have in flight."""
 
     def ask_block(self, peer: PeerView, index: int, now: float, /, *, urgent: bool = False) -> None:
-        """Ask one peer for one block. Raises StorageError."""
+        """Request one block from one peer. Raises StorageError."""
 
     def try_head(self, peer: PeerView, now: float, /) -> None:
-        """Ask for what there is to ask about the head, though a request for it is suspected."""
+        """Send a request about the head, though such a request is suspected."""
 
     def could_ask_elsewhere(self, sent: InflightRequest, /) -> bool:
-        """Whether some other peer could be asked for the head that `sent` asks for."""
+        """Whether another peer offers the head that `sent` requests."""
 
     def refused_head(self, peer: PeerView, now: float, /) -> None:
-        """The peer is not asked about its head for a while."""
+        """Send the peer no requests about its head for a while."""
 
     def cancel_requests(self, requests: list[InflightRequest], /) -> None:
-        """Take requests back, and offer what they were for to all peers."""
+        """Cancel requests, and offer their blocks to all peers."""
 
 
 def arm_timer(context: ReplicatorContext, config: ReplicationConfig, now: float) -> None:
-    """The first request is about to be sent: have the timer look after it."""
+    """Set the timer for checks, before the first request is sent."""
     crowded = len(context.peers) > 1
     context.wake_at(now + (config.check_interval if crowded else config.request_timeout))

@@ -1,4 +1,4 @@
-"""What we ask of one peer: how much at a time, and what came of it."""
+"""Requests to one peer: how many at a time, and their results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .wants import LocalWants
 
 
 class DownloadState:
-    """What we ask of one peer, and what came of it."""
+    """Requests to one peer, and their results."""
 
     __slots__ = (
         "availability",
@@ -40,58 +40,59 @@ class DownloadState:
         self.availability = Availability(fields)
         self.wants = LocalWants(config.want_batch)
         self.inflight: dict[int, int | None] = {}
-        """Number of a request -> the block that it asks for, if it does."""
+        """Id of each request -> its block, None for other requests."""
         self.cursor = 0
-        """Below it there is nothing to ask this peer for."""
+        """Block below which there is nothing to request from this peer."""
         self.starved = False
-        """It could be asked for more, and there was nothing more."""
+        """Whether its window had space and there was nothing to request."""
         self.max_inflight = config.inflight_max
-        """Requests that it may have in flight: 1 after a timeout, then twice as many with each answer."""
+        """Bound on its requests in flight: 1 after a timeout, doubled with each answer."""
         self.average = 0.0
-        """Bytes of its blocks, averaged."""
+        """Average bytes of its blocks."""
         self.last_heard = 0.0
         self.stalled_until = 0.0
         self.head_refused = False
-        """It refused to prove its head; asked again after its next sync."""
+        """Whether it refused to prove its head; requested again after its next sync."""
         self.head_failures = 0
-        """How often it did not give the head that it claims, since it gave one; halved when forgiven."""
+        """Failed requests for the head that it claims, since its last proven head; halved by
+        `reset_backoff`."""
         self.refusals = 0
-        """In a row."""
+        """Refusals in a row."""
         self.backoff_until = 0.0
-        """When it is asked again for what it refused; 0 if it refused nothing."""
+        """Time at which refused blocks are requested again; 0 without refusals."""
         self.record: Record | None = None
-        """What is remembered about this core at this peer: None in nearly all cases."""
+        """Failed requests for this core at this peer, over reconnects; None for most peers."""
         self.invalid_answers = 0
         """Answers that did not verify."""
         self.unsolicited_proofs = 0
         self.probing_until: float | None = None
         self.paused = False
-        """It is asked for nothing until it is forgiven: it refused too often."""
+        """Whether it gets no requests, since it refused too often."""
         self.pauses = 0
-        """How often that was so; each time lasts twice as long as the one before."""
+        """Number of such pauses; each is twice as long as the one before."""
 
         self.is_source = False
-        """It has given us something of this core: see `Fullness`."""
+        """Whether it gave a verified block or head of this core: see `Fullness`."""
         self.broken_claims = 0
-        """Blocks that it announced and did not give, since it gave one."""
+        """Blocks that it announced and did not give, since its last block."""
 
     @property
     def offers(self) -> bool:
-        """Whether it says that it has blocks which we lack, and may be believed: it was asked for some, or is
-        about to be."""
+        """Whether it announces blocks that we lack and is credible: some are, or will be, requested from
+        it."""
         if self.broken_claims >= MAX_BROKEN_CLAIMS:
             return False
         if self.record is not None and self.record.suspects:
-            return True  # they are yet to be tried
+            return True  # they were not requested yet
         return not self.starved or any(index is not None for index in self.inflight.values())
 
     @property
     def avoids_head(self) -> bool:
-        """Whether it is not asked about its head in the ordinary way."""
+        """Whether requests about its head are only sent as trials."""
         return self.record is not None and HEAD in self.record.avoided
 
     def remember(self, record: Record | None) -> None:
-        """Go by what is remembered about this core at this peer."""
+        """Use the record of failed requests for this core at this peer."""
         self.record = record
         if record is not None:
             self.availability.avoided = record.avoided
@@ -101,7 +102,7 @@ class DownloadState:
         return self.probing_until is not None
 
     def reset_backoff(self) -> None:
-        """Ask again for what it refused, and for reports that were dropped."""
+        """Request refused blocks, and dropped announcements, again."""
         self.availability.clear_refusals()
         if self.availability.forgotten:
             self.availability.forgotten = False

@@ -1,8 +1,8 @@
-"""Keeping every peer busy with blocks that we miss, and making sense of the answers.
+"""Requests missing blocks from every peer, and handles the answers.
 
-`fill` runs at most once per turn of the loop and peer, before its output is taken; a block costs it the same
-whether the core has a hundred blocks or a million. Whatever comes back to the pool (a refusal, a timeout, a
-peer that is gone) is offered to all peers again.
+`fill` runs at most once per turn of the loop and peer, before its output is taken. The cost of a block does
+not grow with the length of the core. A block that did not come (a refusal, a timeout, a closed connection) is
+offered to all peers again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .upgrades import UpgradeRequester
 log = logging.getLogger(__name__)
 
 HIGH_PRIORITY = 1
-"""Of a block that a reader waits for (lib/replicator.js PRIORITY.HIGH)."""
+"""Priority of a block that a reader waits for (lib/replicator.js PRIORITY.HIGH)."""
 
 
 class Downloader:
@@ -49,14 +49,14 @@ class Downloader:
     # --- asking ---------------------------------------------------------------------------------------------
 
     def fill(self, peer: PeerView, now: float) -> None:
-        """Ask the peer for as much as it may be asked for."""
+        """Send the peer as many requests as its window allows."""
         try:
             self._fill(peer, now)
         except StorageError as error:
             self._storage_failed(peer, error, now)
 
     def _storage_failed(self, peer: PeerView, error: StorageError, now: float) -> None:
-        """Not the peer's fault, but there is no point in going on at full speed."""
+        """Our disk failed: pause requests to the peer, without blaming it."""
         self._context.emit(StorageFailed(error))
         peer.down.stalled_until = now + self._config.stall_pause
         self._context.wake_at(peer.down.stalled_until)
@@ -106,13 +106,12 @@ class Downloader:
         return min(full, down.max_inflight)
 
     def _expected(self, peer: PeerView) -> int:
-        """Bytes that a block of the peer probably takes."""
+        """Estimated bytes of a block of the peer."""
         head, average = self._core.head, peer.down.average
         return BLOCK_OVERHEAD + round(average or head.byte_length / max(head.length, 1))
 
     def _ask_explicit(self, peer: PeerView, room: int, end: int, turn: Waiter | None, now: float) -> int:
-        """Blocks that a reader waits for do not queue behind a full window: a few more are always
-        possible."""
+        """Request blocks that readers wait for, a few of them even when the window is full."""
         room += self._config.inflight_min
         while room > 0:
             index = self.scheduler.next_explicit(peer.down.availability, end)
@@ -127,7 +126,7 @@ class Downloader:
         return room - self._config.inflight_min
 
     def ask_block(self, peer: PeerView, index: int, now: float, *, urgent: bool = False) -> None:
-        """Ask one peer for one block. Raises StorageError."""
+        """Request one block from one peer. Raises StorageError."""
         core, requests = self._core, self.requests
         fork, nodes = core.head.fork, core.missing_nodes(index)
         sent = InflightRequest(requests.next_id(), peer, fork, Purpose.BLOCK, now, index)
@@ -140,7 +139,7 @@ class Downloader:
         peer.send_request(BlockRequest(sent.id, fork, index, nodes, HIGH_PRIORITY if urgent else 0))
 
     def _ask_about_missing(self, peer: PeerView, end: int) -> None:
-        """Nothing was found to ask for, though blocks are missing: perhaps we do not know what it has."""
+        """Blocks are missing and the peer offers none: subscribe to regions whose blocks we do not know."""
         if self._context.downloading:
             for start, stop in self.scheduler.missing(end):
                 peer.want(start, stop)
@@ -149,14 +148,14 @@ class Downloader:
             at = self.scheduler.next_pending(peer.want(at, at + 1), end)
 
     def refill_all(self, lowest: int | None = None) -> None:
-        """There may be something new to ask for, in blocks from `lowest` on: have all peers filled."""
+        """Blocks from `lowest` on may be requestable: call `fill` for all peers."""
         for peer in self._context.peers:
             if lowest is not None and peer.down.cursor > lowest:
                 peer.down.cursor = lowest
             peer.mark_dirty()
 
     def best_for(self, index: int) -> PeerView | None:
-        """The peer to ask for one block, if any is known to have it."""
+        """The peer from which to request one block, None if no peer is known to have it."""
         able = [peer for peer in self._context.peers if self.can_give(peer, index)]
         return min(able, key=lambda peer: (len(peer.down.inflight), peer.rtt or 0.0), default=None)
 
@@ -175,17 +174,17 @@ class Downloader:
         self._reschedule(index)
 
     def try_head(self, peer: PeerView, now: float) -> None:
-        """Ask for what there is to ask about the head, though a request for it is suspected."""
+        """Send a request about the head, though such a request is suspected."""
         self.heads.try_head(peer, now)
 
     def could_ask_elsewhere(self, sent: InflightRequest) -> bool:
-        """Whether some other peer could be asked for the head that `sent` asks for."""
+        """Whether another peer offers the head that `sent` requests."""
         return self.heads.could_ask_elsewhere(sent)
 
     # --- answers --------------------------------------------------------------------------------------------
 
     def on_data(self, peer: PeerView, data: Data, now: float) -> None:
-        """Raises VerificationError when the peer has sent bad data once too often."""
+        """Handle a `data` message. Raises VerificationError when the peer has sent too much bad data."""
         if self._limit.active and data.block is not None:
             self._limit.consume(BLOCK_OVERHEAD + len(data.block.value))
         if data.request == 0:
@@ -194,7 +193,7 @@ class Downloader:
         self._on_answer(peer, now)
         sent = self.requests.get(data.request, peer)
         if sent is None:
-            return  # cancelled, or given up: it was under way
+            return  # cancelled, or timed out, while the answer was on its way
         self._take(sent)
         if peer.down.record is None or not self._trials.answered(peer, peer.down.record, sent):
             peer.muxer.answered_at = now
@@ -225,14 +224,14 @@ class Downloader:
         peer.mark_dirty()
 
     def _accept(self, sent: InflightRequest, data: Data, now: float) -> bool:
-        """Take an answer. False if it brings nothing new about the head, though that was requested."""
+        """Apply an answer. False if it was requested about the head and brings nothing new."""
         core, purpose = self._core, sent.purpose
         if purpose is Purpose.PROOF:
             return self.heads.on_proof(sent.peer, data, now)
         if purpose is Purpose.REFINE:
             return self.heads.on_refinement(data, now)
         if data.fork != core.head.fork:
-            return True  # the core has moved on; what is worth asking is another thing now
+            return True  # the core has changed since the request
         change = self._context.apply(data)
         if change.block is not None:
             self.on_block_stored(change.block)
@@ -288,7 +287,7 @@ class Downloader:
             self.refill_all()
 
     def refused_head(self, peer: PeerView, now: float) -> None:
-        """The peer is not asked about its head for a while."""
+        """Send the peer no requests about its head for a while."""
         peer.down.head_refused = True
         peer.down.head_failures += 1
         self._retry_later(peer, now)
@@ -313,7 +312,7 @@ class Downloader:
             self.cancel_peer(peer)
 
     def _take(self, sent: InflightRequest) -> bool:
-        """Remove from the table. True if its block is requested from no other peer."""
+        """Remove a request from the table. True if its block is requested from no other peer."""
         last = self.requests.remove(sent)
         if sent.peer.down.record is not None:
             self._trials.taken(sent.peer, sent.peer.down.record, sent)
@@ -324,7 +323,7 @@ class Downloader:
         return last
 
     def _reschedule(self, index: int) -> None:
-        """A block did not come: it is free again unless it is also requested from another peer."""
+        """A block did not come: offer it again unless it is requested from another peer."""
         if not self.requests.requests_for(index):
             self.scheduler.release(index)
             self.refill_all(index)
@@ -335,24 +334,24 @@ class Downloader:
             self._trials.announced(peer, peer.down.record)
 
     def ended(self, peer: PeerView, now: float) -> None:
-        """The peer has ended the connection: what it was asked for may be why."""
+        """The peer has ended the connection: suspect the requests in flight."""
         self._trials.ended(peer, now)
 
     def on_block_stored(self, index: int) -> None:
-        """A block is here: no peer has to send it any more."""
+        """A block is stored: cancel other requests for it."""
         for sent in self.requests.requests_for(index):
             if sent.purpose is Purpose.BLOCK:
                 self.cancel(sent)
         self.scheduler.arrived(index)
 
     def cancel(self, sent: InflightRequest) -> None:
-        """Take a request back."""
+        """Cancel a request."""
         self._take(sent)
         sent.peer.send(Cancel(request=sent.id))
         sent.peer.mark_dirty()
 
     def cancel_peer(self, peer: PeerView, *, send_cancel: bool = True) -> None:
-        """Take back all that the peer was asked for, and offer it to the others."""
+        """Cancel all requests to the peer, and offer their blocks to the others."""
         self.cancel_requests(self.requests.of(peer), send_cancel=send_cancel)
 
     def cancel_requests(self, requests: list[InflightRequest], *, send_cancel: bool = True) -> None:
@@ -368,7 +367,7 @@ class Downloader:
         self.refill_all(lowest)
 
     def cancel_stale_fork(self) -> None:
-        """The core is on another fork: requests for the old one are pointless."""
+        """The core is on another fork: cancel requests for the old one."""
         fork = self._core.head.fork
         for sent in list(self.requests):
             if sent.fork < fork:
@@ -377,7 +376,7 @@ class Downloader:
                 sent.peer.send(Cancel(request=sent.id))
 
     def tick(self, now: float) -> None:
-        """Look after what is slow."""
+        """Handle the timer: timeouts and slow requests."""
         self.misbehaviour.tick(now)
         try:
             self.heads.tick(now)

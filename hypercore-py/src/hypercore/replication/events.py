@@ -16,7 +16,7 @@ class PeerOpened(NamedTuple):
 
 
 class PeerClosed(NamedTuple):
-    """A channel that was open is not any more: the connection ended, or one side had enough."""
+    """An open channel was closed: the connection ended, or one side closed it."""
 
     peer: PeerView
 
@@ -35,7 +35,7 @@ class Upgraded(NamedTuple):
 
 
 class BlockReceived(NamedTuple):
-    """A block was verified and is stored, though perhaps not yet durable."""
+    """A block was verified and stored; it may not be durable yet."""
 
     index: int  # type: ignore[assignment]  # hides tuple.index
     size: int
@@ -47,7 +47,7 @@ class ManifestReceived(NamedTuple):
 
 
 class Reorged(NamedTuple):
-    """The writer's new history was adopted: blocks from `ancestors` on are others, or gone."""
+    """The writer's new history was adopted: blocks from `ancestors` on are replaced or deleted."""
 
     fork: int
     length: int
@@ -55,9 +55,9 @@ class Reorged(NamedTuple):
 
 
 class UpgradeAvailable(NamedTuple):
-    """A peer reports more than we have, while we are not downloading. Nothing of it is verified.
+    """A peer reports a longer core while we are not downloading. The report is not verified.
 
-    Emitted with every such `sync`: a caller that wants it downloads from then on.
+    Emitted with every such `sync`. A caller that wants the blocks starts to download.
     """
 
     peer: PeerView
@@ -74,7 +74,7 @@ class ForkAvailable(NamedTuple):
 
 
 class PeerMisbehaved(NamedTuple):
-    """A peer broke a rule. With `fatal`, its channel is closed: the connection is not worth keeping."""
+    """A peer violated the protocol. With `fatal`, its channel is closed and the connection should be."""
 
     peer: PeerView
     error: RemoteProtocolError
@@ -82,17 +82,17 @@ class PeerMisbehaved(NamedTuple):
 
 
 class BackedOff(NamedTuple):
-    """A request of this core rests for this peer, so that everything else continues."""
+    """A request for this core rests at this peer, so that other requests continue."""
 
     remote_public_key: bytes
     reason: str
-    """For people."""
+    """A sentence for people."""
     seconds: float
 
 
 class Conflict(NamedTuple):
-    """The writer has signed two histories of the same fork. The core is frozen: nothing more of it is
-    fetched, and what is here is served."""
+    """The writer has signed two histories of one fork. The core is frozen: it fetches nothing more and serves
+    its stored blocks."""
 
     peer: PeerView
     proof: Data
@@ -100,7 +100,7 @@ class Conflict(NamedTuple):
 
 
 class StorageFailed(NamedTuple):
-    """The store could not read or take what was needed. Peers are asked again after a pause."""
+    """The store could not read or write. Requests continue after a pause."""
 
     error: StorageError
 

@@ -1,4 +1,4 @@
-"""How much memory all peers of all cores may take with what they announce."""
+"""A budget for the announced blocks of all peers of all cores."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from .config import MAX_REMOTE_FIELD_BYTES
 
 class Field(Protocol):
     def forget(self) -> None:
-        """Drop all that takes memory. What was forgotten is asked for again."""
+        """Drop the announced blocks. They are requested again later."""
 
 
 class FieldBudget:
-    """Shared by the replicators of all cores. The peer that holds most loses its share, so a peer that
-    announces nonsense does not cost the others theirs."""
+    """Shared by the replicators of all cores. The largest fields are dropped first, so that a peer that
+    announces nonsense loses its own field, not those of others."""
 
     def __init__(self, limit: int = MAX_REMOTE_FIELD_BYTES) -> None:
         self.limit = limit
         self.held = 0
         """Bytes held by all fields."""
         self.forgotten = 0
-        """How often a field was dropped."""
+        """Number of dropped fields."""
         self._holders: dict[Field, int] = {}
 
     def note(self, field: Field, size: int) -> None:
-        """The field takes `size` bytes now. It, or others, may be dropped before this returns."""
+        """Count `size` bytes for the field. It, or others, may be dropped before this returns."""
         before = self._holders.get(field, 0)
         if size == before:
             return
@@ -38,7 +38,7 @@ class FieldBudget:
             self._make_room()
 
     def _make_room(self) -> None:
-        """Drop the largest until a quarter is free again, so that this is rare."""
+        """Drop the largest fields until a quarter of the budget is free."""
         for field in sorted(self._holders, key=self._holders.__getitem__, reverse=True):
             self.held -= self._holders.pop(field)
             self.forgotten += 1

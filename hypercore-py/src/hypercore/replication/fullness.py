@@ -1,12 +1,12 @@
 """Whether a core is as full as it can be: each block of its head is stored, or known to be unavailable.
 
 Writers clear blocks, and some lose a disk, so many cores can never be complete. A missing block counts as
-unavailable once a *source*, a peer that has given us verified blocks or the head of this core, has reported
-that it lacks it, does not look for it itself, and no peer offered it for a while. Peers that gave nothing
-decide nothing, whatever they claim to have or to lack. A block that arrives anyway opens the core again. The
-reasons are in docs/adr/0006-as-full-as-can-be.md.
+unavailable once a *source* (a peer that gave verified blocks or the head of this core) has reported that it
+lacks the block and does not look for it, and no peer offered it for a while. Peers that gave nothing decide
+nothing, whatever they announce. A block that arrives later opens the decision again. Reasons:
+docs/adr/0006-as-full-as-can-be.md.
 
-Costs nothing for complete cores, and two numbers for the others.
+Complete cores need no memory for this, others two numbers.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from .config import MAX_BROKEN_CLAIMS
 from .interfaces import PeerView, ReplicatedCore
 
 GRACE = 10.0
-"""Seconds from the word of a source that it lacks the missing blocks until they count as unavailable, for a
-core of which nearly all is here. Ours; see `grace_for`."""
+"""Seconds from the report of a source that it lacks the missing blocks until they count as unavailable, for a
+core that is nearly complete. Ours; see `grace_for`."""
 
 MAX_GRACE = 30 * 86400.0
 """Seconds of the longest such wait. Ours."""
 
 CLAIM_TIME = 300.0
-"""Seconds for which peers that have given nothing can delay that by saying that they have a missing block.
-Ours: four times as long as a request waits at most would be 120."""
+"""Seconds for which peers that gave nothing can delay the decision by announcing a missing block. Ours: more
+than the 120 s that a single request waits."""
 
 OFFER_TIME = 3600.0
-"""Seconds for which sources can delay it by offering a missing block, while none comes. Ours: one source may
-come again under its key, or under others, each time a request to it fails."""
+"""Seconds for which sources can delay the decision by offering a missing block that does not come. Ours: a
+source may reconnect, under its key or others, each time a request to it fails."""
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two looks at the peers of a core that is not full, at most as often."""
+"""Least seconds between two checks of the peers of a core that is not full."""
 
 ANSWER_TIME = 30.0
-"""Seconds that a peer of a core with unavailable blocks is given to say which of them it has. Ours."""
+"""Seconds in which a peer of a core with unavailable blocks should report which of them it has. Ours."""
 
 MAX_SOURCES = 64
-"""Public keys of sources remembered for each open core: one that reconnects need not give anything again."""
+"""Public keys of sources kept for each open core, so that one that reconnects is still a source."""
 
 
 def grace_for(have: int, length: int) -> float:
-    """Seconds to wait after a source has lacked the missing blocks of a core of which `have` of `length`
-    blocks are here.
+    """Seconds to wait after a source lacked the missing blocks of a core with `have` of `length` blocks
+    stored.
 
-    The less is here, the more likely the source is just another reader who has looked at a few blocks: 10 s
-    at 97 %, 40 s at half, 17 minutes at a tenth, weeks below one percent.
+    The less is stored, the likelier the source is another reader with a few blocks: 10 s at 97 %, 40 s at
+    half, 17 minutes at a tenth, weeks below one percent.
     """
     if not have:
         return MAX_GRACE
@@ -57,7 +57,7 @@ def grace_for(have: int, length: int) -> float:
 
 
 class FullnessHost(Protocol):
-    """What this needs of the replicator."""
+    """The members of the replicator that `Fullness` uses."""
 
     core: ReplicatedCore
 
@@ -66,32 +66,32 @@ class FullnessHost(Protocol):
 
     @property
     def wants_everything(self) -> bool:
-        """Whether all blocks, also those to come, are being downloaded."""
+        """Whether all blocks, including future ones, are downloaded."""
 
 
 class Fullness:
-    """Of one core. `review` decides; the replicator calls everything else."""
+    """The state of one core. `review` decides; the replicator calls the other methods."""
 
     __slots__ = ("_given_up_below", "_host", "_lacking_since", "_lost", "_next", "_sources", "own")
 
     def __init__(self, host: FullnessHost) -> None:
         self.own = False
-        """We are its writer: missing blocks are cleared ones, and are not requested."""
+        """Whether we are its writer: missing blocks were cleared, and are not requested."""
         self._host = host
         self._given_up_below = 0
-        """Missing blocks below this number are unavailable, except for `_lost`."""
+        """Missing blocks below this number are unavailable, except those in `_lost`."""
         self._lost: Bitfield | None = None
-        """Blocks below that number that were here since: damaged on disk, for one."""
+        """Blocks below that number that were stored and then lost, such as corrupt ones."""
         self._lacking_since: float | None = None
-        """Since when some source lacks what is missing, and nothing came."""
+        """Time since which a source lacks the missing blocks and none came."""
         self._sources: dict[bytes, None] | None = None
         self._next = 0.0
 
-    # --- how it is
+    # --- state
 
     @property
     def full(self) -> bool:
-        """Whether there is a head, and all of it is here or unavailable."""
+        """Whether there is a head and each of its blocks is stored or unavailable."""
         core = self._host.core
         length, have = core.head.length, core.bitfield
         if have.contiguous >= length:
@@ -100,7 +100,7 @@ class Fullness:
 
     @property
     def unavailable(self) -> int:
-        """Blocks of the head that no peer is known to have; 0 until that is decided."""
+        """Number of unavailable blocks; 0 until that is decided."""
         length, have = self._host.core.head.length, self._host.core.bitfield
         if have.contiguous >= length or not self.full:
             return 0
@@ -108,12 +108,12 @@ class Fullness:
 
     @property
     def offered(self) -> bool:
-        """Whether some peer says that it has blocks which are missing here, and may be believed."""
+        """Whether a credible peer announces blocks that are missing here."""
         return any(peer.may_be_asked and peer.down.offers for peer in self._host.peers)
 
     def busy(self, now: float) -> bool:
-        """Whether a peer may still give what is missing: it offers some of it, or came lately and has not
-        reported what it has."""
+        """Whether a peer may still give missing blocks: it offers some, or connected lately and has not
+        reported its blocks."""
         core = self._host.core
         if self.own or core.bitfield.contiguous >= core.head.length:
             return False
@@ -130,7 +130,7 @@ class Fullness:
         return now < peer.opened_at + ANSWER_TIME
 
     def _first_open(self) -> int | None:
-        """The first block that is neither here nor unavailable."""
+        """The first block that is neither stored nor unavailable."""
         core = self._host.core
         have, length = core.bitfield, core.head.length
         if self._lost is not None:
@@ -140,15 +140,15 @@ class Fullness:
                     return found
         return have.first_unset(self._given_up_below, length) if self._given_up_below < length else None
 
-    # --- what is told
+    # --- input
 
     def trust(self, below: int) -> None:
-        """It was decided in an earlier run that what is missing below block `below` is unavailable."""
+        """An earlier run decided that the missing blocks below `below` are unavailable."""
         self._given_up_below = min(below, self._host.core.head.length)
         self._lost = None
 
     def reopen(self) -> None:
-        """Another peer is known to have more: decide anew."""
+        """Decide again: another peer is known to have missing blocks."""
         self._given_up_below = 0
         self._lost = self._lacking_since = None
 
@@ -164,7 +164,7 @@ class Fullness:
             sources[key] = None
 
     def changed(self, change: Change) -> None:
-        """Something happened to the core."""
+        """The core has changed."""
         if change.block is not None:
             self._came(change.block)
         if change.truncated_to is not None:
@@ -186,12 +186,12 @@ class Fullness:
         if self._lost is not None and self._lost.get(index):
             self._lost.unset(index)
         else:
-            self.reopen()  # somebody had it: there may be more where it came from
+            self.reopen()  # a peer had a given-up block, so it may have others
 
     # --- deciding
 
     def review(self, now: float) -> float | None:
-        """Decide about what is missing. Returns when to look again; None: when something has happened."""
+        """Decide about missing blocks. Returns the time of the next review; None: after the next change."""
         host = self._host
         core = host.core
         if self.full or not core.head.length or not host.wants_everything:
@@ -229,15 +229,15 @@ class Fullness:
         return None
 
     def is_source(self, peer: PeerView) -> bool:
-        """Whether it has given us something of this core, on this connection or an earlier one."""
+        """Whether it gave a verified block or head of this core, on this connection or an earlier one."""
         if not peer.down.is_source and self._sources is not None:
             peer.down.is_source = peer.muxer.remote_public_key in self._sources
         return peer.down.is_source
 
     def _lacks(self, peer: PeerView, first: int) -> bool:
-        """Whether a source that offers nothing has reported on everything missing, and looks for none of it.
+        """Whether a source that offers nothing has reported on all missing blocks and looks for none of them.
 
-        A source that looks for a block itself waits as we do, and knows no better.
+        A source that looks for a block itself waits as we do.
         """
         core = self._host.core
         length = core.head.length

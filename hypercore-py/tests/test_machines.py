@@ -37,17 +37,19 @@ from hypercore.udx.stream import UdxStream
 
 NOW = 1000.0
 """When the machines are made: something is waited for from then on, where that is possible."""
+LATE = float(2**20)
+"""A clock that has run for twelve days."""
 
 HERE, THERE = Address("77.0.0.1", 49737), Address("78.0.0.1", 1234)
 SERVER, CLIENT = KeyPair.from_seed(b"\x01" * 32), KeyPair.from_seed(b"\x02" * 32)
 
 
-def udx_stream() -> UdxStream:
-    stream = UdxStream(NOW, heartbeat=5.0)
+def udx_stream(now: float) -> UdxStream:
+    stream = UdxStream(now, heartbeat=5.0)
     stream.connect(7)
     stream.write(bytes(5000))
     datagram = Packet(FLAG_DATA, 8, 1000, 0, 0, b"hello").encode()
-    stream.receive([(header_struct.unpack_from(datagram), memoryview(datagram)[HEADER_BYTES:])], NOW)
+    stream.receive([(header_struct.unpack_from(datagram), memoryview(datagram)[HEADER_BYTES:])], now)
     return stream
 
 
@@ -58,32 +60,32 @@ class Handler:
         return lambda *args: None
 
 
-def muxer() -> Muxer:
+def muxer(now: float) -> Muxer:
     made = Muxer(is_initiator=True, handshake_hash=bytes(64))
-    made.create_channel("p", b"1", Handler()).open(b"", NOW)  # type: ignore[arg-type]
+    made.create_channel("p", b"1", Handler()).open(b"", now)  # type: ignore[arg-type]
     return made
 
 
-def replicator() -> Replicator:
+def replicator(now: float) -> Replicator:
     """Of a core that one peer has, which was asked for a block and does not answer."""
     pair = LinkedPair()
-    pair.clock.now = NOW
+    pair.clock.now = now
     writer = make_writer(sample_blocks(3))
     core = memory_store().open_core(writer.core.key)
     assert core is not None
     made, other = Replicator(core), Replicator(writer.core)
     for one, end in ((made, pair.a), (other, pair.b)):
         end.remote_public_key = bytes(32)
-        one.attach(end, NOW)
+        one.attach(end, now)
     while pair.step() and not made.downloader.requests:
         pass
     return made
 
 
-def dht_core() -> DhtCore:
-    core = DhtCore(rng=random.Random(1), now=NOW)
+def dht_core(now: float) -> DhtCore:
+    core = DhtCore(rng=random.Random(1), now=now)
     core.bootstrap = [THERE]
-    core.start_bootstrap(NOW)
+    core.start_bootstrap(now)
     core.on_network_changed()
     return core
 
@@ -92,7 +94,7 @@ class Inbound:
     source = THERE
 
 
-def server_core() -> ServerCore:
+def server_core(now: float) -> ServerCore:
     core = ServerCore(
         SERVER,
         relays=AnnouncedRelays(),
@@ -102,51 +104,51 @@ def server_core() -> ServerCore:
     )
     handshake = ClientHandshake(CLIENT, SERVER.public_key, random.Random(2).randbytes)
     noise = handshake.write(NoisePayload(udx=UdxInfo(77), secret_stream=1))
-    assert core.handshake(noise, THERE, Inbound(), NOW, direct=False)  # type: ignore[arg-type]
+    assert core.handshake(noise, THERE, Inbound(), now, direct=False)  # type: ignore[arg-type]
     return core
 
 
-def puncher() -> Puncher:
+def puncher(now: float) -> Puncher:
     made = Puncher(initiator=True, remote_host=THERE.host, random_bytes=random.Random(1).randbytes)
     made.update(HolepunchPayload(firewall=Firewall.CONSISTENT, addresses=(THERE,)), THERE.host)
-    made.start(Firewall.CONSISTENT, NOW)
+    made.start(Firewall.CONSISTENT, now)
     return made
 
 
-def swarm_policy() -> SwarmPolicy:
+def swarm_policy(now: float) -> SwarmPolicy:
     """A dial has failed."""
     policy = SwarmPolicy(bytes(32), rng=random.Random(1))
     policy.topics.add(b"t" * 32)
-    policy.peer_found(b"p" * 32, (THERE,), b"t" * 32, NOW)
+    policy.peer_found(b"p" * 32, (THERE,), b"t" * 32, now)
     peer = policy.next_dial()
     assert peer is not None
-    policy.ended(peer, NOW, client=True)
+    policy.ended(peer, now, client=True)
     return policy
 
 
-def topic_schedule() -> TopicSchedule:
+def topic_schedule(now: float) -> TopicSchedule:
     """A topic was announced."""
     schedule = TopicSchedule(random.Random(1))
     topic = schedule.get_or_add(b"t" * 32)
     topic.servers = 1
     schedule.changed(topic)
-    assert schedule.take(NOW) is topic
+    assert schedule.take(now) is topic
     topic.announced = True
-    schedule.finished(topic, NOW, ok=True)
+    schedule.finished(topic, now, ok=True)
     return schedule
 
 
-def rate_limit() -> RateLimit:
+def rate_limit(now: float) -> RateLimit:
     """Somebody waits for a debt to be paid."""
     limit = RateLimit()
-    limit.set_rate(1000.0, NOW)
+    limit.set_rate(1000.0, now)
     limit.consume(5000)
-    assert limit.take_turn(lambda: None, NOW) == 0
+    assert limit.take_turn(lambda: None, now) == 0
     return limit
 
 
 class Machine(NamedTuple):
-    make: Callable[[], Any]
+    make: Callable[[float], Any]
     verbs: str
     """Initials of receive, take_output, next_event and (handle_timer and next_deadline)."""
 
@@ -183,14 +185,14 @@ def drain(machine: Any, now: float) -> int:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_machine_has_the_verbs_that_it_is_listed_with(name: str) -> None:
-    machine = MACHINES[name].make()
+    machine = MACHINES[name].make(NOW)
     has = {verb for verb, protocol in PROTOCOLS.items() if isinstance(machine, protocol)}
     assert has == set(MACHINES[name].verbs)
 
 
 @having("t")
 def test_output_comes_to_an_end_and_then_there_is_none(name: str) -> None:
-    machine = MACHINES[name].make()
+    machine = MACHINES[name].make(NOW)
     if name == "Puncher":
         machine.handle_timer(NOW)
     assert drain(machine, NOW)
@@ -199,14 +201,14 @@ def test_output_comes_to_an_end_and_then_there_is_none(name: str) -> None:
 
 @having("e")
 def test_events_come_to_an_end_and_then_there_are_none(name: str) -> None:
-    machine = MACHINES[name].make()
+    machine = MACHINES[name].make(NOW)
     assert drain(machine, NOW)
     assert machine.next_event() is None and machine.next_event() is None
 
 
 @having("d")
 def test_asking_for_the_deadline_changes_nothing(name: str) -> None:
-    machine = MACHINES[name].make()
+    machine = MACHINES[name].make(NOW)
     drain(machine, NOW)
     deadline = machine.next_deadline()
     assert deadline is not None and deadline >= NOW
@@ -216,7 +218,7 @@ def test_asking_for_the_deadline_changes_nothing(name: str) -> None:
 
 @having("d")
 def test_a_timer_that_comes_early_does_nothing(name: str) -> None:
-    machine = MACHINES[name].make()
+    machine = MACHINES[name].make(NOW)
     drain(machine, NOW)
     deadline = machine.next_deadline()
     machine.handle_timer(deadline - 0.001)
@@ -227,7 +229,7 @@ def test_a_timer_that_comes_early_does_nothing(name: str) -> None:
 @having("d")
 def test_a_timer_that_is_due_moves_the_deadline(name: str) -> None:
     """Or a shell would call it again and again without a pause."""
-    machine = MACHINES[name].make()
+    machine = MACHINES[name].make(NOW)
     drain(machine, NOW)
     for _ in range(20):
         deadline = machine.next_deadline()
@@ -241,7 +243,7 @@ def test_a_timer_that_is_due_moves_the_deadline(name: str) -> None:
 
 @having("d")
 def test_a_timer_that_comes_hours_late_is_handled_once(name: str) -> None:
-    machine = MACHINES[name].make()
+    machine = MACHINES[name].make(NOW)
     drain(machine, NOW)
     late = NOW + 36_000.0
     for _ in range(100):
@@ -251,6 +253,33 @@ def test_a_timer_that_comes_hours_late_is_handled_once(name: str) -> None:
         if after is None or after > late:
             return
     pytest.fail("the deadline stays in the past")
+
+
+def life(name: str, start: float) -> list[object]:
+    """What a machine that is made at `start` puts out, and when, in its first hour."""
+    machine, now = MACHINES[name].make(start), start
+    lived: list[object] = []
+    for _ in range(60):
+        while isinstance(machine, Producer) and (output := machine.take_output(now)):
+            lived.append(output)
+        while isinstance(machine, EventSource) and (event := machine.next_event()) is not None:
+            lived.append(type(event))
+        at = machine.next_deadline() if isinstance(machine, Timed) else None
+        if at is None or at > start + 3600.0:
+            break
+        now = at
+        lived.append(round(now - start, 6))
+        assert isinstance(machine, Timed)
+        machine.handle_timer(now)
+    return lived
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_machine_does_the_same_however_old_the_clock_is(name: str) -> None:
+    """The clock may begin when the machine boots: a time that was never set must not look recent then."""
+    young = life(name, 0.0)
+    assert young
+    assert young == life(name, LATE)
 
 
 def garbage(name: str) -> Iterator[Any]:
@@ -267,7 +296,7 @@ def garbage(name: str) -> Iterator[Any]:
 @having("r")
 def test_garbage_raises_nothing_but_protocol_errors(name: str) -> None:
     for data in garbage(name):
-        machine = MACHINES[name].make()
+        machine = MACHINES[name].make(NOW)
         try:
             machine.receive(data, NOW)
         except RemoteProtocolError:

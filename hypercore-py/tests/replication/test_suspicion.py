@@ -112,6 +112,16 @@ def test_a_block_that_ends_the_connection_is_found_and_not_asked_for_again() -> 
     assert sum(map(peers[0].deadly, (request for peer in peers for request in peer.asked))) == 3
 
 
+def test_trials_begin_as_soon_on_a_young_clock_as_on_an_old_one() -> None:
+    took = []
+    for start in (0.0, 2.0**20):
+        world, site, source = world_with(200)
+        world.clock.now = start
+        live(world, site, source, poison(57))
+        took.append(round(world.now - start, 6))
+    assert took[0] == took[1]
+
+
 def test_a_refused_block_is_tried_again_when_the_peer_has_news_and_later_each_time() -> None:
     world, site, source = world_with(20)
     made = world.sites[0]

@@ -15,7 +15,7 @@ from hypercore.dht.rpc import Outgoing, ReplyHandler
 class Network:
     def __init__(self, seed=1, *, latency=(0.005, 0.08), loss=0.0):
         self.rng = random.Random(seed)
-        self.now = 1000.0
+        self.now = 0.0
         self.latency = latency
         self.loss = loss
         self.nodes = {}

@@ -100,7 +100,6 @@ class Child:
         """Whether a portion other than the last was received."""
         self._hold = False
         self._refresh = False
-        self._looked_for = 0.0
         self._wake = asyncio.Event()
         self._questions: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_QUESTIONS)
         self._titles: Titles | None = None

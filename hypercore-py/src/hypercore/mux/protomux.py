@@ -56,7 +56,7 @@ class Muxer:
         self._on_output = on_output
         self.remote_public_key = b""
         """Of the peer, if the shell knows it."""
-        self.answered_at = 0.0
+        self.answered_at = float("-inf")
         """When the peer last gave something that was asked for, on any channel. Set by protocols."""
         self.ended_by_peer = False
         """The connection is gone because the peer has destroyed it. Set by the shell before `shutdown`."""

@@ -19,9 +19,9 @@ HANDSHAKE_HASH = bytes(range(64))
 
 
 class FakeClock:
-    """Seconds since some start, like the clock of an event loop."""
+    """Seconds since some start, like the clock of an event loop; that of a machine that boots is at 0."""
 
-    def __init__(self, now: float = 1000.0) -> None:
+    def __init__(self, now: float = 0.0) -> None:
         self.now = now
 
     def advance(self, seconds: float) -> float:

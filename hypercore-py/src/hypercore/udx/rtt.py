@@ -17,7 +17,7 @@ class RoundTrip:
         self.minimum = 0.0
         """Smallest sample of the last MIN_RTT_WINDOW, 0 before any."""
         self.rto = INITIAL_RTO
-        self._min_at = 0.0
+        self._min_at = float("-inf")
 
     @property
     def known(self) -> bool:
@@ -36,7 +36,7 @@ class RoundTrip:
             self.variation += (abs(self.smoothed - rtt) - self.variation) / 4
             self.smoothed += (rtt - self.smoothed) / 8
         self.latest = rtt
-        if rtt <= self.minimum or not self._min_at or now - self._min_at > MIN_RTT_WINDOW:
+        if rtt <= self.minimum or now - self._min_at > MIN_RTT_WINDOW:
             self.minimum = rtt
             self._min_at = now
         self.rto = min(max(self.smoothed + 4 * self.variation, MIN_RTO), MAX_RTO)

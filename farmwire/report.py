@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
-from .gaps import MAX_CORES, CoreGaps
-from .message import Count, Digest, Key, Name, Seconds, Shape, Tags, Text
+from .gaps import MAX_CORES, Gaps
+from .message import Count, Digest, Key, Kind, Name, Seconds, Shape, Tags, Text
 from .tasks import Configure
 
 MAX_REPLICAS = 500
@@ -86,10 +86,11 @@ class Heartbeat(Shape, frozen=True, kw_only=True):
     engine: EngineStats
 
 
-class ReplicaReport(Shape, frozen=True, kw_only=True):
-    key: Key
-    phase: Phase
-    kind: Literal["core", "bee", "drive"] | None = None
+class ReplicaFacts(Shape, frozen=True, kw_only=True):
+    """What an engine knows of a replica, and control keeps. This is the one list of these fields: the
+    engine's status inherits them, the agent passes them on, and control has columns for them (see
+    `registry.reported`)."""
+
     length: Count = 0
     """Blocks of the core that the key names: the version of a bee or drive."""
     fork: Count = 0
@@ -102,13 +103,28 @@ class ReplicaReport(Shape, frozen=True, kw_only=True):
     """Missing blocks that no peer is known to have; 0 until that is decided. A replica that lacks no others
     is `complete`."""
     unavailable_bytes: Count = 0
-    gaps: Annotated[list[CoreGaps], Meta(max_length=MAX_CORES)] = []
+    gaps: Annotated[Gaps, Meta(max_length=MAX_CORES)] = ()
     """Missing blocks of each core. Empty for a whole replica, and while it is downloaded."""
     peers: Count = 0
     error: Text = ""
     attempts: Count = 0
+    """Errors since the engine started."""
     title: Annotated[str, Meta(max_length=200)] = ""
     writer_seen_at: Seconds | None = None
+    """When a writer last appended while the replica was complete: it was online."""
+
+
+class ReplicaStatus(ReplicaFacts, frozen=True, kw_only=True):
+    """A replica as its engine describes it to the agent."""
+
+    key: Key
+    phase: Phase
+    kind: Kind | None = None
+
+
+class ReplicaReport(ReplicaStatus, frozen=True, kw_only=True):
+    """The same for control."""
+
     observed_at: Seconds
 
 

@@ -30,8 +30,8 @@ KEPT: Final = (Phase.ASSIGNED, Phase.LOOKING, Phase.DOWNLOADING, Phase.COMPLETE,
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaState:
-    """Two columns of a copy."""
+class DesiredPhase:
+    """Whether control wants the copy, and what its worker does with it."""
 
     desired: bool
     phase: Phase
@@ -55,12 +55,12 @@ class ImpossibleStep(ValueError):
     """A step that TRANSITIONS does not have."""
 
 
-_DESIRED: Final = {phase: ReplicaState(True, phase) for phase in Phase}
-_RELEASED: Final = {phase: ReplicaState(False, phase) for phase in Phase}
+_DESIRED: Final = {phase: DesiredPhase(True, phase) for phase in Phase}
+_RELEASED: Final = {phase: DesiredPhase(False, phase) for phase in Phase}
 _ASSIGNED: Final = (_DESIRED[Phase.ASSIGNED],)
 
 
-def _of_released(phase: Phase) -> Mapping[ReplicaStep, tuple[ReplicaState | None, ...]]:
+def _of_released(phase: Phase) -> Mapping[ReplicaStep, tuple[DesiredPhase | None, ...]]:
     kept = tuple(_RELEASED[each] for each in KEPT) if phase in KEPT else ()
     return {
         ReplicaStep.ASSIGN: _ASSIGNED,
@@ -71,7 +71,7 @@ def _of_released(phase: Phase) -> Mapping[ReplicaStep, tuple[ReplicaState | None
     }
 
 
-TRANSITIONS: Final[Mapping[ReplicaState | None, Mapping[ReplicaStep, tuple[ReplicaState | None, ...]]]] = {
+TRANSITIONS: Final[Mapping[DesiredPhase | None, Mapping[ReplicaStep, tuple[DesiredPhase | None, ...]]]] = {
     None: {ReplicaStep.ASSIGN: _ASSIGNED},
     **{
         _DESIRED[phase]: {
@@ -84,7 +84,7 @@ TRANSITIONS: Final[Mapping[ReplicaState | None, Mapping[ReplicaStep, tuple[Repli
 }
 """All that can happen to a copy. None: there is none."""
 
-GROUPS: Final[Mapping[str, tuple[ReplicaState, ...]]] = {
+GROUPS: Final[Mapping[str, tuple[DesiredPhase, ...]]] = {
     "kept": tuple(_DESIRED[phase] for phase in KEPT),
     "released": tuple(_RELEASED[phase] for phase in KEPT),
 }
@@ -92,8 +92,8 @@ GROUPS: Final[Mapping[str, tuple[ReplicaState, ...]]] = {
 
 
 def after(
-    state: ReplicaState | None, step: ReplicaStep, reported: Phase | None = None
-) -> ReplicaState | None:
+    state: DesiredPhase | None, step: ReplicaStep, reported: Phase | None = None
+) -> DesiredPhase | None:
     """Return the state after `step`; None: the copy is no more. `reported` is the phase of a report.
 
     Raises ImpossibleStep.

@@ -24,6 +24,7 @@ from farmwire.report import (
     MAX_SAMPLES,
     Heartbeat,
     Phase,
+    ReplicaStatus,
     Report,
     Sample,
     WorkerEvent,
@@ -294,10 +295,7 @@ class Agent:
     def _on_engine_line(self, shard: Shard, fields: dict[str, Any]) -> None:
         match fields.get("event"):
             case "status":
-                with self._lock:
-                    for status in () if self.paused else fields["keys"]:
-                        self._ledger.note(status)
-                self.wake.set()
+                self._on_status(fields["keys"])
             case "engine":
                 self._count(shard, fields)
             case "proof" if self._challenges.answered(fields["id"]):
@@ -321,6 +319,18 @@ class Agent:
                 self.record_event(
                     "engine_ready", f"engine {shard.index} at {fields['host']}:{fields['port']}"
                 )
+
+    def _on_status(self, keys: list[object]) -> None:
+        for fields in keys:
+            try:
+                status = read(fields, ReplicaStatus)
+            except MessageRejected as refused:
+                log.error("an engine reports %.200r: %s", fields, refused)
+                continue
+            with self._lock:
+                if not self.paused:
+                    self._ledger.note(status)
+        self.wake.set()
 
     def _on_engine_end(self, shard: Shard, status: int) -> None:
         self._challenges.engine_ended(shard.index)

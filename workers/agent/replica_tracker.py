@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any
 
-from farmwire.message import read
-from farmwire.report import MAX_REPLICAS, Phase, ReplicaReport
+from msgspec.structs import asdict, replace
 
-_NEW: dict[str, Any] = {"phase": Phase.ASSIGNED}
+from farmwire.report import MAX_REPLICAS, Phase, ReplicaReport, ReplicaStatus
+
 _GOING = (Phase.REMOVING, Phase.REMOVED)
 
 
@@ -19,7 +18,7 @@ class ReplicaTracker:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, ReplicaStatus] = {}
         self._untold: dict[str, None] = {}
         """Changes to report, the longest waiting first."""
         self._again: dict[str, None] = {}
@@ -33,45 +32,43 @@ class ReplicaTracker:
         return bool(self._untold or self._again)
 
     def count(self, phase: Phase) -> int:
-        return sum(fields["phase"] == phase for fields in self._known.values())
+        return sum(known.phase is phase for known in self._known.values())
 
     def assign(self, keys: Iterable[str]) -> None:
         """Set the keys to keep; others are dropped."""
         wanted = dict.fromkeys(keys)
         for key in [key for key in self._known if key not in wanted]:
-            if self._known[key]["phase"] not in _GOING:
-                self._put(key, {"phase": Phase.REMOVING})
+            if self._known[key].phase not in _GOING:
+                self._put(ReplicaStatus(key=key, phase=Phase.REMOVING))
         for key in wanted:
-            if self._known.get(key, {}).get("phase") in (None, *_GOING):
-                self._put(key, _NEW)
+            if self._phase(key) in (None, *_GOING):
+                self._put(ReplicaStatus(key=key, phase=Phase.ASSIGNED))
 
-    def note(self, status: dict[str, Any]) -> None:
-        """Take an engine's status line about a key. Ignored if the key is no longer kept."""
-        key = status["key"]
-        known = self._known.get(key)
-        if known is not None and known["phase"] not in _GOING:
-            self._put(key, status)
+    def note(self, status: ReplicaStatus) -> None:
+        """Take an engine's status of a key. Ignored if the key is no longer kept."""
+        if self._phase(status.key) not in (None, *_GOING):
+            self._put(status)
 
     def rest(self) -> None:
         """Mark every replica as paused: no peers, no lookups, no downloads."""
-        for key, fields in list(self._known.items()):
-            if fields["phase"] in (Phase.LOOKING, Phase.DOWNLOADING):
-                self._put(key, fields | {"phase": Phase.ASSIGNED, "peers": 0})
-            elif fields.get("peers"):
-                self._put(key, fields | {"peers": 0})
+        for known in list(self._known.values()):
+            if known.phase in (Phase.LOOKING, Phase.DOWNLOADING):
+                self._put(replace(known, phase=Phase.ASSIGNED, peers=0))
+            elif known.peers:
+                self._put(replace(known, peers=0))
 
     def expire(self, keys: Iterable[str], error: str) -> None:
         """Mark replicas of a silent engine as errors."""
         for key in keys:
-            fields = self._known.get(key)
-            if fields is None or fields["phase"] in _GOING or fields.get("error") == error:
+            known = self._known.get(key)
+            if known is None or known.phase in _GOING or known.error == error:
                 continue
-            self._put(key, fields | {"phase": Phase.ERROR, "error": error, "peers": 0})
+            self._put(replace(known, phase=Phase.ERROR, error=error, peers=0))
 
     def removed(self, key: str) -> None:
         """The key's blocks are deleted. If it is assigned again by now, its engine reports it."""
-        if self._known.get(key, {}).get("phase") in (None, Phase.REMOVING):
-            self._put(key, {"phase": Phase.REMOVED})
+        if self._phase(key) in (None, Phase.REMOVING):
+            self._put(ReplicaStatus(key=key, phase=Phase.REMOVED))
 
     @property
     def again(self) -> int:
@@ -94,8 +91,8 @@ class ReplicaTracker:
         reports = []
         now = self._clock()
         for key in keys:
-            reports.append(read(self._known[key] | {"key": key, "observed_at": now}, ReplicaReport))
-            if self._known[key]["phase"] == Phase.REMOVED:
+            reports.append(ReplicaReport(**asdict(self._known[key]), observed_at=now))
+            if self._known[key].phase is Phase.REMOVED:
                 del self._known[key]
         return reports
 
@@ -103,11 +100,16 @@ class ReplicaTracker:
         """Requeue reports that could not be sent."""
         for report in reports:
             if report.phase is Phase.REMOVED:
-                self._known.setdefault(report.key, {"phase": Phase.REMOVED})
+                self._known.setdefault(report.key, ReplicaStatus(key=report.key, phase=Phase.REMOVED))
             if report.key in self._known:
                 self._untold[report.key] = None
 
-    def _put(self, key: str, fields: dict[str, Any]) -> None:
-        self._known[key] = fields
+    def _phase(self, key: str) -> Phase | None:
+        known = self._known.get(key)
+        return None if known is None else known.phase
+
+    def _put(self, status: ReplicaStatus) -> None:
+        key = status.key
+        self._known[key] = status
         self._untold[key] = None
         self._again.pop(key, None)

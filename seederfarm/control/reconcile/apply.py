@@ -12,6 +12,7 @@ from typing import Final
 
 from seederfarm.placement.model import Assign, Release, ReleaseReason
 from seederfarm.registry.models import Replica
+from seederfarm.registry.reported import COLUMNS, RESET
 from seederfarm.registry.services.copies import STANDS_IN, lock_copies
 
 from ..db.sql import batches, execute, rows_as_table, staged
@@ -29,18 +30,18 @@ def assign(moves: Sequence[Assign], now: datetime) -> None:
 
     A drive deleted or a worker retired since the plan gets none.
     """
+    columns = ", ".join(column.name for column in COLUMNS)
+    defaults = ", ".join(column.default for column in COLUMNS)
+    reset = ", ".join(f"{column.name} = {column.default}" for column in RESET)
     with staged(_PAIR, _pairs(moves)) as (table, parameters):
         execute(
-            "INSERT INTO registry_replica (drive_id, worker_id, desired, phase, length, fork, have_blocks, "
-            "total_blocks, have_bytes, total_bytes, unavailable_blocks, unavailable_bytes, gaps, peers, "
-            "error, attempts, proof_failures, created_at) "
-            "SELECT v.drive_id, v.worker_id, true, 'assigned', 0, 0, 0, 0, 0, 0, 0, 0, '', 0, '', 0, 0, %s "
+            f"INSERT INTO registry_replica (drive_id, worker_id, desired, phase, {columns}, proof_failures, "
+            f"created_at) SELECT v.drive_id, v.worker_id, true, 'assigned', {defaults}, 0, %s "
             f"FROM {table} JOIN registry_drive d ON d.id = v.drive_id "
             "JOIN registry_worker w ON w.id = v.worker_id WHERE d.state = 'active' AND w.state = 'active' "
             "ON CONFLICT (drive_id, worker_id) DO UPDATE SET desired = true, released_at = NULL, "
-            "phase = 'assigned', have_blocks = 0, have_bytes = 0, unavailable_blocks = 0, "
-            "unavailable_bytes = 0, gaps = '', error = '', attempts = 0, "
-            "completed_at = NULL, grew_at = NULL, last_proven_at = NULL, last_challenged_at = NULL, "
+            f"phase = 'assigned', {reset}, "
+            "completed_at = NULL, last_proven_at = NULL, last_challenged_at = NULL, "
             "created_at = excluded.created_at, last_report_at = excluded.created_at "
             "WHERE NOT registry_replica.desired",
             [now, *parameters],

@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from farmwire.gaps import agree, max_held, to_text
 from farmwire.message import plain, read, storable
 from farmwire.rejection import MessageRejected
-from farmwire.report import Heartbeat, Phase, ReplicaReport, Report, WorkerEvent
+from farmwire.report import Heartbeat, Phase, ReplicaFacts, ReplicaReport, Report, WorkerEvent
 from farmwire.tasks import REPORT
 from hypercore.keys import short_key
+from seederfarm.registry import reported
 from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.history import Severity
-from seederfarm.registry.replica_states import ImpossibleStep, ReplicaState, ReplicaStep, after
+from seederfarm.registry.replica_states import DesiredPhase, ImpossibleStep, ReplicaStep, after
 from seederfarm.registry.services import FORK_ALERT
 
 from ..db.sql import execute, rows_as_table
@@ -39,9 +40,6 @@ SEEN_GRAIN: Final = timedelta(seconds=60)
 ROUTINE: Final = timedelta(hours=1)
 """A copy that was complete within this time and falls behind, or catches up, has no event for it: a drive
 that is written to all day would have thousands."""
-
-MAX_NUMBER: Final = 2**31 - 1
-"""Largest value of the smaller columns."""
 
 HUNG_ALERT: Final = "worker.engine_hung"
 
@@ -90,7 +88,7 @@ class _News(NamedTuple):
     known: _Known
     report: ReplicaReport
     at: datetime
-    state: ReplicaState | None
+    state: DesiredPhase | None
     """After the report. None: the copy is no more."""
 
 
@@ -183,7 +181,7 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
             stale += 1
             continue
         try:
-            state = after(ReplicaState(row.desired, Phase(row.phase)), ReplicaStep.REPORT, report.phase)
+            state = after(DesiredPhase(row.desired, Phase(row.phase)), ReplicaStep.REPORT, report.phase)
             news.append(_News(row, report, at, state))
         except ImpossibleStep as error:
             impossible.append(error)
@@ -197,16 +195,12 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
 def _consistent(report: ReplicaReport) -> ReplicaReport:
     """Remove contradictory fields. A copy must prove what its gaps leave: with gaps of other cores, or more
     blocks than they leave, it could claim everything and be asked for little."""
-    gaps = report.gaps if agree(report.gaps, length=report.length, blocks=report.blocks) else []
+    gaps = report.gaps if agree(report.gaps, length=report.length, blocks=report.blocks) else ()
     limit = max_held(gaps) if gaps else report.blocks
-    return replace(
-        report,
-        gaps=gaps,
-        have_blocks=min(report.have_blocks, limit),
-        # They may have been written by strangers: the writer of the drive, a peer.
-        title=storable(report.title),
-        error=storable(report.error),
-    )
+    values = {name: getattr(report, name) for name in ReplicaFacts.__struct_fields__}
+    # They may have been written by strangers: the writer of the drive, a peer.
+    texts = {name: storable(text) for name, text in values.items() if isinstance(text, str)}
+    return replace(report, gaps=gaps, have_blocks=min(report.have_blocks, limit), **texts)
 
 
 def _known(worker: Worker, keys: list[str]) -> list[_Known]:
@@ -244,20 +238,9 @@ def _apply(worker: Worker, news: list[_News], now: datetime) -> None:
 _COLUMNS: Final = (
     ("id", "bigint"),
     ("phase", "text"),
-    ("length", "bigint"),
-    ("fork", "bigint"),
-    ("have_blocks", "bigint"),
-    ("total_blocks", "bigint"),
-    ("have_bytes", "bigint"),
-    ("total_bytes", "bigint"),
-    ("unavailable_blocks", "bigint"),
-    ("unavailable_bytes", "bigint"),
-    ("gaps", "text"),
-    ("peers", "bigint"),
-    ("error", "text"),
-    ("attempts", "bigint"),
     ("last_report_at", "timestamptz"),
     ("completed_at", "timestamptz"),
+    *((column.name, column.sql_type) for column in reported.COLUMNS),
 )
 
 
@@ -269,22 +252,11 @@ def _update(news: list[_News], now: datetime) -> None:
         (
             n.known.id,
             n.report.phase,
-            n.report.length,
-            n.report.fork,
-            n.report.have_blocks,
-            n.report.blocks,
-            n.report.have_bytes,
-            n.report.bytes,
-            n.report.unavailable_blocks,
-            n.report.unavailable_bytes,
-            to_text(n.report.gaps),
-            min(n.report.peers, MAX_NUMBER),
-            n.report.error,
-            min(n.report.attempts, MAX_NUMBER),
             n.at,
             _completed(n, now),
+            *(column.value(n.report) for column in reported.COLUMNS),
         )
-        for n in sorted(news)
+        for n in sorted(news, key=lambda n: n.known.id)
     ]
     table, parameters = rows_as_table(_COLUMNS, rows)
     sets = ", ".join(f"{name} = v.{name}" for name, _ in _COLUMNS[1:])

@@ -17,8 +17,8 @@ from seederfarm.registry.replica_states import (
     GROUPS,
     LABELS,
     TRANSITIONS,
+    DesiredPhase,
     ImpossibleStep,
-    ReplicaState,
     ReplicaStep,
     after,
 )
@@ -27,7 +27,7 @@ from ..registry.factories import make_drive
 from .fakes import FakeBroker, FakeWorker, copy_of
 
 LONG = timedelta(days=1)
-STATES = (None, *(ReplicaState(desired, phase) for desired in (True, False) for phase in Phase))
+STATES = (None, *(DesiredPhase(desired, phase) for desired in (True, False) for phase in Phase))
 CONTROL = [step for step in ReplicaStep if step is not ReplicaStep.REPORT]
 
 
@@ -42,17 +42,17 @@ def act(step: ReplicaStep, drive: Drive, worker: FakeWorker, now: datetime) -> N
         case ReplicaStep.CONFIRM:
             sent = assignments.send_assignment(worker.row.pk, now)
             assert sent is not None
-            assert assignments.heartbeat_seen(worker.row, sent.version, sent.digest, now + LONG)
+            assert assignments.check_assignment(worker.row, sent.version, sent.digest, now + LONG)
         case ReplicaStep.RETIRE:
             apply.delete([release])
 
 
-def state_of(drive: Drive) -> ReplicaState | None:
+def state_of(drive: Drive) -> DesiredPhase | None:
     row = Replica.objects.filter(drive=drive).first()
-    return None if row is None else ReplicaState(row.desired, Phase(row.phase))
+    return None if row is None else DesiredPhase(row.desired, Phase(row.phase))
 
 
-def make(state: ReplicaState | None, worker: FakeWorker, now: datetime) -> Drive:
+def make(state: DesiredPhase | None, worker: FakeWorker, now: datetime) -> Drive:
     drive = make_drive()
     if state is not None:
         Replica.objects.create(
@@ -84,8 +84,8 @@ def test_a_report_does_what_the_table_says_and_an_impossible_one_nothing(
             caplog.clear()
             found = worker.tell(now, copy_of(drive.key, phase, now))
             targets = TRANSITIONS[state].get(ReplicaStep.REPORT, ())
-            removed = None if state is None or not state.desired else ReplicaState(True, Phase.REMOVED)
-            wanted = removed if phase is Phase.REMOVED else ReplicaState(bool(state and state.desired), phase)
+            removed = None if state is None or not state.desired else DesiredPhase(True, Phase.REMOVED)
+            wanted = removed if phase is Phase.REMOVED else DesiredPhase(bool(state and state.desired), phase)
             if wanted in targets:
                 assert (found, state_of(drive)) == (ingest.Ingested(applied=1), wanted), (state, phase)
                 continue
@@ -104,7 +104,7 @@ def test_many_impossible_reports_are_one_line(
     farm: FakeBroker, now: datetime, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = FakeWorker("anna", now=now)
-    drives = [make(ReplicaState(False, Phase.REMOVING), worker, now) for _ in range(20)]
+    drives = [make(DesiredPhase(False, Phase.REMOVING), worker, now) for _ in range(20)]
     assert worker.tell(now, *(copy_of(drive.key, "complete", now) for drive in drives)).impossible == 20
     assert [record.getMessage() for record in caplog.records if "impossible" in record.message] == [
         "anna: 20 impossible reports are ignored: 'report complete' of a copy that is released removing"
@@ -113,15 +113,15 @@ def test_many_impossible_reports_are_one_line(
 
 def test_every_state_is_reached_and_every_one_can_end() -> None:
     def closure(
-        first: ReplicaState | None, on: Callable[[ReplicaState | None], set[ReplicaState | None]]
-    ) -> set[ReplicaState | None]:
+        first: DesiredPhase | None, on: Callable[[DesiredPhase | None], set[DesiredPhase | None]]
+    ) -> set[DesiredPhase | None]:
         reached, new = set(), {first}
         while new:
             reached |= new
             new = {target for state in new for target in on(state)} - reached
         return reached
 
-    def leads(state: ReplicaState | None) -> set[ReplicaState | None]:
+    def leads(state: DesiredPhase | None) -> set[DesiredPhase | None]:
         return {target for targets in TRANSITIONS[state].values() for target in targets}
 
     assert set(TRANSITIONS) == set(STATES) == closure(None, leads)
@@ -134,11 +134,11 @@ def test_every_state_is_reached_and_every_one_can_end() -> None:
     ("state", "step"),
     [
         (None, ReplicaStep.RELEASE),
-        (ReplicaState(True, Phase.COMPLETE), ReplicaStep.ASSIGN),
-        (ReplicaState(True, Phase.COMPLETE), ReplicaStep.CONFIRM),
-        (ReplicaState(False, Phase.COMPLETE), ReplicaStep.RELEASE),
+        (DesiredPhase(True, Phase.COMPLETE), ReplicaStep.ASSIGN),
+        (DesiredPhase(True, Phase.COMPLETE), ReplicaStep.CONFIRM),
+        (DesiredPhase(False, Phase.COMPLETE), ReplicaStep.RELEASE),
     ],
 )
-def test_a_step_that_is_not_in_the_table_is_refused(state: ReplicaState | None, step: ReplicaStep) -> None:
+def test_a_step_that_is_not_in_the_table_is_refused(state: DesiredPhase | None, step: ReplicaStep) -> None:
     with pytest.raises(ImpossibleStep, match=step):
         after(state, step)

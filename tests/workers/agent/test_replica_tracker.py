@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from farmwire.report import MAX_REPLICAS, ReplicaReport
+from farmwire.report import MAX_REPLICAS, Phase, ReplicaReport, ReplicaStatus
 from workers.agent.replica_tracker import ReplicaTracker
 
 A, B = "0a" * 32, "0b" * 32
 
 
-def status(key: str, phase: str = "complete", **fields: Any) -> dict[str, Any]:
-    return {"key": key, "phase": phase, "kind": "core", "length": 3} | fields
+def status(key: str, phase: str = "complete", **fields: Any) -> ReplicaStatus:
+    return ReplicaStatus(key=key, phase=Phase(phase), kind="core", length=3, **fields)
 
 
 def told(ledger: ReplicaTracker) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pytest
 
 from farmwire import tasks
 from farmwire.envelope import node_id
-from farmwire.report import MAX_REPLICAS
+from farmwire.report import MAX_REPLICAS, Phase, ReplicaStatus
 from hypercore.crypto import KeyPair
 from workers.agent import agent as agent_module
 from workers.agent import reporter as reporter_module
@@ -129,7 +129,7 @@ def test_while_control_is_away_what_waits_is_bounded_and_then_all_is_told(
     # What happened meanwhile is told when control is back, to the last copy.
     for reporter in reporters:
         for key in list(reporter._agent._ledger._known):
-            reporter._agent._ledger.note({"key": key, "phase": "looking"})
+            reporter._agent._ledger.note(ReplicaStatus(key=key, phase=Phase.LOOKING))
         reporter._agent.record_event("something", "while control was away")
     for reporter in reporters:
         client.lpush(queue_of(reporter), *["x" * 1000] * (SILENT_ABOVE + 1))

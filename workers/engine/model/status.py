@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from farmwire.gaps import Gaps
+from farmwire.report import ReplicaFacts
 
 from .events import LimitName
 from .kind import Kind
@@ -35,24 +35,13 @@ class State(Enum):
     """It stopped; an error event gave the reason."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedStatus:
-    """One key."""
+class SeedStatus(ReplicaFacts, frozen=True, kw_only=True):
+    """One key. `error`, `attempts`, `title` and `writer_seen_at` are known to its process alone (see
+    `process.replicas`)."""
 
     key: bytes
     kind: Kind | None
     state: State
-    version: int
-    blocks: int
-    have_blocks: int
-    bytes: int
-    have_bytes: int
-    unavailable_blocks: int = 0
-    """Missing blocks that no peer is known to have; 0 until that is decided."""
-    unavailable_bytes: int = 0
-    gaps: Gaps = ()
-    """Missing blocks, while nothing is being downloaded."""
-    peers: int
     bytes_in: int
     """Bytes of blocks received since the engine started."""
     bytes_out: int

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from farmwire.message import plain
-from farmwire.report import Phase
+from farmwire.report import Phase, ReplicaFacts, ReplicaStatus
 
 from ..model.events import CoreChanged, Event, Problem, Synced
 from ..model.status import SeedStatus, State
@@ -25,6 +27,8 @@ PHASES = {
     State.TOO_LARGE: Phase.ERROR,
     State.FAILED: Phase.ERROR,
 }
+FIELDS = ReplicaFacts.__struct_fields__
+
 MAX_ERROR = 500
 """Characters of an error that are reported."""
 
@@ -35,7 +39,6 @@ class _Facts:
 
     cores: dict[bytes, int] = field(default_factory=dict)
     """Core to its length."""
-    fork: int = 0
     error: str = ""
     title: str = ""
     attempts: int = 0
@@ -68,8 +71,6 @@ class Replicas:
             if facts.complete and event.length > facts.cores.get(event.core, 0):
                 facts.grown_at = self._clock()
             facts.cores[event.core] = event.length
-            if event.core == key:
-                facts.fork = event.fork
         elif isinstance(event, Problem):
             facts.error = f"{event.code}: {event.message}"[:MAX_ERROR]
             facts.attempts += 1
@@ -85,49 +86,27 @@ class Replicas:
         news = []
         for status in statuses:
             facts = self._facts.setdefault(status.key, _Facts())
-            reported = self._reported(status, facts)
+            full = replace(
+                status,
+                error=facts.error,
+                attempts=facts.attempts,
+                title=facts.title,
+                writer_seen_at=facts.grown_at,
+            )
+            reported = (full.state, full.kind, *(getattr(full, name) for name in FIELDS))
             if reported != facts.reported or everything:
                 facts.reported = reported
-                error = no_room[:MAX_ERROR] if status.state is State.HELD else facts.error
-                news.append(self._to_json(status, facts, error))
+                held = status.state is State.HELD
+                news.append(_to_json(replace(full, error=no_room[:MAX_ERROR]) if held else full))
         return news
 
-    @staticmethod
-    def _reported(status: SeedStatus, facts: _Facts) -> tuple[object, ...]:
-        return (
-            status.state,
-            status.kind,
-            status.version,
-            status.blocks,
-            status.have_blocks,
-            status.have_bytes,
-            status.unavailable_blocks,
-            status.gaps,
-            status.peers,
-            facts.error,
-            facts.title,
-            facts.fork,
-            facts.grown_at,
-        )
 
-    @staticmethod
-    def _to_json(status: SeedStatus, facts: _Facts, error: str) -> dict[str, Any]:
-        return {
-            "key": status.key.hex(),
-            "phase": PHASES[status.state],
-            "kind": None if status.kind is None else status.kind.value,
-            "length": status.version,
-            "fork": facts.fork,
-            "blocks": status.blocks,
-            "have_blocks": status.have_blocks,
-            "bytes": status.bytes,
-            "have_bytes": status.have_bytes,
-            "unavailable_blocks": status.unavailable_blocks,
-            "unavailable_bytes": status.unavailable_bytes,
-            "gaps": [plain(core) for core in status.gaps],
-            "peers": status.peers,
-            "error": error,
-            "attempts": facts.attempts,
-            "title": facts.title,
-            "writer_seen_at": facts.grown_at,
-        }
+def _to_json(status: SeedStatus) -> dict[str, Any]:
+    return plain(
+        ReplicaStatus(
+            key=status.key.hex(),
+            phase=PHASES[status.state],
+            kind=None if status.kind is None else status.kind.value,
+            **{name: getattr(status, name) for name in FIELDS},
+        )
+    )

@@ -194,7 +194,7 @@ def seed(number: int, **changes: object) -> SeedStatus:
         "key": number.to_bytes(32, "big"),
         "kind": Kind.DRIVE,
         "state": State.DOWNLOADING,
-        "version": 12,
+        "length": 12,
         "blocks": 5_000,
         "have_blocks": 3_105,
         "bytes": 312_000_000,

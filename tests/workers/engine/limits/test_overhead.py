@@ -85,7 +85,7 @@ def test_a_key_with_too_many_blocks_is_held_and_goes_on_when_more_are_allowed() 
             await farm.until(lambda: status(large.key).state is State.TOO_LARGE)
             await asyncio.sleep(0.3)
             assert status(large.key).have_blocks < 5_000
-            assert status(large.key).version == 5_060  # the writer is followed all the same
+            assert status(large.key).length == 5_060  # the writer is followed all the same
             assert status(small.key).state is State.SYNCED
             [problem] = [event for event in farm.events if isinstance(event, Problem)]
             assert (problem.key, problem.code) == (large.key, "TOO_MANY_BLOCKS")

@@ -93,7 +93,7 @@ async def test_a_complete_drive_that_nobody_asks_for_is_put_away_and_stays_annou
         )
         assert farm.store.open_cores == 0
         (status,) = farm.engine.status().seeds
-        assert status.state is State.SYNCED and status.version == drive.db.core.length
+        assert status.state is State.SYNCED and status.length == drive.db.core.length
         assert status.bytes == status.have_bytes == drive.db.core.byte_length + drive.blobs.byte_length
         totals = farm.engine.totals()
         assert (totals.keys, totals.synced) == (1, 1)

@@ -106,7 +106,7 @@ async def test_a_drive_with_a_cleared_file_is_synced_put_away_and_known_after_a_
 
 
 def _fields(found: SeedStatus) -> dict[str, object]:
-    return {name: getattr(found, name) for name in SeedStatus.__dataclass_fields__}
+    return {name: getattr(found, name) for name in SeedStatus.__struct_fields__}
 
 
 @scenario

@@ -1,0 +1,88 @@
+"""What is reported of a replica on its way from the engine to control: every field, and when it changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from msgspec.structs import replace
+
+from farmwire.gaps import CoreGaps
+from farmwire.message import read
+from farmwire.report import Phase, ReplicaFacts, ReplicaStatus
+from workers.agent.replica_tracker import ReplicaTracker
+from workers.engine.model.events import CoreChanged, Problem, Synced
+from workers.engine.model.kind import Kind, Role
+from workers.engine.model.status import SeedStatus, State
+from workers.engine.process.replicas import PHASES, Replicas
+
+KEY = bytes(range(32))
+STATUS = SeedStatus(
+    key=KEY, kind=Kind.DRIVE, state=State.SYNCED, length=20, fork=3, blocks=30, have_blocks=25, bytes=3000,
+    have_bytes=2500, unavailable_blocks=5, unavailable_bytes=500, peers=7, bytes_in=1, bytes_out=2, down=0.5,
+    up=0.5, gaps=(CoreGaps(length=20, runs=[2, 7]), CoreGaps(length=10)),
+)  # fmt: skip
+
+
+def changed(core: bytes, length: int) -> CoreChanged:
+    return CoreChanged(key=KEY, core=core, role=Role.DB, length=length, fork=3, byte_length=1)
+
+
+def test_every_field_reaches_the_report() -> None:
+    replicas = Replicas(lambda: 99.0)
+    replicas.note(changed(KEY, 19))
+    replicas.note(Synced(key=KEY, kind=Kind.DRIVE, version=19, length=19, bytes=1))
+    replicas.note(changed(KEY, 20))
+    replicas.note(Problem(key=KEY, code="DISK", message="slow"))
+    replicas.call(KEY, "Films")
+    (line,) = replicas.changes((STATUS,))
+    tracker = ReplicaTracker(lambda: 100.0)
+    tracker.assign([KEY.hex()])
+    tracker.note(read(json.loads(json.dumps(line)), ReplicaStatus))
+    (report,) = tracker.take()
+    for name in ReplicaFacts.__struct_fields__:
+        expected = {"error": "DISK: slow", "attempts": 1, "title": "Films", "writer_seen_at": 99.0}.get(
+            name, getattr(STATUS, name)
+        )
+        assert getattr(report, name) == expected, name
+        assert expected not in (0, "", None, ()), f"{name} has to be tested with a value"
+    assert (report.key, report.phase, report.kind) == (KEY.hex(), Phase.COMPLETE, "drive")
+    assert report.observed_at == 100.0
+
+
+@pytest.mark.parametrize("name", ReplicaFacts.__struct_fields__)
+def test_a_field_that_changed_is_reported_once(name: str) -> None:
+    replicas = Replicas(lambda: 99.0)
+    replicas.note(Synced(key=KEY, kind=Kind.DRIVE, version=19, length=19, bytes=1))
+    replicas.changes((STATUS,))
+    assert replicas.changes((STATUS,)) == []
+    status = STATUS
+    match name:
+        case "error" | "attempts":
+            replicas.note(Problem(key=KEY, code="DISK", message="slow"))
+        case "title":
+            replicas.call(KEY, "Films")
+        case "writer_seen_at":
+            replicas.note(changed(KEY, 20))
+        case "gaps":
+            status = replace(STATUS, gaps=())
+        case _:
+            status = replace(STATUS, **{name: getattr(STATUS, name) + 1})
+    assert len(replicas.changes((status,))) == 1
+    assert replicas.changes((status,)) == []
+    assert len(replicas.changes((status,), everything=True)) == 1
+
+
+def test_traffic_alone_is_no_news() -> None:
+    replicas = Replicas()
+    replicas.changes((STATUS,))
+    assert replicas.changes((replace(STATUS, bytes_in=5, bytes_out=6, down=7.0, up=8.0),)) == []
+
+
+def test_a_full_disk_is_the_error_of_what_it_stops() -> None:
+    replicas = Replicas()
+    held = replace(STATUS, state=State.HELD)
+    (line,) = replicas.changes((held,), no_room="NO_ROOM: 5 bytes are free")
+    assert (line["phase"], line["error"]) == ("error", "NO_ROOM: 5 bytes are free")
+    assert replicas.changes((held,), no_room="NO_ROOM: 4 bytes are free") == [], "the number alone is no news"
+    assert set(PHASES) == set(State)

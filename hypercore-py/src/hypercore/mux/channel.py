@@ -1,4 +1,4 @@
-"""One channel: a protocol spoken about one id."""
+"""One channel: a protocol for one id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .outbox import PartsWriter
 
 
 class CloseReason(Enum):
-    """Why a channel is over."""
+    """Why a channel was closed."""
 
     LOCAL = "we closed it"
     REMOTE = "the peer closed it"
@@ -25,20 +25,19 @@ class ChannelHandler(Protocol):
     """Callbacks of a channel to its owner. The first two may raise only RemoteProtocolError."""
 
     def channel_opened(self, handshake: Reader, now: float) -> None:
-        """Both sides have opened it. `handshake` is what the peer opened with."""
+        """Both sides have opened it. `handshake` is from the peer's open."""
 
     def channel_message(self, type_id: int, message: Reader, now: float) -> None:
-        """A message came. Unknown types are to be ignored."""
+        """A message came. The handler ignores unknown types."""
 
     def channel_closed(self, reason: CloseReason, now: float) -> None:
-        """It is over, for whatever reason; the last call that is made."""
+        """The channel was closed. This is the last call."""
 
     def channel_flush(self, now: float) -> None:
-        """Output is about to be taken and `Channel.mark_dirty` was called before: say what there is to
-        say."""
+        """Send pending messages: output is about to be taken. Called after `Channel.mark_dirty`."""
 
     def channel_writable(self, now: float) -> None:
-        """There is room for answers and `Channel.wait_writable` was called before. Call it again if more is
+        """Send answers: there is room. Called after `Channel.wait_writable`; call that again if more are
         left."""
 
 
@@ -52,17 +51,17 @@ class Frame(Protocol):
 
 
 class ChannelHost(Protocol):
-    """What a channel needs of its muxer."""
+    """The members of a muxer that a channel uses."""
 
     @property
     def writable(self) -> bool:
-        """Whether an answer may be produced now."""
+        """Whether answers may be sent now."""
 
     def local_open(self, channel: Channel, handshake: bytes, now: float, /) -> None:
         """Number the channel, send the open, and pair it if the peer was first."""
 
     def local_close(self, channel: Channel, now: float, /) -> None:
-        """Send the close, and take the channel out of the tables."""
+        """Send the close, and remove the channel from the tables."""
 
     def queue(self, local_id: int, size: int, parts: Sequence[Buffer], /) -> None:
         """Queue a message of `size` bytes on a channel."""
@@ -73,17 +72,17 @@ class ChannelHost(Protocol):
 
 
 class ChannelState(Enum):
-    """Where a channel is in its life, on our side."""
+    """State of a channel on our side."""
 
     NEW = "new"
     OPENING = "opening"
-    """The open message was sent, and not answered."""
+    """The open message was sent and is not answered."""
     OPEN = "open"
     CLOSED = "closed"
 
 
 class ChannelStep(Enum):
-    """What happens to a channel beside its end, which has a `CloseReason`."""
+    """Inputs of a channel, except its close, which has a `CloseReason`."""
 
     OPEN = "opened"
     PAIR = "paired"
@@ -101,7 +100,7 @@ TRANSITIONS: Mapping[tuple[ChannelState, ChannelStep | CloseReason], ChannelStat
     (ChannelState.OPEN, CloseReason.REMOTE): ChannelState.CLOSED,
     (ChannelState.OPEN, CloseReason.DISCONNECTED): ChannelState.CLOSED,
 }
-"""All that can happen to a channel. Anything else is a mistake of the caller."""
+"""All transitions of a channel. Others raise LocalProtocolError."""
 
 
 class Channel:
@@ -120,13 +119,13 @@ class Channel:
         self.id = channel_id
         self.handler = handler
         self.local_id = self.NO_ID
-        """Our number of it, from 1."""
+        """Our number of the channel, from 1."""
         self.remote_id = self.NO_ID
-        """The peer's number of it, once both have opened."""
+        """The peer's number of the channel, once both sides have opened it."""
 
     @property
     def opened(self) -> bool:
-        """Both sides have opened it and neither has closed it."""
+        """Whether both sides have opened the channel and neither has closed it."""
         return self._state is ChannelState.OPEN
 
     @property
@@ -135,7 +134,7 @@ class Channel:
 
     @property
     def writable(self) -> bool:
-        """Whether an answer may be produced now. If not, `wait_writable`."""
+        """Whether answers may be sent now. If not, call `wait_writable`."""
         return self._muxer.writable
 
     def open(self, handshake: bytes, now: float) -> None:
@@ -145,13 +144,13 @@ class Channel:
         self._muxer.local_open(self, handshake, now)
 
     def send(self, type_id: int, *parts: Buffer) -> None:
-        """Queue a message. Ignored when the channel is closed: that may have crossed."""
+        """Queue a message. Ignored when the channel is closed, since the peer may have closed it."""
         if self._may_send():
             head = encode_uint(type_id)
             self._muxer.queue(self.local_id, len(head) + sum(map(len, parts)), (head, *parts))
 
     def send_frame(self, frame: Frame) -> None:
-        """Queue a frame. Its long byte strings are not copied before the message is joined."""
+        """Queue a frame. Its long byte strings are copied only into the final message."""
         if self._may_send():
             w = PartsWriter()
             w.uint(frame.type_id)
@@ -160,30 +159,30 @@ class Channel:
             self._muxer.queue(self.local_id, w.size, parts)
 
     def mark_dirty(self) -> None:
-        """Have `channel_flush` called before output is taken."""
+        """Call `channel_flush` before output is taken."""
         if self._state is not ChannelState.CLOSED:
             self._muxer.mark_dirty(self)
 
     def wait_writable(self) -> None:
-        """Have `channel_writable` called when there is room; channels take turns."""
+        """Call `channel_writable` when there is room; channels take turns."""
         if self._state is not ChannelState.CLOSED:
             self._muxer.wait_writable(self)
 
     def close(self, now: float) -> None:
-        """Close it; the peer does not acknowledge that. A second close does nothing."""
+        """Close the channel; the peer does not acknowledge that. A second close does nothing."""
         if self._state is ChannelState.NEW:
             self._move(CloseReason.LOCAL)
         elif self._state is not ChannelState.CLOSED:
             self._muxer.local_close(self, now)
 
     def paired(self, remote_id: int, handshake: Reader, now: float) -> None:
-        """For the muxer: the peer has opened it too."""
+        """For the muxer: the peer has opened the channel too."""
         self._move(ChannelStep.PAIR)
         self.remote_id = remote_id
         self.handler.channel_opened(handshake, now)
 
     def over(self, reason: CloseReason, now: float) -> None:
-        """For the muxer: the channel is out of its tables."""
+        """For the muxer: the channel was removed from its tables."""
         self._move(reason)
         self.handler.channel_closed(reason, now)
 

@@ -1,6 +1,6 @@
-"""Outgoing messages, packed into as few as sensible when the shell takes them.
+"""Outgoing messages, packed into batches when the shell takes them.
 
-Callers do not cork: everything queued since the last take goes out together. Format of a batch (protomux
+Callers do not cork: messages queued since the last take go out together. Format of a batch (protomux
 index.js, `_sendBatch`): `00 00`, `uint` channel, then entries of `uint` length and that many bytes; an entry
 of length 0 means that another `uint` channel follows.
 """
@@ -16,24 +16,24 @@ from ..codec import Writer, encode_uint
 from ..errors import LocalProtocolError
 
 MAX_MESSAGE_BYTES = 0xFFFFFF - 17
-"""Longest plaintext of a secret-stream frame (24-bit length, 17 bytes of tag). Nothing is ever fragmented."""
+"""Longest plaintext of a secret-stream frame (24-bit length, 17 bytes of tag). Messages are not
+fragmented."""
 
 MAX_BATCH_BYTES = 256 * 1024
 """Bytes of entries at which a batch is closed. The official limit is 8 MiB, checked before adding; small
-batches keep a receiver from waiting for the end of a long message before it can use the start."""
+batches let a receiver use the start without waiting for the end of a long message."""
 
 FIRST_BATCH_BYTES = 16 * 1024
-"""The same until a channel is open: receivers do not take long messages from peers that they know nothing
-of."""
+"""The same until a channel is open: receivers accept only short messages from unproven peers."""
 
 HIGH_WATER_BYTES = 256 * 1024
-"""Bytes queued from which on answers wait (`Muxer.writable`)."""
+"""Queued bytes from which answers wait (`Muxer.writable`)."""
 
 ENTRY_OVERHEAD = 200
-"""Bytes that a queued message takes besides its own, about."""
+"""Bytes of memory for a queued message beside its content, about."""
 
 KEEP_APART_BYTES = 1024
-"""Byte strings from this size on are referenced, not copied, until a message is joined."""
+"""Size from which byte strings are referenced, not copied, until a message is joined."""
 
 
 class PartsWriter(Writer):
@@ -45,7 +45,7 @@ class PartsWriter(Writer):
         super().__init__()
         self.parts: list[Buffer] = []
         self.size = 0
-        """Bytes in `parts`; those in `data` come on top."""
+        """Bytes in `parts`, without those in `data`."""
 
     def buffer(self, value: Buffer) -> Writer:
         size = len(value)
@@ -59,7 +59,7 @@ class PartsWriter(Writer):
         return self
 
     def finish(self) -> Sequence[Buffer]:
-        """All that was written, in order. The writer is used up."""
+        """All written parts, in order. The writer cannot be used again."""
         if self.data or not self.parts:
             self.size += len(self.data)
             self.parts.append(self.data)
@@ -73,7 +73,7 @@ class _Entry(NamedTuple):
 
 
 class Outbox:
-    """A queue of (channel, type and payload). The peer can make it grow only through answers, which mind
+    """A queue of (channel, type and payload). The peer can make it grow only through answers, which wait for
     `writable`."""
 
     __slots__ = ("_entries", "max_batch", "size")
@@ -96,7 +96,7 @@ class Outbox:
         self.size += size
 
     def take(self, limit: int) -> list[bytes]:
-        """Messages for the stream, about `limit` bytes of them (at least one, if there is any)."""
+        """Messages for the stream, about `limit` bytes in all, at least one if any is queued."""
         out: list[bytes] = []
         while self._entries and limit > 0:
             message = self._pack()
@@ -109,7 +109,7 @@ class Outbox:
         self.size = 0
 
     def _pack(self) -> bytes:
-        """One message: the next entry alone, or a batch of it and all that fit behind it."""
+        """One message: the next entry alone, or a batch of it and the entries that fit behind it."""
         entries = self._entries
         channel, total, parts = entries.popleft()
         if not entries or total + entries[0].size > self.max_batch:

@@ -1,11 +1,11 @@
-"""The muxer: pairs channels by (protocol, id), numbers them, and takes messages apart and together.
+"""The muxer: pairs channels by (protocol, id), numbers them, and packs and unpacks messages.
 
 Format (protomux index.js, 3.12.1): every message is `uint` channel (the *sender's* number of it), `uint`
 type, payload. Channel 0 is for control: 0 batch, 1 open, 2 reject, 3 close.
 
-Numbers: a side may open at most one above the highest it ever used, and only free ones. A number is free
-again when a paired channel is closed by either side, when its open is rejected, or, if its owner closed
-before the peer's open came, once that open (which is then ignored) or a reject has come.
+Numbers: a side may open only free numbers, at most one above the highest it ever used. A number is free again
+when a paired channel is closed by either side, when its open is rejected, or, if its owner closed before the
+peer's open came, once that open (which is then ignored) or a reject has come.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .undecided import Key, Pending, Undecided, UndecidedBudget
 
 OpenHandler = Callable[[bytes | None, float], bool]
 """Called with the id of a channel that the peer opened, and the time. It may open the same channel on the
-muxer before it returns. If it has not: True means that it will decide later (`create_channel` or `reject`),
-False rejects."""
+muxer before it returns. Otherwise True means that it decides later (`create_channel` or `reject`), and False
+rejects."""
 
 BATCH, OPEN, REJECT, CLOSE = range(4)
 
 MAX_QUEUED_REJECTS = 4096
-"""Messages queued at which a peer that causes yet another reject, but does not read, is cut off. Ours."""
+"""Queued messages at which a peer that causes another reject and does not read is disconnected. Ours."""
 
 
 def _never() -> bool:
@@ -36,11 +36,11 @@ def _never() -> bool:
 
 
 class Muxer:
-    """Feed it whole messages of the stream with `receive`; send what `take_output` gives.
+    """Pass whole messages of the stream to `receive`; send those that `take_output` returns.
 
     `is_initiator` and `handshake_hash` (64 bytes) are those of the Noise connection; protocols bind to them.
-    `on_output` is called when there is something to take after there was nothing, so that idle muxers cost
-    nothing. `undecided` bounds what muxers that share it buffer for channels that wait for a decision.
+    `on_output` is called when there is output after there was none, so that idle muxers cost no time.
+    `undecided` is a shared budget for messages of channels that wait for a decision.
     """
 
     def __init__(
@@ -55,27 +55,27 @@ class Muxer:
         self.handshake_hash = handshake_hash
         self._on_output = on_output
         self.remote_public_key = b""
-        """Of the peer, if the shell knows it."""
+        """Public key of the peer, if the shell knows it."""
         self.answered_at = float("-inf")
-        """When the peer last gave something that was asked for, on any channel. Set by protocols."""
+        """When the peer last answered a request, on any channel. Set by protocols."""
         self.ended_by_peer = False
-        """The connection is gone because the peer has destroyed it. Set by the shell before `shutdown`."""
+        """Whether the peer has destroyed the connection. Set by the shell before `shutdown`."""
         self.rtt: float | None = None
         """Smoothed round-trip time of the connection in seconds, if the shell knows it. Protocols size
         windows by it."""
         self.closed = False
         self.holding = False
-        """The shell has no room for answers now."""
+        """Whether the shell has no room for answers now."""
         self.useful = 0
-        """Pieces of useful work so far: channels opened (more than ever were) and what protocols add (blocks
-        that moved). The shell gives time to connections by it."""
+        """Pieces of useful work so far: channels opened (beyond the highest number before) and those that
+        protocols add (blocks that moved). The shell shares time among connections by it."""
         self.received = 0
-        """Those of them that were of use to us: blocks that the peer gave."""
+        """The part of `useful` that served us: blocks that the peer gave."""
         self.backlog_bytes = 0
-        """Memory taken by requests that wait on channels; protocols count it."""
+        """Bytes of memory for requests that wait on channels. Counted by protocols."""
         self._max_channels = 0
         self._batch: Reader | None = None
-        """What is left of the message in hand."""
+        """The rest of the current batch."""
         self._batch_channel = 0
         self._outbox = Outbox()
         self._announced = False
@@ -94,28 +94,27 @@ class Muxer:
         self._waiting: OrderedDict[Channel, None] = OrderedDict()
 
     def __iter__(self) -> Iterator[Channel]:
-        """The channels that we have open (the peer may not have answered yet)."""
+        """The channels that we have opened; the peer may not have answered yet."""
         return iter(tuple(self._local.values()))
 
     # --- for protocols --------------------------------------------------------------------------------------
 
     def on_open(self, protocol: str, handler: OpenHandler, channel_id: bytes | None = None) -> None:
-        """Decide on channels that the peer opens: those of one id, or (without) of any id that has no own
-        handler."""
+        """Set the handler for channels that the peer opens: those of one id, or, without `channel_id`, of all
+        ids without their own handler."""
         self._handlers[protocol, channel_id] = handler
 
     def add_alias(self, alias: str, protocol: str) -> None:
-        """Take opens under the name `alias` as opens of `protocol`. We ourselves never open under an
-        alias."""
+        """Treat opens of `alias` by the peer as opens of `protocol`. We never open under an alias."""
         self._aliases[alias] = protocol
 
     def channel(self, protocol: str, channel_id: bytes | None = None) -> Channel | None:
-        """Our live channel, if there is one."""
+        """Our open channel, if there is one."""
         return self._channels.get((protocol, channel_id or None))
 
     def create_channel(self, protocol: str, channel_id: bytes | None, handler: ChannelHandler) -> Channel:
-        """A channel to be opened with `Channel.open`. One per (protocol, id): LocalProtocolError
-        otherwise."""
+        """Make a channel; open it with `Channel.open`. Raises LocalProtocolError if (protocol, id) has
+        one."""
         if self.closed:
             raise LocalProtocolError("the connection is closed")
         if (protocol, channel_id or None) in self._channels:
@@ -123,7 +122,7 @@ class Muxer:
         return Channel(self, protocol, channel_id or None, handler)
 
     def reject(self, protocol: str, channel_id: bytes | None = None) -> None:
-        """Refuse a channel whose `on_open` handler had asked for time."""
+        """Reject a channel whose `on_open` handler returned True."""
         while (pending := self._undecided.take_oldest((protocol, channel_id or None))) is not None:
             del self._remote[pending.remote_id]
             self._send_reject(pending.remote_id)
@@ -132,12 +131,12 @@ class Muxer:
 
     @property
     def paused(self) -> bool:
-        """Whether the shell should stop reading from the stream until a decision on a channel was taken."""
+        """Whether the shell should stop reading until a channel is decided on."""
         return self._undecided.paused
 
     @property
     def writable(self) -> bool:
-        """Whether answers may be produced: what was produced before has been taken."""
+        """Whether answers may be sent: earlier ones have been taken."""
         return not self.holding and self._outbox.size < HIGH_WATER_BYTES
 
     @property
@@ -147,12 +146,12 @@ class Muxer:
 
     @property
     def used(self) -> bool:
-        """Whether there ever was a channel that both sides had open."""
+        """Whether both sides ever had a channel open."""
         return self._max_channels > 0
 
     @property
     def waits(self) -> bool:
-        """Whether channels have answers to make."""
+        """Whether channels have requests to answer."""
         return bool(self._waiting)
 
     @property
@@ -167,7 +166,7 @@ class Muxer:
 
     @property
     def channels(self) -> int:
-        """Channels that we have open, those included that the peer has not answered yet."""
+        """Channels that we have opened, including those that the peer has not answered yet."""
         return len(self._local)
 
     @property
@@ -182,7 +181,7 @@ class Muxer:
         self.go_on(now)
 
     def begin(self, message: bytes | memoryview, now: float) -> None:
-        """The same in portions: if it is a batch, `go_on` works it off. The message before must be done."""
+        """`receive` in portions: a batch is then processed by `go_on`. The message before must be done."""
         if not message or self.closed:
             return
         r = Reader(message)
@@ -194,7 +193,7 @@ class Muxer:
             self._dispatch(channel_id, type_id, r, now)
 
     def go_on(self, now: float, expired: Callable[[], bool] = _never) -> bool:
-        """Work off the batch in hand until `expired()`, which is asked after each entry. True if it is
+        """Process the current batch until `expired()`, which is checked after each entry. True if it is
         done."""
         r = self._batch
         if r is None:
@@ -210,9 +209,9 @@ class Muxer:
     def take_output(
         self, now: float, *, limit: int = HIGH_WATER_BYTES, expired: Callable[[], bool] = _never
     ) -> list[bytes]:
-        """Messages to send, about `limit` bytes. To be called once per turn of the loop, and then on until
-        it gives nothing or the transport has enough; then it is left alone until it has drained. When
-        `expired()` holds, what is left is made the next time (`has_output`)."""
+        """Messages to send, about `limit` bytes. Call it once per turn of the loop, repeatedly until it
+        returns nothing or the transport is full; then not before the transport has drained. When `expired()`
+        holds, the rest is left for the next call (`has_output`)."""
         self._announced = True
         while self._dirty:
             channel, _ = self._dirty.popitem(last=False)
@@ -228,7 +227,7 @@ class Muxer:
         return out
 
     def shutdown(self, now: float) -> None:
-        """The connection is gone: every channel is closed, nothing can be sent any more."""
+        """The connection is closed: close every channel and drop all output."""
         if self.closed:
             return
         self.closed = True
@@ -292,7 +291,7 @@ class Muxer:
 
     def local_close(self, channel: Channel, now: float) -> None:
         if self.closed:
-            return  # `shutdown` is about to tell the channel that the connection is gone
+            return  # `shutdown` is about to close the channel
         self._send_control(CLOSE, channel.local_id)
         self._forget(channel)
         channel.over(CloseReason.LOCAL, now)
@@ -339,7 +338,7 @@ class Muxer:
             remote.handler.channel_message(type_id, r, now)
         elif type(remote) is Pending:
             self._undecided.buffer(remote, type_id, r.rest())
-        # Otherwise it was closed: what the peer had sent before it knew is not for anybody
+        # Otherwise we have closed it, and the peer sent this before it knew
 
     def _receive_open(self, r: Reader, now: float) -> None:
         remote_id, name, channel_id = r.uint(), r.string(), r.optional_buffer()
@@ -389,7 +388,7 @@ class Muxer:
             self._forget(remote)
             remote.over(CloseReason.REMOTE, now)
         elif type(remote) is Pending:
-            # Its number stays taken at the peer until we answer; nobody is going to, so it is a reject
+            # Its number stays taken at the peer until we answer, and the channel is closed: reject it
             self._reject_pending(remote)
 
     # --- tables ---------------------------------------------------------------------------------------------
@@ -402,7 +401,7 @@ class Muxer:
             self.useful += 1
 
     def _next_outgoing(self, key: Key) -> int | None:
-        """The number of our oldest unanswered open of `key`, which is answered now."""
+        """Remove and return the number of our oldest unanswered open of `key`."""
         queue = self._outgoing.get(key)
         if queue is None:
             return None
@@ -418,7 +417,7 @@ class Muxer:
         self._send_reject(pending.remote_id)
 
     def _forget(self, channel: Channel) -> None:
-        """Take a channel out of the tables. Its number is free at once if the peer had opened it too."""
+        """Remove a channel from the tables. Its number is free at once if the peer had opened it too."""
         del self._local[channel.local_id]
         if channel.opened:
             del self._remote[channel.remote_id]

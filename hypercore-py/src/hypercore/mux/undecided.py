@@ -1,4 +1,4 @@
-"""Channels that a peer has opened and that wait for a decision, and how much may be buffered for them."""
+"""Channels that a peer has opened and that wait for a decision, and bounds on their buffered messages."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ Key = tuple[str, bytes | None]
 BUFFERED_OVERHEAD = 512
 """Bytes that each buffered message counts on top of its length (protomux index.js, `byteSize`)."""
 PAUSE_BUFFERED_BYTES = 32768
-"""Bytes buffered for channels not yet decided on from which the stream should be paused (protomux
-MAX_BUFFERED)."""
+"""Bytes buffered for undecided channels from which the stream should be paused (protomux MAX_BUFFERED)."""
 MAX_BUFFERED_BYTES = 1024 * 1024
-"""Bytes buffered for channels not yet decided on at which the peer is cut off. Ours; what was on its way when
-the stream was paused must fit in it."""
+"""Bytes buffered for undecided channels at which the peer is disconnected. Ours; messages in flight when the
+stream was paused must fit in it."""
 MAX_PENDING_OPENS = 1024
-"""Channels of the peer that may wait for a decision; more are rejected. Ours (protomux: none)."""
+"""Undecided channels of a peer; more are rejected. Ours (protomux: none)."""
 
 MAX_ALL_BUFFERED_BYTES = 8 * 2**20
-"""Bytes buffered for undecided channels on all connections together. Above it, a peer for which more than
-MAX_BUFFERED_SHARE_BYTES are buffered is cut off as it sends more. Ours."""
+"""Bytes buffered for undecided channels on all connections together. Above it, a peer with more than
+MAX_BUFFERED_SHARE_BYTES is disconnected when it sends more. Ours."""
 
 MAX_BUFFERED_SHARE_BYTES = 4096
-"""Bytes that may be buffered for each peer, however many are for others: the opens of some channels. Ours."""
+"""Bytes that may be buffered for each peer, whatever others buffer: the opens of some channels. Ours."""
 
 
 class UndecidedBudget:
-    """Counts for all muxers that share it."""
+    """The buffered bytes of all muxers that share it."""
 
     __slots__ = ("held", "limit")
 
@@ -36,12 +35,12 @@ class UndecidedBudget:
         self.held = 0
 
     def refuses(self, size: int, more: int) -> bool:
-        """Whether `more` bytes are too many for a muxer that would then buffer `size`."""
+        """Whether `more` bytes exceed the budget, for a muxer that would then buffer `size`."""
         return size > MAX_BUFFERED_SHARE_BYTES and self.held + more > self.limit
 
 
 class Pending:
-    """A channel that the peer has opened and is not decided on."""
+    """An undecided channel that the peer has opened."""
 
     __slots__ = ("handshake", "key", "messages", "remote_id", "size")
 
@@ -54,9 +53,9 @@ class Pending:
 
 
 class Undecided:
-    """The undecided channels of one muxer, by protocol and id; within those, the oldest first.
+    """The undecided channels of one muxer, by protocol and id, the oldest first.
 
-    `budget` counts what they buffer, together with those of other muxers.
+    `budget` counts their bytes together with those of other muxers.
     """
 
     __slots__ = ("_budget", "_buffered", "_by_key", "_count")
@@ -72,17 +71,17 @@ class Undecided:
 
     @property
     def full(self) -> bool:
-        """Whether another channel is to be rejected at once."""
+        """Whether another channel must be rejected at once."""
         return self._count >= MAX_PENDING_OPENS
 
     @property
     def paused(self) -> bool:
-        """Whether no more should be read from the peer until a decision was taken."""
+        """Whether reading from the peer should pause until a decision."""
         return self._buffered > PAUSE_BUFFERED_BYTES
 
     def add(self, remote_id: int, key: Key, handshake: bytes) -> Pending:
-        """A channel that the peer has opened as its number `remote_id`. Raises RemoteProtocolError if that is
-        more than may be buffered."""
+        """Add a channel that the peer has opened with its number `remote_id`. Raises RemoteProtocolError
+        above the bounds."""
         pending = Pending(remote_id, key, handshake)
         self._hold(pending.size)
         self._by_key.setdefault(key, []).append(pending)
@@ -90,14 +89,14 @@ class Undecided:
         return pending
 
     def buffer(self, pending: Pending, type_id: int, payload: bytes) -> None:
-        """A message on such a channel. Raises RemoteProtocolError if that is more than may be buffered."""
+        """Buffer a message of such a channel. Raises RemoteProtocolError above the bounds."""
         size = BUFFERED_OVERHEAD + len(payload)
         self._hold(size)
         pending.size += size
         pending.messages.append((type_id, payload))
 
     def take_oldest(self, key: Key) -> Pending | None:
-        """Take out the channel of `key` that the peer opened first. None if there is none."""
+        """Remove and return the oldest channel of `key`; None without one."""
         queue = self._by_key.get(key)
         if queue is None:
             return None
@@ -106,7 +105,7 @@ class Undecided:
         return pending
 
     def discard(self, pending: Pending) -> None:
-        """Take out a channel that is in the table."""
+        """Remove a channel."""
         queue = self._by_key[pending.key]
         queue.remove(pending)
         if not queue:
@@ -116,7 +115,7 @@ class Undecided:
         self._budget.held -= pending.size
 
     def clear(self) -> None:
-        """Take out all channels."""
+        """Remove all channels."""
         self._budget.held -= self._buffered
         self._by_key.clear()
         self._count = self._buffered = 0

@@ -1,7 +1,6 @@
-"""Looking after what is slow: silent peers lose their requests, idle ones are asked for what others are late
-with.
+"""Slow requests: those to silent peers are cancelled, and late blocks are requested from idle peers as well.
 
-Runs on the timer of the replicator, and only while there is something to wait for.
+Runs on the timer of the replicator, and only while requests are in flight.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from .requests import InflightRequest, Purpose
 HEAD_TIMEOUT = 3.0
 """Seconds after which an upgrade is requested from another peer that offers it."""
 FIRST_HEAD_TIMEOUT = 0.5
-"""The same for a peer that has given nothing of the core yet; doubles each time, up to HEAD_TIMEOUT. Each
-silent peer that claims a longer head costs a first contact this much. Ours."""
+"""The same for a peer that has given nothing of the core yet; doubles each time, up to HEAD_TIMEOUT. A first
+contact with a core waits this long for each silent peer that claims a longer head. Ours."""
 MIN_HEAD_ROUND_TRIPS = 4
-"""Round trips to such a peer that it has at least. Ours."""
+"""Least timeout for such a peer, in its round trips. Ours."""
 
 MAX_LATE = 4096
-"""The oldest requests, which are checked for slow ones. Ours: eight peers have this many in flight."""
+"""Number of oldest requests that are checked. Ours: eight peers have this many in flight."""
 MAX_LATE_PAGES = 64
-"""Pages of 32,768 blocks that these may lie in; what lies elsewhere waits. Ours."""
+"""Pages of 32,768 blocks in which late blocks are handled at a time; others wait. Ours."""
 MAX_SWAPS = 256
-"""Late blocks that are requested from further peers at a time, twice a second: some milliseconds. A helping
-peer gets more with each answer. Ours."""
+"""Late blocks requested from further peers at a time, twice a second; takes some milliseconds. A helping peer
+gets more with each answer. Ours."""
 
 
 class Late(NamedTuple):
-    """Blocks that take long."""
+    """Blocks whose requests are late."""
 
     urgent: Bitfield
     """Blocks that readers wait for."""
@@ -49,7 +48,7 @@ class Hotswap:
         self._context = context
 
     def tick(self, now: float) -> None:
-        """The timer has run out: see to what is late, and set it again if there is more to wait for.
+        """Handle the timer: act on late requests, and set it again if requests are in flight.
 
         Raises StorageError.
         """
@@ -59,9 +58,9 @@ class Hotswap:
         self._next_tick(now)
 
     def answered(self, peer: PeerView, now: float) -> None:
-        """A peer that has nothing of its own to do answered: if it helps out, it gets the next late blocks as
-        soon as half of its last ones are here. At the pace of the timer, a peer that vanished with a full
-        window would hold up the download for as long as it takes to notice that it is gone."""
+        """A peer without blocks of its own to give answered. If it helps, it gets the next late blocks when
+        half of its last ones are stored. At the pace of the timer, a full window of requests to a vanished
+        peer would delay the download until its timeout."""
         oldest = self._requests.oldest()
         if oldest is None or now - oldest.sent_at < self._config.hotswap_after:
             return
@@ -89,7 +88,7 @@ class Hotswap:
             elif down.backoff_until:
                 self._context.wake_at(down.backoff_until)
             if down.record is not None and down.record.avoided:
-                peer.mark_dirty()  # it finds out when there is something to try
+                peer.mark_dirty()  # its `channel_flush` starts trials when they are due
 
     def _expire(self, now: float) -> None:
         timeout = self._config.request_timeout
@@ -105,7 +104,9 @@ class Hotswap:
                 if age < timeout or not self._downloader.could_ask_elsewhere(sent):
                     continue
                 if timeout < HEAD_TIMEOUT:
-                    sent.peer.down.head_failures += 1  # it has another turn, and longer, after the others
+                    sent.peer.down.head_failures += (
+                        1  # it is asked again after the others, with a longer timeout
+                    )
                 else:
                     self._downloader.refused_head(sent.peer, now)
                 expired.append(sent)
@@ -122,27 +123,25 @@ class Hotswap:
             self._downloader.cancel_requests(expired)
 
     def _head_timeout(self, peer: PeerView) -> float:
-        """Seconds that it may take to answer a question about its head while others could be asked."""
+        """Seconds for its answer to a request about its head while other peers offer it."""
         if self._context.fullness.is_source(peer):
             return HEAD_TIMEOUT
         first = FIRST_HEAD_TIMEOUT * 2.0 ** min(peer.down.head_failures, 8)
         return min(HEAD_TIMEOUT, max(first, MIN_HEAD_ROUND_TRIPS * (peer.rtt or 0.0)))
 
     def _hotswap(self, now: float) -> None:
-        """Request slow blocks from further peers: from idle ones, and from any for a block that a reader
-        waits for."""
+        """Request late blocks from idle peers, and those that a reader waits for from any peer."""
         rooms = {peer: self._hotswap_room(peer, now) for peer in self._context.peers if peer.may_be_asked}
         if not self._scheduler.has_explicit and not any(room > 0 for room in rooms.values()):
             return
         late, swaps = self._late(now), MAX_SWAPS
-        # Who has given most comes first: the others may have nothing, whatever they say
+        # Peers that gave most come first: announcements of the others may be false
         for peer in sorted(rooms, key=lambda peer: peer.stats.blocks_down, reverse=True):
             urgent = self._help(peer, late.urgent, swaps, now)
             swaps -= urgent + self._help(peer, late.others, min(rooms[peer], swaps) - urgent, now)
 
     def _late(self, now: float) -> Late:
-        """Blocks that take long and that another peer may be asked for. Looks at the oldest MAX_LATE
-        requests."""
+        """Late blocks that may be requested from another peer. Checks the oldest MAX_LATE requests."""
         late = Late(Bitfield(max_pages=MAX_LATE_PAGES), Bitfield(max_pages=MAX_LATE_PAGES))
         for sent in islice(self._requests, MAX_LATE):
             if now - sent.sent_at < self._config.hotswap_after:
@@ -155,10 +154,10 @@ class Hotswap:
         return late
 
     def _help(self, peer: PeerView, late: Bitfield, room: int, now: float) -> int:
-        """Request up to `room` late blocks from a peer, and remove these from `late`. Returns how many.
+        """Request up to `room` late blocks from a peer, and remove these from `late`. Returns their number.
 
-        The cost grows with the requests, not with what the peer is not known to have: there may be hundreds
-        of peers without blocks.
+        The cost grows with the requests made, not with the late blocks: there may be hundreds of peers
+        without blocks.
         """
         asked, start, end = 0, 0, peer.valid_end()
         while asked < room:
@@ -173,8 +172,7 @@ class Hotswap:
         return asked
 
     def _hotswap_room(self, peer: PeerView, now: float) -> int:
-        """How many blocks of others a peer may be asked for: none, as long as it is busy or does not
-        answer."""
+        """Number of late blocks of others that a peer may get; 0 while it is busy or does not answer."""
         if not peer.down.starved or now < peer.down.stalled_until:
             return 0
         full = self._downloader.window_of(peer)

@@ -1,4 +1,4 @@
-"""What a replicator needs of a core, and what its parts need of a peer.
+"""Protocol classes: the core that a replicator needs, and the peer that its parts need.
 
 `hypercore.core.Core` is such a core, over disk and over memory. The parts (downloader, uploader, …) import
 this and `context`; only `peer` and `replicator` import the parts.
@@ -26,7 +26,7 @@ Listener = Callable[[Change], None]
 
 
 class ReplicatedCore(Protocol):
-    """What is true of the core (`head`, `bitfield`) and what of it is durable; proofs out, and proofs in."""
+    """A core: its head and blocks, which of them are durable, and proofs in both directions."""
 
     key: bytes
 
@@ -38,7 +38,7 @@ class ReplicatedCore(Protocol):
 
     @property
     def has_manifest(self) -> bool:
-        """The manifest is known and has to be sent to others: not so for compat cores."""
+        """Whether the manifest is known and must be sent to peers; False for compat cores."""
 
     @property
     def durable_head(self) -> TreeHead:
@@ -47,10 +47,10 @@ class ReplicatedCore(Protocol):
     bitfield: Bitfield
     """Blocks present."""
     durable: Bitfield
-    """Those of them that a crash cannot take away. Only these are announced."""
+    """Durable blocks. Only these are announced."""
 
     def add_listener(self, listener: Listener, /) -> None:
-        """Have `listener` called after every change."""
+        """Call `listener` after every change."""
 
     def remove_listener(self, listener: Listener, /) -> None: ...
 
@@ -60,17 +60,16 @@ class ReplicatedCore(Protocol):
         """Levels between block `index` and the first stored node above it."""
 
     def can_upgrade_from(self, length: int, /) -> bool:
-        """Whether we hold what a peer of `length` blocks needs to follow us."""
+        """Whether we have the nodes that a peer with `length` blocks needs for our head."""
 
     def prove(self, request: Request, /) -> Data:
-        """Raises InvalidRequest or BlockNotAvailable."""
+        """The answer to a request. Raises InvalidRequest or BlockNotAvailable."""
 
     def apply(self, data: Data, /, *, applier: Listener | None = None) -> Change:
-        """Verify an answer and take it in. All listeners but `applier` are notified. Raises
-        VerificationError."""
+        """Verify and store an answer. All listeners but `applier` are notified. Raises VerificationError."""
 
     def start_reorg(self, data: Data, /) -> Reorg:
-        """Raises VerificationError."""
+        """Verify the head of a higher fork. Raises VerificationError."""
 
     def apply_reorg(self, reorg: Reorg, /, *, applier: Listener | None = None) -> Change:
         """Adopt a fork. All listeners but `applier` are notified."""
@@ -90,27 +89,27 @@ class PeerStats:
 
 
 class PeerView(Protocol):
-    """A peer as the parts of a replicator, and those who take its events, know it. `peer.Peer` is the only
-    one."""
+    """A peer as the parts of a replicator and the consumers of its events see it. Implemented by
+    `peer.Peer`."""
 
     core: ReplicatedCore
     muxer: Muxer
     stats: PeerStats
     down: DownloadState
-    """What it is asked for, and what came of it."""
+    """Requests to it, and their results."""
     synced: bool
-    """It has reported its head."""
+    """Whether it has reported its head."""
     opened_at: float
-    """When its side of the channel was open."""
+    """When the peer opened its side of the channel."""
     remote_fork: int
     remote_length: int
     remote_can_upgrade: bool
-    """It can upgrade us from the length that it believes to be ours."""
+    """Whether it can upgrade us from the length that it last acknowledged."""
     remote_uploading: bool
     remote_downloading: bool
     remote_has_manifest: bool
     length_acked: int
-    """What it believes our length to be."""
+    """Our length as the peer last acknowledged it."""
 
     @property
     def opened(self) -> bool:
@@ -129,18 +128,19 @@ class PeerView(Protocol):
 
     @property
     def ahead(self) -> bool:
-        """Whether it says that it knows of more than we do, and would give it."""
+        """Whether it reports a longer core (which it uploads) or a higher fork (which we follow or
+        report)."""
 
     @property
     def head_not_durable(self) -> bool:
-        """Whether our newest head must not be shown yet."""
+        """Whether our newest head is not durable and must not be sent yet."""
 
     @property
     def remote_wants(self) -> RemoteWants:
-        """What it has subscribed to."""
+        """Its subscriptions."""
 
     def valid_end(self) -> int:
-        """Blocks below this it can prove to us, if it has them."""
+        """Length below which it can prove blocks to us."""
 
     def send(self, frame: Frame, /) -> None: ...
 
@@ -149,18 +149,18 @@ class PeerView(Protocol):
     def send_data(self, frame: Frame, /) -> None: ...
 
     def mark_dirty(self) -> None:
-        """Before the next output is taken, send pending messages and make requests."""
+        """Send pending messages and requests before the next output is taken."""
 
     def wait_writable(self) -> None:
-        """Have its requests answered when there is room for output."""
+        """Answer its requests when there is room for output."""
 
     def want(self, start: int, end: int, /) -> int:
-        """Subscribe to news about start..end. Returns where the regions that are subscribed to now end."""
+        """Subscribe to announcements in start..end. Returns the end of the subscribed regions."""
 
     def want_around(self, index: int, /) -> None:
-        """Subscribe to news about the region of a block of the peer's own history."""
+        """Subscribe to announcements in the region of a block of the peer's own history."""
 
     def storage_failed(self, error: StorageError, /) -> None:
-        """What the peer asked for cannot be read."""
+        """A block that the peer requested cannot be read."""
 
     def close(self, now: float, /) -> None: ...

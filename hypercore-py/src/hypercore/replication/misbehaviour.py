@@ -1,10 +1,10 @@
 """Peers that send invalid data: distinguishes lying peers, corrupt disks and writers with two histories.
 
-After a bad signature or checksum the peer is asked for its whole tree (request 0) and for nothing else until
-then. If that tree is signed by the writer and differs from ours, the *writer* has signed two histories: the
-core is frozen, every peer gets our proof, and nothing more is replicated (hypercore lib/core.js
-`checkConflict`, lib/replicator.js `_onconflict`). If it is ours, the peer may continue; how often is bounded
-(MAX_INVALID_ANSWERS).
+After a bad signature or checksum the peer gets one request, for its whole tree (request 0), and no other
+until it answers. If that tree is signed by the writer and differs from ours, the *writer* has signed two
+histories: the core is frozen, every peer gets our proof, and nothing more is fetched (hypercore lib/core.js
+`checkConflict`, lib/replicator.js `_onconflict`). If it equals ours, the peer may continue, up to
+MAX_INVALID_ANSWERS times.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class MisbehaviourPolicy:
         self._config = config
         self._context = context
         self.frozen = False
-        """Two signed histories exist: nothing is requested any more. Stored blocks are served."""
+        """Whether two signed histories exist: nothing more is requested, and stored blocks are served."""
 
     def invalid_data(self, peer: PeerView, error: VerificationError, now: float) -> None:
-        """An answer of the peer did not verify. Raises the error when the connection is not worth keeping."""
+        """An answer of the peer did not verify. Raises `error` when the connection must be closed."""
         log.debug("%r: %s", peer, error)
         down = peer.down
         down.invalid_answers += 1
@@ -42,7 +42,7 @@ class MisbehaviourPolicy:
             self._context.bad_data(peer, error, now)
             return
         self._context.emit(PeerMisbehaved(peer, error, False))
-        # A misplaced node says nothing about the writer
+        # A node at a wrong place proves nothing about the writer
         if not isinstance(error, InvalidProof) and not down.probing:
             self._probe(peer, now)
 
@@ -56,7 +56,7 @@ class MisbehaviourPolicy:
         peer.send_request(Request(id=0, fork=head.fork, upgrade=RequestUpgrade(0, length)))
 
     def on_proof(self, peer: PeerView, data: Data, now: float) -> None:
-        """A whole tree came that no request waits for: the answer to a probe, or news of a conflict."""
+        """An unrequested whole tree: the answer to a probe, or the proof of a conflict."""
         upgrade, core, down = data.upgrade, self._core, peer.down
         if self.frozen or upgrade is None or upgrade.start != 0 or core.manifest is None:
             return
@@ -71,7 +71,7 @@ class MisbehaviourPolicy:
             peer.mark_dirty()
 
     def tick(self, now: float) -> None:
-        """Cut off those that do not answer a probe."""
+        """Close peers that do not answer a probe."""
         for peer in list(self._context.peers):
             until = peer.down.probing_until
             if until is None:
@@ -89,10 +89,10 @@ class MisbehaviourPolicy:
         self._context.emit(Conflict(peer, proof))
         for other in list(self._context.peers):
             self._send_conflict_proof(other)
-        peer.close(now)  # the others may be on our history: they are served on
+        peer.close(now)  # other peers may be on our history and stay open
 
     def _send_conflict_proof(self, peer: PeerView) -> None:
-        """Send our own signed tree, so that the peer can see the conflict for itself."""
+        """Send our own signed tree, which proves the conflict to the peer."""
         head = self._core.head
         length = min(head.length, peer.remote_length)
         if length == 0 or peer.remote_fork != head.fork:

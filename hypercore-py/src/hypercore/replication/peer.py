@@ -1,8 +1,8 @@
-"""One peer of one core: the channel, what it reported, and what was sent to it.
+"""One peer of one core: its channel, its reports, and the messages sent to it.
 
-Protocol: hypercore lib/replicator.js `Peer` (11.37.1). After both have opened the channel, each reports what
-it has (`sync`, `range`); from then on every message answers an event. `sync` carries what we believe the
-*other's* length to be. That is an acknowledgement, and official peers follow only peers that give it.
+Protocol: hypercore lib/replicator.js `Peer` (11.37.1). After both have opened the channel, each reports its
+head and blocks (`sync`, `range`); from then on every message answers an event. `sync` carries the *other's*
+length as last reported. That is an acknowledgement, and official peers follow only peers that send it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ALIAS = "hypercore"
 
 
 class PeerHost(ReplicatorContext, Protocol):
-    """What a peer needs of its replicator."""
+    """The members of a replicator that a peer uses."""
 
     core: ReplicatedCore
     config: ReplicationConfig
@@ -46,11 +46,11 @@ class PeerHost(ReplicatorContext, Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether anything is to be downloaded. A channel on which neither side wants anything is closed."""
+        """Whether there are blocks to download. A channel that neither side needs is closed."""
 
     @property
     def head_not_durable(self) -> bool:
-        """Whether the newest head is ours to sign and not durable yet, so that it must not be shown."""
+        """Whether the newest head is of a local writer and not durable, so that it must not be sent yet."""
 
     @property
     def frozen(self) -> bool: ...
@@ -58,7 +58,7 @@ class PeerHost(ReplicatorContext, Protocol):
     def check_busy(self, now: float) -> None: ...
 
     def set_waiting_for_upgrade(self, peer: Peer, behind: bool) -> None:
-        """Have the peer marked dirty when blocks come, since they may let us upgrade it."""
+        """Mark the peer dirty when blocks come, since they may let us upgrade it."""
 
     def peer_opened(self, peer: Peer, now: float) -> None: ...
 
@@ -66,7 +66,7 @@ class PeerHost(ReplicatorContext, Protocol):
 
 
 class Peer:
-    """Made by `Replicator.attach`. The channel handler of one `hypercore/alpha` channel."""
+    """The handler of one `hypercore/alpha` channel. Made by `Replicator.attach`."""
 
     __slots__ = (
         "_head_stale",
@@ -104,29 +104,29 @@ class Peer:
         self.announcer = Announcer(self.core, self.send)
         self.uploader = Uploader(self, self.announcer, host.upload)
         self.synced = False
-        """It has reported its head."""
+        """Whether it has reported its head."""
         self.opened_at = 0.0
-        """When its side of the channel was open."""
+        """When the peer opened its side of the channel."""
         self.remote_fork = 0
         self.remote_length = 0
         self.remote_can_upgrade = False
-        """It can upgrade us from the length that it believes to be ours."""
+        """Whether it can upgrade us from the length that it last acknowledged."""
         self.remote_uploading = True
         self.remote_downloading = True
         self.remote_has_manifest = False
         self.length_acked = 0
-        """What it believes our length to be."""
+        """Our length as the peer last acknowledged it."""
         self.can_upgrade = False
-        """We can upgrade it from its length, so it shares our history up to there."""
+        """Whether we can upgrade it from its length, so that it shares our history up to there."""
         self.behind = False
-        """It is shorter than we are, and we cannot upgrade it: we lack nodes of its roots. They may yet
-        come."""
+        """Whether it is shorter than we are and we cannot upgrade it, since we still lack nodes of its
+        roots."""
         self._last_fork = 0
         self._last_length = 0
-        """The last length of its that we could upgrade from, and on which fork."""
+        """Its last length, and fork, from which we could upgrade it."""
         self._sync_pending = False
         self._head_stale = False
-        """Its last report of its head was not processed yet."""
+        """Whether its last report of its head was not processed yet."""
 
     def __repr__(self) -> str:
         who, core = self.muxer.remote_public_key.hex()[:8], self.core.key.hex()[:8]
@@ -174,7 +174,8 @@ class Peer:
 
     @property
     def ahead(self) -> bool:
-        """Whether it says that it knows of more than we do, and would give it."""
+        """Whether it reports a longer core (which it uploads) or a higher fork (which we follow or
+        report)."""
         head = self.core.head
         if self.remote_fork != head.fork:
             return self.remote_fork > head.fork and self.heads.wants_fork(self.remote_fork)
@@ -196,20 +197,20 @@ class Peer:
     send_data = send
 
     def mark_dirty(self) -> None:
-        """There may be something to send: `channel_flush` finds out."""
+        """Have `channel_flush` called, since there may be messages to send."""
         self.channel.mark_dirty()
 
     def wait_writable(self) -> None:
         self.channel.wait_writable()
 
     def schedule_sync(self) -> None:
-        """Our head, or what we believe of its, has changed."""
+        """Send `sync` again: our head, or the head that we know of the peer, has changed."""
         self._sync_pending = True
         self.channel.mark_dirty()
 
     def want(self, start: int, end: int) -> int:
-        """Subscribe to news about start..end, as far as we do not know that it has all of it. Returns where
-        the regions that are subscribed to now end."""
+        """Subscribe to announcements in start..end, except below the peer's leading run. Returns the end of
+        the subscribed regions."""
         down = self.down
         wants, unwants = down.wants.update(self.core.bitfield, down.availability.contiguous, start, end)
         for unwant in unwants:
@@ -220,13 +221,13 @@ class Peer:
         return (end + batch - 1) // batch * batch
 
     def want_around(self, index: int) -> None:
-        """Subscribe to news about the region of a block of the peer's own history."""
+        """Subscribe to announcements in the region of a block of the peer's own history."""
         want = self.down.wants.around(index)
         if want is not None:
             self.send(want)
 
     def valid_end(self) -> int:
-        """Blocks below this it can prove to us, if it has them."""
+        """Length below which it can prove blocks to us."""
         if self._head_stale:
             self._update_can_upgrade()
         head = self.core.head
@@ -241,7 +242,7 @@ class Peer:
         return 0
 
     def storage_failed(self, error: StorageError) -> None:
-        """What the peer asked for cannot be read."""
+        """A block that the peer requested cannot be read."""
         self._host.emit(StorageFailed(error))
 
     def announce(self, start: int, end: int) -> None:
@@ -255,7 +256,7 @@ class Peer:
     # --- from the channel -----------------------------------------------------------------------------------
 
     def channel_opened(self, handshake: Reader, now: float) -> None:
-        """Raises InvalidCapability if the peer does not know the key."""
+        """Both sides have opened the channel. Raises InvalidCapability if the peer does not know the key."""
         muxer = self.muxer
         proof = ChannelHandshake.decode(handshake).capability
         expected = capability(self.core.key, muxer.handshake_hash, sender_is_initiator=not muxer.is_initiator)
@@ -273,7 +274,7 @@ class Peer:
             except StorageError as error:
                 self.storage_failed(error)
             except VerificationError:
-                raise  # it was decided already that the connection is not worth keeping
+                raise  # `bad_data` has decided that the connection must be closed
             except RemoteProtocolError as error:
                 self._host.bad_data(self, error, now)
 
@@ -365,7 +366,7 @@ class Peer:
                 return
         self.length_acked = sync.remote_length if sync.fork == head.fork else 0
         self.down.head_refused = False
-        self._head_stale = True  # looked at once a turn: that costs more than the message
+        self._head_stale = True  # processed once a turn: that costs more than the message
         if sync.fork == head.fork and head.length > sync.length:
             self._sync_pending = True  # it waits for the acknowledgement
         self.mark_dirty()
@@ -412,14 +413,14 @@ class Peer:
         self.down.availability.on_range(start, length, self.core.head.length, drop=message.drop)
         if not message.drop:
             self._host.downloader.announced(self)
-            if start == 0:  # how a want is answered by a peer that has all of the region
+            if start == 0:  # the answer to a want from a peer that has the whole region
                 partly = length < self.remote_length
                 self.down.wants.answered(0, length - self._host.config.want_batch + 1 if partly else length)
             self.down.cursor = min(self.down.cursor, message.start)
             self.mark_dirty()
 
     def _on_extension(self, r: Reader, now: float) -> None:
-        """Extensions are hints between applications. A seeder has none."""
+        """Ignored: extensions are messages between applications."""
 
 
 _HANDLERS: tuple[Callable[[Peer, Reader, float], None], ...] = (
@@ -434,4 +435,4 @@ _HANDLERS: tuple[Callable[[Peer, Reader, float], None], ...] = (
     Peer._on_range,
     Peer._on_extension,
 )
-"""In the order of `wire.registry.MESSAGES`."""
+"""Handlers in the order of `wire.registry.MESSAGES`."""

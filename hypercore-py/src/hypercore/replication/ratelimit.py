@@ -1,10 +1,10 @@
 """Limits the bytes in one direction, over all peers and all cores.
 
-A token bucket that may go into debt: each turn moves one block however large it is, and the next turn comes
-when that is paid for. So the average is exact, and small messages (heads, announcements) are never held back
-behind blocks. Waiters take turns, each moving about the same number of bytes.
+A token bucket that may go into debt: each turn moves at least one block of any size, and the next turn comes
+when the debt is paid. So the average is exact, and small messages (heads, announcements) never wait for
+blocks. Waiters take turns, each moving about the same number of bytes.
 
-There is a second bound, for downloads: a budget of bytes that the disk has room for.
+Downloads have a second bound: a budget of bytes that fit on the disk.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from collections.abc import Callable
 from math import ceil
 
 TICK = 0.01
-"""Seconds between two rounds of turns, at least: each costs a turn of the loop."""
+"""Least seconds between two rounds of turns: each costs a turn of the loop."""
 
 MIN_TURN_BYTES = 16 * 1024
-"""What one turn moves at least, a block more or less."""
+"""Least bytes of one turn, a block more or less."""
 
 BURST = 0.2
-"""Seconds that an idle bucket fills for: what may come at once after a silence."""
+"""Seconds for which an idle bucket fills: the bytes of so many seconds may come at once after a silence."""
 
 MAX_TURN_BYTES = 1 << 40
-"""Bytes of a turn without a rate: practically unlimited."""
+"""Bytes of a turn without a rate: no practical bound."""
 
 BLOCK_OVERHEAD = 160
-"""Bytes that a stored block takes beside its content: its part of the tree (80 bytes) and its row. 139 bytes
-in all were measured for empty blocks. Rates and budgets count it: blocks without content are not free."""
+"""Bytes on disk for a stored block beside its content: its part of the tree (80 bytes) and its row; 139 bytes
+were measured for empty blocks. Rates and budgets count it, so that empty blocks are not free."""
 
 Resume = Callable[[], None]
 """Resumes a waiter. Equal functions are the same waiter."""
 
 
 class RateLimit:
-    """Without a rate and a budget (`active` is false) no caller needs to ask.
+    """A rate and a budget. Without both (`active` is false) callers may skip it.
 
-    `take_turn` before moving anything, `consume` for what was moved, `wait` when there is more than the turn
-    allowed. A download requests blocks that come later: `reserve` charges their estimated size, which
-    `refund` returns when they come (and are consumed), or do not.
+    Call `take_turn` before moving bytes, `consume` for those moved, `wait` when there is more than the turn
+    allowed. For requested blocks `reserve` charges their estimated size; `refund` returns it when they come
+    (then `consume` them) or are cancelled.
     """
 
     __slots__ = (
@@ -59,19 +59,19 @@ class RateLimit:
     )
 
     def __init__(self, on_wake: Callable[[], None] | None = None) -> None:
-        """`on_wake` is called when the deadline has become an earlier one."""
+        """`on_wake` is called when the deadline moves to an earlier time."""
         self._on_wake = on_wake
         self.active = False
         self.moved = 0
         """Bytes spent so far, while it was active."""
         self.received = 0
-        """Bytes of verified blocks that came, active or not, each with BLOCK_OVERHEAD."""
+        """Bytes of verified blocks received, active or not, each with BLOCK_OVERHEAD."""
         self.reserved = 0
-        """Bytes asked for that have not come."""
+        """Estimated bytes of requested blocks that have not come."""
         self.held_at = float("-inf")
         """When a waiter last had to wait for the rate."""
         self.lacking = 0
-        """Bytes of a block that the budget had no room for, when it was last too small."""
+        """Bytes of the block that last did not fit the budget; 0 when it does."""
         self._rate: float | None = None
         self._budget: int | None = None
         self._balance = 0.0
@@ -95,7 +95,7 @@ class RateLimit:
         if rate == self._rate:
             return
         self._rate = rate
-        # A debt is not carried over to a rate that it was not made under
+        # A debt made under another rate is not carried over
         self._balance, self._updated = 0.0, now
         self._update_active()
         if rate is None:
@@ -128,7 +128,7 @@ class RateLimit:
     # --- moving ---------------------------------------------------------------------------------------------
 
     def take_turn(self, resume: Resume, now: float) -> int:
-        """Bytes that this one may move now; it may exceed them with its last block. 0: it is called when its
+        """Bytes that the waiter may move now; its last block may exceed them. 0: `resume` is called when its
         turn comes."""
         rate = self._rate
         if rate is None:
@@ -145,7 +145,7 @@ class RateLimit:
         return self._turn_bytes(rate)
 
     def wait(self, resume: Resume, now: float) -> None:
-        """It has more to move than its turn allowed."""
+        """Queue a waiter that has more to move than its turn allowed."""
         rate = self._rate
         if rate is None:
             resume()
@@ -156,20 +156,20 @@ class RateLimit:
         self._wake_at(now if self._balance > 0 else self._updated - self._balance / rate)
 
     def remove_waiter(self, resume: Resume) -> None:
-        """It is gone."""
+        """Remove a waiter."""
         self._waiting.pop(resume, None)
         self._starving.pop(resume, None)
         self._granted.discard(resume)
 
     def consume(self, size: int) -> None:
-        """So many bytes were moved."""
+        """Charge `size` moved bytes."""
         self.moved += size
         self._balance -= size
         if self._budget is not None:
             self._budget -= size
 
     def fits(self, size: int, resume: Resume) -> bool:
-        """Whether the budget has room for a block. If not, `resume` is called when it has."""
+        """Whether a block fits the budget. If not, `resume` is called when the budget grows."""
         if self._budget is None or size <= self._budget:
             return True
         self.lacking = max(size, 1)
@@ -177,7 +177,7 @@ class RateLimit:
         return False
 
     def reserve(self, size: int) -> int:
-        """So many bytes, about, were asked for. Returns what is to be settled."""
+        """Charge the estimated size of requested blocks. Returns the amount for `refund`."""
         self.reserved += size
         self._balance -= size
         if self._budget is not None:
@@ -185,7 +185,7 @@ class RateLimit:
         return size
 
     def refund(self, size: int) -> None:
-        """What was reserved is not on its way any more: it is here (`consume` it), or does not come."""
+        """Undo `reserve`: the blocks have come (`consume` them) or will not come."""
         self.reserved -= size
         self._balance += size
         if self._budget is not None:
@@ -198,7 +198,7 @@ class RateLimit:
         return self._deadline
 
     def handle_timer(self, now: float) -> None:
-        """Give turns to as many as there are bytes for."""
+        """Give turns to waiters while there are bytes."""
         if self._deadline is None or now < self._deadline:
             return
         self._deadline = None
@@ -233,7 +233,7 @@ class RateLimit:
 
 
 class Waiter:
-    """One peer's turn at asking for blocks of which it is not known how long they are."""
+    """One peer's turn at requesting blocks of unknown size."""
 
     __slots__ = ("_expected", "_left", "_limit", "_now", "_resume")
 
@@ -245,7 +245,7 @@ class Waiter:
         self._left: int | None = None
 
     def may_ask(self) -> bool:
-        """Whether one block more may be asked for. If not, `resume` is called when that has changed."""
+        """Whether one more block may be requested. If not, `resume` is called when it may."""
         limit, left = self._limit, self._left
         if not limit.fits(self._expected, self._resume):
             return False

@@ -1,14 +1,14 @@
-"""Replication of one core with any number of peers: the part that the shell talks to.
+"""Replication of one core with any number of peers: the part that the shell uses.
 
     replicator = Replicator(core)
-    replicator.attach(muxer, now)          # for each connection on which the core is to be spoken about
+    replicator.attach(muxer, now)          # for each connection that should replicate the core
     muxer.receive(message, now)            # as messages come; RemoteProtocolError ends the connection
     muxer.take_output(now)                 # once per turn of the loop
     replicator.on_durable(runs, now)       # after each flush of the store
     replicator.handle_timer(now)           # at next_deadline()
     replicator.next_event()                # until None
 
-An idle core has no deadline, no output and nothing that is looked at in turns: it costs memory only.
+An idle core has no deadline, no output and no polling: it costs only memory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Replicator:
-    """`on_wake` is called when an event is waiting, or the deadline has become an earlier one."""
+    """`on_wake` is called when an event waits, or the deadline moves to an earlier time."""
 
     def __init__(
         self,
@@ -76,15 +76,15 @@ class Replicator:
         self._reopened: dict[Muxer, int] = {}
         self._peers: dict[Peer, None] = {}
         self._backed_off: dict[Muxer, float] = {}
-        """Connections on which the core is spoken about again at that time."""
+        """Connections without a channel, and when it is opened again."""
         self._behind: dict[Peer, None] = {}
         self._events: deque[Event] | None = None
-        """None while there is none: an empty one would take more room than the rest of an idle replicator."""
+        """None without events: an empty queue would take more memory than the rest of an idle replicator."""
         self._deadline: float | None = None
         self._was_busy = self.busy
         self._length = core.head.length
         self._head_not_durable = core.durable_head is not core.head
-        """The head may be the local writer's, and was not durable when we heard of it."""
+        """Whether the head was not durable at its last change; it may be a local writer's."""
         core.add_listener(self._on_change)
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class Replicator:
 
     @property
     def peers(self) -> Collection[Peer]:
-        """Those whose channels are open, in the order of their opening."""
+        """Peers whose channels are open, in the order of their opening."""
         return self._peers.keys()
 
     @property
@@ -104,18 +104,17 @@ class Replicator:
 
     @property
     def frozen(self) -> bool:
-        """Two signed histories of the core were seen: nothing is fetched any more, what is here is served."""
+        """Whether the writer signed two histories: nothing more is fetched, stored blocks are served."""
         return self.downloader.misbehaviour.frozen
 
     def freeze(self) -> None:
-        """Two signed histories are known from an earlier run."""
+        """Freeze the core: an earlier run found two signed histories."""
         self.downloader.misbehaviour.frozen = True
 
     def attach(self, muxer: Muxer, now: float) -> Peer | None:
-        """Speak about the core on a connection, from now on or because the peer has opened the channel.
+        """Open the core's channel on a connection, or answer the peer that has opened it.
 
-        Returns the peer; None if the core has as many as it may have, or the replicator or the connection is
-        closed.
+        Returns the peer; None if the core has MAX_PEERS, or the replicator or the connection is closed.
         """
         if self.closed or muxer.closed:
             return None
@@ -132,20 +131,20 @@ class Replicator:
         return self._open(muxer, now)
 
     def knows(self, muxer: Muxer) -> bool:
-        """Whether the core is spoken about on the connection, or was, and the peer would not."""
+        """Whether the core has a channel on the connection, or the peer has declined it."""
         return muxer in self._attached
 
     def _open(self, muxer: Muxer, now: float) -> Peer | None:
         muxer.add_alias(ALIAS, PROTOCOL)
         if muxer.channel(PROTOCOL, self.core.discovery_key) is not None:
-            return None  # another replicator of the core has it
+            return None  # another replicator of the core has the channel
         peer = Peer(self, muxer)
         self._attached[muxer] = peer
         peer.open(now)
         return peer
 
     def detach(self, muxer: Muxer, now: float) -> None:
-        """No longer speak about the core on a connection."""
+        """Close the core's channel on a connection."""
         peer = self._attached.pop(muxer, None)
         self._declined -= {muxer}
         self._reopened.pop(muxer, None)
@@ -171,8 +170,8 @@ class Replicator:
         return self._downloading
 
     def set_downloading(self, downloading: bool, now: float) -> None:
-        """Turned off, channels on which the peer wants nothing either are closed; on, they are opened
-        again."""
+        """Start or stop downloading. Stopped, channels that the peer does not need either are closed; they
+        are opened again when downloading starts."""
         self._downloading = downloading
         if downloading and not self.closed:
             for muxer, peer in list(self._attached.items()):
@@ -188,13 +187,12 @@ class Replicator:
 
     @property
     def wants_everything(self) -> bool:
-        """Whether all blocks, also those to come, are being downloaded."""
+        """Whether all blocks, including future ones, are downloaded."""
         return self._downloading and self.downloader.scheduler.wants_everything
 
     @property
     def download_ranges(self) -> Ranges:
-        """The blocks to fetch without being asked, as (start, end) in order. At first everything, for
-        ever."""
+        """The blocks to download, as (start, end) in order; an end of None is open. At first all blocks."""
         return self.downloader.scheduler.ranges
 
     @download_ranges.setter
@@ -204,7 +202,7 @@ class Replicator:
 
     @property
     def max_fork(self) -> int | None:
-        """Up to which fork the writer is followed; None: onto any. See `ForkAvailable`."""
+        """Highest fork that is followed; None: any. See `ForkAvailable`."""
         return self.downloader.heads.max_fork
 
     @max_fork.setter
@@ -233,7 +231,7 @@ class Replicator:
         self.downloader.cancel_explicit(index)
         self.check_busy(now)
 
-    # --- what happened to the core --------------------------------------------------------------------------
+    # --- changes of the core --------------------------------------------------------------------------------
 
     def on_durable(self, runs: Iterable[tuple[int, int]], now: float) -> None:
         """A flush of the store has made blocks start..end of the core, and its head, durable."""
@@ -251,7 +249,7 @@ class Replicator:
         return self._head_not_durable
 
     def _on_change(self, change: Change) -> None:
-        """The core was changed by its local writer, or by a read that found damage."""
+        """The core was changed by its local writer, or by a read that found a corrupt block."""
         if change.block is not None:
             self.downloader.on_block_stored(change.block)
         if change.appended is not None or change.truncated_to is not None:
@@ -308,7 +306,7 @@ class Replicator:
     # --- time and events ------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """When `handle_timer` is to be called; None if nothing is waited for."""
+        """When `handle_timer` must be called; None: not at all."""
         return self._deadline
 
     def handle_timer(self, now: float) -> None:
@@ -319,7 +317,7 @@ class Replicator:
             self.check_busy(now)
 
     def _resume(self, now: float) -> None:
-        """Speak about the core again where a back-off is over."""
+        """Open channels again where a back-off has ended."""
         for muxer, until in list(self._backed_off.items()):
             if now < until:
                 self.wake_at(until)
@@ -346,7 +344,7 @@ class Replicator:
         peer.close(now)
 
     def next_event(self) -> Event | None:
-        """The oldest event that was not taken yet."""
+        """The oldest event; None without events."""
         if self._events is None:
             return None
         event = self._events.popleft()
@@ -379,7 +377,7 @@ class Replicator:
     def peer_opened(self, peer: Peer, now: float) -> None:
         self._peers[peer] = None
         self._declined -= {peer.muxer}
-        if len(self._peers) > self.config.max_peers:  # we had asked more than there is room for
+        if len(self._peers) > self.config.max_peers:  # we had opened more channels than the core may have
             peer.close(now)
             return
         if self.downloader.requests:

@@ -1,4 +1,4 @@
-"""What we have asked for and not heard about."""
+"""Requests in flight."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Purpose(Enum):
 
 
 class InflightRequest:
-    """One request on its way. Light: there are up to 512 for each peer, and one for every block."""
+    """One request in flight. Small: there are up to 512 for each peer."""
 
     __slots__ = ("fork", "id", "index", "node", "peer", "purpose", "reserved", "sent_at")
 
@@ -44,11 +44,11 @@ class InflightRequest:
         self.purpose = purpose
         self.sent_at = sent_at
         self.index = index
-        """The block asked for."""
+        """The requested block, if any."""
         self.node = node
-        """The tree node asked for."""
+        """The requested tree node, if any."""
         self.reserved = 0
-        """Bytes that the rate limit was charged with for it."""
+        """Bytes charged to the rate limit for it."""
 
     def __repr__(self) -> str:
         what = self.purpose.value if self.index is None else f"block {self.index}"
@@ -56,11 +56,11 @@ class InflightRequest:
 
     @property
     def subject(self) -> int:
-        """The block, or HEAD if it is about the head (with a block or without)."""
+        """The block, or HEAD for a request about the head (with or without a block)."""
         return self.index if self.purpose is Purpose.BLOCK and self.index is not None else HEAD
 
     def answered_by(self, data: Data) -> bool:
-        """Whether `data` holds nothing but what was asked for, of the right fork."""
+        """Whether `data` has only requested parts, of the right fork."""
         if data.fork != self.fork or data.seek is not None:
             return False
         block, node = data.block, data.hash
@@ -75,7 +75,7 @@ class InflightRequest:
 
 
 class BlockRequest:
-    """The most frequent request, encoded without the detour over `Request`. Same bytes."""
+    """The most frequent request, encoded without making a `Request`. Same bytes."""
 
     __slots__ = ("fork", "id", "index", "nodes", "priority")
 
@@ -104,12 +104,12 @@ class BlockRequest:
 
 
 class InflightTracker:
-    """All requests of one core, over all peers. Numbers are never used twice, so that late answers cannot be
-    mistaken."""
+    """All requests of one core, over all peers. Ids are never used twice, so that late answers match
+    nothing."""
 
     def __init__(self) -> None:
         self._sent: dict[int, InflightRequest] = {}  # in the order of sending
-        self._holders: dict[int, list[InflightRequest]] = {}  # block -> who was asked for it
+        self._holders: dict[int, list[InflightRequest]] = {}  # block -> requests for it
         self._next_id = 1
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ class InflightTracker:
         return sent if sent is not None and sent.peer is peer else None
 
     def of(self, peer: PeerView) -> list[InflightRequest]:
-        """Those of one peer, oldest first."""
+        """Requests to one peer, oldest first."""
         return [self._sent[number] for number in peer.down.inflight]
 
     def remove(self, sent: InflightRequest) -> bool:
@@ -157,7 +157,7 @@ class InflightTracker:
         return True
 
     def requests_for(self, index: int) -> tuple[InflightRequest, ...]:
-        """Who was asked for a block."""
+        """Requests for a block."""
         return tuple(self._holders.get(index, ()))
 
     def oldest(self) -> InflightRequest | None:
@@ -165,7 +165,7 @@ class InflightTracker:
 
 
 def _delete(table: dict[int, T], key: int) -> None:
-    """Delete an entry, and with the last one the room for entries: most cores have none, most of the time."""
+    """Delete an entry, and after the last one free the table's memory: most cores have no requests."""
     del table[key]
     if not table:
         table.clear()

@@ -1,9 +1,8 @@
-"""Which block to ask for next.
+"""Chooses the next block to request.
 
-Blocks are fetched from the front on: leading runs grow, proofs need fewer nodes, the disk writes in order. A
-bitfield of *claimed* blocks (present, or on their way) keeps its leading run as a number, so that the next
-block of a peer that has everything is found at once, however long the core is; for a peer with holes, whole
-pages are compared.
+Blocks are fetched from the front: leading runs grow, proofs need fewer nodes, the disk writes in order. A
+bitfield of *claimed* blocks (stored or requested) has its leading run as a number, so that the next block of
+a complete peer is found at once, however long the core is; for a peer with gaps, whole pages are compared.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ EVERYTHING: Ranges = ((0, None),)
 class Scheduler:
     def __init__(self, have: Bitfield) -> None:
         self._have = have
-        """The core's own bitfield, which changes under us."""
+        """The core's own bitfield, which the core changes."""
         self._claimed: Bitfield | None = None
         self._ranges: Ranges = EVERYTHING
-        self._explicit: dict[int, None] = {}  # an empty set would take four times as much room
+        self._explicit: dict[int, None] = {}  # an empty set would take four times the memory
         self._pending = Bitfield()
         """Explicit blocks that are not requested yet."""
 
-    # --- what is to be fetched ------------------------------------------------------------------------------
+    # --- what to fetch --------------------------------------------------------------------------------------
 
     @property
     def ranges(self) -> Ranges:
@@ -41,7 +40,7 @@ class Scheduler:
 
     @property
     def open_ended(self) -> bool:
-        """Whether blocks that do not exist yet are to be fetched as well."""
+        """Whether blocks that do not exist yet are fetched as well."""
         return bool(self._ranges) and self._ranges[-1][1] is None
 
     @property
@@ -88,7 +87,7 @@ class Scheduler:
         """The first explicit block of start..end that is not requested yet."""
         return self._pending.first_set(start, end) if self._pending.count else None
 
-    # --- what is on its way ---------------------------------------------------------------------------------
+    # --- requested blocks -----------------------------------------------------------------------------------
 
     @property
     def claimed(self) -> Bitfield:
@@ -106,7 +105,7 @@ class Scheduler:
             self._pending.unset(index)
 
     def release(self, index: int) -> None:
-        """The block is requested from no peer any more."""
+        """No request for the block is in flight any more."""
         if self._have.get(index):
             return
         self.claimed.unset(index)
@@ -114,7 +113,7 @@ class Scheduler:
             self._pending.set(index)
 
     def arrived(self, index: int) -> bool:
-        """It is here. True if it had been asked for explicitly."""
+        """The block is stored. True if a reader waited for it."""
         if self._claimed is not None:
             self._claimed.set(index)
         if index in self._explicit:
@@ -123,7 +122,7 @@ class Scheduler:
         return False
 
     def lost(self, start: int, end: int | None) -> None:
-        """Blocks that are not here any more, none of which is on its way."""
+        """Blocks were lost. None of them is requested."""
         if self._claimed is not None:
             self._claimed.set_range(start, end, False)
 
@@ -145,12 +144,12 @@ class Scheduler:
                     break
                 if not self._have.get(at):
                     return at
-                claimed.set(at)  # it came by another way, an append for one
+                claimed.set(at)  # it was stored without a request, for example by an append
         return None
 
 
 def merge_ranges(ranges: Iterable[tuple[int, int | None]]) -> Ranges:
-    """In order, without empty or overlapping ones."""
+    """The ranges in order, merged, without empty ones."""
     merged: list[tuple[int, int | None]] = []
     for start, end in sorted(ranges, key=lambda r: r[0]):
         if end is not None and end <= start:

@@ -1,13 +1,13 @@
-"""What went wrong with a core at a peer, over reconnects, and what to ask it for later, alone, or not at all.
+"""Failed requests for a core at a peer, kept over reconnects, and when they are repeated.
 
 An official peer ends the whole connection at a request that it cannot prove, so one block of one core would
-starve all other cores of that peer. When a connection is ended by the peer, whatever was asked for and not
-answered is *suspected*: on the next connection it is asked for apart from the rest, on trial. One core at
-a time has trials at a peer, and nothing but a trial is blamed if the connection ends meanwhile. What ends it
-when it is the only trial is *refused*: that block is not asked of that peer for a while, longer each time.
+stop all other cores of that peer. When a peer ends a connection, the requests in flight are *suspected*: on
+the next connection they are repeated apart from others, on *trial*. One core at a time has trials at a peer,
+and only trials are blamed if the connection ends meanwhile. The only request on trial when a connection ends
+is *refused*: that peer gets it no more for a while, longer each time.
 
-A core with which a peer sends what does not verify or decode is backed off as a whole, at that peer. A peer
-that does so with several cores is not worth its connection.
+A core for which a peer sends data that does not verify or decode is backed off as a whole at that peer. After
+several such cores the connection is closed.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 HEAD = -1
-"""Stands for a request about the head of the core where others stand for a block."""
+"""Stands for a request about the head, in place of a block."""
 
 MAX_RECORDS = 4096
-"""Pairs of a peer and a core that are remembered; the oldest is forgotten first, those of peers that have
-given nothing of the core before others. Ours."""
+"""Records, each of a peer and a core. The oldest are deleted first, those of peers that gave nothing of the
+core before others. Ours."""
 MAX_SUSPECTS = 512
-"""Blocks that one record remembers: as many as may be in flight to one peer. The product with MAX_RECORDS is
-about 200 MiB, so there is a budget over all of them as well (MAX_ALL_SUSPECTS)."""
+"""Suspects of one record: as many as may be in flight to one peer. The product with MAX_RECORDS is about 200
+MiB, so there is a budget over all records as well (MAX_ALL_SUSPECTS)."""
 MAX_ALL_SUSPECTS = 65536
-"""Blocks that all records remember, about 100 bytes each; the oldest records are forgotten first. Ours."""
+"""Suspects of all records, about 100 bytes each. The oldest records are deleted first. Ours."""
 MAX_DOUBTED = 64
-"""Blocks of a record that may wait because they are suspected in advance. Ours."""
+"""Blocks of a record that are suspected in advance. Ours."""
 SINGLE_TRIALS = 8
-"""Trials that are made one at a time: what ended a connection is mostly among the oldest unanswered requests.
-Ours."""
+"""Number of first trials that are made one at a time: the cause is mostly among the oldest unanswered
+requests. Ours."""
 MAX_TRIALS = 64
-"""Requests on trial at a time after those: twice as many with each answer. Ours."""
+"""Bound on requests on trial at a time after those; they double with each answer. Ours."""
 MAX_BAD_CORES = 3
-"""Cores with which one peer may send bad data before its connection is cut. Ours."""
+"""Cores with bad data after which the connection to a peer is closed. Ours."""
 
 MAX_FALSE_ALARMS = 4
-"""Blocks that a peer has proven against expectation after which we expect it to prove all. Ours."""
+"""Blocks suspected in advance that a peer has proven, after which it is trusted to prove all. Ours."""
 
 FIRST_TRIAL = 0.2
-"""Seconds until suspects of a core are tried if the ended connection had brought something of it."""
+"""Seconds until suspects of a core are tried if the ended connection had brought blocks of it."""
 IDLE_TRIAL = 2.0
 """Seconds until they are tried if it had not: such a core is more likely to be the cause, so the others go
 first."""
@@ -48,16 +48,16 @@ CORE_BACKOFF = 1.0
 """Seconds that a core waits for its next trial at a peer after a trial has ended a connection; doubles each
 time."""
 BLOCK_BACKOFF = 300.0
-"""Seconds that a refused request is not repeated if the peer has reported anything new of the core since;
-doubles each time. Otherwise there is nothing to find out, and MAX_BACKOFF counts."""
+"""Seconds until a refused request may be repeated if the peer has reported a new head of the core since;
+doubles each time. Without a new report it is MAX_BACKOFF."""
 BAD_DATA_BACKOFF = 60.0
-"""Seconds that a core is not spoken about with a peer that sent bad data; doubles each time."""
+"""Seconds for which a core has no channel with a peer that sent bad data; doubles each time."""
 MAX_BACKOFF = 21600.0
-"""Seconds that any of these last at most."""
+"""Largest of these times, in seconds."""
 
 
 NOTHING_AVOIDED: Collection[int] = frozenset()
-"""What is avoided at nearly all peers."""
+"""Shared by the peers without suspects."""
 
 
 class Refused(NamedTuple):
@@ -66,24 +66,24 @@ class Refused(NamedTuple):
     index: int  # type: ignore[assignment]  # hides tuple.index
     """The block, or HEAD."""
     seconds: float
-    """How long it is not repeated."""
+    """Seconds until it may be repeated."""
 
 
 class Refusal(NamedTuple):
     """A request that is not repeated."""
 
     times: int
-    """How often it has ended the connection."""
+    """Number of connections that it ended."""
     until: float
-    """When it may be repeated if the peer has reported anything new of the core."""
+    """When it may be repeated if the peer has reported a new head of the core."""
     until_unchanged: float
-    """When it may be repeated if not."""
+    """When it may be repeated without a new report."""
     state: tuple[int, int] | None
-    """The peer's report at that time."""
+    """Fork and length in the peer's report at that time."""
 
 
 class Record:
-    """One core at one peer."""
+    """The failed requests for one core at one peer."""
 
     __slots__ = (
         "avoided",
@@ -104,32 +104,32 @@ class Record:
 
     def __init__(self) -> None:
         self.avoided: dict[int, None] = {}
-        """What is not asked for in the ordinary way: all that is suspected or refused."""
+        """Suspected and refused requests, which are sent only as trials or not at all."""
         self.suspects: dict[int, None] = {}
         self.doubted: dict[int, None] = {}
-        """Those of them that are suspected in advance."""
+        """Blocks that are suspected in advance."""
         self.false_alarms = 0
-        """Doubted ones that were answered."""
+        """Number of doubted blocks that were answered."""
         self.gave = False
-        """Whether the peer has given anything of the core: it costs more than a connection then."""
+        """Whether the peer gave blocks of the core, which makes the record more valuable."""
         self.refused: dict[int, Refusal] = {}
         self.state: tuple[int, int] | None = None
         """Fork and length in the peer's last report."""
         self.testing: dict[int, None] = {}
-        """Suspects that are asked for right now."""
+        """Trials in flight."""
         self.window = 1
         self.tried = 0
-        """Trials that went well since a connection ended; below 0 while more than usual are single."""
+        """Answered trials since a connection ended; below 0 while more than SINGLE_TRIALS are single."""
         self.deaths = 0
         """Connections that trials have ended."""
         self.retry_at = 0.0
         self.bad = 0
-        """How often the peer sent bad data."""
+        """Number of times the peer sent bad data."""
         self.closed_until = 0.0
-        """The core is not spoken about with the peer before then."""
+        """When the core's channel with the peer may be opened again."""
 
     def suspect(self, index: int) -> bool:
-        """Leave it for a trial. False if there is no room for more."""
+        """Keep a request for a trial. False if the record is full."""
         if index not in self.avoided:
             if len(self.avoided) >= MAX_SUSPECTS:
                 return False
@@ -137,13 +137,13 @@ class Record:
         return True
 
     def drop(self, index: int) -> None:
-        """There is nothing left to find out about it."""
+        """Remove a request from all tables."""
         for table in (self.testing, self.suspects, self.avoided, self.doubted):
             table.pop(index, None)
         self.refused.pop(index, None)
 
     def answered(self, index: int) -> None:
-        """There was an answer to a trial: it does no harm."""
+        """A trial was answered, so the request is harmless."""
         self.false_alarms += index in self.doubted
         self.drop(index)
         self.tried += 1
@@ -153,7 +153,7 @@ class Record:
             self.deaths = 0
 
     def refuse(self, index: int, now: float) -> float:
-        """It ends connections. Returns for how many seconds at least it is not repeated."""
+        """A request ended the connection. Returns the least seconds until it may be repeated."""
         before = self.refused.get(index)
         times = 1 if before is None else before.times + 1
         seconds = _doubled(BLOCK_BACKOFF, times)
@@ -165,7 +165,7 @@ class Record:
         return seconds
 
     def revive(self, now: float) -> None:
-        """What was refused long enough ago is worth another trial."""
+        """Make requests whose refusal has expired suspects again."""
         for index, refusal in self.refused.items():
             if now >= self._until(refusal):
                 self.suspects[index] = None
@@ -174,7 +174,7 @@ class Record:
         return refusal.until_unchanged if refusal.state == self.state else refusal.until
 
     def next_at(self, now: float) -> float | None:
-        """When there is something to try that has to wait until then."""
+        """Time of the next trial that has to wait; None without one."""
         times = [self._until(entry) for index, entry in self.refused.items() if index not in self.suspects]
         if self.suspects:
             times.append(self.retry_at)
@@ -182,14 +182,14 @@ class Record:
 
 
 class Suspicions:
-    """Shared by the replicators of all cores of one corestore."""
+    """All records, shared by the replicators of one corestore."""
 
     def __init__(self) -> None:
         self._records: dict[tuple[bytes, bytes], Record] = {}
         self._testers: dict[bytes, tuple[bytes, dict[Callable[[], None], None]]] = {}
-        """Peer -> the core that has trials there, and who waits for its turn."""
+        """Peer -> the core that has trials there, and the callbacks of waiting cores."""
         self._blamed: dict[bytes, float] = {}
-        """Peer -> when the end of a connection was last put down to a trial."""
+        """Peer -> when a trial was last blamed for the end of a connection."""
         self._bad: dict[bytes, dict[bytes, None]] = {}
         """Peer -> the cores with which it sent bad data on its connection."""
 
@@ -197,7 +197,7 @@ class Suspicions:
         return self._records.get((peer, core))
 
     def record(self, peer: bytes, core: bytes) -> Record:
-        """The record, made if there is none."""
+        """The record of a peer and a core, made if needed."""
         key = (peer, core)
         record = self._records.get(key)
         if record is None:
@@ -206,7 +206,7 @@ class Suspicions:
         return record
 
     def _make_room(self, kept: Record) -> None:
-        """Forget the oldest records, a sixteenth at a time, if there is too much."""
+        """Delete the oldest records, a sixteenth at a time, if a budget is exceeded."""
         total = sum(len(record.avoided) for record in self._records.values())
         if len(self._records) <= MAX_RECORDS and total <= MAX_ALL_SUSPECTS:
             return
@@ -221,14 +221,13 @@ class Suspicions:
     def ended(
         self, peer: bytes, core: bytes, asked: Iterable[int], now: float, *, gave: bool = True
     ) -> list[Refused]:
-        """The peer has ended the connection and not answered `asked`. Returns what it is now known to refuse.
+        """The peer has ended the connection without answering `asked`. Returns the requests that are now
+        refused.
 
-        `gave`: it had answered something before.
-
-        To be called for each core that was spoken about, at the same time.
+        `gave`: it had answered a request before. Call it at one time for each core with a channel.
         """
         if not peer:
-            return []  # nobody that we would know again
+            return []  # the peer has no key by which to recognise it
         record = self.find(peer, core)
         tester = self._testers.get(peer)
         if record is not None and record.testing:
@@ -255,7 +254,7 @@ class Suspicions:
         record.testing.clear()
         record.window, record.tried = 1, min(0, SINGLE_TRIALS - len(tried))
         if len(tried) != 1:
-            # It is one of these: they come first, and alone
+            # One of these is the cause: try them first, one at a time
             rest = [index for index in record.suspects if index not in tried]
             record.suspects.clear()
             record.suspects.update(dict.fromkeys(tried + rest))
@@ -274,7 +273,7 @@ class Suspicions:
         return False
 
     def tests_over(self, peer: bytes, core: bytes) -> None:
-        """The core has no trial under way at the peer: others may."""
+        """The core has no trial in flight at the peer: call a waiting core."""
         tester = self._testers.get(peer)
         if tester is not None and tester[0] == core:
             del self._testers[peer]
@@ -284,10 +283,10 @@ class Suspicions:
     # --- bad data -------------------------------------------------------------------------------------------
 
     def bad_data(self, peer: bytes, core: bytes, now: float) -> float | None:
-        """The peer has sent bad data once too often.
+        """The peer has sent too much bad data for a core.
 
-        Returns for how many seconds the core is not spoken about with it; None if that was so with several
-        cores, and the connection is not worth keeping.
+        Returns the seconds until the core's channel with it may be opened again; None if the connection must
+        be closed, after bad data for several cores.
         """
         record = self.record(peer, core)
         record.bad += 1
@@ -302,7 +301,7 @@ class Suspicions:
         return record is not None and now < record.closed_until
 
     def disconnected(self, peer: bytes) -> None:
-        """There is no connection to the peer any more."""
+        """The connection to the peer is closed."""
         self._bad.pop(peer, None)
         self._blamed.pop(peer, None)
         tester = self._testers.pop(peer, None)

@@ -1,4 +1,4 @@
-"""Asking a peer, apart from the rest, for what may have ended a connection with it: see `suspicion.py`."""
+"""Repeats, apart from others, requests that may have ended a connection: see `suspicion.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_QUIET_WAIT = 10.0
 
 
 class Trials:
-    """Those of one core."""
+    """The trials of one core."""
 
     def __init__(self, downloader: Requester, config: ReplicationConfig, context: ReplicatorContext) -> None:
         self._downloader = downloader
@@ -26,8 +26,8 @@ class Trials:
         self._context = context
 
     def doubt(self, peer: PeerView, index: int, end: int, now: float) -> bool:
-        """Whether a block is left for a trial, since the peer may have no proof of it: see
-        `Availability.may_lack_proof`. Each costs a connection if that is so, so all else goes first."""
+        """Whether a block is kept for a trial, since the peer may have no proof of it: see
+        `Availability.may_lack_proof`. Such a request can cost the connection, so all others go first."""
         down = peer.down
         remote = peer.muxer.remote_public_key
         if not remote or not down.availability.may_lack_proof(index, end):
@@ -43,13 +43,13 @@ class Trials:
             return False
         log.debug("%r may have no proof of block %d, which is left for last", peer, index)
         record.doubted[index] = None
-        if not others_wait:  # or the trials would never begin
+        if not others_wait:  # otherwise the trials would never begin
             record.retry_at = max(record.retry_at, now + self._config.doubt_delay)
         self._context.wake_at(record.retry_at)
         return True
 
     def announced(self, peer: PeerView, record: Record) -> None:
-        """The peer has announced more: what was before a hole may not be any more."""
+        """The peer has announced more blocks: drop doubted blocks that are no longer before a gap."""
         end, availability = peer.valid_end(), peer.down.availability
         for index in list(record.doubted):
             if index not in record.testing and not availability.may_lack_proof(index, end):
@@ -57,7 +57,7 @@ class Trials:
                 peer.down.cursor = min(peer.down.cursor, index)
 
     def fill(self, peer: PeerView, record: Record, now: float) -> None:
-        """Begin as many trials as there may be."""
+        """Start as many trials as are allowed."""
         record.state = (peer.remote_fork, peer.remote_length)
         record.revive(now)
         next_at = record.next_at(now)
@@ -67,7 +67,9 @@ class Trials:
             return
         quiet_at = peer.muxer.answered_at + self._config.doubt_delay
         if now < quiet_at and now < record.retry_at + MAX_QUIET_WAIT:
-            self._context.wake_at(quiet_at)  # something else is coming, which the end would interrupt
+            self._context.wake_at(
+                quiet_at
+            )  # other answers are coming, which the end of the connection would interrupt
             return
         if not self._context.suspicions.may_test(
             peer.muxer.remote_public_key, peer.core.key, peer.mark_dirty
@@ -79,7 +81,7 @@ class Trials:
             if index not in record.testing:
                 self._test(peer, record, index, now)
         if not record.testing:
-            record.retry_at = now + FIRST_TRIAL  # looking at all of them takes a while: not at each message
+            record.retry_at = now + FIRST_TRIAL  # checking all of them takes a while: not at each message
         self._check_over(peer, record)
 
     def _test(self, peer: PeerView, record: Record, index: int, now: float) -> None:
@@ -92,7 +94,7 @@ class Trials:
                 record.testing.pop(index, None)
             return
         if peer.core.bitfield.get(index) or index >= peer.core.head.length:
-            record.drop(index)  # it came from elsewhere, or is not there any more
+            record.drop(index)  # the block was stored meanwhile, or the peer has dropped it
             return
         explicit = scheduler.is_explicit(index)
         wanted = explicit or (self._context.downloading and scheduler.in_ranges(index))
@@ -102,8 +104,7 @@ class Trials:
             downloader.ask_block(peer, index, now, urgent=explicit)
 
     def answered(self, peer: PeerView, record: Record, sent: InflightRequest) -> bool:
-        """The peer has answered the request in any way, so the request is harmless. False if it was no
-        trial."""
+        """The peer has answered the request, so it is harmless. False if it was no trial."""
         index = sent.subject
         if index not in record.avoided:
             return False
@@ -137,7 +138,7 @@ class Trials:
         suspicions.tests_over(remote, peer.core.key)
 
     def _refuse_alike(self, peer: PeerView, record: Record, refused: int, now: float) -> None:
-        """One clearing has left several blocks without a proof: no connection is to be lost for each."""
+        """Refuse the neighbours of a refused block before the same gap, so that they cost no connections."""
         availability, end = peer.down.availability, peer.valid_end()
         if availability.may_lack_proof(refused, end):
             for index in [index for index in record.suspects if index != HEAD]:

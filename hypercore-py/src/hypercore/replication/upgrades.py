@@ -1,10 +1,11 @@
 """Follows the writer: longer heads, the manifest, and higher forks.
 
-One upgrade is in flight at a time for a core, over all peers: its answer leads to the head of the peer that
-gives it, and the next one starts from there. A peer is asked only when its last `sync` acknowledges our
-length and promises an upgrade; official peers that cannot keep that promise end the connection.
+One upgrade is in flight at a time for a core, over all peers: its answer leads to the head of that peer, and
+the next one starts from there. It is requested only from a peer whose last `sync` acknowledges our length and
+offers an upgrade; official peers that cannot give it end the connection.
 
-A higher fork is proven from nothing by one peer; then any peers on it are asked what both histories share.
+One peer proves the head of a higher fork from an empty tree; then peers on that fork are asked which blocks
+both histories share.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class UpgradeRequester:
         self._offered = 0
 
     def fill(self, peer: PeerView, now: float) -> bool:
-        """Ask the peer for what there is to ask about the head. True if blocks may be asked for as well."""
+        """Send requests about the head. True if blocks may be requested as well."""
         fork = self._core.head.fork
         if peer.down.avoids_head:
             return peer.remote_fork == fork
@@ -60,7 +61,7 @@ class UpgradeRequester:
         return True
 
     def try_head(self, peer: PeerView, now: float) -> None:
-        """Ask for what there is to ask about the head, though a request for it is suspected."""
+        """Send a request about the head, though such a request is suspected."""
         if peer.remote_fork > self._core.head.fork:
             self._follow(peer, now)
         elif peer.remote_fork == self._core.head.fork:
@@ -84,17 +85,17 @@ class UpgradeRequester:
         return peer.remote_length > length and peer.length_acked == length and peer.remote_can_upgrade
 
     def _best(self, peer: PeerView, now: float) -> PeerView:
-        """The peer to ask for an upgrade now that `peer` could be asked for one.
+        """The peer from which to request an upgrade: `peer` or a better one.
 
-        One is asked at a time, so peers that claim a longer head and give none must not have their turn again
-        and again while an honest one waits.
+        One request is in flight at a time, so peers that claim a longer head and give none must not get it
+        again and again while an honest peer waits.
         """
         if self._upgrade is not None or not self._may_upgrade(peer):
             return peer
         return self._with_fewest_failures(peer, self._may_upgrade, now)
 
     def _with_fewest_failures(self, peer: PeerView, able: Callable[[PeerView], bool], now: float) -> PeerView:
-        """The best of `peer` and those on its fork that are `able` and may be asked about their head."""
+        """Of `peer` and the `able` peers on its fork, the one with the fewest failures."""
         best, fewest = peer, self._failures(peer)
         for other in self._context.peers:
             if not fewest:
@@ -111,19 +112,19 @@ class UpgradeRequester:
         return best
 
     def _failures(self, peer: PeerView) -> int:
-        """One more for those that have never given anything of the core."""
+        """Failed requests about its head, and one more if it never gave anything of the core."""
         return peer.down.head_failures + (not self._context.fullness.is_source(peer))
 
     def _can_be_asked(self, peer: PeerView) -> bool:
-        """Whether it may be asked about its head."""
+        """Whether requests about its head may be sent."""
         return peer.may_be_asked and not peer.down.head_refused and not peer.down.avoids_head
 
     def _may_prove(self, peer: PeerView) -> bool:
-        """Whether it may be asked for the head of its fork. An empty tree carries no signature."""
+        """Whether the head of its fork may be requested. An empty tree has no signature."""
         return peer.remote_length > 0 and not any(sent.peer is peer for sent in self._proofs.values())
 
     def could_ask_elsewhere(self, sent: InflightRequest) -> bool:
-        """Whether some other peer could be asked for the head that `sent` asks for."""
+        """Whether another peer offers the head that `sent` requests."""
         if sent is self._upgrade:
             fork, able = self._core.head.fork, self._may_upgrade
         elif sent.purpose is Purpose.PROOF:
@@ -158,9 +159,9 @@ class UpgradeRequester:
     def _may_end_in_prologue(self, peer: PeerView) -> bool:
         """Whether an upgrade from our length may be answered by one to the end of the manifest's prologue.
 
-        Official servers do that (lib/merkle-tree.js `generateProof`) where the upgrade begins inside of the
-        prologue. A block behind it is then not provable in the same answer, and the request for it ends the
-        whole connection. What lies behind the prologue still comes, as additional nodes.
+        Official servers do that (lib/merkle-tree.js `generateProof`) where the upgrade begins inside the
+        prologue. A block behind it cannot be proven in the same answer, and the request for it ends the
+        connection. The nodes behind the prologue still come, as additional nodes.
         """
         manifest, length = self._core.manifest, self._core.head.length
         if manifest is None:
@@ -173,7 +174,7 @@ class UpgradeRequester:
         fork = peer.remote_fork
         if not self.wants_fork(fork):
             return
-        if peer.down.head_refused or peer.remote_length == 0:  # an empty tree carries no signature
+        if peer.down.head_refused or peer.remote_length == 0:  # an empty tree has no signature
             return
         if self._reorg is not None and self._reorg.head.fork >= fork:
             if self._reorg.head.fork == fork:
@@ -200,11 +201,11 @@ class UpgradeRequester:
             )
             self._refine = sent
         else:
-            # Whoever has the block has the nodes above it. Perhaps this one has, and we have not heard of it
+            # A peer with the block has the nodes above it. This one may have it without having announced it
             peer.want_around(block)
 
     def can_request_upgrade(self, fork: int) -> bool:
-        """Whether our blocks may be given up for those of a higher fork. Where there are none, nothing is."""
+        """Whether our blocks may be replaced by those of a higher fork; an empty core has none to lose."""
         return self.max_fork is None or fork <= self.max_fork or self._core.head.length == 0
 
     def wants_fork(self, fork: int) -> bool:
@@ -212,7 +213,7 @@ class UpgradeRequester:
         return self.can_request_upgrade(fork) or fork > self._offered
 
     def on_proof(self, peer: PeerView, data: Data, now: float) -> bool:
-        """The head of a higher fork came. False if it is of no use. Raises VerificationError."""
+        """The head of a higher fork came. False if it is useless. Raises VerificationError."""
         if data.fork <= self._core.head.fork:
             return True  # another peer was quicker
         if data.upgrade is None:
@@ -230,7 +231,7 @@ class UpgradeRequester:
         return True
 
     def on_refinement(self, data: Data, now: float) -> bool:
-        """False if it is of no use. Raises VerificationError."""
+        """A node shared by both histories came. False if it is useless. Raises VerificationError."""
         reorg = self._reorg
         if reorg is None or data.fork != reorg.head.fork:
             return True
@@ -260,7 +261,7 @@ class UpgradeRequester:
         self._context.emit(Reorged(head.fork, head.length, ancestors))
 
     def tick(self, now: float) -> None:
-        """Take the coarse answer if no peer gave a finer one for too long. Raises StorageError."""
+        """Use the coarse result if no peer gave a finer one within `refine_timeout`. Raises StorageError."""
         if self._reorg is None:
             return
         if now >= self._refine_until:
@@ -304,7 +305,7 @@ class UpgradeRequester:
         return sent
 
     def on_request_done(self, sent: InflightRequest) -> None:
-        """A request is answered, refused or given up: another may take its place."""
+        """A request was answered, refused or cancelled: another may be sent."""
         if sent is self._upgrade:
             self._upgrade = None
         elif sent is self._manifest:

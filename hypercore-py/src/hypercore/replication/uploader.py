@@ -1,8 +1,8 @@
-"""Answering the requests of one peer, as fast as it takes the answers.
+"""Answers the requests of one peer, as fast as it reads the answers.
 
-Requests and wants wait in a queue; while the muxer has room, channels take turns in working theirs off. So a
-peer that asks for everything and reads nothing costs a bounded number of small entries, and a request that is
-cancelled before its turn costs nothing.
+Requests and wants wait in a queue; while the muxer has room, channels take turns in answering. So a peer that
+requests everything and reads nothing costs a bounded number of small entries, and a request that is cancelled
+before its turn costs nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ TURN = 4
 """Requests answered before another channel has its turn."""
 
 _Waiting = tuple[int, int, int, int] | bytes
-"""A request that waits: one for nothing but a block as (fork, index, nodes, priority), others as they came.
-Thousands may wait, and objects that can refer to others would cost each run of the garbage collector time."""
+"""A waiting request: one for a block only as (fork, index, nodes, priority), others encoded as they came.
+Thousands may wait, and the garbage collector does not traverse these types."""
 
 NODE_BYTES = 42
-"""What a tree node of a proof takes on the wire, about."""
+"""Bytes of a tree node in a proof on the wire, about."""
 
 
 class Uploader:
@@ -49,15 +49,15 @@ class Uploader:
     )
 
     def __init__(self, peer: PeerView, announcer: Announcer, limit: RateLimit) -> None:
-        """`announcer` answers what the peer wants to hear about."""
+        """`announcer` answers its wants."""
         self._peer = peer
         self._announcer = announcer
         self._limit = limit
         self._requests: dict[int, _Waiting] = {}
         self._urgent: deque[int] | None = None
         self._normal: deque[int] | None = None
-        """Numbers of requests in the order in which they came; some may have been cancelled. Made when
-        needed: most channels are idle."""
+        """Ids of requests in the order of arrival, cancelled ones included. Made when needed: most channels
+        are idle."""
         self._wants: dict[tuple[int, int, bool], Want] = {}
         self._held: dict[int, _Waiting] = {}
         """Requests that wait for the head to become durable."""
@@ -66,25 +66,25 @@ class Uploader:
         self._counted = 0
 
     def __len__(self) -> int:
-        """Requests and wants that wait."""
+        """Number of waiting requests and wants."""
         return len(self._requests) + len(self._wants) + len(self._held)
 
     def count(self) -> None:
-        """Have the connection know what waits here."""
+        """Report the memory of waiting requests to the muxer."""
         waiting = len(self._requests) + len(self._wants) + len(self._held)
         if waiting != self._counted:
             self._peer.muxer.backlog_bytes += (waiting - self._counted) * REQUEST_BYTES
             self._counted = waiting
 
     def close(self) -> None:
-        """Nothing is answered any more."""
+        """Drop all waiting requests."""
         self._requests.clear()
         self._wants.clear()
         self._held.clear()
         self.count()
 
     def on_request(self, r: Reader) -> None:
-        """An id that is in use now names the new request.
+        """Queue a request. A request with the same id is replaced.
 
         Raises RemoteProtocolError for too many at once, and after too many invalid ones.
         """
@@ -117,14 +117,14 @@ class Uploader:
         self._held.pop(request_id, None)
 
     def resume(self) -> None:
-        """The head may be shown now."""
+        """The head is durable: queue the requests that waited for it."""
         held, self._held = self._held, {}
         for number, waiting in held.items():
             self._requests[number] = waiting
             self._enqueue(number, _restored(number, waiting).priority)
 
     def on_want(self, want: Want) -> None:
-        """Raises RemoteProtocolError for too many."""
+        """Queue a want. Raises RemoteProtocolError for too many."""
         self._check_backlog()
         self._wants[want.start, want.length, want.any_] = want
         self._peer.wait_writable()
@@ -141,7 +141,7 @@ class Uploader:
         return queue
 
     def work(self, now: float) -> None:
-        """Answer some of what waits, while there is room."""
+        """Answer up to TURN requests, while there is room."""
         peer, limit = self._peer, self._limit
         if limit.active and self._requests:
             self._work_limited(now)
@@ -160,7 +160,7 @@ class Uploader:
             peer.wait_writable()
 
     def _work_limited(self, now: float) -> None:
-        """The same, with no more blocks than our turn allows. News of what we have does not count."""
+        """The same within the rate limit. Announcements do not count."""
         peer, limit = self._peer, self._limit
         if self._wants:
             self._announcer.answer(self._wants.pop(next(iter(self._wants))))
@@ -195,7 +195,7 @@ class Uploader:
     def _answer(self, request: Request) -> None:
         peer, core = self._peer, self._peer.core
         if peer.head_not_durable and (request.upgrade is not None or request.fork != core.head.fork):
-            # The answer would show a head that a crash could still take back
+            # The answer would show a head that is not durable
             w = Writer()
             request.encode(w)
             self._held[request.id] = bytes(w)

@@ -1,4 +1,4 @@
-"""Who wants to hear about which blocks. Rules: hypercore lib/wants.js (11.37.1).
+"""Subscriptions to announcements of blocks. Rules: hypercore lib/wants.js (11.37.1).
 
 Since hypercore 11.10 new blocks are announced only to peers that subscribed to their region, with the
 exceptions in `Announcer`. A peer subscribes region by region, each a power of two long and aligned to it.
@@ -18,7 +18,7 @@ from .config import (
 )
 
 _NONE: frozenset[int] = frozenset()
-"""One for all: each would take as much room as a small dict."""
+"""One shared empty set: a set for each peer would take memory."""
 
 
 class RemoteWants:
@@ -29,7 +29,7 @@ class RemoteWants:
     def __init__(self) -> None:
         self.everything = False
         self._sizes: dict[int, set[int]] = {}
-        """Length of the regions -> their numbers."""
+        """Region length -> numbers of the subscribed regions."""
         self._any: list[tuple[int, int]] = []
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class RemoteWants:
                 del self._sizes[length]
 
     def overlaps(self, start: int, end: int) -> bool:
-        """Whether the peer wants to hear about any of start..end."""
+        """Whether the peer subscribed to a region with any of start..end."""
         if self.everything:
             return True
         for length, numbers in self._sizes.items():
@@ -86,7 +86,7 @@ class RemoteWants:
         return any(low < end and start < high for low, high in self._any)
 
     def regions(self) -> list[tuple[int, int]]:
-        """All (start, length) that are subscribed to, other than `everything`."""
+        """The subscribed regions as (start, length), without `everything`."""
         whole = [(number * length, length) for length, numbers in self._sizes.items() for number in numbers]
         return sorted(whole + [(low, high - low) for low, high in self._any])
 
@@ -96,7 +96,7 @@ def _is_region(start: int, length: int) -> bool:
 
 
 class LocalWants:
-    """What we have subscribed to at one peer: the regions with blocks that we miss, from the front on."""
+    """Our subscriptions at one peer: regions with missing blocks, from the front."""
 
     __slots__ = ("_answered", "_batch", "_numbers")
 
@@ -104,20 +104,20 @@ class LocalWants:
         self._batch = batch
         self._numbers: frozenset[int] = _NONE
         self._answered: frozenset[int] = _NONE
-        """Regions for which the peer has reported what it has."""
+        """Regions for which the peer has reported its blocks."""
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def clear(self) -> None:
-        """Take it that nothing is subscribed to. Saying it again has the peer answer again."""
+        """Delete all subscriptions, so that they are sent, and answered, again."""
         self._numbers = self._answered = _NONE
 
     def update(self, have: Bitfield, known: int, start: int, end: int) -> tuple[list[Want], list[Want]]:
-        """Wants to send so that we hear about what is missing in start..end, and old ones to take back for
+        """Wants to send, to subscribe to the missing blocks of start..end, and subscriptions to cancel for
         them.
 
-        `known` is the length of the peer's leading run: nothing needs to be asked about that.
+        `known` is the length of the peer's leading run, which needs no subscription.
         """
         wants: list[Want] = []
         unwants: list[Want] = []
@@ -139,7 +139,7 @@ class LocalWants:
         return wants, unwants
 
     def answered(self, start: int, end: int) -> None:
-        """The peer has reported what it has of start..end."""
+        """The peer has reported its blocks in start..end."""
         batch, open_ = self._batch, self._numbers - self._answered
         if open_:
             answered = [n for n in open_ if start <= n * batch < end]
@@ -147,7 +147,7 @@ class LocalWants:
                 self._answered = self._answered.union(answered)
 
     def all_answered(self, have: Bitfield, start: int, end: int) -> bool:
-        """Whether the peer has reported what it has in each region of start..end in which `have` lacks
+        """Whether the peer has reported its blocks in each region of start..end in which `have` lacks
         blocks."""
         at = have.first_unset(start, end)
         while at is not None:
@@ -159,8 +159,7 @@ class LocalWants:
         return True
 
     def around(self, index: int) -> Want | None:
-        """The want of the region of one block, whether we have the block or not. None if it was sent
-        already."""
+        """The want for the region of a block, stored or not; None if it was sent already."""
         number = index // self._batch
         if number in self._numbers or len(self._numbers) >= MAX_LOCAL_WANTS:
             return None
@@ -168,7 +167,7 @@ class LocalWants:
         return Want(start=number * self._batch, length=self._batch)
 
     def _take_back(self, have: Bitfield, below: int) -> list[Want]:
-        """Drop the subscriptions whose blocks we have; of those that we still miss, none."""
+        """Cancel subscriptions below `below` whose blocks we have."""
         batch = self._batch
         done = [
             n for n in self._numbers if n < below and have.first_unset(n * batch, (n + 1) * batch) is None

@@ -1,6 +1,6 @@
-"""Keeping cores: what is held in memory until it is durable, and the two places it can be kept in.
+"""Stores cores: changes in memory until they are durable, and two backends (disk, memory).
 
-Nothing in here knows how content is verified: `hypercore.core` puts that on top.
+Content is not verified here: `hypercore.core` does that.
 """
 
 from .base import Backend, Batch, BlockRun, CoreChanges, CoreInfo, CoreRow, Dropped

@@ -1,4 +1,4 @@
-"""What a place to keep cores must do (`Backend`), and the shapes that are handed to it."""
+"""The interface of a place that stores cores (`Backend`), and the types that it takes and returns."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol
 
 
 class CoreRow(NamedTuple):
-    """What is stored about a core besides its tree, its bits and its blocks."""
+    """The row of a core: everything but its tree, bits and blocks."""
 
     id: int
-    """Local number. Never used for two cores while a process lives."""
+    """Local number. Not used for two cores in the lifetime of a process."""
     key: bytes
     discovery_key: bytes
     manifest: bytes | None
@@ -19,15 +19,16 @@ class CoreRow(NamedTuple):
     length: int
     byte_length: int
     roots: bytes
-    """Size (8 bytes, little endian) and hash of each root. They are in the tree pages as well, but a corrupt
-    page must not lose the whole core."""
+    """Size (8 bytes, little endian) and hash of each root. The tree pages have them as well; this copy
+    survives a corrupt page."""
     signature: bytes | None
     contiguous: int
-    """Leading blocks that are stored; bit pages say which others are."""
+    """Number of leading blocks that are stored; bit pages have the others."""
     in_file: bool
-    """Blocks are in a file of their own, each at its byte offset; else they are rows of the database."""
+    """Whether blocks are in a file of their own, each at its byte offset; else they are rows of the
+    database."""
     meta: bytes | None
-    """For the program that uses the store; the library gives it no meaning."""
+    """Bytes of the program that uses the store."""
 
 
 class CoreInfo(NamedTuple):
@@ -52,41 +53,39 @@ class BlockRun(NamedTuple):
     """Consecutive blocks to write."""
 
     first: int
-    """Number of the first of them."""
+    """Number of the first block."""
     offset: int
-    """Its byte offset in the core. Means nothing for blocks that become rows."""
+    """Its byte offset in the core; unused for blocks that become rows."""
     blocks: list[bytes]
 
 
 class Dropped(NamedTuple):
-    """Blocks whose room can be used again: numbers start..end, bytes byte_start..byte_end. None: to the
-    end.
-    """
+    """Blocks whose disk space can be freed: numbers start..end, bytes byte_start..byte_end. None: to the
+    end."""
 
     start: int
     end: int | None
     byte_start: int | None
-    """None if the place in the file is not known, and so cannot be freed."""
+    """None if the offset is not known, so that the space cannot be freed."""
     byte_end: int | None
 
 
 @dataclass(slots=True, kw_only=True)
 class CoreChanges:
-    """What changed in one core. Applied in the order of the fields, in one transaction."""
+    """Changes of one core, applied in the order of the fields, in one transaction."""
 
     row: CoreRow
     node_floor: int | None = None
-    """Tree pages from this one on are void."""
+    """Tree pages from this number on are deleted."""
     node_pages: list[tuple[int, bytes]] = field(default_factory=list)
     bit_floor: int | None = None
-    """Bit pages from this one on are void."""
+    """Bit pages from this number on are deleted."""
     bit_pages: list[tuple[int, bytes]] = field(default_factory=list)
-    """An empty image means that the page is void."""
+    """Number and image of each page. An empty image deletes the page."""
     dropped: list[Dropped] = field(default_factory=list)
     runs: list[BlockRun] = field(default_factory=list)
     moving: list[tuple[int, int, int]] | None = None
-    """The core gets its file now: stored rows (start, end, byte offset) move into it. The row says in_file.
-    """
+    """The core gets a file (`in_file`): stored rows (start, end, byte offset) move into it. None: no move."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,9 +100,9 @@ class Batch:
 
 
 class Backend(Protocol):
-    """Reads are made by the thread that owns the store; `commit` may run in any other thread meanwhile.
+    """Reads run in the thread that owns the store; `commit` may run in another thread at the same time.
 
-    All raise StorageError or a subclass.
+    All methods raise StorageError or a subclass.
     """
 
     @property
@@ -115,7 +114,7 @@ class Backend(Protocol):
         """Whether large cores get a file of their own."""
 
     def next_id(self) -> int:
-        """An id that no stored core has, and that was not given out before."""
+        """An id that no stored core has and that was not returned before."""
 
     def find_key(self, discovery_key: bytes) -> bytes | None: ...
 
@@ -126,10 +125,10 @@ class Backend(Protocol):
     def read_bit_pages(self, core_id: int) -> dict[int, bytes]: ...
 
     def read_inline(self, core_id: int, index: int) -> bytes | None:
-        """A block kept as a row. None: there is no such row."""
+        """A block stored as a row; None without such a row."""
 
     def read_file(self, core_id: int, offset: int, size: int) -> bytes | None:
-        """Bytes of a core's file. None: they are not there, or the disk cannot read them any more."""
+        """Bytes of a core's file; None if they are missing or the disk cannot read them."""
 
     def core_infos(self) -> list[tuple[int, CoreInfo]]:
         """All stored cores with their ids."""
@@ -143,15 +142,15 @@ class Backend(Protocol):
         """Stored names (ASCII) that begin with `prefix`, in order."""
 
     def commit(self, batch: Batch) -> None:
-        """Makes a batch durable, all of it or (if it raises) nothing of it that is visible."""
+        """Make a batch durable, all of it or, if it raises, no visible part."""
 
     def forget(self, core_id: int) -> None:
-        """Lets go of what is kept open for a core that is about to be removed."""
+        """Close the file of a core that will be removed."""
 
     def disk_bytes(self) -> int:
         """Bytes taken on disk."""
 
     def database_bytes(self) -> int:
-        """Bytes in use for everything but the files of large cores. Quick to ask for; 0 without a disk."""
+        """Bytes in use without the files of large cores. Cheap; 0 without a disk."""
 
     def close(self) -> None: ...

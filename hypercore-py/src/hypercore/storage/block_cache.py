@@ -1,8 +1,8 @@
-"""Blocks that were served a moment ago, for the next reader who asks for them.
+"""Blocks that were served lately, for the next reader that requests them.
 
-Readers that start together ask for the same blocks. A block is kept under the hash of its leaf, which was
-computed from these very bytes: whatever becomes of the core or of the disk meanwhile, what is found here
-under the hash that a tree has is the block that this tree means.
+Readers that start together request the same blocks. A block is stored under the hash of its leaf, computed
+from its bytes. So a block found under the hash of a tree node is the right one, whatever changed in the core
+or on the disk meanwhile.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ RECENT_OVERHEAD = 300
 """Bytes counted for a kept block besides its content (measured)."""
 
 MAX_RECENT_BLOCK_BYTES = 1 << 20
-"""Larger blocks are not kept: a few of them would be all there is room for."""
+"""Larger blocks are not kept: only a few would fit."""
 
 
 class RecentBlocks:
-    """The least recently used ones are forgotten first."""
+    """A cache that drops the least recently used blocks first."""
 
     __slots__ = ("_blocks", "bytes")
 
     def __init__(self) -> None:
         self._blocks: OrderedDict[bytes, bytes] = OrderedDict()
         self.bytes = 0
-        """What is kept, overhead included."""
+        """Bytes of the kept blocks, overhead included."""
 
     def get(self, leaf_hash: bytes) -> bytes | None:
         block = self._blocks.get(leaf_hash)
@@ -36,7 +36,7 @@ class RecentBlocks:
         return block
 
     def put(self, leaf_hash: bytes, block: bytes) -> None:
-        """Keeps a block, which was found to have this hash."""
+        """Keep a block whose leaf hash was computed from its bytes."""
         if len(block) > MAX_RECENT_BLOCK_BYTES or leaf_hash in self._blocks:
             return
         self._blocks[leaf_hash] = block

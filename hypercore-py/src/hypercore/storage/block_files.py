@@ -22,13 +22,13 @@ MAX_OPEN_FILES = 64
 """Block files kept open for reading. A flush has one more open at a time."""
 
 WRITE_BYTES = 4 << 20
-"""Bytes in one write, so that a flush of any size needs no second copy of it in memory."""
+"""Bytes in one write, so that a flush of any size needs no second copy in memory."""
 
 WRITE_BUFFERS = 1024
 """Buffers in one write (IOV_MAX of Linux)."""
 
 SMALL_BLOCK = 4096
-"""Blocks below this size are glued together before they are written: a copy is cheaper than a buffer more."""
+"""Blocks below this size are joined before they are written: a copy is cheaper than another buffer."""
 
 _FAN_OUT = 256
 _FILE_NAME = re.compile(r"([0-9a-f]{1,16})\.blocks")
@@ -49,7 +49,7 @@ class BlockFiles:
 
     @property
     def open_files(self) -> int:
-        """Descriptors kept for reading."""
+        """Number of descriptors kept for reading."""
         return len(self._open)
 
     # --- the thread of the store
@@ -94,7 +94,7 @@ class BlockFiles:
     def write(self, core_id: int, runs: Iterable[BlockRun], *, create: bool) -> None:
         """Writes runs and syncs them. With `create` the file starts empty, whatever was there."""
         path = self.path(core_id)
-        # Whoever deleted the file took its blocks. That is found out when they are read: no reason to fail
+        # A deleted file has lost its blocks. Reads find that out: no reason to fail
         create = create or not path.exists()
         try:
             descriptor = self._open_to_write(path, create)
@@ -113,7 +113,7 @@ class BlockFiles:
             raise disk_error(error, f"cannot write {path}") from error
 
     def free(self, core_id: int, dropped: Iterable[Dropped]) -> None:
-        """Gives room back to the file system. Not having done so is harmless, so no error comes out of it."""
+        """Free disk space. Errors are ignored: unfreed space is harmless."""
         path = self.path(core_id)
         try:
             descriptor = os.open(path, os.O_WRONLY)
@@ -136,7 +136,7 @@ class BlockFiles:
             os.close(descriptor)
 
     def remove(self, core_id: int) -> None:
-        """Deletes a file. If that fails, the sweep at the next start does it."""
+        """Delete a file. If that fails, `sweep` deletes it at the next start."""
         path = self.path(core_id)
         self._step(CrashPoint.UNLINK, str(path))
         try:
@@ -145,7 +145,7 @@ class BlockFiles:
             return
 
     def sweep(self, known: set[int]) -> int:
-        """Deletes the files of cores that do not exist: what a crash left behind. Returns how many."""
+        """Delete the files of cores that do not exist, left by a crash. Returns their number."""
         count = 0
         for core_id, entry in self._files():
             if core_id not in known:
@@ -154,7 +154,7 @@ class BlockFiles:
         return count
 
     def count(self) -> int:
-        """How many files of blocks there are."""
+        """Number of block files."""
         return sum(1 for _ in self._files())
 
     def disk_bytes(self) -> int:
@@ -191,7 +191,7 @@ class BlockFiles:
             if size < SMALL_BLOCK * len(buffers):
                 buffers = [b"".join(buffers)]
             written = os.pwritev(descriptor, buffers, offset)
-            while written < size:  # the file system took a part: it says why with the rest
+            while written < size:  # a partial write: the next one raises the error
                 rest = b"".join(buffers)[written:]
                 written += os.pwrite(descriptor, rest, offset + written)
             self._step(CrashPoint.WROTE, path, offset, size)
@@ -213,7 +213,7 @@ def _portions(blocks: list[bytes]) -> Iterator[list[bytes]]:
 
 
 def sync_directory(path: Path) -> None:
-    """Makes the names in a directory durable."""
+    """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
-"""One open core as it will be stored: what is durable, what waits for the next flush, what is on its way.
+"""One open core: its durable part, the changes for the next flush, and those in a running flush.
 
-Everything here runs in the thread that owns the store. `snapshot_changes` hands copies to the flush; what
-changes meanwhile belongs to the flush after it.
+All methods run in the thread that owns the store. `snapshot_changes` makes copies for the flush; later
+changes belong to the next flush.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ INLINE_MAX_BYTES = 1 << 20
 """Byte length up to which the blocks of a core are rows of the database; above, it gets a file of its own."""
 
 BLOCK_OVERHEAD = 128
-"""Bytes counted for a waiting block besides its content, so that a million empty blocks count for
-something.
-"""
+"""Bytes counted for a block in memory besides its content, so that empty blocks are not free."""
 
 _ROOT = Struct("<Q32s")
 _NONE: frozenset[int] = frozenset()  # one for all complete cores
@@ -36,7 +34,7 @@ Place: TypeAlias = Callable[[int], tuple[int, int]]
 
 
 class Shared:
-    """What all cores of a store share."""
+    """State shared by all cores of a store."""
 
     __slots__ = ("backend", "cache", "dirty", "dirty_bytes", "recent")
 
@@ -45,13 +43,13 @@ class Shared:
         self.cache = cache
         self.recent = RecentBlocks()
         self.dirty: set[CoreStorage] = set()
-        """Cores that the next flush takes along."""
+        """Cores with changes for the next flush."""
         self.dirty_bytes = 0
         """Bytes of blocks that wait for a flush or are in one."""
 
 
 class _Waiting:
-    """What one flush takes along of a core."""
+    """Changes of a core for one flush."""
 
     __slots__ = ("bit_pages", "blocks", "dropped", "moving", "node_floor", "runs", "stored_bits")
 
@@ -62,11 +60,11 @@ class _Waiting:
         self.node_floor: int | None = None
         self.moving = False
         self.runs: list[tuple[int, int]] | None = None
-        """The blocks in order, (start, end), once that is known and as long as it is."""
+        """The blocks in order as (start, end); None while not computed."""
         self.stored_bits = _NONE
 
     def discard(self, start: int, end: int | None) -> int:
-        """Forgets the blocks start..end; returns what they counted for."""
+        """Remove the blocks start..end. Returns the bytes they counted for."""
         if end is not None and end - start < len(self.blocks):
             doomed = [index for index in range(start, end) if index in self.blocks]
         else:
@@ -105,7 +103,7 @@ class CoreStorage:
         self.bitfield = Bitfield.restore(row.contiguous, bit_pages)
         """Blocks present."""
         self.durable = self.bitfield.copy()
-        """Blocks that a crash cannot take away. Always some of `bitfield`."""
+        """Durable blocks, a subset of `bitfield`."""
         self.nodes = NodePages(row.id, shared.backend, shared.cache, row.length)
         self.removed = False
         self._stored_bits = frozenset(bit_pages) if bit_pages else _NONE
@@ -114,16 +112,16 @@ class CoreStorage:
 
     @property
     def recent(self) -> RecentBlocks:
-        """Blocks of any core of the store that were served a moment ago."""
+        """Blocks of all cores of the store that were served lately."""
         return self._shared.recent
 
     @property
     def clean(self) -> bool:
-        """Whether all of it is durable."""
+        """Whether the core has no changes to flush."""
         return self._waiting is None and self._saving is None
 
     def touch(self) -> None:
-        """Marks the core as changed, so that the next flush writes it."""
+        """Mark the core as changed, so that the next flush writes it."""
         self._touched()
 
     def _touched(self) -> _Waiting:
@@ -137,7 +135,7 @@ class CoreStorage:
     # --- blocks
 
     def add_block(self, index: int, value: bytes) -> bool:
-        """Stores a verified block. False if it is there already."""
+        """Store a verified block. False if it is stored already."""
         bits = self.bitfield
         if not bits.set(index):
             return False
@@ -149,24 +147,24 @@ class CoreStorage:
         return True
 
     def waiting_block(self, index: int) -> bytes | None:
-        """A block that is in memory because it is not durable yet."""
+        """A block that is not durable yet, from memory; None otherwise."""
         for waiting in (self._waiting, self._saving):
             if waiting is not None and (value := waiting.blocks.get(index)) is not None:
                 return value
         return None
 
     def stored_block(self, index: int, place: Place) -> bytes | None:
-        """The bytes that are stored as a block, unchecked. None if they cannot be read."""
+        """The stored bytes of a block, not verified; None if they cannot be read."""
         backend = self._shared.backend
         if not self.in_file:
             value = backend.read_inline(self.id, index)
             if value is not None or not backend.keeps_files:
                 return value
-            # No row: a flush that has not come back yet (or reported an error) may have moved it into a file
+            # No row: a running (or failed) flush may have moved it into a file
         return backend.read_file(self.id, *place(index))
 
     def drop(self, dropped: Iterable[Dropped]) -> None:
-        """Forgets blocks. The room they take is freed by the flush that makes this durable."""
+        """Remove blocks. The flush that makes this durable frees their space."""
         waiting = self._touched()
         for run in dropped:
             waiting.dropped.append(run)
@@ -181,14 +179,12 @@ class CoreStorage:
                     self._count(-holder.discard(run.start, run.end))
 
     def truncate(self, length: int, byte_length: int | None) -> None:
-        """Forgets all at and behind block `length`, which starts at `byte_length`. The head is the
-        caller's.
-        """
+        """Remove all blocks from `length` on, which starts at `byte_length`. The caller sets the head."""
         self.nodes.truncate(length)
         self.drop([Dropped(length, None, byte_length, None)])
 
     def remove(self) -> None:
-        """The core is deleted from the store: nothing of it will be flushed any more."""
+        """The core is deleted from the store: drop its changes."""
         self._shared.dirty.discard(self)
         self._shared.cache.forget(self.id, 0, 1 << 62)
         for waiting in (self._waiting, self._saving):
@@ -199,7 +195,8 @@ class CoreStorage:
     # --- becoming durable
 
     def snapshot_changes(self, place: Place) -> tuple[CoreChanges | None, CoreChanges]:
-        """What to write first and what then (see `Batch`). Answer with `commit` or `rollback`."""
+        """Changes to write first, and changes to write then (see `Batch`). Call `commit` or `rollback` after
+        it."""
         assert self._waiting is not None and self._saving is None
         large = self._shared.backend.keeps_files and self.head.byte_length > INLINE_MAX_BYTES
         starts_file = large and not self.in_file
@@ -216,12 +213,12 @@ class CoreStorage:
             row=self._row(self.bitfield, self.in_file or starts_file),
             node_floor=saving.node_floor,
             node_pages=node_pages,
-            dropped=[] if starts_file else saving.dropped,  # a new file has no room to free
+            dropped=[] if starts_file else saving.dropped,  # a new file has no space to free
             runs=runs,
             moving=moving,
         )
         if self.in_file and saving.dropped and runs:
-            # Bytes of blocks that are durable now may be written over: they must be given up durably before
+            # Bytes of durable blocks may be overwritten: a commit must release these blocks first
             first = CoreChanges(
                 row=self._row(self.durable, True),
                 node_floor=saving.node_floor,
@@ -234,7 +231,7 @@ class CoreStorage:
         return first, changes
 
     def commit(self) -> list[tuple[int, int]]:
-        """What `snapshot_changes` gave is durable. Returns the runs of blocks that became so."""
+        """The changes of `snapshot_changes` are durable. Returns the runs of blocks that became durable."""
         saving, self._saving = self._saving, None
         assert saving is not None
         self.nodes.commit()
@@ -246,11 +243,12 @@ class CoreStorage:
         return runs
 
     def rollback(self) -> None:
-        """What `snapshot_changes` gave was not written, or only in part: the next flush takes it along."""
+        """The changes of `snapshot_changes` were not written, or in part: the next flush writes them
+        again."""
         saving, self._saving = self._saving, None
         assert saving is not None
         self.nodes.rollback(saving.node_floor)
-        self._stored_bits |= saving.stored_bits  # rather too many: it is only asked which may have to go
+        self._stored_bits |= saving.stored_bits  # may have too many: it only limits which pages are deleted
         if self.removed:
             return
         waiting = self._touched()
@@ -282,7 +280,7 @@ class CoreStorage:
         )
 
     def _bit_images(self, bits: Bitfield, changed: set[int]) -> list[tuple[int, bytes]]:
-        """The bit pages to write so that `bits` can be restored."""
+        """The bit pages to write, so that `bits` can be restored."""
         first = bits.contiguous // PAGE_BITS
         images = [(page, bits.page_image(page)) for page in sorted(changed) if page >= first]
         images = [(page, image) for page, image in images if image or page in self._stored_bits]
@@ -292,7 +290,7 @@ class CoreStorage:
         return images
 
     def _runs(self, blocks: dict[int, bytes], place: Place | None) -> list[BlockRun]:
-        """Blocks in order, consecutive ones together; with their places if they go into a file."""
+        """Blocks in order, consecutive ones together, with byte offsets if they go into a file."""
         runs: list[BlockRun] = []
         for start, end in _runs_of(sorted(blocks)):
             try:
@@ -304,7 +302,7 @@ class CoreStorage:
         return runs
 
     def _moving(self, place: Place) -> list[tuple[int, int, int]]:
-        """The durable rows that move into the file that is made now, and where to."""
+        """The durable rows that move into the new file, with their byte offsets."""
         moving, lost = [], []
         for start, end in self.durable.runs():
             try:
@@ -327,7 +325,7 @@ def _runs_of(indices: list[int]) -> list[tuple[int, int]]:
 
 
 def decode_head(row: CoreRow) -> TreeHead:
-    """The stored head. Raises StoreUnreadable if the row contradicts itself."""
+    """The stored head. Raises StoreUnreadable if the row is inconsistent."""
     roots = tuple(
         Node(index, *_ROOT.unpack_from(row.roots, at * _ROOT.size))
         for at, index in enumerate(full_roots(row.length))

@@ -1,4 +1,4 @@
-"""Names of the moments between which a flush can be cut off, for tests that cut it off at each of them."""
+"""Steps of a flush, for tests that stop it at each of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class CrashPoint(Enum):
-    """What is about to happen, except for the last of each kind of file work, which has happened."""
+    """The next step, except for the last one of each kind of file work, which is done."""
 
     CREATE_FILE = "create a block file"
     WRITE = "write blocks into a file"
@@ -24,10 +24,10 @@ class CrashPoint(Enum):
 
 
 class OnCrashPoint(Protocol):
-    """Called with the step and the path, offset and size it is about (empty and 0 where there is none)."""
+    """Called with the step, and its path, offset and size (empty and 0 without one)."""
 
     def __call__(self, step: CrashPoint, path: str = "", offset: int = 0, size: int = 0) -> None: ...
 
 
 def ignore(step: CrashPoint, path: str = "", offset: int = 0, size: int = 0) -> None:
-    """No test is watching."""
+    """The default: do nothing."""

@@ -20,9 +20,7 @@ from .schema import connect, open_database
 DATABASE_NAME = "cores.db"
 
 FREE_PAGES_BEFORE_VACUUM = 1024
-"""Unused pages of the database that are kept for what comes next; more are given back when cores are
-removed.
-"""
+"""Unused pages of the database that are kept; more are freed when cores are removed."""
 
 _ROW_COLUMNS = (
     "id, key, discovery_key, manifest, fork, length, byte_length, roots, signature, contiguous, in_file, meta"
@@ -45,8 +43,8 @@ _UPSERT_BLOCK = """INSERT INTO blocks VALUES (?, ?, ?)
 class DiskBackend:
     """Implements `Backend` over a directory, which is made (mode 0700) if it does not exist.
 
-    Raises StoreLocked when another process has the directory, StoreUnreadable when it is damaged, of a newer
-    format, or may not be used.
+    Raises StoreLocked when another process uses the directory, StoreUnreadable when it is damaged, of a newer
+    format, or not accessible.
     """
 
     keeps_files = True
@@ -85,16 +83,14 @@ class DiskBackend:
             raise disk_error(error, f"cannot use {self.directory / 'blocks'}") from error
 
     def close(self) -> None:
-        """Waits for a commit that is on its way. Does not flush: that is the store's business."""
+        """Wait for a running commit and close. Does not flush: the store does."""
         if self.closed:
             return
         with self._committing:
             self.closed = True
             self._files.close()
             self._reader.close()
-            with contextlib.suppress(
-                sqlite3.Error
-            ):  # only tidies up: the log is read at the next start anyway
+            with contextlib.suppress(sqlite3.Error):  # optional: the next start reads the log
                 self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._writer.close()
             self._lock.release()
@@ -170,7 +166,7 @@ class DiskBackend:
 
     @property
     def open_files(self) -> int:
-        """Block files open at the moment."""
+        """Number of open block files."""
         return self._files.open_files
 
     def _one(self, query: str, *values: object) -> tuple[bytes, ...] | None:
@@ -191,7 +187,7 @@ class DiskBackend:
                 if changes.row.in_file and (changes.runs or changes.moving is not None):
                     self._write_file(changes)
             self._transaction(batch.then, batch.removed, batch.meta)
-            # From here on nothing may fail: the batch is durable
+            # The batch is durable: errors from here on are ignored
             self._free(batch.then)
             for core_id in batch.removed:
                 self._files.remove(core_id)
@@ -201,7 +197,7 @@ class DiskBackend:
     def _write_file(self, changes: CoreChanges) -> None:
         core_id, moving = changes.row.id, changes.moving
         if moving is not None and self._is_in_file(core_id):
-            moving = None  # a commit that reported an error had happened nevertheless
+            moving = None  # the commit was durable although it reported an error
         if moving is None:
             self._files.write(core_id, changes.runs, create=False)
         else:
@@ -262,7 +258,7 @@ class DiskBackend:
                 self._files.free(changes.row.id, changes.dropped)
 
     def _vacuum(self) -> None:
-        """Gives pages of removed cores back to the file system."""
+        """Free the pages of removed cores."""
         with contextlib.suppress(sqlite3.Error):
             free = self._writer.execute("PRAGMA freelist_count").fetchone()[0]
             if free > FREE_PAGES_BEFORE_VACUUM:
@@ -272,8 +268,8 @@ class DiskBackend:
 
 
 def _refuse_lost_database(path: Path, files: BlockFiles) -> None:
-    """Raises StoreUnreadable if a database would be made where blocks are stored: they would belong to no
-    core, and be deleted as what a crash has left behind."""
+    """Raise StoreUnreadable if there are block files and no database: a new database would have none of their
+    cores, and the start would delete them."""
     try:
         if path.exists() and path.stat().st_size:
             return
@@ -289,7 +285,7 @@ def _refuse_lost_database(path: Path, files: BlockFiles) -> None:
 
 
 def _make_directory(path: Path) -> None:
-    """Makes a directory and those above it, and makes their names durable."""
+    """Make a directory and its parents, with durable names."""
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         for folder in reversed(missing):

@@ -1,4 +1,4 @@
-"""Errors of the operating system and of SQLite in words that say what happened and what is still safe."""
+"""StorageErrors for errors of the operating system and SQLite, with the cause and what is still safe."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def disk_error(error: OSError, doing: str) -> StorageError:
 
 
 def database_error(error: sqlite3.Error, doing: str, directory: Path | None = None) -> StorageError:
-    """The StorageError for an error of SQLite. `directory` is where the database lies: SQLite calls it an I/O
-    error when its file system becomes read-only."""
+    """The StorageError for an error of SQLite. `directory` of the database: it is checked for a read-only
+    file system, which SQLite reports as an I/O error."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(f"{doing}: no space left on the device; {KEPT}")

@@ -11,10 +11,10 @@ from .disk_errors import disk_error
 
 
 class DirectoryLock:
-    """Held until `release`, or until the process ends in whatever way (the kernel lets go of it)."""
+    """Held until `release` or the end of the process (the kernel releases it)."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises StoreLocked, naming the directory and the holder, and StoreUnreadable."""
+        """Take the lock. Raises StoreLocked, which names the directory and the holder, or StoreUnreadable."""
         path = directory / "lock"
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -34,7 +34,7 @@ class DirectoryLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError:
-            pass  # a full disk: the lock holds without our name in it
+            pass  # a full disk: the lock holds without our process id in it
 
     def release(self) -> None:
         if self._descriptor >= 0:

@@ -1,4 +1,4 @@
-"""A store without a disk. What is flushed is kept like on a disk, so that both behave the same."""
+"""A store without a disk. Flushes copy into dictionaries, so that it behaves like the disk."""
 
 from __future__ import annotations
 

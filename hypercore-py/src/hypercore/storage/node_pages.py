@@ -25,7 +25,7 @@ _EMPTY_PAGE = bytearray()
 
 
 class PageCache:
-    """Clean pages of all cores of a store, the least recently used ones forgotten first."""
+    """Unchanged pages of all cores of a store; drops the least recently used first."""
 
     __slots__ = ("_bytes", "_limit", "_pages")
 
@@ -56,14 +56,14 @@ class PageCache:
             self._bytes -= len(old) + self.OVERHEAD
 
     def take(self, key: tuple[int, int]) -> bytearray | None:
-        """Removes a page and gives it to the caller."""
+        """Remove and return a page; None if it is not cached."""
         page = self._pages.pop(key, None)
         if page is not None:
             self._bytes -= len(page) + self.OVERHEAD
         return page
 
     def forget(self, core_id: int, first: int, end: int) -> None:
-        """Removes the pages first..end of a core."""
+        """Remove the pages first..end of a core."""
         if end - first <= len(self._pages):
             for page in range(first, end):
                 self.take((core_id, page))
@@ -73,7 +73,7 @@ class PageCache:
 
 
 class NodePages:
-    """A `NodeSource`. Pages that are not durable yet are held here, the others in the cache."""
+    """A `NodeSource`. Pages that are not durable are held here, others in the cache."""
 
     __slots__ = (
         "_backend",
@@ -93,18 +93,16 @@ class NodePages:
         self._id = core_id
         self._backend = backend
         self._cache = cache
-        self._end = _pages_of(
-            stored_length
-        )  # no page from here on is stored, or will be by a flush on its way
+        self._end = _pages_of(stored_length)  # no page from here on is stored, or in a running flush
         self._held: dict[int, bytearray] = {}
         self._dirty: set[int] | None = None
         self._saving: set[int] | None = None
         self._floor: int | None = None
-        self._void: int | None = None  # the floor that a flush on its way carries
+        self._void: int | None = None  # the floor of the running flush
         self._valid_end = self._end
-        """Stored pages from here on, if there are any, are no longer true."""
+        """Stored pages from this number on are outdated."""
         self.lost: list[int] | None = None
-        """Corrupt pages that were found. The core removes them from the list and handles them."""
+        """Corrupt pages that were found. The core handles them and removes them from the list."""
 
     def get(self, index: int, /) -> Node | None:
         page = self._held.get(index >> _SHIFT)
@@ -117,9 +115,9 @@ class NodePages:
         return new_node((index, size - 1, node_hash)) if size else None
 
     def put(self, nodes: Iterable[Node]) -> int:
-        """Stores nodes; says how many slots changed."""
+        """Store nodes. Returns the number of changed slots."""
         changed = 0
-        number, page, ours = -1, _EMPTY_PAGE, False  # neighbours share pages: look each up once
+        number, page, ours = -1, _EMPTY_PAGE, False  # neighbours share pages: look up each page once
         for index, size, node_hash in nodes:
             if index >> _SHIFT != number:
                 number = index >> _SHIFT
@@ -137,17 +135,17 @@ class NodePages:
         return changed
 
     def remove(self, index: int) -> None:
-        """Forgets one node."""
+        """Remove one node."""
         number, at = index >> _SHIFT, (index & _MASK) * NODE_BYTES
         page = self._page(number)
         if at < len(page):
             self._change(number, page)[at : at + NODE_BYTES] = bytes(NODE_BYTES)
 
     def truncate(self, length: int) -> None:
-        """Forgets every node that covers a block at or behind `length`."""
+        """Remove every node that covers a block from `length` on."""
         first = 2 * length
         depth, left, at = 0, first, first
-        while left or at < first:  # the ancestors of the first lost leaf that start left of it
+        while left or at < first:  # ancestors of the first removed leaf that start left of it
             depth += 1
             left = first >> (depth + 1) << (depth + 1)
             at = left + (1 << depth) - 1
@@ -166,7 +164,7 @@ class NodePages:
     # --- becoming durable
 
     def snapshot_changes(self) -> tuple[int | None, list[tuple[int, bytes]]]:
-        """The pages to write, and from which page on stored ones are void."""
+        """The number from which stored pages are deleted (None: none), and the pages to write."""
         floor, self._floor = self._floor, None
         self._void = floor
         self._saving, self._dirty = self._dirty or set(), None
@@ -182,7 +180,7 @@ class NodePages:
         self._update_valid_end()
 
     def rollback(self, floor: int | None) -> None:
-        """What `snapshot_changes` gave did not become durable: it is to be written again."""
+        """The changes of `snapshot_changes` did not become durable: write them again."""
         if self._saving:
             self._dirty = self._saving | (self._dirty or set())
         self._saving = self._void = None
@@ -200,7 +198,7 @@ class NodePages:
         return self._load(number) if held is None else held
 
     def _load(self, number: int) -> bytearray:
-        """A page that is not held. Must not be changed; absent pages are empty."""
+        """A page that is not held here; an absent one is empty. Must not be changed."""
         if number >= self._valid_end:
             return _EMPTY_PAGE
         page = self._cache.get((self._id, number))
@@ -215,7 +213,7 @@ class NodePages:
         return page
 
     def _change(self, number: int, page: bytearray) -> bytearray:
-        """The page, held and marked to be written."""
+        """A page, held here and marked to be written."""
         held = self._held.get(number)
         if held is None:
             self._cache.take((self._id, number))
@@ -256,5 +254,5 @@ def unseal(stored: bytes) -> bytearray | None:
 
 
 def _pages_of(length: int) -> int:
-    """How many pages a tree of `length` blocks can have."""
+    """Number of pages of a tree with `length` blocks."""
     return (2 * length + _MASK) >> _SHIFT

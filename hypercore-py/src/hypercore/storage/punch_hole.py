@@ -1,4 +1,4 @@
-"""Giving a part of a file back to the file system, where that can be done (Python has no call for it)."""
+"""Frees a part of a file where the system supports it (Python has no call for it)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def _fallocate() -> Any:
 
 
 def punch_hole(descriptor: int, offset: int, size: int) -> bool:
-    """Zeroes a part of a file and frees its room. False: it stays as it is."""
+    """Zero a part of a file and free its space. False: not supported, and nothing changed."""
     fallocate = _fallocate()
     return fallocate is not None and fallocate(descriptor, _KEEP_SIZE | _PUNCH_HOLE, offset, size) == 0

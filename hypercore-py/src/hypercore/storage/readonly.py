@@ -1,8 +1,8 @@
-"""A data directory that is only read: on a read-only disk, of another user, or while an engine runs on it.
+"""A data directory that is only read: on a read-only disk, of another user, or while an engine uses it.
 
-Nothing is locked, made or changed. What is seen is the database as it was when it was opened (one transaction
-of SQLite, which a running engine does not wait for). Blocks are checked against it when they are read, so a
-block that an engine frees or replaces meanwhile is missing, never wrong.
+Nothing is locked, made or changed. The database is seen as it was when it was opened (one transaction of
+SQLite, which does not delay a running engine). Blocks are verified against it when they are read, so a block
+that an engine frees or replaces meanwhile is missing, never wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .schema import require_format
 
 
 class ReadOnlyDisk(DiskBackend):
-    """Implements the reading half of `Backend`. Raises StoreUnreadable for a missing or unreadable store."""
+    """Implements the reads of `Backend`. Raises StoreUnreadable for a missing or unreadable store."""
 
     read_only = True
 
@@ -50,7 +50,7 @@ class ReadOnlyDisk(DiskBackend):
 
 
 def _open(path: Path, undo: contextlib.ExitStack) -> sqlite3.Connection:
-    """A connection whose transaction has begun. Raises StorageError or a child of it."""
+    """A connection with an open transaction. Raises StorageError or a subclass."""
     try:
         if not path.is_file():
             raise StoreUnreadable(f"there is no {path}")
@@ -69,7 +69,7 @@ def _connect_without_log(path: Path, undo: contextlib.ExitStack) -> sqlite3.Conn
     log = path.with_name(path.name + "-wal")
     if not log.exists() or log.stat().st_size == 0:
         return _connect(path, undo, "immutable=1")
-    # What a crash has left in the log belongs to the database: join them in a copy
+    # The log left by a crash is a part of the database: join them in a copy
     copy = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="hypercore-")))
     for source in (path, log):
         shutil.copyfile(source, copy / source.name)

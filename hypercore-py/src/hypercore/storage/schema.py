@@ -17,15 +17,13 @@ APPLICATION_ID = 0x48797063
 """Marks our databases (`PRAGMA application_id`): "Hypc"."""
 
 MIN_SQLITE = (3, 37, 0)
-"""STRICT tables. Older versions of SQLite are refused with a clear word."""
+"""Oldest SQLite with STRICT tables. Older versions raise StoreUnreadable."""
 
 WAL_LIMIT_BYTES = 16 << 20
-"""Size that the write-ahead log is cut back to after it has grown."""
+"""Size to which a grown write-ahead log is cut."""
 
 SYNCHRONOUS = "FULL"
-"""A commit in WAL mode is on disk when it returns. NORMAL would keep the store sound, but not what was
-durable.
-"""
+"""A commit in WAL mode is durable when it returns. With NORMAL, a power failure could undo commits."""
 
 _TABLES = """
 CREATE TABLE cores (
@@ -58,7 +56,7 @@ CREATE TABLE meta (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """The connection that writes. Makes the database if there is none. Raises StoreUnreadable."""
+    """The connection for writing. Makes a missing database. Raises StoreUnreadable."""
     if sqlite3.sqlite_version_info < MIN_SQLITE:
         wanted = ".".join(map(str, MIN_SQLITE))
         raise StoreUnreadable(f"SQLite {wanted} is needed, this Python has {sqlite3.sqlite_version}")
@@ -98,7 +96,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def require_format(db: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreUnreadable for a foreign database, or one of a newer format."""
+    """Raise StoreUnreadable for a foreign database, or one of a newer format."""
     version = _pragma(db, "user_version")
     if _pragma(db, "application_id") != APPLICATION_ID:
         raise StoreUnreadable(f"{path} is a database of another program")
@@ -119,7 +117,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _create(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has to come before the first table
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must come before the first table
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("BEGIN IMMEDIATE")
     for statement in filter(str.strip, _TABLES.split(";")):

@@ -1,0 +1,98 @@
+"""Writes the status of changed keys, totals of the engine, and that it is alive, from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from ..launch import EngineParts
+from ..model.rate import Rate
+from .replicas import Replicas
+from .stalls import StallMeter
+
+STATUS_INTERVAL = 1.0
+"""Seconds between two status passes over all keys. With many keys a pass takes longer, and passes are
+rarer."""
+
+STATUS_SHARE = 0.05
+"""Largest share of the time spent on status passes."""
+
+KEYS_A_LINE = 500
+
+ENGINE_INTERVAL = 2.0
+"""Seconds between two `engine` lines."""
+
+
+class StatusLines:
+    """`write` is called with each line, before it is JSON."""
+
+    def __init__(
+        self, parts: EngineParts, replicas: Replicas, *, write: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._parts = parts
+        self._replicas = replicas
+        self._write = write
+        self._everything = False
+        self._wake = asyncio.Event()
+        self._down, self._up = Rate(), Rate()
+
+    def wake(self, *, everything: bool = False) -> None:
+        """Write what has changed now; `everything`: the status of every key."""
+        self._everything |= everything
+        self._wake.set()
+
+    async def keep_alive(self) -> None:
+        """Write a line that shows that the loop turns: with many keys, status passes are minutes apart."""
+        while True:
+            self._write({"event": "alive"})
+            await asyncio.sleep(ENGINE_INTERVAL)
+
+    async def run(self) -> None:
+        """Write lines until cancelled."""
+        engine, limits = self._parts.engine, self._parts.limits
+        reported_at = float("-inf")
+        meter = StallMeter()
+        while True:
+            started = time.perf_counter()
+            everything, self._everything = self._everything, False
+            self._wake.clear()
+            seeds = engine.status().seeds if everything else engine.changes()
+            changed = self._replicas.changes(seeds, everything=everything, no_room=limits.trouble)
+            totals, moment = engine.totals(), time.monotonic()
+            self._down.sample(totals.bytes_in, moment)
+            self._up.sample(totals.bytes_out, moment)
+            for start in range(0, len(changed), KEYS_A_LINE):
+                self._write({"event": "status", "keys": changed[start : start + KEYS_A_LINE]})
+            now = time.perf_counter()
+            if now - reported_at >= ENGINE_INTERVAL or everything:
+                reported_at = now
+                stalls = meter.take()
+                self._write(
+                    {
+                        "event": "engine",
+                        "keys": totals.keys,
+                        "synced": totals.synced,
+                        "connections": engine.connections,
+                        "firewalled": engine.firewalled,
+                        "stored_bytes": totals.have_bytes,
+                        "bytes_in": totals.bytes_in,
+                        "bytes_out": totals.bytes_out,
+                        "down": self._down.per_second(moment),
+                        "up": self._up.per_second(moment),
+                        "peers": totals.peers,
+                        "held": limits.holding,
+                        "max_stall_ms": stalls.stall,
+                        "max_busy_ms": stalls.busy,
+                        "limits": [asdict(limit) for limit in limits.status()],
+                    }
+                )
+            spent = time.perf_counter() - started
+            await asyncio.sleep(min(0.1, spent / STATUS_SHARE))
+            try:
+                async with asyncio.timeout(max(STATUS_INTERVAL, spent / STATUS_SHARE)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass

@@ -287,7 +287,7 @@ def key_pair(number: int) -> Any:
 
 
 def ingest(workers: int, reports: int, now: datetime, clock: Clock) -> float:
-    """Copies told of that are taken in a second, by one process, one report after the other."""
+    """Reported copies that one process ingests in a second, one report after the other."""
     from farmwire.report import ReplicaReport, Report
     from seederfarm.control.reports.ingest import ingest_report
     from seederfarm.registry.models import Replica, Worker
@@ -296,14 +296,14 @@ def ingest(workers: int, reports: int, now: datetime, clock: Clock) -> float:
     for number in range(min(reports, workers)):
         worker = Worker.objects.get(name=f"w{number}")
         keys = Replica.objects.filter(worker=worker).values_list("drive__key", flat=True)[:REPORT_COPIES]
-        told = [
+        reported = [
             ReplicaReport(
                 key=key, phase="complete", length=1526, blocks=1526, have_blocks=1526, bytes=SIZE,
                 have_bytes=SIZE, peers=3, writer_seen_at=now.timestamp(), observed_at=now.timestamp(),
             )
             for key in keys
         ]  # fmt: skip
-        messages.append(sealed(Report(replicas=told), number, 1, now))
+        messages.append(sealed(Report(replicas=reported), number, 1, now))
     took, applied = clock.time(lambda: sum(ingest_report(message, now).applied for message in messages))
     assert applied == sum(len(message["body"]["replicas"]) for message in messages)
     return float(applied / took.seconds)

@@ -1,10 +1,10 @@
 """Many small drives: 2,000 of one official publisher, synced by ours and by the official simple-seeder.
 
-Everybody meets through a private DHT; stores are new. The clock runs from the start of the seeder's process
+All peers meet through a private DHT; stores are new. The clock runs from the start of the seeder's process
 to its holding every block of every drive: the official one when the contiguous lengths are the lengths, ours
-when it has said `synced` of each, which means written and flushed. Rounds are interleaved.
+when it has emitted `synced` for each, which means written and flushed. Rounds are interleaved.
 
-`--idle N` measures something else: ours, started over N complete drives that nobody asks for.
+`--idle N` measures something else: ours, started over N complete drives that no reader asks for.
 """
 
 from __future__ import annotations

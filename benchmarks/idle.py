@@ -1,4 +1,4 @@
-"""Ours over many complete drives that nobody asks for, from its start on. See `benchmarks.drives --idle`."""
+"""Ours over many complete drives that no reader asks for, from its start. See `benchmarks.drives --idle`."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Idle:
     first_run_seconds: float
     """Of the very first start: it looks at each drive and puts it away."""
     synced_seconds: float = 0.0
-    """From the start of the process to its having said `synced` of every drive."""
+    """From the start of the process to its having emitted `synced` for every drive."""
     served_seconds: float = 0.0
-    """From the start of the process to a reader, who knew a key alone, having every byte of that drive."""
+    """From the start of the process to a reader, which knew only a key, having every byte of that drive."""
     empty: int = 0
     """Bytes resident over no drive at all."""
     announcing: int = 0
@@ -41,7 +41,7 @@ class Idle:
     idle: int = 0
     """Bytes resident in the end."""
     start_cpu: float = 0.0
-    """CPU seconds until all was said to be synced."""
+    """CPU seconds until every drive was reported as synced."""
     announced_seconds: float | None = None
     """Until every drive was announced; None if it was not."""
     announces: list[float] = field(default_factory=list)
@@ -99,45 +99,45 @@ def _empty(folder: Path, bootstrap: list[str]) -> int:
 def watch(folder: Path, count: int, nodes: int, minutes: float, stack: ExitStack) -> Idle:
     """Write the drives, start an engine over them twice, and watch the second run."""
     data, seeds = folder / "data", folder / "seeds.txt"
-    _say(f"writing {count} drives")
+    _log(f"writing {count} drives")
     keys = write_drives(data, count)
     seeds.write_text("".join(f"drive {key}\n" for key in keys))
     testnet = Testnet(nodes)
     stack.callback(testnet.dispose)
     bootstrap = testnet.bootstrap
     empty = _empty(folder, bootstrap)
-    _say("first run")
+    _log("first run")
     farm, first = _start(data, bootstrap, seeds, count)
     stack.callback(farm.dispose)
     time.sleep(PUT_AWAY_SECONDS)
     farm.interrupt(60.0)
 
-    _say("second run")
+    _log("second run")
 
     def announces() -> int:
         return int(testnet.ask("counts").get("announce", 0))
 
-    told = announces()
+    before = announces()
     farm, synced = _start(data, bootstrap, seeds, count)
     stack.callback(farm.dispose)
     found = Idle(drives=count, first_run_seconds=first, synced_seconds=synced, empty=empty)
     found.start_cpu = usage(farm.pid).cpu
     found.served_seconds = _read_one(folder / "reader", bootstrap, keys[0], farm)
     per_topic = min(nodes, 20)
-    reach = told + count * per_topic
+    reach = before + count * per_topic
     spent, at = usage(farm.pid).cpu, time.monotonic()
     end = farm.started_at + minutes * 60
     history: list[tuple[float, float]] = []
     while at < end:
         time.sleep(min(SAMPLE_SECONDS, max(0.1, end - at)))
         now, cpu, total = time.monotonic(), usage(farm.pid).cpu, announces()
-        found.announces.append((total - told) / per_topic / (now - at))
+        found.announces.append((total - before) / per_topic / (now - at))
         found.cpu_shares.append((cpu - spent) / (now - at))
         history.append((now, cpu))
         if found.announced_seconds is None and total >= reach * 0.99:
             found.announced_seconds = now - farm.started_at
-        told, spent, at = total, cpu, now
-        _say(
+        before, spent, at = total, cpu, now
+        _log(
             f"{at - farm.started_at:5.0f} s: {found.announces[-1]:6.1f} announces/s,"
             f" {100 * found.cpu_shares[-1]:5.1f} % of a core, {resident(farm.pid) / 1e6:.0f} MB"
         )
@@ -163,7 +163,7 @@ def _busiest(history: list[tuple[float, float]], span: float) -> float:
 
 
 def _read_one(storage: Path, bootstrap: list[str], key: str, farm: SeedProcess) -> float:
-    """An official reader downloads one drive; nobody but us has it."""
+    """An official reader downloads one drive; only ours has it."""
     reader = Reader(storage, bootstrap)
     try:
         reader.open("one", key, "drive")
@@ -173,7 +173,7 @@ def _read_one(storage: Path, bootstrap: list[str], key: str, farm: SeedProcess) 
         reader.dispose()
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -184,7 +184,7 @@ def table(found: Idle) -> str:
     return "\n".join(
         (
             f"{found.drives:,} complete drives, restarted",
-            f"all told to be synced after      {found.synced_seconds:8.1f} s  ({found.start_cpu:.1f} CPU s;"
+            f"all reported as synced after     {found.synced_seconds:8.1f} s  ({found.start_cpu:.1f} CPU s;"
             f" the first run took {found.first_run_seconds:.1f} s)",
             f"a reader had one of them after   {found.served_seconds:8.1f} s",
             f"all announced after              {announced:>10}",

@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 
 QUEUE_PACKETS = 1000
-"""Packets on their way in one direction; more are dropped. What netem allows unless told otherwise."""
+"""Packets on their way in one direction; more are dropped. netem's default."""
 
 TICK = 0.0005
 """Seconds between two looks at the devices while packets are on their way."""

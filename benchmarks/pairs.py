@@ -186,8 +186,8 @@ class Bench:
         )
 
     def _begin(self, receiver: SeedProcess | Reader) -> Callable[[], Callable[[], Event]]:
-        """Has a receiver fetch everything. What is returned asks it to tell when it has, and gives what waits
-        for that."""
+        """Have a receiver fetch everything. Returns a function that requests a notice when it has, and
+        returns one that waits for it."""
         blocks = self.load.blocks
         if isinstance(receiver, SeedProcess):  # its command line has told it
             return lambda: lambda: receiver.wait_synced(self._key, blocks, timeout=TIMEOUT)

@@ -1,4 +1,4 @@
-"""Refuse words that docs/glossary.md rejects, in the names and docstrings of the product.
+"""Refuse words that docs/glossary.md rejects, in names and docstrings of every package and of test helpers.
 
     python tools/words.py [PATH...]   list them, file by file (exit status 1 if there are any)
 
@@ -17,14 +17,17 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROOMS: Final = (
+    "benchmarks",
     "farmwire",
+    "hypercore-py/examples",
     "hypercore-py/src",
+    "hypercore-py/tests/support",
+    "seederfarm",
+    "tests/support",
     "tools",
     "workers",
-    *(f"seederfarm/{room}" for room in ("cli", "control", "placement", "settings", "sources", "supervisor")),
-    *(f"seederfarm/registry/{room}" for room in ("admin", "services")),
 )
-"""Folders that are checked. Migrations are left out: their names are the database's history."""
+"""Folders that are checked, all modules below them except migrations, which Django and Alembic write."""
 
 IN_BOTH: Final = {
     **dict.fromkeys(
@@ -115,10 +118,10 @@ def _docstrings(node: ast.AST) -> Iterator[ast.Constant]:
 
 
 def files(rooms: tuple[str, ...] = ROOMS) -> list[Path]:
-    """Modules below these folders (or these files), without migrations and this one."""
+    """Modules below these folders (or these files), without migrations."""
     places = [ROOT / room for room in rooms]
     found = {path for place in places for path in ([place] if place.is_file() else place.rglob("*.py"))}
-    return sorted(found - {Path(__file__).resolve()} - {path for path in found if "migrations" in path.parts})
+    return sorted(path for path in found if "migrations" not in path.parts)
 
 
 def main(arguments: list[str]) -> int:

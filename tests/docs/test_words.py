@@ -60,6 +60,18 @@ def test_the_line_and_the_module_name_are_given() -> None:
     assert [found.word for found in words.check("", "patience")] == ["patience"]
 
 
-def test_the_product_has_none() -> None:
-    assert words.files() != []
+def test_every_package_and_the_helpers_of_tests_are_checked_and_have_none() -> None:
+    checked = {path.relative_to(ROOT) for path in words.files()}
+    packages = (
+        "benchmarks",
+        "farmwire",
+        "hypercore-py/src",
+        "seederfarm",
+        "tests/support",
+        "tools",
+        "workers",
+    )
+    for package in packages:
+        modules = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*.py")}
+        assert {path for path in modules if "migrations" not in path.parts} <= checked, package
     assert words.main([]) == 0

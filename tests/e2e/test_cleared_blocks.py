@@ -146,7 +146,7 @@ def test_strangers_settle_nothing_whatever_they_claim(
             talk = stranger.open(bytes.fromhex(key))
             async with asyncio.timeout(10):
                 await talk.opened.wait()
-            talk.say(
+            talk.send(
                 Sync(fork=0, length=200, remote_length=200, can_upgrade=False, uploading=True,
                      downloading=False, has_manifest=True),
                 BitfieldMessage(start=0, words=((1 << has) - 1).to_bytes(28, "little")),

@@ -11,9 +11,9 @@ import pytest
 from ..conftest import NewFarm, NewReader
 from ..support import seed_process as cli
 from ..support.content import CHUNK, File, content, listing
+from ..support.corruption import flip
 from ..support.node import Publisher
 from ..support.published import publish_core, read_core
-from ..support.rot import flip
 from ..support.waiting import eventually
 
 pytestmark = pytest.mark.interop

@@ -20,7 +20,7 @@ from hypercore.wire.control import Sync
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
 
-from ..support.attacker import Stranger, meet
+from ..support.attacker import HostilePeer, meet
 from ..support.false_relay import bystander, false_relay
 from .attacks import BLOCKS, Attack, Scene
 from .attacks import attack as attack
@@ -40,8 +40,8 @@ async def newcomer_is_served(scene: Scene) -> None:
     async with meet(scene.bootstrap, scene.us) as newcomer:
         talk = newcomer.open(scene.key)
         await talk.opened.wait()
-        talk.say(Sync(fork=0, length=0, remote_length=0, downloading=True))
-        talk.say(Request(id=1, fork=0, block=RequestBlock(0, 0), upgrade=RequestUpgrade(0, BLOCKS)))
+        talk.send(Sync(fork=0, length=0, remote_length=0, downloading=True))
+        talk.send(Request(id=1, fork=0, block=RequestBlock(0, 0), upgrade=RequestUpgrade(0, BLOCKS)))
         async with asyncio.timeout(10):
             while not any(isinstance(said, Data) for said in newcomer.heard):
                 await asyncio.sleep(0.02)
@@ -73,11 +73,11 @@ def test_blind_acknowledgements_do_not_send_blocks_to_a_third_party(scene: Scene
             payload, result = relay.shake(third.address, stream_id=stream.local_id)
             assert payload.udx is not None
             stream.connect(payload.udx.id, scene.at, own)
-            stranger = Stranger(SecretConnection(stream, result, loop=loop))
+            stranger = HostilePeer(SecretConnection(stream, result, loop=loop))
             talk = stranger.open(scene.key)
-            talk.say(Sync(fork=0, length=0, remote_length=0, downloading=True))
+            talk.send(Sync(fork=0, length=0, remote_length=0, downloading=True))
             for index in range(BLOCKS):
-                talk.say(Request(id=index + 1, fork=0, block=RequestBlock(index, 0)))
+                talk.send(Request(id=index + 1, fork=0, block=RequestBlock(index, 0)))
             for ack in range(0, 20_000, 2):
                 state = pack_header(first_word(0), payload.udx.id, 4 << 20, 1_000, ack)
                 own.send(state, scene.at)

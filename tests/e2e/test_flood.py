@@ -15,7 +15,7 @@ from hypercore.secretstream import MAX_EARLY_FRAME_BYTES
 from hypercore.wire.control import BitfieldMessage, Range, Sync
 from hypercore.wire.request import Request, RequestBlock
 
-from ..support.attacker import Stranger, Talk, meet
+from ..support.attacker import HostilePeer, Talk, meet
 from .attacks import BLOCKS, FAR, Attack, Scene
 from .attacks import attack as attack
 from .attacks import scene as scene
@@ -28,7 +28,7 @@ ALL, NONE = Range(start=0, length=FAR), Range(drop=True, start=1, length=1)
 
 
 @asynccontextmanager
-async def speaking(scene: Scene) -> AsyncIterator[tuple[Stranger, Talk]]:
+async def speaking(scene: Scene) -> AsyncIterator[tuple[HostilePeer, Talk]]:
     """A stranger who knows the key."""
     async with meet(scene.bootstrap, scene.us) as stranger:
         talk = stranger.open(scene.key)
@@ -37,7 +37,7 @@ async def speaking(scene: Scene) -> AsyncIterator[tuple[Stranger, Talk]]:
         yield stranger, talk
 
 
-async def send(stranger: Stranger, *messages: bytes) -> None:
+async def send(stranger: HostilePeer, *messages: bytes) -> None:
     """Says so much as the other side takes in a few seconds, while the innocent are served."""
     serving = asyncio.create_task(asyncio.to_thread(scene_serves[0]))
     for message in messages:

@@ -25,7 +25,7 @@ from hypercore.wire.data import Data, DataBlock, DataUpgrade
 from hypercore.wire.registry import Message
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
 
-from ..support.attacker import Stranger, Talk, meet
+from ..support.attacker import HostilePeer, Talk, meet
 from ..support.seed_process import SeedProcess
 from .attacks import BLOCK_BYTES, BLOCKS, FAR, Attack, Scene
 from .attacks import attack as attack
@@ -35,14 +35,14 @@ from .test_prologues import Writer as ManifestWriter
 pytestmark = pytest.mark.interop
 
 
-async def genuine_tree(stranger: Stranger, talk: Talk, length: int | None = None) -> Data:
+async def genuine_tree(stranger: HostilePeer, talk: Talk, length: int | None = None) -> Data:
     """What the engine answers to a request for the tree of `length` blocks, by default all."""
     answered: asyncio.Future[Data] = asyncio.get_running_loop().create_future()
 
     def heard(_: Channel, said: Message) -> None:
         if isinstance(said, Sync):
             upgrade = RequestUpgrade(0, length or said.length)
-            talk.say(Request(id=1, fork=0, upgrade=upgrade, manifest=True))
+            talk.send(Request(id=1, fork=0, upgrade=upgrade, manifest=True))
         if isinstance(said, Data) and not answered.done():
             answered.set_result(said)
 
@@ -54,7 +54,7 @@ async def refused(scene: Scene, who: KeyPair) -> bool:
     """Whether the engine has nothing to do with `who` any more."""
     try:
         async with meet(scene.bootstrap, scene.us, who=who) as stranger:
-            await stranger.cut_off(within=5)
+            await stranger.cut_off(timeout=5)
     except TimeoutError:
         return False
     except HypercoreError:
@@ -113,8 +113,8 @@ def test_false_proofs_end_the_channel_and_nothing_of_them_is_kept(scene: Scene, 
             claimed = BLOCKS
             while not talk.ended.is_set():  # one false proof may be an accident: it has to insist
                 claimed += 100
-                talk.say(Sync(fork=0, length=claimed, remote_length=known, can_upgrade=True))
-                talk.say(Range(start=0, length=claimed))
+                talk.send(Sync(fork=0, length=claimed, remote_length=known, can_upgrade=True))
+                talk.send(Range(start=0, length=claimed))
                 await asyncio.sleep(0.05)
             proofs = sum(isinstance(said, Request) for said in stranger.heard)
             assert 1 < proofs < 200
@@ -148,7 +148,7 @@ def test_a_genuine_tree_with_nodes_to_spare_freezes_nothing(scene: Scene, attack
                 (upgrade.nodes, [stray._replace(index=2 * upgrade.length)]),
             ):
                 forged = upgrade._replace(nodes=nodes, additional_nodes=additional)
-                talk.say(replace(tree, request=0, upgrade=forged))
+                talk.send(replace(tree, request=0, upgrade=forged))
             await asyncio.sleep(1)
             assert not talk.ended.is_set()
 
@@ -191,7 +191,7 @@ def test_a_forged_fork_of_a_core_with_a_prologue_is_not_followed_and_not_passed_
 
             stranger.on_message = answer
             claim = Sync(fork=fork, length=blocks, remote_length=0, can_upgrade=True, has_manifest=True)
-            talk.say(claim, Range(start=0, length=blocks))
+            talk.send(claim, Range(start=0, length=blocks))
             await asyncio.sleep(5)
             assert asked
 
@@ -215,10 +215,10 @@ def test_who_claims_everything_and_gives_nothing_holds_nobody_up(scene: Scene, a
         async with meet(scene.bootstrap, scene.us) as stranger:
             talk = stranger.open(scene.key)
             await talk.opened.wait()
-            talk.say(Sync(fork=0, length=FAR, remote_length=0, can_upgrade=True))
-            talk.say(Range(start=0, length=FAR))
+            talk.send(Sync(fork=0, length=FAR, remote_length=0, can_upgrade=True))
+            talk.send(Range(start=0, length=FAR))
             for page in range(0, 2**40, 2**31):
-                talk.say(BitfieldMessage(start=page, words=b"\xff" * 4096), Want(start=page, length=2**21))
+                talk.send(BitfieldMessage(start=page, words=b"\xff" * 4096), Want(start=page, length=2**21))
             await asyncio.sleep(1)
             await asyncio.to_thread(scene.serves)
 
@@ -255,10 +255,10 @@ def test_a_reader_that_does_not_read_is_sent_no_more_than_a_window(scene: Scene,
         async with meet(scene.bootstrap, scene.us) as stranger:
             talk = stranger.open(scene.key)
             await talk.opened.wait()
-            talk.say(Sync(fork=0, length=0, remote_length=0, downloading=True))
+            talk.send(Sync(fork=0, length=0, remote_length=0, downloading=True))
             stranger.connection.pause_reading()
             for index in range(BLOCKS):
-                talk.say(Request(id=index + 1, fork=0, block=RequestBlock(index, 0)))
+                talk.send(Request(id=index + 1, fork=0, block=RequestBlock(index, 0)))
             await asyncio.sleep(2)
 
     attack(act)
@@ -274,7 +274,7 @@ def test_requests_without_end_are_bounded(scene: Scene, attack: Attack) -> None:
             for number in range(1, 40_000):
                 if stranger.closed.is_set():
                     return
-                talk.say(Request(id=number, fork=0, block=RequestBlock(number % 2 * FAR, 0)))
+                talk.send(Request(id=number, fork=0, block=RequestBlock(number % 2 * FAR, 0)))
                 if number % 500 == 0:
                     await asyncio.sleep(0)
             await asyncio.sleep(1)

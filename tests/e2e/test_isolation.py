@@ -143,7 +143,7 @@ def test_a_core_of_which_nothing_can_be_asked_does_not_starve_another(
             for core in (deadly, served):
                 length = core.length
                 claim = Sync(fork=0, length=length, remote_length=0, can_upgrade=True, has_manifest=True)
-                stranger.open(core.key).say(claim, Range(start=0, length=length))
+                stranger.open(core.key).send(claim, Range(start=0, length=length))
             await stranger.closed.wait()
 
     async def serve() -> None:

@@ -40,5 +40,5 @@ def test_a_control_worker_that_is_killed_amid_reports_loses_none_and_doubles_non
     )
     samples, events = counted()
     assert samples == events <= told
-    crowd.once(lambda member: member.tell())
+    crowd.once(lambda member: member.report())
     eventually(all_complete, timeout=30, what="every copy")

@@ -109,14 +109,16 @@ def test_postgresql_is_restarted_while_reports_flow_in_and_nothing_is_lost(
     eventually(all_complete, timeout=60, what="every copy")
 
     restartable_postgres.stop(immediately=True)
-    at_the_crash = sum(member.told for member in crowd.members)
-    eventually(
-        lambda: sum(member.told for member in crowd.members) > at_the_crash + 40, timeout=60, what="reports"
-    )
+
+    def reports() -> int:
+        return sum(member.reports for member in crowd.members)
+
+    at_the_crash = reports()
+    eventually(lambda: reports() > at_the_crash + 40, timeout=60, what="reports")
     restartable_postgres.start()
     connection.close()  # ours is as dead as theirs
-    back = sum(member.told for member in crowd.members)
-    eventually(lambda: sum(member.told for member in crowd.members) > back + 20, timeout=60, what="reports")
+    back = reports()
+    eventually(lambda: reports() > back + 20, timeout=60, what="reports")
     told = crowd.stop()
     eventually(lambda: counted() == (told, told), timeout=60, what=f"{told} reports")
     assert all(service.alive for service in services)

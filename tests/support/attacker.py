@@ -17,15 +17,15 @@ from hypercore.wire.handshake import ChannelHandshake, capability
 from hypercore.wire.registry import MESSAGES, Message
 
 
-class Stranger:
+class HostilePeer:
     """Made by `meet`."""
 
     def __init__(self, connection: SecretConnection) -> None:
         self.connection = connection
         self.closed = asyncio.Event()
-        """Set when the other side has had enough of us."""
+        """Set when the other side has ended the connection."""
         self.heard: list[Message] = []
-        """What was said on our channels."""
+        """What was received on our channels."""
         self.on_message: Callable[[Channel, Message], None] | None = None
         self._link = Link(
             connection, loop=asyncio.get_running_loop(), on_close=lambda link, error: self.closed.set()
@@ -47,23 +47,23 @@ class Stranger:
         talk.channel.open(bytes(w), asyncio.get_running_loop().time())
         return talk
 
-    async def cut_off(self, within: float = 15.0) -> None:
+    async def cut_off(self, timeout: float = 15.0) -> None:
         """Returns when the other side has ended the connection."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(timeout):
             await self.closed.wait()
 
 
 class Talk:
-    """One channel, from the stranger's side."""
+    """One channel, from the hostile side."""
 
     channel: Channel
 
-    def __init__(self, stranger: Stranger) -> None:
-        self._stranger = stranger
+    def __init__(self, peer: HostilePeer) -> None:
+        self._peer = peer
         self.opened = asyncio.Event()
         self.ended = asyncio.Event()
 
-    def say(self, *frames: Message) -> None:
+    def send(self, *frames: Message) -> None:
         for frame in frames:
             self.channel.send_frame(frame)
 
@@ -82,9 +82,9 @@ class Talk:
 
     def channel_message(self, type_id: int, message: Reader, now: float) -> None:
         frame = MESSAGES[type_id].decode(message)
-        self._stranger.heard.append(frame)
-        if self._stranger.on_message is not None:
-            self._stranger.on_message(self.channel, frame)
+        self._peer.heard.append(frame)
+        if self._peer.on_message is not None:
+            self._peer.on_message(self.channel, frame)
 
     def channel_closed(self, reason: CloseReason, now: float) -> None:
         self.ended.set()
@@ -93,11 +93,11 @@ class Talk:
 @asynccontextmanager
 async def meet(
     bootstrap: list[str], public_key: bytes, *, who: KeyPair | None = None
-) -> AsyncIterator[Stranger]:
-    """A connection to a peer, as `who` (somebody new unless given). Raises PeerUnreachable."""
+) -> AsyncIterator[HostilePeer]:
+    """A connection to a peer, as `who` (a new identity unless given). Raises PeerUnreachable."""
     async with DhtNode(bootstrap=bootstrap, host="127.0.0.1", key_pair=who) as node:
-        stranger = Stranger(await node.connect(public_key))
+        peer = HostilePeer(await node.connect(public_key))
         try:
-            yield stranger
+            yield peer
         finally:
-            stranger.connection.destroy()
+            peer.connection.destroy()

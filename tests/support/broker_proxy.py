@@ -1,7 +1,7 @@
 """A way to Redis that sees every message, and may lose each once: of its kind, for and from each, the first.
 
 A proxy that reads what clients ask of Redis. A push of a message that shall be lost becomes a
-question for the queue's length, which is answered with a number, too: whoever sent it believes
+question for the queue's length, which is answered with a number, too: its sender believes
 that it is on its way.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 from farmwire.tasks import KEY_PREFIX
 
 Identity = tuple[str, ...]
-"""Name of the task, and what tells its messages apart."""
+"""Name of the task, and what distinguishes its messages."""
 
 
 class BrokerProxy:
@@ -84,13 +84,13 @@ class BrokerProxy:
             await writer.drain()
 
     def _is_lost(self, message: bytes) -> bool:
-        told: dict[str, Any] = json.loads(message)
-        name = told.get("headers", {}).get("task")
+        pushed: dict[str, Any] = json.loads(message)
+        name = pushed.get("headers", {}).get("task")
         if name is None:
             return False  # Celery's own talk
-        sender = told["headers"]["origin"].partition("@")[0].removeprefix("gen")
+        sender = pushed["headers"]["origin"].partition("@")[0].removeprefix("gen")
         self.senders.setdefault(name, []).append(int(sender))
-        return self._loses(name, json.loads(b64decode(told["body"]))[0])
+        return self._loses(name, json.loads(b64decode(pushed["body"]))[0])
 
     def _is_lost_answer(self, words: list[bytes]) -> bool:
         """Whether this leaves an answer to a request to join, and is to be lost."""

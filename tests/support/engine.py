@@ -23,26 +23,26 @@ class EngineChild(JsonProcess):
         command += ["--parent", str(os.getpid()), *bootstrap_options(bootstrap)]
         super().__init__("engine child", command, env=environment())
 
-    def tell(self, cmd: str, **fields: Any) -> None:
+    def send(self, cmd: str, **fields: Any) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"cmd": cmd} | fields) + "\n")
         self.process.stdin.flush()
 
     def sync(self, *keys: str, drop: Sequence[str] = (), max_fork: int | None = None) -> None:
         entries = [{"key": key, "kind": None, "priority": 5, "max_fork": max_fork} for key in keys]
-        self.tell("sync", entries=entries, drop=list(drop))
+        self.send("sync", entries=entries, drop=list(drop))
 
     def wait_status(self, key: str, phase: str, *, timeout: float = 30.0, since: int = 0) -> dict[str, Any]:
         """The first status of `key` in that phase."""
 
-        def told(event: Event) -> dict[str, Any] | None:
+        def reported(event: Event) -> dict[str, Any] | None:
             for status in event.get("keys", ()) if event.get("event") == "status" else ():
                 if status["key"] == key and status["phase"] == phase:
                     return dict(status)
             return None
 
-        found = told(
-            self.wait_for(lambda event: told(event) is not None, timeout=timeout, what=phase, since=since)
+        found = reported(
+            self.wait_for(lambda event: reported(event) is not None, timeout=timeout, what=phase, since=since)
         )
         assert found is not None
         return found

@@ -38,7 +38,7 @@ from seederfarm.registry.models import Sample as Counted
 from workers.agent.broker import broker_url
 
 GB = 10**9
-TOLD = "counted"
+COUNTED = "counted"
 """Code of the events."""
 
 
@@ -51,7 +51,7 @@ class Member:
         self.pair = KeyPair.from_seed(hashlib.sha256(name.encode()).digest())
         self.id = node_id(self.pair.public_key)
         self.assignment = Assignment()
-        self.told = 0
+        self.reports = 0
         """Reports that the broker took."""
         self._seq = 0
         self._window = ReplayWindow()
@@ -77,7 +77,7 @@ class Member:
                 if assignment is not None and assignment.version >= self.assignment.version:
                     self.assignment = assignment
 
-    def tell(self, phase: Phase = Phase.COMPLETE) -> None:
+    def report(self, phase: Phase = Phase.COMPLETE) -> None:
         """A report of everything that it keeps."""
         now = time.time()
         self._seq = next_seq(self._seq, now)
@@ -91,7 +91,7 @@ class Member:
             key_pair=self.pair,
         )
         self.crowd.post(tasks.REPORT, sealed)
-        self.told += 1
+        self.reports += 1
 
     def _report(self, phase: Phase, now: float) -> Report:
         facts: dict[str, Any] = {"phase": phase, "kind": "core", "length": 10, "blocks": 10, "bytes": 1000}
@@ -117,7 +117,7 @@ class Member:
                     disk_free_bytes=0, stored_bytes=0, peers=0,
                 )
             ],
-            events=[WorkerEvent(at=now, code=TOLD, text=f"report {self.told}")],
+            events=[WorkerEvent(at=now, code=COUNTED, text=f"report {self.reports}")],
         )  # fmt: skip
 
 
@@ -144,18 +144,18 @@ class Crowd:
         self._app.send_task(name, args=[sealed], queue=queue, declare=[], retry=False)
 
     def start(self, *, every: float) -> None:
-        """Each tells `every` so many seconds, until `stop`."""
-        self._thread = threading.Thread(target=self._keep_telling, args=(every,), daemon=True)
+        """Each reports every `every` seconds, until `stop`."""
+        self._thread = threading.Thread(target=self._keep_reporting, args=(every,), daemon=True)
         self._thread.start()
 
     def stop(self) -> int:
-        """Returns how many reports were told in all."""
+        """Returns how many reports the broker took in all."""
         self._stop.set()
         assert self._thread is not None
         self._thread.join(30)
         if self.failed is not None:
             raise self.failed
-        return sum(member.told for member in self.members)
+        return sum(member.reports for member in self.members)
 
     def once(self, work: Callable[[Member], None]) -> None:
         """For each member, having heard what there is for it."""
@@ -164,13 +164,13 @@ class Crowd:
                 member.hear(connection.default_channel)
                 work(member)
 
-    def _keep_telling(self, every: float) -> None:
+    def _keep_reporting(self, every: float) -> None:
         try:
             with Connection(self._url, transport_options=OPTIONS) as connection:
                 while not self._stop.wait(every):
                     for member in self.members:
                         member.hear(connection.default_channel)
-                        member.tell()
+                        member.report()
         except BaseException as error:
             self.failed = error
 
@@ -179,7 +179,7 @@ def counted() -> tuple[int, int]:
     """Bytes and events that the farm has of a crowd: one each for each report."""
     samples = Counted.objects.filter(metric="bytes_down", span=60)
     return int(sum(samples.values_list("total", flat=True))), Event.objects.filter(
-        kind=f"engine.{TOLD}"
+        kind=f"engine.{COUNTED}"
     ).count()
 
 

@@ -1,4 +1,4 @@
-"""A stranger who poses as a relay: it passes on handshakes of clients that it makes up."""
+"""A hostile peer that poses as a relay: it passes on handshakes of clients that it makes up."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FalseRelay:
         firewall: int = Firewall.OPEN,
         who: KeyPair | None = None,
     ) -> ClientHandshake:
-        """Pass on a handshake of a client that is said to be at `client`."""
+        """Pass on a handshake of a client that is allegedly at `client`."""
         handshake = ClientHandshake(who or KeyPair.from_seed(os.urandom(32)), self._server, os.urandom)
         noise = handshake.write(NoisePayload(firewall=firewall, udx=UdxInfo(stream_id), secret_stream=1))
         value = Handshake(mode=Mode.FROM_RELAY, noise=noise, peer_address=client).encode()

@@ -65,7 +65,7 @@ class FarmHome:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def start(self) -> list[dict[str, Any]]:
-        """`up -d`; returns what it said."""
+        """`up -d`; returns what it printed."""
         return self.lines("up", "-d")
 
     def state(self) -> dict[str, Any]:
@@ -146,8 +146,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_dead(pids: dict[str, int], within: float = 30.0) -> None:
-    until = time.monotonic() + within
+def wait_dead(pids: dict[str, int], timeout: float = 30.0) -> None:
+    until = time.monotonic() + timeout
     while left := {name: pid for name, pid in pids.items() if alive(pid)}:
         assert time.monotonic() < until, f"still running: {left}"
         time.sleep(0.05)

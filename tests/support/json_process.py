@@ -30,7 +30,7 @@ DISPOSE_GRACE = 2.0
 
 
 class ProcessFailed(AssertionError):
-    """A child ended, or said something, that the test did not expect."""
+    """A child ended, or wrote something, that the test did not expect."""
 
 
 class JsonProcess:
@@ -104,7 +104,7 @@ class JsonProcess:
         return "".join(self._stderr)
 
     def describe(self) -> str:
-        """The end of what the process said, for a failure's message."""
+        """The end of what the process wrote, for a failure's message."""
         errors = "".join(list(self._stderr)[-STDERR_LINES_SHOWN:]) or "(nothing)\n"
         last = "\n".join(json.dumps(event)[:400] for event in self.events[-15:]) or "(nothing)"
         status = self.process.poll()

@@ -99,7 +99,7 @@ async def _send_and_hear_back(connection: SecretConnection, size: int) -> None:
     await done
 
 
-def _say(message: dict[str, Any]) -> None:
+def _emit(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
@@ -116,9 +116,9 @@ async def _main(bootstrap: list[str]) -> None:
             result = await getattr(peer, cmd)(**arguments)
         except Exception as error:
             result = {"error": repr(error)}
-        _say({"reply": id, **result})
+        _emit({"reply": id, **result})
 
-    _say({"event": "ready"})
+    _emit({"event": "ready"})
     while (line := await lines.readline()) and (message := json.loads(line))["cmd"] != "stop":
         task = asyncio.ensure_future(run(**message))
         running.add(task)

@@ -37,7 +37,7 @@ class OfficialNatPeer(NodePeer):
     def __init__(
         self, prefix: Sequence[str], name: str, bootstrap: Sequence[str] = (), *, open: bool = False
     ) -> None:
-        """`open`: strangers reach the host."""
+        """`open`: unsolicited packets reach the host."""
         arguments = [part for address in bootstrap for part in ("--bootstrap", address)]
         if open:
             arguments += ["--open", "yes"]

@@ -85,10 +85,10 @@ class Namespace:
         )
         assert self._holder.stdout is not None
         ready, _, _ = select.select([self._holder.stdout], [], [], START_SECONDS)
-        said = self._holder.stdout.readline().decode() if ready else "nothing"
-        if said != "held\n":
+        line = self._holder.stdout.readline().decode() if ready else "nothing"
+        if line != "held\n":
             self.close()
-            raise LabUnavailable(f"no network namespace can be made here: {said.strip()}")
+            raise LabUnavailable(f"no network namespace can be made here: {line.strip()}")
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         target = str(self._holder.pid)
         self.prefix: tuple[str, ...] = (_tool("nsenter"), "--target", target, *user, "--net")
@@ -139,11 +139,11 @@ class Host(Namespace):
         """Returns when the system says that the interface carries something. The kernel may say so up to a
         second late, and meanwhile Node.js does not list the interface's address."""
         end = time.monotonic() + START_SECONDS
-        while "LOWER_UP" not in (said := self.run(_tool("ip"), "-oneline", "link", "show", "dev", name)) or (
-            "state UP" not in said
+        while "LOWER_UP" not in (line := self.run(_tool("ip"), "-oneline", "link", "show", "dev", name)) or (
+            "state UP" not in line
         ):
             if time.monotonic() > end:
-                raise LabUnavailable(f"{self.name}: {name} does not come up: {said.strip()}")
+                raise LabUnavailable(f"{self.name}: {name} does not come up: {line.strip()}")
             time.sleep(0.02)
 
     def add_bridge(self, name: str, address: str) -> None:
@@ -314,7 +314,7 @@ class NetLab:
         return namespace
 
     def addresses(self, count: int) -> list[str]:
-        """So many addresses of the internet itself, for nodes that everybody reaches."""
+        """So many addresses of the internet itself, for nodes that every host reaches."""
         hosts = [f"11.255.0.{number + 1}" for number in range(count)]
         self.core.ip(*(f"address add {host}/32 dev lo" for host in hosts))
         return hosts

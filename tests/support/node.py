@@ -53,7 +53,7 @@ class NodePeer(CommandedProcess):
 
 
 class Testnet(NodePeer):
-    """A DHT, on 127.0.0.1 unless told otherwise, that all peers of a test run share."""
+    """A DHT, on 127.0.0.1 by default, that all peers of a test run share."""
 
     __test__ = False
 

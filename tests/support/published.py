@@ -69,5 +69,5 @@ def read_core(reader: Reader, made: Made, digests: list[str], *, timeout: float 
 
 
 def met(reader: Reader) -> set[str]:
-    """Public keys (hex) of everybody this reader had a connection with."""
+    """Public keys (hex) of every peer this reader had a connection with."""
     return {event["peer"] for event in reader.select(lambda event: event.get("event") == "peer")}

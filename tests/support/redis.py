@@ -60,10 +60,10 @@ def missing() -> str | None:
 @cache
 def _version(server: str) -> tuple[int, int]:
     try:
-        said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
+        output = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return (0, 0)
-    found = re.search(r"v=(\d+)\.(\d+)", said)
+    found = re.search(r"v=(\d+)\.(\d+)", output)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 

@@ -34,7 +34,7 @@ def test_a_listing_waits_for_a_small_part_of_its_blocks() -> None:
         entries = source.travel(collect(Bee(source).iterate(reverse=reverse)))
         assert [e.key for e in entries] == numbered(5000)[:: -1 if reverse else 1]
         assert source.trips < 35
-        assert 100 < source.most_in_flight <= 2 * MAX_WINDOW
+        assert 100 < source.max_in_flight <= 2 * MAX_WINDOW
 
 
 def test_hints_that_a_busy_source_ignored_are_repeated() -> None:

@@ -42,7 +42,7 @@ class Promises:
 
     def hear(self, line: str) -> None:
         said = json.loads(line)
-        match said["say"]:
+        match said["event"]:
             case "clearing":
                 self.may_go.setdefault(said["core"], set()).update(range(said["start"], said["end"]))
             case "cutting":

@@ -100,7 +100,7 @@ def test_a_large_file_does_not_take_a_trip_for_each_block() -> None:
     assert b"".join(found) == b"".join(blocks)
     window = WINDOW_BYTES // 65536
     assert source.trips <= 2 * 640 // window
-    assert window // 2 <= source.most_in_flight <= window
+    assert window // 2 <= source.max_in_flight <= window
 
 
 def test_a_deduplicated_file_does_not_either() -> None:
@@ -110,7 +110,7 @@ def test_a_deduplicated_file_does_not_either() -> None:
     chunks = source.travel(collect(Blobs(source).read(blob)))
     assert b"".join(chunks) == b"".join(b"%05d" % (i % 3000) * 200 for i in range(6000))
     assert source.trips < 20
-    assert source.most_in_flight <= MAX_WINDOW_BLOCKS
+    assert source.max_in_flight <= MAX_WINDOW_BLOCKS
 
 
 def test_hints_that_a_busy_source_ignored_are_repeated() -> None:
@@ -137,7 +137,7 @@ def test_what_is_in_flight_is_bounded_in_blocks_and_in_bytes(size: int, window: 
     source.remote[:2] = [b"x"] * 2
     with pytest.raises(InvalidContent):
         source.travel(collect(Blobs(source).read(BlobId(0, 1000, 0, 1000 * size))))
-    assert source.most_in_flight == window
+    assert source.max_in_flight == window
 
 
 # --- ids that lie

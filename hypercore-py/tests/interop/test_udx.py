@@ -93,7 +93,7 @@ async def joined(
     if network is not None:
         network.ends = (there, back)
         there = back = network.address
-    official.tell("connect", port=back[1], id=ours.stream.local_id)
+    official.send("connect", port=back[1], id=ours.stream.local_id)
     if connect:
         ours.stream.connect(official.id, there, udp)
     try:
@@ -130,7 +130,7 @@ def test_ours_gets_every_byte_of_the_official_stream(loop_factory: Any, kernel_h
         official = await Official.start()
         options = {"segmentation": kernel_help, "coalescing": kernel_help, "mmsg": kernel_help}
         async with joined(official, **options) as ours:
-            official.tell("send", blocks=BLOCKS, size=SIZE, end=True)
+            official.send("send", blocks=BLOCKS, size=SIZE, end=True)
             await ours.ended.wait()
             assert ours.received == BLOCKS * SIZE
             assert ours.hash.hexdigest() == content_hash(BLOCKS, SIZE)
@@ -147,7 +147,7 @@ def test_both_directions_survive_a_bad_network(loss: float, disorder: float) -> 
         network = await BadNetwork.start(7, loss=loss, disorder=disorder)
         official = await Official.start(endBack=True)
         async with joined(official, network=network) as ours:
-            official.tell("send", blocks=30, size=SIZE)
+            official.send("send", blocks=30, size=SIZE)
             await ours.send(ours.stream.write, ours.stream, 40, SIZE)
             await official.wait("written")  # it ends its side when we end ours
             ours.stream.end()
@@ -202,9 +202,9 @@ def test_keep_alives_of_the_secret_stream_are_understood_both_ways() -> None:
             while connection.bytes_in < before + 100 or connection.bytes_out < before + 100:
                 await asyncio.sleep(0.02)
             assert (connection.messages_in, connection.messages_out) == (0, 0)
-            official.tell("stats")
+            official.send("stats")
             assert (await official.wait("stats"))["received"] == 0
-            official.tell("end")
+            official.send("end")
             assert await ours.closed is None
 
     run(main())
@@ -214,8 +214,8 @@ def test_messages_beside_the_stream_arrive_both_ways() -> None:
     async def main() -> None:
         official = await Official.start()
         async with joined(official) as ours:
-            official.tell("message", hex="")
-            official.tell("message", hex=b"hello".hex())
+            official.send("message", hex="")
+            official.send("message", hex=b"hello".hex())
             assert {await ours.messages.get(), await ours.messages.get()} == {b"", b"hello"}
             ours.stream.send_message(b"from us")
             assert (await official.wait("message"))["hex"] == b"from us".hex()
@@ -235,7 +235,7 @@ def test_sealed_messages_beside_the_secret_stream_are_understood_both_ways() -> 
             box = UnorderedBox(connection.result, os.urandom)
             ours.stream.send_message(box.seal(b"sealed by us"))
             assert (await official.wait("message"))["hex"] == b"sealed by us".hex()
-            official.tell("message", hex=b"sealed by them".hex())
+            official.send("message", hex=b"sealed by them".hex())
             assert box.open(await ours.messages.get()) == b"sealed by them"
 
     run(main())
@@ -246,7 +246,7 @@ def test_a_destroyed_stream_resets_the_other_side() -> None:
         official = await Official.start()
         async with joined(official) as ours:
             ours.stream.write(b"x")
-            official.tell("send", blocks=1, size=10)
+            official.send("send", blocks=1, size=10)
             await official.wait("written")
             ours.stream.destroy()
             assert await ours.closed is None
@@ -257,7 +257,7 @@ def test_a_destroyed_stream_resets_the_other_side() -> None:
         official = await Official.start()
         async with joined(official) as ours:
             ours.stream.write(b"x")
-            official.tell("destroy")
+            official.send("destroy")
             error = await ours.closed
             assert getattr(error, "code", None) == "ECONNRESET"
 
@@ -272,11 +272,11 @@ def test_heartbeats_are_answered_both_ways() -> None:
         udp = endpoint.bind("127.0.0.1")
         ours = Ours(endpoint, StreamTransport(endpoint, heartbeat=0.06))
         ours.collect()
-        official.tell("connect", port=udp.local_address[1], id=ours.stream.local_id)
+        official.send("connect", port=udp.local_address[1], id=ours.stream.local_id)
         ours.stream.connect(official.id, official.address, udp)
         await asyncio.sleep(0.5)
         assert not ours.closed.done()
-        official.tell("send", blocks=1, size=3, end=True)
+        official.send("send", blocks=1, size=3, end=True)
         await ours.ended.wait()
         assert ours.received == 3
         endpoint.close()
@@ -297,7 +297,7 @@ def test_data_that_comes_before_we_connect_is_taken_from_an_address_that_we_acce
                 return True
 
             ours.stream.accept = accept
-            official.tell("send", blocks=3, size=SIZE)
+            official.send("send", blocks=3, size=SIZE)
             ours.stream.write(b"answer")
             ours.stream.end()
             end = await official.wait("end")
@@ -314,7 +314,7 @@ def test_a_reader_that_pauses_holds_the_official_writer_back_and_loses_nothing()
         official = await Official.start()
         async with joined(official) as ours:
             ours.stream.pause_reading()
-            official.tell("send", blocks=200, size=SIZE, end=True)
+            official.send("send", blocks=200, size=SIZE, end=True)
             await asyncio.sleep(1.0)
             assert ours.received == 0
             assert ours.stream.core._incoming.held_bytes <= 4 << 20

@@ -80,7 +80,7 @@ def test_blocks_are_announced_when_they_are_durable_and_not_before() -> None:
     world = World()
     part = partial(world, 300, [])
     script = part.script
-    script.say(whole_sync(0, 300), Want(start=0, length=WANT_BATCH))
+    script.send(whole_sync(0, 300), Want(start=0, length=WANT_BATCH))
     part.fetch([7])
     assert script.turn() == []
     assert script.wait(FLUSH_AFTER) == [Range(start=7)]
@@ -90,13 +90,13 @@ def test_new_blocks_are_announced_to_those_who_want_their_region_only() -> None:
     world = World()
     part = partial(world, 5000, [])
     script = part.script
-    script.say(whole_sync(0, 5000))
+    script.send(whole_sync(0, 5000))
     part.fetch([7])
     assert script.wait(1) == []
-    script.say(Want(start=0, length=32))
+    script.send(Want(start=0, length=32))
     part.fetch([8, 40])
     assert script.wait(1) == [Range(start=8)]
-    script.say(Unwant(start=0, length=32))
+    script.send(Unwant(start=0, length=32))
     part.fetch([9])
     assert script.wait(1) == []
 
@@ -105,7 +105,7 @@ def test_the_last_blocks_are_announced_to_everybody() -> None:
     world = World()
     part = partial(world, 5000, [])
     script = part.script
-    script.say(whole_sync(0, 5000))
+    script.send(whole_sync(0, 5000))
     part.fetch([5000 - LAST_BLOCKS - 1])
     assert script.wait(1) == []
     part.fetch([5000 - LAST_BLOCKS, 4999])
@@ -116,7 +116,7 @@ def test_what_the_peer_has_is_not_announced_to_it() -> None:
     world = World()
     part = partial(world, 100, [])
     script = part.script
-    script.say(whole_sync(0, 100), Range(start=0, length=50))
+    script.send(whole_sync(0, 100), Range(start=0, length=50))
     part.fetch([30, 60])
     assert script.wait(1) == [Range(start=60)]
 
@@ -125,7 +125,7 @@ def test_becoming_complete_is_announced_to_everybody_as_one_range_and_once() -> 
     world = World()
     part = partial(world, 5000, list(range(4990)))
     script = part.script
-    script.say(whole_sync(0, 5000), Range(start=0, length=5000))
+    script.send(whole_sync(0, 5000), Range(start=0, length=5000))
     part.fetch(range(5000))
     assert of(Range, script.wait(1)) == [Range(start=0, length=5000)]
     assert script.wait(60) == []
@@ -136,7 +136,7 @@ def test_a_want_is_answered_from_what_is_durable() -> None:
     part = partial(world, 100, [0, 1, 2, 40])
     script = part.script
     part.fetch([50])
-    (answer,) = script.say(Want(start=0, length=WANT_BATCH))
+    (answer,) = script.send(Want(start=0, length=WANT_BATCH))
     assert answer == BitfieldMessage(start=0, words=bytes([7, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
 
 
@@ -144,30 +144,30 @@ def test_a_want_inside_of_the_leading_run_is_answered_by_it() -> None:
     world = World()
     part = partial(world, 100, list(range(40)))
     script = part.script
-    assert script.say(Want(start=0, length=32)) == [Range(start=0, length=40)]
-    assert script.say(Want(start=5, length=60, any_=True)) == [Range(start=0, length=40)]
-    assert script.say(Want(start=70, length=10, any_=True)) == []
+    assert script.send(Want(start=0, length=32)) == [Range(start=0, length=40)]
+    assert script.send(Want(start=5, length=60, any_=True)) == [Range(start=0, length=40)]
+    assert script.send(Want(start=70, length=10, any_=True)) == []
 
 
 def test_any_block_will_do_for_an_any_want() -> None:
     world = World()
     part = partial(world, 100, [63, 64, 65])
     script = part.script
-    assert script.say(Want(start=60, length=20, any_=True)) == [Range(start=63)]
+    assert script.send(Want(start=60, length=20, any_=True)) == [Range(start=63)]
 
 
 def test_a_want_of_too_much_is_ignored() -> None:
     world = World()
     part = partial(world, 100, [1])
     script = part.script
-    assert script.say(Want(start=0, length=2 * WANT_BATCH)) == []
+    assert script.send(Want(start=0, length=2 * WANT_BATCH)) == []
 
 
 def test_a_want_beyond_the_end_is_not_answered() -> None:
     world = World()
     part = partial(world, 100, [1])
     script = part.script
-    assert script.say(Want(start=WANT_BATCH, length=WANT_BATCH)) == []
+    assert script.send(Want(start=WANT_BATCH, length=WANT_BATCH)) == []
 
 
 def test_a_lost_block_is_taken_back_and_what_lies_above_it_is_announced_again() -> None:
@@ -176,7 +176,7 @@ def test_a_lost_block_is_taken_back_and_what_lies_above_it_is_announced_again() 
     site = world.writer(100)
     site.replicator.set_downloading(False, world.now)
     script = world.script(site)
-    script.say(whole_sync(0, 100))
+    script.send(whole_sync(0, 100))
     site.core.clear(40, 41)
     assert script.turn() == [Range(start=40, drop=True), Range(start=41, length=59)]
     site.core.clear(10, 12)
@@ -195,7 +195,7 @@ def test_many_holes_are_announced_again_as_a_bitfield() -> None:
     site = world.writer(1000)
     site.replicator.set_downloading(False, world.now)
     script = world.script(site)
-    script.say(whole_sync(0, 1000))
+    script.send(whole_sync(0, 1000))
     for index in range(0, 4 * MAX_RUNS, 2):
         site.core.clear(index, index + 1)
     *drops, field = script.turn()
@@ -211,7 +211,7 @@ def test_a_peer_that_does_not_read_is_told_the_rest_when_it_does() -> None:
     site = world.reader(writer.core.key, source=writer.core, have=[])
     site.replicator.download_ranges = []
     script = world.script(site)
-    script.say(whole_sync(0, 2000), Want(start=0, length=2048))
+    script.send(whole_sync(0, 2000), Want(start=0, length=2048))
     script.pair.windows["a"] = 0
     peer = script.peer
     peer.channel.send(99, bytes(300_000))  # more than the muxer holds before it is full
@@ -228,7 +228,7 @@ def test_a_truncation_takes_blocks_back_before_the_sync_that_tells_of_it() -> No
     world = World()
     site = world.writer(24)
     script = world.script(site)
-    script.say(whole_sync(24, 24))
+    script.send(whole_sync(24, 24))
     site.truncate(10)
     assert script.turn()[0] == Range(start=10, length=14, drop=True)
     said = script.wait(FLUSH_AFTER)

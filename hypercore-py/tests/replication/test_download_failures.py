@@ -28,12 +28,12 @@ def test_a_refused_block_is_asked_of_another_peer_and_not_again_of_this_one() ->
     asked = of(Request, first.offer(source))
     second = Server(world, site, 0)
     assert of(Request, second.offer(source)) == []
-    first.say(NoData(request=asked[3].id, reason=1))
+    first.send(NoData(request=asked[3].id, reason=1))
     (request,) = of(Request, second.log)
     assert request.block.index == 3
-    second.say(NoData(request=request.id))
+    second.send(NoData(request=request.id))
     assert blocks_asked([*first.log, *second.log]).count(3) == 2
-    assert blocks_asked(first.say(Range(start=3))) == [3]
+    assert blocks_asked(first.send(Range(start=3))) == [3]
 
 
 def test_a_peer_that_only_refuses_is_given_up() -> None:
@@ -55,8 +55,8 @@ def test_answers_that_were_not_asked_for_are_ignored() -> None:
     site, server, source = reader_and_server(world, 8, have=0)
     asked = of(Request, server.offer(source))
     other = source.prove(asked[1])
-    server.say(Data(request=999, fork=0, block=other.block))
-    server.say(Data(request=asked[0].id, fork=0, block=other.block))  # another block than it was asked for
+    server.send(Data(request=999, fork=0, block=other.block))
+    server.send(Data(request=asked[0].id, fork=0, block=other.block))  # another block than it was asked for
     assert site.core.bitfield.count == 0
     assert server.pair.connected
 
@@ -150,7 +150,7 @@ def test_a_slow_writer_among_silent_strangers_has_longer_each_time() -> None:
     site = world.reader(writer.core.key)
     silent = [Script(world, site, 0) for _ in range(3)]
     for script in silent:
-        script.say(Sync(fork=0, length=50, remote_length=0, can_upgrade=True, has_manifest=True))
+        script.send(Sync(fork=0, length=50, remote_length=0, can_upgrade=True, has_manifest=True))
     world.connect(writer, site, latency=0.9)
     assert world.run(until=lambda: site.complete, seconds=(1 + 2 + 3) * 5)
 
@@ -165,7 +165,7 @@ def test_strangers_that_claim_a_longer_head_do_not_take_turns_for_ever(liars: in
 
     def claim() -> None:
         for script in silent:
-            script.say(
+            script.send(
                 Sync(fork=0, length=50, remote_length=site.core.length, can_upgrade=True, has_manifest=True)
             )
 
@@ -254,15 +254,15 @@ def test_a_bad_block_is_not_taken_and_asked_of_another_peer() -> None:
     honest.offer(source)
     good = source.prove(asked[0])
     bad = Data(request=good.request, fork=0, block=good.block._replace(value=b"bad"))
-    said = liar.say(bad)
+    said = liar.send(bad)
     assert [m for m in said if isinstance(m, Request)] == [
         Request(id=0, fork=0, upgrade=RequestUpgrade(0, 5))
     ]
     assert site.core.complete
-    (event,) = site.told(PeerMisbehaved)
+    (event,) = site.events_of(PeerMisbehaved)
     assert (event.peer, event.fatal) == (liar.peer, False)
     assert not liar.peer.may_be_asked  # until it has proven that it is on our history
-    liar.say(source.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 5))))
+    liar.send(source.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 5))))
     assert liar.peer.may_be_asked
 
 
@@ -280,7 +280,7 @@ def test_a_peer_that_sends_bad_data_again_and_again_is_cut_off() -> None:
     liar.on_message = lie
     liar.offer(source)
     assert not liar.pair.connected
-    events = site.told(PeerMisbehaved)
+    events = site.events_of(PeerMisbehaved)
     assert [event.fatal for event in events] == [False] * MAX_INVALID_ANSWERS + [True]
     assert site.core.bitfield.count == 0
 
@@ -309,11 +309,11 @@ def test_a_misplaced_node_is_held_against_a_peer_without_suspecting_the_writer()
     site, server, source = reader_and_server(world, 50, have=0)
     (request, *_) = of(Request, server.offer(source))
     data = source.prove(request)
-    said = server.say(
+    said = server.send(
         Data(request=data.request, fork=0, block=data.block._replace(nodes=data.block.nodes[:-1]))
     )
     assert [m for m in said if isinstance(m, Request) and m.id == 0] == []
-    assert len(site.told(PeerMisbehaved)) == 1
+    assert len(site.events_of(PeerMisbehaved)) == 1
     assert server.peer.may_be_asked
 
 
@@ -330,9 +330,9 @@ def test_an_upgrade_that_brings_nothing_is_not_asked_for_again_at_once() -> None
             server.channel.send_frame(Data(request=message.id, fork=0, upgrade=stale.upgrade))
 
     server.on_message = serve
-    server.say(Sync(fork=0, length=9, remote_length=5, can_upgrade=True))
+    server.send(Sync(fork=0, length=9, remote_length=5, can_upgrade=True))
     assert len(of(Request, server.log)) == 1
-    server.say(Sync(fork=0, length=10, remote_length=5, can_upgrade=True))
+    server.send(Sync(fork=0, length=10, remote_length=5, can_upgrade=True))
     assert len(of(Request, server.log)) == 2
 
 

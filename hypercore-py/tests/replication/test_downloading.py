@@ -33,7 +33,7 @@ def test_an_upgrade_is_asked_for_once_with_the_last_block() -> None:
     assert request.upgrade == (20, 1)
     assert request.block == (20, 0)
     assert not request.manifest
-    assert [m for m in of(Request, server.say(Range(start=0, length=21))) if m.upgrade] == []
+    assert [m for m in of(Request, server.send(Range(start=0, length=21))) if m.upgrade] == []
 
 
 def test_the_first_upgrade_asks_for_the_manifest_and_for_no_block_that_may_lie_behind_its_prologue() -> None:
@@ -43,7 +43,7 @@ def test_the_first_upgrade_asks_for_the_manifest_and_for_no_block_that_may_lie_b
     assert request.upgrade == (0, 20)
     assert request.block is None
     assert request.manifest
-    assert server.say(Range(start=0, length=20)) == []
+    assert server.send(Range(start=0, length=20)) == []
 
 
 def test_the_first_upgrade_of_a_core_without_a_manifest_asks_for_the_last_block_as_well() -> None:
@@ -51,7 +51,7 @@ def test_the_first_upgrade_of_a_core_without_a_manifest_asks_for_the_last_block_
     made = make_writer(sample_blocks(20), compat=True)
     server = Server(world, world.reader(made.core.key), 0)
     sync = Sync(fork=0, length=20, remote_length=0, can_upgrade=True)
-    (request,) = of(Request, server.say(sync, Range(start=0, length=20)))
+    (request,) = of(Request, server.send(sync, Range(start=0, length=20)))
     assert (request.upgrade, request.block, request.manifest) == ((0, 20), (19, 0), False)
 
 
@@ -115,7 +115,7 @@ def test_an_upgrade_is_asked_only_of_who_can_give_it(sync: Sync) -> None:
     site = world.reader(writer.core.key, source=writer.core, have=range(5))
     writer.append(*sample_blocks(15, 5))
     server = Server(world, site, 0)
-    assert of(Request, server.say(sync, Range(start=0, length=20))) == []
+    assert of(Request, server.send(sync, Range(start=0, length=20))) == []
 
 
 def test_an_upgrade_is_on_its_way_to_one_peer_at_a_time() -> None:
@@ -141,18 +141,18 @@ def test_an_acknowledgement_is_sent_for_every_shorter_length() -> None:
     world = World()
     script = world.script(world.writer(20))
     for length in (0, 7, 7, 19):
-        (sync,) = of(Sync, script.say(Sync(fork=0, length=length, remote_length=20)))
+        (sync,) = of(Sync, script.send(Sync(fork=0, length=length, remote_length=20)))
         assert sync == Sync(fork=0, length=20, remote_length=length, can_upgrade=True, has_manifest=True)
-    assert script.say(Sync(fork=0, length=20, remote_length=20)) == []
+    assert script.send(Sync(fork=0, length=20, remote_length=20)) == []
 
 
 def test_the_manifest_of_an_empty_core_is_asked_for() -> None:
     world = World()
     site = world.reader(world.writer(1).core.key)
     script = world.script(site)
-    (request,) = script.say(Sync(fork=0, length=0, remote_length=0, has_manifest=True))
+    (request,) = script.send(Sync(fork=0, length=0, remote_length=0, has_manifest=True))
     assert request == Request(id=request.id, fork=0, manifest=True)
-    script.say(Data(request=request.id, fork=0, manifest=world.sites[0].core.manifest))
+    script.send(Data(request=request.id, fork=0, manifest=world.sites[0].core.manifest))
     assert site.core.manifest == world.sites[0].core.manifest
 
 
@@ -163,7 +163,7 @@ def test_a_peer_that_could_not_be_upgraded_is_told_when_it_can() -> None:
     site = world.reader(writer.core.key, source=writer.core)
     site.replicator.download_ranges = []
     script = world.script(site)
-    (sync,) = of(Sync, script.say(Sync(fork=0, length=3, remote_length=7)))
+    (sync,) = of(Sync, script.send(Sync(fork=0, length=3, remote_length=7)))
     assert not sync.can_upgrade
     download(writer.core, site.core, [2])
     (sync,) = of(Sync, script.turn())
@@ -214,8 +214,8 @@ def test_a_region_is_wanted_when_it_is_not_known_what_the_peer_has() -> None:
     world = World()
     _site, server, source = reader_and_server(world, 100, have=0)
     assert of(Want, server.offer(source, announce=0)) == [Want(start=0, length=WANT_BATCH)]
-    assert blocks_asked(server.say(Range(start=70, length=3))) == [70, 71, 72]
-    assert of(Want, server.say(Range(start=80))) == []
+    assert blocks_asked(server.send(Range(start=70, length=3))) == [70, 71, 72]
+    assert of(Want, server.send(Range(start=80))) == []
 
 
 def test_small_wants_are_sent_when_configured() -> None:
@@ -230,7 +230,7 @@ def test_small_wants_are_sent_when_configured() -> None:
 def test_nothing_is_asked_of_a_peer_that_does_not_upload() -> None:
     world = World()
     _site, server, _source = reader_and_server(world, 20, have=0)
-    said = server.say(Sync(fork=0, length=20, remote_length=20, uploading=False), Range(start=0, length=20))
+    said = server.send(Sync(fork=0, length=20, remote_length=20, uploading=False), Range(start=0, length=20))
     assert of(Request, said) == []
 
 
@@ -241,7 +241,7 @@ def test_a_shorter_peer_is_asked_only_for_what_it_can_prove(have: list[int], ask
     writer = world.writer(40)
     site = world.reader(writer.core.key, source=writer.core, have=have)
     server = Server(world, site, 0)
-    said = server.say(Sync(fork=0, length=7, remote_length=40), Range(start=0, length=40))
+    said = server.send(Sync(fork=0, length=7, remote_length=40), Range(start=0, length=40))
     assert blocks_asked(said) == asked
 
 
@@ -251,7 +251,7 @@ def test_a_peer_on_an_older_fork_is_asked_for_nothing() -> None:
     writer.truncate(10)
     site = world.reader(writer.core.key, source=writer.core)
     server = Server(world, site, 0)
-    assert of(Request, server.say(Sync(fork=0, length=20, remote_length=0), Range(start=0, length=20))) == []
+    assert of(Request, server.send(Sync(fork=0, length=20, remote_length=0), Range(start=0, length=20))) == []
 
 
 def test_only_the_ranges_are_downloaded_until_they_change() -> None:
@@ -325,4 +325,4 @@ def test_a_block_nobody_is_known_to_have_is_wanted() -> None:
     site.replicator.download_ranges = []
     site.replicator.request_block(7, world.now)
     assert of(Want, server.offer(source, announce=0)) == [Want(start=0, length=WANT_BATCH)]
-    assert blocks_asked(server.say(Range(start=7))) == [7]
+    assert blocks_asked(server.send(Range(start=7))) == [7]

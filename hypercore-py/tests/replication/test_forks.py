@@ -39,7 +39,7 @@ def test_a_truncated_core_is_followed_and_what_is_shared_is_kept() -> None:
     world.connect(reader, writer, latency=0.01)
     assert world.run(until=lambda: reader.core.fork == 1 and reader.complete)
     assert reader.blocks() == writer.blocks()
-    assert reader.told(Reorged) == [Reorged(1, 1077, 777)]
+    assert reader.events_of(Reorged) == [Reorged(1, 1077, 777)]
     reader.events  # noqa: B018
     assert {event.index for event in reader.received} == set(range(777, 1077))
 
@@ -51,7 +51,7 @@ def test_strangers_that_claim_a_fork_do_not_take_turns_for_ever() -> None:
 
     def claim() -> None:
         for script in silent:
-            script.say(Sync(fork=1, length=50, remote_length=0, has_manifest=True))
+            script.send(Sync(fork=1, length=50, remote_length=0, has_manifest=True))
 
     claim()
     world.connect(reader, writer, latency=0.01)
@@ -99,27 +99,27 @@ def test_what_is_shared_is_asked_of_any_peer_on_the_fork() -> None:
     """The first peer proves the head and knows no blocks; the second has them."""
     world, writer, reader = forked(1000, 777, 300)
     prover, knower = Script(world, reader, 0), Script(world, reader, 0)
-    (request,) = of(Request, prover.say(head(writer.core)))
+    (request,) = of(Request, prover.send(head(writer.core)))
     assert (request.fork, request.upgrade) == (1, RequestUpgrade(0, 1077))
-    assert of(Request, knower.say(head(writer.core), Range(start=0, length=1077))) == []
-    prover.say(writer.core.prove(request))
+    assert of(Request, knower.send(head(writer.core), Range(start=0, length=1077))) == []
+    prover.send(writer.core.prove(request))
     assert reader.core.fork == 0
     asked = of(Request, knower.take() or knower.log)
     while reader.core.fork == 0:
         (wanted,) = asked
         assert wanted.hash is not None
-        asked = of(Request, knower.say(writer.core.prove(wanted)))
-    assert reader.told(Reorged)[0].ancestors == 777
+        asked = of(Request, knower.send(writer.core.prove(wanted)))
+    assert reader.events_of(Reorged)[0].ancestors == 777
 
 
 def test_a_coarse_answer_is_taken_when_nobody_knows_better_in_time() -> None:
     world, writer, reader = forked(1000, 777, 300)
     prover = Script(world, reader, 0)
-    (request,) = of(Request, prover.say(head(writer.core)))
-    said = prover.say(writer.core.prove(request))
+    (request,) = of(Request, prover.send(head(writer.core)))
+    said = prover.send(writer.core.prove(request))
     assert of(Want, said)[0].start == 0  # perhaps it knows, and we have not heard of it
     prover.wait(ReplicationConfig().refine_timeout + 1)
-    (event,) = reader.told(Reorged)
+    (event,) = reader.events_of(Reorged)
     assert event.length == 1077
     assert event.ancestors < 777
 
@@ -131,7 +131,7 @@ def test_a_fork_is_not_followed_unless_it_is_wanted() -> None:
     world.settle()
     assert reader.core.fork == 0
     assert reader.core.complete
-    (event,) = reader.told(ForkAvailable)
+    (event,) = reader.events_of(ForkAvailable)
     assert (event.fork, event.length) == (1, 60)
     other = world.reader(writer.core.key)
     world.connect(other, reader)
@@ -143,7 +143,7 @@ def test_a_fork_is_not_followed_unless_it_is_wanted() -> None:
     writer.append(b"once more")
     world.settle()
     assert reader.core.fork == 1, "one fork was accepted, not all"
-    assert [event.fork for event in reader.told(ForkAvailable)] == [1, 2]
+    assert [event.fork for event in reader.events_of(ForkAvailable)] == [1, 2]
     reader.replicator.max_fork = None
     assert world.run(until=lambda: reader.core.fork == 2 and reader.complete)
 
@@ -157,22 +157,22 @@ def test_who_has_nothing_begins_on_any_fork_and_stays_on_it() -> None:
     writer.truncate(20)
     world.settle()
     assert reader.core.fork == 1
-    assert [event.fork for event in reader.told(ForkAvailable)] == [2]
+    assert [event.fork for event in reader.events_of(ForkAvailable)] == [2]
 
 
 def test_a_fork_that_is_not_proven_is_not_told_about_either() -> None:
     world, writer, reader = forked(100, 50, 10)
     reader.replicator.max_fork = 0
     liar = Script(world, reader, 0)
-    (request,) = of(Request, liar.say(head(writer.core)))
+    (request,) = of(Request, liar.send(head(writer.core)))
     data = writer.core.prove(request)
-    liar.say(Data(request=data.request, fork=1, upgrade=data.upgrade._replace(signature=bytes(68))))
-    assert reader.told(ForkAvailable) == []
-    assert len(reader.told(PeerMisbehaved)) == 1
+    liar.send(Data(request=data.request, fork=1, upgrade=data.upgrade._replace(signature=bytes(68))))
+    assert reader.events_of(ForkAvailable) == []
+    assert len(reader.events_of(PeerMisbehaved)) == 1
     honest = Script(world, reader, 0)
-    (request,) = of(Request, honest.say(head(writer.core)))
-    honest.say(writer.core.prove(request))
-    assert [event.fork for event in reader.told(ForkAvailable)] == [1]
+    (request,) = of(Request, honest.send(head(writer.core)))
+    honest.send(writer.core.prove(request))
+    assert [event.fork for event in reader.events_of(ForkAvailable)] == [1]
     assert of(Request, honest.turn()) == []
     assert reader.core.fork == 0
 
@@ -180,28 +180,28 @@ def test_a_fork_that_is_not_proven_is_not_told_about_either() -> None:
 def test_a_fork_that_is_not_signed_is_not_followed() -> None:
     world, writer, reader = forked(100, 50, 10)
     liar = Script(world, reader, 0)
-    (request,) = of(Request, liar.say(head(writer.core)))
+    (request,) = of(Request, liar.send(head(writer.core)))
     data = writer.core.prove(request)
-    liar.say(Data(request=data.request, fork=1, upgrade=data.upgrade._replace(signature=bytes(68))))
+    liar.send(Data(request=data.request, fork=1, upgrade=data.upgrade._replace(signature=bytes(68))))
     assert reader.core.fork == 0
     assert reader.core.complete
-    assert len(reader.told(PeerMisbehaved)) == 1
+    assert len(reader.events_of(PeerMisbehaved)) == 1
     assert of(Request, liar.turn()) == []
 
 
 def test_a_fork_that_a_peer_will_not_prove_is_asked_for_again_when_it_speaks() -> None:
     world, writer, reader = forked(100, 50, 10)
     peer = Script(world, reader, 0)
-    (request,) = of(Request, peer.say(head(writer.core)))
-    assert of(Request, peer.say(NoData(request=request.id, reason=1))) == []
-    assert len(of(Request, peer.say(head(writer.core)))) == 1
+    (request,) = of(Request, peer.send(head(writer.core)))
+    assert of(Request, peer.send(NoData(request=request.id, reason=1))) == []
+    assert len(of(Request, peer.send(head(writer.core)))) == 1
 
 
 def test_requests_for_the_old_fork_are_taken_back() -> None:
     world, writer, reader = forked(100, 50, 10)
     reader.core.clear(0, 20)
     old = Script(world, reader, 0)
-    asked = of(Request, old.say(Sync(fork=0, length=100, remote_length=100), Range(start=0, length=100)))
+    asked = of(Request, old.send(Sync(fork=0, length=100, remote_length=100), Range(start=0, length=100)))
     assert len(asked) > 10
     world.connect(reader, writer)
     assert world.run(until=lambda: reader.core.fork == 1)
@@ -245,17 +245,17 @@ def two_histories(ours: int, theirs: int) -> tuple[World, Site, Core]:
 def test_two_signed_histories_freeze_the_core_and_everybody_is_told() -> None:
     world, site, other = two_histories(8, 12)
     witness = Script(world, site, 0)
-    witness.say(Sync(fork=0, length=3, remote_length=8), Range(start=0, length=3))
+    witness.send(Sync(fork=0, length=3, remote_length=8), Range(start=0, length=3))
     peer = Script(world, site, 0)
     sync = Sync(fork=0, length=12, remote_length=8, can_upgrade=True, has_manifest=True)
-    (request,) = of(Request, peer.say(sync, Range(start=0, length=12)))
-    (probe,) = of(Request, peer.say(other.prove(request)))
+    (request,) = of(Request, peer.send(sync, Range(start=0, length=12)))
+    (probe,) = of(Request, peer.send(other.prove(request)))
     assert (probe.id, probe.upgrade) == (0, RequestUpgrade(0, 8))
     own = site.core.prove(probe)
-    said = peer.say(other.prove(probe))
+    said = peer.send(other.prove(probe))
     assert own in said
     assert site.replicator.frozen
-    (conflict,) = site.told(Conflict)
+    (conflict,) = site.events_of(Conflict)
     assert conflict.proof.upgrade.start == 0
     assert (peer.closed, witness.closed) == (CloseReason.REMOTE, None)
     (testimony,) = of(Data, witness.log)
@@ -276,16 +276,16 @@ def test_two_signed_histories_freeze_the_core_and_everybody_is_told() -> None:
 def test_news_of_a_conflict_from_a_peer_that_found_it_freezes_the_core() -> None:
     world, site, other = two_histories(8, 12)
     peer = Script(world, site, 0)
-    peer.say(other.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 8))))
+    peer.send(other.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 8))))
     assert site.replicator.frozen
 
 
 def test_a_tree_like_ours_or_without_a_signature_is_no_conflict() -> None:
     world, site, other = two_histories(8, 12)
     peer = Script(world, site, 0)
-    peer.say(site.core.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 8))))
+    peer.send(site.core.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 8))))
     data = other.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 8)))
-    peer.say(Data(request=0, fork=0, upgrade=data.upgrade._replace(signature=bytes(68))))
+    peer.send(Data(request=0, fork=0, upgrade=data.upgrade._replace(signature=bytes(68))))
     assert not site.replicator.frozen
     assert peer.pair.connected
 
@@ -295,8 +295,8 @@ def test_proofs_that_nobody_asked_for_are_looked_at_a_few_times_only() -> None:
     peer = Script(world, site, 0)
     harmless = site.core.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 8)))
     for _ in range(MAX_UNASKED_PROOFS):
-        peer.say(harmless)
-    peer.say(other.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 8))))
+        peer.send(harmless)
+    peer.send(other.prove(Request(id=0, fork=0, upgrade=RequestUpgrade(0, 8))))
     assert not site.replicator.frozen
 
 
@@ -304,10 +304,10 @@ def test_a_peer_that_does_not_answer_a_probe_is_cut_off() -> None:
     world, site, other = two_histories(8, 12)
     peer = Script(world, site, 0)
     sync = Sync(fork=0, length=12, remote_length=8, can_upgrade=True, has_manifest=True)
-    (request,) = of(Request, peer.say(sync))
-    peer.say(other.prove(request))
+    (request,) = of(Request, peer.send(sync))
+    peer.send(other.prove(request))
     peer.wait(ReplicationConfig().probe_timeout + 1)
-    assert [event.fatal for event in site.told(PeerMisbehaved)] == [False, True]
+    assert [event.fatal for event in site.events_of(PeerMisbehaved)] == [False, True]
     assert peer.closed is CloseReason.REMOTE
 
 
@@ -319,4 +319,4 @@ def test_an_upgrade_is_told_about() -> None:
     assert world.run(until=lambda: reader.complete)
     writer.append(b"more")
     assert world.run(until=lambda: reader.core.length == 4 and reader.complete)
-    assert reader.told(Upgraded) == [Upgraded(3, 0), Upgraded(4, 0)]
+    assert reader.events_of(Upgraded) == [Upgraded(3, 0), Upgraded(4, 0)]

@@ -184,11 +184,11 @@ def interrupted(world: World) -> tuple[Site, Site]:
 def test_a_stranger_that_lacks_the_rest_decides_nothing(world: World, claims: int) -> None:
     writer, reader = interrupted(world)
     stranger = Script(world, reader, 0)
-    asked = stranger.say(sync(writer.core, reader), *([Range(start=0, length=claims)] if claims else []))
+    asked = stranger.send(sync(writer.core, reader), *([Range(start=0, length=claims)] if claims else []))
     asked += stranger.wait(0.1)
     assert any(isinstance(message, Want) for message in [*stranger.greeting, *asked])
     words = ((1 << claims) - 1).to_bytes(16, "little")
-    stranger.say(BitfieldMessage(start=0, words=words))
+    stranger.send(BitfieldMessage(start=0, words=words))
     wait(world, 3600, reader)
     assert state(reader) == (False, 90, 0)
 
@@ -199,12 +199,12 @@ def test_news_of_a_block_is_no_answer_about_the_others(world: World) -> None:
     server = Server(world, reader, 0)
     server.source = writer.core
     server.serve()
-    server.say(sync(writer.core, reader), Range(start=0, length=1), Range(start=40, length=1))
+    server.send(sync(writer.core, reader), Range(start=0, length=1), Range(start=40, length=1))
     server.wait(0.1)
-    server.say(Range(start=0, length=1))
+    server.send(Range(start=0, length=1))
     wait(world, 60, reader)
     assert state(reader) == (False, 90, 0)
-    server.say(BitfieldMessage(start=0, words=((1 << 90) - 1).to_bytes(16, "little")))
+    server.send(BitfieldMessage(start=0, words=((1 << 90) - 1).to_bytes(16, "little")))
     wait(world, GRACE + 5, reader)
     assert state(reader) == (True, 90, 10), "now it has said all"
 
@@ -225,7 +225,7 @@ def test_claims_of_a_stranger_delay_the_decision_until_they_turn_out_false(world
 
     liar.on_message = refuse
     liar.source = writer.core
-    liar.say(sync(writer.core, reader), Range(start=0, length=100))
+    liar.send(sync(writer.core, reader), Range(start=0, length=100))
     wait(world, GRACE, reader)
     assert refused
     wait(world, 90, reader)
@@ -242,12 +242,12 @@ def test_strangers_that_never_answer_can_delay_it_for_so_long_only(world: World)
     began = world.now
     while world.now < began + CLAIM_TIME - 60:
         liar = Server(world, reader, 0)
-        liar.say(sync(writer.core, reader), Range(start=0, length=100))
+        liar.send(sync(writer.core, reader), Range(start=0, length=100))
         wait(world, 25, reader)
         assert state(reader)[0] is False
         liar.pair.cut()
     liar = Server(world, reader, 0)
-    liar.say(sync(writer.core, reader), Range(start=0, length=100))
+    liar.send(sync(writer.core, reader), Range(start=0, length=100))
     wait(world, 60, reader)
     assert state(reader) == (True, 97, 3)
 
@@ -271,11 +271,11 @@ def test_a_source_that_comes_again_and_again_can_delay_it_for_so_long_only(world
     while world.now < began + OFFER_TIME - 60:
         assert state(reader)[0] is False, "a source is believed for a while"
         liar = Server(world, reader, 0, remote=remote)
-        liar.say(sync(writer.core, reader), Range(start=0, length=100))
+        liar.send(sync(writer.core, reader), Range(start=0, length=100))
         wait(world, 25, reader)
         liar.pair.cut()
     liar = Server(world, reader, 0, remote=remote)
-    liar.say(sync(writer.core, reader), Range(start=0, length=100))
+    liar.send(sync(writer.core, reader), Range(start=0, length=100))
     wait(world, 80, reader)
     assert state(reader) == (True, 97, 3)
 
@@ -289,11 +289,11 @@ def test_whoever_comes_to_a_core_with_holes_is_worth_asking_for_a_while(world: W
     assert fullness.full and not fullness.busy(world.now), "the writer has said all"
     pair.cut()
     silent = Script(world, reader, 0)
-    silent.say(sync(writer.core, reader))
+    silent.send(sync(writer.core, reader))
     assert fullness.busy(world.now)
     wait(world, ANSWER_TIME, reader)
     assert not fullness.busy(world.now)
-    silent.say(Range(start=0, length=100))
+    silent.send(Range(start=0, length=100))
     assert fullness.busy(world.now) and fullness.offered
     silent.pair.cut()
     assert not fullness.busy(world.now) and fullness.full
@@ -306,7 +306,7 @@ def test_a_claim_of_what_is_given_up_changes_nothing_until_it_is_kept(world: Wor
     wait(world, GRACE + 3, reader)
     pair.cut()
     liar = Server(world, reader, 0)
-    liar.say(sync(writer.core, reader), Range(start=0, length=100))
+    liar.send(sync(writer.core, reader), Range(start=0, length=100))
     wait(world, 120, reader)
     assert state(reader) == (True, 97, 3)
 
@@ -317,8 +317,8 @@ def test_a_source_that_looks_for_the_blocks_itself_is_no_witness(world: World) -
     server = Server(world, reader, 0)
     server.source = writer.core
     server.serve()
-    server.say(sync(writer.core, reader, downloading=True), Range(start=0, length=90))
-    server.say(
+    server.send(sync(writer.core, reader, downloading=True), Range(start=0, length=90))
+    server.send(
         BitfieldMessage(start=0, words=((1 << 90) - 1).to_bytes(16, "little")), Want(start=0, length=2**21)
     )
     wait(world, 600, reader)

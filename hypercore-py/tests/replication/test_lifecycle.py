@@ -35,10 +35,10 @@ def test_peers_that_open_and_close_are_told_about() -> None:
     reader = world.reader(writer.core.key)
     pair = world.connect(reader, writer)
     world.settle()
-    (opened,) = reader.told(PeerOpened)
+    (opened,) = reader.events_of(PeerOpened)
     assert list(reader.replicator.peers) == [opened.peer]
     pair.cut()
-    (closed,) = reader.told(PeerClosed)
+    (closed,) = reader.events_of(PeerClosed)
     assert closed.peer is opened.peer
     assert not reader.replicator.peers
 
@@ -76,7 +76,7 @@ def test_who_rejects_a_core_is_known_until_it_has_it_or_leaves() -> None:
     reader.replicator.attach(pair.a, world.now)
     assert reader.replicator.declined == set(), "not answered yet"
     world.settle()
-    assert [event.remote_public_key for event in reader.told(PeerDeclined)] == [bytes([7]) * 32]
+    assert [event.remote_public_key for event in reader.events_of(PeerDeclined)] == [bytes([7]) * 32]
     assert reader.replicator.declined == {bytes([7]) * 32}
     writer.replicator.attach(pair.b, world.now)
     world.settle()
@@ -136,7 +136,7 @@ def test_a_closed_replicator_lets_go_of_core_and_connections() -> None:
 def test_a_channel_stays_while_one_side_downloads() -> None:
     world = World()
     script = world.script(world.writer(10))
-    assert script.say(IDLE) == []
+    assert script.send(IDLE) == []
     assert script.closed is None
 
 
@@ -146,7 +146,7 @@ def test_a_channel_is_closed_when_neither_side_downloads() -> None:
     site.replicator.set_downloading(False, world.now)
     script = world.script(site)
     assert of(Sync, script.greeting)[0].downloading is False
-    script.say(IDLE)
+    script.send(IDLE)
     assert script.closed is CloseReason.REMOTE
 
 
@@ -154,8 +154,8 @@ def test_turning_the_download_off_tells_some_peers_and_closes_others() -> None:
     world = World()
     site = world.writer(10)
     idle, busy = world.script(site), world.script(site)
-    idle.say(IDLE)
-    busy.say(Sync(fork=0, length=10, remote_length=10))
+    idle.send(IDLE)
+    busy.send(Sync(fork=0, length=10, remote_length=10))
     site.replicator.set_downloading(False, world.now)
     assert [sync.downloading for sync in of(Sync, busy.turn())] == [False]
     assert (idle.closed, busy.closed) == (CloseReason.REMOTE, None)
@@ -186,7 +186,7 @@ def test_a_channel_closed_as_idle_is_opened_again_when_we_download() -> None:
     script = world.script(site)
     asked: list[bytes | None] = []
     script.pair.b.on_open(PROTOCOL, lambda name, now: bool(asked.append(name)))
-    script.say(IDLE)
+    script.send(IDLE)
     script.channel.close(world.now)
     script.turn()
     assert asked == [site.core.discovery_key]
@@ -279,8 +279,8 @@ def test_a_block_that_cannot_be_read_is_refused_and_told_about(monkeypatch: pyte
         raise StorageError("the disk is gone")
 
     monkeypatch.setattr(Core, "prove", broken)
-    assert script.say(Request(id=1, fork=0, block=RequestBlock(3, 0))) == [NoData(request=1, reason=1)]
-    assert len(site.told(StorageFailed)) == 1
+    assert script.send(Request(id=1, fork=0, block=RequestBlock(3, 0))) == [NoData(request=1, reason=1)]
+    assert len(site.events_of(StorageFailed)) == 1
     assert script.pair.connected
 
 
@@ -299,7 +299,7 @@ def test_blocks_that_cannot_be_stored_are_asked_for_again_after_a_pause(
         world.connect(reader, writer)
         world.run(seconds=1, until=lambda: False)
         assert reader.core.bitfield.count == 0
-        assert 0 < len(reader.told(StorageFailed)) < 60
+        assert 0 < len(reader.events_of(StorageFailed)) < 60
     assert world.run(until=lambda: reader.complete)
 
 
@@ -310,8 +310,8 @@ def test_rot_found_while_serving_is_taken_back_and_fetched_again() -> None:
     middle.store.flush()
     rot(middle.core, 7)
     script = world.script(middle)
-    script.say(Sync(fork=0, length=20, remote_length=20))
-    said = script.say(Request(id=1, fork=0, block=RequestBlock(7, 0)))
+    script.send(Sync(fork=0, length=20, remote_length=20))
+    said = script.send(Request(id=1, fork=0, block=RequestBlock(7, 0)))
     assert said[0] == Range(start=7, drop=True)
     assert NoData(request=1, reason=1) in said
     assert not middle.core.has(7)

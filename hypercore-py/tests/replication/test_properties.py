@@ -264,10 +264,10 @@ def test_a_hostile_peer_is_at_worst_cut_off(
         if isinstance(step, float):
             script.wait(step)
         elif step == "answer":
-            script.say(*(real_answer(message) for message in script.take() if isinstance(message, Request)))
+            script.send(*(real_answer(message) for message in script.take() if isinstance(message, Request)))
         else:
             assert not isinstance(step, str)
-            script.received += script.say(step)
+            script.received += script.send(step)
     honest = world.reader(WRITER.key, source=WRITER, have=range(33))
     world.connect(site, honest)
     assert not site.replicator.frozen

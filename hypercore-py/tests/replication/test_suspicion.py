@@ -57,7 +57,7 @@ class Fragile(Script):
             self.channel.send_frame(self.source.prove(message))
 
     def offer(self, *ranges: tuple[int, int]) -> None:
-        self.say(
+        self.send(
             Sync(
                 fork=0,
                 length=self.source.length,
@@ -105,7 +105,7 @@ def test_a_block_that_ends_the_connection_is_found_and_not_asked_for_again() -> 
     # Once with all others on their way, once with some that were tried at a time, and once alone
     assert len(peers) == 4
     assert [index for index in range(200) if not site.core.has(index)] == [57]
-    (told,) = site.told(BackedOff)
+    (told,) = site.events_of(BackedOff)
     assert told.remote_public_key == PEER
     assert "block 57" in told.reason
     assert told.seconds == BLOCK_BACKOFF
@@ -138,7 +138,7 @@ def test_a_refused_block_is_tried_again_when_the_peer_has_news_and_later_each_ti
         peer.wait(told[-1])
         assert peer.ended
         told.append(2 * told[-1])
-        assert [event.seconds for event in site.told(BackedOff)] == told
+        assert [event.seconds for event in site.events_of(BackedOff)] == told
     made.append(b"more")
     made.flush()
     again = Fragile(world, site, source, poison())
@@ -157,7 +157,7 @@ def test_a_refused_block_costs_no_more_connections_while_the_peer_says_nothing_n
         peer.wait(MAX_BACKOFF / 11)
         assert not peer.ended
         peer.pair.cut()
-    assert len(site.told(BackedOff)) == 1
+    assert len(site.events_of(BackedOff)) == 1
     peer = Fragile(world, site, source, poison())
     peer.offer((0, 20))
     peer.wait(MAX_BACKOFF / 11 + 10)
@@ -181,7 +181,7 @@ def test_a_head_that_ends_the_connection_is_backed_off_alone() -> None:
     assert len(peers) == 3
     assert site.core.length == 30
     assert site.complete
-    (told,) = site.told(BackedOff)
+    (told,) = site.events_of(BackedOff)
     assert "its head" in told.reason
 
 
@@ -194,7 +194,7 @@ def test_a_connection_that_ends_by_itself_makes_nobody_suspect() -> None:
     again = Fragile(world, site, source, poison())
     again.offer((0, 100))
     assert world.run(until=lambda: site.complete, seconds=1)
-    assert site.told(BackedOff) == []
+    assert site.events_of(BackedOff) == []
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_doubted_blocks_come_last_and_cost_one_connection_for_all() -> None:
     assert not any(map(peers[0].deadly, before))
     assert len(before) >= 16 + 33
     assert site.core.bitfield.count == 16 + 33
-    assert len(site.told(BackedOff)) == 1
+    assert len(site.events_of(BackedOff)) == 1
 
 
 def test_a_peer_that_proves_what_was_doubted_is_trusted() -> None:
@@ -232,7 +232,7 @@ def test_a_peer_that_proves_what_was_doubted_is_trusted() -> None:
     assert record is not None
     assert record.false_alarms >= MAX_FALSE_ALARMS
     assert not record.doubted
-    assert site.told(BackedOff) == []
+    assert site.events_of(BackedOff) == []
 
 
 def test_doubt_ends_when_the_peer_announces_the_hole() -> None:
@@ -240,7 +240,7 @@ def test_doubt_ends_when_the_peer_announces_the_hole() -> None:
     peer = Fragile(world, site, source, poison())
     peer.offer((0, 21))
     assert world.run(until=lambda: site.core.bitfield.count == 20, seconds=0.5)
-    peer.say(Range(start=0, length=40))
+    peer.send(Range(start=0, length=40))
     assert world.run(until=lambda: site.complete, seconds=0.5)
 
 
@@ -289,9 +289,9 @@ def test_a_core_with_bad_data_is_backed_off_and_spoken_about_again_later() -> No
     peer.wait(1)
     assert peer.closed is CloseReason.REMOTE
     assert peer.pair.connected
-    (told,) = site.told(BackedOff)
+    (told,) = site.events_of(BackedOff)
     assert told.seconds == BAD_DATA_BACKOFF
-    (misbehaved,) = site.told(PeerMisbehaved)
+    (misbehaved,) = site.events_of(PeerMisbehaved)
     assert not misbehaved.fatal
     assert site.replicator.attach(peer.pair.a, world.now) is None
     peer.wait(BAD_DATA_BACKOFF + 1)

@@ -25,7 +25,7 @@ def test_a_block_is_answered_with_its_proof() -> None:
     world = World()
     site = world.writer(10)
     script = world.script(site)
-    (data,) = script.say(ask(7, 3, nodes=2))
+    (data,) = script.send(ask(7, 3, nodes=2))
     assert data == site.core.prove(ask(7, 3, nodes=2))
     assert data.block.value == sample_blocks(10)[3]
     assert (script.peer.stats.blocks_up, script.peer.stats.bytes_up) == (1, len(data.block.value))
@@ -36,14 +36,14 @@ def test_urgent_requests_go_first_and_the_others_in_order() -> None:
     script = world.script(world.writer(10))
     for number in range(4):
         script.channel.send_frame(ask(number + 1, number))
-    said = script.say(ask(5, 5, priority=1), ask(6, 6, priority=2))
+    said = script.send(ask(5, 5, priority=1), ask(6, 6, priority=2))
     assert answered(said) == [5, 6, 1, 2, 3, 4]
 
 
 def test_a_cancelled_request_is_not_answered() -> None:
     world = World()
     script = world.script(world.writer(10))
-    assert answered(script.say(ask(1, 1), ask(2, 2), ask(3, 3), Cancel(request=2), Cancel(request=99))) == [
+    assert answered(script.send(ask(1, 1), ask(2, 2), ask(3, 3), Cancel(request=2), Cancel(request=99))) == [
         1,
         3,
     ]
@@ -52,7 +52,7 @@ def test_a_cancelled_request_is_not_answered() -> None:
 def test_a_number_used_again_stands_for_the_new_request() -> None:
     world = World()
     script = world.script(world.writer(10))
-    (data,) = script.say(ask(1, 1), ask(1, 2))
+    (data,) = script.send(ask(1, 1), ask(1, 2))
     assert data.block.index == 2
 
 
@@ -62,24 +62,24 @@ def test_a_block_that_is_not_here_is_refused() -> None:
     site = world.reader(writer.core.key, source=writer.core, have=[1])
     site.replicator.download_ranges = []
     script = world.script(site)
-    assert script.say(ask(1, 2)) == [NoData(request=1, reason=REASON_NOT_AVAILABLE)]
-    assert script.say(ask(2, 10**9)) == [NoData(request=2, reason=REASON_NOT_AVAILABLE)]
+    assert script.send(ask(1, 2)) == [NoData(request=1, reason=REASON_NOT_AVAILABLE)]
+    assert script.send(ask(2, 10**9)) == [NoData(request=2, reason=REASON_NOT_AVAILABLE)]
 
 
 def test_a_request_for_another_fork_is_refused_or_answered_with_the_manifest_alone() -> None:
     world = World()
     site = world.writer(10)
     script = world.script(site)
-    assert script.say(ask(1, 2, fork=1)) == [NoData(request=1, reason=REASON_NOT_AVAILABLE)]
+    assert script.send(ask(1, 2, fork=1)) == [NoData(request=1, reason=REASON_NOT_AVAILABLE)]
     asking = Request(id=2, fork=1, upgrade=RequestUpgrade(0, 10), manifest=True)
-    assert script.say(asking) == [Data(request=2, fork=0, manifest=site.core.manifest)]
+    assert script.send(asking) == [Data(request=2, fork=0, manifest=site.core.manifest)]
 
 
 def test_reasons_end_before_an_official_peer_would_give_up() -> None:
     world = World()
     writer = world.writer(100)
     script = world.script(world.reader(writer.core.key, source=writer.core))
-    said = script.say(*(ask(number, number) for number in range(1, 50)))
+    said = script.send(*(ask(number, number) for number in range(1, 50)))
     reasons = [message.reason for message in of(NoData, said)]
     assert reasons == [REASON_NOT_AVAILABLE] * MAX_REASONED_REFUSALS + [0] * (49 - MAX_REASONED_REFUSALS)
 
@@ -90,11 +90,11 @@ def test_requests_that_cannot_be_proven_are_refused_and_counted() -> None:
     impossible = [
         Request(id=n, fork=0, upgrade=RequestUpgrade(0, 11)) for n in range(1, MAX_INVALID_REQUESTS + 2)
     ]
-    assert script.say(impossible[0]) == [NoData(request=1, reason=REASON_INVALID_REQUEST)]
-    said = script.say(*impossible[1:-1])
+    assert script.send(impossible[0]) == [NoData(request=1, reason=REASON_INVALID_REQUEST)]
+    said = script.send(*impossible[1:-1])
     assert len(of(NoData, said)) == MAX_INVALID_REQUESTS - 1
     assert script.pair.connected
-    script.say(impossible[-1])
+    script.send(impossible[-1])
     assert not script.pair.connected
     assert len(script.pair.errors) == 1
 
@@ -104,7 +104,7 @@ def test_answers_wait_while_the_transport_is_full() -> None:
     site = world.writer(blocks=[bytes([n]) * 65536 for n in range(32)])
     script = world.script(site)
     script.pair.windows["a"] = 0
-    assert script.say(*(ask(n + 1, n) for n in range(32))) == []
+    assert script.send(*(ask(n + 1, n) for n in range(32))) == []
     assert len(script.peer.uploader) == 32
     assert script.peer.muxer.queued_bytes == 0
     first = script.peer.muxer.take_output(world.now)
@@ -120,8 +120,8 @@ def test_a_request_cancelled_while_it_waits_costs_nothing() -> None:
     world = World()
     script = world.script(world.writer(10))
     script.pair.windows["a"] = 0
-    script.say(ask(1, 1), ask(2, 2))
-    script.say(Cancel(request=1))
+    script.send(ask(1, 1), ask(2, 2))
+    script.send(Cancel(request=1))
     script.pair.windows["a"] = None
     assert answered(script.turn()) == [2]
 
@@ -130,10 +130,10 @@ def test_the_backlog_is_bounded() -> None:
     world = World()
     script = world.script(world.writer(10))
     script.pair.windows["a"] = 0
-    script.say(*(ask(number, 1) for number in range(1, MAX_BACKLOG + 1)))
+    script.send(*(ask(number, 1) for number in range(1, MAX_BACKLOG + 1)))
     assert len(script.peer.uploader) == MAX_BACKLOG
     assert script.pair.connected
-    script.say(ask(MAX_BACKLOG + 1, 1))
+    script.send(ask(MAX_BACKLOG + 1, 1))
     assert not script.pair.connected
 
 
@@ -141,9 +141,9 @@ def test_wants_count_for_the_backlog() -> None:
     world = World()
     script = world.script(world.writer(10))
     script.pair.windows["a"] = 0
-    script.say(*(Want(start=32 * number, length=32) for number in range(MAX_BACKLOG)))
+    script.send(*(Want(start=32 * number, length=32) for number in range(MAX_BACKLOG)))
     assert script.pair.connected
-    script.say(Want(start=0, length=32), Want(start=32 * MAX_BACKLOG, length=32))
+    script.send(Want(start=0, length=32), Want(start=32 * MAX_BACKLOG, length=32))
     assert not script.pair.connected
 
 
@@ -170,8 +170,8 @@ def test_a_writer_does_not_show_a_head_that_a_crash_could_take_back() -> None:
     site.append(b"new")
     said = script.turn()
     assert {sync.length for sync in of(Sync, said)} <= {10}
-    assert script.say(Request(id=1, fork=0, upgrade=RequestUpgrade(0, 10))) == []
-    (data,) = script.say(ask(2, 3))
+    assert script.send(Request(id=1, fork=0, upgrade=RequestUpgrade(0, 10))) == []
+    (data,) = script.send(ask(2, 3))
     assert data.upgrade is None
     late = world.script(site)
     assert of(Sync, late.greeting)[0].length == 10
@@ -199,4 +199,4 @@ def test_a_head_made_before_replication_began_is_not_shown_before_it_is_durable(
 def test_a_probe_for_conflicts_is_answered_like_any_request(wanted: Request) -> None:
     world = World()
     site = world.writer(10)
-    assert world.script(site).say(wanted) == [site.core.prove(wanted)]
+    assert world.script(site).send(wanted) == [site.core.prove(wanted)]

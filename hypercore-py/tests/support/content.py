@@ -65,7 +65,7 @@ class RemoteSource(MemorySource):
         self.remote = list(blocks)
         self.blocks = [None] * len(self.remote)
         self.in_flight: set[int] = set()
-        self.most_in_flight = 0
+        self.max_in_flight = 0
         self.trips = 0
         self.room = 1 << 30
         """Most blocks that are in flight because of hints; others are ignored."""
@@ -82,7 +82,7 @@ class RemoteSource(MemorySource):
         for index in indices:
             if index < len(self.remote) and self.blocks[index] is None and len(self.in_flight) < self.room:
                 self.in_flight.add(index)
-        self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
+        self.max_in_flight = max(self.max_in_flight, len(self.in_flight))
 
     def byte_range(self, index: int) -> tuple[int, int]:
         block = self.blocks[index]

@@ -13,8 +13,8 @@ from hypercore.crypto import KeyPair
 from hypercore.testing.cores import download, make_writer
 
 
-def say(what: str, **more: object) -> str:
-    line = json.dumps({"say": what, **more}) + "\n"
+def emit(what: str, **more: object) -> str:
+    line = json.dumps({"event": what, **more}) + "\n"
     sys.stdout.write(line)
     sys.stdout.flush()
     return line
@@ -33,7 +33,7 @@ class Child:
         self.rng = rng
         self.keys = [KeyPair.from_seed(bytes([n]) * 32) for n in range(8)]
         self.warnings: list[str] = []
-        """What was said about changes that no flush has taken along yet."""
+        """What was written about changes that no flush has included yet."""
         self.sources = [make_writer(blocks_of(rng), seed=100 + rng.randrange(150)) for _ in range(3)]
 
     def run(self) -> None:
@@ -67,7 +67,7 @@ class Child:
 
     def warn(self, what: str, core: Core, **more: object) -> None:
         """Says what is about to be taken away."""
-        self.warnings.append(say(what, core=core.key.hex(), **more))
+        self.warnings.append(emit(what, core=core.key.hex(), **more))
 
     def download(self, source: Core) -> None:
         core = self.store.open_core(source.key)
@@ -96,7 +96,7 @@ class Child:
             head = core.durable_head
             if head.length or head.fork:  # else it may have been made while the flush was on its way
                 cores.append([core.key.hex(), head.fork, head.length, list(core.durable.runs())])
-        say("durable", cores=cores)
+        emit("durable", cores=cores)
         sys.stdout.write(
             "".join(self.warnings)
         )  # they hold on: the listener forgets those of before the flush

@@ -13,7 +13,7 @@ from hypercore.aio.net.udp_socket import Endpoint
 from hypercore.aio.net.udx_transport import StreamTransport
 from hypercore.crypto import KeyPair
 
-PATIENCE = 10
+TIMEOUT = 10
 
 
 @asynccontextmanager
@@ -42,14 +42,14 @@ async def joined(a: Corestore, b: Corestore) -> AsyncIterator[None]:
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(3 * PATIENCE):
+        async with asyncio.timeout(3 * TIMEOUT):
             await test()
 
     asyncio.run(bounded())
 
 
 async def eventually(predicate: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not predicate():
             await asyncio.sleep(0.01)
 

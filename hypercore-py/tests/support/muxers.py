@@ -9,7 +9,7 @@ from hypercore.mux import (
 
 
 class Recorder:
-    """A channel handler that writes down what it is told, in the words of the vectors."""
+    """A channel handler that records what it receives, as the vectors spell it."""
 
     def __init__(self, log: list[object] | None = None) -> None:
         self.log: list[object] = [] if log is None else log

@@ -61,7 +61,7 @@ class Nat:
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._on_readable)
 
     def rebind(self):
-        """The router restarts: another public port, and nobody is let in any more."""
+        """The router restarts: another public port, and no host may send to it any more."""
         host = self.public.host
         self.close()
         self.opened.clear()

@@ -12,7 +12,7 @@ import pytest
 from .official_packages import official_packages
 
 SCRIPT = Path(__file__).with_name("dht_peers.js")
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds within which anything must have happened."""
 
 
@@ -33,7 +33,7 @@ class Official:
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         command = {"id": number, "cmd": cmd, "name": name, **options}
         self.process.stdin.write(json.dumps(command).encode() + b"\n")
-        return await asyncio.wait_for(answer, PATIENCE)
+        return await asyncio.wait_for(answer, TIMEOUT)
 
     def heard(self, event, name):
         """Public keys of all events of a kind so far."""
@@ -64,7 +64,7 @@ async def official(where=5):
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), PATIENCE))
+        ready = json.loads(await asyncio.wait_for(process.stdout.readline(), TIMEOUT))
         yield Official(process, ready["bootstrap"])
     finally:
         if process.returncode is None:
@@ -74,10 +74,10 @@ async def official(where=5):
 
 async def until(condition, what="it"):
     """Wait until `condition()` is true."""
-    end = asyncio.get_running_loop().time() + PATIENCE
+    end = asyncio.get_running_loop().time() + TIMEOUT
     while not condition():
         if asyncio.get_running_loop().time() > end:
-            pytest.fail(f"{what} did not happen within {PATIENCE} seconds")
+            pytest.fail(f"{what} did not happen within {TIMEOUT} seconds")
         await asyncio.sleep(0.02)
 
 

@@ -56,7 +56,7 @@ class Official:
     def address(self) -> tuple[str, int]:
         return "127.0.0.1", self.port
 
-    def tell(self, cmd: str, **arguments: Any) -> None:
+    def send(self, cmd: str, **arguments: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"cmd": cmd, **arguments}).encode() + b"\n")
 

@@ -51,7 +51,7 @@ class Site:
 
     @property
     def events(self) -> list[Event]:
-        """Everything it told except for blocks, which are in `received`."""
+        """All events except for blocks, which are in `received`."""
         while (event := self.replicator.next_event()) is not None:
             if isinstance(event, BlockReceived):
                 self.received.append(event)
@@ -59,7 +59,7 @@ class Site:
                 self._events.append(event)
         return self._events
 
-    def told(self, kind: type[Event]) -> list[Event]:
+    def events_of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
     @property
@@ -158,7 +158,7 @@ def accept(site: Site, muxer: Muxer, name: bytes | None, now: float) -> bool:
 
 
 class Script:
-    """The other end of a channel: records what the site says, and says what it is told to."""
+    """The other end of a channel: records what the site sends, and sends what a test asks for."""
 
     def __init__(self, world: World, site: Site, latency: float, *, remote: bytes = b"") -> None:
         self.world = world
@@ -167,14 +167,14 @@ class Script:
         self.pair.a.remote_public_key = remote
         self.received: list[Message] = []
         self.log: list[Message] = []
-        """All that the site ever said."""
+        """All that the site ever sent."""
         self.closed: CloseReason | None = None
         self.opened = False
         self.on_message: Callable[[Message], None] | None = None
         site.replicator.attach(self.pair.a, world.now)
         self.join()
         self.greeting = self.turn()
-        """What the site said as soon as the channel was open."""
+        """What the site sent as soon as the channel was open."""
 
     def join(self) -> None:
         """Open the channel from this side."""
@@ -193,13 +193,13 @@ class Script:
         return found
 
     def turn(self) -> list[Message]:
-        """Let everything be said that can be said at this time; returns what was said to us."""
+        """Deliver all that can be sent at this time; returns what we received."""
         while any([pair.step() for pair in self.world.links]):
             pass
         return self.take()
 
-    def say(self, *frames: Frame) -> list[Message]:
-        """Say something, and see what comes back at once."""
+    def send(self, *frames: Frame) -> list[Message]:
+        """Send frames; returns what comes back at once."""
         for frame in frames:
             self.channel.send_frame(frame)
         return self.turn()
@@ -252,10 +252,10 @@ class Server(Script):
                     has_manifest=True)  # fmt: skip
         if announce is None:
             announce = length
-        return self.say(sync, *([Range(start=0, length=announce)] if announce else []))
+        return self.send(sync, *([Range(start=0, length=announce)] if announce else []))
 
     def answer(self, *requests: Request) -> list:
-        return self.say(*(self.source.prove(request) for request in requests))
+        return self.send(*(self.source.prove(request) for request in requests))
 
     def serve(self) -> None:
         """From now on answer everything at once."""

@@ -19,7 +19,7 @@ async def until(condition, seconds=20.0):
 
 
 class Peer:
-    """A swarm, and what its connections have said."""
+    """A swarm, and what its connections have received."""
 
     def __init__(self, bootstrap, key_pair=None, **options):
         self.heard = {}

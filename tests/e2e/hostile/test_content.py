@@ -79,7 +79,7 @@ class Scene:
 
     def restart(self, *hostile: str, drop: tuple[str, ...]) -> None:
         """Stop the engine and start it again; these are the first it hears of keys."""
-        self.child.tell("stop")
+        self.child.send("stop")
         assert self.child.wait(20) == 0, self.child.describe()
         self.child = EngineChild(self.data, self.bootstrap)
         self.processes.callback(self.child.dispose)
@@ -160,7 +160,7 @@ def attack(scene: Scene) -> Iterator[Attack]:
         asyncio.run(acting())
 
     yield run
-    scene.child.tell("configure", quota_bytes=None, max_blocks=1 << 25)
+    scene.child.send("configure", quota_bytes=None, max_blocks=1 << 25)
     scene.seed()
     scene.serves()
     if scene.child is child:
@@ -194,7 +194,7 @@ def test_a_header_that_names_the_blobs_of_an_innocent_drive_deletes_nothing(
         assert reader.ask("files", name="drive")["files"] == listing(FILES)
     finally:
         reader.dispose()
-    scene.child.tell("prove", id="a2", key=scene.drive["key"], core=scene.drive["blobs"]["key"], blocks=[0])
+    scene.child.send("prove", id="a2", key=scene.drive["key"], core=scene.drive["blobs"]["key"], blocks=[0])
     assert scene.child.wait_event("proof", id="a2")["proofs"][0]["data"]
 
 
@@ -243,9 +243,9 @@ async def endless_peer(scene: Scene, endless: EndlessCore, step: int = 1) -> Asy
         stranger.on_message = answer
         talk = stranger.open(endless.key)
         await talk.opened.wait()
-        talk.say(Sync(fork=0, length=endless.length, remote_length=0, can_upgrade=True, has_manifest=True))
+        talk.send(Sync(fork=0, length=endless.length, remote_length=0, can_upgrade=True, has_manifest=True))
         if step == 1:
-            talk.say(Range(start=0, length=endless.length))
+            talk.send(Range(start=0, length=endless.length))
         yield asked
 
 
@@ -280,7 +280,7 @@ def test_empty_blocks_without_end_stop_at_the_quota(scene: Scene, attack: Attack
     async def act() -> None:
         before = scene.disk()
         stored = sum(file.size for file in FILES) + 400_000
-        scene.child.tell("configure", quota_bytes=stored + room, headroom_bytes=0, max_blocks=None)
+        scene.child.send("configure", quota_bytes=stored + room, headroom_bytes=0, max_blocks=None)
         since = len(scene.child.events)
         scene.seed(key)
         async with endless_peer(scene, endless, step) as asked:

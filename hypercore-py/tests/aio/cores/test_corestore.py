@@ -17,11 +17,11 @@ from hypercore.errors import BlockNotAvailable, InvalidCapability, LocalProtocol
 from hypercore.replication import UpgradeAvailable
 from hypercore.storage.base import Batch
 from hypercore.testing.cores import Writer, make_writer, sample_blocks
-from support.corestores import PATIENCE, content, eventually, joined, run
+from support.corestores import TIMEOUT, content, eventually, joined, run
 
 
 async def until(core: Hypercore, predicate: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await core.wait_until(predicate)
 
 
@@ -261,7 +261,7 @@ def test_peers_are_not_read_from_while_the_disk_is_behind(monkeypatch: pytest.Mo
             commit = target.store.backend.commit
 
             def slow(batch: Batch) -> None:
-                behind.wait(PATIENCE)  # a disk that is slower than the peers
+                behind.wait(TIMEOUT)  # a disk that is slower than the peers
                 commit(batch)
 
             monkeypatch.setattr(target.store.backend, "commit", slow)
@@ -372,10 +372,10 @@ def test_a_core_that_is_used_again_has_forgotten_connections_that_are_gone() -> 
                 reader.close()
                 other.close()
                 # Nobody wants anything of it: the channel is closed, and the connection goes on
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     while any(opened.peers for opened in target._open.values()):
                         await asyncio.sleep(0.01)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while target.links:
                     await asyncio.sleep(0.01)
             again = target.get(writer.core.key)

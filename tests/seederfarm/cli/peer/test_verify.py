@@ -13,7 +13,7 @@ from hypercore.crypto import KeyPair
 from hypercore.keys import encode_key
 from seederfarm.cli import main
 
-from ....support.rot import flip
+from ....support.corruption import flip
 
 PAIR = KeyPair.from_seed(bytes([5]) * 32)
 

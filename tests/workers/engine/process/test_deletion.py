@@ -39,7 +39,7 @@ class Place:
         return child
 
     def stop(self, child: EngineChild) -> None:
-        child.tell("stop")
+        child.send("stop")
         assert child.wait(20) == 0, child.describe()
 
     def have(self, core: str) -> int | None:
@@ -93,7 +93,7 @@ def test_a_restart_with_a_removal_deletes_no_blobs_of_another_drive(
     child.sync(*strangers(before), scene.key, *strangers(after), drop=[scene.hostile])
     child.wait_event("dropped", key=scene.hostile)
     child.wait_status(scene.key, "complete")
-    child.tell("prove", id="p", key=scene.key, core=scene.blobs, blocks=[0, 5])
+    child.send("prove", id="p", key=scene.key, core=scene.blobs, blocks=[0, 5])
     answer = child.wait_event("proof", id="p")
     assert answer["error"] == "" and all(proof["data"] for proof in answer["proofs"])
     scene.stop(child)

@@ -46,7 +46,7 @@ def test_a_key_is_seeded_proven_and_dropped(child: EngineChild, publisher: Publi
     assert status["have_bytes"] == status["bytes"] > 200_000
 
     for core, blocks in ((key, [0, 1]), (blobs, [0, 3])):
-        child.tell("prove", id="p" + core[:4], key=key, core=core, blocks=blocks)
+        child.send("prove", id="p" + core[:4], key=key, core=core, blocks=blocks)
         answer = child.wait_event("proof", id="p" + core[:4])
         assert answer["error"] == ""
         for proof in answer["proofs"]:
@@ -58,12 +58,12 @@ def test_a_key_is_seeded_proven_and_dropped(child: EngineChild, publisher: Publi
             with pytest.raises(ProofFailed):
                 verify_block(bytes.fromhex(core), BlockProof(block=proof["block"] + 1, data=proof["data"]))
 
-    child.tell("prove", id="none", key=key, core=key, blocks=[999])
+    child.send("prove", id="none", key=key, core=key, blocks=[999])
     absent = child.wait_event("proof", id="none")["proofs"]
     assert absent == [{"block": 999, "data": ""}]
     with pytest.raises(ProofFailed, match="not there"):
         verify_block(bytes.fromhex(key), BlockProof(**absent[0]))
-    child.tell("prove", id="other", key="ab" * 32, core="ab" * 32, blocks=[0])
+    child.send("prove", id="other", key="ab" * 32, core="ab" * 32, blocks=[0])
     assert "does not keep" in child.wait_event("proof", id="other")["error"]
 
     seen = len(child.events)
@@ -91,7 +91,7 @@ def test_a_quota_stops_downloads_and_a_larger_one_lets_them_go_on(
     first = publish_core(publisher, "plain", [(f"block {i}", 1_000) for i in range(30)])
     child.sync(first["key"])
     child.wait_status(first["key"], "complete")
-    child.tell("configure", quota_bytes=10_000, headroom_bytes=0)
+    child.send("configure", quota_bytes=10_000, headroom_bytes=0)
     assert child.wait_event("error", code="NO_ROOM")["key"] is None
     child.wait_event("engine", held=True)
     seen = len(child.events)
@@ -102,7 +102,7 @@ def test_a_quota_stops_downloads_and_a_larger_one_lets_them_go_on(
         what="the news of 30 blocks more",
         since=seen,
     )
-    child.tell("refresh")
+    child.send("refresh")
     told = child.wait_for(
         lambda event: event.get("event") == "status" and event["keys"][0]["blocks"] == 60,
         timeout=5,
@@ -110,7 +110,7 @@ def test_a_quota_stops_downloads_and_a_larger_one_lets_them_go_on(
         since=len(child.events),
     )
     assert told["keys"][0]["have_blocks"] == 30
-    child.tell("configure", quota_bytes=None, headroom_bytes=0)
+    child.send("configure", quota_bytes=None, headroom_bytes=0)
     done = child.wait_for(
         lambda event: event.get("event") == "status" and event["keys"][0]["have_blocks"] == 60,
         timeout=20,
@@ -130,7 +130,7 @@ def test_a_rewritten_history_is_quarantined_until_the_assignment_allows_it(
     publisher.append("thing", [(f"other {i}", 1_000) for i in range(10)])
     child.wait_event("fork", state="quarantined", new_fork=1)
     seen = len(child.events)
-    child.tell("refresh")
+    child.send("refresh")
     status = child.wait_status(made["key"], "complete", since=seen)
     assert (status["fork"], status["length"], status["have_blocks"]) == (0, 20, 20)
     assert status["error"].startswith("FORK_QUARANTINED: ")
@@ -162,12 +162,12 @@ def test_limits_are_changed_while_it_runs(child: EngineChild) -> None:
 
     wait_for_limits({}, since=0)
     three = {"up": 2_000_000, "down": 500_000, "disk": 1 << 20}
-    child.tell("configure", up="00:00-24:00=2M, *=1M", down="500k", quota_bytes=1 << 20)
+    child.send("configure", up="00:00-24:00=2M, *=1M", down="500k", quota_bytes=1 << 20)
     wait_for_limits(three, since=0)
-    child.tell("configure", up="none", quota_bytes=None, down="fast")  # one is wrong: none holds
-    child.tell("refresh")
+    child.send("configure", up="none", quota_bytes=None, down="fast")  # one is wrong: none holds
+    child.send("refresh")
     wait_for_limits(three, since=len(child.events))
-    child.tell("configure", up="none", quota_bytes=None)
+    child.send("configure", up="none", quota_bytes=None)
     wait_for_limits({"down": 500_000}, since=len(child.events))
 
 
@@ -176,7 +176,7 @@ def test_nonsense_on_standard_input_is_survived(child: EngineChild) -> None:
     child.process.stdin.write(
         'garbage\n[1]\n{"cmd":"fly"}\n{"cmd":"sync"}\n{"cmd":"sync","entries":[{"key":1}]}\n'
     )
-    child.tell("prove", id="still here", key="00" * 32, core="00" * 32, blocks=[])
+    child.send("prove", id="still here", key="00" * 32, core="00" * 32, blocks=[])
     child.wait_event("proof", id="still here")
 
 
@@ -186,7 +186,7 @@ def test_stop_and_the_end_of_standard_input_end_it(bootstrap: list[str], tmp_pat
         try:
             child.wait_event("ready")
             if how == "stop":
-                child.tell("stop")
+                child.send("stop")
             else:
                 assert child.process.stdin is not None
                 child.process.stdin.close()
@@ -268,16 +268,16 @@ def test_a_sync_in_portions_is_carried_out_as_one(child: EngineChild, publisher:
     def entries(keys: list[str]) -> list[dict[str, object]]:
         return [{"key": key, "kind": None, "priority": 5, "max_fork": None} for key in keys]
 
-    child.tell(
+    child.send(
         "sync", entries=entries(others[:700]), drop=[], first=False, more=False
     )  # no beginning: left out
-    child.tell("sync", entries=entries(others[:700]), drop=[others[-1]], first=True, more=True)
-    child.tell("sync", entries=entries([*others[700:1_400], made["key"]]), drop=[], first=False, more=False)
+    child.send("sync", entries=entries(others[:700]), drop=[others[-1]], first=True, more=True)
+    child.send("sync", entries=entries([*others[700:1_400], made["key"]]), drop=[], first=False, more=False)
     child.wait_event("dropped", key=others[-1], since=seen)
     child.wait_event("engine", keys=1_401, since=seen)
     engines = [event["keys"] for event in child.events[seen:] if event.get("event") == "engine"]
     assert 700 not in engines and engines == sorted(engines)  # nothing was given up meanwhile
-    child.tell("refresh")
+    child.send("refresh")
     assert child.wait_status(made["key"], "complete", since=seen)["have_blocks"] == 20
     child.sync(made["key"])
     child.wait_event("engine", keys=1, since=len(child.events))

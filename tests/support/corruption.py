@@ -1,4 +1,4 @@
-"""Bit rot made on purpose, whatever the layout on disk."""
+"""Corrupts stored bytes on purpose, whatever the layout on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of nodes, and what follows from them alone.
+"""Addresses of nodes: encodings, ids, ranges.
 
 Wire form: four bytes of IPv4 in dotted order, then the port little endian (compact-encoding `ipv4Address`;
 dht-rpc lib/peer.js). A node's id is the unkeyed hash of those six bytes, so an id cannot be chosen without
@@ -20,15 +20,15 @@ ADDRESS_BYTES = 6
 """Bytes of one IPv4 address with its port."""
 
 MAX_ADDRESSES = 1024
-"""Addresses in one list that a decoder takes; a datagram holds fewer than 350."""
+"""Addresses in one list that a decoder accepts; a datagram holds fewer than 350."""
 
 
 CACHED_ADDRESSES = 16384
-"""Addresses whose encodings and ids are remembered: queries meet the same few hundred over and over."""
+"""Addresses with cached encodings and ids: queries meet the same few hundred repeatedly."""
 
 
 class AddressFormatError(HypercoreError, ValueError):
-    """An address given by a person or a setting is not in the form that was expected."""
+    """An address given by a person or a setting has the wrong form."""
 
     code = "INVALID_ADDRESS"
 
@@ -103,7 +103,7 @@ def write_address6(w: Writer, address: Address) -> Writer:
 
 
 def pack_addresses(addresses: Iterable[tuple[str, int]]) -> bytes:
-    """Six bytes each: how thousands of topics remember their closest nodes cheaply."""
+    """The addresses, six bytes each: a small form for the closest nodes of thousands of topics."""
     return b"".join(map(encode_address, addresses))
 
 
@@ -152,7 +152,7 @@ _RESERVED = tuple(
 
 
 def is_private(host: str) -> bool:
-    """Whether `host` is one of a local network or of this machine."""
+    """Whether `host` is in a local network or on this machine."""
     number = _host_number(host)
     return any(number >> shift == prefix for prefix, shift in _PRIVATE)
 
@@ -164,7 +164,7 @@ def is_reserved(host: str) -> bool:
 
 
 def is_bogon(host: str) -> bool:
-    """Whether `host` makes no sense on the open Internet."""
+    """Whether `host` is private or reserved, so no host of the Internet."""
     return is_private(host) or is_reserved(host)
 
 
@@ -181,7 +181,7 @@ def nearest_first(ours: Iterable[Address], theirs: Iterable[Address]) -> list[Ad
 
 
 class BootstrapNode(NamedTuple):
-    """Where to ask first. `address` is tried before `host` is looked up, if it is known."""
+    """A bootstrap node. A known `address` is tried before `host` is looked up."""
 
     host: str
     port: int
@@ -193,7 +193,7 @@ class BootstrapNode(NamedTuple):
         return f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
-        """As `parse_bootstrap` reads it."""
+        """The form that `parse_bootstrap` reads."""
         return self.label if self.address in (None, self.host) else f"{self.address}@{self.label}"
 
 
@@ -206,7 +206,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 def is_host(text: str) -> bool:
-    """Whether `text` can be a host: an IPv4 address, or a name of the DNS."""
+    """Whether `text` can be a host: an IPv4 address or a DNS name."""
     labels = text.removesuffix(".").split(".")
     if labels[-1].isdigit():
         return is_ipv4(text)
@@ -216,7 +216,7 @@ def is_host(text: str) -> bool:
 def parse_bootstrap(text: str | tuple[str, int] | BootstrapNode) -> BootstrapNode:
     """`host:port` or `ip@host:port`, or the two parts; a BootstrapNode is returned as it is.
 
-    Raises AddressFormatError that says what was expected.
+    Raises AddressFormatError with what was expected.
     """
     if isinstance(text, BootstrapNode):
         return text

@@ -1,4 +1,4 @@
-"""A client's decisions after the handshake: which way to go to the server.
+"""A client's decisions after the handshake: which paths to the server to try.
 
 Source: hyperdht lib/connect.js (6.34.0), `holepunch`.
 """
@@ -24,18 +24,18 @@ PASSIVE_SECONDS = 10.0
 
 
 MAX_LAN_ADDRESSES = 4
-"""Addresses of our own network where the server is looked for: it names all that its machine has."""
+"""Local addresses of the server that are tried; it sends all that its machine has."""
 
 
 class Contact(NamedTuple):
-    """A handshake that was answered."""
+    """An answered handshake."""
 
     relay: Address
     """The node that was asked. The server itself, if it was not relayed."""
     server: Address
-    """Where the relay sees the server."""
+    """The server's address as the relay sees it."""
     client: Address
-    """Where the relay sees us."""
+    """Our address as the relay sees it."""
     relayed: bool
     payload: NoisePayload
     result: HandshakeResult
@@ -59,7 +59,8 @@ class HolepunchAnswer(NamedTuple):
 
 
 def read_handshake_answer(reply: Reply) -> HandshakeAnswer | None:
-    """A node's answer to our PEER_HANDSHAKE. None: it does not know the way, or talks nonsense."""
+    """A node's answer to our PEER_HANDSHAKE; None if it does not relay to the server, or its answer is
+    invalid."""
     try:
         message = Handshake.decode(reply.value or b"")
     except FrameDecodeError:
@@ -73,7 +74,7 @@ def read_handshake_answer(reply: Reply) -> HandshakeAnswer | None:
 
 
 def read_holepunch_answer(reply: Reply) -> HolepunchAnswer | None:
-    """A node's answer to our PEER_HOLEPUNCH. None: it talks nonsense."""
+    """A node's answer to our PEER_HOLEPUNCH; None if it is invalid."""
     try:
         message = Holepunch.decode(reply.value or b"")
     except FrameDecodeError:
@@ -84,27 +85,27 @@ def read_holepunch_answer(reply: Reply) -> HolepunchAnswer | None:
 
 
 def acceptable(payload: NoisePayload) -> bool:
-    """Whether the server wants to talk, in a way that we understand."""
+    """Whether the server accepts the connection, with a version that we support."""
     if payload.version != VERSION or payload.error != HandshakeStatus.NONE:
         return False
     return payload.udx is not None and payload.udx.usable
 
 
 class Route(NamedTuple):
-    """Ways to the server, to be tried at once. All empty: there is none."""
+    """Paths to the server, tried at once. All empty: there is none."""
 
     direct: Address | None = None
     """Connect here; nothing else is needed."""
     passive: bool = False
-    """Wait for the server: it can reach us, we cannot reach it."""
+    """Wait for the server: it can reach us, and we cannot reach it."""
     lan: tuple[Address, ...] = ()
-    """Look for the server at these addresses of our own network, the likeliest first."""
+    """Try these addresses of our own network, the likeliest first."""
     punch: RelayInfo | None = None
-    """Punch a hole, starting with this relay of the server's."""
+    """Punch a hole, through this relay of the server first."""
 
 
 def choose_route(contact: Contact, ours: NetworkProfile, *, lan: bool = True) -> Route:
-    """How to get to the server. `lan`: whether addresses of the own network are tried."""
+    """The paths to try. `lan`: whether addresses of our own network are tried."""
     payload = contact.payload
     relays = payload.holepunch.relays if payload.holepunch else ()
     if not contact.relayed:
@@ -121,7 +122,7 @@ def choose_route(contact: Contact, ours: NetworkProfile, *, lan: bool = True) ->
 
 
 def pick_relay(relays: Iterable[RelayInfo], ours: Address) -> RelayInfo:
-    """The server's relay that is ours as well, else its first: there must be one."""
+    """The server's relay that is ours as well, else its first. `relays` must not be empty."""
     choices = list(relays)
     return next((relay for relay in choices if relay.relay_address == ours), choices[0])
 
@@ -131,6 +132,7 @@ def _first_public(addresses: Iterable[Address]) -> Address | None:
 
 
 def _lan_addresses(addresses: Iterable[Address], ours: NetworkProfile) -> tuple[Address, ...]:
-    """Not our own: a machine's bridges to its containers have the same address everywhere."""
+    """Addresses of our own network that are not ours: container bridges have the same address on many
+    machines."""
     candidates = [a for a in addresses if a.port and not is_reserved(a.host) and a not in ours.local]
     return tuple(nearest_first(ours.local, candidates)[:MAX_LAN_ADDRESSES])

@@ -1,4 +1,4 @@
-"""Numbers and names that the DHT's parties agree on.
+"""Numbers and names of the protocol.
 
 Source: dht-rpc lib/commands.js and lib/errors.js (6.27.0); hyperdht lib/constants.js and lib/router.js
 (6.34.0).
@@ -58,7 +58,7 @@ class HandshakeStatus(IntEnum):
 
 
 class Firewall(IntEnum):
-    """What a peer knows of the NAT that it sits behind."""
+    """The kind of NAT that a peer is behind, as far as it knows."""
 
     UNKNOWN = 0
     OPEN = 1
@@ -67,7 +67,7 @@ class Firewall(IntEnum):
 
 
 class Mode(IntEnum):
-    """Who speaks in a relayed handshake or hole-punch message."""
+    """Sender and receiver of a relayed handshake or hole-punch message."""
 
     FROM_CLIENT = 0
     FROM_SERVER = 1
@@ -91,4 +91,4 @@ BOOTSTRAP_NODES = (
     BootstrapNode("node2.hyperdht.org", 49737, "142.93.90.113"),
     BootstrapNode("node3.hyperdht.org", 49737, "138.68.147.8"),
 )
-"""The public network's entrances (hyperdht lib/constants.js)."""
+"""Bootstrap nodes of the public network (hyperdht lib/constants.js)."""

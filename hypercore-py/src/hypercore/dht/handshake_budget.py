@@ -1,11 +1,11 @@
-"""How many handshakes of clients a node answers.
+"""A budget for the handshakes of clients that a node answers.
 
 A handshake costs half a millisecond of CPU, and its sender has proven nothing: two thousand a second would
-take all of a processor. So each network that sends them has a bucket, and all networks together another one.
-A part is reserved for networks that have not sent any lately. A repeated handshake is answered from memory
-and counts once.
+take a whole processor. So each /24 network has a bucket, and all networks together another one. A part is
+reserved for networks that have sent none lately. A repeated handshake is answered from memory and counts
+once.
 
-A relay that we announced ourselves to forwards others' handshakes: there the client's network counts.
+Our own relays forward the handshakes of others: there the client's network counts.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from .ttl_map import TtlMap
 MAX_NETWORK_BURST = 512
 """Handshakes of one /24 network at once. Ours."""
 NETWORK_PER_SECOND = 50
-"""What comes back of that each second."""
+"""Handshakes a second by which that bucket refills."""
 MAX_BURST = 1024
 """Handshakes of all networks at once. Ours."""
 PER_SECOND = 200
-"""What comes back of that each second: a tenth of what a processor can do."""
+"""Handshakes a second by which that bucket refills: a tenth of a processor."""
 MAX_NEWCOMER_BURST = 256
-"""Beyond that, of networks that have not sent any lately. Ours."""
+"""Handshakes beyond that at once, of networks that have sent none lately. Ours."""
 NEWCOMERS_PER_SECOND = 50
-"""What comes back of that each second."""
+"""Handshakes a second by which that bucket refills."""
 NEWCOMER_HANDSHAKES = 4
-"""Handshakes with which a network is a newcomer: a client asks once, and again if it has to dial again."""
+"""Handshakes after which a network is no newcomer: a client sends one for each dial."""
 MAX_NETWORKS = 4096
-"""Networks that are remembered, per generation: about 1 MB."""
+"""Networks kept per generation: about 1 MB."""
 NETWORK_SECONDS = 60.0
-"""How long a network is remembered, nominal."""
+"""Nominal seconds for which a network is kept."""
 
 
 class _Network:
@@ -43,7 +43,7 @@ class _Network:
 
 
 class HandshakeBudget:
-    """Of one node. `now` is seconds on any monotonic clock."""
+    """The budget of one node. `now` is seconds of any monotonic clock."""
 
     def __init__(self, now: float = 0.0) -> None:
         self.refused = 0
@@ -57,7 +57,7 @@ class HandshakeBudget:
     def take(self, source: Address, client: Address, now: float, *, own_relay: bool) -> bool:
         """Count one more handshake of `client` that came from `source`. Returns whether to answer it.
 
-        `own_relay`: `source` is a relay of ours, which does not invent its clients.
+        `own_relay`: `source` is one of our relays, so that the client's network counts.
         """
         name = network_of(client.host if own_relay else source.host)
         network = self._networks.get(name, now)

@@ -1,7 +1,7 @@
-"""Routes handshakes and hole-punch messages: for us, or to be forwarded.
+"""Routes handshakes and hole-punch messages to our servers, or forwards them.
 
-Source: hyperdht lib/router.js (6.34.0). Forwarding means a new request with the same tid, without state: the
-client repeats lost packets.
+Source: hyperdht lib/router.js (6.34.0). A message is forwarded as a new request with the same tid, without
+state: the client repeats lost packets.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from .messages import Handshake, Holepunch
 from .ttl_map import SharedTtlMap
 
 MAX_ROUTES = 16384
-"""Self-announced peers that a storing node remembers per generation, of some 450 bytes. Ours: official nodes
-remember four times as many."""
+"""Self-announced peers that a storing node keeps per generation, of some 450 bytes. Ours: official nodes keep
+four times as many."""
 ROUTE_LIFETIME = 20 * 60.0
 """Seconds, nominal (hyperdht index.js `maxAge`)."""
 
 
 class Route(NamedTuple):
-    """A peer that announced itself here: reachable over the address that it announced from."""
+    """A peer that announced itself here; it is reachable at the address that it announced from."""
 
     relay: Address
     record: bytes
 
 
 class LocalServer(Protocol):
-    """A server of this process. Both methods return what to answer, or None for silence."""
+    """A server of this process. Both methods return the answer, or None for no answer."""
 
     def handshake(
         self, noise: bytes, client: Address, inbound: Inbound, now: float, *, direct: bool
     ) -> bytes | None:
-        """`noise` came from `client`; `direct`: without a relay in between."""
+        """Answer the Noise message of a client. `direct`: it came without a relay."""
 
     def holepunch(
         self, slot: int, payload: bytes, client: Address, inbound: Inbound, now: float
@@ -44,11 +44,11 @@ class LocalServer(Protocol):
 
 
 class Router:
-    """Passes handshakes and hole-punch messages on to our own servers, and to others that we relay for."""
+    """Passes handshakes and hole-punch messages to our own servers and to peers that we relay for."""
 
     def __init__(self, now: float) -> None:
         self.servers: dict[bytes, LocalServer] = {}
-        """Target to the server behind it."""
+        """Servers by target."""
         self.routes: SharedTtlMap[bytes, Route] = SharedTtlMap(
             max_items=MAX_ROUTES, lifetime=ROUTE_LIFETIME, now=now
         )

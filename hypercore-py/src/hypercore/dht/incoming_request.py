@@ -11,7 +11,7 @@ from .reply_budget import ReplyBudget
 
 
 class Responder(Protocol):
-    """What answering needs of the node."""
+    """The methods of a node that `Inbound` uses."""
 
     @property
     def own_id(self) -> bytes | None: ...
@@ -24,8 +24,8 @@ class Responder(Protocol):
 
 
 class Inbound:
-    """A request: `source` sent it; `id` is its node id if it matches its address; `size` is that of its
-    datagram in bytes."""
+    """A request from `source`. `id` is its node id if that matches its address; `size` is the datagram's
+    bytes."""
 
     __slots__ = ("_node", "id", "request", "size", "source")
 
@@ -55,12 +55,12 @@ class Inbound:
         closer_nodes: bool = True,
         to: Address | None = None,
     ) -> None:
-        """Answer. `to` differs from the sender when a relay forwards an answer."""
+        """Send the answer. `to` differs from the sender when a relay forwards an answer."""
         address = self.source if to is None else to
         self._node.send(self._response(value, error, token, closer_nodes, address), address)
 
     def reply_within(self, budget: ReplyBudget, value: bytes | None, now: float) -> None:
-        """Answer with a record, or with a token alone if the sender's address has been sent enough."""
+        """Answer with a record, or with a token only if the budget of the sender's address is used up."""
         whole = self._response(value, RpcError.NONE, True, True, self.source)
         if value is None or budget.take(self.source, self.size, len(whole), now):
             self._node.send(whole, self.source)
@@ -82,7 +82,7 @@ class Inbound:
         ).encode()
 
     def relay(self, value: bytes, to: Address) -> None:
-        """Pass the request on with another value: same tid, command, target. Neither tracked nor retried."""
+        """Forward the request with another value: same tid, command, target. Neither tracked nor retried."""
         self._node.send(
             Request(
                 tid=self.request.tid,

@@ -1,4 +1,4 @@
-"""Answers to the internal commands: the few that every node gives, persistent or not.
+"""Answers to the internal commands, from persistent and other nodes.
 
 Source: dht-rpc index.js `_onrequest` (6.27.0).
 """
@@ -16,7 +16,7 @@ from .table_maintenance import TableMaintenance
 MAX_PING_DELAY = 10.0
 """Longest DELAYED_PING in seconds that is answered."""
 MAX_DELAYED_PINGS = 256
-"""DELAYED_PINGs waiting for their time; further ones are not answered."""
+"""Waiting DELAYED_PINGs; further ones are not answered."""
 
 
 class InternalCommands:
@@ -31,7 +31,7 @@ class InternalCommands:
             case Internal.PING:
                 inbound.reply(token=False, closer_nodes=False)
             case Internal.PING_NAT if len(value) >= 2:
-                # Answered to another port of the sender's, to show whether that one is reachable
+                # Sent to another port of the sender, which shows whether that port is reachable
                 if port := int.from_bytes(value[:2], "little"):
                     inbound.reply(token=False, closer_nodes=False, to=Address(inbound.source.host, port))
             case Internal.FIND_NODE if inbound.target is not None:

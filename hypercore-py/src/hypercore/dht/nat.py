@@ -13,7 +13,7 @@ from .address import Address
 from .constants import Firewall
 
 MAX_SAMPLES = 16
-"""Nodes whose word counts: the last that were new to us. Each has one vote: no liar outvotes the others."""
+"""Nodes that vote: the last new ones. Each has one vote, so that one lying node decides nothing."""
 MIN_SAMPLES = 3
 """Observations needed before the kind of NAT is decided: each may have seen another port (nat.js)."""
 
@@ -34,12 +34,12 @@ class NatSampler:
         return len(self._samples)
 
     def add(self, seen: Address, by: Address) -> bool:
-        """The node at `by` sees us at `seen`. Returns whether our idea of our address changed."""
+        """The node at `by` sees us at `seen`. Returns whether the derived address changed."""
         if self._samples.get(by) == seen:
             return False
         self._samples[by] = seen
         if len(self._samples) > MAX_SAMPLES and self._samples.pop(next(iter(self._samples))) == seen:
-            return False  # one vote for another of the same: what nearly every response comes to
+            return False  # the frequent case: the same vote again
         before = self.host, self.port
         self._count()
         return (self.host, self.port) != before
@@ -61,7 +61,7 @@ class NatSampler:
         self.host, self.port = (host, 0) if votes >= needed else (None, 0)
 
     def _needed(self) -> int:
-        """Votes for a verdict: all of the first three, then with one, two, three dissenters allowed."""
+        """Votes for a decision: all of the first three, later all but one, two or three."""
         size = len(self._samples)
         return size - (0 if size < 4 else 1 if size < 8 else 2 if size < 12 else 3)
 
@@ -74,5 +74,5 @@ class NatSampler:
 
     @property
     def addresses(self) -> tuple[Address, ...] | None:
-        """Where we can be reached from outside. Port 0 if the NAT picks another one for every destination."""
+        """Our public addresses. Port 0 if the NAT uses another one for each destination."""
         return None if self.host is None else (Address(self.host, self.port),)

@@ -1,4 +1,4 @@
-"""How we can be reached, as far as we know: what goes into every handshake."""
+"""How peers can reach us, as sent in every handshake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_LOCAL_ADDRESSES = 12
 
 
 class NetworkProfile(NamedTuple):
-    """`public`: an address that every host can reach, if we are not behind a NAT. `local`: on our own
+    """`public`: an address that every host can reach, None behind a NAT. `local`: addresses in our own
     network."""
 
     public: Address | None = None
@@ -21,11 +21,11 @@ class NetworkProfile(NamedTuple):
     firewall: Firewall = Firewall.UNKNOWN
     """The kind of NAT that a peer needs to punch a hole."""
     seen: tuple[Address, ...] | None = None
-    """Where others see us."""
+    """Our addresses as others see them."""
 
     @property
     def handshake_firewall(self) -> Firewall:
-        """What the handshake itself says: nothing is known of a NAT before it was looked at."""
+        """The firewall that a handshake reports: UNKNOWN for a NAT, which is measured later."""
         return Firewall.OPEN if self.public else Firewall.UNKNOWN
 
     @property
@@ -37,7 +37,7 @@ class NetworkProfile(NamedTuple):
 def profile_network(
     nat: NatSampler, *, firewalled: bool, local_port: int, local: tuple[Address, ...]
 ) -> NetworkProfile:
-    """`local_port` is the port we are bound to. If others see another one, they cannot reach us unasked."""
+    """`local_port`: the bound port. If others see another one, they cannot reach us first."""
     public = None
     if not firewalled and nat.host is not None and nat.port == local_port:
         public = Address(nat.host, nat.port)

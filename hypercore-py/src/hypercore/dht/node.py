@@ -1,10 +1,10 @@
 """A node of the DHT without its socket: datagrams and the time in, datagrams, events and a deadline out.
 
 Source: dht-rpc index.js (6.27.0). Driven by the verbs of `hypercore.machine`. Requests take callbacks, which
-are called from within `receive` and `handle_timer`.
+are called within `receive` and `handle_timer`.
 
-One socket does everything. An official node has two, to test whether other hosts reach it; the shell has
-another test.
+It has one socket. An official node has two, to test whether other hosts reach it; the shell tests that
+otherwise (`aio/dht/reachability.py`).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from .table_maintenance import TableMaintenance
 from .tokens import TokenIssuer
 
 TICK_SECONDS = 5.0
-"""Between two looks at how the network and the nodes we know are (dht-rpc TICK_INTERVAL)."""
+"""Seconds between two checks of the network and the known nodes (dht-rpc TICK_INTERVAL)."""
 PING_TICKS = 8
 """Ticks between tests of the nodes silent longest."""
 REFRESH_TICKS = 64
 """Ticks between refreshes of a table with less than a bucket of nodes."""
 REFRESH_SECONDS = 300.0
-"""A table without any query for so long is refreshed by one."""
+"""Seconds without a query after which the table is refreshed."""
 MAX_DOWN_HINTS_PER_TICK = 50
 """DOWN_HINTs that we send within a tick (dht-rpc `downHintsRateLimit`)."""
 RETRY_BOOTSTRAP_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Waits between attempts while no node answers."""
 SILENT_BOOTSTRAP_SECONDS = 60.0
-"""How long a bootstrap node that did not answer is left alone, if another one is there."""
+"""Seconds for which a bootstrap node that did not answer gets no requests, if there is another one."""
 
 
 class NodeEvent(Enum):
@@ -65,12 +65,12 @@ Handler = Callable[[Inbound, float], None]
 
 
 class DhtCore:
-    """`address` makes the node persistent: it has an id, others put it into their tables, it may store."""
+    """`address` makes the node persistent: it has an id, others add it to their tables, it may store."""
 
     def __init__(self, *, rng: Random, now: float, address: Address | None = None) -> None:
         self.rng = rng
         self.handlers: dict[int, Handler] = {}
-        """Command to its handler. Other commands are answered with UNKNOWN_COMMAND."""
+        """Handlers by command. Other commands are answered with UNKNOWN_COMMAND."""
         self.bootstrap: list[Address] = []
         self.bootstrapped = False
         self.own_id = None if address is None else node_id(address)
@@ -86,7 +86,7 @@ class DhtCore:
         self._bootstrap_attempt = 0
         self._bootstrap_at: float | None = None
         self._silent: dict[Address, float] = {}
-        """Bootstrap nodes that did not answer, and until when they are left alone."""
+        """Bootstrap nodes that did not answer, and until when they get no requests."""
         self._down_hints = 0
         self._now = now
         self._ticks = rng.randrange(PING_TICKS)
@@ -107,11 +107,10 @@ class DhtCore:
     def online(self) -> bool:
         return self._health.online
 
-    # --- what goes in and out ------------------------------------------------------------------------
+    # --- input and output ----------------------------------------------------------------------------
 
     def receive(self, datagram: Datagram, now: float) -> None:
-        """A datagram of two bytes or more that is not UDX, and where it came from. Garbage is dropped, as UDP
-        demands."""
+        """A datagram of two bytes or more that is not UDX, and its source. Invalid ones are dropped."""
         data, source = datagram
         self._now = now
         if not source.port:
@@ -129,7 +128,7 @@ class DhtCore:
             self._rpc.deliver(packet.tid, reply, now)
 
     def take_output(self, now: float) -> list[Datagram]:
-        """All datagrams that are to be sent, and where to."""
+        """All datagrams to send, with their destinations."""
         outbox = self._rpc.outbox
         if not outbox:
             return []
@@ -137,7 +136,7 @@ class DhtCore:
         return outbox
 
     def next_deadline(self) -> float:
-        """When `handle_timer` is to be called at the latest."""
+        """When `handle_timer` must be called at the latest."""
         at = self._tick_at
         for other in (self._rpc.next_deadline(), self._internal.next_deadline(), self._bootstrap_at):
             if other is not None and other < at:
@@ -161,15 +160,15 @@ class DhtCore:
     def next_event(self) -> NodeEvent | None:
         return self._events.popleft() if self._events else None
 
-    # --- asking --------------------------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------------------------
 
     def call(self, outgoing: Outgoing, now: float, handler: ReplyHandler = IGNORE_REPLY) -> Call | None:
-        """Send one request to one node. Returns None, and calls nothing, if too many are in flight."""
+        """Send one request to one node. Returns None, without a callback, if too many are in flight."""
         self._now = now
         return self.request(outgoing, handler)
 
     def cancel(self, call: Call) -> None:
-        """Drop a request; none of its callbacks is called any more."""
+        """Drop a request; its callbacks are not called any more."""
         self._rpc.cancel(call)
 
     def ping(
@@ -180,18 +179,18 @@ class DhtCore:
         *,
         retries: int = DEFAULT_RETRIES,
     ) -> Call | None:
-        """Ask one node whether it is there. Returns None as `call` does."""
+        """Ping one node. Returns None as `call` does."""
         return self.call(Outgoing(to, Internal.PING, internal=True, retries=retries), now, handler)
 
     def start(self, query: Query, now: float) -> Query:
-        """Let a query of this node run."""
+        """Run a query of this node."""
         self._now = now
         self._refresh_at = now + REFRESH_SECONDS
         query.start()
         return query
 
     def start_bootstrap(self, now: float) -> None:
-        """Walk to our own id, which fills the table with neighbours. Repeated until a node answers."""
+        """Query our own id, which fills the table with neighbours. Repeated until a node answers."""
         if self._bootstrap_query is not None:
             return
         query = Query(
@@ -201,24 +200,24 @@ class DhtCore:
         self.start(query, now)
 
     def refresh(self, now: float) -> None:
-        """Walk to a random known node, to keep the table fresh."""
+        """Query the id of a random known node, to refresh the table."""
         nodes = list(self.table)
         target = node_id(nodes[self.rng.randrange(len(nodes))].address) if nodes else self.table.id
         self.start(
             Query(self, target, Internal.FIND_NODE, internal=True, concurrency=CAUTIOUS_CONCURRENCY), now
         )
 
-    # --- what queries and answers need of their node -------------------------------------------------
+    # --- for queries and answers ---------------------------------------------------------------------
 
     def request(self, outgoing: Outgoing, handler: ReplyHandler = IGNORE_REPLY) -> Call | None:
-        """Send one request at the time of the call that this is within. Returns None as `call` does."""
+        """Send one request, at the time of the current call. Returns None as `call` does."""
         return self._rpc.call(outgoing, self._now, handler, own_id=self.own_id)
 
     def closest_nodes(self, target: int, count: int) -> list[TableNode]:
         return self.table.closest(target, count)
 
     def bootstrap_addresses(self) -> Iterable[Address]:
-        """The bootstrap nodes that answered last time: one that is down would hold up every query of a small
+        """The bootstrap nodes that answered last time: one that is down would delay every query of a small
         network."""
         alive = [a for a in self.bootstrap if self._silent.get(a, self._now) <= self._now]
         return alive or self.bootstrap
@@ -242,7 +241,7 @@ class DhtCore:
     def send(self, data: bytes, address: Address) -> None:
         self._rpc.outbox.append((data, address))
 
-    # --- being asked ---------------------------------------------------------------------------------
+    # --- requests of others --------------------------------------------------------------------------
 
     def _requested(self, request: Request, source: Address, size: int) -> None:
         sender_id = request.id if request.id is not None and request.id == node_id(source) else None
@@ -268,11 +267,11 @@ class DhtCore:
         self.own_id = None if address is None else node_id(address)
         self._maintenance.change_id(self.rng.randbytes(32) if self.own_id is None else self.own_id)
         if self.own_id is not None and self.bootstrapped:
-            # So that those near us learn that we are there
+            # So that the nodes near us learn of us
             self.start(Query(self, self.own_id, Internal.FIND_NODE, internal=True), now)
 
     def on_network_changed(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
-        """The network changed. `votes`: nodes that see us elsewhere, and where."""
+        """The network changed. `votes`: nodes that see us at another address, with that address."""
         self._maintenance.on_network_changed(votes)
         self._events.append(NodeEvent.ADDRESS_CHANGED)
 

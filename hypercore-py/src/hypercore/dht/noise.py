@@ -1,7 +1,7 @@
 """The Noise handshake of a connection, carried by the DHT.
 
-Source: hyperdht lib/noise-wrap.js (6.34.0). Two messages of pattern IK, each with a payload that says how
-the sender can be reached.
+Source: hyperdht lib/noise-wrap.js (6.34.0). Two messages of pattern IK, each with a payload about how
+to reach the sender.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def holepunch_secret(handshake_hash: bytes) -> bytes:
 
 
 class ClientHandshake:
-    """Our side when we connect. The one message goes to several relays; whichever answer is right counts."""
+    """Our side when we connect. The message goes to several relays; the first valid answer counts."""
 
     def __init__(self, key_pair: KeyPair, remote_public_key: bytes, random_bytes: RandomBytes) -> None:
         self._random_bytes = random_bytes
@@ -41,8 +41,9 @@ class ClientHandshake:
         return self._handshake.write(payload.encode())
 
     def read(self, noise: bytes) -> tuple[NoisePayload, HandshakeResult]:
-        """The server's answer. Raises RemoteProtocolError for a wrong one, and can be asked again then."""
-        # A handshake is dead after garbage, and any relay can send some: each answer gets a copy of its own
+        """The server's answer. Raises RemoteProtocolError for an invalid one, and may then be called
+        again."""
+        # An invalid answer, which any relay can send, breaks a handshake: each answer gets its own copy
         attempt = deepcopy(self._handshake, {id(self._random_bytes): self._random_bytes})
         payload = NoisePayload.decode(attempt.read(noise))
         return payload, attempt.result

@@ -20,7 +20,7 @@ MAX_PACKET_BYTES = 2048
 
 
 Datagram = tuple[bytes | memoryview, Address]
-"""Bytes, and where they came from or go to."""
+"""Bytes, and their source or destination."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +28,9 @@ class Request:
     """Flag bits: 1 id, 2 token, 4 internal, 8 target, 16 value."""
 
     tid: int
-    """16 bits, unique among what its sender has in flight."""
+    """16 bits, unique among the requests that its sender has in flight."""
     to: Address
-    """Where it is sent, as the sender sees it."""
+    """The receiver's address as the sender sees it."""
     command: int
     internal: bool = False
     id: bytes | None = None
@@ -82,7 +82,7 @@ class Response:
 
     tid: int
     to: Address
-    """The requester, as the responder sees it: that is how nodes learn their public address."""
+    """The requester's address as the responder sees it: so nodes learn their public address."""
     id: bytes | None = None
     token: bytes | None = None
     closer_nodes: tuple[Address, ...] = ()

@@ -1,8 +1,8 @@
-"""What a side sends while it punches, and when: bytes to where the other side may be.
+"""The single bytes that a side sends while it punches, and their times.
 
 Source: hyperdht lib/holepuncher.js (6.34.0). Two NATs that keep one public port per socket (CONSISTENT) only
-have to be opened towards each other. One that takes another port for every destination (RANDOM) is beaten by
-the birthday paradox: its side opens many ports towards the other side, which guesses until it hits one.
+need a mapping for each other. Behind one that uses another port for each destination (RANDOM), a side opens
+many ports for the other side, which guesses until it hits one (the birthday paradox).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from .address import Address
 PUNCH = b"\0"
 """A probe; only its length of one byte matters."""
 LOW_TTL = 5
-"""Enough to get through our own NAT, too little to reach the other one and look like an attack."""
+"""TTL that passes our own NAT and does not reach the other one, where it would look like an attack."""
 TICKS = 10
-"""Rounds of bytes between two consistent NATs before it is given up (holepuncher.js)."""
+"""Rounds of bytes between two consistent NATs before the punch fails (holepuncher.js)."""
 TICK_SECONDS = 1.0
-"""Between two of these rounds."""
+"""Seconds between two rounds."""
 UNVERIFIED_TICKS = 4
 """Addresses without proof of receipt get a byte every so many ticks."""
 MAX_HOLES = 256
 """Sockets opened behind a random NAT (holepuncher.js BIRTHDAY_SOCKETS). One guess in 252 hits one of them."""
 HOLES_AT_ONCE = 16
-"""Sockets opened per step, so that neither we nor the router stumble."""
+"""Sockets opened per step, to spare us and the router a burst."""
 MAX_GUESSES = 1750
-"""Bytes that each side sends where one NAT is random. They fail to meet once in a thousand times."""
+"""Bytes that each side sends where one NAT is random. One punch in a thousand fails."""
 GUESS_SECONDS = 0.02
-"""Between two of these bytes: 50 a second, half a minute in all."""
+"""Seconds between two of these bytes: 50 a second, half a minute in all."""
 SETTLE_SECONDS = 0.1
-"""Between the opening of the last socket and the first byte that is meant to arrive."""
+"""Seconds from the opening of the last socket to the first byte that should arrive."""
 PORTS = range(1000, 65536)
 """Ports that are guessed (holepuncher.js `randomPort`)."""
 
@@ -42,7 +42,7 @@ class Probe(NamedTuple):
     address: Address
     ttl: int | None = None
     hole: int | None = None
-    """Number of the socket to send it from, which only this punch uses. None: the usual one."""
+    """Number of the punch's own socket to send it from. None: the usual socket."""
 
 
 Volley = tuple[list[Probe], float]
@@ -50,7 +50,8 @@ Volley = tuple[list[Probe], float]
 
 
 def consistent_probes(addresses: Callable[[], dict[Address, bool]]) -> Iterator[Volley]:
-    """Both NATs keep their ports. `addresses()`: where the other side may be, and whether it proved to."""
+    """For two consistent NATs. `addresses()`: possible addresses of the other side, and whether it has proven
+    them."""
     for tick in range(1, TICKS + 1):
         unverified_too = tick % UNVERIFIED_TICKS == 0
         shots = [Probe(a) for a, verified in addresses().items() if a.port and (verified or unverified_too)]
@@ -58,14 +59,14 @@ def consistent_probes(addresses: Callable[[], dict[Address, bool]]) -> Iterator[
 
 
 def random_port_probes(host: str, random_bytes: Callable[[int], bytes]) -> Iterator[Volley]:
-    """The other side's NAT is random: guess."""
+    """For a random NAT of the other side: guess its ports."""
     for _ in range(MAX_GUESSES):
         port = PORTS[int.from_bytes(random_bytes(4), "big") % len(PORTS)]
         yield [Probe(Address(host, port))], GUESS_SECONDS
 
 
 def birthday_probes(address: Address) -> Iterator[Volley]:
-    """Our NAT is random: be there at many ports, and keep them open."""
+    """For our own random NAT: open many ports and keep them open."""
     for first in range(0, MAX_HOLES, HOLES_AT_ONCE):
         opened = range(first, min(first + HOLES_AT_ONCE, MAX_HOLES))
         last = opened.stop == MAX_HOLES
@@ -74,6 +75,6 @@ def birthday_probes(address: Address) -> Iterator[Volley]:
             SETTLE_SECONDS if last else GUESS_SECONDS,
         )
     for number in range(MAX_GUESSES):
-        # Whoever guesses has begun by now, but bytes that come too early may look like an attack
+        # The other side guesses by now; bytes that come earlier may look like an attack
         ttl = LOW_TTL if number < MAX_HOLES else None
         yield [Probe(address, ttl, number % MAX_HOLES)], GUESS_SECONDS

@@ -1,4 +1,4 @@
-"""Hole punching: what we know of the other side, and which way of punching fits the two NATs.
+"""Hole punching: the other side's addresses, and the method that fits the two NATs.
 
 Source: hyperdht lib/holepuncher.js (6.34.0).
 """
@@ -13,19 +13,19 @@ from .messages import HolepunchPayload
 from .punch_probes import TICK_SECONDS, Probe, Volley, birthday_probes, consistent_probes, random_port_probes
 
 MAX_REMOTE_ADDRESSES = 8
-"""Addresses of the other side that are punched at."""
+"""Addresses of the other side that get bytes."""
 MAX_ECHOES = 16
-"""Single bytes that are answered per puncher, so that two peers cannot echo each other for ever."""
+"""Single bytes answered per puncher, so that two peers do not answer each other for ever."""
 ECHO_SECONDS = 0.5
-"""Time between two of these: the other side sends one a second, an echo of our echo comes at once."""
+"""Least seconds between two of these answers: the other side sends one byte a second, and answers at once."""
 MAX_RANDOM_PUNCHES = 1
 """Punches through random NATs at a time: each takes up to 256 sockets (hyperdht `randomPunchLimit`)."""
 RANDOM_PUNCH_PAUSE_SECONDS = 20.0
-"""Rest that our router gets after one (hyperdht `randomPunchInterval`)."""
+"""Seconds without such a punch afterwards, for our router (hyperdht `randomPunchInterval`)."""
 
 
 class RandomPunches:
-    """How many punches through random NATs there may be, over all servers and dials of a node."""
+    """Limits the punches through random NATs over all servers and dials of a node."""
 
     def __init__(self) -> None:
         self._running = 0
@@ -38,14 +38,14 @@ class RandomPunches:
         self._running += 1
 
     def end(self, now: float | None) -> None:
-        """One is over. None: it did not come to that, so there is nothing to rest from."""
+        """A punch has ended at `now`. None: it never began, so no pause follows."""
         self._running -= 1
         if now is not None:
             self._ended_at = now
 
 
 class Puncher:
-    """What we know of the other side's addresses, and when to send it a byte."""
+    """The other side's addresses, and the times of bytes to it."""
 
     def __init__(
         self,
@@ -55,12 +55,12 @@ class Puncher:
         remote_firewall: int = Firewall.UNKNOWN,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        """`remote_host` is where the handshake says that the other side is."""
+        """`remote_host`: the other side's host from the handshake."""
         self.remote_firewall = remote_firewall
         self.remote_punching = False
         self.punching = False
         self.exhausted = False
-        """Whether all bytes were sent, and a while has passed."""
+        """Whether all bytes were sent and the wait for answers has ended."""
         self._initiator = initiator
         self._remote_host = remote_host
         self._random_bytes = random_bytes
@@ -77,7 +77,8 @@ class Puncher:
         return tuple(self._addresses)
 
     def update(self, payload: HolepunchPayload, verified_host: str | None) -> None:
-        """Take the other side's state. `verified_host`: it proved to read what is sent there."""
+        """Use a payload of the other side. `verified_host`: the host at which it has proven that it
+        receives."""
         verified = {address.host for address, known in self._addresses.items() if known}
         if verified_host is not None:
             verified.add(verified_host)
@@ -88,11 +89,11 @@ class Puncher:
         self.remote_punching = payload.punching
 
     def is_random(self, local_firewall: int) -> bool:
-        """Whether punching takes many bytes: one of the NATs is random."""
+        """Whether one of the NATs is random, so that punching takes many bytes."""
         return Firewall.RANDOM in (local_firewall, self.remote_firewall)
 
     def start(self, local_firewall: int, now: float) -> bool:
-        """Begin to punch. False if that is of no use for these two NATs."""
+        """Start to punch. False if that cannot work for these two NATs."""
         if self.punching:
             return True
         plan = self._choose(local_firewall)
@@ -100,7 +101,7 @@ class Puncher:
             return False
         self.punching = True
         self._plan = plan
-        # The server has just answered with a byte of its own ("fast open"): it gives that a moment
+        # The server has just sent a byte of its own ("fast open"), which may arrive first
         patient = not self._initiator and not self.is_random(local_firewall)
         self._at = now + TICK_SECONDS if patient else now
         return True
@@ -110,7 +111,7 @@ class Puncher:
         if ours and theirs:
             reachable = any(address.port for address in self._addresses)
             return consistent_probes(lambda: self._addresses) if reachable else None
-        # Hundreds of bytes go only to somebody who asked for them
+        # Hundreds of bytes go only to a host that has proven that it wants them
         verified = [address for address, proved in self._addresses.items() if proved]
         if ours and self.remote_firewall == Firewall.RANDOM and verified:
             self._guessed_host = verified[0].host
@@ -140,12 +141,12 @@ class Puncher:
         self._at = now + pause
 
     def take_output(self, now: float) -> list[Probe]:
-        """Single bytes that are to be sent now."""
+        """Single bytes to send now."""
         output, self._output = self._output, []
         return output
 
     def may_echo(self, source: Address, now: float) -> bool:
-        """A byte came from `source`: whether to answer it. Only the side that did not start does."""
+        """A byte came from `source`. Returns whether to answer it; only the side that did not start does."""
         if self._initiator or self._echoes >= MAX_ECHOES or now < self._echo_at:
             return False
         if not self.expects(source.host):
@@ -156,7 +157,7 @@ class Puncher:
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Where the other side may be: at most one more than MAX_REMOTE_ADDRESSES."""
+        """Possible hosts of the other side, at most MAX_REMOTE_ADDRESSES + 1."""
         return frozenset((self._remote_host, *(address.host for address in self._addresses)))
 
     def expects(self, host: str) -> bool:
@@ -164,10 +165,10 @@ class Puncher:
         return host == self._remote_host or any(host == address.host for address in self._addresses)
 
     def awaits(self, source: Address) -> bool:
-        """Whether a byte from `source` is what we punch for.
+        """Whether a byte from `source` completes the punch.
 
-        Exactly, unless the other side's ports are a guess: another port of the same host may be another
-        socket of the same peer, dialling us.
+        Host and port must match, unless the other side's ports are guessed: another port of the same host may
+        be another socket of the same peer, dialling us.
         """
         return source in self._addresses or source.host == self._guessed_host
 

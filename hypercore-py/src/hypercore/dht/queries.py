@@ -19,7 +19,7 @@ from .rpc import Outgoing, Reply, ReplyHandler
 from .signing import sign_announce, sign_mutable, sign_unannounce, verify_mutable
 
 FULL_REPLY = 20
-"""Peers in a reply from which on it may have omitted us although we are stored there."""
+"""Number of peers from which a reply may omit us although we are stored there."""
 
 
 OnDone = Callable[[Query], None]
@@ -59,7 +59,7 @@ def lookup(
     on_peers: OnPeers | None = None,
     on_done: OnDone | None = None,
 ) -> Query:
-    """Find who announced `topic`."""
+    """Find the peers that announced `topic`."""
 
     def on_reply(reply: Reply) -> None:
         if on_peers is not None and (peers := _peers(reply)):
@@ -79,7 +79,7 @@ def announce(
     on_peers: OnPeers | None = None,
     on_done: OnDone | None = None,
 ) -> Query:
-    """Announce us at the nodes nearest to `topic`. The walk finds other peers on its way.
+    """Announce us at the nodes nearest to `topic`. The query finds other peers as well.
 
     `relay_addresses` is called at the end. `clear` first removes older announcements of ours.
     """
@@ -120,7 +120,8 @@ def unannounce(
     on_peers: OnPeers | None = None,
     on_done: OnDone | None = None,
 ) -> Query:
-    """Remove our announcements of `topic` wherever the walk finds them. `only_seeds`: ask no other nodes."""
+    """Remove our announcements of `topic` from the nodes that the query finds. `only_seeds`: use no other
+    nodes."""
 
     def on_reply(reply: Reply) -> None:
         peers = _peers(reply)
@@ -158,7 +159,7 @@ def _unannounce_at(
     if len(peers) < FULL_REPLY and all(peer.public_key != key_pair.public_key for peer in peers):
         return
     value = sign_unannounce(key_pair, target=query.target, node_id=reply.id, token=reply.token)
-    # The announcement that may follow must not be overtaken by a late repetition of this
+    # A late repetition of this must not arrive after an announcement that may follow
     query.hold()
     outgoing = Outgoing(reply.source, Command.UNANNOUNCE, target=query.target, value=value, token=reply.token)
     if node.request(outgoing, ReplyHandler(lambda _: query.release(), query.release)) is None:
@@ -173,8 +174,8 @@ def mutable_get(
     on_record: Callable[[Reply, MutableRecord], None],
     on_done: OnDone | None = None,
 ) -> Query:
-    """Find records that `public_key` signed, of number `seq` or later. `on_record` gets each that
-    verifies."""
+    """Find records that `public_key` signed, with a sequence number of at least `seq`. `on_record` gets each
+    valid one."""
 
     def on_reply(reply: Reply) -> None:
         if not reply.value:
@@ -199,7 +200,7 @@ def mutable_get(
 def mutable_put(
     node: QueryHost, key_pair: KeyPair, value: bytes, *, seq: int, on_done: OnDone | None = None
 ) -> Query:
-    """Store `value` under our key, over every number below `seq`."""
+    """Store `value` under our key. It replaces values with a lower `seq`."""
     request = (Command.MUTABLE_PUT, sign_mutable(key_pair, seq, value).encode())
     return Query(
         node,

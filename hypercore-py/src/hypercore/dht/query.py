@@ -1,7 +1,7 @@
-"""A walk towards a target: ask the nearest nodes known, learn of nearer ones, until there are none.
+"""A query for a target: asks the nearest known nodes, learns of nearer ones, until there are none.
 
-Source: dht-rpc lib/query.js (6.27.0). One difference: the nearest node that is still to be asked goes
-first, where the official query takes the one that was found last.
+Source: dht-rpc lib/query.js (6.27.0). One difference: the nearest node comes next, where the official query
+takes the one found last.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ CONCURRENCY = 10
 """Requests of one query in flight at a time."""
 
 CAUTIOUS_CONCURRENCY = 3
-"""The same while waiting for the first answers of nodes that worked last time."""
+"""The same until the first answers of the closest nodes of the last query."""
 
 QUERY_RETRIES = 5
 """Attempts after the first one."""
 
 MAX_SEEN = 2048
-"""Addresses that one query will remember; a walk through the public network meets one to two hundred."""
+"""Addresses that one query keeps; in the public network it meets one to two hundred."""
 
 MAX_REFERRERS = 8
-"""Nodes remembered per address as having named it, to be notified if it is dead."""
+"""Nodes kept per address that named it; they are notified if it is dead."""
 
 _DONE: list[Address] = []
 _DOWN: list[Address] = []
 
 
 class QueryHost(Protocol):
-    """What a query needs from its node."""
+    """The members of a node that a query uses."""
 
     def request(self, outgoing: Outgoing, handler: ReplyHandler) -> Call | None:
-        """Send one request. Returns None, and calls nothing, if too many are in flight already."""
+        """Send one request. Returns None, without a callback, if too many are in flight."""
 
     def cancel(self, call: Call) -> None: ...
 
@@ -55,9 +55,9 @@ class QueryHost(Protocol):
 class Query:
     """`on_reply` is called with every successful reply, `on_done` once at the end (not after `cancel`).
 
-    `commit`, if given, is asked for each of the closest replies at the end: it returns the command and value
-    to send back to that node with its token, or None to leave it out. `force` skips the congestion window and
-    asks each node once: for the removal of announcements, which must not wait.
+    `commit`, if given, is called with each of the closest replies at the end. It returns the command and
+    value to send to that node with its token, or None to skip it. `force` skips the congestion window and
+    asks each node once; used to remove announcements, which must not wait.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Query:
         self.errors = 0
         """Nodes that answered with an error, or not at all."""
         self.committed = 0
-        """Nodes that took the commit."""
+        """Nodes that accepted the commit."""
         self.finished = False
         self._host = host
         self._internal = internal
@@ -103,7 +103,7 @@ class Query:
         self._slow: set[Call] = set()
         self._distances: list[int] = []
         self._hopeful: list[int] = []
-        """Distances of the nodes that are among the closest replies, or may get there."""
+        """Distances of nodes that are, or may become, one of the closest replies."""
         self._closest: list[Reply] = []
         self._used_table = False
         self._cautious = False
@@ -121,7 +121,7 @@ class Query:
         return self.committed == 0 if self._commit is not None else self.successes == 0
 
     def start(self) -> None:
-        """Ask the first nodes. Everything may happen within, even the end."""
+        """Ask the first nodes. Callbacks may be called within, even `on_done`."""
         for address in self._seeds:
             self._add(address, None)
         if not self._only_seeds and len(self._pending) < BUCKET_SIZE:
@@ -129,7 +129,7 @@ class Query:
         self._ask_more()
 
     def cancel(self) -> None:
-        """Stop without a word."""
+        """Stop without a callback."""
         self.finished = True
         for call in self._calls:
             self._host.cancel(call)
@@ -137,7 +137,7 @@ class Query:
         self._pending.clear()
 
     def hold(self) -> None:
-        """Do not commit or end before `release` was called as often."""
+        """Neither commit nor end before as many calls of `release`."""
         self._holds += 1
 
     def release(self) -> None:
@@ -160,7 +160,7 @@ class Query:
         return len(self._closest) < BUCKET_SIZE or distance < self._distances[-1]
 
     def _add(self, address: Address, referrer: Address | None) -> bool:
-        """Remember to ask `address`. False if it is farther than what we have; so are those listed after."""
+        """Queue `address`. False if it is farther than the kept ones; those listed after it are, too."""
         distance = node_number(address) ^ self._number
         closer = self._is_closer(distance)
         referrers = self._seen.get(address)
@@ -183,7 +183,7 @@ class Query:
     def _add_closer(self, reply: Reply) -> None:
         seen = self._seen
         for address in reply.closer_nodes:
-            if seen.get(address) is _DONE:  # most are, once a walk nears its end
+            if seen.get(address) is _DONE:  # most are, towards the end of a query
                 continue
             if address.port and not self._host.is_own(address) and not self._add(address, reply.source):
                 break
@@ -196,7 +196,7 @@ class Query:
             distance, address = heappop(self._pending)
             self._ask(distance, address)
         if not self._used_table and not self.successes and not self.errors and not self._only_seeds:
-            # Nodes that were the closest last time: give them a chance before going wide
+            # Wait for the closest nodes of the last query before using full concurrency
             self._cautious = True
         if self._holds or not self._is_over():
             return
@@ -207,11 +207,11 @@ class Query:
             self._finish()
 
     def _is_promising(self, distance: int) -> bool:
-        """Whether fewer than a full result's worth of nearer nodes answered or may still answer."""
+        """Whether fewer than BUCKET_SIZE nearer nodes answered or may still answer."""
         return len(self._hopeful) < BUCKET_SIZE or distance < self._hopeful[BUCKET_SIZE - 1]
 
     def _is_over(self) -> bool:
-        """Nothing is awaited, or only nodes that seem dead while the result is full."""
+        """Whether no answer is awaited, or the result is full and only slow nodes are left."""
         return not self._calls or (len(self._slow) == len(self._calls) and len(self._closest) >= BUCKET_SIZE)
 
     def _ask(self, distance: int, address: Address) -> None:
@@ -273,7 +273,7 @@ class Query:
                 self._keep(reply)
         else:
             self.errors += 1
-        # Routers answer with an error and closer nodes all the same
+        # Answers with an error can have closer nodes
         if not self._only_seeds:
             self._add_closer(reply)
         if self.successes + self.errors >= self._concurrency:

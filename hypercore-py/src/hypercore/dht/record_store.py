@@ -1,7 +1,7 @@
 """The storing side of a persistent node: announcements, and small records.
 
-Source: hyperdht lib/persistent.js (6.34.0). What does not verify is dropped without an answer, as by official
-nodes. The hash-chain refresh without a signature, which no client uses, and plugins are left out.
+Source: hyperdht lib/persistent.js (6.34.0). Invalid requests get no answer, as from official
+nodes. The hash-chain refresh without a signature, which no client uses, and plugins are not implemented.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from .signing import verify_announce, verify_mutable, verify_unannounce
 from .ttl_map import OwnedMap, RecordCache, TtlMap
 
 LIFETIME = 20 * 60.0
-"""Seconds that an announcement is kept, nominal; really between two and four thirds of it."""
+"""Nominal seconds for which an announcement is kept; in fact two to four thirds of it."""
 VALUE_LIFETIME = 48 * 3600.0
 """The same for mutable and immutable records, exactly."""
 MAX_RECORDS = 32768
-"""Announcements remembered per generation, of some 600 bytes with what keeping them takes. Ours: official
-nodes remember twice as many."""
+"""Announcements kept per generation, of some 600 bytes including overhead. Ours: official nodes keep twice as
+many."""
 MAX_RECORDS_PER_NETWORK = 12288
-"""Of these, announcements that came from one /24 network; fewer where many were brought, see `ttl_map.share`.
-Ours: it is more than the topics of one engine."""
+"""Of these, announcements from one /24 network; fewer when many are stored, see `ttl_map.share`. Ours: more
+than the topics of one engine."""
 MAX_PEERS_PER_TOPIC = 1024
-"""Announcements of one topic remembered per generation; the oldest makes room. A reply names 20."""
+"""Announcements of one topic kept per generation; the oldest is replaced. A reply names 20."""
 MAX_BUMPS = 16384
-"""Topics whose bump is remembered, per generation."""
+"""Topics whose bump is kept, per generation."""
 MAX_VALUE_BYTES = 16 << 20
-"""Mutable and immutable records remembered, together, with what keeping them takes. Ours."""
+"""Bytes of all mutable and immutable records, including overhead. Ours."""
 MAX_VALUE_BYTES_PER_NETWORK = 1 << 20
-"""Of these, records that came from one /24 network. Ours."""
+"""Of these, bytes of records from one /24 network. Ours."""
 MUTABLE_BYTES = 64 + 8
-"""Of a mutable record beside its value: signature and number."""
+"""Bytes of a mutable record beside its value: signature and number."""
 MAX_PEERS_IN_REPLY = 20
-"""Announcements named in a reply, by chance if there are more."""
+"""Announcements named in a reply, a random sample if there are more."""
 MAX_RELAYS = 3
-"""Relay addresses kept of an announcement."""
+"""Relay addresses kept per announcement."""
 MAX_BUMP_AHEAD_MS = 60_000
-"""How far in the future a bump may be."""
+"""Milliseconds that a bump may lie in the future."""
 
 
 class Store:
-    """`own_id` is the node's; `wall_clock` gives Unix seconds (for bumps only)."""
+    """`own_id`: the node's id. `wall_clock` returns Unix seconds (for bumps only)."""
 
     def __init__(
         self, *, own_id: bytes, router: Router, rng: Random, now: float, wall_clock: Callable[[], float]
@@ -71,7 +71,7 @@ class Store:
             max_bytes_per_owner=MAX_VALUE_BYTES_PER_NETWORK,
             lifetime=VALUE_LIFETIME,
         )
-        """By the command that stores them, and target."""
+        """Records by the command that stores them, and target."""
         self._budget = ReplyBudget(now)
 
     @property
@@ -198,7 +198,8 @@ class Store:
     def _guarded(
         self, handle: Callable[[Inbound, bytes, float], None], command: int
     ) -> Callable[[Inbound, float], None]:
-        """`handle`, but requests without a target, a needed token, or a value that decodes go unanswered."""
+        """`handle`, for requests with a target, a valid value and, if needed, a valid token. Others get no
+        answer."""
 
         def guarded(inbound: Inbound, now: float) -> None:
             if inbound.target is None or (command in NEED_TOKEN and inbound.request.token is None):
@@ -214,4 +215,4 @@ class Store:
 
 
 NEED_TOKEN = frozenset({Command.ANNOUNCE, Command.UNANNOUNCE, Command.MUTABLE_PUT, Command.IMMUTABLE_PUT})
-"""Commands that store something: only for requesters who receive at the address they send from."""
+"""Commands that store records: only for requesters that receive at the address they send from."""

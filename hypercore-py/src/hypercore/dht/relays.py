@@ -14,11 +14,11 @@ from .rpc import Reply
 RELAYS = 3
 """Nodes that a server announces itself to."""
 PING_SECONDS = 3.0
-"""How often they are pinged, so that our NAT keeps the way from them to us open."""
+"""Seconds between two pings, which keep our NAT's mapping for them."""
 PING_ROUNDS = 100
 """Ping rounds (about five minutes) after which the announcement is renewed."""
 GENERATIONS = 3
-"""Announcements for which a node still counts as our relay."""
+"""Announcements after which a former relay no longer counts as one."""
 
 
 class AnnouncedRelays:
@@ -33,27 +33,27 @@ class AnnouncedRelays:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """What goes into our records, so that others find us without a search."""
+        """Addresses for our records, so that peers reach us without a search."""
         return tuple(self._generations[-1])
 
     def replace(self, relays: Iterable[RelayInfo]) -> list[Address]:
-        """A new announcement went to `relays`. Returns the nodes that were relays until now only."""
+        """A new announcement went to `relays`. Returns the nodes that are no longer relays."""
         before = self._generations[-1]
         self._generations = [*self._generations[1:], {relay.relay_address: relay for relay in relays}]
         return [address for address in before if address not in self._generations[-1]]
 
     def is_relay(self, address: Address) -> bool:
-        """Whether `address` is or recently was one: handshakes through old ones are still on their way."""
+        """Whether `address` is or recently was a relay: handshakes through old ones may still come."""
         return any(address in generation for generation in self._generations)
 
 
 def best_replies(replies: Iterable[Reply], count: int = RELAYS) -> list[Reply]:
-    """The nearest nodes that can be announced to: those that gave their id and a token."""
+    """The nearest nodes that sent their id and a token, to which we can announce."""
     return [reply for reply in replies if reply.id is not None and reply.token is not None][:count]
 
 
 def relays_alive(relays: Sequence[RelayInfo], answers: Sequence[Reply | None]) -> bool:
-    """Whether a ping round leaves the announcement as it is: all relays answer, and see us where they did."""
+    """Whether the announcement is still right: all relays answer and see us at the same address."""
     return all(
         answer is not None and answer.to == relay.peer_address
         for relay, answer in zip(relays, answers, strict=True)
@@ -63,7 +63,8 @@ def relays_alive(relays: Sequence[RelayInfo], answers: Sequence[Reply | None]) -
 def changed_addresses(
     relays: Sequence[RelayInfo], answers: Sequence[Reply | None]
 ) -> list[tuple[Address, Address]]:
-    """Relays that see us elsewhere than before, and where; none unless there are two: one may be wrong."""
+    """Relays that see us at another address than before, with that address. Empty unless there are two, since
+    one may be wrong."""
     moved = [
         (relay.relay_address, answer.to)
         for relay, answer in zip(relays, answers, strict=True)

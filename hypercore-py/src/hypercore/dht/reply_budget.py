@@ -1,10 +1,10 @@
-"""Limits what a storing node sends to addresses that may be forged.
+"""Limits the bytes that a storing node sends to addresses that may be forged.
 
 A request for a record is some 50 bytes, the answer up to 1,500, and its sender may be forged to direct the
 answer at a third host. The protocol's tokens come with the first answer, and official clients ask only once,
-so a record cannot require proof of receipt. Instead, what answers carry beyond three times the request is
-counted against the /24 network they go to. A host that has lately used a token, as every host that announces
-or stores something here has, reads what it is sent: it has an account of its own.
+so records cannot require proof of receipt. Instead, the bytes of an answer beyond three times the request are
+charged to the /24 network it goes to. A host that has used a token lately (by announcing or storing here) has
+proven that it receives at its address, and has an account of its own.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from .address import Address
 from .ttl_map import TtlMap
 
 MAX_REPLY_FACTOR = 3
-"""Answers of at most this multiple of the request cost nothing (as in QUIC, RFC 9000 section 8). Ours."""
+"""Factor: answers up to this multiple of the request are free (as in QUIC, RFC 9000 section 8). Ours."""
 MAX_UNPROVEN_BURST_BYTES = 64 << 10
-"""Beyond that to one /24 network at once: some forty full answers. Ours."""
+"""Bytes beyond that to one /24 network at once: some forty full answers. Ours."""
 UNPROVEN_BYTES_PER_SECOND = 16 << 10
-"""What comes back of it each second."""
+"""Bytes a second by which that account refills."""
 MAX_ALL_UNPROVEN_BURST_BYTES = 2 << 20
-"""The same over all networks. Ours."""
+"""Bytes beyond that to all networks at once. Ours."""
 ALL_UNPROVEN_BYTES_PER_SECOND = 512 << 10
-"""What comes back of that each second."""
+"""Bytes a second by which that account refills."""
 MAX_PROVEN_BURST_BYTES = 1 << 20
-"""To one host that has used a token lately. Ours."""
+"""Bytes beyond that at once to one host that has used a token lately. Ours."""
 PROVEN_BYTES_PER_SECOND = 256 << 10
-"""What comes back of that each second."""
+"""Bytes a second by which that account refills."""
 MAX_ACCOUNTS = 4096
 """Networks and hosts whose accounts are kept per generation."""
 MAX_PROVEN_HOSTS = 16384
-"""Hosts remembered that have used a token, per generation."""
+"""Hosts that have used a token, kept per generation."""
 PROVEN_SECONDS = 1800.0
-"""For how long, nominal: announcements are repeated every ten minutes."""
+"""Nominal seconds for which such a host is kept: announcements are repeated every ten minutes."""
 ACCOUNT_SECONDS = 60.0
-"""How long an account is kept, nominal: it is full again after some seconds."""
+"""Nominal seconds for which an account is kept: it is full again after some seconds."""
 
 
 class Account:
-    """Bytes that may be sent now: a bucket that fills by itself."""
+    """A bucket of bytes that refills over time."""
 
     __slots__ = ("_at", "_level", "_rate", "_size")
 
@@ -56,7 +56,7 @@ class Account:
 
 
 class ReplyBudget:
-    """Of one node."""
+    """The budget of one node."""
 
     def __init__(self, now: float) -> None:
         self._all = Account(MAX_ALL_UNPROVEN_BURST_BYTES, ALL_UNPROVEN_BYTES_PER_SECOND, now)
@@ -66,11 +66,11 @@ class ReplyBudget:
         self._proven: TtlMap[str, bool] = TtlMap(max_items=MAX_PROVEN_HOSTS, lifetime=PROVEN_SECONDS, now=now)
 
     def note_proven(self, host: str, now: float) -> None:
-        """`host` has used one of our tokens: it reads what it is sent."""
+        """`host` has used one of our tokens: it receives at its address."""
         self._proven.set(host, True, now)
 
     def take(self, source: Address, request_bytes: int, reply_bytes: int, now: float) -> bool:
-        """Whether a reply of that size may go to who seems to have sent the request. If so it is counted."""
+        """Whether a reply of that size may be sent to `source`. If so it is charged."""
         excess = reply_bytes - MAX_REPLY_FACTOR * request_bytes
         if excess <= 0:
             return True
@@ -96,5 +96,5 @@ class ReplyBudget:
 
 
 def network_of(host: str) -> str:
-    """The /24 network of an IPv4 address, as its first three numbers and a dot: what one owner mostly has."""
+    """The /24 network of an IPv4 address, as its first three numbers and a dot."""
     return host[: host.rfind(".") + 1]

@@ -1,5 +1,5 @@
-"""The routing table: which persistent nodes we know, in buckets by how many leading bits their id shares with
-ours.
+"""The routing table: known persistent nodes, in buckets by the number of leading bits that their ids share
+with ours.
 
 Source: kademlia-routing-table index.js (1.0.6) and time-ordered-set, as dht-rpc uses them. One difference:
 `closest` returns the true nearest nodes by XOR, nearest first; the official one walks the buckets in
@@ -16,10 +16,10 @@ from .address import CACHED_ADDRESSES, Address, node_id
 ID_BITS = 256
 
 BUCKET_SIZE = 20
-"""Nodes kept per bucket, and nodes given out per question (k in Kademlia)."""
+"""Nodes kept per bucket, and nodes in an answer (k in Kademlia)."""
 
 MAX_NODES = ID_BITS * BUCKET_SIZE
-"""Nodes that a table can hold at all; in practice a few hundred, as deep buckets stay empty."""
+"""Largest number of nodes in a table; in practice a few hundred, as deep buckets stay empty."""
 
 
 @lru_cache(maxsize=CACHED_ADDRESSES)
@@ -38,13 +38,13 @@ class TableNode:
         self.number = node_number(address)
         self.added = now
         self.pinged = now
-        """When we last asked it something."""
+        """Time of our last request to it."""
         self.seen = now
         """Time of its last message."""
 
 
 class RoutingTable:
-    """At most `BUCKET_SIZE` nodes per bucket; the caller decides what happens to a full one."""
+    """At most `BUCKET_SIZE` nodes per bucket. The caller handles full buckets."""
 
     __slots__ = ("_buckets", "_nodes", "number")
 
@@ -57,11 +57,11 @@ class RoutingTable:
         return len(self._nodes)
 
     def __iter__(self) -> Iterator[TableNode]:
-        """Longest silent first."""
+        """All nodes, the longest silent first."""
         return iter(self._nodes.values())
 
     def latest(self) -> Iterator[TableNode]:
-        """Most recently heard of first."""
+        """All nodes, the most recently seen first."""
         return reversed(self._nodes.values())
 
     @property
@@ -83,7 +83,7 @@ class RoutingTable:
         return True
 
     def touch(self, node: TableNode) -> None:
-        """Make it the most recently heard of."""
+        """Make a node the most recently seen."""
         if self._nodes.pop(node.number, None) is not None:
             self._nodes[node.number] = node
 
@@ -102,8 +102,8 @@ class RoutingTable:
 
     def closest(self, target: int, count: int = BUCKET_SIZE) -> list[TableNode]:
         """The `count` nodes nearest to `target` (an id as an integer), nearest first."""
-        # Everything in the target's own bucket is nearer than everything in deeper ones, and those are nearer
-        # than each shallower bucket, one after the other: no need to sort the whole table
+        # All nodes of the target's own bucket are nearer than those of deeper ones, and these are nearer than
+        # those of each shallower bucket in turn: the whole table need not be sorted
         own = self._index(target)
         found = list(self._buckets.get(own, {}).values())
         if len(found) < count:

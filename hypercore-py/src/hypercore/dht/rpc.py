@@ -1,8 +1,7 @@
-"""Requests that we have in flight: ids, retries, time-outs, and a window so that a burst of them does not
-drown a home router.
+"""Our requests in flight: ids, retries, timeouts, and a window that protects home routers from bursts.
 
-Source: dht-rpc lib/io.js (6.27.0). Unlike the official node, which takes a response from anywhere as long
-as its tid is known, ours must come from the address that was asked: tids are only 16 bits.
+Source: dht-rpc lib/io.js (6.27.0). Unlike in the official node, which accepts a response with a known tid
+from any address, a response must come from the address that was asked: tids have only 16 bits.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ WINDOW = 80
 """Unanswered requests per slot of the congestion window; twice that over all of them (dht-rpc MAX_WINDOW)."""
 
 SLOT_SECONDS = 0.75
-"""How long requests are counted in one slot of the congestion window, before the next one is begun."""
+"""Seconds for which requests are counted in one slot of the congestion window."""
 
 SLOTS = 4
-"""Slots looked back over (dht-rpc lib/io.js, CongestionWindow: one turn each 750 ms, four of them)."""
+"""Slots of the window (dht-rpc lib/io.js, CongestionWindow: four of 750 ms)."""
 
 MAX_CALLS = 32768
 """Requests in flight or waiting for room: half of the 16-bit id space, so that a free id is found at once."""
 
 
 class Reply(NamedTuple):
-    """What came back."""
+    """The response to a request."""
 
     source: Address
     to: Address
@@ -51,7 +50,7 @@ class Reply(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """One request to one node: what is sent, and how long an answer is awaited."""
+    """One request to one node, with its timeout and retries."""
 
     to: Address
     command: int
@@ -67,11 +66,12 @@ class Outgoing(NamedTuple):
     timeout: float = REQUEST_TIMEOUT
     """Seconds per attempt."""
     force: bool = False
-    """Go past the congestion window: for what must not wait."""
+    """Ignore the congestion window, for requests that must not wait."""
 
 
 class ReplyHandler(NamedTuple):
-    """What is called about a request: exactly one of `on_reply` and `on_timeout`, unless it is cancelled."""
+    """Callbacks of a request: exactly one of `on_reply` and `on_timeout` is called, unless it is
+    cancelled."""
 
     on_reply: Callable[[Reply], None] | None = None
     on_timeout: Callable[[], None] | None = None
@@ -114,7 +114,7 @@ class Call:
 
 
 class CongestionWindow:
-    """A ring of four slots that counts what was sent and not answered in each."""
+    """A ring of four slots, each with the number of unanswered requests sent in its time."""
 
     __slots__ = ("_at", "_slots", "_turn_at", "_window")
 
@@ -130,7 +130,7 @@ class CongestionWindow:
 
     @property
     def turn_at(self) -> float:
-        """When the oldest slot is forgotten next."""
+        """When the oldest slot is dropped next."""
         return self._turn_at
 
     def sent(self) -> None:
@@ -151,7 +151,7 @@ class CongestionWindow:
 
 
 class Rpc:
-    """All requests of one node, a part of `DhtCore`. Datagrams to send pile up in `outbox`."""
+    """All requests of one node, a part of `DhtCore`. Datagrams to send are in `outbox`."""
 
     def __init__(self, *, first_tid: int, now: float, window: int = WINDOW) -> None:
         self.outbox: list[Datagram] = []
@@ -160,7 +160,7 @@ class Rpc:
         self.answered = 0
         """Requests that were answered."""
         self.timed_out = 0
-        """Requests given up on."""
+        """Requests that failed without an answer."""
         self._tid = first_tid & 0xFFFF
         self._calls: dict[int, Call] = {}
         self._waiting: deque[Call] = deque()
@@ -174,7 +174,7 @@ class Rpc:
 
     @property
     def room(self) -> bool:
-        """Whether another request would be sent rather than refused."""
+        """Whether another request would be accepted."""
         return len(self._calls) < MAX_CALLS
 
     def call(
@@ -185,8 +185,8 @@ class Rpc:
         *,
         own_id: bytes | None = None,
     ) -> Call | None:
-        """Send a request. `own_id` is our node id, if others may rely on us. Returns None, and sends nothing,
-        if too many are in flight already (see `room`)."""
+        """Send a request. `own_id` is our node id if we are persistent. Returns None, and sends nothing, if
+        too many are in flight (see `room`)."""
         if not self.room:
             return None
         tid = self._next_tid()
@@ -210,14 +210,14 @@ class Rpc:
         return call
 
     def cancel(self, call: Call) -> None:
-        """Drop a request; none of its callbacks is called any more."""
+        """Drop a request; its callbacks are not called any more."""
         if not call.done:
             call.done = True
             del self._calls[call.tid]
 
     def match(self, response: Response, source: Address, now: float) -> Reply | None:
-        """Returns a response that came from `source` as the reply to a call, or None if we did not ask for
-        it. The call is finished by `deliver`."""
+        """The reply for a response from `source`, None if it belongs to no request. `deliver` finishes the
+        call."""
         call = self._calls.get(response.tid)
         if call is None or call.to != source or not call.sent:
             return None
@@ -254,8 +254,8 @@ class Rpc:
         return at
 
     def expire(self, now: float) -> list[Call]:
-        """Retry what got no answer in time, and fail what was retried often enough. To be called at
-        `next_deadline`. Returns the failed calls, their callbacks called."""
+        """Retry requests without an answer, and fail those without retries left. Call it at `next_deadline`.
+        Returns the failed calls, after their callbacks."""
         failed = []
         while self._timers and self._timers[0][0] <= now:
             entry = heappop(self._timers)

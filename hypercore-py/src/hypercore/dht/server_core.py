@@ -28,20 +28,20 @@ from .relays import AnnouncedRelays
 from .sessions import Session, SessionTable, Step
 
 PATH_SECONDS = 10.0
-"""How long a client may take to arrive after the handshake, or after punching began."""
+"""Seconds for a client to arrive after the handshake, or after punching began."""
 PUNCH_SECONDS = 13.0
-"""The same once both sides punch: ten ticks and a little."""
+"""The same when both sides punch: ten ticks and a margin."""
 RANDOM_PUNCH_SECONDS = 40.0
-"""The same if one of the NATs is random: 1,750 bytes and a little."""
+"""The same if one of the NATs is random: 1,750 bytes and a margin."""
 RELAY_DELAY_SECONDS = 1.0
-"""Time that a hole gets to be punched before a client is met at a blind relay."""
+"""Seconds that hole punching gets before a blind relay is used."""
 RELAY_SECONDS = 15.0
-"""How long it may take to meet there (hyperdht lib/server.js)."""
+"""Seconds for both sides to connect to the relay (hyperdht lib/server.js)."""
 MAX_MEETINGS = 32
-"""Clients that may be met at relays at a time. A client names any relay, and we look for it and dial it; more
-than that have to come by themselves. Ours."""
+"""Clients for which we dial a blind relay at a time. A client may name any relay; beyond this number clients
+must connect otherwise. Ours."""
 FORGET_SECONDS = 10.0
-"""How long an answer is kept for repetitions after all was over."""
+"""Seconds for which an answer is kept for repetitions after the session ended."""
 
 
 class Answered(NamedTuple):
@@ -51,26 +51,26 @@ class Answered(NamedTuple):
 
 
 class Connected(NamedTuple):
-    """The client has arrived: hand the session's connection to the application."""
+    """The client has arrived: pass the session's connection to the application."""
 
     session: Session
 
 
 class Greet(NamedTuple):
-    """Send the first packet of the session's stream to the reported address of the client: it waits for us,
-    and nothing has shown yet that it is there."""
+    """Send the first packet of the session's stream to the reported address of the client, which waits for
+    it. The address is not proven."""
 
     session: Session
 
 
 class Expired(NamedTuple):
-    """The client never came: destroy the session's stream."""
+    """The client did not arrive: destroy the session's stream."""
 
     session: Session
 
 
 class RelayRendezvous(NamedTuple):
-    """Meet the client at a blind relay. Not before `wait` seconds have passed: it may come by itself."""
+    """Connect to the client at a blind relay, after `wait` seconds, in which it may arrive otherwise."""
 
     session: Session
     relay: RelayThrough
@@ -96,12 +96,11 @@ ClientFilter = Callable[[bytes, NoisePayload, Address], bool]
 class ServerCore:
     """All sessions of one key pair.
 
-    `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many. When
-    the client's stream header has arrived on it and is the right one, that is to be reported with `arrived`.
-    `firewall(public_key, payload, address)` refuses a client when true. `profile()` says how we can be
-    reached now. `random_punches` is shared by all who punch from this network. `relay_through()` is the
-    public key of the blind relay that clients are to meet us at, if they need one now. `handshakes` is shared
-    by all servers of a node.
+    `open_stream(session)` makes a UDX stream and returns its local id, or None if there are too many. Call
+    `arrived` when the client's valid stream header has come on it. `firewall(public_key, payload, address)`
+    returns whether a client is refused. `profile()` returns how peers can reach us now. `relay_through()`
+    returns the public key of the blind relay that clients should use, None if they need none now.
+    `random_punches` and `handshakes` are shared by the servers of a node.
     """
 
     def __init__(
@@ -148,7 +147,7 @@ class ServerCore:
     def handshake(
         self, noise: bytes, client: Address, inbound: Inbound, now: float, *, direct: bool
     ) -> bytes | None:
-        """What to answer to the Noise message of a client at `client`, or None for silence."""
+        """The answer to the Noise message of a client at `client`, or None for no answer."""
         session = self._sessions.get(noise)
         if session is None:
             own_relay = not direct and self.relays.is_relay(inbound.source)
@@ -182,7 +181,7 @@ class ServerCore:
         try:
             own = self._own_relay() if error == HandshakeStatus.NONE else None
             session.reply, session.result = handshake.write(self._payload(session, error, own))
-        except RemoteProtocolError:  # the client's key is no point of the curve: it shows only here
+        except RemoteProtocolError:  # the client's key is no point of the curve
             self._expire(session, now)
             return session
         if error != HandshakeStatus.NONE:
@@ -238,7 +237,7 @@ class ServerCore:
         )
 
     def arrived(self, session: Session, now: float) -> bool:
-        """The client's stream header has come. False if that is too late."""
+        """The client's stream header has come. False if the session has ended."""
         if session.over:
             return False
         self._end(session, now, Step.ARRIVE)
@@ -251,7 +250,7 @@ class ServerCore:
             self._expire(session, now)
 
     def met(self, session: Session, now: float) -> bool:
-        """A relay passes on what the client sends. False if that is too late."""
+        """A relay forwards the client's packets. False if the session has ended."""
         if session.over:
             return False
         self._wait(session, now + PATH_SECONDS)
@@ -262,7 +261,7 @@ class ServerCore:
     def holepunch(
         self, slot: int, payload: bytes, client: Address, inbound: Inbound, now: float
     ) -> bytes | None:
-        """What to answer to a sealed hole-punch payload, or None for silence."""
+        """The answer to a sealed hole-punch payload, or None for no answer."""
         session = self._sessions.at(slot)
         if session is None or session.secure is None or session.puncher is None:
             return None
@@ -300,7 +299,7 @@ class ServerCore:
         if hopeless and not puncher.remote_punching:
             return self._abort(session, now)
         if remote.remote_address is not None and remote.remote_address in (profile.seen or ()):
-            # Fast open: the client has just opened its NAT towards us
+            # Fast open: the client's NAT has just made a mapping for us
             self._events.append(SendPunch(client))
         if puncher.remote_punching and not puncher.punching:
             random = puncher.is_random(profile.firewall)
@@ -330,11 +329,12 @@ class ServerCore:
         return session.secure.seal(HolepunchPayload(error=error, round=session.round))
 
     def _is_neighbour(self, session: Session) -> bool:
-        """Whether the client is behind the same NAT: then it may still come over our own network."""
+        """Whether the client is behind the same NAT, so that it may still connect over our own network."""
         return any(session.client.host == address.host for address in self._profile().seen or ())
 
     def punch_received(self, source: Address, now: float) -> bool:
-        """A single byte came from `source`, perhaps from a client that punches. Answered, within bounds.
+        """A single byte came from `source`, perhaps from a client that punches. It is answered, within
+        bounds.
 
         Costs the same however many clients are awaited: any host may send such bytes.
         """
@@ -379,7 +379,7 @@ class ServerCore:
             self._schedule(session)
 
     def close(self, now: float) -> None:
-        """Give up on every client that has not arrived."""
+        """End the sessions of clients that have not arrived."""
         for session in list(self._sessions.under_way()):
             self._expire(session, now)
 

@@ -1,4 +1,4 @@
-"""Handshakes that clients started with us: which are under way, and which are remembered for repetitions."""
+"""Handshakes started by clients: those under way, and those kept for repetitions."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from .messages import NoisePayload, SecurePayload
 from .punching import Puncher
 
 MAX_HANDSHAKES = 1024
-"""Clients that are awaited at a time. One more, and the oldest of the relay with most of them makes way.
-Ours."""
+"""Awaited clients. Beyond it the oldest one of the relay with most of them is dropped. Ours."""
 MAX_HANDSHAKES_PER_RELAY = 256
-"""Of these, clients sent by one relay: a sender of handshakes may invent the clients. Counted by the relay's
-host, or the client's own if it came without. Ours."""
+"""Of these, clients sent by one relay, which may have invented them. Counted by the relay's host, or the
+client's own without a relay. Ours."""
 MAX_PUNCHING_PER_HOST = 16
-"""Clients of one host, the newest ones, among which the sender of a single byte is looked for. Each has some
-echoes a second, and an echo is the same for whichever of them it is. Ours."""
+"""Newest clients of one host that are checked as senders of a single byte. Each allows some answers a second,
+and the answer is the same for all of them. Ours."""
 MAX_ANSWERS = 1024
 """Answers of connected clients that are kept for repetitions, and as many refusals. Ours."""
 
 
 class Stage(Enum):
-    """Where a handshake is."""
+    """State of a handshake."""
 
     NEW = "new"
     AWAITED = "awaited"
@@ -37,11 +36,11 @@ class Stage(Enum):
     CONNECTED = "connected"
     REFUSED = "refused"
     EXPIRED = "expired"
-    """Given up: the client did not arrive in time, or cannot."""
+    """The client did not arrive in time, or cannot."""
 
 
 class Step(Enum):
-    """What happens to a handshake."""
+    """Inputs of a handshake."""
 
     EXPECT = "expect"
     ARRIVE = "arrive"
@@ -58,11 +57,11 @@ TRANSITIONS: Mapping[tuple[Stage, Step], Stage] = {
     (Stage.AWAITED, Step.REFUSE): Stage.REFUSED,
     (Stage.AWAITED, Step.EXPIRE): Stage.EXPIRED,
 }
-"""All that can happen to a handshake; anything else is a mistake of the caller. Of one that is over, only the
-answer is kept for a while."""
+"""All transitions of a handshake; others raise LocalProtocolError. Of one that has ended, only the answer is
+kept for a while."""
 
 OVER = frozenset(Stage) - {stage for stage, _ in TRANSITIONS}
-"""Stages that lead nowhere."""
+"""Final stages."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -72,34 +71,35 @@ class Session:
     slot: int
     noise: bytes
     client: Address
-    """Where the client is, as it or its relay sees it."""
+    """Address of the client as it or its relay reports it."""
     remote_public_key: bytes = b""
     remote: NoisePayload | None = None
     result: HandshakeResult | None = None
     reply: bytes | None = None
-    """None: it was refused, by silence."""
+    """The answer. None: refused without an answer."""
     stream_id: int = 0
     secure: SecurePayload | None = None
     puncher: Puncher | None = None
     hosts: frozenset[str] = frozenset()
-    """Where its bytes may come from, as the table knows it."""
+    """Hosts from which its bytes may come, as the table has them."""
     relay: bool = False
-    """It may come through a blind relay, whatever becomes of punching."""
+    """Whether it may use a blind relay, also when punching fails."""
     random: bool = False
-    """It punches through a random NAT, of which only a bounded number may run at a time."""
+    """Whether it counts as a punch through a random NAT (MAX_RANDOM_PUNCHES)."""
     round: int = 0
     stage: Stage = Stage.NEW
     via: str = ""
     """Host that sent us the handshake: a relay's, or the client's own."""
     direct: bool = False
-    """It came from the client itself, which reads at its address: only there could it learn our keys."""
+    """Whether the handshake came without a relay: a client that can use our answer receives at its
+    address."""
     deadline: float = 0.0
     wake: float = 0.0
-    """When the clock looks at it next."""
+    """When the timer handles it next."""
 
     @property
     def over(self) -> bool:
-        """Connected, refused or given up."""
+        """Whether it is connected, refused or expired."""
         return self.stage in OVER
 
     @property
@@ -147,7 +147,7 @@ class SessionTable:
             yield from sessions
 
     def note_hosts(self, session: Session) -> None:
-        """What is known of where the session's client is has changed."""
+        """The possible hosts of the session's client have changed."""
         hosts = frozenset[str]() if session.over or session.puncher is None else session.puncher.hosts
         for host in session.hosts - hosts:
             sessions = self._punching[host]
@@ -169,10 +169,10 @@ class SessionTable:
         return session
 
     def surplus(self, via: str) -> Session | None:
-        """The session to give up before another one from the host `via` is awaited, if there are too many.
+        """The session to end before another one from the host `via` is awaited; None if there is room.
 
-        It is the oldest one of that host if it has its share, else of the host that sent most of them. Of an
-        honest relay, which does not invent its clients, it is one of the client with most of them.
+        It is the oldest one of that host if it has its share, else of the host that sent most of them. For
+        one of our relays it is one of the client with most of them.
         """
         if len(self._awaited.get(via, ())) >= MAX_HANDSHAKES_PER_RELAY:
             crowd = self._awaited[via]
@@ -189,7 +189,7 @@ class SessionTable:
         self._awaited.setdefault(session.via, {})[session] = None
 
     def end(self, session: Session, step: Step) -> None:
-        """The session is over; its answer is kept, as long as there are not too many of them."""
+        """The session has ended; its answer is kept, up to MAX_ANSWERS."""
         session.move(step)
         self.note_hosts(session)
         awaited = self._awaited.get(session.via, {})

@@ -15,16 +15,16 @@ from .rpc import Call, Reply, ReplyHandler
 FRESH_SECONDS = 5.0
 """Seconds within which a node is not tested twice."""
 RECENT_SECONDS = 60.0
-"""A node that we heard from since is taken to be alive."""
+"""Seconds since its last message in which a node counts as alive."""
 OLD_SECONDS = 1800.0
-"""A node known for longer is kept over a new one more stubbornly."""
+"""Seconds after which a known node is replaced less readily by a new one."""
 
 MAX_REPINGS = 3
-"""Full buckets tested at a time for a node to replace."""
+"""Full buckets in which a node is tested for replacement at a time."""
 MAX_CHECKS = 10
-"""Nodes tested at a time because others say that they are down."""
+"""Nodes tested at a time because others report them as down."""
 MAX_ANONYMOUS_SAMPLES = 3
-"""Nodes without an id that may report our address: the bootstrap nodes answer like that."""
+"""Nodes without an id that may report our address: bootstrap nodes have none."""
 
 IGNORED_NODES = frozenset(
     {
@@ -41,13 +41,13 @@ Ping = Callable[[Address, float, ReplyHandler], Call | None]
 
 
 class TableMaintenance:
-    """The routing table and what the nodes in it say about our own address."""
+    """The routing table, and our address as its nodes report it."""
 
     def __init__(self, own_id: bytes, ping: Ping) -> None:
         self.table = RoutingTable(own_id)
         self.nat = NatSampler()
         self.swapping = False
-        """Whether dead nodes of full buckets are looked for: not before we have bootstrapped."""
+        """Whether dead nodes of full buckets are replaced: not before the first bootstrap."""
         self._ping = ping
         self._anonymous: set[Address] = set()
         self._repinging = 0
@@ -77,14 +77,15 @@ class TableMaintenance:
         return self.nat.add(to, source)
 
     def change_id(self, own_id: bytes) -> None:
-        """Our id is another one: the same nodes in other buckets, the latest first where there is no room."""
+        """Our id has changed: sort the nodes into new buckets, the latest first."""
         nodes, self.table = list(self.table.latest()), RoutingTable(own_id)
         kept = [node for node in nodes if self.table.add(node)]
         for node in reversed(kept):
             self.table.touch(node)
 
     def on_network_changed(self, votes: Iterable[tuple[Address, Address]]) -> None:
-        """The network changed: pairs of reporting node and where it sees us. All others may report again."""
+        """The network changed. `votes`: nodes and the address at which they see us. All others may report
+        again."""
         self.nat.restart(votes)
         self._anonymous.clear()
 
@@ -95,7 +96,7 @@ class TableMaintenance:
             self._check(node, now)
 
     def timed_out(self, address: Address) -> None:
-        """Nothing at `address` answered any of several attempts."""
+        """Several requests to `address` were not answered."""
         self.table.remove(node_number(address))
 
     def ping_oldest(self, count: int, now: float) -> None:
@@ -106,7 +107,7 @@ class TableMaintenance:
             self._check(node, now)
 
     def _bucket_full(self, newcomer: TableNode, now: float) -> None:
-        """A newcomer replaces the node we have not asked for longest, if that one is dead."""
+        """The bucket of `newcomer` is full: replace the node tested longest ago, if it is dead."""
         if not self.swapping or self._repinging >= MAX_REPINGS or newcomer.number == self.table.number:
             return
         oldest = min(self.table.bucket_of(newcomer.number), key=lambda node: (node.pinged, node.added))

@@ -1,6 +1,6 @@
 """Tokens: proof that a requester receives at the address it sends from.
 
-Source: dht-rpc lib/io.js `token`. Opaque to all but their issuer; the construction is kept all the same.
+Source: dht-rpc lib/io.js `token`. Only the issuer reads them; the construction is the official one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from hmac import compare_digest
 from ..crypto import blake2b_256
 
 ROTATION_SECONDS = 7.5
-"""A token is good for one to two of these (10 drain ticks of 750 ms)."""
+"""Seconds between two secrets; a token is valid for one to two of these (10 drain ticks of 750 ms)."""
 
 
 class TokenIssuer:
@@ -31,7 +31,7 @@ class TokenIssuer:
         return blake2b_256(host.encode(), key=self._current)
 
     def accepts(self, token: bytes, host: str, now: float) -> bool:
-        """Whether we gave `token` to `host` not too long ago."""
+        """Whether we issued `token` to `host` within the last two rotations."""
         self._rotate(now)
         name = host.encode()
         return any(

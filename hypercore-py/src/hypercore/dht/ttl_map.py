@@ -1,7 +1,7 @@
-"""Maps that forget: bounded in size and in age, without a timer or a clock per entry.
+"""Maps bounded in size and age, without a timer per entry.
 
-Source: xache index.js, record-cache index.js. Two generations: what was not set again while the newer one
-lived is dropped with the older one. Unlike in xache, reading an entry does not renew it.
+Source: xache index.js, record-cache index.js. Two generations: entries that were not set again in the newer
+one are dropped with the older one. Unlike in xache, reading an entry does not renew it.
 """
 
 from __future__ import annotations
@@ -12,28 +12,27 @@ from typing import Generic, TypeVar
 from .._types import Random
 
 ENTRY_BYTES = 700
-"""What an entry of an `OwnedMap` and an owner of its own take beside key and value. Measured, rounded
-up."""
+"""Bytes of an `OwnedMap` entry and its owner beside key and value. Measured, rounded up."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 MIN_SHARE = 4
-"""Entries that each owner may bring as long as there is any room."""
+"""Entries that each owner may add while there is any room."""
 
 
 def share(taken: int, limit: int) -> int:
-    """How many entries one owner may have while `taken` of `limit` are taken by all.
+    """Entries that one owner may have while all owners together have `taken` of `limit`.
 
-    One alone may have more than a third. The less room there is the less each may have, so that it takes
-    owners by the hundred, and not a few greedy ones, to leave no room for others.
+    A single owner may have more than a third. The share falls as the map fills, so that only hundreds of
+    owners together can fill it.
     """
     return max(MIN_SHARE, (limit - taken) ** 2 // limit)
 
 
 class _Generations:
-    """When the newer generation becomes the older one."""
+    """The clock of two generations."""
 
     __slots__ = ("_period", "_turn_at")
 
@@ -42,7 +41,7 @@ class _Generations:
         self._turn_at = now + self._period
 
     def turns(self, now: float) -> int:
-        """How many generations have passed since the last call: none, one, or more than both."""
+        """Generations passed since the last call: 0, 1, or 2 for all."""
         if now < self._turn_at:
             return 0
         late = now >= self._turn_at + self._period
@@ -89,7 +88,7 @@ class TtlMap(Generic[K, V]):
 
 
 class SharedTtlMap(TtlMap[K, V]):
-    """A map whose entries have owners, each of which may bring its `share` in a generation."""
+    """A map whose entries have owners. Each owner may add its `share` in a generation."""
 
     __slots__ = ("_of_owner",)
 
@@ -98,7 +97,7 @@ class SharedTtlMap(TtlMap[K, V]):
         self._of_owner: dict[str, int] = {}
 
     def bring(self, key: K, value: V, now: float, owner: str) -> bool:
-        """False if the owner has brought too many new ones already."""
+        """Set an entry. False if the owner has its share of new ones."""
         self._forget(now)
         if key not in self._fresh:
             brought = self._of_owner.get(owner, 0)
@@ -114,19 +113,19 @@ class SharedTtlMap(TtlMap[K, V]):
 
 
 class OwnedMap(Generic[K, V]):
-    """Values with owners, bounded by bytes: over all, and for each owner. The oldest make room."""
+    """Values with owners, bounded in bytes over all and for each owner. The oldest are dropped."""
 
     __slots__ = ("_lifetime", "_max_bytes", "_max_bytes_per_owner", "_of_owner", "_values", "size")
 
     def __init__(self, *, max_bytes: int, max_bytes_per_owner: int, lifetime: float) -> None:
         """`lifetime` in seconds."""
         self.size = 0
-        """Bytes of all values, with what keeping them takes."""
+        """Bytes of all values, including overhead."""
         self._max_bytes = max_bytes
         self._max_bytes_per_owner = max_bytes_per_owner
         self._lifetime = lifetime
         self._values: dict[K, _Owned[V]] = {}
-        """The oldest first."""
+        """Values, the oldest first."""
         self._of_owner: dict[str, _Owner[K]] = {}
 
     def __len__(self) -> int:
@@ -139,7 +138,7 @@ class OwnedMap(Generic[K, V]):
         return entry.value
 
     def set(self, key: K, value: V, size: int, owner: str, now: float) -> None:
-        """`size` is that of key and value in bytes."""
+        """Set a value. `size`: bytes of key and value."""
         size += ENTRY_BYTES
         self.delete(key)
         if size > self._max_bytes_per_owner:
@@ -147,7 +146,7 @@ class OwnedMap(Generic[K, V]):
         account = self._of_owner.get(owner)
         while account is not None and account.size + size > self._max_bytes_per_owner:
             self.delete(next(iter(account.keys)))
-        for oldest in list(islice(self._values, 2)):  # two at a time: what is over is gone before it adds up
+        for oldest in list(islice(self._values, 2)):  # at most two at a time: expired ones cannot accumulate
             if now - self._values[oldest].set_at >= self._lifetime:
                 self.delete(oldest)
         while self.size + size > self._max_bytes:
@@ -189,7 +188,7 @@ class _Owner(Generic[K]):
 
 
 class RecordCache:
-    """Topic to the records of the peers under it, each with the age of its own."""
+    """Records of peers by topic, each with its own age."""
 
     __slots__ = (
         "_fresh",
@@ -205,7 +204,7 @@ class RecordCache:
     def __init__(
         self, *, max_records: int, max_per_topic: int, max_per_owner: int, lifetime: float, now: float
     ) -> None:
-        """All bounds are per generation: twice as many are held at most."""
+        """Bounds are per generation: at most twice as many are held."""
         self._max_per_owner = max_per_owner
         self._of_owner: dict[str, int] = {}
         self._max_records = max_records
@@ -216,8 +215,8 @@ class RecordCache:
         self._size = 0
 
     def add(self, topic: bytes, public_key: bytes, record: bytes, now: float, owner: str = "") -> bool:
-        """The oldest record of a topic makes room for a new one if it is full. False if `owner` has brought
-        too many new ones already, see `share`."""
+        """Add a record. It replaces the oldest one of a full topic. False if `owner` has its share of new
+        ones (see `share`)."""
         self._forget(now)
         peers = self._fresh.get(topic, {})
         if public_key not in peers:
@@ -243,7 +242,7 @@ class RecordCache:
             self._size -= 1
 
     def sample(self, topic: bytes, count: int, rng: Random, now: float) -> list[bytes]:
-        """Up to `count` records, by chance if there are more."""
+        """Up to `count` records, a random sample if there are more."""
         self._forget(now)
         records = [
             *self._fresh.get(topic, {}).values(),

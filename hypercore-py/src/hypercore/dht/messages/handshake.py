@@ -1,4 +1,4 @@
-"""PEER_HANDSHAKE: the envelope that relays pass on, and what travels inside the Noise messages.
+"""PEER_HANDSHAKE: the envelope that relays forward, and the payloads of the Noise messages.
 
 Format: hyperdht lib/messages.js `handshake`, `noisePayload`.
 """
@@ -21,10 +21,10 @@ from ..address import (
 )
 
 MAX_STREAM_ID = 2**32 - 1
-"""Highest id of a UDX stream: it travels in 32 bits of every packet."""
+"""Highest id of a UDX stream: 32 bits of every packet."""
 
 VERSION = 1
-"""The version of a Noise payload that we speak; of others only the version is read."""
+"""The version of Noise payloads that we support; of others only the version is decoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""PEER_HOLEPUNCH: the envelope that relays pass on, and the sealed payload that only the two ends can read.
+"""PEER_HOLEPUNCH: the envelope that relays forward, and the sealed payload that only the two ends can read.
 
 Format: hyperdht lib/messages.js `holepunch`, `holepunchPayload`; lib/secure-payload.js.
 """
@@ -25,7 +25,7 @@ class Holepunch:
 
     mode: int
     id: int
-    """The server's slot, as its handshake named it. Servers answer with 0."""
+    """The server's slot, from its handshake. Servers answer with 0."""
     payload: bytes
     peer_address: Address | None = None
 
@@ -56,13 +56,13 @@ class HolepunchPayload:
     round: int = 0
     connected: bool = False
     punching: bool = False
-    """The sender punches, or will as soon as this is answered."""
+    """Whether the sender punches, or will when this is answered."""
     addresses: tuple[Address, ...] | None = None
-    """Where the sender can be reached; port 0 if its NAT picks another port each time."""
+    """Addresses of the sender; port 0 if its NAT uses another port for each destination."""
     remote_address: Address | None = None
-    """Where the sender has just opened its own NAT towards."""
+    """The address for which the sender has just made a mapping in its NAT."""
     token: bytes | None = None
-    """To be echoed: proof that the other side reads what is sent to its address."""
+    """Sent back by the other side, as proof that it receives at its address."""
     remote_token: bytes | None = None
 
     def encode(self) -> bytes:
@@ -118,7 +118,7 @@ class SecurePayload:
         return nonce + crypto_secretbox(payload.encode(), nonce, self._secret)
 
     def open(self, sealed: bytes) -> HolepunchPayload:
-        """Raises FrameDecodeError if it is not the other end's."""
+        """Decrypt a payload. Raises FrameDecodeError if the other end did not seal it."""
         try:
             plain = crypto_secretbox_open(sealed[NONCE_BYTES:], sealed[:NONCE_BYTES], self._secret)
         except (CryptoError, ValueError):
@@ -126,5 +126,5 @@ class SecurePayload:
         return HolepunchPayload.decode(plain)
 
     def token(self, host: str) -> bytes:
-        """The token that a reader at `host` must echo."""
+        """The token that a peer at `host` must send back."""
         return blake2b_256(host.encode(), key=self._local_secret)

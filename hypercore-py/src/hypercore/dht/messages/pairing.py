@@ -1,4 +1,4 @@
-"""What a peer says to a blind relay, over a protomux channel named `blind-relay`.
+"""Messages to a blind relay, over a protomux channel named `blind-relay`.
 
 Format: holepunchto/blind-relay lib/messages (1.6.1). The flags are one plain byte, not a `uint`.
 """
@@ -15,14 +15,14 @@ PROTOCOL = "blind-relay"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Join me with the other holder of `token`. The relay answers alike, `id` being its own stream."""
+    """Pair the sender with the other holder of `token`. The relay answers with its own stream as `id`."""
 
     type_id: ClassVar[int] = 0
 
     is_initiator: bool
     token: bytes
     id: int
-    """UDX stream id that the receiver of this message is to send to."""
+    """UDX stream id to which the receiver of this message sends."""
     seq: int = 0
 
     def encode(self, w: Writer) -> None:
@@ -36,7 +36,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unpair:
-    """Forget the pairing of `token`."""
+    """Undo the pairing of `token`."""
 
     type_id: ClassVar[int] = 1
 

@@ -1,4 +1,4 @@
-"""What storing nodes keep and hand out. Format: hyperdht lib/messages.js, `peer` to `pluginRequest`."""
+"""Records of storing nodes. Format: hyperdht lib/messages.js, `peer` to `pluginRequest`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ...codec import Reader, Writer
 from ..address import Address, read_addresses, write_addresses
 
 MAX_PEERS_PER_REPLY = 64
-"""Records taken from one LOOKUP reply; official nodes send at most 21 (persistent.js)."""
+"""Records used from one LOOKUP reply; official nodes send at most 21 (persistent.js)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class PeerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookupReply:
-    """What a storing node knows of a topic."""
+    """The records of a topic at a storing node."""
 
     peers: tuple[PeerRecord, ...]
     bump: int = 0

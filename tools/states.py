@@ -63,6 +63,11 @@ MACHINES = (
         "What a server of the DHT makes of a client's handshake.",
     ),
     Machine(
+        "Flush of a store",
+        "hypercore.core.store:TRANSITIONS",
+        "One thread writes it, and that of the store prepares, finishes and abandons it.",
+    ),
+    Machine(
         "Stage of a seed",
         "workers.engine.seeds.stage:TRANSITIONS",
         "How much of a key an engine keeps in memory, and to whom it replicates it.",

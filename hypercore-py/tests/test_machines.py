@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import hypercore
-from hypercore.core import memory_store
+from hypercore.core import memory_store, store
 from hypercore.crypto import KeyPair
 from hypercore.dht import sessions
 from hypercore.dht.address import Address
@@ -312,6 +312,7 @@ def test_garbage_raises_nothing_but_protocol_errors(name: str) -> None:
     [
         (channel.TRANSITIONS, channel.ChannelState.NEW, {channel.ChannelState.CLOSED}),
         (sessions.TRANSITIONS, sessions.Stage.NEW, sessions.OVER),
+        (store.TRANSITIONS, store.FlushState.PREPARED, {store.FlushState.SETTLED}),
     ],
 )
 def test_every_state_of_a_table_is_reached_and_only_the_last_ones_have_no_way_on(

@@ -12,10 +12,11 @@ One flush is on its way at a time; what changes meanwhile waits for the next.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
 from ..crypto import KeyPair, discovery_key
 from ..errors import LocalProtocolError, RemoteProtocolError
@@ -45,6 +46,29 @@ class FlushState(Enum):
     SETTLED = "settled"
 
 
+class FlushStep(Enum):
+    """What happens to a flush."""
+
+    RUN = "run"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    FINISH = "finish"
+    ABANDON = "abandon"
+
+
+TRANSITIONS: Mapping[tuple[FlushState, FlushStep], FlushState] = {
+    (FlushState.PREPARED, FlushStep.RUN): FlushState.RUNNING,
+    (FlushState.PREPARED, FlushStep.ABANDON): FlushState.SETTLED,
+    (FlushState.RUNNING, FlushStep.SUCCEED): FlushState.WRITTEN,
+    (FlushState.RUNNING, FlushStep.FAIL): FlushState.FAILED,
+    (FlushState.WRITTEN, FlushStep.FINISH): FlushState.SETTLED,
+    (FlushState.WRITTEN, FlushStep.ABANDON): FlushState.SETTLED,
+    (FlushState.FAILED, FlushStep.ABANDON): FlushState.SETTLED,
+}
+"""All that can happen to a flush; anything else is a mistake of the caller. One that is running when it is
+abandoned goes on, and is only marked (`Flush.detached`); one that is settled stays so."""
+
+
 class Flush:
     """One flush: see the module. If `run` raises, nothing is lost: `abandon` it and prepare another one
     later.
@@ -55,20 +79,20 @@ class Flush:
         self._batch = batch
         self._cores = cores
         self._ran = Event()
+        self._moving = Lock()
+        """The thread that runs it and that of the store make steps."""
         self.state = FlushState.PREPARED
         self.detached = False
         """Abandoned while another thread was at it: the store sees to its end."""
 
     def run(self) -> None:
         """Makes everything durable. Blocks; for any thread. Raises StorageError or a child of it."""
-        if self.state is not FlushState.PREPARED:
-            raise LocalProtocolError(f"a flush that is {self.state.value} cannot be run")
-        self.state = FlushState.RUNNING
+        self._move(FlushStep.RUN)
         try:
             self._store.backend.commit(self._batch)
-            self.state = FlushState.WRITTEN
+            self._move(FlushStep.SUCCEED)
         except BaseException:
-            self.state = FlushState.FAILED
+            self._move(FlushStep.FAIL)
             raise
         finally:
             self._ran.set()
@@ -80,9 +104,7 @@ class Flush:
     def finish(self) -> list[tuple[Core, list[tuple[int, int]]]]:
         """In the thread of the store, after `run`: the cores that were written, each with the runs of blocks
         (start, end) that are durable from now on."""
-        if self.state is not FlushState.WRITTEN:
-            raise LocalProtocolError(f"a flush that is {self.state.value} cannot be finished")
-        self.state = FlushState.SETTLED
+        self._move(FlushStep.FINISH)
         return self._store.flush_finished(self._cores)
 
     def abandon(self) -> None:
@@ -90,11 +112,24 @@ class Flush:
 
         One that is running (its task was cancelled, say) is brought to its end by the store, whichever it is.
         """
-        if self.state is FlushState.RUNNING:
-            self.detached = True
-        elif self.state is not FlushState.SETTLED:
-            self.state = FlushState.SETTLED
-            self._store.flush_abandoned(self._cores)
+        with self._moving:
+            if self.state is FlushState.RUNNING:
+                self.detached = True
+                return
+            if self.state is FlushState.SETTLED:
+                return
+            self._step(FlushStep.ABANDON)
+        self._store.flush_abandoned(self._cores)
+
+    def _move(self, step: FlushStep) -> None:
+        with self._moving:
+            self._step(step)
+
+    def _step(self, step: FlushStep) -> None:
+        state = TRANSITIONS.get((self.state, step))
+        if state is None:
+            raise LocalProtocolError(f"a flush that is {self.state.value} cannot {step.value}")
+        self.state = state
 
 
 class Store:

@@ -1,8 +1,9 @@
 """Cores and the stores that keep them."""
 
 from ..change import Change
-from .core import MAX_BLOCK_BYTES, MAX_CORE_BYTES, Core
+from .core import MAX_CORE_BYTES, Core
 from .store import Flush, Store, disk_store, memory_store, read_only_store
+from .writing import MAX_BLOCK_BYTES
 
 __all__ = [
     "MAX_BLOCK_BYTES",

@@ -9,39 +9,232 @@ match is dropped, listeners are notified, and it can be downloaded again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from ..bitfield import Bitfield
 from ..change import NO_CHANGE, Change
 from ..crypto import KeyPair
 from ..errors import BlockNotAvailable, InvalidProof, LocalProtocolError, VerificationError
 from ..manifest import Manifest
-from ..merkle.batch import TreeBatch
 from ..merkle.flat_tree import full_roots, left_child, right_child
-from ..merkle.hashing import leaf_node
+from ..merkle.hashing import leaf_hash
 from ..merkle.head import TreeHead
-from ..merkle.offsets import byte_offset
+from ..merkle.offsets import byte_offset, missing_nodes, seek
+from ..merkle.proof import create_proof
 from ..merkle.reorg import Reorg
-from ..merkle.signing import sign_head, verify_head
-from ..merkle.source import require_node
+from ..merkle.signing import verify_head
 from ..merkle.verify import Verified, verify_data
-from ..storage.base import Dropped
+from ..node import Node
+from ..storage.base import CoreChanges, Dropped
+from ..storage.core_storage import CoreStorage
 from ..storage.node_pages import NODES_PER_PAGE
 from ..wire.data import Data
+from ..wire.request import Request
+from .block_locator import BlockLocator
+from .repair import nodes_of_page
 from .scrub import scrub_order
-from .stored import Listener, StoredCore
+from .writing import append_blocks, signed_head, truncate_tree
 
-MAX_BLOCK_BYTES = 15 << 20
-"""Largest block that can be appended: the limit of the official writer (hypercore index.js)."""
+_BLOCKS_PER_PAGE = NODES_PER_PAGE // 2
+
+Listener = Callable[[Change], None]
 
 MAX_CORE_BYTES = 1 << 43
 """Byte length beyond which an upgrade is refused (8 TiB): half of what an ext4 file can be. A writer may
 sign any number, and a place that no file can have would make every flush fail."""
 
 
-class Core(StoredCore):
+class Core:
     """Made by a `Store`."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_durable_head",
+        "_have_bytes",
+        "_listeners",
+        "_locator",
+        "_nodes",
+        "bitfield",
+        "durable",
+        "head",
+        "key",
+        "manifest",
+        "storage",
+    )
+
+    def __init__(self, storage: CoreStorage) -> None:
+        self.storage = storage
+        """For the store."""
+        self._nodes = storage.nodes
+        self.key = storage.key
+        self.bitfield: Bitfield = storage.bitfield
+        """Blocks present, durable or not. Read-only for callers."""
+        self.durable: Bitfield = storage.durable
+        """Blocks that no crash can take away: announce these."""
+        self.manifest = storage.manifest
+        self._listeners: list[Listener] = []
+        self._have_bytes: int | None = None
+        self.head = storage.head
+        """The newest head we know. A crash may take us back to `durable_head`."""
+        self._locator = BlockLocator(self._nodes, self.head.roots)
+        self._durable_head = self.head
+
+    def __repr__(self) -> str:
+        return f"<Core {self.key.hex()[:8]} fork {self.fork}, {self.bitfield.count} of {self.length} blocks>"
+
+    # --- listeners
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have `listener` called after every change, behind those that were added before."""
+        self._listeners.append(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Raises ValueError if it was not added."""
+        self._listeners.remove(listener)
+
+    # --- the head
+
+    @property
+    def discovery_key(self) -> bytes:
+        return self.storage.discovery_key
+
+    @property
+    def fork(self) -> int:
+        return self.head.fork
+
+    @property
+    def length(self) -> int:
+        """Blocks, present or not."""
+        return self.head.length
+
+    @property
+    def byte_length(self) -> int:
+        return self.head.byte_length
+
+    @property
+    def roots(self) -> tuple[Node, ...]:
+        return self.head.roots
+
+    @property
+    def signature(self) -> bytes | None:
+        return self.head.signature
+
+    @property
+    def durable_head(self) -> TreeHead:
+        """The newest durable head. A writer must not announce a newer one."""
+        return self._durable_head
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether there is a manifest to give to peers: compat cores have none."""
+        return self.manifest is not None and not self.manifest.is_compat_with(self.key)
+
+    # --- what is here
+
+    @property
+    def contiguous_length(self) -> int:
+        """Leading blocks that are present."""
+        return self.bitfield.contiguous
+
+    @property
+    def durable_contiguous_length(self) -> int:
+        return self.durable.contiguous
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block of the head is present."""
+        return self.bitfield.contiguous >= self.head.length
+
+    @property
+    def durable_complete(self) -> bool:
+        """Whether the head and every block of it is durable."""
+        return self._durable_head is self.head and self.durable.contiguous >= self.head.length
+
+    @property
+    def have_bytes(self) -> int:
+        """Bytes of the blocks that are present."""
+        if self.complete:
+            return self.head.byte_length
+        if self._have_bytes is None:
+            self._have_bytes = self._locator.total_bytes(self.bitfield.runs())
+        return self._have_bytes
+
+    def has(self, index: int) -> bool:
+        return self.bitfield.get(index)
+
+    def node(self, index: int) -> Node | None:
+        """A stored tree node, by its flat-tree index."""
+        return self._nodes.get(index)
+
+    def missing_nodes(self, index: int) -> int:
+        """How many nodes to ask for with block `index`."""
+        return missing_nodes(self._nodes, self.head.length, 2 * index)
+
+    def can_upgrade_from(self, remote_length: int) -> bool:
+        """Whether we can prove our head to a peer that is at `remote_length` on our fork."""
+        if remote_length == 0:
+            return True
+        if remote_length >= self.head.length:
+            return False
+        return all(self._nodes.get(index) is not None for index in full_roots(remote_length))
+
+    def byte_range(self, index: int) -> tuple[int, int]:
+        """Byte offset and size of a block that is present (or whose nodes are). Raises BlockNotAvailable."""
+        return self._locator.locate(index)
+
+    def seek(self, position: int) -> tuple[int, int]:
+        """The block that holds byte `position`, and the offset in it. Raises BlockNotAvailable."""
+        return seek(self._nodes, self.head.roots, position)
+
+    # --- reading
+
+    def get(self, index: int) -> bytes | None:
+        """A block, or None if it is not (or no longer) here."""
+        if not self.bitfield.get(index):
+            return None
+        waiting = self.storage.waiting_block(index)
+        if waiting is not None:
+            return waiting
+        leaf = self._nodes.get(2 * index)
+        if leaf is not None:
+            try:
+                value = self.storage.stored_block(index, self._locator.locate)
+            except BlockNotAvailable:
+                value = None
+            if value is not None and len(value) == leaf.size and leaf_hash(value) == leaf.hash:
+                return value
+        if not self._handle_corrupt_pages() or self.bitfield.get(index):
+            self._drop_corrupt([(index, index + 1)])
+        return None
+
+    def prove(self, request: Request) -> Data:
+        """The answer to a peer's request. Raises InvalidRequest, or BlockNotAvailable if it is not here."""
+        value = None if request.block is None else self._to_serve(request.block.index)
+        manifest = self.manifest if self.has_manifest else None
+        prologue = manifest.prologue if manifest is not None else None
+        try:
+            return create_proof(
+                self._nodes,
+                self.head.length,
+                self.head.signature,
+                request,
+                value,
+                prologue_length=prologue.length if prologue is not None else 0,
+                manifest=manifest,
+            )
+        finally:
+            self._handle_corrupt_pages()
+
+    def _to_serve(self, index: int) -> bytes | None:
+        """The block for a peer, from memory if another was given it a moment ago. None if it is not here."""
+        if not self.bitfield.get(index):
+            return None
+        leaf, recent = self._nodes.get(2 * index), self.storage.recent
+        value = None if leaf is None else recent.get(leaf.hash)
+        if value is None:
+            value = self.get(index)
+            if value is not None and leaf is not None:
+                recent.put(leaf.hash, value)
+        return value
 
     # --- a peer's data
 
@@ -61,7 +254,7 @@ class Core(StoredCore):
         return self._commit(verified, applier)
 
     def start_reorg(self, data: Data) -> Reorg:
-        """Begins to follow the writer onto a higher fork. Raises VerificationError or a child of it."""
+        """Begin to follow the writer onto a higher fork. Raises VerificationError or a child of it."""
         try:
             return Reorg.start(data, self.head, self._nodes, self.key, self.manifest)
         finally:
@@ -114,18 +307,11 @@ class Core(StoredCore):
         head must not be announced before a flush has made it durable: after a crash the writer would sign
         another one of the same length.
         """
-        manifest = self.manifest or Manifest.default(self.key)
-        batch = TreeBatch(self.head.roots, fork=self.head.fork)
-        start = self.head.length
-        for index, block in enumerate(blocks, start):
-            if len(block) > MAX_BLOCK_BYTES:
-                raise LocalProtocolError(
-                    f"a block of {len(block)} bytes, at most {MAX_BLOCK_BYTES} are allowed"
-                )
-            batch.append_root(leaf_node(index, block), claimed=False)
+        batch = append_blocks(self.head, blocks)
         if not batch.upgraded:
             return NO_CHANGE
-        head = batch.head(self._sign(manifest, batch, key_pair))
+        start = self.head.length
+        head = signed_head(self.key, self._manifest_or_default(), batch, key_pair)
         _check_size(head)
         self._nodes.put(batch.new)
         self._set_head(head)
@@ -135,38 +321,27 @@ class Core(StoredCore):
         return self._notify(Change(upgraded=True, appended=(start, head.length)))
 
     def truncate(self, length: int, key_pair: KeyPair, fork: int | None = None) -> Change:
-        """Cuts the core to `length` blocks, on a new fork (the next one unless given), and signs that.
+        """Cut the core to `length` blocks, on a new fork (the next one unless given), and signs that.
 
         Raises LocalProtocolError for a length or fork that is no truncation, BlockNotAvailable if nodes are
         missing.
         """
-        manifest = self.manifest or Manifest.default(self.key)
+        manifest = self._manifest_or_default()
         fork = self.head.fork + 1 if fork is None else fork
-        if not 0 <= length <= self.head.length or fork <= self.head.fork:
-            raise LocalProtocolError(f"cannot truncate {self!r} to {length} blocks on fork {fork}")
-        if manifest.prologue is not None and length < manifest.prologue.length:
-            raise LocalProtocolError(f"cannot cut into the prologue of {manifest.prologue.length} blocks")
-        roots = [require_node(self._nodes, index) for index in full_roots(length)]
-        batch = TreeBatch(roots, fork=fork)
-        head = batch.head(self._sign(manifest, batch, key_pair))
+        batch = truncate_tree(self._nodes, self.head, length, fork, manifest)
+        head = signed_head(self.key, manifest, batch, key_pair)
         self._truncate(length)
         self._set_head(head)
         return self._notify(Change(upgraded=True, truncated_to=length))
 
     def clear(self, start: int, end: int | None = None) -> Change:
-        """Forgets blocks start..end and frees their room. The tree stays, so they can be fetched again."""
+        """Delete blocks start..end and free their space. The tree stays, so they can be fetched again."""
         runs = list(self.bitfield.runs(start, end))
         if not runs:
             return NO_CHANGE
-        self.storage.drop([self._dropped(*run) for run in runs])
+        self.storage.drop([self._locator.dropped(*run) for run in runs])
         self._have_bytes = None
         return self._notify(Change(lost=(runs[0][0], runs[-1][1])))
-
-    def _sign(self, manifest: Manifest, tree: TreeBatch, key_pair: KeyPair) -> bytes | None:
-        prologue = None if manifest.is_compat_with(self.key) else manifest.prologue
-        if manifest.version and prologue is not None and tree.length <= prologue.length and not tree.fork:
-            return None
-        return sign_head(manifest, self.key, tree, key_pair)
 
     # --- what else is kept
 
@@ -194,15 +369,14 @@ class Core(StoredCore):
         """Whether the stored signature holds for the stored roots."""
         if self.head.length == 0:
             return True
-        manifest = self.manifest or Manifest.default(self.key)
-        return verify_head(manifest, self.key, self.head, self.head.signature)
+        return verify_head(self._manifest_or_default(), self.key, self.head, self.head.signature)
 
     def verify(self, start: int = 0) -> Iterator[tuple[int, bool]]:
-        """Reads every block that is present, from `start` on, and checks it up to the signed roots.
+        """Read every block that is present, from `start` on, and check it up to the signed roots.
 
-        Gives its number and whether it is sound; what is not is dropped, as by `get`. With a head whose
+        Yields its number and whether it is sound; what is not is dropped, as by `get`. With a head whose
         signature does not hold no block is sound, and none is dropped. The core may be used between two
-        steps; damage that others find meanwhile is given as well.
+        steps; damage that others find meanwhile is yielded as well.
         """
         head_is_sound = self.check_head()
         lost: list[tuple[int, int]] = []
@@ -226,32 +400,74 @@ class Core(StoredCore):
         finally:
             self.remove_listener(note)
 
+    # --- damage
+
+    def _handle_corrupt_pages(self) -> bool:
+        """Handle tree pages that were found corrupt. Returns False if there were none."""
+        lost, self._nodes.lost = self._nodes.lost, None
+        if not lost:
+            return False
+        self._locator.reset()
+        runs: list[tuple[int, int]] = []
+        for page in sorted(set(lost)):
+            self._nodes.put(nodes_of_page(self._nodes, self.head, page))
+            runs += self.bitfield.runs(page * _BLOCKS_PER_PAGE, (page + 1) * _BLOCKS_PER_PAGE)
+        self.storage.touch()
+        if runs:
+            self._drop_corrupt(runs)
+        return True
+
+    def _drop_corrupt(self, runs: list[tuple[int, int]]) -> None:
+        # Their space is not freed: they are about to be fetched again, and their place may not even be known.
+        # For that, proofs have to find the roots, whatever happened to the page they were in.
+        self._nodes.put(self.head.roots)
+        self.storage.drop([Dropped(start, end, None, None) for start, end in runs])
+        self._have_bytes = None
+        for run in runs:
+            self._notify(Change(lost=run, corrupt=True))
+
+    # --- called by the store
+
+    def snapshot_changes(self) -> tuple[CoreChanges | None, CoreChanges]:
+        """What a flush writes: see `CoreStorage.snapshot_changes`."""
+        return self.storage.snapshot_changes(self._locator.locate)
+
+    def commit(self, head: TreeHead) -> list[tuple[int, int]]:
+        """A flush wrote what `snapshot_changes` gave when the head was `head`. Returns the blocks that became
+        durable.
+        """
+        self._durable_head = head
+        return self.storage.commit()
+
     # --- inside
 
-    def _dropped(self, start: int, end: int) -> Dropped:
-        try:
-            first = self._locate(start)[0]
-            return Dropped(start, end, first, sum(self._locate(end - 1)))
-        except BlockNotAvailable:
-            return Dropped(start, end, None, None)
+    def _manifest_or_default(self) -> Manifest:
+        return self.manifest or Manifest.default(self.key)
 
     def _truncate(self, length: int) -> None:
-        """Forgets all from block `length` on."""
+        """Delete all from block `length` on."""
         try:
             end = byte_offset(self._nodes, self.head.roots, 2 * length)
         except BlockNotAvailable:
             end = None
         self.storage.truncate(length, end)
-        self._hint = (0, 0)
+        self._locator.reset()
         self._have_bytes = None
 
     def _set_head(self, head: TreeHead) -> None:
         self.head = self.storage.head = head
+        self._locator.roots = head.roots
         self.storage.touch()
 
     def _set_manifest(self, manifest: Manifest) -> None:
         self.manifest = self.storage.manifest = manifest
         self.storage.touch()
+
+    def _notify(self, change: Change, applier: Listener | None = None) -> Change:
+        for listener in tuple(self._listeners):
+            if listener != applier:
+                listener(change)
+        return change
 
 
 def _check_size(head: TreeHead) -> None:

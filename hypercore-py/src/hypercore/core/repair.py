@@ -1,4 +1,4 @@
-"""Finding one's way in a tree that the disk has bitten holes into."""
+"""Offsets and nodes of a tree of which the disk has lost pages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from ..errors import BlockNotAvailable
 from ..merkle.flat_tree import depth, left_child, left_span, right_child, right_span
 from ..merkle.hashing import parent_node
+from ..merkle.head import TreeHead
 from ..merkle.source import NodeSource
 from ..node import Node
+from ..storage.node_pages import NODES_PER_PAGE
 
 
 def offset_around_gaps(nodes: NodeSource, roots: Sequence[Node], index: int) -> int:
@@ -40,7 +42,16 @@ def offset_around_gaps(nodes: NodeSource, roots: Sequence[Node], index: int) -> 
     raise BlockNotAvailable(f"block {index // 2} is beyond the tree")
 
 
-def rebuilt(nodes: NodeSource, index: int) -> Node | None:
+def nodes_of_page(nodes: NodeSource, head: TreeHead, page: int) -> list[Node]:
+    """The nodes of a lost page that are known without it: roots of the head, and the parent of the pages
+    below."""
+    first, end = page * NODES_PER_PAGE, (page + 1) * NODES_PER_PAGE
+    known = [root for root in head.roots if first <= root.index < end]
+    top = _rebuilt(nodes, end - 1)
+    return known if top is None or top.index >= 2 * head.length else [*known, top]
+
+
+def _rebuilt(nodes: NodeSource, index: int) -> Node | None:
     """A lost node, made again from its two children."""
     if depth(index) == 0:
         return None

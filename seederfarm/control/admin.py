@@ -1,5 +1,5 @@
-"""Enrolment tokens in the admin: they contain the broker's URL and the farm's key, which the registry does
-not know."""
+"""Enrolment tokens in the admin. They contain the broker's URL and the farm's key, which the registry does
+not have."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class EnrolmentTokenForm(_TokenModelForm):
 
 @admin.register(EnrolmentToken)
 class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
-    """Made here, and by `seederfarm worker enroll`."""
+    """Tokens are made here and by `seederfarm worker enroll`."""
 
     form = EnrolmentTokenForm
     list_display = ("for_whom", "begins_with", "zone", "state", "created", "expires", "used_by")
@@ -101,8 +101,7 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
     def get_form(
         self, request: HttpRequest, obj: EnrolmentToken | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Tokens with the farm's own login of the broker need a superuser: it reads and deletes all
-        messages."""
+        """Only a superuser makes tokens with the farm's own login: it reads and deletes all messages."""
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.may_share_login = bool(getattr(request.user, "is_superuser", False))
         return form

@@ -1,4 +1,4 @@
-"""Shows a message on the page if the broker did not take what a change caused."""
+"""Shows a message on the page if the broker did not accept the messages of a change."""
 
 from __future__ import annotations
 

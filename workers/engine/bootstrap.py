@@ -14,13 +14,13 @@ from .model.events import Event, NetworkChanged, Problem
 UNRESOLVED = "BOOTSTRAP_UNRESOLVED"
 SILENT = "BOOTSTRAP_SILENT"
 EMITTED = {"emitted": True}
-"""For log records of what is an event, too: where events are shown, the line is left out."""
+"""Marks log records that are also events: where events are shown, the log line is left out."""
 
 log = logging.getLogger(__name__)
 
 
 class WatchedNode(Protocol):
-    """The part of our DHT node that this needs."""
+    """The part of a DHT node that `BootstrapWatch` uses."""
 
     unresolved: dict[str, str]
 

@@ -145,7 +145,7 @@ class Engine:
 
     def _emit_of_seed(self, event: Event) -> None:
         if isinstance(event, CoreChanged):
-            # A core may belong to several keys: those that are put away have to hear of it, too
+            # A core may belong to several keys: cold ones are notified as well
             self.on_core_requested(discovery_key(event.core))
         self._events.emit(event)
 
@@ -170,7 +170,7 @@ class Engine:
         for warm in self._seeds.all_warm().values():
             warm.seed.close()
         self._seeds.clear()
-        await self._cores.close()  # raises StorageError if what came last cannot be written
+        await self._cores.close()  # raises StorageError if the last changes cannot be written
 
     # --- keys
 
@@ -189,13 +189,13 @@ class Engine:
         key = wanted.key
         cold = recall(wanted, self._cores.stored)
         if cold is not None and any(self._cores.has_conflict(core.key) for core in cold.cores):
-            cold = None  # a person has to hear of it, at each start
+            cold = None  # a conflict is emitted at each start
         if cold is not None and cold.kind is Kind.CORE and self.settings.encryption_keys:
             cold = None  # one of the keys may show that it is a drive
         for core in () if cold is None else cold.cores:
-            self._claim(key, core.key)  # it may have been noted before claims were
+            self._claim(key, core.key)  # its record may be older than claims
         state: Warm | Cold = self._warmed(wanted) if cold is None else cold
-        # Spread by key, so that they do not all look at the same moment.
+        # Spread by key, so that lookups do not start all at once.
         try:
             membership = TopicSubscription(
                 self._swarm,
@@ -283,7 +283,7 @@ class Engine:
     def keys(self) -> list[bytes]:
         return [*self._seeds, *self._backlog.waiting]
 
-    # --- keys that are put away
+    # --- cold keys
 
     def on_core_requested(self, name: bytes) -> None:
         """A peer asks for the core with that discovery key, which is not open: wake its keys."""
@@ -295,7 +295,7 @@ class Engine:
             self._wake(key)
 
     def reopen(self, key: bytes) -> None:
-        """Look again for blocks of a key that were given up: a replica is known to have some."""
+        """Look again for unavailable blocks of a key: another replica has some."""
         self.wake(key)
         warm = self._seeds.warm(key)
         if warm is not None:
@@ -319,7 +319,7 @@ class Engine:
         membership.rest()
         self._seeds.change(key, cold)
 
-    # --- how things are
+    # --- status
 
     def status(self, *, cold: int | None = None) -> EngineStatus:
         """Status of the engine and its seeds. `cold` limits how many cold seeds are listed; None: all."""
@@ -358,7 +358,7 @@ class Engine:
         full = self._limits.full
         if full is not self._was_full:
             self._was_full = full
-            changed.update(self._seeds.all_warm())  # those that download are held, or no longer
+            changed.update(self._seeds.all_warm())  # downloads were paused or resumed
         members = [(key, self._seeds.get(key)) for key in changed]
         return self._shown(self._statuses((key, member) for key, member in members if member is not None))
 
@@ -388,7 +388,7 @@ class Engine:
     def _fail(self, key: bytes | None, error: Exception) -> None:
         self._problems.report(key, error)
 
-    # --- looking at keys when something happened
+    # --- reviews
 
     def _review_soon(self, key: bytes) -> None:
         """Called with every block of every core: the frequent case comes first."""
@@ -424,7 +424,7 @@ class Engine:
             update_at = membership.update(complete=seed.complete, peers=seed.peers, now=now)
             rest_at = self._settle(key, warm, membership, now)
         except Exception as error:
-            # The disk, most likely. The key stays as it is, and is looked at again.
+            # The disk, most likely. The key stays as it is and is reviewed again.
             self._fail(key, error)
             self._review_at(key, now + REPEAT_REVIEW)
             return

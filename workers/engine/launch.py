@@ -1,12 +1,12 @@
 """Assembles an engine over a data directory, and runs it.
 
-Who needs whom, from the bottom (`assemble` makes them in this order):
+Parts and what they use, from the bottom (`assemble` makes them in this order):
 
     Store       blocks and records on the disk
     Owners      the store: which key a core belongs to
     EventBuffer the caller's `emit`
-    SeedTable   nothing: the keys, in memory or cold
-    Corestore   the store. Asks the engine to load a cold key, reports to the swarm whom to ban
+    SeedTable   no other part; has the keys, in memory or cold
+    Corestore   the store. Asks the engine to load a cold key, reports misbehaving peers to the swarm
     Swarm       the corestore, for every connection; the seed table, which topics lack peers
     Limits      the corestore, whose downloads they pause, the slots of the swarm, the event buffer
     Engine      all of them
@@ -104,7 +104,7 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
         store = Store(backend)
         on_failure.callback(store.close)
         events, seeds, owners = EventBuffer(emit), SeedTable(), Owners(store)
-        # These name objects that are made below: no callback comes before the engine is started
+        # These use objects that are made below: no callback is called before the engine is started
         cores = Corestore(
             store,
             on_error=lambda error: engine.storage_failed(error),
@@ -150,7 +150,7 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
 
 
 class _Replication:
-    """Replicates the cores over connections, and says how much each of them is used."""
+    """Replicates the cores over connections, and counts the use of each connection."""
 
     def __init__(self, cores: Corestore) -> None:
         self._cores = cores

@@ -1,8 +1,8 @@
-"""Accounts of the broker: one for each token, which may only join, and one for each worker.
+"""Accounts of the broker: one for each token, with rights to join only, and one for each worker.
 
 The registry is authoritative and stores only hashes: `keep` creates missing accounts and deletes surplus
-ones, so a Redis that lost them (a restart without an `aclfile`) gets them again. Accounts of other farms are
-left alone.
+ones, so a Redis that lost them (a restart without an `aclfile`) gets them again. Accounts of other farms stay
+unchanged.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TAKING_PART: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
 
 
 class NoAccounts(Exception):
-    """This broker gives out no accounts: our login may not create them, or the server has no ACL."""
+    """This broker has no accounts for workers: our login may not create them, or the server has no ACL."""
 
 
 class Account(NamedTuple):
@@ -69,7 +69,8 @@ def is_ours(user: str) -> bool:
 
 
 def _prefix() -> str:
-    """Users belong to the whole server, whatever the database: another farm may have some, too."""
+    """Prefix of our users. Users belong to the whole server, for all databases, so other farms may have
+    some."""
     return f"farm-{identity().node_id[:8]}-"
 
 
@@ -89,7 +90,7 @@ def in_use() -> bool:
             _try(client)
     except BrokerDown:
         if settings.FARM.bundled_redis:
-            return True  # it will be started with the farm, and lets us
+            return True  # the bundled Redis starts with the farm, and our login may make accounts
         raise
     except NoAccounts:
         if mode == "on":
@@ -182,7 +183,7 @@ def version_of(client: Any) -> acl.Version:
 
 
 def _try(client: Any) -> None:
-    """Raises NoAccounts if we may not create any. Leaves none."""
+    """Create and delete a test account. Raises NoAccounts if we may not."""
     probe_user = f"{_prefix()}nobody"
     _command(client, "ACL", "LIST")
     _command(client, "ACL", "SETUSER", probe_user, "off")
@@ -197,7 +198,7 @@ def _listed(client: Any) -> dict[str, str]:
 
 
 def _make(client: Any, user: str, account: Account, *, over: bool) -> None:
-    """`over`: one with another password exists, and its connections must be closed."""
+    """Create an account. `over`: it exists with another password, and its connections must be closed."""
     try:
         with client.pipeline(transaction=True) as pipe:
             if over:
@@ -211,7 +212,7 @@ def _make(client: Any, user: str, account: Account, *, over: bool) -> None:
 
 
 def _keys_of(user: str) -> Iterator[str]:
-    """Redis keys that have no reader without this user."""
+    """Redis keys that only this user reads."""
     node_id = worker_of_user(user)
     if node_id is None:
         yield KEY_PREFIX + reply_key(user.removeprefix(f"{_prefix()}join-"))

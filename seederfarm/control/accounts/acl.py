@@ -1,4 +1,4 @@
-"""What an account of the broker may do, as Redis access rules.
+"""Rights of the broker's accounts, as Redis access rules.
 
 Pure: rules from names. Measured with kombu 5.7: `ACL LOG` of a Redis stays empty while a worker joins, takes
 tasks, is inspected, sends events, is killed and gets its unacknowledged messages again.
@@ -24,7 +24,7 @@ Version = tuple[int, ...]
 SELECTORS: Final = (7, 0)
 """Version from which an account can have several sets of rights, and write-only keys."""
 SETINFO: Final = (7, 2)
-"""Version from which there is CLIENT SETINFO, with which clients introduce themselves."""
+"""Version from which clients send CLIENT SETINFO."""
 INTRODUCTIONS: Final = ("+client|setinfo", "+client|maint_notifications")
 """Commands that redis-py tries on every server. 6.2 knows neither, and logs a refusal of each unless it is
 allowed; 7.0 and later accept no rules about unknown commands, and refuse them without logging."""
@@ -32,7 +32,7 @@ allowed; 7.0 and later accept no rules about unknown commands, and refuse them w
 CONNECT: Final = "+ping +hello +select +client|setname"
 
 LEAVE: Final = "+lpush +llen"
-"""In a queue that control reads: put something there, and see how much waits."""
+"""In a queue that control reads: add a message, and read the length."""
 
 PIDBOX: Final = "celery.pidbox"
 """The exchange of Celery's remote control."""
@@ -42,8 +42,8 @@ WORKER_COMMANDS: Final = (
     "+zadd +zrem +zrange +hset +hget +hdel +set "
     "+psubscribe +punsubscribe +unsubscribe"
 )
-"""No scripts: a loop in Lua stops the whole broker. kombu's lock, which is one, is replaced in
-`workers.transport`. The rest can fill memory, which `budget` watches."""
+"""No scripts: a loop in Lua stops the whole broker. kombu's lock is a script and is replaced in
+`workers.transport`. The other commands can fill memory, which `budget` bounds."""
 
 FORGET: Final = "+del +llen +exists"
 """For its remote-control queue, which is always empty: declare and delete it."""
@@ -55,9 +55,9 @@ def _k(key: str) -> str:
 
 
 def join_rules(place: str, version: Version) -> list[str]:
-    """Rights of a token: leave a request, take the answer to it."""
-    # A string and not a list: before Redis 7 every right is of all keys, and whoever may pop its answer could
-    # pop the requests of others.
+    """Rights of a token: send a join request, fetch its answer."""
+    # A string and not a list: before Redis 7 every right applies to all keys, and an account that may pop its
+    # answer could pop the requests of others.
     rules = [*_connect(version), f"~{_k(reply_key(place))}", "+getdel"]
     if version >= SELECTORS:
         return [*rules, f"(-@all {LEAVE} ~{_k(JOIN_QUEUE)})"]
@@ -65,7 +65,7 @@ def join_rules(place: str, version: Version) -> list[str]:
 
 
 def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[str]:
-    """Of a worker: its own queue, its own memory of what it was given, its own queue of reports, answers to
+    """Rights of a worker: its own queue, its unacknowledged messages, its own queue of reports, answers to
     remote control.
 
     Before Redis 7 a right holds for all keys and channels of an account. There it cannot publish, since
@@ -86,7 +86,7 @@ def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[s
     ]
     answers = f"{KEY_PREFIX}*.reply.{PIDBOX}"
     who_asked = _k(f"_kombu.binding.reply.{PIDBOX}")
-    # The host part of its name is the worker's own; the queue is where kombu listens for remote control.
+    # Any host part is allowed in its name; the queue is where kombu listens for remote control.
     remote = f"{KEY_PREFIX}*@{host_of(node_id)}.{PIDBOX}"
     if version >= SELECTORS:
         return [

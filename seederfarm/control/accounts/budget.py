@@ -60,15 +60,16 @@ LOG_ENTRIES: Final = 128
 MAX_LOG_BYTES: Final = 256 * 1024
 """Bytes of names in that log. Names of our keys have about 100 bytes."""
 LOG_SEEN_KEY: Final = f"{KEY_PREFIX}accounts.seen"
-"""A hash in Redis of the log entries already reported. There, since the log is there and ends with it."""
+"""A hash in Redis of the log entries already reported. It is in Redis since it is lost together with the
+log."""
 ANSWERS_LIVE: Final = 60
 """Seconds after which unread answers to remote control are deleted."""
 SCAN_COUNT: Final = 1000
 MAX_SCANS: Final = 20
 """Steps through the keyspace in one pass; the next pass continues."""
 ALL: Final = 0
-"""Elements of a key that are measured: every one, about 30 ns each. Otherwise Redis extrapolates from the
-first few, which the writer of the key chooses."""
+"""Samples for MEMORY USAGE: all elements, about 30 ns each. Otherwise Redis extrapolates from the first few,
+which the writer of the key chooses."""
 SUSPENDED_FOR: Final = 3600
 """Seconds of a suspension."""
 SUSPENDED_KEY: Final = f"{KEY_PREFIX}accounts.suspended"
@@ -78,7 +79,7 @@ SHARED: Final = (
     (REPORTS_QUEUE, MAX_REPORTS, MAX_REPORTS_BYTES),
     (JOIN_QUEUE, MAX_JOINS, MAX_JOINS_BYTES),
 )
-"""Queues that have no one writer, with the bounds of each."""
+"""Queues with several writers, with the bounds of each."""
 BINDINGS: Final = tuple(f"_kombu.{kind}.{PIDBOX}" for kind in ("binding", "binding_permanent"))
 
 
@@ -86,10 +87,10 @@ class Excess(NamedTuple):
     """An exceeded bound, and the measure taken."""
 
     what: str
-    """A stable name while it lasts."""
+    """A name that stays the same while the excess lasts."""
     text: str
     user: str = ""
-    """The account that caused it, where that is certain."""
+    """The account that caused it, if that is certain."""
 
 
 class Owner(NamedTuple):
@@ -98,7 +99,7 @@ class Owner(NamedTuple):
     user: str
     node_id: str
     entries: int
-    """Of its assignment."""
+    """Number of entries in its assignment."""
 
 
 def keys_of(node_id: str) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def reports_of(node_id: str) -> str:
 
 
 def cut_shared(client: Any) -> Iterator[Excess]:
-    """Bring the queues that have no one writer below their bounds: the newest messages stay."""
+    """Cut the queues with several writers to their bounds: the newest messages stay."""
     for queue, limit, max_bytes in SHARED:
         key = KEY_PREFIX + queue
         kind = client.type(key)
@@ -162,7 +163,7 @@ def cut_reports(client: Any, owners: Iterable[Owner], *, pressed: bool) -> Itera
         for key in keys:
             pipe.llen(key)
             pipe.execute_command("MEMORY", "USAGE", key, "SAMPLES", ALL)
-        # Before Redis 7.0 a worker can make another kind of key of it, which has no length.
+        # Before Redis 7.0 a worker can replace it by another type of key, without a length.
         answers = iter(pipe.execute(raise_on_error=False))
     for owner, key in zip(owners, keys, strict=True):
         length, size = (
@@ -177,8 +178,8 @@ def cut_reports(client: Any, owners: Iterable[Owner], *, pressed: bool) -> Itera
 
 
 def cut_unowned(client: Any, keys: Sequence[str], known: Callable[[Sequence[str]], set[str]]) -> list[str]:
-    """Delete those of these queues of reports whose worker is not `known`: control reads no such queue.
-    Returns their keys."""
+    """Delete the report queues in `keys` whose worker is not `known`: control reads no such queue. Returns
+    their keys."""
     names = {key: match[1] for key in keys if (match := _REPORTS.fullmatch(key)) is not None}
     there = known(list(names.values()))
     gone = sorted(key for key in keys if names.get(key) not in there)
@@ -188,8 +189,7 @@ def cut_unowned(client: Any, keys: Sequence[str], known: Callable[[Sequence[str]
 
 
 def crowds(client: Any, is_ours: Callable[[str], bool]) -> Iterator[Excess]:
-    """Accounts with too many connections, or too many bytes in them. Nothing where we may not list
-    clients."""
+    """Accounts with too many connections, or too many bytes in them. Empty if we may not list clients."""
     try:
         clients = client.client_list()
     except redis.ResponseError:
@@ -208,7 +208,7 @@ def crowds(client: Any, is_ours: Callable[[str], bool]) -> Iterator[Excess]:
 
 def cut_log(client: Any, is_ours: Callable[[str], bool], *, pressed: bool) -> Iterator[Excess]:
     """Empty Redis' log of refused commands where it is large: it holds whole names of keys, up to 512 MiB
-    each. `pressed`: memory is short, empty it unread. Nothing where we may not read it."""
+    each. `pressed`: memory is short, empty it unread. Does nothing if we may not read it."""
     try:
         entries = [] if pressed else client.acl_log(LOG_ENTRIES)
     except redis.ResponseError:
@@ -216,7 +216,7 @@ def cut_log(client: Any, is_ours: Callable[[str], bool], *, pressed: bool) -> It
     held = Counter[str]()
     for entry in entries:
         user, size = str(entry["username"]), len(str(entry["object"]))
-        # Whose login failed was not proven.
+        # A failed login does not prove which account sent it.
         held[user if entry["reason"] != "auth" and is_ours(user) else ""] += size + len(user)
     if not pressed and held.total() <= MAX_LOG_BYTES:
         return

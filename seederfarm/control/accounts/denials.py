@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MAX_NAME: Final = 100
 """Characters of the name of a command or key that are shown. The refused client chose it."""
 SEEN_FOR: Final = 7 * 86400
-"""Seconds after which it is deleted."""
+"""Seconds after which the record of a reported entry is deleted."""
 NO_ACCOUNTS: Final = "broker.accounts"
 
 
@@ -68,7 +68,7 @@ def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
 
 
 def _cannot(error: Exception, now: datetime) -> None:
-    """Report that accounts cannot be managed; not where no worker has one."""
+    """Report that accounts cannot be managed, unless no worker has one."""
     if accounts.wanted_mode() == "auto" and not Worker.objects.exclude(broker_hash="").exists():
         return
     trouble = Trouble(
@@ -82,12 +82,11 @@ def _cannot(error: Exception, now: datetime) -> None:
     log.error("%s", trouble.text)
 
 
-# --- what the broker refused
+# --- refusals of the broker
 
 
 def new_denials() -> Iterator[Denial]:
-    """New refusals of our users, each once. Raises BrokerDown; nothing where we may not read the broker's
-    log."""
+    """New refusals of our users, each once. Raises BrokerDown. Empty if we may not read the broker's log."""
     with accounts.connected() as client:
         try:
             entries = client.acl_log(LOG_ENTRIES)
@@ -96,7 +95,7 @@ def new_denials() -> Iterator[Denial]:
             log.debug("the broker's log of refusals cannot be read: %s", error)
             return
         ours = [entry for entry in reversed(entries) if accounts.is_ours(str(entry["username"]))]
-        counts: Counter[str] = Counter()  # Redis adds up what comes soon after another, not all that is alike
+        counts: Counter[str] = Counter()  # Redis merges only equal entries that come soon after each other
         for entry in ours:
             counts[_signature(entry)] += int(entry["count"])
         for signature, entry in {_signature(entry): entry for entry in ours}.items():
@@ -121,8 +120,8 @@ def _object(entry: dict[str, Any]) -> str:
 
 
 def _record_denials(denials: list[Denial], now: datetime) -> None:
-    """Wrong passwords raise one alert, which ends with them: a broker that lost its accounts refuses all of
-    them for a moment."""
+    """Record events and alerts. Wrong passwords share one alert, which ends with them: a broker that lost its
+    accounts refuses all workers for a moment."""
     logins = [denial for denial in denials if denial.reason == "auth"]
     _record_logins(sum(denial.times for denial in logins), now)
     for user in dict.fromkeys(denial.user for denial in denials if denial.reason != "auth"):
@@ -197,7 +196,7 @@ def _record_commands(refused: dict[str, int], now: datetime) -> None:
     raise_alerts([trouble], now)
 
 
-# --- messages that are none
+# --- rejected messages
 
 
 def _record_messages(rejected: dict[str, int], now: datetime) -> None:

@@ -32,7 +32,7 @@ class Enrolment(NamedTuple):
     token: EnrolmentToken
     text: str
     shared_login: bool
-    """Whether it carries the control plane's own login, since this broker gives out no accounts."""
+    """Whether it has the control plane's own login, since this broker has no accounts for workers."""
 
 
 def enrol(
@@ -50,7 +50,7 @@ def enrol(
 
     Raises ValidationError, IdentityUnreadable, OSError, NoAccounts, BrokerDown.
     """
-    control = identity().node_id  # first: without it there is no use for a token
+    control = identity().node_id  # first: without it a token is useless
     given_login = broker != "" and without_login(broker) != broker
     own = not given_login and accounts.in_use()
     password = secrets.token_urlsafe(PASSWORD_BYTES)

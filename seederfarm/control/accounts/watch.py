@@ -37,7 +37,7 @@ MEASURE_EVERY: Final = 10.0
 TIMEOUT: Final = 2.0
 """Seconds to wait for one answer of Redis."""
 PRESSED: Final = 0.8
-"""Share of `maxmemory` from which on every check measures everything."""
+"""Share of `maxmemory` from which every check measures everything."""
 BUSY: Final = "broker.busy"
 FULL: Final = "broker.memory"
 BUDGET: Final = "broker.budget"
@@ -56,7 +56,7 @@ class Watch:
         self._started = False
 
     def start(self) -> None:
-        """Safe to call twice."""
+        """Start the thread. Safe to call twice."""
         if not self._started:
             self._started = True
             threading.Thread(target=self._run, name="broker watch", daemon=True).start()
@@ -74,7 +74,7 @@ class Watch:
             time.sleep(LOOK_EVERY)
 
     def look(self) -> None:
-        """Check once. Raises django.db.Error after the broker was helped."""
+        """Check once. Raises django.db.Error, after all measures at the broker."""
         try:
             client = self._connected()
             try:
@@ -91,7 +91,7 @@ class Watch:
             self._client = None
 
     def _connected(self) -> Any:
-        """Kept between checks: a crowded broker takes no new connections."""
+        """The connection, kept between checks: a crowded broker accepts no new ones."""
         if self._client is None:
             self._client = redis.Redis.from_url(
                 settings.FARM.redis_client_url,
@@ -157,7 +157,7 @@ class Watch:
         try:
             budget.suspend(client, user)
             if (node_id := accounts.worker_of_user(user)) is not None:
-                # Again, now that nothing can be put there any more
+                # Again, now that the suspended account cannot write any more
                 client.delete(*budget.keys_of(node_id), budget.reports_of(node_id))
         except redis.ResponseError as error:
             log.error("the account %s cannot be suspended: %s", user, error)
@@ -199,7 +199,7 @@ class Watch:
             )
             raise_alerts([trouble], now)
             self._open.add(trouble.subject)
-        # Of accounts, alerts stay open for a person to close; a queue that is short again is well.
+        # Alerts about accounts stay open until a person closes them; those about queues end with the excess.
         shared = {f"{BUDGET}:{queue}" for queue, _, _ in budget.SHARED} & self._open - lasting
         for subject in shared:
             self._resolve(subject)

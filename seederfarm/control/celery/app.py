@@ -39,9 +39,9 @@ DIRTY_EVERY: Final = 5.0
 SWEEP_LOOK: Final = 5.0
 """Largest number of seconds between checks whether the whole plan is due (`reconcile.sweep`)."""
 ACCOUNTS_EVERY: Final = 2.0
-"""Heartbeats between looks whether the broker still knows the farm's accounts, and whom it refused."""
+"""Heartbeats between two checks of the broker's accounts and its log of refusals."""
 AUDIT_EVERY: Final = 10.0
-"""Seconds between looks for copies that have to prove themselves; less where they must do so more often."""
+"""Largest number of seconds between two checks for copies that are due for a proof."""
 REFRESH_EVERY: Final = 20.0
 """Heartbeats between checks for copies without recent reports."""
 EXPIRE_EVERY: Final = 60.0
@@ -50,7 +50,7 @@ RETENTION_EVERY: Final = 3600.0
 
 
 def _beat(task: ControlTask, every: float) -> dict[str, Any]:
-    """A run that has not started when the next is due is dropped."""
+    """An entry of the schedule. A run that has not started when the next is due expires."""
     return {
         "task": task.value,
         "schedule": every,
@@ -73,7 +73,7 @@ def beat_table() -> dict[str, Any]:
 
 def make_app() -> Any:
     transport.install()
-    # Every worker, and everybody with a token, may write to these. Celery would run any task from any queue.
+    # All workers and tokens may write to these. Celery would run any task from any queue.
     for taken, tasks, limit in (
         (REPORTS_QUEUE, (REPORT, AUDIT_ANSWER), max(MAX_BODY_BYTES, MAX_ANSWER_BYTES)),
         (JOIN_QUEUE, (JOIN,), MAX_BODY_BYTES),

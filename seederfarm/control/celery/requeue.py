@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def give_back(app: Any) -> int:
-    """Returns how many there were. Call it before `app` takes any itself.
+    """Requeue them. Returns their number. Call it before `app` takes messages.
 
-    If another control process works on them, they run twice, which is harmless.
+    Messages of another running control process run twice, which is harmless.
     """
     try:
         with app.connection_for_write() as connection:

@@ -1,7 +1,7 @@
 """Runs tasks through an outage of the database: a task waits in its thread.
 
-A waiting thread takes no other message, so later ones stay in the broker; nothing piles up in memory and
-nothing is dropped, however long the outage.
+A waiting thread takes no other message, so later ones stay in the broker: memory is bounded and no message is
+dropped, however long the outage.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _until_it_answers(stopping: threading.Event) -> None:
     pause = FIRST_PAUSE
     while not stopping.wait(pause):
         try:
-            connection.close()  # whatever state it is in
+            connection.close()  # its state is unknown
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
             return

@@ -1,4 +1,4 @@
-"""One beat for the farm, however many are started: others stand by, and one takes over when it ends."""
+"""One active beat for the farm: others stand by, and one takes over when it ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STAND_BY: Final = 1.0
 
 
 class SingletonScheduler(PersistentScheduler):  # type: ignore[misc]
-    """Sends what is due while it holds the lock, which ends with its process or its connection."""
+    """Sends due tasks while it holds the lock, which ends with its process or its connection."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._lock = ExitStack()
@@ -53,6 +53,6 @@ class SingletonScheduler(PersistentScheduler):  # type: ignore[misc]
 
     def _let_go(self) -> None:
         if self._leads:
-            connection.close()  # a lock that we still had goes with it
+            connection.close()  # this releases a lock that we still hold
         self._leads = False
         self._lock.close()

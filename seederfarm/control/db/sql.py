@@ -16,7 +16,7 @@ Columns = Sequence[tuple[str, str]]
 """Names and PostgreSQL types."""
 
 COPIED_FROM: Final = 2000
-"""Rows from which on a temporary table costs less than it saves."""
+"""Rows from which a temporary table is cheaper."""
 
 
 def rows_as_table(columns: Columns, rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
@@ -38,7 +38,7 @@ def rows_as_table(columns: Columns, rows: Sequence[Sequence[Any]]) -> tuple[str,
 @contextmanager
 def staged(columns: Columns, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
     """`rows_as_table` for very many rows: on PostgreSQL they are copied into a temporary table, whose size
-    the planner knows. In a transaction, one at a time."""
+    the planner knows. Use it in a transaction, one at a time."""
     if connection.vendor != "postgresql" or len(rows) < COPIED_FROM:
         yield rows_as_table(columns, rows)
         return
@@ -63,7 +63,7 @@ def stored(value: Any) -> Any:
 
 
 def execute(statement: str, parameters: Sequence[Any]) -> int:
-    """Returns the number of affected rows."""
+    """Execute a statement. Returns the number of affected rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, [stored(value) for value in parameters])
         return int(cursor.rowcount)

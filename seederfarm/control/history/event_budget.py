@@ -1,7 +1,7 @@
-"""Limits on rows of events that workers may cause. Events beyond are not recorded; copies and drives are up
-to date anyway.
+"""Limits on rows of events that workers cause. Further events are not recorded; copies and drives are updated
+all the same.
 
-Counted in the memory of each control process.
+Rows are counted in the memory of each control process.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from .events import Note
 WORKER: Final = Allowance(5_000, 20.0)
 """Rows from the reports of one worker: about 9,300 on a first day, then 4,320. Ours."""
 DRIVE: Final = Allowance(24, 3_600.0)
-"""Rows about one drive from one worker, so that none spends what others have to say of it: 48 in a first day,
-24 in each after it. Ours."""
+"""Rows about one drive from one worker: 48 on a first day, then 24. So one drive does not use up the rows of
+a worker. Ours."""
 ALL: Final = Allowance(200_000, 0.1)
 """Rows from all workers: about a million on a first day, then 864,000. Ours."""
 NOTICE: Final = Allowance(1, 3_600.0)
-"""Rows that report omitted ones, of one worker."""
+"""Rows that report omitted rows of one worker."""
 REFUSAL: Final = Allowance(1, 60.0)
-"""Rows about messages of one worker that were refused for the same reason, but for numbers in it."""
+"""Rows about refused messages of one worker with the same reason, apart from numbers in it."""
 REFUSALS: Final = Allowance(20, 3_600.0)
-"""Rows about messages of one worker that were refused: 44 in a first day, 24 in each after it. Ours."""
+"""Rows about refused messages of one worker: 44 on a first day, then 24. Ours."""
 MAX_WORKERS: Final = 10_000
 """Workers whose rows are counted; about 2 MB."""
 MAX_DRIVES: Final = 200_000
@@ -42,7 +42,7 @@ _NUMBERS: Final = re.compile(r"\d+")
 
 
 class EventBudget:
-    """For the threads of a process."""
+    """Thread-safe."""
 
     def __init__(self) -> None:
         self._workers = Buckets(WORKER, MAX_WORKERS)
@@ -82,7 +82,7 @@ class EventBudget:
 
 
 class RefusalBudget:
-    """Which refused messages of workers are events. For the threads of a process."""
+    """Decides which refused messages of workers become events. Thread-safe."""
 
     def __init__(self) -> None:
         self._reasons = Buckets(REFUSAL, MAX_WORKERS)
@@ -90,7 +90,7 @@ class RefusalBudget:
         self._lock = threading.Lock()
 
     def admit(self, worker_id: int, reason: str, at: float) -> bool:
-        """`at` is in seconds of a clock that does not go back."""
+        """Whether to record an event. `at`: seconds of a monotonic clock."""
         key = (worker_id, _NUMBERS.sub("#", reason)[:100])
         with self._lock:
             if self._reasons.wait(key, at) > 0 or not self._workers.take(worker_id, at):

@@ -18,7 +18,7 @@ BITE: Final = 5000
 """Rows deleted at once, so that locks are short."""
 KEEP_CHALLENGES: Final = timedelta(days=30)
 KEEP_ALERTS: Final = timedelta(days=90)
-"""After they were resolved."""
+"""Time for which resolved alerts are kept."""
 
 
 class Forgotten(NamedTuple):
@@ -30,7 +30,7 @@ class Forgotten(NamedTuple):
 
 
 def forget(now: datetime | None = None) -> Forgotten:
-    """One run at a time: two that merged the same samples would count them twice."""
+    """Delete old rows. One run at a time: two that merge the same samples would count them twice."""
     with try_lock("retention") as alone:
         return _forget(now or timezone.now()) if alone else Forgotten(0, 0, 0, 0)
 
@@ -40,7 +40,7 @@ def _forget(now: datetime) -> Forgotten:
     events = Event.objects.filter(at__lt=before)
     challenges = Challenge.objects.filter(deadline__lt=now - KEEP_CHALLENGES).exclude(outcome="")
     old_alerts = Alert.objects.filter(resolved_at__lt=now - KEEP_ALERTS)
-    # What people did is kept; what sources did follows from lists of strangers.
+    # Entries of people are kept; those of sources have the age of events, since lists can cause any number.
     done_by_sources = AuditEntry.objects.filter(user=None, actor__startswith="source ", at__lt=before)
     return Forgotten(
         _delete(events) + _delete_beyond(settings.FARM.keep_event_rows),

@@ -19,7 +19,7 @@ from ..db.sql import execute, rows_as_table
 
 
 class Step(NamedTuple):
-    """A span of samples, and how long samples that fine are kept."""
+    """A span of samples in seconds, and how long such samples are kept."""
 
     span: int
     keep: float | None
@@ -73,7 +73,7 @@ def record(worker_id: int, reported: Sequence[ReportedSample], now: datetime) ->
     for sample in reported:
         start = sample.start - sample.start % span
         if not (now - MAX_BACKLOG).timestamp() <= sample.start <= now.timestamp() + 300:
-            continue  # a clock that jumped: such a minute would sit in the charts for ever
+            continue  # a clock that jumped: such a minute would stay in the charts for ever
         at = datetime.fromtimestamp(start, UTC)
         for metric, field in METRICS:
             value = float(getattr(sample, field))

@@ -72,7 +72,7 @@ def build(worker_id: int, version: int) -> Assignment:
 def send_assignment(worker_id: int, now: datetime | None = None) -> Assignment | None:
     """Build and send it whole. Returns None if the worker is gone, or not a member."""
     now = now or timezone.now()
-    # One that is lost reads nothing: it is sent its assignment when its next heartbeat does not know it.
+    # A lost worker reads nothing: its next heartbeat shows that it lacks the assignment, which is then sent.
     here = Worker.objects.filter(pk=worker_id, state__in=TALKING, lost_since=None)
     worker = here.values_list("node_id").first()
     if worker is None:
@@ -107,7 +107,7 @@ def check_assignment(worker: Worker, version: int, digest: str, now: datetime) -
             _confirm_removals(worker.pk, now)
         return True
     if version > state.version:
-        # It was told by a later control plane than we are: our database is an older copy.
+        # Its version is from a later state of the registry: our database was restored from a backup.
         rows = AssignmentState.objects.filter(pk=worker.pk, version=state.version)
         rows.update(version=version + 1, digest="", sent_at=None)
         outbox.defer(ControlTask.SEND_ASSIGNMENT, worker.pk)
@@ -125,7 +125,7 @@ def _confirm_removals(worker_id: int, now: datetime) -> None:
 
 
 def refresh_stale(now: datetime | None = None) -> int:
-    """Request full reports from workers whose copies were not reported for too long. Returns how many."""
+    """Request full reports from workers whose copies were not reported for too long. Returns their number."""
     now = now or timezone.now()
     unfinished = now - heartbeats(STALE_UNFINISHED)
     complete = now - timedelta(seconds=STALE_COMPLETE)

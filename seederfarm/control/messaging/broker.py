@@ -1,4 +1,4 @@
-"""What the control plane needs of a broker. Needs no Django, so that the Celery app can be imported first."""
+"""The interface of a broker. Imports no Django, so that the Celery app can be imported first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class BrokerDown(Exception):
-    """The broker did not take the message."""
+    """The broker did not accept the message."""
 
 
 class Broker(Protocol):

@@ -19,16 +19,17 @@ from farmwire.tasks import CONTROL_QUEUE, KEY_PREFIX
 from .broker import BrokerDown
 
 TIMEOUT: Final = 1.0
-"""Seconds for the broker to accept a connection, and again to take a message."""
+"""Seconds for the broker to accept a connection, and again to accept a message."""
 AWAY_FOR: Final = 2.0
-"""Seconds after a failure in which nothing is tried, so that a caller with a hundred messages waits once."""
+"""Seconds after a failure in which no message is sent, so that a caller with a hundred messages waits
+once."""
 DEFERRED_FOR: Final = 3600.0
 """Seconds until deferred work expires; the beat has done it by then."""
 
 
 class CeleryBroker:
-    """Celery's messages through connections of its own. Does not retry: the next heartbeat or beat makes up
-    for what is not sent."""
+    """Celery's messages over connections of its own. Does not retry: the next heartbeat or beat repeats lost
+    messages."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -61,7 +62,7 @@ class CeleryBroker:
                 client.set(KEY_PREFIX + key, json.dumps(message), ex=int(expires))
 
     def _send(self, task: str, args: list[Any], queue: str, expires: float) -> None:
-        # To the queue itself: who reads it declares it, and a binding for each would be left behind.
+        # To the queue itself: its reader declares it, and a binding for each would stay in Redis.
         to: Any = Queue(queue)  # type: ignore[no-untyped-call]
         with self._trying(), self._app.producer_pool.acquire(block=True) as producer:
             self._app.send_task(
@@ -75,7 +76,8 @@ class CeleryBroker:
                 producer=producer,
             )
             if queue != CONTROL_QUEUE:
-                # Celery looks at `expires` when a message is taken. What nobody takes goes with its queue.
+                # Celery checks `expires` when a message is taken. Messages that no worker takes expire with
+                # the queue.
                 with producer.connection.default_channel.conn_or_acquire() as client:
                     client.pexpire(queue, int(expires * 1000))
 
@@ -87,8 +89,8 @@ class CeleryBroker:
         try:
             yield
         except (OperationalError, redis.RedisError, OSError) as error:
-            # A full or busy broker answers, and takes nothing all the same. What is wrong with one worker's
-            # key, which that worker can write to, must not hold up what is sent to others.
+            # A full or busy broker answers with an error. An error of one key, to which a worker can write,
+            # must not delay messages to other workers.
             if not _is_of_one_key(error):
                 self._away_until = self._clock() + AWAY_FOR
             raise BrokerDown(str(error)) from error
@@ -111,7 +113,7 @@ def _app(url: str) -> Any:
             "socket_connect_timeout": TIMEOUT,
             "socket_timeout": TIMEOUT,
             "socket_keepalive": True,
-            # kombu tries on for as long as it is let: this is two tries in a row.
+            # kombu would retry without a bound: this allows two tries.
             "max_retries": 1,
             "interval_start": 0,
             "interval_step": 0,

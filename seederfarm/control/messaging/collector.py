@@ -1,7 +1,7 @@
 """Moves reports from the queue of each worker, in turn, to the queue that Celery reads.
 
-A worker may write only to its own queue of reports. So one that fills it does not hold up others: each
-worker has a message moved as often as any other. `accounts.budget` bounds the queues.
+A worker may write only to its own queue of reports. So one that fills it does not delay others: each worker
+has a message moved as often as any other. `accounts.budget` bounds the queues.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from seederfarm.registry.models import Worker
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL: Final = 0.2
-"""Seconds until the queues are looked at again when they were empty, or control has enough to do."""
+"""Seconds between two rounds when the queues are empty or `reports` is full."""
 WORKERS_INTERVAL: Final = 2.0
-"""Seconds between two looks in the registry for workers that have joined."""
+"""Seconds between two checks of the registry for new workers."""
 RETRY_INTERVAL: Final = 1.0
-"""Seconds until a broker that is away is tried again."""
+"""Seconds until the next try when the broker is away."""
 TIMEOUT: Final = 10.0
 """Seconds that Redis may take for one answer."""
 MAX_READY: Final = 50
-"""Messages in `reports` above which none is moved: what waits, waits in the queue of its worker. Ours: a
-control process has 16 of them in hand."""
+"""Messages in `reports` above which none is moved: further ones wait in the queue of their worker. Ours: a
+control process works on 16 at a time."""
 MAX_READY_BYTES: Final = 64 << 20
-"""Bytes of memory of `reports` above which none is moved; one message, the largest of which has 31 MB, may
-come on top."""
+"""Bytes of memory of `reports` above which no message is moved. One more message of up to 31 MB may exceed
+it."""
 GROUP: Final = 64
-"""Queues that are asked for at once whether one of them has something."""
+"""Queues whose existence is checked with one command."""
 
 READY: Final = KEY_PREFIX + REPORTS_QUEUE
 
 
 class Collector:
-    """`collect` once, or `start` a thread that does. Several, of several control processes, may run."""
+    """Runs `collect` once, or in a thread (`start`). Several control processes may have one each."""
 
     def __init__(self) -> None:
         self._client: Any = None
         self._queues: list[str] = []
-        """Keys of the queues of all workers, that one first whose turn it is."""
+        """Keys of the queues of all workers, the next one first."""
         self._listed_at = float("-inf")
         self._failed = False
         self._started = False
 
     def start(self) -> None:
-        """Safe to call twice."""
+        """Start the thread. Safe to call twice."""
         if not self._started:
             self._started = True
             threading.Thread(target=self._run, name="collector", daemon=True).start()
@@ -73,7 +73,7 @@ class Collector:
             time.sleep(pause)
 
     def collect(self) -> int:
-        """One round: at most one message of each worker. Returns how many were moved."""
+        """One round: move at most one message of each worker. Returns their number."""
         client = self._connected()
         self._list_workers()
         room = MAX_READY - int(client.llen(READY))
@@ -93,13 +93,13 @@ class Collector:
                 moved += _move(client, some)
                 at += len(some)
                 last = some[-1]
-        if last:  # whose turn it was not comes first in the next round
+        if last:  # the next worker comes first in the next round
             number = self._queues.index(last) + 1
             self._queues = self._queues[number:] + self._queues[:number]
         return moved
 
     def _list_workers(self) -> None:
-        """All of them: those that may not speak are refused, and that is counted."""
+        """List all workers: messages of those that are no members are refused, and counted."""
         if time.monotonic() - self._listed_at < WORKERS_INTERVAL:
             return
         try:
@@ -128,7 +128,7 @@ class Collector:
 
 
 def _move(client: Any, keys: list[str]) -> int:
-    """The oldest message of each. Returns how many there were. Raises redis.ResponseError."""
+    """Move the oldest message of each queue. Returns their number. Raises redis.ResponseError."""
     with client.pipeline(transaction=False) as pipe:
         for key in keys:
             pipe.lmove(key, READY, "RIGHT", "LEFT")
@@ -137,7 +137,7 @@ def _move(client: Any, keys: list[str]) -> int:
     for key, answer in zip(keys, answers, strict=True):
         if not isinstance(answer, Exception):
             moved += answer is not None
-        elif "WRONGTYPE" in str(answer):  # the worker made its queue something else
+        elif "WRONGTYPE" in str(answer):  # the worker replaced its queue by another type of key
             log.warning("%s was no queue and is deleted", key)
             client.delete(key)
         else:

@@ -1,5 +1,5 @@
-"""Identity of the control plane: an Ed25519 key pair below SEEDERFARM_HOME. Workers accept messages of no
-other."""
+"""Identity of the control plane: an Ed25519 key pair below SEEDERFARM_HOME. Workers accept only messages
+signed with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEED_BYTES: Final = 32
 
 
 class IdentityUnreadable(RuntimeError):
-    """The key file exists and is no key. It is never replaced: workers would not know us any more."""
+    """The key file exists and is invalid. It is never replaced: workers would reject our messages."""
 
 
 class Identity(NamedTuple):

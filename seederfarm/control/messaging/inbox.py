@@ -1,7 +1,6 @@
 """Verifies incoming messages: sender, membership, replay.
 
-A rejected message is counted, with the reason, where the operator looks: on the worker, or (for unknown
-senders) in one alert.
+A rejected message is counted, with the reason, on the worker, or for unknown senders in one alert.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYT
     sender = data.get("from") if isinstance(data, Mapping) else None
     if not isinstance(sender, str) or len(sender) > 64:
         return reject_unknown_sender("a message without a sender", now)
-    # Without the key: new copies that refer to the worker may be written meanwhile.
+    # FOR NO KEY UPDATE: copies that refer to the worker may be inserted meanwhile.
     rows = Worker.objects.select_for_update(no_key=True).defer("host", "engine", "note")
     worker = rows.filter(node_id=sender).first()
     if worker is None:

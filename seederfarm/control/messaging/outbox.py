@@ -1,7 +1,7 @@
 """Sends sealed envelopes to workers, and defers work of control itself.
 
-Everything is sent when the transaction that caused it has committed. Delivery is not guaranteed: the next
-heartbeat (assignments) or beat (the rest) makes up for lost messages.
+Messages are sent when the transaction that caused them has committed. Delivery is not guaranteed: the next
+heartbeat (assignments) or beat (others) repeats lost messages.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 LIFETIME: Final = 3600.0
 """Seconds until a message to a worker expires. A later one has replaced it by then."""
 MAX_WAITING: Final = 200
-"""Messages in a worker's queue, beside those of one assignment, above which it is sent no more."""
+"""Messages in a worker's queue, beside those of one assignment, above which no more are sent."""
 ATTEMPTS: Final = 20
 """Attempts to reserve sequence numbers when other processes take them at the same time."""
 
@@ -46,7 +46,7 @@ AWAY: Final = "Saved. The broker is away: workers will hear of it when it is bac
 
 
 class UndeliveredCounter:
-    """Counts messages that the broker did not take."""
+    """Counts messages that the broker did not accept."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -110,13 +110,12 @@ def send(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: 
 
 
 def defer(task: ControlTask, *args: Any) -> None:
-    """Have the control plane run `task` once the transaction has committed."""
+    """Queue `task` for the control plane once the transaction has committed."""
     transaction.on_commit(partial(_defer_now, task, args), robust=True)
 
 
 def send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float) -> None:
-    """Seal and send. Nothing is sent to a worker that reads nothing: it gets what it missed when it
-    reports."""
+    """Seal and send. A worker that does not read its queue gets no message until it reports again."""
     try:
         waiting = outbox.broker.waiting(queue_of(node_id))
     except BrokerDown as error:
@@ -169,8 +168,8 @@ def _miss(text: str, *arguments: object) -> None:
 
 
 def refuse(worker_id: int, reason: str) -> None:
-    """Count a message of this worker that was refused. The first one in a while for a reason is an event: the
-    row has the last reason alone."""
+    """Count a refused message of this worker. Its row has only the last reason, so the first one for each
+    reason becomes an event, within `RefusalBudget`."""
     Worker.objects.filter(pk=worker_id).update(refused=F("refused") + 1, refused_reason=reason[:200])
     now = timezone.now()
     if refusals.admit(worker_id, reason, time.monotonic()):

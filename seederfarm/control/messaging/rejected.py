@@ -1,4 +1,4 @@
-"""Counts what this process rejected and has not reported yet. Needs no Django."""
+"""Counts messages and commands that this process rejected and has not reported yet. Imports no Django."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OTHERS: Final = "others"
 
 
 class Counts:
-    """Any thread may add."""
+    """Counters by kind. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -1,5 +1,4 @@
-"""Names of the tasks that control leaves for itself; those of messages are in `farmwire.tasks`. Needs no
-Django."""
+"""Names of control's own tasks; those of messages are in `farmwire.tasks`. Imports no Django."""
 
 from __future__ import annotations
 
@@ -10,10 +9,10 @@ class ControlTask(StrEnum):
     SEND_ASSIGNMENT = "control.send_assignment"
     SEND_WORKER_CONFIG = "control.send_worker_config"
     RECONCILE = "control.reconcile"
-    """All drives, as soon as the duty allows."""
+    """Plan all drives, as soon as the duty allows."""
     RECONCILE_DIRTY = "control.reconcile_dirty"
     SWEEP = "control.sweep"
-    """All drives, if it is time."""
+    """Plan all drives, if due."""
     CHALLENGE = "control.challenge"
     REFRESH = "control.refresh"
     KEEP_ACCOUNTS = "control.keep_accounts"

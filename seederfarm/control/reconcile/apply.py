@@ -26,7 +26,7 @@ def _pairs(moves: Sequence[Assign] | Sequence[Release]) -> list[tuple[int, int]]
 
 
 def assign(moves: Sequence[Assign], now: datetime) -> None:
-    """Insert rows, and reuse rows of copies that were being removed: what those had does not count any more.
+    """Insert rows, and reuse rows of copies that were being removed, as new copies.
 
     A drive deleted or a worker retired since the plan gets none.
     """
@@ -63,11 +63,11 @@ def rounds(releases: Iterable[Release]) -> Iterator[list[Release]]:
 
 
 _GUARDED: Final = {ReleaseReason.SURPLUS, ReleaseReason.DRAINED}
-"""Reasons for which a copy goes only while others count, and have as much."""
+"""Reasons for which a copy is released only while enough others count and are as full."""
 
 
 def release(moves: Sequence[Release], now: datetime) -> None:
-    """At most one of a drive. In a transaction."""
+    """Release copies, at most one of each drive. Call it in a transaction."""
     _let_go([move for move in moves if move.reason not in _GUARDED], now)
     guarded = [move for move in moves if move.reason in _GUARDED]
     lock_copies(move.drive for move in guarded)

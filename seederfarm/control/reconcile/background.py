@@ -12,7 +12,7 @@ from django.db import connections
 class BackgroundWriter:
     """`with BackgroundWriter(True) as writer: writer.do(work)`. False: run synchronously.
 
-    At the end of the block all is done; an exception is raised by the next call, or there.
+    The end of the block waits for all writes. An exception is raised by the next call, or there.
     """
 
     def __init__(self, wanted: bool) -> None:
@@ -23,7 +23,7 @@ class BackgroundWriter:
         return self
 
     def do(self, work: Callable[[], None]) -> None:
-        """Returns when the previous piece is done."""
+        """Wait for the previous piece, then start this one."""
         if self._pool is None:
             work()
             return

@@ -1,8 +1,8 @@
-"""Makes copies complete each other: one that was settled while another has blocks that it lacks is asked to
-look again.
+"""Makes copies complete each other: asks a copy that stopped looking for blocks to look again if another copy
+has them.
 
-Workers meet under the drive's topic. A copy that is as full as can be does not look, since its peers had no
-more; control sees all copies and knows better.
+Workers find each other under the drive's topic. A copy that is as full as can be stops looking, since its
+peers had no more; control sees all copies.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..messaging import outbox
 from ..messaging.assignments import TALKING, heartbeats
 
 AGAIN_AFTER: Final = timedelta(hours=1)
-"""Before the same copy is asked again."""
+"""Time before the same copy is asked again."""
 AT_ONCE: Final = 2000
 """Copies compared in one run, those asked longest ago first."""
 HEARD_WITHIN: Final = 12.0
@@ -32,7 +32,7 @@ HEARD_WITHIN: Final = 12.0
 
 
 def ask_to_look_again(now: datetime | None = None) -> int:
-    """Ask workers of settled copies that lack blocks of others to look again. Returns how many copies."""
+    """Ask workers of such copies to look again. Returns the number of copies."""
     now = now or timezone.now()
     heard = Q(worker__state__in=TALKING, worker__last_seen_at__gt=now - heartbeats(HEARD_WITHIN))
     there = Replica.objects.filter(

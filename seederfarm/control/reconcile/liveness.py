@@ -22,10 +22,10 @@ SILENT_AFTER: Final = 3.0
 
 
 class OutageDetector:
-    """Since when this control plane has received reports without a break.
+    """The time since which this control plane has received reports without a break.
 
-    After an outage of control or broker all workers seem lost. None is marked lost before reports arrived for
-    a whole grace without a break.
+    After an outage of control or broker all workers seem lost. So none is marked lost before reports have
+    arrived for a whole grace without a break.
     """
 
     def __init__(self, since: datetime | None = None) -> None:
@@ -85,12 +85,12 @@ def status_of(worker: Seen, now: datetime) -> WorkerStatus:
 
 
 def silent_since(now: datetime) -> datetime:
-    """Workers last heard before this time get no new replicas."""
+    """Workers that last reported before this time get no new replicas."""
     return now - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
 
 
 def check(now: datetime | None = None, hearing: OutageDetector = HEARING) -> list[Seen]:
-    """Mark workers that are lost from now on, and have their drives planned. Returns all workers."""
+    """Mark newly lost workers, and queue planning of their drives. Returns all workers."""
     now = now or timezone.now()
     all_of_them = workers()
     for worker in _newly_lost(all_of_them, now, hearing):
@@ -105,13 +105,13 @@ def _newly_lost(all_of_them: Sequence[Seen], now: datetime, hearing: OutageDetec
     newest = max((w.last_seen_at for w in in_use if w.last_seen_at is not None), default=None)
     since = hearing.note(newest, now, timedelta(seconds=SILENT_AFTER * farm.heartbeat))
     if len(in_use) > 1 and (since is None or since > now - grace):
-        return []  # with one worker there is nowhere to move anything, and no harm in saying so
+        return []  # with one worker there is no other place for its copies
     return [w for w in in_use if w.lost_since is None and w.heard_at < now - grace]
 
 
 def _mark_lost(worker: Seen, now: datetime) -> None:
     with transaction.atomic():
-        # It may have reported this very moment.
+        # It may have reported meanwhile.
         rows = Worker.objects.filter(pk=worker.id, lost_since=None, last_seen_at=worker.last_seen_at)
         if rows.update(lost_since=now) != 1:
             return

@@ -50,7 +50,7 @@ class State(NamedTuple):
 
 
 def load(ids: Sequence[int]) -> State:
-    """The state of the drives `ids`. Paused ones are left out: nothing of them moves."""
+    """The state of the drives `ids`, without paused ones, whose copies do not move."""
     under: set[int] = set()
     return State(list(_drives(ids, under)), _replicas(ids), under)
 
@@ -137,8 +137,7 @@ def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
 
 
 def _add_holdings(held: dict[int, list[ReplicaState]], ids: Sequence[int]) -> None:
-    """Load which blocks the copies of these drives have. All other copies are whole and of one length, and
-    need no comparison."""
+    """Load the blocks of incomplete copies of these drives. Other copies are whole and of one length."""
     columns = ("drive_id", "worker_id", "proof_failures", "last_proven_at", *HOLDING)
     query = f"SELECT {', '.join(f't.{column}' for column in columns)} FROM registry_replica t"
     found: dict[tuple[int, int], Holding] = {}
@@ -168,7 +167,7 @@ def _doubted(holding: Holding) -> Holding:
 
 
 def _promised() -> dict[int, int]:
-    """Bytes by worker that assigned copies have still to download."""
+    """Bytes that assigned copies still have to download, by worker."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT r.worker_id, sum(CASE WHEN coalesce(d.byte_length, %s) > r.have_bytes "

@@ -46,7 +46,7 @@ PLANNED_AT_ONCE: Final = 100_000
 WRITE_BATCH: Final = 50_000
 """Moves written in one transaction."""
 DIRTY_BATCH: Final = 200_000
-"""Drives that one incremental plan takes on."""
+"""Drives in one incremental plan."""
 UNMARKED_AT_ONCE: Final = 10_000
 """Drives unmarked in one transaction: reports about them wait in the meantime."""
 MAX_MOVE_EVENTS: Final = 2000
@@ -54,15 +54,15 @@ MAX_MOVE_EVENTS: Final = 2000
 KEPT_MOVES: Final = 10_000
 """Moves of each kind that the result of a plan lists; it counts all."""
 LONGEST_PAUSE: Final = 3600.0
-"""Seconds after which all drives are checked again, however long that takes."""
+"""Seconds after which all drives are checked again, however long a check takes."""
 
 
 @dataclass(slots=True)
 class Reconciled:
-    """What a plan decided and, unless it was a dry run, did."""
+    """The moves of a plan; they are carried out unless it is a dry run."""
 
     busy: bool = False
-    """Another reconciler was running: nothing was done."""
+    """Whether another reconciler was running, so that nothing was done."""
     applied: bool = False
     drives: int = 0
     """Number of planned drives."""
@@ -104,7 +104,7 @@ def reconcile(
 ) -> Reconciled:
     """Plan all drives, or only the marked ones; `dry_run` changes nothing.
 
-    Safe to run at any time, twice, and to be killed: what was not written is planned again.
+    Safe to run at any time, twice, and to be killed: moves that were not written are planned again.
     """
     now = now or timezone.now()
     if dry_run:
@@ -158,7 +158,7 @@ def pause_after(seconds: float) -> float:
 def _everything(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
     start = monotonic()
     row = PlanState.objects.filter(pk=PlanState.ONLY)
-    row.update(unfinished=True, sweep_requested=False)  # a request from now on is for the next one
+    row.update(unfinished=True, sweep_requested=False)  # a later request is for the next run
     seen = liveness.check(now, hearing)
     while _unmark_next():
         pass
@@ -166,7 +166,7 @@ def _everything(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
     result = _run(seen, found, now, dry_run=False, looked_at_all=True, find_seconds=monotonic() - start)
     finish_removals()
     took = monotonic() - start
-    # Where there was work, the work does not count: there will be less of it the next time.
+    # Only the check counts, not the moves: there will be fewer the next time.
     cost = result.find_seconds if result.moves else took
     row.update(unfinished=False, swept_at=now + timedelta(seconds=took), swept_seconds=cost)
     return result
@@ -179,7 +179,7 @@ def _marked(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
         return Reconciled(applied=True)
     row = PlanState.objects.filter(pk=PlanState.ONLY)
     row.update(unfinished=True)
-    _unmark(dirty)  # before they are read: what happens later marks them again
+    _unmark(dirty)  # before they are read: later changes mark them again
     result = _run(seen, dirty, now, dry_run=False)
     finish_removals()
     row.update(unfinished=False)
@@ -275,7 +275,7 @@ class _Writer:
         self._touched |= workers
 
     def finish(self, result: Reconciled) -> None:
-        """Once for the whole plan: have the assignments sent. If this is not reached, heartbeats do it."""
+        """Queue the assignments, once for the whole plan. If this is not reached, heartbeats do it."""
         for worker_id in sorted(self._touched):
             outbox.defer(ControlTask.SEND_ASSIGNMENT, worker_id)
         if result.moves > self._recorded:

@@ -1,7 +1,8 @@
-"""Proof of availability: complete copies are asked for random blocks that they have.
+"""Proof of availability: complete copies must prove random blocks that they have.
 
-A drive is first asked for blocks of its file list, block 0 included. The proof contains the signed manifest
-and the header, which name the blobs core, and that core is challenged next: a copy is proven when both were.
+The first challenge of a drive is for blocks of its file list, including block 0. The proof contains the
+signed manifest and the header, which name the blobs core. That core is challenged next: a copy is proven when
+both are.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ log = logging.getLogger(__name__)
 
 TIME_TO_ANSWER: Final = timedelta(minutes=10)
 MAX_RUN: Final = 350
-"""Challenges of one run: as many every 10 s prove three million copies a day."""
+"""Challenges of one run: every 10 s, they prove three million copies a day."""
 NEW_SHARE: Final = 0.5
-"""Of a run, at most, is for copies that do not count yet, as long as others are due."""
+"""Largest share of a run for copies that do not count yet, while others are due."""
 MAX_PROOF_BYTES: Final = 8 << 20
-"""Bytes of content that a challenge asks for, by the mean size of blocks."""
+"""Bytes of content in a challenge, estimated by the mean size of blocks."""
 
 MAIN, BLOBS = 0, 1
 """The core that the key names, and the other one of a drive, in the order of gaps."""
@@ -68,8 +69,8 @@ class _Due(NamedTuple):
 
 
 def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int:
-    """Ask complete copies: those first that do not count yet, then those whose last question is longest ago.
-    Returns how many were asked."""
+    """Challenge complete copies: first those that do not count yet, then those challenged longest ago.
+    Returns their number."""
     now = now or timezone.now()
     before = now - timedelta(seconds=settings.FARM.audit_every)
     heard = now - timedelta(seconds=settings.FARM.worker_grace)
@@ -78,7 +79,7 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
         phase=Replica.Phase.COMPLETE,
         length__gt=0,
         worker__state__in=TALKING,
-        worker__paused=False,  # it keeps its copies, and its engine knows of none
+        worker__paused=False,  # it keeps its copies, and its engine has no keys loaded
         worker__last_seen_at__gt=heard,
     ).exclude(drive__state=Drive.State.REMOVING)
     asked_before = Q(last_challenged_at__isnull=True) | Q(last_challenged_at__lt=before)
@@ -103,8 +104,8 @@ def _first(rows: QuerySet[Replica], count: int) -> list[_Due]:
 
 
 def _pick_first(copy: _Due, rng: random.Random) -> list[int]:
-    """Blocks of the core that the key names; if the copy reports a second core, the header too, which may
-    name it. The kind of a drive decides nothing here: a worker reported it."""
+    """Blocks of the core that the key names, with the header if the copy reports a second core, which the
+    header may name. The kind of the drive is not used: a worker reported it."""
     blocks = _pick(copy, MAIN, copy.length, rng)
     gaps = _gaps(copy.gaps, MAIN)
     if copy.total_blocks <= copy.length or (gaps is not None and may_lack(gaps, 0)):
@@ -118,8 +119,8 @@ def _pick(copy: _Due, core: int, length: int, rng: random.Random) -> list[int]:
     affordable = max(1, MAX_PROOF_BYTES // max(1, mean))
     gaps = _gaps(copy.gaps, core)
     exact = gaps is None or gaps.exact
-    # Inexact gaps name large parts of which little may be missing: many blocks of all of it are asked for, of
-    # which some may be missing (`_wrong_proofs`).
+    # Inexact gaps cover large parts with perhaps few missing blocks: many blocks are requested, and some may
+    # be missing (`_wrong_proofs`).
     count = min(settings.FARM.audit_blocks if exact else MAX_BLOCKS, MAX_BLOCKS, affordable)
     runs = held_runs(gaps) if gaps is not None and exact else [(0, length)]
     held = sum(end - start for start, end in runs)
@@ -136,7 +137,7 @@ def _nth(runs: Sequence[Run], number: int) -> int:
 
 
 def _gaps(text: str, core: int) -> CoreGaps | None:
-    """Gaps of the first or second core of a copy. None: it has none there."""
+    """Gaps of the first or second core of a copy; None without gaps."""
     try:
         gaps = from_text(text)
     except ValueError:
@@ -201,7 +202,7 @@ def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: ran
         return _failed(row, Challenge.Outcome.WRONG, wrong, now)
     row.outcome, row.answered_at = Challenge.Outcome.PROVEN, now
     if not any(proof.data for proof in answer.proofs):
-        # By its numbers it may have none of these. That proves nothing either: it is asked for others.
+        # By its numbers it may have none of these, which proves nothing: other blocks are requested.
         row.reason = "the copy lacks all blocks that were asked for, as it may"
     row.save(update_fields=["outcome", "answered_at", "reason"])
     if row.reason:
@@ -223,7 +224,8 @@ def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: ran
 
 
 def _proven(replica: Replica, asked_at: datetime, now: datetime) -> None:
-    """What was asked before a copy became complete says nothing of that: it is asked again."""
+    """Record a proof. One requested before the copy became complete does not count: it is challenged
+    again."""
     rows = Replica.objects.filter(pk=replica.pk)
     rows.update(proof_failures=0)
     done = rows.filter(Q(completed_at__isnull=True) | Q(completed_at__lte=asked_at)).update(
@@ -234,7 +236,7 @@ def _proven(replica: Replica, asked_at: datetime, now: datetime) -> None:
 
 
 def _check(row: Challenge, answer: Answer) -> str:
-    """What is wrong with an answer; empty if nothing."""
+    """The reason why an answer is wrong; empty if it is right."""
     if answer.core != row.core:
         return f"asked about {row.core}, answered about {answer.core}"
     if answer.error:
@@ -245,8 +247,9 @@ def _check(row: Challenge, answer: Answer) -> str:
 
 
 def _wrong_proofs(row: Challenge, answer: Answer) -> str:
-    """A block that the copy says it may lack is no failure, as long as half as many are proven as it would
-    have of these by its numbers: an honest one fails that three times in a row once in a thousand times."""
+    """The reason why proofs are wrong; empty if they are right. Blocks that the copy may lack need no proof,
+    if half as many are proven as it should have by its numbers. An honest copy fails that three times in a
+    row once in a thousand times."""
     core = MAIN if row.core == row.replica.drive.key else BLOBS
     gaps = _gaps(row.replica.gaps, core)
     proven = lacking = 0
@@ -269,7 +272,7 @@ def _wrong_proofs(row: Challenge, answer: Answer) -> str:
 
 
 def _share_held(replica: Replica, core: int) -> float:
-    """How much of a core the copy says it has at least, 0 to 1."""
+    """The share of a core that the copy reports to have at least, 0 to 1."""
     gaps = from_text(replica.gaps)
     others = sum(max_held([each]) for number, each in enumerate(gaps) if number != core)
     return max(0, replica.have_blocks - others) / max(1, gaps[core].length)
@@ -293,7 +296,7 @@ def _blobs_core(row: Challenge, answer: Answer) -> tuple[str, int] | None:
         data = Data.decode(Reader(b64decode(header.data)))
         first = data.block.value if data.block is not None and header.block == 0 else None
         blobs = inspect(key, data.manifest, first, given=Kind.DRIVE).blobs
-    except HypercoreError:  # signed by the writer, and no drive all the same
+    except HypercoreError:  # signed by the writer, and no valid header
         return None
     return None if blobs is None else (blobs.hex(), length)
 
@@ -307,9 +310,9 @@ def _failed(row: Challenge, outcome: Challenge.Outcome, reason: str, now: dateti
 
 
 def expire(now: datetime | None = None) -> int:
-    """Close challenges that were not answered in time. Returns how many.
+    """Close challenges that were not answered in time. Returns their number.
 
-    It counts as a failure only where the worker reported since: one that is away is lost, not lying.
+    It counts as a failure only if the worker has reported since: a silent worker is lost, not lying.
     """
     now = now or timezone.now()
     done = 0
@@ -339,14 +342,14 @@ def _was_heard(row: Challenge) -> bool:
 
 
 def _proven_since(row: Challenge) -> bool:
-    """A later challenge was answered: this one, or its answer, was lost."""
+    """Whether a later challenge was answered, so that this one or its answer was lost."""
     proven = row.replica.last_proven_at
     return proven is not None and proven > row.sent_at
 
 
 def _count_failures(rows: Sequence[Challenge], now: datetime) -> None:
-    """Count failures on the copies, record events, and have their drives planned. A copy that is being
-    released cannot fail: its worker obeys."""
+    """Count failures of copies, record events, and queue planning of their drives. A copy that is being
+    released cannot fail: its worker deletes it by order."""
     rows = [row for row in rows if row.replica.desired and row.replica.drive.state != Drive.State.REMOVING]
     if not rows:
         return

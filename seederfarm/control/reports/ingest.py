@@ -38,8 +38,8 @@ from ..reconcile import liveness
 SEEN_GRAIN: Final = timedelta(seconds=60)
 """Resolution of the last sight of a writer: a finer one would write every drive at every report."""
 ROUTINE: Final = timedelta(hours=1)
-"""A copy that was complete within this time and falls behind, or catches up, has no event for it: a drive
-that is written to all day would have thousands."""
+"""A copy that was complete within this time and falls behind, or becomes complete again, causes no event: a
+drive that is written all day would have thousands."""
 
 HUNG_ALERT: Final = "worker.engine_hung"
 
@@ -65,7 +65,7 @@ class Ingested(NamedTuple):
     unassigned: int = 0
     """Replicas that are not assigned."""
     impossible: int = 0
-    """Replicas that cannot have come into that phase: see `replica_states`."""
+    """Replicas with a transition that `replica_states` does not have."""
 
 
 class _Known(NamedTuple):
@@ -89,7 +89,7 @@ class _News(NamedTuple):
     report: ReplicaReport
     at: datetime
     state: DesiredPhase | None
-    """After the report. None: the copy is no more."""
+    """State after the report. None: the copy was removed."""
 
 
 def ingest_report(data: object, now: datetime | None = None) -> Ingested:
@@ -142,7 +142,7 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     if returned is not None:
         _returned(worker, returned, now)
     if worker.free_bytes is None or (worker.last_seen_at or now) < liveness.silent_since(now):
-        # It can be given copies (again): some may have found no place meanwhile
+        # It can get copies (again): unplaced drives may fit
         outbox.defer(ControlTask.RECONCILE)
     assignments.check_assignment(worker, beat.assignment_version, beat.assignment_digest, now)
     assignments.check_config(worker, beat.configured, now)
@@ -175,7 +175,7 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
     stale, impossible = 0, []
     for row in known:
         report = newest[row.key]
-        # A clock that ran ahead must not make everything after it look old.
+        # A worker's clock that was ahead must not make later reports look old.
         at = min(_time(report.observed_at), now)
         if row.last_report_at is not None and at <= row.last_report_at:
             stale += 1
@@ -185,7 +185,7 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
             news.append(_News(row, report, at, state))
         except ImpossibleStep as error:
             impossible.append(error)
-    if impossible:  # one line for all: a worker may send as many as it likes
+    if impossible:  # one line for all: a worker may send any number
         log.warning("%s: %d impossible reports are ignored: %s", worker, len(impossible), impossible[0])
     if news:
         _apply(worker, news, now)
@@ -193,12 +193,12 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
 
 
 def _consistent(report: ReplicaReport) -> ReplicaReport:
-    """Remove contradictory fields. A copy must prove what its gaps leave: with gaps of other cores, or more
-    blocks than they leave, it could claim everything and be asked for little."""
+    """Remove contradictory fields. Proofs are requested for the blocks outside the gaps: with gaps of other
+    cores, or more blocks than the gaps leave, a copy could report everything and have to prove little."""
     gaps = report.gaps if agree(report.gaps, length=report.length, blocks=report.blocks) else ()
     limit = max_held(gaps) if gaps else report.blocks
     values = {name: getattr(report, name) for name in ReplicaFacts.__struct_fields__}
-    # They may have been written by strangers: the writer of the drive, a peer.
+    # These texts may come from the writer of the drive or a peer.
     texts = {name: storable(text) for name, text in values.items() if isinstance(text, str)}
     return replace(report, gaps=gaps, have_blocks=min(report.have_blocks, limit), **texts)
 
@@ -226,10 +226,10 @@ def _apply(worker: Worker, news: list[_News], now: datetime) -> None:
     changed = [n for n in news if n.known.phase != n.report.phase]
     _record(worker, changed, now)
     _observe(news)
-    # What can be released, or has to be made again, depends on which copies are complete and which are gone.
+    # Which copies can be released or must be replaced depends on which are complete and which were removed,
     dirty = [n.known.drive_id for n in changed if Phase.COMPLETE in (n.known.phase, n.report.phase)]
     dirty += [n.known.drive_id for n in gone]
-    # And on which blocks they have, where they are not whole
+    # and on the blocks of incomplete ones
     dirty += [n.known.drive_id for n in news if n.known.gaps != to_text(n.report.gaps)]
     if dirty:
         Drive.objects.filter(pk__in=dirty, dirty=False).update(dirty=True)
@@ -260,7 +260,7 @@ def _update(news: list[_News], now: datetime) -> None:
     ]
     table, parameters = rows_as_table(_COLUMNS, rows)
     sets = ", ".join(f"{name} = v.{name}" for name, _ in _COLUMNS[1:])
-    # What was proven of one fork says nothing of another.
+    # A proof of one fork does not hold for another.
     sets += ", last_proven_at = CASE WHEN v.fork = r.fork THEN r.last_proven_at END"
     sets += ", grew_at = CASE WHEN v.have_blocks > r.have_blocks THEN %s ELSE r.grew_at END"
     execute(
@@ -271,7 +271,7 @@ def _update(news: list[_News], now: datetime) -> None:
 
 
 def _completed(news: _News, now: datetime) -> datetime | None:
-    """By our clock, as proofs are: a worker must not choose which of them comes first."""
+    """When the copy became complete, by our clock, as proofs are: a worker must not choose their order."""
     if news.report.phase is not Phase.COMPLETE:
         return news.known.completed_at
     return news.known.completed_at if news.known.phase == Phase.COMPLETE else now
@@ -308,7 +308,7 @@ def _record(worker: Worker, changed: list[_News], now: datetime) -> None:
     record(event_budget.budget.within(worker, events, now))
 
 
-# --- what is seen of the drives
+# --- drives
 
 _DRIVE_COLUMNS: Final = (
     ("id", "bigint"),
@@ -323,11 +323,11 @@ _DRIVE_COLUMNS: Final = (
 
 
 def _observe(news: list[_News]) -> None:
-    """The best that any worker knows of a drive: the highest fork, the greatest length, the latest sight."""
+    """Update drives with the highest fork, greatest length, and latest sight of the writer in any report."""
     reports = {n.known.drive_id: n for n in news if n.report.length or n.report.writer_seen_at}
     if not reports:
         return
-    # In the order of their ids, so that reports of two workers wait for each other in one direction only.
+    # In the order of their ids, so that the transactions of two reports cannot deadlock.
     drives = Drive.objects.filter(pk__in=reports).order_by("pk")
     columns = [name for name, _ in _DRIVE_COLUMNS]
     wanted = {row[0] for row in drives.values_list(*columns) if _better(row, reports[row[0]])}
@@ -367,7 +367,7 @@ def _better(row: tuple[object, ...], news: _News) -> tuple[object, ...] | None:
     )
 
 
-# --- what else happened
+# --- events
 
 
 def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
@@ -426,5 +426,5 @@ def _hung(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
 def _time(seconds: float) -> datetime:
     try:
         return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):  # 1e11 is a valid number and no year that a database keeps
+    except (OverflowError, ValueError, OSError):  # 1e11 is a valid number and no year that a database stores
         return datetime.max.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Applies the limits of an engine, watches them, and emits events about them.
 
 Rates are the corestore's buckets, set from the timetable at every check. The disk is a budget for downloads,
-so that they end before a bound, and a pause when nothing of it is left: stored blocks are served on.
+so that they end before a bound, and a pause when it is used up. Stored blocks are still served.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ CLEAR_AFTER = 10.0
 """Seconds without effect after which a limit is reported as cleared: bounds the number of events."""
 
 NEAR_BYTES = 1 << 30
-"""Bytes of room from which on downloads need not count their requests: more than arrives between two
-checks."""
+"""Free bytes from which downloads need not reserve budget: more than arrives between two checks."""
 
 SLACK_BYTES = 1 << 20
-"""Bytes of room, beyond what is needed, at which downloads resume after the disk was full: other programs use
-it, too."""
+"""Free bytes beyond the needed ones at which downloads resume after the disk was full, since other programs
+write as well."""
 
 MEASURE_INTERVAL = 600.0
 """Seconds after which stored bytes are counted again, if a bound needs it. In between, received bytes are
@@ -61,7 +60,7 @@ class ConnectionLimit(Protocol):
 
 
 class DiskBudget(NamedTuple):
-    """What may still be stored, and the bound that decides."""
+    """Bytes that may still be stored, and the bound that decides."""
 
     left: int
     stored: int
@@ -133,7 +132,7 @@ class Limits:
         """Blocks were deleted: count again."""
         self._measured = None
 
-    # --- how things are
+    # --- status
 
     @property
     def holding(self) -> bool:
@@ -217,7 +216,7 @@ class Limits:
         try:
             room = self._room = self._find_room(now)
         except (OSError, StorageError):
-            return  # the store finds that out by itself, and says so
+            return  # the store fails and reports that itself
         limit = self._cores.download.limit
         was_full = self.full
         if was_full:
@@ -240,7 +239,7 @@ class Limits:
     def _find_room(self, now: float) -> DiskBudget:
         total, _, free = self._disk_usage(self._data)
         kept = headroom(total) if self.settings.keep_free is None else self.settings.keep_free
-        # What waits in memory will be on the disk in a moment
+        # Blocks in memory will be on the disk soon
         on_disk = free - kept - self._cores.store.dirty_bytes
         quota = self.settings.max_bytes
         if quota is None and on_disk >= NEAR_BYTES:
@@ -262,7 +261,7 @@ class Limits:
         if self._measured is None or now - self._measured[0] >= every:
             self._measured = (now, cores.stored_bytes(), received, database)
         _, stored, received_then, database_then = self._measured
-        # Blocks whose trees share nothing make the database grow by more than they count
+        # Separate blocks have many tree nodes, so the database may be larger than their overheads
         return stored + max(received - received_then, database - database_then - DATABASE_SLACK)
 
     def _report(

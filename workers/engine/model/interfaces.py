@@ -12,7 +12,7 @@ T = TypeVar("T", bound="Topic")
 
 
 class RemotePeer(Protocol):
-    """A peer that replicates one core with us. Keeps its counters after it has gone."""
+    """A peer that replicates one core with us. Its counters stay after it has closed."""
 
     @property
     def remote_public_key(self) -> bytes: ...

@@ -59,15 +59,15 @@ class Finding(NamedTuple):
     blobs: bytes | None = None
     """Key of the blobs core of a drive, once known."""
     probe: bytes | None = None
-    """Key of the blobs core if this core, unreadable to us, were an encrypted drive. A peer that has that
-    core shows that it is."""
+    """Key of the blobs core that this unreadable core would have as an encrypted drive. A peer that has that
+    core proves that it is one."""
     sealed: bool = False
-    """It looks like an encrypted drive whose blobs core is named only in its first block: a core without a
-    manifest, or with an old one."""
+    """Whether it may be an encrypted drive whose blobs core is named only in its first block (a core without
+    a manifest, or with an old one)."""
     unlocked: bool = False
-    """One of the given encryption keys reads it."""
+    """Whether one of the given encryption keys reads it."""
     is_writer: bool = False
-    """It is the core of one writer of an autobase."""
+    """Whether it is the core of one writer of an autobase."""
 
 
 def inspect(
@@ -82,15 +82,15 @@ def inspect(
 ) -> Finding:
     """Detect what `key` names from its manifest and first two blocks (None: not stored).
 
-    `given` is the kind given by a person, which wins, since an encrypted drive or bee looks like any core.
-    Block 0 of a drive may name the blobs core; otherwise its key follows from the manifest. `secrets` are
-    encryption keys that may read it; `noted` is the blobs core that one of them showed earlier.
+    `given` is the kind given by a person, which overrides detection, since an encrypted drive or bee looks
+    like any core. Block 0 of a drive may name the blobs core; otherwise its key follows from the manifest.
+    `secrets` are encryption keys that may read it; `noted` is the blobs core that one of them showed earlier.
     """
     if given is Kind.CORE or given is Kind.BEE:
         return Finding(given)
     derived = derived_blobs_key(key, manifest)
     if block0 is None:
-        # A drive, we are told: its blobs core may be fetched from the first moment on.
+        # Given as a drive: its blobs core may be fetched at once.
         return Finding(given, blobs=derived) if given is Kind.DRIVE else Finding()
     seen = Kind(detect_kind(block0, block1))
     if seen is Kind.CORE and (plain := _unlock(key, manifest, block0, block1, secrets)) is not None:
@@ -106,7 +106,7 @@ def inspect(
 
 
 def _unreadable(block0: bytes, derived: bytes | None, given: Kind | None, noted: bytes | None) -> Finding:
-    """A core for us, which may be more for the holder of its encryption key."""
+    """A core that cannot be read. It may be a drive that needs an encryption key."""
     doubtful = may_be_encrypted(block0)
     if derived is None and noted is not None and doubtful:
         return Finding(Kind.DRIVE, blobs=noted)

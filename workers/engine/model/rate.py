@@ -12,7 +12,7 @@ MAX_SAMPLES = int(WINDOW / SAMPLE_INTERVAL) + 1
 
 
 class Rate:
-    """Feed it a counter; ask it for the rate."""
+    """The rate of a counter, from samples of it."""
 
     __slots__ = ("_samples",)
 

@@ -12,10 +12,10 @@ from .kind import Kind
 
 
 class State(Enum):
-    """What a key is doing, in words for a screen."""
+    """State of a key; the values are texts for people."""
 
     LOOKING = "looking for peers"
-    """Nothing is known of it, and no peer that has it was found."""
+    """No core of the key is known, and no connected peer has it."""
     ASKING = "asking peers"
     """A peer is connected and has not reported what it has."""
     DOWNLOADING = "downloading"
@@ -55,7 +55,7 @@ class SeedStatus(ReplicaFacts, frozen=True, kw_only=True):
     def fraction(self) -> float | None:
         """Part of the known bytes that is stored, 0.0 to 1.0; None if nothing is known."""
         if self.bytes:
-            # Rounded down by nature: 1.0 means all of it.
+            # Never rounded up: 1.0 means all of it.
             return self.have_bytes / self.bytes if self.have_blocks < self.blocks else 1.0
         return None if self.blocks == 0 else self.have_blocks / self.blocks
 
@@ -69,7 +69,7 @@ class LimitStatus:
     """Bytes stored; recent bytes a second; connections; files."""
     max: int
     reached: bool
-    """It takes effect, or did moments ago."""
+    """Whether it takes effect, or did within the last seconds."""
     text: str = ""
     """Text to show instead of the numbers, if any."""
 

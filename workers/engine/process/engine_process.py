@@ -107,7 +107,7 @@ class EngineProcess:
         except HypercoreError as error:
             self.emit(Problem(key=None, code=error.code, message=str(error)))
         except Exception:
-            log.exception("cannot execute %.100r", command)  # the next one may go well
+            log.exception("cannot execute %.100r", command)  # later commands are independent
 
     async def _sync(self, command: dict[str, Any]) -> None:
         delete = await self._keys.sync(command)

@@ -119,7 +119,7 @@ def main() -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=options.log_level, handlers=[handler])
-    faulthandler.enable()  # the agent aborts an engine that hangs: say where it was
+    faulthandler.enable()  # the agent aborts an engine that hangs: write its stacks
     if not end_with_parent(options.parent):
         return 0
     try:

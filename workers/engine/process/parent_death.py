@@ -1,4 +1,4 @@
-"""Ends this process with its parent, however that dies."""
+"""Ends this process with its parent."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent(parent: int) -> bool:
-    """Have the kernel send us SIGTERM when our parent dies (Linux; elsewhere the end of standard input must
-    do). Returns False if `parent` is gone already."""
+    """Let the kernel send SIGTERM when our parent dies (Linux only; elsewhere the end of standard input ends
+    us). Returns False if `parent` has ended already."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     return os.getppid() == parent

@@ -49,7 +49,7 @@ class Prover:
             try:
                 self._write(await self._answer(challenge))
             except (KeyError, TypeError, ValueError, HypercoreError) as error:
-                # Without an answer it is asked again, which is better than one that proves nothing.
+                # No answer: control asks again, which is better than an answer without proofs.
                 log.error("cannot prove %.100r: %r", challenge, error)
 
     async def _answer(self, challenge: dict[str, Any]) -> dict[str, Any]:

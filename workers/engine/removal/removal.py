@@ -80,11 +80,11 @@ class Removals:
         try:
             derived = derived_blobs_key(key, self._cores.store.stored_manifest(key))
             named = [core for core in self._owners.cores_of(key) if core not in (key, derived)]
-            # The header alone says so, and anybody may write one: see whose they are by their manifests
+            # A header may name any core: manifests show whose derived blobs core it is
             protected = await self._derived_of_others(key, named) if named else set[bytes]()
             if self._is_wanted(key):
                 return True
-            # From here to the end nothing else runs
+            # No await from here to the end
             # The main core goes last: its manifest names the blobs core, for the next try
             for core in dict.fromkeys((*named, derived, key)):
                 if core is not None and core not in protected and not self._is_shared(core, key):
@@ -92,7 +92,7 @@ class Removals:
             self._owners.release(key)
         except LocalProtocolError:
             return False  # a session of a core is open for a moment: a proof, or a title being read
-        except Exception as error:  # the others go on, and this one is tried again
+        except Exception as error:  # other keys continue, and this one is retried
             if key not in self._refused:
                 self._refused.add(key)
                 fault = None if isinstance(error, HypercoreError) else error

@@ -23,7 +23,7 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 
 class Partial(NamedTuple):
-    """What is stored of a key with unavailable blocks."""
+    """Stored amounts of a key with unavailable blocks."""
 
     have: int
     """Blocks of the core that the key names."""
@@ -41,14 +41,15 @@ class SeedRecord(NamedTuple):
     kind: Kind
     fork: int = 0
     length: int = 0
-    """Of the core that the key names, when it was complete. 0: it was not, only the kind is known."""
+    """Length of the core that the key names, when it was complete. 0: it was not complete; only the kind is
+    known."""
     second: bytes | None = None
     """Key of the second core: the blobs of a drive, or of a suspected one."""
     second_length: int = 0
     readable: bool = True
     """Whether the db of a drive is not encrypted."""
     partial: Partial | None = None
-    """What is stored, if not everything."""
+    """Stored amounts, if blocks are unavailable."""
 
     def encode(self) -> bytes:
         if not self.length and self.second is None:
@@ -116,7 +117,7 @@ def amounts_of(core: Core) -> tuple[int, int, int, int]:
 
 
 class Cold(NamedTuple):
-    """A key that is put away."""
+    """A cold key."""
 
     wanted: Wanted
     kind: Kind
@@ -194,7 +195,7 @@ class Cold(NamedTuple):
         return [*heads, progress, synced]
 
     def status(self) -> SeedStatus:
-        """For a screen."""
+        """Its status."""
         return SeedStatus(
             key=self.wanted.key,
             kind=self.kind,

@@ -13,7 +13,7 @@ from .tracked_core import TrackedCore
 
 
 def looked_at(part: TrackedCore) -> object:
-    """What the kind of a key is detected from."""
+    """The inputs of detection, for comparison."""
     core = part.core
     return (core.fork, core.manifest is not None, core.has(0), core.has(1), part.full)
 
@@ -35,7 +35,7 @@ def find_out(
     block0, block1 = core.get(0), core.get(1)
     found = inspect(core.key, core.manifest, block0, block1, given=kind, secrets=secrets, noted=noted)
     if found.kind is None and core.length and part.full:
-        # Its first block, which would show, is nowhere: taken as a core, unless peers have its blobs
+        # Its first block is unavailable: it counts as a core, unless peers have its blobs core
         return Finding(Kind.CORE, probe=derived_blobs_key(core.key, core.manifest))
     return found
 

@@ -393,7 +393,7 @@ class Seed:
     def _open_parts(self) -> Iterator[TrackedCore]:
         return chain((self._main,), () if self._second is None else (self._second,))
 
-    # --- telling
+    # --- events
 
     def _emit_peers(self, *, closing: bool = False) -> None:
         peers: list[RemotePeer] = []

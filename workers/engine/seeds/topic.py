@@ -9,7 +9,8 @@ from .lookup_schedule import Lookups
 
 
 class TopicSubscription(Generic[T]):
-    """Of one topic. `update` applies changes to the swarm; `rest` stops lookups of a cold key."""
+    """The subscription of one topic. `update` applies changes to the swarm; `rest` stops lookups of a cold
+    key."""
 
     __slots__ = ("_announce", "_looking", "_lookups", "_spread", "_swarm", "_topic")
 
@@ -21,7 +22,7 @@ class TopicSubscription(Generic[T]):
         self._announce = announce
         self._spread = spread
         self._lookups: Lookups | None = None
-        # Who is not announced is found by nobody, and so has to go on looking
+        # Peers do not find us without an announcement, so lookups continue
         self._looking = not resting or not announce
         self._topic = swarm.join(topic, server=announce, client=self._looking, opportunistic_lookup=True)
         if not resting:

@@ -52,7 +52,7 @@ def trouble_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event
 
 
 def doubts_of(key: bytes, finding: Finding) -> Iterator[Event]:
-    """Notes about the key that a person may need, once."""
+    """Events about an uncertain kind of key, once."""
     if finding.sealed:
         text = (
             "it looks like an encrypted drive of an older version, whose blobs core (with the contents of "

@@ -1,4 +1,4 @@
-"""How one engine runs: where it keeps things, whom it asks first, how much it may use. Checked, immutable."""
+"""Settings of one engine: directory, bootstrap nodes, limits. Checked, immutable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...settings.table import MAX_BLOCKS, SettingError
 MIN_HEADROOM = 256 << 20
 MAX_HEADROOM = 5 << 30
 HEADROOM_SHARE = 0.05
-"""Of the disk is kept free for others, within the bounds above."""
+"""Share of the disk that stays free, within the bounds above."""
 
 
 def headroom(disk_bytes: int) -> int:
@@ -27,12 +27,12 @@ def headroom(disk_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
-    """What an engine may use."""
+    """Limits of an engine."""
 
     up: RateSchedule = ANY_RATE
-    """Bytes a second that all peers together are sent."""
+    """Bytes a second sent to all peers together."""
     down: RateSchedule = ANY_RATE
-    """Bytes a second that are asked of them."""
+    """Bytes a second requested from all peers together."""
     max_bytes: int | None = None
     """Bytes of blocks that are stored."""
     keep_free: int | None = None
@@ -44,7 +44,7 @@ class LimitSettings:
 
 
 NO_LIMITS = LimitSettings()
-"""No more than the headroom of the disk."""
+"""No limit but the headroom of the disk."""
 
 
 def limits_from(
@@ -70,27 +70,27 @@ def limits_from(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """How one engine runs."""
+    """Settings of one engine."""
 
     data: Path
-    """The data directory. Created (for its owner alone) when it is not there."""
+    """The data directory. Made (mode 0700) if it does not exist."""
     bootstrap: tuple[BootstrapNode, ...] = BOOTSTRAP_NODES
     """DHT nodes to start from."""
     host: str = "0.0.0.0"
     port: int = 0
     """UDP port; 0 lets the system choose."""
     relay: bytes | None = None
-    """Public key of a blind relay to meet peers at that cannot be reached otherwise."""
+    """Public key of a blind relay, for peers that cannot be reached otherwise."""
     encryption_keys: tuple[bytes, ...] = ()
-    """Keys that may read encrypted drives of older versions, whose blobs core only the encrypted part names.
-    They are tried on what cannot be read, and kept nowhere."""
+    """Keys of encrypted drives of older versions, whose blobs core only the encrypted header names. They are
+    tried on unreadable cores and not stored."""
     announce: bool = True
-    """Whether others may find us by topic. Off, we find them and serve on those connections."""
+    """Whether topics are announced. Without, we look up peers and serve on those connections."""
     limits: LimitSettings = NO_LIMITS
     report_interval: float = 0.5
-    """Seconds between two progress (or core) events of one key, at least."""
+    """Least seconds between two progress (or core) events of one key."""
     leave_timeout: float = 5.0
-    """Seconds for leaving the swarm: taking announces back and closing connections."""
+    """Seconds for leaving the swarm: removing announcements and closing connections."""
 
 
 def bootstrap_from(options: tuple[str, ...], environ: Mapping[str, str]) -> tuple[BootstrapNode, ...]:

@@ -28,7 +28,7 @@ PAGE = ROOT / "docs" / "limits.md"
 BOUND = re.compile(
     r"(^|_)(MAX|LIMIT)(_|$)|(^|_)(CACHE|BUFFER|WINDOW|WATER)_BYTES$|^(PREFETCH|HISTORY|PAUSE)_|^WINDOW$"
 )
-TIME = re.compile(r"_SECONDS$|(^|_)(TIMEOUT|PATIENCE|DELAY|LIFETIME|LINGER|RTO)$|^KEEP_ALIVE$")
+TIME = re.compile(r"_SECONDS$|(^|_)(TIMEOUT|PATIENCE|DELAY|LIFETIME|RTO)$|^KEEP_ALIVE$")
 NOT_OURS = {"MAX_SAFE_INTEGER", "MAX_VERSION", "MAX_STREAM_ID"}
 """Maxima of formats: no choice of ours, and nothing that grows."""
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypercore.testing import Path, Simulation
 from hypercore.udx import StreamTimedOut
 from hypercore.udx.bbr import Phase
-from hypercore.udx.limits import LINGER, RECEIVE_WINDOW_BYTES, WRITE_BUFFER_BYTES
+from hypercore.udx.limits import RECEIVE_WINDOW_BYTES, TIME_WAIT_SECONDS, WRITE_BUFFER_BYTES
 from hypercore.udx.packet import FLAG_HEARTBEAT, Packet
 from support.udx_paths import GOOD_TIME, both_closed, paths, transfer
 
@@ -98,7 +98,7 @@ def test_a_lost_last_acknowledgement_is_repeated_by_the_lingering_side(side: int
     sim.run(0.5)
     assert waiting.closed is None or waiting.closed.error is None
     done.path.loss = 0.0
-    assert sim.run(LINGER, until=lambda: both_closed(first, second))
+    assert sim.run(TIME_WAIT_SECONDS, until=lambda: both_closed(first, second))
     assert waiting.closed is not None and waiting.closed.error is None
 
 

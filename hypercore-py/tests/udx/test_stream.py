@@ -278,14 +278,14 @@ def test_a_closed_stream_answers_with_its_last_acknowledgement_until_it_is_destr
     probe.answers()
     assert probe.stream.time_wait() is None
     probe.tell(packet(FLAG_END, 0, 1))
-    linger = probe.stream.time_wait()
-    assert linger is not None
-    assert linger.answer([raw(packet(0, 1, 1).encode())]) is None
-    answer = linger.answer([raw(packet(FLAG_END, 0, 1).encode())] * 3)
+    time_wait = probe.stream.time_wait()
+    assert time_wait is not None
+    assert time_wait.answer([raw(packet(0, 1, 1).encode())]) is None
+    answer = time_wait.answer([raw(packet(FLAG_END, 0, 1).encode())] * 3)
     assert answer is not None
     assert Packet.decode(answer) == state(1, seq=1)
-    assert linger.answer([raw(packet(FLAG_DESTROY, 1, 1).encode())]) is None
-    assert linger.answer([raw(packet(FLAG_END, 0, 1).encode())]) is None
+    assert time_wait.answer([raw(packet(FLAG_DESTROY, 1, 1).encode())]) is None
+    assert time_wait.answer([raw(packet(FLAG_END, 0, 1).encode())]) is None
 
 
 def test_a_reset_stream_leaves_nothing_behind() -> None:
@@ -302,9 +302,9 @@ def test_a_destroyed_stream_repeats_that_to_a_peer_that_talks_on() -> None:
     probe = Probe()
     probe.stream.destroy()
     probe.answers()
-    linger = probe.stream.time_wait()
-    assert isinstance(linger, TimeWait)
-    answer = linger.answer([raw(packet(FLAG_DATA, 0, 0, b"x").encode())])
+    time_wait = probe.stream.time_wait()
+    assert isinstance(time_wait, TimeWait)
+    answer = time_wait.answer([raw(packet(FLAG_DATA, 0, 0, b"x").encode())])
     assert answer is not None
     assert Packet.decode(answer).flags == FLAG_DESTROY
 

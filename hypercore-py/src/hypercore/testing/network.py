@@ -91,7 +91,7 @@ class Peer:
         """Every datagram sent, when a test has set this to a list."""
         self.on_drain: Callable[[], None] | None = None
         self.on_end: Callable[[], None] | None = None
-        self.linger: TimeWait | None = None
+        self.time_wait: TimeWait | None = None
         self._arrived: list[RawPacket] = []
 
     def collect(self) -> None:
@@ -189,8 +189,8 @@ class Simulation:
             touched.append(peer)
         for peer in touched:
             packets, peer._arrived = peer._arrived, []
-            if peer.linger is not None:
-                answer = peer.linger.answer(packets)
+            if peer.time_wait is not None:
+                answer = peer.time_wait.answer(packets)
                 if answer is not None:
                     self._send(peer, answer)
             elif packets:
@@ -206,8 +206,8 @@ class Simulation:
                 datagram = b"".join(burst.buffers[index * step : index * step + step])
                 self._send(peer, datagram)
         peer.collect()
-        if stream.closed and peer.linger is None:
-            peer.linger = stream.time_wait()
+        if stream.closed and peer.time_wait is None:
+            peer.time_wait = stream.time_wait()
 
     def _send(self, peer: Peer, datagram: bytes) -> None:
         if peer.sent is not None:

@@ -56,6 +56,6 @@ HALF_CLOSED_HEARTBEAT = 5.0
 is in flight then whose loss would show that the peer is gone. After MAX_TIMEOUTS without one it gives up.
 Ours (udx.c waits for ever)."""
 
-LINGER = 15.0
+TIME_WAIT_SECONDS = 15.0
 """How long a closed stream still answers. There is no TIME_WAIT in the protocol: a peer that
 misses our last ack repeats its END for about 13 s and then reports a timeout."""

@@ -482,7 +482,7 @@ class UdxStream:
         return TimeWait(answer, destroyed=False)
 
     def release(self) -> None:
-        """Stop sending and release unsent and unacknowledged data. Call `linger` before."""
+        """Stop sending and release unsent and unacknowledged data. Call `time_wait` before."""
         self._sender.stop()
 
     def _close(self, error: ConnectionClosed | None) -> None:

@@ -8,7 +8,7 @@ _ANSWERED = (FLAG_DATA | FLAG_END | FLAG_HEARTBEAT) << 16
 
 
 class TimeWait:
-    """One packet, to be repeated for as long as `limits.LINGER`.
+    """One packet, to be repeated for as long as `limits.TIME_WAIT_SECONDS`.
 
     After a graceful end that is the last acknowledgement, or END where the peer has not acknowledged it.
     After a destroyed stream it is DESTROY.

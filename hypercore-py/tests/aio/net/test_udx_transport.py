@@ -1,4 +1,4 @@
-"""UDX streams on real sockets of loopback: back-pressure, callbacks, moving, lingering."""
+"""UDX streams on real sockets of loopback: back-pressure, callbacks, moving, waiting."""
 
 from __future__ import annotations
 
@@ -259,10 +259,10 @@ def test_a_closed_stream_answers_for_a_while_and_then_frees_its_id() -> None:
             right.end()
             await closed[0].wait()
             await closed[1].wait()
-            lingering = endpoint._streams[left.local_id]
-            assert type(lingering).__name__ == "LingeringStream"
-            assert not lingering.accepts(endpoint.sockets[1], ("127.0.0.1", 1))
-            endpoint._stop_lingering(left.local_id)
+            waiting = endpoint._streams[left.local_id]
+            assert type(waiting).__name__ == "TimeWaitStream"
+            assert not waiting.accepts(endpoint.sockets[1], ("127.0.0.1", 1))
+            endpoint._end_time_wait(left.local_id)
             assert left.local_id not in endpoint._streams
 
     run(main())
@@ -270,14 +270,14 @@ def test_a_closed_stream_answers_for_a_while_and_then_frees_its_id() -> None:
 
 def test_streams_that_linger_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        monkeypatch.setattr(udp_module, "MAX_LINGERING", 5)
+        monkeypatch.setattr(udp_module, "MAX_TIME_WAITS", 5)
         async with endpoint_of_two() as endpoint:
             for _ in range(10):
                 left, right = stream_pair(endpoint)
                 await asyncio.sleep(0)
                 left.destroy()
                 right.destroy()
-            assert len(endpoint._lingering) == 5
+            assert len(endpoint._time_waits) == 5
             assert len(endpoint._streams) == 5
 
     run(main())

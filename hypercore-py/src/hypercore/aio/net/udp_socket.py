@@ -44,9 +44,9 @@ BATCHES_PER_WAKE_UP = 4
 """After this many batches of datagrams other work of the loop gets its turn."""
 
 MAX_STREAMS = 65536
-"""Streams of an endpoint, including closed ones that linger."""
+"""Streams of an endpoint, including closed ones that still answer."""
 
-MAX_LINGERING = 4096
+MAX_TIME_WAITS = 4096
 """Closed streams that still answer their peer."""
 
 MessageHandler = Callable[[bytes, Address, "UdpSocket"], None]
@@ -216,7 +216,7 @@ class Endpoint:
         self.sockets: list[UdpSocket] = []
         self.closed = False
         self._streams: dict[int, PacketSink] = {}
-        self._lingering: dict[int, asyncio.TimerHandle] = {}
+        self._time_waits: dict[int, asyncio.TimerHandle] = {}
         self._reader: BatchReader = new_reader(mmsg=mmsg)
 
     def bind(
@@ -259,18 +259,18 @@ class Endpoint:
         if sink is not None and sink.socket is not None and sink.socket.temporary:
             sink.socket.close()
 
-    def linger(self, local_id: int, sink: PacketSink, seconds: float) -> None:
-        """Replace a closed stream by `sink` for `seconds`, or until MAX_LINGERING others have followed."""
+    def enter_time_wait(self, local_id: int, sink: PacketSink, seconds: float) -> None:
+        """Replace a closed stream by `sink` for `seconds`, or until MAX_TIME_WAITS others have followed."""
         if self.closed:
             self.unregister(local_id)
             return
         self._streams[local_id] = sink
-        self._lingering[local_id] = self.loop.call_later(seconds, self._stop_lingering, local_id)
-        while len(self._lingering) > MAX_LINGERING:
-            self._stop_lingering(next(iter(self._lingering)))
+        self._time_waits[local_id] = self.loop.call_later(seconds, self._end_time_wait, local_id)
+        while len(self._time_waits) > MAX_TIME_WAITS:
+            self._end_time_wait(next(iter(self._time_waits)))
 
-    def _stop_lingering(self, local_id: int) -> None:
-        self._lingering.pop(local_id).cancel()
+    def _end_time_wait(self, local_id: int) -> None:
+        self._time_waits.pop(local_id).cancel()
         self.unregister(local_id)
 
     def forget(self, udp: UdpSocket) -> None:
@@ -285,8 +285,8 @@ class Endpoint:
     def close(self) -> None:
         """Destroys all streams, then closes all sockets."""
         self.closed = True
-        for local_id in list(self._lingering):
-            self._stop_lingering(local_id)
+        for local_id in list(self._time_waits):
+            self._end_time_wait(local_id)
         for sink in list(self._streams.values()):
             sink.abandon()
         for udp in list(self.sockets):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..._types import Buffer
 from ...errors import ConnectionClosed
 from ...udx.events import Closed, Data, Drained, Ended, Event, Message, RemoteChanged
-from ...udx.limits import LINGER
+from ...udx.limits import TIME_WAIT_SECONDS
 from ...udx.packet import HEADER_BYTES, RawPacket
 from ...udx.stream import UdxStream
 from ...udx.time_wait import TimeWait
@@ -376,10 +376,10 @@ class StreamTransport:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        linger = self._core.time_wait()
-        if linger is not None and self.socket is not None and self.remote_address is not None:
-            remains = LingeringStream(linger, self.socket, self.remote_address)
-            self._endpoint.linger(self.local_id, remains, LINGER)
+        time_wait = self._core.time_wait()
+        if time_wait is not None and self.socket is not None and self.remote_address is not None:
+            remains = TimeWaitStream(time_wait, self.socket, self.remote_address)
+            self._endpoint.enter_time_wait(self.local_id, remains, TIME_WAIT_SECONDS)
         else:
             self._endpoint.unregister(self.local_id)
         self._unsent = None
@@ -399,20 +399,20 @@ class StreamTransport:
                 self._report(error)
 
 
-class LingeringStream:
+class TimeWaitStream:
     """A closed stream that answers a peer that missed its end."""
 
-    def __init__(self, linger: TimeWait, socket: UdpSocket, address: Address) -> None:
+    def __init__(self, time_wait: TimeWait, socket: UdpSocket, address: Address) -> None:
         self.socket: UdpSocket | None = socket
         self.source = source_of(address)
-        self._linger = linger
+        self._time_wait = time_wait
         self._address = address
 
     def accepts(self, socket: UdpSocket, address: Address) -> bool:
         return False
 
     def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
-        answer = self._linger.answer(packets)
+        answer = self._time_wait.answer(packets)
         if answer is not None:
             socket.send(answer, self._address)
 

@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 class WatchedNode(Protocol):
     """The part of a DHT node that `BootstrapWatch` uses."""
 
-    unresolved: dict[str, str]
+    @property
+    def unresolved(self) -> dict[str, str]:
+        """Names of bootstrap nodes that do not resolve, with the reason."""
 
     def subscribe(self, callback: Callable[[NodeEvent], None], /) -> Callable[[], None]: ...
 

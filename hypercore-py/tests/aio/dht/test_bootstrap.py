@@ -41,12 +41,12 @@ def test_a_node_whose_address_stays_open_stores_for_others_until_that_ends(monke
         node, asker = await net.create_node(), await net.create_node()
         here = Address("127.0.0.1", node.local_port)
         lookup = Outgoing(here, Command.LOOKUP, target=TOPIC, force=True)
-        node._firewalled = False
+        node._reachability.firewalled = False
         await until(lambda: not node.ephemeral)
         reply = await asker.client.request(lookup)
         assert reply.error == 0 and reply.id == node.core.own_id
         assert node.known_nodes()
-        node._firewalled = True
+        node._reachability.firewalled = True
         await until(lambda: node.ephemeral)
         reply = await asker.client.request(lookup)
         assert reply.error and reply.id is None

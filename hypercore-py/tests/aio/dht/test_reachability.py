@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from hypercore.aio.dht import node as dht_module
-from hypercore.aio.dht import reachability
+from hypercore.aio.dht import reachability, reachability_watch
 from hypercore.aio.dht.node import DhtNode
 from hypercore.aio.net.udp_socket import UdpSocket
 from hypercore.crypto import KeyPair
@@ -49,7 +48,7 @@ def forget_all_but(node, known):
     """As if the node had talked to those only."""
     for host in ALL_HOSTS:
         if host not in known:
-            node._contacts.delete(host)
+            node._reachability._contacts.delete(host)
 
 
 def run(scene, hosts=14, **options):
@@ -117,7 +116,7 @@ def test_node_behind_a_firewall_is_found_out(monkeypatch):
         firewall.forget_all_but(node, ["127.0.1.1"])
         assert await node.test_reachability() is False
         assert node.firewalled
-        node._firewalled = False
+        node._reachability.firewalled = False
         firewall.forget_all_but(node, ["127.0.1.1"])
         assert await node.test_reachability() is False
         assert node.firewalled, "it was taken to be open"
@@ -176,12 +175,12 @@ def test_liars_do_not_make_us_reachable():
     ("options", "firewalled"), [({}, False), ({"firewalled": True}, True), ({"firewalled": False}, False)]
 )
 def test_it_is_found_out_unless_it_is_said(monkeypatch, options, firewalled):
-    monkeypatch.setattr(dht_module, "REACHABILITY_DELAY_SECONDS", 0.05)
+    monkeypatch.setattr(reachability_watch, "REACHABILITY_DELAY_SECONDS", 0.05)
 
     async def scene(net, node):
-        if node._finds_out:
+        if node._reachability.measured:
             forget_all_but(node, ["127.0.1.1"])
-        if node._finds_out:
+        if node._reachability.measured:
             async with asyncio.timeout(20):
                 while node.firewalled is not firewalled:
                     await asyncio.sleep(0.01)
@@ -194,9 +193,9 @@ def test_it_is_found_out_unless_it_is_said(monkeypatch, options, firewalled):
 
 def test_contacts_are_bounded():
     async def scene(net, node):
-        for number in range(3 * dht_module.MAX_CONTACTS):
+        for number in range(3 * reachability_watch.MAX_CONTACTS):
             node.core.send(b"\0\0", Address(f"127.9.{number >> 8 & 255}.{number & 255}", 9))
         node.flush()
-        assert len(node._contacts) <= 2 * dht_module.MAX_CONTACTS
+        assert len(node._reachability._contacts) <= 2 * reachability_watch.MAX_CONTACTS
 
     run(scene, hosts=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -22,7 +21,6 @@ from ...dht.node import DhtCore, NodeEvent
 from ...dht.punching import RandomPunches
 from ...dht.record_store import Store
 from ...dht.rpc import Reply, ReplyHandler
-from ...dht.ttl_map import TtlMap
 from ...errors import ConnectionClosed, LocalProtocolError, PeerNotFound, PeerUnreachable
 from ..net.interfaces import NetworkWatch
 from ..net.secret_connection import SecretConnection
@@ -30,32 +28,22 @@ from ..net.udp_socket import Endpoint, UdpSocket
 from ..net.udx_transport import StreamTransport
 from ..subscription import Subscription
 from ..timer import DeadlineTimer
+from .bootstrap_names import BootstrapNames
 from .client import DhtClient
 from .connect import ConnectAttempt
 from .context import NodeContext, PunchListener
 from .persistence import run_persistence
-from .reachability import ReachabilityTest
+from .reachability_watch import ReachabilityWatch
 from .server import Server
 
 PORTS = range(DEFAULT_PORT, DEFAULT_PORT + 5)
 """Ports tried, in order, unless one is asked for; then any (hyperdht index.js)."""
-RESOLVE_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Waits between attempts to look up the bootstrap nodes' names."""
 INTERFACES_SECONDS = 5.0
 """Seconds between two checks of our own addresses."""
 MAX_KNOWN_NODES = 100
 """DHT nodes kept for the next start."""
 MAX_REMEMBERED_RELAYS = 512
 """Peers whose relays are kept for the next connection to them (hyperdht index.js)."""
-REACHABILITY_DELAY_SECONDS = 5.0
-"""Seconds between a change of the network and the test whether other hosts reach us."""
-REACHABILITY_SECONDS = 3600.0
-"""Seconds between two such tests otherwise."""
-CONTACT_SECONDS = 900.0
-"""Seconds for which a host that we sent a packet to does not count as unknown: a NAT may still have a mapping
-for it."""
-MAX_CONTACTS = 8192
-"""Hosts kept for CONTACT_SECONDS, per generation."""
 
 T = TypeVar("T")
 
@@ -90,19 +78,20 @@ class DhtNode:
         self.key_pair = key_pair or KeyPair.from_seed(self.rng.randbytes(32))
         self.ephemeral = ephemeral
         self._subscribers: dict[Subscription[NodeEvent], None] = {}
-        self._bootstrap = [parse_bootstrap(n) for n in (BOOTSTRAP_NODES if bootstrap is None else bootstrap)]
-        self._fallback = [n for n in self._bootstrap if n.address is not None and n.host != n.address]
-        """Nodes with an address and a name. The names are looked up if no address answers."""
         if not ephemeral and public_host is None and host == "0.0.0.0":
             raise LocalProtocolError("a persistent node needs to know its public_host")
         self._bind_to = (host, port)
         self._public_host = public_host or host
-        self._firewalled = ephemeral if firewalled is None else firewalled
-        self._finds_out = ephemeral and firewalled is None
-        self.unresolved: dict[str, str] = {}
-        """Names of bootstrap nodes that do not resolve, with the reason."""
-        self._reachability: ReachabilityTest | None = None
-        self._test_again = asyncio.Event()
+        self._bootstrap = BootstrapNames(
+            [parse_bootstrap(n) for n in (BOOTSTRAP_NODES if bootstrap is None else bootstrap)],
+            on_lookup=self._on_bootstrap_addresses,
+            on_unresolved=lambda: self._notify(NodeEvent.NAME_UNRESOLVED),
+        )
+        self._reachability = ReachabilityWatch(
+            firewalled=ephemeral if firewalled is None else firewalled,
+            measured=ephemeral and firewalled is None,
+            on_change=lambda: self._notify(NodeEvent.REACHABILITY_CHANGED),
+        )
         self._servers: list[Server] = []
         self.relay_through = relay_through
         self._nodes = list(islice(nodes, MAX_KNOWN_NODES))
@@ -137,7 +126,6 @@ class DhtNode:
         self.core.handlers.update(self.router.handlers())
         if self.core.own_id is not None:
             self._keep_store(self.core.own_id, now)
-        self._contacts: TtlMap[str, bool] = TtlMap(max_items=MAX_CONTACTS, lifetime=CONTACT_SECONDS, now=now)
         self._timer = DeadlineTimer(self.loop, self._on_timer)
         self.client = DhtClient(self.core, self.loop, self.flush)
         self.context = NodeContext(
@@ -156,17 +144,17 @@ class DhtNode:
             punch_listeners=self._punch_listeners,
         )
         self._bootstrapped = asyncio.Event()
-        self.core.bootstrap = [Address(n.address, n.port) for n in self._bootstrap if n.address is not None]
-        if self.core.bootstrap or not self._bootstrap:
+        self.core.bootstrap = list(self._bootstrap.addresses)
+        names = self._bootstrap.without_address
+        if self.core.bootstrap or not names:
             self.core.start_bootstrap(now)
         for known in self._nodes:  # a node that answers enters the routing table
             self.core.ping(known, now, ReplyHandler(self._on_known_node), retries=1)
-        unresolved = [node for node in self._bootstrap if node.address is None]
-        if unresolved:
-            self.spawn(self._resolve(unresolved))
+        if names:
+            self.spawn(self._bootstrap.resolve(names))
         self.flush()
         self.spawn(self._watch_network())
-        if self._finds_out:
+        if self._reachability.measured:
             self.spawn(self._watch_reachability())
             self.spawn(run_persistence(self._public_address, self.become_persistent, self.become_ephemeral))
 
@@ -190,7 +178,7 @@ class DhtNode:
 
     def become_ephemeral(self) -> None:
         """Stop storing and relaying. Stored records are dropped; their owners announce again."""
-        if not self.ephemeral and self._finds_out:
+        if not self.ephemeral and self._reachability.measured:
             self.ephemeral = True
             self.core.set_persistent_address(None, monotonic())
             for command in () if self._store is None else self._store.handlers():
@@ -238,35 +226,11 @@ class DhtNode:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _resolve(self, nodes: list[BootstrapNode]) -> None:
-        """Look up names until each has an address."""
-        for wait in (*RESOLVE_AGAIN_SECONDS, None):
-            failed = []
-            for node in nodes:
-                try:
-                    found = await self.loop.getaddrinfo(
-                        node.host, node.port, family=socket.AF_INET, type=socket.SOCK_DGRAM
-                    )
-                except (OSError, UnicodeError) as error:
-                    failed.append(node)
-                    self._note_unresolved(node.host, error)
-                    continue
-                self.unresolved.pop(node.host, None)
-                addresses = [Address(*entry[4][:2]) for entry in found]
-                self.core.bootstrap += [a for a in addresses if a not in self.core.bootstrap]
-            nodes = failed
-            if self.core.bootstrap and not self.core.bootstrapped:
-                self.core.start_bootstrap(monotonic())
-                self.flush()
-            if not nodes:
-                return
-            await asyncio.sleep(RESOLVE_AGAIN_SECONDS[-1] if wait is None else wait)
-
-    def _note_unresolved(self, host: str, error: Exception) -> None:
-        is_new = host not in self.unresolved
-        self.unresolved[host] = str(getattr(error, "strerror", None) or error)
-        if is_new:
-            self._notify(NodeEvent.NAME_UNRESOLVED)
+    def _on_bootstrap_addresses(self, addresses: list[Address]) -> None:
+        self.core.bootstrap += [a for a in dict.fromkeys(addresses) if a not in self.core.bootstrap]
+        if self.core.bootstrap and not self.core.bootstrapped:
+            self.core.start_bootstrap(monotonic())
+            self.flush()
 
     def subscribe(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
         """Call `callback` with every event of the node. Call the result to unsubscribe."""
@@ -277,7 +241,12 @@ class DhtNode:
     @property
     def firewalled(self) -> bool:
         """Whether other hosts cannot reach us without a relay, as far as known."""
-        return self._firewalled
+        return self._reachability.firewalled
+
+    @property
+    def unresolved(self) -> dict[str, str]:
+        """Names of bootstrap nodes that do not resolve, with the reason."""
+        return self._bootstrap.unresolved
 
     @property
     def host(self) -> str:
@@ -310,8 +279,7 @@ class DhtNode:
         while True:
             towards = next((node.address for node in self.core.table), None)
             if towards is not None and self._network.look(towards):
-                # Until tested, a host counts as unreachable: punching works in both cases
-                self._firewalled = self._firewalled or self._finds_out
+                self._reachability.on_network_changed()
                 self.on_network_changed()
                 self.core.refresh(monotonic())
                 self.flush()
@@ -320,29 +288,12 @@ class DhtNode:
             await asyncio.sleep(INTERFACES_SECONDS)
 
     async def _watch_reachability(self) -> None:
-        """Test repeatedly whether other hosts reach us: networks change."""
         await self._bootstrapped.wait()
-        while True:
-            self._test_again.clear()
-            await asyncio.sleep(REACHABILITY_DELAY_SECONDS)
-            await self.test_reachability()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._test_again.wait(), REACHABILITY_SECONDS)
+        await self._reachability.run(self.context)
 
     async def test_reachability(self) -> bool | None:
-        """Ask unknown nodes to send us something. None: too few to decide."""
-        now = monotonic()
-        self._reachability = ReachabilityTest(
-            self.context, lambda host: self._contacts.get(host, now) is None
-        )
-        try:
-            reached = await self._reachability.run()
-        finally:
-            self._reachability = None
-        if reached is not None and reached is self._firewalled:
-            self._firewalled = not reached
-            self._notify(NodeEvent.REACHABILITY_CHANGED)
-        return reached
+        """Ask unknown nodes to send us something. Returns whether they reach us; None: too few to decide."""
+        return await self._reachability.measure(self.context)
 
     def on_network_changed(self, votes: Iterable[tuple[Address, Address]] = ()) -> None:
         """The network changed. `votes`: nodes that see us elsewhere, and where."""
@@ -448,9 +399,9 @@ class DhtNode:
 
     def _on_message(self, data: bytes, source: tuple[str, int], socket: UdpSocket) -> None:
         if len(data) > 1:
-            if self._reachability is not None:
-                self._reachability.heard(data, Address(*source))
-            self.core.receive((data, Address(*source)), monotonic())
+            address = Address(*source)
+            self._reachability.on_message(data, address)
+            self.core.receive((data, address), monotonic())
             self.flush()
         elif data:
             self._on_punch(Address(*source), socket)
@@ -475,8 +426,7 @@ class DhtNode:
         send, now = self.socket.send, monotonic()
         for data, address in self.core.take_output(now):
             send(data, address)
-            if self._finds_out:
-                self._contacts.set(address.host, True, now)
+            self._reachability.on_sent(address.host, now)
         while (event := self.core.next_event()) is not None:
             self._on_node_event(event)
         self._timer.set(self.core.next_deadline())
@@ -484,11 +434,11 @@ class DhtNode:
     def _on_node_event(self, event: NodeEvent) -> None:
         if event is NodeEvent.BOOTSTRAPPED:
             self._bootstrapped.set()
-        elif event is NodeEvent.BOOTSTRAP_FAILED and self._fallback and not self.core.bootstrapped:
-            names, self._fallback = self._fallback, []
-            self.spawn(self._resolve(names))
+        elif event is NodeEvent.BOOTSTRAP_FAILED and not self.core.bootstrapped:
+            if names := self._bootstrap.take_fallback():
+                self.spawn(self._bootstrap.resolve(names))
         elif event is NodeEvent.ADDRESS_CHANGED:
-            self._test_again.set()
+            self._reachability.on_address_changed()
         self._notify(event)
 
     def _notify(self, event: NodeEvent) -> None:

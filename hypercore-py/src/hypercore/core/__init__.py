@@ -1,4 +1,4 @@
-"""Cores and the stores that keep them."""
+"""Cores, and the stores that hold them."""
 
 from ..change import Change
 from .core import MAX_CORE_BYTES, Core

@@ -1,4 +1,4 @@
-"""Finds where the bytes of a block are among the bytes of its core."""
+"""Computes the byte range of a block in its core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..node import Node
 from ..storage.base import Dropped
 from .repair import offset_around_gaps
 
-_LONG_RUN = 32  # blocks in a row from which on it is cheaper to find both ends than to add up all sizes
+_LONG_RUN = 32  # blocks in a row from which finding both ends is cheaper than adding all sizes
 
 
 class BlockLocator:
@@ -23,10 +23,10 @@ class BlockLocator:
         self._nodes = nodes
         self.roots = roots
         self._hint = (0, 0)
-        """Number and byte offset of the block that is likely to be asked for next."""
+        """Number and byte offset of the block that is likely to be located next."""
 
     def reset(self) -> None:
-        """Blocks were removed, or nodes lost."""
+        """Drop the hint: blocks were removed, or nodes lost."""
         self._hint = (0, 0)
 
     def locate(self, index: int) -> tuple[int, int]:
@@ -42,11 +42,11 @@ class BlockLocator:
         return offset, leaf.size
 
     def total_bytes(self, runs: Iterable[tuple[int, int]]) -> int:
-        """Bytes of the blocks of these runs; those without a node count nothing."""
+        """Bytes of the blocks of these runs, without blocks that have no node."""
         return sum(self._run_bytes(start, end) for start, end in runs)
 
     def dropped(self, start: int, end: int) -> Dropped:
-        """For the storage: blocks start..end, with their place if it is known."""
+        """Blocks start..end for the storage, with their byte range if it is known."""
         try:
             first = self.locate(start)[0]
             return Dropped(start, end, first, sum(self.locate(end - 1)))
@@ -58,6 +58,6 @@ class BlockLocator:
             try:
                 return sum(self.locate(end - 1)) - self.locate(start)[0]
             except BlockNotAvailable:
-                pass  # the tree has a hole there
+                pass  # the tree lacks nodes there
         leaves = (self._nodes.get(2 * index) for index in range(start, end))
         return sum(leaf.size for leaf in leaves if leaf is not None)

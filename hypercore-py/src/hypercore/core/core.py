@@ -1,10 +1,10 @@
-"""A core: an append-only log of blocks under a signed Merkle tree, of which all or some is stored here.
+"""A core: an append-only list of blocks under a signed Merkle tree, stored in whole or in part.
 
-`Core` knows what is valid (every block and node in it was verified), its storage knows what is durable. It is
-synchronous and does no locking: it belongs to the thread of its store.
+Every block and node of a `Core` was verified; its storage has which of them are durable. It is synchronous
+and has no locks: it belongs to the thread of its store.
 
-Readers get verified bytes or none. Blocks are hashed each time they come from the disk; a block that does not
-match is dropped, listeners are notified, and it can be downloaded again.
+Readers get verified bytes or none. Blocks are hashed on every read from disk; a corrupt block is dropped,
+listeners are notified, and it can be downloaded again.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _BLOCKS_PER_PAGE = NODES_PER_PAGE // 2
 Listener = Callable[[Change], None]
 
 MAX_CORE_BYTES = 1 << 43
-"""Byte length beyond which an upgrade is refused (8 TiB): half of what an ext4 file can be. A writer may
-sign any number, and a place that no file can have would make every flush fail."""
+"""Byte length beyond which an upgrade is refused (8 TiB): half of the largest ext4 file. A writer may sign
+any number, and an offset beyond the largest file would make every flush fail."""
 
 
 class Core:
@@ -69,12 +69,12 @@ class Core:
         self.bitfield: Bitfield = storage.bitfield
         """Blocks present, durable or not. Read-only for callers."""
         self.durable: Bitfield = storage.durable
-        """Blocks that no crash can take away: announce these."""
+        """Durable blocks. Only these may be announced."""
         self.manifest = storage.manifest
         self._listeners: list[Listener] = []
         self._have_bytes: int | None = None
         self.head = storage.head
-        """The newest head we know. A crash may take us back to `durable_head`."""
+        """The newest head. After a crash the core has `durable_head`."""
         self._locator = BlockLocator(self._nodes, self.head.roots)
         self._durable_head = self.head
 
@@ -84,11 +84,11 @@ class Core:
     # --- listeners
 
     def add_listener(self, listener: Listener) -> None:
-        """Have `listener` called after every change, behind those that were added before."""
+        """Call `listener` after every change, after listeners that were added before."""
         self._listeners.append(listener)
 
     def remove_listener(self, listener: Listener) -> None:
-        """Raises ValueError if it was not added."""
+        """Remove a listener. Raises ValueError if it was not added."""
         self._listeners.remove(listener)
 
     # --- the head
@@ -125,10 +125,10 @@ class Core:
 
     @property
     def has_manifest(self) -> bool:
-        """Whether there is a manifest to give to peers: compat cores have none."""
+        """Whether there is a manifest for peers: compat cores have none."""
         return self.manifest is not None and not self.manifest.is_compat_with(self.key)
 
-    # --- what is here
+    # --- blocks and nodes
 
     @property
     def contiguous_length(self) -> int:
@@ -166,7 +166,7 @@ class Core:
         return self._nodes.get(index)
 
     def missing_nodes(self, index: int) -> int:
-        """How many nodes to ask for with block `index`."""
+        """Number of nodes to request with block `index`."""
         return missing_nodes(self._nodes, self.head.length, 2 * index)
 
     def can_upgrade_from(self, remote_length: int) -> bool:
@@ -188,7 +188,7 @@ class Core:
     # --- reading
 
     def get(self, index: int) -> bytes | None:
-        """A block, or None if it is not (or no longer) here."""
+        """A block, or None if it is not stored (any more)."""
         if not self.bitfield.get(index):
             return None
         waiting = self.storage.waiting_block(index)
@@ -207,7 +207,8 @@ class Core:
         return None
 
     def prove(self, request: Request) -> Data:
-        """The answer to a peer's request. Raises InvalidRequest, or BlockNotAvailable if it is not here."""
+        """The answer to a peer's request. Raises InvalidRequest, or BlockNotAvailable if a block is not
+        stored."""
         value = None if request.block is None else self._to_serve(request.block.index)
         manifest = self.manifest if self.has_manifest else None
         prologue = manifest.prologue if manifest is not None else None
@@ -225,7 +226,7 @@ class Core:
             self._handle_corrupt_pages()
 
     def _to_serve(self, index: int) -> bytes | None:
-        """The block for a peer, from memory if another was given it a moment ago. None if it is not here."""
+        """The block for a peer, from memory if another peer got it lately. None if it is not stored."""
         if not self.bitfield.get(index):
             return None
         leaf, recent = self._nodes.get(2 * index), self.storage.recent
@@ -239,30 +240,28 @@ class Core:
     # --- a peer's data
 
     def apply(self, data: Data, *, applier: Listener | None = None) -> Change:
-        """Verify an answer and take it in, all of it or nothing. Returns what has changed.
+        """Verify and store an answer, all of it or nothing. Returns the change.
 
-        All listeners but `applier` are notified of it; that one has the result. Damage that is found on the
-        way is another change, of which it is notified like the others. Raises VerificationError or a child
-        of it.
+        All listeners but `applier` are notified; that one has the result. Corruption found meanwhile is
+        another change, of which `applier` is notified as well. Raises VerificationError or a subclass.
         """
         try:
             verified = verify_data(data, self.head, self._nodes, self.key, self.manifest)
         except VerificationError:
             if self._handle_corrupt_pages():
-                return NO_CHANGE  # our own tree had a hole: the peer may well be right
+                return NO_CHANGE  # our own tree lacked nodes: the peer is not blamed
             raise
         return self._commit(verified, applier)
 
     def start_reorg(self, data: Data) -> Reorg:
-        """Begin to follow the writer onto a higher fork. Raises VerificationError or a child of it."""
+        """Verify the head of a higher fork, to follow it. Raises VerificationError or a subclass."""
         try:
             return Reorg.start(data, self.head, self._nodes, self.key, self.manifest)
         finally:
             self._handle_corrupt_pages()
 
     def apply_reorg(self, reorg: Reorg, *, applier: Listener | None = None) -> Change:
-        """Adopt a fork: what both trees share stays, the rest of the old one goes. In one piece. `applier` as
-        for `apply`."""
+        """Adopt a fork, in one change: shared blocks stay, others are deleted. `applier` as for `apply`."""
         old, head = self.head, reorg.head
         if head.fork <= old.fork:
             raise LocalProtocolError(f"fork {head.fork} is not above {old.fork}")
@@ -321,7 +320,7 @@ class Core:
         return self._notify(Change(upgraded=True, appended=(start, head.length)))
 
     def truncate(self, length: int, key_pair: KeyPair, fork: int | None = None) -> Change:
-        """Cut the core to `length` blocks, on a new fork (the next one unless given), and signs that.
+        """Cut the core to `length` blocks, on a new fork (the next one unless given), and sign the new head.
 
         Raises LocalProtocolError for a length or fork that is no truncation, BlockNotAvailable if nodes are
         missing.
@@ -343,11 +342,11 @@ class Core:
         self._have_bytes = None
         return self._notify(Change(lost=(runs[0][0], runs[-1][1])))
 
-    # --- what else is kept
+    # --- meta and manifest
 
     @property
     def meta(self) -> bytes | None:
-        """Bytes that the program keeps with the core."""
+        """Bytes that the program stores with the core."""
         return self.storage.meta
 
     @meta.setter
@@ -357,7 +356,7 @@ class Core:
             self.storage.touch()
 
     def set_manifest(self, manifest: Manifest) -> None:
-        """Raises LocalProtocolError if it is not this core's."""
+        """Store the manifest. Raises LocalProtocolError if it is not this core's."""
         if manifest.key() != self.key and not manifest.is_compat_with(self.key):
             raise LocalProtocolError("the manifest is not that of the core")
         self._set_manifest(manifest)
@@ -366,7 +365,7 @@ class Core:
     # --- scrubbing
 
     def check_head(self) -> bool:
-        """Whether the stored signature holds for the stored roots."""
+        """Whether the stored signature is valid for the stored roots."""
         if self.head.length == 0:
             return True
         return verify_head(self._manifest_or_default(), self.key, self.head, self.head.signature)
@@ -374,9 +373,9 @@ class Core:
     def verify(self, start: int = 0) -> Iterator[tuple[int, bool]]:
         """Read every block that is present, from `start` on, and check it up to the signed roots.
 
-        Yields its number and whether it is sound; what is not is dropped, as by `get`. With a head whose
-        signature does not hold no block is sound, and none is dropped. The core may be used between two
-        steps; damage that others find meanwhile is yielded as well.
+        Yields its number and whether it is sound; a corrupt one is dropped, as by `get`. If the signature of
+        the head is invalid, no block is sound, and none is dropped. The core may be used between two steps;
+        corruption that is found meanwhile is yielded as well.
         """
         head_is_sound = self.check_head()
         lost: list[tuple[int, int]] = []
@@ -389,7 +388,7 @@ class Core:
         try:
             for number, contradicts in scrub_order(self._nodes, lambda: self.head, self.bitfield, start):
                 if contradicts:
-                    # As only a bug could leave them: neither child is worth anything, nor is what lies beside
+                    # Only a bug can cause this: neither child can be trusted, nor their neighbours
                     for child in (left_child(number), right_child(number)):
                         self._nodes.lose_page(child // NODES_PER_PAGE)
                     self._handle_corrupt_pages()
@@ -400,7 +399,7 @@ class Core:
         finally:
             self.remove_listener(note)
 
-    # --- damage
+    # --- corruption
 
     def _handle_corrupt_pages(self) -> bool:
         """Handle tree pages that were found corrupt. Returns False if there were none."""
@@ -418,8 +417,8 @@ class Core:
         return True
 
     def _drop_corrupt(self, runs: list[tuple[int, int]]) -> None:
-        # Their space is not freed: they are about to be fetched again, and their place may not even be known.
-        # For that, proofs have to find the roots, whatever happened to the page they were in.
+        # Their space is not freed: they will be fetched again, and their offsets may be unknown.
+        # Proofs for them need the roots, also if these were in a lost page.
         self._nodes.put(self.head.roots)
         self.storage.drop([Dropped(start, end, None, None) for start, end in runs])
         self._have_bytes = None
@@ -429,13 +428,12 @@ class Core:
     # --- called by the store
 
     def snapshot_changes(self) -> tuple[CoreChanges | None, CoreChanges]:
-        """What a flush writes: see `CoreStorage.snapshot_changes`."""
+        """The changes for a flush: see `CoreStorage.snapshot_changes`."""
         return self.storage.snapshot_changes(self._locator.locate)
 
     def commit(self, head: TreeHead) -> list[tuple[int, int]]:
-        """A flush wrote what `snapshot_changes` gave when the head was `head`. Returns the blocks that became
-        durable.
-        """
+        """A flush wrote the changes of `snapshot_changes`, made when the head was `head`. Returns the runs of
+        blocks that became durable."""
         self._durable_head = head
         return self.storage.commit()
 
@@ -445,7 +443,7 @@ class Core:
         return self.manifest or Manifest.default(self.key)
 
     def _truncate(self, length: int) -> None:
-        """Delete all from block `length` on."""
+        """Delete all blocks from `length` on."""
         try:
             end = byte_offset(self._nodes, self.head.roots, 2 * length)
         except BlockNotAvailable:

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 
 class MetaChanges:
-    """New values by name; None deletes. The names are sorted, so that those with a prefix lie together: a
-    store of many cores looks for them once for each core, while those of all the others wait."""
+    """New values by name; None deletes. Names are sorted, so that names with a prefix are found without a
+    scan: a store searches them for each core while the values of many others wait."""
 
     __slots__ = ("_names", "values")
 
     def __init__(self) -> None:
         self._names: list[str] = []
         self.values: dict[str, bytes | None] = {}
-        """All of them. To be read only."""
+        """All values. Read-only."""
 
     def __bool__(self) -> bool:
         return bool(self.values)
@@ -32,14 +32,14 @@ class MetaChanges:
         self.values[name] = value
 
     def over(self, older: MetaChanges) -> MetaChanges:
-        """Both in one; where both have a value, this one's."""
+        """Both merged; this one's values replace older ones."""
         both = MetaChanges()
         both.values = older.values | self.values
         both._names = sorted(both.values)
         return both
 
     def with_prefix(self, prefix: str) -> Iterator[tuple[str, bytes | None]]:
-        """The names that begin with `prefix`, in order, and their values. Looks at no others."""
+        """Names that begin with `prefix`, in order, with their values. Found by bisection."""
         for position in range(bisect_left(self._names, prefix), len(self._names)):
             name = self._names[position]
             if not name.startswith(prefix):

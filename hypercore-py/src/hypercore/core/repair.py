@@ -1,4 +1,4 @@
-"""Offsets and nodes of a tree of which the disk has lost pages."""
+"""Offsets and nodes of a tree with lost pages."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..storage.node_pages import NODES_PER_PAGE
 
 
 def offset_around_gaps(nodes: NodeSource, roots: Sequence[Node], index: int) -> int:
-    """Byte offset of leaf `index` when the left siblings that `byte_offset` adds up are not all there.
+    """Byte offset of leaf `index` when some of the left siblings that `byte_offset` adds are lost.
 
-    The size of a lost node is that of its parent less that of its sibling. Raises BlockNotAvailable if both
+    The size of a lost node is that of its parent minus that of its sibling. Raises BlockNotAvailable if both
     are lost.
     """
     offset = 0
@@ -43,8 +43,7 @@ def offset_around_gaps(nodes: NodeSource, roots: Sequence[Node], index: int) -> 
 
 
 def nodes_of_page(nodes: NodeSource, head: TreeHead, page: int) -> list[Node]:
-    """The nodes of a lost page that are known without it: roots of the head, and the parent of the pages
-    below."""
+    """Nodes of a lost page that can be restored: roots of the head, and the parent of the pages below."""
     first, end = page * NODES_PER_PAGE, (page + 1) * NODES_PER_PAGE
     known = [root for root in head.roots if first <= root.index < end]
     top = _rebuilt(nodes, end - 1)
@@ -52,7 +51,7 @@ def nodes_of_page(nodes: NodeSource, head: TreeHead, page: int) -> list[Node]:
 
 
 def _rebuilt(nodes: NodeSource, index: int) -> Node | None:
-    """A lost node, made again from its two children."""
+    """A lost node, computed from its two children; None if one is lost."""
     if depth(index) == 0:
         return None
     left, right = nodes.get(left_child(index)), nodes.get(right_child(index))

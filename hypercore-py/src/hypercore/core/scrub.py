@@ -1,4 +1,4 @@
-"""The order in which a scrub goes over a core: down from the roots, each stored node checked once."""
+"""The order of a scrub: down from the roots, each stored node checked once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..node import Node
 
 
 class Step(NamedTuple):
-    """A block to look at, or a tree node (`contradicts`) whose stored children do not hash to it."""
+    """A block to check, or a tree node (`contradicts`) whose stored children do not hash to it."""
 
     number: int
     contradicts: bool
@@ -30,7 +30,7 @@ def scrub_order(
     seen: TreeHead | None = None
     stack: list[int] = []
     while True:
-        if head() is not seen:  # begin with the trees that are there now, behind what was looked at
+        if head() is not seen:  # the head has changed: continue with its trees, after the checked blocks
             seen = head()
             stack = [root.index for root in reversed(seen.roots)]
         if not stack:

@@ -3,11 +3,11 @@
 The store and its cores belong to one thread (that of the event loop). A flush is prepared there, written in
 any other thread, and finished there again:
 
-    flush = store.prepare_flush()        # quick: takes copies of what is dirty
+    flush = store.prepare_flush()        # quick: copies the changes
     flush.run()                          # slow: writes and syncs
     durable = flush.finish()             # quick: which blocks of which cores are durable now
 
-One flush is on its way at a time; what changes meanwhile waits for the next.
+One flush runs at a time; later changes wait for the next.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from .core import Core
 from .meta_changes import MetaChanges
 
 PAGE_CACHE_BYTES = 16 << 20
-"""Memory for tree pages of all cores that are not waiting for a flush."""
+"""Bytes of memory for unchanged tree pages of all cores."""
 
 
 class FlushState(Enum):
-    """How far a flush has come. After SETTLED there may be another one."""
+    """State of a flush. After SETTLED the next one may begin."""
 
     PREPARED = "prepared"
     RUNNING = "running"
@@ -47,7 +47,7 @@ class FlushState(Enum):
 
 
 class FlushStep(Enum):
-    """What happens to a flush."""
+    """Inputs of a flush."""
 
     RUN = "run"
     SUCCEED = "succeed"
@@ -70,9 +70,8 @@ abandoned goes on, and is only marked (`Flush.detached`); one that is settled st
 
 
 class Flush:
-    """One flush: see the module. If `run` raises, nothing is lost: `abandon` it and prepare another one
-    later.
-    """
+    """One flush: see the module. If `run` raises, all changes stay in memory: `abandon` it and prepare
+    another one later."""
 
     def __init__(self, store: Store, batch: Batch, cores: list[tuple[Core, TreeHead]]) -> None:
         self._store = store
@@ -80,13 +79,13 @@ class Flush:
         self._cores = cores
         self._ran = Event()
         self._moving = Lock()
-        """The thread that runs it and that of the store make steps."""
+        """Guards steps, which the running thread and that of the store make."""
         self.state = FlushState.PREPARED
         self.detached = False
-        """Abandoned while another thread was at it: the store sees to its end."""
+        """Whether it was abandoned while running; the store then handles its end."""
 
     def run(self) -> None:
-        """Makes everything durable. Blocks; for any thread. Raises StorageError or a child of it."""
+        """Make the changes durable. Blocks; may run in any thread. Raises StorageError or a subclass."""
         self._move(FlushStep.RUN)
         try:
             self._store.backend.commit(self._batch)
@@ -98,19 +97,20 @@ class Flush:
             self._ran.set()
 
     def wait(self) -> None:
-        """Until `run`, in another thread, is over."""
+        """Wait for `run` in another thread."""
         self._ran.wait()
 
     def finish(self) -> list[tuple[Core, list[tuple[int, int]]]]:
-        """In the thread of the store, after `run`: the cores that were written, each with the runs of blocks
-        (start, end) that are durable from now on."""
+        """Call it in the thread of the store after `run`. Returns the written cores, each with the runs of
+        blocks (start, end) that became durable."""
         self._move(FlushStep.FINISH)
         return self._store.flush_finished(self._cores)
 
     def abandon(self) -> None:
-        """In the thread of the store: what was to be written goes along with the next flush.
+        """Call it in the thread of the store: the changes are written by the next flush.
 
-        One that is running (its task was cancelled, say) is brought to its end by the store, whichever it is.
+        If it is still running (its task was cancelled, for example), the store handles its end, success or
+        failure.
         """
         with self._moving:
             if self.state is FlushState.RUNNING:
@@ -139,7 +139,7 @@ class Store:
         self.backend = backend
         self._shared = Shared(backend, PageCache(page_cache_bytes))
         self._open: dict[bytes, Core] = {}
-        """By discovery key. Includes cores that are closing, until all of them is durable."""
+        """Open cores by discovery key, and closed ones until they are durable."""
         self._closing: set[bytes] = set()
         self._removed: set[int] = set()
         self._removing: set[int] = set()
@@ -157,9 +157,8 @@ class Store:
     # --- cores
 
     def open_core(self, key: bytes, *, create: bool = True) -> Core | None:
-        """The core of a key, the same object as long as it is open. None if it is not stored and not to be
-        made.
-        """
+        """The core of a key, one object as long as it is open. None if it is not stored and `create` is
+        false."""
         name = discovery_key(key)
         core = self._open.get(name)
         if core is not None:
@@ -180,7 +179,7 @@ class Store:
     def create_core(
         self, key_pair: KeyPair, *, manifest: Manifest | None = None, compat: bool = False
     ) -> Core:
-        """A core to write to: with the default manifest of the key pair, a given one, or (compat) none."""
+        """A writable core, with the default manifest of the key pair, a given one, or (compat) none."""
         manifest = manifest or Manifest.default(key_pair.public_key)
         core = self.open_core(key_pair.public_key if compat else manifest.key())
         assert core is not None
@@ -189,14 +188,14 @@ class Store:
         return core
 
     def close_core(self, core: Core) -> None:
-        """Forgets the object, once all of it is durable. The core stays stored."""
+        """Drop the object when it is durable. The core stays stored."""
         name = core.discovery_key
         if self._open.get(name) is core:
             self._closing.add(name)
             self._evict_closed()
 
     def remove_core(self, key: bytes) -> bool:
-        """Deletes a core and its data; durable with the next flush. False if there is no such core."""
+        """Delete a core and its data; durable with the next flush. False if it is not stored."""
         name = discovery_key(key)
         core = self._open.pop(name, None)
         if core is not None:
@@ -223,7 +222,7 @@ class Store:
         return self.backend.find_key(name)
 
     def info(self, key: bytes) -> CoreInfo | None:
-        """A core as it stands now, without opening it. None if it is not stored."""
+        """The current state of a core, without opening it. None if it is not stored."""
         name = discovery_key(key)
         core = self._open.get(name)
         if core is not None:
@@ -235,7 +234,7 @@ class Store:
         return core_info(row, pages)
 
     def cores(self) -> list[CoreInfo]:
-        """Every core, as it stands now."""
+        """The current state of every core."""
         stored = self.backend.core_infos()
         infos = {info.discovery_key: info for core_id, info in stored if not self._is_gone(core_id)}
         for name, core in self._open.items():
@@ -245,15 +244,15 @@ class Store:
     def manifests(self, after: int, limit: int) -> tuple[list[tuple[bytes, Manifest]], int]:
         """Key and manifest of the stored cores that have one, about `limit` at a time.
 
-        `after` is 0 at first, then the number that the call before returned; that is 0 at the end.
+        `after` is 0 at first, then the number that the previous call returned, which is 0 at the end.
         """
         rows = self.backend.core_manifests(after, limit)
         found: list[tuple[bytes, Manifest]] = []
-        if not after:  # those in memory, which may not be on disk yet, go first
+        if not after:  # open cores first: they may not be on disk yet
             found += [(core.key, core.manifest) for core in self._open.values() if core.manifest is not None]
         for core_id, key, encoded in rows:
             if not self._is_gone(core_id):
-                with suppress(RemoteProtocolError):  # a damaged one
+                with suppress(RemoteProtocolError):  # a corrupt one
                     found.append((key, Manifest.from_bytes(encoded)))
         return found, rows[-1][0] if len(rows) == limit else 0
 
@@ -268,7 +267,7 @@ class Store:
 
     @property
     def open_cores(self) -> int:
-        """Cores in memory."""
+        """Number of cores in memory."""
         return len(self._open)
 
     # --- key and value
@@ -285,30 +284,30 @@ class Store:
         return sorted(names)
 
     def get_meta(self, name: str) -> bytes | None:
-        """Bytes that the program keeps with the store."""
+        """A value that the program stores; None without one."""
         for waiting in (self._meta, self._saving_meta):
             if name in waiting:
                 return waiting[name]
         return self.backend.read_meta(name)
 
     def set_meta(self, name: str, value: bytes | None) -> None:
-        """None deletes. Durable with the next flush."""
+        """Set a value; None deletes it. Durable with the next flush."""
         self._meta[name] = value
 
     # --- flushing
 
     @property
     def dirty(self) -> bool:
-        """Whether a flush would have something to do."""
+        """Whether there are changes to flush."""
         return not self.backend.read_only and bool(self._shared.dirty or self._removed or self._meta)
 
     @property
     def dirty_bytes(self) -> int:
-        """Bytes of blocks in memory that are not durable yet, those of a flush on its way included."""
+        """Bytes of blocks in memory that are not durable, including those of a running flush."""
         return self._shared.dirty_bytes
 
     def prepare_flush(self) -> Flush | None:
-        """Takes along everything that is not durable. None if there is nothing, or a flush is on its way."""
+        """A flush of all changes. None if there are none, or a flush is running."""
         if self._flush is not None and (self._flush.detached or self._flush.state is FlushState.FAILED):
             self._await_flush(wait=False)
         if self._flush is not None or not self.dirty:
@@ -389,7 +388,7 @@ class Store:
     # --- inside
 
     def _await_flush(self, *, wait: bool = True) -> None:
-        """Brings a flush that is on its way to its end."""
+        """Handle the end of a running flush."""
         flush = self._flush
         if flush is None:
             return
@@ -403,7 +402,7 @@ class Store:
             flush.abandon()
 
     def _evict_closed(self) -> None:
-        """Forgets the closing cores that are durable."""
+        """Drop closed cores that are durable."""
         for name in [name for name in self._closing if self._open[name].storage.clean]:
             self._closing.discard(name)
             del self._open[name]
@@ -424,10 +423,10 @@ def _info(core: Core) -> CoreInfo:
 def disk_store(
     directory: Path, *, page_cache_bytes: int = PAGE_CACHE_BYTES, max_open_files: int = MAX_OPEN_FILES
 ) -> Store:
-    """The store in a directory, which is made if there is none.
+    """The store in a directory, which is made if missing.
 
-    Raises StoreLocked if another process has it open, StoreUnreadable if it is not ours, damaged, of a newer
-    format or may not be used, StoreFull if there is no room to make it.
+    Raises StoreLocked if another process has it open, StoreUnreadable if it is foreign, damaged, of a newer
+    format or not accessible, StoreFull if there is no space to make it.
     """
     backend = DiskBackend(directory, max_open_files=max_open_files)
     return Store(backend, page_cache_bytes=page_cache_bytes)
@@ -436,15 +435,15 @@ def disk_store(
 def read_only_store(
     directory: Path, *, page_cache_bytes: int = PAGE_CACHE_BYTES, max_open_files: int = MAX_OPEN_FILES
 ) -> Store:
-    """The store in a directory, to read from, as it is now: nothing is locked, made or changed, and an engine
-    may be running on it. Cores that are not stored cannot be opened.
+    """A snapshot of the store in a directory, for reading: nothing is locked, made or changed, and an engine
+    may use it at the same time. Cores that are not stored cannot be opened.
 
-    Raises StoreUnreadable if there is none, it is not ours, damaged, of a newer format or may not be read.
+    Raises StoreUnreadable if it is missing, foreign, damaged, of a newer format or not readable.
     """
     backend = ReadOnlyDisk(directory, max_open_files=max_open_files)
     return Store(backend, page_cache_bytes=page_cache_bytes)
 
 
 def memory_store() -> Store:
-    """A store that ends with the process."""
+    """A store in memory."""
     return Store(MemoryBackend())

@@ -1,4 +1,4 @@
-"""The heads that a writer signs: of appended blocks, and of truncations."""
+"""Heads that a writer signs, after appending or truncating."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_BLOCK_BYTES = 15 << 20
 
 
 def append_blocks(head: TreeHead, blocks: Sequence[bytes]) -> TreeBatch:
-    """The tree of `head` with blocks behind it. Raises LocalProtocolError for one above MAX_BLOCK_BYTES."""
+    """The tree of `head` with blocks appended. Raises LocalProtocolError for one above MAX_BLOCK_BYTES."""
     batch = TreeBatch(head.roots, fork=head.fork)
     for index, block in enumerate(blocks, head.length):
         if len(block) > MAX_BLOCK_BYTES:

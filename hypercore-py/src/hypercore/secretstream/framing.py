@@ -14,8 +14,8 @@ from ..errors import LocalProtocolError, RemoteProtocolError
 LENGTH_BYTES = 3
 
 MAX_FRAME_BYTES = 2**24 - 1
-"""Longest body of a frame, in bytes: what the length field can say. Also the most one peer can make us hold
-while a frame is incomplete, beside the chunks of one `feed`."""
+"""Longest body of a frame in bytes, by its length field. Also the bound on an incomplete frame of one peer,
+without the chunks of one `feed`."""
 
 MAX_FIRST_FRAME_BYTES = 256 * 1024
 """The same for a peer that has sent no encrypted message yet: only that authenticates it. An official peer
@@ -26,10 +26,10 @@ MAX_EARLY_FRAME_BYTES = 2 * 2**20
 cores in one batch, 100 to 175 bytes for each: this is enough for 12,000. Ours (protomux: 8 MiB)."""
 
 JOIN_BYTES = 64 * 1024
-"""What is joined at a time, if there is as much, so that many short frames cost few copies."""
+"""Bytes joined at a time, if available, so that many short frames cost few copies."""
 
 MIN_PIECE_BYTES = 512
-"""Chunks that are shorter, on average, are joined at once: each takes up to 100 bytes beside its own."""
+"""Average size below which chunks are joined at once: each has an overhead of up to 100 bytes."""
 
 
 def frame(body: Buffer) -> bytes:
@@ -42,28 +42,29 @@ def frame(body: Buffer) -> bytes:
 class FrameParser:
     """Cuts a byte stream into frames.
 
-    What is fed stays in pieces until a frame in it is complete: bytes that wait, for the rest of their frame
-    or for their turn, are not copied again with each `feed`. Bodies are not copied out: `next_frame` gives
-    their place in `buffer`, which holds until the next call of it, or of `feed`.
+    Fed bytes stay in pieces until a frame is complete, so that waiting bytes are not copied again with each
+    `feed`. Bodies are not copied out: `next_frame` returns their place in `buffer`, valid until the next call
+    of it or of `feed`.
     """
 
     __slots__ = ("_at", "_pieces", "_short", "buffer", "held_bytes", "max_bytes")
 
     def __init__(self) -> None:
         self.buffer = bytearray()
-        """The start of what is held, joined."""
+        """The joined start of the held bytes."""
         self.max_bytes = MAX_FRAME_BYTES
         """Longest body that is accepted now."""
         self.held_bytes = 0
-        """Bytes that were not given out as a frame."""
+        """Bytes that were not returned as a frame."""
         self._at = 0
         self._pieces: deque[Buffer] = deque()
-        """What follows `buffer`."""
+        """Bytes after `buffer`."""
         self._short: bytearray | None = None
-        """The last piece, if it is made of short chunks and takes more of them."""
+        """The last piece, if it is joined from short chunks and accepts more."""
 
     def feed(self, chunks: Sequence[Buffer]) -> None:
-        """Takes over `chunks`, which must not change any more. Places given out before are void."""
+        """Take over `chunks`, which must not change any more. Earlier results of `next_frame` become
+        invalid."""
         if self._at:
             del self.buffer[: self._at]
             self._at = 0
@@ -80,7 +81,7 @@ class FrameParser:
         short += b"".join(chunks)
 
     def peek_length(self) -> int | None:
-        """The length of the next frame's body, as soon as its three bytes are here."""
+        """The length of the next frame's body; None before its three bytes have come."""
         if self.held_bytes < LENGTH_BYTES:
             return None
         if len(self.buffer) - self._at < LENGTH_BYTES:
@@ -110,26 +111,26 @@ class FrameParser:
 
     @property
     def complete(self) -> bool:
-        """Whether `next_frame` has something to give, or to object to."""
+        """Whether `next_frame` would return a frame or raise."""
         size = self.peek_length()
         return size is not None and (self.held_bytes >= LENGTH_BYTES + size or size > self.max_bytes)
 
     def take_rest(self) -> bytes:
-        """Removes and returns everything that was not given out as a frame."""
+        """Remove and return all bytes that were not returned as a frame."""
         self._join(self.held_bytes)
         rest = bytes(self.buffer)
         self.clear()
         return rest
 
     def clear(self) -> None:
-        """Lets go of everything."""
+        """Drop all bytes."""
         self.buffer = bytearray()
         self._pieces.clear()
         self._short = None
         self._at = self.held_bytes = 0
 
     def _join(self, size: int) -> None:
-        """Have `buffer` hold the next `size` bytes, which must be here; JOIN_BYTES if there are as many."""
+        """Join the next `size` bytes into `buffer`, which must have come; JOIN_BYTES if available."""
         pieces = self._pieces
         parts: list[Buffer] = [self.buffer[self._at :]]
         joined, size = len(parts[0]), max(size, JOIN_BYTES)

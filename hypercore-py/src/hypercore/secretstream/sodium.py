@@ -1,9 +1,9 @@
 """libsodium's `crypto_secretstream_xchacha20poly1305` with few copies.
 
-PyNaCl's own bindings encrypt into a scratch buffer and copy out of it. Here libsodium reads the buffer that
-came from the wire, and fills the one that goes there, or to the application. That needs PyNaCl's cffi handle,
-which is private: when it is not where we expect it, the public bindings do the same work somewhat slower. The
-padding quirk of the format (the MAC pads by `length % 16` bytes) is libsodium's own and needs no care here.
+PyNaCl's own bindings encrypt into a scratch buffer and copy out of it. Here libsodium reads the received
+buffer and fills the one for the wire or the application. That needs PyNaCl's private cffi handle; without it,
+the public bindings do the same work somewhat slower. libsodium handles the padding quirk of the format (the
+MAC pads by `length % 16` bytes).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ except (ImportError, AttributeError):  # pragma: no cover - depends on how PyNaC
 KEY_BYTES = 32
 HEADER_BYTES = 24
 OVERHEAD_BYTES = 17
-"""A ciphertext is this much longer than its plaintext: one tag byte and 16 bytes of MAC."""
+"""Bytes of a ciphertext beyond its plaintext: one tag byte and 16 bytes of MAC."""
 
 _TAG_MESSAGE = 0
 _STATE_BYTES: int = bindings.crypto_secretstream_xchacha20poly1305_STATEBYTES
@@ -61,8 +61,8 @@ class CffiPush:
 
     def encrypt(self, head: bytes, message: Buffer) -> bytes:
         at, size = len(head), len(message)
-        # Nobody else has seen these bytes yet, so they may still be filled, as C code does with new ones. A
-        # bytearray would have to be copied: what waits to be sent, and sent again, is kept as bytes.
+        # No other code has a reference to these bytes yet, so they may be filled, as C code does. A bytearray
+        # would have to be copied: output that waits to be sent is kept as bytes.
         out = bytes(at + size + OVERHEAD_BYTES)
         target = _ffi.from_buffer(out)
         _ffi.memmove(target, head, at)
@@ -160,10 +160,10 @@ def _check_key(key: bytes, header: bytes) -> None:
 
 
 def new_push(key: bytes, header: bytes) -> Push:
-    """The fastest sending direction there is."""
+    """The fastest available sending direction."""
     return BindingsPush(key, header) if _lib is None else CffiPush(key, header)
 
 
 def new_pull(key: bytes, header: bytes) -> Pull:
-    """The fastest receiving direction there is."""
+    """The fastest available receiving direction."""
     return BindingsPull(key, header) if _lib is None else CffiPull(key, header)

@@ -26,7 +26,7 @@ KEEP_ALIVE = b""
 
 
 def stream_id(handshake_hash: bytes, *, is_initiator: bool) -> bytes:
-    """The 32 bytes by which the sender of a header frame shows that it means this handshake."""
+    """The 32 bytes that bind a header frame to this handshake."""
     return blake2b_256(namespace("hyperswarm/secret-stream", 0 if is_initiator else 1), key=handshake_hash)
 
 
@@ -42,7 +42,7 @@ class SecretStream:
         self._pull: Pull | None = None
         self._parser = FrameParser()
         self.error: RemoteProtocolError | None = None
-        """What the peer did wrong: nothing can be read behind it."""
+        """The violation of the peer, after which no message can be read."""
         self.authenticated = False
         """Whether an encrypted frame (perhaps a keep-alive) was received: the peer holds the keys. A header
         frame can be made by any observer of the handshake's messages."""
@@ -54,7 +54,7 @@ class SecretStream:
 
     @property
     def readable(self) -> bool:
-        """Whether `next_message` has something to return, or to raise."""
+        """Whether `next_message` would return a message or raise."""
         return self._parser.complete
 
     @property
@@ -72,7 +72,7 @@ class SecretStream:
         return self._pull is not None
 
     def start(self) -> bytes:
-        """Our header frame. It goes out once, before any message, without waiting for the other side's."""
+        """Our header frame. Send it once, before any message, without waiting for the other side's."""
         result = self.result
         return frame(stream_id(result.hash, is_initiator=result.is_initiator) + self._header)
 
@@ -91,8 +91,8 @@ class SecretStream:
         """The messages that the next bytes of the stream complete, keep-alives left out.
 
         Raises HandshakeError for a wrong header frame and RemoteProtocolError for a message that does not
-        authenticate. Messages before such a one are returned first: then `error` is set, and the next call
-        raises it. Nothing is read any more after that.
+        authenticate. Messages before it are returned first: then `error` is set, and the next call raises it.
+        No message is read after that.
         """
         if self.error is not None:
             raise self.error
@@ -114,7 +114,7 @@ class SecretStream:
     def next_message(self) -> bytes | None:
         """The next message, empty if it is a keep-alive; None until more bytes are fed.
 
-        Raises what `decrypt_chunks` raises. After that nothing can be read.
+        Raises as `decrypt_chunks`. No message can be read after that.
         """
         if self.error is not None:
             raise self.error

@@ -1,4 +1,4 @@
-"""Which peers to talk to: policy without sockets, clocks or tasks.
+"""Which peers to connect to: policy without sockets, clocks or tasks.
 
 Source of the rules: hyperswarm 4.17.2. The asyncio shell is `hypercore.aio.swarm.swarm`.
 """

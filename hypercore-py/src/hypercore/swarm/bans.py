@@ -1,7 +1,7 @@
-"""Peers that violated the protocol, and for how long they are banned.
+"""Peers that violated the protocol, and how long they are banned.
 
-Keys are free, so this keeps out broken and careless peers; against the others, everything that a connection
-can make grow is bounded. A ban ends: a bug is fixed, a disk replaced.
+Anyone can make new keys, so this stops broken peers only; bounds protect from hostile ones. A ban ends, since
+a bug may be fixed or a disk replaced.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 EXCLUSIONS = (60.0, 600.0, 3600.0, 21_600.0)
-"""Seconds of exclusion after the first, the second … offence, and all further ones (our own choice)."""
+"""Seconds of a ban after the first, second … violation, and after all further ones. Ours."""
 
 FORGIVEN_AFTER = 86_400.0
-"""Seconds after the end of an exclusion when the offences before it no longer count."""
+"""Seconds after the end of a ban when earlier violations no longer count."""
 
 MAX_OFFENDERS = 4096
-"""Offenders that are remembered: about 1 MB. The oldest entry is dropped first."""
+"""Peers with records: about 1 MB. The oldest record is dropped first."""
 
 
 class _Record(NamedTuple):
@@ -24,17 +24,17 @@ class _Record(NamedTuple):
 
 
 class Bans:
-    """The record of offences. Times are seconds on any monotonic clock."""
+    """The record of violations. Times are seconds of any monotonic clock."""
 
     def __init__(self) -> None:
         self._records: dict[bytes, _Record] = {}
-        """By public key, the latest offender last."""
+        """Records by public key, the latest last."""
 
     def __len__(self) -> int:
         return len(self._records)
 
     def note(self, public_key: bytes, now: float) -> float:
-        """The peer has offended. Returns for how many seconds it is excluded."""
+        """The peer has violated the protocol. Returns the seconds of its ban."""
         record = self._records.pop(public_key, None)
         bans = 0 if record is None or now > record.until + FORGIVEN_AFTER else record.bans
         seconds = EXCLUSIONS[min(bans, len(EXCLUSIONS) - 1)]

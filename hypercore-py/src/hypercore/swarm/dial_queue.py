@@ -1,4 +1,4 @@
-"""Peers that wait to be dialled: the highest priority first, by chance among equals.
+"""Peers that wait to be dialled: the highest priority first, in random order among equals.
 
 Source: shuffled-priority-queue index.js, as hyperswarm uses it.
 """
@@ -12,7 +12,7 @@ from .peer_info import PeerInfo, Priority
 
 
 class DialQueue:
-    """Each peer is in it once; `PeerInfo.queued` says whether it is."""
+    """A queue with each peer at most once; `PeerInfo.queued` is whether it is queued."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -31,7 +31,7 @@ class DialQueue:
     def discard(self, peer: PeerInfo) -> None:
         if peer.queued:
             peer.queued = False
-            for peers in self._lists:  # its priority may have changed since it was put in
+            for peers in self._lists:  # its priority may have changed since it was queued
                 if peer in peers:
                     peers.remove(peer)
                     self._size -= 1
@@ -43,8 +43,8 @@ class DialQueue:
         return None
 
     def pop_first(self, fits: Callable[[PeerInfo], bool], *, max_tries: int) -> PeerInfo | None:
-        """Like `pop`, but only a peer that `fits`. Asks that of `max_tries` peers at most: chance decides
-        which, so that the next calls find those that this one has not seen."""
+        """Like `pop`, but only a peer that `fits`, among `max_tries` random ones at most. Later calls try
+        others."""
         for peers in reversed(self._lists):
             first = self._rng.randrange(len(peers)) if peers else 0
             for step in range(len(peers)):

@@ -1,9 +1,8 @@
-"""Dialling when all places for peers that we dial are taken.
+"""Dials beyond the usual number of peers that we dial.
 
-It costs nothing to announce peers under a topic, so all places may belong to peers that give nothing. A
-topic whose peers are of no use does not wait for one of them to leave: a connection that has been idle makes
-way for a candidate of such a topic, and where none is idle, a few more than there are places for are dialled,
-one after the other.
+Announcing under a topic is free, so all our connections may be to useless peers. A topic with useless peers
+does not wait for one of them to leave: an idle connection is closed for a candidate of such a topic, and if
+none is idle, a few more peers than usual are dialled, one after the other.
 """
 
 from __future__ import annotations
@@ -14,35 +13,34 @@ from typing import NamedTuple
 from .peer_info import PeerInfo
 
 IDLE_SECONDS = 300.0
-"""Seconds without use after which a connection that we dialled may make way. Ours."""
+"""Seconds without use after which a connection that we dialled may be closed for another. Ours."""
 
 EXTRA_SECONDS = 60.0
-"""Seconds without anything for us after which a connection beyond the number that we dial may make way for
-another one. Ours."""
+"""Seconds without useful data for us after which an extra connection may be closed for another. Ours."""
 
 CHECK_SECONDS = 2.0
 """Seconds between two checks of which connections are in use and which topics lack peers. Ours."""
 
 EXTRA_PER_TOPIC = 2
-"""Connections beyond the number that we dial, for one topic. Ours."""
+"""Extra connections for one topic. Ours."""
 
 EXTRA_SHARE = 4
-"""Divisor: all topics together may have the number of dials divided by this. Ours."""
+"""Divisor: all topics together may have the usual number of dials divided by this as extra ones. Ours."""
 
 MAX_TRIES = 64
-"""Candidates, of those that wait, whose topics one check looks at: it takes about a millisecond. Ours."""
+"""Waiting candidates whose topics one check examines: it takes about a millisecond. Ours."""
 
 MAX_TOPICS_TRIED = 8
-"""Topics of one candidate that a check looks at. Ours."""
+"""Topics of one candidate that a check examines. Ours."""
 
 
 class Use(NamedTuple):
-    """What a connection has been used for so far. Both only grow."""
+    """Work of a connection so far. Both numbers only grow."""
 
     total: int
     """Pieces of useful work, for us or for the peer."""
     received: int
-    """Those that were of use to us."""
+    """Pieces of useful work for us."""
 
 
 class ExtraDial(NamedTuple):
@@ -62,23 +60,23 @@ class _Record:
 
 
 class ExtraDials:
-    """Decides who makes way for a candidate of a topic. `use_of(public_key)` says what an open connection
-    has been used for."""
+    """Decides which connection is closed for a candidate of a topic. `use_of(public_key)` returns the work of
+    an open connection."""
 
     def __init__(self, use_of: Callable[[bytes], Use]) -> None:
         self._use_of = use_of
         self._records: dict[bytes, _Record] = {}
-        """By public key, of the connections that we dialled, as of the last check."""
+        """Records of the connections that we dialled, by public key, at the last check."""
         self._topics: dict[bytes, bytes] = {}
-        """Peers that were dialled beyond the number, each with the topic that it was dialled for."""
+        """Extra peers, each with the topic that it was dialled for."""
         self._now = 0.0
 
     def __len__(self) -> int:
         return len(self._topics)
 
     def check(self, dialled: Iterable[bytes], now: float) -> None:
-        """Look at the use of all open connections that we dialled. What is idle counts from the first check
-        that sees it."""
+        """Record the use of all open connections that we dialled. Idle time counts from the first check
+        without use."""
         self._now = now
         before, self._records = self._records, {}
         for key in dialled:
@@ -91,13 +89,13 @@ class ExtraDials:
             record.use = use
 
     def idle(self, spared: Callable[[bytes], bool]) -> bytes | None:
-        """The peer whose connection has been of no use to either side for longest, and long enough."""
+        """The peer whose connection was unused for longest, at least IDLE_SECONDS; None without one."""
         able = (key for key in self._records if key not in self._topics and not spared(key))
         return self._longest(able, lambda record: record.used_at, IDLE_SECONDS)
 
     def extra_for(self, topic: bytes, max_extra: int) -> tuple[bool, bytes | None]:
-        """Whether one more peer of the topic may be dialled beyond the number, and which earlier extra one is
-        closed for it: one that has given us nothing for long enough."""
+        """Whether one more extra peer of the topic may be dialled, and which earlier extra one is closed for
+        it: one that gave us nothing for EXTRA_SECONDS."""
         same = [key for key, its_topic in self._topics.items() if its_topic == topic]
         if len(same) < EXTRA_PER_TOPIC and len(self._topics) < max_extra:
             return True, None
@@ -106,14 +104,14 @@ class ExtraDials:
         return evict is not None, evict
 
     def add(self, public_key: bytes, topic: bytes) -> None:
-        """A peer is dialled beyond the number."""
+        """An extra peer is dialled."""
         self._topics[public_key] = topic
 
     def ended(self, public_key: bytes) -> None:
         self._topics.pop(public_key, None)
 
     def clear(self) -> None:
-        """There are places for all again."""
+        """No connection is extra any more."""
         self._topics.clear()
 
     def _longest(

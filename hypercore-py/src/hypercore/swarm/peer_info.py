@@ -1,4 +1,4 @@
-"""What is remembered of a peer, and how eagerly it is dialled.
+"""The record of a peer, and the priority of dialling it.
 
 Source: hyperswarm lib/peer-info.js (4.17.2).
 """
@@ -10,15 +10,15 @@ from enum import IntEnum
 from ..dht.address import Address
 
 MIN_CONNECTION_SECONDS = 15.0
-"""A connection that lived so long clears the count of failed attempts."""
+"""Seconds after which a connection clears the count of failed attempts."""
 MAX_ATTEMPTS = 3
-"""Attempts in a row after which only a new discovery, or an explicit wish, makes us dial again."""
+"""Attempts in a row after which a peer is dialled again only after a new discovery or `join_peer`."""
 REDISCOVERY_SECONDS = 60.0
-"""A peer that was given up is not dialled again sooner than this, however many topics it is found under."""
+"""Least seconds until a peer with MAX_ATTEMPTS is dialled again, in however many topics it is found."""
 
 
 class Priority(IntEnum):
-    """How eagerly a peer is dialled, by how its last attempts went."""
+    """Priority of dialling a peer, from its last attempts."""
 
     VERY_LOW = 0
     LOW = 1
@@ -28,7 +28,7 @@ class Priority(IntEnum):
 
 
 class PeerInfo:
-    """A peer by its public key. Handed to the application with every connection."""
+    """A peer by its public key. Passed to the application with every connection."""
 
     __slots__ = (
         "attempts",
@@ -51,22 +51,22 @@ class PeerInfo:
     def __init__(self, public_key: bytes) -> None:
         self.public_key = public_key
         self.relay_addresses: tuple[Address, ...] = ()
-        """Nodes that relay to it, from the latest record that was found."""
+        """Nodes that relay to it, from the latest record."""
         self.topics: set[bytes] = set()
         """Topics under which it was found. Empty for a peer that only dialled us."""
         self.moved_at: float | None = None
-        """When its relays were last seen to have changed."""
+        """When its relays last changed."""
         self.attempts = 0
         """Disconnections and failed attempts in a row."""
         self.proven = False
         """Whether dialling it ever worked since it was discovered."""
         self.client = False
-        """Whether we dialled it, last time."""
+        """Whether we dialled its last connection."""
         self.banned = False
         self.explicit = False
-        """Whether the application wants it, topics or not."""
+        """Whether the application called `join_peer` for it."""
         self.made_way = False
-        """Whether its last connection was idle and ended for the sake of another peer."""
+        """Whether its last connection was idle and closed for another peer."""
         self.reconnect = True
         """Whether to dial again after a disconnection."""
         self.queued = False
@@ -79,7 +79,7 @@ class PeerInfo:
 
     @property
     def priority(self) -> Priority:
-        """Highest right after a disconnection, then falling. Low for a peer that gave way."""
+        """Highest after a disconnection, then falling. Low for a peer that was closed for another."""
         if self.attempts > MAX_ATTEMPTS:
             return Priority.VERY_LOW
         if self.made_way:
@@ -93,14 +93,14 @@ class PeerInfo:
     def found(self, relay_addresses: tuple[Address, ...], now: float) -> bool:
         """It was found while we were not connected. Returns whether to dial it now.
 
-        A peer of a thousand topics is found many times a minute: the back-off stands, unless its relays
+        A peer of a thousand topics is found many times a minute, so the back-off stays, unless its relays
         have changed, which shows that it is alive.
         """
         moved = relay_addresses != self.relay_addresses and (
             self.moved_at is None or now - self.moved_at >= REDISCOVERY_SECONDS
         )
         self.relay_addresses = relay_addresses
-        if moved:  # nodes with old records and nodes with new ones would show a move every time
+        if moved:  # nodes with old and with new records would show a change each time
             self.moved_at = now
         if self.retry_at is not None and not moved:
             return False
@@ -122,7 +122,7 @@ class PeerInfo:
             self.proven = True
 
     def ended(self, now: float, *, client: bool) -> None:
-        """A connection ended, or an attempt to make one. Only what we dialled counts against it."""
+        """A connection or an attempt ended. Only dials of ours count as failures."""
         lived = None if self.connected_at is None else now - self.connected_at
         self.connected_at = None
         self.disconnected_at = now
@@ -133,5 +133,5 @@ class PeerInfo:
 
     @property
     def forgettable(self) -> bool:
-        """Whether nothing is lost with it, once there is no connection."""
+        """Whether the record may be deleted when there is no connection."""
         return not (self.banned or self.queued or self.explicit or self.retry_at is not None)

@@ -28,22 +28,22 @@ from .peer_info import MAX_ATTEMPTS, PeerInfo
 from .retry import retry_delay
 
 MAX_PEERS = 64
-"""Connections that we dialled, up to which we dial more. Peers that dial us have separate slots (`slots`)."""
+"""Bound on connections that we dial. Peers that dial us have separate slots (`slots`)."""
 MAX_PARALLEL = 3
-"""Attempts under way at a time, slow ones not counted."""
+"""Attempts at a time, without slow ones."""
 SLOW_DIAL_SECONDS = 0.5
-"""After so long an attempt is slow: a peer that is gone takes 4 seconds, and others need not wait for that.
+"""Seconds after which an attempt is slow and no longer delays others: a peer that is gone takes 4 seconds.
 Ours."""
 MAX_DIALS = 16
-"""Attempts under way at a time, slow ones included. Ours."""
+"""Attempts at a time, including slow ones. Ours."""
 MAX_KNOWN_PEERS = 4096
-"""Peers remembered at a time; the one known longest without a connection makes room for a new one."""
+"""Records of peers; beyond it the oldest one without a connection is deleted."""
 SPARE_TOPICS = 64
-"""Topics that a peer's record may hold beyond those we have joined, before the left ones are swept out."""
+"""Topics that a peer's record may hold beyond the joined ones, before topics that we left are removed."""
 
 
 class Link(Enum):
-    """What we have to a peer."""
+    """Our connection state with a peer."""
 
     DIALING = auto()
     OPEN = auto()
@@ -54,16 +54,16 @@ class Arrival(Enum):
 
     ACCEPT = auto()
     REFUSE = auto()
-    """Destroy it, and see with a keep-alive whether the one we have still works."""
+    """Destroy it, and test the existing connection with a keep-alive."""
     REPLACE = auto()
-    """Destroy the one we have, then accept."""
+    """Destroy the existing connection, then accept."""
 
 
 def keep_incoming(local_key: bytes, remote_key: bytes, *, existing_used: bool) -> bool:
-    """Which of two connections to the same peer survives; both ends must come to the same verdict.
+    """Whether the new one of two connections with a peer survives; both ends must decide alike.
 
-    One that was used already makes way: the peer must have lost it, or it would not dial. Otherwise the one
-    that the larger public key dialled wins.
+    A used connection is replaced: the peer must have lost it, or it would not dial. Otherwise the one dialled
+    by the larger public key survives.
     """
     return existing_used or local_key < remote_key
 
@@ -92,29 +92,29 @@ class SwarmPolicy:
         self.peers: dict[bytes, PeerInfo] = {}
         self.links: dict[bytes, Link] = {}
         self._incoming: set[bytes] = set()
-        """Peers that dialled us. They take no slots of those that we dial: peers may dial us in any number,
-        and the ones that we look for may not dial."""
+        """Peers that dialled us. They do not count as dials: any number may dial us, and the ones that we
+        need may not."""
         self.topics: set[bytes] = set()
-        """Topics that we look for peers of."""
+        """Topics for which we look up peers."""
         self.dialing = 0
         self._slow: set[bytes] = set()
-        """Peers whose attempt takes long."""
+        """Peers with a slow attempt."""
         self._lacks_peers = lacks_peers or self._lacks_connection
         self._extra = ExtraDials(use_of)
         self._check_at = float("-inf")
-        """When candidates may again be looked at although all places are taken."""
+        """When candidates may next be examined while all connections are taken."""
         self._rng = rng
         self._firewall = firewall
         self._is_banned = is_banned
         self._queue = DialQueue(rng)
         self._wished = DialQueue(rng)
-        """Explicit peers that wait to be dialled: however many connections there are."""
+        """Explicit peers (`join_peer`) that wait to be dialled, beyond the bound on connections."""
         self._explicit = 0
         self._retries: list[tuple[float, int, PeerInfo]] = []
         self._order = count()
         self._closed = False
 
-    # --- who is there -------------------------------------------------------------------------------------
+    # --- peers --------------------------------------------------------------------------------------------
 
     def peer_found(
         self, public_key: bytes, relay_addresses: Iterable[Address], topic: bytes, now: float
@@ -134,7 +134,7 @@ class SwarmPolicy:
             self._enqueue(peer)
 
     def join_peer(self, public_key: bytes, relay_addresses: Iterable[Address] = ()) -> None:
-        """Keep up a connection to this peer, whatever topics it has."""
+        """Keep a connection to this peer, whatever its topics."""
         peer = self._upsert(public_key)
         if peer is None:
             return
@@ -147,7 +147,7 @@ class SwarmPolicy:
             self._enqueue(peer)
 
     def leave_peer(self, public_key: bytes) -> None:
-        """Take back `join_peer`. A connection that stands is left alone."""
+        """Undo `join_peer`. An open connection stays."""
         peer = self.peers.get(public_key)
         if peer is not None and peer.explicit:
             self._wished.discard(peer)
@@ -156,13 +156,13 @@ class SwarmPolicy:
             self._forget(peer)
 
     def ban(self, public_key: bytes) -> None:
-        """Neither dial nor take it any more."""
+        """Neither dial nor accept it any more."""
         peer = self._upsert(public_key)
         if peer is not None:
             peer.banned = True
 
     def refuses(self, public_key: bytes) -> bool:
-        """Whether this peer may not connect to us, nor we to it."""
+        """Whether this peer is banned or refused, in both directions."""
         if public_key == self.public_key:
             return True
         peer = self.peers.get(public_key)
@@ -190,7 +190,7 @@ class SwarmPolicy:
         return None
 
     def next_extra(self, now: float) -> ExtraDial | None:
-        """A peer to dial although all places are taken, since its topic lacks peers."""
+        """A peer to dial although all connections are taken, since its topic lacks peers."""
         if self._closed or not self._may_dial or not self._queue or now < self._check_at:
             return None
         if self._has_room():
@@ -239,7 +239,7 @@ class SwarmPolicy:
         return prompt < self.max_parallel and self.dialing < max(MAX_DIALS, self.max_parallel)
 
     def dial_is_slow(self, public_key: bytes) -> None:
-        """The attempt to reach this peer, if it is still under way, has taken SLOW_DIAL_SECONDS."""
+        """The attempt to reach this peer, if not ended, has taken SLOW_DIAL_SECONDS."""
         if self.links.get(public_key) is Link.DIALING:
             self._slow.add(public_key)
 
@@ -252,8 +252,8 @@ class SwarmPolicy:
         )
 
     def opened(self, peer: PeerInfo, now: float, *, client: bool) -> None:
-        """A connection stands. `client`: we dialled."""
-        self.peers[peer.public_key] = peer  # the end of the one that it replaces may have removed it
+        """A connection is open. `client`: we dialled."""
+        self.peers[peer.public_key] = peer  # the end of the replaced connection may have removed it
         if self.links.get(peer.public_key) is Link.DIALING:
             self.dialing -= 1
         self.links[peer.public_key] = Link.OPEN
@@ -276,7 +276,7 @@ class SwarmPolicy:
         self._forget(peer)
 
     def arrives(self, public_key: bytes, *, existing_used: bool) -> Arrival:
-        """A peer dialled us. `existing_used`: what we have to it has carried messages both ways."""
+        """A peer dialled us. `existing_used`: our connection with it has carried messages both ways."""
         if public_key not in self.links:
             return Arrival.ACCEPT
         if keep_incoming(self.public_key, public_key, existing_used=existing_used):
@@ -284,7 +284,7 @@ class SwarmPolicy:
         return Arrival.REFUSE
 
     def incoming(self, public_key: bytes) -> PeerInfo | None:
-        """The record of a peer that dialled us, to be reported as `opened`. None for ourselves."""
+        """The record of a peer that dialled us; report it with `opened`. None for ourselves."""
         return self._upsert(public_key)
 
     @property
@@ -307,7 +307,7 @@ class SwarmPolicy:
         return None if at == float("inf") else at
 
     def handle_timer(self, now: float) -> None:
-        """Peers whose wait is over may be dialled again."""
+        """Queue peers whose back-off has ended."""
         while self._retries and self._retries[0][0] <= now:
             at, _, peer = heappop(self._retries)
             if peer.retry_at != at:
@@ -322,7 +322,7 @@ class SwarmPolicy:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
-        # The more peers the application wishes for, the fewer are dialled for topics
+        # Explicit peers reduce the number dialled for topics
         factor = 1 if self._explicit == 0 else 2 if self._explicit < 2 else 3 if self._explicit < 4 else 4
         return factor * (len(self.links) - len(self._incoming)) < self.max_peers
 

@@ -9,7 +9,7 @@ from .peer_info import MAX_ATTEMPTS, PeerInfo
 
 
 class Backoff(NamedTuple):
-    """Seconds; the wait is drawn evenly from between the two."""
+    """Bounds in seconds; the wait is uniformly random between them."""
 
     shortest: float
     longest: float
@@ -21,13 +21,13 @@ LARGE = Backoff(15.0, 17.0)
 HUGE = Backoff(600.0, 720.0)
 
 PROVEN = (SMALL, SMALL, MEDIUM, LARGE)
-"""By attempts, for peers that were reached before."""
+"""Back-off by number of attempts, for peers that were reached before."""
 UNPROVEN = (SMALL, MEDIUM, LARGE, LARGE)
-"""By attempts, for peers that never were."""
+"""Back-off by number of attempts, for peers never reached."""
 
 
 def retry_backoff(peer: PeerInfo) -> Backoff | None:
-    """How long to wait before dialling `peer` again. None: not until it is discovered anew."""
+    """The back-off before dialling `peer` again. None: not until a new discovery."""
     if peer.banned or not peer.reconnect:
         return None
     if peer.attempts > MAX_ATTEMPTS:
@@ -36,7 +36,7 @@ def retry_backoff(peer: PeerInfo) -> Backoff | None:
 
 
 def retry_delay(peer: PeerInfo, rng: Random) -> float | None:
-    """Seconds until the next attempt, by chance within the back-off."""
+    """Random seconds within the back-off; None: no attempt."""
     backoff = retry_backoff(peer)
     if backoff is None:
         return None

@@ -1,9 +1,9 @@
-"""Slots for peers that dial us: how many in all, how many of one address, and which one is closed when all
+"""Slots for peers that dial us: the number in all and per address, and which connection is closed when all
 are taken.
 
 Official swarms accept every peer. A publicly known seeder needs a bound, and one host must not use it up: at
-the bound the address with most connections gives way, then the connection that has been silent longest. Peers
-that we dialled do not count, and never give way.
+the bound a connection of the address with most of them is closed, then the one silent longest. Peers that we
+dialled do not count and are not closed.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ MAX_CONNECTIONS = 512
 """Connections of peers that dialled us."""
 
 HOST_SHARE = 4
-"""One address may have a part of them, this one."""
+"""Divisor: the share of one address."""
 
 MIN_PER_HOST = 4
-"""The least that one address may have, however few there may be in all."""
+"""Slots that one address always has."""
 
 LISTEN_INTERVAL = 0.5
 """Seconds between two checks of activity: a flood of handshakes must not cause a check each time."""
 
 SILENCE = 60.0
-"""Seconds without a message, either way, after which a connection may make way for a new one."""
+"""Seconds without a message in either direction after which a connection may be closed for a new one."""
 
 
 class Verdict(NamedTuple):
-    """About a peer that wants to come in."""
+    """The decision about a peer that dials us."""
 
     accept: bool
     evict: bytes | None = None
-    """Public key of who makes way."""
+    """Public key of the peer to close for it, if any."""
 
 
 ACCEPT, REFUSE = Verdict(True), Verdict(False)
@@ -48,13 +48,13 @@ class _Slot:
 
 
 class Slots:
-    """`messages(public_key)` returns how many messages a connection has carried so far; it is called only
-    when all slots are taken."""
+    """`messages(public_key)` returns the number of messages of a connection so far; it is called only when
+    all slots are taken."""
 
     def __init__(self, messages: Callable[[bytes], int], *, limit: int = MAX_CONNECTIONS) -> None:
         self.limit = limit
         self.rejected = 0
-        """Peers that were refused, or made way."""
+        """Number of peers refused or closed for others."""
         self._messages = messages
         self._listened_at = float("-inf")
         self._taken: dict[bytes, _Slot] = {}
@@ -69,13 +69,13 @@ class Slots:
         return max(MIN_PER_HOST, self.limit // HOST_SHARE)
 
     def opened(self, public_key: bytes, host: str, now: float) -> None:
-        """A peer has come in."""
+        """A peer that dialled us is connected."""
         self.closed(public_key)
         self._taken[public_key] = _Slot(host, now)
         self._hosts[host] = self._hosts.get(host, 0) + 1
 
     def closed(self, public_key: bytes) -> None:
-        """It has gone, if it was here."""
+        """The peer is disconnected; it may have had no slot."""
         slot = self._taken.pop(public_key, None)
         if slot is not None:
             left = self._hosts[slot.host] - 1
@@ -85,7 +85,7 @@ class Slots:
                 del self._hosts[slot.host]
 
     def admit(self, host: str, now: float) -> Verdict:
-        """Whether one more peer from that address may come in, and for whom."""
+        """Whether one more peer from that address is accepted, and which peer is closed for it."""
         mine = self._hosts.get(host, 0)
         if mine >= self.per_host:
             return REFUSE

@@ -16,68 +16,68 @@ from itertools import count
 from .._types import Random
 
 REFRESH_SECONDS = 600.0
-"""Between two refreshes of a topic; announcements live for 13 minutes at least."""
+"""Seconds between two refreshes of a topic; announcements are stored for 13 minutes at least."""
 REFRESH_JITTER_SECONDS = 120.0
-"""By chance added to that."""
+"""Largest random addition to REFRESH_SECONDS."""
 RETRY_SECONDS = (5.0, 10.0, 20.0, 40.0, 80.0, 120.0)
 """Waits after a refresh without any answer, by failures in a row; up to half of it is added at random."""
 
 SECOND_LOOK_SECONDS = 5.0
-"""After the first announcement, one more look: a peer that joined at the same moment was not announced when
-we looked. Up to as much again is added by chance."""
+"""Seconds from the first announcement to a second lookup: a peer that joined at the same time was not
+announced at the first one. Up to as much is added at random."""
 
 MIN_PARALLEL = 16
-"""Topics that are refreshed at a time, if there are few."""
+"""Least number of topics refreshed at a time."""
 MAX_PARALLEL = 64
-"""Topics that are refreshed at a time, however many there are."""
+"""Largest number of topics refreshed at a time."""
 TOPICS_PER_PARALLEL = 150
 """Topics per parallel refresh: a refresh takes about two seconds, so that many are done in half the
 interval."""
 
 MIN_PER_SECOND = 50.0
-"""Refreshes begun a second, of announce-only topics and repeated refreshes, if there are few."""
+"""Least number of refreshes begun a second, of announce-only topics and repetitions."""
 SPREAD_SECONDS = 240.0
-"""However many topics there are, within this time each has had its turn."""
+"""Seconds in which all topics have their turn, however many there are."""
 MAX_BURST = 100
-"""Such refreshes that may be begun at once after a quiet time."""
+"""Such refreshes that may begin at once after a quiet time."""
 
 SHORTEST_FIRST_SECONDS = 60.0
-"""Between the first two refreshes of a topic when there are many, at least. Chance decides, so that what
-began within minutes is spread over the whole interval from then on."""
+"""Least seconds between the first two refreshes of a topic when there are many. The wait is random, so that
+topics that began within minutes are spread over the whole interval."""
 
 OPPORTUNISTIC_EVERY = 2
-"""Of the refreshes of a topic with opportunistic lookups, each so-many-th looks for others."""
+"""A topic with opportunistic lookups looks up peers at every refresh with a number divisible by this."""
 
 MAX_UNANNOUNCE_FAILURES = 2
 """Failures after which we stop unannouncing: announcements expire by themselves."""
 
 _ONE = 1 - 1e-6
-"""A token, as far as sums of small times come to one."""
+"""One token, less the rounding errors of sums."""
 
 
 class Action(Enum):
-    """What a refresh does."""
+    """The work of a refresh."""
 
     ANNOUNCE = auto()
-    """Announce us, and find peers on the way."""
+    """Announce us, and find peers meanwhile."""
     LOOKUP = auto()
     UNANNOUNCE = auto()
-    """Remove our announcement, and find peers on the way."""
+    """Remove our announcement, and find peers meanwhile."""
 
 
 class Queued(Enum):
-    """Where a topic waits for its turn."""
+    """The queue in which a topic waits."""
 
     NEXT = auto()
-    """With topics that a caller waits for."""
+    """Topics that a caller waits for."""
     FIRST = auto()
-    """With those that are announced for the first time, at a measured pace."""
+    """Topics announced for the first time, at a measured pace."""
     AGAIN = auto()
-    """With those that are refreshed, at the same pace when no other waits."""
+    """Topics refreshed again, at the same pace when no other waits."""
 
 
 class Topic:
-    """One joined topic. Ten thousand of them must fit a small machine, so there is little in it."""
+    """One joined topic. Small, since ten thousand must fit a small machine."""
 
     __slots__ = (
         "announced",
@@ -102,36 +102,36 @@ class Topic:
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.servers = 0
-        """Joins that want us to be found."""
+        """Number of joins that announce us."""
         self.clients = 0
-        """Joins that want to find others."""
+        """Number of joins that look up peers."""
         self.opportunistic = False
-        """Whether others are looked for now and then although no join wants to find them."""
+        """Whether peers are looked up occasionally, without a join that looks up."""
         self.looking = False
-        """Whether the refresh that began last looks for others."""
+        """Whether the last refresh looks up peers."""
         self.sought = False
-        """Whether a join wanted to find others when it began."""
+        """Whether a join looked up peers when it began."""
         self.rounds = 0
         """Refreshes begun so far."""
         self.closest = b""
-        """Packed addresses of the nodes nearest to it, as of the last refresh."""
+        """Packed addresses of the nearest nodes of the last refresh."""
         self.announced = False
-        """Whether nodes may hold our announcement."""
+        """Whether nodes may store our announcement."""
         self.first_announce = True
         self.may_look_again = True
-        """Whether the next announcement is followed by a second look."""
+        """Whether a second lookup follows the next announcement."""
         self.looking_again = False
-        """Whether that is what comes next."""
+        """Whether that second lookup is next."""
         self.failures = 0
         self.running = False
         self.stale = False
-        """Whether what runs now does something else than is wanted by now."""
+        """Whether the wanted work has changed since the running refresh began."""
         self.waiting: Queued | None = None
         self.due_at = 0.0
 
     @property
     def action(self) -> Action | None:
-        """What to do for it now. None: nothing any more, it can be forgotten."""
+        """The work to do now. None: no more; the topic can be deleted."""
         if self.servers:
             return Action.LOOKUP if self.looking_again else Action.ANNOUNCE
         if self.announced:
@@ -140,7 +140,7 @@ class Topic:
 
     @property
     def seeking(self) -> bool:
-        """Whether peers found under it are to be dialled."""
+        """Whether peers found under it are dialled."""
         return self.clients > 0
 
 
@@ -185,7 +185,7 @@ class TopicSchedule:
         return topic
 
     def changed(self, topic: Topic) -> None:
-        """Something else is wanted of it, or an application asks for a refresh: run it next."""
+        """The wanted work has changed, or an application asks for a refresh: run it next."""
         topic.looking_again = False
         topic.may_look_again = True
         if topic.running:
@@ -197,9 +197,9 @@ class TopicSchedule:
             self._queue(topic, Queued.NEXT)
 
     def relaxed(self, topic: Topic, now: float) -> None:
-        """No join looks for others under it any more; it stays announced, and what is planned holds. A topic
-        that glances keeps its second look: of two that joined at the same moment and had all they wanted at
-        once, neither would find the other until the next refresh but one."""
+        """No join looks up peers under it any more; it stays announced, and the schedule stays. A topic with
+        opportunistic lookups keeps its second lookup: otherwise two peers that joined at the same time and
+        were complete at once would not find each other until the second refresh."""
         if topic.looking_again and not topic.opportunistic:
             topic.looking_again = False
             if not topic.running and topic.waiting is None:
@@ -246,7 +246,7 @@ class TopicSchedule:
     def _first_of(self, queue: Queued) -> Topic | None:
         waiting = self._queues[queue]
         while waiting and waiting[0].waiting is not queue:
-            waiting.popleft()  # it was moved to another queue, or has run since
+            waiting.popleft()  # it is in another queue, or has run since
         return waiting[0] if waiting else None
 
     def _count_tokens(self, now: float) -> None:
@@ -260,7 +260,7 @@ class TopicSchedule:
         self._queues[queue].append(topic)
 
     def finished(self, topic: Topic, now: float, *, ok: bool) -> None:
-        """A refresh is over. It is repeated at once if something else is wanted by now."""
+        """A refresh has ended. It is repeated at once if the wanted work has changed."""
         first = ok and topic.may_look_again and topic.action is Action.ANNOUNCE
         topic.looking_again = first and (topic.seeking or (topic.sought and topic.opportunistic))
         if ok:
@@ -283,11 +283,11 @@ class TopicSchedule:
         heappush(self._timers, (topic.due_at, next(self._order), topic))
 
     def pause(self) -> None:
-        """We are offline: start nothing."""
+        """We are offline: start no refresh."""
         self._paused = True
 
     def resume(self) -> None:
-        """Online again: every topic is refreshed, as much may have changed."""
+        """We are online again: refresh every topic."""
         if not self._paused:
             return
         self._paused = False
@@ -296,7 +296,7 @@ class TopicSchedule:
                 self._queue(topic, Queued.NEXT if topic.seeking else Queued.AGAIN)
 
     def next_deadline(self) -> float | None:
-        """When `take` may have something that it has not now."""
+        """When `take` may next return a topic."""
         while self._timers and self._is_void(self._timers[0]):
             heappop(self._timers)
         at = self._timers[0][0] if self._timers else None
@@ -307,7 +307,7 @@ class TopicSchedule:
         return at
 
     def handle_timer(self, now: float) -> None:
-        """Topics whose wait is over may be refreshed: see `take`."""
+        """Queue topics whose wait has ended: see `take`."""
         while self._timers and self._timers[0][0] <= now:
             entry = heappop(self._timers)
             if not self._is_void(entry):

@@ -1,4 +1,4 @@
-"""`any`: values that carry their own type, as the metadata of a seed list does.
+"""`any`: values with their own type, used for the metadata of seed lists.
 
 Format: compact-encoding index.js (3.5.2), `any`. `uint` type, then the value: 0 null, 1 bool, 2 string, 3
 buffer, 4 uint, 5 int, 6 float64, 7 array, 8 object (`uint` count, then string key and any value), 9 date
@@ -19,7 +19,7 @@ MAX_DEPTH = 32
 """Arrays and objects inside each other (our own choice; the official decoder recurses until it crashes)."""
 
 MAX_ITEMS = 1 << 16
-"""Values in one, all levels counted (our own choice; a null takes one byte, but more in memory)."""
+"""Values inside one value, over all levels (our own choice; a null takes one byte, but more in memory)."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -31,7 +31,7 @@ def decode_any(r: Reader) -> Any:
 
 
 def encode_any(w: Writer, value: Any) -> None:
-    """Raises LocalProtocolError for a value of another type."""
+    """Write a value of these types. Raises LocalProtocolError for others."""
     if isinstance(value, list):
         w.uint(7).array(value, encode_any)
     elif isinstance(value, dict):
@@ -69,7 +69,7 @@ def _write_member(w: Writer, member: tuple[str, Any]) -> None:
 
 
 class _AnyReader:
-    """Reads one value, counting what is in it."""
+    """Reads one value and counts the values inside."""
 
     def __init__(self, r: Reader) -> None:
         self._r = r

@@ -16,14 +16,14 @@ from .iterator import Range, RangeIterator, find_key
 from .messages import MAX_DEPTH, PROTOCOL, BeeBlock, Child, Header
 
 SEPARATOR = b"\0"
-"""Between the prefix of a sub-database and its keys."""
+"""The separator between the prefix of a sub-database and its keys."""
 
 HISTORY_WINDOW = 256
 """Blocks hinted ahead while the history is read."""
 
 
 class BeeEntry(NamedTuple):
-    """A key and its value. `seq` is the block that holds them, so the entry came with version `seq + 1`."""
+    """A key and its value. `seq` is their block, so the entry is new in version `seq + 1`."""
 
     seq: int
     key: bytes
@@ -42,8 +42,8 @@ class Change(NamedTuple):
 class Bee:
     """A view of a bee: of its latest version, or pinned to one; of all keys, or of a sub-database.
 
-    Views of one source share a cache. Reading raises InvalidContent where the blocks are not a sound bee,
-    BlockNotAvailable where the source cannot get a block, and SnapshotNotAvailable if the core is truncated
+    Views of one source share a cache. Reading raises InvalidContent if the blocks are no valid bee,
+    BlockNotAvailable if the source cannot get a block, and SnapshotNotAvailable if the core is truncated
     meanwhile.
     """
 
@@ -63,17 +63,17 @@ class Bee:
 
     @property
     def version(self) -> int:
-        """1 and up."""
+        """The version, from 1."""
         return max(1, self.source.length if self._version is None else self._version)
 
     def checkout(self, version: int) -> Bee:
-        """The bee as it was at `version`. Only the ends of batches are versions."""
+        """A view of `version`, which must be the end of a batch."""
         if version < 0:
             raise LocalProtocolError(f"version {version} cannot be")
         return Bee(self.source, version=max(1, version), prefix=self.prefix, cache=self._cache)
 
     def snapshot(self) -> Bee:
-        """The bee as it is now, whatever is appended later."""
+        """A view of the current version."""
         return self.checkout(self.version)
 
     def sub(self, name: bytes | str, *, separator: bytes = SEPARATOR) -> Bee:
@@ -84,11 +84,11 @@ class Bee:
         )
 
     async def update(self) -> bool:
-        """Ask the source for a newer head."""
+        """Ask the source for a newer head. Returns whether there is one."""
         return await self.source.update()
 
     async def header(self) -> Header:
-        """Block 0. Raises InvalidContent if this is no bee."""
+        """Block 0. Raises InvalidContent if the core is no bee."""
         header = Header.decode(await self.source.get(0))
         if header.protocol != PROTOCOL:
             raise InvalidContent(f"the core holds {header.protocol[:40]!r}, not a bee")
@@ -148,14 +148,12 @@ class Bee:
                 self._require_fork(fork)
                 yield self._entry(block)
         except (InvalidContent, BlockNotAvailable):
-            self._require_fork(
-                fork
-            )  # half of the tree is of another history: that is not the publisher's fault
+            self._require_fork(fork)  # a part of the tree is of another history: not invalid content
             raise
 
     async def history(self, *, since: int = 1) -> AsyncGenerator[Change, None]:
-        """What each block from `since` (a version) on did, oldest first. Changes of other sub-databases are
-        skipped."""
+        """The change of each block from version `since` on, oldest first, without those of other
+        sub-databases."""
         start, end = max(1, since), self.version
         for seq in range(start, end):
             if self._prefetch is not None and (seq - start) % (HISTORY_WINDOW // 2) == 0:

@@ -1,4 +1,4 @@
-"""Decoded blocks of a bee, shared by everything that reads the same source."""
+"""Decoded blocks of a bee, shared by all views of one source."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_CACHED_BYTES = 4 << 20
 """Block bytes kept decoded (our own choice: some ten thousand file entries)."""
 
 OVERHEAD = 512
-"""Bytes that a decoded block costs beside its own."""
+"""Bytes of memory for a decoded block beside its own."""
 
 
 class BlockCache:
-    """Decodes blocks and keeps the latest used. Emptied when the source moves to another fork."""
+    """Decodes blocks and keeps those used last. Emptied when the source moves to another fork."""
 
     def __init__(self, source: BlockSource, max_bytes: int = MAX_CACHED_BYTES) -> None:
         self._source = source
@@ -39,7 +39,7 @@ class BlockCache:
         return block
 
     def peek(self, seq: int) -> BeeBlock | None:
-        """The decoded block if that needs no waiting. Raises InvalidContent."""
+        """The decoded block if it is stored or cached, else None. Raises InvalidContent."""
         block = self.cached(seq)
         if block is None and self._peek is not None:
             data = self._peek(seq)

@@ -1,4 +1,4 @@
-"""Walking a range of the tree in the order of its keys."""
+"""Iterates over a range of the tree in the order of its keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .lookahead import Lookahead, Pending
 from .messages import MAX_DEPTH, BeeBlock, Child, TreeNode
 
 LOOKAHEAD_LIMIT = 8
-"""Iterations that want no more keys than this (one node full) are not worth looking ahead for."""
+"""Largest number of keys (one full node) for which an iteration does not read ahead."""
 
 
 class Range(NamedTuple):
@@ -33,7 +33,7 @@ class Range(NamedTuple):
 
 @dataclass(slots=True)
 class Place:
-    """Where the walk is inside one tree node. `slot` is next: 2i is child i, 2i + 1 is key i."""
+    """A position in one tree node. `slot` is next: 2i is child i, 2i + 1 is key i."""
 
     child: Child
     node: TreeNode
@@ -41,8 +41,8 @@ class Place:
 
 
 class RangeIterator:
-    """One walk over the tree of one version. Raises InvalidContent for trees that are not sound: keys out
-    of order (which every cycle leads to), references out of range, too deep."""
+    """An iteration over the tree of one version. Raises InvalidContent for invalid trees: keys out of order
+    (as in every cycle), references out of range, too deep."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class RangeIterator:
         self._lookahead: Lookahead | None = None
 
     async def blocks(self) -> AsyncGenerator[BeeBlock, None]:
-        """The blocks that hold the keys of the range, in order."""
+        """The blocks with the keys of the range, in order."""
         remaining = self._limit
         if remaining is not None and remaining <= 0:
             return
@@ -81,7 +81,7 @@ class RangeIterator:
                 self._lookahead.consumed()
 
     async def _seek(self) -> None:
-        """Go down to where the range begins."""
+        """Go down to the start of the range."""
         child, wanted = self._root, self._range.high if self._reverse else self._range.low
         if wanted is None:
             await self._enter(child)
@@ -131,7 +131,7 @@ class RangeIterator:
         return None
 
     def _is_in_range(self, block: BeeBlock) -> bool:
-        """False where the range ends. Keys must grow (or shrink, in reverse) all the way."""
+        """Whether the key of a block is in the range. Raises InvalidContent if keys are out of order."""
         key, previous = block.key, self._previous
         if previous is not None and not (key < previous if self._reverse else key > previous):
             raise InvalidContent(f"bee: the key of block {block.seq} is out of order")
@@ -154,9 +154,9 @@ class RangeIterator:
 async def find_key(
     cache: BlockCache, node: TreeNode, key: bytes, prefetch: Prefetch | None = None
 ) -> tuple[int, bool]:
-    """How many keys of the node are below `key`, and whether the next one is `key` itself."""
+    """Number of keys of the node below `key`, and whether the next one is `key`."""
     if prefetch is not None and any(cache.cached(seq) is None for seq in node.keys):
-        # Bisecting takes a few keys one after the other, and then a child: fetch them side by side
+        # Bisecting reads a few keys in sequence, and then a child: fetch them at once
         prefetch([*node.keys, *(child.seq for child in node.children)])
     low, high = 0, len(node.keys)
     while low < high:

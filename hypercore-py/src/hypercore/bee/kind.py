@@ -11,7 +11,7 @@ from .messages import PROTOCOL, BeeBlock, Header
 Kind = Literal["core", "bee", "drive"]
 
 DRIVE_KEYS = b"files\0"
-"""How every key in the db of a drive begins (hyperdrive index.js, SubEncoder `files`)."""
+"""Prefix of every key in the db of a drive (hyperdrive index.js, SubEncoder `files`)."""
 
 
 def is_bee(block0: bytes) -> bool:
@@ -23,15 +23,14 @@ def is_bee(block0: bytes) -> bool:
 
 
 def detect_kind(block0: bytes, block1: bytes | None = None) -> Kind:
-    """What a core holds. With block 0 alone it may take a bee with metadata of its own for a drive."""
+    """The kind of a core. With block 0 alone, a bee with its own metadata may count as a drive."""
     try:
         header = Header.decode(block0)
     except InvalidContent:
         return "core"
     if header.protocol != PROTOCOL:
         return "core"
-    # A drive writes a metadata message even when it has nothing to say; a bee has one only if its author
-    # wanted one
+    # A drive always has a metadata message, even an empty one; a bee has one only if its author set it
     if not header.has_metadata:
         return "bee"
     if block1 is not None:
@@ -43,7 +42,7 @@ def detect_kind(block0: bytes, block1: bytes | None = None) -> Kind:
 
 
 async def kind_of(source: BlockSource) -> Kind:
-    """What the core of a source holds, by its first blocks. The length must not be 0."""
+    """The kind of a source's core, from its first blocks. The length must not be 0."""
     block0 = await source.get(0)
     if source.length < 2 or not is_bee(block0):
         return detect_kind(block0)

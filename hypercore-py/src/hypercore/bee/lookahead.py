@@ -1,9 +1,9 @@
-"""Reading ahead of an iteration.
+"""Reads ahead of an iteration.
 
-A B-tree names its next blocks only once the node above them is here, so an iteration that asks for one
-block after the other pays a round trip for each. This walks the tree ahead of the iteration, through
-whatever has arrived already, and hints to the source what will be needed. It never waits, and whatever it
-meets, it raises nothing: the iteration itself will come to the same place and say what is wrong.
+The next blocks of a B-tree are known only when the node above them is read, so an iteration that requests one
+block after the other waits a round trip for each. This walks the tree ahead of the iteration, over stored
+blocks, and hints to the source which blocks follow. It never waits and raises no errors: the iteration itself
+comes to the same place and raises them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ FIRST_WINDOW = 16
 """Keys hinted ahead when an iteration begins; doubled each time that it has to wait."""
 
 MAX_WINDOW = 512
-"""Most keys hinted ahead (hyperbee index.js sets an inflight range up to 512 for the same purpose)."""
+"""Largest number of keys hinted ahead (hyperbee index.js sets an inflight range up to 512)."""
 
 UNKNOWN_KEYS = 4
-"""Keys that a node is taken to hold as long as it is not here."""
+"""Assumed number of keys in a node that is not stored yet."""
 
 
 class Pending(NamedTuple):
-    """A tree node not looked at yet, from `slot` on (2i is child i, 2i + 1 is key i), or all of it."""
+    """A tree node not visited yet, from `slot` on (2i is child i, 2i + 1 is key i)."""
 
     child: Child
     depth: int
@@ -35,9 +35,8 @@ class Pending(NamedTuple):
 
 
 class Lookahead:
-    """What lies ahead, in the order in which the iteration will come to it: keys (by their blocks), and
-    nodes that could not be looked at yet. It ends a window after the iteration, so that is all there is to
-    keep."""
+    """Keys (by their blocks) and unvisited nodes ahead of the iteration, in its order. At most a window of
+    keys is kept."""
 
     def __init__(
         self,
@@ -67,9 +66,9 @@ class Lookahead:
             self._ahead.pop()
 
     def waiting(self) -> None:
-        """The iteration is about to wait, so this is the time to ask for as much as can be known.
+        """The iteration is about to wait: hint as many blocks as are known.
 
-        What was asked for before is asked for again: a source with too much to do may have ignored it.
+        Earlier hints are repeated: a busy source may have ignored them.
         """
         self._window = min(2 * self._window, self._max_window)
         wanted: dict[int, None] = {}
@@ -100,7 +99,7 @@ class Lookahead:
             self._prefetch(list(wanted))
 
     def _expand(self, pending: Pending, block: BeeBlock, wanted: dict[int, None]) -> list[Pending | int]:
-        """Note what a node needs, and return what it consists of."""
+        """Add the blocks of a node to `wanted`. Returns its parts."""
         node = block.node(pending.child.offset)
         slots: Iterable[int] = range(2 * len(node.keys) + 1)
         if self._reverse:

@@ -23,8 +23,8 @@ MAX_DEPTH = 32
 """Tree nodes from the root to a leaf. 2^53 keys in nodes of 4 are 23 deep."""
 
 MAX_NODES = 8 * MAX_DEPTH
-"""Tree nodes in one block. A write touches the nodes of one path, their new siblings when they split and two
-neighbours when they merge, so at most four for each step down; doubled for good measure."""
+"""Tree nodes in one block. A write changes the nodes of one path, their new siblings when they split and two
+neighbours when they merge: at most four for each level; doubled as a margin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Header:
 
     protocol: str = PROTOCOL
     has_metadata: bool = False
-    """Whether there is a metadata message at all, even an empty one. Drives have one."""
+    """Whether there is a metadata message, even an empty one. Drives have one."""
     content_feed: bytes | None = None
     """Key of a core that belongs to this one: the blobs of a drive."""
     user_data: bytes | None = None
@@ -51,7 +51,7 @@ class Header:
 
     @classmethod
     def decode(cls, data: bytes) -> Header:
-        """Raises InvalidContent for anything that is not the header of some protocol."""
+        """Decode a header of any protocol. Raises InvalidContent."""
         protocol = metadata = None
         for number, value in read_fields(data):
             if number == 1:
@@ -82,19 +82,17 @@ class Child(NamedTuple):
 
 
 class TreeNode(NamedTuple):
-    """`keys` are the blocks that hold the keys, in order. `children` is empty (a leaf) or one longer than
-    `keys`."""
+    """`keys` are the blocks of the keys, in order. `children` is empty (a leaf) or one longer than `keys`."""
 
     keys: list[int]
     children: list[Child]
 
 
 class BeeBlock:
-    """Block `seq`, 1 and up. Its tree nodes are only decoded when they are asked for.
+    """Block `seq`, from 1. Its tree nodes are decoded on demand.
 
-    They have to be checked one by one, for a block may hold nodes that no tree refers to: the official
-    writer leaves them behind when a root is dissolved in a batch, and what such a node refers to need not
-    exist.
+    They are checked one by one, since a block may have nodes that no tree refers to: the official writer
+    leaves them when a root is removed in a batch, and such a node may refer to missing ones.
     """
 
     __slots__ = ("_index", "_nodes", "key", "seq", "size", "value")
@@ -110,7 +108,7 @@ class BeeBlock:
 
     @classmethod
     def decode(cls, seq: int, data: bytes) -> BeeBlock:
-        """Raises InvalidContent. The tree nodes are checked by `node`."""
+        """Decode a block; `node` checks the tree nodes. Raises InvalidContent."""
         index = key = value = None
         for number, content in read_fields(data):
             if number == 1:
@@ -124,7 +122,7 @@ class BeeBlock:
         return cls(seq, key, value, index, len(data))
 
     def node(self, offset: int) -> TreeNode:
-        """Tree node number `offset`, sound in itself. Raises InvalidContent."""
+        """Tree node number `offset`, checked by itself. Raises InvalidContent."""
         nodes = self._split_index()
         if offset >= len(nodes):
             raise InvalidContent(f"bee: block {self.seq} has {len(nodes)} tree nodes, not a number {offset}")
@@ -139,10 +137,10 @@ class BeeBlock:
         return [decode_node(node) if isinstance(node, bytes) else node for node in nodes]
 
     def is_deletion(self) -> bool:
-        """Whether this block took its key away.
+        """Whether this block deleted its key.
 
-        A value of None alone does not say so, since null may be stored; and for nulls stored in the middle
-        of a batch the answer is wrong, as it is by the official reader.
+        A value of None alone does not show that, since null may be stored. For nulls stored in the middle of
+        a batch the answer is wrong, as in the official reader.
         """
         return self.value is None and not any(self.seq in node.keys for node in self.all_nodes())
 
@@ -164,7 +162,7 @@ class BeeBlock:
             raise InvalidContent(
                 f"bee: a tree node in block {self.seq} has {len(keys)} keys and {len(children)} children"
             )
-        # An append-only log can only refer to what is already there; block 0 is the header
+        # Blocks refer only to earlier blocks; block 0 is the header
         for seq in (*keys, *(child.seq for child in children)):
             if not 0 < seq <= self.seq:
                 raise InvalidContent(f"bee: a tree node in block {self.seq} refers to block {seq}")
@@ -186,7 +184,7 @@ def decode_node(data: bytes) -> TreeNode:
 
 
 def encode_block(key: bytes, value: bytes | None, nodes: list[TreeNode]) -> bytes:
-    """A block as the official writer lays it out."""
+    """A block in the form of the official writer."""
     index, out = bytearray(), bytearray()
     for node in nodes:
         level = bytearray()

@@ -1,4 +1,4 @@
-"""The little of Protocol Buffers that Hyperbee uses: varints, length-delimited fields, packed varints.
+"""The part of Protocol Buffers that Hyperbee uses: varints, length-delimited fields, packed varints.
 
 Format: protobuf.dev/programming-guides/encoding, as the npm package `protocol-buffers` (4) reads and writes
 it: fields in the order of their numbers, empty packed fields left out, unknown fields skipped, the last of
@@ -47,7 +47,7 @@ def read_fields(data: bytes) -> Iterator[Field]:
             tag, pos = read_varint(data, pos - 1, end)
         wire_type = tag & 7
         if wire_type == BYTES:
-            if pos < end and data[pos] <= 0x7F:  # lengths and numbers are mostly small: spare the call
+            if pos < end and data[pos] <= 0x7F:  # the frequent case of small numbers, without a call
                 size = data[pos]
                 pos += 1
             else:
@@ -83,8 +83,8 @@ def as_int(value: int | bytes) -> int:
 
 
 def extend_packed(values: list[int], value: int | bytes, limit: int) -> None:
-    """Append the integers of a repeated field, packed or single. Refuses to let `values` grow above
-    `limit`."""
+    """Append the integers of a repeated field, packed or single. Raises InvalidContent above `limit`
+    values."""
     if isinstance(value, int):
         values.append(value)
     elif len(value) > 10 * limit:
@@ -123,7 +123,7 @@ def write_bytes(out: bytearray, number: int, value: bytes | bytearray) -> None:
 
 
 def write_packed(out: bytearray, number: int, values: list[int]) -> None:
-    """Nothing at all for an empty list."""
+    """Write a packed field; an empty list writes nothing."""
     if values:
         packed = bytearray()
         for value in values:

@@ -24,18 +24,18 @@ ALLOWED_PEERS = "simple-seeder/allowed-peers"
 """Metadata: public keys (in any spelling) of the peers that may connect."""
 
 MAX_DESCRIPTION_BYTES = 4096
-"""Longest description, and type, kept (our own choice; people read them in a table)."""
+"""Longest description and type that are kept (our own choice; people read them in a table)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedEntry:
-    """A key to seed. `type` is `core`, `bee` or `drive`, or a newer word that we do not know."""
+    """A key to seed. `type` is `core`, `bee`, `drive`, or an unknown word."""
 
     key: bytes
     type: str
     description: str = ""
     seeders: bool = False
-    """Whether the seeders of the key are to find each other over its DHT record."""
+    """Whether the seeders of the key find each other over its DHT record."""
 
 
 def encode_seed(entry: SeedEntry) -> tuple[bytes, bytes]:
@@ -66,7 +66,7 @@ def encode_metadata(name: str, value: Any) -> tuple[bytes, bytes]:
 
 
 class SeedList:
-    """Reads a seed list. Everything that is wrong with one raises InvalidContent."""
+    """Reads a seed list. Raises InvalidContent for an invalid one."""
 
     def __init__(self, bee: Bee) -> None:
         self.bee = bee
@@ -75,7 +75,7 @@ class SeedList:
 
     @property
     def version(self) -> int:
-        """Grows with every change; read the list again when it has."""
+        """Grows with every change of the list."""
         return self.bee.version
 
     async def entries(self) -> AsyncGenerator[SeedEntry, None]:
@@ -88,12 +88,12 @@ class SeedList:
         return None if item is None else decode_seed(item.key, item.value)
 
     async def metadata(self, name: str) -> Any:
-        """A value that the author attached, None if there is none."""
+        """A metadata value of the author, None without one."""
         item = await self._metadata.get(name.encode())
         return None if item is None else _decode_metadata(item)
 
     async def allowed_peers(self) -> set[bytes] | None:
-        """The public keys of the only peers that may connect, None if all may."""
+        """Public keys of the peers that may connect, None for all."""
         found = await self.metadata(ALLOWED_PEERS)
         if found is None:
             return None

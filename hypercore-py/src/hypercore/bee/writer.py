@@ -1,11 +1,11 @@
-"""Hyperbee: writing, so that the blocks are those of the official writer to the byte.
+"""Hyperbee: writing. Blocks equal those of the official writer byte for byte.
 
 Rules: hyperbee index.js (2.27.3). A write rewrites the nodes on the path from the root to its key into a
 new block. A leaf that grows above 8 keys is split around its median; one that shrinks below 4 borrows a key
 from a neighbour, the left one first, or is merged with it. In a batch all nodes stay in memory, and only
 the last block gets the root.
 
-The log has to be complete down to the nodes that are touched; blocks are read from it without waiting.
+The log must have the blocks of all changed nodes; they are read without waiting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .tree import ChildRef, KeyRef, WritableNode, index_changes, rebalance, spli
 
 
 class _NewBlock:
-    """A block not appended yet. `index` are the references to the nodes that it holds."""
+    """A block that is not appended yet. `index` has the references to its nodes."""
 
     def __init__(self, seq: int, key: bytes, value: bytes | None, index: list[ChildRef]) -> None:
         self.seq = seq
@@ -27,9 +27,9 @@ class _NewBlock:
         self.index = index
 
     def drop_superseded(self) -> None:
-        """Forget the root, and the nodes that a later block of the batch has rewritten.
+        """Drop the root, and the nodes that a later block of the batch has rewritten.
 
-        The last reference moves into the place of the dropped one, as the official writer does it.
+        The last reference moves to the place of the dropped one, as in the official writer.
         """
         index, position = self.index, 0
         del index[:1]
@@ -106,7 +106,7 @@ class BeeBatch:
         return False
 
     def get(self, key: bytes) -> BeeEntry | None:
-        """The entry as it is with the writes of this batch."""
+        """The entry of a key, with the writes of this batch."""
         node = self._root
         while node is not None:
             index, found = self._position(node, self._prefix + key)
@@ -116,7 +116,7 @@ class BeeBatch:
         return None
 
     def flush(self) -> None:
-        """Append what was written, in one go. The batch is over after that."""
+        """Append all writes at once and end the batch."""
         self._over = True
         if not self._new:
             return
@@ -148,7 +148,7 @@ class BeeBatch:
         return seq
 
     def _position(self, node: WritableNode, key: bytes) -> tuple[int, bool]:
-        """How many keys of the node are below `key`, and whether the next one is `key` itself."""
+        """Number of keys of the node below `key`, and whether the next one is `key`."""
         low, high = 0, len(node.keys)
         while low < high:
             middle = (low + high) >> 1
@@ -164,7 +164,7 @@ class BeeBatch:
     def _split_upwards(
         self, root: WritableNode, node: WritableNode, path: list[WritableNode]
     ) -> WritableNode:
-        """Split what has grown too large, up to a new root."""
+        """Split nodes that are too large, up to a new root. Returns the root."""
         while node.is_too_large:
             median, right = split(node)
             if not path:
@@ -215,7 +215,7 @@ class BeeWriter:
     """Writes a bee, or one of its sub-databases. The header is written before the first key."""
 
     def __init__(self, log: WritableLog, *, header: Header | None = None, prefix: bytes = b"") -> None:
-        """Raises InvalidContent if the log holds something else than a bee."""
+        """Raises InvalidContent if the log has blocks and is no bee."""
         self._log = log
         self._header = header or Header()
         self._prefix = prefix
@@ -239,7 +239,7 @@ class BeeWriter:
             return batch.delete(key)
 
     def batch(self) -> BeeBatch:
-        """Only one batch may be open, and no other write may come between."""
+        """Open a batch. Only one may be open, without other writes meanwhile."""
         return BeeBatch(self._log, self._header, self._prefix)
 
     def write_header(self) -> None:

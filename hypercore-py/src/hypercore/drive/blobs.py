@@ -1,6 +1,7 @@
 """Hyperblobs: the contents of files, as plain blocks in a core. Reading.
 
-Format: hyperblobs index.js and lib/streams.js (2.12.1). Blocks are usually 64 KiB, but nothing promises that.
+Format: hyperblobs index.js and lib/streams.js (2.12.1). Blocks are usually 64 KiB; the format allows any
+size.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ DEFAULT_BLOCK_BYTES = 1 << 16
 """Size of a block by the official writer (hyperblobs index.js)."""
 
 WINDOW_BYTES = 8 << 20
-"""Content hinted ahead of a reader. 8 MiB in flight fill 80 MB/s over a round trip of 100 ms."""
+"""Bytes hinted ahead of a reader. 8 MiB in flight allow 80 MB/s at a round trip of 100 ms."""
 
 MAX_WINDOW_BLOCKS = 256
-"""The same in blocks, for files in tiny blocks."""
+"""Largest number of blocks hinted ahead, for files in tiny blocks."""
 
 MIN_WINDOW_BLOCKS = 4
-"""The same at least, for files in huge blocks."""
+"""Least number of blocks hinted ahead, for files in huge blocks."""
 
 
 class Blobs:
-    """Reads content out of the blobs core of a drive."""
+    """Reads content from the blobs core of a drive."""
 
     def __init__(self, source: BlockSource) -> None:
         self.source = source
@@ -35,7 +36,7 @@ class Blobs:
         self._last_map: tuple[BlobId, int, BlockMap] | None = None
 
     async def size(self, blob: BlobId) -> int:
-        """Bytes of content. Has to fetch the map of a deduplicated file."""
+        """Bytes of content. Fetches the map of a deduplicated file."""
         return (await self.block_map(blob)).byte_length if blob.block_map else blob.byte_length
 
     async def read(
@@ -43,7 +44,7 @@ class Blobs:
     ) -> AsyncGenerator[bytes, None]:
         """Chunks of the content from byte `start` on, `length` bytes or up to the end.
 
-        Raises InvalidContent if the blocks do not hold what the id says, and BlockNotAvailable.
+        Raises InvalidContent if the blocks do not match the id, and BlockNotAvailable.
         """
         if start < 0 or (length is not None and length < 0):
             raise LocalProtocolError(f"cannot read {length} bytes from {start}")
@@ -99,7 +100,7 @@ class Blobs:
         await self._require(blob)
         after = blob.block_offset + blob.block_length
         index, skip = await self._locate(blob, start)
-        # Where a range ends is not known to the block, so take the mean size and what is usual
+        # The block at which a range ends is unknown: estimate it by the mean and the usual size
         typical = max(1, min(blob.byte_length // max(1, blob.block_length), DEFAULT_BLOCK_BYTES))
         until = min(after, index + (skip + end - start) // typical + 2)
         ahead = _Ahead(self._prefetch, range, until, _window(blob.byte_length, blob.block_length))
@@ -120,7 +121,8 @@ class Blobs:
             yield chunk
 
     async def _require(self, blob: BlobId) -> None:
-        """The id may be newer than what we know of the core, so ask once before calling it wrong."""
+        """Update the core once if it is shorter than the id requires. Raises InvalidContent if it stays
+        so."""
         end = blob.block_offset + blob.block_length
         if end > self.source.length:
             await self.source.update()
@@ -134,9 +136,9 @@ class Blobs:
         return await self._search(blob, start, self._byte_range)
 
     async def _search(self, blob: BlobId, start: int, byte_range: ByteRange) -> tuple[int, int]:
-        """Guess the block, read it, and see from its place in the core how far off the guess was.
+        """Guess the block, and correct the guess by the byte range of that block.
 
-        Blocks of one size, as usual, are hit at the first guess; any others by bisection.
+        Blocks of one size are found at the first guess; others by bisection.
         """
         wanted = blob.byte_offset + start
         low, high = blob.block_offset, blob.block_offset + blob.block_length - 1
@@ -155,7 +157,7 @@ class Blobs:
 
 
 class _Ahead:
-    """Keeps the hints a window ahead of a reader, refilling it by halves."""
+    """Keeps hints a window ahead of a reader, refilled by halves."""
 
     def __init__(
         self, prefetch: Prefetch | None, blocks: Callable[[int, int], Sequence[int]], end: int, window: int
@@ -167,24 +169,24 @@ class _Ahead:
         self._refill_at = 0
 
     def reached(self, position: int) -> None:
-        """The reader is about to ask for the block at `position`."""
+        """The reader is about to request the block at `position`."""
         if self._prefetch is None or position < self._refill_at:
             return
         self._refill_at = position + (self._window + 1) // 2
-        # The half that was hinted before is hinted again: a source with too much to do may have ignored it
+        # The half that was hinted before is hinted again: a busy source may have ignored it
         blocks = self._blocks(position, min(self._end, position + self._window))
-        if len(blocks) > 1:  # the first is going to be asked for in any case
+        if len(blocks) > 1:  # the reader requests the first one itself
             self._prefetch(blocks)
 
 
 def _window(byte_length: int, blocks: int) -> int:
-    """Blocks to keep in flight."""
+    """Number of blocks to keep in flight."""
     mean = max(1, byte_length // max(1, blocks))
     return max(MIN_WINDOW_BLOCKS, min(MAX_WINDOW_BLOCKS, WINDOW_BYTES // mean))
 
 
 def _usual_block_size(blob: BlobId) -> int:
-    """The size all blocks but the last have, if there is one: the mean, rounded up to a power of two."""
+    """The likely size of all blocks but the last: the mean, rounded up to a power of two."""
     mean = -(-blob.byte_length // max(1, blob.block_length))
     usual: int = 1 << max(0, mean - 1).bit_length()
     uniform = -(-blob.byte_length // usual) == blob.block_length

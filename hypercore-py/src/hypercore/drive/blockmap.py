@@ -20,7 +20,7 @@ MAX_MAP_ENTRIES = 8192
 """Entries in one map block (the official writer begins the next block there)."""
 
 MAX_BLOCK_BYTES = 1 << 24
-"""No block can be larger: a message of the transport carries less than 16 MiB."""
+"""Bytes that no block exceeds: a message of the transport has less than 16 MiB."""
 
 
 class MapEntry(NamedTuple):
@@ -31,7 +31,7 @@ class MapEntry(NamedTuple):
 
 
 class BlockMap:
-    """Half a million entries at most, so they are kept as plain numbers: 8 MiB and not 60."""
+    """The map of a file. Up to half a million entries, kept as plain numbers: 8 MiB instead of 60."""
 
     def __init__(self) -> None:
         self._indices = array("Q")
@@ -55,7 +55,7 @@ class BlockMap:
         return self._indices[start:end]
 
     def locate(self, offset: int) -> tuple[int, int]:
-        """The position in the map that holds byte `offset` of the file, and how far into its block."""
+        """The map position of byte `offset` of the file, and the offset in its block."""
         position = bisect_right(self._ends, offset)
         return position, offset - (self._ends[position - 1] if position else 0)
 

@@ -1,9 +1,8 @@
 """Writes below one directory, and nowhere else.
 
-Every name is opened relative to the descriptor of the folder above it, and no symbolic link is followed on
-the way: neither an existing one nor one that appears later can lead a write out of the directory. A path may
-be longer than the system takes in one call. Files are created under a temporary name and renamed when
-complete.
+Every name is opened relative to the descriptor of the folder above it, and symbolic links are not followed:
+neither an existing one nor one made later can lead a write out of the directory. A path may be longer than
+one system call accepts. Files are created under a temporary name and renamed when complete.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from types import TracebackType
 from ..errors import StoreFull, StoreLocked, StoreUnreadable
 
 PARTIAL = b".hypercore-partial"
-"""Folder below the directory that holds what is not complete yet. Gone when nothing is written."""
+"""Folder below the directory for incomplete files. Removed when there are none."""
 
 _PART = b"part-"
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,14 +29,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class PathConflict(Exception):
-    """Something is in the way of one file; its text says what. Others may still be written."""
+    """One file cannot be written; the text has the reason. Others may still be written."""
 
 
 class ConfinedFolder:
-    """The directory. Use as a context manager: it is locked against a second writer meanwhile.
+    """The directory. A context manager, which locks it against a second writer.
 
-    Names are UTF-8 bytes without slashes. Methods raise PathConflict for what concerns one name, StoreFull
-    when there is no room left.
+    Names are UTF-8 bytes without slashes. Methods raise PathConflict for errors of one name, StoreFull when
+    the disk is full.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -48,7 +47,7 @@ class ConfinedFolder:
         self._names: tuple[bytes, ...] = ()
         self._count = 0
         self.ignores_case = False
-        """Whether names that differ only in case are the same here."""
+        """Whether the file system ignores case in names."""
 
     def __enter__(self) -> ConfinedFolder:
         """Create the directory. Raises StoreLocked, StoreFull, or StoreUnreadable if it cannot be written."""
@@ -70,19 +69,18 @@ class ConfinedFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._remove_parts()
-        with suppress(OSError):  # somebody keeps own files in there
+        with suppress(OSError):  # it has files of another program
             os.rmdir(PARTIAL, dir_fd=self._root)
         self._close()
 
     @property
     def free_bytes(self) -> int:
-        """Bytes that the file system has left for us."""
+        """Free bytes of the file system."""
         found = os.statvfs(self._root)
         return found.f_bavail * found.f_frsize
 
     def read(self, folder: Sequence[bytes], name: bytes) -> tuple[int, os.stat_result] | None:
-        """A descriptor of a regular file that is there already, and what is known of it. None if it is no
-        such."""
+        """A descriptor of an existing regular file, and its metadata; None if there is none."""
         try:
             descriptor = os.open(name, _READ_FLAGS, dir_fd=self._enter(folder, create=False))
         except (OSError, PathConflict):
@@ -94,7 +92,7 @@ class ConfinedFolder:
         return None
 
     def read_link(self, folder: Sequence[bytes], name: bytes) -> bytes | None:
-        """The target of a symbolic link that is there already. None if it is no such."""
+        """The target of an existing symbolic link; None if there is none."""
         try:
             return os.readlink(name, dir_fd=self._enter(folder, create=False))
         except (OSError, PathConflict):
@@ -119,8 +117,8 @@ class ConfinedFolder:
         return part
 
     def finish(self, part: bytes, folder: Sequence[bytes], name: bytes) -> None:
-        """Move what was begun to its place. A file or link that is there is replaced, a folder is in the
-        way."""
+        """Rename a begun file to its place. It replaces a file or link; a folder there raises
+        PathConflict."""
         try:
             descriptor = self._enter(folder, create=True)
             os.rename(part, name, src_dir_fd=self._partial, dst_dir_fd=descriptor)
@@ -131,12 +129,12 @@ class ConfinedFolder:
             raise
 
     def abandon(self, part: bytes) -> None:
-        """Remove what was begun."""
+        """Remove a begun file."""
         with suppress(FileNotFoundError):
             os.unlink(part, dir_fd=self._partial)
 
     def problem(self, error: OSError, name: bytes) -> PathConflict | StoreFull:
-        """What to raise for an error of the system about `name`."""
+        """The exception for a system error about `name`."""
         if error.errno in _FULL:
             return StoreFull(f"no room left in {self._directory}")
         if error.errno == errno.ENAMETOOLONG:
@@ -148,11 +146,12 @@ class ConfinedFolder:
     # --- internal
 
     def _enter(self, folder: Sequence[bytes], *, create: bool) -> int:
-        """A descriptor of a folder below the directory, made if need be. It is valid until the next call."""
+        """A descriptor of a folder below the directory, valid until the next call. `create` makes missing
+        ones."""
         names = tuple(folder)
         if names == self._names and self._folder >= 0:
             return self._folder
-        # The listing of a drive goes down step by step, so often the last folder is above this one
+        # Drives are listed in order of paths, so the last folder is often above this one
         known = len(self._names) if self._folder >= 0 and names[: len(self._names)] == self._names else 0
         current = os.dup(self._folder if known else self._root)
         try:
@@ -200,7 +199,7 @@ class ConfinedFolder:
                 pass
             except BlockingIOError:
                 raise StoreLocked(f"another program is writing in {self._directory}") from None
-            # The last writer has just removed it: make another
+            # The last writer has just removed it: make it again
             if self._partial >= 0:
                 os.close(self._partial)
                 self._partial = -1
@@ -215,7 +214,7 @@ class ConfinedFolder:
         return os.path.samestat(found, os.fstat(self._partial))
 
     def _remove_parts(self) -> None:
-        """What a writer that was killed has left behind."""
+        """Remove files left by a killed writer."""
         with os.scandir(self._partial) as found:
             parts = [os.fsencode(item.name) for item in found]
         for part in parts:

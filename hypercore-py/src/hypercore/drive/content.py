@@ -1,8 +1,8 @@
-"""Which core holds the contents of a drive.
+"""Finds the blobs core of a drive.
 
 Rules: hyperdrive index.js (13.3.4), `_openBlobsFromHeader` and `getContentKey`. The header of the db may
 name the core; if it does not, its key follows from the manifest of the db. The manifest arrives with the
-first head, so the core of an encrypted drive is known without the key of the encryption.
+first head, so the blobs core of an encrypted drive is known without the encryption key.
 """
 
 from __future__ import annotations

@@ -20,25 +20,24 @@ from .content import blobs_key_of
 from .entries import Entry, decode_entry
 
 FILES = "files"
-"""Name of the sub-database that holds the entries."""
+"""Name of the sub-database with the entries."""
 
 MAX_HOPS = 16
-"""Entries looked at on the way through links, the last one included (hyperdrive index.js, `entry`)."""
+"""Entries read while following links, including the last one (hyperdrive index.js, `entry`)."""
 
 OpenBlobs = Callable[[bytes], Awaitable[BlockSource]]
 OnInvalid = Callable[[bytes, InvalidContent], None]
 
 
 class FolderItem(NamedTuple):
-    """A name in a folder. `entry` is None for a folder. A drive may hold a file and a folder of one name:
-    two items."""
+    """A name in a folder. `entry` is None for a folder. A file and a folder of one name are two items."""
 
     name: str
     entry: Entry | None
 
 
 class FileChange(NamedTuple):
-    """A step of the history: `entry` is what the path became, None if it was deleted. New with `version`."""
+    """A step of the history: the new `entry` of a path, None if it was deleted, with its `version`."""
 
     version: int
     path: str
@@ -77,8 +76,8 @@ class Drive:
         encryption_key: bytes | None = None,
         blobs_key: bytes | None = None,
     ) -> None:
-        """`open_blobs` gets the key of the blobs core and returns its (still encrypted) source; it is
-        called when the first content is read. `blobs_key` overrides what the db says."""
+        """`open_blobs` gets the key of the blobs core and returns its (still encrypted) source; it is called
+        when the first content is read. `blobs_key` overrides the key in the db."""
         self._contents = _Contents(open_blobs, encryption_key, blobs_key)
         self.db: BlockSource = db if encryption_key is None else DecryptingSource(db, encryption_key)
         self.bee = Bee(self.db)
@@ -93,24 +92,24 @@ class Drive:
         return self.bee.version
 
     def checkout(self, version: int) -> Drive:
-        """The drive as it was at `version`. Shares caches and the blobs core with this one."""
+        """A view of `version`. Shares caches and the blobs core with this one."""
         view = copy(self)
         view.bee = self.bee.checkout(version)
         view._files = view.bee.sub(FILES)
         return view
 
     def snapshot(self) -> Drive:
-        """The drive as it is now, whatever is appended later."""
+        """A view of the current version."""
         return self.checkout(self.version)
 
     async def update(self) -> bool:
-        """Ask for a newer head of the db."""
+        """Ask for a newer head of the db. Returns whether there is one."""
         return await self.db.update()
 
-    # --- where the contents are
+    # --- the blobs core
 
     async def header(self) -> Header:
-        """Block 0 of the db. Raises InvalidContent if this is no drive."""
+        """Block 0 of the db. Raises InvalidContent if the core is no drive."""
         return await self.bee.header()
 
     async def blobs_key(self) -> bytes:
@@ -124,11 +123,11 @@ class Drive:
         return contents.key
 
     async def blobs(self) -> Blobs:
-        """The contents, decrypted."""
+        """The blobs core, decrypted."""
         contents = self._contents
         if contents.opened is None:
             opened = await contents.open(await self.blobs_key())
-            contents.opened = contents.opened or opened  # another reader may have been quicker
+            contents.opened = contents.opened or opened  # another reader may have opened it meanwhile
         return contents.opened
 
     # --- entries
@@ -136,8 +135,8 @@ class Drive:
     async def entry(self, path: str, *, follow: bool = False) -> Entry | None:
         """The file or link at `path`. With `follow`, links are resolved.
 
-        A dangling link gives None; a link that leads out of the drive, or through more than 16 entries,
-        raises InvalidContent.
+        A dangling link returns None; a link out of the drive, or through more than 16 entries, raises
+        InvalidContent.
         """
         entry = await self._entry(paths.normalize(path))
         if not follow:
@@ -164,8 +163,8 @@ class Drive:
         return found
 
     async def link_target(self, entry: Entry) -> str:
-        """The path that a link leads to, whether there is something or not. Raises InvalidContent if it
-        leads out of the drive."""
+        """The target path of a link, which may not exist. Raises InvalidContent if it is outside the
+        drive."""
         candidates = paths.link_targets(entry.path, entry.linkname or "")
         for path in candidates[:-1]:
             if await self._entry(path) is not None or await self.is_folder(path):
@@ -189,7 +188,7 @@ class Drive:
     async def readdir(
         self, folder: str = paths.ROOT, *, on_invalid: OnInvalid | None = None
     ) -> AsyncGenerator[FolderItem, None]:
-        """What is directly in `folder`. Folders in it cost one look-up each, however much they hold."""
+        """The names directly in `folder`. Each folder in it costs one look-up, whatever its size."""
         prefix = paths.folder_prefix(paths.normalize(folder)).encode()
         skipped: bytes | None = None
         while True:
@@ -215,7 +214,7 @@ class Drive:
     async def history(
         self, *, since: int = 1, on_invalid: OnInvalid | None = None
     ) -> AsyncGenerator[FileChange, None]:
-        """What happened to files after version `since`, oldest first."""
+        """Changes of files after version `since`, oldest first."""
         async for change in self._files.history(since=since):
             item = BeeEntry(change.seq, change.key, change.value)
             if not change.deleted:
@@ -228,7 +227,7 @@ class Drive:
     # --- contents
 
     async def size(self, entry: Entry) -> int:
-        """Bytes of content. Has to read the map of a deduplicated file."""
+        """Bytes of content. Reads the map of a deduplicated file."""
         if entry.blob is None:
             return 0
         return await (await self.blobs()).size(entry.blob) if entry.blob.block_map else entry.blob.byte_length

@@ -1,8 +1,8 @@
-"""What a drive knows of one file: the JSON value of its key in the db.
+"""The entry of one file: the JSON value of its key in the db.
 
 Format: hyperdrive index.js (13.3.4): `{"executable", "linkname", "blob", "metadata"}`, the blob as in
-hyperblobs index.js: `{"blockOffset", "byteOffset", "blockLength", "byteLength"[, "blockMap"]}`. Members we
-do not know are ignored.
+hyperblobs index.js: `{"blockOffset", "byteOffset", "blockLength", "byteLength"[, "blockMap"]}`. Unknown
+members are ignored.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ..codec import MAX_SAFE_INTEGER
 from ..errors import InvalidContent, LocalProtocolError
 
 MAX_VALUE_BYTES = 1 << 20
-"""Longest JSON value that is parsed (our own choice: parsed, it may take some sixty times as much memory)."""
+"""Longest JSON value that is parsed (our own choice: parsed, it may take sixty times its bytes)."""
 
 
 class BlobId(NamedTuple):
-    """Where the content of a file is: blocks `block_offset` to `+ block_length` of the blobs core.
+    """Place of a file's content: blocks `block_offset` to `+ block_length` of the blobs core.
 
-    With `block_map` those blocks only list the blocks of the content, and the byte numbers are those of the
+    With `block_map` these blocks are a list of the content's blocks, and the byte numbers are those of the
     list.
     """
 
@@ -34,16 +34,16 @@ class BlobId(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A file or a link. `seq` is the block of the db that holds it; it is new if that is."""
+    """A file or a link. `seq` is its block in the db, so a changed entry has a new one."""
 
     path: str
     seq: int
     executable: bool = False
     linkname: str | None = None
-    """The target as its author wrote it."""
+    """The target as the author wrote it."""
     blob: BlobId | None = None
     metadata: Any = None
-    """Whatever JSON the author attached."""
+    """Any JSON of the author."""
 
     @property
     def kind(self) -> Literal["file", "link"]:
@@ -51,14 +51,14 @@ class Entry:
 
     @property
     def size(self) -> int | None:
-        """Bytes of content. None where only the block map has the size (use `Drive.size`)."""
+        """Bytes of content; None if only the block map has the size (use `Drive.size`)."""
         if self.blob is None:
             return 0
         return None if self.blob.block_map else self.blob.byte_length
 
 
 def decode_entry(path: str, seq: int, value: bytes | None) -> Entry:
-    """Raises InvalidContent for anything that is not an entry."""
+    """Decode the value of a path. Raises InvalidContent."""
     members = _parse(path, value)
     linkname = members.get("linkname")
     if linkname is not None and not (isinstance(linkname, str) and _is_text(linkname)):
@@ -75,8 +75,8 @@ def decode_entry(path: str, seq: int, value: bytes | None) -> Entry:
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """The value as the official writer spells it, to the byte. Raises LocalProtocolError for metadata JSON
-    lacks."""
+    """The value, equal to that of the official writer byte for byte. Raises LocalProtocolError for metadata
+    that is not JSON."""
     blob: dict[str, int | bool] | None = None
     if entry.blob is not None:
         blob = {
@@ -128,7 +128,7 @@ def _decode_blob(path: str, members: object) -> BlobId:
 
 def _count(path: str, members: dict[str, Any], name: str) -> int:
     value = members.get(name)
-    if isinstance(value, float) and value.is_integer():  # JSON does not tell 1.0 from 1
+    if isinstance(value, float) and value.is_integer():  # in JSON 1.0 equals 1
         value = int(value)
     if type(value) is int and 0 <= value <= MAX_SAFE_INTEGER:  # a bool is not one
         return value
@@ -136,7 +136,7 @@ def _count(path: str, members: dict[str, Any], name: str) -> int:
 
 
 def _is_text(text: str) -> bool:
-    """Whether UTF-8 can hold it: JSON can spell half a surrogate pair."""
+    """Whether UTF-8 can encode it: JSON text may have lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
 """Copies a drive, or a part of it, into a directory.
 
-This writes content of untrusted publishers to a disk: nothing outside of the directory is touched (see
-`confined`), links are made only if they lead to something inside, and what cannot be written is reported and
-skipped. Files with equal content are left alone, so an interrupted copy is continued.
+It writes content of untrusted publishers to disk: nothing outside the directory is changed (see `confined`),
+links are made only to targets inside, and entries that cannot be written are reported and skipped. Files with
+equal content stay, so an interrupted copy continues.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ MAX_FAILURES = 1000
 """Failures kept with their reasons. Further ones are only counted."""
 
 PAUSE_BYTES = 4 << 20
-"""Content handled between two pauses."""
+"""Bytes of content written between two pauses."""
 
 KEPT_FREE_BYTES = 64 << 20
-"""Bytes of the file system that are left free: a file that needs them is not written."""
+"""Bytes of the file system that stay free: a file that needs them is not written."""
 
 FILE_BYTES = 64 << 10
-"""What a file counts beside its content."""
+"""Bytes that a file counts beside its content."""
 
 Result = Literal["written", "unchanged", "linked", "failed"]
 
@@ -40,7 +40,7 @@ Pause = Callable[[], Awaitable[object]]
 
 
 class Outcome(NamedTuple):
-    """What became of one entry. `size` is in bytes, `reason` says why it failed.
+    """The result of one entry. `size` is in bytes, `reason` is why it failed.
 
     In a `path` that is not UTF-8, bytes that do not decode are lone surrogates (`surrogateescape`).
     """
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
 
 @dataclass(slots=True)
 class Summary:
-    """What became of all."""
+    """The results of all entries."""
 
     written: int = 0
     unchanged: int = 0
@@ -82,11 +82,11 @@ async def extract(
 ) -> Summary:
     """Write what is at or below `path` into `directory`, which is created.
 
-    A folder gives its contents, a file (or a link to one) itself. A file is written only if all of its
-    content fits: into the free space of the file system, less KEPT_FREE_BYTES, and into what `max_bytes` (for
-    all files of this call) has left. The others are written all the same. Raises EntryNotFound if there is
-    nothing at `path`, and StorageError if the directory cannot be written, is full, or is being written
-    already. Everything else ends up in the summary.
+    A folder writes its contents, a file (or a link to one) itself. A file is written only if all of its
+    content fits the free space of the file system, less KEPT_FREE_BYTES, and the rest of `max_bytes` (for all
+    files of this call); other files are still written. Raises EntryNotFound if `path` does not exist, and
+    StorageError if the directory cannot be written, is full, or has another writer. Other errors are in the
+    summary.
     """
     drive = drive.snapshot()
     path = paths.normalize(path)
@@ -121,17 +121,17 @@ class _Extraction:
         self, drive: Drive, folder: ConfinedFolder, prefix: str, pause: Pause | None, max_bytes: int | None
     ) -> None:
         self.prefix = prefix
-        """What comes off the paths."""
+        """Prefix removed from the paths."""
         self._drive = drive
         self._folder = folder
         self._taken: dict[str, str] = {}
         self._pause = pause
         self._bytes = 0
         self._left = max_bytes
-        """Bytes that may still be written. None: any number."""
+        """Bytes that may still be written. None: no bound."""
 
     async def write(self, entry: Entry, place: str) -> Outcome:
-        """Bring an entry to `place`, relative to the directory."""
+        """Write an entry to `place`, relative to the directory."""
         *folder, name = (part.encode() for part in place.split("/"))
         try:
             self._claim(place)
@@ -191,7 +191,7 @@ class _Extraction:
         return "/".join(steps or ["."]).encode()
 
     async def _is_unchanged(self, entry: Entry, folder: list[bytes], name: bytes) -> bool:
-        """Whether the file is there already, byte for byte. Its executable bit is set right."""
+        """Whether the file exists with equal content. Its executable bit is corrected."""
         found = self._folder.read(folder, name)
         if found is None:
             return False
@@ -209,12 +209,12 @@ class _Extraction:
                 os.fchmod(descriptor, wanted)
             return True
         except OSError:
-            return False  # write it anew, and if that fails too it says why
+            return False  # write it again; an error is raised there
         finally:
             os.close(descriptor)
 
     def _require_room(self, size: int) -> None:
-        """Raises Obstacle if that many bytes must not be written.
+        """Raise Obstacle if `size` bytes must not be written.
 
         A few blocks can be terabytes of content: a block map may name the same block again and again.
         """

@@ -1,6 +1,6 @@
 """Paths inside a drive: absolute, `/` between the names, no `.` or `..`.
 
-Rules: unix-path-resolve index.js, which hyperdrive puts every name through. Both slashes separate, and a
+Rules: unix-path-resolve index.js, which hyperdrive applies to every name. Both slashes separate, and a
 Windows drive letter or a `file:` in front is dropped.
 """
 
@@ -13,13 +13,13 @@ from ..errors import InvalidContent, InvalidPath
 ROOT = "/"
 
 MAX_PATH_BYTES = 1 << 16
-"""Longest path, in bytes of UTF-8 (our own choice, 16 times what Linux takes in one system call)."""
+"""Longest path in bytes of UTF-8 (our own choice, 16 times the limit of one Linux system call)."""
 
 _SEPARATORS = re.compile(r"[/\\]")
 
 
 def resolve(path: str, base: str = ROOT) -> str:
-    """The absolute form of `path`, seen from the folder or link `base`. Raises InvalidPath if it leaves the
+    """The absolute form of `path`, relative to the folder or link `base`. Raises InvalidPath if it leaves the
     drive."""
     names = _SEPARATORS.split(path)
     absolute = path.startswith(("/", "\\"))
@@ -39,7 +39,7 @@ def resolve(path: str, base: str = ROOT) -> str:
 
 
 def normalize(path: str) -> str:
-    """The path as it is stored, for one given by a person. Raises InvalidPath."""
+    """The stored form of a path given by a person. Raises InvalidPath."""
     resolved = resolve(path)
     encode(resolved)
     return resolved
@@ -75,12 +75,10 @@ def decode(raw: bytes) -> str:
 
 
 def link_targets(path: str, linkname: str) -> list[str]:
-    """Where the link at `path` may lead, the likelier place first. Raises InvalidContent if that is
-    nowhere.
+    """Possible targets of the link at `path`, the likelier first. Raises InvalidContent if there is none.
 
-    Official readers see a relative target from the link itself, as if it were a folder (hyperdrive
-    index.js, `entry`); file systems, and drives that mirror one, see it from the folder that the link is
-    in.
+    Official readers resolve a relative target against the link itself, as if it were a folder (hyperdrive
+    index.js, `entry`); file systems, and drives that mirror one, against the folder of the link.
     """
     targets: list[str] = []
     problem: InvalidPath | None = None
@@ -99,7 +97,7 @@ def link_targets(path: str, linkname: str) -> list[str]:
 
 
 def folder_prefix(folder: str) -> str:
-    """How the paths of everything in a (normalized) folder begin."""
+    """Prefix of all paths in a (normalized) folder."""
     return folder if folder == ROOT else folder + "/"
 
 

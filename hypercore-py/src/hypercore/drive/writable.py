@@ -1,7 +1,7 @@
-"""A drive of one's own: its two cores, made from one key pair, and who writes and reads them.
+"""A writable drive: its two cores, made from one key pair, with writer and reader.
 
 The blobs core of a drive follows from the manifest of its db (hyperdrive index.js,
-`generateContentManifest`), so that one key pair signs both and one key is enough to find them.
+`generateContentManifest`), so one key pair signs both, and one key is enough to find them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from .writer import DriveWriter
 
 
 class CoreMaker(Protocol):
-    """What makes the cores: `hypercore.core.Store` does."""
+    """Makes cores. Implemented by `hypercore.core.Store`."""
 
     def create_core(self, key_pair: KeyPair, *, manifest: Manifest | None = None) -> OwnCore: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritableDrive:
-    """A drive that we may write to."""
+    """A writable drive."""
 
     db: OwnCore
     """Names and metadata. Its key is that of the drive."""
     blobs: OwnCore
     writer: DriveWriter
     reader: Drive
-    """What the cores hold, as it lies there."""
+    """A reader of the stored drive."""
     plain_blobs: WritableLog
     """The blocks of contents, decrypted."""
 
@@ -48,7 +48,7 @@ def writable_drive(
     """The drive of that key pair in a store; a new one is empty.
 
     `encryption_key` is 32 bytes; it must be the same each time, and readers need it beside the key. Flush the
-    store before announcing what was written.
+    store before announcing.
     """
     db = store.create_core(key_pair)
     manifest = None if db.manifest is None else db.manifest.content_manifest(db.key)

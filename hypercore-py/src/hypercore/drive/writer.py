@@ -1,4 +1,4 @@
-"""Hyperdrive: writing, so that the blocks are those of the official writer.
+"""Hyperdrive: writing. Blocks equal those of the official writer.
 
 Rules: hyperdrive index.js (13.3.4), hyperblobs index.js, lib/streams.js and lib/block-map.js (2.12.1).
 """
@@ -21,7 +21,7 @@ from .entries import BlobId, Entry, decode_entry, encode_entry
 
 
 class BlobStream:
-    """A content that is appended piece by piece. Nothing else may be written to its core before the end."""
+    """A content appended in pieces. Nothing else may be written to its core before `finish`."""
 
     def __init__(self, log: WritableLog) -> None:
         self._log = log
@@ -29,12 +29,12 @@ class BlobStream:
         self._first_byte = log.byte_length
 
     def write(self, blocks: Sequence[bytes]) -> None:
-        """Append blocks, each as readers are to get it (64 KiB is usual)."""
+        """Append blocks, in the sizes that readers get (64 KiB is usual)."""
         if blocks:
             self._log.append(blocks)
 
     def finish(self) -> BlobId:
-        """Where the content is: all that was written since the start."""
+        """End the content. Returns its place."""
         log = self._log
         return BlobId(
             self._first_block,
@@ -56,7 +56,7 @@ class BlobWriter:
         return self._append(list(self._blocks(content)))
 
     def stream(self) -> BlobStream:
-        """For a content that is too large to be held in memory."""
+        """A stream for a content that does not fit in memory."""
         return BlobStream(self._log)
 
     def put_deduplicated(self, content: bytes | Iterable[bytes], previous: BlobId | None = None) -> BlobId:

@@ -1,7 +1,7 @@
 """Merkle trees: proofs made and checked, heads signed and verified, forks followed.
 
-Format and rules: holepunchto/hypercore lib/merkle-tree.js, lib/verifier.js (11.37.1). All is a function of
-stored nodes and of what a peer sent; nothing here stores or sends.
+Format and rules: holepunchto/hypercore lib/merkle-tree.js, lib/verifier.js (11.37.1). All functions depend
+only on stored nodes and a peer's messages; no module stores or sends.
 """
 
 from .head import TreeHead

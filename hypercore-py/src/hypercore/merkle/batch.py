@@ -1,9 +1,9 @@
-"""A tree that is being extended by an upgrade, before anything about it is proven.
+"""A tree extended by an upgrade that is not proven yet.
 
-Sizes deserve care. The hash of a parent covers the *sum* of its children's sizes only, so a peer that sends
-both children could shift bytes from one to the other and still meet the parent's hash. A node computed here
-from its content (a block, two children) has a proven size once its hash is proven, and so has the sibling of
-such a node. Where both siblings came from the peer, the pair is noted in `pairs`: see `settle`.
+The hash of a parent covers only the *sum* of its children's sizes, so a peer that sends both children could
+shift bytes from one to the other. A node computed here from its content (a block, two children) has a proven
+size once its hash is proven, and so has its sibling. If both siblings came from the peer, the pair is
+recorded in `pairs`: see `settle`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .source import NodeSource
 
 
 class TreeBatch:
-    """Roots that grow by nodes a peer sent; `new` collects every node met on the way."""
+    """Roots, extended by nodes of a peer; `new` collects all nodes."""
 
     __slots__ = ("byte_length", "claimed", "fork", "length", "new", "pairs", "roots", "upgraded")
 
@@ -35,13 +35,13 @@ class TreeBatch:
         self.pairs: list[tuple[Node, Node]] = []
         self.upgraded = False
         self.claimed: set[int] = set()
-        """Nodes whose size is only what a peer claims."""
+        """Nodes whose size is only a claim of the peer."""
 
     def hash(self) -> bytes:
         return tree_hash(self.roots)
 
     def head(self, signature: bytes | None) -> TreeHead:
-        """The tree as it stands, once its signature was found to hold."""
+        """The head of this tree, after its signature was verified."""
         return TreeHead(
             fork=self.fork,
             length=self.length,
@@ -51,10 +51,10 @@ class TreeBatch:
         )
 
     def append_root(self, node: Node, *, claimed: bool = True, known: bool = False) -> None:
-        """Put `node` right of the last root and merge while the last two roots are siblings.
+        """Append `node` as the last root, and merge while the last two roots are siblings.
 
         `claimed`: its size was sent, not computed. `known`: it is in `new` already. Raises InvalidProof when
-        the tree outgrows the integers of the format.
+        sizes exceed the integers of the format.
         """
         roots = self.roots
         self.upgraded = True
@@ -89,7 +89,7 @@ class NodeQueue:
 
     @property
     def left_over(self) -> int:
-        """Nodes that were not used."""
+        """Number of unused nodes."""
         return len(self._nodes) - self._at
 
     def append_to(self, batch: TreeBatch, index: int) -> None:
@@ -131,7 +131,7 @@ def apply_upgrade(
     if prologue is not None and batch.length == prologue.length and batch.hash() != prologue.hash:
         raise InvalidProof("the tree is not that of the prologue")
     for node in upgrade.additional_nodes:
-        # Every further node has to be the next one to the right, at whatever depth
+        # Each further node must be the next one to the right, at any depth
         if not batch.roots or left_span(node.index) != 2 * batch.length:
             raise InvalidProof(f"tree node {node.index} does not continue a tree of {batch.length} blocks")
         batch.append_root(node)

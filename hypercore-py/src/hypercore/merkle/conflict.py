@@ -18,7 +18,7 @@ from .verify import verify_signed_tree
 def is_conflict(data: Data, head: TreeHead, nodes: NodeSource, key: bytes, manifest: Manifest) -> bool:
     """Whether `data`, a whole tree from a peer on our fork, is signed and still differs from ours.
 
-    A writer who made both has lost control of the core: nothing of it can be trusted beyond the common part.
+    A writer that signed both has lost control of the core: only the common part can be trusted.
     Only nodes that the signature covers are compared, whatever else was sent. Trees longer than ours, and
     nodes that we do not hold, are no evidence.
     """

@@ -14,7 +14,7 @@ _PREFIX = Struct("<BQ").pack
 _LEAF, _PARENT, _ROOTS = 0, 1, 2
 
 _CONCATENATE_BELOW = 4096
-"""Bytes up to which gluing the prefix to a block is cheaper than a second call into the hash."""
+"""Bytes up to which joining prefix and block is cheaper than a second hash call."""
 
 
 def leaf_hash(block: Buffer) -> bytes:
@@ -35,7 +35,7 @@ def leaf_node(index: int, block: Buffer) -> Node:
 def parent_hash(size: int, left: bytes, right: bytes) -> bytes:
     """Hash of two nodes with `size` bytes under them together.
 
-    Their order matters, their own sizes are not in it.
+    Their order matters; their own sizes are not part of it.
     """
     return blake2b(_PREFIX(_PARENT, size) + left + right, digest_size=32).digest()
 
@@ -48,7 +48,7 @@ def parent_node(a: Node, b: Node) -> Node:
 
 
 def tree_hash(roots: Iterable[Node]) -> bytes:
-    """Hash of a whole tree: of its roots, left to right, with indices and sizes. This is what gets signed."""
+    """Hash of a whole tree: of its roots, left to right, with indices and sizes. Signatures cover it."""
     state = blake2b(bytes([_ROOTS]), digest_size=32)
     for index, size, node_hash in roots:
         state.update(node_hash + index.to_bytes(8, "little") + size.to_bytes(8, "little"))

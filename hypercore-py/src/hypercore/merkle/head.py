@@ -1,4 +1,4 @@
-"""The head of a core: how long it is, under which roots, and who says so."""
+"""The head of a core: length, roots and signature."""
 
 from __future__ import annotations
 

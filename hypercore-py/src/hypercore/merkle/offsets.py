@@ -1,4 +1,4 @@
-"""Positions in a tree: where a block starts, which block holds a byte, which nodes a proof must bring."""
+"""Positions in a tree: offsets of blocks, the block of a byte, the nodes that a proof must have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from .source import NodeSource, require_node
 def byte_offset(nodes: NodeSource, roots: Sequence[Node], index: int) -> int:
     """Bytes before the first block under tree node `index` (flat-tree), in the tree of these roots.
 
-    2 * length is the end. Every node on the way is stored for a verified block, else BlockNotAvailable.
+    2 * length is the end. For a verified block all needed nodes are stored; otherwise raises
+    BlockNotAvailable.
     """
     leaf = left_span(index)
     offset = 0
@@ -67,11 +68,11 @@ def unpadded_size(node: Node, padding: int) -> int:
 
 
 def missing_nodes(nodes: NodeSource, length: int, index: int) -> int:
-    """The `nodes` to ask for with tree node `index` (a block's is 2 * number) when the local tree has
-    `length` blocks.
+    """The number of `nodes` to request with tree node `index` (2 * number for a block) when the local tree
+    has `length` blocks.
 
-    It is the number of levels up to the first stored node. 0 for what is stored, and for what lies beyond the
-    tree: that needs an upgrade in the same request, which brings its own nodes.
+    It is the number of levels up to the first stored node: 0 for stored nodes, and for nodes beyond the tree,
+    which need an upgrade in the same request, with its own nodes.
     """
     end = 2 * length
     place = index + 1

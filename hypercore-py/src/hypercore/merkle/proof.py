@@ -24,11 +24,11 @@ __all__ = ["NodeSource", "byte_offset", "create_proof", "missing_nodes", "seek"]
 
 
 class _Target(NamedTuple):
-    """The block or hash that was asked for."""
+    """The requested block or hash."""
 
     node: int
     levels: int
-    """How far up the requester knows the tree."""
+    """Levels up to the first node that the requester has."""
     is_block: bool
 
 
@@ -44,16 +44,16 @@ def create_proof(
 ) -> Data:
     """The answer to `request` from a tree of `length` blocks, whose head carries `signature`.
 
-    `value` is the block asked for. The manifest is put in if it was asked for and is given. Raises
-    InvalidRequest for what cannot be proven (official: INVALID_OPERATION) and BlockNotAvailable for a node or
-    block we lack. An empty tree answers with no parts.
+    `value` is the requested block. The manifest is included if requested and given. Raises InvalidRequest for
+    what cannot be proven (official: INVALID_OPERATION) and BlockNotAvailable for a missing node or block. The
+    answer of an empty tree has no parts.
     """
     learned = manifest if request.manifest else None
     block = request.block
     if length == 0:
         return Data(request=request.id, fork=request.fork, manifest=learned)
     if block is not None and request.hash is None and request.seek is None and request.upgrade is None:
-        # By far the most frequent request, and the shortest way
+        # The most frequent request, handled first
         parts = _Parts()
         end = _climb_levels(2 * block.index, block.nodes, 2 * length)
         parts.node = _siblings(nodes, 2 * block.index, end)
@@ -77,7 +77,7 @@ def create_proof(
 
 
 class _Parts:
-    """The node lists of an answer. None where there is no such part (yet)."""
+    """The node lists of an answer. None: no such part."""
 
     __slots__ = ("additional", "node", "seek", "upgrade")
 
@@ -91,8 +91,8 @@ class _Parts:
 def _cover_prologue(request: Request, prologue_length: int) -> Request:
     """An upgrade that starts inside of the prologue becomes one from nothing to the end of the prologue.
 
-    With a block or a hash behind the prologue it goes as far as was asked for, so that there is a proof of
-    both. (The official prover has none then, and ends the connection.)
+    With a block or hash behind the prologue it goes to the requested length, so that both can be proven. (The
+    official prover cannot, and ends the connection.)
     """
     upgrade = request.upgrade
     if upgrade is None or upgrade.start >= prologue_length:
@@ -114,7 +114,7 @@ def _prove(nodes: NodeSource, length: int, request: Request) -> _Parts:
         raise InvalidRequest("a seek cannot be combined with a block of the same upgrade")
     parts = _Parts()
     inside: int | None = None
-    """The node that must be proven up to a node of the upgrade."""
+    """The node to prove up to a node of the upgrade."""
     if target is not None and (upgrade is None or right_span(target.node) < 2 * start):
         _prove_independent(nodes, length, 2 * end, target, wanted, parts)
     elif target is not None:
@@ -148,7 +148,7 @@ def _target(request: Request) -> _Target | None:
 
 
 def _own(nodes: NodeSource, target: _Target) -> list[Node]:
-    """The target itself, if it is listed: a block is hashed by the receiver."""
+    """The target node, unless it is a block, which the receiver hashes."""
     return [] if target.is_block else [require_node(nodes, target.node)]
 
 
@@ -233,7 +233,7 @@ def _seek_roots(nodes: NodeSource, length: int, wanted: RequestSeek) -> int | No
 
 
 def _seek_down(nodes: NodeSource, at: int, remaining: int, padding: int) -> int:
-    """Descend to where `remaining` bytes are used up, or as far as we have nodes."""
+    """Descend to the node at `remaining` bytes, or as far as nodes are stored."""
     if remaining == 0:
         return at
     while at & 1:

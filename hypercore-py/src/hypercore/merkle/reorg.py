@@ -1,9 +1,9 @@
-"""Following a writer onto a higher fork: how much of the old tree is still valid?
+"""Finds which blocks of the old tree stay valid on a higher fork of the writer.
 
-The new tree is proven on its own first. Then the first of its roots that differs from the old tree is
-refined: request the path to a block below it, see which child differs, continue with that one. What lies left
-of the last difference is the common part, whose blocks need not be fetched again. The state can be taken at
-any time: `ancestors` is right, if coarse, from the start.
+The new tree is proven by itself first. Then the first of its roots that differs from the old tree is refined:
+request the path to a block below it, find the child that differs, continue with that one. Blocks left of the
+last difference are common and need not be fetched again. The result may be used at any time: `ancestors` is
+right, if coarse, from the start.
 
 Source: hypercore lib/merkle-tree.js, `ReorgBatch` and `MerkleTree.reorg` (11.37.1).
 """
@@ -25,9 +25,9 @@ from .verify import climb, verify_signed_tree
 
 
 class Reorg:
-    """One reorg under way. Nothing is stored before the caller applies it.
+    """One reorg. Nothing is stored before the caller applies it.
 
-    The old tree may grow meanwhile; what is found to be common stays so.
+    The old tree may grow meanwhile; common blocks stay common.
     """
 
     def __init__(
@@ -39,17 +39,17 @@ class Reorg:
         manifest: Manifest | None,
     ) -> None:
         self.head = head
-        """The head to adopt, its signature checked."""
+        """The verified head to adopt."""
         self.manifest = manifest
         """The manifest, if it was not known before."""
         self.new_nodes: list[Node] = []
-        """Nodes of the new tree, to be stored after the old ones from `ancestors` on were deleted."""
+        """Nodes of the new tree, to store after the old ones from `ancestors` on are deleted."""
         self.ancestors = head.length
-        """Blocks that both trees are known to share. Grows while refining."""
+        """Number of leading blocks known to be common. Grows while refining."""
         self._old_length = old_head.length
         self._nodes = nodes
         self._diff: Node | None = self._first_difference(head.roots)
-        """The leftmost node of the new tree known to differ; None when there is nothing left to find out."""
+        """The leftmost node of the new tree known to differ; None when done."""
         if self._diff is not None:
             self._descend(batch.new)
         self._keep(batch.new, batch.pairs)
@@ -58,7 +58,7 @@ class Reorg:
     def start(
         cls, data: Data, old_head: TreeHead, nodes: NodeSource, key: bytes, manifest: Manifest | None
     ) -> Reorg:
-        """Begin with an answer that holds a whole tree (upgrade from 0) of a higher fork than `old_head`'s.
+        """Begin with an answer that has a whole tree (upgrade from 0) of a higher fork than `old_head`'s.
 
         `nodes` are the stored nodes of the old tree. Raises InvalidProof, InvalidChecksum or
         InvalidSignature.
@@ -76,18 +76,18 @@ class Reorg:
         return self._diff is None
 
     def request(self) -> RequestHash | None:
-        """What to ask a peer on the new fork for next; None when done."""
+        """The next request for a peer on the new fork; None when done."""
         diff = self._diff
         if diff is None:
             return None
-        # Of the blocks that both trees have, the last: mostly a writer has cut little off the end
+        # The last block that both trees may have: mostly a writer cuts little off the end
         last = min(self._old_length - 1, right_span(diff.index) // 2)
         return RequestHash(2 * last, depth(diff.index))
 
     def add_answer(self, data: Data) -> None:
-        """Take the answer to `request`.
+        """Use the answer to `request`.
 
-        Raises InvalidProof or InvalidChecksum; the state is then as before.
+        Raises InvalidProof or InvalidChecksum, and then changes nothing.
         """
         wanted, diff = self.request(), self._diff
         if wanted is None or diff is None:
@@ -116,7 +116,7 @@ class Reorg:
         return next((root for root in roots if not self._is_shared(root)), None)
 
     def _descend(self, new: Iterable[Node]) -> None:
-        """Follow the difference down as far as the nodes received lead."""
+        """Follow the difference down over the received nodes."""
         known = {node.index: node for node in new}
         diff = self._diff
         while diff is not None and diff.index & 1:

@@ -1,4 +1,4 @@
-"""Signatures over the head of a tree: what is signed, whether it holds, and how a writer signs.
+"""Signatures over the head of a tree: the signed bytes, verification, and signing.
 
 Source: hypercore lib/caps.js (`treeSignable`, `treeSignableCompat`), lib/verifier.js, lib/multisig.js
 (11.37.1).
@@ -23,7 +23,7 @@ _TREE = namespace("hypercore", 0)
 
 
 class Tree(Protocol):
-    """What a signature is about: a `TreeHead` or a `TreeBatch`."""
+    """A signed tree: a `TreeHead` or a `TreeBatch`."""
 
     @property
     def fork(self) -> int: ...
@@ -35,7 +35,7 @@ class Tree(Protocol):
 
 
 def signable(context: bytes, tree: Tree) -> bytes:
-    """The bytes that get signed. `context` keeps cores apart; it is empty for compat cores."""
+    """The signed bytes. `context` separates cores; it is empty for compat cores."""
     return _TREE + context + tree.hash() + tree.length.to_bytes(8, "little") + tree.fork.to_bytes(8, "little")
 
 
@@ -56,7 +56,7 @@ def _has_bare_signature(manifest: Manifest, key: bytes) -> bool:
 
 
 def verify_head(manifest: Manifest, key: bytes, tree: Tree, signature: bytes | None) -> bool:
-    """Whether `tree` is what the signers of the core `key` say it is. Never raises for bad bytes."""
+    """Whether the signature of `tree` by the signers of core `key` is valid. Never raises for bad bytes."""
     if _has_bare_signature(manifest, key):
         signer = manifest.signers[0]
         return bool(signature) and verify(
@@ -68,8 +68,8 @@ def verify_head(manifest: Manifest, key: bytes, tree: Tree, signature: bytes | N
             return False
         if tree.fork == 0:
             return True
-        # The prologue says nothing about forks. Without this, anybody could move the core to one of his
-        # choice and have readers give up all that lies behind the prologue; the official verifier lets him
+        # The prologue does not cover forks. Without this check any peer could move the core to any fork and
+        # make readers delete all blocks behind the prologue; the official verifier allows that
     if not signature or manifest.quorum == 0:
         return False
     try:
@@ -80,11 +80,11 @@ def verify_head(manifest: Manifest, key: bytes, tree: Tree, signature: bytes | N
 
 
 def _verify_quorum(manifest: Manifest, key: bytes, tree: Tree, multi: MultiSignature) -> bool:
-    """The first `quorum` proofs must come from different signers, and every one of them must hold.
+    """Whether the first `quorum` proofs are valid and of different signers.
 
-    A patch proves the hashes of the shorter tree, but of a root and the sibling that the patch gives only
-    the sum of their sizes (see `batch.py`). So the shortest of the signers has to have signed the tree,
-    unless the sizes are known from elsewhere.
+    A patch proves the hashes of the shorter tree, but only the sum of the sizes of a root and the sibling in
+    the patch (see `batch.py`). So the signer with the shortest tree must have signed this tree, unless the
+    sizes are known otherwise.
     """
     if len(multi.proofs) < manifest.quorum:
         return False
@@ -132,18 +132,18 @@ def _patched(tree: Tree, length: int, patch: dict[int, Node]) -> TreeBatch | Non
 
 
 class PartialSignature(NamedTuple):
-    """What one signer contributes to a multi-signature."""
+    """The part of one signer in a multi-signature."""
 
     signer: int
     signature: bytes
     patch: int = 0
-    """How many blocks its tree is longer than the one the multi-signature will be about."""
+    """Blocks by which its tree is longer than that of the multi-signature."""
     nodes: tuple[Node, ...] = ()
-    """The nodes that lead from the shorter tree to the signed one."""
+    """Nodes that extend the shorter tree to the signed one."""
 
 
 def sign_head(manifest: Manifest, key: bytes, tree: Tree, key_pair: KeyPair) -> bytes:
-    """The signature field of a head whose manifest asks for one signature.
+    """The signature field of a head whose manifest requires one signature.
 
     Raises LocalProtocolError otherwise.
     """
@@ -163,8 +163,8 @@ def partial_signature(
 ) -> PartialSignature:
     """One signer's signature of `tree`.
 
-    With `verified_length`, the multi-signature will be about that shorter length, and `nodes` (the signer's
-    own tree) supplies the patch. Raises LocalProtocolError if the key pair is not a signer.
+    With `verified_length`, the multi-signature covers that shorter length, and `nodes` (the signer's own
+    tree) give the patch. Raises LocalProtocolError if the key pair is not a signer.
     """
     keys = [signer.public_key for signer in manifest.signers]
     if key_pair.public_key not in keys:

@@ -1,4 +1,4 @@
-"""Where tree nodes come from: a store, a cache, or a plain dict."""
+"""The interface of tree nodes: a store, a cache, or a dict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class NodeSource(Protocol):
 
 
 def require_node(nodes: NodeSource, index: int) -> Node:
-    """The node, or BlockNotAvailable."""
+    """The node. Raises BlockNotAvailable if it is missing."""
     node = nodes.get(index)
     if node is None:
         raise BlockNotAvailable(f"tree node {index} is not stored")

@@ -5,7 +5,7 @@ Source: hypercore lib/merkle-tree.js (`verifyTree`, `verifyUpgrade`, `MerkleTree
 whose sizes are only a claim of the peer are marked (`Verified.loose_nodes`, see `batch.py`), and a compat
 core's manifest is derived from the key alone.
 
-Nothing is changed here. The caller commits all of a `Verified` at once, or nothing.
+These functions change nothing. The caller commits all of a `Verified` at once, or nothing.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _NO_NODES: dict[int, Node] = {}
 
 
 class Verified(NamedTuple):
-    """What may be stored now."""
+    """The verified parts of an answer, which may be stored."""
 
     new_nodes: list[Node]
-    """Nodes on the way from the data to a node that is stored or signed. Some may be stored already."""
+    """Nodes from the data up to a stored or signed node. Some may be stored already."""
     head: TreeHead | None = None
     """The new head; None if the tree did not grow."""
     manifest: Manifest | None = None
@@ -42,17 +42,17 @@ class Verified(NamedTuple):
     block: tuple[int, bytes] | None = None
     """Number and content."""
     loose_nodes: Sequence[Node] = ()
-    """Nodes whose hashes are proven but whose sizes are not: keep them out of the store."""
+    """Nodes whose hashes are proven but whose sizes are not. They must not be stored."""
 
 
 def verify_data(
     data: Data, head: TreeHead, nodes: NodeSource, key: bytes, manifest: Manifest | None
 ) -> Verified:
-    """Check an answer for the fork that `head` is on.
+    """Verify an answer for the fork of `head`.
 
     `nodes` are the stored nodes, `manifest` the known manifest of the core `key`, if any. Raises InvalidProof
-    (a node is missing or misplaced, or the fork is another), InvalidChecksum (the data is not what the tree
-    says) or InvalidSignature (the head or the manifest is not the key's).
+    (a node is missing or misplaced, or the fork is another), InvalidChecksum (the data does not match the
+    tree) or InvalidSignature (the head or the manifest is not the key's).
     """
     if data.fork != head.fork:
         raise InvalidProof(f"the data is of fork {data.fork}, not of {head.fork}")
@@ -70,10 +70,10 @@ def verify_data(
 
 
 def verify_standalone(data: Data, key: bytes, manifest: Manifest | None) -> Verified:
-    """Check an answer that carries a whole tree (an upgrade from 0) without anything stored.
+    """Verify an answer that has a whole tree (an upgrade from 0), without stored nodes.
 
-    This is what a proof of availability, a push notification and the start of a reorg need: `head` is set,
-    and a block in it is proven to be a part of that head. Raises like `verify_data`.
+    Used for proofs of availability and the start of a reorg: `head` is set, and a block in the answer is
+    proven to be a part of that head. Raises as `verify_data`.
     """
     batch, learned = verify_signed_tree(data, key, manifest)
     new, loose = settle(batch.new, batch.pairs, _NO_NODES)
@@ -81,9 +81,9 @@ def verify_standalone(data: Data, key: bytes, manifest: Manifest | None) -> Veri
 
 
 def verify_signed_tree(data: Data, key: bytes, manifest: Manifest | None) -> tuple[TreeBatch, Manifest]:
-    """The tree that an upgrade from nothing leads to, its signature checked, and the manifest it took.
+    """The verified tree of an upgrade from 0, and its manifest.
 
-    Every node of `data` is part of that tree: what is left over is refused. Raises like `verify_data`.
+    Every node of `data` must be part of that tree. Raises as `verify_data`.
     """
     upgrade = data.upgrade
     if upgrade is None:
@@ -133,10 +133,10 @@ def _verify_upgrade(
 
 
 def _stale_batch(upgrade: DataUpgrade, head: TreeHead, nodes: NodeSource) -> TreeBatch | None:
-    """The tree that an upgrade which brings nothing new starts from; None if it might bring something.
+    """The tree from which an outdated upgrade starts; None if the upgrade may be new.
 
-    Such an answer was under way while another peer brought us further. It is still worth its block, and needs
-    no signature, if the tree it leads to is a part of the stored one.
+    Such an answer was in flight while another peer upgraded us. Its block is still useful, and needs no
+    signature, if its tree is a part of the stored one.
     """
     end = upgrade.start + upgrade.length
     if upgrade.additional_nodes:
@@ -181,10 +181,10 @@ def _not_upgraded(
 
 
 def resolve_manifest(manifest: Manifest | None, key: bytes) -> Manifest:
-    """The manifest to check a first upgrade with. Raises InvalidSignature if it is not the key's."""
+    """The manifest for the first upgrade. Raises InvalidSignature if it is not the key's."""
     if manifest is None or manifest.is_compat_with(key):
-        # Nothing but the public key is authenticated about the manifest of a compat core. Where the core is
-        # not compat, the signature will fail.
+        # Of a compat core's manifest only the public key is authenticated. If the core is not compat, the
+        # signature is invalid.
         return Manifest.default(key)
     if manifest.key() != key:
         raise InvalidSignature("the manifest does not hash to the key of the core")
@@ -216,10 +216,10 @@ def _expect_stored(tip: Node, nodes: NodeSource) -> None:
 
 
 def climb(data: Data, new: list[Node], pairs: list[tuple[Node, Node]]) -> tuple[Node | None, bool]:
-    """The subtree root that the block, hash and seek parts lead to, and whether its size is only a claim.
+    """The subtree root of the block, hash and seek parts, and whether its size is only a claim.
 
-    The root is not trusted yet. All nodes met are added to `new`, pairs of siblings whose sizes are both
-    claims to `pairs`. Raises InvalidProof.
+    The root is not proven yet. All nodes are added to `new`, pairs of siblings whose sizes are both claims to
+    `pairs`. Raises InvalidProof.
     """
     sought: Node | None = None
     claimed = False
@@ -249,7 +249,7 @@ def _climb(
     new: list[Node],
     pairs: list[tuple[Node, Node]],
 ) -> tuple[Node, bool]:
-    """Hash upwards from `tip` until the siblings, and the extra node that may replace one, are used up."""
+    """Hash upwards from `tip` until all siblings, and the extra node that may replace one, are used."""
     size, digest = tip.size, tip.hash
     place = tip.index + 1
     level = place & -place

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, RangeDateTimeFilter
 
 from .. import queries
 from ..models import Alert, AuditEntry, Drive, Event, Sample
-from ..services import record_audit
+from ..services.alerts import acknowledge
 from ..services.log import count_of
 from . import cells
-from .base import ReadOnlyAdmin, actor_of, column
+from .base import ReadOnlyAdmin, column
 
 SEVERITY_COLOURS = {"info": "info", "warning": "warning", "error": "danger"}
 
@@ -64,12 +64,8 @@ class AlertAdmin(ReadOnlyAdmin[Alert]):
 
     @admin.action(description="Acknowledge", permissions=["acknowledge"])
     def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
-        open_ones = queryset.filter(acknowledged_at=None, resolved_at=None)
-        texts = list(open_ones.values_list("text", flat=True)[:1])
-        changed = open_ones.update(acknowledged_at=timezone.now(), acknowledged_by=request.user)
-        if changed:
-            text = texts[0] if changed == 1 else count_of(changed, "alert")
-            record_audit(actor_of(request), "alert.acknowledge", f"Acknowledged: {text}")
+        assert isinstance(request.user, User)
+        changed = acknowledge(queryset, request.user)
         self.message_user(request, f"{count_of(changed, 'alert')} acknowledged.", messages.SUCCESS)
 
     def has_acknowledge_permission(self, request: HttpRequest) -> bool:

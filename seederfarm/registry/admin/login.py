@@ -1,47 +1,21 @@
-"""The login form, with a bound on attempts."""
+"""The admin's login form, with a bound on attempts."""
 
 from __future__ import annotations
 
-import logging
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
-from django.core.exceptions import ValidationError
 
-from ..logins import LoginLimit
+from ..login_form import Throttled
 
 if TYPE_CHECKING:
     from django.contrib.admin.forms import AdminAuthenticationForm as AuthenticationForm
 else:
     from unfold.forms import AuthenticationForm
 
-log = logging.getLogger(__name__)
-limit: Final = LoginLimit()
 
-
-class LoginForm(AuthenticationForm):
-    """Runs no password hasher while the user must wait: it takes a tenth of a second of CPU."""
-
-    def clean(self) -> dict[str, Any]:
-        account = str(self.cleaned_data.get("username") or "")
-        address = str(self.request.META.get("REMOTE_ADDR") or "") if self.request is not None else ""
-        now = monotonic()
-        if wait := limit.wait(account, address, now):
-            text = "Too many attempts failed. Try again in %(wait)s."
-            shown = f"{wait} seconds" if wait < 120 else f"{wait // 60 + 1} minutes"
-            raise ValidationError(text, code="throttled", params={"wait": shown})
-        try:
-            cleaned: dict[str, Any] = super().clean()
-        except ValidationError:
-            if account:
-                limit.failed(account, address, now)
-                if wait := limit.wait(account, address, now):
-                    log.warning("too many failed logins from %s: it waits for %d s", address, wait)
-            raise
-        if account and self.get_user() is not None:
-            limit.succeeded(account, address)
-        return cleaned
+class LoginForm(Throttled, AuthenticationForm):
+    pass
 
 
 admin.site.login_form = LoginForm

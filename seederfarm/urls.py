@@ -1,11 +1,10 @@
-"""The pages of the farm: the admin, and a page that shows a load balancer that the process runs."""
+"""The pages of the farm: dashboard, admin, and one that shows a load balancer that the process runs."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
-from django.views.generic import RedirectView
+from django.urls import include, path
 
 
 def alive(request: HttpRequest) -> HttpResponse:
@@ -14,7 +13,11 @@ def alive(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:registry_drive_changelist"), name="home"),
     path("admin/", admin.site.urls),
     path("livez", alive, name="alive"),
+    path("", include("dashboard.urls")),
 ]
+handler400 = "dashboard.pages.errors.bad_request"
+handler403 = "dashboard.pages.errors.forbidden"
+handler404 = "dashboard.pages.errors.not_found"
+handler500 = "dashboard.pages.errors.failed"

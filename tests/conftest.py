@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from pytest_django import DjangoDbBlocker
 
 from .support import node, postgres, redis
+from .support.databases import FarmDatabase
 from .support.node import Publisher, Reader, Seeder, Testnet
 from .support.postgres import Postgres
 from .support.redis import RedisServer
@@ -98,6 +100,47 @@ def postgres_server() -> Iterator[Postgres]:
     """Skips in plain sight where PostgreSQL cannot be had; with CI=true that is a failure."""
     with postgres.running() as server:
         yield server
+
+
+# --- the database of the farm ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def farm_database(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[FarmDatabase]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'farm.sqlite3'}"
+    else:
+        server: Postgres = request.getfixturevalue("postgres_server")
+        url = server.create_database("farm")
+    with django_db_blocker.unblock():
+        database = FarmDatabase(url)
+    try:
+        yield database
+    finally:
+        with django_db_blocker.unblock():
+            database.close()
+        if request.param == "postgresql":
+            server.drop_database("farm")
+
+
+@pytest.fixture
+def database(farm_database: FarmDatabase, django_db_blocker: DjangoDbBlocker) -> Iterator[FarmDatabase]:
+    """The farm's database, as it was after the test. Runs the test on SQLite and on PostgreSQL."""
+    with django_db_blocker.unblock(), farm_database.rolled_back():
+        yield farm_database
+
+
+@pytest.fixture
+def committing_database(
+    farm_database: FarmDatabase, django_db_blocker: DjangoDbBlocker
+) -> Iterator[FarmDatabase]:
+    """The same with real commits, for threads and `on_commit`; emptied after the test."""
+    with django_db_blocker.unblock(), farm_database.flushed():
+        yield farm_database
 
 
 NewReader = Callable[[], Reader]

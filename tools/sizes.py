@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-ROOMS: Final = ("benchmarks", "farmwire", "hypercore-py", "seederfarm", "tests", "tools", "workers")
+ROOMS: Final = (
+    "benchmarks",
+    "dashboard",
+    "farmwire",
+    "hypercore-py",
+    "seederfarm",
+    "tests",
+    "tools",
+    "workers",
+)
 MAX_LINES: Final = 500
 SKIPPED: Final = frozenset({"migrations", "node_modules", ".venv", "build"})
 """Folders of generated and foreign modules."""

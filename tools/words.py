@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROOMS: Final = (
     "benchmarks",
+    "dashboard",
     "farmwire",
     "hypercore-py/examples",
     "hypercore-py/src",

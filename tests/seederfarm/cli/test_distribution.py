@@ -51,7 +51,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place / "venv")], check=True)
     (site,) = (place / "venv" / "lib").glob("python*/site-packages")
     for source, folders in (
-        (ROOT, ("seederfarm", "workers", "farmwire")),
+        (ROOT, ("seederfarm", "dashboard", "workers", "farmwire")),
         (ROOT / "hypercore-py", ("src",)),
     ):
         with zipfile.ZipFile(built(source, folders, place)) as wheel:
@@ -83,6 +83,17 @@ def seederfarm(python: Path, home: Path, *arguments: str) -> subprocess.Complete
         timeout=60,
         check=False,
     )
+
+
+def test_templates_and_static_files_of_the_pages_are_in_the_wheel(installed: Path) -> None:
+    (site,) = (installed.parents[1] / "lib").glob("python*/site-packages")
+    for room, folders in (
+        ("dashboard", ("templates", "static")),
+        ("seederfarm/registry", ("templates", "static")),
+    ):
+        for folder in folders:
+            files = {path.relative_to(ROOT) for path in (ROOT / room / folder).rglob("*") if path.is_file()}
+            assert files and not {path for path in files if not (site / path).is_file()}
 
 
 def test_a_lone_peer_needs_nothing_of_the_farm(installed: Path, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from seederfarm.registry import logins
-from seederfarm.registry.admin import login
+from seederfarm.registry import login_form, logins
 from seederfarm.registry.logins import ACCOUNT, ADDRESS, PAIR, LoginLimit
 
 from .factories import make_user
@@ -73,8 +72,10 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fresh_limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(login, "limit", LoginLimit())
-    monkeypatch.setattr(login, "monotonic", lambda: 1000.0)  # passwords take long to hash on a busy machine
+    monkeypatch.setattr(login_form, "limit", LoginLimit())
+    monkeypatch.setattr(
+        login_form, "monotonic", lambda: 1000.0
+    )  # passwords take long to hash on a busy machine
     yield
 
 

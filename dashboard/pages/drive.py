@@ -1,0 +1,52 @@
+"""Is this one safe; who has it; what happened?"""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+
+from seederfarm.registry import services
+from seederfarm.registry.models import Drive
+from seederfarm.registry.services.log import count_of
+from workers import units
+
+from ..reads import drive as reading
+from .access import action, actor_of, canonical, page
+
+
+@page
+@canonical
+def drive(request: HttpRequest, key: str) -> HttpResponse:
+    found = get_object_or_404(Drive, key=key)
+    may_act = request.user.has_perm("registry.change_drive")
+    context = {"seen": reading.one(found, timezone.now()), "drive": found, "may_act": may_act}
+    return render(request, "dashboard/drive.html", context)
+
+
+@action("registry.change_drive")
+def act(request: HttpRequest, key: str) -> HttpResponse:
+    """Prove now, pause, resume."""
+    found = get_object_or_404(Drive, key=key)
+    match request.POST.get("do"):
+        case "prove":
+            _prove(request, found)
+        case "pause" if services.pause([found], actor_of(request)):
+            messages.success(request, "Paused: its copies stay where they are, and none is made or moved.")
+        case "resume" if services.resume([found], actor_of(request)):
+            messages.success(request, "Resumed.")
+        case _:
+            messages.info(request, "Nothing changed.")
+    return HttpResponseRedirect(reverse("dashboard:drive", kwargs={"key": key}))
+
+
+def _prove(request: HttpRequest, drive: Drive) -> None:
+    wait = reading.proof_wait(drive, timezone.now())
+    if wait > 0:
+        messages.info(request, f"Asked a moment ago; again in {units.format_duration(wait)}.")
+        return
+    copies = services.reverify([drive], actor_of(request))
+    text = f"Asked {count_of(copies, 'complete copy')} for proof." if copies else "No copy is complete yet."
+    messages.success(request, text)

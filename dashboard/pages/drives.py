@@ -1,0 +1,84 @@
+"""The list of drives, adding to it, and every copy."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+
+from seederfarm.registry import services
+from seederfarm.registry.models import Drive, Source, Tag, Worker
+from seederfarm.registry.services.log import count_of
+from seederfarm.registry.services.preview import preview
+
+from ..reads import copies as copies_of
+from ..reads import drives as listing
+from ..reads.adding import Added, summary
+from ..reads.looks import HEALTH
+from .access import actor_of, form_page, page
+from .forms import AddDrivesForm
+
+CHOICES = 500
+"""Tags, workers and sources that a filter offers."""
+
+
+@page
+def drives(request: HttpRequest) -> HttpResponse:
+    given = listing.DriveFilter.read(request.GET)
+    context = {
+        "list": listing.listed(given, timezone.now()),
+        "given": given,
+        "looks": [(health, HEALTH[health]) for health in listing.WORST_FIRST],
+        "kinds": Drive.Kind.choices[1:],
+        "tags": Tag.objects.values_list("name", flat=True)[:CHOICES],
+        "workers": Worker.objects.values_list("name", flat=True)[:CHOICES],
+        "sources": Source.objects.values_list("name", flat=True)[:CHOICES],
+    }
+    return render(request, "dashboard/drives.html", context)
+
+
+@form_page("registry.add_drive")
+def add(request: HttpRequest) -> HttpResponse:
+    """Preview and add. What could not be read stays in the box."""
+    form = AddDrivesForm(
+        request.POST or None, request.FILES or None, initial={"keys": request.GET.get("keys", "")}
+    )
+    seen = None
+    if request.method == "POST" and form.is_valid():
+        if "preview" not in request.POST:
+            added = _add(request, form)
+            if not added.wrong:
+                return HttpResponseRedirect(added.href)
+            form = form.again(added.wrong)
+        seen = summary(preview(form.texts))
+    return render(request, "dashboard/add.html", {"form": form, "seen": seen})
+
+
+def _add(request: HttpRequest, form: AddDrivesForm) -> Added:
+    result = services.add_keys(form.texts, actor=actor_of(request), **form.values)
+    if result.added:
+        messages.success(request, f"Added {count_of(len(result.added), 'drive')}.")
+    if result.existing:
+        messages.info(request, f"{count_of(len(result.existing), 'drive')} here already, unchanged.")
+    here = [*result.added, *result.existing]
+    only = reverse("dashboard:drive", kwargs={"key": here[0].key}) if len(here) == 1 else ""
+    return Added(only or reverse("dashboard:drives") + "?sort=-added", [bad.text for bad in result.malformed])
+
+
+@page
+def copies(request: HttpRequest) -> HttpResponse:
+    given = copies_of.CopyFilter.read(request.GET)
+    pages = Paginator(copies_of.listed(given), copies_of.ROWS)
+    shown = pages.get_page(request.GET.get("page"))
+    context = {
+        "given": given,
+        "page": shown,
+        "pages": list(pages.get_elided_page_range(shown.number, on_each_side=1, on_ends=1)),
+        "rows": copies_of.rows(shown.object_list, timezone.now()),
+        "states": copies_of.STATES,
+        "workers": Worker.objects.values_list("name", flat=True)[:CHOICES],
+    }
+    return render(request, "dashboard/copies.html", context)

@@ -1,0 +1,55 @@
+"""Pages for errors. They query no database: it may be what failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from ..reads.frame import theme_of
+
+TEXTS = {
+    400: ("That request could not be read", "Go back and try again, from the page that you came from."),
+    403: ("You may not do that", "Your account has no right to this. An administrator can give it to you."),
+    404: (
+        "There is nothing at this address",
+        "The drive may have been removed, or the key in the address is not whole: it has 52 characters, or "
+        "64 as hex digits.",
+    ),
+    500: (
+        "The farm could not make this page",
+        "Workers seed on; nothing is lost. The reason is in the log: ./farm logs web.",
+    ),
+}
+NAMES = {400: "bad request", 403: "forbidden", 404: "not found", 500: "server error"}
+
+
+def _page(request: HttpRequest, status: int) -> HttpResponse:
+    title, text = TEXTS[status]
+    shown = {"status": status, "name": NAMES[status], "title": title, "text": text}
+    context: dict[str, Any] = {**shown, "theme": theme_of(request)}
+    return render(request, "dashboard/error.html", context, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _page(request, 400)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _page(request, 403)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _page(request, 404)
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    return _page(request, 500)
+
+
+def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form without the token of this session: an old page, or another site."""
+    title, text = "This form is too old", "Go back, load the page again, and send it once more."
+    shown = {"status": 403, "name": "forbidden", "title": title, "text": text, "theme": theme_of(request)}
+    return render(request, "dashboard/error.html", shown, status=403)

@@ -1,0 +1,85 @@
+"""The form that adds drives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from seederfarm.registry.forms import MAX_UPLOAD, TagsField
+
+COPIES: Final = {
+    "1": (1, 1, "1 copy", "lost if that machine is"),
+    "2": (2, 3, "2 to 3 copies", "2 always, 3 where there is room"),
+    "3": (3, 5, "3 to 5 copies", "for what is irreplaceable"),
+    "": (0, 0, "As set for the farm", ""),
+}
+"""Copies at least, at most, words."""
+
+
+class AddDrivesForm(forms.Form):
+    keys = forms.CharField(required=False, strip=False, max_length=16 << 20)
+    file = forms.FileField(required=False)
+    copies = forms.ChoiceField(required=False, choices=[(name, "") for name in COPIES])
+    label = forms.CharField(required=False, max_length=200)
+    kind = forms.ChoiceField(required=False, choices=[(name, name) for name in ("", "core", "bee", "drive")])
+    tags = TagsField(required=False, widget=forms.TextInput())
+    required_tags = TagsField(required=False, widget=forms.TextInput())
+    priority = forms.IntegerField(required=False, min_value=0, max_value=9)
+
+    def clean_file(self) -> str:
+        """The text of the file."""
+        file = self.cleaned_data["file"]
+        if file is None:
+            return ""
+        if (file.size or 0) > MAX_UPLOAD:
+            raise ValidationError(f"Larger than {MAX_UPLOAD >> 20} MiB: is it a list of keys?")
+        try:
+            return str(file.read(), "utf-8")
+        except UnicodeDecodeError:
+            raise ValidationError("Not text (UTF-8): is it a list of keys?") from None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not self.errors and not (cleaned.get("keys") or "").strip() and not cleaned.get("file"):
+            self.add_error("keys", "Paste a key, or choose a file.")
+        return cleaned
+
+    @property
+    def texts(self) -> list[str]:
+        """All lines: the pasted ones, then those of the file."""
+        pasted, file = self.cleaned_data["keys"], self.cleaned_data["file"]
+        return [*pasted.removeprefix("\ufeff").splitlines(), *file.removeprefix("\ufeff").splitlines()]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What `services.add_keys` takes beside the lines and the actor."""
+        given = self.cleaned_data
+        min_copies, max_copies, *_ = COPIES[given["copies"]]
+        return {
+            "kind": given["kind"],
+            "label": given["label"],
+            "tags": given["tags"],
+            "required_tags": given["required_tags"],
+            "replicas": (min_copies, max_copies) if min_copies else None,
+            "priority": 5 if given["priority"] is None else given["priority"],
+        }
+
+    def again(self, lines: Sequence[str]) -> AddDrivesForm:
+        """The same with only these lines in the box."""
+        given = {name: self.data.get(name) for name in self.fields}
+        form = AddDrivesForm({**given, "keys": "\n".join(lines)})
+        form.is_valid()
+        return form
+
+    def choices_of_copies(self) -> list[tuple[str, str, str, bool]]:
+        minimum, maximum = settings.FARM.replicas
+        span = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"
+        chosen = str(self["copies"].value() or "")
+        return [
+            (name, text, note or f"{span} of each", name == chosen)
+            for name, (_, _, text, note) in COPIES.items()
+        ]

@@ -1,0 +1,29 @@
+"""Who has room, who is in trouble; may I switch this one off?"""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+
+from seederfarm.registry.models import Worker
+from seederfarm.registry.queries import with_load
+
+from ..reads import charts
+from ..reads import workers as reading
+from .access import page
+
+
+@page
+def workers(request: HttpRequest) -> HttpResponse:
+    retired = request.GET.get("retired") == "1"
+    seen = reading.listed(timezone.now(), retired=retired)
+    return render(request, "dashboard/workers.html", {"seen": seen, "retired": retired})
+
+
+@page
+def worker(request: HttpRequest, node_id: str) -> HttpResponse:
+    now = timezone.now()
+    found = get_object_or_404(with_load(Worker.objects.all()), node_id=node_id)
+    context = {"seen": reading.one(found, now), "worker": found, "chart": charts.rates(now, found.pk)}
+    return render(request, "dashboard/worker.html", context)

@@ -1,0 +1,142 @@
+"""All of one drive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from seederfarm.registry.health import Health
+from seederfarm.registry.models import AuditEntry, Drive, Event, Replica
+from seederfarm.registry.verdict import Verdict, verdict_of
+from workers import units
+
+from .farm import events
+from .looks import HEALTH, Look, of_copy
+
+EVENTS: Final = 30
+PROVE_AGAIN: Final = timedelta(minutes=5)
+"""A drive's copies are asked for proof by a person this often at most. Ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    look: Look
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrivePage:
+    drive: Drive
+    look: Look
+    verdict: Verdict
+    reasons: list[Reason]
+    copies: list[tuple[Replica, Look]]
+    summary: str
+    """`3 complete, 1 on its way`."""
+    peers: int
+    tags: list[str]
+    sources: list[str]
+    blocks: int | None
+    """Of all its cores."""
+    events: list[tuple[Event, Look]]
+    proof_wait: float
+    """Seconds until its copies may be asked for proof again."""
+
+
+def one(drive: Drive, now: datetime) -> DrivePage:
+    """Six queries."""
+    copies = list(drive.replicas.select_related("worker").order_by("worker__name"))
+    verdict = verdict_of(drive, now, copies)
+    shown = [(copy, of_copy(copy, drive, now)) for copy in copies]
+    return DrivePage(
+        drive=drive,
+        look=HEALTH[verdict.health],
+        verdict=verdict,
+        reasons=_reasons(drive, verdict, shown) if drive.length else [],
+        copies=shown,
+        summary=_summary(shown),
+        peers=sum(copy.peers for copy in copies),
+        tags=list(drive.tags.values_list("name", flat=True)),
+        sources=list(drive.source_entries.values_list("source__name", flat=True)),
+        blocks=max((copy.total_blocks for copy in copies), default=0) or drive.length,
+        events=events(Event.objects.filter(drive=drive), EVENTS),
+        proof_wait=proof_wait(drive, now),
+    )
+
+
+def proof_wait(drive: Drive, now: datetime) -> float:
+    rows = AuditEntry.objects.filter(action="drive.reverify", target=drive.key, at__gt=now - PROVE_AGAIN)
+    last = rows.values_list("at", flat=True).first()
+    return 0.0 if last is None else (last + PROVE_AGAIN - now).total_seconds()
+
+
+def _summary(copies: Sequence[tuple[Replica, Look]]) -> str:
+    number: dict[str, int] = {}
+    for _, look in copies:
+        number[look.word.lower()] = number.get(look.word.lower(), 0) + 1
+    return ", ".join(f"{count:,} {word}" for word, count in number.items()) or "none yet"
+
+
+_YES: Final = HEALTH[Health.SAFE]
+_WORK: Final = HEALTH[Health.COPYING]
+_NO: Final = HEALTH[Health.AT_RISK]
+
+
+def _reasons(drive: Drive, verdict: Verdict, copies: Sequence[tuple[Replica, Look]]) -> list[Reason]:
+    """What stands behind the verdict, good or not."""
+    here = [copy for copy, _ in copies if copy.desired]
+    best = max(here, key=lambda copy: (copy.fork, copy.have_blocks), default=None)
+    good = [copy for copy, look in copies if look.tone == "is-safe"]
+    return [_all_of_it(best), _enough(drive, verdict, len(here)), _places(good), _proofs(verdict, here)]
+
+
+def _all_of_it(best: Replica | None) -> Reason:
+    if best is None or not best.have_blocks:
+        return Reason(_NO, "Nothing of it is here", "no worker has got a block")
+    amount = f"{units.format_size(best.have_bytes)}, {units.plural(best.have_blocks, 'block')}"
+    if best.have_blocks >= best.total_blocks:
+        return Reason(_YES, "All of it is here", amount)
+    if best.is_complete:
+        return Reason(
+            _NO, "All that is left is here", f"no peer has the other {best.unavailable_blocks:,} blocks"
+        )
+    return Reason(_WORK, f"{units.format_percent(best.share or 0.0)} of it is here", amount)
+
+
+def _enough(drive: Drive, verdict: Verdict, assigned: int) -> Reason:
+    wanted = drive.replicas_min
+    title = (
+        f"{units.plural(verdict.counted, 'copy', 'copies')}, {wanted} {'is' if wanted == 1 else 'are'} enough"
+    )
+    missing = drive.replicas_max - verdict.counted
+    text = f"{drive.replicas_max} wanted, " + ("none missing" if missing <= 0 else f"{missing} missing")
+    if verdict.counted >= wanted:
+        return Reason(_YES, title, text)
+    return Reason(_WORK if assigned > verdict.counted else _NO, title, text)
+
+
+def _places(good: Sequence[Replica]) -> Reason:
+    zones = sorted({copy.worker.zone or copy.worker.name for copy in good})
+    if not zones:
+        return Reason(_NO, "In no place yet", "no copy counts")
+    named = ", ".join(zones[:4]) + (" and others" if len(zones) > 4 else "")
+    return Reason(
+        _YES if len(zones) > 1 else HEALTH[Health.WAITING], f"In {units.plural(len(zones), 'place')}", named
+    )
+
+
+def _proofs(verdict: Verdict, here: Sequence[Replica]) -> Reason:
+    failed = sum(copy.proof_failures > 0 for copy in here)
+    if failed:
+        return Reason(
+            _NO, f"{units.plural(failed, 'copy', 'copies')} failed a proof", "not counted until proven"
+        )
+    pending = sum(copy.is_proof_pending for copy in here)
+    if pending:
+        return Reason(_WORK, "Proof pending", f"of {units.plural(pending, 'copy', 'copies')}")
+    if not verdict.counted:
+        return Reason(HEALTH[Health.WAITING], "Nothing proven yet", "a copy is asked when it is complete")
+    return Reason(_YES, "Each proved it", "random blocks, signed by the publisher")

@@ -1,0 +1,235 @@
+"""The farm in one sentence, a few numbers and a list of what needs a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import Coalesce
+
+from seederfarm.registry.health import UNWELL, Health, count_by_health
+from seederfarm.registry.models import Alert, Drive, Event, Replica, Sample, Worker
+from seederfarm.registry.queries import with_load
+from workers import units
+
+from .drives import WORST_FIRST, oldest_proof, unwell
+from .looks import HEALTH, Look, of_copy, of_event, of_worker
+
+TODO: Final = 5
+"""Alerts, and drives without an alert, that the overview lists. Ours."""
+EVENTS: Final = 14
+WORKERS: Final = 12
+COPYING: Final = 8
+DAY: Final = timedelta(days=1)
+IN_FARM: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    look: Look
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    drives: int
+    safe: int
+    rest: str
+    """`3 at risk, 5 copying`."""
+    copies: int
+    complete: int
+    proven: int
+    """Complete copies proven within a day."""
+    oldest_proof: datetime | None
+    used: int
+    room: int
+    """Bytes that workers may use; 0: not known."""
+    served: float
+    """Bytes within a day."""
+    workers: int
+    online: int
+    worker_note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What needs a person."""
+
+    look: Look
+    text: str
+    hint: str
+    drive: Drive | None
+    worker: Worker | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    sentence: Sentence
+    todo: list[Todo]
+    more: int
+    """Open alerts that are not listed."""
+    numbers: Numbers
+    by_health: list[tuple[Health, Look, int]]
+    segments: list[tuple[str, int]]
+    workers: list[tuple[Worker, Look]]
+    pending: list[Worker]
+    events: list[tuple[Event, Look]]
+    copying: list[tuple[Replica, Look]]
+
+
+def overview(now: datetime) -> Overview:
+    """Nine queries, whatever the size of the farm."""
+    by_health = count_by_health(Drive.objects.all(), now)
+    workers: list[Any] = list(with_load(Worker.objects.exclude(state=Worker.State.RETIRED)))
+    in_farm = [(worker, of_worker(worker, now)) for worker in workers if worker.state in IN_FARM]
+    alerts = list(
+        Alert.objects.filter(resolved_at__isnull=True, acknowledged_at__isnull=True).select_related(
+            "drive", "worker"
+        )[: TODO + 1]
+    )
+    todo = _todo(alerts[:TODO], unwell(now, TODO) if any(by_health[health] for health in UNWELL) else [])
+    numbers = _numbers(by_health, in_farm, now)
+    return Overview(
+        sentence=_sentence(by_health, in_farm, len(todo)),
+        todo=todo,
+        more=max(0, len(alerts) - TODO),
+        numbers=numbers,
+        by_health=[(health, HEALTH[health], by_health[health]) for health in WORST_FIRST],
+        segments=[(HEALTH[health].tone, by_health[health]) for health in WORST_FIRST],
+        workers=sorted(in_farm, key=lambda pair: (pair[1].tone == "is-safe", pair[0].name))[:WORKERS],
+        pending=[worker for worker in workers if worker.state == Worker.State.PENDING],
+        events=events(Event.objects.all(), EVENTS),
+        copying=_copying(now),
+    )
+
+
+def events(rows: Any, number: int) -> list[tuple[Event, Look]]:
+    found = rows.select_related("drive", "worker")[:number]
+    return [(event, of_event(event.kind, event.severity)) for event in found]
+
+
+# --- the sentence ------------------------------------------------------------------------------------------
+
+
+def _sentence(by_health: Mapping[Health, int], workers: Sequence[tuple[Worker, Look]], todo: int) -> Sentence:
+    total = sum(by_health.values())
+    gone, risk = by_health[Health.UNAVAILABLE], by_health[Health.AT_RISK] + by_health[Health.REWRITTEN]
+    copying, waiting = by_health[Health.COPYING], by_health[Health.WAITING]
+    needs = f" {units.plural(todo, 'thing')} {'needs' if todo == 1 else 'need'} you." if todo else ""
+    if gone:
+        title = f"{gone:,} of {units.plural(total, 'drive')} {_is(gone)} unavailable"
+        more = f" {risk:,} more {_is(risk)} at risk." if risk else ""
+        return Sentence(
+            HEALTH[Health.UNAVAILABLE], title, f"No complete copy of {_it(gone)} is online.{more}{needs}"
+        )
+    if risk:
+        title = f"{risk:,} of {units.plural(total, 'drive')} {_is(risk)} at risk"
+        kept = "it still has" if risk == 1 else "each still has"
+        return Sentence(HEALTH[Health.AT_RISK], title, f"Nothing is lost: {kept} a complete copy.{needs}")
+    lost = [worker.name for worker, look in workers if look.tone == "is-fail"]
+    if lost:
+        named = lost[0] if len(lost) == 1 else f"{len(lost):,} workers"
+        title = f"{named} {_is(len(lost))} in trouble; no drive is at risk"
+        return Sentence(HEALTH[Health.AT_RISK], title, f"The farm makes missing copies elsewhere.{needs}")
+    safe = by_health[Health.SAFE]
+    rest = f"{safe:,} {_is(safe)} safe." if safe else "None is safe yet."
+    if copying:
+        title = f"{copying:,} of {units.plural(total, 'drive')} {_is(copying)} being copied"
+        rest = f"{waiting:,} {_is(waiting)} waiting for a publisher. {rest}" if waiting else rest
+        return Sentence(HEALTH[Health.COPYING], title, f"{rest}{needs or ' Nothing needs you.'}")
+    if waiting:
+        title = f"{waiting:,} of {units.plural(total, 'drive')} {_is(waiting)} waiting for a publisher"
+        return Sentence(HEALTH[Health.WAITING], title, f"{rest}{needs or ' Nothing needs you.'}")
+    title = f"All {total:,} drives are safe" if total > 1 else "The one drive of this farm is safe"
+    idle = by_health[Health.PAUSED] + by_health[Health.REMOVING]
+    if idle:
+        title = (
+            f"{by_health[Health.SAFE]:,} of {units.plural(total, 'drive')} are safe, {idle:,} are set aside"
+        )
+    text = "Each has as many proven copies as it should have at least."
+    return Sentence(HEALTH[Health.SAFE], title, f"{text}{needs or ' Nothing needs you.'}")
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _it(number: int) -> str:
+    return "it" if number == 1 else "them"
+
+
+def _todo(alerts: Sequence[Alert], drives: Sequence[Any]) -> list[Todo]:
+    found = [
+        Todo(
+            HEALTH[Health.UNAVAILABLE if alert.severity == "error" else Health.AT_RISK],
+            alert.text, alert.hint, alert.drive, alert.worker,
+        )
+        for alert in alerts
+    ]  # fmt: skip
+    alerted = {alert.drive_id for alert in alerts}
+    for drive in drives:
+        if drive.pk not in alerted:
+            has = f"{units.plural(drive.counted, 'copy', 'copies')} of at least {drive.replicas_min}"
+            text = f"{str(drive)[:200]} is {Health(drive.health).label}: {has}"
+            found.append(Todo(HEALTH[drive.health], text, "", drive, None))
+    return found
+
+
+# --- numbers -----------------------------------------------------------------------------------------------
+
+
+def room_of(worker: Worker) -> int:
+    """Bytes that a worker may use for content: its quota, else what it has and what is free. 0: not known."""
+    if worker.quota_bytes is not None:
+        return worker.quota_bytes
+    if worker.capacity_bytes:
+        return worker.capacity_bytes
+    return (worker.used_bytes or 0) + (worker.free_bytes or 0)
+
+
+def _numbers(
+    by_health: Mapping[Health, int], workers: Sequence[tuple[Worker, Look]], now: datetime
+) -> Numbers:
+    complete = Q(phase=Replica.Phase.COMPLETE)
+    copies = Replica.objects.filter(desired=True).aggregate(
+        n=Count("pk"),
+        complete=Count("pk", filter=complete),
+        proven=Count("pk", filter=complete & Q(last_proven_at__gt=now - DAY)),
+    )
+    rest = [f"{by_health[health]:,} {health.label}" for health in WORST_FIRST[:-1] if by_health[health]]
+    troubled = [worker.name for worker, look in workers if look.word in ("Lost", "Silent")]
+    online = len(workers) - len(troubled)
+    return Numbers(
+        drives=sum(by_health.values()),
+        safe=by_health[Health.SAFE],
+        rest=", ".join(rest[:2]) or "nothing else",
+        copies=copies["n"],
+        complete=copies["complete"],
+        proven=copies["proven"],
+        oldest_proof=oldest_proof(),
+        used=sum(worker.used_bytes or 0 for worker, _ in workers),
+        room=sum(room_of(worker) for worker, _ in workers),
+        served=served(now - DAY),
+        workers=len(workers),
+        online=online,
+        worker_note=f"{troubled[0]} is not heard" if troubled else "",
+    )
+
+
+def served(since: datetime) -> float:
+    """Bytes that all workers sent to peers since then, as far as minutes are kept."""
+    rows = Sample.objects.filter(scope=Sample.Scope.WORKER, metric="bytes_up", at__gte=since)
+    return float(rows.aggregate(n=Coalesce(Sum("total"), 0.0))["n"])
+
+
+def _copying(now: datetime) -> list[tuple[Replica, Look]]:
+    rows = (
+        Replica.objects.filter(desired=True, phase=Replica.Phase.DOWNLOADING, worker__lost_since__isnull=True)
+        .select_related("drive", "worker")
+        .order_by("-grew_at", "-pk")[:COPYING]
+    )
+    return [(copy, of_copy(copy, copy.drive, now)) for copy in rows]

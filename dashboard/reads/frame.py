@@ -1,0 +1,144 @@
+"""What every page has around it: navigation, number of open alerts, the farm's status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from seederfarm.registry.models import Alert, Worker
+
+from .looks import SILENT_AFTER
+
+THEMES: Final = ("", "light", "dark")
+"""Values of the cookie `theme`; empty: as the system."""
+MAX_COUNTED: Final = 1000
+"""Open alerts beyond it are shown as `999+`. Ours."""
+
+NAVIGATION: Final = (
+    (
+        "Farm",
+        (
+            ("overview", "Overview", "dashboard"),
+            ("drives", "Drives", "hard_drive"),
+            ("copies", "Copies", "content_copy"),
+            ("workers", "Workers", "dns"),
+            ("sources", "Sources", "rss_feed"),
+        ),
+    ),
+    (
+        "What happened",
+        (
+            ("alerts", "Alerts", "notifications"),
+            ("events", "Events", "history"),
+            ("audit", "Audit log", "fact_check"),
+        ),
+    ),
+)
+MAIN: Final = ("overview", "drives", "workers", "alerts")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    name: str
+    word: str
+    icon: str
+    href: str
+    is_current: bool
+    is_main: bool
+    """In the bar at the bottom of a phone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The line at the bottom."""
+
+    workers: int
+    online: int
+    up: float
+    """Bytes a second."""
+    down: float
+    peers: int
+    reachable: int
+    """Workers that peers reach directly."""
+    heard_at: Any
+    """The newest report of any worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    name: str
+    theme: str
+    groups: tuple[tuple[str, tuple[Link, ...]], ...]
+    alerts: int
+    status: Status
+    may_add: bool
+    may_manage: bool
+
+
+def theme_of(request: HttpRequest) -> str:
+    chosen = request.COOKIES.get("theme", "")
+    return chosen if chosen in THEMES else ""
+
+
+def frame(request: HttpRequest) -> Frame:
+    """Two queries. Kept for the request."""
+    kept: Frame | None = getattr(request, "farm_frame", None)
+    if kept is None:
+        kept = _load(request)
+        request.farm_frame = kept  # type: ignore[attr-defined]
+    return kept
+
+
+def _load(request: HttpRequest) -> Frame:
+    here = request.path
+    user = request.user
+    groups = tuple(
+        (title, tuple(_link(name, word, icon, here) for name, word, icon in items))
+        for title, items in NAVIGATION
+    )
+    return Frame(
+        name=settings.FARM.name,
+        theme=theme_of(request),
+        groups=groups,
+        alerts=open_alerts(),
+        status=_status(),
+        may_add=user.has_perm("registry.add_drive"),
+        may_manage=bool(getattr(user, "is_staff", False)),
+    )
+
+
+def _link(name: str, word: str, icon: str, here: str) -> Link:
+    href = reverse(f"dashboard:{name}")
+    current = here == href if name == "overview" else here.startswith(href)
+    return Link(name, word, icon, href, current, name in MAIN)
+
+
+def open_alerts() -> int:
+    """Alerts that are not acknowledged, MAX_COUNTED at most."""
+    rows = Alert.objects.filter(resolved_at__isnull=True, acknowledged_at__isnull=True).order_by()
+    return len(rows.values_list("pk")[:MAX_COUNTED])
+
+
+def _status() -> Status:
+    rows = list(
+        Worker.objects.filter(state__in=[Worker.State.ACTIVE, Worker.State.DRAINING])
+        .order_by()
+        .values_list("last_seen_at", "engine")
+    )
+    since = timezone.now() - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
+    online = [engine for seen, engine in rows if seen is not None and seen > since]
+    return Status(
+        workers=len(rows),
+        online=len(online),
+        up=sum(float(engine.get("up_per_second", 0)) for engine in online),
+        down=sum(float(engine.get("down_per_second", 0)) for engine in online),
+        peers=sum(int(engine.get("connections", 0)) for engine in online),
+        reachable=sum(engine.get("firewalled") is False for engine in online),
+        heard_at=max((seen for seen, _ in rows if seen is not None), default=None),
+    )

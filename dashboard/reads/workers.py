@@ -1,0 +1,161 @@
+"""Workers, and one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from seederfarm.registry.models import Replica, Worker
+from seederfarm.registry.queries import with_load
+from seederfarm.registry.services.drains import DrainProgress, drain_progress
+from workers import units
+
+from .farm import IN_FARM, Sentence, events, room_of
+from .looks import Look, of_copy, of_worker
+
+COPIES: Final = 25
+"""Copies that a worker's page lists: those first that are not complete."""
+EVENTS: Final = 20
+MAX_DRAINED: Final = 50_000
+"""Copies up to which a worker's page computes what a drain would have to move. Ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How peers reach a worker."""
+
+    tone: str
+    icon: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    worker: Any
+    """With `copies` and `complete`."""
+    look: Look
+    room: int
+    network: Network
+    is_stale: bool
+    """Its numbers are from before it fell silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerList:
+    sentence: Sentence
+    rows: list[WorkerRow]
+    pending: list[Worker]
+    retired: int
+    used: int
+    room: int
+    copies: int
+    complete: int
+    up: float
+    peers: int
+    zones: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPage:
+    row: WorkerRow
+    sentence: Sentence
+    copies: list[tuple[Replica, Look]]
+    events: list[Any]
+    drain: DrainProgress | None
+
+
+def listed(now: datetime, *, retired: bool) -> WorkerList:
+    """One query."""
+    every = [_row(worker, now) for worker in with_load(Worker.objects.order_by("name"))]
+    here = [row for row in every if row.worker.state in IN_FARM]
+    gone = [row for row in every if row.worker.state == Worker.State.RETIRED]
+    online = [row for row in here if not row.is_stale]
+    return WorkerList(
+        sentence=_sentence(here),
+        rows=sorted(gone if retired else here, key=lambda row: row.look.tone == "is-safe"),
+        pending=[row.worker for row in every if row.worker.state == Worker.State.PENDING],
+        retired=len(gone),
+        used=sum(row.worker.used_bytes or 0 for row in here),
+        room=sum(row.room for row in here),
+        copies=sum(row.worker.copies for row in here),
+        complete=sum(row.worker.complete for row in here),
+        up=sum(float(row.worker.engine.get("up_per_second", 0)) for row in online),
+        peers=sum(int(row.worker.engine.get("connections", 0)) for row in online),
+        zones=len({row.worker.zone or row.worker.name for row in here}),
+    )
+
+
+def one(worker: Any, now: datetime) -> WorkerPage:
+    """Of a worker with its load. Three queries."""
+    row = _row(worker, now)
+    copies = (
+        Replica.objects.filter(worker=worker)
+        .select_related("drive", "worker")
+        .order_by("counts", "-grew_at", "-pk")[:COPIES]
+    )
+    moves = worker.state in IN_FARM and 0 < worker.copies <= MAX_DRAINED
+    return WorkerPage(
+        row=row,
+        sentence=_about(row, now),
+        copies=[(copy, of_copy(copy, copy.drive, now)) for copy in copies],
+        events=events(worker.events.order_by("-id"), EVENTS),
+        drain=drain_progress(worker.pk) if moves else None,
+    )
+
+
+def _row(worker: Any, now: datetime) -> WorkerRow:
+    look = of_worker(worker, now)
+    stale = look.word in ("Lost", "Silent") or worker.last_seen_at is None
+    return WorkerRow(worker, look, room_of(worker), _network(worker, is_stale=stale), stale)
+
+
+def _network(worker: Worker, *, is_stale: bool) -> Network:
+    engine = worker.engine
+    if is_stale or not engine.get("running"):
+        return Network("is-fail" if worker.state in IN_FARM else "is-idle", "wifi_off", "Not heard")
+    match engine.get("firewalled"):
+        case False:
+            return Network("is-safe", "wifi", "Direct")
+        case True:
+            return Network("is-safe", "wifi_tethering", "Behind a firewall")
+    return Network("is-idle", "wifi_2_bar", "Not known yet")
+
+
+def _sentence(rows: list[WorkerRow]) -> Sentence:
+    total, online = len(rows), sum(not row.is_stale for row in rows)
+    wrong = [row for row in rows if row.look.tone == "is-fail"]
+    if not rows:
+        return Sentence(
+            Look("is-risk", "risk", "No worker"), "No worker is in the farm",
+            "Without one nothing is copied: make a token in the admin and start one with it.",
+        )  # fmt: skip
+    if wrong:
+        first = wrong[0]
+        name, word = str(first.worker.name), first.look.word.lower()
+        others = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
+        return Sentence(
+            Look("is-risk", "risk", "At risk"),
+            f"{online:,} of {units.plural(total, 'worker')} are online; {name} is {word}{others}",
+            "Its copies are made again elsewhere. If it comes back before, nothing is wasted.",
+        )
+    if online < total:
+        return Sentence(
+            Look("is-idle", "silent", "Silent"),
+            f"{online:,} of {units.plural(total, 'worker')} are online",
+            "A silent worker gets nothing new; after some minutes its copies are made elsewhere.",
+        )
+    title = "The only worker is online" if total == 1 else f"All {total:,} workers are online"
+    alone = "A second one, elsewhere, would keep drives when this machine is gone." if total == 1 else ""
+    return Sentence(Look("is-safe", "safe", "Online"), title, alone or "Nothing needs you.")
+
+
+def _about(row: WorkerRow, now: datetime) -> Sentence:
+    worker, look = row.worker, row.look
+    copies = f"{units.plural(worker.copies, 'copy', 'copies')}, {worker.complete:,} complete."
+    heard = "never heard" if worker.last_seen_at is None else (
+        f"last heard {units.format_age((now - worker.last_seen_at).total_seconds())}"
+    )  # fmt: skip
+    if look.tone == "is-safe":
+        return Sentence(look, "Online and healthy", f"{copies} It was {heard}.")
+    return Sentence(look, f"{look.word}, {heard}", f"{copies} {look.note[:1].upper()}{look.note[1:]}".strip())

@@ -1,0 +1,48 @@
+"""Addresses of the pages. Filters, order and page are in the query: every view can be sent to a colleague."""
+
+from __future__ import annotations
+
+from django.urls import path, register_converter
+
+from seederfarm.registry.queries import whole_key
+
+from .pages import account, drive, drives, history, overview, sources, workers
+from .pages.access import key_in_address
+
+
+class KeyConverter:
+    """A key in any spelling, as hex."""
+
+    regex = r"(?:[a-z]+:/{1,2})?[^/]+"
+
+    def to_python(self, value: str) -> str:
+        found = whole_key(value)
+        if found is None:
+            raise ValueError("no key")
+        return found
+
+    def to_url(self, value: str) -> str:
+        return key_in_address(value)
+
+
+register_converter(KeyConverter, "key")
+
+app_name = "dashboard"
+urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("drives/", drives.drives, name="drives"),
+    path("drives/add/", drives.add, name="add"),
+    path("drives/<key:key>/", drive.drive, name="drive"),
+    path("drives/<key:key>/act/", drive.act, name="act"),
+    path("copies/", drives.copies, name="copies"),
+    path("workers/", workers.workers, name="workers"),
+    path("workers/<str:node_id>/", workers.worker, name="worker"),
+    path("sources/", sources.sources, name="sources"),
+    path("alerts/", history.alerts, name="alerts"),
+    path("alerts/<int:pk>/acknowledge/", history.acknowledge, name="acknowledge"),
+    path("events/", history.events, name="events"),
+    path("audit/", history.audit, name="audit"),
+    path("login/", account.LoginPage.as_view(), name="login"),
+    path("logout/", account.logout, name="logout"),
+    path("theme/", account.theme, name="theme"),
+]

@@ -1,10 +1,10 @@
-"""The Hypercore protocol: cores, bees and drives, how they are verified, and how peers exchange them.
+"""The Hypercore protocol: cores, bees and drives, their verification, and their exchange between peers.
 
-What is here needs no event loop: stores and the cores in them, readers and writers of content, proofs, and
-the state machines of replication. `hypercore.aio` is the network for asyncio: most programs begin with its
-`Corestore` and `Swarm`. `hypercore.errors` has every error that the library raises on purpose,
-`hypercore.testing` peers and networks for tests. The rooms below (`hypercore.udx`, `hypercore.dht`, …) are
-public too; docs/architecture.md is their map.
+These names need no event loop: stores and cores, readers and writers of content, proofs, and the state
+machines of replication. `hypercore.aio` is the network for asyncio: most programs begin with its `Corestore`
+and `Swarm`. `hypercore.errors` has the errors of the library, `hypercore.testing` peers and networks for
+tests. The packages below (`hypercore.udx`, `hypercore.dht`, …) are public as well; docs/architecture.md
+describes them.
 
 Names are imported when they are first used.
 """

@@ -1,6 +1,6 @@
 """Packages whose public names are imported when they are first used.
 
-A program that only needs to read a key should not wait for a database, a crypto library and an event loop.
+A program that only decodes a key then loads no database, crypto library or event loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import import_module
 
 
 def lazy_names(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], object]:
-    """The `__getattr__` of `package`. `homes` maps modules, named relative to it, to the names they give."""
+    """The `__getattr__` of `package`. `homes` maps relative module names to their public names."""
     modules = {name: module for module, names in homes.items() for name in names}
 
     def get(name: str) -> object:

@@ -1,8 +1,7 @@
 """The first 32 bytes of an XSalsa20 key stream.
 
-PyNaCl exposes XSalsa20 only inside of secretbox, which keeps exactly these bytes to itself. Everything after
-them comes from libsodium (see `encryption.py`). Specification: D. J. Bernstein, "Extending the Salsa20 nonce"
-(2011).
+PyNaCl has XSalsa20 only inside secretbox, which does not return these bytes. The rest of the stream comes
+from libsodium (see `encryption.py`). Specification: D. J. Bernstein, "Extending the Salsa20 nonce" (2011).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Types that rooms hand to each other."""
+"""Types shared by the packages."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ change."""
 
 
 class Random(Protocol):
-    """Where chance comes from: `random.Random` is one. With a seed, what happened happens again."""
+    """A source of randomness, such as `random.Random`. With a seed, runs can be repeated."""
 
     def random(self) -> float:
-        """From 0 to below 1."""
+        """A number from 0 to below 1."""
 
     def randrange(self, stop: int, /) -> int:
-        """From 0 to below `stop`."""
+        """An integer from 0 to below `stop`."""
 
     def randbytes(self, n: int, /) -> bytes: ...

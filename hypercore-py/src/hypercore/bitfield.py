@@ -1,10 +1,10 @@
-"""Which blocks are there: a bitfield without an end, small where it is regular.
+"""A set of block numbers: a bitfield without an end, small for regular contents.
 
 Cores fill from the front and end up complete, so the leading run of ones is one integer, the *prefix*; a
-complete core of any length has nothing else. Bits behind the prefix live in pages of 32,768 bits (the page of
-the official implementation, hypercore lib/bitfield.js). Pages that are all ones are runs of page numbers, so
-that setting or clearing any stretch touches two pages at most, however long it is; a page that is absent is
-all zeros, and the others, the *mixed* ones, are byte arrays that end at their last bit.
+complete core of any length has nothing else. Bits behind the prefix are in pages of 32,768 bits (as in
+hypercore lib/bitfield.js). Pages of ones are kept as runs of page numbers, so that setting or clearing a
+range of any length changes two pages at most; absent pages are all zeros; *mixed* pages are byte arrays that
+end at their last set bit.
 
 Bit k of a page is bit k & 7 of byte k >> 3, which is the order of the little-endian 32-bit words on the wire.
 """
@@ -24,24 +24,23 @@ PAGE_BITS = 32768
 
 PAGE_BYTES = PAGE_BITS // 8
 PAGE_OVERHEAD = 200
-"""Bytes that a mixed page takes besides its bits, about."""
+"""Bytes of memory for a mixed page beside its bits, about."""
 
 RUN_BYTES = 96
-"""Bytes that a run of whole pages takes, about."""
+"""Bytes of memory for a run of whole pages, about."""
 
 _SHIFT = PAGE_BITS.bit_length() - 1
 _MASK = PAGE_BITS - 1
 _FULL = b"\xff" * PAGE_BYTES
-_NO_RUNS = RangeSet()  # one for all, as the next: most fields are a prefix and nothing else
+_NO_RUNS = RangeSet()  # shared, as the next one: most fields have only a prefix
 _NO_PAGES = MixedPages()
 
 
 class Bitfield:
     """A set of non-negative integers.
 
-    `max_pages` bounds what a peer can make us remember: mixed pages, and runs of whole ones. A bit that would
-    need one more is not stored and stays unset (forgetting that a peer has a block is always safe). The
-    prefix costs nothing, whatever its length.
+    `max_pages` bounds the mixed pages and runs of whole pages that a peer can cause. A bit that would need
+    another one stays unset (an unknown block of a peer is always safe). The prefix needs no memory.
     """
 
     __slots__ = ("_beyond", "_full", "_max_pages", "_pages", "_prefix", "extent")
@@ -50,14 +49,14 @@ class Bitfield:
         self.extent: int | None = None
         """Mixed pages that begin at this bit or beyond are not stored."""
         self._prefix = 0  # every bit below is set and this one is not
-        self._beyond = 0  # ones at or above the prefix
-        self._full = _NO_RUNS  # pages that are all ones, none of them below the prefix
-        self._pages = _NO_PAGES  # mixed ones; bits below the prefix mean nothing in here
+        self._beyond = 0  # number of ones above the prefix
+        self._full = _NO_RUNS  # pages of ones, none below the prefix
+        self._pages = _NO_PAGES  # mixed pages; their bits below the prefix are ignored
         self._max_pages = max_pages
 
     @classmethod
     def restore(cls, contiguous: int, pages: Mapping[int, bytes]) -> Bitfield:
-        """From `contiguous` and what `page_image` gave for the pages behind it."""
+        """Restore from `contiguous` and the page images behind it."""
         field = cls()
         field._prefix = contiguous
         for page, image in pages.items():
@@ -82,21 +81,21 @@ class Bitfield:
             other._store(page, bytearray(self._pages[page]))
         return other
 
-    # --- looking ------------------------------------------------------------------------------------------
+    # --- queries ------------------------------------------------------------------------------------------
 
     @property
     def contiguous(self) -> int:
-        """How many leading bits are set."""
+        """Number of leading ones."""
         return self._prefix
 
     @property
     def count(self) -> int:
-        """How many bits are set."""
+        """Number of ones."""
         return self._prefix + self._beyond
 
     @property
     def held_bytes(self) -> int:
-        """About the memory that the bits behind the prefix take."""
+        """Bytes of memory for the bits behind the prefix, about."""
         return len(self._pages) * (PAGE_BYTES + PAGE_OVERHEAD) + len(self._full) * RUN_BYTES
 
     def get(self, index: int) -> bool:
@@ -172,7 +171,7 @@ class Bitfield:
             at = stop if end is None or stop < end else None
 
     def count_range(self, start: int, end: int) -> int:
-        """How many bits of start..end are set."""
+        """Number of ones in start..end."""
         total = max(0, min(end, self._prefix) - start)
         at = self.first_set(max(start, self._prefix), end)
         while at is not None:
@@ -212,7 +211,7 @@ class Bitfield:
     # --- changing -----------------------------------------------------------------------------------------
 
     def set(self, index: int) -> bool:
-        """Sets a bit. True if it was unset."""
+        """Set a bit. True if it was unset."""
         prefix = self._prefix
         if index == prefix:
             self._prefix = prefix + 1
@@ -240,11 +239,12 @@ class Bitfield:
         return True
 
     def unset(self, index: int) -> bool:
-        """Clears a bit. True if it was set."""
+        """Clear a bit. True if it was set."""
         return self.get(index) and self.set_range(index, index + 1, False) > 0
 
     def set_range(self, start: int, end: int | None, value: bool = True) -> int:
-        """Sets or clears start..end and says how many bits changed. `end` None clears all from `start` on."""
+        """Set or clear start..end. Returns the number of changed bits. `end` None clears all from `start`
+        on."""
         if start < 0:
             raise ValueError(f"bit {start} is below 0")
         if end is not None and end <= start:
@@ -261,7 +261,7 @@ class Bitfield:
         return abs(self.count - before)
 
     def load_words(self, start: int, words: Buffer) -> None:
-        """Overwrites the bits from `start` (a multiple of 32) on with little-endian 32-bit words."""
+        """Overwrite the bits from `start` (a multiple of 32) with little-endian 32-bit words."""
         _check_aligned(start)
         if len(words) % 4:
             raise ValueError(f"expected 32-bit words, got {len(words)} bytes")
@@ -288,7 +288,7 @@ class Bitfield:
         self._absorb()
 
     def forget_pages(self) -> None:
-        """Keeps the prefix and nothing else."""
+        """Drop all bits behind the prefix."""
         self._beyond = 0
         self._full, self._pages = _NO_RUNS, _NO_PAGES
 
@@ -302,7 +302,7 @@ class Bitfield:
         return sorted([*self._mixed(start, end), *(page for run in full for page in range(*run))])
 
     def page_image(self, page: int) -> bytes:
-        """What `restore` needs of a page: empty if the page has no bit at or above the prefix."""
+        """The image of a page for `restore`; empty if it has no bit at or above the prefix."""
         if not self._beyond:
             return b""
         if page not in self._pages:
@@ -318,7 +318,7 @@ class Bitfield:
         return self._pages.within(start >> _SHIFT, None if end is None else (end + _MASK) >> _SHIFT)
 
     def _full_bits(self, start: int, end: int) -> int:
-        """How many bits of start..end are in pages that are all ones. `start` is not below the prefix."""
+        """Number of bits of start..end in pages of ones. `start` is not below the prefix."""
         if not self._full or end <= start:
             return 0
         runs = self._full.within(start >> _SHIFT, (end + _MASK) >> _SHIFT)
@@ -340,7 +340,7 @@ class Bitfield:
         self._pages.store(page, data)
 
     def _made(self, page: int, data: bytes = b"") -> bytearray | None:
-        """A new mixed page; None if there is no room for it."""
+        """Add a mixed page; None if `max_pages` is reached."""
         if self._max_pages is not None and len(self._pages) >= self._max_pages:
             return None
         if self.extent is not None and page << _SHIFT >= self.extent:
@@ -350,7 +350,7 @@ class Bitfield:
         return made
 
     def _absorb(self) -> None:
-        """Moves the prefix over the ones that follow it, and forgets the pages it has passed."""
+        """Extend the prefix over the ones that follow it, and drop the pages below it."""
         while self._beyond:
             page = self._prefix >> _SHIFT
             data = self._pages.get(page)
@@ -373,7 +373,7 @@ class Bitfield:
             self.forget_pages()
 
     def _advance(self, end: int) -> None:
-        """Moves the prefix to `end` at least."""
+        """Extend the prefix at least to `end`."""
         if end <= self._prefix:
             return
         self._beyond -= self._full_bits(self._prefix, end)
@@ -417,7 +417,7 @@ class Bitfield:
         self._drop_mixed(first, last)
 
     def _drop_mixed(self, first: int, last: int) -> None:
-        """Forgets the mixed ones of the pages first..last."""
+        """Drop the mixed pages of first..last."""
         for page in self._pages.within(first, last):
             self._beyond -= self._ones(page, 0, PAGE_BITS)
         self._pages.discard_range(first, last)
@@ -447,7 +447,7 @@ class Bitfield:
         if start < self._prefix:
             old, self._prefix = self._prefix, start
             data = self._pages.get(old >> _SHIFT)
-            if data is not None:  # its bits below `old` meant nothing while the prefix covered them
+            if data is not None:  # its bits below `old` were ignored while the prefix covered them
                 empty(data, 0, min(old & _MASK, 8 * len(data)))
             if end is not None and end < old:
                 self._fill_pages(end, old)

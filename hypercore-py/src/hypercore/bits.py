@@ -1,4 +1,4 @@
-"""Searching and changing bits in a byte array: bit k is bit k & 7 of byte k >> 3."""
+"""Searches and changes bits in a byte array: bit k is bit k & 7 of byte k >> 3."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def first_one(page: bytearray, low: int) -> int | None:
 
 
 def count_ones(page: bytearray, low: int, high: int) -> int:
-    """How many of the bits low..high are ones; behind the last byte all are zero."""
+    """Number of ones in bits low..high; behind the last byte all are zero."""
     chunk = int.from_bytes(page[low >> 3 : (high + 7) >> 3], "little") >> (low & 7)
     return (chunk & ((1 << (high - low)) - 1)).bit_count()
 

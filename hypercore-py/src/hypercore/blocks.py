@@ -1,14 +1,13 @@
-"""Where readers of content get their blocks from.
+"""The interface between content and blocks.
 
-A bee, a blob or a drive is read through a `BlockSource`: a core on disk, a core that is being replicated,
-or a list of blocks in a test. Sources are asynchronous because a block may have to come over the network;
-nothing here knows how.
+A bee, a blob or a drive is read through a `BlockSource`: a core on disk, a replicated core, or a list of
+blocks in a test. Sources are asynchronous, since a block may have to come over the network.
 
-Three more methods make reading over a network fast. A source may leave each of them out, or set it to None:
+Three optional methods make reading over a network fast. A source may lack each of them, or set it to None:
 
-* `prefetch(indices)`: begin to fetch these blocks. Never waits, never raises, ignores what is here already,
-  what does not exist, and what is too much; readers hint again what did not come.
-* `peek(index)`: the block if it is here already, else None. Never waits.
+* `prefetch(indices)`: start to fetch these blocks. Never waits, never raises, ignores stored and unknown
+  blocks, and may ignore others; readers repeat hints.
+* `peek(index)`: the block if it is stored, else None. Never waits.
 * `byte_range(index)`: (offset, size) in bytes of a block that was read; makes seeking in large files cheap.
 """
 
@@ -35,7 +34,7 @@ class BlockSource(Protocol):
 
     @property
     def length(self) -> int:
-        """Blocks known to exist, here or elsewhere."""
+        """Number of known blocks, stored or not."""
         ...
 
     @property
@@ -43,11 +42,11 @@ class BlockSource(Protocol):
 
     @property
     def manifest(self) -> Manifest | None:
-        """Known from the first verified head on."""
+        """Known after the first verified head."""
         ...
 
     async def get(self, index: int) -> bytes:
-        """The block. Waits for it if it can come, raises BlockNotAvailable if it cannot."""
+        """The block. Waits for peers if there may be any; raises BlockNotAvailable otherwise."""
         ...
 
     async def update(self) -> bool:
@@ -107,13 +106,13 @@ class MemorySource:
         self.blocks.extend(blocks)
 
     def truncate(self, length: int) -> None:
-        """Forget the blocks from `length` on and begin the next fork."""
+        """Delete the blocks from `length` on and begin the next fork."""
         del self.blocks[length:]
         self.fork += 1
 
 
 class WritableLog(Protocol):
-    """A core of one's own, as its writers see it. They read what they wrote before without waiting."""
+    """A writable core. Earlier blocks are read without waiting."""
 
     @property
     def length(self) -> int: ...
@@ -124,7 +123,7 @@ class WritableLog(Protocol):
     def peek(self, index: int) -> bytes | None: ...
 
     def append(self, blocks: Sequence[bytes], /) -> object:
-        """Add blocks to the end, sign and store them, all or none."""
+        """Append, sign and store blocks, all or none."""
         ...
 
 
@@ -156,7 +155,7 @@ class EncryptingLog:
 
 
 class LocalHead(Protocol):
-    """How long a core is: `length` blocks of `byte_length` bytes, on `fork`."""
+    """The size of a core: `length` blocks of `byte_length` bytes, on `fork`."""
 
     @property
     def length(self) -> int: ...
@@ -169,7 +168,7 @@ class LocalHead(Protocol):
 
 
 class LocalCore(Protocol):
-    """What `CoreSource` needs of a core: `hypercore.core.Core` has it."""
+    """The members of a core that `CoreSource` uses. Implemented by `hypercore.core.Core`."""
 
     @property
     def key(self) -> bytes: ...
@@ -186,7 +185,7 @@ class LocalCore(Protocol):
 
 
 class CoreSource:
-    """A stored core, read as it lies there. What is not stored is not available."""
+    """A stored core as a source. Blocks that are not stored are not available."""
 
     def __init__(self, core: LocalCore) -> None:
         self._core = core
@@ -220,13 +219,13 @@ class CoreSource:
 
 
 class OwnCore(LocalCore, Protocol):
-    """What `CoreLog` needs of a core."""
+    """The members of a core that `CoreLog` uses."""
 
     def append(self, blocks: Sequence[bytes], key_pair: KeyPair, /) -> object: ...
 
 
 class CoreLog:
-    """A stored core, as one who may sign it writes it."""
+    """A stored core with the key pair that signs it."""
 
     def __init__(self, core: OwnCore, key_pair: KeyPair) -> None:
         self._core = core
@@ -242,15 +241,15 @@ class CoreLog:
         return self._core.head.byte_length
 
     def append(self, blocks: Sequence[bytes], /) -> None:
-        """Raises LocalProtocolError if the key pair may not sign the core."""
+        """Append blocks. Raises LocalProtocolError if the key pair may not sign the core."""
         self._core.append(blocks, self._key_pair)
 
 
 class DecryptingSource:
-    """The plain blocks of an encrypted core. A wrong key is not noticed here: it gives garbage."""
+    """The plain blocks of an encrypted core. A wrong key is not detected: it returns garbage."""
 
     def __init__(self, source: BlockSource, encryption_key: bytes, *, compat: bool | None = None) -> None:
-        """`compat` says whether the core's key is a raw public key; None finds out from the manifest."""
+        """`compat`: whether the core's key is a raw public key; None: detect it from the manifest."""
         self._source = source
         self._encryption_key = encryption_key
         self._compat = compat

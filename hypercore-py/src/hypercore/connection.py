@@ -1,4 +1,4 @@
-"""What replication needs of a connection to a peer, whatever carries it."""
+"""The interface of a connection to a peer, over any transport."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ._types import Buffer
 class Connection(Protocol):
     """An encrypted, ordered message stream to one peer.
 
-    Nothing is read from the peer until `on_message` is set, so it may be set at any time after the
-    connection was handed over. `on_close` set after the end is called soon after.
+    No message is read before `on_message` is set, so it may be set at any time. `on_close` set after the end
+    is called soon after.
     """
 
     on_message: Callable[[bytes], None] | None
     """Called with each message of the peer."""
 
     on_readable: Callable[[], None] | None
-    """Called when `read` may have something, instead of `on_message`: set one of them. Nothing is decrypted
-    before it is read."""
+    """Called when `read` may return a message, instead of `on_message`: set one of them. Messages are
+    decrypted when they are read."""
 
     on_drain: Callable[[], None] | None
-    """Called when `writable` has become true again."""
+    """Called when `writable` becomes true again."""
 
     on_close: Callable[[Exception | None], None] | None
-    """Called once, at the end, with what went wrong, or None after a graceful end."""
+    """Called once at the end, with the error, or None after a graceful end."""
 
     @property
     def public_key(self) -> bytes:
@@ -34,7 +34,7 @@ class Connection(Protocol):
 
     @property
     def remote_public_key(self) -> bytes:
-        """The 32-byte key that the peer has proven to hold."""
+        """The peer's 32-byte key."""
 
     @property
     def handshake_hash(self) -> bytes:
@@ -46,7 +46,7 @@ class Connection(Protocol):
 
     @property
     def remote_address(self) -> tuple[str, int] | None:
-        """Where the peer is, as far as there is such a place."""
+        """Address of the peer, None without one."""
 
     @property
     def bytes_in(self) -> int:
@@ -58,15 +58,15 @@ class Connection(Protocol):
 
     @property
     def messages_in(self) -> int:
-        """Messages received so far, keep-alives not counted."""
+        """Messages received so far, without keep-alives."""
 
     @property
     def messages_out(self) -> int:
-        """Messages sent so far, keep-alives not counted."""
+        """Messages sent so far, without keep-alives."""
 
     @property
     def opened_at(self) -> float:
-        """When the keys were agreed, in seconds of `time.monotonic`."""
+        """Time of the handshake, in seconds of `time.monotonic`."""
 
     @property
     def rtt(self) -> float | None:
@@ -74,16 +74,16 @@ class Connection(Protocol):
 
     @property
     def writable(self) -> bool:
-        """Whether little enough is queued that sending more makes sense."""
+        """Whether more should be sent now, since little is queued."""
 
     @property
     def closed(self) -> bool: ...
 
     def send(self, message: Buffer) -> bool:
-        """Sends one message of at most 2^24 - 18 bytes. Returns `writable`. Nothing happens after the end."""
+        """Send one message of at most 2^24 - 18 bytes. Returns `writable`. Ignored after the end."""
 
     def send_many(self, messages: Iterable[Buffer]) -> bool:
-        """Sends messages that then share packets. Returns `writable`."""
+        """Send messages that share packets. Returns `writable`."""
 
     @property
     def held_bytes(self) -> int:
@@ -95,21 +95,21 @@ class Connection(Protocol):
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes sent that were not acknowledged yet, or not even sent."""
+        """Bytes queued or sent, and not acknowledged yet."""
 
     max_frame_bytes: int
     """Longest frame that is accepted. A longer one ends the connection."""
 
     def read(self) -> bytes | None:
-        """The next message, empty if it only says that the peer is alive. None if there is none now."""
+        """The next message, empty for a keep-alive; None without one."""
 
     def pause_reading(self) -> None:
-        """No messages from now on; in the end the peer has to wait."""
+        """Stop reading; the peer must wait when our window is full."""
 
     def resume_reading(self) -> None: ...
 
     def close(self) -> None:
-        """Ends gracefully: what was sent still arrives."""
+        """End gracefully: sent messages still arrive."""
 
     def destroy(self, error: Exception | None = None) -> None:
-        """Ends at once."""
+        """End at once."""

@@ -1,8 +1,8 @@
-"""Block encryption: for those who hold the encryption key of a core. Seeding needs none of this.
+"""Block encryption, for holders of a core's encryption key. Seeding does not use it.
 
 An encrypted block starts with 8 bytes of padding, the blinded fork number, which together with the block
-number is the nonce of the cipher. The tree is built over the encrypted blocks, and there is no authentication
-of its own: a wrong key gives garbage. Source: hypercore lib/default-encryption.js (11.37.1), libsodium
+number is the nonce of the cipher. The tree is built over the encrypted blocks. The cipher has no
+authentication: a wrong key returns garbage. Source: hypercore lib/default-encryption.js (11.37.1), libsodium
 crypto_stream (XSalsa20).
 """
 
@@ -19,7 +19,7 @@ PADDING = 8
 
 _DEFAULT_ENCRYPTION = namespace("hypercore", 5)
 _HIDDEN = 32
-"""Key-stream bytes that crypto_secretbox keeps to itself, as the key of its authenticator."""
+"""Key-stream bytes that crypto_secretbox uses as the key of its authenticator and does not return."""
 _MAC_BYTES = 16
 
 

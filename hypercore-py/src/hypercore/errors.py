@@ -1,10 +1,10 @@
-"""Every error the library raises on purpose.
+"""The errors of the library.
 
 One rule runs through the library: **bytes from a peer can raise only `RemoteProtocolError`** (or a subclass).
-Any other exception out of a parser or a state machine that was fed remote bytes is a bug, and the fuzz tests
-treat it as one.
+Any other exception of a parser or state machine from remote bytes is a bug, and the fuzz tests treat it as
+one.
 
-Each class has a stable `code`; where the official JavaScript has a word for the same thing, it is that word.
+Each class has a stable `code`, which equals that of the official JavaScript where one exists.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class HypercoreError(Exception):
 
 
 class KeyFormatError(HypercoreError, ValueError):
-    """A key given by a person or a file is not in any spelling that we know."""
+    """A key given by a person or a file has no known form."""
 
     code = "INVALID_KEY"
 
@@ -34,7 +34,7 @@ class ProtocolError(HypercoreError):
 
 
 class LocalProtocolError(ProtocolError):
-    """Our own side used a protocol object in a way it does not allow."""
+    """The caller used a protocol object wrongly."""
 
     code = "LOCAL_PROTOCOL_ERROR"
 
@@ -52,7 +52,7 @@ class FrameDecodeError(RemoteProtocolError):
 
 
 class HandshakeError(RemoteProtocolError):
-    """A Noise or secret-stream handshake of the peer does not hold."""
+    """A Noise or secret-stream handshake of the peer is invalid."""
 
     code = "HANDSHAKE_FAILED"
 
@@ -64,7 +64,7 @@ class InvalidCapability(RemoteProtocolError):
 
 
 class InvalidRequest(RemoteProtocolError):
-    """The peer asked for a proof that does not exist.
+    """The peer requested a proof that does not exist.
 
     Official: INVALID_OPERATION, answered by noData with reason 2.
     """
@@ -85,13 +85,13 @@ class InvalidProof(VerificationError):
 
 
 class InvalidChecksum(VerificationError):
-    """The data hashes to something else than the tree says."""
+    """The hash of the data differs from that in the tree."""
 
     code = "INVALID_CHECKSUM"
 
 
 class InvalidSignature(VerificationError):
-    """The signature of a tree head does not hold, or the manifest is not the key's."""
+    """The signature of a tree head is invalid, or the manifest is not the key's."""
 
     code = "INVALID_SIGNATURE"
 
@@ -100,7 +100,7 @@ class InvalidSignature(VerificationError):
 
 
 class InvalidContent(RemoteProtocolError):
-    """Blocks verify, but what the publisher put into them is not a sound bee, drive or blob."""
+    """Verified blocks of the publisher are no valid bee, drive or blob."""
 
     code = "INVALID_CONTENT"
 
@@ -130,7 +130,7 @@ class SnapshotNotAvailable(HypercoreError):
 
 
 class StorageError(HypercoreError):
-    """The disk did not do what was asked. Base of the ones below."""
+    """A disk operation failed. Base of the ones below."""
 
     code = "STORAGE_ERROR"
 
@@ -142,19 +142,19 @@ class StoreLocked(StorageError):
 
 
 class StoreFull(StorageError):
-    """No room left for what was to be written. What was acknowledged before is intact."""
+    """No space left. Data acknowledged before is intact."""
 
     code = "STORAGE_FULL"
 
 
 class StoreReadOnly(StorageError):
-    """The file system takes no writes. What was stored before can be read."""
+    """The file system is read-only. Stored data can be read."""
 
     code = "STORAGE_READ_ONLY"
 
 
 class StoreUnreadable(StorageError):
-    """The data directory is not ours, of a newer format, or may not be read or written."""
+    """The data directory is foreign, of a newer format, or not accessible."""
 
     code = "STORAGE_UNREADABLE"
 
@@ -169,13 +169,13 @@ class BlockNotAvailable(HypercoreError):
 
 
 class ConnectionClosed(HypercoreError):
-    """The connection is gone; nothing more will arrive on it."""
+    """The connection is closed."""
 
     code = "CONNECTION_CLOSED"
 
 
 class PeerUnreachable(HypercoreError):
-    """No way to the peer was found."""
+    """The peer could not be reached."""
 
     code = "PEER_CONNECTION_FAILED"
 

@@ -1,8 +1,8 @@
-"""Keys as people write them.
+"""Text forms of keys.
 
-Source: holepunchto/hypercore-id-encoding index.js and z32. The official decoder takes 64 hex digits, 52
-z-base-32 characters and `pear://` links; `hyper://` and `dat://` links are accepted here too, since people
-paste them. A key does not show whether it names a core, a bee or a drive: the content does.
+Source: holepunchto/hypercore-id-encoding index.js and z32. The official decoder accepts 64 hex digits, 52
+z-base-32 characters and `pear://` links; here `hyper://` and `dat://` links are accepted as well. A key does
+not show whether it names a core, a bee or a drive: the content does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def z32_decode(text: str) -> bytes:
 
 
 def decode_key(text: str) -> bytes:
-    """The 32 bytes of a key in any spelling. Raises KeyFormatError that says what was expected."""
+    """The 32 bytes of a key in any form. Raises KeyFormatError with what was expected."""
     key = text.strip()
     lowered = key.lower()
     for scheme in _SCHEMES:
@@ -63,14 +63,14 @@ def decode_key(text: str) -> bytes:
 
 
 def encode_key(key: bytes) -> str:
-    """The spelling the official tools print: 52 z-base-32 characters."""
+    """The form that official tools print: 52 z-base-32 characters."""
     if len(key) != 32:
         raise KeyFormatError(f"a key is 32 bytes, got {len(key)}")
     return z32_encode(key)
 
 
 def short_key(key: bytes) -> str:
-    """The beginning of that spelling, for people."""
+    """The beginning of that form, for people."""
     return f"{encode_key(key)[:10]}…"
 
 

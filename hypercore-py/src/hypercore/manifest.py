@@ -1,8 +1,8 @@
-"""Manifests: who may sign a core, and the key that follows from it.
+"""Manifests: the signers of a core, and the key that follows from them.
 
-The key of a core is the hash of its manifest, so a manifest from any peer proves itself. The exception are
-*compat* cores (the default up to hypercore 10): their key is the signer's public key, their manifest is
-implied.
+The key of a core is the hash of its manifest, so any peer's manifest can be verified. The exception are
+*compat* cores (the default up to hypercore 10): their key is the signer's public key, and their manifest
+follows from it.
 
 Format: hypercore lib/messages.js, `manifest` (versions 0 to 3); lib/verifier.js for the rules (11.37.1). Flag
 bits of versions 1 and up: 1 allowPatch, 2 prologue, 4 linked, 8 userData.
@@ -18,7 +18,7 @@ from .crypto import blake2b_256, namespace
 from .errors import FrameDecodeError
 
 MAX_VERSION = 3
-"""Newest manifest version that is understood (hypercore lib/messages.js refuses more)."""
+"""Newest supported manifest version (hypercore lib/messages.js refuses more)."""
 
 MAX_SIGNERS = 256
 """Signers accepted in a manifest. The official decoder stops only at the array limit of 2^20."""
@@ -35,21 +35,21 @@ _V0_STATIC, _V0_SINGLE, _V0_MULTI = 0, 1, 2
 _PATCH, _PROLOGUE, _LINKED, _USER_DATA = 1, 2, 4, 8
 
 DEFAULT_NAMESPACE = namespace("hypercore", 4)
-"""Namespace of a signer when its author gave none."""
+"""Default namespace of a signer."""
 
 _MANIFEST = namespace("hypercore", 3)
 _BLOBS = namespace("hyperdrive", 0)
 
 
 class Signer(NamedTuple):
-    """An Ed25519 key that signs heads; `namespace` (32 bytes) keeps signatures of different cores apart."""
+    """An Ed25519 key that signs heads; `namespace` (32 bytes) separates signatures of different cores."""
 
     namespace: bytes
     public_key: bytes
 
 
 class Prologue(NamedTuple):
-    """The tree hash of the first `length` blocks: they need no signature. Version 0 carries no length."""
+    """The tree hash of the first `length` blocks, which need no signature. Version 0 has no length."""
 
     hash: bytes
     length: int
@@ -57,19 +57,19 @@ class Prologue(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Who may sign a core. Its hash is the core's key; the key of a compat core is that of its signer."""
+    """The signers of a core. Its hash is the core's key; the key of a compat core is that of its signer."""
 
     version: int = 1
     allow_patch: bool = False
-    """Whether signers may have signed a longer tree than the one being verified."""
+    """Whether signers may have signed a longer tree than the verified one."""
     quorum: int
-    """How many signers must have signed. 0 only for static cores, which never grow beyond their prologue."""
+    """Number of signatures needed. 0 only for static cores, which never grow beyond their prologue."""
     signers: tuple[Signer, ...]
     prologue: Prologue | None = None
     linked: tuple[bytes, ...] | None = None
     """Keys (32 bytes each) of cores that belong to this one. Version 2 and up."""
     user_data: bytes | None = None
-    """Version 2 and up."""
+    """Any bytes of the author. Version 2 and up."""
 
     @classmethod
     def create(
@@ -93,7 +93,7 @@ class Manifest:
 
     @classmethod
     def default(cls, public_key: bytes) -> Manifest:
-        """The manifest of every new core: version 1, one signer. Also what a compat core is taken to have."""
+        """The manifest of a new core: version 1, one signer. Also the manifest of a compat core."""
         return cls.create((public_key,))
 
     def key(self) -> bytes:
@@ -161,12 +161,13 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
-        """Raises FrameDecodeError; trailing bytes are ignored."""
+        """Decode a manifest; trailing bytes are ignored. Raises FrameDecodeError."""
         return cls.decode(Reader(data))
 
     @classmethod
     def decode(cls, r: Reader) -> Manifest:
-        """Raises FrameDecodeError for unknown versions, types, hashes, signatures, and beyond the limits."""
+        """Decode a manifest. Raises FrameDecodeError for unknown versions, types, hashes and signatures, and
+        beyond the limits."""
         version = r.uint()
         if version == 0:
             return cls._decode_v0(r)

@@ -6,17 +6,17 @@ from bisect import bisect_left, insort
 
 
 class MixedPages(dict[int, bytearray]):
-    """Change it with the methods below only."""
+    """Change it only with the methods below."""
 
     __slots__ = ("order",)
 
     def __init__(self) -> None:
         super().__init__()
         self.order: list[int] = []
-        """The numbers, sorted."""
+        """Page numbers, sorted."""
 
     def store(self, page: int, data: bytearray) -> None:
-        """Puts in a page that is absent."""
+        """Add an absent page."""
         self[page] = data
         if self.order and page < self.order[-1]:
             insort(self.order, page)
@@ -24,12 +24,12 @@ class MixedPages(dict[int, bytearray]):
             self.order.append(page)
 
     def discard(self, page: int) -> None:
-        """Removes a page that is present."""
+        """Remove a page that is present."""
         del self[page]
         del self.order[bisect_left(self.order, page)]
 
     def discard_range(self, first: int, last: int) -> None:
-        """Removes those of first..last."""
+        """Remove the pages of first..last."""
         low = bisect_left(self.order, first)
         high = bisect_left(self.order, last, low)
         for page in self.order[low:high]:
@@ -37,6 +37,6 @@ class MixedPages(dict[int, bytearray]):
         del self.order[low:high]
 
     def within(self, first: int, last: int | None) -> list[int]:
-        """The numbers of first..last that are present, in order."""
+        """Numbers of present pages in first..last, in order."""
         low = bisect_left(self.order, first)
         return self.order[low:] if last is None else self.order[low : bisect_left(self.order, last, low)]

@@ -1,4 +1,4 @@
-"""Multi-signatures: how the signatures of a quorum travel in the signature field of an upgrade.
+"""Multi-signatures: the signatures of a quorum in the signature field of an upgrade.
 
 Manifests of version 1 and up use the first form, even for a single signer (68 bytes); version 0 manifests
 with several signers use the other. Format: hypercore lib/messages.js, `multiSignature` and `multiSignaturev0`
@@ -24,7 +24,7 @@ One signer needs about 106 at most.
 """
 
 MAX_SIGNATURE_BYTES = 256 * 1024
-"""Bytes accepted in one multi-signature: room for all of the above. Spare ones at the end would be stored."""
+"""Bytes accepted in one multi-signature: enough for all of the above. Unused bytes would be stored."""
 
 
 class SignerProof(NamedTuple):
@@ -34,16 +34,16 @@ class SignerProof(NamedTuple):
     """Index into the signers of the manifest."""
     signature: bytes
     patch: int = 0
-    """How many blocks longer than the verified tree the tree is that was signed."""
+    """Blocks by which the signed tree is longer than the verified one."""
     patch_end: int = 0
-    """Length of the tree that was signed. Only version 0 has it, and no implementation reads it."""
+    """Length of the signed tree. Only version 0 has it, and no implementation reads it."""
     patch_nodes: tuple[int, ...] = ()
-    """Which of the shared nodes lead there. Only version 0 has it, and no implementation reads it."""
+    """Its part of the shared nodes. Only version 0 has it, and no implementation reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultiSignature:
-    """The signatures of a quorum, and the nodes that lead from the tree to those that were signed."""
+    """The signatures of a quorum, and the nodes that extend the tree to the signed ones."""
 
     proofs: tuple[SignerProof, ...]
     patch: tuple[Node, ...] = ()
@@ -58,7 +58,7 @@ class MultiSignature:
 
     @classmethod
     def decode(cls, data: bytes, *, version: int) -> MultiSignature:
-        """Raises FrameDecodeError."""
+        """Decode the signature field. Raises FrameDecodeError."""
         if len(data) > MAX_SIGNATURE_BYTES:
             raise FrameDecodeError(
                 f"signature of {len(data)} bytes, at most {MAX_SIGNATURE_BYTES} are accepted"

@@ -1,4 +1,4 @@
-"""A node of the Merkle tree, as it is stored and as it travels.
+"""A node of the Merkle tree.
 
 Wire form: `uint index`, `uint size`, 32 bytes of hash (hypercore lib/messages.js, `node`).
 """

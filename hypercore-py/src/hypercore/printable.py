@@ -1,12 +1,11 @@
-"""Text of others (names of files, keys of bees, messages of peers) on terminals, in pipes and in logs.
+"""Escapes text of others (names of files, keys of bees, messages of peers) for terminals, pipes and logs.
 
-A terminal obeys control characters, and a line break forges a line. Here is the one place that makes them
-visible. Letters of every script stay as they are, and so do spaces and the joiners that emoji and several
-scripts are written with.
+A terminal executes control characters, and a line break forges a line. This module makes them visible.
+Letters of every script, spaces, and the joiners of emoji and several scripts stay as they are.
 
-Names follow the rules of `ls --quoting-style=shell-escape` (GNU coreutils): a name that has nothing to hide
-is printed as it is; any other becomes `$'…'`, which a shell reads back. So one name is one line, and two
-names never print alike.
+Names follow the rules of `ls --quoting-style=shell-escape` (GNU coreutils): a name without such characters is
+printed as it is; any other becomes `$'…'`, which a shell reads back. So one name is one line, and two names
+never print alike.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from collections.abc import Callable
 from typing import Any
 
 QUOTE = "$'"
-"""What a quoted name begins with. A name that begins so by itself is quoted, too."""
+"""Start of a quoted name. A name that itself begins so is quoted as well."""
 
 _HIDDEN = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
-    "\u00ad\u180e\u200b\u2060-\u206f\ufeff\ufff9-\ufffb"  # nothing to see, or format alone
-    "\u061c\u200e\u200f\u202a-\u202e"  # change the direction of what follows
+    "\u00ad\u180e\u200b\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible, or format only
+    "\u061c\u200e\u200f\u202a-\u202e"  # change the direction of text
     "\u2028\u2029"  # line and paragraph separators
     "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"  # musical format characters, tags
-    "\ud800-\udfff"  # surrogates: bytes that are not UTF-8, or half a pair
+    "\ud800-\udfff"  # surrogates: bytes that are not UTF-8, or lone ones
     "]"
 )
 _NAMED = {
@@ -53,9 +52,9 @@ def visible(text: object, *, encoding: str = "utf-8", keep: str = "") -> str:
 
 
 def quoted(name: str | bytes, *, encoding: str = "utf-8", apart: str = "") -> str:
-    """A name as it is, or as `$'…'` if anything in it needs an escape (`\\xHH` for bytes that are no UTF-8).
+    """A name as it is, or as `$'…'` if a character needs an escape (`\\xHH` for bytes that are no UTF-8).
 
-    `apart` is what is printed between this name and another: a name that has it inside is quoted as well.
+    `apart` is printed between this name and another: a name that contains it is quoted as well.
     """
     if isinstance(name, bytes):
         name = name.decode("utf-8", "surrogateescape")
@@ -77,10 +76,10 @@ def json_text(value: Any, *, encoding: str = "ascii", default: Callable[[Any], o
 
 
 class VisibleFormatter(logging.Formatter):
-    """Log records in which nothing is obeyed: a message is one line, and tracebacks keep theirs."""
+    """Log records without active characters: a message is one line; tracebacks keep their lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        # Formatted before, so that what stands below the message (a traceback) is told from it
+        # Formatted first, so that the lines below the message (a traceback) are not part of it
         shown = logging.makeLogRecord({**record.__dict__, "msg": visible(record.getMessage()), "args": ()})
         return "\n".join(visible(line) for line in super().format(shown).split("\n"))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class RangeSet:
-    """Numbers are not wrapped here. Costs are in the number of runs, not of members."""
+    """Numbers are not wrapped here. Costs grow with the number of runs, not of members."""
 
     __slots__ = ("_ends", "_starts", "count")
 
@@ -15,13 +15,13 @@ class RangeSet:
         self._starts: list[int] = []
         self._ends: list[int] = []
         self.count = 0
-        """How many numbers are in the set."""
+        """Number of members."""
 
     def __bool__(self) -> bool:
         return bool(self._starts)
 
     def __len__(self) -> int:
-        """How many runs there are."""
+        """Number of runs."""
         return len(self._starts)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -37,7 +37,7 @@ class RangeSet:
         return self._ends[-1]
 
     def add(self, start: int, end: int) -> int:
-        """Adds `start` to `end - 1`. Returns how many of them are new."""
+        """Add `start` to `end - 1`. Returns the number of new members."""
         starts, ends = self._starts, self._ends
         first = bisect_left(ends, start)  # the first run that touches or follows
         last = bisect_right(starts, end)  # one behind the last run that touches
@@ -56,7 +56,7 @@ class RangeSet:
         return new
 
     def remove(self, start: int, end: int) -> int:
-        """Removes `start` to `end - 1`. Returns how many of them were in the set."""
+        """Remove `start` to `end - 1`. Returns the number of removed members."""
         starts, ends = self._starts, self._ends
         first = bisect_right(ends, start)  # the first run that reaches beyond `start`
         last = bisect_left(starts, end)  # one behind the last run that begins before `end`
@@ -72,18 +72,18 @@ class RangeSet:
         return removed
 
     def remove_last_run(self) -> tuple[int, int]:
-        """Removes the run of the largest numbers and returns it. The set must not be empty."""
+        """Remove and return the run of the largest numbers. The set must not be empty."""
         run = self._starts.pop(), self._ends.pop()
         self.count -= run[1] - run[0]
         return run
 
     def end_of(self, number: int) -> int | None:
-        """Where the run ends that `number` is in; None if it is in none."""
+        """End of the run with `number`; None if it is no member."""
         at = bisect_right(self._starts, number) - 1
         return self._ends[at] if at >= 0 and number < self._ends[at] else None
 
     def next(self, number: int) -> int | None:
-        """The smallest member that is at or above `number`."""
+        """The smallest member at or above `number`; None without one."""
         at = bisect_right(self._ends, number)
         return max(number, self._starts[at]) if at < len(self._starts) else None
 
@@ -98,7 +98,7 @@ class RangeSet:
         ]
 
     def remove_below(self, bound: int) -> int:
-        """Forgets all numbers below `bound`. Returns how many there were."""
+        """Remove all numbers below `bound`. Returns their number."""
         starts, ends = self._starts, self._ends
         if not starts or starts[0] >= bound:
             return 0

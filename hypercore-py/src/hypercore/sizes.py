@@ -1,4 +1,4 @@
-"""Amounts of bytes as people read them."""
+"""Amounts of bytes as text for people."""
 
 from __future__ import annotations
 

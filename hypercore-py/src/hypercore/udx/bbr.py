@@ -3,14 +3,13 @@
 Source: Cardwell et al., "BBR: Congestion-Based Congestion Control" (ACM Queue 2016), with the constants of
 libudx src/udx_bbr.c (a9af5de). Four things differ:
 
-* The clocks at work are those of event loops, so the window has room for a few timer ticks of data beside
-  the bandwidth-delay product.
+* Timers are those of event loops, so the window has room for a few timer ticks of data beyond the
+  bandwidth-delay product.
 * PROBE_RTT goes down to half of that product (as BBR version 2 does) instead of four packets.
-* A round that loses much sets a ceiling to what is in flight (again as version 2 does). Version 1 does not
-  mind loss, and goes on to overrun a buffer that is smaller than its window: the receiver's socket, on many
-  systems.
-* A single lost packet does not hold the sender to what arrives for a round. On a line that loses one in a
-  hundred there would be hardly a round without.
+* A round with much loss sets a ceiling for packets in flight (as in version 2). Version 1 ignores loss and
+  keeps overrunning a buffer that is smaller than its window: the receiver's socket, on many systems.
+* A single lost packet does not limit the sender to the delivered rate for a round. On a line that loses one
+  packet in a hundred, most rounds have a loss.
 
 Units: packets, seconds, packets per second.
 """
@@ -40,20 +39,20 @@ FULL_PIPE_ROUNDS = 3
 PACING_MARGIN = 0.99
 AGGREGATION_ROUNDS = 5
 AGGREGATION_TIME = 0.1
-"""Seconds of data that may be in flight because acknowledgements arrive in clumps."""
+"""Seconds of extra data in flight, since acknowledgements arrive in clumps."""
 
 LOSS_THRESHOLD = 0.02
-"""A round that loses more than this share has overrun some buffer, often that of the receiver's socket."""
+"""Share of lost packets above which a round has overrun a buffer, often that of the receiver's socket."""
 
 STARTUP_LOSS_THRESHOLD = 0.2
-"""The same while the rate doubles every round: too much is sent before losses show."""
+"""The same while the rate doubles every round: more is sent before losses are known."""
 
 LOSS_PACKETS = 6
-"""Fewer lost packets in a round say nothing."""
+"""Lost packets in a round below which loss is ignored."""
 
 CEILING_CUT = 0.85
 CEILING_GROWTH = 1.0125
-"""What a round with and one without such loss do to the most that may be in flight."""
+"""Factors by which a round with, and one without, such loss changes the ceiling."""
 
 TICKS_IN_FLIGHT = 3
 """Timer ticks of data that the window has room for beside the bandwidth-delay product:
@@ -68,16 +67,16 @@ class Phase(Enum):
 
 
 class Sample(NamedTuple):
-    """What one batch of acknowledgements says about the path."""
+    """The measurements of one batch of acknowledgements."""
 
     now: float
     acked: int
-    """Packets that arrived according to it."""
+    """Packets that it newly acknowledges."""
     lost: int
     delivered: int
     """Packets that have arrived in all."""
     prior_delivered: int
-    """The same at the moment when the newest of them was sent, -1 when nothing new arrived."""
+    """`delivered` at the time when the newest of them was sent; -1 without new ones."""
     interval: float
     """Seconds over which `delivered - prior_delivered` arrived; 0 or less: unknown."""
     rtt: float | None
@@ -87,7 +86,8 @@ class Sample(NamedTuple):
 
 
 class Bbr:
-    """`window` says how many packets may be in flight and `rate` how many may leave in a second."""
+    """`window` is the number of packets that may be in flight, `rate` the packets a second that may be
+    sent."""
 
     def __init__(self, now: float, *, cycle_offset: int = 0) -> None:
         self.window = INITIAL_WINDOW
@@ -118,7 +118,7 @@ class Bbr:
         self._aggregation_rounds = 0
         self._epoch_at = now
         self._epoch_acked = 0
-        self._ceiling = 0.0  # most packets in flight, 0: no limit is known
+        self._ceiling = 0.0  # largest number of packets in flight, 0: unknown
         self._round_acked = self._round_lost = self._round_in_flight = 0
 
     @property
@@ -128,11 +128,11 @@ class Bbr:
 
     @property
     def probing_rtt(self) -> bool:
-        """Whether the rate is held down on purpose."""
+        """Whether PROBE_RTT limits the rate."""
         return self.phase is Phase.PROBE_RTT
 
     def on_restart(self, now: float, *, app_limited: bool) -> None:
-        """The first packet after a pause is about to leave."""
+        """The first packet after a pause is sent next."""
         if app_limited:
             self._idle_restart = True
             self._epoch_at = now
@@ -143,7 +143,7 @@ class Bbr:
                 self._maybe_leave_probe_rtt(now)
 
     def on_recovery(self, lost: int, acked: int, in_flight: int, delivered: int) -> None:
-        """Loss was found. If it is more than a bad line explains, send only as much as arrives for one
+        """Loss was detected. If it exceeds that of a bad line, send only the delivered amount for one
         round."""
         self._save_window()
         self._in_recovery = True
@@ -154,15 +154,15 @@ class Bbr:
         self.window = max(in_flight + acked, MIN_WINDOW)
 
     def on_recovered(self) -> None:
-        """Everything that was in flight when loss was found is accounted for."""
+        """All packets in flight at the loss have arrived or are lost."""
         self._in_recovery = self._conserving = False
         self.window = max(self.window, self._saved_window)
 
     def on_timeout(self) -> None:
-        """Nothing arrived for so long that all is taken for lost.
+        """After a timeout all packets count as lost.
 
-        A few packets may go then, not one: on a path that loses a third of them, one after the other is too
-        few to live on.
+        A few packets may then be sent, not one: on a path that loses a third of them, single packets would be
+        too slow.
         """
         self._save_window()
         self._in_recovery = True
@@ -206,13 +206,13 @@ class Bbr:
             rates.popleft()
 
     def _update_ceiling(self, sample: Sample) -> None:
-        """Plain BBR 1 is blind to loss, and keeps overrunning a buffer that is smaller than its window."""
+        """Set the ceiling after a round with much loss. Plain BBR 1 ignores loss."""
         if self._round_start:
             lost, acked = self._round_lost, self._round_acked
             starting = self.phase is Phase.STARTUP
             threshold = STARTUP_LOSS_THRESHOLD if starting else LOSS_THRESHOLD
             if lost >= LOSS_PACKETS and lost > threshold * (lost + acked):
-                # Loss may come from a bad line. So probing for more must stay possible, whatever is lost.
+                # Loss may come from a bad line, so probing for more stays possible at any loss.
                 floor = self.bandwidth * (PACING_CYCLE[0] * self.min_rtt + TIMER_GRANULARITY)
                 self._ceiling = max(MIN_WINDOW, floor, CEILING_CUT * self._round_in_flight)
                 self._pipe_is_full = True
@@ -303,7 +303,7 @@ class Bbr:
     def _enter_probe_bandwidth(self, now: float) -> None:
         self.phase = Phase.PROBE_BANDWIDTH
         self._window_gain = CRUISE_WINDOW_GAIN
-        # Flows that start together should not probe together; the phase below 1 is no place to start.
+        # Flows that start together should not probe together; the phase with a gain below 1 is no start.
         self._cycle_index = (2 + self._cycle_offset % 7) % len(PACING_CYCLE)
         self._cycle_at = now
         self._pacing_gain = PACING_CYCLE[self._cycle_index]
@@ -319,10 +319,10 @@ class Bbr:
             self.phase = Phase.STARTUP
             self._pacing_gain = self._window_gain = HIGH_GAIN
 
-    # --- what comes out of it -----------------------------------------------------------------------------
+    # --- window and rate ----------------------------------------------------------------------------------
 
     def _product(self, gain: float) -> float:
-        """`gain` times the bandwidth-delay product in packets, ticks of the timers included."""
+        """`gain` times the bandwidth-delay product in packets, plus TICKS_IN_FLIGHT of data."""
         if not self.min_rtt or not self._rates:
             return INITIAL_WINDOW * gain
         return self.bandwidth * (gain * self.min_rtt + TICKS_IN_FLIGHT * TIMER_GRANULARITY)
@@ -355,7 +355,7 @@ class Bbr:
             self.window = min(self.window, self._probe_rtt_window())
 
     def _recovery_window(self, sample: Sample) -> bool:
-        """Whether the window follows what arrives, and nothing else."""
+        """Adjust the window during recovery. Returns whether it follows only delivered packets."""
         if self._in_recovery and sample.lost:
             self.window = max(self.window - sample.lost, 1)
         if self._conserving:

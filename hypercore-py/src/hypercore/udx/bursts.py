@@ -1,4 +1,4 @@
-"""Datagrams that leave together."""
+"""Datagrams that are sent together."""
 
 from __future__ import annotations
 

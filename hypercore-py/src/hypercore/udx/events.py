@@ -15,7 +15,7 @@ class StreamReset(ConnectionClosed):
 
 
 class StreamTimedOut(ConnectionClosed):
-    """The peer acknowledged nothing for too long."""
+    """The peer did not acknowledge within the timeouts."""
 
     code: ClassVar[str] = "ETIMEDOUT"
 
@@ -41,11 +41,11 @@ class Drained(NamedTuple):
 
 
 class RemoteChanged(NamedTuple):
-    """Everything sent before `change_remote` has arrived."""
+    """All packets sent before `change_remote` have arrived."""
 
 
 class Closed(NamedTuple):
-    """The stream is over: both sides ended (no error), or it broke."""
+    """The stream has closed: both sides ended (no error), or with an error."""
 
     error: ConnectionClosed | None
 

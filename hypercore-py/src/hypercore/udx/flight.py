@@ -1,8 +1,8 @@
-"""Packets in flight: which have arrived, which are lost, and what their arrival measures.
+"""Packets in flight: arrived ones, lost ones, and measurements of their arrival.
 
-Packets are kept in runs that were sent at one moment, so that the cost of sending and of in-order
-acknowledgement is per run. Only retransmitted packets have a record of their own. Loss is detected by time of
-sending (RACK, RFC 8985); delivery rates are measured as in draft-cheng-iccrg-delivery-rate-estimation.
+Packets are kept in runs sent at one time, so that sending and in-order acknowledgement cost per run. Only
+retransmitted packets have a record of their own. Loss is detected by time of sending (RACK, RFC 8985);
+delivery rates are measured as in draft-cheng-iccrg-delivery-rate-estimation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COMPACT_AT = 1024
 
 
 class Run:
-    """Packets `first` to `end - 1`, sent together, and what was known at that moment."""
+    """Packets `first` to `end - 1`, sent together, with the counters at that time."""
 
     __slots__ = (
         "app_limited",
@@ -39,19 +39,19 @@ class Run:
         self.first_sent_at = flight.first_sent_at
         self.app_limited = flight.app_limited_until > 0
         self.times = times
-        """How often a single packet was sent, this time included."""
+        """Number of transmissions of a single packet, including this one."""
 
 
 class Arrival:
-    """What one or several acknowledgements brought."""
+    """The results of one or several acknowledgements."""
 
     __slots__ = ("acked", "delivered", "newest", "rtt")
 
     def __init__(self) -> None:
         self.acked = 0
-        """Packets that the cumulative acknowledgement moved over."""
+        """Packets newly covered by the cumulative acknowledgement."""
         self.delivered = 0
-        """Packets that are known to have arrived now and were not before."""
+        """Packets newly known to have arrived."""
         self.newest: Run | None = None
         """The delivered packets that were sent last."""
         self.rtt: float | None = None
@@ -70,15 +70,15 @@ class Flight:
         """Packets that have arrived in all."""
         self.delivered_at = 0.0
         self.first_sent_at = 0.0
-        """When the packet that arrived most recently was sent."""
+        """Send time of the packet that arrived last."""
         self.app_limited_until = 0
-        """While above 0, rates are limited by the application until this many packets were delivered."""
+        """Above 0: rates are limited by the application until this many packets are delivered."""
         self.sacked = RangeSet()
         self.lost: dict[int, None] = {}
-        """Packets taken for lost and not sent again yet, in the order they were found."""
+        """Lost packets that were not sent again yet, in order of detection."""
         self.reordering_seen = False
         self.min_rtt = 0.0
-        """The smallest round trip there is, to decide which transmission of a packet arrived."""
+        """The smallest round trip, to decide which transmission of a packet arrived."""
         self._payloads: list[bytes] = []
         self._base = first_seq  # the number of the first payload in the list
         self._runs: list[Run] = []
@@ -89,7 +89,7 @@ class Flight:
 
     @property
     def in_flight(self) -> int:
-        """Packets that are neither known to have arrived nor taken for lost."""
+        """Packets that neither are known to have arrived nor count as lost."""
         return self.next_seq - self.una - self.sacked.count - len(self.lost)
 
     @property
@@ -98,7 +98,7 @@ class Flight:
         return self.una < self.next_seq
 
     def send(self, payloads: list[bytes], now: float) -> int:
-        """Records new packets; returns the number of the first."""
+        """Record new packets. Returns the number of the first."""
         if self.una == self.next_seq:
             self.first_sent_at = self.delivered_at = now
         first = self.next_seq
@@ -114,11 +114,11 @@ class Flight:
         return seq < self.una or seq in self.sacked
 
     def was_resent(self, seq: int) -> bool:
-        """Whether `seq`, which is not acknowledged cumulatively yet, went out more than once."""
+        """Whether `seq`, which is not acknowledged cumulatively yet, was sent more than once."""
         return seq in self._resent
 
     def resend(self, seq: int, now: float) -> None:
-        """Records that `seq` goes out again, lost or not."""
+        """Record that `seq` is sent again, lost or not."""
         self.lost.pop(seq, None)
         before = self._resent.get(seq)
         self._resent[seq] = Run(seq, seq + 1, now, self, before.times + 1 if before else 2)
@@ -128,8 +128,7 @@ class Flight:
         return next(iter(self.lost))
 
     def valid_ranges(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """SACK ranges off the wire, unwrapped, without those that name what was never sent or what is
-        acknowledged already."""
+        """SACK ranges of a packet, unwrapped, without packets never sent or acknowledged already."""
         una = self.una
         valid = []
         for wire_start, wire_end in ranges:
@@ -140,7 +139,7 @@ class Flight:
         return valid
 
     def acknowledge(self, ack: int, sacks: Iterable[tuple[int, int]], now: float, arrival: Arrival) -> None:
-        """Takes a cumulative acknowledgement and ranges, all within what was sent, into account."""
+        """Apply a cumulative acknowledgement and ranges, all of sent packets."""
         if ack > self.una:
             self._acknowledge_below(ack, now, arrival)
         for start, end in sacks:
@@ -149,7 +148,7 @@ class Flight:
                 self._acknowledge_range(start, end, now, arrival)
 
     def finish(self, arrival: Arrival, now: float) -> None:
-        """Closes the books on an arrival, once all acknowledgements of a batch are in it."""
+        """Complete an arrival after all acknowledgements of a batch."""
         if arrival.delivered:
             self.delivered += arrival.delivered
             self.delivered_at = now
@@ -188,14 +187,14 @@ class Flight:
             self._base = ack
 
     def _settle_holes(self, start: int, end: int, now: float, arrival: Arrival) -> None:
-        """Looks at packets that arrive now, packet by packet. Only called after loss or reordering."""
+        """Handle newly arrived packets one by one. Only called after loss or reordering."""
         if self.lost:
             for seq in [seq for seq in self.lost if start <= seq < end]:
                 del self.lost[seq]
         for low, high in self.sacked.gaps(start, end):
             again = [run for seq, run in self._resent.items() if low <= seq < high]
             for run in again:
-                if now - run.sent_at >= self.min_rtt:  # else it is the first transmission that arrived
+                if now - run.sent_at >= self.min_rtt:  # otherwise the first transmission arrived
                     self._note(run, run.end, now, arrival, fresh=False)
             early = min(high, self._highest) - low
             if early > sum(run.first < self._highest for run in again):
@@ -232,9 +231,9 @@ class Flight:
         return self._runs[bisect_right(self._runs, seq, key=_first_of) - 1]
 
     def detect_losses(self, now: float, wait: float) -> tuple[int, float | None]:
-        """Takes for lost what was sent before something that arrived, and `wait` seconds or more ago.
+        """Mark packets as lost that were sent before an arrived one, and at least `wait` seconds ago.
 
-        Returns how many packets that are, and when to look again for those that are not old enough.
+        Returns their number, and when to check again for younger ones.
         """
         if not (self.sacked or self._resent):
             return 0, None
@@ -242,7 +241,7 @@ class Flight:
         rack = (self._rack_sent_at, self._rack_end)
         for start, end in self.sacked.gaps(self.una, self.next_seq):
             if (self._run_of(start).sent_at, start) >= rack:
-                break  # and so were all that follow: first transmissions are in order
+                break  # as were all that follow: first transmissions are in order
             for seq in range(start, end):
                 if seq in self.lost:
                     continue
@@ -260,7 +259,7 @@ class Flight:
         return found, look_again
 
     def mark_all_lost(self) -> int:
-        """Takes every packet in flight for lost (after a timeout). Returns how many were not before."""
+        """Mark every packet in flight as lost (after a timeout). Returns the number of new ones."""
         before = len(self.lost)
         lost: dict[int, None] = {}
         for start, end in self.sacked.gaps(self.una, self.next_seq):
@@ -269,7 +268,7 @@ class Flight:
         return len(lost) - before
 
     def clear(self) -> None:
-        """Lets go of all payloads."""
+        """Drop all payloads."""
         self._payloads.clear()
         self._runs.clear()
         self._resent.clear()

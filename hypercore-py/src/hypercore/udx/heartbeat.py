@@ -1,4 +1,4 @@
-"""Asking a silent peer for a sign of life."""
+"""Heartbeats to a silent peer, which it must acknowledge."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .limits import HALF_CLOSED_HEARTBEAT, MAX_TIMEOUTS
 
 
 class Heartbeat:
-    """When to ask: after `interval` seconds in which nothing was sent. None: never."""
+    """Sends one after `interval` seconds without a sent packet. None: never."""
 
     __slots__ = ("at", "due", "interval", "unanswered")
 
@@ -14,17 +14,17 @@ class Heartbeat:
         self.interval = interval
         self.at = None if interval is None else now + interval
         self.due = False
-        """One is to be sent now."""
+        """Whether one must be sent now."""
         self.unanswered = 0
-        """Those in a row without any packet of the peer since, after our side has ended."""
+        """Heartbeats in a row without any packet of the peer, after our side has ended."""
 
     @property
     def given_up(self) -> bool:
-        """Whether the peer has not answered too many."""
+        """Whether too many were not answered."""
         return self.unanswered > MAX_TIMEOUTS
 
     def restart(self, now: float) -> None:
-        """Something is sent."""
+        """A packet is sent: start the interval again."""
         if self.interval is not None:
             self.at = now + self.interval
 
@@ -35,7 +35,7 @@ class Heartbeat:
         self.restart(now)
 
     def expire(self, now: float, *, counts: bool) -> None:
-        """Asks if it is time; `counts` if an answer is all that is waited for."""
+        """Set `due` if the interval has passed. `counts`: count it as unanswered."""
         if self.at is not None and now >= self.at:
             self.due = True
             self.unanswered += counts

@@ -1,17 +1,17 @@
-"""What all streams of an endpoint hold for applications that do not read, and of packets that came early."""
+"""A budget for unread and out-of-order bytes of all streams of an endpoint."""
 
 from __future__ import annotations
 
 MAX_RECEIVED_BYTES = 24 * 2**20
-"""Bytes that all streams of an endpoint hold like that. Above it, those that hold more than
-MAX_RECEIVED_SHARE_BYTES take no more, as if it had been lost, and offer no window. Ours."""
+"""Unread and out-of-order bytes of all streams of an endpoint. Above it, streams with more than
+MAX_RECEIVED_SHARE_BYTES drop further packets and offer no window. Ours."""
 
 MAX_RECEIVED_SHARE_BYTES = 16 * 1024
-"""Bytes that each stream may hold however much the others do. Ours."""
+"""Bytes that each stream may hold, whatever others hold. Ours."""
 
 
 class ReceiveMemory:
-    """Counts for all streams of an endpoint."""
+    """The held bytes of all streams of an endpoint."""
 
     __slots__ = ("held", "limit")
 
@@ -20,5 +20,5 @@ class ReceiveMemory:
         self.held = 0
 
     def refuses(self, held: int) -> bool:
-        """Whether a stream that holds `held` bytes may hold no more."""
+        """Whether a stream with `held` bytes may hold no more."""
         return self.held >= self.limit and held >= MAX_RECEIVED_SHARE_BYTES

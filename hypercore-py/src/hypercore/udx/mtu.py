@@ -18,14 +18,14 @@ MAX_LOST_PROBES = 3
 
 
 class MtuSearch:
-    """`payload_bytes` is what a packet may carry, as far as is known."""
+    """`payload_bytes` is the largest proven payload of a packet."""
 
     __slots__ = ("_lost", "_step", "payload_bytes", "probe_seq")
 
     def __init__(self) -> None:
         self.payload_bytes = MTU_BYTES - IPV4_OVERHEAD_BYTES
         self.probe_seq: int | None = None
-        """Number of the probe that is on its way."""
+        """Number of the probe in flight."""
         self._step = 0
         self._lost = 0
 
@@ -36,18 +36,18 @@ class MtuSearch:
 
     @property
     def padding(self) -> int:
-        """How many bytes a full packet must be padded by to make a probe."""
+        """Bytes of padding that make a full packet a probe."""
         return LADDER[self._step] - IPV4_OVERHEAD_BYTES - self.payload_bytes
 
     def on_arrived(self) -> None:
-        """The probe got through."""
+        """The probe has arrived."""
         self.payload_bytes = LADDER[self._step] - IPV4_OVERHEAD_BYTES
         self._step += 1
         self._lost = 0
         self.probe_seq = None
 
     def on_lost(self) -> None:
-        """The probe did not, or what arrived may have been its repetition."""
+        """The probe was lost, or its repetition may have arrived instead."""
         self.probe_seq = None
         self._lost += 1
         if self._lost >= MAX_LOST_PROBES:

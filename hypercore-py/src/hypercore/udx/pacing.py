@@ -1,4 +1,4 @@
-"""Spreading packets over time: a bucket of credit that fills at the pacing rate."""
+"""Spreads packets over time: a bucket of credit that fills at the pacing rate."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ BUCKET_TIME = 0.01
 """Seconds of credit that are kept: the delay of an event loop."""
 
 ROUNDING = 1e-6
-"""Seconds on top, so that the credit is there when its time has come, whatever floating point says."""
+"""Seconds added against floating-point errors, so that the credit is complete at its time."""
 
 BUCKET_PACKETS = 16
-"""Packets that the bucket always holds."""
+"""Least capacity of the bucket in packets."""
 
 
 class Pacer:
@@ -25,7 +25,7 @@ class Pacer:
         self._credit = float(INITIAL_WINDOW)
 
     def allowance(self, now: float, rate: float) -> int:
-        """How many packets may leave now."""
+        """Number of packets that may be sent now."""
         if now > self._at:
             bucket = max(BUCKET_PACKETS, rate * BUCKET_TIME)
             self._credit = min(self._credit + (now - self._at) * rate, bucket)
@@ -41,5 +41,5 @@ class Pacer:
 
     @staticmethod
     def quantum(rate: float) -> int:
-        """Fewer packets than these are not worth a wake-up of their own: a timer tick of data."""
+        """Least number of packets for a wake-up: a timer tick of data."""
         return min(MAX_BURST_PACKETS, max(2, int(rate * TIMER_GRANULARITY)))

@@ -27,13 +27,13 @@ SEQUENCE_MASK = 0xFFFFFFFF
 SEQUENCE_HALF = 0x80000000
 
 MAX_SACK_RANGES = 50
-"""Most ranges in a SACK packet (libudx internal.h); surplus ones of a peer are not looked at."""
+"""Ranges in a SACK packet (libudx internal.h); further ones of a peer are ignored."""
 
 RawHeader = tuple[int, int, int, int, int]
 """The header as five u32: first word (see `first_word`), stream id, window, seq, ack."""
 
 RawPacket = tuple[RawHeader, Buffer]
-"""A header and everything behind it, as the hot path passes them around."""
+"""A header and the bytes behind it."""
 
 header_struct = Struct("<IIIII")
 pack_header = header_struct.pack
@@ -47,7 +47,7 @@ def first_word(flags: int, data_offset: int = 0) -> int:
 
 
 class Packet(NamedTuple):
-    """A packet taken apart. `window` is in bytes; `stream_id` is the receiver's own id of the stream."""
+    """A decoded packet. `window` is in bytes; `stream_id` is the receiver's own id of the stream."""
 
     flags: int
     stream_id: int
@@ -58,7 +58,7 @@ class Packet(NamedTuple):
     sacks: tuple[tuple[int, int], ...] = ()
     """Half-open runs of packet numbers that have arrived beyond `ack`."""
     padding: int = 0
-    """How many bytes lie between header and payload."""
+    """Bytes between header and payload."""
 
     def encode(self) -> bytes:
         """The datagram."""
@@ -69,7 +69,8 @@ class Packet(NamedTuple):
 
     @classmethod
     def decode(cls, datagram: Buffer) -> Packet:
-        """Raises FrameDecodeError when it is not a UDX packet or its data offset points behind its end."""
+        """Decode a datagram. Raises FrameDecodeError if it is no UDX packet or its data offset is too
+        large."""
         if len(datagram) < HEADER_BYTES:
             raise FrameDecodeError(f"a UDX packet of {len(datagram)} bytes")
         word, stream_id, window, seq, ack = _unpack_header(datagram)
@@ -94,13 +95,13 @@ def encode_sacks(ranges: tuple[tuple[int, int], ...] | list[tuple[int, int]]) ->
 
 
 def decode_sacks(rest: Buffer, data_offset: int) -> list[tuple[int, int]]:
-    """The ranges in `rest`, all that lies behind the header. Odd bytes at the end are ignored."""
+    """The ranges in `rest`, the bytes behind the header. An incomplete range at the end is ignored."""
     size = data_offset if 0 < data_offset < len(rest) else len(rest)
     count = min(size // 8, MAX_SACK_RANGES)
     return list(_range_struct.iter_unpack(rest[: count * 8]))
 
 
 def sequence_distance(start: int, end: int) -> int:
-    """How far `end` is ahead of `start`, as a signed number of packets."""
+    """Signed number of packets from `start` to `end`."""
     distance = (end - start) & SEQUENCE_MASK
     return distance - 0x1_0000_0000 if distance >= SEQUENCE_HALF else distance

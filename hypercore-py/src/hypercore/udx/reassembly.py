@@ -1,4 +1,4 @@
-"""The receiving half: what is next, what came early, what to report as SACK ranges."""
+"""The receiving half: in-order and out-of-order packets, and SACK ranges."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .packet import MAX_SACK_RANGES
 
 
 class Reassembly:
-    """Packet numbers are not wrapped here. At most RECEIVE_WINDOW_BYTES are held for the application, and
-    what `memory` allows for all streams."""
+    """Packet numbers are not wrapped here. Holds at most RECEIVE_WINDOW_BYTES for the application, and the
+    share that `memory` allows."""
 
     __slots__ = (
         "_early",
@@ -27,7 +27,7 @@ class Reassembly:
     def __init__(self, first_seq: int = 0, memory: ReceiveMemory | None = None) -> None:
         self._memory = memory or ReceiveMemory()
         self.next_seq = first_seq
-        """Number of the packet that is delivered next; all below have been."""
+        """Number of the next packet to deliver."""
         self.end: int | None = None
         """Number of the packet with the END flag, once it is known."""
         self._early: dict[int, bytes] = {}
@@ -38,12 +38,12 @@ class Reassembly:
 
     @property
     def simple(self) -> bool:
-        """Whether the next packet in order can be passed on without more ado: use `skip`."""
+        """Whether the next packet in order can be delivered directly: use `skip`."""
         return not self._early and self.end is None
 
     @property
     def finished(self) -> bool:
-        """Whether everything up to and including END has been delivered."""
+        """Whether all packets up to and including END were delivered."""
         return self.end is not None and self.next_seq > self.end
 
     @property
@@ -52,8 +52,8 @@ class Reassembly:
 
     @property
     def window(self) -> int:
-        """How many bytes we are willing to take. Shut rather than too small: a sender sends one packet into
-        any window that is not shut, and that must find room."""
+        """The window to offer in bytes. 0 instead of less than a packet: a sender sends one packet into any
+        window above 0, and that packet must fit."""
         if self._memory.refuses(self.held_bytes):
             return 0
         window = RECEIVE_WINDOW_BYTES - self._unread_bytes
@@ -64,14 +64,14 @@ class Reassembly:
         return self._unread_bytes + self._early_bytes
 
     def skip(self, count: int) -> None:
-        """`count` packets in order were passed on without our help."""
+        """`count` packets in order were delivered directly."""
         self.next_seq += count
 
     def add_packet(self, seq: int, payload: Buffer, *, is_end: bool) -> list[Buffer]:
-        """Takes a packet that is due or early, and returns what can be delivered now.
+        """Add a packet in or out of order. Returns the payloads that can be delivered now.
 
-        Empty payloads are not among it. Packets too early, too many to hold, or behind the end are dropped
-        as if they had been lost.
+        Empty payloads are left out. Packets too far ahead, beyond the bytes to hold, or behind the end are
+        dropped, as if lost.
         """
         if seq < self.next_seq or seq in self._early or seq - self.next_seq >= MAX_OUT_OF_ORDER_PACKETS:
             return []
@@ -79,7 +79,7 @@ class Reassembly:
             return []
         if is_end:
             if self._ranges and self._ranges.highest > seq + 1:
-                return []  # it cannot be the end: later packets are here
+                return []  # an invalid END: later packets have come
             self.end = seq
         if seq > self.next_seq:
             if self._has_room(len(payload)):
@@ -101,7 +101,8 @@ class Reassembly:
         return ready
 
     def hold(self, seq: int, payload: Buffer, *, is_end: bool) -> None:
-        """`add_packet` for an application that does not read now. Over the window, the packet is dropped."""
+        """`add_packet` for an application that does not read now. Beyond the window, the packet is
+        dropped."""
         if not self._has_room(len(payload)):
             return
         for chunk in self.add_packet(seq, payload, is_end=is_end):
@@ -113,21 +114,21 @@ class Reassembly:
         return self.held_bytes + size <= RECEIVE_WINDOW_BYTES and not self._memory.refuses(self.held_bytes)
 
     def take_unread(self) -> list[Buffer]:
-        """What `hold` kept, in order."""
+        """The payloads that `hold` kept, in order."""
         unread, self._unread = self._unread, []
         self._memory.held -= self._unread_bytes
         self._unread_bytes = 0
         return unread
 
     def close(self) -> None:
-        """Stop delivering and release what is held."""
+        """Stop delivering and drop held payloads."""
         self.take_unread()
         self._memory.held -= self._early_bytes
         self._early_bytes = 0
         self._early.clear()
 
     def sack_ranges(self) -> list[tuple[int, int]]:
-        """Runs of packets that came early, ascending, as many as fit a packet."""
+        """Runs of out-of-order packets, ascending, as many as fit a packet."""
         ranges = []
         for run in self._ranges:
             ranges.append(run)

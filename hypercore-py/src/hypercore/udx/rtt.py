@@ -1,4 +1,4 @@
-"""Round trip times: the smoothed estimate, the timeout made of it, and the smallest one seen lately."""
+"""Round trip times: the smoothed estimate, the timeout from it, and the smallest recent one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RoundTrip:
         return self.smoothed > 0.0
 
     def sample(self, rtt: float, now: float) -> None:
-        """Takes the round trip of a packet that was sent only once."""
+        """Add the round trip of a packet that was sent only once."""
         rtt = max(rtt, 1e-6)
         if not self.known:
             self.smoothed = rtt

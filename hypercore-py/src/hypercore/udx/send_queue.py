@@ -8,14 +8,14 @@ from .._types import Buffer
 
 
 class SendQueue:
-    """A byte stream: buffers are coalesced and split as packets need it."""
+    """A byte stream: buffers are joined and split into payloads."""
 
     __slots__ = ("_at", "_parts", "size")
 
     def __init__(self) -> None:
         # Pieces of bytes cost less than views, and are not tracked by the garbage collector.
         self._parts: deque[bytes] = deque()
-        self._at = 0  # how much of the first part is gone
+        self._at = 0  # bytes of the first part that were taken
         self.size = 0
         """Bytes not taken yet."""
 
@@ -23,13 +23,13 @@ class SendQueue:
         return self.size > 0
 
     def append(self, data: Buffer) -> None:
-        """Queues `data`."""
+        """Queue `data`."""
         if data:
             self._parts.append(bytes(data))
             self.size += len(data)
 
     def take(self, size: int, limit: int) -> list[bytes]:
-        """Up to `limit` payloads of `size` bytes; only the last of all there is may be shorter."""
+        """Up to `limit` payloads of `size` bytes; only the last one of the queue may be shorter."""
         out: list[bytes] = []
         parts = self._parts
         while parts and limit > 0:

@@ -1,4 +1,4 @@
-"""The sending half: what may leave now, what has to go again, and when to ask next."""
+"""The sending half: packets that may be sent now, retransmissions, and the next deadline."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .rtt import RoundTrip
 from .send_queue import SendQueue
 
 TAIL_PROBE_SLACK = 0.002
-"""Added to the tail probe's time when a single packet is in flight (udx.c:988)."""
+"""Seconds added to the tail probe's time when a single packet is in flight (udx.c:988)."""
 
 TAIL_PROBE_UNKNOWN = 1.0
-"""The tail probe's time before any round trip is known."""
+"""Seconds of the tail probe's time before any round trip is known."""
 
 
 class Outgoing(NamedTuple):
@@ -37,7 +37,7 @@ class Outgoing(NamedTuple):
     ends: bool
     """Whether the last one carries END."""
     padding: int = 0
-    """Bytes to put between header and payload of each."""
+    """Bytes of padding between header and payload of each."""
 
 
 class Sender:
@@ -51,13 +51,14 @@ class Sender:
         self.mtu = MtuSearch()
         self.remote_window = RECEIVE_WINDOW_BYTES
         self._window_source = (first_ack, first_seq)
-        """Number and acknowledgement of the packet that it is from (udx.c wl1, wl2)."""
+        """Number and acknowledgement of the packet with the current window (udx.c wl1, wl2)."""
         self.end_seq: int | None = None
         """Number of the packet with END, once it was sent."""
         self.timed_out = False
-        """Nothing is acknowledged any more: give up."""
+        """Whether retransmissions have failed MAX_TIMEOUTS times."""
         self.allowance: int | None = None
-        """Bytes that may still be sent, see `restrict`; None: no limit. An acknowledgement lifts it."""
+        """Bytes that may still be sent, see `restrict`; None: no bound. An acknowledgement removes the
+        bound."""
         self.timeout_allowance = 0
         self._allowed_timeouts = MAX_TIMEOUTS
         self._pacer = Pacer(now)
@@ -77,7 +78,7 @@ class Sender:
 
     @property
     def high_water(self) -> int:
-        """Unsent bytes from which on the application should wait."""
+        """Unsent bytes from which the application should wait."""
         return WRITE_BUFFER_BYTES + min(self.congestion.window * self.mtu.payload_bytes, MAX_FLIGHT_BYTES)
 
     def write(self, data: Buffer) -> None:
@@ -86,19 +87,19 @@ class Sender:
     def restrict(
         self, allowance: int | None, timeout_allowance: int = 0, timeouts: int = MAX_TIMEOUTS
     ) -> None:
-        """The path leads to another address from now on, which may be sent `allowance` bytes of UDP payload
-        until something is acknowledged, and `timeout_allowance` more at each of the first `timeouts`
-        retransmission timeouts. None: there is nothing to be shown."""
+        """The path now leads to another address. Until a packet is acknowledged, it is sent at most
+        `allowance` bytes of UDP payload, and `timeout_allowance` more at each of the first `timeouts`
+        retransmission timeouts. None: no bound."""
         self.allowance, self.timeout_allowance = allowance, timeout_allowance
         self._allowed_timeouts = timeouts
 
     def allow(self, size: int) -> None:
-        """Raises the allowance, if there is one."""
+        """Raise the allowance, if there is one."""
         if self.allowance is not None:
             self.allowance += size
 
     def spend(self, size: int) -> None:
-        """A packet without data goes out: to an address that has not acknowledged anything, each counts."""
+        """Charge a packet without data to the allowance."""
         if self.allowance is not None:
             self.allowance -= size
 
@@ -112,7 +113,7 @@ class Sender:
 
     @property
     def ending(self) -> bool:
-        """Whether nothing may be written any more."""
+        """Whether no more may be written."""
         return self._end_queued
 
     @property
@@ -135,7 +136,7 @@ class Sender:
             self._window_source = (seq, ack)
 
     def acknowledge(self, ack: int, sacks: Iterable[tuple[int, int]], now: float) -> None:
-        """Takes a cumulative acknowledgement and SACK ranges; all of it lies within what was sent."""
+        """Apply a cumulative acknowledgement and SACK ranges, all of sent packets."""
         flight = self.flight
         in_flight = flight.in_flight
         arrival = Arrival()
@@ -160,7 +161,7 @@ class Sender:
         self._arm_tail_probe(now)
 
     def _check_probe(self) -> None:
-        """Whether the packet that probes for a larger MTU has arrived."""
+        """Handle the arrival of the MTU probe."""
         probe = self.mtu.probe_seq
         if probe is not None and self.flight.has_arrived(probe):
             self.mtu.on_arrived()
@@ -175,7 +176,7 @@ class Sender:
         lost, self._losses_at = flight.detect_losses(now, rtt.latest + reordering)
         if lost and self.mtu.probe_seq in flight.lost:
             self.mtu.on_lost()
-            lost -= 1  # it was too large, which says nothing about congestion
+            lost -= 1  # it was too large, which is no sign of congestion
         if lost and not in_recovery:
             self._recovery_point = flight.next_seq
             self.congestion.on_recovery(lost, acked, flight.in_flight, flight.delivered)
@@ -208,14 +209,14 @@ class Sender:
     # --- packets ------------------------------------------------------------------------------------------
 
     def transmit(self, now: float) -> Outgoing | None:
-        """The next packets that may leave now. Call it until it says None."""
+        """The next packets that may be sent now. Call it until it returns None."""
         self._pacing_at = None
         if self.allowance is not None:
             return self._transmit_within(self.allowance, now)
         return self._transmit(now)
 
     def _transmit_within(self, allowance: int, now: float) -> Outgoing | None:
-        """At most one packet, which the allowance has room for."""
+        """At most one packet that fits the allowance."""
         flight = self.flight
         if allowance <= HEADER_BYTES:
             return None
@@ -271,7 +272,7 @@ class Sender:
                 flight.app_limited_until = max(1, flight.delivered + flight.in_flight)
             return None
         in_flight = flight.in_flight
-        # What came early waits at the peer, in the room that it offers
+        # Out-of-order packets wait at the peer, within its window
         room = min(self._window_packets(now) - (flight.next_seq - flight.una), congestion.window - in_flight)
         if room <= 0:
             return None
@@ -294,14 +295,14 @@ class Sender:
 
     @property
     def _burst_packets(self) -> int:
-        """How many full packets fit one send."""
+        """Number of full packets in one send."""
         if self.allowance is not None:
             return 1
         return min(MAX_BURST_PACKETS, MAX_BURST_BYTES // (HEADER_BYTES + self.mtu.payload_bytes))
 
     @property
     def _payload_bytes(self) -> int:
-        """Most payload of a new packet."""
+        """Payload bytes of a new full packet."""
         payload_bytes = self.mtu.payload_bytes
         return payload_bytes if self.allowance is None else min(payload_bytes, self.allowance - HEADER_BYTES)
 
@@ -311,7 +312,7 @@ class Sender:
         self.flight.resend(seq, now)
 
     def _send_packets(self, count: int, now: float) -> Outgoing:
-        """New packets, whatever windows say."""
+        """Send `count` new packets, without a check of windows."""
         flight = self.flight
         payloads = self.queue.take(self._payload_bytes, count) or [b""]
         first = flight.send(payloads, now)
@@ -345,7 +346,7 @@ class Sender:
         self._arm_tail_probe(now)
 
     def _window_packets(self, now: float) -> int:
-        """How many packets the peer has room for; arms the probe of a window that is shut."""
+        """Packets that fit the peer's window; starts the probe timer of a closed window."""
         if self.remote_window > 0:
             self._window_probe_at = None
             self._window_probes = 0
@@ -355,7 +356,7 @@ class Sender:
         return 0
 
     def take_window_probe(self, now: float) -> bool:
-        """Whether to send a HEARTBEAT now, to learn if the peer's window is still shut."""
+        """Whether to send a HEARTBEAT now, to learn if the peer's window is still closed."""
         if self._window_probe_at is None or now < self._window_probe_at:
             return False
         self._window_probe_at = now + self.rtt.rto * (2 if self._window_probes else 1)
@@ -379,7 +380,7 @@ class Sender:
         return min(deadlines, default=None)
 
     def handle_timer(self, now: float) -> None:
-        """Does what is due. `transmit` afterwards."""
+        """Handle expired timers. Call `transmit` afterwards."""
         if self._losses_at is not None and now >= self._losses_at:
             self._losses_at = None
             self._find_losses(now, 0)
@@ -425,7 +426,7 @@ class Sender:
         self._tail_probe_at = min(now + wait, self._timeout_at)
 
     def stop(self) -> None:
-        """Lets go of everything that was to be sent and of all timers."""
+        """Drop all output and timers."""
         self.queue.clear()
         self.flight.clear()
         self._timeout_at = self._tail_probe_at = self._losses_at = None

@@ -38,7 +38,7 @@ from .time_wait import TimeWait
 from .window import WindowTuner
 
 MAX_QUEUED_MESSAGES = 256
-"""Unordered messages that wait for the next flush; more are dropped, as the network may do too."""
+"""Unordered messages that wait to be sent; further ones are dropped."""
 
 _STATE = first_word(0)
 _DATA = first_word(FLAG_DATA)
@@ -50,10 +50,10 @@ _HEARTBEAT = first_word(FLAG_HEARTBEAT)
 
 
 class UdxStream:
-    """A stream as seen from one end. Times are seconds on any monotonic clock.
+    """One end of a stream. Times are seconds of any monotonic clock.
 
-    `initial_seq` and `initial_ack` are the numbers of the first packet each way. `heartbeat` is an interval
-    after which an idle stream asks for a sign of life. `cycle_offset` should differ between streams (any
+    `initial_seq` and `initial_ack` are the numbers of the first packet each way. `heartbeat` is the number of
+    idle seconds after which a stream sends a heartbeat. `cycle_offset` should differ between streams (any
     integer). `memory` is shared with the other streams of an endpoint.
     """
 
@@ -84,7 +84,7 @@ class UdxStream:
         self._drain_due = False
         self._end_emitted = False
         self._switch_seq: int | None = None
-        # What the batch in hand acknowledges.
+        # Acknowledgements of the current batch.
         self._batch_ack = initial_seq
         self._batch_sacks: list[tuple[int, int]] = []
         self._heartbeat = Heartbeat(heartbeat, now)
@@ -114,8 +114,8 @@ class UdxStream:
     def writable(self) -> bool:
         """Whether a writer may continue. After False, `Drained` is emitted when it may.
 
-        So this does not depend on the queue, whose limit falls with the congestion window: a writer that
-        finds it too long by itself would wait for an event that never comes.
+        It does not depend on the queue alone, whose bound falls with the congestion window: otherwise a
+        writer could wait for an event that never comes.
         """
         return not self._drain_due
 
@@ -126,7 +126,7 @@ class UdxStream:
 
     @property
     def owes_ack(self) -> bool:
-        """Whether something came that is to be acknowledged."""
+        """Whether an acknowledgement is due."""
         return self._ack_due
 
     @property
@@ -139,10 +139,10 @@ class UdxStream:
         self._tuner.on_rx_dropped(capacity, now)
 
     def connect(self, remote_id: int, *, allowance: int | None = None, timeout_allowance: int = 0) -> None:
-        """The peer's id is known: what was written may leave, what came is acknowledged.
+        """Set the peer's id: written bytes are sent from now on, and received packets acknowledged.
 
-        `allowance` bounds what is sent to an address before anything is acknowledged from there, in bytes of
-        UDP payload, and `timeout_allowance` is added at each retransmission timeout until then.
+        `allowance` bounds the bytes of UDP payload sent to an address before it acknowledges any;
+        `timeout_allowance` is added at each retransmission timeout until then.
         """
         if self.remote_id is not None:
             raise LocalProtocolError("the stream is connected already")
@@ -150,8 +150,8 @@ class UdxStream:
         self._sender.restrict(allowance, timeout_allowance)
 
     def change_remote(self, remote_id: int) -> None:
-        """From now on packets, also repeated ones, go to another id. `RemoteChanged` follows when all that
-        was sent before has arrived."""
+        """Send packets, also repeated ones, to another id. `RemoteChanged` follows when all packets sent
+        before have arrived."""
         if self.remote_id is None:
             raise LocalProtocolError("the stream is not connected")
         self.remote_id = remote_id
@@ -162,7 +162,7 @@ class UdxStream:
             self._events.append(RemoteChanged())
 
     def write(self, data: Buffer) -> bool:
-        """Queues bytes, which are not copied and must not change. False: wait for `Drained` before more."""
+        """Queue bytes, which are not copied and must not change. False: wait for `Drained` before more."""
         if self._sender.ending or self.closed:
             raise LocalProtocolError("the stream was ended")
         sender = self._sender
@@ -212,7 +212,7 @@ class UdxStream:
     # --- packets in ---------------------------------------------------------------------------------------
 
     def receive(self, packets: list[RawPacket], now: float) -> None:
-        """Takes packets that name this stream, in the order of their arrival. Garbage does nothing."""
+        """Process packets with our stream id, in the order of arrival. Invalid ones are ignored."""
         if self.closed:
             return
         self._heartbeat.unanswered = 0
@@ -227,11 +227,11 @@ class UdxStream:
         self._check_end()
 
     def receive_strays(self, packets: list[RawPacket], now: float) -> bool:
-        """Take the data, and nothing else, of packets from another address than the peer's.
+        """Use only the data of packets from another address than the peer's.
 
-        They may acknowledge nothing: otherwise a peer could make us send to an address that does not read.
-        Returns whether the peer has moved there: it brought the next bytes, or repeats unacknowledged ones,
-        or brought an unordered message.
+        Their acknowledgements are ignored: otherwise a peer could make us send to an address that does not
+        receive. Returns whether the peer has moved there: it brought the next bytes, or repeats
+        unacknowledged ones, or brought an unordered message.
         """
         if self.closed:
             return False
@@ -262,18 +262,19 @@ class UdxStream:
             self._events.append(Data(chunks))
 
     def _receive_batch(self, packets: list[RawPacket], chunks: list[Buffer]) -> bool:
-        """Sorts out packets; what they acknowledge is left in `_batch_ack`. False when one destroys us."""
+        """Process packets; their acknowledgements are collected in `_batch_ack`. False if one destroys the
+        stream."""
         sender, incoming = self._sender, self._incoming
         flight = sender.flight
         una = flight.una
-        acked = una & SEQUENCE_MASK  # the highest acknowledgement so far, and how far it may still move
+        acked = una & SEQUENCE_MASK  # the highest acknowledgement so far, and its bound
         room = flight.next_seq - una
         simple = incoming.simple and not self._paused
         due = incoming.next_seq & SEQUENCE_MASK
         count = 0
         alive = True
         for (word, _, window, seq, ack), payload in packets:
-            # The two most frequent kinds, as long as nothing about them is special.
+            # The two most frequent kinds of packets, in their simple form.
             if window == sender.remote_window:
                 if word == _DATA:
                     if simple and seq == due and ack == acked and payload:
@@ -308,7 +309,7 @@ class UdxStream:
     def _receive_one(
         self, word: int, window: int, wire_seq: int, wire_ack: int, rest: Buffer, chunks: list[Buffer]
     ) -> bool:
-        """One packet by the rules of a.4, in their order. False when it destroys the stream."""
+        """Process one packet, in the order of the rules. False if it destroys the stream."""
         flags, offset = word >> 16 & 0xFF, word >> 24
         if flags & FLAG_HEARTBEAT:
             self._ack_due = True
@@ -355,7 +356,7 @@ class UdxStream:
             self._switch_seq = None
             self._events.append(RemoteChanged())
         if sender.finished and not was_finished:
-            self._ack_due = True  # the peer may have missed the last one, and we may be gone soon
+            self._ack_due = True  # the peer may have missed the last one
             self._heartbeat.hurry(now)
 
     def _check_end(self) -> None:
@@ -430,7 +431,7 @@ class UdxStream:
     def _data_burst(self, outgoing: Outgoing) -> Burst:
         window = self._window()
         if not self._incoming.has_gaps:
-            self._ack_due = False  # data packets acknowledge too, but cannot tell of gaps
+            self._ack_due = False  # data packets acknowledge as well, but cannot report gaps
         assert self.remote_id is not None
         return data_burst(outgoing, self.remote_id, window, self._incoming.next_seq & SEQUENCE_MASK)
 
@@ -450,14 +451,13 @@ class UdxStream:
         return at if at is not None and (deadline is None or at < deadline) else deadline
 
     def handle_timer(self, now: float) -> None:
-        """Does what is due by `now`. Ask for bursts and events afterwards."""
+        """Handle timers that are due. Take output and events afterwards."""
         if self.closed:
             return
         sender = self._sender
         sender.handle_timer(now)
         if sender.timed_out:
-            # A peer that has ended and got every byte may be gone for good: it does not wait for our END's
-            # sake.
+            # A peer that has ended and got every byte may have left without waiting for our END.
             complete = self._incoming.finished and sender.only_end_is_missing
             self._close(None if complete else StreamTimedOut("the peer does not answer any more"))
         else:
@@ -470,14 +470,14 @@ class UdxStream:
         return self._events.popleft() if self._events else None
 
     def time_wait(self) -> TimeWait | None:
-        """What may have to be repeated to the peer after the end. None if there is nothing."""
+        """The packet to repeat after the end; None if there is none."""
         if not self.closed or self.remote_id is None or self._sender.allowance is not None:
             return None
         if self._destroyed:
             return TimeWait(self._header(_DESTROY), destroyed=True)
         if not self._incoming.finished or not (self._sender.finished or self._sender.only_end_is_missing):
             return None
-        # A peer that has missed our END all the time may yet ask for it
+        # A peer that has missed our END may still ask for it
         answer = self._header(_STATE) if self._sender.finished else self._header(_END, self._sender.end_seq)
         return TimeWait(answer, destroyed=False)
 

@@ -1,4 +1,4 @@
-"""What remains of a closed stream: the answer to a peer that missed the end."""
+"""TIME_WAIT of a closed stream: the answer to a peer that missed the end."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _ANSWERED = (FLAG_DATA | FLAG_END | FLAG_HEARTBEAT) << 16
 
 
 class TimeWait:
-    """One packet, to be repeated for as long as `limits.TIME_WAIT_SECONDS`.
+    """One packet, repeated on request for `limits.TIME_WAIT_SECONDS`.
 
-    After a graceful end that is the last acknowledgement, or END where the peer has not acknowledged it.
-    After a destroyed stream it is DESTROY.
+    After a graceful end it is the last acknowledgement, or END if the peer has not acknowledged that; after a
+    destroyed stream it is DESTROY.
     """
 
     __slots__ = ("_answer", "_destroyed", "_done")

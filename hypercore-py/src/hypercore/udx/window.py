@@ -1,9 +1,8 @@
-"""How much to let a peer send before it hears from us, when our socket's buffer turns out to be too small.
+"""The receive window, reduced when our socket's buffer is too small.
 
-Official peers offer 4 MiB, always. A sender that uses it overruns a socket buffer of a few hundred
-kilobytes, which is what many systems allow, whenever our program is busy for a moment; what was overrun is
-sent again. So the window is cut when the kernel reports such an overrun, and grows again slowly while it
-does not.
+Official peers always offer 4 MiB. A sender that uses it overruns a socket buffer of a few hundred kilobytes,
+as many systems have, whenever our program is busy for a moment, and must send packets again. So the window is
+reduced when the kernel reports an overrun, and grows slowly otherwise.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from __future__ import annotations
 from .limits import RECEIVE_WINDOW_BYTES
 
 SMALLEST_BYTES = 32 << 10
-"""No overrun cuts the window below this."""
+"""Least window in bytes."""
 
 CUT = 0.7
 CUT_INTERVAL = 0.02
-"""Seconds after a cut in which another overrun is taken for the same one."""
+"""Seconds after a cut in which another overrun counts as the same."""
 
 GROWTH = 1.05
 GROWTH_INTERVAL = 0.05
@@ -23,7 +22,7 @@ GROWTH_INTERVAL = 0.05
 
 
 class WindowTuner:
-    """`limit` is the most to offer, in bytes."""
+    """`limit` is the largest window to offer, in bytes."""
 
     __slots__ = ("_changed_at", "limit")
 
@@ -32,7 +31,7 @@ class WindowTuner:
         self._changed_at = 0.0
 
     def on_rx_dropped(self, capacity: int, now: float) -> None:
-        """The kernel dropped datagrams for want of room. It has room for about `capacity` bytes."""
+        """The kernel dropped datagrams. Its buffer holds about `capacity` bytes."""
         if now - self._changed_at < CUT_INTERVAL and self.limit < RECEIVE_WINDOW_BYTES:
             return
         self._changed_at = now

@@ -189,10 +189,10 @@ def measure(drives: int, workers: int, reports: int, clock: Clock) -> None:
     from seederfarm.registry.models import Drive, Replica, Worker
 
     now = timezone.now()
-    hearing = OutageDetector(now - timedelta(days=1))
+    outages = OutageDetector(now - timedelta(days=1))
     with outbox.through(SilentBroker()):
         populate(drives, workers, now)
-        first_took, first = clock.time(lambda: reconcile(now=now, hearing=hearing))
+        first_took, first = clock.time(lambda: reconcile(now=now, outages=outages))
         assert first.assigned == drives * min(REPLICAS, workers), (first.assigned, len(first.unplaced))
         copies = ingest(workers, reports, now, clock)
         Replica.objects.filter(phase="assigned").update(
@@ -204,15 +204,15 @@ def measure(drives: int, workers: int, reports: int, clock: Clock) -> None:
             length=1526,
         )
         Drive.objects.update(under_replicated=False)  # as it would be by now
-        reconcile(everything=False, now=now, hearing=hearing)  # what the reports told
+        reconcile(everything=False, now=now, outages=outages)  # what the reports told
         analyze(connection)
         beat = heartbeats(workers, now + timedelta(seconds=15), clock)
-        full_took, full = clock.time(lambda: reconcile(now=now, hearing=hearing))
+        full_took, full = clock.time(lambda: reconcile(now=now, outages=outages))
         assert full.moves == 0
         lost = Worker.objects.order_by("pk")[workers // 2]
         later = now + timedelta(seconds=400)
         Worker.objects.exclude(pk=lost.pk).update(last_seen_at=later)
-        again_took, again = clock.time(lambda: reconcile(everything=False, now=later, hearing=hearing))
+        again_took, again = clock.time(lambda: reconcile(everything=False, now=later, outages=outages))
         assert again.assigned == again.drives, (again.assigned, again.drives)
         peak = usage(os.getpid()).peak_rss
         cells = (

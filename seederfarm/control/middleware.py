@@ -23,5 +23,5 @@ class UndeliveredMessageMiddleware(MiddlewareMixin):
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
         missed = request.META.get("seederfarm.missed")
         if isinstance(missed, outbox.UndeliveredCounter) and missed.count:
-            messages.warning(request, outbox.AWAY, fail_silently=True)
+            messages.warning(request, outbox.BROKER_DOWN, fail_silently=True)
         return response

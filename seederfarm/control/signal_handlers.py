@@ -25,7 +25,7 @@ def _drives_changed(*, ids: list[int] | None, **_: Any) -> None:
 def _workers_changed(*, ids: list[int], **_: Any) -> None:
     for worker_id in ids:
         outbox.defer(ControlTask.SEND_WORKER_CONFIG, worker_id)
-    outbox.defer(ControlTask.KEEP_ACCOUNTS)
+    outbox.defer(ControlTask.SYNC_ACCOUNTS)
     outbox.defer(ControlTask.RECONCILE)
 
 

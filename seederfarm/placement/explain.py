@@ -23,9 +23,9 @@ def explain(
     for worker in workers:
         if worker.id in holders:
             have += 1
-        elif worker.standing is WorkerStatus.DRAINING:
+        elif worker.status is WorkerStatus.DRAINING:
             draining += 1
-        elif worker.standing is not WorkerStatus.ACTIVE:
+        elif worker.status is not WorkerStatus.ACTIVE:
             away += 1
         elif worker.weight <= 0:
             weightless += 1

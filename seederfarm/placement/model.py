@@ -28,7 +28,7 @@ class WorkerStatus(StrEnum):
 class WorkerSpec(NamedTuple):
     id: int
     """Local number; breaks ties."""
-    standing: WorkerStatus = WorkerStatus.ACTIVE
+    status: WorkerStatus = WorkerStatus.ACTIVE
     zone: str = ""
     """Failure domain. Replicas are spread over zones before any zone has two."""
     tags: frozenset[str] = frozenset()

@@ -50,13 +50,13 @@ def plan(drives: Iterable[DriveSpec], workers: Iterable[WorkerSpec], replicas: R
     """
     planner = _Planner(workers)
     for drive in sorted(drives, key=lambda drive: (drive.priority, drive.id)):
-        planner.settle(drive, replicas.get(drive.id, ()))
+        planner.plan_drive(drive, replicas.get(drive.id, ()))
     return Plan(planner.assign, planner.release, planner.unplaced)
 
 
 def takes_new(worker: WorkerSpec) -> bool:
     """Whether it gets replicas that are not pinned to it."""
-    return worker.standing is WorkerStatus.ACTIVE and worker.weight > 0
+    return worker.status is WorkerStatus.ACTIVE and worker.weight > 0
 
 
 class _Planner:
@@ -71,21 +71,21 @@ class _Planner:
         self._room: dict[frozenset[str], int] = {}
         """Bytes of the roomiest worker of a pool when last computed: room only shrinks during a plan."""
 
-    def settle(self, drive: DriveSpec, held: Iterable[ReplicaState]) -> None:
+    def plan_drive(self, drive: DriveSpec, held: Iterable[ReplicaState]) -> None:
         counted: list[ReplicaState] = []
         leaving: list[ReplicaState] = []
         holders: set[int] = set()
         for replica in held:
             worker = self._workers.get(replica.worker)
-            standing = WorkerStatus.RETIRED if worker is None else worker.standing
-            if drive.removing or standing is WorkerStatus.RETIRED:
+            status = WorkerStatus.RETIRED if worker is None else worker.status
+            if drive.removing or status is WorkerStatus.RETIRED:
                 reason = ReleaseReason.REMOVED if drive.removing else ReleaseReason.RETIRED
                 self.release.append(Release(drive.id, replica.worker, reason))
                 continue
             holders.add(replica.worker)
-            if standing in _COUNTS:
+            if status in _COUNTS:
                 counted.append(replica)
-            elif standing is WorkerStatus.DRAINING:
+            elif status is WorkerStatus.DRAINING:
                 leaving.append(replica)
         if drive.removing:
             return
@@ -94,7 +94,7 @@ class _Planner:
         if have < drive.replicas_min:
             self._fill(drive, placed, holders)
         if leaving or have > drive.replicas_max:
-            self._let_go(drive, counted, leaving)
+            self._release(drive, counted, leaving)
 
     # --- making replicas
 
@@ -102,7 +102,7 @@ class _Planner:
         made = []
         for worker_id in sorted(drive.pinned - holders):
             worker = self._workers.get(worker_id)
-            if worker is None or worker.standing is not WorkerStatus.ACTIVE:
+            if worker is None or worker.status is not WorkerStatus.ACTIVE:
                 continue
             if self._free[worker_id] < drive.size:
                 room = f"{self._free[worker_id]} of {drive.size} bytes"
@@ -168,9 +168,9 @@ class _Planner:
 
     # --- letting go
 
-    def _let_go(self, drive: DriveSpec, counted: list[ReplicaState], leaving: list[ReplicaState]) -> None:
+    def _release(self, drive: DriveSpec, counted: list[ReplicaState], leaving: list[ReplicaState]) -> None:
         needed = max(1, drive.replicas_min)
-        active = [r for r in counted if self._workers[r.worker].standing is WorkerStatus.ACTIVE]
+        active = [r for r in counted if self._workers[r.worker].status is WorkerStatus.ACTIVE]
         for replica in leaving:
             if replica.empty or _stand_ins(replica, active) >= needed:
                 self.release.append(Release(drive.id, replica.worker, ReleaseReason.DRAINED))
@@ -188,7 +188,7 @@ class _Planner:
                 return
 
     def _is_safe(self, replica: ReplicaState) -> bool:
-        return replica.complete and self._workers[replica.worker].standing is WorkerStatus.ACTIVE
+        return replica.complete and self._workers[replica.worker].status is WorkerStatus.ACTIVE
 
     def _release_order(self, drive: DriveSpec, counted: list[ReplicaState]) -> list[ReplicaState]:
         """In the order of release: incomplete ones, those in crowded zones, those on workers short of

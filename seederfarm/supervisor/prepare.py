@@ -36,7 +36,7 @@ def main() -> int:
     try:
         django.setup()
         done = prepare()
-        keep_accounts()
+        sync_accounts()
         print(json.dumps(done))  # noqa: T201  it is read by the supervisor
     except NotReady as error:
         print(error, file=sys.stderr)  # noqa: T201
@@ -124,7 +124,7 @@ def keep_token(farm: FarmSettings) -> None:
     secret_file(path, lambda: made.text.encode() + b"\n")
 
 
-def keep_accounts() -> None:
+def sync_accounts() -> None:
     """Make broker accounts before workers log in. The bundled broker starts at the same time."""
     from ..control.accounts import accounts
     from ..control.messaging.broker import BrokerDown
@@ -134,7 +134,7 @@ def keep_accounts() -> None:
     until = time.monotonic() + BROKER_TIMEOUT
     while True:
         try:
-            accounts.keep(afresh=True)
+            accounts.sync(afresh=True)
         except accounts.NoAccounts as error:
             if accounts.wanted_mode() == "on":
                 raise NotReady(f"SEEDERFARM_BROKER_ACCOUNTS is on, and the broker refuses: {error}") from None

@@ -59,7 +59,7 @@ def _report_undelivered() -> None:
 
     missed = outbox.watch()
     if (context := click.get_current_context(silent=True)) is not None:
-        context.call_on_close(lambda: click.echo(outbox.AWAY, err=True) if missed.count else None)
+        context.call_on_close(lambda: click.echo(outbox.BROKER_DOWN, err=True) if missed.count else None)
 
 
 class NullBroker:

@@ -45,7 +45,7 @@ class Account(NamedTuple):
     rules: list[str]
 
 
-class Kept(NamedTuple):
+class SyncResult(NamedTuple):
     made: list[str]
     removed: list[str]
 
@@ -99,7 +99,7 @@ def in_use() -> bool:
     return True
 
 
-def keep(*, afresh: bool = False, now: datetime | None = None) -> Kept:
+def sync(*, afresh: bool = False, now: datetime | None = None) -> SyncResult:
     """Make the broker's accounts match the registry. Raises BrokerDown, NoAccounts.
 
     `afresh`: also replace the rules of existing ones (a newer program may have others).
@@ -123,7 +123,7 @@ def keep(*, afresh: bool = False, now: datetime | None = None) -> Kept:
             client.delete(*(key for user in removed for key in _keys_of(user)))
         if made or removed:
             _save(client)
-    return Kept(made, removed)
+    return SyncResult(made, removed)
 
 
 def make_for(worker: Worker) -> acl.Version:

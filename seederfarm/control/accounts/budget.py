@@ -270,7 +270,7 @@ def end_answers(client: Any, keys: Sequence[str], *, pressed: bool) -> int:
 
 
 def suspend(client: Any, user: str) -> None:
-    """Delete an account and end its connections. `accounts.keep` recreates it when the suspension is over."""
+    """Delete an account and end its connections. `accounts.sync` recreates it when the suspension is over."""
     client.zadd(SUSPENDED_KEY, {user: time.time() + SUSPENDED_FOR})
     client.execute_command("ACL", "DELUSER", user)
 

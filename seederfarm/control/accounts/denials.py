@@ -20,7 +20,7 @@ from hypercore.printable import visible
 from seederfarm.registry.models import Event, Worker
 from seederfarm.registry.models.history import Severity
 
-from ..history.alerts import Trouble, raise_alerts, resolve
+from ..history.alerts import AlertSpec, raise_alerts, resolve
 from ..messaging.broker import BrokerDown
 from ..messaging.rejected import refused_commands, rejected_messages
 from . import accounts
@@ -45,7 +45,7 @@ class Denial(NamedTuple):
     times: int
 
 
-def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
+def sync_accounts(*, afresh: bool = False, now: datetime | None = None) -> None:
     """Keep the accounts, and report refused attempts. If the broker is away, the next beat does it."""
     now = now or timezone.now()
     _record_commands(refused_commands.take(), now)
@@ -53,13 +53,13 @@ def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
     if accounts.wanted_mode() == "off":
         return
     try:
-        kept = accounts.keep(afresh=afresh, now=now)
+        kept = accounts.sync(afresh=afresh, now=now)
         denials = list(new_denials())
     except BrokerDown as error:
         log.warning("the broker's accounts wait until it is back: %s", error)
         return
     except accounts.NoAccounts as error:
-        _cannot(error, now)
+        _alert_no_accounts(error, now)
         return
     resolve([NO_ACCOUNTS], now)
     if kept.made or kept.removed:
@@ -67,19 +67,19 @@ def keep_watch(*, afresh: bool = False, now: datetime | None = None) -> None:
     _record_denials(denials, now)
 
 
-def _cannot(error: Exception, now: datetime) -> None:
+def _alert_no_accounts(error: Exception, now: datetime) -> None:
     """Report that accounts cannot be managed, unless no worker has one."""
     if accounts.wanted_mode() == "auto" and not Worker.objects.exclude(broker_hash="").exists():
         return
-    trouble = Trouble(
+    spec = AlertSpec(
         kind=NO_ACCOUNTS,
         subject=NO_ACCOUNTS,
         severity=Severity.ERROR,
         text=f"The broker does not let the farm keep its accounts: {error}",
         hint="Let the login of REDIS_URL use ACL, or set SEEDERFARM_BROKER_ACCOUNTS=off and enrol anew.",
     )
-    raise_alerts([trouble], now)
-    log.error("%s", trouble.text)
+    raise_alerts([spec], now)
+    log.error("%s", spec.text)
 
 
 # --- refusals of the broker
@@ -144,27 +144,27 @@ def _record_denials(denials: list[Denial], now: datetime) -> None:
             Worker.objects.filter(pk=worker.pk).update(
                 refused=F("refused") + count, refused_reason=f"broker: {what}"[:200]
             )
-        trouble = Trouble(
+        spec = AlertSpec(
             kind="broker.refused",
             subject=f"broker.refused:{user}"[:200],
             text=text,
             hint="Its login may have been stolen: retire it, and enrol it anew on a machine that you trust.",
             worker_id=worker.pk if worker is not None else None,
         )
-        raise_alerts([trouble], now)
+        raise_alerts([spec], now)
 
 
 def _record_logins(count: int, now: datetime) -> None:
     if not count:
         resolve(["broker.logins"], now)
         return
-    trouble = Trouble(
+    spec = AlertSpec(
         kind="broker.logins",
         subject="broker.logins",
         text=f"The broker refused {count} logins of workers",
         hint="Retired workers that still run, a broker that was restarted, or someone guessing passwords.",
     )
-    raise_alerts([trouble], now)
+    raise_alerts([spec], now)
 
 
 # --- Celery's remote control
@@ -187,13 +187,13 @@ def _record_commands(refused: dict[str, int], now: datetime) -> None:
     text = f"Refused remote control of the control plane: {listed}"[:500]
     log.warning("%s", text)
     Event.objects.create(at=now, kind="control.refused", severity=Severity.WARNING, text=text, data=refused)
-    trouble = Trouble(
+    spec = AlertSpec(
         kind="control.refused",
         subject="control.refused",
         text=text,
         hint="Somebody who may publish on the broker tried to stop the farm: change the broker's password.",
     )
-    raise_alerts([trouble], now)
+    raise_alerts([spec], now)
 
 
 # --- rejected messages
@@ -206,11 +206,11 @@ def _record_messages(rejected: dict[str, int], now: datetime) -> None:
     text = f"Dropped {sum(rejected.values())} messages that no worker of this farm sends: {listed}"[:500]
     log.warning("%s", text)
     Event.objects.create(at=now, kind="control.rejected", severity=Severity.WARNING, text=text, data=rejected)
-    trouble = Trouble(
+    spec = AlertSpec(
         kind="control.rejected",
         subject="control.rejected",
         text=text,
         hint="Somebody with a login of the broker tried to have control do something: look for refused "
         "messages of single workers, and retire the one whose disk or token was stolen.",
     )
-    raise_alerts([trouble], now)
+    raise_alerts([spec], now)

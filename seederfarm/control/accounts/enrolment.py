@@ -68,7 +68,7 @@ def enrol(
     if own:
         url = with_login(url, accounts.user_of_token(issued.token.digest), password)
         try:
-            accounts.keep()
+            accounts.sync()
         except BrokerDown as error:
             log.info("the token's account will be made when the broker is there: %s", error)
     token = JoinToken(farm=farm.name, control=control, broker=url, secret=issued.secret)

@@ -23,7 +23,7 @@ from hypercore.printable import visible
 from seederfarm.registry.models import AssignmentState, Event, Worker
 from seederfarm.registry.models.history import Severity
 
-from ..history.alerts import Trouble, raise_alerts, resolve
+from ..history.alerts import AlertSpec, raise_alerts, resolve
 from ..messaging import inbox
 from . import accounts, budget
 from .budget import Excess, Owner
@@ -190,15 +190,15 @@ class Watch:
                 hint = (
                     "Control may have been away for long. What was cut is reported again within ten minutes."
                 )
-            trouble = Trouble(
+            spec = AlertSpec(
                 kind=BUDGET,
                 subject=f"{BUDGET}:{excess.what}"[:200],
                 text=text,
                 hint=hint,
                 worker_id=worker.pk if worker is not None else None,
             )
-            raise_alerts([trouble], now)
-            self._open.add(trouble.subject)
+            raise_alerts([spec], now)
+            self._open.add(spec.subject)
         # Alerts about accounts stay open until a person closes them; those about queues end with the excess.
         shared = {f"{BUDGET}:{queue}" for queue, _, _ in budget.SHARED} & self._open - lasting
         for subject in shared:
@@ -206,8 +206,8 @@ class Watch:
 
     def _raise(self, subject: str, text: str, hint: str) -> None:
         log.error("%s", text)
-        trouble = Trouble(kind=subject, subject=subject, text=text, hint=hint, severity=Severity.ERROR)
-        raise_alerts([trouble], timezone.now())
+        spec = AlertSpec(kind=subject, subject=subject, text=text, hint=hint, severity=Severity.ERROR)
+        raise_alerts([spec], timezone.now())
         self._open.add(subject)
 
     def _resolve(self, subject: str) -> None:

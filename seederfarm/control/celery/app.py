@@ -23,7 +23,7 @@ from workers.ready import notify_ready
 
 from ..messaging.rejected import rejected_messages
 from ..messaging.task_names import ControlTask
-from .requeue import give_back
+from .requeue import requeue_unacked
 
 QUEUES: Final = (CONTROL_QUEUE, REPORTS_QUEUE, JOIN_QUEUE)
 """Queues that the control plane reads."""
@@ -65,9 +65,9 @@ def beat_table() -> dict[str, Any]:
         "plan what changed": _beat(ControlTask.RECONCILE_DIRTY, DIRTY_EVERY),
         "ask for proofs": _beat(ControlTask.CHALLENGE, min(AUDIT_EVERY, max(1.0, farm.audit_every))),
         "ask for reports that are missing": _beat(ControlTask.REFRESH, REFRESH_EVERY * farm.heartbeat),
-        "look after the broker's accounts": _beat(ControlTask.KEEP_ACCOUNTS, ACCOUNTS_EVERY * farm.heartbeat),
+        "sync the broker's accounts": _beat(ControlTask.SYNC_ACCOUNTS, ACCOUNTS_EVERY * farm.heartbeat),
         "remove what expired": _beat(ControlTask.EXPIRE, EXPIRE_EVERY),
-        "forget what is old": _beat(ControlTask.RETENTION, RETENTION_EVERY),
+        "prune old rows": _beat(ControlTask.RETENTION, RETENTION_EVERY),
     }
 
 
@@ -110,7 +110,7 @@ def make_app() -> Any:
         beat_scheduler="seederfarm.control.celery.scheduler:SingletonScheduler",
         imports=["seederfarm.control.celery.tasks"],
     )
-    app.steps["consumer"].add("seederfarm.control.celery.bootsteps:Guard")
+    app.steps["consumer"].add("seederfarm.control.celery.bootsteps:BrokerStep")
     return app
 
 
@@ -118,7 +118,7 @@ app: Final = make_app()
 
 
 def _on_worker_init(**_: object) -> None:
-    give_back(app)
+    requeue_unacked(app)
 
 
 def _on_worker_ready(**_: object) -> None:

@@ -19,7 +19,7 @@ from ..messaging.collector import collector
 log = logging.getLogger(__name__)
 
 
-class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
+class BrokerStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """On each connection to the broker: restore the farm's accounts, since the broker may have been emptied.
 
     Also disables remote control: it is not signed, and any client with the broker's password may send it.
@@ -42,7 +42,7 @@ class Guard(bootsteps.StartStopStep):  # type: ignore[misc]
 
 def _keep(afresh: bool) -> None:
     try:
-        denials.keep_watch(afresh=afresh)
+        denials.sync_accounts(afresh=afresh)
     except Exception:
         log.exception("the broker's accounts were not looked after; the next beat does it")
     finally:

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 log = logging.getLogger(__name__)
 
 
-def give_back(app: Any) -> int:
+def requeue_unacked(app: Any) -> int:
     """Requeue them. Returns their number. Call it before `app` takes messages.
 
     Messages of another running control process run twice, which is harmless.

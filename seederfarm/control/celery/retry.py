@@ -22,7 +22,7 @@ FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 5.0
 """Seconds between two attempts to reach the database: doubled from the first to this."""
 
-AWAY: Final = (OperationalError, InterfaceError)
+DB_DOWN: Final = (OperationalError, InterfaceError)
 
 log = logging.getLogger(__name__)
 _stopping: Final = threading.Event()
@@ -46,16 +46,16 @@ def retry_on_db_outage(
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return work(*args)
-            except AWAY as error:
+            except DB_DOWN as error:
                 if attempt == ATTEMPTS:
                     raise
                 log.warning("%s is tried again: %s", work.__name__, _error_text(error))
-            _until_it_answers(stopping)
+            _wait_for_database(stopping)
 
     return run
 
 
-def _until_it_answers(stopping: threading.Event) -> None:
+def _wait_for_database(stopping: threading.Event) -> None:
     """Wait for the database. Raises Reject, which requeues the message, when this process ends."""
     pause = FIRST_PAUSE
     while not stopping.wait(pause):
@@ -64,7 +64,7 @@ def _until_it_answers(stopping: threading.Event) -> None:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
             return
-        except AWAY as error:
+        except DB_DOWN as error:
             log.warning("the database is away, messages wait in the broker: %s", _error_text(error))
             pause = min(2 * pause, LONGEST_PAUSE)
     raise Reject("the database is away", requeue=True)

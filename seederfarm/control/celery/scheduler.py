@@ -38,20 +38,20 @@ class SingletonScheduler(PersistentScheduler):  # type: ignore[misc]
         try:
             if self._leads and connection.is_usable():
                 return True
-            self._let_go()
+            self._release_lock()
             self._leads = self._lock.enter_context(try_lock(LOCK))
         except Error as error:
             log.warning("the database is away, nothing is started: %s", str(error).strip().partition("\n")[0])
-            self._let_go()
+            self._release_lock()
             return False
         notify_ready()
         if self._leads:
             log.info("this beat starts what is due")
         else:
-            self._let_go()
+            self._release_lock()
         return self._leads
 
-    def _let_go(self) -> None:
+    def _release_lock(self) -> None:
         if self._leads:
             connection.close()  # this releases a lock that we still hold
         self._leads = False

@@ -32,12 +32,12 @@ def _task(name: str) -> Callable[[Callable[..., None]], Any]:
 
 
 @_task(REPORT)
-def take_report(data: object) -> None:
+def ingest_report(data: object) -> None:
     ingest.ingest_report(data)
 
 
 @_task(JOIN)
-def let_in(data: object) -> None:
+def join_worker(data: object) -> None:
     join(data)
 
 
@@ -68,8 +68,8 @@ def reconcile_dirty() -> None:
 
 
 @_task(AUDIT_ANSWER)
-def take_answer(data: object) -> None:
-    audits.take_answer(data)
+def ingest_audit_answer(data: object) -> None:
+    audits.ingest_answer(data)
 
 
 @_task(ControlTask.CHALLENGE)
@@ -84,9 +84,9 @@ def refresh() -> None:
     completing.ask_to_look_again()
 
 
-@_task(ControlTask.KEEP_ACCOUNTS)
-def keep_accounts(afresh: bool = False) -> None:
-    denials.keep_watch(afresh=afresh)
+@_task(ControlTask.SYNC_ACCOUNTS)
+def sync_accounts(afresh: bool = False) -> None:
+    denials.sync_accounts(afresh=afresh)
 
 
 @_task(ControlTask.EXPIRE)
@@ -95,5 +95,5 @@ def expire() -> None:
 
 
 @_task(ControlTask.RETENTION)
-def forget() -> None:
-    retention.forget()
+def prune() -> None:
+    retention.prune()

@@ -14,7 +14,7 @@ from seederfarm.registry.models.history import Severity
 from ..db.sql import batches
 
 
-class Trouble(NamedTuple):
+class AlertSpec(NamedTuple):
     kind: str
     subject: str
     text: str
@@ -24,18 +24,18 @@ class Trouble(NamedTuple):
     worker_id: int | None = None
 
 
-def raise_alerts(troubles: Sequence[Trouble], now: datetime) -> list[Trouble]:
+def raise_alerts(specs: Sequence[AlertSpec], now: datetime) -> list[AlertSpec]:
     """Open an alert for each, or update the open one. Returns the new ones."""
-    new: list[Trouble] = []
-    for batch in batches({trouble.subject: trouble for trouble in troubles}.values(), 500):
+    new: list[AlertSpec] = []
+    for batch in batches({spec.subject: spec for spec in specs}.values(), 500):
         open_ones = Alert.objects.filter(subject__in=[t.subject for t in batch], resolved_at__isnull=True)
         texts = dict(open_ones.values_list("subject", "text"))
         open_ones.update(count=F("count") + 1, last_seen_at=now)
-        for trouble in batch:
-            if trouble.subject in texts and texts[trouble.subject] != trouble.text[:500]:
-                rows = Alert.objects.filter(subject=trouble.subject, resolved_at__isnull=True)
-                rows.update(text=trouble.text[:500])
-        fresh = [trouble for trouble in batch if trouble.subject not in texts]
+        for spec in batch:
+            if spec.subject in texts and texts[spec.subject] != spec.text[:500]:
+                rows = Alert.objects.filter(subject=spec.subject, resolved_at__isnull=True)
+                rows.update(text=spec.text[:500])
+        fresh = [spec for spec in batch if spec.subject not in texts]
         Alert.objects.bulk_create(
             [
                 Alert(

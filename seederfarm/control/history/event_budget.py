@@ -17,7 +17,7 @@ from seederfarm.registry.buckets import Allowance, Buckets
 from seederfarm.registry.models import Worker
 from seederfarm.registry.models.history import Severity
 
-from .events import Note
+from .events import EventRow
 
 WORKER: Final = Allowance(5_000, 20.0)
 """Rows from the reports of one worker: about 9,300 on a first day, then 4,320. Ours."""
@@ -52,8 +52,8 @@ class EventBudget:
         self._lock = threading.Lock()
 
     def within(
-        self, worker: Worker, notes: Sequence[Note], now: datetime, *, at: float | None = None
-    ) -> list[Note]:
+        self, worker: Worker, notes: Sequence[EventRow], now: datetime, *, at: float | None = None
+    ) -> list[EventRow]:
         """The events that may be recorded, and occasionally one that reports omitted ones.
 
         `at` is in seconds of a monotonic clock (default: now).
@@ -68,10 +68,10 @@ class EventBudget:
                 f"{len(notes) - len(kept):,} of one report were left out, and more may be for an hour"
             )
             data = {"worker": worker.node_id}
-            kept.append(Note(now, "worker.many_events", Severity.WARNING, None, worker.pk, text, data))
+            kept.append(EventRow(now, "worker.many_events", Severity.WARNING, None, worker.pk, text, data))
         return kept
 
-    def _takes(self, worker_id: int, note: Note, at: float) -> bool:
+    def _takes(self, worker_id: int, note: EventRow, at: float) -> bool:
         if self._workers.wait(worker_id, at) > 0 or self._all.wait(None, at) > 0:
             return False
         if note.drive_id is not None and not self._drives.take((worker_id, note.drive_id), at):

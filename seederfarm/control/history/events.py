@@ -12,7 +12,7 @@ from django.db import connection
 from ..db.sql import execute, rows_as_table
 
 
-class Note(NamedTuple):
+class EventRow(NamedTuple):
     """An event: the columns of registry.Event."""
 
     at: datetime
@@ -35,7 +35,7 @@ _COLUMNS: Final = (
 )
 
 
-def record(notes: Sequence[Note]) -> None:
+def record(notes: Sequence[EventRow]) -> None:
     """Insert events. Texts are cut to the column's size."""
     if not notes:
         return

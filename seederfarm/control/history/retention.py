@@ -21,7 +21,7 @@ KEEP_ALERTS: Final = timedelta(days=90)
 """Time for which resolved alerts are kept."""
 
 
-class Forgotten(NamedTuple):
+class PruneResult(NamedTuple):
     events: int
     challenges: int
     alerts: int
@@ -29,20 +29,20 @@ class Forgotten(NamedTuple):
     audit: int = 0
 
 
-def forget(now: datetime | None = None) -> Forgotten:
+def prune(now: datetime | None = None) -> PruneResult:
     """Delete old rows. One run at a time: two that merge the same samples would count them twice."""
     with try_lock("retention") as alone:
-        return _forget(now or timezone.now()) if alone else Forgotten(0, 0, 0, 0)
+        return _prune(now or timezone.now()) if alone else PruneResult(0, 0, 0, 0)
 
 
-def _forget(now: datetime) -> Forgotten:
+def _prune(now: datetime) -> PruneResult:
     before = now - timedelta(seconds=settings.FARM.keep_events)
     events = Event.objects.filter(at__lt=before)
     challenges = Challenge.objects.filter(deadline__lt=now - KEEP_CHALLENGES).exclude(outcome="")
     old_alerts = Alert.objects.filter(resolved_at__lt=now - KEEP_ALERTS)
     # Entries of people are kept; those of sources have the age of events, since lists can cause any number.
     done_by_sources = AuditEntry.objects.filter(user=None, actor__startswith="source ", at__lt=before)
-    return Forgotten(
+    return PruneResult(
         _delete(events) + _delete_beyond(settings.FARM.keep_event_rows),
         _delete(challenges),
         _delete(old_alerts),

@@ -15,13 +15,13 @@ from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from seederfarm.registry.models import Worker
 
-from ..history.alerts import Trouble, raise_alerts
+from ..history.alerts import AlertSpec, raise_alerts
 from .identity import identity
 from .outbox import refuse
 
 log = logging.getLogger(__name__)
 
-NOT_HEARD: Final = {
+REJECTED_STATES: Final = {
     Worker.State.PENDING: "it waits for approval",
     Worker.State.RETIRED: "it is retired; activate it, or stop it",
 }
@@ -58,20 +58,20 @@ def receive(data: object, *, name: str, now: datetime, limit: int = MAX_BODY_BYT
             limit=limit,
         )
     except MessageRejected as refusal:
-        return _refused(worker, f"{name}: {refusal}")
-    if (why := NOT_HEARD.get(Worker.State(worker.state))) is not None:
-        return _refused(worker, f"{name}: {why}")
+        return _reject(worker, f"{name}: {refusal}")
+    if (why := REJECTED_STATES.get(Worker.State(worker.state))) is not None:
+        return _reject(worker, f"{name}: {why}")
     worker.replay_window, worker.last_seq_in = window.to_text(), window.highest
     worker.save(update_fields=["replay_window", "last_seq_in"])
     return Received(worker, envelope)
 
 
-def malformed(worker: Worker, name: str, refusal: MessageRejected) -> str:
+def reject_malformed(worker: Worker, name: str, refusal: MessageRejected) -> str:
     """Count a message with a valid signature and an invalid body."""
-    return _refused(worker, f"{name}: {refusal}")
+    return _reject(worker, f"{name}: {refusal}")
 
 
-def _refused(worker: Worker, reason: str) -> str:
+def _reject(worker: Worker, reason: str) -> str:
     refuse(worker.pk, reason)
     log.warning("Refused a message of worker %s: %s", worker.name, reason)
     return reason
@@ -79,12 +79,12 @@ def _refused(worker: Worker, reason: str) -> str:
 
 def reject_unknown_sender(reason: str, now: datetime) -> str:
     """Reject a message of an unknown sender: one alert, however often."""
-    trouble = Trouble(
-        kind="worker.stranger",
-        subject="worker.stranger",
+    spec = AlertSpec(
+        kind="worker.unknown",
+        subject="worker.unknown",
         text=f"Refused a message: {reason}",
         hint="A worker of another farm, or one that was deleted, uses this broker: enrol it, or stop it.",
     )
-    raise_alerts([trouble], now)
+    raise_alerts([spec], now)
     log.warning("Refused a message: %s", reason)
     return reason

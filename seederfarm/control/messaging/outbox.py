@@ -26,7 +26,7 @@ from seederfarm.registry.models import Worker
 from seederfarm.registry.models.history import Severity
 
 from ..history.event_budget import refusals
-from ..history.events import Note, record
+from ..history.events import EventRow, record
 from .broker import Broker, BrokerDown
 from .identity import identity
 from .task_names import ControlTask
@@ -41,7 +41,7 @@ ATTEMPTS: Final = 20
 """Attempts to reserve sequence numbers when other processes take them at the same time."""
 
 
-AWAY: Final = "Saved. The broker is away: workers will hear of it when it is back."
+BROKER_DOWN: Final = "Saved. The broker is away: workers will hear of it when it is back."
 """Shown to a user whose change was not sent."""
 
 
@@ -175,4 +175,4 @@ def refuse(worker_id: int, reason: str) -> None:
     if refusals.admit(worker_id, reason, time.monotonic()):
         name = Worker.objects.filter(pk=worker_id).values_list("name", flat=True).first()
         text = f"Refused a message of {name}: {reason}"
-        record([Note(now, "worker.refused", Severity.WARNING, None, worker_id, text, {})])
+        record([EventRow(now, "worker.refused", Severity.WARNING, None, worker_id, text, {})])

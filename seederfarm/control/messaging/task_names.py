@@ -15,6 +15,6 @@ class ControlTask(StrEnum):
     """Plan all drives, if due."""
     CHALLENGE = "control.challenge"
     REFRESH = "control.refresh"
-    KEEP_ACCOUNTS = "control.keep_accounts"
+    SYNC_ACCOUNTS = "control.sync_accounts_task"
     EXPIRE = "control.expire"
     RETENTION = "control.retention"

@@ -48,7 +48,7 @@ def assign(moves: Sequence[Assign], now: datetime) -> None:
         )
 
 
-def rounds(releases: Iterable[Release]) -> Iterator[list[Release]]:
+def one_per_drive(releases: Iterable[Release]) -> Iterator[list[Release]]:
     """Batches with at most one release per drive, so that the guard of each sees the effect of those before
     it."""
     found: list[list[Release]] = []
@@ -68,10 +68,10 @@ _GUARDED: Final = {ReleaseReason.SURPLUS, ReleaseReason.DRAINED}
 
 def release(moves: Sequence[Release], now: datetime) -> None:
     """Release copies, at most one of each drive. Call it in a transaction."""
-    _let_go([move for move in moves if move.reason not in _GUARDED], now)
+    _release([move for move in moves if move.reason not in _GUARDED], now)
     guarded = [move for move in moves if move.reason in _GUARDED]
     lock_copies(move.drive for move in guarded)
-    _let_go(
+    _release(
         guarded,
         now,
         "((r.phase = 'complete' AND r.length = 0) OR "
@@ -82,7 +82,7 @@ def release(moves: Sequence[Release], now: datetime) -> None:
     )
 
 
-def _let_go(moves: Sequence[Release], now: datetime, guard: str = "true") -> None:
+def _release(moves: Sequence[Release], now: datetime, guard: str = "true") -> None:
     if not moves:
         return
     with staged(_PAIR, _pairs(moves)) as (table, rows):

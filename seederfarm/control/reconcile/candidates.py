@@ -18,7 +18,7 @@ from django.db import connection
 from seederfarm.placement.model import WorkerStatus
 
 from ..db.sql import rows_as_table
-from .liveness import Seen, status_of
+from .liveness import WorkerRow, status_of
 from .load import CHUNK, PINS
 
 _WORKERS: Final = (("id", "bigint"), ("counts", "bigint"), ("leaves", "bigint"), ("takes", "bigint"))
@@ -46,17 +46,17 @@ ORDER BY d.priority, d.id
 """
 
 
-def drives_to_plan(seen: Sequence[Seen], now: datetime) -> array[int]:
+def drives_to_plan(seen: Sequence[WorkerRow], now: datetime) -> array[int]:
     """Primary keys, in planning order. `seen`: all admitted workers."""
-    standings = [(worker.id, status_of(worker, now)) for worker in seen]
+    statuses = [(worker.id, status_of(worker, now)) for worker in seen]
     rows = [
         (
             pk,
-            int(standing in (WorkerStatus.ACTIVE, WorkerStatus.SILENT)),
-            int(standing in (WorkerStatus.DRAINING, WorkerStatus.RETIRED)),
-            int(standing is WorkerStatus.ACTIVE),
+            int(status in (WorkerStatus.ACTIVE, WorkerStatus.SILENT)),
+            int(status in (WorkerStatus.DRAINING, WorkerStatus.RETIRED)),
+            int(status is WorkerStatus.ACTIVE),
         )
-        for pk, standing in standings
+        for pk, status in statuses
     ]
     table, parameters = rows_as_table(_WORKERS, rows)
     found = array("q")

@@ -77,8 +77,8 @@ def update_unplaced_alerts(
     """
     short = {item.drive: item for item in unplaced[:MAX_UNPLACED_ALERTS]}
     drives = _names(set(short))
-    troubles = [
-        alerts.Trouble(
+    specs = [
+        alerts.AlertSpec(
             kind="drive.unplaced",
             subject=f"drive.unplaced:{pk}",
             text=f"{drives[pk][0]} {item.why}",
@@ -89,19 +89,19 @@ def update_unplaced_alerts(
         if pk in drives
     ]
     with transaction.atomic():
-        new = alerts.raise_alerts(troubles, now)
+        new = alerts.raise_alerts(specs, now)
         Event.objects.bulk_create(
             [
                 Event(
                     at=now,
                     kind="drive.unplaced",
                     severity=Severity.WARNING,
-                    drive_id=trouble.drive_id,
-                    text=trouble.text[:500],
-                    data={"key": drives[trouble.drive_id][1], "missing": short[trouble.drive_id].missing},
+                    drive_id=spec.drive_id,
+                    text=spec.text[:500],
+                    data={"key": drives[spec.drive_id][1], "missing": short[spec.drive_id].missing},
                 )
-                for trouble in new
-                if trouble.drive_id is not None
+                for spec in new
+                if spec.drive_id is not None
             ]
         )
         alerts.resolve_others("drive.unplaced", set(short), looked_at, now)

@@ -32,7 +32,11 @@ class OutageDetector:
         self._lock = threading.Lock()
         self.since = since
 
-    def note(self, newest: datetime | None, now: datetime, timeout: timedelta) -> datetime | None:
+    def update(self, newest: datetime | None, now: datetime, timeout: timedelta) -> datetime | None:
+        """Record the time of the newest report of any worker; None: there is none.
+
+        Returns since when reports have arrived with no gap longer than `timeout`, or None.
+        """
         with self._lock:
             if newest is None or newest < now - timeout:
                 self.since = None
@@ -41,10 +45,10 @@ class OutageDetector:
             return self.since
 
 
-HEARING: Final = OutageDetector()
+OUTAGES: Final = OutageDetector()
 
 
-class Seen(NamedTuple):
+class WorkerRow(NamedTuple):
     """A worker as the reconciler needs it."""
 
     id: int
@@ -61,27 +65,29 @@ class Seen(NamedTuple):
     lost_since: datetime | None
 
     @property
-    def heard_at(self) -> datetime:
+    def reported_at(self) -> datetime:
         return self.last_seen_at or self.enrolled_at
 
 
-def workers() -> list[Seen]:
+def workers() -> list[WorkerRow]:
     """All admitted workers."""
     rows = Worker.objects.exclude(state=Worker.State.PENDING).order_by("pk").values_list(
         "pk", "name", "node_id", "state", "zone", "tags", "weight", "free_bytes", "capacity_bytes",
         "last_seen_at", "enrolled_at", "lost_since",
     )  # fmt: skip
-    return [Seen(*row[:5], tuple(row[5] or ()), row[6], row[7] or 0, row[8] or 0, *row[9:]) for row in rows]
+    return [
+        WorkerRow(*row[:5], tuple(row[5] or ()), row[6], row[7] or 0, row[8] or 0, *row[9:]) for row in rows
+    ]
 
 
-def status_of(worker: Seen, now: datetime) -> WorkerStatus:
+def status_of(worker: WorkerRow, now: datetime) -> WorkerStatus:
     if worker.state == Worker.State.RETIRED:
         return WorkerStatus.RETIRED
     if worker.lost_since is not None:
         return WorkerStatus.LOST
     if worker.state == Worker.State.DRAINING:
         return WorkerStatus.DRAINING
-    return WorkerStatus.SILENT if worker.heard_at < silent_since(now) else WorkerStatus.ACTIVE
+    return WorkerStatus.SILENT if worker.reported_at < silent_since(now) else WorkerStatus.ACTIVE
 
 
 def silent_since(now: datetime) -> datetime:
@@ -89,34 +95,34 @@ def silent_since(now: datetime) -> datetime:
     return now - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
 
 
-def check(now: datetime | None = None, hearing: OutageDetector = HEARING) -> list[Seen]:
+def check(now: datetime | None = None, outages: OutageDetector = OUTAGES) -> list[WorkerRow]:
     """Mark newly lost workers, and queue planning of their drives. Returns all workers."""
     now = now or timezone.now()
     all_of_them = workers()
-    for worker in _newly_lost(all_of_them, now, hearing):
+    for worker in _newly_lost(all_of_them, now, outages):
         _mark_lost(worker, now)
     return workers() if all_of_them else []
 
 
-def _newly_lost(all_of_them: Sequence[Seen], now: datetime, hearing: OutageDetector) -> list[Seen]:
+def _newly_lost(all_of_them: Sequence[WorkerRow], now: datetime, outages: OutageDetector) -> list[WorkerRow]:
     farm = settings.FARM
     grace = timedelta(seconds=max(farm.worker_grace, SILENT_AFTER * farm.heartbeat))
     in_use = [worker for worker in all_of_them if worker.state != Worker.State.RETIRED]
     newest = max((w.last_seen_at for w in in_use if w.last_seen_at is not None), default=None)
-    since = hearing.note(newest, now, timedelta(seconds=SILENT_AFTER * farm.heartbeat))
+    since = outages.update(newest, now, timedelta(seconds=SILENT_AFTER * farm.heartbeat))
     if len(in_use) > 1 and (since is None or since > now - grace):
         return []  # with one worker there is no other place for its copies
-    return [w for w in in_use if w.lost_since is None and w.heard_at < now - grace]
+    return [w for w in in_use if w.lost_since is None and w.reported_at < now - grace]
 
 
-def _mark_lost(worker: Seen, now: datetime) -> None:
+def _mark_lost(worker: WorkerRow, now: datetime) -> None:
     with transaction.atomic():
         # It may have reported meanwhile.
         rows = Worker.objects.filter(pk=worker.id, lost_since=None, last_seen_at=worker.last_seen_at)
         if rows.update(lost_since=now) != 1:
             return
         Drive.objects.filter(replicas__worker_id=worker.id, dirty=False).update(dirty=True)
-        silent = (now - worker.heard_at).total_seconds()
+        silent = (now - worker.reported_at).total_seconds()
         text = f"{worker.name} has not been heard of for {silent:.0f} s: its copies are placed elsewhere"
         Event.objects.create(
             at=now,
@@ -126,11 +132,11 @@ def _mark_lost(worker: Seen, now: datetime) -> None:
             text=text,
             data={"worker": worker.node_id},
         )
-        trouble = alerts.Trouble(
+        spec = alerts.AlertSpec(
             kind="worker.lost",
             subject=f"worker.lost:{worker.id}",
             text=text,
             hint="Is the machine up, and does it reach the broker? Its surplus copies go when it returns.",
             worker_id=worker.id,
         )
-        alerts.raise_alerts([trouble], now)
+        alerts.raise_alerts([spec], now)

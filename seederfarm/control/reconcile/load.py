@@ -16,7 +16,7 @@ from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
 from seederfarm.registry.services.copies import HOLDING, holding_of
 
 from ..db.sql import rows_as_table
-from .liveness import Seen, status_of
+from .liveness import WorkerRow, status_of
 
 UNKNOWN_SIZE: Final = 1 << 20
 """Bytes assumed for a drive of unknown size."""
@@ -31,7 +31,7 @@ _NOTHING: Final[frozenset[Any]] = frozenset()
 _KEPT: Final = "t.state <> 'paused'"
 
 
-class State(NamedTuple):
+class PlanInput(NamedTuple):
     drives: list[DriveSpec]
     replicas: dict[int, list[ReplicaState]]
     under_replicated: set[int]
@@ -49,18 +49,18 @@ class State(NamedTuple):
         return unmarked, marked
 
 
-def load(ids: Sequence[int]) -> State:
+def load(ids: Sequence[int]) -> PlanInput:
     """The state of the drives `ids`, without paused ones, whose copies do not move."""
     under: set[int] = set()
-    return State(list(_drives(ids, under)), _replicas(ids), under)
+    return PlanInput(list(_drives(ids, under)), _replicas(ids), under)
 
 
-def workers(seen: Sequence[Seen], now: datetime) -> list[WorkerSpec]:
-    promised = _promised()
+def workers(seen: Sequence[WorkerRow], now: datetime) -> list[WorkerSpec]:
+    promised = _reserved_bytes()
     return [
         WorkerSpec(
             id=w.id,
-            standing=status_of(w, now),
+            status=status_of(w, now),
             zone=w.zone,
             tags=frozenset(w.tags),
             free_bytes=max(0, w.free_bytes - promised.get(w.id, 0)),
@@ -71,7 +71,7 @@ def workers(seen: Sequence[Seen], now: datetime) -> list[WorkerSpec]:
     ]
 
 
-def with_less_room(workers: Sequence[WorkerSpec], assigned: Iterable[Assign]) -> list[WorkerSpec]:
+def with_assigned(workers: Sequence[WorkerSpec], assigned: Iterable[Assign]) -> list[WorkerSpec]:
     """The workers after these assignments."""
     taken: dict[int, int] = {}
     for move in assigned:
@@ -166,7 +166,7 @@ def _doubted(holding: Holding) -> Holding:
     return holding._replace(have=min(holding.have, holding.blocks - 1), gaps=())
 
 
-def _promised() -> dict[int, int]:
+def _reserved_bytes() -> dict[int, int]:
     """Bytes that assigned copies still have to download, by worker."""
     with connection.cursor() as cursor:
         cursor.execute(

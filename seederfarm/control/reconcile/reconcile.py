@@ -58,7 +58,7 @@ LONGEST_PAUSE: Final = 3600.0
 
 
 @dataclass(slots=True)
-class Reconciled:
+class ReconcileResult:
     """The moves of a plan; they are carried out unless it is a dry run."""
 
     busy: bool = False
@@ -100,8 +100,8 @@ def reconcile(
     everything: bool = True,
     dry_run: bool = False,
     now: datetime | None = None,
-    hearing: liveness.OutageDetector = liveness.HEARING,
-) -> Reconciled:
+    outages: liveness.OutageDetector = liveness.OUTAGES,
+) -> ReconcileResult:
     """Plan all drives, or only the marked ones; `dry_run` changes nothing.
 
     Safe to run at any time, twice, and to be killed: moves that were not written are planned again.
@@ -112,9 +112,9 @@ def reconcile(
         return _run(seen, drives_to_plan(seen, now) if everything else _dirty(), now, dry_run=True)
     with try_lock(LOCK) as alone:
         if not alone:
-            return Reconciled(busy=True)
+            return ReconcileResult(busy=True)
         unfinished = PlanState.load().unfinished
-        return _everything(now, hearing) if everything or unfinished else _marked(now, hearing)
+        return _everything(now, outages) if everything or unfinished else _marked(now, outages)
 
 
 # --- by the clock
@@ -122,10 +122,10 @@ def reconcile(
 
 def sweep(
     now: datetime | None = None,
-    hearing: liveness.OutageDetector = liveness.HEARING,
+    outages: liveness.OutageDetector = liveness.OUTAGES,
     *,
     requested: bool = False,
-) -> Reconciled:
+) -> ReconcileResult:
     """Check all drives if due: SEEDERFARM_RECONCILE_EVERY has passed, or a sweep was requested (`requested`
     stores the request), and checking takes no more than SEEDERFARM_RECONCILE_DUTY of the time."""
     now = now or timezone.now()
@@ -133,8 +133,8 @@ def sweep(
         PlanState.request_sweep()
     with try_lock(LOCK) as alone:
         if not alone:
-            return Reconciled(busy=True)
-        return _everything(now, hearing) if _is_due(PlanState.load(), now) else Reconciled()
+            return ReconcileResult(busy=True)
+        return _everything(now, outages) if _is_due(PlanState.load(), now) else ReconcileResult()
 
 
 def _is_due(state: PlanState, now: datetime) -> bool:
@@ -155,11 +155,11 @@ def pause_after(seconds: float) -> float:
 # --- the two kinds of runs, under the lock
 
 
-def _everything(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
+def _everything(now: datetime, outages: liveness.OutageDetector) -> ReconcileResult:
     start = monotonic()
     row = PlanState.objects.filter(pk=PlanState.ONLY)
     row.update(unfinished=True, sweep_requested=False)  # a later request is for the next run
-    seen = liveness.check(now, hearing)
+    seen = liveness.check(now, outages)
     while _unmark_next():
         pass
     found = drives_to_plan(seen, now)
@@ -172,11 +172,11 @@ def _everything(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
     return result
 
 
-def _marked(now: datetime, hearing: liveness.OutageDetector) -> Reconciled:
-    seen = liveness.check(now, hearing)
+def _marked(now: datetime, outages: liveness.OutageDetector) -> ReconcileResult:
+    seen = liveness.check(now, outages)
     dirty = _dirty()
     if not dirty:
-        return Reconciled(applied=True)
+        return ReconcileResult(applied=True)
     row = PlanState.objects.filter(pk=PlanState.ONLY)
     row.update(unfinished=True)
     _unmark(dirty)  # before they are read: later changes mark them again
@@ -204,17 +204,17 @@ def _unmark_next() -> int:
 
 
 def _run(
-    seen: Sequence[liveness.Seen],
+    seen: Sequence[liveness.WorkerRow],
     ids: Sequence[int],
     now: datetime,
     *,
     dry_run: bool,
     looked_at_all: bool = False,
     find_seconds: float = 0.0,
-) -> Reconciled:
+) -> ReconcileResult:
     """Plan the drives `ids`, in this order."""
     start = monotonic()
-    result = Reconciled(applied=not dry_run, find_seconds=find_seconds)
+    result = ReconcileResult(applied=not dry_run, find_seconds=find_seconds)
     workers = load.workers(seen, now)
     writer = _Writer({worker.id: worker.name for worker in seen}, now)
     with BackgroundWriter(len(ids) > PLANNED_AT_ONCE) as behind_us:
@@ -231,7 +231,7 @@ def _run(
             del state
             if not dry_run:
                 behind_us.do(partial(writer.write, decided, unmarked, marked))
-            workers = load.with_less_room(workers, decided.assign)
+            workers = load.with_assigned(workers, decided.assign)
     if not dry_run:
         writer.finish(result)
         events.update_unplaced_alerts(result.unplaced, None if looked_at_all else ids, now)
@@ -262,7 +262,9 @@ class _Writer:
                 self._bump({move.worker for move in assigns})
                 if each:
                     events.record_assigned(assigns, self._names, self._now)
-        for releases in chain.from_iterable(batches(r, WRITE_BATCH) for r in apply.rounds(decided.release)):
+        for releases in chain.from_iterable(
+            batches(r, WRITE_BATCH) for r in apply.one_per_drive(decided.release)
+        ):
             with transaction.atomic():
                 apply.release(releases, self._now)
                 self._bump({move.worker for move in releases} - self._retired)
@@ -274,7 +276,7 @@ class _Writer:
         assignments.bump_version(workers, send=False)
         self._touched |= workers
 
-    def finish(self, result: Reconciled) -> None:
+    def finish(self, result: ReconcileResult) -> None:
         """Queue the assignments, once for the whole plan. If this is not reached, heartbeats do it."""
         for worker_id in sorted(self._touched):
             outbox.defer(ControlTask.SEND_ASSIGNMENT, worker_id)

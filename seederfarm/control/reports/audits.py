@@ -37,7 +37,7 @@ from workers.engine.model.kind import Kind, inspect
 
 from ..messaging import outbox
 from ..messaging.assignments import TALKING
-from ..messaging.inbox import Received, malformed, receive
+from ..messaging.inbox import Received, receive, reject_malformed
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _ask(questions: Sequence[tuple[_Due, str, list[int]]], now: datetime) -> Non
         outbox.send(worker_id, node_id, AUDIT, some, now)
 
 
-def take_answer(data: object, now: datetime | None = None, rng: random.Random = _RNG) -> str:
+def ingest_answer(data: object, now: datetime | None = None, rng: random.Random = _RNG) -> str:
     """Verify the envelope of a `farmwire.audit.Answer`. Returns the outcome, or why it was rejected."""
     now = now or timezone.now()
     with transaction.atomic():
@@ -174,7 +174,7 @@ def take_answer(data: object, now: datetime | None = None, rng: random.Random = 
             answer = read(received.envelope.body, Answer)
             number = uuid.UUID(answer.id)
         except MessageRejected as refusal:
-            return malformed(worker, AUDIT_ANSWER, refusal)
+            return reject_malformed(worker, AUDIT_ANSWER, refusal)
         except ValueError:
             return _unasked(worker.pk, answer.id)
         row = (

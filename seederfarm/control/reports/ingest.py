@@ -29,13 +29,13 @@ from seederfarm.registry.services import FORK_ALERT
 
 from ..db.sql import execute, rows_as_table
 from ..history import alerts, event_budget, samples
-from ..history.events import Note, record
+from ..history.events import EventRow, record
 from ..messaging import assignments, outbox
-from ..messaging.inbox import Received, malformed, receive
+from ..messaging.inbox import Received, receive, reject_malformed
 from ..messaging.task_names import ControlTask
 from ..reconcile import liveness
 
-SEEN_GRAIN: Final = timedelta(seconds=60)
+LAST_SEEN_RESOLUTION: Final = timedelta(seconds=60)
 """Resolution of the last sight of a writer: a finer one would write every drive at every report."""
 ROUTINE: Final = timedelta(hours=1)
 """A copy that was complete within this time and falls behind, or becomes complete again, causes no event: a
@@ -46,7 +46,7 @@ HUNG_ALERT: Final = "worker.engine_hung"
 RECORDED_PHASES: Final = {
     Phase.DOWNLOADING: ("is being downloaded", Severity.INFO),
     Phase.COMPLETE: ("is complete", Severity.INFO),
-    Phase.ERROR: ("has trouble", Severity.WARNING),
+    Phase.ERROR: ("has spec", Severity.WARNING),
     Phase.REMOVED: ("was removed", Severity.INFO),
 }
 """Changes of phase that are recorded as events."""
@@ -54,7 +54,7 @@ RECORDED_PHASES: Final = {
 log = logging.getLogger(__name__)
 
 
-class Ingested(NamedTuple):
+class IngestResult(NamedTuple):
     """The outcome of a report."""
 
     refused: str = ""
@@ -68,7 +68,7 @@ class Ingested(NamedTuple):
     """Replicas with a transition that `replica_states` does not have."""
 
 
-class _Known(NamedTuple):
+class _Current(NamedTuple):
     """A replica and its drive as they are in the database."""
 
     id: int
@@ -82,33 +82,33 @@ class _Known(NamedTuple):
     key: str
 
 
-class _News(NamedTuple):
+class _Update(NamedTuple):
     """A row of the update."""
 
-    known: _Known
+    known: _Current
     report: ReplicaReport
     at: datetime
     state: DesiredPhase | None
     """State after the report. None: the copy was removed."""
 
 
-def ingest_report(data: object, now: datetime | None = None) -> Ingested:
+def ingest_report(data: object, now: datetime | None = None) -> IngestResult:
     """Ingest the envelope of a `farmwire.report.Report`. Safe to repeat."""
     now = now or timezone.now()
     with transaction.atomic():
         received = receive(data, name=REPORT, now=now)
         if not isinstance(received, Received):
-            return Ingested(received)
+            return IngestResult(received)
         try:
             report = read(received.envelope.body, Report)
         except MessageRejected as refusal:
-            return Ingested(malformed(received.worker, REPORT, refusal))
+            return IngestResult(reject_malformed(received.worker, REPORT, refusal))
         return apply_report(received.worker, report, now)
 
 
-def apply_report(worker: Worker, report: Report, now: datetime) -> Ingested:
+def apply_report(worker: Worker, report: Report, now: datetime) -> IngestResult:
     """The same for a verified report. Call it in a transaction that holds the worker's row."""
-    result = _replicas(worker, report.replicas, now) if report.replicas else Ingested()
+    result = _replicas(worker, report.replicas, now) if report.replicas else IngestResult()
     if report.heartbeat is not None:
         _heartbeat(worker, report.heartbeat, now)
     if report.samples:
@@ -164,14 +164,14 @@ def _returned(worker: Worker, lost: datetime, now: datetime) -> None:
 # --- replicas
 
 
-def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -> Ingested:
+def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -> IngestResult:
     newest: dict[str, ReplicaReport] = {}
     for report in reports:
         before = newest.get(report.key)
         if before is None or report.observed_at > before.observed_at:
             newest[report.key] = _consistent(report)
     known = _known(worker, list(newest))
-    news: list[_News] = []
+    news: list[_Update] = []
     stale, impossible = 0, []
     for row in known:
         report = newest[row.key]
@@ -182,14 +182,14 @@ def _replicas(worker: Worker, reports: Sequence[ReplicaReport], now: datetime) -
             continue
         try:
             state = after(DesiredPhase(row.desired, Phase(row.phase)), ReplicaStep.REPORT, report.phase)
-            news.append(_News(row, report, at, state))
+            news.append(_Update(row, report, at, state))
         except ImpossibleStep as error:
             impossible.append(error)
     if impossible:  # one line for all: a worker may send any number
         log.warning("%s: %d impossible reports are ignored: %s", worker, len(impossible), impossible[0])
     if news:
         _apply(worker, news, now)
-    return Ingested("", len(news), stale, len(newest) - len(known), len(impossible))
+    return IngestResult("", len(news), stale, len(newest) - len(known), len(impossible))
 
 
 def _consistent(report: ReplicaReport) -> ReplicaReport:
@@ -203,7 +203,7 @@ def _consistent(report: ReplicaReport) -> ReplicaReport:
     return replace(report, gaps=gaps, have_blocks=min(report.have_blocks, limit), **texts)
 
 
-def _known(worker: Worker, keys: list[str]) -> list[_Known]:
+def _known(worker: Worker, keys: list[str]) -> list[_Current]:
     rows = Replica.objects.filter(worker=worker, drive__key__in=keys).values_list(
         "pk",
         "drive_id",
@@ -215,10 +215,10 @@ def _known(worker: Worker, keys: list[str]) -> list[_Known]:
         "drive__label",
         "drive__key",
     )
-    return [_Known(*row) for row in rows]
+    return [_Current(*row) for row in rows]
 
 
-def _apply(worker: Worker, news: list[_News], now: datetime) -> None:
+def _apply(worker: Worker, news: list[_Update], now: datetime) -> None:
     gone = [n for n in news if n.state is None]
     _update([n for n in news if n.state is not None], now)
     if gone:
@@ -244,7 +244,7 @@ _COLUMNS: Final = (
 )
 
 
-def _update(news: list[_News], now: datetime) -> None:
+def _update(news: list[_Update], now: datetime) -> None:
     """Write all rows in one statement; rows that became newer in the meantime stay."""
     if not news:
         return
@@ -270,14 +270,14 @@ def _update(news: list[_News], now: datetime) -> None:
     )
 
 
-def _completed(news: _News, now: datetime) -> datetime | None:
+def _completed(news: _Update, now: datetime) -> datetime | None:
     """When the copy became complete, by our clock, as proofs are: a worker must not choose their order."""
     if news.report.phase is not Phase.COMPLETE:
         return news.known.completed_at
     return news.known.completed_at if news.known.phase == Phase.COMPLETE else now
 
 
-def _is_routine(news: _News) -> bool:
+def _is_routine(news: _Update) -> bool:
     """Whether a copy only follows its writer: it was complete recently, and had no other problem since."""
     follows = (Phase.COMPLETE, Phase.DOWNLOADING)
     known = news.known
@@ -286,7 +286,7 @@ def _is_routine(news: _News) -> bool:
     return news.at - known.completed_at < ROUTINE
 
 
-def _record(worker: Worker, changed: list[_News], now: datetime) -> None:
+def _record(worker: Worker, changed: list[_Update], now: datetime) -> None:
     events = []
     for n in changed:
         if n.report.phase not in RECORDED_PHASES or _is_routine(n):
@@ -295,7 +295,7 @@ def _record(worker: Worker, changed: list[_News], now: datetime) -> None:
         name = n.known.label or n.report.title or short_key(bytes.fromhex(n.known.key))
         detail = f": {n.report.error}" if n.report.error else ""
         events.append(
-            Note(
+            EventRow(
                 at=n.at,
                 kind=f"replica.{n.report.phase}",
                 severity=severity,
@@ -322,7 +322,7 @@ _DRIVE_COLUMNS: Final = (
 )
 
 
-def _observe(news: list[_News]) -> None:
+def _observe(news: list[_Update]) -> None:
     """Update drives with the highest fork, greatest length, and latest sight of the writer in any report."""
     reports = {n.known.drive_id: n for n in news if n.report.length or n.report.writer_seen_at}
     if not reports:
@@ -330,23 +330,23 @@ def _observe(news: list[_News]) -> None:
     # In the order of their ids, so that the transactions of two reports cannot deadlock.
     drives = Drive.objects.filter(pk__in=reports).order_by("pk")
     columns = [name for name, _ in _DRIVE_COLUMNS]
-    wanted = {row[0] for row in drives.values_list(*columns) if _better(row, reports[row[0]])}
+    wanted = {row[0] for row in drives.values_list(*columns) if _newer_observation(row, reports[row[0]])}
     if not wanted:
         return
     locked = drives.filter(pk__in=wanted).select_for_update(no_key=True).values_list(*columns)
-    rows = [better for row in locked if (better := _better(row, reports[row[0]])) is not None]
+    rows = [better for row in locked if (better := _newer_observation(row, reports[row[0]])) is not None]
     table, parameters = rows_as_table(_DRIVE_COLUMNS, rows)
     sets = ", ".join(f"{name} = v.{name}" for name in columns[1:])
     execute(f"UPDATE registry_drive AS d SET {sets} FROM {table} WHERE d.id = v.id", parameters)
 
 
-def _better(row: tuple[object, ...], news: _News) -> tuple[object, ...] | None:
+def _newer_observation(row: tuple[object, ...], news: _Update) -> tuple[object, ...] | None:
     """The updated row, or None if the report adds nothing to it."""
     pk, kind, title, length, fork, size, writer, observed = row
     report = news.report
     seen = None if report.writer_seen_at is None else min(_time(report.writer_seen_at), news.at)
     assert writer is None or isinstance(writer, datetime)
-    later = seen is not None and (writer is None or seen >= writer + SEEN_GRAIN)
+    later = seen is not None and (writer is None or seen >= writer + LAST_SEEN_RESOLUTION)
     known, reported = (fork or 0, length or 0), (report.fork, report.length)
     ahead = (length is None and bool(reported[1])) or reported > known
     same = reported == known and length is not None
@@ -374,7 +374,7 @@ def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime)
     keys = {event.key for event in events if event.key is not None}
     drives = dict(Drive.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
     notes = [
-        Note(
+        EventRow(
             at=min(_time(event.at), now),
             kind=f"engine.{event.code}"[:40],
             severity=Severity.INFO,
@@ -389,7 +389,7 @@ def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime)
     _hung(worker, events, now)
     alerts.raise_alerts(
         [
-            alerts.Trouble(
+            alerts.AlertSpec(
                 kind=FORK_ALERT,
                 subject=f"{FORK_ALERT}:{drive_id}",
                 text=f"{worker.name}: {event.text}",
@@ -413,14 +413,14 @@ def _hung(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:
     if last.code == "engine_ready":
         alerts.resolve([subject], now)
         return
-    trouble = alerts.Trouble(
+    spec = alerts.AlertSpec(
         kind=HUNG_ALERT,
         subject=subject,
         text=f"{worker.name}: {last.text}",
         hint="Its log has the place where it hung. A disk that fails or is very slow does this, too.",
         worker_id=worker.pk,
     )
-    alerts.raise_alerts([trouble], now)
+    alerts.raise_alerts([spec], now)
 
 
 def _time(seconds: float) -> datetime:

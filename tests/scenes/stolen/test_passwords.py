@@ -133,7 +133,7 @@ def test_a_thief_of_the_farms_own_password_still_cannot_sign(farm: Farm) -> None
         farm.wait_event("engine.refused", word)
     sender = body_of(again)[0][0]["from"]
     farm.wait_event("worker.refused", Worker.objects.get(node_id=sender).name, "replayed")
-    assert Alert.objects.filter(kind="worker.stranger").exists()
+    assert Alert.objects.filter(kind="worker.unknown").exists()
     farm.wait_seen("alice", "bob")
     assert control.alive
     assert farm.row("alice").assignment_version < 10**6

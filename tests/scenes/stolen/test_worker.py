@@ -120,7 +120,7 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     assert control.alive and farm.redis.client.llen(f"farm:{alices}") == 0
     assert "unsigned" not in farm.row("alice").refused_reason
     # What is well formed was taken, and is signed by nobody of the farm.
-    assert Alert.objects.filter(kind="worker.stranger").exists()
+    assert Alert.objects.filter(kind="worker.unknown").exists()
 
     # A request to join of somebody else, taken out of the queue: not with this login.
     attempt(thief, "RPOP", f"farm:{tasks.JOIN_QUEUE}")
@@ -229,7 +229,7 @@ def test_a_request_to_join_that_was_taken_lets_in_nobody_else(farm: Farm) -> Non
     farm.plane.control()
     farm.wait_seen("carol")
     assert not Worker.objects.filter(name="mallory").exists()
-    alert = Alert.objects.get(kind="worker.stranger")
+    alert = Alert.objects.get(kind="worker.unknown")
     assert "another node has sealed" in alert.text and alert.count >= 2
     assert EnrolmentToken.objects.get(digest=digest_of(token.secret)).used_by == farm.row("carol")
 

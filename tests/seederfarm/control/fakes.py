@@ -151,7 +151,7 @@ class FakeWorker:
     def report(self, now: datetime, *replicas: ReplicaReport) -> dict[str, object]:
         return self.seal(Report(heartbeat=self.beat(now), replicas=list(replicas)), now)
 
-    def tell(self, now: datetime, *replicas: ReplicaReport) -> ingest.Ingested:
+    def tell(self, now: datetime, *replicas: ReplicaReport) -> ingest.IngestResult:
         return ingest.ingest_report(self.report(now, *replicas), now)
 
     def hear(self, sent: Sent, now: datetime) -> None:

@@ -102,7 +102,7 @@ def test_a_token_works_for_one_worker(farm: FakeBroker, newcomer: FakeWorker) ->
     assert join(asks(newcomer, secret, now - timedelta(days=2)), now) is None
     assert join({"from": "nobody"}, now) is None
     assert Worker.objects.count() == 1
-    assert Alert.objects.get(kind="worker.stranger").count == 4
+    assert Alert.objects.get(kind="worker.unknown").count == 4
 
 
 def test_who_waits_for_approval_is_told_nothing_before(farm: FakeBroker, newcomer: FakeWorker) -> None:
@@ -188,7 +188,7 @@ def test_old_events_are_forgotten_and_new_ones_kept(farm: FakeBroker) -> None:
     now = timezone.now()
     for days in (0, 10, 100, 200):
         Event.objects.create(kind="test", text=f"{days}", at=now - timedelta(days=days))
-    assert retention.forget(now).events == 2
+    assert retention.prune(now).events == 2
     assert set(Event.objects.values_list("text", flat=True)) == {"0", "10"}
 
 

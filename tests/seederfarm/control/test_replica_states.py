@@ -87,14 +87,14 @@ def test_a_report_does_what_the_table_says_and_an_impossible_one_nothing(
             removed = None if state is None or not state.desired else DesiredPhase(True, Phase.REMOVED)
             wanted = removed if phase is Phase.REMOVED else DesiredPhase(bool(state and state.desired), phase)
             if wanted in targets:
-                assert (found, state_of(drive)) == (ingest.Ingested(applied=1), wanted), (state, phase)
+                assert (found, state_of(drive)) == (ingest.IngestResult(applied=1), wanted), (state, phase)
                 continue
             assert state_of(drive) == state, (state, phase)
             if state is None:
-                assert found == ingest.Ingested(unassigned=1)
+                assert found == ingest.IngestResult(unassigned=1)
                 continue
             impossible += 1
-            assert found == ingest.Ingested(impossible=1), (state, phase)
+            assert found == ingest.IngestResult(impossible=1), (state, phase)
             assert Replica.objects.get(drive=drive).last_report_at is None
             assert "1 impossible reports are ignored" in caplog.text
     assert impossible == 2 * len(GROUPS["kept"])

@@ -27,8 +27,8 @@ def released(result: Plan) -> list[int]:
     return sorted(move.worker for move in result.release)
 
 
-def standing(specs: list[WorkerSpec], worker: int, what: WorkerStatus) -> list[WorkerSpec]:
-    return [spec._replace(standing=what) if spec.id == worker else spec for spec in specs]
+def with_status(specs: list[WorkerSpec], worker: int, what: WorkerStatus) -> list[WorkerSpec]:
+    return [spec._replace(status=what) if spec.id == worker else spec for spec in specs]
 
 
 @dataclass
@@ -39,5 +39,5 @@ class Farm:
 
 
 def complete(farm: Farm, states: list[ReplicaState]) -> int:
-    present = {spec.id for spec in farm.specs if spec.standing is not WorkerStatus.RETIRED}
+    present = {spec.id for spec in farm.specs if spec.status is not WorkerStatus.RETIRED}
     return sum(state.complete and state.worker in present for state in states)

@@ -13,7 +13,7 @@ from seederfarm.placement.model import (
 )
 from seederfarm.placement.plan import plan
 
-from .specs import drive, released, standing, workers
+from .specs import drive, released, with_status, workers
 
 # --- copies with gaps
 
@@ -47,7 +47,7 @@ def test_a_surplus_with_blocks_that_no_other_has_stays() -> None:
 
 
 def test_a_drain_waits_for_the_blocks_and_not_for_completeness() -> None:
-    specs = standing(workers("a", "b"), 0, WorkerStatus.DRAINING)
+    specs = with_status(workers("a", "b"), 0, WorkerStatus.DRAINING)
     fuller, same, less = {0, 1, 2}, {0, 1}, {0}
     leaving = with_blocks(0, same, complete=False)
     for blocks, gone in ((fuller, [0]), (same, [0]), (less, [])):
@@ -67,7 +67,7 @@ def test_a_drain_waits_for_the_blocks_and_not_for_completeness() -> None:
 def test_no_release_takes_a_block_that_no_other_copy_has(
     copies: list[tuple[set[int], bool]], standings: list[WorkerStatus], low: int, more: int
 ) -> None:
-    specs = [WorkerSpec(i, zone=str(i), standing=what) for i, what in enumerate(standings)]
+    specs = [WorkerSpec(i, zone=str(i), status=what) for i, what in enumerate(standings)]
     states = [with_blocks(i, blocks, complete=done) for i, (blocks, done) in enumerate(copies)]
     gone = set(released(plan([drive(low, low + more)], specs, {1: states})))
     before = set[int]().union(*(blocks for blocks, _ in copies))

@@ -19,7 +19,7 @@ from seederfarm.placement.model import (
 )
 from seederfarm.placement.plan import plan
 
-from .specs import GB, Farm, complete, drive, released, standing, workers
+from .specs import GB, Farm, complete, drive, released, with_status, workers
 
 
 def held(*ids: int, complete: bool = True) -> dict[int, list[ReplicaState]]:
@@ -77,7 +77,7 @@ def test_a_worker_of_no_weight_gets_only_what_is_pinned_to_it() -> None:
 
 
 def test_the_zone_of_a_copy_on_a_silent_worker_counts() -> None:
-    specs = standing(workers("a", "a", "a", "b"), 0, WorkerStatus.SILENT)
+    specs = with_status(workers("a", "a", "a", "b"), 0, WorkerStatus.SILENT)
     assert assigned(plan([drive(2)], specs, held(0))) == [3]
 
 
@@ -121,13 +121,13 @@ def test_what_matters_most_is_placed_first_where_there_is_not_room_for_all() -> 
 
 
 def test_a_silent_worker_moves_nothing_and_is_given_nothing() -> None:
-    specs = standing(workers("a", "b", "c"), 0, WorkerStatus.SILENT)
+    specs = with_status(workers("a", "b", "c"), 0, WorkerStatus.SILENT)
     assert plan([drive(2)], specs, held(0, 1)) == Plan([], [], [])
     assert 0 not in assigned(plan([drive(2)], specs, {}))
 
 
 def test_a_lost_worker_is_replaced_and_stays_assigned() -> None:
-    specs = standing(workers("a", "b", "c"), 0, WorkerStatus.LOST)
+    specs = with_status(workers("a", "b", "c"), 0, WorkerStatus.LOST)
     result = plan([drive(2)], specs, held(0, 1))
     assert assigned(result) == [2]
     assert released(result) == []
@@ -144,7 +144,7 @@ def test_when_it_returns_the_surplus_goes_only_when_the_others_are_complete() ->
 
 
 def test_a_draining_worker_is_released_when_enough_others_have_it() -> None:
-    specs = standing(workers("a", "b", "c"), 0, WorkerStatus.DRAINING)
+    specs = with_status(workers("a", "b", "c"), 0, WorkerStatus.DRAINING)
     first = plan([drive(2)], specs, held(0, 1))
     assert (assigned(first), released(first)) == ([2], [])
     during = {1: [ReplicaState(0, True), ReplicaState(1, True), ReplicaState(2, False, 5)]}
@@ -154,14 +154,14 @@ def test_a_draining_worker_is_released_when_enough_others_have_it() -> None:
 
 
 def test_the_last_complete_copy_is_never_released() -> None:
-    specs = standing(workers("a", "b"), 0, WorkerStatus.DRAINING)
+    specs = with_status(workers("a", "b"), 0, WorkerStatus.DRAINING)
     states = {1: [ReplicaState(0, True), ReplicaState(1, False, 9)]}
     assert plan([drive(1)], specs, states).release == []
 
 
 def test_a_complete_copy_on_a_silent_worker_is_not_relied_on() -> None:
-    specs = standing(workers("a", "b", "c"), 1, WorkerStatus.SILENT)
-    assert plan([drive(1)], standing(specs, 0, WorkerStatus.DRAINING), held(0, 1)).release == []
+    specs = with_status(workers("a", "b", "c"), 1, WorkerStatus.SILENT)
+    assert plan([drive(1)], with_status(specs, 0, WorkerStatus.DRAINING), held(0, 1)).release == []
 
 
 def test_a_removed_drive_is_released_everywhere() -> None:
@@ -172,7 +172,7 @@ def test_a_removed_drive_is_released_everywhere() -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_retired_or_forgotten_worker_loses_what_it_had(known: bool) -> None:
-    specs = standing(workers("a", "b", "c"), 0, WorkerStatus.RETIRED)
+    specs = with_status(workers("a", "b", "c"), 0, WorkerStatus.RETIRED)
     result = plan([drive(2)], specs if known else specs[1:], held(0, 1))
     assert (assigned(result), released(result)) == ([2], [0])
 
@@ -192,7 +192,7 @@ def farms(draw: st.DrawFn) -> Farm:
     specs = [
         WorkerSpec(
             i,
-            standing=draw(st.sampled_from(WorkerStatus)),
+            status=draw(st.sampled_from(WorkerStatus)),
             zone=draw(st.sampled_from("abc")),
             tags=draw(tags),
             free_bytes=draw(st.integers(0, 50)),
@@ -233,7 +233,7 @@ def apply(farm: Farm, result: Plan) -> dict[int, list[ReplicaState]]:
 
 
 def active_complete(farm: Farm, states: list[ReplicaState]) -> int:
-    active = {spec.id for spec in farm.specs if spec.standing is WorkerStatus.ACTIVE}
+    active = {spec.id for spec in farm.specs if spec.status is WorkerStatus.ACTIVE}
     return sum(state.complete and state.worker in active for state in states)
 
 
@@ -259,7 +259,7 @@ def test_new_replicas_go_where_they_may_and_fit(farm: Farm) -> None:
     used = dict.fromkeys(by_id, 0)
     for move in result.assign:
         worker, one = by_id[move.worker], drives[move.drive]
-        assert worker.standing is WorkerStatus.ACTIVE
+        assert worker.status is WorkerStatus.ACTIVE
         assert move.worker in one.pinned or one.tags <= worker.tags
         used[move.worker] += move.bytes
     assert all(used[spec.id] <= spec.free_bytes for spec in farm.specs)
@@ -294,8 +294,8 @@ def test_a_worker_that_comes_and_goes_within_its_grace_moves_nothing(farm: Farm,
     farm = settled(farm)
     for status in (WorkerStatus.SILENT, WorkerStatus.ACTIVE):
         specs = [
-            spec._replace(standing=status)
-            if spec.id == flapping and spec.standing is WorkerStatus.ACTIVE
+            spec._replace(status=status)
+            if spec.id == flapping and spec.status is WorkerStatus.ACTIVE
             else spec
             for spec in farm.specs
         ]
@@ -349,7 +349,7 @@ def check_causes(farm: Farm, result: Plan) -> None:
     by_id = {spec.id: spec for spec in farm.specs}
     wishes = {one.id: one for one in farm.drives}
     counted = {
-        drive: sum(by_id[s.worker].standing in COUNTS for s in states if s.worker in by_id)
+        drive: sum(by_id[s.worker].status in COUNTS for s in states if s.worker in by_id)
         for drive, states in farm.replicas.items()
     }
     for made in result.assign:
@@ -362,9 +362,9 @@ def check_causes(farm: Farm, result: Plan) -> None:
             case ReleaseReason.REMOVED:
                 assert one.removing
             case ReleaseReason.RETIRED:
-                assert worker is None or worker.standing is WorkerStatus.RETIRED
+                assert worker is None or worker.status is WorkerStatus.RETIRED
             case ReleaseReason.DRAINED:
-                assert worker is not None and worker.standing is WorkerStatus.DRAINING
+                assert worker is not None and worker.status is WorkerStatus.DRAINING
             case ReleaseReason.SURPLUS:
                 surplus[one.id] += 1
                 assert gone.worker not in one.pinned
@@ -374,7 +374,7 @@ def check_causes(farm: Farm, result: Plan) -> None:
 def happen(farm: Farm, rng: Random) -> None:
     if farm.specs:
         at = rng.randrange(len(farm.specs))
-        farm.specs[at] = farm.specs[at]._replace(standing=rng.choice(list(WorkerStatus)))
+        farm.specs[at] = farm.specs[at]._replace(status=rng.choice(list(WorkerStatus)))
     if farm.drives:
         at = rng.randrange(len(farm.drives))
         low = rng.randint(1, 3)
@@ -392,21 +392,19 @@ def check_settled(farm: Farm) -> None:
     by_id = {spec.id: spec for spec in farm.specs}
     unplaced = {item.drive for item in plan(farm.drives, farm.specs, farm.replicas).unplaced}
     for one in farm.drives:
-        counted = [state.worker for state in farm.replicas[one.id] if by_id[state.worker].standing in COUNTS]
-        active = [worker for worker in counted if by_id[worker].standing is WorkerStatus.ACTIVE]
+        counted = [state.worker for state in farm.replicas[one.id] if by_id[state.worker].status in COUNTS]
+        active = [worker for worker in counted if by_id[worker].status is WorkerStatus.ACTIVE]
         if one.removing:
             assert farm.replicas[one.id] == []
             continue
         if one.id not in unplaced:
             assert len(counted) >= one.replicas_min
-            wanted = {
-                pin for pin in one.pinned if pin in by_id and by_id[pin].standing is WorkerStatus.ACTIVE
-            }
+            wanted = {pin for pin in one.pinned if pin in by_id and by_id[pin].status is WorkerStatus.ACTIVE}
             assert wanted <= set(counted)
         if len(active) > max(one.replicas_max, one.replicas_min):  # more than that: each is needed, or pinned
             assert set(active) - one.pinned == set() or len(active) - 1 < one.replicas_min
         if len(active) >= one.replicas_min:  # a drain comes to its end
-            assert not any(by_id[s.worker].standing is WorkerStatus.DRAINING for s in farm.replicas[one.id])
+            assert not any(by_id[s.worker].status is WorkerStatus.DRAINING for s in farm.replicas[one.id])
 
 
 @settings(max_examples=50)
@@ -414,7 +412,7 @@ def check_settled(farm: Farm) -> None:
 def test_a_shortfall_is_explained_and_nothing_else_is(farm: Farm) -> None:
     result = plan(farm.drives, farm.specs, farm.replicas)
     after = apply(farm, result)
-    counts = {s.id for s in farm.specs if s.standing in (WorkerStatus.ACTIVE, WorkerStatus.SILENT)}
+    counts = {s.id for s in farm.specs if s.status in (WorkerStatus.ACTIVE, WorkerStatus.SILENT)}
     short = {
         one.id
         for one in farm.drives

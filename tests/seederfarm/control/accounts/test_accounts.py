@@ -52,21 +52,21 @@ def test_accounts_are_those_of_the_registry_whatever_happens(broker: RedisServer
     worker_row("d" * 52, broker_hash="")
     broker.client.acl_setuser("somebody", enabled=True)
     expected = {accounts.user_of_worker(NODE), accounts.user_of_worker(OTHER)}
-    assert set(accounts.keep().made) == expected
+    assert set(accounts.sync().made) == expected
     assert users(broker) == expected | {"somebody"}, "one that is not ours stays"
-    assert accounts.keep() == accounts.Kept([], []), "nothing to do"
-    assert len(accounts.keep(afresh=True).made) == 2
+    assert accounts.sync() == accounts.SyncResult([], []), "nothing to do"
+    assert len(accounts.sync(afresh=True).made) == 2
 
     broker.stop()
     broker.start()
     assert users(broker) == set()
-    assert set(accounts.keep().made) == expected, "Redis had forgotten them"
+    assert set(accounts.sync().made) == expected, "Redis had forgotten them"
 
     old = log_in(broker, accounts.user_of_worker(NODE), "mine")
     assert old.ping()
     mine.broker_hash = digest_of("another")
     mine.save()
-    assert accounts.keep().made == [accounts.user_of_worker(NODE)]
+    assert accounts.sync().made == [accounts.user_of_worker(NODE)]
     with pytest.raises(ConnectionError):
         old.ping()  # whoever was logged in with the old password is out
     assert log_in(broker, accounts.user_of_worker(NODE), "another").ping()
@@ -80,16 +80,16 @@ def test_accounts_are_those_of_the_registry_whatever_happens(broker: RedisServer
     for key in left:
         broker.client.set(key, "1")
     services.retire([other], "cli")
-    assert accounts.keep().removed == [accounts.user_of_worker(OTHER)]
+    assert accounts.sync().removed == [accounts.user_of_worker(OTHER)]
     assert broker.client.exists(*left) == 0, "nobody will read it"
     services.activate([other], "cli")
-    assert accounts.keep().made == [accounts.user_of_worker(OTHER)]
+    assert accounts.sync().made == [accounts.user_of_worker(OTHER)]
 
 
 def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: RedisServer) -> None:
     worker_row()
     worker_row(OTHER, "theirs")
-    accounts.keep()
+    accounts.sync()
     me = log_in(broker, accounts.user_of_worker(NODE), "mine")
     newest = accounts.version_of(broker.client) >= acl.SELECTORS
     assert me.lpush(f"farm:{report_queue_of(NODE)}", "x") == me.llen(f"farm:{report_queue_of(NODE)}") == 1
@@ -162,18 +162,18 @@ def test_an_account_may_do_what_a_worker_needs_and_nothing_to_others(broker: Red
             me.execute_command(*words)
             pytest.fail(f"{words} was allowed")
 
-    denials.keep_watch()
+    denials.sync_accounts()
     event = Event.objects.get(kind="broker.refused")
     row = Worker.objects.get(node_id=NODE)
     said = "channel farm:/0.celery.pidbox" if newest else "command publish"
     assert event.worker == row and said in event.text and f"key {others}" in event.text
     assert row.refused == event.data["count"] == len(refused)
     assert Alert.objects.get(kind="broker.refused").worker == row
-    denials.keep_watch()
+    denials.sync_accounts()
     assert Event.objects.filter(kind="broker.refused").count() == 1, "told once"
     with pytest.raises(NoPermissionError):
         me.execute_command("FLUSHALL")
-    denials.keep_watch()
+    denials.sync_accounts()
     row.refresh_from_db()
     assert row.refused == len(refused) + 1
     assert Worker.objects.get(node_id=OTHER).refused == 0
@@ -218,17 +218,17 @@ def test_a_token_carries_a_login_that_may_ask_to_join_until_it_is_over(broker: R
     )
     assert enrolled is not None
     user = accounts.user_of_token(made.token.digest)
-    accounts.keep()
+    accounts.sync()
     assert users(broker) == {user, accounts.user_of_worker(NODE)}, "the answer may have been lost"
     Worker.objects.update(last_seen_at=now + timedelta(seconds=5))
-    assert accounts.keep().removed == [user]
+    assert accounts.sync().removed == [user]
     with pytest.raises((ConnectionError, AuthenticationError)):
         asks.ping()
 
     for end in ({"expires_at": now}, {"revoked_at": now}):
         over = enrolment.enrol(actor="cli").token
         EnrolmentToken.objects.filter(pk=over.pk).update(**end)
-        assert accounts.keep().removed == [accounts.user_of_token(over.digest)]
+        assert accounts.sync().removed == [accounts.user_of_token(over.digest)]
 
 
 def test_without_the_right_to_make_accounts_a_token_has_the_farms_own_login_or_is_not_made(
@@ -241,12 +241,12 @@ def test_without_the_right_to_make_accounts_a_token_has_the_farms_own_login_or_i
     made = enrolment.enrol(actor="cli")
     assert made.shared_login
     assert JoinToken.from_text(made.text).broker == settings.FARM.redis_url
-    denials.keep_watch()
+    denials.sync_accounts()
     assert not Alert.objects.exists(), "as it is meant to be"
     settings.FARM = _with(settings.FARM, broker_accounts="on")
     with pytest.raises(accounts.NoAccounts, match="acl"):
         enrolment.enrol(actor="cli")
-    denials.keep_watch()
+    denials.sync_accounts()
     assert "does not let the farm keep its accounts" in Alert.objects.get(kind="broker.accounts").text
 
 
@@ -257,7 +257,7 @@ def test_accounts_are_off_where_the_operator_says_so(
     settings.FARM = _with(settings.FARM, broker_accounts="off")
     worker_row()
     assert enrolment.enrol(actor="cli").shared_login
-    denials.keep_watch()
+    denials.sync_accounts()
     assert users(server) == set()
 
 
@@ -266,14 +266,14 @@ def test_guessed_logins_are_an_alert_that_ends_with_them(
 ) -> None:
     server = start_broker(RedisServer())
     worker_row()
-    accounts.keep()
+    accounts.sync()
     for _ in range(3):
         with pytest.raises(AuthenticationError):
             log_in(server, accounts.user_of_worker(NODE), "guess").ping()
-    denials.keep_watch()
+    denials.sync_accounts()
     alert = Alert.objects.get(kind="broker.logins")
     assert "3 logins" in alert.text and alert.resolved_at is None
-    denials.keep_watch()
+    denials.sync_accounts()
     alert.refresh_from_db()
     assert alert.resolved_at is not None
 

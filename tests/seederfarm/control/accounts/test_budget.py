@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 from farmwire.join import digest_of
 from farmwire.tasks import queue_of, report_queue_of
 from seederfarm.control.accounts import accounts, acl, budget
-from seederfarm.control.accounts.denials import keep_watch
+from seederfarm.control.accounts.denials import sync_accounts
 from seederfarm.control.accounts.watch import BUDGET, BUSY, FULL, Watch
 from seederfarm.control.messaging import assignments
 from seederfarm.control.messaging.collector import MAX_READY, MAX_READY_BYTES, Collector
@@ -35,7 +35,7 @@ LOOP = "while true do end"
 @pytest.fixture
 def worker(broker: RedisServer) -> Worker:
     row = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=digest_of("mine"))
-    accounts.keep()
+    accounts.sync()
     return row
 
 
@@ -105,15 +105,15 @@ def test_an_account_that_fills_its_keys_is_suspended_for_a_while(broker: RedisSe
     with pytest.raises((ConnectionError, AuthenticationError)):
         thief.ping()
     assert refused(broker)
-    accounts.keep()
-    accounts.keep(afresh=True)
+    accounts.sync()
+    accounts.sync(afresh=True)
     assert refused(broker), "it stays suspended"
     event = Event.objects.get(kind=BUDGET)
     assert event.worker == worker and "suspended for 60 minutes" in event.text
     assert re.search(r"filled its queue at the broker with [45]\d MiB", event.text)
     assert Alert.objects.get(kind=BUDGET).worker == worker
     broker.client.zadd(budget.SUSPENDED_KEY, {accounts.user_of_worker(NODE): time.time() - 1})
-    accounts.keep()
+    accounts.sync()
     assert log_in(broker).ping()
 
 
@@ -145,7 +145,7 @@ def test_a_worker_that_leaves_too_many_reports_is_suspended_and_it_alone(
     other = Worker.objects.create(
         node_id="b" * 52, name="other", state="active", broker_hash=digest_of("theirs")
     )
-    accounts.keep()
+    accounts.sync()
     honest = Redis(
         port=broker.port, username=accounts.user_of_worker(other.node_id), password="theirs", retry=None
     )
@@ -168,7 +168,7 @@ def test_reports_of_workers_that_never_joined_go_and_are_said(broker: RedisServe
     Redis(port=broker.port, password="of the farm").lpush(b"farm:reports.\xff.q", b"x")
     Watch().look()
     assert broker.client.keys("farm:reports*") == [f"farm:{report_queue_of(NODE)}"]
-    assert Alert.objects.get(kind="worker.stranger").resolved_at is None
+    assert Alert.objects.get(kind="worker.unknown").resolved_at is None
 
 
 def test_reports_are_collected_from_each_worker_in_turn(broker: RedisServer, worker: Worker) -> None:
@@ -236,7 +236,7 @@ def test_names_of_any_bytes_blind_neither_the_watch_nor_the_log(broker: RedisSer
             thief.hget(name, "x")
     with pytest.raises(ResponseError):
         thief.hget("secret", "x")
-    keep_watch()
+    sync_accounts()
     assert "key secret" in Event.objects.get(kind="broker.refused").text
     for number in range(40):
         thief.hset(f"farm:unacked.{NODE}.h", str(number), b"x" * MIB)
@@ -256,7 +256,7 @@ def test_large_names_in_the_log_of_refusals_go_and_so_does_who_sent_them(
         with pytest.raises(ResponseError):
             thief.hget(b"%d" % number + b"k" * 8 * MIB, "x")
     assert int(broker.client.info("memory")["used_memory"]) > 30 * MIB
-    keep_watch()
+    sync_accounts()
     assert len(Event.objects.get(kind="broker.refused").text) <= 500
     assert sum(map(len, broker.client.hkeys(budget.LOG_SEEN_KEY))) < 5000
     Watch().look()
@@ -285,14 +285,14 @@ def test_a_token_with_hundreds_of_connections_is_suspended(broker: RedisServer, 
     token = EnrolmentToken.objects.create(
         digest="d" * 64, broker_hash=digest_of("its"), expires_at=timezone.now() + timedelta(days=1)
     )
-    accounts.keep()
+    accounts.sync()
     user = accounts.user_of_token(token.digest)
     crowd = [Redis(port=broker.port, username=user, password="its", retry=None) for _ in range(65)]
     for client in crowd:
         client.ping()
     Watch().look()
     assert Alert.objects.get(kind=BUDGET).hint == "Its token may have been stolen: revoke it."
-    accounts.keep()
+    accounts.sync()
     with pytest.raises((AuthenticationError, ConnectionError)):
         crowd[0].ping()
     assert log_in(broker).ping()
@@ -392,7 +392,7 @@ def test_answers_to_remote_control_that_nobody_took_go(broker: RedisServer, work
 def test_a_full_broker_is_said_and_relieved(redis_program: str, start_broker: StartBroker) -> None:
     broker = start_broker(RedisServer(password="x", options=["--maxmemory", "48mb"]))
     worker = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=digest_of("mine"))
-    accounts.keep()
+    accounts.sync()
     watch, thief = Watch(), log_in(broker)
     watch.look()
     with pytest.raises(ResponseError, match="maxmemory"):

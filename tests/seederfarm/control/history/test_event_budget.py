@@ -11,7 +11,7 @@ import pytest
 from farmwire.report import Report, WorkerEvent
 from seederfarm.control.history import event_budget, retention
 from seederfarm.control.history.event_budget import DRIVE, EventBudget
-from seederfarm.control.history.events import Note
+from seederfarm.control.history.events import EventRow
 from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.buckets import Allowance, Buckets
 from seederfarm.registry.models import AuditEntry, Event, Replica, Source, Worker
@@ -27,8 +27,8 @@ from ..fakes import FakeBroker, FakeWorker, copy_of
 DAY = 86_400.0
 
 
-def note(drive_id: int | None, at: datetime) -> Note:
-    return Note(at, "x", Severity.INFO, drive_id, 1, "text", {})
+def note(drive_id: int | None, at: datetime) -> EventRow:
+    return EventRow(at, "x", Severity.INFO, drive_id, 1, "text", {})
 
 
 def spend(
@@ -101,11 +101,11 @@ def test_a_worker_whose_copies_change_without_end_fills_no_database(
 def test_only_so_many_events_are_kept(settings: Any, now: datetime) -> None:
     settings.FARM = replace(settings.FARM, keep_event_rows=10)
     Event.objects.bulk_create([Event(at=now, kind="x", text=str(number)) for number in range(25)])
-    assert retention.forget(now).events == 15
+    assert retention.prune(now).events == 15
     assert list(Event.objects.order_by("pk").values_list("text", flat=True)) == [
         str(n) for n in range(15, 25)
     ]
-    assert retention.forget(now).events == 0
+    assert retention.prune(now).events == 0
 
 
 @pytest.mark.usefixtures("database")
@@ -116,7 +116,7 @@ def test_a_list_that_changes_each_second_fills_neither_log(now: datetime) -> Non
         assert claimed is not None
         said: Reading | SourceError = Reading({f"{number:064x}": Entry(f"{number:064x}")})
         if number % 3 == 0:
-            said = SourceError(f"trouble {number}")
+            said = SourceError(f"spec {number}")
         apply_reading(claimed.source, said, now)
     assert Event.objects.filter(kind__startswith="source.").count() == log.SOURCE.burst
     assert AuditEntry.objects.count() == log.SOURCE.burst
@@ -126,7 +126,7 @@ def test_a_list_that_changes_each_second_fills_neither_log(now: datetime) -> Non
 def test_what_sources_did_is_forgotten_and_what_people_did_is_kept(now: datetime) -> None:
     for actor in ("source live", "cli", "alice"):
         AuditEntry.objects.create(actor=actor, action="x", text="x", at=now - timedelta(days=400))
-    assert retention.forget(now).audit == 1
+    assert retention.prune(now).audit == 1
     assert set(AuditEntry.objects.values_list("actor", flat=True)) == {"cli", "alice"}
 
 

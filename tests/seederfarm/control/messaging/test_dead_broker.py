@@ -89,12 +89,12 @@ def test_pages_say_that_a_change_is_saved_and_when_workers_hear_of_it(
         assert Drive.objects.filter(key=key).exists(), answer.content.decode()
         return [str(message) for message in answer.context["messages"]]
 
-    assert outbox_module.AWAY not in said_after_adding(KEY)
+    assert outbox_module.BROKER_DOWN not in said_after_adding(KEY)
     end(server, how)
-    assert outbox_module.AWAY in said_after_adding("cd" * 32)
+    assert outbox_module.BROKER_DOWN in said_after_adding("cd" * 32)
     come_back(server, how)
     with outbox.through(CeleryBroker()):  # some seconds later
-        assert outbox_module.AWAY not in said_after_adding("ef" * 32)
+        assert outbox_module.BROKER_DOWN not in said_after_adding("ef" * 32)
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_commands_say_it_too(commands: tuple[OneProcessHome, RedisServer]) -> No
     server.freeze()
     done = home.run("add", "cd" * 32)
     assert done.returncode == 0
-    assert done.stderr == outbox_module.AWAY + "\n"
+    assert done.stderr == outbox_module.BROKER_DOWN + "\n"
     refused = home.run("worker", "enroll")
     assert refused.returncode == 1 and "the broker cannot be reached" in refused.stderr
     server.thaw()

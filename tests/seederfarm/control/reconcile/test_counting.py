@@ -25,7 +25,7 @@ TICK = timedelta(seconds=10)
 
 
 def plan_now(now: datetime) -> None:
-    reconcile(now=now, hearing=OutageDetector(now - timedelta(days=1)))
+    reconcile(now=now, outages=OutageDetector(now - timedelta(days=1)))
 
 
 def two_copies(now: datetime, *, least: int = 1) -> tuple[Drive, FakeWorker, FakeWorker]:

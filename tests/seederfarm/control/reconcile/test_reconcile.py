@@ -15,7 +15,7 @@ from farmwire.tasks import REFRESH, SYNC_ASSIGNMENT
 from seederfarm.control.db.locks import try_lock
 from seederfarm.control.messaging import assignments
 from seederfarm.control.reconcile.liveness import OutageDetector
-from seederfarm.control.reconcile.reconcile import LOCK, Reconciled, reconcile
+from seederfarm.control.reconcile.reconcile import LOCK, ReconcileResult, reconcile
 from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.models import Alert, AssignmentState, Drive, Event, Replica, Worker
 from seederfarm.registry.services import drives as drive_services
@@ -44,8 +44,8 @@ def settle(broker: FakeBroker, workers: list[FakeWorker], now: datetime) -> None
     prove_all(now)
 
 
-def plan_now(now: datetime, *, everything: bool = True) -> Reconciled:
-    return reconcile(everything=everything, now=now, hearing=OutageDetector(now - timedelta(days=1)))
+def plan_now(now: datetime, *, everything: bool = True) -> ReconcileResult:
+    return reconcile(everything=everything, now=now, outages=OutageDetector(now - timedelta(days=1)))
 
 
 def desired() -> set[tuple[str, str]]:
@@ -142,15 +142,15 @@ def test_nobody_is_lost_when_nobody_was_heard(farm: FakeBroker, now: datetime) -
     workers = [FakeWorker(name, now=now) for name in ("anna", "bert")]
     make_drive()
     plan_now(now)
-    hearing = OutageDetector(now)
+    outages = OutageDetector(now)
     later = now + timedelta(hours=5)  # the broker was away
-    assert reconcile(now=later, hearing=hearing).assign == []
+    assert reconcile(now=later, outages=outages).assign == []
     workers[0].tell(later)
-    reconcile(now=later + SECOND, hearing=hearing)  # one is first
+    reconcile(now=later + SECOND, outages=outages)  # one is first
     assert not Worker.objects.filter(lost_since__isnull=False).exists()
     for minute in range(8):
         workers[0].tell(later + minute * 60 * SECOND)
-        reconcile(now=later + minute * 60 * SECOND, hearing=hearing)
+        reconcile(now=later + minute * 60 * SECOND, outages=outages)
     assert [worker.name for worker in Worker.objects.filter(lost_since__isnull=False)] == ["bert"]
 
 
@@ -362,13 +362,13 @@ def converge(broker: FakeBroker, now: datetime, rng: random.Random) -> None:
     for number in range(6):
         make_drive(f"d{number} {rng.random()}", replicas_min=1, replicas_max=2, dirty=True)
     network = Network(rng, loss=0.3)
-    hearing = OutageDetector(now - timedelta(days=1))
+    outages = OutageDetector(now - timedelta(days=1))
     for step in range(75):
         now += 10 * SECOND
         network.loss = 0.3 if step < 30 else 0.0
         if step < 25:
             disturb(rng)
-        reconcile(everything=step % 5 == 0, now=now, hearing=hearing)
+        reconcile(everything=step % 5 == 0, now=now, outages=outages)
         broker.send_assignments(now)
         assignments.refresh_stale(now)
         for sent in broker.take_sent():

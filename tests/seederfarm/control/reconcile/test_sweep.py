@@ -88,8 +88,8 @@ def test_in_a_farm_that_has_settled_nothing_is_loaded(farm: FakeBroker, now: dat
     FakeWorker("bert", now=now)
     for _ in range(5):
         make_drive(replicas_min=1, replicas_max=2)
-    assert reconcile(now=now, hearing=heard(now)).drives == 5
-    assert reconcile(now=now, hearing=heard(now)).drives == 0
+    assert reconcile(now=now, outages=heard(now)).drives == 5
+    assert reconcile(now=now, outages=heard(now)).drives == 0
 
 
 def test_drives_are_planned_in_parts_and_what_matters_most_first(
@@ -98,7 +98,7 @@ def test_drives_are_planned_in_parts_and_what_matters_most_first(
     monkeypatch.setattr(module, "PLANNED_AT_ONCE", 1)
     make_worker(free_bytes=10 * GB, last_seen_at=now)
     later, sooner = (make_drive(byte_length=8 * GB, priority=priority) for priority in (5, 0))
-    result = reconcile(now=now, hearing=heard(now))
+    result = reconcile(now=now, outages=heard(now))
     assert [move.drive for move in result.assign] == [sooner.pk]
     assert [item.drive for item in result.unplaced] == [later.pk]
     assert (result.drives, result.assigned) == (2, 1)
@@ -131,9 +131,9 @@ def test_what_could_not_be_written_behind_the_planner_is_no_secret(
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(module, "PLANNED_AT_ONCE", 1)
         patch.setattr(apply, "assign", killed)
-        reconcile(now=now, hearing=heard(now))
+        reconcile(now=now, outages=heard(now))
     assert PlanState.objects.get().unfinished
-    assert reconcile(everything=False, now=now, hearing=heard(now)).assigned == 3
+    assert reconcile(everything=False, now=now, outages=heard(now)).assigned == 3
 
 
 def test_drives_are_marked_as_short_of_copies_and_the_mark_is_put_right(
@@ -141,14 +141,14 @@ def test_drives_are_marked_as_short_of_copies_and_the_mark_is_put_right(
 ) -> None:
     worker = FakeWorker("anna", now=now)
     drive = make_drive(replicas_min=1, replicas_max=1)
-    reconcile(now=now, hearing=heard(now))
+    reconcile(now=now, outages=heard(now))
     assert set(under_replicated(Drive.objects.all())) == {drive}
     worker.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND))
     prove_all(now + SECOND)
-    reconcile(everything=False, now=now, hearing=heard(now))
+    reconcile(everything=False, now=now, outages=heard(now))
     assert not under_replicated(Drive.objects.all())
     Replica.objects.update(phase="error")  # nobody said so
-    assert reconcile(now=now, hearing=heard(now)).drives == 1
+    assert reconcile(now=now, outages=heard(now)).drives == 1
     assert set(under_replicated(Drive.objects.all())) == {drive}
 
 
@@ -198,7 +198,7 @@ def test_a_reconciler_that_was_killed_leaves_what_it_wrote_and_the_next_one_fini
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(apply, "assign", killed)
-        reconcile(everything=False, now=now, hearing=heard(now))
+        reconcile(everything=False, now=now, outages=heard(now))
 
     written = Replica.objects.count()
     assert written == 8  # two batches, and nothing of the third
@@ -208,10 +208,10 @@ def test_a_reconciler_that_was_killed_leaves_what_it_wrote_and_the_next_one_fini
     assert not Drive.objects.filter(dirty=True).exists()
     assert PlanState.objects.get().unfinished
 
-    resumed = reconcile(everything=False, now=now, hearing=heard(now))
+    resumed = reconcile(everything=False, now=now, outages=heard(now))
     assert resumed.assigned == 20 - written
     assert not PlanState.objects.get().unfinished
-    assert reconcile(now=now, hearing=heard(now)).moves == 0
+    assert reconcile(now=now, outages=heard(now)).moves == 0
 
 
 # --- when it is done

@@ -77,7 +77,7 @@ def asked(broker: FakeBroker) -> Order:
 def answer(worker: FakeWorker, order: Order, stored: Core, now: datetime, **values: object) -> str:
     proofs = [prove_block(stored, block) for block in order.blocks]
     given = {"id": order.id, "core": order.core, "proofs": proofs, **values}
-    return audits.take_answer(worker.seal(Answer(**given), now, name=AUDIT_ANSWER), now)  # type: ignore[arg-type]
+    return audits.ingest_answer(worker.seal(Answer(**given), now, name=AUDIT_ANSWER), now)  # type: ignore[arg-type]
 
 
 def test_a_copy_that_is_there_is_proven(

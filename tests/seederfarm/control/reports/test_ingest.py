@@ -40,7 +40,7 @@ def test_a_report_updates_copy_drive_and_worker(worker: FakeWorker, now: datetim
     drive = make_drive()
     replica = assign(drive, worker, now)
     report = copy_of(drive.key, "complete", now, title="Films", writer_seen_at=now.timestamp())
-    assert worker.tell(now, report) == ingest.Ingested(applied=1)
+    assert worker.tell(now, report) == ingest.IngestResult(applied=1)
     replica.refresh_from_db()
     drive.refresh_from_db()
     worker.row.refresh_from_db()
@@ -122,7 +122,7 @@ def test_strangers_are_refused_in_one_alert(farm: FakeBroker, now: datetime) -> 
     for data in (message, message, {}, None, [], {"from": 7}, {"from": "x" * 10_000}):
         assert ingest_report(data, now).refused
     alert = Alert.objects.get()
-    assert (alert.kind, alert.count) == ("worker.stranger", 7)
+    assert (alert.kind, alert.count) == ("worker.unknown", 7)
 
 
 @pytest.mark.parametrize(("state", "why"), [("pending", "approval"), ("retired", "retired")])
@@ -400,7 +400,7 @@ def test_text_that_no_database_keeps_loses_no_report(farm: FakeBroker, now: date
     drive = make_drive()
     Replica.objects.create(drive=drive, worker=anna.row, created_at=now - SECOND)
     told = copy_of(drive.key, "error", now, have=1, error=bad, title=bad)
-    event = WorkerEvent(at=now.timestamp(), code="trouble", text=bad)
+    event = WorkerEvent(at=now.timestamp(), code="spec", text=bad)
     report = Report(heartbeat=replace(anna.beat(now), software=bad), replicas=[told], events=[event])
     assert ingest_report(anna.seal(report, now), now).applied == 1
     drive.refresh_from_db()

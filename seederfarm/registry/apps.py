@@ -14,6 +14,6 @@ class RegistryConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401  registers the system checks
         from .models import Source
-        from .services.sources import adopt
+        from .services.sources import keep_listed
 
-        pre_delete.connect(adopt, sender=Source, dispatch_uid="registry.sources")
+        pre_delete.connect(keep_listed, sender=Source, dispatch_uid="registry.sources")

@@ -44,5 +44,5 @@ class Buckets:
         self.add(key, now)
         return True
 
-    def forget(self, key: Hashable) -> None:
+    def remove(self, key: Hashable) -> None:
         self._empty_at.pop(key, None)

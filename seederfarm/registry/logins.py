@@ -57,7 +57,7 @@ class LoginLimit:
 
     def succeeded(self, account: str, address: str) -> None:
         pair = _pair(account, address)
-        self._pairs.forget(pair)
+        self._pairs.remove(pair)
         self._known[pair] = None
         self._known.move_to_end(pair)
         if len(self._known) > MAX_KNOWN:

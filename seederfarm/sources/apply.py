@@ -17,7 +17,7 @@ from seederfarm.registry.services.log import count_of, has_room, record_event
 from seederfarm.registry.services.sources import drop, release_held, show_held
 from seederfarm.registry.urls import without_secrets
 
-from .claims import Reading, config_digest, digest, digest_of, every, version_of
+from .claims import Reading, config_digest, digest, interval_of, registered_digest, version_of
 from .holding import WINDOW, Change, decide, window_of
 from .parse import Entry, SourceError
 
@@ -90,7 +90,7 @@ def apply_reading(source: Source, reading: Reading | SourceError, at: datetime) 
         if row.failures:
             _event(row, "source.recovered", f"{row.name} can be read again", data={"source": row.pk})
         row.failures, row.last_error, row.last_success_at = 0, "", at
-        row.next_at = at + timedelta(seconds=every(row))
+        row.next_at = at + timedelta(seconds=interval_of(row))
         row.save(update_fields=WRITTEN)
     return outcome
 
@@ -119,7 +119,7 @@ def _failed(row: Source, text: str, at: datetime) -> Outcome:
         )
     row.failures += 1
     row.last_error = text
-    wait = max(every(row), min(every(row) * 2 ** min(row.failures - 1, 10), MAX_BACKOFF))
+    wait = max(interval_of(row), min(interval_of(row) * 2 ** min(row.failures - 1, 10), MAX_BACKOFF))
     row.next_at = at + timedelta(seconds=wait)
     row.save(update_fields=["failures", "last_error", "next_at"])
     return Outcome(row.name, error=text)
@@ -178,7 +178,7 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
         "etag": reading.etag,
         "modified": reading.modified,
         "version": reading.version,
-        "digest": "" if kept or held else digest_of(source),
+        "digest": "" if kept or held else registered_digest(source),
         "kept": digest(kept) if kept else "",
         "window": window_of(source, change, gone - tried, at),
     }

@@ -81,7 +81,7 @@ def claim(pk: int, at: datetime, *, always: bool = False) -> Claim | None:
     if unclaimed.update(next_at=at + timedelta(seconds=LEASE), last_at=mine, state=state) != 1:
         return None
     source.last_at, source.state = mine, state
-    if state.get("asked") != asked or not state.get("digest") or state["digest"] != digest_of(source):
+    if state.get("asked") != asked or not state.get("digest") or state["digest"] != registered_digest(source):
         return Claim(source)  # "not changed" would hide something that is to be done
     if source.kind == Source.Kind.HTTP and source.removals_url:
         return Claim(source)
@@ -104,7 +104,7 @@ def digest(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 
-def digest_of(source: Source) -> str:
+def registered_digest(source: Source) -> str:
     """Digest of the keys that the registry has from a source."""
     return digest(SourceEntry.objects.filter(source=source).values_list("drive__key", flat=True))
 
@@ -118,16 +118,18 @@ def version_of(source: Source) -> Version | None:
     return int(found[0]), int(found[1])
 
 
-def every(source: Source) -> float:
+def interval_of(source: Source) -> float:
     """Seconds between two readings of a source."""
     return float(source.every or settings.FARM.source_every)
 
 
-async def ask(claimed: Claim, parser: Parser, followed: FollowedList | None = None) -> Reading | SourceError:
+async def fetch_source(
+    claimed: Claim, parser: Parser, followed: FollowedList | None = None
+) -> Reading | SourceError:
     """Read a source. Returns the error instead of raising it. Needs no database."""
     try:
         if claimed.source.kind == Source.Kind.BEE:
-            return await _ask_list(claimed, followed)
+            return await _fetch_list(claimed, followed)
         return await _ask_place(claimed, parser)
     except SourceError as error:
         return error
@@ -140,7 +142,7 @@ async def ask(claimed: Claim, parser: Parser, followed: FollowedList | None = No
         return SourceError("an error that was not foreseen; the log has it")
 
 
-async def _ask_list(claimed: Claim, followed: FollowedList | None) -> Reading:
+async def _fetch_list(claimed: Claim, followed: FollowedList | None) -> Reading:
     version = followed.version if followed is not None else None
     if followed is None or version is None:
         raise SourceError("no peer was found that has the list")

@@ -23,7 +23,7 @@ from hypercore.keys import decode_key
 from seederfarm.registry.models import Source
 
 from .apply import Outcome, apply_reading
-from .claims import Claim, Reading, ask, claim, enabled, is_due, release, version_of
+from .claims import Claim, Reading, claim, enabled, fetch_source, is_due, release, version_of
 from .parse import SourceError
 from .parser import Parser
 from .seedlists import FollowedList, SeedLists
@@ -111,7 +111,7 @@ class Follower:
         stopping = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
-                await self._look()
+                await self._poll()
                 waking = asyncio.ensure_future(self._woken.wait())
                 await asyncio.wait(
                     (stopping, waking), timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED
@@ -137,7 +137,7 @@ class Follower:
             await self._database(release, self._unfinished[-1])
             self._unfinished.pop()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         try:
             await self._release()
             sources = await self._database(enabled)
@@ -228,7 +228,7 @@ class Follower:
             return None
         if claimed.source.kind == Source.Kind.BEE and followed is None and self._broken:
             return SourceError(f"seed lists cannot be followed: {self._broken}")
-        asking = asyncio.ensure_future(ask(claimed, self._parser, followed))
+        asking = asyncio.ensure_future(fetch_source(claimed, self._parser, followed))
         self._asking.add(asking)
         try:
             await asyncio.wait((asking,))

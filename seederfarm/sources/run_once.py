@@ -11,7 +11,7 @@ from hypercore.dht.address import BootstrapNode
 from seederfarm.registry.models import Source
 
 from .apply import Outcome, apply_reading
-from .claims import ask, claim, is_due, release
+from .claims import claim, fetch_source, is_due, release
 from .follower import AT_ONCE, PEER_TIMEOUT, Database, key_of
 from .parser import Parser
 from .seedlists import SeedLists
@@ -50,7 +50,7 @@ async def _read(
         outcome = None
         if claimed is not None:
             try:
-                reading = await ask(claimed, parser, followed)
+                reading = await fetch_source(claimed, parser, followed)
             except asyncio.CancelledError:
                 await asyncio.shield(database(release, claimed.source))
                 raise

@@ -53,8 +53,8 @@ class FollowedList:
         self._notified: Version | None = None
         self._rests_until = 0.0
         self._reading = asyncio.Lock()
-        session.subscribe(lambda _: self._look())
-        self._look()
+        session.subscribe(lambda _: self._poll())
+        self._poll()
 
     @property
     def version(self) -> Version | None:
@@ -71,7 +71,7 @@ class FollowedList:
         """Whether it was read just now: a publisher that never stops writing must not keep us busy."""
         return self._loop.time() < self._rests_until
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         if not self._session.peers:
             if self._alone_since is None:
                 self._alone_since = self._loop.time()

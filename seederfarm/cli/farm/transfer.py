@@ -101,7 +101,7 @@ def import_file(file: TextIO, strict: bool, as_json: bool) -> None:
     try:
         document = read(file)
         with database_failures(), transaction.atomic():
-            result = transfer.take_in(document, ACTOR)
+            result = transfer.import_document(document, ACTOR)
             if strict and result.notes:
                 raise Unreadable(result.notes)
     except UnicodeDecodeError:

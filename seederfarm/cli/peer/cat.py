@@ -12,7 +12,7 @@ from hypercore.printable import quoted
 
 from ..common.failures import BadInput, Failure
 from ..common.options import ContentPath, GivenKey, key_argument
-from .content import Content, reading
+from .content import Content, with_content
 from .read_options import ReadOptions, read_options
 
 
@@ -32,7 +32,7 @@ def cat(key: GivenKey, path: str, options: ReadOptions) -> None:
             out.write(chunk)
         out.flush()
 
-    reading(key, options, show)
+    with_content(key, options, show)
 
 
 async def chunks(content: Content, path: str) -> AsyncIterator[bytes]:

@@ -56,7 +56,7 @@ class Content:
         """When to give up on contents that do not arrive. None: never."""
 
 
-def reading(
+def with_content(
     given: GivenKey,
     options: ReadOptions,
     body: Callable[[Content], Awaitable[None]],
@@ -82,7 +82,7 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
     """Context manager: the content of a key, from the data directory, the swarm, or both."""
     key, label = given
     async with AsyncExitStack() as stack:
-        held = choose_store(key, options.data)
+        held = pick_store(key, options.data)
         if held.local is not None:
             stack.callback(held.local.close)
         cores = Corestore(held.store)
@@ -97,13 +97,13 @@ async def opened(given: GivenKey, options: ReadOptions) -> AsyncIterator[Content
             return ContentsFirst(
                 cores.get(core_key),
                 network.needed,
-                forget=held.forget,
+                newest_only=held.newest_only,
                 local=local(core_key),
                 on_bytes=lambda count: content.on_bytes(count),
                 waiting=lambda: content.waiting,
             )
 
-        main = LocalFirst(cores.get(key), network.needed, forget=held.forget, local=local(key))
+        main = LocalFirst(cores.get(key), network.needed, newest_only=held.newest_only, local=local(key))
         if main.length == 0:
             await main.update()
         secret = options.encryption_key
@@ -136,13 +136,13 @@ class Held(NamedTuple):
 
     store: Store
     """Gets the blocks that come from peers."""
-    forget: bool = True
+    newest_only: bool = True
     """It is memory: blocks are evicted once read."""
     local: Store | None = None
     """A second, read-only store."""
 
 
-def choose_store(key: bytes, data: Path) -> Held:
+def pick_store(key: bytes, data: Path) -> Held:
     """The store of the data directory if it has some of the key, else memory."""
     if not has_store(data):
         return Held(memory_store())
@@ -155,7 +155,7 @@ def choose_store(key: bytes, data: Path) -> Held:
     if core is None or not core.length:
         store.close()
         return Held(memory_store())
-    return Held(store, forget=False) if reason is None else Held(memory_store(), local=store)
+    return Held(store, newest_only=False) if reason is None else Held(memory_store(), local=store)
 
 
 class _Network:

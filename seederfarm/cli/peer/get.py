@@ -20,7 +20,7 @@ from workers import units
 
 from ..common.failures import Failure
 from ..common.options import ContentPath, GivenKey, SizeType, key_argument
-from .content import Content, reading
+from .content import Content, with_content
 from .ls import entries
 from .read_options import ReadOptions, read_options
 from .waiting import Waiting
@@ -59,19 +59,19 @@ def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: 
     what --max-bytes has left.
     """
 
-    tally = Tally()
+    counts = FileCounts()
 
     async def fetch(content: Content) -> None:
         if content.drive is None:
             raise Failure(f"{content.label} is a {content.kind}, and `get` is for drives: `cat` reads it")
         drive = content.drive.snapshot()
         content.waiting = Waiting(options.timeout)
-        with progress(await total_of(drive, path, tally)) as content.on_bytes:
+        with progress(await total_of(drive, path, counts)) as content.on_bytes:
             summary = await extract(
                 drive,
                 output,
                 path,
-                on_outcome=tally.add,
+                on_outcome=counts.add,
                 pause=lambda: asyncio.sleep(0),
                 max_bytes=max_bytes,
             )
@@ -79,10 +79,10 @@ def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: 
         if summary.failed:
             raise Failure(f"{units.plural(summary.failed, 'file')} could not be written (see above)")
 
-    reading(key, options, fetch, late=lambda: tally.left(output))
+    with_content(key, options, fetch, late=lambda: counts.left(output))
 
 
-class Tally:
+class FileCounts:
     """Counts of the files so far."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Tally:
         )
 
 
-async def total_of(drive: Drive, path: str, tally: Tally) -> int:
+async def total_of(drive: Drive, path: str, counts: FileCounts) -> int:
     """Bytes of content at and below `path`. Raises Failure if there is nothing.
 
     Maps of deduplicated files give their sizes. MAX_MAPS of them are read: the sum is only for the progress
@@ -114,7 +114,7 @@ async def total_of(drive: Drive, path: str, tally: Tally) -> int:
     """
     total = maps = 0
     async for entry in entries(drive, path, on_invalid=_ignore):
-        tally.files += 1
+        counts.files += 1
         if entry.size is not None:
             total += entry.size
         elif maps < MAX_MAPS:

@@ -26,16 +26,16 @@ Needed = Callable[[], Awaitable[None]]
 class LocalFirst:
     """A `BlockSource` that reads stored blocks from disk and uses the network for the rest only.
 
-    `session` gets blocks from peers; with `forget`, it keeps only the newest of them. `local` is the core in
+    `session` gets blocks from peers; with `newest_only`, it keeps only the newest. `local` is the core in
     another store, read-only.
     """
 
     def __init__(
-        self, session: Hypercore, needed: Needed, *, forget: bool, local: Core | None = None
+        self, session: Hypercore, needed: Needed, *, newest_only: bool, local: Core | None = None
     ) -> None:
         self._session = session
         self._needed = needed
-        self._forget = forget
+        self._newest_only = newest_only
         self._local = local if local is not None and local.length else None
         self._recent: OrderedDict[int, None] = OrderedDict()
 
@@ -79,7 +79,7 @@ class LocalFirst:
         if block is None:
             await self._needed()
             block = await self._fetch(index)
-        if self._forget:
+        if self._newest_only:
             self._remember(index)
         return block
 
@@ -120,12 +120,12 @@ class ContentsFirst(LocalFirst):
         session: Hypercore,
         needed: Needed,
         *,
-        forget: bool,
+        newest_only: bool,
         local: Core | None,
         on_bytes: Callable[[int], None],
         waiting: Callable[[], Waiting | None],
     ) -> None:
-        super().__init__(session, needed, forget=forget, local=local)
+        super().__init__(session, needed, newest_only=newest_only, local=local)
         self._on_bytes = on_bytes
         self._waiting = waiting
 

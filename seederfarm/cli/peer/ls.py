@@ -16,7 +16,7 @@ from workers import units
 from ..common import streams
 from ..common.failures import Failure
 from ..common.options import ContentPath, GivenKey, key_argument
-from .content import Content, reading
+from .content import Content, with_content
 from .read_options import ReadOptions, read_options
 
 
@@ -36,7 +36,7 @@ def ls(key: GivenKey, path: str | None, long: bool, as_json: bool, options: Read
         async for line in lines(content, path, long=long, as_json=as_json):
             click.echo(line)
 
-    reading(key, options, show)
+    with_content(key, options, show)
 
 
 async def lines(content: Content, path: str | None, *, long: bool, as_json: bool) -> AsyncIterator[str]:

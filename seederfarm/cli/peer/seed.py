@@ -103,7 +103,9 @@ def seed(
 
     Runs until Ctrl-C. Content stays on disk, and the next start continues from there.
     """
-    wanted = with_forks(collect(keys, files), quarantine=resolve_quarantine(forks), accepted=dict(accepted))
+    wanted = apply_fork_limits(
+        parse_seeds(keys, files), quarantine=resolve_quarantine(forks), accepted=dict(accepted)
+    )
     settings = EngineSettings(
         data=resolve_data(data),
         bootstrap=resolve_bootstrap(bootstrap),
@@ -136,7 +138,7 @@ def seed(
     check_output(view)
 
 
-def collect(keys: Sequence[GivenKey], files: Sequence[Path]) -> list[Wanted]:
+def parse_seeds(keys: Sequence[GivenKey], files: Sequence[Path]) -> list[Wanted]:
     """All seeds of the command line and files. Raises BadInput; nothing is written before that."""
     wanted = [Wanted(given.key) for given in keys]
     for path in files:
@@ -153,7 +155,9 @@ def _warn(text: str) -> None:
     click.echo(f"seederfarm: {text}", err=True)
 
 
-def with_forks(wanted: Sequence[Wanted], *, quarantine: bool, accepted: Mapping[bytes, int]) -> list[Wanted]:
+def apply_fork_limits(
+    wanted: Sequence[Wanted], *, quarantine: bool, accepted: Mapping[bytes, int]
+) -> list[Wanted]:
     """The seeds with the fork up to which each is followed. Raises BadInput."""
     if accepted and not quarantine:
         raise BadInput("--accept-fork says something only with --forks quarantine")

@@ -104,12 +104,12 @@ def proven_of(replica: Replica) -> str:
 class DriveAdmin(FarmAdmin[Drive]):
     list_display = (
         "name",
-        "kind_shown",
-        "copies_shown",
-        "size_shown",
+        "kind_display",
+        "copies_display",
+        "size_display",
         "proven",
         "changed",
-        "state_shown",
+        "state_display",
         "added",
     )
     list_display_links = ("name",)
@@ -124,7 +124,7 @@ class DriveAdmin(FarmAdmin[Drive]):
     search_help_text = "Name, title, note, or a key (or its beginning) in any spelling"
     autocomplete_fields = ("tags", "pinned_workers", "owner")
     readonly_fields = (
-        "key_shown", "state_shown", "copies_shown", "title_shown", "observed", "sources_shown",
+        "key_display", "state_display", "copies_display", "title_display", "observed", "sources_display",
         "created_at", "updated_at",
         "recent_events",
     )  # fmt: skip
@@ -133,12 +133,12 @@ class DriveAdmin(FarmAdmin[Drive]):
             "",
             {
                 "fields": (
-                    "key_shown",
-                    "state_shown",
-                    "copies_shown",
-                    "title_shown",
+                    "key_display",
+                    "state_display",
+                    "copies_display",
+                    "title_display",
                     "observed",
-                    "sources_shown",
+                    "sources_display",
                 )
             },
         ),
@@ -193,11 +193,11 @@ class DriveAdmin(FarmAdmin[Drive]):
         )
 
     @column("Kind", order="kind")
-    def kind_shown(self, drive: Drive) -> str:
+    def kind_display(self, drive: Drive) -> str:
         return drive.kind or cells.NOTHING
 
     @column("Copies")
-    def copies_shown(self, drive: Drive) -> SafeString:
+    def copies_display(self, drive: Drive) -> SafeString:
         complete, copies = getattr(drive, "complete", 0), getattr(drive, "copies", 0)
         minimum, maximum = drive.replicas_min, drive.replicas_max
         wanted = f"{minimum}" if minimum == maximum else f"{minimum}–{maximum}"
@@ -211,7 +211,7 @@ class DriveAdmin(FarmAdmin[Drive]):
         )  # fmt: skip
 
     @column("Size", order="byte_length")
-    def size_shown(self, drive: Drive) -> str:
+    def size_display(self, drive: Drive) -> str:
         return cells.nowrap(cells.size(drive.byte_length))
 
     @column("Proven")
@@ -224,7 +224,7 @@ class DriveAdmin(FarmAdmin[Drive]):
         return cells.age(drive.observed_at)
 
     @column("State", order="state", label=HEALTH_COLOURS)
-    def state_shown(self, drive: Drive) -> str:
+    def state_display(self, drive: Drive) -> str:
         return Health(getattr(drive, "health", Health.WAITING)).label
 
     @column("Added", order="created_at")
@@ -234,11 +234,11 @@ class DriveAdmin(FarmAdmin[Drive]):
     # --- fields -------------------------------------------------------------------------------------------
 
     @column("Key")
-    def key_shown(self, drive: Drive) -> SafeString:
+    def key_display(self, drive: Drive) -> SafeString:
         return format_html("{}<br>{}", cells.mono(drive.z32), cells.mono(drive.key))
 
     @column("Title")
-    def title_shown(self, drive: Drive) -> str:
+    def title_display(self, drive: Drive) -> str:
         return drive.title or "not seen yet"
 
     @column("Observed")
@@ -253,7 +253,7 @@ class DriveAdmin(FarmAdmin[Drive]):
         return format_html("{}, {}, fork {}, first seen {}{}", blocks, size, fork, first, wrote)
 
     @column("Sources")
-    def sources_shown(self, drive: Drive) -> str:
+    def sources_display(self, drive: Drive) -> str:
         names = list(drive.source_entries.values_list("source__name", flat=True))
         if not names:
             return "none: added by hand"

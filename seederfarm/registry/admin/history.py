@@ -42,14 +42,14 @@ class OpenFilter(admin.SimpleListFilter):
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin[Alert]):
-    list_display = ("text", "severity_shown", "state", "count", "since", "hint")
+    list_display = ("text", "severity_display", "state", "count", "since", "hint")
     list_filter = (OpenFilter, ("severity", ChoicesDropdownFilter))
     search_fields = ("text", "kind", "subject")
     list_select_related = ("acknowledged_by",)
     actions = ("acknowledge",)
 
     @column("Severity", order="severity", label=SEVERITY_COLOURS)
-    def severity_shown(self, alert: Alert) -> str:
+    def severity_display(self, alert: Alert) -> str:
         return alert.severity
 
     @column("State")
@@ -74,7 +74,7 @@ class AlertAdmin(ReadOnlyAdmin[Alert]):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin[Event]):
-    list_display = ("when", "severity_shown", "text", "kind", "drive", "worker")
+    list_display = ("when", "severity_display", "text", "kind", "drive", "worker")
     list_filter = (
         ("severity", ChoicesDropdownFilter),
         ("worker", AutocompleteSelectFilter),
@@ -105,13 +105,13 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         return cells.age(event.at)
 
     @column("Severity", order="severity", label=SEVERITY_COLOURS)
-    def severity_shown(self, event: Event) -> str:
+    def severity_display(self, event: Event) -> str:
         return event.severity
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
-    list_display = ("when", "actor", "text", "action", "target_shown")
+    list_display = ("when", "actor", "text", "action", "target_display")
     list_filter = (("at", RangeDateTimeFilter),)
     list_filter_submit = True
     search_fields = ("actor", "action", "text", "target")
@@ -121,7 +121,7 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
         return cells.age(entry.at)
 
     @column("What")
-    def target_shown(self, entry: AuditEntry) -> str:
+    def target_display(self, entry: AuditEntry) -> str:
         text = entry.target
         return cells.mono(text[:10] + "…", text) if len(text) > 12 else text or cells.NOTHING
 

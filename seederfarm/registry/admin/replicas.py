@@ -31,14 +31,14 @@ PHASE_COLOURS = {
 @admin.register(Replica)
 class ReplicaAdmin(ReadOnlyAdmin[Replica]):
     list_display = (
-        "drive_shown",
+        "drive_display",
         "worker",
-        "phase_shown",
+        "phase_display",
         "have",
         "peers",
         "reported",
         "proven",
-        "error_shown",
+        "error_display",
     )
     list_filter = (
         ("phase", ChoicesDropdownFilter),
@@ -74,7 +74,7 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
         self.message_user(request, f"Asked for proof of {copies:,} complete copies of these drives.")
 
     @column("Drive")
-    def drive_shown(self, replica: Replica) -> SafeString:
+    def drive_display(self, replica: Replica) -> SafeString:
         drive = replica.drive
         return format_html(
             '{}<br><code class="text-xs opacity-70" title="{}">{}</code>',
@@ -84,7 +84,7 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
         )
 
     @column("Phase", order="phase", label=PHASE_COLOURS)
-    def phase_shown(self, replica: Replica) -> str:
+    def phase_display(self, replica: Replica) -> str:
         return replica.phase if replica.desired else "released"
 
     @column("There", order="have_bytes")
@@ -100,5 +100,5 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
         return proven_of(replica)
 
     @column("Error")
-    def error_shown(self, replica: Replica) -> str:
+    def error_display(self, replica: Replica) -> str:
         return replica.error or cells.NOTHING

@@ -23,12 +23,12 @@ from .base import FarmAdmin, actor_of, button, column
 @admin.register(Source)
 class SourceAdmin(FarmAdmin[Source]):
     form = SourceForm
-    list_display = ("name", "kind", "state_shown", "keys", "last", "next", "error_shown")
+    list_display = ("name", "kind", "state_display", "keys", "last", "next", "error_display")
     list_filter = (("kind", ChoicesDropdownFilter), "enabled")
     search_fields = ("name", "location")
     autocomplete_fields = ("tags",)
     readonly_fields = (
-        "state_shown",
+        "state_display",
         "last_at",
         "last_success_at",
         "last_error",
@@ -84,7 +84,7 @@ class SourceAdmin(FarmAdmin[Source]):
 
     secret_fields = frozenset({"headers", "location", "removals_url", "mapping", "state"})
     without_secrets_of = MappingProxyType(
-        {"location": "place_shown", "removals_url": "removals_shown", "headers": "headers_shown"}
+        {"location": "place_display", "removals_url": "removals_display", "headers": "headers_display"}
     )
     """Fields shown instead of those that may hold a secret, to users who may not change them."""
 
@@ -107,15 +107,15 @@ class SourceAdmin(FarmAdmin[Source]):
         return (*super().get_readonly_fields(request, obj), *self.without_secrets_of.values())
 
     @column("Location")
-    def place_shown(self, source: Source) -> str:
+    def place_display(self, source: Source) -> str:
         return without_secrets(source.location)
 
     @column("Removals endpoint")
-    def removals_shown(self, source: Source) -> str:
+    def removals_display(self, source: Source) -> str:
         return without_secrets(source.removals_url) or cells.NOTHING
 
     @column("Headers")
-    def headers_shown(self, source: Source) -> str:
+    def headers_display(self, source: Source) -> str:
         return ", ".join(f"{name}: (hidden)" for name in source.headers or {}) or cells.NOTHING
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Source]:
@@ -126,7 +126,7 @@ class SourceAdmin(FarmAdmin[Source]):
         order="enabled",
         label={"works": "success", "fails": "danger", "held": "warning", "off": "warning", "new": "info"},
     )
-    def state_shown(self, source: Source) -> str:
+    def state_display(self, source: Source) -> str:
         if not source.enabled:
             return "off"
         if source.failures:
@@ -148,7 +148,7 @@ class SourceAdmin(FarmAdmin[Source]):
         return cells.age(source.next_at) if source.enabled else cells.NOTHING
 
     @column("Trouble")
-    def error_shown(self, source: Source) -> str:
+    def error_display(self, source: Source) -> str:
         if source.last_error or not source.held:
             return source.last_error or cells.NOTHING
         return f"{count_of(source.held, 'removal')} held: {source.held_because}"

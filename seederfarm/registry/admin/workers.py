@@ -39,7 +39,7 @@ class RetireForm(forms.Form):
 
 @admin.register(Worker)
 class WorkerAdmin(FarmAdmin[Worker]):
-    list_display = ("name", "state_shown", "online", "zone", "copies_shown", "room", "rates", "software")
+    list_display = ("name", "state_display", "online", "zone", "copies_display", "room", "rates", "software")
     list_filter = (("state", ChoicesDropdownFilter), "zone", "paused")
     search_fields = ("name", "zone", "node_id", "note")
     search_help_text = "Name, zone, id or note"
@@ -48,28 +48,40 @@ class WorkerAdmin(FarmAdmin[Worker]):
         {"quota_bytes": SizeField, "upload_limit": RateField, "download_limit": RateField}
     )
     readonly_fields = (
-        "node_id_shown", "state_shown", "drain_shown", "online", "room", "copies_shown", "host_shown",
-        "engine_shown", "assignment_display", "messages_shown", "software", "enrolled_at",
+        "node_id_display", "state_display", "drain_display", "online", "room", "copies_display",
+        "host_display", "engine_display", "assignment_display", "messages_display", "software", "enrolled_at",
     )  # fmt: skip
     fieldsets = (
-        ("", {"fields": ("node_id_shown", "state_shown", "drain_shown", "online", "copies_shown", "room")}),
+        (
+            "",
+            {
+                "fields": (
+                    "node_id_display",
+                    "state_display",
+                    "drain_display",
+                    "online",
+                    "copies_display",
+                    "room",
+                )
+            },
+        ),
         ("What it is", {"fields": ("name", "zone", "tags", "note")}),
         ("What it may", {"fields": ("weight", "quota_bytes", ("upload_limit", "download_limit"), "paused")}),
         (
             "What it reported",
             {
                 "fields": (
-                    "host_shown",
-                    "engine_shown",
+                    "host_display",
+                    "engine_display",
                     "assignment_display",
-                    "messages_shown",
+                    "messages_display",
                     "software",
                     "enrolled_at",
                 )
             },
         ),
     )
-    actions = ("activate", "drain", "retire", "pause", "resume", "forget")
+    actions = ("activate", "drain", "retire", "pause", "resume", "delete_retired")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
         return queries.with_load(super().get_queryset(request)).select_related("assignment")
@@ -78,7 +90,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
         return False  # a worker joins by itself, with an enrolment token
 
     def has_delete_permission(self, request: HttpRequest, obj: Worker | None = None) -> bool:
-        return False  # retire it; what has no copies left can be forgotten
+        return False  # retire it; one without copies can then be deleted
 
     def save_model(
         self, request: HttpRequest, obj: Worker, form: forms.ModelForm[Worker], change: bool
@@ -102,11 +114,11 @@ class WorkerAdmin(FarmAdmin[Worker]):
             "paused": "warning",
         },
     )
-    def state_shown(self, worker: Worker) -> str:
+    def state_display(self, worker: Worker) -> str:
         return "paused" if worker.paused and worker.state == Worker.State.ACTIVE else worker.state
 
     @column("Drain")
-    def drain_shown(self, worker: Worker) -> str:
+    def drain_display(self, worker: Worker) -> str:
         if worker.state != Worker.State.DRAINING:
             return cells.NOTHING
         return str(drain_progress(worker.pk))
@@ -120,7 +132,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
         return format_html('<span class="{}">●</span> {}', colour, cells.age(worker.last_seen_at))
 
     @column("Copies")
-    def copies_shown(self, worker: Worker) -> SafeString:
+    def copies_display(self, worker: Worker) -> SafeString:
         complete, copies = getattr(worker, "complete", 0), getattr(worker, "copies", 0)
         url = reverse("admin:registry_replica_changelist") + f"?worker__id__exact={worker.pk}"
         text = f"{complete:,}" if complete == copies else f"{complete:,} of {copies:,}"
@@ -146,11 +158,11 @@ class WorkerAdmin(FarmAdmin[Worker]):
         )  # fmt: skip
 
     @column("Worker id")
-    def node_id_shown(self, worker: Worker) -> SafeString:
+    def node_id_display(self, worker: Worker) -> SafeString:
         return cells.mono(worker.node_id)
 
     @column("Host")
-    def host_shown(self, worker: Worker) -> str:
+    def host_display(self, worker: Worker) -> str:
         host = worker.host
         if not host:
             return "nothing yet"
@@ -163,7 +175,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
         )
 
     @column("Engine")
-    def engine_shown(self, worker: Worker) -> str:
+    def engine_display(self, worker: Worker) -> str:
         engine = worker.engine
         if not engine:
             return "nothing yet"
@@ -190,7 +202,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
         return f"version {assignment.version}, as it should be"
 
     @column("Refused messages")
-    def messages_shown(self, worker: Worker) -> str:
+    def messages_display(self, worker: Worker) -> str:
         if not worker.refused:
             return "none"
         return f"{worker.refused:,}, the last one: {worker.refused_reason}"
@@ -227,7 +239,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
             for item in result.guarded:
                 self.message_user(request, f"{item.worker} was not retired: {item.why}.", messages.WARNING)
             return None
-        alone = [(worker, len(services.only_here(worker))) for worker in queryset[:50]]
+        alone = [(worker, len(services.last_copies_on(worker))) for worker in queryset[:50]]
         return self.confirm(
             request,
             queryset,
@@ -246,8 +258,8 @@ class WorkerAdmin(FarmAdmin[Worker]):
         )
 
     @admin.action(description="Delete retired", permissions=["change"])
-    def forget(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
-        changed = services.forget(queryset, actor_of(request))
+    def delete_retired(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
+        changed = services.delete_retired(queryset, actor_of(request))
         self._show_result(request, changed, "deleted", "Only retired workers can be deleted.")
 
     actions_detail = ("activate_one", "drain_one", "retire_one")

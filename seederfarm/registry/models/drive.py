@@ -81,7 +81,7 @@ class Drive(models.Model):
         "copies at most",
         default=1,
         validators=[MinValueValidator(1)],
-        help_text="The farm places this many where there is room, and releases what is above.",
+        help_text="The farm references this many where there is room, and releases what is above.",
     )
     required_tags = TagListField(
         "only workers with tags", help_text="Placed only on workers that have all of these tags."

@@ -7,7 +7,7 @@ retires; `tokens` makes and checks secrets; `log` records. An `Actor` is a user 
 
 from __future__ import annotations
 
-from .copies import only_here
+from .copies import last_copies_on
 from .drives import (
     FORK_ALERT,
     Guarded,
@@ -34,7 +34,7 @@ from .tokens import (
     revoke_enrolment,
     use_enrolment,
 )
-from .workers import activate, drain, forget, retire, set_paused, workers_edited
+from .workers import activate, delete_retired, drain, retire, set_paused, workers_edited
 
 __all__ = [
     "FORK_ALERT",
@@ -47,17 +47,17 @@ __all__ = [
     "activate",
     "add_keys",
     "add_listed",
+    "delete_retired",
     "drain",
     "expire",
     "find_api_token",
     "finish_removals",
     "follow_forks",
-    "forget",
     "forks_decided",
     "issue_api_token",
     "issue_enrolment",
+    "last_copies_on",
     "mark_dirty",
-    "only_here",
     "pause",
     "record_audit",
     "record_event",

@@ -42,7 +42,7 @@ def holding_of(fork: int, length: int, total_blocks: int, have_blocks: int, gaps
     return Holding(fork, length, total_blocks, have_blocks, known)
 
 
-def only_here(worker: Worker) -> list[int]:
+def last_copies_on(worker: Worker) -> list[int]:
     """Drives of which the copy on `worker` has blocks that no other copy certainly has. Copies on retired and
     lost workers, and copies that have yet to prove that they are complete, do not count."""
     others = _that_count(worker).filter(

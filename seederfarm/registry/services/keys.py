@@ -150,14 +150,14 @@ def add_listed(
     with transaction.atomic():
         added, existing = insert({key: Drive(key=key, kind=kind, **template) for key, kind in wanted.items()})
         if added_manually:
-            want((*added, *existing))
+            mark_added_manually((*added, *existing))
         _tag(added, names)
-        revived = revive(existing)
+        readded = cancel_removal(existing)
         if len(wanted) > SIGNALLED:
             PlanState.request_sweep()
-        if added or revived:
-            _record(actor, added, revived)
-            announce([drive.pk for drive in (*added, *revived)])
+        if added or readded:
+            _record(actor, added, readded)
+            announce([drive.pk for drive in (*added, *readded)])
     return AddResult(added, existing, [], count - len(wanted))
 
 
@@ -189,7 +189,7 @@ def insert(made: Mapping[str, Drive]) -> tuple[list[Drive], list[Drive]]:
     return added, existing
 
 
-def want(drives: Sequence[Drive]) -> None:
+def mark_added_manually(drives: Sequence[Drive]) -> None:
     """Mark drives as added by a person, also those just added: a source may have been faster by a moment."""
     for batch in batches(drives):
         rows = Drive.objects.filter(pk__in=[drive.pk for drive in batch], added_manually=False)
@@ -211,25 +211,25 @@ def _tag(drives: Sequence[Drive], names: Sequence[str]) -> None:
         )
 
 
-def revive(existing: Sequence[Drive]) -> list[Drive]:
+def cancel_removal(existing: Sequence[Drive]) -> list[Drive]:
     """Cancel the removal of drives that are added again. Returns them."""
-    revived = [drive for drive in existing if drive.state == Drive.State.REMOVING]
-    for batch in batches(revived):
+    readded = [drive for drive in existing if drive.state == Drive.State.REMOVING]
+    for batch in batches(readded):
         Drive.objects.filter(pk__in=[drive.pk for drive in batch]).update(
             state=Drive.State.ACTIVE, removing_since=None, dirty=True
         )
-    for drive in revived:
+    for drive in readded:
         drive.state, drive.removing_since, drive.dirty = Drive.State.ACTIVE, None, True
-    return revived
+    return readded
 
 
-def _record(actor: Actor, added: Sequence[Drive], revived: Sequence[Drive]) -> None:
+def _record(actor: Actor, added: Sequence[Drive], readded: Sequence[Drive]) -> None:
     done = []
     if added:
         done.append(f"added {count_of(len(added), 'key')}")
-    if revived:
-        done.append(f"took back the removal of {count_of(len(revived), 'key')}")
-    drives = [*added, *revived]
+    if readded:
+        done.append(f"took back the removal of {count_of(len(readded), 'key')}")
+    drives = [*added, *readded]
     record_audit(
         actor,
         "drive.add",

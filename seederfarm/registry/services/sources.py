@@ -96,7 +96,7 @@ def _subject(source: Source) -> str:
     return f"source.held:{source.pk}"
 
 
-def adopt(instance: Any, **_: Any) -> None:
+def keep_listed(instance: Any, **_: Any) -> None:
     """Before a source is deleted: mark the keys that it alone listed as added by a person."""
     others = SourceEntry.objects.filter(drive=OuterRef("pk")).exclude(source=instance)
     listed = SourceEntry.objects.filter(source=instance).values("drive_id")

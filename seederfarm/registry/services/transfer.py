@@ -15,7 +15,7 @@ from django.utils import timezone
 from ..exportfile import VERSION, Document, Item, Problem, Unreadable
 from ..models import Drive, PlanState, Source, SourceEntry, Tag, Worker
 from ..urls import HIDDEN, without_secrets
-from .keys import SIGNALLED, announce, batches, insert, revive, want
+from .keys import SIGNALLED, announce, batches, cancel_removal, insert, mark_added_manually
 from .log import Actor, count_of, record_audit
 
 _SAME = (
@@ -110,7 +110,7 @@ def _source_line(source: Source, secrets: bool) -> dict[str, Any]:
 # --- in
 
 
-def take_in(document: Document, actor: Actor) -> ImportResult:
+def import_document(document: Document, actor: Actor) -> ImportResult:
     """Register what is new and leave what is known unchanged, in one transaction.
 
     Raises Unreadable for an invalid source.
@@ -173,23 +173,23 @@ def _make_source(name: str, line: int, values: Mapping[str, Any], notes: list[Pr
 
 def _take_drives(items: Mapping[str, Item], notes: list[Problem]) -> tuple[int, int]:
     """Returns how many are new (or no longer being removed), and how many are known."""
-    places = _Places(items.values(), notes)
+    references = _References(items.values(), notes)
     many = len(items) > SIGNALLED
     if many:
         PlanState.request_sweep()
     changed: list[int] = []
     for keys in batches(sorted(items)):
-        made = {key: places.drive(key, items[key].values, dirty=not many) for key in keys}
+        made = {key: references.drive(key, items[key].values, dirty=not many) for key in keys}
         added, existing = insert(made)
-        want([drive for drive in (*added, *existing) if made[drive.key].added_manually])
-        places.link([(drive, items[drive.key]) for drive in added])
-        changed += [drive.pk for drive in (*added, *revive(existing))]
+        mark_added_manually([drive for drive in (*added, *existing) if made[drive.key].added_manually])
+        references.link([(drive, items[drive.key]) for drive in added])
+        changed += [drive.pk for drive in (*added, *cancel_removal(existing))]
     if changed:
         announce(changed)
     return len(changed), len(items) - len(changed)
 
 
-class _Places:
+class _References:
     """Ids of the tags, workers, users and sources that keys of a file refer to, as far as they exist here."""
 
     def __init__(self, items: Iterable[Item], notes: list[Problem]) -> None:

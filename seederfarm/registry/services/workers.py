@@ -13,7 +13,7 @@ from django.utils import timezone
 from .. import signals
 from ..models import Drive, Replica, Worker
 from ..worker_states import STATE_AFTER, WorkerAction, states_before
-from .copies import lock_copies, only_here
+from .copies import last_copies_on, lock_copies
 from .keys import announce
 from .log import Actor, count_of, record_audit, record_event
 
@@ -72,7 +72,7 @@ def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResu
             if row.state not in states_before(WorkerAction.RETIRE):
                 continue
             lock_copies(Replica.objects.filter(worker=row).values_list("drive_id", flat=True))
-            alone = 0 if force else len(only_here(row))
+            alone = 0 if force else len(last_copies_on(row))
             if alone:
                 guarded.append(LastCopies(row, alone))
                 continue
@@ -96,14 +96,14 @@ def retire(workers: Workers, actor: Actor, *, force: bool = False) -> RetireResu
     return RetireResult(retired, guarded)
 
 
-def forget(workers: Workers, actor: Actor) -> int:
+def delete_retired(workers: Workers, actor: Actor) -> int:
     """Delete retired workers without copies. Returns how many."""
     with transaction.atomic():
         rows = Worker.objects.filter(pk__in=_ids(workers), state=Worker.State.RETIRED)
         bare = list(rows.annotate(copies=Count("replicas")).filter(copies=0))
         for worker in bare:
             record_audit(
-                actor, "worker.forget", f"Deleted the retired worker {worker.name}", target=worker.node_id
+                actor, "worker.delete", f"Deleted the retired worker {worker.name}", target=worker.node_id
             )
         Worker.objects.filter(pk__in=[worker.pk for worker in bare]).delete()
     return len(bare)

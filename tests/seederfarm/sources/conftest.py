@@ -18,7 +18,7 @@ from django.dispatch import Signal
 from seederfarm.registry import signals
 from seederfarm.registry.models import Source
 from seederfarm.sources.apply import Outcome, apply_reading
-from seederfarm.sources.claims import ask, claim, enabled, is_due
+from seederfarm.sources.claims import claim, enabled, fetch_source, is_due
 from seederfarm.sources.follower import Database, Follower
 from seederfarm.sources.parser import Parser
 from seederfarm.sources.seedlists import SeedLists
@@ -95,7 +95,11 @@ def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 def read(source: Source, at: datetime) -> Outcome | None:
     """What a follower does with a source that is due, in this thread. None: somebody else did."""
     claimed = claim(source.pk, at)
-    return None if claimed is None else apply_reading(claimed.source, asyncio.run(ask(claimed, Parser())), at)
+    return (
+        None
+        if claimed is None
+        else apply_reading(claimed.source, asyncio.run(fetch_source(claimed, Parser())), at)
+    )
 
 
 def read_due(at: datetime) -> int:

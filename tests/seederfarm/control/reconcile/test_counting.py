@@ -14,7 +14,7 @@ from seederfarm.control.reports import audits
 from seederfarm.placement.model import Assign, Release, ReleaseReason
 from seederfarm.registry.models import Challenge, Drive, Replica, Worker
 from seederfarm.registry.services import workers as worker_services
-from seederfarm.registry.services.copies import only_here
+from seederfarm.registry.services.copies import last_copies_on
 from seederfarm.registry.services.drains import drain_progress
 
 from ...registry.factories import make_drive, make_replica, make_worker
@@ -54,11 +54,11 @@ def test_a_new_copy_takes_no_others_place_before_it_is_proven(farm: FakeBroker, 
     with transaction.atomic():
         apply.release([Release(drive.pk, anna.row.pk, ReleaseReason.DRAINED)], now)
     assert kept() == {"anna", "bert"}, "nor where it is written"
-    assert only_here(anna.row) == [drive.pk]
+    assert last_copies_on(anna.row) == [drive.pk]
     assert worker_services.retire([anna.row], "cli").retired == 0
 
     prove_all(now + TICK)
-    assert drain_progress(anna.row.pk).waiting == 0 and only_here(anna.row) == []
+    assert drain_progress(anna.row.pk).waiting == 0 and last_copies_on(anna.row) == []
     plan_now(now + TICK)
     assert kept() == {"bert"}
 
@@ -122,7 +122,7 @@ def test_complete_copies_of_nothing_count_for_nothing_and_hold_nothing_up(
     assert "anna" in kept()
     worker_services.activate([anna.row], "cli")
     worker_services.drain([bert.row], "cli")
-    assert only_here(bert.row) == []
+    assert last_copies_on(bert.row) == []
     plan_now(now + TICK)
     assert kept() == {"anna"}
 

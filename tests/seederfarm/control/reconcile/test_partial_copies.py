@@ -20,7 +20,7 @@ from seederfarm.control.reconcile.reconcile import reconcile
 from seederfarm.control.reports import audits
 from seederfarm.placement.model import Release, ReleaseReason
 from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
-from seederfarm.registry.services import only_here
+from seederfarm.registry.services import last_copies_on
 from seederfarm.registry.services import workers as worker_services
 from seederfarm.registry.services.drains import drain_progress
 
@@ -130,7 +130,7 @@ def test_the_last_copy_stays_when_another_worker_lies(farm: FakeBroker, now: dat
     assert bert.tell(now, copy_of(drive.key, "complete", now, **LIES[lie])).applied == 1
     if "fork" not in lie:  # by the blocks that he does have
         prove_all(now)
-    assert only_here(anna.row) == [drive.pk]
+    assert last_copies_on(anna.row) == [drive.pk]
     worker_services.drain([anna.row], "cli")
     reconcile(now=now)
     assert "anna" in kept(drive)
@@ -153,10 +153,10 @@ def test_a_higher_fork_takes_the_place_of_a_lower_one_when_it_was_proven(
     worker_services.drain([anna.row], "cli")
     Replica.objects.filter(worker=bert.row).update(last_proven_at=now)
     bert.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND, **{**higher, "fork": 2}))
-    assert only_here(anna.row) == [drive.pk], "what was proven of one fork says nothing of another"
+    assert last_copies_on(anna.row) == [drive.pk], "what was proven of one fork says nothing of another"
     Replica.objects.filter(worker=bert.row).update(last_proven_at=now)
     bert.tell(now + 2 * SECOND, copy_of(drive.key, "complete", now + 2 * SECOND, **{**higher, "fork": 2}))
-    assert only_here(anna.row) == []
+    assert last_copies_on(anna.row) == []
     assert drain_progress(anna.row.pk).waiting == 0
     reconcile(now=now + 2 * SECOND)
     assert kept(drive) == {"bert"}

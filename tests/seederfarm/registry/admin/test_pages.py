@@ -298,7 +298,7 @@ def test_workers_are_approved_drained_and_retired(client: Client) -> None:
     assert "keeper was not retired: it has blocks of 1 drive that no other worker has" in said
     assert "1 worker draining" in text_of(act(client, WORKERS, "drain", keeper))
     assert "1 worker paused" in text_of(act(client, WORKERS, "pause", keeper))
-    assert "1 worker deleted" in text_of(act(client, WORKERS, "forget", keeper, newcomer))
+    assert "1 worker deleted" in text_of(act(client, WORKERS, "delete_retired", keeper, newcomer))
     assert list(Worker.objects.values_list("name", "paused")) == [("keeper", True)]
 
 

@@ -197,7 +197,7 @@ def test_a_retired_worker_may_have_nothing_that_no_other_has() -> None:
                 make_replica(
                     drive, worker, phase=phase, have_blocks=have, total_blocks=100, length=100, gaps=gaps
                 )
-    alone = set(Drive.objects.filter(pk__in=services.only_here(anna)).values_list("label", flat=True))
+    alone = set(Drive.objects.filter(pk__in=services.last_copies_on(anna)).values_list("label", flat=True))
     assert alone == {"alone", "other blocks", "less", "complete but less", "being filled", "unknown"}
     (guarded,) = services.retire([anna], "cli").guarded
     assert guarded.drives == 6 and "6 drives that no other worker has" in guarded.why

@@ -23,7 +23,7 @@ def out(*, secrets: bool = False) -> list[str]:
 
 
 def into(lines: list[str]) -> ImportResult:
-    return transfer.take_in(read(lines), "cli")
+    return transfer.import_document(read(lines), "cli")
 
 
 def furnish() -> None:

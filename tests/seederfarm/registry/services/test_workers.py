@@ -66,7 +66,7 @@ def test_a_worker_with_the_last_copy_is_not_retired() -> None:
 def test_only_retired_workers_without_copies_are_forgotten() -> None:
     active, retired = make_worker(), make_worker()
     services.retire([retired], "cli")
-    assert services.forget([active, retired], "cli") == 1
+    assert services.delete_retired([active, retired], "cli") == 1
     assert list(Worker.objects.all()) == [active]
 
 

@@ -10,8 +10,8 @@ from msgspec import Meta
 
 from hypercore.crypto import blake2b_256
 
-from .message import Count, Digest, Key, Kind, Shape
-from .rejection import MessageRejected, Reason
+from .message import Count, Digest, Key, Kind, Message
+from .rejection import MessageRejected, RejectReason
 
 PAGE_ENTRIES = 1000
 """Entries of a page: about 100 KB of JSON."""
@@ -22,7 +22,7 @@ MAX_PAGES = 1000
 _MODULUS = 1 << 256
 
 
-class AssignmentEntry(Shape, frozen=True, kw_only=True):
+class AssignmentEntry(Message, frozen=True, kw_only=True):
     key: Key
     kind: Kind | None = None
     """Kind given by the operator. None: detected from the content."""
@@ -32,7 +32,7 @@ class AssignmentEntry(Shape, frozen=True, kw_only=True):
     """Highest fork of the writer that is followed. None: any."""
 
 
-class AssignmentPage(Shape, frozen=True, kw_only=True):
+class AssignmentPage(Message, frozen=True, kw_only=True):
     version: Count
     page: Annotated[int, Meta(ge=0, lt=MAX_PAGES)]
     pages: Annotated[int, Meta(ge=1, le=MAX_PAGES)]
@@ -41,13 +41,13 @@ class AssignmentPage(Shape, frozen=True, kw_only=True):
     entries: Annotated[list[AssignmentEntry], Meta(max_length=PAGE_ENTRIES)]
 
 
-class Assignment(Shape, frozen=True, kw_only=True):
+class Assignment(Message, frozen=True, kw_only=True):
     version: Count = 0
     entries: list[AssignmentEntry] = []
 
     @property
     def digest(self) -> str:
-        return digest_of(self.entries)
+        return entries_digest(self.entries)
 
     def to_pages(self) -> list[AssignmentPage]:
         """Split into pages; an empty assignment has one. Raises MessageRejected (TOO_LARGE) above
@@ -55,7 +55,7 @@ class Assignment(Shape, frozen=True, kw_only=True):
         chunks = list(_chunks(self.entries)) or [[]]
         if len(chunks) > MAX_PAGES:
             raise MessageRejected(
-                Reason.TOO_LARGE,
+                RejectReason.TOO_LARGE,
                 f"an assignment of {len(self.entries)} entries, {MAX_PAGES * PAGE_ENTRIES} fit",
             )
         digest = self.digest
@@ -76,7 +76,7 @@ def entry_hash(key: str, kind: str | None, priority: int, max_fork: int | None =
     return int.from_bytes(blake2b_256(f"{key} {kind or '-'} {priority}{forks}".encode()), "big")
 
 
-def digest_of(entries: Iterable[AssignmentEntry]) -> str:
+def entries_digest(entries: Iterable[AssignmentEntry]) -> str:
     """Return a digest of the entries that does not depend on their order: the sum of their hashes modulo
     2^256, in hex.
 
@@ -111,6 +111,6 @@ class AssignmentAssembler:
         self._version, self._digest, self._pages = page.version, page.digest, {}
         if assignment.digest != page.digest or len({entry.key for entry in entries}) != len(entries):
             raise MessageRejected(
-                Reason.MALFORMED, f"the pages of assignment {page.version} do not fit its digest"
+                RejectReason.MALFORMED, f"the pages of assignment {page.version} do not fit its digest"
             )
         return assignment

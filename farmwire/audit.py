@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from .message import Count, Key, Seconds, Shape, Text
+from .message import Count, Key, Message, Seconds, Text
 
 MAX_BLOCKS = 8
 """Blocks of a challenge."""
@@ -24,7 +24,7 @@ MAX_ANSWER_BYTES = MAX_PROOF_CHARS + (64 << 10)
 """The `limit` in bytes of envelopes that carry an answer."""
 
 
-class Challenge(Shape, frozen=True, kw_only=True):
+class Challenge(Message, frozen=True, kw_only=True):
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     key: Key
     """The key of the replica."""
@@ -34,13 +34,13 @@ class Challenge(Shape, frozen=True, kw_only=True):
     deadline: Seconds
 
 
-class BlockProof(Shape, frozen=True, kw_only=True):
+class BlockProof(Message, frozen=True, kw_only=True):
     block: Count
     data: Annotated[str, Meta(max_length=MAX_PROOF_CHARS)]
     """Base64 of a `data` message. Empty: the block is missing."""
 
 
-class Answer(Shape, frozen=True, kw_only=True):
+class Answer(Message, frozen=True, kw_only=True):
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     core: Key
     proofs: Annotated[list[BlockProof], Meta(max_length=MAX_BLOCKS)]

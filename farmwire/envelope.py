@@ -20,8 +20,8 @@ from hypercore.crypto import KeyPair, sign, verify
 from hypercore.errors import KeyFormatError
 from hypercore.keys import encode_key, z32_decode
 
-from .message import Count, Name, NodeId, Seconds, Shape, plain, read
-from .rejection import MessageRejected, Reason
+from .message import Count, Message, Name, NodeId, Seconds, decode, to_builtins
+from .rejection import MessageRejected, RejectReason
 from .replay import ReplayWindow
 
 MAX_BODY_BYTES = 1 << 20
@@ -52,7 +52,7 @@ class Envelope(NamedTuple):
     body: dict[str, object]
 
 
-class _Sealed(Shape, frozen=True, kw_only=True, rename={"sender": "from"}):
+class _Sealed(Message, frozen=True, kw_only=True, rename={"sender": "from"}):
     sender: NodeId
     to: NodeId
     name: Name
@@ -76,7 +76,7 @@ def public_key_of(node: str) -> bytes:
 
 
 def seal(
-    body: Shape,
+    body: Message,
     *,
     name: str,
     to: str,
@@ -93,7 +93,7 @@ def seal(
         "name": name,
         "seq": seq,
         "expires": float(expires),  # as JSON it must read the same after a round trip
-        "body": plain(body),
+        "body": to_builtins(body),
     }
     signed = _signed_bytes(fields, limit)
     return {**fields, "sig": b64encode(sign(signed, key_pair.secret_key)).decode()}
@@ -114,30 +114,33 @@ def open_envelope(
 
     `now` is Unix time. `window` records the envelope only if it is accepted. Raises MessageRejected.
     """
-    sealed = read(data, _Sealed)
+    sealed = decode(data, _Sealed)
     if sender is not None and sealed.sender != sender:
-        raise MessageRejected(Reason.WRONG_SENDER, f"signed by {sealed.sender}, expected {sender}")
+        raise MessageRejected(RejectReason.WRONG_SENDER, f"signed by {sealed.sender}, expected {sender}")
     if sealed.to != me:
-        raise MessageRejected(Reason.WRONG_RECIPIENT, f"meant for {sealed.to}, this is {me}")
+        raise MessageRejected(RejectReason.WRONG_RECIPIENT, f"meant for {sealed.to}, this is {me}")
     if sealed.name != name:
-        raise MessageRejected(Reason.WRONG_NAME, f"meant for task {sealed.name}, came as {name}")
+        raise MessageRejected(RejectReason.WRONG_NAME, f"meant for task {sealed.name}, came as {name}")
     try:
         signature = b64decode(sealed.sig, validate=True)
         key = public_key_of(sealed.sender)
     except (Base64Error, KeyFormatError, ValueError) as error:
-        raise MessageRejected(Reason.MALFORMED, str(error)) from None
+        raise MessageRejected(RejectReason.MALFORMED, str(error)) from None
     fields = {k: v for k, v in msgspec.to_builtins(sealed).items() if k != "sig"}
     if not verify(_signed_bytes(fields, limit), signature, key):
-        raise MessageRejected(Reason.BAD_SIGNATURE, f"the signature is not {sealed.sender}'s")
+        raise MessageRejected(RejectReason.BAD_SIGNATURE, f"the signature is not {sealed.sender}'s")
     if sealed.expires < now - CLOCK_SKEW:
-        raise MessageRejected(Reason.EXPIRED, f"expired {now - sealed.expires:.0f} s ago (is a clock wrong?)")
+        raise MessageRejected(
+            RejectReason.EXPIRED, f"expired {now - sealed.expires:.0f} s ago (is a clock wrong?)"
+        )
     if sealed.expires > now + MAX_LIFETIME + CLOCK_SKEW:
         raise MessageRejected(
-            Reason.EXPIRED, f"good for {sealed.expires - now:.0f} s, at most {MAX_LIFETIME:.0f} are accepted"
+            RejectReason.EXPIRED,
+            f"good for {sealed.expires - now:.0f} s, at most {MAX_LIFETIME:.0f} are accepted",
         )
     if not window.accept(sealed.seq):
         raise MessageRejected(
-            Reason.REPLAYED, f"number {sealed.seq} was seen before, or is far behind {window.highest}"
+            RejectReason.REPLAYED, f"number {sealed.seq} was seen before, or is far behind {window.highest}"
         )
     return Envelope(sealed.sender, sealed.to, sealed.name, sealed.seq, sealed.expires, sealed.body)
 
@@ -153,7 +156,7 @@ def _signed_bytes(fields: dict[str, object], limit: int) -> bytes:
     try:
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (ValueError, TypeError, RecursionError) as error:
-        raise MessageRejected(Reason.MALFORMED, f"cannot be signed: {error}") from None
+        raise MessageRejected(RejectReason.MALFORMED, f"cannot be signed: {error}") from None
     if len(text) > limit:
-        raise MessageRejected(Reason.TOO_LARGE, f"{len(text)} bytes, at most {limit} are accepted")
+        raise MessageRejected(RejectReason.TOO_LARGE, f"{len(text)} bytes, at most {limit} are accepted")
     return _DOMAIN + text.encode()

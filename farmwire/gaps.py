@@ -18,7 +18,7 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from .message import Count, Shape
+from .message import Count, Message
 
 MAX_RUNS: Final = 256
 """Exact runs of a core. Ours: 256 runs of a core of a million blocks take 4 KB of JSON."""
@@ -31,7 +31,7 @@ Run = tuple[int, int]
 """First block, and the block behind the last."""
 
 
-class CoreGaps(Shape, frozen=True, kw_only=True):
+class CoreGaps(Message, frozen=True, kw_only=True):
     """Gaps of one core. `runs` are start, end, start, end, …, in order."""
 
     length: Count

@@ -18,15 +18,15 @@ from msgspec import Meta
 
 from hypercore.crypto import KeyPair
 
-from .message import Digest, Name, NodeId, Shape, Tags, plain, read
-from .rejection import MessageRejected, Reason
-from .sealed_box import hide, reveal
+from .message import Digest, Message, Name, NodeId, Tags, decode, to_builtins
+from .rejection import MessageRejected, RejectReason
+from .sealed_box import decrypt, encrypt
 
 PREFIX = "sfj1_"
 MAX_TOKEN_CHARS = 4096
 
 
-class JoinToken(Shape, frozen=True, kw_only=True):
+class JoinToken(Message, frozen=True, kw_only=True):
     """Everything that a worker needs to know of a farm. Its holder can join once."""
 
     farm: Name
@@ -38,7 +38,7 @@ class JoinToken(Shape, frozen=True, kw_only=True):
 
     def to_text(self) -> str:
         """Encode as one word for the command line."""
-        raw = json.dumps(plain(self), separators=(",", ":")).encode()
+        raw = json.dumps(to_builtins(self), separators=(",", ":")).encode()
         return PREFIX + urlsafe_b64encode(raw).decode().rstrip("=")
 
     @classmethod
@@ -47,7 +47,7 @@ class JoinToken(Shape, frozen=True, kw_only=True):
         text = text.strip()
         if not text.startswith(PREFIX) or len(text) > MAX_TOKEN_CHARS:
             raise MessageRejected(
-                Reason.MALFORMED,
+                RejectReason.MALFORMED,
                 f"a join token begins with {PREFIX}, as `seederfarm worker enroll` prints it",
             )
         word = text[len(PREFIX) :]
@@ -55,18 +55,18 @@ class JoinToken(Shape, frozen=True, kw_only=True):
             data = json.loads(urlsafe_b64decode(word + "=" * (-len(word) % 4)))
         except ValueError:
             raise MessageRejected(
-                Reason.MALFORMED, "the join token is cut short or damaged: copy it again"
+                RejectReason.MALFORMED, "the join token is cut short or damaged: copy it again"
             ) from None
-        return read(data, cls)
+        return decode(data, cls)
 
 
-def place_of(secret_digest: str) -> str:
-    """Short id of a token, used in the names of its Redis account and queue. `secret_digest`: SHA-256 of its
+def queue_id(digest: str) -> str:
+    """Short id of a token, used in the names of its Redis account and queue. `digest`: SHA-256 of its
     secret in hex, which is all that control stores of it."""
-    return secret_digest[:16]
+    return digest[:16]
 
 
-def digest_of(secret: str) -> str:
+def secret_digest(secret: str) -> str:
     """SHA-256 in hex: what control stores of a token's secret, and Redis of a password. Both have 256 random
     bits, so a plain hash is safe."""
     return hashlib.sha256(secret.encode()).hexdigest()
@@ -85,7 +85,7 @@ def without_login(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" + urlunsplit(("", "", *parts[2:]))
 
 
-class Join(Shape, frozen=True, kw_only=True):
+class Join(Message, frozen=True, kw_only=True):
     """A request to join. The worker repeats it until it is admitted."""
 
     name: Name
@@ -101,23 +101,27 @@ class Join(Shape, frozen=True, kw_only=True):
 def seal_secret(secret: str, *, sender: NodeId, password: Digest, reader: NodeId) -> str:
     """Return the `secret` of a join request signed by `sender`. It contains the node id and password that it
     is valid for, so it is worthless in any other request. Raises KeyFormatError."""
-    return hide(json.dumps([secret, sender, password]), reader=reader)
+    return encrypt(json.dumps([secret, sender, password]), reader=reader)
 
 
 def open_secret(request: Join, *, sender: NodeId, key_pair: KeyPair) -> str:
     """Return the token's secret from a request signed by `sender`. Raises MessageRejected: MALFORMED if it
     cannot be decrypted, WRONG_SENDER if it was sealed for another node or password."""
-    text = reveal(request.secret, key_pair)
+    text = decrypt(request.secret, key_pair)
     try:
         secret, node, password = json.loads(text)
     except (ValueError, TypeError, RecursionError):
-        raise MessageRejected(Reason.MALFORMED, "the sealed secret is not what a worker seals") from None
+        raise MessageRejected(
+            RejectReason.MALFORMED, "the sealed secret is not what a worker seals"
+        ) from None
     if (node, password) != (sender, request.password) or not isinstance(secret, str):
-        raise MessageRejected(Reason.WRONG_SENDER, f"{sender} sent a secret that another node has sealed")
+        raise MessageRejected(
+            RejectReason.WRONG_SENDER, f"{sender} sent a secret that another node has sealed"
+        )
     return secret
 
 
-class Welcome(Shape, frozen=True, kw_only=True):
+class Welcome(Message, frozen=True, kw_only=True):
     """Control's answer, in the token's own queue."""
 
     waiting: bool = False

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from .rejection import MessageRejected, Reason
+from .rejection import MessageRejected, RejectReason
 
 MAX_COUNT = 2**53 - 1
 """Largest integer that survives every JSON parser."""
@@ -26,19 +26,19 @@ Kind = Literal["core", "bee", "drive"]
 Tags = Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]], Meta(max_length=50)]
 
 
-class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
+class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """Base of all messages. Unknown fields are ignored, so that newer senders may add some."""
 
 
-S = TypeVar("S", bound=Shape)
+S = TypeVar("S", bound=Message)
 
 
-def read(data: object, shape: type[S]) -> S:
+def decode(data: object, shape: type[S]) -> S:
     """Decode parsed JSON as a `shape`. Raises MessageRejected (MALFORMED), which names the wrong field."""
     try:
         return msgspec.convert(data, shape, strict=True)
     except msgspec.ValidationError as error:
-        raise MessageRejected(Reason.MALFORMED, str(error)) from None
+        raise MessageRejected(RejectReason.MALFORMED, str(error)) from None
 
 
 def storable(text: str) -> str:
@@ -46,7 +46,7 @@ def storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def plain(message: Shape) -> dict[str, object]:
+def to_builtins(message: Message) -> dict[str, object]:
     """Return a message as JSON-safe builtins."""
     built: dict[str, object] = msgspec.to_builtins(message)
     return built

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Reason(StrEnum):
+class RejectReason(StrEnum):
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
     WRONG_SENDER = "wrong_sender"
@@ -20,7 +20,7 @@ class Reason(StrEnum):
 class MessageRejected(Exception):
     """A message is rejected and had no effect."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: RejectReason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail

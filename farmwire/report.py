@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from .gaps import MAX_CORES, Gaps
-from .message import Count, Digest, Key, Kind, Name, Seconds, Shape, Tags, Text
+from .message import Count, Digest, Key, Kind, Message, Name, Seconds, Tags, Text
 from .tasks import Configure
 
 MAX_REPLICAS = 500
@@ -35,7 +35,7 @@ class Phase(StrEnum):
     REMOVED = "removed"
 
 
-class HostStats(Shape, frozen=True, kw_only=True):
+class HostStats(Message, frozen=True, kw_only=True):
     """The machine, as psutil reports it. Bytes and percent; rates in bytes a second since the last
     heartbeat."""
 
@@ -50,7 +50,7 @@ class HostStats(Shape, frozen=True, kw_only=True):
     uptime: Seconds
 
 
-class EngineStats(Shape, frozen=True, kw_only=True):
+class EngineStats(Message, frozen=True, kw_only=True):
     """Totals over the worker's engines."""
 
     running: bool
@@ -68,7 +68,7 @@ class EngineStats(Shape, frozen=True, kw_only=True):
     up_per_second: Annotated[float, Meta(ge=0, le=1e15)]
 
 
-class Heartbeat(Shape, frozen=True, kw_only=True):
+class Heartbeat(Message, frozen=True, kw_only=True):
     at: Seconds
     name: Name
     zone: Annotated[str, Meta(max_length=100)] = ""
@@ -86,7 +86,7 @@ class Heartbeat(Shape, frozen=True, kw_only=True):
     engine: EngineStats
 
 
-class ReplicaFacts(Shape, frozen=True, kw_only=True):
+class ReplicaFacts(Message, frozen=True, kw_only=True):
     """What an engine knows of a replica, and control keeps. This is the one list of these fields: the
     engine's status inherits them, the agent passes them on, and control has columns for them (see
     `registry.reported`)."""
@@ -128,7 +128,7 @@ class ReplicaReport(ReplicaStatus, frozen=True, kw_only=True):
     observed_at: Seconds
 
 
-class Sample(Shape, frozen=True, kw_only=True):
+class Sample(Message, frozen=True, kw_only=True):
     """Counters over a span of time, sent later if the worker was disconnected."""
 
     start: Seconds
@@ -142,7 +142,7 @@ class Sample(Shape, frozen=True, kw_only=True):
     peers: Count
 
 
-class WorkerEvent(Shape, frozen=True, kw_only=True):
+class WorkerEvent(Message, frozen=True, kw_only=True):
     """An event for the flight recorder."""
 
     at: Seconds
@@ -151,7 +151,7 @@ class WorkerEvent(Shape, frozen=True, kw_only=True):
     text: Text = ""
 
 
-class Report(Shape, frozen=True, kw_only=True):
+class Report(Message, frozen=True, kw_only=True):
     heartbeat: Heartbeat | None = None
     replicas: Annotated[list[ReplicaReport], Meta(max_length=MAX_REPLICAS)] = []
     samples: Annotated[list[Sample], Meta(max_length=MAX_SAMPLES)] = []

@@ -14,21 +14,21 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from hypercore.crypto import KeyPair
 
 from .envelope import public_key_of
-from .rejection import MessageRejected, Reason
+from .rejection import MessageRejected, RejectReason
 
 
-def hide(text: str, *, reader: str) -> str:
+def encrypt(text: str, *, reader: str) -> str:
     """Encrypt `text` for the node `reader`, in base64. Raises KeyFormatError."""
     key = PublicKey(crypto_sign_ed25519_pk_to_curve25519(public_key_of(reader)))
     return b64encode(SealedBox(key).encrypt(text.encode())).decode()
 
 
-def reveal(hidden: str, key_pair: KeyPair) -> str:
-    """Decrypt what `hide` encrypted for this node. Raises MessageRejected (MALFORMED) for anything else."""
+def decrypt(hidden: str, key_pair: KeyPair) -> str:
+    """Decrypt what `encrypt` encrypted for this node. Raises MessageRejected (MALFORMED)."""
     key = PrivateKey(crypto_sign_ed25519_sk_to_curve25519(key_pair.secret_key))
     try:
         return SealedBox(key).decrypt(b64decode(hidden, validate=True)).decode()
     except (CryptoError, ValueError):
         raise MessageRejected(
-            Reason.MALFORMED, "a secret in it is hidden for somebody else, or damaged"
+            RejectReason.MALFORMED, "a secret in it is hidden for somebody else, or damaged"
         ) from None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .message import Count, Key, NodeId, Shape
+from .message import Count, Key, Message, NodeId
 
 REPORTS_QUEUE = "reports"
 """Control reads from it, and moves there what is in the report queue of each worker, in turn."""
@@ -29,7 +29,7 @@ WELCOME = "worker.welcome"
 KEY_PREFIX = "farm:"
 """Prefix of every key in Redis."""
 
-ASKING = frozenset(
+READ_ONLY_COMMANDS = frozenset(
     {
         "ping",
         "hello",
@@ -71,7 +71,7 @@ def report_queue_of(worker: NodeId) -> str:
 
 
 def reply_key(place: str) -> str:
-    """Redis key (a string) of the answer to a join request. `place`: see `join.place_of`."""
+    """Redis key (a string) of the answer to a join request. `place`: see `join.queue_id`."""
     return f"join.{place}.q"
 
 
@@ -98,7 +98,7 @@ MAX_LOOK_AGAIN = 500
 """Keys of one `Refresh`. Ours."""
 
 
-class Configure(Shape, frozen=True, kw_only=True):
+class Configure(Message, frozen=True, kw_only=True):
     """Settings of a worker that the operator changes in the control plane. None: unchanged, unless listed in
     `lift`."""
 
@@ -110,7 +110,7 @@ class Configure(Shape, frozen=True, kw_only=True):
     """Limits that control no longer sets. The worker's own options stay in force."""
 
 
-class Refresh(Shape, frozen=True, kw_only=True):
+class Refresh(Message, frozen=True, kw_only=True):
     """Report every replica now, changed or not; or, with `look_again`, look for the blocks that other
     replicas of these keys have."""
 

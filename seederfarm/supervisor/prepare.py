@@ -100,7 +100,7 @@ def keep_token(farm: FarmSettings) -> None:
     """Make a token for the local worker: the first, or another when the broker's address changed."""
     from django.utils import timezone
 
-    from farmwire.join import JoinToken, digest_of, without_login
+    from farmwire.join import JoinToken, secret_digest, without_login
     from farmwire.rejection import MessageRejected
 
     from ..control.accounts import accounts, enrolment
@@ -114,7 +114,7 @@ def keep_token(farm: FarmSettings) -> None:
         held = None
     same_place = held is not None and without_login(held.broker) == without_login(farm.broker_url)
     if held is not None and held.control == identity().node_id and same_place:
-        row = EnrolmentToken.objects.filter(digest=digest_of(held.secret)).first()
+        row = EnrolmentToken.objects.filter(digest=secret_digest(held.secret)).first()
         good = row is not None and (row.used_at is not None or row.is_valid(timezone.now()))
         if row is not None and good and (row.broker_hash != "" or not accounts.in_use()):
             return

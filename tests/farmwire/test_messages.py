@@ -15,14 +15,14 @@ from farmwire.assignment import (
     AssignmentAssembler,
     AssignmentEntry,
     AssignmentPage,
-    digest_of,
+    entries_digest,
 )
 from farmwire.audit import MAX_ANSWER_BYTES, MAX_PROOF_CHARS, MIN_CUT_CHARS, Answer, BlockProof
 from farmwire.envelope import CLOCK_SKEW, MAX_LIFETIME, next_seq, node_id, open_envelope, public_key_of, seal
 from farmwire.gaps import CoreGaps, Holding, covers, gaps_left, held_runs
 from farmwire.join import JoinToken
-from farmwire.message import plain, read
-from farmwire.rejection import MessageRejected, Reason
+from farmwire.message import decode, to_builtins
+from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.replay import WINDOW, ReplayWindow
 from farmwire.report import MAX_REPLICAS, ReplicaReport, Report
 from hypercore.crypto import KeyPair
@@ -50,7 +50,7 @@ def opened(data: object, **changes: Any) -> Any:
     return open_envelope(data, **(arguments | changes))
 
 
-def refusal(data: object, **changes: Any) -> Reason:
+def refusal(data: object, **changes: Any) -> RejectReason:
     with pytest.raises(MessageRejected) as caught:
         opened(data, **changes)
     return caught.value.reason
@@ -59,20 +59,20 @@ def refusal(data: object, **changes: Any) -> Reason:
 def test_an_envelope_gives_what_was_put_in() -> None:
     envelope = opened(sealed(expires=int(NOW + 60)))
     assert (envelope.sender, envelope.to, envelope.name, envelope.seq) == (THEM, ME, "t", 7)
-    assert read(envelope.body, AssignmentEntry) == BODY
+    assert decode(envelope.body, AssignmentEntry) == BODY
 
 
 def test_an_envelope_is_accepted_once() -> None:
     window = ReplayWindow()
     data = sealed()
     opened(data, window=window)
-    assert refusal(data, window=window) is Reason.REPLAYED
+    assert refusal(data, window=window) is RejectReason.REPLAYED
 
 
 def test_a_refused_envelope_does_not_use_up_its_number() -> None:
     window = ReplayWindow()
-    assert refusal(sealed() | {"to": THEM}, window=window) is Reason.WRONG_RECIPIENT
-    assert refusal(sealed(key_pair=STRANGER), window=window) is Reason.WRONG_SENDER
+    assert refusal(sealed() | {"to": THEM}, window=window) is RejectReason.WRONG_RECIPIENT
+    assert refusal(sealed(key_pair=STRANGER), window=window) is RejectReason.WRONG_SENDER
     assert window.highest == 0
 
 
@@ -83,29 +83,29 @@ def test_every_field_is_signed(field: str) -> None:
     }  # fmt: skip
     data = sealed() | {field: changed[field]}
     reason = refusal(data, sender=None, me=data["to"], name=data["name"])
-    assert reason is Reason.BAD_SIGNATURE
+    assert reason is RejectReason.BAD_SIGNATURE
 
 
 def test_a_signature_of_somebody_else_does_not_do() -> None:
     forged = sealed(key_pair=STRANGER) | {"from": THEM}
-    assert refusal(forged) is Reason.BAD_SIGNATURE
+    assert refusal(forged) is RejectReason.BAD_SIGNATURE
 
 
 def test_a_message_for_another_task_is_refused() -> None:
-    assert refusal(sealed(name="worker.audit")) is Reason.WRONG_NAME
+    assert refusal(sealed(name="worker.audit")) is RejectReason.WRONG_NAME
 
 
 def test_clocks_may_differ_by_some_minutes_but_not_more() -> None:
     opened(sealed(expires=NOW - CLOCK_SKEW + 1))
-    assert refusal(sealed(expires=NOW - CLOCK_SKEW - 1)) is Reason.EXPIRED
-    assert refusal(sealed(expires=NOW + MAX_LIFETIME + CLOCK_SKEW + 1)) is Reason.EXPIRED
+    assert refusal(sealed(expires=NOW - CLOCK_SKEW - 1)) is RejectReason.EXPIRED
+    assert refusal(sealed(expires=NOW + MAX_LIFETIME + CLOCK_SKEW + 1)) is RejectReason.EXPIRED
 
 
 def test_a_body_is_bounded_on_both_sides() -> None:
     with pytest.raises(MessageRejected) as caught:
         sealed(limit=100)
-    assert caught.value.reason is Reason.TOO_LARGE
-    assert refusal(sealed(), limit=100) is Reason.TOO_LARGE
+    assert caught.value.reason is RejectReason.TOO_LARGE
+    assert refusal(sealed(), limit=100) is RejectReason.TOO_LARGE
 
 
 json_values = st.recursive(
@@ -117,7 +117,7 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_garbage_is_refused_and_nothing_else(data: object) -> None:
-    assert refusal(data) is Reason.MALFORMED
+    assert refusal(data) is RejectReason.MALFORMED
 
 
 @given(st.sampled_from(["from", "to", "name", "seq", "expires", "body", "sig"]), json_values)
@@ -166,7 +166,9 @@ def entries(count: int) -> list[AssignmentEntry]:
 @given(st.integers(0, 2 * PAGE_ENTRIES + 3), st.randoms(use_true_random=False))
 def test_pages_in_any_order_and_number_make_the_assignment(count: int, random: Any) -> None:
     assignment = Assignment(version=3, entries=entries(count))
-    pages = [read(json.loads(json.dumps(plain(page))), AssignmentPage) for page in assignment.to_pages()]
+    pages = [
+        decode(json.loads(json.dumps(to_builtins(page))), AssignmentPage) for page in assignment.to_pages()
+    ]
     arriving = pages + random.sample(pages, len(pages))
     random.shuffle(arriving)
     assembler = AssignmentAssembler()
@@ -196,11 +198,11 @@ def test_pages_that_do_not_fit_their_digest_are_refused() -> None:
 
 def test_the_digest_is_of_the_set_and_sees_every_field() -> None:
     some = entries(5)
-    assert digest_of(some) == digest_of(reversed(some))
-    assert digest_of(some) != digest_of(some[:4])
-    assert digest_of([BODY]) != digest_of([AssignmentEntry(key=BODY.key, kind="core")])
-    assert digest_of([BODY]) != digest_of([AssignmentEntry(key=BODY.key, kind="drive", priority=1)])
-    assert digest_of([BODY]) != digest_of([AssignmentEntry(key=BODY.key, kind="drive", max_fork=0)])
+    assert entries_digest(some) == entries_digest(reversed(some))
+    assert entries_digest(some) != entries_digest(some[:4])
+    assert entries_digest([BODY]) != entries_digest([AssignmentEntry(key=BODY.key, kind="core")])
+    assert entries_digest([BODY]) != entries_digest([AssignmentEntry(key=BODY.key, kind="drive", priority=1)])
+    assert entries_digest([BODY]) != entries_digest([AssignmentEntry(key=BODY.key, kind="drive", max_fork=0)])
 
 
 # --- reports and tokens
@@ -212,22 +214,22 @@ def test_the_largest_report_fits_an_envelope() -> None:
         bytes=2**53 - 1, have_bytes=2**53 - 1, peers=9999, error="e" * 500, title="t" * 200, observed_at=NOW,
     )  # fmt: skip
     data = sealed(body=Report(replicas=[replica] * MAX_REPLICAS))
-    assert len(read(opened(data).body, Report).replicas) == MAX_REPLICAS
+    assert len(decode(opened(data).body, Report).replicas) == MAX_REPLICAS
 
 
 @pytest.mark.parametrize(
     "change", [{"phase": "fine"}, {"key": "xyz"}, {"have_blocks": -1}, {"observed_at": "now"}]
 )
 def test_a_report_that_makes_no_sense_is_refused_with_the_field_named(change: dict[str, Any]) -> None:
-    replica = plain(ReplicaReport(key="ab" * 32, phase="complete", observed_at=NOW)) | change
+    replica = to_builtins(ReplicaReport(key="ab" * 32, phase="complete", observed_at=NOW)) | change
     with pytest.raises(MessageRejected, match=next(iter(change))):
-        read({"replicas": [replica]}, Report)
+        decode({"replicas": [replica]}, Report)
 
 
 def test_a_report_with_too_many_replicas_is_refused() -> None:
-    replica = plain(ReplicaReport(key="ab" * 32, phase="complete", observed_at=NOW))
+    replica = to_builtins(ReplicaReport(key="ab" * 32, phase="complete", observed_at=NOW))
     with pytest.raises(MessageRejected):
-        read({"replicas": [replica] * (MAX_REPLICAS + 1)}, Report)
+        decode({"replicas": [replica] * (MAX_REPLICAS + 1)}, Report)
 
 
 def test_a_join_token_survives_being_pasted() -> None:

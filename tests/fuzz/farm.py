@@ -11,11 +11,11 @@ from farmwire.assignment import AssignmentPage
 from farmwire.audit import Answer, Challenge
 from farmwire.envelope import node_id, open_envelope, seal
 from farmwire.join import Join, JoinToken, open_secret, seal_secret
-from farmwire.message import Shape, read
+from farmwire.message import Message, decode
 from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from farmwire.report import Report
-from farmwire.sealed_box import hide
+from farmwire.sealed_box import encrypt
 from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
 from hypercore.errors import KeyFormatError
@@ -27,7 +27,7 @@ from workers.transport import Gate, Rejected
 from .target import Target
 
 OWNER = KeyPair.from_seed(bytes(32))
-SHAPES: tuple[type[Shape], ...] = (
+SHAPES: tuple[type[Message], ...] = (
     Report,
     Answer,
     Challenge,
@@ -43,7 +43,7 @@ def farm() -> Iterator[Target]:
     for shape in SHAPES:
         yield Target(
             name=f"farm {shape.__name__}",
-            run=_json(lambda data, s=shape: read(data, s)),
+            run=_json(lambda data, s=shape: decode(data, s)),
             allowed=(MessageRejected,),
         )
     yield Target(name="farm envelope", run=_json(_open), allowed=(MessageRejected,), seeds=_envelopes)
@@ -109,7 +109,7 @@ def _messages() -> Iterator[bytes]:
 
 def _unseal(data: bytes) -> None:
     me = node_id(OWNER.public_key)
-    request = Join(name="x", secret=hide(data.decode("latin-1"), reader=me), password="0" * 64)
+    request = Join(name="x", secret=encrypt(data.decode("latin-1"), reader=me), password="0" * 64)
     open_secret(request, sender=me, key_pair=OWNER)
     open_secret(Join(name="x", secret=data.decode("latin-1"), password="0" * 64), sender=me, key_pair=OWNER)
 

@@ -15,8 +15,8 @@ from farmwire import tasks
 from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.audit import MAX_ANSWER_BYTES, Answer
 from farmwire.envelope import node_id, open_envelope, seal
-from farmwire.join import Join, JoinToken, Welcome, digest_of, place_of
-from farmwire.message import Shape, read
+from farmwire.join import Join, JoinToken, Welcome, queue_id, secret_digest
+from farmwire.message import Message, decode
 from farmwire.replay import ReplayWindow
 from farmwire.report import Heartbeat, ReplicaReport, Report
 from hypercore.crypto import KeyPair
@@ -59,7 +59,7 @@ class Plane:
 
     # --- to the worker
 
-    def sealed(self, name: str, body: Shape, **changes: Any) -> dict[str, object]:
+    def sealed(self, name: str, body: Message, **changes: Any) -> dict[str, object]:
         self.seq += 1
         arguments: dict[str, Any] = {
             "name": name,
@@ -77,7 +77,7 @@ class Plane:
     def _post(self, name: str, sealed: object, queue: str) -> None:
         self.app.send_task(name, args=[sealed], queue=queue, declare=[], retry=False)
 
-    def send(self, name: str, body: Shape) -> None:
+    def send(self, name: str, body: Message) -> None:
         self.post(name, self.sealed(name, body))
 
     def assignment(self, *keys: str) -> Assignment:
@@ -92,7 +92,7 @@ class Plane:
 
     # --- from the worker
 
-    def read(self) -> None:
+    def decode(self) -> None:
         """Everything that is in the queue now. Each envelope must be the worker's, and new."""
         options = {"global_keyprefix": tasks.KEY_PREFIX}
         with Connection(broker_url(self.url), transport_options=options) as connection:
@@ -118,12 +118,12 @@ class Plane:
             limit=MAX_ANSWER_BYTES,
         )
         if name == tasks.JOIN:
-            self.joins.append(read(envelope.body, Join))
+            self.joins.append(decode(envelope.body, Join))
             self.worker = envelope.sender
         elif name == tasks.AUDIT_ANSWER:
-            self.answers.append(read(envelope.body, Answer))
+            self.answers.append(decode(envelope.body, Answer))
         else:
-            report = read(envelope.body, Report)
+            report = decode(envelope.body, Report)
             self.reports.append(report)
             self.replicas.update((replica.key, replica) for replica in report.replicas)
 
@@ -159,7 +159,7 @@ class Plane:
         self.assign(*keys)
 
     def let_in(self, welcome: Welcome) -> None:
-        key = tasks.KEY_PREFIX + tasks.reply_key(place_of(digest_of(SECRET)))
+        key = tasks.KEY_PREFIX + tasks.reply_key(queue_id(secret_digest(SECRET)))
         with Redis.from_url(self.url) as client:
             client.set(key, json.dumps(self.sealed(tasks.WELCOME, welcome)), ex=60)
 

@@ -19,7 +19,7 @@ from kombu.entity import Queue
 from farmwire import tasks
 from farmwire.assignment import Assignment, AssignmentAssembler, AssignmentPage
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
-from farmwire.message import read
+from farmwire.message import decode
 from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from farmwire.report import (
@@ -73,7 +73,7 @@ class Member:
             except MessageRejected:
                 continue
             if name == tasks.SYNC_ASSIGNMENT:
-                assignment = self._assembler.add(read(envelope.body, AssignmentPage))
+                assignment = self._assembler.add(decode(envelope.body, AssignmentPage))
                 if assignment is not None and assignment.version >= self.assignment.version:
                     self.assignment = assignment
 

@@ -16,8 +16,8 @@ from farmwire import tasks
 from farmwire.assignment import AssignmentAssembler, AssignmentPage
 from farmwire.audit import Answer, Challenge
 from farmwire.envelope import node_id, open_envelope
-from farmwire.message import plain, read
-from farmwire.rejection import MessageRejected, Reason
+from farmwire.message import decode, to_builtins
+from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.report import (
     MAX_EVENTS,
     MAX_REPLICAS,
@@ -98,7 +98,7 @@ class Agent:
         self._assembler = AssignmentAssembler()
         self._order = Configure()
         self._challenges = Challenges(self._ask)
-        self._refused_at: dict[Reason, float] = {}
+        self._refused_at: dict[RejectReason, float] = {}
         self._counters: dict[int, tuple[int | None, int, int]] = {}
         self._bytes = [0, 0]
         """Received and sent since the last sample."""
@@ -127,7 +127,7 @@ class Agent:
         if self._pulse.is_alive():
             return
         if saved := self.state.get("configure"):
-            self._order = read(json.loads(saved), Configure)
+            self._order = decode(json.loads(saved), Configure)
         with self._lock:
             self._ledger.assign(entry.key for entry in self.state.assignment().entries)
         for shard in self.shards:
@@ -150,7 +150,7 @@ class Agent:
         try:
             farm = self.state.farm
             if farm is None:
-                raise MessageRejected(Reason.WRONG_SENDER, "this worker belongs to no farm")
+                raise MessageRejected(RejectReason.WRONG_SENDER, "this worker belongs to no farm")
             envelope = self.state.opened(
                 farm.control,
                 lambda window: open_envelope(
@@ -159,13 +159,13 @@ class Agent:
             )
             match name:
                 case tasks.SYNC_ASSIGNMENT:
-                    self._on_page(read(envelope.body, AssignmentPage))
+                    self._on_page(decode(envelope.body, AssignmentPage))
                 case tasks.AUDIT:
-                    self._on_challenge(read(envelope.body, Challenge))
+                    self._on_challenge(decode(envelope.body, Challenge))
                 case tasks.CONFIGURE:
-                    self._on_configure(read(envelope.body, Configure))
+                    self._on_configure(decode(envelope.body, Configure))
                 case tasks.REFRESH:
-                    self._on_refresh(read(envelope.body, Refresh))
+                    self._on_refresh(decode(envelope.body, Refresh))
         except MessageRejected as refused:
             self.refuse(name, refused)
 
@@ -208,7 +208,7 @@ class Agent:
 
     def _ask(self, engine: int, challenge: Challenge) -> None:
         with self._syncing[engine]:  # not between portions of what it keeps
-            self._shards[engine].send({"cmd": "prove"} | plain(challenge))
+            self._shards[engine].send({"cmd": "prove"} | to_builtins(challenge))
 
     def _answer(self, answer: Answer) -> None:
         self.answers.append(answer)
@@ -216,10 +216,10 @@ class Agent:
 
     def _on_configure(self, order: Configure) -> None:
         with self._lock:
-            known = {name: value for name, value in plain(order).items() if value is not None}
+            known = {name: value for name, value in to_builtins(order).items() if value is not None}
             lifted = dict.fromkeys(order.lift)
-            self._order = read(plain(self._order) | known | lifted | {"lift": []}, Configure)
-            self.state.set(configure=json.dumps(plain(self._order)))
+            self._order = decode(to_builtins(self._order) | known | lifted | {"lift": []}, Configure)
+            self.state.set(configure=json.dumps(to_builtins(self._order)))
             if self.paused:
                 self._ledger.rest()
         for shard in self.shards:
@@ -281,7 +281,9 @@ class Agent:
 
     def _sync(self, shard: Shard) -> None:
         assignment = self.state.assignment()
-        entries = [plain(entry) for entry in assignment.entries if self._homes.of(entry.key) == shard.index]
+        entries = [
+            to_builtins(entry) for entry in assignment.entries if self._homes.of(entry.key) == shard.index
+        ]
         drop = [key for key in self.state.removals() if self._homes.of(key) == shard.index]
         if self.paused:
             entries = []
@@ -299,7 +301,9 @@ class Agent:
             case "engine":
                 self._count(shard, fields)
             case "proof" if self._challenges.answered(fields["id"]):
-                self._answer(read({name: fields[name] for name in ("id", "core", "proofs", "error")}, Answer))
+                self._answer(
+                    decode({name: fields[name] for name in ("id", "core", "proofs", "error")}, Answer)
+                )
             case "dropped":
                 self.state.removed(fields["key"])
                 with self._lock:
@@ -323,7 +327,7 @@ class Agent:
     def _on_status(self, keys: list[object]) -> None:
         for fields in keys:
             try:
-                status = read(fields, ReplicaStatus)
+                status = decode(fields, ReplicaStatus)
             except MessageRejected as refused:
                 log.error("an engine reports %.200r: %s", fields, refused)
                 continue

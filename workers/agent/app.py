@@ -11,8 +11,8 @@ from celery.worker.control import Panel
 from kombu.entity import Queue
 
 from farmwire.envelope import MAX_BODY_BYTES
-from farmwire.rejection import MessageRejected, Reason
-from farmwire.tasks import ASKING, AUDIT, CONFIGURE, REFRESH, SYNC_ASSIGNMENT, queue_of
+from farmwire.rejection import MessageRejected, RejectReason
+from farmwire.tasks import AUDIT, CONFIGURE, READ_ONLY_COMMANDS, REFRESH, SYNC_ASSIGNMENT, queue_of
 
 from .. import transport
 from .agent import Agent
@@ -59,7 +59,7 @@ def create_app(agent: Agent, broker: str) -> Celery:
     )
     for name in ORDERS:
         _register(app, agent, name)
-    for command in set(Panel.data) - ASKING:
+    for command in set(Panel.data) - READ_ONLY_COMMANDS:
         Panel.data[command] = _refuse_command(agent, command)
     app.steps["worker"].add(_engine_step(agent))
     app.steps["consumer"].add(_report_step(app, agent))
@@ -76,14 +76,14 @@ def _register(app: Celery, agent: Agent, name: str) -> None:
 
 def _rejected(agent: Agent) -> transport.RejectedBecause:
     def rejected(_: str, reason: str) -> None:
-        agent.refuse("a message", MessageRejected(Reason.MALFORMED, reason))
+        agent.refuse("a message", MessageRejected(RejectReason.MALFORMED, reason))
 
     return rejected
 
 
 def _refuse_command(agent: Agent, command: str) -> Callable[..., dict[str, str]]:
     def refuse(*_: object, **__: object) -> dict[str, str]:
-        refused = MessageRejected(Reason.UNSIGNED, "Celery's remote control may only ask here")
+        refused = MessageRejected(RejectReason.UNSIGNED, "Celery's remote control may only ask here")
         agent.refuse(command, refused)
         return {"error": str(refused)}
 

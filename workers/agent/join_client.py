@@ -15,9 +15,9 @@ from kombu.entity import Queue
 from redis import Redis
 
 from farmwire.envelope import open_envelope, seal
-from farmwire.join import Join, Welcome, digest_of, place_of, seal_secret, with_login
-from farmwire.message import read
-from farmwire.rejection import MessageRejected, Reason
+from farmwire.join import Join, Welcome, queue_id, seal_secret, secret_digest, with_login
+from farmwire.message import decode
+from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.tasks import JOIN, JOIN_QUEUE, KEY_PREFIX, WELCOME, reply_key
 
 from ..state import JoinedFarm
@@ -50,7 +50,7 @@ class JoinClient:
         self._agent = agent
         self._farm = farm
         self._stop = threading.Event()
-        self._place = place_of(digest_of(farm.secret))
+        self._place = queue_id(secret_digest(farm.secret))
         self._logged: set[str] = set()
         # Apart from the app that the worker runs: another login, and no task is ever taken.
         options = transport_options(agent.id) | {"max_retries": 1, "retry_on_timeout": False}
@@ -83,7 +83,7 @@ class JoinClient:
     def _ask(self) -> None:
         agent, settings = self._agent, self._agent.settings
         now = time.time()
-        password = digest_of(agent.state.broker_password(make_password))
+        password = secret_digest(agent.state.broker_password(make_password))
         request = Join(
             name=settings.name,
             secret=seal_secret(
@@ -118,14 +118,14 @@ class JoinClient:
         try:
             sealed = json.loads(answer)
         except (ValueError, RecursionError):
-            raise MessageRejected(Reason.MALFORMED, "an answer that is no JSON") from None
+            raise MessageRejected(RejectReason.MALFORMED, "an answer that is no JSON") from None
         envelope = agent.state.opened(
             self._farm.control,
             lambda window: open_envelope(
                 sealed, sender=self._farm.control, me=agent.id, name=WELCOME, now=time.time(), window=window
             ),
         )
-        welcome = read(envelope.body, Welcome)
+        welcome = decode(envelope.body, Welcome)
         if welcome.waiting:
             self._log_once(logging.INFO, f"{self._farm.farm} knows this worker, and waits for an operator")
             return False

@@ -15,7 +15,7 @@ from kombu.entity import Queue
 
 from farmwire.audit import MAX_ANSWER_BYTES
 from farmwire.envelope import MAX_BODY_BYTES, seal
-from farmwire.message import Shape
+from farmwire.message import Message
 from farmwire.rejection import MessageRejected
 from farmwire.tasks import AUDIT_ANSWER, REPORT, report_queue_of
 
@@ -185,7 +185,7 @@ class Reporter:
             self._sizes.popleft()
         return Waiting(count, sum(self._sizes) + (count - len(self._sizes)) * FULL_BYTES)
 
-    def _send(self, name: str, body: Shape, *, limit: int = MAX_BODY_BYTES) -> None:
+    def _send(self, name: str, body: Message, *, limit: int = MAX_BODY_BYTES) -> None:
         agent = self._agent
         farm = agent.state.farm
         assert farm is not None  # there is no broker without one

@@ -20,10 +20,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from farmwire.assignment import Assignment, AssignmentEntry, digest_of
+from farmwire.assignment import Assignment, AssignmentEntry, entries_digest
 from farmwire.envelope import Envelope, next_seq
-from farmwire.message import plain, read
-from farmwire.rejection import Reason
+from farmwire.message import decode, to_builtins
+from farmwire.rejection import RejectReason
 from farmwire.replay import ReplayWindow
 from farmwire.report import Sample, WorkerEvent
 from hypercore.errors import StorageError
@@ -196,7 +196,7 @@ class State:
 
     @property
     def assignment_digest(self) -> str:
-        return self.get("assignment_digest") or digest_of([])
+        return self.get("assignment_digest") or entries_digest([])
 
     def replace_assignment(self, assignment: Assignment, now: float) -> bool:
         """Store a new assignment and record which keys to remove: none, if it is the first one of this farm.
@@ -212,7 +212,7 @@ class State:
             pending = set(session.scalars(select(PendingRemoval.key)))
             session.execute(delete(Entry))
             if assignment.entries:
-                session.execute(insert(Entry), [plain(entry) for entry in assignment.entries])
+                session.execute(insert(Entry), [to_builtins(entry) for entry in assignment.entries])
             session.add_all(PendingRemoval(key=key, since=now) for key in gone if key not in pending)
             for key in pending & wanted:
                 session.execute(delete(PendingRemoval).where(PendingRemoval.key == key))
@@ -291,7 +291,7 @@ class State:
 
         return self._do(work)
 
-    def count_refusal(self, reason: Reason) -> None:
+    def count_refusal(self, reason: RejectReason) -> None:
         statement = upsert(RejectCount).values(reason=reason.value, count=1)
         self._do(
             lambda session: session.execute(
@@ -309,10 +309,10 @@ class State:
     # --- what control was not told yet
 
     def add_sample(self, sample: Sample) -> None:
-        self._buffer(BufferedSample, json.dumps(plain(sample)), MAX_SAMPLES)
+        self._buffer(BufferedSample, json.dumps(to_builtins(sample)), MAX_SAMPLES)
 
     def add_event(self, event: WorkerEvent) -> None:
-        self._buffer(BufferedEvent, json.dumps(plain(event)), MAX_EVENTS)
+        self._buffer(BufferedEvent, json.dumps(to_builtins(event)), MAX_EVENTS)
 
     def _buffer(self, table: type[BufferedSample] | type[BufferedEvent], body: str, limit: int) -> None:
         def work(session: Session) -> None:
@@ -326,7 +326,7 @@ class State:
         """The oldest ones, each with its number."""
         return self._do(
             lambda session: [
-                (row.id, read(json.loads(row.body), Sample))
+                (row.id, decode(json.loads(row.body), Sample))
                 for row in session.scalars(select(BufferedSample).order_by(BufferedSample.id).limit(limit))
             ]
         )
@@ -334,7 +334,7 @@ class State:
     def events(self, limit: int) -> list[tuple[int, WorkerEvent]]:
         return self._do(
             lambda session: [
-                (row.id, read(json.loads(row.body), WorkerEvent))
+                (row.id, decode(json.loads(row.body), WorkerEvent))
                 for row in session.scalars(select(BufferedEvent).order_by(BufferedEvent.id).limit(limit))
             ]
         )

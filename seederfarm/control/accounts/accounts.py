@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db.models import F, Q
 from django.utils import timezone
 
-from farmwire.join import place_of
+from farmwire.join import queue_id
 from farmwire.tasks import KEY_PREFIX, UNACKED_PARTS, queue_of, reply_key, report_queue_of, unacked_key
 from seederfarm.registry.models import EnrolmentToken, Worker
 
@@ -51,7 +51,7 @@ class SyncResult(NamedTuple):
 
 
 def user_of_token(digest: str) -> str:
-    return f"{_prefix()}join-{place_of(digest)}"
+    return f"{_prefix()}join-{queue_id(digest)}"
 
 
 def user_of_worker(node_id: str) -> str:
@@ -148,7 +148,7 @@ def _wanted(now: datetime, version: acl.Version) -> Iterator[tuple[str, Account]
     answered = Q(used_by__isnull=False) & not_heard & ~Q(used_by__state=Worker.State.RETIRED)
     tokens = EnrolmentToken.objects.filter(asking | answered, revoked_at__isnull=True).exclude(broker_hash="")
     for digest, password_hash in tokens.values_list("digest", "broker_hash"):
-        yield user_of_token(digest), Account(password_hash, acl.join_rules(place_of(digest), version))
+        yield user_of_token(digest), Account(password_hash, acl.join_rules(queue_id(digest), version))
     workers = Worker.objects.filter(state__in=TAKING_PART).exclude(broker_hash="")
     for node_id, password_hash in workers.values_list("node_id", "broker_hash"):
         rules = acl.worker_rules(node_id, version, database=_database())

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from django.conf import settings
 
-from farmwire.join import JoinToken, Welcome, digest_of, place_of, with_login, without_login
+from farmwire.join import JoinToken, Welcome, queue_id, secret_digest, with_login, without_login
 from farmwire.tasks import WELCOME, reply_key
 from seederfarm.registry.models import EnrolmentToken, Worker
 from seederfarm.registry.services.log import Actor
@@ -60,7 +60,7 @@ def enrol(
         tags=tags,
         approved=approved,
         life=life,
-        broker_hash=digest_of(password) if own else "",
+        broker_hash=secret_digest(password) if own else "",
         actor=actor,
     )
     farm = settings.FARM
@@ -94,4 +94,4 @@ def welcome(worker_id: int, digest: str, at: float) -> None:
                 return
             user = accounts.user_of_worker(worker.node_id)
             answer = Welcome(user=user, events=acl.may_publish(version))
-    outbox.leave_now(worker.pk, worker.node_id, WELCOME, answer, at, key=reply_key(place_of(digest)))
+    outbox.leave_now(worker.pk, worker.node_id, WELCOME, answer, at, key=reply_key(queue_id(digest)))

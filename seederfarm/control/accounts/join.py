@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from farmwire.envelope import open_envelope
 from farmwire.join import Join, open_secret
-from farmwire.message import read
+from farmwire.message import decode
 from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from farmwire.tasks import JOIN
@@ -42,7 +42,7 @@ def join(data: object, now: datetime | None = None) -> Worker | None:
                 now=now.timestamp(),
                 window=ReplayWindow(),
             )
-            request = read(envelope.body, Join)
+            request = decode(envelope.body, Join)
             secret = open_secret(request, sender=envelope.sender, key_pair=identity().key_pair)
         except MessageRejected as refusal:
             reject_unknown_sender(f"a request to join: {refusal}", now)

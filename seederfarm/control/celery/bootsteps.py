@@ -10,7 +10,7 @@ from celery import bootsteps
 from celery.worker.control import Panel
 from django.db import connections
 
-from farmwire.tasks import ASKING
+from farmwire.tasks import READ_ONLY_COMMANDS
 
 from ..accounts import denials
 from ..accounts.watch import watch
@@ -29,7 +29,7 @@ class BrokerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, parent: Any, **options: Any) -> None:
         self._first = True
-        for command in set(Panel.data) - ASKING:
+        for command in set(Panel.data) - READ_ONLY_COMMANDS:
             Panel.data[command] = denials.refuse(command)
         super().__init__(parent, **options)
 

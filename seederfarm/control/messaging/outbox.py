@@ -20,7 +20,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from farmwire.envelope import next_seq, seal
-from farmwire.message import Shape
+from farmwire.message import Message
 from farmwire.tasks import queue_of
 from seederfarm.registry.models import Worker
 from seederfarm.registry.models.history import Severity
@@ -103,7 +103,7 @@ def reserve(worker_id: int, count: int, now: float) -> int | None:
     raise RuntimeError(f"no sequence number for worker {worker_id} in {ATTEMPTS} attempts")
 
 
-def send(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: datetime) -> None:
+def send(worker_id: int, node_id: str, name: str, bodies: Sequence[Message], now: datetime) -> None:
     """Seal and send `bodies` to a worker, one envelope each, once the transaction has committed."""
     at = now.timestamp()
     transaction.on_commit(partial(send_now, worker_id, node_id, name, list(bodies), at), robust=True)
@@ -114,7 +114,7 @@ def defer(task: ControlTask, *args: Any) -> None:
     transaction.on_commit(partial(_defer_now, task, args), robust=True)
 
 
-def send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float) -> None:
+def send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Message], now: float) -> None:
     """Seal and send. A worker that does not read its queue gets no message until it reports again."""
     try:
         waiting = outbox.broker.waiting(queue_of(node_id))
@@ -132,7 +132,7 @@ def send_now(worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], n
             return
 
 
-def leave_now(worker_id: int, node_id: str, name: str, body: Shape, now: float, *, key: str) -> None:
+def leave_now(worker_id: int, node_id: str, name: str, body: Message, now: float, *, key: str) -> None:
     """Seal a message, and leave it under `key`."""
     for message in _sealed(worker_id, node_id, name, [body], now):
         try:
@@ -142,7 +142,7 @@ def leave_now(worker_id: int, node_id: str, name: str, body: Shape, now: float, 
 
 
 def _sealed(
-    worker_id: int, node_id: str, name: str, bodies: Sequence[Shape], now: float
+    worker_id: int, node_id: str, name: str, bodies: Sequence[Message], now: float
 ) -> Iterator[dict[str, object]]:
     first = reserve(worker_id, len(bodies), now)
     if first is None:

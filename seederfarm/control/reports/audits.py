@@ -23,7 +23,7 @@ from django.utils import timezone
 from farmwire.audit import MAX_ANSWER_BYTES, MAX_BLOCKS, Answer
 from farmwire.audit import Challenge as Order
 from farmwire.gaps import CoreGaps, Run, from_text, held_runs, max_held, may_lack
-from farmwire.message import read
+from farmwire.message import decode
 from farmwire.proofs import ProofFailed, verify_block
 from farmwire.rejection import MessageRejected
 from farmwire.tasks import AUDIT, AUDIT_ANSWER
@@ -171,7 +171,7 @@ def ingest_answer(data: object, now: datetime | None = None, rng: random.Random 
             return received
         worker = received.worker
         try:
-            answer = read(received.envelope.body, Answer)
+            answer = decode(received.envelope.body, Answer)
             number = uuid.UUID(answer.id)
         except MessageRejected as refusal:
             return reject_malformed(worker, AUDIT_ANSWER, refusal)

@@ -16,7 +16,7 @@ from django.utils import timezone
 from msgspec.structs import replace
 
 from farmwire.gaps import agree, max_held, to_text
-from farmwire.message import plain, read, storable
+from farmwire.message import decode, storable, to_builtins
 from farmwire.rejection import MessageRejected
 from farmwire.report import Heartbeat, Phase, ReplicaFacts, ReplicaReport, Report, WorkerEvent
 from farmwire.tasks import REPORT
@@ -100,7 +100,7 @@ def ingest_report(data: object, now: datetime | None = None) -> IngestResult:
         if not isinstance(received, Received):
             return IngestResult(received)
         try:
-            report = read(received.envelope.body, Report)
+            report = decode(received.envelope.body, Report)
         except MessageRejected as refusal:
             return IngestResult(reject_malformed(received.worker, REPORT, refusal))
         return apply_report(received.worker, report, now)
@@ -134,8 +134,8 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
         "free_bytes": beat.free_bytes,
         "used_bytes": used,
         "capacity_bytes": used + beat.free_bytes if beat.quota_bytes is None else beat.quota_bytes,
-        "host": plain(beat.host),
-        "engine": plain(beat.engine),
+        "host": to_builtins(beat.host),
+        "engine": to_builtins(beat.engine),
     }
     returned = worker.lost_since
     Worker.objects.filter(pk=worker.pk).update(**values, lost_since=None)

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from farmwire.join import digest_of
+from farmwire.join import secret_digest
 
 from ..models import ApiToken, EnrolmentToken, Worker
 from ..models.access import Scope
@@ -48,7 +48,7 @@ def issue_api_token(
         token = ApiToken.objects.create(
             user=user,
             name=name,
-            digest=digest_of(secret),
+            digest=secret_digest(secret),
             hint=secret[:HINT_LENGTH],
             scopes=sorted(set(scopes)),
             expires_at=expires_at,
@@ -60,7 +60,7 @@ def issue_api_token(
 def find_api_token(secret: str, now: datetime | None = None) -> ApiToken | None:
     """The valid token of this secret, or None. Records its use, at most once a minute."""
     now = now or timezone.now()
-    token = ApiToken.objects.select_related("user").filter(digest=digest_of(secret)).first()
+    token = ApiToken.objects.select_related("user").filter(digest=secret_digest(secret)).first()
     if token is None or not token.is_valid(now) or not token.user.is_active:
         return None
     if token.last_used_at is None or token.last_used_at < now - timedelta(minutes=1):
@@ -96,7 +96,7 @@ def issue_enrolment(
     with transaction.atomic():
         token = EnrolmentToken.objects.create(
             name=name,
-            digest=digest_of(secret),
+            digest=secret_digest(secret),
             hint=secret[:HINT_LENGTH],
             zone=zone,
             tags=clean_tags(list(tags)),
@@ -134,7 +134,7 @@ def use_enrolment(
     """
     now = timezone.now()
     with transaction.atomic():
-        token = EnrolmentToken.objects.select_for_update().filter(digest=digest_of(secret)).first()
+        token = EnrolmentToken.objects.select_for_update().filter(digest=secret_digest(secret)).first()
         if token is None or token.revoked_at is not None:
             return None
         if token.used_at is not None:

@@ -18,10 +18,10 @@ from redis.exceptions import ConnectionError, ResponseError
 
 from farmwire import tasks
 from farmwire.envelope import node_id
-from farmwire.join import Join, JoinToken, digest_of, open_secret, seal_secret
-from farmwire.rejection import MessageRejected, Reason
+from farmwire.join import Join, JoinToken, open_secret, seal_secret, secret_digest
+from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.report import Report
-from farmwire.sealed_box import hide
+from farmwire.sealed_box import encrypt
 from hypercore.crypto import KeyPair
 from seederfarm.control.accounts import budget
 from seederfarm.registry.models import Alert, EnrolmentToken, Worker
@@ -218,7 +218,7 @@ def test_a_request_to_join_that_was_taken_lets_in_nobody_else(farm: Farm) -> Non
     stolen = Join(
         name="mallory",
         secret=sealed["body"]["secret"],
-        password=digest_of("known to the thief"),
+        password=secret_digest("known to the thief"),
         software="x",
     )
     post(farm.celery, tasks.JOIN, forged(stolen, tasks.JOIN, to=farm.plane_id), tasks.JOIN_QUEUE)
@@ -231,7 +231,7 @@ def test_a_request_to_join_that_was_taken_lets_in_nobody_else(farm: Farm) -> Non
     assert not Worker.objects.filter(name="mallory").exists()
     alert = Alert.objects.get(kind="worker.unknown")
     assert "another node has sealed" in alert.text and alert.count >= 2
-    assert EnrolmentToken.objects.get(digest=digest_of(token.secret)).used_by == farm.row("carol")
+    assert EnrolmentToken.objects.get(digest=secret_digest(token.secret)).used_by == farm.row("carol")
 
 
 def test_a_secret_is_sealed_for_one_sender_and_password() -> None:
@@ -246,9 +246,9 @@ def test_a_secret_is_sealed_for_one_sender_and_password() -> None:
     for request, sender in ((good, other), (changed, me)):
         with pytest.raises(MessageRejected) as refused:
             open_secret(request, sender=sender, key_pair=control)
-        assert refused.value.reason is Reason.WRONG_SENDER
+        assert refused.value.reason is RejectReason.WRONG_SENDER
     for text in ("s3", "[]", '["s3"]', "{}", "[" * 5000, "[1, 2, 3, 4]", "null"):
-        junk = Join(name="x", secret=hide(text, reader=reader), password=password)
+        junk = Join(name="x", secret=encrypt(text, reader=reader), password=password)
         with pytest.raises(MessageRejected):
             open_secret(junk, sender=me, key_pair=control)
 

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from farmwire import tasks
 from farmwire.envelope import node_id, seal
-from farmwire.message import Shape
+from farmwire.message import Message
 from hypercore.crypto import KeyPair
 from seederfarm.registry.models import Event, Worker
 from workers.state import State
@@ -81,7 +81,7 @@ def celery_at(url: str) -> Any:
     return app
 
 
-def forged(body: Shape, name: str, *, to: str) -> dict[str, object]:
+def forged(body: Message, name: str, *, to: str) -> dict[str, object]:
     """Signed by the thief."""
     return seal(body, name=name, to=to, seq=2**40, expires=time.time() + 60, key_pair=THIEF)
 

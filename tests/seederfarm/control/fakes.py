@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from farmwire.assignment import Assignment, AssignmentAssembler, AssignmentPage
 from farmwire.envelope import next_seq, node_id, open_envelope, seal
-from farmwire.message import Shape, read
+from farmwire.message import Message, decode
 from farmwire.rejection import MessageRejected
 from farmwire.replay import ReplayWindow
 from farmwire.report import EngineStats, Heartbeat, HostStats, Phase, ReplicaReport, Report
@@ -130,7 +130,7 @@ class FakeWorker:
         """What it says of the settings it was told."""
 
     def seal(
-        self, body: Shape, now: datetime, *, name: str = REPORT, lifetime: float = 3600.0
+        self, body: Message, now: datetime, *, name: str = REPORT, lifetime: float = 3600.0
     ) -> dict[str, object]:
         self.seq = next_seq(self.seq, now.timestamp())
         sealed = seal(
@@ -171,7 +171,7 @@ class FakeWorker:
             self.refresh = True
         if sent.task != SYNC_ASSIGNMENT:
             return
-        assignment = self.assembler.add(read(envelope.body, AssignmentPage))
+        assignment = self.assembler.add(decode(envelope.body, AssignmentPage))
         if assignment is None or assignment.version < self.assignment.version:
             return
         self.assignment = assignment

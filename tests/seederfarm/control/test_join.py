@@ -12,8 +12,8 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from farmwire.join import Join, digest_of, seal_secret
-from farmwire.message import read
+from farmwire.join import Join, queue_id, seal_secret, secret_digest
+from farmwire.message import decode
 from farmwire.tasks import CONFIGURE, JOIN, SYNC_ASSIGNMENT, WELCOME, Configure
 from hypercore.crypto import KeyPair
 from seederfarm.control import signal_handlers
@@ -65,7 +65,7 @@ def test_who_has_a_token_joins_and_is_told_what_to_keep(farm: FakeBroker, newcom
         assignments.send_worker_config(pk)
     welcomes, told = farm.sent[:2], farm.sent[2:]
     assert {sent.task for sent in welcomes} == {WELCOME}
-    assert {sent.queue for sent in welcomes} == {f"join.{digest_of(secret)[:16]}.q"}
+    assert {sent.queue for sent in welcomes} == {f"join.{queue_id(secret_digest(secret))}.q"}
     assert welcomes[0].message["body"] == {"waiting": False, "user": "", "events": True}
     assert [sent.task for sent in told] == [CONFIGURE, SYNC_ASSIGNMENT] * 2
     assert secret not in str(asks(newcomer, secret, now)), "whoever reads the broker does not learn it"
@@ -148,7 +148,7 @@ def test_a_worker_that_does_not_say_that_it_has_its_settings_is_told_them_again(
     for seconds in range(2):
         worker.tell(now + timedelta(seconds=seconds))
         (sent,) = [sent for sent in farm.take_sent() if sent.task == CONFIGURE]
-        told = read(sent.message["body"], Configure)
+        told = decode(sent.message["body"], Configure)
         assert told.paused and told.up_bytes_per_second == 100_000
     worker.configured = Configure(paused=True, up_bytes_per_second=100_000)
     worker.tell(now + timedelta(seconds=9))

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.envelope import Envelope
-from farmwire.rejection import MessageRejected, Reason
+from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.replay import ReplayWindow
 from farmwire.report import Sample, WorkerEvent
 from workers.state import JoinedFarm, State, StateLocked, StateUnreadable
@@ -60,8 +60,8 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     seq = state.next_seq(1000.0)
     state.add_sample(sample(1))
     state.add_event(WorkerEvent(at=1, code="X", key=A, text="t"))
-    state.count_refusal(Reason.REPLAYED)
-    state.count_refusal(Reason.REPLAYED)
+    state.count_refusal(RejectReason.REPLAYED)
+    state.count_refusal(RejectReason.REPLAYED)
     state.close()
 
     state = State(tmp_path)
@@ -121,12 +121,12 @@ def test_a_window_is_remembered_only_if_the_envelope_was_accepted(tmp_path: Path
 
     def open_it(window: ReplayWindow) -> Envelope:
         if not window.accept(9):
-            raise MessageRejected(Reason.REPLAYED, "again")
+            raise MessageRejected(RejectReason.REPLAYED, "again")
         return Envelope("s", "t", "n", 9, 0.0, {})
 
     def fail(window: ReplayWindow) -> Envelope:
         window.accept(10)
-        raise MessageRejected(Reason.EXPIRED, "late")
+        raise MessageRejected(RejectReason.EXPIRED, "late")
 
     with pytest.raises(MessageRejected):
         state.opened("s", fail)

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from farmwire.message import plain
+from farmwire.message import to_builtins
 from farmwire.report import Phase, ReplicaFacts, ReplicaStatus
 
 from ..model.events import CoreChanged, Event, Problem, Synced
@@ -102,7 +102,7 @@ class Replicas:
 
 
 def _to_json(status: SeedStatus) -> dict[str, Any]:
-    return plain(
+    return to_builtins(
         ReplicaStatus(
             key=status.key.hex(),
             phase=PHASES[status.state],

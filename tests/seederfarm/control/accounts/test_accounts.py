@@ -10,7 +10,7 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, ResponseError
 
-from farmwire.join import JoinToken, digest_of
+from farmwire.join import JoinToken, secret_digest
 from farmwire.tasks import queue_of, report_queue_of
 from hypercore.crypto import KeyPair
 from seederfarm.control.accounts import accounts, acl, denials, enrolment
@@ -27,7 +27,7 @@ CONTROL_CHANNEL = "farm:/0.celery.pidbox"
 
 
 def worker_row(node_id: str = NODE, password: str = "mine", **values: Any) -> Worker:
-    given = {"name": f"pi-{node_id[0]}", "state": "active", "broker_hash": digest_of(password)}
+    given = {"name": f"pi-{node_id[0]}", "state": "active", "broker_hash": secret_digest(password)}
     return Worker.objects.create(node_id=node_id, **(given | values))
 
 
@@ -64,7 +64,7 @@ def test_accounts_are_those_of_the_registry_whatever_happens(broker: RedisServer
 
     old = log_in(broker, accounts.user_of_worker(NODE), "mine")
     assert old.ping()
-    mine.broker_hash = digest_of("another")
+    mine.broker_hash = secret_digest("another")
     mine.save()
     assert accounts.sync().made == [accounts.user_of_worker(NODE)]
     with pytest.raises(ConnectionError):
@@ -214,7 +214,7 @@ def test_a_token_carries_a_login_that_may_ask_to_join_until_it_is_over(broker: R
 
     now = timezone.now()
     enrolled = services.use_enrolment(
-        token.secret, node_id=NODE, name="pi", password_hash=digest_of("made up")
+        token.secret, node_id=NODE, name="pi", password_hash=secret_digest("made up")
     )
     assert enrolled is not None
     user = accounts.user_of_token(made.token.digest)

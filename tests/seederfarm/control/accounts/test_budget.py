@@ -13,7 +13,7 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
-from farmwire.join import digest_of
+from farmwire.join import secret_digest
 from farmwire.tasks import queue_of, report_queue_of
 from seederfarm.control.accounts import accounts, acl, budget
 from seederfarm.control.accounts.denials import sync_accounts
@@ -34,7 +34,7 @@ LOOP = "while true do end"
 
 @pytest.fixture
 def worker(broker: RedisServer) -> Worker:
-    row = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=digest_of("mine"))
+    row = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=secret_digest("mine"))
     accounts.sync()
     return row
 
@@ -143,7 +143,7 @@ def test_a_worker_that_leaves_too_many_reports_is_suspended_and_it_alone(
     broker: RedisServer, worker: Worker
 ) -> None:
     other = Worker.objects.create(
-        node_id="b" * 52, name="other", state="active", broker_hash=digest_of("theirs")
+        node_id="b" * 52, name="other", state="active", broker_hash=secret_digest("theirs")
     )
     accounts.sync()
     honest = Redis(
@@ -283,7 +283,7 @@ def test_a_token_with_hundreds_of_connections_is_suspended(broker: RedisServer, 
     from seederfarm.registry.models import EnrolmentToken
 
     token = EnrolmentToken.objects.create(
-        digest="d" * 64, broker_hash=digest_of("its"), expires_at=timezone.now() + timedelta(days=1)
+        digest="d" * 64, broker_hash=secret_digest("its"), expires_at=timezone.now() + timedelta(days=1)
     )
     accounts.sync()
     user = accounts.user_of_token(token.digest)
@@ -391,7 +391,7 @@ def test_answers_to_remote_control_that_nobody_took_go(broker: RedisServer, work
 
 def test_a_full_broker_is_said_and_relieved(redis_program: str, start_broker: StartBroker) -> None:
     broker = start_broker(RedisServer(password="x", options=["--maxmemory", "48mb"]))
-    worker = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=digest_of("mine"))
+    worker = Worker.objects.create(node_id=NODE, name="pi", state="active", broker_hash=secret_digest("mine"))
     accounts.sync()
     watch, thief = Watch(), log_in(broker)
     watch.look()

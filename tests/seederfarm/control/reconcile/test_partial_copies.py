@@ -10,7 +10,7 @@ import pytest
 
 from farmwire.audit import MAX_BLOCKS, BlockProof
 from farmwire.gaps import CoreGaps
-from farmwire.message import read
+from farmwire.message import decode
 from farmwire.proofs import prove_block
 from farmwire.tasks import REFRESH, Refresh
 from hypercore.core.core import Core
@@ -195,7 +195,7 @@ def test_a_settled_copy_looks_again_when_another_has_what_it_lacks(farm: FakeBro
     assert completing.ask_to_look_again(now + SECOND) == 2, "each has what the other lacks"
     orders = {sent.message["to"]: sent for sent in farm.take_sent() if sent.task == REFRESH}
     assert set(orders) == {anna.node_id, bert.node_id}
-    body = read(orders[anna.node_id].message["body"], Refresh)
+    body = decode(orders[anna.node_id].message["body"], Refresh)
     assert body.look_again == [drive.key]
     assert completing.ask_to_look_again(now + 2 * SECOND) == 0, "not again and again"
     tell(anna, drive.key, now + 3 * SECOND)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farmwire.assignment import AssignmentPage
-from farmwire.message import read
+from farmwire.message import decode
 from farmwire.tasks import REFRESH, SYNC_ASSIGNMENT
 from seederfarm.control.db.locks import try_lock
 from seederfarm.control.messaging import assignments
@@ -63,7 +63,7 @@ def test_a_plan_becomes_copies_assignments_and_events(farm: FakeBroker, now: dat
     farm.send_assignments(now)
     sent = farm.take_sent()
     assert {message.task for message in sent} == {SYNC_ASSIGNMENT}
-    pages = [read(message.message["body"], AssignmentPage) for message in sent]
+    pages = [decode(message.message["body"], AssignmentPage) for message in sent]
     assert sorted(len(page.entries) for page in pages) == [4, 4, 4]
     for message in sent:
         for worker in workers:

@@ -7,7 +7,7 @@ import pytest
 
 from farmwire.audit import Answer, BlockProof
 from farmwire.audit import Challenge as Order
-from farmwire.message import read
+from farmwire.message import decode
 from farmwire.proofs import prove_block
 from farmwire.tasks import AUDIT, AUDIT_ANSWER
 from hypercore.bee import Header
@@ -71,7 +71,7 @@ def copy_of_core(
 def asked(broker: FakeBroker) -> Order:
     (sent,) = broker.take_sent()
     assert sent.task == AUDIT
-    return read(sent.message["body"], Order)
+    return decode(sent.message["body"], Order)
 
 
 def answer(worker: FakeWorker, order: Order, stored: Core, now: datetime, **values: object) -> str:

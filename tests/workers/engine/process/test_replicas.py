@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from farmwire.gaps import CoreGaps
-from farmwire.message import read
+from farmwire.message import decode
 from farmwire.report import Phase, ReplicaFacts, ReplicaStatus
 from workers.agent.replica_tracker import ReplicaTracker
 from workers.engine.model.events import CoreChanged, Problem, Synced
@@ -38,7 +38,7 @@ def test_every_field_reaches_the_report() -> None:
     (line,) = replicas.changes((STATUS,))
     tracker = ReplicaTracker(lambda: 100.0)
     tracker.assign([KEY.hex()])
-    tracker.note(read(json.loads(json.dumps(line)), ReplicaStatus))
+    tracker.note(decode(json.loads(json.dumps(line)), ReplicaStatus))
     (report,) = tracker.take()
     for name in ReplicaFacts.__struct_fields__:
         expected = {"error": "DISK: slow", "attempts": 1, "title": "Films", "writer_seen_at": 99.0}.get(

@@ -3,8 +3,18 @@
 import pytest
 
 from hypercore.core import Core
+from hypercore.replication import Event, PeerReported
 from hypercore.replication.config import MAX_BROKEN_CLAIMS
-from hypercore.replication.fullness import ANSWER_TIME, CLAIM_TIME, GRACE, MAX_GRACE, OFFER_TIME, grace_for
+from hypercore.replication.fullness import (
+    ANSWER_TIME,
+    CHECK_INTERVAL,
+    CLAIM_TIME,
+    GRACE,
+    MAX_CHECK_INTERVAL,
+    MAX_GRACE,
+    OFFER_TIME,
+    grace_for,
+)
 from hypercore.wire.control import BitfieldMessage, NoData, Range, Sync, Want
 from hypercore.wire.request import Request
 from support.replication_world import Script, Server, Site, World
@@ -15,15 +25,25 @@ def world() -> World:
     return World()
 
 
-def wait(world: World, seconds: float, *sites: Site) -> None:
-    """Let time pass; each site reviews what its peers say, as an engine would, whenever it asked to."""
-    end = world.now + seconds
+def wait(world: World, seconds: float, *sites: Site) -> int:
+    """Let time pass; each site is reviewed as by an engine: when the last review asked for it, and soon after
+    events. Returns the number of reviews."""
+    end, reviews = world.now + seconds, 0
+    due: dict[Site, float | None] = dict.fromkeys(sites, world.now)
     while world.now < end:
         at = world.now + 0.5
         world.run(until=lambda: False, seconds=0.5)
         world.clock.now = max(world.now, at)
         for site in sites:
-            site.replicator.fullness.review(world.now)
+            review_at = due[site]
+            if take_events(site) or (review_at is not None and world.now >= review_at):
+                due[site] = site.replicator.fullness.review(world.now)
+                reviews += 1
+    return reviews
+
+
+def take_events(site: Site) -> list[Event]:
+    return list(iter(site.replicator.next_event, None))
 
 
 def state(site: Site) -> tuple[bool, int, int]:
@@ -164,6 +184,59 @@ def test_a_writer_does_not_miss_what_it_cleared(world: World) -> None:
 )
 def test_the_less_is_here_the_longer_it_takes(have: int, length: int, seconds: float) -> None:
     assert grace_for(have, length) == pytest.approx(seconds, rel=0.01)
+
+
+# --- when it is reviewed ------------------------------------------------------------------------------------
+
+
+def test_a_core_whose_peers_report_nothing_is_reviewed_ever_more_rarely(world: World) -> None:
+    writer, reader = interrupted(world)
+    silent = Script(world, reader, 0)
+    silent.send(sync(writer.core, reader))
+    wait(world, 3 * CHECK_INTERVAL, reader)
+    assert wait(world, 300, reader) <= 300 / MAX_CHECK_INTERVAL + 2
+    assert state(reader) == (False, 90, 0)
+
+
+def test_a_core_whose_blocks_are_requested_is_not_reviewed_meanwhile(world: World) -> None:
+    writer, reader = interrupted(world)
+    slow = Server(world, reader, 0)
+    asked = slow.offer(writer.core)
+    assert any(isinstance(message, Request) and message.block for message in asked)
+    take_events(reader)
+    assert reader.replicator.fullness.review(world.now) == world.now + MAX_CHECK_INTERVAL
+
+
+def test_a_report_has_it_reviewed_at_once_and_many_once_a_second(world: World) -> None:
+    writer, reader = interrupted(world)
+    chatty = Script(world, reader, 0)
+    chatty.send(sync(writer.core, reader))
+    wait(world, 3 * CHECK_INTERVAL, reader)
+    began, reported = world.now, 0
+    while world.now < began + 20 * CHECK_INTERVAL:
+        chatty.send(Range(start=0, length=1))
+        chatty.wait(CHECK_INTERVAL / 10)
+        events = take_events(reader)
+        if world.now < began + CHECK_INTERVAL / 5:
+            assert [type(event) for event in events] == [PeerReported]
+        reported += len(events)
+        if events:
+            reader.replicator.fullness.review(world.now)
+    assert 10 <= reported <= 21
+
+
+def test_nothing_is_reported_of_a_core_that_is_complete_or_that_nobody_reviews(world: World) -> None:
+    writer, reader = interrupted(world)
+    server = Server(world, reader, 0)
+    server.serve()
+    server.offer(writer.core)
+    server.wait(1)
+    assert reader.complete
+    take_events(reader)
+    assert reader.replicator.fullness.review(world.now) is None
+    server.send(sync(writer.core, reader), Range(start=0, length=100))
+    server.wait(2 * CHECK_INTERVAL)
+    assert take_events(reader) == []
 
 
 # --- strangers ----------------------------------------------------------------------------------------------

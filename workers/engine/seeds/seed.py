@@ -32,10 +32,6 @@ FLUSH_CHECK = 5.0
 """Seconds after which a complete key checks by itself whether it is durable, in case the notification was
 missed."""
 
-
-CHECK_INTERVAL = 1.0
-"""Seconds between two checks of peers that may still give missing blocks."""
-
 STARVED_SECONDS = 30.0
 """Seconds without a block after which the connected peers of a key that lacks blocks count as useless."""
 
@@ -282,8 +278,7 @@ class Seed:
         self._emit_peers()
         self._emit_problems()
         self._awaiting = any(part.fullness.busy(now) for part in self._open_parts())
-        awaiting = now + CHECK_INTERVAL if self._awaiting else None
-        deadlines = (self._emit_progress(now), self._emit_synced(now), awaiting, *looks)
+        deadlines = (self._emit_progress(now), self._emit_synced(now), *looks)
         if self._main.full and not self._needed.finished:
             self._needed.update(self._main.core)  # in any case: nothing else may ask for it now
             return now  # the db is looked through in portions: go on in the next turn
@@ -418,9 +413,10 @@ class Seed:
 
     def _emit_problems(self) -> None:
         for part in self._open_parts():
-            for event in trouble_of(self.key, part, failed=self._failed):
-                self._emit(event)
-            self._failed |= part.conflict
+            if part.troubled:
+                for event in trouble_of(self.key, part, failed=self._failed):
+                    self._emit(event)
+                self._failed |= part.conflict
 
     def _emit_progress(self, now: float) -> float | None:
         """Emit heads and totals that changed; not more often than the interval allows."""

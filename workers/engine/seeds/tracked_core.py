@@ -42,6 +42,8 @@ class TrackedCore:
         """`changed` is called on any change, `met` before that when a peer opens or closes. `own`: we are the
         writer, so cleared blocks are not fetched again."""
         self.session = session
+        self.core: Core = session.core
+        self.fullness: Fullness = session.fullness
         self._own = session.fullness.own = own
         self._gaps: tuple[object, CoreGaps] | None = None
         self.offered: ForkAvailable | None = None
@@ -62,14 +64,6 @@ class TrackedCore:
         session.download(not own or session.core.complete)
 
     @property
-    def core(self) -> Core:
-        return self.session.core
-
-    @property
-    def fullness(self) -> Fullness:
-        return self.session.fullness
-
-    @property
     def full(self) -> bool:
         """Whether each known block is stored or unavailable."""
         return self.core.complete or self.fullness.full
@@ -87,6 +81,11 @@ class TrackedCore:
         """Unavailable blocks, and their bytes."""
         blocks = self.fullness.unavailable
         return (blocks, self.core.byte_length - self.core.have_bytes) if blocks else (0, 0)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether `trouble_of` may have events."""
+        return bool(self.conflict or self.forks or self.corrupt) or self.backed_off is not None
 
     def gaps(self) -> CoreGaps:
         """Which blocks are missing."""

@@ -268,6 +268,7 @@ class Downloader:
     def _refused(self, sent: InflightRequest, now: float) -> None:
         """The peer refused a request: request it elsewhere."""
         down = sent.peer.down
+        self._context.fullness.reported(now)
         down.refusals += 1
         known = True
         if sent.index is None:
@@ -300,6 +301,7 @@ class Downloader:
 
     def _invalid(self, sent: InflightRequest, error: VerificationError, now: float) -> None:
         peer = sent.peer
+        self._context.fullness.reported(now)
         if sent.index is not None:
             peer.down.availability.refused(sent.index)
             peer.down.broken_claims += 1

@@ -27,6 +27,11 @@ class PeerDeclined(NamedTuple):
     remote_public_key: bytes
 
 
+class PeerReported(NamedTuple):
+    """A peer reported what it has, wants or refuses: `Fullness.review` may decide otherwise. At most one in
+    `fullness.CHECK_INTERVAL`."""
+
+
 class Upgraded(NamedTuple):
     """The core has grown; its new head is verified."""
 
@@ -109,6 +114,7 @@ Event = (
     PeerOpened
     | PeerClosed
     | PeerDeclined
+    | PeerReported
     | Upgraded
     | BlockReceived
     | ManifestReceived

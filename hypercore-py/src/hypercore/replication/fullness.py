@@ -11,12 +11,13 @@ Complete cores need no memory for this, others two numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Protocol
 
 from ..bitfield import Bitfield
 from ..change import Change
 from .config import MAX_BROKEN_CLAIMS
+from .events import PeerReported
 from .interfaces import PeerView, ReplicatedCore
 
 GRACE = 10.0
@@ -36,6 +37,10 @@ source may reconnect, under its key or others, each time a request to it fails."
 
 CHECK_INTERVAL = 1.0
 """Least seconds between two checks of the peers of a core that is not full."""
+
+MAX_CHECK_INTERVAL = 5.0
+"""Most seconds between two such checks while the core has peers: each wait without a report is twice the one
+before, and while blocks are requested it is this one. Time limits of peers are not reported. Ours."""
 
 ANSWER_TIME = 30.0
 """Seconds in which a peer of a core with unavailable blocks should report which of them it has. Ours."""
@@ -62,17 +67,33 @@ class FullnessHost(Protocol):
     core: ReplicatedCore
 
     @property
-    def peers(self) -> Iterable[PeerView]: ...
+    def peers(self) -> Collection[PeerView]: ...
 
     @property
     def wants_everything(self) -> bool:
         """Whether all blocks, including future ones, are downloaded."""
 
+    def emit(self, event: PeerReported, /) -> None: ...
+
+    def wake_at(self, time: float, /) -> None: ...
+
 
 class Fullness:
     """The state of one core. `review` decides; the replicator calls the other methods."""
 
-    __slots__ = ("_given_up_below", "_host", "_lacking_since", "_lost", "_next", "_sources", "own")
+    __slots__ = (
+        "_due",
+        "_given_up_below",
+        "_host",
+        "_interval",
+        "_lacking_since",
+        "_lost",
+        "_next",
+        "_report_waits",
+        "_reviewed",
+        "_sources",
+        "own",
+    )
 
     def __init__(self, host: FullnessHost) -> None:
         self.own = False
@@ -86,6 +107,14 @@ class Fullness:
         """Time since which a source lacks the missing blocks and none came."""
         self._sources: dict[bytes, None] | None = None
         self._next = 0.0
+        """Peers are not checked again before."""
+        self._due: float | None = None
+        """When they are checked again though none reports anything."""
+        self._interval = CHECK_INTERVAL
+        self._reviewed = False
+        """Whether nothing was reported or stored since peers were checked."""
+        self._report_waits = False
+        """Whether `PeerReported` is emitted at `_next`."""
 
     # --- state
 
@@ -151,6 +180,7 @@ class Fullness:
         """Decide again: another peer is known to have missing blocks."""
         self._given_up_below = 0
         self._lost = self._lacking_since = None
+        self._reviewed = False
 
     def gave(self, peer: PeerView) -> None:
         """The peer has given a block or a head that verified."""
@@ -179,6 +209,22 @@ class Fullness:
                 self._lost.set_range(start, end)
         if self._lacking_since is not None:
             self._lacking_since = None
+        self._reviewed = False
+
+    def reported(self, now: float) -> None:
+        """A peer reported what it has, wants or refuses, or opened or closed the channel."""
+        if self._reviewed:
+            self._reviewed, self._report_waits = False, True
+            self.handle_timer(now)
+
+    def handle_timer(self, now: float) -> None:
+        if not self._report_waits:
+            return
+        if now < self._next:
+            self._host.wake_at(self._next)
+        else:
+            self._report_waits = False
+            self._host.emit(PeerReported())
 
     def _came(self, index: int) -> None:
         if index >= self._given_up_below:
@@ -191,20 +237,40 @@ class Fullness:
     # --- deciding
 
     def review(self, now: float) -> float | None:
-        """Decide about missing blocks. Returns the time of the next review; None: after the next change."""
-        host = self._host
-        core = host.core
-        if self.full or not core.head.length or not host.wants_everything:
+        """Decide about missing blocks. Returns the time of the next review unless the core changes, or a peer
+        reports something (`PeerReported`), before; None: after that."""
+        core = self._host.core
+        if self.own or core.bitfield.contiguous >= core.head.length:
             return None
-        if now < self._next:
+        if now >= self._next:
+            self._next = now + CHECK_INTERVAL
+            self._due = self._check(now)
+            self._reviewed, self._report_waits = True, False
+        elif not self._reviewed:
             return self._next
-        self._next = now + CHECK_INTERVAL
+        return self._due if self._due is None else max(self._due, self._next)
+
+    def _check(self, now: float) -> float | None:
+        """Look at the peers. Returns when to do so again if they report nothing."""
+        host = self._host
+        self._interval = min(2 * self._interval, MAX_CHECK_INTERVAL) if self._reviewed else CHECK_INTERVAL
+        decides_at: float | None = None
+        if host.wants_everything and not self.full:
+            decides_at = self._decide(now)
+        if not (host.peers if host.wants_everything and not self.full else self.busy(now)):
+            return decides_at
+        requested = any(peer.down.inflight for peer in host.peers)
+        again = now + (MAX_CHECK_INTERVAL if requested else self._interval)
+        return again if decides_at is None else min(decides_at, again)
+
+    def _decide(self, now: float) -> float | None:
+        """Give up the missing blocks if it is time to. Otherwise returns when that is, as far as peers have
+        reported; None: not known."""
+        core = self._host.core
         first = self._first_open()
         assert first is not None
         offered = claimed = witnessed = False
-        peers = False
-        for peer in host.peers:
-            peers = True
+        for peer in self._host.peers:
             if not peer.synced or peer.remote_fork != core.head.fork:
                 continue
             source = self.is_source(peer)
@@ -216,14 +282,14 @@ class Fullness:
         if witnessed and self._lacking_since is None:
             self._lacking_since = now
         if self._lacking_since is None:
-            return self._next if peers else None
+            return None
         at = self._lacking_since + grace_for(core.bitfield.count, core.head.length)
         if claimed:
             at = max(at, self._lacking_since + CLAIM_TIME)
         if offered:
             at = max(at, self._lacking_since + OFFER_TIME)
         if now < at:
-            return min(at, max(self._next, now + CHECK_INTERVAL))
+            return at
         self._given_up_below = core.head.length
         self._lost = self._lacking_since = None
         return None

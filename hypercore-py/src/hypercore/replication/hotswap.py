@@ -120,6 +120,7 @@ class Hotswap:
                 self._context.wake_at(down.stalled_until)
                 sent.peer.stats.timeouts += 1
         if expired:
+            self._context.fullness.reported(now)
             self._downloader.cancel_requests(expired)
 
     def _head_timeout(self, peer: PeerView) -> float:

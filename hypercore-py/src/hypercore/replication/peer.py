@@ -369,6 +369,7 @@ class Peer:
         self._head_stale = True  # processed once a turn: that costs more than the message
         if sync.fork == head.fork and head.length > sync.length:
             self._sync_pending = True  # it waits for the acknowledgement
+        self._host.fullness.reported(now)
         self.mark_dirty()
 
     # --- the other messages ---------------------------------------------------------------------------------
@@ -392,12 +393,14 @@ class Peer:
         if self.announcer.wants.add(want):
             self.uploader.on_want(want)
             self.uploader.count()
+            self._host.fullness.reported(now)
 
     def _on_unwant(self, r: Reader, now: float) -> None:
         want = Unwant.decode(r)
         self.announcer.wants.remove(want)
         self.uploader.on_unwant(want)
         self.uploader.count()
+        self._host.fullness.reported(now)
 
     def _on_bitfield(self, r: Reader, now: float) -> None:
         message = BitfieldMessage.decode(r)
@@ -405,12 +408,14 @@ class Peer:
         self.down.wants.answered(message.start, message.start + max(1, 8 * len(message.words)))
         self.down.cursor = min(self.down.cursor, message.start)
         self._host.downloader.announced(self)
+        self._host.fullness.reported(now)
         self.mark_dirty()
 
     def _on_range(self, r: Reader, now: float) -> None:
         message = Range.decode(r)
         start, length = message.start, message.length
         self.down.availability.on_range(start, length, self.core.head.length, drop=message.drop)
+        self._host.fullness.reported(now)
         if not message.drop:
             self._host.downloader.announced(self)
             if start == 0:  # the answer to a want from a peer that has the whole region

@@ -314,6 +314,7 @@ class Replicator:
             self._deadline = None
             self.downloader.tick(now)
             self._resume(now)
+            self.fullness.handle_timer(now)
             self.check_busy(now)
 
     def _resume(self, now: float) -> None:
@@ -384,6 +385,7 @@ class Replicator:
             self.wake_at(now + self.config.check_interval)
         peer.down.remember(self.suspicions.find(peer.muxer.remote_public_key, self.core.key))
         log.debug("%r: channel open", peer)
+        self.fullness.reported(now)
         self.emit(PeerOpened(peer))
 
     def peer_closed(self, peer: Peer, reason: CloseReason, now: float) -> None:
@@ -395,6 +397,7 @@ class Replicator:
                 self.downloader.ended(peer, now)
             del self._peers[peer]
             self.downloader.cancel_peer(peer, send_cancel=False)
+            self.fullness.reported(now)
             self.emit(PeerClosed(peer))
         muxer = peer.muxer
         if self._attached.get(muxer) is not peer:

@@ -31,7 +31,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.engine.seeds.stage.COLD_AFTER", 0.05)
     monkeypatch.setattr("workers.engine.seeds.lookup_schedule.LOOK_TIME", 0.05)
     monkeypatch.setattr("workers.engine.seeds.seed.DETECT_TIMEOUT", 0.05)
-    monkeypatch.setattr("workers.engine.seeds.seed.CHECK_INTERVAL", 0.05)
     monkeypatch.setattr("hypercore.replication.fullness.CHECK_INTERVAL", 0.05)
     monkeypatch.setattr("hypercore.replication.fullness.GRACE", 0.3)
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pytest_django import DjangoDbBlocker
 
 from .support import node, postgres, redis
@@ -16,6 +17,9 @@ from .support.postgres import Postgres
 from .support.redis import RedisServer
 from .support.require import require
 from .support.seed_process import SeedProcess
+
+settings.register_profile("fast", deadline=None, max_examples=25)
+"""That of `./farm test --fast`."""
 
 SERVERS = {"official_peers", "processes", "redis_program", "postgres_server", "networks"}
 """Fixtures that start, or need, other processes."""

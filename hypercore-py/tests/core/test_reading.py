@@ -222,6 +222,7 @@ def test_have_bytes_adds_up_long_and_short_runs(place: Place) -> None:
     assert place.core(source.key).have_bytes == sum(len(blocks[index]) for index in wanted)
 
 
+@pytest.mark.slow
 def test_a_core_of_many_pages_lives_with_a_small_cache(tmp_path: Path) -> None:
     """40,000 blocks: 625 pages of nodes and two of bits, of which next to nothing may stay in memory."""
     place = DiskPlace(tmp_path / "data", page_cache_bytes=50_000)

@@ -166,6 +166,7 @@ def test_even_a_host_that_has_used_a_token_is_sent_only_so_much() -> None:
     assert sent <= MAX_REPLY_FACTOR * 10_000 * len(get.encode()) + MAX_PROVEN_BURST_BYTES
 
 
+@pytest.mark.slow
 def test_records_of_strangers_are_bounded_by_bytes() -> None:
     """As many as make 50 MB, from many networks and from one."""
     for hosts in (250, 1):

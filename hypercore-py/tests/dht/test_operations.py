@@ -128,6 +128,7 @@ def test_announcement_survives_heavy_loss():
     assert set(world.lookup()[0]) == {US.public_key}
 
 
+@pytest.mark.slow
 def test_announcement_is_forgotten_unless_renewed(world):
     world.announce()
     world.network.run(12 * 60)

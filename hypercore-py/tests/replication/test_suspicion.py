@@ -376,6 +376,7 @@ def test_what_is_remembered_is_bounded() -> None:
     assert sum(len(record.avoided) for record in suspicions._records.values()) <= MAX_ALL_SUSPECTS
 
 
+@pytest.mark.slow
 def test_strangers_do_not_have_forgotten_what_a_publisher_refuses() -> None:
     suspicions = Suspicions()
     suspicions.ended(PEER, CORE, [5], 0.0, gave=True)

@@ -20,6 +20,7 @@ from seederfarm.registry.models import Source
 from seederfarm.sources.apply import Outcome, apply_reading
 from seederfarm.sources.claims import claim, enabled, fetch_source, is_due
 from seederfarm.sources.follower import Database, Follower
+from seederfarm.sources.parse import Parsed, parse_json, parse_lines
 from seederfarm.sources.parser import Parser
 from seederfarm.sources.seedlists import SeedLists
 
@@ -92,14 +93,19 @@ def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(signals, name, Signal())
 
 
+class ParserHere(Parser):
+    """Parses in this process. What the process of its own is for is tested in `test_parser`."""
+
+    async def parse(self, form: str, body: bytes, mapping: str = "") -> Parsed:
+        return parse_lines(body) if form == "lines" else parse_json(body, mapping)
+
+
 def read(source: Source, at: datetime) -> Outcome | None:
     """What a follower does with a source that is due, in this thread. None: somebody else did."""
     claimed = claim(source.pk, at)
-    return (
-        None
-        if claimed is None
-        else apply_reading(claimed.source, asyncio.run(fetch_source(claimed, Parser())), at)
-    )
+    if claimed is None:
+        return None
+    return apply_reading(claimed.source, asyncio.run(fetch_source(claimed, ParserHere())), at)
 
 
 def read_due(at: datetime) -> int:

@@ -63,8 +63,8 @@ class Outgoing(NamedTuple):
     """The token from the node's last reply, for commands that store something."""
     retries: int = DEFAULT_RETRIES
     """Attempts after the first one."""
-    timeout: float = REQUEST_TIMEOUT
-    """Seconds per attempt."""
+    timeout: float | None = None
+    """Seconds per attempt. None: REQUEST_TIMEOUT."""
     force: bool = False
     """Ignore the congestion window, for requests that must not wait."""
 
@@ -105,7 +105,7 @@ class Call:
         self.tid = tid
         self.packet = packet
         self.retries_left = outgoing.retries
-        self.timeout = outgoing.timeout
+        self.timeout = REQUEST_TIMEOUT if outgoing.timeout is None else outgoing.timeout
         self.handler = handler
         self.sent = 0
         self.sent_at = 0.0

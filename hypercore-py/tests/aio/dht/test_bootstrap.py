@@ -3,6 +3,8 @@
 import asyncio
 import socket
 
+import pytest
+
 from hypercore.aio.dht import persistence
 from hypercore.aio.dht.node import DhtNode
 from hypercore.dht.address import Address
@@ -14,6 +16,7 @@ from support.aio_nodes import TOPIC, run, until
 # --- standing among others --------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("quick_requests")
 def test_a_node_that_knows_others_needs_no_bootstrap_node():
     async def scene(net):
         first = await net.create_node()

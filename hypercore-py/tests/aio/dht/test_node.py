@@ -136,6 +136,7 @@ def test_answer_of_a_lying_relay_does_not_spoil_the_right_one():
     run(scene)
 
 
+@pytest.mark.usefixtures("quick_requests")
 def test_node_that_has_the_servers_address_in_our_network_is_not_taken_for_it():
     """The server names the address of a bridge for containers, which every machine has: there is another
     node."""
@@ -222,6 +223,7 @@ def test_closed_server_is_not_found():
     run(scene)
 
 
+@pytest.mark.usefixtures("quick_requests")
 def test_server_keeps_itself_announced(monkeypatch):
     monkeypatch.setattr(announcer, "PING_SECONDS", 0.05)
     monkeypatch.setattr(announcer, "PING_ROUNDS", 4)
@@ -316,6 +318,7 @@ def test_node_learns_its_address_and_tells():
     run(scene)
 
 
+@pytest.mark.usefixtures("quick_requests")
 def test_names_of_bootstrap_nodes_are_looked_up():
     async def scene(net):
         port = net.nodes[0].local_port
@@ -328,6 +331,7 @@ def test_names_of_bootstrap_nodes_are_looked_up():
     run(scene)
 
 
+@pytest.mark.usefixtures("quick_requests")
 def test_node_without_a_network_says_so_and_goes_on():
     async def play():
         node = DhtNode(bootstrap=["127.0.0.1:9"], host="127.0.0.1")

@@ -19,10 +19,18 @@ from hypercore.dht.messages import Handshake, NoisePayload, UdxInfo
 from hypercore.dht.noise import ClientHandshake, ServerHandshake
 from hypercore.secretstream import SecretStream
 from hypercore.testing.testnet import Testnet
+from hypercore.udx import rtt
 from hypercore.udx.packet import FLAG_DATA, Packet
 
 SERVER = KeyPair.from_seed(b"\x01" * 32)
 CLIENT = KeyPair.from_seed(b"\x02" * 32)
+
+
+@pytest.fixture
+def short_timeouts(monkeypatch):
+    """Streams send again after a tenth of a second (really: a second), then after twice that, and so on."""
+    for name in ("INITIAL_RTO", "MIN_RTO"):
+        monkeypatch.setattr(rtt, name, 0.1)
 
 
 def run(scene, nodes=3):
@@ -110,12 +118,13 @@ async def served(net, client_at, firewall=Firewall.OPEN, on_connection=None):
     return client, taken
 
 
+@pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("firewall", [Firewall.OPEN, Firewall.UNKNOWN])
 def test_address_that_only_a_relay_has_named_gets_one_small_packet_and_that_again_twice(firewall):
     async def scene(net):
         with Place() as third:
             client, taken = await served(net, third.address, firewall)
-            await asyncio.sleep(8)
+            await asyncio.sleep(2)  # a third time would be after 1.5 s
             greetings = 1 + GREETING_REPEATS if firewall == Firewall.OPEN else 0
             assert third.look() == greetings * MAX_GREETING_BYTES < 3 * len(client.noise)
             assert len(third.heard) == greetings and len(set(third.heard)) <= 1 and taken == []
@@ -123,6 +132,7 @@ def test_address_that_only_a_relay_has_named_gets_one_small_packet_and_that_agai
     run(scene)
 
 
+@pytest.mark.usefixtures("short_timeouts")
 def test_client_that_waits_and_misses_the_first_greeting_arrives():
     """Nothing that it does shows us that the packet was lost: it has not been told where our stream is."""
 
@@ -137,7 +147,7 @@ def test_client_that_waits_and_misses_the_first_greeting_arrives():
             await until(lambda: taken)
             waiting.look()
             waiting.heard = []
-            await asyncio.sleep(4)
+            await asyncio.sleep(1)
             waiting.look()
             assert not lost & set(waiting.heard), "it has come: there is nothing to repeat"
 
@@ -168,6 +178,7 @@ def test_client_without_the_keys_does_not_arrive():
     run(scene)
 
 
+@pytest.mark.usefixtures("short_timeouts")
 def test_no_more_than_three_times_what_came_goes_to_an_address_that_acknowledges_nothing():
     """The client's header comes with the address of a third party on it."""
 
@@ -178,10 +189,10 @@ def test_no_more_than_three_times_what_came_goes_to_an_address_that_acknowledges
             )
             third.send(client.packet(0, client.stream.start()), client.at)
             await until(lambda: taken)
-            await asyncio.sleep(4)
+            await asyncio.sleep(0.4)
             assert 0 < third.look() <= MAX_AMPLIFICATION * third.sent
             third.send(client.packet(1, client.stream.encrypt(b"more")), client.at)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.1)
             assert third.look() <= MAX_AMPLIFICATION * third.sent
             # An acknowledgement lifts it
             third.send(client.packet(2, client.stream.encrypt(b"read"), ack=1), client.at)
@@ -190,6 +201,7 @@ def test_no_more_than_three_times_what_came_goes_to_an_address_that_acknowledges
     run(scene)
 
 
+@pytest.mark.usefixtures("short_timeouts")
 def test_acknowledgements_from_elsewhere_do_not_count():
     async def scene(net):
         with Place() as third, Place() as attacker:
@@ -201,7 +213,7 @@ def test_acknowledgements_from_elsewhere_do_not_count():
             for ack in range(1, 1000):
                 attacker.send(Packet(0, client.payload.udx.id, 4 << 20, 1, ack, b"").encode(), client.at)
             attacker.send(client.packet(1, client.stream.encrypt(b"more"), ack=1), client.at)
-            await asyncio.sleep(2)
+            await asyncio.sleep(0.5)
             assert third.look() <= MAX_AMPLIFICATION * third.sent
             assert attacker.look() == 0 and taken[0].messages_in == 0
 
@@ -226,6 +238,7 @@ def test_stray_packets_do_not_end_a_connection():
     run(scene)
 
 
+@pytest.mark.usefixtures("short_timeouts")
 def test_server_of_which_there_is_only_a_relays_word_gets_little_until_it_answers():
     """A node answers a dial in the name of its own key, and names a third party as that server's address."""
 
@@ -244,9 +257,9 @@ def test_server_of_which_there_is_only_a_relays_word_gets_little_until_it_answer
             liar.core.handlers[Command.PEER_HANDSHAKE] = answer
             connection = await node.connect(SERVER.public_key, [Address(*liar.socket.local_address)])
             connection.send(bytes(1 << 20))
-            await asyncio.sleep(0.5)
-            assert 0 < third.look() <= MAX_FIRST_FLIGHT_BYTES
-            await asyncio.sleep(4)
+            await until(third.look)
+            assert third.look() <= MAX_FIRST_FLIGHT_BYTES
+            await asyncio.sleep(0.4)
             assert third.look() <= MAX_FIRST_FLIGHT_BYTES + 4 * MAX_REPEATED_FLIGHT_BYTES
             assert not connection.closed
             connection.destroy()

@@ -108,6 +108,7 @@ def test_only_so_many_events_are_kept(settings: Any, now: datetime) -> None:
     assert retention.prune(now).events == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("database")
 def test_a_list_that_changes_each_second_fills_neither_log(now: datetime) -> None:
     source = Source.objects.create(name="live", kind="bee", location="ab" * 32, shrink=100)

@@ -340,6 +340,7 @@ class Network:
                 deliver()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=4,
     deadline=None,

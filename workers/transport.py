@@ -2,8 +2,8 @@
 
 A client that may write into a queue of Redis chooses every byte of a message: its task, its headers, what
 Celery calls after it (`chain`, `callbacks`, `errbacks`, `chord`), the queue to which it is restored, and
-whether it is JSON at all. `gate` holds, for each shared queue, the tasks that may come out of it. Such a
-message is rebuilt from its task and its one argument. Any other message is dropped and counted, and never
+whether it is JSON at all. `task_filter` has, for each shared queue, the tasks that may come out of it. Such
+a message is rebuilt from its task and its one argument. Any other message is dropped and counted, and never
 reaches Celery.
 """
 
@@ -47,7 +47,7 @@ class Rule(NamedTuple):
     rejected: RejectedBecause
 
 
-class Gate:
+class TaskFilter:
     """The rules of this process, by queue."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Gate:
             rule.rejected(queue, str(reason))
 
 
-gate: Final = Gate()
+task_filter: Final = TaskFilter()
 
 
 class Remade(dict[str, Any]):
@@ -177,7 +177,7 @@ class Channel(kombu_redis.Channel):
     QoS = QoS
 
     def _brpop_read(self, **options: Any) -> bool:
-        """Pass the answer of BRPOP through the gate."""
+        """Pass the answer of BRPOP through the filter."""
         try:
             answer = self.client.parse_response(self.client.connection, "BRPOP", **options)
         except self.connection_errors:
@@ -194,9 +194,9 @@ class Channel(kombu_redis.Channel):
         queue = (key.decode() if isinstance(key, bytes) else key).rsplit(self.sep, 1)[0]
         self._queue_cycle.rotate(queue)
         try:
-            self.connection._deliver(gate.parse(queue, text), queue)
+            self.connection._deliver(task_filter.parse(queue, text), queue)
         except Rejected as reason:
-            gate.reject(queue, reason)
+            task_filter.reject(queue, reason)
         except redis.exceptions.ResponseError as error:
             raise _as_lost(error) from error
         return True
@@ -215,9 +215,9 @@ class Transport(kombu_redis.Transport):
         """Remote control arrives through channels and not through BRPOP."""
         if not isinstance(message, Remade):
             try:
-                message = gate.check(queue, message)
+                message = task_filter.check(queue, message)
             except Rejected as reason:
-                gate.reject(queue, reason)
+                task_filter.reject(queue, reason)
                 return
         super()._deliver(message, queue)  # type: ignore[no-untyped-call]
 

@@ -11,7 +11,7 @@ import pytest
 
 from hypercore.dht.address import parse_bootstrap
 from workers.engine.engine import Engine
-from workers.engine.launch import launched
+from workers.engine.launch import running_engine
 from workers.engine.model.events import Event, Synced
 from workers.engine.seeds.cold import Cold
 from workers.engine.settings.key_list import Wanted
@@ -80,7 +80,7 @@ def play(testnet: Testnet, data: Path, key: str, scene: Callable[[Scene], Awaita
         bootstrap = tuple(map(parse_bootstrap, testnet.bootstrap))
         settings = EngineSettings(data=data, bootstrap=bootstrap, host="127.0.0.1")
         events: list[Event] = []
-        async with launched(settings, events.append) as engine:
+        async with running_engine(settings, events.append) as engine:
             engine.add([Wanted(bytes.fromhex(key))])
             await scene(Scene(engine, events, bytes.fromhex(key)))
 

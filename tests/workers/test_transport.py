@@ -11,7 +11,7 @@ import pytest
 from kombu import Connection, Exchange, Queue
 
 from workers import transport
-from workers.transport import Gate
+from workers.transport import TaskFilter
 
 from ..support.redis import RedisServer
 
@@ -31,9 +31,9 @@ def server(redis_program: str) -> Iterator[RedisServer]:
 @pytest.fixture
 def rejected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     reasons: list[str] = []
-    gate = Gate()
-    gate.allow("reports", [TASK], max_argument_bytes=1 << 20, rejected=lambda _, why: reasons.append(why))
-    monkeypatch.setattr(transport, "gate", gate)
+    found = TaskFilter()
+    found.allow("reports", [TASK], max_argument_bytes=1 << 20, rejected=lambda _, why: reasons.append(why))
+    monkeypatch.setattr(transport, "task_filter", found)
     return reasons
 
 

@@ -32,7 +32,7 @@ from farmwire.report import (
 from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
 
-from ..engine.limits.limits import lower, shared
+from ..engine.limits.limits import cap, divide
 from ..engine.settings.settings import LimitSettings, headroom
 from ..state import State
 from ..units import format_size
@@ -243,7 +243,7 @@ class Agent:
     def limits(self) -> LimitSettings:
         """The lower of the limits of control and of this machine's operator."""
         order = self._order
-        return lower(
+        return cap(
             self.settings.limits,
             up=order.up_bytes_per_second,
             down=order.down_bytes_per_second,
@@ -266,7 +266,7 @@ class Agent:
         self._challenges.engine_ready(shard.index)
 
     def _configure(self, shard: Shard) -> None:
-        limits = shared(self.limits, len(self.shards))
+        limits = divide(self.limits, len(self.shards))
         shard.send(
             {
                 "cmd": "configure",

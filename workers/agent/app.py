@@ -30,7 +30,7 @@ def create_app(agent: Agent, broker: str) -> Celery:
     app = Celery("seederfarm-worker", broker=broker_url(broker), fixups=[])
     queue = queue_of(agent.id)
     transport.install()
-    transport.gate.allow(queue, ORDERS, max_argument_bytes=MAX_BODY_BYTES, rejected=_rejected(agent))
+    transport.task_filter.allow(queue, ORDERS, max_argument_bytes=MAX_BODY_BYTES, rejected=_rejected(agent))
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",

@@ -67,9 +67,9 @@ class JoinClient:
             while not self._stop.wait(LOOK_EVERY if self._logged else 0.1):
                 try:
                     if time.monotonic() - asked >= ask_every:
-                        self._ask()
+                        self._send_request()
                         asked = time.monotonic()
-                    if self._look(connection):
+                    if self._poll_reply(connection):
                         log.info("%s has let this worker in", self._farm.farm)
                         return True
                 except MessageRejected as refused:
@@ -80,7 +80,7 @@ class JoinClient:
                     self._stop.wait(LOOK_EVERY)
         return False
 
-    def _ask(self) -> None:
+    def _send_request(self) -> None:
         agent, settings = self._agent, self._agent.settings
         now = time.time()
         password = secret_digest(agent.state.broker_password(make_password))
@@ -108,7 +108,7 @@ class JoinClient:
         )
         self._log_once(logging.INFO, f"asked to join {self._farm.farm}")
 
-    def _look(self, connection: Connection) -> bool:
+    def _poll_reply(self, connection: Connection) -> bool:
         channel: Any = connection.default_channel
         # Not a queue: an account that may pop from one could pop from all before Redis 7.
         answer = Redis(connection_pool=channel.pool).getdel(KEY_PREFIX + reply_key(self._place))

@@ -22,11 +22,11 @@ from .model.interfaces import Network
 from .model.kind import Kind
 from .model.status import EngineStatus, SeedStatus, State
 from .seeds.backlog import Backlog
-from .seeds.cold import Cold, recall
+from .seeds.cold import Cold, load_cold
 from .seeds.problems import Problems
 from .seeds.seed import Seed
 from .seeds.stage import Stage
-from .seeds.table import Member, SeedTable, Totals, Warm
+from .seeds.table import SeedSlot, SeedTable, Totals, WarmSeed
 from .seeds.topic import TopicSubscription
 from .settings.key_list import Wanted
 from .settings.settings import EngineSettings, LimitSettings
@@ -95,10 +95,10 @@ class Engine:
         """Whether the disk was full at the last call of `changes`."""
         self._changed: set[bytes] = set()
         """Keys with activity since the last call of `changes`."""
-        self._behind: set[bytes] = set()
+        self._unsynced: set[bytes] = set()
         """Keys that are not synced."""
         self._timers: dict[bytes, asyncio.TimerHandle] = {}
-        self._poked: set[bytes] = set()
+        self._review_pending: set[bytes] = set()
         """Keys with activity that are reviewed soon."""
         self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
@@ -180,24 +180,24 @@ class Engine:
         The first of them are added at once; when there are many, the others soon.
         """
         new = [item for item in wanted if item.key not in self._seeds]
-        self._behind.update(item.key for item in new)
-        if self._behind:
+        self._unsynced.update(item.key for item in new)
+        if self._unsynced:
             self._all_synced.clear()
         self._backlog.put(new)
 
     def _add(self, wanted: Wanted) -> None:
         key = wanted.key
-        cold = recall(wanted, self._cores.stored)
+        cold = load_cold(wanted, self._cores.stored)
         if cold is not None and any(self._cores.has_conflict(core.key) for core in cold.cores):
             cold = None  # a conflict is emitted at each start
         if cold is not None and cold.kind is Kind.CORE and self.settings.encryption_keys:
             cold = None  # one of the keys may show that it is a drive
         for core in () if cold is None else cold.cores:
             self._claim(key, core.key)  # its record may be older than claims
-        state: Warm | Cold = self._warmed(wanted) if cold is None else cold
+        state: WarmSeed | Cold = self._warmed(wanted) if cold is None else cold
         # Spread by key, so that lookups do not start all at once.
         try:
-            membership = TopicSubscription(
+            topic = TopicSubscription(
                 self._swarm,
                 discovery_key(key),
                 announce=self.settings.announce,
@@ -205,19 +205,19 @@ class Engine:
                 resting=cold is not None,
             )
         except BaseException:
-            if isinstance(state, Warm):
-                self._let_go(key, state.seed)
+            if isinstance(state, WarmSeed):
+                self._release(key, state.seed)
             raise
-        self._seeds.add(key, Member(state, membership))
+        self._seeds.add(key, SeedSlot(state, topic))
         if cold is None:
             self._review_soon(key)
         else:
             for event in cold.events():
                 self._events.emit(event)
-            self._caught_up(key)
+            self._mark_synced(key)
         self._changed.add(key)
 
-    def _warmed(self, wanted: Wanted, resting: Cold | None = None) -> Warm:
+    def _warmed(self, wanted: Wanted, resting: Cold | None = None) -> WarmSeed:
         key = wanted.key
         seed = Seed(
             wanted,
@@ -230,7 +230,7 @@ class Engine:
             secrets=self.settings.encryption_keys,
             resting=resting,
         )
-        return Warm(seed, woken=resting is not None)
+        return WarmSeed(seed, woken=resting is not None)
 
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
         """Follow the writer of a key up to this fork; None: any. Higher forks are quarantined: stored blocks
@@ -260,24 +260,24 @@ class Engine:
         """Stop seeding a key; stored blocks stay. Returns False if it was not seeded."""
         self._problems.forget(key)
         if self._backlog.remove(key):
-            self._caught_up(key)
+            self._mark_synced(key)
             return True
-        member = self._seeds.remove(key)
-        if member is None:
+        slot = self._seeds.remove(key)
+        if slot is None:
             return False
-        if isinstance(member.state, Warm):
-            self._let_go(key, member.state.seed)
+        if isinstance(slot.state, WarmSeed):
+            self._release(key, slot.state.seed)
         self._changed.discard(key)
-        self._caught_up(key)
-        await member.membership.leave()
+        self._mark_synced(key)
+        await slot.topic.leave()
         return True
 
-    def _let_go(self, key: bytes, seed: Seed) -> None:
+    def _release(self, key: bytes, seed: Seed) -> None:
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
         seed.close()
-        self._poked.discard(key)
+        self._review_pending.discard(key)
 
     @property
     def keys(self) -> list[bytes]:
@@ -303,20 +303,20 @@ class Engine:
 
     def _wake(self, key: bytes) -> None:
         self._backlog.woken(key)
-        member = self._seeds.get(key)
-        if member is None or not isinstance(member.state, Cold):
+        slot = self._seeds.get(key)
+        if slot is None or not isinstance(slot.state, Cold):
             return
         try:
-            self._seeds.change(key, self._warmed(member.state.wanted, member.state))
+            self._seeds.change(key, self._warmed(slot.state.wanted, slot.state))
         except Exception as error:
             self._fail(key, error)
             return
         self._review_soon(key)
 
-    def _put_away(self, key: bytes, warm: Warm, membership: TopicSubscription[Any]) -> None:
+    def _make_cold(self, key: bytes, warm: WarmSeed, topic: TopicSubscription[Any]) -> None:
         cold = warm.seed.put_away()
-        self._let_go(key, warm.seed)
-        membership.rest()
+        self._release(key, warm.seed)
+        topic.rest()
         self._seeds.change(key, cold)
 
     # --- status
@@ -324,7 +324,7 @@ class Engine:
     def status(self, *, cold: int | None = None) -> EngineStatus:
         """Status of the engine and its seeds. `cold` limits how many cold seeds are listed; None: all."""
         now = monotonic()
-        seeds = self._shown(self._statuses(self._seeds.members(cold=cold)))
+        seeds = self._shown(self._statuses(self._seeds.slots(cold=cold)))
         return EngineStatus(
             public_key=self._swarm.public_key,
             host=self._swarm.host,
@@ -359,18 +359,18 @@ class Engine:
         if full is not self._was_full:
             self._was_full = full
             changed.update(self._seeds.all_warm())  # downloads were paused or resumed
-        members = [(key, self._seeds.get(key)) for key in changed]
-        return self._shown(self._statuses((key, member) for key, member in members if member is not None))
+        slots = [(key, self._seeds.get(key)) for key in changed]
+        return self._shown(self._statuses((key, slot) for key, slot in slots if slot is not None))
 
-    def mark(self, key: bytes) -> None:
+    def mark_changed(self, key: bytes) -> None:
         """Include a key in the next `changes`: its report changed outside of the engine."""
         self._changed.add(key)
 
-    def _statuses(self, members: Iterable[tuple[bytes, Member]]) -> Iterator[SeedStatus]:
+    def _statuses(self, slots: Iterable[tuple[bytes, SeedSlot]]) -> Iterator[SeedStatus]:
         now = monotonic()
-        for key, member in members:
+        for key, slot in slots:
             try:
-                yield member.status(now)
+                yield slot.status(now)
             except Exception as error:
                 self._fail(key, error)
 
@@ -392,12 +392,12 @@ class Engine:
 
     def _review_soon(self, key: bytes) -> None:
         """Called with every block of every core: the frequent case comes first."""
-        if key in self._poked:
+        if key in self._review_pending:
             return
         warm = self._seeds.warm(key)
         if warm is None:
             return  # it is being added, and is reviewed then
-        self._poked.add(key)
+        self._review_pending.add(key)
         delay = DISCOVERY_DELAY if warm.seed.kind is None else REVIEW_DELAY
         self._review_at(key, monotonic() + delay)
 
@@ -413,42 +413,44 @@ class Engine:
 
     def _review(self, key: bytes) -> None:
         del self._timers[key]
-        self._poked.discard(key)
+        self._review_pending.discard(key)
         self._changed.add(key)
-        member = self._seeds.get(key)
-        assert member is not None and isinstance(member.state, Warm)
-        warm, membership = member.state, member.membership
+        slot = self._seeds.get(key)
+        assert slot is not None and isinstance(slot.state, WarmSeed)
+        warm, topic = slot.state, slot.topic
         seed, now = warm.seed, monotonic()
         try:
             deadline = seed.review(now)
-            update_at = membership.update(complete=seed.complete, peers=seed.peers, now=now)
-            rest_at = self._settle(key, warm, membership, now)
+            update_at = topic.update(complete=seed.complete, peers=seed.peers, now=now)
+            rest_at = self._step_stage(key, warm, topic, now)
         except Exception as error:
             # The disk, most likely. The key stays as it is and is reviewed again.
             self._fail(key, error)
             self._review_at(key, now + REPEAT_REVIEW)
             return
         if seed.synced:
-            self._caught_up(key)
+            self._mark_synced(key)
         else:
-            self._behind.add(key)
+            self._unsynced.add(key)
         if self._seeds.warm(key) is None:
             return
         at = min((at for at in (deadline, update_at, rest_at) if at is not None), default=None)
         if at is not None:
             self._review_at(key, at)
 
-    def _settle(self, key: bytes, warm: Warm, membership: TopicSubscription[Any], now: float) -> float | None:
+    def _step_stage(
+        self, key: bytes, warm: WarmSeed, topic: TopicSubscription[Any], now: float
+    ) -> float | None:
         """Make a complete key rest, then cold. Returns the time of the next call at the latest, or None."""
         seed, stage_machine = warm.seed, warm.stage_machine
         before, peers = stage_machine.stage, seed.connected
-        stage = stage_machine.step(settled=seed.settled and not membership.looking, peers=peers, now=now)
+        stage = stage_machine.step(settled=seed.settled and not topic.looking, peers=peers, now=now)
         if stage is not before:
             seed.set_active(stage is Stage.ACTIVE)
             if stage is Stage.COLD:
                 try:
                     seed.note()
-                    self._put_away(key, warm, membership)
+                    self._make_cold(key, warm, topic)
                 except BaseException:
                     stage_machine.wake()
                     raise
@@ -458,7 +460,7 @@ class Engine:
             stage = stage_machine.step(settled=stage is Stage.RESTING, peers=seed.connected, now=now)
         return stage_machine.next_deadline()
 
-    def _caught_up(self, key: bytes) -> None:
-        self._behind.discard(key)
-        if not self._behind:
+    def _mark_synced(self, key: bytes) -> None:
+        self._unsynced.discard(key)
+        if not self._unsynced:
             self._all_synced.set()

@@ -61,7 +61,7 @@ class EngineParts(NamedTuple):
 
 
 @asynccontextmanager
-async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Engine]:
+async def running_engine(settings: EngineSettings, emit: Callable[[Event], None]) -> AsyncIterator[Engine]:
     """Context manager: a running engine, shut down on exit.
 
     Raises StorageError when the directory cannot be used, NetworkUnusable when the port cannot.
@@ -74,7 +74,7 @@ async def launched(settings: EngineSettings, emit: Callable[[Event], None]) -> A
 async def launched_parts(
     settings: EngineSettings, emit: Callable[[Event], None]
 ) -> AsyncIterator[EngineParts]:
-    """Like `launched`, with access to the parts below the engine."""
+    """Like `running_engine`, with access to the parts below the engine."""
     parts = assemble(settings, emit)
     try:
         await parts.engine.start()

@@ -120,7 +120,7 @@ class Publisher:
                 exclude=settings.exclude,
             )
             self._emit = parts.events.emit
-            update = await self._look(mirror)
+            update = await self._poll(mirror)
             if settings.watch:
                 await self._follow(mirror, update.folders)
             await asyncio.Event().wait()
@@ -140,7 +140,7 @@ class Publisher:
                 changed.clear()
                 started = loop.time()
                 try:
-                    update = await self._look(mirror)
+                    update = await self._poll(mirror)
                     unsettled = await watcher.watch(update.folders) or update.unsettled
                 except FolderUnreadable as error:
                     self._report_problems((str(error),), error.code)
@@ -150,7 +150,7 @@ class Publisher:
         finally:
             await watcher.close()
 
-    async def _look(self, mirror: Mirror) -> Update:
+    async def _poll(self, mirror: Mirror) -> Update:
         update = await mirror.update()
         if update.anything or not self._begun:
             self._begun = True

@@ -13,7 +13,7 @@ import click
 from hypercore.errors import HypercoreError
 from hypercore.keys import encode_key
 from workers.engine.engine import Engine
-from workers.engine.launch import launched
+from workers.engine.launch import running_engine
 from workers.engine.model.events import Problem
 from workers.engine.process.loop import run, stop_on_signals
 from workers.engine.settings.key_list import Wanted, merge, read_list
@@ -172,7 +172,7 @@ async def seed_until_stopped(
     """Run an engine until a signal (or, with `until_synced`, until nothing is left to do)."""
     stop = asyncio.Event()
     with stop_on_signals(stop):
-        async with launched(settings, view.put) as engine:
+        async with running_engine(settings, view.put) as engine:
             engine.add(wanted)
             ends: list[Coroutine[Any, Any, object]] = [stop.wait(), _keep_showing(view, engine)]
             if until_synced:

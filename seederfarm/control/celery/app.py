@@ -78,7 +78,7 @@ def make_app() -> Any:
         (REPORTS_QUEUE, (REPORT, AUDIT_ANSWER), max(MAX_BODY_BYTES, MAX_ANSWER_BYTES)),
         (JOIN_QUEUE, (JOIN,), MAX_BODY_BYTES),
     ):
-        transport.gate.allow(taken, tasks, max_argument_bytes=limit, rejected=rejected_messages.add)
+        transport.task_filter.allow(taken, tasks, max_argument_bytes=limit, rejected=rejected_messages.add)
     app = Celery("seederfarm.control", broker=settings.FARM.broker_url)
     queue, exchange = cast(Any, Queue), cast(Any, Exchange)("farm", type="direct")
     app.conf.update(

@@ -10,7 +10,7 @@ import pytest
 
 from hypercore.dht.address import BootstrapNode
 from hypercore.errors import StoreUnreadable
-from workers.engine.launch import NetworkUnusable, assemble, launched
+from workers.engine.launch import NetworkUnusable, assemble, running_engine
 from workers.engine.model.events import Event, Ready
 from workers.engine.settings.identity import IDENTITY_FILE
 from workers.engine.settings.settings import EngineSettings
@@ -42,10 +42,10 @@ def test_a_port_in_use_leaves_the_directory_free_and_emits_nothing(tmp_path: Pat
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
             with pytest.raises(NetworkUnusable, match=f"cannot use UDP port {port}"):
-                async with launched(settings_of(tmp_path, port), events.append):
+                async with running_engine(settings_of(tmp_path, port), events.append):
                     pytest.fail("the port is in use")
         assert events == []
-        async with launched(settings_of(tmp_path, port), events.append):
+        async with running_engine(settings_of(tmp_path, port), events.append):
             pass
         assert isinstance(events[0], Ready) and events[0].port == port
 

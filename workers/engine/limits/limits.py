@@ -287,9 +287,7 @@ class Limits:
         self._emit(LimitChanged(limit=name, state=state, value=value, max=maximum, text=text))
 
 
-def lower(
-    settings: LimitSettings, *, up: int | None, down: int | None, max_bytes: int | None
-) -> LimitSettings:
+def cap(settings: LimitSettings, *, up: int | None, down: int | None, max_bytes: int | None) -> LimitSettings:
     """Cap limits at these; None: no cap."""
     quotas = [quota for quota in (settings.max_bytes, max_bytes) if quota is not None]
     return replace(
@@ -300,7 +298,7 @@ def lower(
     )
 
 
-def shared(settings: LimitSettings, engines: int) -> LimitSettings:
+def divide(settings: LimitSettings, engines: int) -> LimitSettings:
     """Divide limits among `engines` processes; `keep_free` is not divided."""
     if engines == 1:
         return settings

@@ -80,7 +80,7 @@ class EngineProcess:
 
     def _on_title(self, key: bytes, title: str) -> None:
         self._replicas.call(key, title)
-        self._parts.engine.mark(key)
+        self._parts.engine.mark_changed(key)
         self._status.wake()
 
     # --- commands

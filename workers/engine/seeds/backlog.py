@@ -32,47 +32,47 @@ class Backlog:
         self._on_failure = on_failure
         self._on_progress = on_progress
         self._loop = asyncio.get_running_loop()
-        self._arriving: dict[bytes, Wanted] = {}
+        self._adding: dict[bytes, Wanted] = {}
         self._waking: dict[bytes, None] = {}
         self._failed: dict[bytes, Wanted] = {}
-        self._turn: asyncio.Handle | None = None
+        self._step_handle: asyncio.Handle | None = None
         self._retry: asyncio.Handle | None = None
         self._closed = False
 
     @property
     def waiting(self) -> list[bytes]:
         """Keys that are not added yet."""
-        return [*self._arriving, *self._failed]
+        return [*self._adding, *self._failed]
 
     @property
     def empty(self) -> bool:
         """Whether every key was tried. A key that cannot be added must not hold up callers."""
-        return not self._arriving
+        return not self._adding
 
     def put(self, wanted: Iterable[Wanted]) -> None:
         """Add these keys. The first of them are added before this returns."""
         for item in wanted:
             if item.key not in self._failed:
-                self._arriving.setdefault(item.key, item)
+                self._adding.setdefault(item.key, item)
         self._on_progress()
-        if self._arriving and self._turn is None:
-            self._work()
+        if self._adding and self._step_handle is None:
+            self._step()
 
     def put_waking(self, keys: Iterable[bytes]) -> None:
         """Wake these soon."""
         self._waking.update(dict.fromkeys(keys))
-        self._go_on()
+        self._schedule_step()
 
     def follow_forks(self, key: bytes, up_to: int | None) -> None:
         """Change the settings of a key that waits to be added."""
-        for waiting in (self._arriving, self._failed):
+        for waiting in (self._adding, self._failed):
             if key in waiting:
                 waiting[key] = waiting[key]._replace(max_fork=up_to)
 
     def remove(self, key: bytes) -> bool:
         """Drop a key that waits to be added or woken. Returns whether it waited to be added."""
         self._waking.pop(key, None)
-        found = (self._arriving.pop(key, None) or self._failed.pop(key, None)) is not None
+        found = (self._adding.pop(key, None) or self._failed.pop(key, None)) is not None
         self._on_progress()
         return found
 
@@ -82,23 +82,23 @@ class Backlog:
 
     def close(self) -> None:
         self._closed = True
-        for handle in (self._turn, self._retry):
+        for handle in (self._step_handle, self._retry):
             if handle is not None:
                 handle.cancel()
 
-    def _work(self) -> None:
-        self._turn = None
+    def _step(self) -> None:
+        self._step_handle = None
         for _ in range(KEYS_A_TURN):
             if self._waking:
                 key = next(iter(self._waking))
                 del self._waking[key]
                 self._wake(key)
-            elif self._arriving:
-                self._try(self._arriving.pop(next(iter(self._arriving))))
+            elif self._adding:
+                self._try(self._adding.pop(next(iter(self._adding))))
             else:
                 break
         self._on_progress()
-        self._go_on()
+        self._schedule_step()
 
     def _try(self, wanted: Wanted) -> None:
         try:
@@ -114,6 +114,6 @@ class Backlog:
         failed, self._failed = self._failed, {}
         self.put(failed.values())
 
-    def _go_on(self) -> None:
-        if self._turn is None and (self._waking or self._arriving) and not self._closed:
-            self._turn = self._loop.call_soon(self._work)
+    def _schedule_step(self) -> None:
+        if self._step_handle is None and (self._waking or self._adding) and not self._closed:
+            self._step_handle = self._loop.call_soon(self._step)

@@ -42,7 +42,7 @@ class RequiredBlobs:
         """Whether the last call read all there was."""
         return self._length >= self._end
 
-    def trust(self, db: Core, needed: int | None) -> None:
+    def assume(self, db: Core, needed: int | None) -> None:
         """Take the result as known for the current db."""
         self._fork, self._length, self._end, self._needed = db.fork, db.length, db.length, needed
 

@@ -217,7 +217,7 @@ class Cold(NamedTuple):
         )
 
 
-def recall(wanted: Wanted, stored: Callable[[bytes], CoreInfo | None]) -> Cold | None:
+def load_cold(wanted: Wanted, stored: Callable[[bytes], CoreInfo | None]) -> Cold | None:
     """The cold key, if everything recorded is still stored. Raises StorageError."""
     info = stored(wanted.key)
     memo = None if info is None else SeedRecord.decode(info.meta)

@@ -12,7 +12,7 @@ from .cold import SeedRecord
 from .tracked_core import TrackedCore
 
 
-def looked_at(part: TrackedCore) -> object:
+def detection_basis(part: TrackedCore) -> object:
     """The inputs of detection, for comparison."""
     core = part.core
     return (core.fork, core.manifest is not None, core.has(0), core.has(1), part.full)
@@ -24,7 +24,7 @@ def remembered(core: Core) -> Kind | None:
     return None if memo is None else memo.kind
 
 
-def find_out(
+def detect_kind(
     part: TrackedCore, *, given: Kind | None, memo: SeedRecord | None, secrets: Sequence[bytes]
 ) -> Finding:
     """Detect the kind of the key of this main core. `given` is a person's choice, `memo` the earlier record,

@@ -28,7 +28,7 @@ class _Known:
         self.gone_in = 0
         self.gone_out = 0
 
-    def leave_out(self, current: Mapping[int, RemotePeer]) -> None:
+    def ignore_closed(self, current: Mapping[int, RemotePeer]) -> None:
         """Drop channels that are not current, but keep their counters."""
         for number in [number for number in self.channels if number not in current]:
             peer = self.channels.pop(number)
@@ -80,7 +80,7 @@ class PeerCounters:
             return []  # by far the most frequent case
         self._channels = channels
         for known in self._known.values():
-            known.leave_out(current)
+            known.ignore_closed(current)
         news = []
         for number, peer in current.items():
             public_key = peer.remote_public_key

@@ -18,7 +18,7 @@ from ..model.status import SeedStatus, State, state_of
 from ..settings.key_list import Wanted
 from .blobs_length import RequiredBlobs
 from .cold import Cold, ColdCore, SeedRecord, amounts_of
-from .detect import all_lack, find_out, looked_at, remembered
+from .detect import all_lack, detect_kind, detection_basis, remembered
 from .peer_counters import PeerCounters, PeerDelta
 from .totals import Head, Totals, recorded, totals_of
 from .tracked_core import TrackedCore
@@ -86,7 +86,7 @@ class Seed:
         claim(wanted.key)
         self._main = self._part(wanted.key)
         self._memo = SeedRecord.decode(self._main.core.meta)
-        self._trust_memo(self._main)
+        self._assume_memo(self._main)
         self._second: TrackedCore | None = None
         """The blobs core of a drive, or of a suspected one."""
         self.parts: list[tuple[TrackedCore, Role]] = []
@@ -96,7 +96,7 @@ class Seed:
         self._awaiting = False
         """A peer may still give missing blocks."""
         self._finding = Finding()
-        self._looked_at: object = None
+        self._detected_from: object = None
         self._needed = RequiredBlobs()
 
         self._down, self._up = Rate(), Rate()
@@ -117,11 +117,11 @@ class Seed:
 
     def _resume(self, cold: Cold) -> None:
         if len(cold.cores) > 1:
-            self._use_second(cold.cores[1].key)
+            self._set_blobs_core(cold.cores[1].key)
             blobs = cold.cores[1].length if cold.kind is Kind.DRIVE else 0
-            self._needed.trust(self._main.core, blobs if cold.readable else None)
-        self._seen_from = looked_at(self._main)
-        self._settle(cold.kind)
+            self._needed.assume(self._main.core, blobs if cold.readable else None)
+        self._seen_from = detection_basis(self._main)
+        self._set_kind(cold.kind)
         self._tally.resume(cold.bytes_in, cold.bytes_out)
         self._heads, self._totals = recorded(cold)
         known = [
@@ -223,7 +223,7 @@ class Seed:
         for part in self._open_parts():
             part.fullness.reopen()
         if self.kind is not None:
-            self._remember(self.kind)
+            self._save_kind(self.kind)
         self._changed()
 
     def status(self, now: float) -> SeedStatus:
@@ -273,7 +273,7 @@ class Seed:
     def review(self, now: float) -> float | None:
         """Act on the state of the cores. Returns when to call again at the latest, or None."""
         looks = [part.fullness.review(now) for part in self._open_parts()]
-        self._find_out()
+        self._detect_kind()
         self._limit_blocks()
         self._emit_peers()
         self._emit_problems()
@@ -310,30 +310,30 @@ class Seed:
 
     # --- finding out what the key names
 
-    def _find_out(self) -> None:
-        seen_from = looked_at(self._main)
-        if seen_from != self._looked_at:
-            self._looked_at = seen_from
-            found = find_out(self._main, given=self._given_kind, memo=self._memo, secrets=self._secrets)
+    def _detect_kind(self) -> None:
+        seen_from = detection_basis(self._main)
+        if seen_from != self._detected_from:
+            self._detected_from = seen_from
+            found = detect_kind(self._main, given=self._given_kind, memo=self._memo, secrets=self._secrets)
             if found.kind is not None:  # otherwise what was known before still holds, if anything was
                 if (found.sealed, found.is_writer) != (self._finding.sealed, self._finding.is_writer):
                     for event in doubts_of(self.key, found):
                         self._emit(event)
                 self._finding = found
-                self._use_second(found.blobs or found.probe)
-                self._settle(found.kind)
+                self._set_blobs_core(found.blobs or found.probe)
+                self._set_kind(found.kind)
                 if found.unlocked:
-                    self._remember(found.kind)
+                    self._save_kind(found.kind)
         second = self._second
         if second is None or self.kind is not Kind.CORE:
             return
         if second.core.length:
             # A peer has what would be the blobs core: this is a drive, though we cannot read it. A channel
             # alone shows nothing: another seeder asks the same question.
-            self._remember(Kind.DRIVE)
-            self._settle(Kind.DRIVE)
+            self._save_kind(Kind.DRIVE)
+            self._set_kind(Kind.DRIVE)
 
-    def _use_second(self, key: bytes | None) -> None:
+    def _set_blobs_core(self, key: bytes | None) -> None:
         if self._second is not None:
             if self._second.core.key == key:
                 return
@@ -343,9 +343,9 @@ class Seed:
             key = None
         self._second = None if key is None else self._part(key)
         if self._second is not None:
-            self._trust_memo(self._second)
+            self._assume_memo(self._second)
 
-    def _trust_memo(self, part: TrackedCore) -> None:
+    def _assume_memo(self, part: TrackedCore) -> None:
         """Do not look again for blocks that an earlier run gave up, if what it had is stored."""
         length = None if self._memo is None else self._memo.given_up_below(self.key, part.core)
         if length is not None:
@@ -359,18 +359,18 @@ class Seed:
     def _part(self, key: bytes) -> TrackedCore:
         session = self._open_session(key, active=self._active)
         # Who came is noted at once: a reader may have got all it wanted before the next look at the key.
-        part = TrackedCore(session, changed=self._changed, met=self._emit_peers, own=self._own)
+        part = TrackedCore(session, changed=self._changed, on_peer_change=self._emit_peers, own=self._own)
         part.session.follow_forks(self._max_fork)
         return part
 
-    def _settle(self, kind: Kind) -> None:
+    def _set_kind(self, kind: Kind) -> None:
         self.kind = kind
         self.parts = [(self._main, MAIN_ROLE[kind])]
         if kind is Kind.DRIVE and self._second is not None:
             self.parts.append((self._second, Role.BLOBS))
         self._known = [part for part, _ in self.parts]
 
-    def _remember(self, kind: Kind) -> None:
+    def _save_kind(self, kind: Kind) -> None:
         second = self._finding.blobs if self._finding.unlocked else None
         self._main.session.meta = SeedRecord(kind, second=second).encode()
 
@@ -464,7 +464,7 @@ class Seed:
             self._uncertain_since = now if self._uncertain_since is None else self._uncertain_since
             if now < self._uncertain_since + DETECT_TIMEOUT and not self._peers_lack_second():
                 return self._uncertain_since + DETECT_TIMEOUT
-            self._remember(self.kind)
+            self._save_kind(self.kind)
         self._synced = state
         self._emit_heads()  # of what `synced` is about
         totals = self._count()

@@ -32,7 +32,7 @@ class Step(Enum):
     """What happens to a seed."""
 
     ADD = "add"
-    RECALL = "recall"
+    LOAD = "load"
     """Added, and all that its record says is in the store."""
     BEHIND = "behind"
     """Peers have more of it, or something is left to do."""
@@ -44,7 +44,7 @@ class Step(Enum):
 
 
 TRANSITIONS: Final[Mapping[Stage | None, Mapping[Step, Stage | None]]] = {
-    None: {Step.ADD: Stage.ACTIVE, Step.RECALL: Stage.COLD},
+    None: {Step.ADD: Stage.ACTIVE, Step.LOAD: Stage.COLD},
     Stage.ACTIVE: {Step.BEHIND: Stage.ACTIVE, Step.IDLE: Stage.RESTING, Step.REMOVE: None},
     Stage.RESTING: {Step.BEHIND: Stage.ACTIVE, Step.IDLE: Stage.COLD, Step.REMOVE: None},
     Stage.COLD: {Step.WAKE: Stage.RESTING, Step.REMOVE: None},

@@ -30,7 +30,7 @@ class Totals(NamedTuple):
     peers: int
 
 
-class Warm:
+class WarmSeed:
     """A key that is in memory."""
 
     __slots__ = ("seed", "stage_machine")
@@ -40,14 +40,14 @@ class Warm:
         self.stage_machine = StageMachine(woken=woken)
 
 
-class Member:
+class SeedSlot:
     """A key of the table."""
 
-    __slots__ = ("membership", "state")
+    __slots__ = ("state", "topic")
 
-    def __init__(self, state: Warm | Cold, membership: TopicSubscription[Any]) -> None:
+    def __init__(self, state: WarmSeed | Cold, topic: TopicSubscription[Any]) -> None:
         self.state = state
-        self.membership = membership
+        self.topic = topic
 
     def status(self, now: float) -> SeedStatus:
         state = self.state
@@ -58,8 +58,8 @@ class SeedTable:
     """All keys, in the order of addition."""
 
     def __init__(self) -> None:
-        self._members: dict[bytes, Member] = {}
-        self._warm: dict[bytes, Warm] = {}
+        self._slots: dict[bytes, SeedSlot] = {}
+        self._warm: dict[bytes, WarmSeed] = {}
         self._owners: dict[bytes, tuple[bytes, ...]] = {}
         """Discovery key of a core to the cold keys it belongs to."""
         self._topics: dict[bytes, bytes] = {}
@@ -68,53 +68,53 @@ class SeedTable:
         """Of cold keys."""
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._members
+        return key in self._slots
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._slots)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._members)
+        return iter(self._slots)
 
-    def get(self, key: bytes) -> Member | None:
-        return self._members.get(key)
+    def get(self, key: bytes) -> SeedSlot | None:
+        return self._slots.get(key)
 
-    def warm(self, key: bytes) -> Warm | None:
+    def warm(self, key: bytes) -> WarmSeed | None:
         """The key's state in memory; None if it is cold or unknown."""
         return self._warm.get(key)
 
-    def all_warm(self) -> Mapping[bytes, Warm]:
+    def all_warm(self) -> Mapping[bytes, WarmSeed]:
         return self._warm
 
     def owners(self, name: bytes) -> tuple[bytes, ...]:
         """The cold keys to which the core with that discovery key belongs."""
         return self._owners.get(name, ())
 
-    def add(self, key: bytes, member: Member) -> None:
-        self._members[key] = member
-        self._enter(key, member.state)
+    def add(self, key: bytes, slot: SeedSlot) -> None:
+        self._slots[key] = slot
+        self._enter(key, slot.state)
 
-    def change(self, key: bytes, state: Warm | Cold) -> None:
+    def change(self, key: bytes, state: WarmSeed | Cold) -> None:
         """Make a key cold, or load it."""
-        member = self._members[key]
-        self._leave(key, member.state)
-        member.state = state
+        slot = self._slots[key]
+        self._leave(key, slot.state)
+        slot.state = state
         self._enter(key, state)
 
-    def remove(self, key: bytes) -> Member | None:
-        member = self._members.pop(key, None)
-        if member is not None:
-            self._leave(key, member.state)
-        return member
+    def remove(self, key: bytes) -> SeedSlot | None:
+        slot = self._slots.pop(key, None)
+        if slot is not None:
+            self._leave(key, slot.state)
+        return slot
 
     def clear(self) -> None:
         """Remove every key."""
-        for index in (self._members, self._warm, self._owners, self._topics):
+        for index in (self._slots, self._warm, self._owners, self._topics):
             index.clear()
         self._have_bytes = self._bytes_in = self._bytes_out = 0
 
-    def _enter(self, key: bytes, state: Warm | Cold) -> None:
-        if isinstance(state, Warm):
+    def _enter(self, key: bytes, state: WarmSeed | Cold) -> None:
+        if isinstance(state, WarmSeed):
             self._warm[key] = state
             self._topics[discovery_key(key)] = key
             return
@@ -123,8 +123,8 @@ class SeedTable:
             name = discovery_key(core.key)
             self._owners[name] = (*self._owners.get(name, ()), key)
 
-    def _leave(self, key: bytes, state: Warm | Cold) -> None:
-        if isinstance(state, Warm):
+    def _leave(self, key: bytes, state: WarmSeed | Cold) -> None:
+        if isinstance(state, WarmSeed):
             del self._warm[key]
             del self._topics[discovery_key(key)]
             return
@@ -159,13 +159,13 @@ class SeedTable:
     @property
     def cold(self) -> int:
         """Number of cold keys."""
-        return len(self._members) - len(self._warm)
+        return len(self._slots) - len(self._warm)
 
     def totals(self) -> Totals:
         seeds = [warm.seed for warm in self._warm.values()]
         traffic = [seed.traffic for seed in seeds]
         return Totals(
-            keys=len(self._members),
+            keys=len(self._slots),
             synced=self.cold + sum(seed.synced for seed in seeds),
             have_bytes=self._have_bytes + sum(seed.have_bytes for seed in seeds),
             bytes_in=self._bytes_in + sum(each for each, _ in traffic),
@@ -173,11 +173,9 @@ class SeedTable:
             peers=sum(seed.peers for seed in seeds),
         )
 
-    def members(self, *, cold: int | None) -> list[tuple[bytes, Member]]:
+    def slots(self, *, cold: int | None) -> list[tuple[bytes, SeedSlot]]:
         """Keys in memory, and `cold` of the others (None: all, in order)."""
         if cold is None or cold >= self.cold:
-            return list(self._members.items())
-        found = [(key, self._members[key]) for key in self._warm]
-        return found + list(
-            islice((item for item in self._members.items() if item[0] not in self._warm), cold)
-        )
+            return list(self._slots.items())
+        found = [(key, self._slots[key]) for key in self._warm]
+        return found + list(islice((item for item in self._slots.items() if item[0] not in self._warm), cold))

@@ -222,10 +222,10 @@ class Titles:
                 key = next(iter(self._due))
                 del self._due[key]
                 if self._is_wanted(key):
-                    await self._look(key)
+                    await self._poll(key)
                     await asyncio.sleep(READ_PAUSE)
 
-    async def _look(self, key: bytes) -> None:
+    async def _poll(self, key: bytes) -> None:
         self._resting[key] = False
         self._loop.call_later(READ_INTERVAL, self._rested, key)
         before = self._known.get(key)

@@ -36,11 +36,11 @@ class TrackedCore:
         session: CoreSession,
         *,
         changed: Callable[[], None],
-        met: Callable[[], None],
+        on_peer_change: Callable[[], None],
         own: bool = False,
     ) -> None:
-        """`changed` is called on any change, `met` before that when a peer opens or closes. `own`: we are the
-        writer, so cleared blocks are not fetched again."""
+        """`changed` is called on any change, `on_peer_change` before that when a peer opens or closes.
+        `own`: we are the writer, so cleared blocks are not fetched again."""
         self.session = session
         self.core: Core = session.core
         self.fullness: Fullness = session.fullness
@@ -59,7 +59,7 @@ class TrackedCore:
         self.conflict = session.frozen
         """The writer has signed two histories, in this run or an earlier one; nothing more is fetched."""
         self._changed = changed
-        self._met = met
+        self._met = on_peer_change
         self._unsubscribe = session.subscribe(self._on_notice)
         session.download(not own or session.core.complete)
 

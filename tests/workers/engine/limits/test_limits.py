@@ -15,7 +15,7 @@ from hypercore.core import memory_store
 from hypercore.replication.ratelimit import BLOCK_OVERHEAD
 from workers.engine.engine import Engine
 from workers.engine.limits import limits as limits_module
-from workers.engine.limits.limits import NEAR_BYTES, SLACK_BYTES, Limits, lower, shared
+from workers.engine.limits.limits import NEAR_BYTES, SLACK_BYTES, Limits, cap, divide
 from workers.engine.model.event_buffer import EventBuffer
 from workers.engine.model.events import Event, LimitChanged, Problem
 from workers.engine.model.status import State
@@ -284,11 +284,11 @@ def test_connections_and_open_files_at_their_bounds_are_told_and_shown() -> None
 
 def test_of_two_who_set_a_limit_the_lower_counts_and_engines_share_it() -> None:
     ours = LimitSettings(up=parse_rate_schedule("08:00-18:00=1M, *=none"), max_bytes=100)
-    both = lower(ours, up=4_000_000, down=2_000_000, max_bytes=500)
+    both = cap(ours, up=4_000_000, down=2_000_000, max_bytes=500)
     assert str(both.up) == "08:00-18:00=1000000, *=4000000"
     assert (str(both.down), both.max_bytes) == ("2000000", 100)
-    half = shared(both, 2)
+    half = divide(both, 2)
     assert str(half.up) == "08:00-18:00=500000, *=2000000"
     assert (str(half.down), half.max_bytes, half.max_peers) == ("1000000", 50, ours.max_peers // 2)
-    assert lower(ours, up=None, down=None, max_bytes=None) == ours
-    assert shared(ours, 1) == ours
+    assert cap(ours, up=None, down=None, max_bytes=None) == ours
+    assert divide(ours, 1) == ours

@@ -15,7 +15,7 @@ from hypercore.crypto import discovery_key
 from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.model.kind import Kind, Role
 from workers.engine.model.status import State
-from workers.engine.seeds.cold import Cold, ColdCore, Partial, SeedRecord, recall
+from workers.engine.seeds.cold import Cold, ColdCore, Partial, SeedRecord, load_cold
 from workers.engine.settings.key_list import Wanted
 
 from ..fakes import Sessions, Writer, WriterOfDrive
@@ -47,8 +47,8 @@ class ColdFarm(Farm):
         super().__init__(store, idle_seconds=0.05)
 
     def is_cold(self, key: bytes) -> bool:
-        member = self.engine._seeds.get(key)
-        return member is not None and isinstance(member.state, Cold)
+        slot = self.engine._seeds.get(key)
+        return slot is not None and isinstance(slot.state, Cold)
 
     async def until_cold(self, key: bytes) -> None:
         await self.until(lambda: self.is_cold(key) and not self.store.open_cores)
@@ -365,19 +365,19 @@ def test_a_memo_of_another_length_or_kind_is_not_believed() -> None:
     sessions, writer = Sessions(), Writer(compat=True)
     core = sessions.open(writer.key).core
     store = sessions.store
-    assert recall(Wanted(writer.key), store.info) is None, "nothing is here"
+    assert load_cold(Wanted(writer.key), store.info) is None, "nothing is here"
     own = Writer(compat=True, store=store)
     own.append(b"one", b"two")
     own.core.meta = SeedRecord(Kind.CORE, 0, 2).encode()
-    assert recall(Wanted(own.key), store.info) is not None
-    assert recall(Wanted(own.key, Kind.CORE), store.info) is not None
-    assert recall(Wanted(own.key, Kind.BEE), store.info) is None
+    assert load_cold(Wanted(own.key), store.info) is not None
+    assert load_cold(Wanted(own.key, Kind.CORE), store.info) is not None
+    assert load_cold(Wanted(own.key, Kind.BEE), store.info) is None
     own.core.meta = SeedRecord(Kind.CORE, 0, 1).encode()
-    assert recall(Wanted(own.key), store.info) is None
+    assert load_cold(Wanted(own.key), store.info) is None
     own.core.meta = SeedRecord(Kind.CORE).encode()
-    assert recall(Wanted(own.key), store.info) is None
+    assert load_cold(Wanted(own.key), store.info) is None
     own.core.meta = SeedRecord(Kind.DRIVE, 0, 2, core.key, 1).encode()
-    assert recall(Wanted(own.key), store.info) is None, "its second core is not here"
+    assert load_cold(Wanted(own.key), store.info) is None, "its second core is not here"
 
 
 @scenario

@@ -110,8 +110,8 @@ def test_a_fault_of_ours_in_one_key_stops_neither_statuses_nor_reviews_of_others
             farm.engine.add(Wanted(key_of(number)) for number in range(3))
             await farm.until(lambda: any(isinstance(event, Problem) for event in farm.events))
             assert {status.key for status in farm.engine.status().seeds} == {key_of(0), key_of(2)}
-            farm.engine.mark(key_of(1))
-            farm.engine.mark(key_of(2))
+            farm.engine.mark_changed(key_of(1))
+            farm.engine.mark_changed(key_of(2))
             assert key_of(2) in {status.key for status in farm.engine.changes()}
 
     asyncio.run(scene())

@@ -13,7 +13,7 @@ from workers.engine.model.events import Problem
 from workers.engine.seeds.cold import Cold
 from workers.engine.seeds.seed import Seed
 from workers.engine.seeds.stage import TRANSITIONS, Stage, StageMachine, Step, after
-from workers.engine.seeds.table import Member, SeedTable
+from workers.engine.seeds.table import SeedSlot, SeedTable
 from workers.engine.settings.key_list import Wanted
 
 from ..fakes import WriterOfDrive
@@ -58,10 +58,10 @@ def test_a_cold_seed_is_neither_advanced_nor_woken_twice() -> None:
         machine.wake()
 
 
-def _stage_of(member: Member | None) -> Stage | None:
-    if member is None:
+def _stage_of(slot: SeedSlot | None) -> Stage | None:
+    if slot is None:
         return None
-    return Stage.COLD if isinstance(member.state, Cold) else member.state.stage_machine.stage
+    return Stage.COLD if isinstance(slot.state, Cold) else slot.state.stage_machine.stage
 
 
 def record_edges(patch: pytest.MonkeyPatch) -> set[Edge]:

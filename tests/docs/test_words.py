@@ -64,6 +64,7 @@ def test_every_package_and_the_helpers_of_tests_are_checked_and_have_none() -> N
     checked = {path.relative_to(ROOT) for path in words.files()}
     packages = (
         "benchmarks",
+        "dashboard",
         "farmwire",
         "hypercore-py/src",
         "seederfarm",

@@ -171,9 +171,7 @@ def _runs(core: CoreGaps) -> list[Run]:
 
 
 def _core_covers(ours: CoreGaps, theirs: CoreGaps) -> bool:
-    if (
-        ours.digest and ours == theirs
-    ):  # the runs, too: whoever copies the digest alone has not got the blocks
+    if ours.digest and ours == theirs:  # compare the runs as well: a copied digest alone proves no blocks
         return True
     lacking = _runs(ours)
     if ours.length < theirs.length:

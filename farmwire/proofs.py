@@ -20,7 +20,7 @@ from .audit import BlockProof
 
 
 class ProofFailed(Exception):
-    """The answer is no proof. The text says why."""
+    """The answer is no proof. The text has the reason."""
 
 
 class ProofResult(NamedTuple):

@@ -1,6 +1,6 @@
 """Sealed boxes for the owner of an Ed25519 key, which is what node ids are.
 
-Envelopes show who wrote a message; the broker and every client with its password can read it.
+Envelopes prove the sender of a message; the broker and every client with its password can read it.
 """
 
 from __future__ import annotations

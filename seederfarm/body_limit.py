@@ -1,6 +1,6 @@
 """Bounds on request bodies, applied before any of a body is stored.
 
-Django writes a whole body to disk before it checks who sent it.
+Django writes a whole body to disk before it checks the sender.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class BodyLimit:
             taken += size
             self.in_all += size
             refused = self._status(taken, 0)
-            # as if the client were gone: Django lets go of what it has, and answers nothing
+            # as if the client had disconnected: Django drops the body and sends no answer
             return {"type": "http.disconnect"} if refused else message
 
         async def noted(message: Message) -> None:

@@ -5,7 +5,7 @@
     python tools/limits.py --check     exit with 1 if it is not current
     python tools/limits.py --untested  list bounds that no test mentions
 
-A bound is a constant whose name says so (see BOUND), a time one that is in seconds (see TIME). Each needs a
+A bound is a constant with such a name (see BOUND), a time one that is in seconds (see TIME). Each needs a
 docstring: the string below it.
 """
 

@@ -43,13 +43,13 @@ MACHINES = (
     Machine(
         "State of a worker",
         "seederfarm.registry.worker_states:TRANSITIONS",
-        "What an operator makes of a worker, in the admin or with `worker` and `workers`.",
+        "Changed by operators, in the admin or with `worker drain` and `worker retire`.",
     ),
     Machine(
         "State of a replica",
         "seederfarm.registry.replica_states:TRANSITIONS",
-        "What the farm knows of a copy on a worker, as control assigns and the worker reports it. "
-        "One that was released is deleted when it is reported as removed.",
+        "A copy on a worker, as control assigns it and the worker reports it. "
+        "A released one is deleted when it is reported as removed.",
         groups="seederfarm.registry.replica_states:GROUPS",
     ),
     Machine(
@@ -60,7 +60,7 @@ MACHINES = (
     Machine(
         "Handshake with a client",
         "hypercore.dht.sessions:TRANSITIONS",
-        "What a server of the DHT makes of a client's handshake.",
+        "A client's handshake at a server of the DHT.",
     ),
     Machine(
         "Flush of a store",
@@ -70,7 +70,7 @@ MACHINES = (
     Machine(
         "Stage of a seed",
         "workers.engine.seeds.stage:TRANSITIONS",
-        "How much of a key an engine keeps in memory, and to whom it replicates it.",
+        "What an engine keeps in memory of a key, and the peers with which it replicates it.",
     ),
 )
 

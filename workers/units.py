@@ -2,7 +2,7 @@
 
 Every option, setting, form and message goes through here. Units are decimal: `500G` is 500,000,000,000
 bytes everywhere; a unit is binary only when it is written with an i (`64MiB`). What a parser refuses is a
-ValueError whose text says what was expected.
+ValueError with what was expected.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class ReplicaState(NamedTuple):
     """Which blocks it has. None: every known block, or none yet; then it is None for all replicas of the
     drive."""
     unproven: bool = False
-    """It says that it is complete, and has not proven that: it stands in for no other."""
+    """Whether it reports to be complete and has not proven that: it replaces no other copy."""
     empty: bool = False
     """It is a complete copy of nothing: there is nothing to lose with it."""
 

@@ -39,7 +39,7 @@ AUDIT_PERIODS: Final = 2
 
 
 class Health(TextChoices):
-    """In the order of what wins."""
+    """States, the first that applies wins."""
 
     REMOVING = "removing", "removing"
     """Copies are being deleted."""
@@ -71,7 +71,7 @@ class Facts(NamedTuple):
     wanted: int
     """Copies at least."""
     is_known: bool
-    """Whether any of its content was seen."""
+    """Whether any of its content is known."""
     is_rewritten: bool
     """Whether copies refuse a higher fork until a person decides."""
     counted: int
@@ -105,7 +105,7 @@ def health_of(facts: Facts) -> Health:
 
 
 def proofs_since(now: datetime) -> datetime:
-    """Older proofs count no more."""
+    """Time before which proofs do not count."""
     return now - timedelta(seconds=AUDIT_PERIODS * settings.FARM.audit_every)
 
 

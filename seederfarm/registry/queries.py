@@ -1,4 +1,4 @@
-"""Shared reads: numbers of copies, under-replicated drives, keys as people type them."""
+"""Shared queries: numbers of copies, under-replicated drives, search by key."""
 
 from __future__ import annotations
 

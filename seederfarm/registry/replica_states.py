@@ -1,4 +1,4 @@
-"""What a copy of a drive on a worker is to the farm, and what changes that: drawn in `docs/states.md`.
+"""States of a copy of a drive on a worker, and their transitions; drawn in `docs/states.md`.
 
 Control assigns and releases; the worker reports phases. Reports may be lost and messages to workers take
 time, so a report may lead from any phase of a desired copy to any other. A released copy that is being
@@ -82,7 +82,7 @@ TRANSITIONS: Final[Mapping[DesiredPhase | None, Mapping[ReplicaStep, tuple[Desir
     },
     **{_RELEASED[phase]: _of_released(phase) for phase in Phase},
 }
-"""All that can happen to a copy. None: there is none."""
+"""All transitions of a copy. None: there is none."""
 
 GROUPS: Final[Mapping[str, tuple[DesiredPhase, ...]]] = {
     "kept": tuple(_DESIRED[phase] for phase in KEPT),

@@ -1,8 +1,8 @@
 """Signals, sent after the transaction that caused them has committed.
 
-The registry knows neither the reconciler nor the broker: `control` connects to these and acts at once instead
-of at its next beat. A missed signal loses nothing: drives that need planning are marked in the database
-(`Drive.dirty`).
+The registry does not import the reconciler or the broker: `control` connects to these signals and acts at
+once instead of at its next beat. A missed signal loses nothing: drives that need planning are marked in the
+database (`Drive.dirty`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from .models import Drive, Replica
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known of a drive at one moment."""
+    """The answer for a drive at one moment."""
 
     health: Health
     is_safe: bool
@@ -28,7 +28,7 @@ class Verdict:
     claim: str
     """`Safe to go offline: 3 complete copies`; what is true, without its age."""
     reason: str
-    """A sentence or two: what stands behind it, or why it is not safe."""
+    """A sentence or two: the reason for the claim."""
 
     def sentence(self, now: datetime) -> str:
         """The claim with the age of the oldest proof that it counts."""
@@ -111,7 +111,7 @@ def _progress(drive: Drive, copies: Sequence[Replica], health: Health, counted: 
 
 
 def _doubt(pending: Sequence[Replica], drive: Drive, now: datetime) -> str:
-    """Why complete copies do not count."""
+    """The reason why complete copies do not count."""
     copy = pending[0]
     name = copy.worker.name
     out = f"The copy on {name} is not counted"

@@ -1,4 +1,4 @@
-"""What a worker is to the farm, and what an operator can make of it. `docs/states.md` is drawn from this."""
+"""States of a worker, and the actions of operators that change them; drawn in `docs/states.md`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class WorkerState(TextChoices):
     PENDING = "pending", "waiting for approval"
     ACTIVE = "active", "active"
     DRAINING = "draining", "draining"
-    """Serves what it has until others have it; gets nothing new."""
+    """It serves its copies until others have them, and gets no new ones."""
     RETIRED = "retired", "retired"
-    """No longer part of the farm: its reports are rejected."""
+    """It is no longer a member: its reports are rejected."""
 
 
 class WorkerAction(StrEnum):
     ACTIVATE = "activate"
-    """Approve one that waits, cancel a drain, or admit a retired one again."""
+    """Approve a waiting worker, cancel a drain, or readmit a retired worker."""
     DRAIN = "drain"
     RETIRE = "retire"
 
@@ -44,7 +44,7 @@ TRANSITIONS: Final[Mapping[WorkerState, Mapping[WorkerAction, WorkerState]]] = {
 
 
 STATE_AFTER: Final = {action: state for actions in TRANSITIONS.values() for action, state in actions.items()}
-"""What an action leads to, from whichever state."""
+"""The state after each action, from any state."""
 
 
 def states_before(action: WorkerAction) -> list[WorkerState]:

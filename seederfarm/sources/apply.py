@@ -142,7 +142,7 @@ def _apply(source: Source, reading: Reading, at: datetime) -> Outcome:
     held, why = decide(source, change, at)
     gone = gone - held
     for keys in batches(sorted({*gone, *(entry.key for entry in new)})):
-        # In the order in which everybody takes them who adds keys: no two wait for each other.
+        # In the order of all transactions that add keys, so that they cannot deadlock.
         list(Drive.objects.select_for_update().filter(key__in=keys).order_by("key").values_list("pk"))
     added = _add(source, new, at)
     removed, kept = drop(source, gone)

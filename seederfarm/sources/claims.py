@@ -76,7 +76,7 @@ def claim(pk: int, at: datetime, *, always: bool = False) -> Claim | None:
         unclaimed = unclaimed.filter(**({f"{field}__isnull": True} if seen is None else {field: seen}))
     asked = config_digest(source)
     state = {**(source.state or {}), "tried": asked}
-    # `last_at` says from now on whose reading it is: it has to differ from the one before.
+    # `last_at` identifies this reading: it must differ from the one before.
     mine = at if source.last_at is None else max(at, source.last_at + timedelta(microseconds=1))
     if unclaimed.update(next_at=at + timedelta(seconds=LEASE), last_at=mine, state=state) != 1:
         return None

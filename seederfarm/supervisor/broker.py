@@ -103,7 +103,7 @@ def write_config(path: Path, *, socket: Path, data: Path, version: tuple[int, ..
         # A broker that drops keys under pressure loses tasks in silence.
         "maxmemory-policy noeviction",
         f"maxmemory {memory_limit()}",
-        # Whoever asks and does not read the answers, or begins messages that never end.
+        # Clients that do not read answers, or begin messages that never end.
         f"client-output-buffer-limit normal {MAX_ANSWERS} {MAX_ANSWERS // 2} 30",
         f"proto-max-bulk-len {MAX_ANSWERS}",
         *([f"maxmemory-clients {memory_limit() // 2}"] if version >= (7, 0) else []),

@@ -44,7 +44,7 @@ def start_detached() -> Iterator[dict[str, Any]]:
             "text": f"the supervisor ended with status {code} before the farm was ready",
         }
     elif process.poll() is None:
-        process.returncode = 0  # it is on its own now: nobody waits for it
+        process.returncode = 0  # it is independent now: no wait for it
 
 
 class _ReadyWriter:
@@ -56,7 +56,7 @@ class _ReadyWriter:
     def __call__(self, event: dict[str, Any]) -> None:
         if self._fd < 0:
             return
-        with suppress(OSError):  # nobody reads any more
+        with suppress(OSError):  # the reader has closed
             os.write(self._fd, json.dumps(event).encode() + b"\n")
         if event["event"] in ("ready", "failed"):
             os.close(self._fd)

@@ -143,7 +143,7 @@ class Agent:
         for thread in stoppers:
             thread.join()
 
-    # --- what control says
+    # --- messages of control
 
     def handle(self, name: str, sealed: object) -> None:
         """Verify and execute the argument of task `name`. A rejected message is counted and has no effect."""
@@ -203,7 +203,7 @@ class Agent:
         self.wake.set()
 
     def _on_challenge(self, challenge: Challenge) -> None:
-        if not self.paused:  # an engine that was told to keep nothing would answer that it does not
+        if not self.paused:  # a paused engine has no keys, and would answer that the copy is missing
             self._challenges.add(self._homes.of(challenge.key), challenge)
 
     def _ask(self, engine: int, challenge: Challenge) -> None:
@@ -367,7 +367,7 @@ class Agent:
                 self._bytes[i] += max(0, now[i] - before[i])
             self._counters[shard.index] = (shard.pid, *now)
 
-    # --- what control is told
+    # --- reports
 
     def record_event(self, code: str, text: str, key: str | None = None) -> None:
         """Buffer an event for the flight recorder."""

@@ -222,7 +222,7 @@ class _Step:
                 file.seek(0)
                 blob = await self._append(file)
             if Fingerprint.of(os.fstat(file.fileno())) != before:
-                self.unsettled = True  # it is being written to: half of a change is shown to nobody
+                self.unsettled = True  # it is being written: a partial change is not published
                 if entry is None or blob != entry.blob:
                     self._spare.release(blob)
                 return None

@@ -3,7 +3,7 @@
 Contents are appended, and made durable, before the entry that names them. A publisher that is stopped in
 between, or finds that a file has changed, leaves blocks that stay signed and are carried by every seeder. So
 they are remembered: the next content that begins with them uses them, and only the rest is appended. Content
-decides, byte by byte; the record only says where to look.
+decides, byte by byte; the record only has candidates.
 """
 
 from __future__ import annotations

@@ -306,7 +306,7 @@ class State:
             lambda session: {row.reason: row.count for row in session.scalars(select(RejectCount))}
         )
 
-    # --- what control was not told yet
+    # --- unsent reports
 
     def add_sample(self, sample: Sample) -> None:
         self._buffer(BufferedSample, json.dumps(to_builtins(sample)), MAX_SAMPLES)

@@ -26,8 +26,8 @@ _MAC_BYTES = 16
 class BlockCipher:
     """Encrypts and decrypts the blocks of one core.
 
-    `encryption_key` is 32 bytes; `compat` says whether the core is a compat one, whose block key is derived
-    in an older way.
+    `encryption_key` is 32 bytes; `compat`: whether the core is a compat one, whose block key is derived in an
+    older way.
     """
 
     __slots__ = ("_blinding_key", "_block_key")

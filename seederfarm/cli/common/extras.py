@@ -1,4 +1,4 @@
-"""Packages that only some commands need, and one line for a person who has not installed them."""
+"""Packages that only some commands need, and a one-line error when they are not installed."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypercore.printable import visible
 
 
 class Failure(click.ClickException):
-    """The command failed. `message` says what happened, what was kept, what to do."""
+    """The command failed. `message` has the cause, what was kept, and what to do."""
 
     exit_code = 1
 

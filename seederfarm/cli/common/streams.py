@@ -117,7 +117,7 @@ class _Text(io.TextIOWrapper):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        # click writes UTF-8 to a stream that says ASCII; this one says another name of a small set
+        # click writes UTF-8 to a stream with the encoding ASCII; this one has another name of a small set
         found = super().encoding
         return "iso-8859-1" if codecs.lookup(found).name == "ascii" else found
 

@@ -45,7 +45,7 @@ def _without_lock(data: Path, error: StorageError) -> Store:
     try:
         return read_only_store(data)
     except StorageError:
-        raise error from None  # it says more
+        raise error from None  # its text is more precise
 
 
 def require_store(data: Path) -> None:

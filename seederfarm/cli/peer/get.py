@@ -53,7 +53,7 @@ MAP_TIMEOUT = 2.0
 def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: ReadOptions) -> None:
     """Download the file at PATH, or everything below it (without PATH: the whole drive), into DIR.
 
-    Nothing is written outside of DIR, whatever the drive says. A file takes its name when it is complete, and
+    Nothing is written outside DIR. A file takes its name when it is complete, and
     one that is there already with the same content is left alone, so that an interrupted `get` is taken up
     again. A file that no peer has is left out and named, and so is one that does not fit the free space or
     what --max-bytes has left.

@@ -65,7 +65,7 @@ class PlainLines:
             case NetworkChanged(state="reached"):
                 self._write(REACHED)
             case LimitChanged(limit="disk", state="reached"):
-                pass  # the error that comes with it says more
+                pass  # the error event with it is more precise
             case LimitChanged():
                 shown = event.text or units.format_limit(event.limit, event.value, event.max)
                 self._write(f"limit {event.state}: {shown}")

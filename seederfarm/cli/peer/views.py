@@ -213,7 +213,7 @@ class LiveView:
 
     def refresh(self, engine: Engine) -> float:
         self._engine = engine
-        if self._output.waiting:  # the terminal is slow, or paused: a frame more is of no use
+        if self._output.waiting:  # the terminal is slow, or paused: skip this frame
             return FRAME_INTERVAL
         started = time.monotonic()
         size = self._console.size

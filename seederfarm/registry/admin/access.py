@@ -51,7 +51,7 @@ class UserAdmin(_UserBase):
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "email", "is_staff", "is_superuser", "last_login")
 
-    # Who may change users does not thereby become a superuser, nor somebody with more rights.
+    # The right to change users must not allow more rights than the user has.
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
@@ -110,7 +110,7 @@ class ApiTokenForm(_ApiTokenModelForm):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(SecretAdmin[ApiToken]):
-    """In no menu: nothing takes these tokens as long as there is no API."""
+    """In no menu while there is no API that accepts these tokens."""
 
     form = ApiTokenForm
     list_display = ("name", "user", "begins_with", "may", "state", "used", "expires_at")

@@ -49,7 +49,7 @@ def column(
 
 
 def button(description: str, icon: str) -> Callable[[F], F]:
-    """A button on the page of one object: `function(self, request, object_id)` under a URL of its own."""
+    """A button on the page of one object, which calls `function(self, request, object_id)`."""
     decorator: Callable[[F], F] = action(description=description, icon=icon, permissions=["change"])
     return decorator
 
@@ -71,7 +71,7 @@ class FarmAdmin(_ModelAdmin[M]):
     amounts: ClassVar[Mapping[str, type[AmountField]]] = {}
     """Fields that are written with a unit, by name."""
     secret_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that lists cannot be filtered by: `?field__startswith=` would reveal the value bit by bit."""
+    """Fields that cannot filter lists: `?field__startswith=` would reveal the value step by step."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         if lookup.partition("__")[0] in self.hidden_from(request):

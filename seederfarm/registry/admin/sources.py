@@ -69,7 +69,7 @@ class SourceAdmin(FarmAdmin[Source]):
             },
         ),
     )
-    # of one that is there already
+    # of an existing source
     last_reading = ("What happened", {"fields": readonly_fields})
     actions = ("read_now", "accept_removals", "enable", "disable")
     actions_detail = ("read_one", "accept_one")

@@ -87,7 +87,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
         return queries.with_load(super().get_queryset(request)).select_related("assignment")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # a worker joins by itself, with an enrolment token
+        return False  # workers join with an enrolment token
 
     def has_delete_permission(self, request: HttpRequest, obj: Worker | None = None) -> bool:
         return False  # retire it; one without copies can then be deleted

@@ -28,7 +28,7 @@ class ApiToken(models.Model):
     name = models.CharField(max_length=100)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_tokens")
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    """SHA-256 of the token, hex. A token has 256 random bits, so a slow hash would guard nothing."""
+    """SHA-256 of the token, hex. A token has 256 random bits, so a slow hash would not help."""
     hint = models.CharField(max_length=12, editable=False)
     """Its first characters, to identify tokens."""
     scopes = models.JSONField(default=list, blank=True)

@@ -31,7 +31,7 @@ class Tag(models.Model):
 
 
 class Drive(models.Model):
-    """A key that the operator wants kept: a core, a bee or a drive."""
+    """A registered key: a core, a bee or a drive."""
 
     class Kind(models.TextChoices):
         UNKNOWN = "", "not seen yet"
@@ -65,7 +65,7 @@ class Drive(models.Model):
     added_manually = models.BooleanField("added by a person", default=True, editable=False)
     """A person added it: it stays when no source lists it any more."""
 
-    # what placement obeys
+    # input of placement
     priority = models.PositiveSmallIntegerField(
         default=5,
         validators=[MaxValueValidator(9)],
@@ -107,7 +107,7 @@ class Drive(models.Model):
     under_replicated = models.BooleanField(default=True, editable=False)
     """Fewer complete copies than `replicas_min` when it was last planned."""
 
-    # what was observed, the best that any worker reported
+    # the best values that any worker reported
     title = models.CharField(max_length=200, blank=True, editable=False)
     length = models.PositiveBigIntegerField(null=True, editable=False)
     """Blocks of the key's own core (a drive's: of its file list)."""

@@ -13,7 +13,7 @@ from .replica import Replica
 
 
 class Challenge(models.Model):
-    """Random blocks that a worker must prove to have."""
+    """Random blocks that a worker must prove."""
 
     class Outcome(models.TextChoices):
         OPEN = "", "waiting"

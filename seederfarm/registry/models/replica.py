@@ -15,7 +15,7 @@ from .drive import Drive
 from .worker import Worker
 
 MAX_PROOF_FAILURES: Final = 3
-"""Failed proofs in a row after which a copy that calls itself complete does not count as that."""
+"""Failed proofs in a row after which a copy that reports to be complete does not count as complete."""
 
 
 class Replica(models.Model):
@@ -26,7 +26,7 @@ class Replica(models.Model):
 
     Phase = ReportedPhase
 
-    # Both have an index below that begins with them; each one more is paid for with every new copy.
+    # Both begin an index below; each further index costs time for every new copy.
     drive = models.ForeignKey(Drive, on_delete=models.CASCADE, related_name="replicas", db_index=False)
     worker = models.ForeignKey(Worker, on_delete=models.PROTECT, related_name="replicas", db_index=False)
     desired = models.BooleanField(default=True)
@@ -74,8 +74,8 @@ class Replica(models.Model):
         output_field=models.BooleanField(),
         db_persist=True,
     )
-    """Whether it counts as one of the copies that a drive should have, and in place of another one: it is
-    complete, and has proven that since. A copy of nothing (no blocks) can prove nothing."""
+    """Whether it counts towards a drive's copies, and can replace another one: it is complete and has proven
+    that since. A copy without blocks cannot prove anything."""
 
     look_again_sent_at = models.DateTimeField(null=True, editable=False)
     """When the worker was last sent the request to look for blocks that other copies have."""
@@ -134,7 +134,7 @@ class Replica(models.Model):
 
     @property
     def is_proof_pending(self) -> bool:
-        """Whether it says that it is complete, and has still to prove it."""
+        """Whether it reports to be complete and has not proven that yet."""
         return self.is_complete and not self.counts and not self.proof_failures and self.length > 0
 
     @property

@@ -15,7 +15,7 @@ from .drive import Drive, Tag
 from .fields import TagListField, clean_key
 
 HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\x00-\x1f\x7f]*")
-"""A header of HTTP as RFC 9110 has it (5.1, 5.5), without line breaks."""
+"""An HTTP header as in RFC 9110 (5.1, 5.5), without line breaks."""
 
 
 class Source(models.Model):
@@ -72,7 +72,7 @@ class Source(models.Model):
         help_text="Without this, keys stay of which the farm has the only complete copies known.",
     )
 
-    # what its keys get
+    # defaults of its keys
     key_kind = models.CharField(max_length=5, choices=Drive.Kind.choices, blank=True, default="")
     label = models.CharField(max_length=200, blank=True)
     tags = models.ManyToManyField(Tag, blank=True, related_name="sources")
@@ -81,7 +81,7 @@ class Source(models.Model):
     replicas_min = models.PositiveSmallIntegerField("copies at least", null=True, blank=True)
     replicas_max = models.PositiveSmallIntegerField("copies at most", null=True, blank=True)
 
-    # what happened
+    # results of readings
     state = models.JSONField(default=dict, editable=False)
     """What the next reading needs of the last (see `sources.claims`)."""
     next_at = models.DateTimeField("next reading", null=True, editable=False)

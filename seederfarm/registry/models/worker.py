@@ -39,7 +39,7 @@ class Worker(models.Model):
     )
     note = models.TextField(blank=True)
 
-    # limits it is told to keep
+    # its limits
     quota_bytes = models.PositiveBigIntegerField(
         "quota",
         null=True,
@@ -53,7 +53,7 @@ class Worker(models.Model):
         null=True, blank=True, help_text="A second. Empty: no limit."
     )
 
-    # what it reported
+    # its last reports
     capacity_bytes = models.PositiveBigIntegerField("capacity", null=True, editable=False)
     free_bytes = models.PositiveBigIntegerField("free", null=True, editable=False)
     used_bytes = models.PositiveBigIntegerField("used", null=True, editable=False)
@@ -65,9 +65,9 @@ class Worker(models.Model):
     """The last engine statistics as reported (farmwire.report.EngineStats)."""
     last_seen_at = models.DateTimeField("last seen", null=True, editable=False)
     assignment_version = models.PositiveBigIntegerField(default=0, editable=False)
-    """Of the assignment it reported; the one it should have is in AssignmentState."""
+    """Version of the reported assignment; the current one is in AssignmentState."""
     assignment_digest = models.CharField(max_length=128, blank=True, editable=False)
-    """Of the same: farmwire.assignment.Assignment.digest."""
+    """Digest of the reported assignment: farmwire.assignment.Assignment.digest."""
 
     # signed messages
     last_seq_in = models.PositiveBigIntegerField(default=0, editable=False)
@@ -80,7 +80,7 @@ class Worker(models.Model):
     broker_hash = models.CharField(max_length=64, blank=True, editable=False)
     """SHA-256 of the password of its account of the broker, hex. Empty: it has the login of its token."""
 
-    # its life
+    # its times
     enrolled_at = models.DateTimeField("joined", default=timezone.now, editable=False)
     draining_since = models.DateTimeField(null=True, editable=False)
     lost_since = models.DateTimeField(null=True, editable=False)
@@ -104,7 +104,7 @@ class Worker(models.Model):
 
     @property
     def queue(self) -> str:
-        """The one queue it consumes."""
+        """The queue that it consumes."""
         return f"node.{self.node_id}.q"
 
     def is_online(self, now: datetime, grace: float) -> bool:

@@ -1,4 +1,4 @@
-"""Which blocks copies have, and which copies have blocks that no other has."""
+"""The blocks of copies, and copies with blocks that no other copy has."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ until then it is the worker's claim."""
 
 STANDS_IN: Final = f"""(o.counts OR (r.phase <> 'complete' AND o.phase <> 'complete'
     AND o.have_blocks > 0 AND o.proof_failures < {MAX_PROOF_FAILURES})) AND {AS_FULL}"""
-"""SQL: whether replica `o` may take the place of replica `r`, by numbers: it counts, or neither says that it
-is complete."""
+"""SQL: whether replica `o` may take the place of replica `r`, by numbers: it counts, or neither reports
+to be complete."""
 
 COMPARED_AT_ONCE: Final = 1000
 """Drives whose copies are compared block by block at a time."""
@@ -37,14 +37,14 @@ COMPARED_AT_ONCE: Final = 1000
 def holding_of(fork: int, length: int, total_blocks: int, have_blocks: int, gaps: str) -> Holding:
     try:
         known = from_text(gaps)
-    except ValueError:  # written by a later version: nothing is known of it
+    except ValueError:  # written by a later version: unknown
         known = ()
     return Holding(fork, length, total_blocks, have_blocks, known)
 
 
 def last_copies_on(worker: Worker) -> list[int]:
-    """Drives of which the copy on `worker` has blocks that no other copy certainly has. Copies on retired and
-    lost workers, and copies that have yet to prove that they are complete, do not count."""
+    """Drives whose copy on `worker` has blocks that no other copy certainly has. Copies on retired and lost
+    workers, and complete ones without a proof, do not count."""
     others = _that_count(worker).filter(
         Q(gaps="") | Q(gaps=OuterRef("gaps")),
         drive=OuterRef("drive"),

@@ -16,7 +16,7 @@ class DrainProgress(NamedTuple):
     copies: int
     """Copies that are on the worker and not released."""
     waiting: int
-    """Those of them of which too few other workers have as much yet, and have proven it."""
+    """Those of them that too few other workers have as fully, and have proven."""
     bytes_left: int
     """Bytes that others must download before it can go."""
     bytes_per_second: float

@@ -42,7 +42,7 @@ class Guarded(NamedTuple):
     """Complete copies in the farm."""
     writer_seen_at: datetime | None
     share: float | None = None
-    """How much of the drive the fullest copy has, 0 to 1. None: unknown."""
+    """Share of the drive in the fullest copy, 0 to 1. None: unknown."""
 
     @property
     def why(self) -> str:
@@ -62,7 +62,7 @@ class RemoveResult(NamedTuple):
 
 
 def pause(drives: Drives, actor: Actor) -> int:
-    """Leave copies where they are: nothing is placed, moved or released. Returns how many drives changed."""
+    """Pause drives: no copy is placed, moved or released. Returns the number of changed drives."""
     return _change(
         drives,
         actor,
@@ -85,7 +85,7 @@ def resume(drives: Drives, actor: Actor) -> int:
             "state": Drive.State.ACTIVE,
             "removing_since": None,
             "dirty": True,
-            # who takes a removal back wants it; who ends a pause says nothing of that
+            # cancelling a removal counts as adding by a person; ending a pause does not
             "added_manually": Case(When(state=Drive.State.REMOVING, then=True), default=F("added_manually")),
         },
     )
@@ -110,7 +110,7 @@ def set_replicas(drives: Drives, minimum: int, maximum: int, actor: Actor) -> in
 
 
 def follow_forks(drives: Drives, up_to: int | None, actor: Actor) -> int:
-    """Have copies follow their writer up to this fork; None: any; 0: keep the current history.
+    """Let copies follow their writer up to this fork; None: any; 0: keep the current history.
 
     Workers are informed at once.
     """
@@ -137,13 +137,14 @@ def forks_decided(ids: Sequence[int]) -> None:
     )
     holding = Replica.objects.filter(drive_id__in=ids, desired=True)
     workers = list(holding.order_by("worker_id").values_list("worker_id", flat=True).distinct())
-    # Should nobody be there to send it, the next heartbeat finds the digest missing
+    # If the message is lost, the next heartbeat finds the digest missing
     AssignmentState.objects.filter(worker_id__in=workers).update(version=F("version") + 1, digest="")
     transaction.on_commit(partial(signals.workers_changed.send, sender=Drive, ids=workers))
 
 
 def set_priority(drives: Drives, priority: int, actor: Actor) -> int:
-    """0 is first, 9 last. Raises ValidationError for others."""
+    """Set the priority: 0 is first, 9 last. Raises ValidationError for others. Returns the number of changed
+    drives."""
     if not 0 <= priority <= 9:
         raise ValidationError("A priority is 0 (first) to 9 (last).")
     return _change(
@@ -206,7 +207,7 @@ def last_copies(rows: models.QuerySet[Drive], now: datetime) -> list[Guarded]:
 
 
 def _held_alone(now: datetime) -> Q:
-    """Drives of which no peer outside of the farm is known to have as much.
+    """Drives whose fullest known copy is in the farm.
 
     A copy that is downloading is not the fullest: its peers have more.
     """
@@ -270,7 +271,7 @@ def reverify(drives: Drives, actor: Actor) -> int:
 
 
 def mark_dirty(drives: Drives) -> None:
-    """Have these drives planned again, after changes made elsewhere, such as in a form."""
+    """Queue planning of these drives, after changes made elsewhere, such as in a form."""
     ids = _ids(drives)
     with transaction.atomic():
         for batch in batches(ids):

@@ -23,8 +23,8 @@ BATCH: Final = 500
 """Rows per statement: SQLite accepts a few hundred parameters in an IN, and locks stay short."""
 
 SIGNALLED: Final = 1000
-"""Above this number listeners get None instead of a list, and new drives are not marked: checking all drives
-costs less than writing each once more to remove its mark."""
+"""Number of drives above which listeners get None instead of a list, and new drives are not marked: checking
+all drives is cheaper than writing each again to remove its mark."""
 
 T = TypeVar("T")
 
@@ -177,11 +177,11 @@ def insert(made: Mapping[str, Drive]) -> tuple[list[Drive], list[Drive]]:
     """Insert rows for keys that have none. Returns (added, existing); a concurrent insert of the same key is
     no error. Call it in a transaction."""
     found: dict[str, tuple[Drive, bool]] = {}
-    # In the order of the keys: two that add the same ones at once wait for each other in one direction only.
+    # In the order of the keys, so that two transactions that add the same ones cannot deadlock.
     for keys in batches(sorted(made)):
         known = set(Drive.objects.filter(key__in=keys).values_list("key", flat=True))
         Drive.objects.bulk_create([made[key] for key in keys if key not in known], ignore_conflicts=True)
-        # Locked: a source may be dropping one of them at this moment.
+        # Locked: a source may be removing one of them now.
         locked = Drive.objects.select_for_update().filter(key__in=keys).order_by("key")
         found.update((drive.key, (drive, drive.key in known)) for drive in locked)
     added = [found[key][0] for key in made if not found[key][1]]
@@ -190,7 +190,7 @@ def insert(made: Mapping[str, Drive]) -> tuple[list[Drive], list[Drive]]:
 
 
 def mark_added_manually(drives: Sequence[Drive]) -> None:
-    """Mark drives as added by a person, also those just added: a source may have been faster by a moment."""
+    """Mark drives as added by a person, also new ones: a source may have added them at the same time."""
     for batch in batches(drives):
         rows = Drive.objects.filter(pk__in=[drive.pk for drive in batch], added_manually=False)
         rows.update(added_manually=True)

@@ -20,7 +20,7 @@ OF_SOURCE: Final = "source "
 """Prefix of the name of an actor that is a source."""
 
 NAMED: Final = 20
-"""Things that an entry about many lists by name."""
+"""Number of objects that an entry about many lists by name."""
 
 _PLURALS: Final = {
     "copy": "copies",
@@ -30,10 +30,10 @@ _PLURALS: Final = {
 
 
 SOURCE: Final = Allowance(50, 600.0)
-"""Events, and audit entries, that one source makes: 194 of each in a first day, 144 in each after it. A list
-may change each second, and others control it. Ours."""
+"""Events, and audit entries, of one source: 194 of each on a first day, then 144. A list may change each
+second. Ours."""
 MAX_SOURCES: Final = 10_000
-"""Sources that are counted, in memory."""
+"""Sources whose rows are counted."""
 _of_sources: Final = {"event": Buckets(SOURCE, MAX_SOURCES), "audit": Buckets(SOURCE, MAX_SOURCES)}
 
 

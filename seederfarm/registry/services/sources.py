@@ -26,7 +26,7 @@ class Accepted(NamedTuple):
 
 
 def drop(source: Source, gone: Iterable[str]) -> tuple[int, list[str]]:
-    """Delete the source's entries for these keys, and remove the drives that nothing else wants.
+    """Delete the source's entries for these keys, and remove drives without another source or person.
 
     Entries whose drives the last-copy guard keeps stay, so that removal is tried again. Returns the number of
     drives being removed, and the keys of those kept. Call it in a transaction that holds the source's row.

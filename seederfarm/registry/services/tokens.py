@@ -1,4 +1,4 @@
-"""Secrets that let programs and workers in: made once, shown once, kept as hashes."""
+"""Tokens of programs and workers: shown once, stored as hashes."""
 
 from __future__ import annotations
 

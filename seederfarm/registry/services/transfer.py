@@ -1,4 +1,4 @@
-"""Keys and sources with all their settings, out of one farm and into another (or back)."""
+"""Export and import of keys and sources with their settings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ImportResult(NamedTuple):
     sources_added: int
     sources_known: int
     notes: list[Problem]
-    """What was left out, in the order of the lines."""
+    """Omitted parts, in the order of the lines."""
 
 
 # --- out

@@ -48,7 +48,7 @@ def activate(workers: Workers, actor: Actor) -> int:
 
 
 def drain(workers: Workers, actor: Actor) -> int:
-    """Assign them nothing new and place their copies elsewhere; they serve copies until others have them."""
+    """Drain workers: they get no new copies and serve theirs until others have them."""
     return _change(
         workers,
         actor,
@@ -110,7 +110,7 @@ def delete_retired(workers: Workers, actor: Actor) -> int:
 
 
 def set_paused(workers: Workers, paused: bool, actor: Actor) -> int:
-    """A paused worker keeps what it has and seeds nothing."""
+    """Pause workers, or end that. A paused worker keeps its copies and seeds none."""
     with transaction.atomic():
         rows = Worker.objects.filter(pk__in=_ids(workers), paused=not paused).select_for_update()
         changed = list(rows)
@@ -152,8 +152,8 @@ def _change(
         for worker in changed:
             record_audit(actor, f"worker.{action}", f"{verb} {worker.name}", target=worker.node_id)
             record_event(f"worker.{state}", f"{worker.name} is {state.label} now", worker=worker)
-        # New room concerns every drive that wants more copies, which only the next full plan can tell: it is
-        # told of the worker. A drain concerns the drives that are there.
+        # New free space concerns every drive that wants more copies: the next full plan gets the worker.
+        # A drain concerns the drives on the worker.
         touched = Drive.objects.filter(replicas__worker__in=ids)
         touched.update(dirty=True)
         _announce(ids)

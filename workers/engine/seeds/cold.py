@@ -1,7 +1,7 @@
 """Cold keys: a few hundred bytes for a complete key that no peer uses.
 
-The record for a restart is stored with the main core, in the store's `meta`. It says which cores belong
-together, not which blocks are stored: that is read from the store.
+The record for a restart is stored with the main core, in the store's `meta`. It has the cores that belong
+together; which blocks are stored is read from the store.
 """
 
 from __future__ import annotations

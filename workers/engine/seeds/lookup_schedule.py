@@ -51,7 +51,7 @@ class Lookups:
             return not (self.looked and peers and now < self._behind_since + CATCH_UP)
         self._repeat_at = self._behind_since = None
         if peers:
-            self.looked = True  # whoever is connected tells us what is new
+            self.looked = True  # connected peers announce what is new
         if self.looked:
             self._look_until = None
             return False

@@ -358,7 +358,7 @@ class Seed:
 
     def _part(self, key: bytes) -> TrackedCore:
         session = self._open_session(key, active=self._active)
-        # Who came is noted at once: a reader may have got all it wanted before the next look at the key.
+        # New peers are recorded at once: a reader may be done before the next review of the key.
         part = TrackedCore(session, changed=self._changed, on_peer_change=self._emit_peers, own=self._own)
         part.session.follow_forks(self._max_fork)
         return part
@@ -394,7 +394,7 @@ class Seed:
         peers: list[RemotePeer] = []
         if not closing:
             peers.extend(self._main.session.peers)
-            # Who has what only might be the blobs core does not count.
+            # Peers of a core that only may be the blobs core do not count.
             if self._second is not None and self.kind is Kind.DRIVE:
                 peers.extend(self._second.session.peers)
         for news in self._tally.update(peers):
@@ -469,7 +469,7 @@ class Seed:
         self._emit_heads()  # of what `synced` is about
         totals = self._count()
         if totals.unavailable_blocks:
-            self.note()  # now: who had the blocks may never come again to say that it has no more
+            self.note()  # now: the peer that had the blocks may never return to report that it lacks them
         self._emit(
             Synced(
                 key=self.key,

@@ -33,7 +33,7 @@ class Step(Enum):
 
     ADD = "add"
     LOAD = "load"
-    """Added, and all that its record says is in the store."""
+    """Added, and everything in its record is in the store."""
     BEHIND = "behind"
     """Peers have more of it, or something is left to do."""
     IDLE = "idle"

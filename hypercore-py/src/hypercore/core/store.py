@@ -373,9 +373,7 @@ class Store:
         return self.backend.database_bytes()
 
     def close(self) -> None:
-        """Flushes, and lets go of the directory. Raises StorageError if the flush fails; it is closed then,
-        too.
-        """
+        """Flush and close. Raises StorageError if the flush fails; the store is closed then as well."""
         if self.closed:
             return
         self.closed = True

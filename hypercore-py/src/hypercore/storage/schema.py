@@ -62,7 +62,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         raise StoreUnreadable(f"SQLite {wanted} is needed, this Python has {sqlite3.sqlite_version}")
     doing = f"cannot open {path}"
     try:
-        # Made here, since SQLite would let the umask decide who may read it
+        # Made here with mode 0600: SQLite would use the umask
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise disk_error(error, doing) from error

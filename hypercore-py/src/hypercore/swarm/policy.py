@@ -69,10 +69,9 @@ def keep_incoming(local_key: bytes, remote_key: bytes, *, existing_used: bool) -
 
 
 class SwarmPolicy:
-    """`firewall(public_key)` refuses a peer when true; it is banned then. `is_banned(public_key)` refuses it
-    as long as it is true. `lacks_peers(topic)` says whether the connected peers of a topic, if it has any,
-    are
-    of no use to it. `use_of(public_key)` says what an open connection has been used for."""
+    """`firewall(public_key)` returns whether a peer is refused; it is then banned. `is_banned(public_key)`
+    refuses it while true. `lacks_peers(topic)` returns whether the connected peers of a topic give it
+    nothing, or it has none. `use_of(public_key)` returns the work of an open connection."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Stand-ins for the network, for the tests of programs that use this library (and for its own).
 
-Nothing of it imports asyncio or reads a clock: time passes when a test says so. Only `testnet`, which has to
+It imports no asyncio and reads no clock: tests move the time. Only `testnet`, which has to
 be imported by name, runs real nodes on real sockets.
 """
 

@@ -63,7 +63,7 @@ class LinkedPair:
         self.clock = clock or FakeClock()
         self.latency = latency
         self.windows = {"a": window, "b": window}
-        """Bytes that each side may have on their way. At 0 it says nothing any more."""
+        """Bytes that each side may have in flight. At 0 it sends no more."""
         self.tap = tap
         self.a = Muxer(is_initiator=True, handshake_hash=handshake_hash)
         self.b = Muxer(is_initiator=False, handshake_hash=handshake_hash)

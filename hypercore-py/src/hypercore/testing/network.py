@@ -18,7 +18,7 @@ IP_AND_UDP_BYTES = 28
 
 
 class Path:
-    """One direction of a network path, shared by all who send over it.
+    """One direction of a network path, shared by all its senders.
 
     `delay` and `jitter` are seconds: a datagram takes `delay` plus up to `jitter`. `loss`, `duplication`
     and `reordering` are probabilities; a reordered datagram takes `delay` once more. `rate` is bytes per

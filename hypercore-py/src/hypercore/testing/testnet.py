@@ -69,6 +69,6 @@ class Testnet:
 
     async def _enter(self, stack: AsyncExitStack, node: DhtNode) -> None:
         await stack.enter_async_context(node)
-        # The first one has nobody to find
+        # The first one finds no other node
         if len(self.nodes) > 1 and not await node.bootstrapped(timeout=START_SECONDS):
             raise TimeoutError(f"node {len(self.nodes)} of the testnet found nobody")

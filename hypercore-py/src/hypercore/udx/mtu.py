@@ -10,7 +10,7 @@ from __future__ import annotations
 from .limits import IPV4_OVERHEAD_BYTES, MTU_BYTES
 
 LADDER = (1280, 1400, 1452, 1492, 1500)
-"""MTUs worth a probe: IPv6's minimum, common tunnels, PPPoE, Ethernet (udx.h's maximum). A step is at most
+"""MTUs that are probed: IPv6's minimum, common tunnels, PPPoE, Ethernet (udx.h's maximum). A step is at most
 255 bytes, what the data offset can say."""
 
 MAX_LOST_PROBES = 3

@@ -194,7 +194,7 @@ class UdxStream:
         return True
 
     def pause(self) -> None:
-        """Stops `Data` events. What comes is held, and the window offered to the peer shrinks by it."""
+        """Stop `Data` events. Received bytes are held, and the offered window shrinks by them."""
         self._paused = True
 
     def resume(self) -> None:

@@ -1,4 +1,4 @@
-"""The messages around request and data: who has what, who wants what.
+"""The messages around request and data: announcements and subscriptions.
 
 Format: hypercore lib/messages.js, `wire.*`.
 """

@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 
 
 class Corestore:
-    """Owns `store` and closes it. `config` says how cores are replicated.
+    """Owns `store` and closes it. `config` is for the replication of all cores.
 
     `on_error` is called when the disk refuses something, `on_misbehaviour` with the public key of a peer that
     was disconnected for violating the protocol, `on_core_requested` with the discovery key of a core without

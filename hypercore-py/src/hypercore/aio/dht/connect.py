@@ -112,7 +112,7 @@ class ConnectAttempt:
         except OSError as error:
             raise PeerUnreachable(f"no stream to connect with: {error}") from None
         stream.accept = self._on_packet
-        stream.pause_reading()  # a server that comes to us speaks before we know its keys
+        stream.pause_reading()  # a server that connects to us may send before we have its keys
         try:
             self._request = self._first_message(stream.local_id)
             contact = await self._do_handshake()

@@ -63,7 +63,7 @@ def _interface_hosts() -> list[str]:
     hosts: list[str] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for _, name in socket.if_nameindex():
-            with suppress(OSError):  # an interface that is down, or speaks IPv6 only
+            with suppress(OSError):  # an interface that is down, or has only IPv6
                 answer = fcntl.ioctl(sock.fileno(), SIOCGIFADDR, pack("256s", name.encode()[:15]))
                 host = socket.inet_ntoa(answer[ADDRESS_OFFSET : ADDRESS_OFFSET + 4])
                 if host not in hosts:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -24,6 +25,7 @@ from .model.status import EngineStatus, SeedStatus, State
 from .seeds.backlog import Backlog
 from .seeds.cold import Cold, load_cold
 from .seeds.problems import Problems
+from .seeds.review_schedule import ReviewSchedule
 from .seeds.seed import Seed
 from .seeds.stage import Stage
 from .seeds.table import SeedSlot, SeedTable, Totals, WarmSeed
@@ -97,9 +99,7 @@ class Engine:
         """Keys with activity since the last call of `changes`."""
         self._unsynced: set[bytes] = set()
         """Keys that are not synced."""
-        self._timers: dict[bytes, asyncio.TimerHandle] = {}
-        self._review_pending: set[bytes] = set()
-        """Keys with activity that are reviewed soon."""
+        self._reviews = ReviewSchedule(self._review, self._delay_of)
         self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
         self._stopping = False
@@ -155,8 +155,7 @@ class Engine:
             return
         self._stopping = True
         self._limits.close()
-        for timer in self._timers.values():
-            timer.cancel()
+        self._reviews.close()
         for task in self._tasks:
             task.cancel()
         self._backlog.close()
@@ -210,7 +209,7 @@ class Engine:
             raise
         self._seeds.add(key, SeedSlot(state, topic))
         if cold is None:
-            self._review_soon(key)
+            self._reviews.soon(key)
         else:
             for event in cold.events():
                 self._events.emit(event)
@@ -223,7 +222,7 @@ class Engine:
             wanted,
             open_session=self._cores.get,
             emit=self._emit_of_seed,
-            changed=lambda: self._review_soon(key),
+            changed=partial(self._reviews.soon, key),
             claim=lambda core: self._claim(key, core),
             report_interval=self.settings.report_interval,
             max_blocks=self._max_blocks,
@@ -240,7 +239,7 @@ class Engine:
         warm = self._seeds.warm(key)
         if warm is not None:
             warm.seed.follow_forks(up_to)
-            self._review_soon(key)
+            self._reviews.soon(key)
 
     def set_limits(self, limits: LimitSettings, *, hold: bool = False) -> None:
         """Apply other limits. `hold`: download nothing in any case."""
@@ -248,7 +247,7 @@ class Engine:
             self._max_blocks = limits.max_blocks
             for key, warm in self._seeds.all_warm().items():
                 warm.seed.max_blocks = limits.max_blocks
-                self._review_soon(key)
+                self._reviews.soon(key)
         self._limits.configure(limits, hold=hold)
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
@@ -273,11 +272,8 @@ class Engine:
         return True
 
     def _release(self, key: bytes, seed: Seed) -> None:
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        self._reviews.cancel(key)
         seed.close()
-        self._review_pending.discard(key)
 
     @property
     def keys(self) -> list[bytes]:
@@ -311,7 +307,7 @@ class Engine:
         except Exception as error:
             self._fail(key, error)
             return
-        self._review_soon(key)
+        self._reviews.soon(key)
 
     def _make_cold(self, key: bytes, warm: WarmSeed, topic: TopicSubscription[Any]) -> None:
         cold = warm.seed.put_away()
@@ -390,30 +386,13 @@ class Engine:
 
     # --- reviews
 
-    def _review_soon(self, key: bytes) -> None:
-        """Called with every block of every core: the frequent case comes first."""
-        if key in self._review_pending:
-            return
+    def _delay_of(self, key: bytes) -> float | None:
         warm = self._seeds.warm(key)
         if warm is None:
-            return  # it is being added, and is reviewed then
-        self._review_pending.add(key)
-        delay = DISCOVERY_DELAY if warm.seed.kind is None else REVIEW_DELAY
-        self._review_at(key, monotonic() + delay)
-
-    def _review_at(self, key: bytes, at: float) -> None:
-        timer = self._timers.get(key)
-        if self._stopping or self._seeds.warm(key) is None:
-            return
-        if timer is not None:
-            if timer.when() <= at:
-                return
-            timer.cancel()
-        self._timers[key] = self._loop.call_at(at, self._review, key)
+            return None  # it is being added, and is reviewed then
+        return DISCOVERY_DELAY if warm.seed.kind is None else REVIEW_DELAY
 
     def _review(self, key: bytes) -> None:
-        del self._timers[key]
-        self._review_pending.discard(key)
         self._changed.add(key)
         slot = self._seeds.get(key)
         assert slot is not None and isinstance(slot.state, WarmSeed)
@@ -426,7 +405,7 @@ class Engine:
         except Exception as error:
             # The disk, most likely. The key stays as it is and is reviewed again.
             self._fail(key, error)
-            self._review_at(key, now + REPEAT_REVIEW)
+            self._reviews.at(key, now + REPEAT_REVIEW)
             return
         if seed.synced:
             self._mark_synced(key)
@@ -436,7 +415,7 @@ class Engine:
             return
         at = min((at for at in (deadline, update_at, rest_at) if at is not None), default=None)
         if at is not None:
-            self._review_at(key, at)
+            self._reviews.at(key, at)
 
     def _step_stage(
         self, key: bytes, warm: WarmSeed, topic: TopicSubscription[Any], now: float

@@ -12,15 +12,12 @@ from typing import Any
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from hypercore.core.core import Core
-from hypercore.core.store import Store, memory_store
 from seederfarm.control.messaging.celery_broker import CeleryBroker
 from seederfarm.control.messaging.outbox import outbox
 
 from ...support.databases import FarmDatabase
 from ...support.redis import RedisServer
-from .audit_scenes import WRITER
-from .fakes import FakeBroker, FakeWorker
+from .fakes import FakeBroker
 
 
 @pytest.fixture
@@ -39,25 +36,6 @@ def farm(committing_database: FarmDatabase, broker: FakeBroker) -> FakeBroker:
 @pytest.fixture
 def now() -> datetime:
     return datetime(2026, 5, 17, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def worker(farm: FakeBroker, now: datetime) -> FakeWorker:
-    """A worker of the farm, active and heard of at `now`."""
-    return FakeWorker("anna", now=now)
-
-
-@pytest.fixture
-def store() -> Store:
-    return memory_store()
-
-
-@pytest.fixture
-def core(store: Store) -> Core:
-    """Twenty blocks of WRITER."""
-    core = store.create_core(WRITER)
-    core.append([f"block {number}".encode() for number in range(20)], WRITER)
-    return core
 
 
 StartBroker = Callable[[RedisServer], RedisServer]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -45,8 +47,11 @@ class Farm:
         settings: EngineSettings = SETTINGS,
         online: Callable[[], Awaitable[object]] | None = None,
         idle_seconds: float = IDLE_SECONDS,
+        claim: Callable[[bytes, bytes], bool] = lambda key, core: True,
     ) -> None:
         self.events: list[Event] = []
+        self.times: list[float] = []
+        """When each of them was emitted."""
         self.store = store or memory_store()
         self.swarm = FakeSwarm()
         self.cores = Corestore(
@@ -56,7 +61,7 @@ class Farm:
             on_core_requested=lambda name: self.engine.on_core_requested(name),
         )
         self.seeds = SeedTable()
-        events = EventBuffer(self.events.append)
+        events = EventBuffer(self._record)
         self.engine = Engine(
             settings,
             swarm=self.swarm,
@@ -71,7 +76,12 @@ class Farm:
             ),
             events=events,
             online=online,
+            claim=claim,
         )
+
+    def _record(self, event: Event) -> None:
+        self.events.append(event)
+        self.times.append(monotonic())
 
     async def __aenter__(self) -> Farm:
         await self.engine.start()
@@ -408,20 +418,15 @@ async def test_progress_of_one_key_keeps_its_distance() -> None:
     writer = Writer(compat=True)
     writer.append(*[bytes(100)] * 3_000)
     theirs = published(writer)
-    async with Farm() as farm:
-        loop = asyncio.get_running_loop()
-        at: list[float] = []
-
-        def note(event: Event) -> None:
-            farm.events.append(event)
-            if isinstance(event, Progress):
-                at.append(loop.time())
-
-        farm.engine._sink = note
+    # Longer than the delay between two reviews
+    async with Farm(settings=replace(SETTINGS, report_interval=0.3)) as farm:
         farm.engine.add([Wanted(writer.key)])
         farm.connect(theirs)
         await farm.until(lambda: bool(farm.synced(writer.key)))
-        assert all(later - earlier >= 0.049 for earlier, later in pairwise(at))
+        emitted = zip(farm.times, farm.events, strict=True)
+        at = [time for time, event in emitted if isinstance(event, Progress)]
+        assert len(at) > 1
+        assert all(later - earlier >= 0.299 for earlier, later in pairwise(at))
     await theirs.close()
 
 

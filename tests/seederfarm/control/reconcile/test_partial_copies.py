@@ -14,7 +14,7 @@ from farmwire.message import decode
 from farmwire.proofs import prove_block
 from farmwire.tasks import REFRESH, Refresh
 from hypercore.core.core import Core
-from hypercore.core.store import Store
+from hypercore.core.store import Store, memory_store
 from seederfarm.control.reconcile import apply, completing
 from seederfarm.control.reconcile.reconcile import reconcile
 from seederfarm.control.reports import audits
@@ -25,8 +25,8 @@ from seederfarm.registry.services import workers as worker_services
 from seederfarm.registry.services.drains import drain_progress
 
 from ...registry.factories import make_drive
-from ..audit_scenes import answer, asked, blobs_of, copy_of_core
 from ..fakes import FakeBroker, FakeWorker, copy_of, prove_all
+from ..reports.test_audits import WRITER, answer, asked, blobs_of, copy_of_core
 
 SECOND = timedelta(seconds=1)
 Gap = tuple[int, int]
@@ -211,6 +211,23 @@ def test_a_whole_farm_of_whole_copies_is_asked_nothing(farm: FakeBroker, now: da
 
 
 # --- proofs
+
+
+@pytest.fixture
+def worker(farm: FakeBroker, now: datetime) -> FakeWorker:
+    return FakeWorker("anna", now=now)
+
+
+@pytest.fixture
+def store() -> Store:
+    return memory_store()
+
+
+@pytest.fixture
+def core(store: Store) -> Core:
+    core = store.create_core(WRITER)
+    core.append([f"block {number}".encode() for number in range(20)], WRITER)
+    return core
 
 
 def lacks(replica: Replica, *cores: CoreGaps) -> None:

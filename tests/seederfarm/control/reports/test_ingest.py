@@ -27,6 +27,11 @@ pytestmark = pytest.mark.usefixtures("farm")
 SECOND = timedelta(seconds=1)
 
 
+@pytest.fixture
+def worker(farm: FakeBroker, now: datetime) -> FakeWorker:
+    return FakeWorker("anna", now=now)
+
+
 def assign(drive: Drive, worker: FakeWorker, now: datetime, **values: object) -> Replica:
     return Replica.objects.create(drive=drive, worker=worker.row, created_at=now, **values)
 

@@ -43,8 +43,10 @@ def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
 class ColdFarm(Farm):
     """Its cores become idle soon."""
 
-    def __init__(self, store: Store | None = None) -> None:
-        super().__init__(store, idle_seconds=0.05)
+    def __init__(
+        self, store: Store | None = None, claim: Callable[[bytes, bytes], bool] = lambda key, core: True
+    ) -> None:
+        super().__init__(store, idle_seconds=0.05, claim=claim)
 
     def is_cold(self, key: bytes) -> bool:
         slot = self.engine._seeds.get(key)
@@ -392,7 +394,6 @@ async def test_a_conflict_is_told_at_each_start_and_ends_with_the_core() -> None
     await first.engine.remove(writer.key)
     async with ColdFarm(first.store) as second:
         store = second.store
-        second.engine._has_conflict = second.cores.has_conflict
         second.engine.add([Wanted(writer.key)])
         await second.until(lambda: any(isinstance(event, Problem) for event in second.events))
         assert [event.code for event in second.events if isinstance(event, Problem)] == ["CONFLICT"]
@@ -417,8 +418,7 @@ async def test_what_belongs_to_a_cold_key_is_claimed_without_opening_it() -> Non
         claimed.append((key, core))
         return True
 
-    async with ColdFarm(first.store) as second:
-        second.engine._claim = claim
+    async with ColdFarm(first.store, claim) as second:
         second.engine.add([Wanted(drive.key)])
         assert second.is_cold(drive.key)
         assert claimed == [(drive.key, drive.key), (drive.key, drive.blobs.key)]

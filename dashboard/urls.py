@@ -6,6 +6,7 @@ from django.urls import path, register_converter
 
 from seederfarm.registry.queries import whole_key
 
+from .live import stream
 from .pages import account, drive, drives, history, overview, sources, workers
 from .pages.access import key_in_address
 
@@ -42,6 +43,7 @@ urlpatterns = [
     path("alerts/<int:pk>/acknowledge/", history.acknowledge, name="acknowledge"),
     path("events/", history.events, name="events"),
     path("audit/", history.audit, name="audit"),
+    path("live/", stream.live, name="live"),
     path("login/", account.LoginPage.as_view(), name="login"),
     path("logout/", account.logout, name="logout"),
     path("theme/", account.theme, name="theme"),

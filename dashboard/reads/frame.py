@@ -107,7 +107,7 @@ def _load(request: HttpRequest) -> Frame:
         theme=theme_of(request),
         groups=groups,
         alerts=open_alerts(),
-        status=_status(),
+        status=status(),
         may_add=user.has_perm("registry.add_drive"),
         may_manage=bool(getattr(user, "is_staff", False)),
     )
@@ -125,7 +125,7 @@ def open_alerts() -> int:
     return len(rows.values_list("pk")[:MAX_COUNTED])
 
 
-def _status() -> Status:
+def status() -> Status:
     rows = list(
         Worker.objects.filter(state__in=[Worker.State.ACTIVE, Worker.State.DRAINING])
         .order_by()

@@ -1,6 +1,7 @@
-/* What a page has besides HTML: copying keys, / for the search, showing a password. Every page works without it. */
+/* What a page has besides HTML: live fragments, copying keys, / for the search. Every page works without it. */
 'use strict'
 const $ = (s, el = document) => el.querySelector(s)
+const $$ = (s, el = document) => [...el.querySelectorAll(s)]
 const announce = text => { const el = $('#said'); if (el) el.textContent = text }
 
 document.addEventListener('click', async event => {
@@ -25,7 +26,68 @@ document.addEventListener('keydown', event => {
     if (field) { event.preventDefault(); field.focus() }
   }
 })
-document.addEventListener('change', event => {
-  if (event.target.matches('[data-submit]')) event.target.form.requestSubmit()
-})
-document.querySelectorAll('[data-toggle]').forEach(el => { el.hidden = false })
+$$('[data-toggle]').forEach(el => { el.hidden = false })
+
+/* Live fragments: one stream of events a page; after three failures the page is asked for every 15 s instead. */
+const SILENT = 45_000
+const HIDDEN = 60_000
+const POLL = 15_000
+const live = { source: null, heard: Date.now(), failures: 0, poll: 0, away: 0 }
+
+function show () {
+  const off = Date.now() - live.heard > SILENT
+  $$('.live').forEach(el => {
+    el.hidden = false
+    el.classList.toggle('off', off)
+    const text = off ? `Not updated since ${new Date(live.heard).toLocaleTimeString()}` : 'Live'
+    if (el.firstElementChild.textContent !== text) el.firstElementChild.textContent = text
+  })
+}
+function swap (topic, html) {
+  live.heard = Date.now()
+  for (const el of $$('[data-topic]')) {
+    /* what has the focus, or is being selected, stays under the hand */
+    if (el.dataset.topic !== topic || el.contains(document.activeElement) || el.contains(getSelection().anchorNode) && !getSelection().isCollapsed) continue
+    el.innerHTML = html
+  }
+  show()
+}
+async function poll () {
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: 'text/html' } })
+    if (!answer.ok || answer.redirected) return
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html')
+    for (const topic of topics()) {
+      const found = $$('[data-topic]', page).find(el => el.dataset.topic === topic)
+      if (found) swap(topic, found.innerHTML)
+    }
+  } catch { /* the next one may work */ }
+  show()
+}
+const topics = () => [...new Set($$('[data-topic]').map(el => el.dataset.topic))]
+function open () {
+  clearInterval(live.poll)
+  live.poll = 0
+  live.source = new EventSource(`${document.body.dataset.live}?topics=${topics().join(',')}`)
+  live.source.onopen = () => { live.failures = 0; live.heard = Date.now(); show() }
+  live.source.addEventListener('beat', () => { live.heard = Date.now(); show() })
+  for (const topic of topics()) live.source.addEventListener(topic, event => swap(topic, event.data))
+  live.source.onerror = () => {
+    live.failures += 1
+    if (live.failures >= 3 || live.source.readyState === EventSource.CLOSED) {
+      live.source.close()
+      if (!live.poll) live.poll = setInterval(poll, POLL)
+    }
+    show()
+  }
+}
+if (document.body.dataset.live && topics().length) {
+  open()
+  setInterval(show, 5000)
+  document.addEventListener('visibilitychange', () => {
+    clearTimeout(live.away)
+    if (document.hidden) {
+      live.away = setTimeout(() => { live.source.close(); clearInterval(live.poll); live.poll = 0 }, HIDDEN)
+    } else if (live.source.readyState === EventSource.CLOSED && !live.poll) { live.failures = 0; open() }
+  })
+}

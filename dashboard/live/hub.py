@@ -1,0 +1,133 @@
+"""Fans fragments out to streams. No Django: what renders is given.
+
+While there are watchers, a tick renders every watched topic once, however many watch it, and hands what
+changed to each of its watchers. A watcher that reads slowly gets the newest fragment of each topic, not all:
+it holds one text a topic at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 2.0
+"""Seconds between two ticks."""
+REST: Final = 15.0
+"""A tick is followed by a rest of this many times its own length at least: live pages take a fifteenth of the
+database's and the process's time at most, however large the farm. Ours."""
+MAX_WATCHERS: Final = 1000
+"""Streams of all users. Ours."""
+MAX_TOPICS: Final = 300
+"""Topics that are rendered in one tick. Ours: each drive whose page is open has four."""
+MAX_TOPICS_EACH: Final = 8
+"""Topics of one stream. Ours: the largest page has six."""
+
+Render = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
+
+
+class Full(Exception):
+    """No more streams or topics are taken."""
+
+
+class Watcher:
+    """One stream."""
+
+    def __init__(self, topics: Collection[str]) -> None:
+        self.topics = frozenset(topics)
+        self._changed: dict[str, str] = {}
+        self._news = asyncio.Event()
+
+    def put(self, topic: str, text: str) -> None:
+        self._changed[topic] = text
+        self._news.set()
+
+    async def take(self, timeout: float) -> dict[str, str]:
+        """What changed since the last call; waits for it, and returns nothing after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._news.wait()
+        except TimeoutError:
+            return {}
+        self._news.clear()
+        changed, self._changed = self._changed, {}
+        return changed
+
+
+class Hub:
+    """All streams of a process. Belongs to one event loop."""
+
+    def __init__(self, render: Render, *, tick: float = TICK) -> None:
+        self._render = render
+        self._tick = tick
+        self._watchers: set[Watcher] = set()
+        self._count: Counter[str] = Counter()
+        self._shown: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._watchers)
+
+    @property
+    def topics(self) -> int:
+        return len(self._count)
+
+    def has_room(self, topics: Collection[str]) -> bool:
+        """Whether one more may watch these topics."""
+        new = set(topics) - self._count.keys()
+        return len(self._watchers) < MAX_WATCHERS and len(self._count) + len(new) <= MAX_TOPICS
+
+    def watch(self, topics: Collection[str]) -> Watcher:
+        """Begin to watch; the newest fragments come first. Raises Full."""
+        if not self.has_room(topics):
+            raise Full
+        watcher = Watcher(topics)
+        self._watchers.add(watcher)
+        self._count.update(watcher.topics)
+        for topic in watcher.topics & self._shown.keys():
+            watcher.put(topic, self._shown[topic])
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="live")
+        return watcher
+
+    def leave(self, watcher: Watcher) -> None:
+        """End watching; the last one ends the ticks."""
+        if watcher not in self._watchers:
+            return
+        self._watchers.remove(watcher)
+        for topic in watcher.topics:
+            self._count[topic] -= 1
+            if not self._count[topic]:
+                del self._count[topic]
+                self._shown.pop(topic, None)
+        if not self._watchers and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                self._publish(await self._render(tuple(self._count)))
+            except Exception:
+                # The database may be away; pages show by themselves that nothing comes.
+                log.exception("live pages were not updated")
+            took = time.monotonic() - began
+            await asyncio.sleep(max(self._tick, REST * took))
+
+    def _publish(self, texts: Mapping[str, str]) -> None:
+        changed = {
+            topic: text
+            for topic, text in texts.items()
+            if topic in self._count and self._shown.get(topic) != text
+        }
+        self._shown.update(changed)
+        if changed:
+            for watcher in self._watchers:
+                for topic in watcher.topics & changed.keys():
+                    watcher.put(topic, changed[topic])

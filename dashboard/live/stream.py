@@ -1,0 +1,91 @@
+"""`/live/?topics=…`: the event stream of a page.
+
+Format: WHATWG HTML, server-sent events. Each event is named after its topic and carries a fragment; `beat`
+carries nothing and shows that the stream lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from .hub import MAX_TOPICS_EACH, Full, Hub
+from .topics import known, render_all
+
+BEAT: Final = 15.0
+"""Seconds of silence after which a beat is sent."""
+LASTS: Final = 900.0
+"""Seconds that a stream lasts; the browser opens another, and shows so that it is still logged in."""
+RETRY: Final = 3000
+"""Milliseconds after which the browser tries again."""
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+"""One for each event loop: a server has one."""
+
+
+def hub() -> Hub:
+    loop = asyncio.get_running_loop()
+    found = _hubs.get(loop)
+    if found is None:
+        found = _hubs[loop] = Hub(_render)
+    return found
+
+
+async def _render(topics: Collection[str]) -> Mapping[str, str]:
+    return await sync_to_async(_render_now)(topics)
+
+
+def _render_now(topics: Collection[str]) -> Mapping[str, str]:
+    close_old_connections()
+    try:
+        return render_all(topics, timezone.now())
+    finally:
+        close_old_connections()
+
+
+@require_GET
+async def live(request: HttpRequest) -> HttpResponseBase:
+    """401 without a login, 400 without topics, 503 where too many watch already."""
+    user = await request.auser()
+    if not user.is_authenticated:
+        return HttpResponse("log in first\n", status=401, content_type="text/plain")
+    topics = known(request.GET.get("topics", "")[:2000].split(","))[:MAX_TOPICS_EACH]
+    if not topics:
+        return HttpResponse("no topic\n", status=400, content_type="text/plain")
+    if not hub().has_room(topics):
+        return HttpResponse("too many watch already\n", status=503, content_type="text/plain")
+    response = StreamingHttpResponse(_events(topics), content_type="text/event-stream; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def _events(topics: Collection[str]) -> AsyncIterator[str]:
+    """Begins to watch when the first part is asked for: one that never is leaves nothing behind."""
+    here = hub()
+    try:
+        watcher = here.watch(topics)
+    except Full:
+        return
+    until = asyncio.get_running_loop().time() + LASTS
+    try:
+        yield f"retry: {RETRY}\n\n"
+        while asyncio.get_running_loop().time() < until:
+            changed = await watcher.take(BEAT)
+            yield "".join(event(topic, text) for topic, text in changed.items()) or event("beat", "")
+    finally:
+        here.leave(watcher)
+
+
+def event(name: str, text: str) -> str:
+    """One event; a line of `text` is a line of data."""
+    lines = "".join(f"data: {line}\n" for line in text.splitlines() or [""])
+    return f"event: {name}\n{lines}\n"

@@ -3,119 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
-from hypercore.aio.cores.corestore import IDLE_SECONDS, Corestore
-from hypercore.core import Store, memory_store
+from hypercore.aio.cores.corestore import Corestore
+from hypercore.core import memory_store
 from hypercore.crypto import discovery_key
-from hypercore.dht.address import BootstrapNode
 from hypercore.errors import StoreFull, StoreUnreadable
 from workers.engine import engine as engine_module
-from workers.engine.engine import Engine
-from workers.engine.limits.limits import Limits
-from workers.engine.model.event_buffer import EventBuffer
-from workers.engine.model.events import CoreChanged, Event, PeerChanged, Problem, Progress, Ready, Synced
+from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Ready, Synced
 from workers.engine.model.kind import Kind
 from workers.engine.seeds import problems
-from workers.engine.seeds.table import SeedTable
 from workers.engine.settings.key_list import Wanted
 from workers.engine.settings.settings import EngineSettings
 
 from .fakes import Writer, WriterOfDrive
-from .links import FakeSwarm, connected
-
-SETTINGS = EngineSettings(
-    data=Path("unused"),
-    bootstrap=(BootstrapNode("127.0.0.1", 4_000),),
-    report_interval=0.05,
-    leave_timeout=0.2,
-)
-
-
-class Farm:
-    """An engine of ours in a test."""
-
-    def __init__(
-        self,
-        store: Store | None = None,
-        settings: EngineSettings = SETTINGS,
-        online: Callable[[], Awaitable[object]] | None = None,
-        idle_seconds: float = IDLE_SECONDS,
-        claim: Callable[[bytes, bytes], bool] = lambda key, core: True,
-    ) -> None:
-        self.events: list[Event] = []
-        self.times: list[float] = []
-        """When each of them was emitted."""
-        self.store = store or memory_store()
-        self.swarm = FakeSwarm()
-        self.cores = Corestore(
-            self.store,
-            idle_seconds=idle_seconds,
-            on_error=lambda error: self.engine.storage_failed(error),
-            on_core_requested=lambda name: self.engine.on_core_requested(name),
-        )
-        self.seeds = SeedTable()
-        events = EventBuffer(self._record)
-        self.engine = Engine(
-            settings,
-            swarm=self.swarm,
-            cores=self.cores,
-            seeds=self.seeds,
-            limits=Limits(
-                settings.limits,
-                cores=self.cores,
-                data=settings.data,
-                emit=events.emit,
-                disk_usage=lambda _: (1 << 50, 0, 1 << 50),
-            ),
-            events=events,
-            online=online,
-            claim=claim,
-        )
-
-    def _record(self, event: Event) -> None:
-        self.events.append(event)
-        self.times.append(monotonic())
-
-    async def __aenter__(self) -> Farm:
-        await self.engine.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.engine.stop()
-
-    def connect(self, other: Corestore) -> None:
-        ours, theirs = connected()
-        self.swarm.connections.append(ours)
-        self.cores.replicate(ours)
-        other.replicate(theirs)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0.01)
-
-    def synced(self, key: bytes) -> list[Synced]:
-        return [event for event in self.events if isinstance(event, Synced) and event.key == key]
-
-
-def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        asyncio.run(test())  # type: ignore[arg-type]
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
-
-def published(writer: Writer | WriterOfDrive) -> Corestore:
-    writer.store.flush()  # a head that is not durable is not shown to anybody
-    return Corestore(writer.store)
+from .farms import SETTINGS, Farm, published, scenario
 
 
 @scenario

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
 from hypercore.aio.cores.corestore import Corestore
-from hypercore.core import Store, memory_store
+from hypercore.core import memory_store
 from hypercore.crypto import discovery_key
 from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
 from workers.engine.model.kind import Kind, Role
@@ -19,59 +18,9 @@ from workers.engine.seeds.cold import Cold, ColdCore, Partial, SeedRecord, load_
 from workers.engine.settings.key_list import Wanted
 
 from ..fakes import Sessions, Writer, WriterOfDrive
-from ..links import MemoryConnection, connected
-from ..test_engine import Farm, published
+from ..farms import ColdFarm, put_away, scenario
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys are put away after a blink."""
-    monkeypatch.setattr("workers.engine.seeds.stage.REST_AFTER", 0.05)
-    monkeypatch.setattr("workers.engine.seeds.stage.COLD_AFTER", 0.05)
-    monkeypatch.setattr("workers.engine.seeds.lookup_schedule.LOOK_TIME", 0.05)
-    monkeypatch.setattr("workers.engine.seeds.seed.DETECT_TIMEOUT", 0.05)
-
-
-def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        asyncio.run(test())  # type: ignore[arg-type]
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
-
-class ColdFarm(Farm):
-    """Its cores become idle soon."""
-
-    def __init__(
-        self, store: Store | None = None, claim: Callable[[bytes, bytes], bool] = lambda key, core: True
-    ) -> None:
-        super().__init__(store, idle_seconds=0.05, claim=claim)
-
-    def is_cold(self, key: bytes) -> bool:
-        slot = self.engine._seeds.get(key)
-        return slot is not None and isinstance(slot.state, Cold)
-
-    async def until_cold(self, key: bytes) -> None:
-        await self.until(lambda: self.is_cold(key) and not self.store.open_cores)
-
-    def link(self, other: Corestore) -> MemoryConnection:
-        ours, theirs = connected()
-        self.swarm.connections.append(ours)
-        self.cores.replicate(ours)
-        other.replicate(theirs)
-        return theirs
-
-
-async def put_away(farm: ColdFarm, writer: Writer | WriterOfDrive) -> Corestore:
-    """The farm syncs it from its writer, who then leaves. Gives the writer's corestore."""
-    theirs = published(writer)
-    farm.engine.add([Wanted(writer.key)])
-    connection = farm.link(theirs)
-    await farm.until(lambda: bool(farm.synced(writer.key)))
-    connection.close()
-    await farm.until_cold(writer.key)
-    return theirs
+pytestmark = pytest.mark.usefixtures("quick_stages")
 
 
 def drive_of(files: int) -> WriterOfDrive:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -20,27 +19,14 @@ from workers.engine.seeds.gaps import gaps_of
 from workers.engine.settings.key_list import Wanted
 
 from ..fakes import Writer, WriterOfDrive
-from ..test_engine import published
-from .test_cold import ColdFarm
+from ..farms import ColdFarm, published, scenario
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing takes long, except for the grace time: it is half a second."""
-    monkeypatch.setattr("workers.engine.seeds.stage.REST_AFTER", 0.05)
-    monkeypatch.setattr("workers.engine.seeds.stage.COLD_AFTER", 0.05)
-    monkeypatch.setattr("workers.engine.seeds.lookup_schedule.LOOK_TIME", 0.05)
-    monkeypatch.setattr("workers.engine.seeds.seed.DETECT_TIMEOUT", 0.05)
+def quick(monkeypatch: pytest.MonkeyPatch, quick_stages: None) -> None:
+    """Nothing takes long; the grace time is a third of a second."""
     monkeypatch.setattr("hypercore.replication.fullness.CHECK_INTERVAL", 0.05)
     monkeypatch.setattr("hypercore.replication.fullness.GRACE", 0.3)
-
-
-def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        asyncio.run(test())  # type: ignore[arg-type]
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
 
 
 def status(farm: ColdFarm) -> SeedStatus:

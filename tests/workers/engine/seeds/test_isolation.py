@@ -21,7 +21,7 @@ from workers.engine.seeds.seed import Seed
 from workers.engine.settings.key_list import Wanted
 
 from ..fakes import WriterOfDrive, copy, upgrade
-from ..test_engine import Farm
+from ..farms import Farm
 from .bench import Bench
 
 

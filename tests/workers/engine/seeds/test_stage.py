@@ -17,9 +17,9 @@ from workers.engine.seeds.table import SeedSlot, SeedTable
 from workers.engine.settings.key_list import Wanted
 
 from ..fakes import WriterOfDrive
-from .test_cold import ColdFarm, put_away, quick, scenario
+from ..farms import ColdFarm, put_away, scenario
 
-__all__ = ["quick"]
+pytestmark = pytest.mark.usefixtures("quick_stages")
 Edge = tuple[Stage | None, Stage | None]
 EDGES = {(stage, target) for stage, steps in TRANSITIONS.items() for target in steps.values()}
 

@@ -9,7 +9,6 @@ import json
 import logging
 import threading
 import time
-from collections import deque
 from typing import Any
 
 from farmwire import tasks
@@ -18,17 +17,7 @@ from farmwire.audit import Answer, Challenge
 from farmwire.envelope import node_id, open_envelope
 from farmwire.message import decode, to_builtins
 from farmwire.rejection import MessageRejected, RejectReason
-from farmwire.report import (
-    MAX_EVENTS,
-    MAX_REPLICAS,
-    MAX_SAMPLES,
-    Heartbeat,
-    Phase,
-    ReplicaStatus,
-    Report,
-    Sample,
-    WorkerEvent,
-)
+from farmwire.report import Heartbeat, Phase, ReplicaStatus
 from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
 
@@ -37,45 +26,25 @@ from ..engine.settings.settings import LimitSettings, headroom
 from ..state import State
 from ..units import format_size
 from .challenges import Challenges
-from .engine_stats import engine_stats, quota_left, stored_bytes, total
+from .engine_stats import engine_stats, quota_left
 from .host import disk_bytes, host_stats
-from .repeats import Repeats
-from .replica_tracker import ReplicaTracker
+from .reports import REPORT_ALL_SOON, Reports
+from .sampler import Sampler
 from .settings import WorkerSettings
 from .shard import Shard
 from .shard_map import ShardMap
-from .spread import Spread
-
-MAX_ANSWERS = 100
-"""Answers to challenges that wait for the broker. Late ones are worthless: the oldest are dropped first."""
-
-REPORT_ALL_INTERVAL = 600.0
-"""Seconds after which every replica is reported again, since reports may be lost; spread over as many
-seconds: the broker holds 482 bytes for each."""
-
-REPORT_ALL_SOON = 60.0
-"""Seconds over which they are spread if control asked, or the broker was away."""
 
 SYNC_PORTION = 5000
 """Keys in one line to an engine: half a megabyte, which it reads in a few milliseconds."""
+
+REPEAT_REFUSAL = 60.0
+"""Seconds between events for rejections with the same reason. Each one is counted."""
 
 FACTS_TIMEOUT = 600.0
 """Seconds without a line from an engine, restarts included, after which its copies are reported as errors, so
 that control replaces them."""
 
-REPEAT_REFUSAL = 60.0
-"""Seconds between events for rejections with the same reason. Each one is counted."""
-
 log = logging.getLogger(__name__)
-
-
-class Batch:
-    """A report, and what to drop once the broker has it."""
-
-    def __init__(self, report: Report, samples: list[int], events: list[int]) -> None:
-        self.report = report
-        self.samples = samples
-        self.events = events
 
 
 class Agent:
@@ -86,26 +55,15 @@ class Agent:
         self.state = state
         self.identity = identity
         self.id = node_id(identity.public_key)
-        self.wake = threading.Event()
-        """Set when there is something to send."""
         self.connections = 0
         """Connections to the broker since the start."""
-        self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
-        self._lock = threading.RLock()
-        self._ledger = ReplicaTracker()
-        self._spread = Spread()
-        self._repeats = Repeats()
+        self.reports = Reports(state, heartbeat=self.heartbeat)
+        self._lock = self.reports.lock
         self._assembler = AssignmentAssembler()
         self._order = Configure()
         self._challenges = Challenges(self._ask)
         self._refused_at: dict[RejectReason, float] = {}
-        self._counters: dict[int, tuple[int | None, int, int]] = {}
-        self._bytes = [0, 0]
-        """Received and sent since the last sample."""
-        self._reported_all_at = time.monotonic()
-        self._stop = threading.Event()
-        self._pulse = threading.Thread(target=self._keep_sampling, name="pulse", daemon=True)
-        self._homes = ShardMap(state, settings.shards)
+        self._shard_map = ShardMap(state, settings.shards)
         self._shards = {
             index: Shard(
                 index,
@@ -115,28 +73,29 @@ class Agent:
                 on_end=self._on_engine_end,
                 on_hung=self._on_engine_hung,
             )
-            for index in self._homes.engines
+            for index in self._shard_map.engines
         }
         self.shards = list(self._shards.values())
+        self._sampler = Sampler(settings, state, self.shards, on_tick=self._check_silence)
         self._syncing = {index: threading.Lock() for index in self._shards}
 
     # --- life
 
     def start(self) -> None:
         """Seed the assignment of the last run, whether or not the farm can be reached. Safe to call twice."""
-        if self._pulse.is_alive():
+        if self._sampler.started:
             return
         if saved := self.state.get("configure"):
             self._order = decode(json.loads(saved), Configure)
         with self._lock:
-            self._ledger.assign(entry.key for entry in self.state.assignment().entries)
+            self.reports.replicas.assign(entry.key for entry in self.state.assignment().entries)
         for shard in self.shards:
             shard.start()
-        self._pulse.start()
+        self._sampler.start()
 
     def stop(self) -> None:
         """Safe to call twice."""
-        self._stop.set()
+        self._sampler.stop()
         stoppers = [threading.Thread(target=shard.stop) for shard in self.shards]
         for thread in stoppers:
             thread.start()
@@ -176,15 +135,15 @@ class Agent:
         now = time.monotonic()
         if now - self._refused_at.get(refused.reason, float("-inf")) >= REPEAT_REFUSAL:
             self._refused_at[refused.reason] = now
-            self.record_event("refused", f"{name}: {refused}")
+            self.reports.record_event("refused", f"{name}: {refused}")
 
     def _on_refresh(self, refresh: Refresh) -> None:
         if not refresh.look_again:
-            self.report_all(REPORT_ALL_SOON)
+            self.reports.report_all(REPORT_ALL_SOON)
             return
         by_shard: dict[int, list[str]] = {}
         for key in refresh.look_again:
-            by_shard.setdefault(self._homes.of(key), []).append(key)
+            by_shard.setdefault(self._shard_map.of(key), []).append(key)
         for index, keys in by_shard.items():
             self._shards[index].send({"cmd": "look_again", "keys": keys})
 
@@ -195,24 +154,20 @@ class Agent:
             assignment = self._assembler.add(page)
             if assignment is None or not self.state.replace_assignment(assignment, time.time()):
                 return
-            self._homes.place(entry.key for entry in assignment.entries)
-            self._ledger.assign(entry.key for entry in assignment.entries)
+            self._shard_map.place(entry.key for entry in assignment.entries)
+            self.reports.replicas.assign(entry.key for entry in assignment.entries)
         log.info("assignment %d: %d keys", assignment.version, len(assignment.entries))
         for shard in self.shards:
             self._sync(shard)
-        self.wake.set()
+        self.reports.wake.set()
 
     def _on_challenge(self, challenge: Challenge) -> None:
         if not self.paused:  # a paused engine has no keys, and would answer that the copy is missing
-            self._challenges.add(self._homes.of(challenge.key), challenge)
+            self._challenges.add(self._shard_map.of(challenge.key), challenge)
 
     def _ask(self, engine: int, challenge: Challenge) -> None:
         with self._syncing[engine]:  # not between portions of what it keeps
             self._shards[engine].send({"cmd": "prove"} | to_builtins(challenge))
-
-    def _answer(self, answer: Answer) -> None:
-        self.answers.append(answer)
-        self.wake.set()
 
     def _on_configure(self, order: Configure) -> None:
         with self._lock:
@@ -221,21 +176,11 @@ class Agent:
             self._order = decode(to_builtins(self._order) | known | lifted | {"lift": []}, Configure)
             self.state.set(configure=json.dumps(to_builtins(self._order)))
             if self.paused:
-                self._ledger.rest()
+                self.reports.replicas.rest()
         for shard in self.shards:
             self._configure(shard)
             self._sync(shard)
-        self.wake.set()
-
-    def report_all(self, seconds: float) -> None:
-        """Report every replica within `seconds`, those of one report at once."""
-        with self._lock:
-            self._reported_all_at = time.monotonic()
-            self._ledger.report_all()
-            self._spread.begin(
-                self._ledger.again, seconds=seconds, first=MAX_REPLICAS, now=self._reported_all_at
-            )
-        self.wake.set()
+        self.reports.wake.set()
 
     # --- the engines
 
@@ -282,9 +227,9 @@ class Agent:
     def _sync(self, shard: Shard) -> None:
         assignment = self.state.assignment()
         entries = [
-            to_builtins(entry) for entry in assignment.entries if self._homes.of(entry.key) == shard.index
+            to_builtins(entry) for entry in assignment.entries if self._shard_map.of(entry.key) == shard.index
         ]
-        drop = [key for key in self.state.removals() if self._homes.of(key) == shard.index]
+        drop = [key for key in self.state.removals() if self._shard_map.of(key) == shard.index]
         if self.paused:
             entries = []
         count = max(1, len(entries), len(drop))
@@ -299,28 +244,28 @@ class Agent:
             case "status":
                 self._on_status(fields["keys"])
             case "engine":
-                self._count(shard, fields)
+                self._sampler.count(shard, fields)
             case "proof" if self._challenges.answered(fields["id"]):
-                self._answer(
+                self.reports.add_answer(
                     decode({name: fields[name] for name in ("id", "core", "proofs", "error")}, Answer)
                 )
             case "dropped":
                 self.state.removed(fields["key"])
                 with self._lock:
-                    self._homes.removed(fields["key"])
-                    self._ledger.removed(fields["key"])
-                self.wake.set()
+                    self._shard_map.removed(fields["key"])
+                    self.reports.replicas.removed(fields["key"])
+                self.reports.wake.set()
             case "synced" if fields["news"]:
                 text = f"version {fields['version']}, {format_size(fields['bytes'])}"
-                self._record_repeated_event("synced", text, fields["key"])
+                self.reports.record_repeated_event("synced", text, fields["key"])
             case "error":
-                self._record_repeated_event(fields["code"].lower(), fields["message"], fields["key"])
+                self.reports.record_repeated_event(fields["code"].lower(), fields["message"], fields["key"])
             case "limit" if fields["limit"] == "disk" and fields["state"] == "cleared":
-                self.record_event("room_again", "there is room again: downloads go on")
+                self.reports.record_event("room_again", "there is room again: downloads go on")
             case "network" if fields["state"] == "reached":
-                self.record_event("network_reached", f"engine {shard.index} reaches the DHT")
+                self.reports.record_event("network_reached", f"engine {shard.index} reaches the DHT")
             case "ready":
-                self.record_event(
+                self.reports.record_event(
                     "engine_ready", f"engine {shard.index} at {fields['host']}:{fields['port']}"
                 )
 
@@ -333,87 +278,39 @@ class Agent:
                 continue
             with self._lock:
                 if not self.paused:
-                    self._ledger.note(status)
-        self.wake.set()
+                    self.reports.replicas.note(status)
+        self.reports.wake.set()
 
     def _on_engine_end(self, shard: Shard, status: int) -> None:
         self._challenges.engine_ended(shard.index)
-        self.record_event(
+        self.reports.record_event(
             "engine_ended", f"engine {shard.index} ended with status {status}; it is started again"
         )
 
     def _on_engine_hung(self, shard: Shard, silence: float) -> None:
-        self.record_event(
+        self.reports.record_event(
             "engine_hung", f"engine {shard.index} has said nothing for {silence:.0f} s; it is started again"
         )
+
+    def _check_silence(self) -> None:
+        for shard in self.shards:
+            if shard.silence > FACTS_TIMEOUT and not self.paused:
+                self._expire(shard)
 
     def _expire(self, shard: Shard) -> None:
         """Discard the last status of a silent engine's copies."""
         keys = [
-            entry.key for entry in self.state.assignment().entries if self._homes.of(entry.key) == shard.index
+            entry.key
+            for entry in self.state.assignment().entries
+            if self._shard_map.of(entry.key) == shard.index
         ]
         with self._lock:
-            self._ledger.expire(keys, f"the engine has said nothing for {FACTS_TIMEOUT / 60:.0f} minutes")
-        self.wake.set()
-
-    def _count(self, shard: Shard, fields: dict[str, Any]) -> None:
-        """Add the engine's counters, which start at 0 with each child and lose removed keys."""
-        with self._lock:
-            pid, *before = self._counters.get(shard.index, (None, 0, 0))
-            now = (fields["bytes_in"], fields["bytes_out"])
-            if pid != shard.pid:
-                before = [0, 0]
-            for i in range(2):
-                self._bytes[i] += max(0, now[i] - before[i])
-            self._counters[shard.index] = (shard.pid, *now)
-
-    # --- reports
-
-    def record_event(self, code: str, text: str, key: str | None = None) -> None:
-        """Buffer an event for the flight recorder."""
-        self.state.add_event(WorkerEvent(at=time.time(), code=code[:50], key=key, text=text[:500]))
-        self.wake.set()
-
-    def _record_repeated_event(self, code: str, text: str, key: str | None) -> None:
-        """The same for events that a writer can cause at will; repeats are limited."""
-        left_out = 0 if key is None else self._repeats.admit(key, code, time.monotonic())
-        if left_out is not None:
-            self.record_event(
-                code, f"{text} ({left_out} more since the last event)" if left_out else text, key
+            self.reports.replicas.expire(
+                keys, f"the engine has said nothing for {FACTS_TIMEOUT / 60:.0f} minutes"
             )
+        self.reports.wake.set()
 
-    def _keep_sampling(self) -> None:
-        host_stats(self.settings.data)  # processor time is counted from here on
-        start = time.time()
-        while not self._stop.wait(self.settings.sample):
-            now = time.time()
-            # A clock that was set: the stretch is as long as it was meant to be
-            seconds = now - start if 0 < now - start < 10 * self.settings.sample else self.settings.sample
-            for shard in self.shards:
-                if shard.silence > FACTS_TIMEOUT and not self.paused:
-                    self._expire(shard)
-            try:
-                self.state.add_sample(self._sample(now - seconds, seconds))
-            except Exception:
-                log.exception("no sample could be taken")
-            start = now
-
-    def _sample(self, start: float, seconds: float) -> Sample:
-        host = host_stats(self.settings.data)
-        with self._lock:
-            bytes_in, bytes_out = self._bytes
-            self._bytes = [0, 0]
-        return Sample(
-            start=start,
-            seconds=seconds,
-            bytes_in=bytes_in,
-            bytes_out=bytes_out,
-            cpu_percent=host.cpu_percent,
-            memory_used_bytes=host.memory_used_bytes,
-            disk_free_bytes=host.disk_free_bytes,
-            stored_bytes=stored_bytes(self.shards),
-            peers=total(self.shards, "peers"),
-        )
+    # --- status
 
     def heartbeat(self) -> Heartbeat:
         settings, quota = self.settings, self.limits.max_bytes
@@ -441,7 +338,7 @@ class Agent:
         """For Celery's `inspect stats` and Flower."""
         engine = engine_stats(self.shards)
         with self._lock:
-            keys, complete = len(self._ledger), self._ledger.count(Phase.COMPLETE)
+            keys, complete = len(self.reports.replicas), self.reports.replicas.count(Phase.COMPLETE)
         return {
             "worker": self.id,
             "keys": keys,
@@ -455,38 +352,3 @@ class Agent:
             "up_per_second": round(engine.up_per_second),
             "refused": self.state.refusals(),
         }
-
-    def next_batch(self, *, with_heartbeat: bool, share: float = 1.0, quiet: bool = False) -> Batch | None:
-        """The next message, or None if there is nothing to send. Call `sent` or `not_sent` with it.
-
-        `share`: part of a full report that it may contain. `quiet`: only a heartbeat; the rest is kept.
-        """
-        if quiet:
-            return Batch(Report(heartbeat=self.heartbeat()), [], []) if with_heartbeat else None
-        now = time.monotonic()
-        if now - self._reported_all_at > REPORT_ALL_INTERVAL:
-            self.report_all(REPORT_ALL_INTERVAL)
-        with self._lock:
-            before = self._ledger.again
-            limit = max(1, int(MAX_REPLICAS * share))
-            replicas = self._ledger.take(limit, again=self._spread.allowance(now))
-            self._spread.used(before - self._ledger.again)
-        samples = self.state.samples(max(1, int(MAX_SAMPLES * share)))
-        events = self.state.events(max(1, int(MAX_EVENTS * share)))
-        if not (with_heartbeat or replicas or samples or events):
-            return None
-        report = Report(
-            heartbeat=self.heartbeat() if with_heartbeat else None,
-            replicas=replicas,
-            samples=[sample for _, sample in samples],
-            events=[event for _, event in events],
-        )
-        return Batch(report, [number for number, _ in samples], [number for number, _ in events])
-
-    def sent(self, batch: Batch) -> None:
-        if batch.samples or batch.events:
-            self.state.mark_sent(samples=batch.samples, events=batch.events)
-
-    def not_sent(self, batch: Batch) -> None:
-        with self._lock:
-            self._ledger.requeue(batch.report.replicas)

@@ -20,7 +20,8 @@ from farmwire.rejection import MessageRejected
 from farmwire.tasks import AUDIT_ANSWER, REPORT, report_queue_of
 
 from ..ready import notify_ready
-from .agent import REPORT_ALL_SOON, Agent
+from .agent import Agent
+from .reports import REPORT_ALL_SOON
 
 BATCHING = 1.0
 """Seconds that changes wait for more."""
@@ -83,13 +84,14 @@ class Reporter:
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
-        self._agent.report_all(REPORT_ALL_SOON)  # what was sent last may have been lost with the broker
+        # What was sent last may have been lost with the broker
+        self._agent.reports.report_all(REPORT_ALL_SOON)
         self._thread.start()
 
     def stop(self) -> None:
         """Does not wait: the thread may hang in a dying connection."""
         self._stop.set()
-        self._agent.wake.set()
+        self._agent.reports.wake.set()
 
     def _run(self) -> None:
         agent, due = self._agent, 0.0
@@ -99,7 +101,7 @@ class Reporter:
         ):  # all workers come back in the same second, and would beat together for ever
             self._stop.wait(random.uniform(0, agent.settings.heartbeat))
         while not self._stop.is_set():
-            agent.wake.clear()
+            agent.reports.wake.clear()
             now = time.monotonic()
             beat = now >= due
             if beat:
@@ -117,7 +119,7 @@ class Reporter:
                 self._pause = min(MAX_PAUSE, 2 * self._pause)
             else:
                 self._stop.wait(BATCHING)
-                agent.wake.wait(max(0.0, due - time.monotonic()))
+                agent.reports.wake.wait(max(0.0, due - time.monotonic()))
 
     def _send_all(self, beat: bool) -> None:
         agent = self._agent
@@ -128,7 +130,7 @@ class Reporter:
         if waiting > SILENT_ABOVE:
             return
         if not (self._send_reports(beat) and self._send_answers()):
-            agent.wake.set()
+            agent.reports.wake.set()
 
     def _set_quiet(self, quiet: bool, waiting: int) -> None:
         if quiet and not self._quiet:
@@ -141,19 +143,19 @@ class Reporter:
         for _ in range(MAX_BATCHES):
             if self._stop.is_set():
                 return True
-            batch = agent.next_batch(with_heartbeat=beat, share=self._share, quiet=self._quiet)
+            batch = agent.reports.next_batch(with_heartbeat=beat, share=self._share, quiet=self._quiet)
             if batch is None:
                 return True
             try:
                 self._send(REPORT, batch.report)
             except MessageRejected:
-                agent.not_sent(batch)
+                agent.reports.not_sent(batch)
                 self._share /= 2
                 continue
             except BaseException:
-                agent.not_sent(batch)
+                agent.reports.not_sent(batch)
                 raise
-            agent.sent(batch)
+            agent.reports.sent(batch)
             if beat:
                 notify_ready()
             self._share = min(1.0, self._share * 1.5)
@@ -164,7 +166,7 @@ class Reporter:
 
     def _send_answers(self) -> bool:
         """Whether all were sent."""
-        answers = self._agent.answers
+        answers = self._agent.reports.answers
         while answers and self._waiting().bytes <= QUIET_ANSWER_BYTES:
             answer = answers[0]
             try:

@@ -19,6 +19,7 @@ from farmwire import tasks
 from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.audit import Challenge
 from farmwire.envelope import node_id, seal
+from farmwire.report import Phase
 from hypercore.crypto import KeyPair
 from hypercore.dht.address import BootstrapNode
 from workers.agent import agent as agent_module
@@ -125,8 +126,8 @@ def test_a_hung_engine_is_said_dumped_and_started_again(
         assert hear(agent) != pid
         assert not psutil.pid_exists(pid)
         assert agent.heartbeat().engine.hangs == 1 and agent.heartbeat().engine.running
-        eventually(lambda: len(agent.answers) == 1, timeout=20, what="an answer")
-        answer = agent.answers[0]
+        eventually(lambda: len(agent.reports.answers) == 1, timeout=20, what="an answer")
+        answer = agent.reports.answers[0]
         assert answer.id == "asked while it hung" and answer.error == "", "judged by what is here"
         assert {"engine_hung", "engine_ended"} <= set(codes(agent))
     dump = capfd.readouterr().err
@@ -139,14 +140,14 @@ def test_a_challenge_before_the_engine_is_there_is_answered_when_it_is(tmp_path:
     with running(tmp_path) as agent:
         challenge(agent, "early", time.time() + 300)
         challenge(agent, "late", time.time() - 1)
-        eventually(lambda: len(agent.answers) == 1, timeout=40, what="an answer")
-        assert agent.answers[0].error == ""
+        eventually(lambda: len(agent.reports.answers) == 1, timeout=40, what="an answer")
+        assert agent.reports.answers[0].error == ""
         pid = hear(agent)
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: agent.shards[0].pid is None, timeout=10, what="its end")
         challenge(agent, "while it restarts", time.time() + 300)
-        eventually(lambda: len(agent.answers) == 2, timeout=40, what="an answer")
-        assert (agent.answers[1].id, agent.answers[1].error) == ("while it restarts", "")
+        eventually(lambda: len(agent.reports.answers) == 2, timeout=40, what="an answer")
+        assert (agent.reports.answers[1].id, agent.reports.answers[1].error) == ("while it restarts", "")
 
 
 def test_a_challenge_waits_for_an_engine_that_was_told_its_keys() -> None:
@@ -183,15 +184,15 @@ def test_what_a_silent_engine_said_is_no_news_for_ever(
     monkeypatch.setattr(shard_module, "SILENCE_TIMEOUT", 3600.0)  # nobody ends it
     monkeypatch.setattr(agent_module, "FACTS_TIMEOUT", 3.0)
     with running(tmp_path, sample=0.5) as agent:
-        pid = hear(agent)
-        eventually(lambda: agent._ledger.count("looking") == 1, timeout=20, what="news of the copy")
+        pid, replicas = hear(agent), agent.reports.replicas
+        eventually(lambda: replicas.count(Phase.LOOKING) == 1, timeout=20, what="news of the copy")
         os.kill(pid, signal.SIGSTOP)
-        eventually(lambda: agent._ledger.count("error") == 1, timeout=20, what="the end of old news")
-        (report,) = agent._ledger.take()
+        eventually(lambda: replicas.count(Phase.ERROR) == 1, timeout=20, what="the end of old news")
+        (report,) = replicas.take()
         assert "said nothing" in report.error
         os.kill(pid, signal.SIGCONT)
         agent.shards[0].send({"cmd": "refresh"})
-        eventually(lambda: agent._ledger.count("looking") == 1, timeout=20, what="news again")
+        eventually(lambda: replicas.count(Phase.LOOKING) == 1, timeout=20, what="news again")
 
 
 def test_an_engine_sees_none_of_the_secrets_in_our_environment(

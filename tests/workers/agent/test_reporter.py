@@ -19,9 +19,11 @@ from farmwire.report import MAX_REPLICAS, Phase, ReplicaStatus
 from hypercore.crypto import KeyPair
 from workers.agent import agent as agent_module
 from workers.agent import reporter as reporter_module
-from workers.agent.agent import REPORT_ALL_INTERVAL, Agent
+from workers.agent import reports as reports_module
+from workers.agent.agent import Agent
 from workers.agent.app import create_app
 from workers.agent.reporter import FULL_BYTES, QUIET_BYTES, SILENT_ABOVE, Reporter
+from workers.agent.reports import REPORT_ALL_INTERVAL
 from workers.agent.settings import WorkerSettings
 from workers.agent.spread import Spread
 from workers.state import JoinedFarm, State
@@ -49,7 +51,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (agent_module, reporter_module):
+    for module in (agent_module, reporter_module, reports_module):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -66,7 +68,7 @@ def reporters(
         state.join(JoinedFarm("test", node_id(CONTROL.public_key), redis_server.url, "s" * 24))
         settings = WorkerSettings(data=data, name=f"w{number}", heartbeat=HEARTBEAT)
         agent = Agent(settings, state, KeyPair.from_seed(bytes([number + 1]) * 32))
-        agent._ledger.assign(f"{number:02x}{copy:062x}" for copy in range(COPIES))
+        agent.reports.replicas.assign(f"{number:02x}{copy:062x}" for copy in range(COPIES))
         made.append(Reporter(create_app(agent, redis_server.url), agent))
     yield made
 
@@ -115,7 +117,7 @@ def test_while_control_is_away_what_waits_is_bounded_and_then_all_is_told(
         beat(reporters, clock, HEARTBEAT)
         first += bodies(redis_server)
     assert {report["key"] for body in first for report in body["replicas"]} == {
-        key for reporter in reporters for key in reporter._agent._ledger._known
+        key for reporter in reporters for key in reporter._agent.reports.replicas._known
     }
     clock.now += REPORT_ALL_INTERVAL
     before = int(client.info("memory")["used_memory"])
@@ -128,9 +130,9 @@ def test_while_control_is_away_what_waits_is_bounded_and_then_all_is_told(
 
     # What happened meanwhile is told when control is back, to the last copy.
     for reporter in reporters:
-        for key in list(reporter._agent._ledger._known):
-            reporter._agent._ledger.note(ReplicaStatus(key=key, phase=Phase.LOOKING))
-        reporter._agent.record_event("something", "while control was away")
+        for key in list(reporter._agent.reports.replicas._known):
+            reporter._agent.reports.replicas.note(ReplicaStatus(key=key, phase=Phase.LOOKING))
+        reporter._agent.reports.record_event("something", "while control was away")
     for reporter in reporters:
         client.lpush(queue_of(reporter), *["x" * 1000] * (SILENT_ABOVE + 1))
     beat(reporters, clock, 10 * 60)
@@ -143,7 +145,7 @@ def test_while_control_is_away_what_waits_is_bounded_and_then_all_is_told(
         while True:
             reporter._send_all(True)
             told += bodies(redis_server)
-            if not reporter._agent._ledger.has_news:
+            if not reporter._agent.reports.replicas.has_news:
                 break
     phases = {report["key"]: report["phase"] for body in told for report in body["replicas"]}
     assert len(phases) == WORKERS * COPIES and set(phases.values()) == {"looking"}

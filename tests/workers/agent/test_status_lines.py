@@ -35,10 +35,10 @@ def test_a_malformed_status_costs_no_other_report(
     )
     state = State(settings.data)
     agent = Agent(settings, state, KeyPair.from_seed(b"w" * 32))
-    agent._ledger.assign([A, B])
+    agent.reports.replicas.assign([A, B])
     good = {"key": B, "phase": "complete", "length": 3, "gaps": [], "another": 1}
     agent._on_engine_line(agent.shards[0], {"event": "status", "keys": [bad, good]})
-    batch = agent.next_batch(with_heartbeat=False)
+    batch = agent.reports.next_batch(with_heartbeat=False)
     state.close()
     assert batch is not None
     assert {report.key: report.phase for report in batch.report.replicas} == {A: "assigned", B: "complete"}

@@ -1,0 +1,119 @@
+"""What the broker shall get: replicas, samples, events and answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from farmwire.audit import Answer
+from farmwire.report import MAX_EVENTS, MAX_REPLICAS, MAX_SAMPLES, Heartbeat, Report, WorkerEvent
+
+from ..state import State
+from .repeats import Repeats
+from .replica_tracker import ReplicaTracker
+from .spread import Spread
+
+MAX_ANSWERS = 100
+"""Answers to challenges that wait for the broker. Late ones are worthless: the oldest are dropped first."""
+
+REPORT_ALL_INTERVAL = 600.0
+"""Seconds after which every replica is reported again, since reports may be lost; spread over as many
+seconds: the broker holds 482 bytes for each."""
+
+REPORT_ALL_SOON = 60.0
+"""Seconds over which they are spread if control asked, or the broker was away."""
+
+
+class Batch:
+    """A report, and what to drop once the broker has it."""
+
+    def __init__(self, report: Report, samples: list[int], events: list[int]) -> None:
+        self.report = report
+        self.samples = samples
+        self.events = events
+
+
+class Reports:
+    """Any thread may call any method; `replicas` may be used under `lock` alone.
+
+    `heartbeat` returns the state of the worker.
+    """
+
+    def __init__(self, state: State, *, heartbeat: Callable[[], Heartbeat]) -> None:
+        self.lock = threading.RLock()
+        self.wake = threading.Event()
+        """Set when there is something to send."""
+        self.replicas = ReplicaTracker()
+        self.answers: deque[Answer] = deque(maxlen=MAX_ANSWERS)
+        self._state = state
+        self._heartbeat = heartbeat
+        self._spread = Spread()
+        self._repeats = Repeats()
+        self._reported_all_at = time.monotonic()
+
+    def record_event(self, code: str, text: str, key: str | None = None) -> None:
+        """Buffer an event for the flight recorder."""
+        self._state.add_event(WorkerEvent(at=time.time(), code=code[:50], key=key, text=text[:500]))
+        self.wake.set()
+
+    def record_repeated_event(self, code: str, text: str, key: str | None) -> None:
+        """The same for events that a writer can cause at will; repeats are limited."""
+        left_out = 0 if key is None else self._repeats.admit(key, code, time.monotonic())
+        if left_out is not None:
+            self.record_event(
+                code, f"{text} ({left_out} more since the last event)" if left_out else text, key
+            )
+
+    def add_answer(self, answer: Answer) -> None:
+        """Send an answer to a challenge soon."""
+        self.answers.append(answer)
+        self.wake.set()
+
+    def report_all(self, seconds: float) -> None:
+        """Report every replica within `seconds`, those of one report at once."""
+        with self.lock:
+            self._reported_all_at = time.monotonic()
+            self.replicas.report_all()
+            self._spread.begin(
+                self.replicas.again, seconds=seconds, first=MAX_REPLICAS, now=self._reported_all_at
+            )
+        self.wake.set()
+
+    def next_batch(self, *, with_heartbeat: bool, share: float = 1.0, quiet: bool = False) -> Batch | None:
+        """The next message, or None if there is nothing to send. Call `sent` or `not_sent` with it.
+
+        `share`: part of a full report that it may contain. `quiet`: only a heartbeat; the rest is kept.
+        """
+        if quiet:
+            return Batch(Report(heartbeat=self._heartbeat()), [], []) if with_heartbeat else None
+        now = time.monotonic()
+        if now - self._reported_all_at > REPORT_ALL_INTERVAL:
+            self.report_all(REPORT_ALL_INTERVAL)
+        with self.lock:
+            before = self.replicas.again
+            limit = max(1, int(MAX_REPLICAS * share))
+            replicas = self.replicas.take(limit, again=self._spread.allowance(now))
+            self._spread.used(before - self.replicas.again)
+        samples = self._state.samples(max(1, int(MAX_SAMPLES * share)))
+        events = self._state.events(max(1, int(MAX_EVENTS * share)))
+        if not (with_heartbeat or replicas or samples or events):
+            return None
+        report = Report(
+            heartbeat=self._heartbeat() if with_heartbeat else None,
+            replicas=replicas,
+            samples=[sample for _, sample in samples],
+            events=[event for _, event in events],
+        )
+        return Batch(report, [number for number, _ in samples], [number for number, _ in events])
+
+    def sent(self, batch: Batch) -> None:
+        """The broker has it."""
+        if batch.samples or batch.events:
+            self._state.mark_sent(samples=batch.samples, events=batch.events)
+
+    def not_sent(self, batch: Batch) -> None:
+        """It is sent again."""
+        with self.lock:
+            self.replicas.requeue(batch.report.replicas)

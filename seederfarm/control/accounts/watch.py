@@ -8,13 +8,11 @@ bounds.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import redis
-from django.conf import settings
 from django.db import Error, connections
 from django.db.models import F
 from django.utils import timezone
@@ -25,6 +23,7 @@ from seederfarm.registry.models.history import Severity
 
 from ..history.alerts import AlertSpec, raise_alerts, resolve
 from ..messaging import inbox
+from ..messaging.broker_thread import BrokerThread
 from . import accounts, budget
 from .budget import Excess, Owner
 
@@ -34,8 +33,6 @@ LOOK_EVERY: Final = 2.0
 """Seconds between checks whether the broker answers, and how long its queues are."""
 MEASURE_EVERY: Final = 10.0
 """Seconds between measurements of the keys and connections of each worker."""
-TIMEOUT: Final = 2.0
-"""Seconds to wait for one answer of Redis."""
 PRESSED: Final = 0.8
 """Share of `maxmemory` from which every check measures everything."""
 BUSY: Final = "broker.busy"
@@ -43,35 +40,34 @@ FULL: Final = "broker.memory"
 BUDGET: Final = "broker.budget"
 
 
-class Watch:
+class Watch(BrokerThread):
     """`look` checks once, `start` runs a thread."""
 
+    NAME = "broker watch"
+    TIMEOUT = 2.0
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "decode_responses": True,
+        "encoding_errors": "surrogateescape",  # names of keys may be any bytes, and are sent back
+    }
+
     def __init__(self) -> None:
-        self._client: Any = None
+        super().__init__()
         self._answers = budget.Sweep(budget.ANSWERS)
         self._reports = budget.Sweep(budget.REPORTS_OF_ANY)
         self._measured = float("-inf")
         self._open = {BUSY, FULL, *(f"{BUDGET}:{queue}" for queue, _, _ in budget.SHARED)}
         """Subjects of alerts that may be open, also from an earlier run."""
-        self._started = False
 
-    def start(self) -> None:
-        """Start the thread. Safe to call twice."""
-        if not self._started:
-            self._started = True
-            threading.Thread(target=self._run, name="broker watch", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.look()
-            except Error as error:
-                log.warning("the watch of the broker goes on without the database: %s", error)
-            except Exception:
-                log.exception("a look at the broker failed; the next one follows")
-            finally:
-                connections.close_all()
-            time.sleep(LOOK_EVERY)
+    def _turn(self) -> float:
+        try:
+            self.look()
+        except Error as error:
+            log.warning("the watch of the broker goes on without the database: %s", error)
+        except Exception:
+            log.exception("a look at the broker failed; the next one follows")
+        finally:
+            connections.close_all()
+        return LOOK_EVERY
 
     def look(self) -> None:
         """Check once. Raises django.db.Error, after all measures at the broker."""
@@ -89,20 +85,6 @@ class Watch:
         except (redis.RedisError, OSError) as error:
             log.debug("the broker cannot be watched: %s", error)
             self._client = None
-
-    def _connected(self) -> Any:
-        """The connection, kept between checks: a crowded broker accepts no new ones."""
-        if self._client is None:
-            self._client = redis.Redis.from_url(
-                settings.FARM.redis_client_url,
-                socket_connect_timeout=TIMEOUT,
-                socket_timeout=TIMEOUT,
-                retry=None,
-                single_connection_client=True,
-                decode_responses=True,
-                encoding_errors="surrogateescape",  # names of keys may be any bytes, and are sent back
-            )
-        return self._client
 
     # --- a script that runs
 

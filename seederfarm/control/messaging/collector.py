@@ -7,16 +7,16 @@ has a message moved as often as any other. `accounts.budget` bounds the queues.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import Any, Final
 
 import redis
-from django.conf import settings
 from django.db import Error, connections
 
 from farmwire.tasks import KEY_PREFIX, REPORTS_QUEUE, report_queue_of
 from seederfarm.registry.models import Worker
+
+from .broker_thread import BrokerThread
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,6 @@ WORKERS_INTERVAL: Final = 2.0
 """Seconds between two checks of the registry for new workers."""
 RETRY_INTERVAL: Final = 1.0
 """Seconds until the next try when the broker is away."""
-TIMEOUT: Final = 10.0
-"""Seconds that Redis may take for one answer."""
 MAX_READY: Final = 50
 """Messages in `reports` above which none is moved: further ones wait in the queue of their worker. Ours: a
 control process works on 16 at a time."""
@@ -40,37 +38,32 @@ GROUP: Final = 64
 READY: Final = KEY_PREFIX + REPORTS_QUEUE
 
 
-class Collector:
+class Collector(BrokerThread):
     """Runs `collect` once, or in a thread (`start`). Several control processes may have one each."""
 
+    NAME = "collector"
+    TIMEOUT = 10.0
+
     def __init__(self) -> None:
-        self._client: Any = None
+        super().__init__()
         self._queues: list[str] = []
         """Keys of the queues of all workers, the next one first."""
         self._listed_at = float("-inf")
         self._failed = False
-        self._started = False
 
-    def start(self) -> None:
-        """Start the thread. Safe to call twice."""
-        if not self._started:
-            self._started = True
-            threading.Thread(target=self._run, name="collector", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                moved = self.collect()
-                self._failed = False
-                pause = 0.0 if moved else POLL_INTERVAL
-            except (redis.RedisError, OSError) as error:
-                if not self._failed:
-                    log.warning("reports cannot be collected: %s", error)
-                self._failed, self._client, pause = True, None, RETRY_INTERVAL
-            except Exception:
-                log.exception("reports could not be collected; the next try follows")
-                self._client, pause = None, RETRY_INTERVAL
-            time.sleep(pause)
+    def _turn(self) -> float:
+        try:
+            moved = self.collect()
+            self._failed = False
+            return 0.0 if moved else POLL_INTERVAL
+        except (redis.RedisError, OSError) as error:
+            if not self._failed:
+                log.warning("reports cannot be collected: %s", error)
+            self._failed = True
+        except Exception:
+            log.exception("reports could not be collected; the next try follows")
+        self._client = None
+        return RETRY_INTERVAL
 
     def collect(self) -> int:
         """One round: move at most one message of each worker. Returns their number."""
@@ -114,17 +107,6 @@ class Collector:
         self._listed_at = time.monotonic()
         known = set(self._queues)
         self._queues = [key for key in self._queues if key in there] + sorted(there - known)
-
-    def _connected(self) -> Any:
-        if self._client is None:
-            self._client = redis.Redis.from_url(
-                settings.FARM.redis_client_url,
-                socket_connect_timeout=TIMEOUT,
-                socket_timeout=TIMEOUT,
-                retry=None,
-                single_connection_client=True,
-            )
-        return self._client
 
 
 def _move(client: Any, keys: list[str]) -> int:

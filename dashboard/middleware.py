@@ -12,7 +12,7 @@ POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
-"""No inline script or style, nothing from elsewhere."""
+"""No inline script or style, nothing from other origins."""
 
 
 class ContentPolicy(MiddlewareMixin):

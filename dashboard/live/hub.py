@@ -1,8 +1,8 @@
-"""Fans fragments out to streams. No Django: what renders is given.
+"""Sends fragments to streams. No Django: the renderer is an argument.
 
-While there are watchers, a tick renders every watched topic once, however many watch it, and hands what
-changed to each of its watchers. A watcher that reads slowly gets the newest fragment of each topic, not all:
-it holds one text a topic at most.
+While there are watchers, a tick renders every watched topic once, for all its watchers, and gives changed
+fragments to each of them. A slow watcher gets only the newest fragment of each topic, so it holds one text
+for each.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Render = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
 
 
 class Full(Exception):
-    """No more streams or topics are taken."""
+    """The bound on streams or topics is reached."""
 
 
 class Watcher:
@@ -48,7 +48,8 @@ class Watcher:
         self._news.set()
 
     async def take(self, timeout: float) -> dict[str, str]:
-        """What changed since the last call; waits for it, and returns nothing after `timeout` seconds."""
+        """Fragments that changed since the last call, by topic. Waits for one; empty after `timeout`
+        seconds."""
         try:
             async with asyncio.timeout(timeout):
                 await self._news.wait()
@@ -78,7 +79,7 @@ class Hub:
         return len(self._count)
 
     def has_room(self, topics: Collection[str]) -> bool:
-        """Whether one more may watch these topics."""
+        """Whether one more stream may watch these topics."""
         new = set(topics) - self._count.keys()
         return len(self._watchers) < MAX_WATCHERS and len(self._count) + len(new) <= MAX_TOPICS
 

@@ -53,7 +53,7 @@ def _render_now(topics: Collection[str]) -> Mapping[str, str]:
 
 @require_GET
 async def live(request: HttpRequest) -> HttpResponseBase:
-    """401 without a login, 400 without topics, 503 where too many watch already."""
+    """The event stream: 401 without a login, 400 without topics, 503 above the bounds of the hub."""
     user = await request.auser()
     if not user.is_authenticated:
         return HttpResponse("log in first\n", status=401, content_type="text/plain")
@@ -69,7 +69,7 @@ async def live(request: HttpRequest) -> HttpResponseBase:
 
 
 async def _events(topics: Collection[str]) -> AsyncIterator[str]:
-    """Begins to watch when the first part is asked for: one that never is leaves nothing behind."""
+    """The parts of the stream. Watching begins with the first part, so an unread stream leaves no watcher."""
     here = hub()
     try:
         watcher = here.watch(topics)

@@ -28,7 +28,7 @@ Context = dict[str, Any]
 
 
 class Moment:
-    """What the topics of one tick share: each page's values are loaded once."""
+    """Values shared by the topics of one tick, so that each is loaded once."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -52,12 +52,12 @@ FARM: Final[dict[str, tuple[str, Callable[[Moment], Context]]]] = {
 
 
 def known(topics: Iterable[str]) -> list[str]:
-    """Those that are topics, once each."""
+    """The valid topics, each once."""
     return [topic for topic in dict.fromkeys(topics) if topic in FARM or DRIVE.fullmatch(topic)]
 
 
 def render_all(topics: Collection[str], now: datetime) -> dict[str, str]:
-    """The fragment of each topic. Of drives that are no longer registered there is none."""
+    """The fragment of each topic, without topics of drives that are no longer registered."""
     moment = Moment(now)
     found = {topic: _render(topic, moment) for topic in topics}
     return {topic: visible(text, keep=PAGE) for topic, text in found.items() if text is not None}

@@ -1,4 +1,4 @@
-"""Who may see and do what: every page needs a login, what changes something a permission."""
+"""Access: every page needs a login, every change a permission."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is this one safe; who has it; what happened?"""
+"""The page of one drive: verdict, copies, events, actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong, what happened, who did what."""
+"""Alerts, events and the audit log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is everything fine, and what needs me?"""
+"""The overview: the state of the farm, and what needs a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where keys come from."""
+"""The list of sources."""
 
 from __future__ import annotations
 

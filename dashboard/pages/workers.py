@@ -1,4 +1,4 @@
-"""Who has room, who is in trouble; may I switch this one off?"""
+"""The list of workers, and the page of one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the pages load, in a fixed number of queries, and how it is shown."""
+"""Data of the pages, loaded in a fixed number of queries, and its presentation."""

@@ -1,4 +1,4 @@
-"""What adding would do, counted."""
+"""The preview of adding keys."""
 
 from __future__ import annotations
 

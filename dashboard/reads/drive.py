@@ -1,4 +1,4 @@
-"""All of one drive."""
+"""Data of the page of one drive."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ _NO: Final = HEALTH[Health.AT_RISK]
 
 
 def _reasons(drive: Drive, verdict: Verdict, copies: Sequence[tuple[Replica, Look]]) -> list[Reason]:
-    """What stands behind the verdict, good or not."""
+    """The reasons of the verdict."""
     here = [copy for copy, _ in copies if copy.desired]
     best = max(here, key=lambda copy: (copy.fork, copy.have_blocks), default=None)
     good = [copy for copy, look in copies if look.tone == "is-safe"]

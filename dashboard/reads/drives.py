@@ -44,7 +44,7 @@ SORTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DriveFilter:
-    """The query of the address; what makes no sense is left out."""
+    """The query of the address, without invalid values."""
 
     q: str = ""
     state: str = ""
@@ -179,7 +179,7 @@ def listed(given: DriveFilter, now: datetime) -> DriveList:
 
 
 def _share(have: int | None, total: int | None) -> float | None:
-    """How much the fullest copy has, 0 to 1. None: nothing is known."""
+    """The share in the fullest copy, 0 to 1. None: unknown."""
     return None if have is None or not total else min(1.0, have / total)
 
 

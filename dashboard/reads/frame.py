@@ -1,4 +1,4 @@
-"""What every page has around it: navigation, number of open alerts, the farm's status."""
+"""The frame of every page: navigation, number of open alerts, the farm's status."""
 
 from __future__ import annotations
 

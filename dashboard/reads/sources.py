@@ -1,4 +1,4 @@
-"""Where keys come from, and whether reading works."""
+"""Data of the list of sources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SourceRow:
     source: Any
     look: Look
     place: str
-    """Where it is read, without what may be secret."""
+    """Its address, without secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class SourceList:
     sentence: Sentence
     rows: list[SourceRow]
     followed: int
-    """Drives that come from any of them."""
+    """Number of drives that any of them lists."""
     total: int
 
 

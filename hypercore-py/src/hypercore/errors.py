@@ -184,9 +184,3 @@ class PeerNotFound(PeerUnreachable):
     """No node of the DHT knows the peer."""
 
     code = "PEER_NOT_FOUND"
-
-
-class BlockTimeout(HypercoreError):
-    """No peer delivered the block in time."""
-
-    code = "REQUEST_TIMEOUT"

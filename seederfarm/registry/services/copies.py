@@ -107,8 +107,3 @@ def lock_copies(drive_ids: Iterable[int]) -> None:
         rows = Replica.objects.filter(drive_id__in=batch).order_by("drive_id", "pk")
         for _ in rows.select_for_update().values_list("pk").iterator():
             pass
-
-
-def fullest(holdings: Iterable[Holding]) -> Holding | None:
-    """The holding with the most blocks of the newest fork."""
-    return max(holdings, key=lambda one: (one.fork, one.have), default=None)

@@ -120,7 +120,6 @@ class Seed:
             self._set_blobs_core(cold.cores[1].key)
             blobs = cold.cores[1].length if cold.kind is Kind.DRIVE else 0
             self._needed.assume(self._main.core, blobs if cold.readable else None)
-        self._seen_from = detection_basis(self._main)
         self._set_kind(cold.kind)
         self._tally.resume(cold.bytes_in, cold.bytes_out)
         self._heads, self._totals = recorded(cold)

@@ -296,10 +296,6 @@ class Suspicions:
         bad[core] = None
         return None if not peer or len(bad) >= MAX_BAD_CORES else seconds
 
-    def is_closed(self, peer: bytes, core: bytes, now: float) -> bool:
-        record = self.find(peer, core)
-        return record is not None and now < record.closed_until
-
     def disconnected(self, peer: bytes) -> None:
         """The connection to the peer is closed."""
         self._bad.pop(peer, None)

@@ -78,8 +78,6 @@ class CoreChanges:
     node_floor: int | None = None
     """Tree pages from this number on are deleted."""
     node_pages: list[tuple[int, bytes]] = field(default_factory=list)
-    bit_floor: int | None = None
-    """Bit pages from this number on are deleted."""
     bit_pages: list[tuple[int, bytes]] = field(default_factory=list)
     """Number and image of each page. An empty image deletes the page."""
     dropped: list[Dropped] = field(default_factory=list)

@@ -30,5 +30,5 @@ def decrypt(hidden: str, key_pair: KeyPair) -> str:
         return SealedBox(key).decrypt(b64decode(hidden, validate=True)).decode()
     except (CryptoError, ValueError):
         raise MessageRejected(
-            RejectReason.MALFORMED, "a secret in it is hidden for somebody else, or damaged"
+            RejectReason.MALFORMED, "a secret in it is encrypted for another node, or damaged"
         ) from None

@@ -44,7 +44,7 @@ def explain(
     if draining:
         reasons.append(f"{_workers(draining)} draining")
     if away:
-        reasons.append(f"{_workers(away)} not heard of or retired")
+        reasons.append(f"{_workers(away)} silent or retired")
     if have:
         reasons.append(f"{_workers(have)} with a copy already")
     found = "; ".join(reasons) if reasons else "no worker yet"

@@ -181,7 +181,7 @@ def check_broker(farm: table.FarmSettings) -> list[CheckMessage]:
         return [Error(what, hint="6.2 or newer is needed.", id="farm.E004")]
     if numbers < FULL_ACCOUNTS and farm.broker_accounts != "off":
         what = f"Redis {version} at {where} knows no rights for single keys: workers send no events to Flower"
-        hint = "7.0 or newer does; docs/security.md tells what differs."
+        hint = "7.0 or newer does; docs/security.md lists what differs."
         return [Warning(what, hint=hint, id="farm.W006")]
     return []
 

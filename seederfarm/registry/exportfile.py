@@ -214,7 +214,7 @@ def _time(value: Any) -> datetime:
     except (TypeError, ValueError):
         raise ValueError("expected a time such as 2026-05-17T12:00:00+00:00") from None
     if at.tzinfo is None:
-        raise ValueError("the time names no time zone")
+        raise ValueError("the time has no time zone")
     return at
 
 
@@ -244,7 +244,7 @@ _KINDS = ("", "core", "bee", "drive")
 
 def _entries(value: Any) -> dict[str, dict[str, str]]:
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
-        raise ValueError("expected names of sources, each with what it says of the key")
+        raise ValueError("expected names of sources, each with kind and label of the key")
     kind, label = _one_of(*_KINDS), _text(MAX_TEXT)
     return {
         _text(100, empty=False)(name): {"kind": kind(entry.get("kind")), "label": label(entry.get("label"))}

@@ -20,7 +20,7 @@ class VisibleText(MiddlewareMixin):
 
     Titles, errors and names of workers come from peers and workers. A browser shows no control characters and
     obeys those of direction, so two different names can look alike. Done here for all pages, since Django and
-    the theme print rows in many references.
+    the theme print rows in many places.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:

@@ -263,7 +263,7 @@ class FarmSettings:
     writer_seen_within: float = _interval(
         "SEEDERFARM_WRITER_SEEN_WITHIN",
         86400.0,
-        "Time since its last append within which a writer counts as a copy outside the farm (last-copy "
+        "Time since its last append within which a publisher counts as a copy outside the farm (last-copy "
         "guard).",
     )
     keep_events: float = _interval(

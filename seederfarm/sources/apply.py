@@ -72,7 +72,7 @@ def apply_reading(source: Source, reading: Reading | SourceError, at: datetime) 
             return None
         if isinstance(reading, Reading) and _is_older(row, reading):
             reading = SourceError(
-                "only an older version of the list can be had; what it said last stays in force"
+                "only an older version of the list is available; the version read before stays in force"
             )
         if isinstance(reading, SourceError):
             return _failed(row, str(reading), at)

@@ -46,7 +46,7 @@ async def read_list(blocks: BlockSource) -> Parsed:
     except SnapshotNotAvailable:
         raise SourceError("the list was rewritten while it was read") from None
     except BlockNotAvailable as error:
-        raise SourceError(f"a part of the list cannot be had: {clean(str(error))}") from None
+        raise SourceError(f"a part of the list is not available: {clean(str(error))}") from None
     return found.parsed()
 
 

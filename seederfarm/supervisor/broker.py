@@ -41,7 +41,7 @@ def find_server() -> Path:
         if version is not None and version >= MIN_VERSION:
             return Path(candidate)
         tried.append(
-            f"{candidate} ({'.'.join(map(str, version)) if version else 'which does not say its version'})"
+            f"{candidate} ({'.'.join(map(str, version)) if version else 'which does not print its version'})"
         )
     found = f"found only {' and '.join(tried)}" if tried else "found none"
     raise NoRedis(

@@ -289,7 +289,7 @@ class Agent:
 
     def _on_engine_hung(self, shard: Shard, silence: float) -> None:
         self.reports.record_event(
-            "engine_hung", f"engine {shard.index} has said nothing for {silence:.0f} s; it is started again"
+            "engine_hung", f"engine {shard.index} has sent nothing for {silence:.0f} s; it is started again"
         )
 
     def _check_silence(self) -> None:
@@ -306,7 +306,7 @@ class Agent:
         ]
         with self._lock:
             self.reports.replicas.expire(
-                keys, f"the engine has said nothing for {FACTS_TIMEOUT / 60:.0f} minutes"
+                keys, f"the engine has sent nothing for {FACTS_TIMEOUT / 60:.0f} minutes"
             )
         self.reports.wake.set()
 

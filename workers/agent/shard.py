@@ -193,7 +193,7 @@ class Shard:
             try:
                 fields = json.loads(line)
             except ValueError:
-                log.error("engine %d said %.200r", self.index, line)
+                log.error("engine %d wrote %.200r", self.index, line)
                 continue
             self._heard_at = self._watched_from = self._clock()
             self._allowed = SILENCE_TIMEOUT
@@ -224,7 +224,7 @@ class Shard:
             silence = self._clock() - self._watched_from
             self.hangs += 1
             log.error(
-                "engine %d has said nothing for %.0f s; where it is follows, then it is started again",
+                "engine %d has sent nothing for %.0f s; where it is follows, then it is started again",
                 self.index,
                 silence,
             )

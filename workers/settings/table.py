@@ -30,7 +30,7 @@ PEERS_LIMIT: Final = 60_000
 """Largest value of SEEDERFARM_MAX_PEERS: an endpoint has no more streams."""
 
 FORK_POLICIES: Final = ("follow", "quarantine")
-"""What to do when a writer rewrites its history. The first is the default."""
+"""What to do when a publisher rewrites its history. The first is the default."""
 
 
 class SettingError(ValueError):
@@ -126,7 +126,7 @@ FORKS: Final[Setting[str]] = _row(
     "SEEDERFARM_FORKS",
     readers.one_of(*FORK_POLICIES),
     FORK_POLICIES[0],
-    "What to do when a writer rewrites its history (a higher fork): `follow` it, or `quarantine` it (keep "
+    "What to do when a publisher rewrites its history (a higher fork): `follow` it, or `quarantine` it (keep "
     "and serve the old history until the fork is accepted). In a farm it applies to keys added from then on; "
     "each key can differ.",
 )

@@ -102,7 +102,7 @@ class FileCounts:
             return "no peer was found that has all of it"
         return (
             f"{here:,} of {units.plural(self.files, 'file')} are in {quoted(str(output))}, "
-            f"and {done.failed:,} could not be had; another `get` goes on from there"
+            f"and {done.failed:,} could not be downloaded; another `get` continues from there"
         )
 
 

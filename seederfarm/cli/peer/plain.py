@@ -61,7 +61,7 @@ class PlainLines:
                 self._write(f"{self._label(event.key)} peer {short_key(event.peer)} left ({moved})")
             case Forked(state="followed"):
                 before, after = f"fork {event.fork} of {event.length:,}", f"fork {event.new_fork}"
-                self._write(f"{self._label(event.key)} its writer went from {before} blocks to {after}")
+                self._write(f"{self._label(event.key)} its publisher went from {before} blocks to {after}")
             case NetworkChanged(state="reached"):
                 self._write(REACHED)
             case LimitChanged(limit="disk", state="reached"):

@@ -60,7 +60,7 @@ from .views import View, check_output, choose_view
 @click.option(
     "--forks",
     metavar="POLICY",
-    help="When a writer rewrites its history: `follow` it, or `quarantine` it and keep the old one.",
+    help="When a publisher rewrites its history: `follow` it, or `quarantine` it and keep the old one.",
 )
 @click.option(
     "--accept-fork",
@@ -160,7 +160,7 @@ def apply_fork_limits(
 ) -> list[Wanted]:
     """The seeds with the fork up to which each is followed. Raises BadInput."""
     if accepted and not quarantine:
-        raise BadInput("--accept-fork says something only with --forks quarantine")
+        raise BadInput("--accept-fork has a meaning only with --forks quarantine")
     for key in accepted.keys() - {item.key for item in wanted}:
         raise BadInput(f"--accept-fork: {encode_key(key)} is not among the keys to seed")
     return [item._replace(max_fork=accepted.get(item.key, 0)) for item in wanted] if quarantine else [*wanted]

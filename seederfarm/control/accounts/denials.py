@@ -191,7 +191,7 @@ def _record_commands(refused: dict[str, int], now: datetime) -> None:
         kind="control.refused",
         subject="control.refused",
         text=text,
-        hint="Somebody who may publish on the broker tried to stop the farm: change the broker's password.",
+        hint="A client that may publish on the broker tried to stop the farm: change the broker's password.",
     )
     raise_alerts([spec], now)
 
@@ -210,7 +210,7 @@ def _record_messages(rejected: dict[str, int], now: datetime) -> None:
         kind="control.rejected",
         subject="control.rejected",
         text=text,
-        hint="Somebody with a login of the broker tried to have control do something: look for refused "
+        hint="A client with a login of the broker sent control tasks that it may not send: look for refused "
         "messages of single workers, and retire the one whose disk or token was stolen.",
     )
     raise_alerts([spec], now)

@@ -98,7 +98,7 @@ class Watch(BrokerThread):
                 outcome = f"it cannot be killed ({error})"
         self._raise(
             BUSY,
-            "The broker answered nobody: a script ran in it, and " + outcome,
+            "The broker answered no client: a script ran in it, and " + outcome,
             "The farm runs no long scripts: others have the login of REDIS_URL, or share this Redis. One "
             "that cannot be killed ends with SHUTDOWN NOSAVE alone.",
         )

@@ -41,7 +41,7 @@ ATTEMPTS: Final = 20
 """Attempts to reserve sequence numbers when other processes take them at the same time."""
 
 
-BROKER_DOWN: Final = "Saved. The broker is away: workers will hear of it when it is back."
+BROKER_DOWN: Final = "Saved. The broker cannot be reached: workers get it when it is back."
 """Shown to a user whose change was not sent."""
 
 

@@ -123,7 +123,7 @@ def _mark_lost(worker: WorkerRow, now: datetime) -> None:
             return
         Drive.objects.filter(replicas__worker_id=worker.id, dirty=False).update(dirty=True)
         silent = (now - worker.reported_at).total_seconds()
-        text = f"{worker.name} has not been heard of for {silent:.0f} s: its copies are placed elsewhere"
+        text = f"{worker.name} has not reported for {silent:.0f} s: its copies are placed elsewhere"
         Event.objects.create(
             at=now,
             kind="worker.lost",

@@ -240,7 +240,7 @@ def _check(row: Challenge, answer: Answer) -> str:
     if answer.core != row.core:
         return f"asked about {row.core}, answered about {answer.core}"
     if answer.error:
-        return f"the worker says: {answer.error}"
+        return f"the worker reports: {answer.error}"
     if not answer.is_whole(row.blocks):
         return f"asked for blocks {row.blocks}, answered {[proof.block for proof in answer.proofs]}"
     return _wrong_proofs(row, answer)
@@ -260,7 +260,7 @@ def _wrong_proofs(row: Challenge, answer: Answer) -> str:
                 continue
             fork = verify_block(bytes.fromhex(row.core), proof).fork
             if row.core == row.replica.drive.key and fork < row.replica.fork:
-                return f"block {proof.block} is of fork {fork}, the copy is said to be of {row.replica.fork}"
+                return f"block {proof.block} is of fork {fork}, the copy is reported as of {row.replica.fork}"
             proven += 1
     except ProofFailed as failure:
         return str(failure)

@@ -46,7 +46,7 @@ HUNG_ALERT: Final = "worker.engine_hung"
 RECORDED_PHASES: Final = {
     Phase.DOWNLOADING: ("is being downloaded", Severity.INFO),
     Phase.COMPLETE: ("is complete", Severity.INFO),
-    Phase.ERROR: ("has spec", Severity.WARNING),
+    Phase.ERROR: ("has an error", Severity.WARNING),
     Phase.REMOVED: ("was removed", Severity.INFO),
 }
 """Changes of phase that are recorded as events."""

@@ -365,12 +365,12 @@ class DriveAdmin(FarmAdmin[Drive]):
     @admin.action(description="Follow rewritten histories", permissions=["change"])
     def follow_forks(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
         changed = services.follow_forks(queryset, None, actor_of(request))
-        self._show_result(request, changed, "follow their writers onto any fork", "All did so already.")
+        self._show_result(request, changed, "follow their publishers onto any fork", "All did so already.")
 
     @admin.action(description="Quarantine rewritten histories", permissions=["change"])
     def quarantine_forks(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
         changed = services.follow_forks(queryset, 0, actor_of(request))
-        text = "keep what they have when their writers rewrite it"
+        text = "keep what they have when their publishers rewrite it"
         self._show_result(request, changed, text, "All did so already.")
 
     @admin.action(description="Change number of copies…", permissions=["change"])

@@ -42,7 +42,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
     list_display = ("name", "state_display", "online", "zone", "copies_display", "room", "rates", "software")
     list_filter = (("state", ChoicesDropdownFilter), "zone", "paused")
     search_fields = ("name", "zone", "node_id", "note")
-    search_help_text = "Name, zone, id or note"
+    search_help_text = "Name, place, id or note"
     secret_fields = frozenset({"broker_hash"})
     amounts = MappingProxyType(
         {"quota_bytes": SizeField, "upload_limit": RateField, "download_limit": RateField}
@@ -234,7 +234,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
         if form.is_valid():
             result = services.retire(queryset, actor_of(request), force=form.cleaned_data["force"])
             if result.retired:
-                text = f"{count_of(result.retired, 'worker')} retired: what they say is refused from now on."
+                text = f"{count_of(result.retired, 'worker')} retired: their messages are refused now."
                 self.message_user(request, text, messages.SUCCESS)
             for item in result.guarded:
                 self.message_user(request, f"{item.worker} was not retired: {item.why}.", messages.WARNING)

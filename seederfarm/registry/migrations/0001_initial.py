@@ -39,8 +39,9 @@ class Migration(migrations.Migration):
                     "zone",
                     models.CharField(
                         blank=True,
-                        help_text="Copies are spread over zones: a site, a rack, a provider.",
+                        help_text="Copies are spread over places: a site, a rack, a provider.",
                         max_length=100,
+                        verbose_name="place",
                     ),
                 ),
                 (
@@ -264,7 +265,7 @@ class Migration(migrations.Migration):
                     "max_fork",
                     models.PositiveBigIntegerField(
                         blank=True,
-                        help_text="When its writer rewrites it (a higher fork), copies go over to the new history up to this fork; above it they keep and serve what they have. Empty: they always follow.",
+                        help_text="When its publisher rewrites it (a higher fork), copies go over to the new history up to this fork; above it they keep and serve what they have. Empty: they always follow.",
                         null=True,
                         verbose_name="follow up to fork",
                     ),
@@ -273,7 +274,7 @@ class Migration(migrations.Migration):
                     "expires_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Removed from the farm then, unless it has the fullest copy known and the writer is silent.",
+                        help_text="Removed from the farm then, unless it has the fullest copy known and the publisher is silent.",
                         null=True,
                     ),
                 ),
@@ -288,7 +289,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "last_writer_seen_at",
-                    models.DateTimeField(editable=False, null=True, verbose_name="writer seen"),
+                    models.DateTimeField(editable=False, null=True, verbose_name="publisher last wrote"),
                 ),
                 ("observed_at", models.DateTimeField(editable=False, null=True, verbose_name="observed")),
                 (
@@ -324,7 +325,7 @@ class Migration(migrations.Migration):
                 ),
                 ("digest", models.CharField(editable=False, max_length=64, unique=True)),
                 ("hint", models.CharField(editable=False, max_length=12)),
-                ("zone", models.CharField(blank=True, max_length=100)),
+                ("zone", models.CharField(blank=True, max_length=100, verbose_name="place")),
                 ("tags", seederfarm.registry.models.fields.TagListField(blank=True, default=list)),
                 (
                     "approved",

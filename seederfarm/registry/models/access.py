@@ -56,7 +56,7 @@ class EnrolmentToken(models.Model):
     digest = models.CharField(max_length=64, unique=True, editable=False)
     """SHA-256 of the single-use secret, hex."""
     hint = models.CharField(max_length=12, editable=False)
-    zone = models.CharField(max_length=100, blank=True)
+    zone = models.CharField("place", max_length=100, blank=True)
     tags = TagListField()
     approved = models.BooleanField(
         "no approval needed",

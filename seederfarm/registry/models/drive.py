@@ -81,7 +81,7 @@ class Drive(models.Model):
         "copies at most",
         default=1,
         validators=[MinValueValidator(1)],
-        help_text="The farm references this many where there is room, and releases what is above.",
+        help_text="The farm places this many where there is room, and releases what is above.",
     )
     required_tags = TagListField(
         "only workers with tags", help_text="Placed only on workers that have all of these tags."
@@ -93,13 +93,13 @@ class Drive(models.Model):
         "follow up to fork",
         null=True,
         blank=True,
-        help_text="When its writer rewrites it (a higher fork), copies go over to the new history up to this "
-        "fork; above it they keep and serve what they have. Empty: they always follow.",
+        help_text="When its publisher rewrites it (a higher fork), copies go over to the new history up to "
+        "this fork; above it they keep and serve what they have. Empty: they always follow.",
     )
     expires_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="Removed from the farm then, unless it has the fullest copy known and the writer is "
+        help_text="Removed from the farm then, unless it has the fullest copy known and the publisher is "
         "silent.",
     )
     dirty = models.BooleanField(default=True, editable=False)
@@ -114,7 +114,7 @@ class Drive(models.Model):
     fork = models.PositiveBigIntegerField(null=True, editable=False)
     byte_length = models.PositiveBigIntegerField("size", null=True, editable=False)
     """Bytes of all of its cores."""
-    last_writer_seen_at = models.DateTimeField("writer seen", null=True, editable=False)
+    last_writer_seen_at = models.DateTimeField("publisher last wrote", null=True, editable=False)
     observed_at = models.DateTimeField("observed", null=True, editable=False)
 
     created_at = models.DateTimeField("added", default=timezone.now, editable=False)

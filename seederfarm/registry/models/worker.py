@@ -25,7 +25,10 @@ class Worker(models.Model):
     """z-base-32 of its ed25519 public key."""
     name = models.CharField(max_length=100, unique=True)
     zone = models.CharField(
-        max_length=100, blank=True, help_text="Copies are spread over zones: a site, a rack, a provider."
+        "place",
+        max_length=100,
+        blank=True,
+        help_text="Copies are spread over places: a site, a rack, a provider.",
     )
     tags = TagListField(help_text="Words that drives may require, such as disk/ssd.")
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)

@@ -225,7 +225,7 @@ class _References:
         tags, pins, entries = [], [], []
         for drive, (line, values) in drives:
             if values.get("owner") and values["owner"] not in self._owners:
-                self._left_out(line, f"nobody is called {values['owner']!r} here: without an owner")
+                self._left_out(line, f"there is no user {values['owner']!r}: without an owner")
             for name in values.get("tags", ()):
                 tags.append(Drive.tags.through(drive_id=drive.pk, tag_id=self.tag(name)))
             for node_id in set(values.get("pinned", ())):

@@ -189,7 +189,7 @@ def test_what_a_silent_engine_said_is_no_news_for_ever(
         os.kill(pid, signal.SIGSTOP)
         eventually(lambda: replicas.count(Phase.ERROR) == 1, timeout=20, what="the end of old news")
         (report,) = replicas.take()
-        assert "said nothing" in report.error
+        assert "sent nothing" in report.error
         os.kill(pid, signal.SIGCONT)
         agent.shards[0].send({"cmd": "refresh"})
         eventually(lambda: replicas.count(Phase.LOOKING) == 1, timeout=20, what="news again")

@@ -20,14 +20,14 @@ def trouble_of(key: bytes, part: TrackedCore, *, failed: bool) -> Iterator[Event
         yield Forked(key=key, core=part.core.key, **fork._asdict())
         if fork.state == "quarantined":
             text = (
-                f"the writer has rewritten core {name}: fork {fork.new_fork} of "
+                f"the publisher has rewritten core {name}: fork {fork.new_fork} of "
                 f"{fork.new_length} blocks in place of fork {fork.fork} of {fork.length}; what is "
                 "here is kept and served, the new history is not fetched unless it is accepted"
             )
             yield Problem(key=key, code="FORK_QUARANTINED", message=text)
     if part.conflict and not failed:
         text = (
-            f"the writer of core {name} has signed two histories: two machines may "
+            f"the publisher of core {name} has signed two histories: two machines may "
             "publish with one secret, or one goes on from an old backup. What is here is kept and "
             "served; nothing newer is fetched, since nothing tells which history holds. Once there "
             "is only one, remove the key and add it again"
@@ -71,9 +71,9 @@ def doubts_of(key: bytes, finding: Finding) -> Iterator[Event]:
 def too_many_cores(key: bytes, core: bytes) -> Problem:
     """`core` is one more than a key may have."""
     text = (
-        f"the writer has named core {encode_key(core)} as the drive's contents, after {MAX_CORES_OF_KEY - 1} "
-        "others: it is not fetched. What is here is kept and served; to begin anew, remove the key and "
-        "add it again"
+        f"the publisher has named core {encode_key(core)} as the drive's contents, after "
+        f"{MAX_CORES_OF_KEY - 1} others: it is not fetched. What is here is kept and served; to begin anew, "
+        "remove the key and add it again"
     )
     return Problem(key=key, code="TOO_MANY_CORES", message=text)
 

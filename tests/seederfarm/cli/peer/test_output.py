@@ -163,7 +163,7 @@ def test_plain_lines_tell_the_story() -> None:
         f"abc… peer {encode_key(PEER)[:10]}… left (1.0 kB in, 0 B out)",
         "error: no room left",
         "limit reached: ↑ 2.0 of 2.0 MB/s",
-        "abc… its writer went from fork 0 of 10 blocks to fork 1",
+        "abc… its publisher went from fork 0 of 10 blocks to fork 1",
     ]
 
 

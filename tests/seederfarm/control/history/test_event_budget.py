@@ -117,7 +117,7 @@ def test_a_list_that_changes_each_second_fills_neither_log(now: datetime) -> Non
         assert claimed is not None
         said: Reading | SourceError = Reading({f"{number:064x}": Entry(f"{number:064x}")})
         if number % 3 == 0:
-            said = SourceError(f"spec {number}")
+            said = SourceError(f"trouble {number}")
         apply_reading(claimed.source, said, now)
     assert Event.objects.filter(kind__startswith="source.").count() == log.SOURCE.burst
     assert AuditEntry.objects.count() == log.SOURCE.burst

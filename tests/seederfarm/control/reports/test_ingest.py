@@ -279,12 +279,12 @@ def test_happenings_reach_the_flight_recorder(worker: FakeWorker, now: datetime)
 def test_a_hung_engine_is_an_alert_until_one_is_ready(worker: FakeWorker, now: datetime) -> None:
     def tells(code: str, seconds: float) -> None:
         at = now + timedelta(seconds=seconds)
-        event = WorkerEvent(at=at.timestamp(), code=code, text="engine 0 has said nothing for 60 s")
+        event = WorkerEvent(at=at.timestamp(), code=code, text="engine 0 has sent nothing for 60 s")
         ingest.ingest_report(worker.seal(Report(events=[event]), at), at)
 
     tells("engine_hung", 1)
     alert = Alert.objects.get(kind="worker.engine_hung")
-    assert alert.worker == worker.row and "said nothing" in alert.text and alert.resolved_at is None
+    assert alert.worker == worker.row and "sent nothing" in alert.text and alert.resolved_at is None
     tells("engine_hung", 2)
     tells("synced", 3)
     alert.refresh_from_db()
@@ -400,7 +400,7 @@ def test_text_that_no_database_keeps_loses_no_report(farm: FakeBroker, now: date
     drive = make_drive()
     Replica.objects.create(drive=drive, worker=anna.row, created_at=now - SECOND)
     told = copy_of(drive.key, "error", now, have=1, error=bad, title=bad)
-    event = WorkerEvent(at=now.timestamp(), code="spec", text=bad)
+    event = WorkerEvent(at=now.timestamp(), code="trouble", text=bad)
     report = Report(heartbeat=replace(anna.beat(now), software=bad), replicas=[told], events=[event])
     assert ingest_report(anna.seal(report, now), now).applied == 1
     drive.refresh_from_db()

@@ -138,7 +138,7 @@ def test_what_is_not_in_this_farm_is_named_and_left_out() -> None:
     result = into([lines[0], *lines[2:]])  # without its source
     assert [note.line for note in result.notes] == [2, 2, 3]
     said = "; ".join(note.text for note in result.notes)
-    assert "no worker here" in said and "nobody is called 'ada'" in said and "no source here" in said
+    assert "no worker here" in said and "there is no user 'ada'" in said and "no source here" in said
     assert set(Drive.objects.values_list("key", "added_manually")) == {(A, True), (B, True)}
 
 

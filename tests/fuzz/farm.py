@@ -22,7 +22,7 @@ from hypercore.errors import KeyFormatError
 from seederfarm.sources.addresses import AddressPolicy
 from seederfarm.sources.parse import SourceError, parse_json, parse_lines
 from workers.engine.settings.key_list import parse_list
-from workers.transport import Gate, Rejected
+from workers.transport import Rejected, TaskFilter
 
 from .target import Target
 
@@ -80,8 +80,8 @@ def _envelopes() -> Iterator[bytes]:
     yield json.dumps(sealed).encode()
 
 
-def _gate() -> Gate:
-    gate = Gate()
+def _gate() -> TaskFilter:
+    gate = TaskFilter()
     gate.allow("reports", ["control.report"], max_argument_bytes=1 << 20, rejected=lambda queue, reason: None)
     return gate
 

@@ -6,30 +6,22 @@ from collections.abc import Iterator
 from random import Random
 
 from hypercore.core import memory_store
-from hypercore.crypto import KeyPair, blake2b_256
+from hypercore.crypto import blake2b_256
 from hypercore.dht.address import Address
-from hypercore.dht.constants import Firewall
-from hypercore.dht.handshake_router import Router
-from hypercore.dht.network_profile import NetworkProfile
-from hypercore.dht.node import DhtCore
-from hypercore.dht.record_store import Store
-from hypercore.dht.relays import AnnouncedRelays
-from hypercore.dht.server_core import ServerCore
 from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Muxer
 from hypercore.noise import Handshake
 from hypercore.replication import ALIAS, PROTOCOL, Replicator
 from hypercore.secretstream import SecretStream
 from hypercore.testing.cores import make_writer, sample_blocks
+from hypercore.testing.serving_node import SERVER, ServingNode
 from hypercore.udx.packet import FLAG_DATA, HEADER_BYTES, Packet, RawPacket, header_struct
 from hypercore.udx.stream import UdxStream
 
 from .target import Target, chunks, script
 from .vectors import recorded
 
-HERE = Address("77.0.0.1", 49737)
 HASH = bytes(64)
-SERVER = KeyPair.from_seed(b"\x01" * 32)
 WRITER = make_writer(sample_blocks(40))
 
 
@@ -226,37 +218,8 @@ def _talk() -> Iterator[bytes]:
         yield script(*said)
 
 
-class _Node:
-    """A persistent node of the DHT that stores, relays and serves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        rng = Random(1)
-        self.core = DhtCore(rng=rng, now=0.0, address=HERE)
-        router = Router(0.0)
-        store = Store(own_id=self.core.own_id, router=router, rng=rng, now=0.0, wall_clock=lambda: 0.0)
-        self.core.handlers |= router.handlers() | store.handlers()
-        self.server = ServerCore(
-            SERVER,
-            relays=AnnouncedRelays(),
-            profile=lambda: NetworkProfile(firewall=Firewall.CONSISTENT, seen=(HERE,)),
-            open_stream=lambda session: 7,
-            random_bytes=rng.randbytes,
-        )
-        router.servers[self.server.target] = self.server
-        self.core.ping(Address("78.0.0.1", 1), 0.0)
-
-    def feed(self, data: bytes, source: Address) -> None:
-        self.now += 0.5
-        self.core.receive((data, source), self.now)
-        self.server.punch_received(source, self.now)
-        self.core.handle_timer(self.now)
-        self.server.handle_timer(self.now)
-        self.core.take_output(self.now)
-
-
 def _dht_node(data: bytes) -> None:
-    node = _Node()
+    node = ServingNode(Random(1))
     for op, piece in chunks(data):
         node.feed(piece, Address(f"79.0.0.{op}", 1000 + op))
 

@@ -32,6 +32,7 @@ class Buckets:
         return max(0.0, level - (self._allowance.burst - 1) * self._allowance.seconds)
 
     def add(self, key: Hashable, now: float) -> None:
+        """Add one to the bucket of `key`, also beyond its bound. `now` is seconds of a monotonic clock."""
         self._empty_at[key] = max(now, self._empty_at.get(key, now)) + self._allowance.seconds
         self._empty_at.move_to_end(key)
         if len(self._empty_at) > self._max_keys:
@@ -45,4 +46,5 @@ class Buckets:
         return True
 
     def remove(self, key: Hashable) -> None:
+        """Empty the bucket of `key`."""
         self._empty_at.pop(key, None)

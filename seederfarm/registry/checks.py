@@ -52,6 +52,7 @@ Check = Callable[..., Sequence[CheckMessage]]
 
 @register("settings")
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """An error for each setting with a wrong value."""
     return [
         Error(f"{problem.name}: {problem.text}", hint=problem.hint, id="farm.E001")
         for problem in settings.LOADED.problems
@@ -60,6 +61,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 
 @register("home")
 def check_home(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check that the home directory can be used, and that its secrets are private."""
     home: Path = settings.FARM.home
     if not home.exists():
         parent = next(parent for parent in home.parents if parent.exists())
@@ -92,6 +94,7 @@ def _open_to_others(home: Path) -> Iterator[CheckMessage]:
 
 @register("exposure")
 def check_exposure(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn of settings that are unsafe where other hosts reach the pages, and of a short grace."""
     farm: table.FarmSettings = settings.FARM
     found: list[CheckMessage] = []
     if farm.secret and len(farm.secret) < 32:
@@ -99,7 +102,7 @@ def check_exposure(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
         found.append(Warning("SEEDERFARM_SECRET_KEY is short", hint=hint, id="farm.W004"))
     others = [host for host in farm.allowed_hosts if host not in LOOPBACK]
     if others and farm.debug:
-        hint = "Set SEEDERFARM_DEBUG=false: tracebacks show settings to everybody."
+        hint = "Set SEEDERFARM_DEBUG=false: tracebacks show settings to every visitor."
         found.append(Warning(f"Debugging is on, and {others[0]} is answered to", hint=hint, id="farm.W002"))
     if others and not farm.https:
         hint = "Put a proxy with HTTPS in front (docs/security.md shows one) and set SEEDERFARM_HTTPS=true."

@@ -31,6 +31,8 @@ MAX_TEXT: Final = 200
 
 
 class Problem(NamedTuple):
+    """What is wrong in a line of the file. `line` counts from 1."""
+
     line: int
     text: str
 

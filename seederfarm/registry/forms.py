@@ -127,6 +127,8 @@ else:
 
 
 class SourceForm(_SourceModelForm):
+    """A source. Only superusers (`may_read_files`) may set one that reads a file of this machine."""
+
     may_read_files = False
     every = SecondsField(
         label="Interval", required=False, help_text="How often it is read, 5s or more. Empty: as set for all."
@@ -165,15 +167,18 @@ class ReplicasForm(forms.Form):
         cleaned = super().clean() or {}
         minimum, maximum = cleaned.get("replicas_min"), cleaned.get("replicas_max")
         if minimum is not None and maximum is not None and maximum < minimum:
-            self.add_error("replicas_max", "At most may not be less than at least.")
+            self.add_error("replicas_max", "The maximum must not be below the minimum.")
         return cleaned
 
     @property
     def replicas(self) -> tuple[int, int]:
+        """Minimum and maximum."""
         return self.cleaned_data["replicas_min"], self.cleaned_data["replicas_max"]
 
 
 class RemoveForm(forms.Form):
+    """Confirms the removal of drives."""
+
     force = forms.BooleanField(
         label="Also delete the last complete copies",
         required=False,

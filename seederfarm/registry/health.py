@@ -85,6 +85,7 @@ class Facts(NamedTuple):
 
 
 def health_of(facts: Facts) -> Health:
+    """Return the health that follows from the facts of a drive."""
     short = facts.counted < facts.wanted
     if facts.state == Drive.State.REMOVING:
         return Health.REMOVING
@@ -143,6 +144,7 @@ def is_whole(copy: Replica) -> bool:
 
 
 def is_arriving(copy: Replica, now: datetime) -> bool:
+    """Whether the copy is new or got blocks lately, on a worker that serves."""
     since = now - ARRIVING
     grew = copy.grew_at is not None and copy.grew_at > since
     return copy.desired and (grew or copy.created_at > since) and serves(copy.worker)

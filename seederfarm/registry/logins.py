@@ -49,6 +49,7 @@ class LoginLimit:
         return math.ceil(max(waits))
 
     def failed(self, account: str, address: str, now: float) -> None:
+        """Count a failed attempt. `now` is seconds of a monotonic clock."""
         pair = _pair(account, address)
         self._pairs.add(pair, now)
         self._addresses.add(_place(address), now)
@@ -56,6 +57,7 @@ class LoginLimit:
             self._accounts.add(_account(account), now)
 
     def succeeded(self, account: str, address: str) -> None:
+        """Reset the count of this account and address, and remember the pair."""
         pair = _pair(account, address)
         self._pairs.remove(pair)
         self._known[pair] = None

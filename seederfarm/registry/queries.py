@@ -38,6 +38,7 @@ def under_replicated(drives: QuerySet[Drive]) -> QuerySet[Drive]:
 
 
 def with_errors(drives: QuerySet[Drive]) -> QuerySet[Drive]:
+    """Drives with a desired copy whose worker reports an error."""
     wrong = Replica.objects.filter(drive=OuterRef("pk"), desired=True, phase=Replica.Phase.ERROR)
     return drives.filter(Exists(wrong))
 

@@ -41,6 +41,8 @@ class DesiredPhase:
 
 
 class ReplicaStep(StrEnum):
+    """What happens to a copy."""
+
     ASSIGN = "assign"
     REPORT = "report"
     """The worker reports a phase."""

@@ -29,6 +29,8 @@ _SMALL: Final = 2**31 - 1
 
 
 class Column(NamedTuple):
+    """A column of `registry_replica` that is stored from a report."""
+
     name: str
     field: str
     """Of the report."""

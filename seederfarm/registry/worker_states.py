@@ -10,6 +10,8 @@ from django.db.models import TextChoices
 
 
 class WorkerState(TextChoices):
+    """Membership of a worker."""
+
     PENDING = "pending", "waiting for approval"
     ACTIVE = "active", "active"
     DRAINING = "draining", "draining"
@@ -19,6 +21,8 @@ class WorkerState(TextChoices):
 
 
 class WorkerAction(StrEnum):
+    """What an operator does to a worker."""
+
     ACTIVATE = "activate"
     """Approve a waiting worker, cancel a drain, or readmit a retired worker."""
     DRAIN = "drain"

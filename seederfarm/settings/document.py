@@ -66,6 +66,7 @@ OPTIONS = {
 
 
 def markdown() -> str:
+    """Return the page docs/settings.md."""
     farm = (_line(row, "" if row is peer.HOME else f"`{toml_name(row)}`") for row in TABLE)
     peers = (_line(row, OPTIONS.get(row, "")) for row in PEER_TABLE)
     return HEAD + FARM + "".join(farm) + PEERS + "".join(peers)

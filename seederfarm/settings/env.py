@@ -56,6 +56,7 @@ class SettingsWrong(ValueError):
 
 
 def boolean(value: str) -> bool:
+    """Read `true`, `1`, `yes`, `on` or their opposites. Raises ValueError."""
     lowered = value.strip().lower()
     if lowered in _YES:
         return True
@@ -75,6 +76,7 @@ def networks(value: str) -> tuple[str, ...]:
 
 
 def time_zone(value: str) -> str:
+    """Read a name of the time zone database. Raises ValueError for an unknown one."""
     try:
         ZoneInfo(value.strip())
     except (ValueError, OSError, ZoneInfoNotFoundError):

@@ -309,6 +309,7 @@ class FarmSettings:
 
     @property
     def bundled_redis(self) -> bool:
+        """Whether the farm runs its own Redis: no REDIS_URL is set."""
         return not self.redis_url
 
     @property

@@ -1097,7 +1097,7 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="source_replicas_min_max",
-                violation_error_message="Give both numbers of copies or none, the larger one as at most.",
+                violation_error_message="Give both numbers of copies or neither; the maximum must not be below the minimum.",
             ),
         ),
         migrations.AddIndex(
@@ -1148,7 +1148,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("replicas_min__gte", 1), ("replicas_max__gte", models.F("replicas_min"))),
                 name="drive_replicas_min_max",
-                violation_error_message="At least one copy, and at most no fewer than at least.",
+                violation_error_message="The maximum must not be below the minimum, which is 1 or more.",
             ),
         ),
         migrations.AddConstraint(

@@ -46,6 +46,7 @@ class ApiToken(models.Model):
         return self.name
 
     def is_valid(self, now: datetime) -> bool:
+        """Whether it may be used at `now`."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
 
@@ -89,4 +90,5 @@ class EnrolmentToken(models.Model):
         return self.name or f"enrolment {self.hint}…"
 
     def is_valid(self, now: datetime) -> bool:
+        """Whether it may be used at `now`."""
         return self.used_at is None and self.revoked_at is None and self.expires_at > now

@@ -34,6 +34,8 @@ class Drive(models.Model):
     """A registered key: a core, a bee or a drive."""
 
     class Kind(models.TextChoices):
+        """What the key names, as detected or given."""
+
         UNKNOWN = "", "not seen yet"
         CORE = "core", "core"
         BEE = "bee", "bee"
@@ -129,7 +131,7 @@ class Drive(models.Model):
             models.CheckConstraint(
                 condition=Q(replicas_min__gte=1) & Q(replicas_max__gte=F("replicas_min")),
                 name="drive_replicas_min_max",
-                violation_error_message="At least one copy, and at most no fewer than at least.",
+                violation_error_message="The maximum must not be below the minimum, which is 1 or more.",
             ),
             models.CheckConstraint(
                 condition=Q(state__in=["active", "paused", "removing"]), name="drive_state_known"
@@ -154,6 +156,7 @@ class Drive(models.Model):
 
     @property
     def key_bytes(self) -> bytes:
+        """The 32 bytes of the key."""
         return bytes.fromhex(self.key)
 
     @property
@@ -163,6 +166,7 @@ class Drive(models.Model):
 
     @property
     def short_key(self) -> str:
+        """The first ten characters of the z-base-32 key."""
         return short_key(self.key_bytes)
 
     def clean(self) -> None:
@@ -171,4 +175,4 @@ class Drive(models.Model):
             and self.replicas_max is not None
             and self.replicas_max < self.replicas_min
         ):
-            raise ValidationError({"replicas_max": "At most may not be less than at least."})
+            raise ValidationError({"replicas_max": "The maximum must not be below the minimum."})

@@ -30,6 +30,7 @@ def clean_key(text: str) -> str:
 
 
 def clean_tag(text: str) -> str:
+    """Return the tag in lower case. Raises ValidationError unless it matches TAG."""
     tag = text.strip().lower()
     if not TAG.fullmatch(tag):
         raise ValidationError(
@@ -50,6 +51,7 @@ def clean_tags(texts: object) -> list[str]:
 
 
 def validate_tags(value: object) -> None:
+    """Raise ValidationError unless the value is a list of tags."""
     clean_tags(value)
 
 

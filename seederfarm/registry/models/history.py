@@ -12,6 +12,8 @@ from .worker import Worker
 
 
 class Severity(models.TextChoices):
+    """How much an event or alert matters."""
+
     INFO = "info", "info"
     WARNING = "warning", "warning"
     ERROR = "error", "error"
@@ -76,6 +78,8 @@ class Sample(models.Model):
     """A span of a measured value, for charts: rolled up from finer to coarser spans."""
 
     class Scope(models.TextChoices):
+        """What a sample is about."""
+
         FARM = "farm", "farm"
         WORKER = "worker", "worker"
         DRIVE = "drive", "drive"
@@ -107,6 +111,7 @@ class Sample(models.Model):
 
     @property
     def average(self) -> float:
+        """Mean of the measurements; 0 without any."""
         return self.total / self.count if self.count else 0.0
 
 

@@ -28,6 +28,7 @@ class PlanState(models.Model):
 
     @classmethod
     def load(cls) -> PlanState:
+        """Return the row; make it if there is none."""
         return cls.objects.get_or_create(pk=cls.ONLY)[0]
 
     @classmethod

@@ -130,6 +130,7 @@ class Replica(models.Model):
 
     @property
     def is_complete(self) -> bool:
+        """Whether the worker reports every available block."""
         return self.phase == self.Phase.COMPLETE
 
     @property

@@ -22,6 +22,8 @@ class Source(models.Model):
     """A list of keys that is read periodically."""
 
     class Kind(models.TextChoices):
+        """Where a list is and in which format."""
+
         HTTP = "http", "HTTP endpoint (JSON)"
         BEE = "bee", "seed-list Hyperbee"
         FILE = "file", "seeds.txt file or URL"
@@ -103,7 +105,8 @@ class Source(models.Model):
                 condition=Q(replicas_min__isnull=True, replicas_max__isnull=True)
                 | Q(replicas_min__gte=1, replicas_max__gte=F("replicas_min")),
                 name="source_replicas_min_max",
-                violation_error_message="Give both numbers of copies or none, the larger one as at most.",
+                violation_error_message="Give both numbers of copies or neither; the maximum must not be below "
+                "the minimum.",
             ),
         )
         indexes = (
@@ -141,6 +144,8 @@ class SourceEntry(models.Model):
     (`Drive.added_manually`)."""
 
     class Gone(models.TextChoices):
+        """Why a key stays that the list has no longer."""
+
         HELD = "held", "gone, waits for a person"
         KEPT = "kept", "gone, the farm has the only complete copies"
 

@@ -35,6 +35,8 @@ COMPARED_AT_ONCE: Final = 1000
 
 
 def holding_of(fork: int, length: int, total_blocks: int, have_blocks: int, gaps: str) -> Holding:
+    """Return the blocks of a copy, from the columns in HOLDING. Gaps in an unknown format count as none
+    known."""
     try:
         known = from_text(gaps)
     except ValueError:  # written by a later version: unknown

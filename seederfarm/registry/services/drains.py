@@ -13,6 +13,8 @@ from .copies import STANDS_IN
 
 
 class DrainProgress(NamedTuple):
+    """How far the drain of a worker is."""
+
     copies: int
     """Copies that are on the worker and not released."""
     waiting: int

@@ -46,6 +46,7 @@ class Guarded(NamedTuple):
 
     @property
     def why(self) -> str:
+        """The reason for people, without a full stop."""
         at = self.writer_seen_at
         wrote = f"last wrote {at:%Y-%m-%d %H:%M}" if at else "has written nothing since it was added"
         if self.complete:
@@ -55,6 +56,8 @@ class Guarded(NamedTuple):
 
 
 class RemoveResult(NamedTuple):
+    """What `remove` did."""
+
     removing: int
     """Drives whose copies are being released now."""
     guarded: list[Guarded]
@@ -95,7 +98,7 @@ def set_replicas(drives: Drives, minimum: int, maximum: int, actor: Actor) -> in
     """Change the numbers of copies. Returns how many drives changed. Raises ValidationError unless 1 ≤
     minimum ≤ maximum ≤ 1000."""
     if not 1 <= minimum <= maximum <= 1000:
-        raise ValidationError("Copies: at least 1, and at most no fewer than at least (up to 1000).")
+        raise ValidationError("Copies: the maximum must not be below the minimum; both are 1 to 1000.")
     return _change(
         drives,
         actor,

@@ -168,6 +168,7 @@ def announce(ids: Sequence[int]) -> None:
 
 
 def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    """Yield the items in lists of at most `size`."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

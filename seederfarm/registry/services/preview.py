@@ -11,6 +11,8 @@ from .keys import Listed, Malformed, batches, read_lines
 
 
 class Outcome(StrEnum):
+    """What adding a line would do."""
+
     NEW = "new"
     KNOWN = "known"
     """Registered already: it stays as it is."""
@@ -21,6 +23,8 @@ class Outcome(StrEnum):
 
 
 class PreviewLine(NamedTuple):
+    """One line of a list and what adding it would do."""
+
     line: int
     """From 1."""
     outcome: Outcome

@@ -32,6 +32,8 @@ class Issued(NamedTuple):
 
 
 class IssuedEnrolment(NamedTuple):
+    """A new enrolment token, and its secret, which is stored nowhere."""
+
     token: EnrolmentToken
     secret: str
 
@@ -112,6 +114,8 @@ def issue_enrolment(
 
 
 class Enrolled(NamedTuple):
+    """A worker that joined, and the token that it used."""
+
     worker: Worker
     token: EnrolmentToken
 

@@ -39,6 +39,8 @@ _URLS = ("location", "removals_url")
 
 
 class ImportResult(NamedTuple):
+    """What an import did."""
+
     added: int
     known: int
     """Registered before, and unchanged."""

@@ -28,10 +28,13 @@ class LastCopies(NamedTuple):
 
     @property
     def why(self) -> str:
+        """The reason for people, without a full stop."""
         return f"it has blocks of {count_of(self.drives, 'drive')} that no other worker has: drain it first"
 
 
 class RetireResult(NamedTuple):
+    """What `retire` did."""
+
     retired: int
     guarded: list[LastCopies]
 

@@ -153,7 +153,7 @@ def test_a_seeds_txt_is_uploaded(client: Client) -> None:
     [
         ({}, "Paste keys, or choose a file."),
         ({"file": b"\xff\xfe\x00"}, "Not text (UTF-8)"),
-        ({"keys": key_of("a"), "replicas_min": 4}, "At most may not be less than at least."),
+        ({"keys": key_of("a"), "replicas_min": 4}, "The maximum must not be below the minimum."),
         ({"keys": key_of("a"), "tags": "two words"}, "is not a tag"),
         ({"keys": key_of("a"), "priority": 10}, "less than or equal to 9"),
     ],
@@ -187,7 +187,7 @@ def test_numbers_of_copies_are_changed_after_a_page_that_asks(client: Client) ->
     drive = make_drive()
     assert "How many copies of 1 drive" in text_of(act(client, DRIVES, "change_replicas", drive))
     wrong = act(client, DRIVES, "change_replicas", drive, apply="1", replicas_min=3, replicas_max=2)
-    assert "At most may not be less than at least." in text_of(wrong)
+    assert "The maximum must not be below the minimum." in text_of(wrong)
     right = act(client, DRIVES, "change_replicas", drive, apply="1", replicas_min=2, replicas_max=4)
     assert "1 drive changed." in text_of(right)
     drive.refresh_from_db()

@@ -7,7 +7,7 @@ waits for that, and the first one is left alone until then.
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, TimerHandle
+from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable
 
 from ...errors import ConnectionClosed
@@ -23,8 +23,7 @@ Ours."""
 class Candidates:
     """Calls `on_proven(connection)` when an encrypted message has come over one of them."""
 
-    def __init__(self, loop: AbstractEventLoop, on_proven: Callable[[SecretConnection], None]) -> None:
-        self._loop = loop
+    def __init__(self, on_proven: Callable[[SecretConnection], None]) -> None:
         self._on_proven = on_proven
         self._waiting: dict[SecretConnection, TimerHandle] = {}
 
@@ -34,14 +33,14 @@ class Candidates:
     def add(self, connection: SecretConnection) -> None:
         if len(self._waiting) >= MAX_CANDIDATES:
             self._drop(next(iter(self._waiting)))
-        self._waiting[connection] = self._loop.call_later(CANDIDATE_SECONDS, self._drop, connection)
+        self._waiting[connection] = get_running_loop().call_later(CANDIDATE_SECONDS, self._drop, connection)
         connection.on_close = lambda error: self._closed(connection)
         connection.notify_authenticated(lambda: self._proven(connection))
 
     def watch(self, connection: SecretConnection) -> None:
         """Close an accepted connection if no encrypted message comes over it in time."""
         if not connection.authenticated:
-            self._loop.call_later(CANDIDATE_SECONDS, _end_if_unproven, connection)
+            get_running_loop().call_later(CANDIDATE_SECONDS, _end_if_unproven, connection)
 
     def close(self) -> None:
         for connection in list(self._waiting):
@@ -50,7 +49,7 @@ class Candidates:
     def _proven(self, connection: SecretConnection) -> None:
         if self._forget(connection):
             # Not from within the reading of packets: the application may do anything
-            self._loop.call_soon(self._on_proven, connection)
+            get_running_loop().call_soon(self._on_proven, connection)
 
     def _closed(self, connection: SecretConnection) -> None:
         self._forget(connection)

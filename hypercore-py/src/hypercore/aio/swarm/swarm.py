@@ -6,7 +6,7 @@ The rules are those of hyperswarm 4.17.2 (see `hypercore.swarm`); this is the pa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence, Set
 from contextlib import suppress
 from random import Random
 from time import monotonic
@@ -16,19 +16,19 @@ from ...crypto import KeyPair
 from ...dht.address import Address, BootstrapNode
 from ...dht.messages import NoisePayload, PeerRecord
 from ...dht.node import NodeEvent
-from ...errors import ConnectionClosed, HypercoreError, LocalProtocolError
-from ...swarm import Arrival, PeerInfo, Slots, SwarmPolicy
+from ...errors import ConnectionClosed, LocalProtocolError
+from ...swarm import PeerInfo, SwarmPolicy
 from ...swarm.bans import Bans
 from ...swarm.extra_dials import Use
-from ...swarm.policy import MAX_PARALLEL, MAX_PEERS, SLOW_DIAL_SECONDS
+from ...swarm.policy import MAX_PARALLEL, MAX_PEERS
 from ...swarm.slots import MAX_CONNECTIONS
 from ..dht.node import DhtNode
 from ..dht.server import Server
 from ..net.secret_connection import SecretConnection
 from ..timer import DeadlineTimer
-from .candidates import Candidates
 from .peer_discovery import PeerDiscovery
-from .peer_link import Crowded, Duplicate, PeerLink
+from .peer_link import Crowded
+from .peer_links import PeerLinks
 from .topic_refresher import TopicRefresher
 
 CLOSE_SECONDS = 2.5
@@ -80,9 +80,7 @@ class Swarm:
             relay_through=relay_through,
             nodes=nodes,
         )
-        self._on_connection = on_connection
         self._use_of = use_of or _messages
-        self.connections: set[SecretConnection] = set()
         self._policy = SwarmPolicy(
             self.node.key_pair.public_key,
             rng=self.node.rng,
@@ -104,8 +102,14 @@ class Swarm:
             on_deadline=self._set_timer,
             has_peers=has_peers,
         )
-        self._links: dict[bytes, PeerLink] = {}
-        self.slots = Slots(self._messages_of, limit=max_incoming)
+        self._links = PeerLinks(
+            self.node,
+            self._policy,
+            max_incoming=max_incoming,
+            on_connection=on_connection,
+            on_change=self._dial_more,
+        )
+        self.slots = self._links.slots
         """Slots of peers that dialled us. Its `limit` may be changed at any time."""
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._server: Server | None = None
@@ -125,12 +129,15 @@ class Swarm:
         await self.node.start()
         self._loop = asyncio.get_running_loop()
         self._timer = DeadlineTimer(self._loop, self._on_timer)
-        self._no_connections = asyncio.Event()
-        self._candidates = Candidates(self._loop, self._on_incoming)
         self.node.subscribe(self._on_node_event)
         self._started = True
 
     # --- facts --------------------------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> Set[SecretConnection]:
+        """Connections to peers."""
+        return self._links.connections
 
     @property
     def public_key(self) -> bytes:
@@ -226,18 +233,14 @@ class Swarm:
     def ban(self, public_key: bytes) -> None:
         """Close the connection to this peer, and never dial or accept it again."""
         self._policy.ban(public_key)
-        link = self._links.get(public_key)
-        if link is not None:
-            self._destroy(link, ConnectionClosed("the peer was banned"))
+        self._links.end(public_key, ConnectionClosed("the peer was banned"))
 
     def report_misbehaviour(self, public_key: bytes) -> float:
         """The peer has violated the protocol: close its connection, and neither dial nor accept it for a
         while, longer each time. Returns that time in seconds.
         """
         seconds = self._bans.note(public_key, monotonic())
-        link = self._links.get(public_key)
-        if link is not None:
-            self._destroy(link, ConnectionClosed("the peer has offended"))
+        self._links.end(public_key, ConnectionClosed("the peer misbehaved"))
         return seconds
 
     def _check_running(self) -> None:
@@ -248,9 +251,9 @@ class Swarm:
 
     async def _listen(self) -> None:
         def firewall(public_key: bytes, payload: NoisePayload, address: Address) -> bool:
-            return self._policy.refuses(public_key) or not self._has_slot(public_key, address.host)
+            return self._policy.refuses(public_key) or not self._links.has_slot(public_key, address.host)
 
-        self._server = await self.node.listen(self.node.key_pair, self._on_incoming, firewall=firewall)
+        self._server = await self.node.listen(self.node.key_pair, self._links.accept, firewall=firewall)
         self._refresh_more()
 
     def _refresh_more(self) -> None:
@@ -268,134 +271,28 @@ class Swarm:
 
     # --- which connections are accepted -------------------------------------------------------------------
 
-    def _messages_of(self, public_key: bytes) -> int:
-        link = self._links.get(public_key)
-        connection = None if link is None else link.connection
-        return 0 if connection is None else connection.messages_in + connection.messages_out
-
     def _use_of_peer(self, public_key: bytes) -> Use:
-        link = self._links.get(public_key)
-        return Use(0, 0) if link is None or link.connection is None else self._use_of(link.connection)
-
-    def _has_slot(self, public_key: bytes, host: str) -> bool:
-        """Whether a peer may connect. Called before the handshake is answered, so that a refusal is
-        immediate."""
-        if public_key in self._links or self.slots.admit(host, monotonic()).accept:
-            return True
-        self.slots.rejected += 1
-        return False
-
-    def _make_room(self, connection: SecretConnection, existing: PeerLink | None) -> bool:
-        """Whether the connection has a slot, if needed one taken from another connection."""
-        if existing is not None and not existing.client:
-            return True  # it replaces a connection of the same peer
-        verdict = self.slots.admit(_host_of(connection), monotonic())
-        loser = None if verdict.evict is None else self._links.get(verdict.evict)
-        self.slots.rejected += loser is not None or not verdict.accept
-        if loser is not None:
-            self._destroy(loser, Crowded("another peer needs the connection more"))
-        return verdict.accept
+        connection = self._links.connection_of(public_key)
+        return Use(0, 0) if connection is None else self._use_of(connection)
 
     # --- connections --------------------------------------------------------------------------------------
 
     def _dial_more(self) -> None:
         while not self._closing and (peer := self._policy.next_dial()) is not None:
-            self._begin_dial(peer)
+            self._links.dial(peer)
         while not self._closing and (extra := self._policy.next_extra(monotonic())) is not None:
-            self._begin_dial(extra.peer)
-            idle = None if extra.evict is None else self._links.get(extra.evict)
-            if idle is not None:
-                self._destroy(idle, Crowded("another peer needs the connection more"))
+            self._links.dial(extra.peer)
+            if extra.evict is not None:
+                self._links.end(extra.evict, Crowded("another peer needs the connection more"))
         if self._policy.idle:
             self._notify_idle()
         self._set_timer()
-
-    def _begin_dial(self, peer: PeerInfo) -> None:
-        link = self._links[peer.public_key] = PeerLink(peer, client=True)
-        link.task = self.node.spawn(self._dial(link))
-        self._loop.call_later(SLOW_DIAL_SECONDS, self._check_dial, link)
-
-    def _check_dial(self, link: PeerLink) -> None:
-        """Dial others beside one that has no connection yet."""
-        key = link.peer.public_key
-        if self._links.get(key) is link and link.connection is None:
-            self._policy.dial_is_slow(key)
-            self._dial_more()
 
     def _notify_idle(self) -> None:
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-    async def _dial(self, link: PeerLink) -> None:
-        try:
-            connection = await self.node.connect(link.peer.public_key, link.peer.relay_addresses)
-        except (HypercoreError, OSError):
-            self._ended(link)
-            return
-        link.task = None
-        self._opened(link, connection)
-
-    def _on_incoming(self, connection: SecretConnection) -> None:
-        """A peer dialled us."""
-        key = connection.remote_public_key
-        if self._closing or connection.closed or self._policy.refuses(key):
-            connection.destroy()
-            return
-        existing = self._links.get(key)
-        used = existing is not None and (existing.used or existing.doubtful)
-        arrival = self._policy.arrives(key, existing_used=used)
-        if arrival is Arrival.REPLACE and not connection.authenticated:
-            self._candidates.add(connection)
-            return
-        if arrival is Arrival.REFUSE:
-            connection.destroy(Duplicate("we keep the connection that we have"))
-            if existing is not None and existing.connection is not None:
-                existing.connection.send_keep_alive()  # if it is dead, this shows it soon
-            return
-        peer = self._policy.incoming(key)
-        if peer is None or not self._make_room(connection, existing):
-            connection.destroy(Crowded("there are too many connections"))
-            return
-        if existing is not None:
-            self._destroy(existing, Duplicate("the peer has made a new connection"))
-        self.slots.opened(key, _host_of(connection), monotonic())
-        link = self._links[key] = PeerLink(peer, client=False)
-        self._candidates.watch(connection)
-        self._opened(link, connection)
-
-    def _opened(self, link: PeerLink, connection: SecretConnection) -> None:
-        link.connection = connection
-        self._policy.opened(link.peer, monotonic(), client=link.client)
-        self.connections.add(connection)
-        if connection.closed:
-            self._ended(link)
-            return
-        connection.add_close_listener(lambda: self._ended(link))
-        if self._on_connection is not None:
-            self._on_connection(connection)
-        self._dial_more()
-
-    def _ended(self, link: PeerLink) -> None:
-        """A connection closed, or an attempt failed."""
-        if link.connection is not None:
-            self.connections.discard(link.connection)
-            if not self.connections:
-                self._no_connections.set()
-        key = link.peer.public_key
-        if self._links.get(key) is link:
-            del self._links[key]
-            self.slots.closed(key)
-            self._policy.ended(link.peer, monotonic(), client=link.client)
-            self._dial_more()
-
-    def _destroy(self, link: PeerLink, error: ConnectionClosed) -> None:
-        if link.connection is not None:
-            link.connection.destroy(error)
-        elif link.task is not None:
-            link.task.cancel()
-        self._ended(link)
 
     # --- the clock and the node ---------------------------------------------------------------------------
 
@@ -438,19 +335,12 @@ class Swarm:
         self._topics.close()
         self._notify_idle()
         self._timer.cancel()
-        self._candidates.close()
-        for link in list(self._links.values()):
-            if link.task is not None:
-                link.task.cancel()
+        self._links.close()
         if self._listening is not None:
             self._listening.cancel()
-        for connection in list(self.connections):
-            connection.close()
-            if connection.on_message is None:
-                connection.on_message = _ignore  # the peer's end comes after its unread messages
         unannounce_tasks: list[Coroutine[Any, Any, None]] = [
             self._topics.unannounce_all(),
-            self._wait_no_connections(),
+            self._links.wait_closed(),
         ]
         if self._server is not None:
             unannounce_tasks.append(self._server.close(timeout=timeout))
@@ -461,21 +351,6 @@ class Swarm:
         finally:  # also if the caller cancels `close`
             await self.node.close(timeout=0)
 
-    async def _wait_no_connections(self) -> None:
-        """Wait until the connections have ended."""
-        while self.connections:
-            self._no_connections.clear()
-            await self._no_connections.wait()
-
-
-def _host_of(connection: SecretConnection) -> str:
-    address = connection.remote_address
-    return "" if address is None else address[0]
-
 
 def _messages(connection: SecretConnection) -> Use:
     return Use(connection.messages_in + connection.messages_out, connection.messages_in)
-
-
-def _ignore(message: bytes) -> None:
-    """Drop messages without a reader."""

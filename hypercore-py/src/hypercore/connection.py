@@ -28,6 +28,10 @@ class Connection(Protocol):
     on_close: Callable[[Exception | None], None] | None
     """Called once at the end, with the error, or None after a graceful end."""
 
+    on_work: Callable[[float], None] | None
+    """Called with the seconds of this thread's processor time that packets of the peer, or sending to it,
+    have just taken, other callbacks included."""
+
     @property
     def public_key(self) -> bytes:
         """Our own 32-byte key."""

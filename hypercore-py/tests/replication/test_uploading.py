@@ -31,6 +31,19 @@ def test_a_block_is_answered_with_its_proof() -> None:
     assert (script.peer.stats.blocks_up, script.peer.stats.bytes_up) == (1, len(data.block.value))
 
 
+def test_a_block_given_again_and_again_is_useful_work_no_more() -> None:
+    """Who has been given as many blocks as there are has had some of them before."""
+    world = World()
+    site = world.writer(10)
+    script = world.script(site)
+    before = script.peer.muxer.useful
+    for number in range(1, 31):
+        script.send(ask(number, number % 10))
+    assert script.peer.stats.blocks_up == 30
+    assert script.peer.muxer.useful - before == 10
+    assert script.peer.muxer.useful_bytes == sum(map(len, sample_blocks(10)))
+
+
 def test_urgent_requests_go_first_and_the_others_in_order() -> None:
     world = World()
     script = world.script(world.writer(10))

@@ -69,6 +69,8 @@ class Muxer:
         self.useful = 0
         """Pieces of useful work so far: channels opened (beyond the highest number before) and those that
         protocols add (blocks that moved). The shell shares time among connections by it."""
+        self.useful_bytes = 0
+        """Bytes of the blocks among them."""
         self.received = 0
         """The part of `useful` that served us: blocks that the peer gave."""
         self.backlog_bytes = 0

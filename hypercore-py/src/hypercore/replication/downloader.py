@@ -243,6 +243,7 @@ class Downloader:
         stats.bytes_down += size
         self._limit.received += BLOCK_OVERHEAD + size
         peer.muxer.useful += 1
+        peer.muxer.useful_bytes += size
         peer.muxer.received += 1
         self._context.fullness.gave(peer)
         down.average = size if down.average == 0 else down.average + (size - down.average) / 16

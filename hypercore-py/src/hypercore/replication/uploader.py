@@ -220,7 +220,9 @@ class Uploader:
             size = len(data.block.value)
             peer.stats.blocks_up += 1
             peer.stats.bytes_up += size
-            peer.muxer.useful += 1
+            if peer.stats.blocks_up <= core.head.length:  # beyond that it has had some of them before
+                peer.muxer.useful += 1
+                peer.muxer.useful_bytes += size
             if self._limit.active:
                 self._limit.consume(size + NODE_BYTES * len(data.block.nodes))
 

@@ -28,6 +28,7 @@ class MemoryConnection:
         self.opened_at = 0.0
         self.closed = False
         self.on_drain: Callable[[], None] | None = None
+        self.on_work: Callable[[float], None] | None = None
         self._on_readable: Callable[[], None] | None = None
         self.max_frame_bytes = 2**24 - 1
         self._on_message: Callable[[bytes], None] | None = None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 
+from hypercore.aio.cores.debts import Debt
 from hypercore.aio.cores.turns import (
+    ACTIVE_SECONDS,
     DEBT_SHARE,
+    DEBTORS_TURN_SECONDS,
     MAX_DEBT_SECONDS,
     SLICE_SECONDS,
     SMALL_DEBT_SECONDS,
     TURN_SECONDS,
-    USEFUL_SECONDS,
-    Debt,
     Turns,
+    Useful,
 )
 
 
@@ -52,9 +55,9 @@ class Busy:
         self.longest = max(self.longest, took)
         return self._left > 0
 
-    def take_useful(self) -> int:
+    def take_useful(self) -> Useful:
         done, self._done = self._done, 0
-        return done
+        return Useful(done, 0, received=True)
 
 
 def simulate(workers: Callable[[Clock, Turns], None], seconds: float) -> float:
@@ -128,15 +131,109 @@ def test_a_peer_that_keeps_us_busy_alone_gets_its_share_and_no_more() -> None:
     assert found[0].spent < MAX_DEBT_SECONDS * 2 + 2 * DEBT_SHARE * total
 
 
-def test_debt_is_forgiven_and_useful_work_pays_for_it() -> None:
-    debt = Debt()
-    debt.forgive(10.0, 1.0)
-    debt.charge(1.0)
-    assert debt.forgive(11.0, 0.25) == 0.75
-    debt.charge(-1000 * USEFUL_SECONDS)
-    assert debt.seconds == 0.75 - 1000 * USEFUL_SECONDS
-    debt.charge(-10)
-    assert debt.seconds == 0 < SMALL_DEBT_SECONDS
+def test_of_those_in_debt_who_owes_less_comes_first() -> None:
+    """A moment of a newcomer does not wait for as many turns as there are others."""
+    busy: list[Busy] = []
+    late: list[Busy] = []
+
+    async def main() -> None:
+        clock = Clock()
+        turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=clock)
+        busy.extend(Busy(clock) for _ in range(200))
+        for worker in busy:
+            turns.add(worker)
+        while not all(worker.spent > 4 * SMALL_DEBT_SECONDS for worker in busy):
+            await asyncio.sleep(0)
+        late.append(Busy(clock, left=200))
+        turns.charge(late[0], SMALL_DEBT_SECONDS + SLICE_SECONDS)
+        turns.add(late[0])
+        began = clock.now
+        while late[0].spent < 0.004:
+            await asyncio.sleep(0)
+        assert clock.now - began < 0.01
+
+    asyncio.run(main())
+
+
+def test_those_in_debt_keep_to_their_share_while_others_have_something_to_do_now_and_then() -> None:
+    """What a peer in small debt says finds the loop free, though it says little at a time."""
+    spent, waits = [0.0], []
+
+    class Asking(Busy):
+        asked_at = 0.0
+
+        def work(self, expired: Callable[[], bool]) -> bool:
+            waits.append(self._clock.now - self.asked_at)
+            self._clock.now += 1e-5
+            return False
+
+    async def main() -> None:
+        clock = Clock()
+        turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=clock)
+        asking = Asking(clock)
+        busy = [Busy(clock) for _ in range(100)]
+        for worker in busy:
+            turns.charge(worker, 2 * SMALL_DEBT_SECONDS)
+            turns.add(worker)
+        began = asked = clock.now
+        while clock.now < began + 3:
+            if clock.now >= asked + ACTIVE_SECONDS / 2:
+                asked = asking.asked_at = clock.now
+                turns.add(asking)
+            before = clock.now
+            await asyncio.sleep(0.0002)
+            if clock.now == before:
+                clock.now += 0.001  # the loop rests
+        spent[0] = sum(worker.spent for worker in busy)
+
+    asyncio.run(main())
+    assert 0.5 * DEBT_SHARE * 3 < spent[0] < 1.5 * DEBT_SHARE * 3
+    assert len(waits) > 100
+    assert max(waits) < DEBTORS_TURN_SECONDS + 3e-4
+
+
+def test_turns_are_shorter_if_all_are_in_debt() -> None:
+    def start(clock: Clock, turns: Turns) -> None:
+        for _ in range(20):
+            worker = Busy(clock)
+            turns.charge(worker, 2 * SMALL_DEBT_SECONDS)
+            turns.add(worker)
+
+    assert simulate(start, 0.5) < DEBTORS_TURN_SECONDS + 3e-4
+
+
+def test_what_packets_take_is_owed_like_the_work_of_turns() -> None:
+    found: list[Busy] = []
+
+    def start(clock: Clock, turns: Turns) -> None:
+        found.extend((Busy(clock), Busy(clock)))
+        turns.charge(found[0], 2.0)
+        for worker in found:
+            turns.add(worker)
+
+    simulate(start, 1)
+    assert found[0].spent < 1.2 * DEBT_SHARE
+    assert found[1].spent > 0.2
+
+
+def test_connections_that_come_and_go_while_others_wait_leave_nothing_behind() -> None:
+    async def main() -> None:
+        clock = Clock()
+        turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=clock)
+        waiting = Busy(clock)
+        turns.charge(waiting, 100.0)
+        turns.add(waiting)
+        gone = []
+        for _ in range(200):
+            worker = Busy(clock)
+            turns.charge(worker, 100.0)
+            turns.add(worker)
+            gone.append(weakref.ref(worker))
+            turns.discard(worker)
+            del worker
+        assert sum(each() is not None for each in gone) < 20
+
+    asyncio.run(main())
 
 
 def test_who_fails_or_is_gone_holds_up_nobody() -> None:

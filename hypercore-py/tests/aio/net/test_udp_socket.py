@@ -14,7 +14,7 @@ import uvloop
 
 from hypercore.aio.net import recvmmsg
 from hypercore.aio.net import udp_socket as udp_module
-from hypercore.aio.net.udp_socket import MAX_STREAMS, Address, Endpoint, UdpSocket
+from hypercore.aio.net.udp_socket import FLUSH_SECONDS, MAX_STREAMS, Address, Endpoint, UdpSocket
 from hypercore.udx.packet import FLAG_DATA, Packet, RawPacket
 
 IP_RECVTTL = 12  # Linux; the socket module of 3.11 does not name it
@@ -45,6 +45,43 @@ class Inbox:
             self._done.clear()
             await self._done.wait()
         return [data for data, _, _ in self.messages]
+
+
+def test_sending_of_many_streams_is_spread_over_turns_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand that may send at once would hold up everything else for as long as they all take."""
+    flushed: list[int] = []
+    clock = [100.0]
+    monkeypatch.setattr(udp_module, "monotonic", lambda: clock[0])
+
+    class Stream:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def flush(self) -> None:
+            flushed.append(self.number)
+            clock[0] += FLUSH_SECONDS / 10
+            if self.number == 7:
+                endpoint.flush_soon(self)  # it has more
+                raise RuntimeError("broken")
+
+    async def main() -> None:
+        nonlocal endpoint
+        errors: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+        endpoint = Endpoint()
+        for number in range(35):
+            endpoint.flush_soon(Stream(number))
+        counts = []
+        while clock[0] > 0 and len(flushed) < 36:
+            before = len(flushed)
+            await asyncio.sleep(0)
+            counts.append(len(flushed) - before)
+        assert max(counts) <= 11
+        assert flushed[:36] == [*range(35), 7]
+        assert errors
+
+    endpoint: Endpoint
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 class Sink:

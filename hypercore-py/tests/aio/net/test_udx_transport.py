@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from hashlib import sha256
 from random import Random
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -49,6 +50,35 @@ def test_streams_carry_megabytes_both_ways_and_close_cleanly(loop_factory: Any) 
             assert [h.digest() for h in hashes] == [sha256(data[1]).digest(), sha256(data[0]).digest()]
 
     run(main(), loop_factory)
+
+
+def test_the_time_that_packets_take_is_reported_to_the_owner_of_the_stream() -> None:
+    async def main() -> None:
+        async with endpoint_of_two() as endpoint:
+            sender, receiver = stream_pair(endpoint)
+            received: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            worked: dict[str, list[float]] = {"sender": [], "receiver": []}
+            sender.on_work = worked["sender"].append
+            receiver.on_work = worked["receiver"].append
+            left = [2_000_000]
+
+            def on_data(chunks: list[Any]) -> None:
+                until = thread_time() + 0.001
+                while thread_time() < until:
+                    pass
+                left[0] -= sum(map(len, chunks))
+                if not left[0]:
+                    received.set_result(None)
+
+            receiver.on_data = on_data
+            began = thread_time()
+            sender.write(bytes(left[0]))
+            await received
+            await asyncio.sleep(0)
+            assert 0.001 < sum(worked["receiver"]) < thread_time() - began
+            assert 0 < sum(worked["sender"]) + sum(worked["receiver"]) < thread_time() - began
+
+    run(main(), asyncio.new_event_loop)
 
 
 def test_many_streams_share_the_sockets_of_an_endpoint() -> None:

@@ -14,8 +14,9 @@ from ...keys import encode_key
 from ...mux import Muxer, UndecidedBudget
 from ...secretstream import MAX_EARLY_FRAME_BYTES, MAX_FRAME_BYTES
 from ...udx.events import StreamReset
+from .debts import Debt
 from .holdings import MAX_INCOMING_BYTES, MAX_OUTGOING_BYTES, PROGRESS_SECONDS, Holdings
-from .turns import Debt, Turns
+from .turns import Turns, Useful
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class Link:
         self._on_close = on_close
         self._held = False
         self._paused = False
-        self._useful = 0
+        self._useful = (0, 0, 0)
         self._sent_at = -inf
         self._unused: asyncio.TimerHandle | None = None
         if not connection.is_initiator:
@@ -157,6 +158,7 @@ class Link:
         connection.on_drain = self._add
         connection.on_close = self._closed
         connection.on_readable = self._readable
+        connection.on_work = self._charge
 
     def hold(self, held: bool) -> None:
         """Stop reading from the peer (True) or start again, since blocks in memory wait for the disk."""
@@ -180,9 +182,14 @@ class Link:
         self.queued.look()
         return more and not self.connection.closed
 
-    def take_useful(self) -> int:
-        before, self._useful = self._useful, self.muxer.useful
-        return self._useful - before
+    def take_useful(self) -> Useful:
+        muxer = self.muxer
+        pieces, size, received = self._useful
+        self._useful = (muxer.useful, muxer.useful_bytes, muxer.received)
+        return Useful(muxer.useful - pieces, muxer.useful_bytes - size, muxer.received > received)
+
+    def _charge(self, seconds: float) -> None:
+        self.hub.turns.charge(self, seconds)
 
     def _add(self) -> None:
         self.hub.turns.add(self)

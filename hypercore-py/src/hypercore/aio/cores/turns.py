@@ -1,19 +1,21 @@
 """Shares the loop's time among connections, so that one peer's work does not delay the others'.
 
 Work for a peer (processing its messages, answering them) is done in slices of a millisecond, at most four
-milliseconds in one turn of the loop. Each connection has a debt: the time it took, less the worth of its
-useful work (blocks that moved, channels that opened). Debts shrink at a steady rate. Connections with little
-debt come first; those with much debt share a fixed part of the time, so a peer that causes only useless work
-slows itself down.
+milliseconds in one turn of the loop. Each connection has a debt (`debts`): the time it took, that of its
+packets included, less the worth of its useful work (blocks that moved, channels that opened). Connections
+with little debt come first, in turns. The others share a fixed part of the time, those with less debt before
+those with more, so a peer that causes only useless work slows itself down.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from time import perf_counter, thread_time
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from .debts import FORGIVEN_SHARE, Debt, Debts
 
 SLICE_SECONDS = 0.001
 """Seconds for a connection at a time while others wait. One alone gets the rest of the turn."""
@@ -21,21 +23,41 @@ SLICE_SECONDS = 0.001
 TURN_SECONDS = 0.004
 """Seconds for all connections in one turn of the loop; sockets and timers run between turns."""
 
+DEBTORS_TURN_SECONDS = 0.001
+"""The same while all that wait are above SMALL_DEBT_SECONDS, so that a message of another one waits no
+longer."""
+
 SMALL_DEBT_SECONDS = 0.005
 """Debt in seconds up to which a connection is served before those with more."""
+
+ACTIVE_SECONDS = 0.02
+"""Seconds for which connections above SMALL_DEBT_SECONDS keep to DEBT_SHARE after another one had work to do,
+so that its next message finds the loop idle: about a round trip, and the time the peer takes to answer."""
 
 MAX_DEBT_SECONDS = 0.25
 """Debt in seconds above which a connection gets only its bounded share, even when no other one waits."""
 
-DEBT_SHARE = 0.15
+DEBT_SHARE = FORGIVEN_SHARE
 """Part of the time reserved for connections above SMALL_DEBT_SECONDS, and the bound for those above
-MAX_DEBT_SECONDS. Also the seconds a second by which all debts together shrink."""
-
-COUNT_SECONDS = 0.1
-"""Seconds between two counts of the connections in debt."""
+MAX_DEBT_SECONDS: as much as debts shrink."""
 
 USEFUL_SECONDS = 0.0005
-"""Seconds that one piece of useful work (see `Muxer.useful`) takes off a debt: about what a block costs."""
+"""Seconds that one piece of useful work (see `Muxer.useful`) takes off a debt: about what a small block
+costs."""
+
+USEFUL_BYTE_SECONDS = 8e-9
+"""Seconds for each byte of it on top of that. A block of 64 KiB costs another half of a millisecond, packets
+included."""
+
+
+class Useful(NamedTuple):
+    """Useful work of one connection."""
+
+    pieces: int
+    size: int
+    """Bytes of the blocks among them."""
+    received: bool
+    """Whether the peer gave us any of them."""
 
 
 class Worker(Protocol):
@@ -44,27 +66,46 @@ class Worker(Protocol):
     def work(self, expired: Callable[[], bool]) -> bool:
         """Work until there is nothing to do or `expired()`. True if there is more to do."""
 
-    def take_useful(self) -> int:
-        """Pieces of useful work since the last call."""
+    def take_useful(self) -> Useful:
+        """Useful work since the last call."""
 
 
-class Debt:
-    """Debt of one connection, in seconds."""
+class _Queue:
+    """Workers that wait: lowest rank first, and first come, first served within a rank."""
 
-    __slots__ = ("_at", "seconds")
+    __slots__ = ("_entries", "_number", "_waiting")
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self._at = 0.0
+        self._entries: list[tuple[float, int, Worker]] = []
+        """A heap. Entries of workers that were discarded stay for a while."""
+        self._waiting: dict[Worker, int] = {}
+        """Worker -> number of its entry."""
+        self._number = 0
 
-    def forgive(self, now: float, share: float) -> float:
-        """The debt at `now`, if it shrinks by `share` seconds a second."""
-        self.seconds = max(0.0, self.seconds - (now - self._at) * share)
-        self._at = now
-        return self.seconds
+    def __len__(self) -> int:
+        return len(self._waiting)
 
-    def charge(self, seconds: float) -> None:
-        self.seconds = max(0.0, self.seconds + seconds)
+    def __contains__(self, worker: Worker) -> bool:
+        return worker in self._waiting
+
+    def push(self, worker: Worker, rank: float) -> None:
+        self._number += 1
+        self._waiting[worker] = self._number
+        heappush(self._entries, (rank, self._number, worker))
+
+    def pop(self) -> Worker:
+        """Remove and return the first worker. The queue must not be empty."""
+        while True:
+            _, number, worker = heappop(self._entries)
+            if self._waiting.get(worker) == number:
+                del self._waiting[worker]
+                return worker
+
+    def discard(self, worker: Worker) -> None:
+        if self._waiting.pop(worker, None) is not None and len(self._entries) > 2 * len(self._waiting) + 16:
+            waiting = self._waiting
+            self._entries = [entry for entry in self._entries if waiting.get(entry[2]) == entry[1]]
+            heapify(self._entries)
 
 
 class Turns:
@@ -81,12 +122,11 @@ class Turns:
         self._loop = loop
         self._clock = clock
         self._work_clock = work_clock
-        self._queues: tuple[OrderedDict[Worker, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
+        self._queues = (_Queue(), _Queue(), _Queue())
         """Connections up to SMALL_DEBT_SECONDS, above it, and above MAX_DEBT_SECONDS."""
-        self._debtors: set[Worker] = set()
-        self._forgiven = DEBT_SHARE
-        """Seconds a second by which each debt shrinks."""
-        self._counted = clock()
+        self._debts = Debts(clock())
+        self._active_at = float("-inf")
+        """When a connection up to SMALL_DEBT_SECONDS last had work to do."""
         self._working: Worker | None = None
         self._until = 0.0
         self._tokens = 0.0
@@ -109,10 +149,11 @@ class Turns:
 
     def run_now(self, worker: Worker, work: Callable[[Callable[[], bool]], object]) -> None:
         """Run `work` of a worker in small debt before its turn, if this turn of the loop has time left: data
-        that has just arrived is still in the processor's cache. `work` must not raise."""
-        if self._left <= 0 or self._working is not None or worker.debt.seconds > SMALL_DEBT_SECONDS:
+        that has just arrived is still in the processor's cache. `work` must not raise. The caller charges the
+        time."""
+        if self._left <= 0 or self._working is not None or self._debts.owed(worker.debt) > SMALL_DEBT_SECONDS:
             return
-        worked, now = self._work_clock(), self._clock()  # in this order: asking the former may take a while
+        now = self._clock()
         self._until = now + self._left
         self._working = worker
         try:
@@ -120,32 +161,39 @@ class Turns:
         finally:
             self._working = None
         self._left -= self._clock() - now
-        self._charge(worker, self._work_clock() - worked)
+
+    def charge(self, worker: Worker, seconds: float) -> None:
+        """Add time that the worker took outside its turns to its debt, in seconds of the work clock."""
+        pieces, size, received = worker.take_useful()
+        paid = pieces * USEFUL_SECONDS + size * USEFUL_BYTE_SECONDS
+        self._debts.charge(worker.debt, seconds, paid=paid, earned=paid if received else 0.0)
 
     def discard(self, worker: Worker) -> None:
         """Remove a worker whose connection is closed."""
-        self._debtors.discard(worker)
+        self._debts.discard(worker.debt)
         for queue in self._queues:
-            queue.pop(worker, None)
+            queue.discard(worker)
 
     def expired(self) -> bool:
         """Whether the current slice is over."""
         return self._clock() >= self._until
 
     def _enqueue(self, worker: Worker) -> None:
-        now = self._clock()
-        debt = worker.debt.forgive(now, self._forgiven)
-        level = 0 if debt <= SMALL_DEBT_SECONDS else 1 if debt <= MAX_DEBT_SECONDS else 2
-        self._queues[level][worker] = None
+        self._debts.advance(self._clock())
+        owed = self._debts.owed(worker.debt)
+        if owed <= SMALL_DEBT_SECONDS:
+            self._queues[0].push(worker, 0.0)  # in turns: useful work keeps debts at 0, however long it takes
+        else:
+            self._queues[1 if owed <= MAX_DEBT_SECONDS else 2].push(worker, worker.debt.due)
 
     def _schedule(self) -> None:
         if self._scheduled:
             return
         first, second, last = self._queues
-        if first or second:
+        if first or (second and self._clock() - self._active_at >= ACTIVE_SECONDS):
             self._scheduled = True
             self._loop.call_soon(self._run)
-        elif last and self._timer is None:
+        elif (second or last) and self._timer is None:
             wait = max(SLICE_SECONDS, (SLICE_SECONDS - self._tokens) / DEBT_SHARE)
             self._timer = self._loop.call_later(wait, self._run_late)
 
@@ -161,13 +209,12 @@ class Turns:
         self._tokens = min(TURN_SECONDS, self._tokens + (now - self._seen) * DEBT_SHARE)
         self._seen = now
         self._left = TURN_SECONDS
-        if now - self._counted > COUNT_SECONDS:
-            self._count_debtors(now)
-        end = now + TURN_SECONDS
         first, second, last = self._queues
+        end = now + (TURN_SECONDS if first else DEBTORS_TURN_SECONDS)
         if first:
+            self._active_at = now
             self._serve(first, end)
-        for queue, bounded in ((second, bool(first)), (last, True)):
+        for queue, bounded in ((second, now - self._active_at < ACTIVE_SECONDS), (last, True)):
             if not queue:
                 continue
             began = self._clock()
@@ -175,12 +222,12 @@ class Turns:
             self._tokens = max(0.0, self._tokens - (self._clock() - began))
         self._schedule()
 
-    def _serve(self, queue: OrderedDict[Worker, None], end: float) -> None:
+    def _serve(self, queue: _Queue, end: float) -> None:
         """Serve the workers of a queue in turns, a slice each."""
         # Reading the work clock can switch processes on a busy system: that time is no part of a slice
         worked, now = self._work_clock(), self._clock()
         while queue and now < end:
-            worker, _ = queue.popitem(last=False)
+            worker = queue.pop()
             # A worker alone takes the whole turn: output of one call shares messages
             self._until = min(now + SLICE_SECONDS, end) if queue else end
             self._working = worker
@@ -194,18 +241,7 @@ class Turns:
             finally:
                 self._working = None
             before, worked = worked, self._work_clock()
-            self._charge(worker, worked - before)
+            self.charge(worker, worked - before)
             now = self._clock()
             if more:
                 self._enqueue(worker)
-
-    def _charge(self, worker: Worker, seconds: float) -> None:
-        worker.debt.charge(seconds - worker.take_useful() * USEFUL_SECONDS)
-        if worker.debt.seconds:
-            self._debtors.add(worker)
-
-    def _count_debtors(self, now: float) -> None:
-        self._forgiven = DEBT_SHARE / max(1, len(self._debtors))
-        share = self._forgiven
-        self._debtors = {worker for worker in self._debtors if worker.debt.forgive(now, share)}
-        self._counted = now

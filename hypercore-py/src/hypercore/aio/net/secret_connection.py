@@ -170,6 +170,14 @@ class SecretConnection:
         if self.on_drain is not None and not self._ended:
             self.on_drain()
 
+    @property
+    def on_work(self) -> Callable[[float], None] | None:
+        return self.stream.on_work
+
+    @on_work.setter
+    def on_work(self, callback: Callable[[float], None] | None) -> None:
+        self.stream.on_work = callback
+
     # --- listening ----------------------------------------------------------------------------------------
 
     @property

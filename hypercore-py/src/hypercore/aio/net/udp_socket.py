@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random, SystemRandom
@@ -39,6 +40,9 @@ SEND_BUFFER_BYTES = 1 << 20
 
 READ_SECONDS = 0.005
 """Seconds of reading after which other work of the loop gets its turn."""
+
+FLUSH_SECONDS = 0.005
+"""Seconds of sending, over all streams, after which other work of the loop gets its turn."""
 
 BATCHES_PER_WAKE_UP = 4
 """After this many batches of datagrams other work of the loop gets its turn."""
@@ -73,6 +77,13 @@ class PacketSink(Protocol):
 
     def abandon(self) -> None:
         """The endpoint closes."""
+
+
+class Flushable(Protocol):
+    """A stream that may have output."""
+
+    def flush(self) -> None:
+        """Send it. Called once for each `Endpoint.flush_soon`."""
 
 
 class UdpSocket:
@@ -217,6 +228,8 @@ class Endpoint:
         self.closed = False
         self._streams: dict[int, PacketSink] = {}
         self._time_waits: dict[int, asyncio.TimerHandle] = {}
+        self._to_flush: deque[Flushable] = deque()
+        self._flush_is_scheduled = False
         self._reader: BatchReader = new_reader(mmsg=mmsg)
 
     def bind(
@@ -249,6 +262,29 @@ class Endpoint:
         while (local_id := self.rng.getrandbits(32)) in self._streams:
             pass
         return local_id
+
+    def flush_soon(self, stream: Flushable) -> None:
+        """Call `stream.flush` in the next turn of the loop, or a later one if many wait."""
+        self._to_flush.append(stream)
+        if not self._flush_is_scheduled:
+            self._flush_is_scheduled = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Flush streams that wait, for FLUSH_SECONDS. Those added meanwhile wait for the next turn."""
+        waiting = self._to_flush
+        until = monotonic() + FLUSH_SECONDS
+        for _ in range(len(waiting)):
+            stream = waiting.popleft()
+            try:
+                stream.flush()
+            except Exception as error:
+                self._report(error)
+            if monotonic() >= until:
+                break
+        self._flush_is_scheduled = bool(waiting)
+        if waiting:
+            self.loop.call_soon(self._flush)
 
     def register(self, local_id: int, sink: PacketSink) -> None:
         """Deliver packets for `local_id` to `sink`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
+from time import monotonic, thread_time
 from typing import NamedTuple
 
 from ..._types import Buffer
@@ -18,8 +18,8 @@ from ...udx.time_wait import TimeWait
 from .recvmmsg import Address, Source, source_of
 from .udp_socket import Endpoint, UdpSocket
 
-BURSTS_PER_FLUSH = 16
-"""After this many sends other work of the loop gets its turn."""
+BURSTS_PER_FLUSH = 4
+"""After this many sends other streams, and other work of the loop, get their turn."""
 
 TIMER_TICK = 0.001
 """Shortest timer in seconds: the loop's timers are no finer."""
@@ -56,6 +56,8 @@ class StreamTransport:
     * `on_data(chunks)`: the next bytes.
     * `on_end()`: the peer ended its side. `on_drain()`: `write` may continue.
     * `on_message(payload)`: an unordered message. `on_remote_changed()`: see `change_remote`.
+    * `on_work(seconds)`: packets of the peer, or sending to it, have just taken that much of this thread's
+      processor time, other callbacks included.
     * `on_close(error)`: the stream ended, called once; no error when both sides had ended.
 
     They belong to the object that reads and writes the stream; others use `add_close_listener`.
@@ -75,6 +77,7 @@ class StreamTransport:
         self.on_drain: Callable[[], None] | None = None
         self.on_message: Callable[[bytes], None] | None = None
         self.on_remote_changed: Callable[[], None] | None = None
+        self.on_work: Callable[[float], None] | None = None
         self.on_close: Callable[[ConnectionClosed | None], None] | None = None
         self._close_listeners: list[Callable[[], None]] = []
         self._endpoint = endpoint
@@ -203,13 +206,15 @@ class StreamTransport:
     def receive_strays(self, packets: list[RawPacket], socket: UdpSocket, address: Address) -> None:
         """Packets that came before `connect`, or from another address than the peer's. The peer may have
         moved there: then we follow, and send little until something is acknowledged."""
+        began = thread_time()
         if not self._core.connected or (socket is self.socket and address == self.remote_address):
-            self.receive_packets(packets, socket)
+            self._receive(packets, socket)
         elif self._core.receive_strays(packets, monotonic()):
             self._follow(socket, address, _size_of(packets))
             self._pump()
         else:
             self._schedule_flush()
+        self._worked_since(began)
 
     def _follow(self, socket: UdpSocket, address: Address, size: int) -> None:
         if self.may_follow is not None:
@@ -233,6 +238,15 @@ class StreamTransport:
             before.close()
 
     def receive_packets(self, packets: list[RawPacket], socket: UdpSocket) -> None:
+        began = thread_time()
+        self._receive(packets, socket)
+        self._worked_since(began)
+
+    def _worked_since(self, began: float) -> None:
+        if self.on_work is not None:
+            self.on_work(thread_time() - began)
+
+    def _receive(self, packets: list[RawPacket], socket: UdpSocket) -> None:
         self._heard = True
         if self._restricted:
             self._core.sender.allow(MAX_AMPLIFICATION * _size_of(packets))
@@ -260,11 +274,14 @@ class StreamTransport:
     def _schedule_flush(self) -> None:
         if not self._flush_is_scheduled and not self._gone:
             self._flush_is_scheduled = True
-            self._loop.call_soon(self._on_flush)
+            self._endpoint.flush_soon(self)
 
-    def _on_flush(self) -> None:
+    def flush(self) -> None:
+        """Send output. For the endpoint, after `flush_soon`."""
         self._flush_is_scheduled = False
+        began = thread_time()
         self._pump()
+        self._worked_since(began)
 
     def _pump(self) -> None:
         """Deliver events, send output, set the timer.
@@ -366,8 +383,10 @@ class StreamTransport:
         now = monotonic()
         deadline = self._core.next_deadline()
         if deadline is not None and deadline <= now:
+            began = thread_time()
             self._core.handle_timer(now)
             self._pump()
+            self._worked_since(began)
         else:
             self._set_timer()
 
@@ -388,7 +407,7 @@ class StreamTransport:
         # The callbacks may keep a whole connection in memory; a closed stream does not need them.
         self.accept = self.may_follow = None
         self.on_data = self.on_end = self.on_drain = self.on_message = None
-        self.on_remote_changed = self.on_close = None
+        self.on_remote_changed = self.on_work = self.on_close = None
         callbacks, self._close_listeners = self._close_listeners, []
         if on_close is not None:
             callbacks.insert(0, partial(on_close, closed.error))

@@ -105,8 +105,8 @@ class Source(models.Model):
                 condition=Q(replicas_min__isnull=True, replicas_max__isnull=True)
                 | Q(replicas_min__gte=1, replicas_max__gte=F("replicas_min")),
                 name="source_replicas_min_max",
-                violation_error_message="Give both numbers of copies or neither; the maximum must not be below "
-                "the minimum.",
+                violation_error_message="Give both numbers of copies or neither; the maximum must not be "
+                "below the minimum.",
             ),
         )
         indexes = (

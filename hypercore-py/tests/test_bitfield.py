@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypercore.bitfield import PAGE_BITS, Bitfield
+from support.examples import examples
 from support.vectors import load
 
 VECTORS = load("data/bitfield")
@@ -95,7 +96,7 @@ def same(field: Bitfield, model: set[int], probes: list[int]) -> None:
         assert [words[k >> 5] >> (k & 31) & 1 for k in range(128)] == [start + k in model for k in range(128)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(operations, max_size=14), st.lists(positions, min_size=1, max_size=5))
 def test_bitfield_behaves_like_a_set_of_integers(ops: list[tuple], probes: list[int]) -> None:
     field, model = Bitfield(), set[int]()

@@ -23,6 +23,7 @@ from hypercore.errors import (
     SnapshotNotAvailable,
 )
 from support.content import RemoteSource, bee_of, bee_with, collect, listed, numbered, run
+from support.examples import examples
 
 KEYS = st.binary(max_size=3) | st.sampled_from([b"a", b"b", b"ab", b"a\0", b"a\xff"])
 OPS = st.lists(st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=4)), max_size=12), max_size=25)
@@ -279,7 +280,7 @@ def test_trees_are_bounded_in_depth() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_damaged_blocks_raise_only_what_readers_expect(data: st.DataObject) -> None:
     blocks: list[Any] = bee_with(*numbered(60)).blocks
     for _ in range(data.draw(st.integers(1, 4))):

@@ -13,6 +13,7 @@ from hypercore.bee.writer import BeeWriter
 from hypercore.blocks import MemorySource
 from hypercore.errors import BlockNotAvailable, InvalidContent, LocalProtocolError
 from support.content import bee_with, listed, numbered
+from support.examples import examples
 
 
 def check_balance(log: MemorySource) -> None:
@@ -36,7 +37,7 @@ def check_balance(log: MemorySource) -> None:
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 150), st.booleans()), min_size=1, max_size=60), max_size=12)
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_the_tree_stays_balanced(batches: list[list[tuple[int, bool]]]) -> None:
     log = MemorySource()
     for ops in batches:

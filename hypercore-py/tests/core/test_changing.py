@@ -37,6 +37,7 @@ from hypercore.testing.cores import (
 from hypercore.wire.data import Data, DataUpgrade
 from hypercore.wire.request import Request, RequestUpgrade
 from support.core_places import Place, contents, whole
+from support.examples import examples
 
 LARGE = [bytes([n]) * 65536 for n in range(40)]
 
@@ -127,7 +128,7 @@ def test_data_that_does_not_verify_changes_nothing(place: Place) -> None:
     assert core.has(8) and core.has(30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     which=st.integers(0, 3),
     edits=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=3),

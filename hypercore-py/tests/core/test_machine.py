@@ -19,6 +19,7 @@ from hypercore.errors import StorageError
 from hypercore.storage import Batch, core_storage, schema
 from hypercore.testing.cores import fetch_block, fetch_upgrade, follow_fork, make_writer
 from support.core_places import DiskPlace, MemoryPlace, Place, contents
+from support.examples import examples
 
 pytestmark = pytest.mark.slow
 
@@ -258,8 +259,11 @@ class DiskMachine(CoreMachine):
 
 
 TestCoreOverMemory = CoreMachine.TestCase
-TestCoreOverMemory.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestCoreOverMemory.settings = settings(max_examples=examples(150), stateful_step_count=25, deadline=None)
 TestCoreOverDisk = DiskMachine.TestCase
 TestCoreOverDisk.settings = settings(
-    max_examples=150, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(150),
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )

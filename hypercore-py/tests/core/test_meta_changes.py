@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hypercore.core import memory_store
 from hypercore.core.meta_changes import MetaChanges
 from hypercore.core.store import Flush
+from support.examples import examples
 
 NAMES = st.text(alphabet="ab/", max_size=4)
 VALUES = st.none() | st.binary(max_size=1)
@@ -63,7 +64,7 @@ class MetaMachine(RuleBasedStateMachine):
 
 
 TestMeta = MetaMachine.TestCase
-TestMeta.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestMeta.settings = settings(max_examples=examples(100), stateful_step_count=30, deadline=None)
 
 
 class Name(str):

@@ -35,6 +35,7 @@ from hypercore.dht.punching import MAX_REMOTE_ADDRESSES, Puncher
 from hypercore.dht.relays import AnnouncedRelays, best_replies, changed_addresses, relays_alive
 from hypercore.dht.rpc import Reply
 from hypercore.errors import RemoteProtocolError
+from support.examples import examples
 
 CLIENT = KeyPair.from_seed(b"\x01" * 32)
 SERVER = KeyPair.from_seed(b"\x02" * 32)
@@ -187,7 +188,7 @@ def test_right_answer_counts_after_any_number_of_wrong_ones():
     assert client.read(noise)[1] == ours
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.binary(max_size=200))
 def test_garbage_raises_only_remote_protocol_errors(garbage):
     client = ClientHandshake(CLIENT, SERVER.public_key, random.Random(1).randbytes)

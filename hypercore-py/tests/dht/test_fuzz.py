@@ -12,6 +12,7 @@ from hypercore.dht.packet import Request, Response
 from hypercore.testing.serving_node import HERE, SERVER, ServingNode
 from support.dht_strategies import hashes, ipv4, messages
 from support.dht_vectors import load, unhex
+from support.examples import examples
 
 CAPTURED = [
     unhex(packet["hex"])
@@ -21,7 +22,7 @@ CAPTURED = [
 ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.lists(
         st.tuples(
@@ -45,7 +46,7 @@ def test_mutated_captures_do_no_harm(packets):
 TARGETS = st.sampled_from([blake2b_256(SERVER.public_key), bytes(32)]) | hashes
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.lists(
         st.tuples(

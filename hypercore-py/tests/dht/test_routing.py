@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hypercore.dht.address import Address, node_id
 from hypercore.dht.routing_table import BUCKET_SIZE, MAX_NODES, RoutingTable, TableNode, node_number
+from support.examples import examples
 
 
 def _nodes(count, seed=0):
@@ -22,7 +23,7 @@ def _table(nodes, own=bytes(32)):
     return table, kept
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(0, 300), st.integers(0, 1000), st.binary(min_size=32, max_size=32), st.integers(1, 25))
 def test_closest_are_the_nearest_by_xor(count, seed, target, wanted):
     table, kept = _table(_nodes(count, seed), random.Random(seed).randbytes(32))

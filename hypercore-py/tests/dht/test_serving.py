@@ -38,6 +38,7 @@ from support.dht_serving import (
     Server,
     _shaken,
 )
+from support.examples import examples
 
 
 def test_reply_tells_how_the_server_can_be_reached():
@@ -167,7 +168,7 @@ def test_noise_for_somebody_else_is_ignored():
     assert len(server.core) == 0
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.binary(max_size=200))
 def test_garbage_is_ignored(garbage):
     server = Server()

@@ -23,6 +23,7 @@ from hypercore.drive.extract import Outcome, Summary, extract
 from hypercore.drive.writer import DriveWriter
 from hypercore.errors import EntryNotFound, InvalidPath, StoreFull, StoreLocked, StoreUnreadable
 from support.content import BLOBS_KEY, drive_of, run, written_drive
+from support.examples import examples
 
 BIG = bytes(range(256)) * 700
 
@@ -278,7 +279,7 @@ ITEMS = st.lists(st.tuples(NASTY, st.none() | NASTY), min_size=1, max_size=12, u
 
 
 @given(ITEMS)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_whatever_a_drive_holds_nothing_outside_is_touched(items: list[tuple[str, str | None]]) -> None:
     with TemporaryDirectory() as name:
         base = Path(name)

@@ -37,6 +37,7 @@ from support.content import (
     run,
     written_drive,
 )
+from support.examples import examples
 
 NAMES = st.sampled_from(["a", "b", "a-b", "a0", "ab", "ü", "x y", "\n"])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))
@@ -395,7 +396,7 @@ def test_an_entry_outside_of_the_blobs_core_is_invalid_content() -> None:
 
 
 @given(st.data())
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_damaged_drives_raise_only_what_readers_expect(data: st.DataObject) -> None:
     def write(writer: DriveWriter) -> None:
         with writer.batch() as batch:

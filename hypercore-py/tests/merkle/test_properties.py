@@ -17,6 +17,7 @@ from hypercore.merkle.reorg import Reorg
 from hypercore.merkle.signing import verify_head
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
+from support.examples import examples
 from support.merkle_trees import Publisher, ReaderCore, decode, encode, make_blocks, same_tree
 
 pytestmark = pytest.mark.slow
@@ -125,7 +126,7 @@ def test_no_single_bit_of_a_small_proof_matters_unnoticed() -> None:
 uints = st.one_of(st.integers(0, 90), st.integers(0, 2**53 - 1))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     length=st.integers(0, 40),
     block=st.none() | st.builds(RequestBlock, uints, uints),
@@ -156,7 +157,7 @@ def test_no_request_breaks_the_uploader(
     assert len(encode(data)) < 20_000
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(readers(at_most=20), st.integers(0, 2**64))
 def test_spliced_proofs_raise_only_remote_protocol_errors(
     state: tuple[Publisher, ReaderCore], seed: int

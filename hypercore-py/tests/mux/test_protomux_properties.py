@@ -7,6 +7,7 @@ from hypercore.codec import Reader, Writer
 from hypercore.errors import RemoteProtocolError
 from hypercore.mux import Channel, CloseReason, Muxer
 from hypercore.testing.linked import LinkedPair
+from support.examples import examples
 
 NAMES = [b"1", b"2", b"3"]
 
@@ -91,7 +92,7 @@ class World:
         raise AssertionError("they never stop talking")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.sampled_from([0.0, 0.01, 0.1]),
     st.sets(st.sampled_from(NAMES)),
@@ -134,7 +135,7 @@ def test_two_muxers_agree_whatever_crosses(
     assert sum(len(list(world.muxer(side))) for side in "ab") == 6
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=10))
 def test_garbage_raises_only_remote_protocol_errors(messages: list[bytes]) -> None:
     muxer = Muxer(is_initiator=True, handshake_hash=bytes(64))
@@ -153,7 +154,7 @@ CONTROL = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), CONTROL | st.binary(max_size=4)), max_size=30), st.booleans())
 def test_nearly_valid_conversations_raise_only_remote_protocol_errors(
     entries: list[tuple[int, bytes]], batched: bool

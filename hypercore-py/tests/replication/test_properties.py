@@ -18,6 +18,7 @@ from hypercore.wire.control import BitfieldMessage, Cancel, Extension, NoData, R
 from hypercore.wire.data import Data, DataBlock, DataHash, DataUpgrade
 from hypercore.wire.registry import MESSAGES, Message
 from hypercore.wire.request import Request, RequestBlock, RequestHash, RequestSeek, RequestUpgrade
+from support.examples import examples
 from support.replication_world import Script, Site, World
 
 pytestmark = pytest.mark.slow
@@ -115,7 +116,7 @@ STEPS = st.lists(
 HAVE = st.lists(st.sets(st.integers(0, 69), max_size=40), min_size=1, max_size=SITES - 1)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 70), HAVE, STEPS, st.booleans())
 def test_readers_converge_to_the_writer(
     length: int, have: list[set[int]], steps: list[tuple[str, int, int, float]], line: bool
@@ -147,7 +148,7 @@ def test_readers_converge_to_the_writer(
         assert not site.replicator.downloader.requests
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 70), HAVE, STEPS)
 def test_without_the_writer_readers_share_what_there_is(
     length: int, have: list[set[int]], steps: list[tuple[str, int, int, float]]
@@ -246,7 +247,7 @@ def victim(have: set[int], known: bool) -> tuple[World, Site, Script]:
     return world, site, Script(world, site, 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.sets(st.integers(0, 32)),
     st.booleans(),
@@ -275,7 +276,7 @@ def test_a_hostile_peer_is_at_worst_cut_off(
     assert site.blocks() == sample_blocks(33)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     st.sets(st.integers(0, 32)),
     st.booleans(),
@@ -294,7 +295,7 @@ def test_garbage_raises_only_remote_protocol_errors(
         pass
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(FRAMES, st.data())
 def test_cut_and_bent_messages_raise_only_remote_protocol_errors(frame: Message, data: st.DataObject) -> None:
     world, _site, script = victim({1, 2}, True)

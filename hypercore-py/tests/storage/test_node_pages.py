@@ -10,6 +10,7 @@ from hypercore.merkle.flat_tree import right_span
 from hypercore.node import Node
 from hypercore.storage import MemoryBackend
 from hypercore.storage.node_pages import NODES_PER_PAGE, NodePages, PageCache, seal, unseal
+from support.examples import examples
 
 
 class Pages(MemoryBackend):
@@ -46,7 +47,7 @@ operations = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @example([("put", [(0, 0)]), ("begin",), ("truncate", 0), ("commit",), ("put", [(128, 0)]), ("begin",)], 1)
 @given(st.lists(operations, max_size=25), st.sampled_from([1, 6000, 1 << 20]))
 def test_pages_behave_like_a_dict_through_flushes_and_crashes(ops: list[tuple], cache_bytes: int) -> None:

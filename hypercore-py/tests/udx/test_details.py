@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypercore.testing import Simulation
 from hypercore.udx.limits import RECEIVE_WINDOW_BYTES
 from hypercore.udx.packet import FLAG_DATA, FLAG_END, FLAG_HEARTBEAT, FLAG_SACK, Packet
+from support.examples import examples
 from support.udx_paths import GOOD_TIME, both_closed, paths, transfer
 
 pytestmark = pytest.mark.slow
@@ -123,7 +124,7 @@ def test_small_writes_share_packets_and_the_end_rides_along() -> None:
     assert [(p.flags, p.seq, len(p.payload)) for p in data] == [(FLAG_DATA | FLAG_END, 0, 100)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(0, 2**32), st.lists(st.binary(min_size=0, max_size=60), max_size=20))
 def test_garbage_between_the_packets_does_not_spoil_a_transfer(seed: int, garbage: list[bytes]) -> None:
     """Packets that name the stream but say nonsense; those that a real attacker on the path could not forge

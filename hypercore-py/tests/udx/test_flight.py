@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypercore.udx.flight import Arrival, Flight
+from support.examples import examples
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.integers(0, 2**32), st.integers(5, 60), st.sampled_from([0, 100, 2**32 - 3]))
 def test_a_flight_counts_like_a_model_of_sets(seed: int, steps: int, first: int) -> None:
     random = Random(seed)

@@ -14,12 +14,13 @@ from hypercore.udx import StreamTimedOut
 from hypercore.udx.bbr import Phase
 from hypercore.udx.limits import RECEIVE_WINDOW_BYTES, TIME_WAIT_SECONDS, WRITE_BUFFER_BYTES
 from hypercore.udx.packet import FLAG_HEARTBEAT, Packet
+from support.examples import examples
 from support.udx_paths import GOOD_TIME, both_closed, paths, transfer
 
 pytestmark = pytest.mark.slow
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32),
     loss=st.sampled_from([0.0, 0.01, 0.1]),
@@ -65,7 +66,7 @@ def test_every_byte_arrives_both_ways_and_both_sides_close(
     assert right.closed is not None and right.closed.error is None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 2**32), size=st.integers(0, 150_000), delay=st.sampled_from([0.0001, 0.05]))
 @example(seed=31813, size=28385, delay=0.0001)
 @example(seed=579, size=625, delay=0.0001)

@@ -28,6 +28,7 @@ from hypercore.udx.packet import (
 )
 from hypercore.udx.stream import MAX_QUEUED_MESSAGES
 from hypercore.udx.time_wait import TimeWait
+from support.examples import examples
 from support.vectors import load
 
 WINDOW = 4 << 20
@@ -309,7 +310,7 @@ def test_a_destroyed_stream_repeats_that_to_a_peer_that_talks_on() -> None:
     assert Packet.decode(answer).flags == FLAG_DESTROY
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.binary(min_size=18, max_size=60), max_size=20), st.integers(0, 2**32), st.booleans())
 def test_garbage_packets_raise_nothing(noise: list[bytes], seed: int, paused: bool) -> None:
     """Any bytes behind magic and version, numbers near the real ones included."""

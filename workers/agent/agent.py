@@ -21,8 +21,7 @@ from farmwire.report import Heartbeat, Phase, ReplicaStatus
 from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
 
-from ..engine.limits.limits import cap, divide
-from ..engine.settings.settings import LimitSettings, headroom
+from ..engine.settings.settings import LimitSettings, cap, divide, headroom
 from ..state import State
 from ..units import format_size
 from .challenges import Challenges

@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
-from hypercore.aio.cores.corestore import DATABASE_SLACK, Corestore
+from hypercore.aio.cores.corestore import Corestore
 from hypercore.aio.cores.throttle import Throttle
 from hypercore.errors import StorageError
 
 from ...settings.rate_schedule import RateSchedule
-from ...units import MIN_RATE, format_size
 from ..model.events import Event, LimitChanged, LimitName, Problem
 from ..model.rate import Rate
 from ..model.status import LimitStatus
-from ..settings.settings import LimitSettings, headroom
+from ..settings.settings import LimitSettings
+from .disk_budget import NEAR_BYTES, DiskBudget, DiskMeter
 
 POLL_INTERVAL = 1.0
 """Seconds between two checks."""
@@ -32,20 +32,9 @@ POLL_INTERVAL = 1.0
 CLEAR_AFTER = 10.0
 """Seconds without effect after which a limit is reported as cleared: bounds the number of events."""
 
-NEAR_BYTES = 1 << 30
-"""Free bytes from which downloads need not reserve budget: more than arrives between two checks."""
-
 SLACK_BYTES = 1 << 20
 """Free bytes beyond the needed ones at which downloads resume after the disk was full, since other programs
 write as well."""
-
-MEASURE_INTERVAL = 600.0
-"""Seconds after which stored bytes are counted again, if a bound needs it. In between, received bytes are
-added."""
-
-MEASURE_WHEN_FULL = 60.0
-"""The same while the disk is full: the writer of a core may have truncated it."""
-
 
 _CONSEQUENCE = "nothing more is downloaded; what is here is served"
 
@@ -57,17 +46,6 @@ class ConnectionLimit(Protocol):
     rejected: int
 
     def __len__(self) -> int: ...
-
-
-class DiskBudget(NamedTuple):
-    """Bytes that may still be stored, and the bound that decides."""
-
-    left: int
-    stored: int
-    quota: bool
-    """True: the quota; False: the disk."""
-    text: str
-    """Used and allowed amounts, for people."""
 
 
 @dataclass(slots=True)
@@ -96,19 +74,16 @@ class Limits:
         """`open_files` returns (open, allowed), `disk_usage` (total, used, free) bytes."""
         self.settings = settings
         self._cores = cores
-        self._data = data
         self._emit = emit
         self._slots = slots
         self._rejected = 0
         self._open_files = open_files
         self._local_time = local_time
-        self._disk_usage = disk_usage
+        self._disk = DiskMeter(cores, data, disk_usage)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._needed = 0
         """Bytes that must be free for downloads to resume; 0: they run."""
-        self._measured: tuple[float, int, int, int] | None = None
-        """Time of the last count, the sum, bytes received by then, and size of the database; all bytes."""
         self._meters = {"up": Rate(), "down": Rate()}
         self._reported: dict[LimitName, _LimitState] = {}
         self._room: DiskBudget | None = None
@@ -123,14 +98,14 @@ class Limits:
     def configure(self, settings: LimitSettings, *, hold: bool = False) -> None:
         """Set other limits. `hold`: download nothing in any case."""
         if settings.max_bytes != self.settings.max_bytes:
-            self._measured = None
+            self._disk.count_again()
         self.settings = settings
         self._set_paused("request", hold)
         self.poll()
 
     def stored_changed(self) -> None:
         """Blocks were deleted: count again."""
-        self._measured = None
+        self._disk.count_again()
 
     # --- status
 
@@ -214,7 +189,7 @@ class Limits:
 
     def _check_disk(self, now: float) -> None:
         try:
-            room = self._room = self._find_room(now)
+            room = self._room = self._disk.measure(self.settings, now, full=self.full)
         except (OSError, StorageError):
             return  # the store fails and reports that itself
         limit = self._cores.download.limit
@@ -235,34 +210,6 @@ class Limits:
 
     def _set_paused(self, reason: Literal["disk", "request"], paused: bool) -> None:
         (self._cores.pause_downloads if paused else self._cores.resume_downloads)(reason)
-
-    def _find_room(self, now: float) -> DiskBudget:
-        total, _, free = self._disk_usage(self._data)
-        kept = headroom(total) if self.settings.keep_free is None else self.settings.keep_free
-        # Blocks in memory will be on the disk soon
-        on_disk = free - kept - self._cores.store.dirty_bytes
-        quota = self.settings.max_bytes
-        if quota is None and on_disk >= NEAR_BYTES:
-            return DiskBudget(on_disk, 0, False, "")
-        stored = self._stored(now)
-        if quota is not None and quota - stored <= on_disk:
-            text = f"{format_size(stored)} are stored, {format_size(quota)} may be"
-            return DiskBudget(quota - stored, stored, True, text)
-        text = f"the disk has {format_size(free)} free"
-        if kept:
-            text += f", and {format_size(kept)} stay free"
-        return DiskBudget(on_disk, stored, False, text)
-
-    def _stored(self, now: float) -> int:
-        """Bytes that stored blocks take. Raises StorageError."""
-        cores = self._cores
-        received, database = cores.received_bytes, cores.store.database_bytes()
-        every = MEASURE_WHEN_FULL if self.full else MEASURE_INTERVAL
-        if self._measured is None or now - self._measured[0] >= every:
-            self._measured = (now, cores.stored_bytes(), received, database)
-        _, stored, received_then, database_then = self._measured
-        # Separate blocks have many tree nodes, so the database may be larger than their overheads
-        return stored + max(received - received_then, database - database_then - DATABASE_SLACK)
 
     def _report(
         self,
@@ -285,37 +232,3 @@ class Limits:
         last.reached = reached
         state: Literal["reached", "cleared"] = "reached" if reached else "cleared"
         self._emit(LimitChanged(limit=name, state=state, value=value, max=maximum, text=text))
-
-
-def cap(settings: LimitSettings, *, up: int | None, down: int | None, max_bytes: int | None) -> LimitSettings:
-    """Cap limits at these; None: no cap."""
-    quotas = [quota for quota in (settings.max_bytes, max_bytes) if quota is not None]
-    return replace(
-        settings,
-        up=_capped(settings.up, up),
-        down=_capped(settings.down, down),
-        max_bytes=min(quotas, default=None),
-    )
-
-
-def divide(settings: LimitSettings, engines: int) -> LimitSettings:
-    """Divide limits among `engines` processes; `keep_free` is not divided."""
-    if engines == 1:
-        return settings
-    return replace(
-        settings,
-        up=_scaled(settings.up, engines),
-        down=_scaled(settings.down, engines),
-        max_bytes=None if settings.max_bytes is None else settings.max_bytes // engines,
-        max_peers=max(1, settings.max_peers // engines),
-    )
-
-
-def _capped(table: RateSchedule, maximum: int | None) -> RateSchedule:
-    return (
-        table if maximum is None else table.map(lambda rate: maximum if rate is None else min(rate, maximum))
-    )
-
-
-def _scaled(table: RateSchedule, engines: int) -> RateSchedule:
-    return table.map(lambda rate: None if rate is None else max(MIN_RATE, rate // engines))

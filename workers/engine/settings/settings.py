@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hypercore.dht.address import BootstrapNode
@@ -13,6 +13,7 @@ from hypercore.swarm.slots import MAX_CONNECTIONS
 from ...settings import readers, table
 from ...settings.rate_schedule import ANY_RATE, RateSchedule
 from ...settings.table import MAX_BLOCKS, SettingError
+from ...units import MIN_RATE
 
 MIN_HEADROOM = 256 << 20
 MAX_HEADROOM = 5 << 30
@@ -120,3 +121,37 @@ def home_directory(environ: Mapping[str, str]) -> Path:
     """SEEDERFARM_HOME, else `~/.seederfarm`. Raises SettingError where `~` has no meaning, as in a container
     that runs under a number without a name."""
     return table.HOME.parse(environ.get(table.HOME.name, "").strip() or str(table.HOME.default))
+
+
+def cap(settings: LimitSettings, *, up: int | None, down: int | None, max_bytes: int | None) -> LimitSettings:
+    """Cap limits at these; None: no cap."""
+    quotas = [quota for quota in (settings.max_bytes, max_bytes) if quota is not None]
+    return replace(
+        settings,
+        up=_capped(settings.up, up),
+        down=_capped(settings.down, down),
+        max_bytes=min(quotas, default=None),
+    )
+
+
+def divide(settings: LimitSettings, engines: int) -> LimitSettings:
+    """Divide limits among `engines` processes; `keep_free` is not divided."""
+    if engines == 1:
+        return settings
+    return replace(
+        settings,
+        up=_scaled(settings.up, engines),
+        down=_scaled(settings.down, engines),
+        max_bytes=None if settings.max_bytes is None else settings.max_bytes // engines,
+        max_peers=max(1, settings.max_peers // engines),
+    )
+
+
+def _capped(table: RateSchedule, maximum: int | None) -> RateSchedule:
+    return (
+        table if maximum is None else table.map(lambda rate: maximum if rate is None else min(rate, maximum))
+    )
+
+
+def _scaled(table: RateSchedule, engines: int) -> RateSchedule:
+    return table.map(lambda rate: None if rate is None else max(MIN_RATE, rate // engines))

@@ -14,14 +14,16 @@ from hypercore.aio.cores.corestore import Corestore
 from hypercore.core import memory_store
 from hypercore.replication.ratelimit import BLOCK_OVERHEAD
 from workers.engine.engine import Engine
+from workers.engine.limits import disk_budget
 from workers.engine.limits import limits as limits_module
-from workers.engine.limits.limits import NEAR_BYTES, SLACK_BYTES, Limits, cap, divide
+from workers.engine.limits.disk_budget import NEAR_BYTES
+from workers.engine.limits.limits import SLACK_BYTES, Limits
 from workers.engine.model.event_buffer import EventBuffer
 from workers.engine.model.events import Event, LimitChanged, Problem
 from workers.engine.model.status import State
 from workers.engine.seeds.table import SeedTable
 from workers.engine.settings.key_list import Wanted
-from workers.engine.settings.settings import EngineSettings, LimitSettings
+from workers.engine.settings.settings import EngineSettings, LimitSettings, cap, divide
 from workers.settings.rate_schedule import parse_rate_schedule
 
 from ..fakes import Writer
@@ -37,7 +39,7 @@ BLOCK = CONTENT + BLOCK_OVERHEAD
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_module, "POLL_INTERVAL", 0.02)
     monkeypatch.setattr(limits_module, "CLEAR_AFTER", 0.1)
-    monkeypatch.setattr(limits_module, "MEASURE_WHEN_FULL", 0.1)
+    monkeypatch.setattr(disk_budget, "MEASURE_WHEN_FULL", 0.1)
 
 
 class FakeSlots:

@@ -6,6 +6,7 @@ from django.urls import path, register_converter
 
 from seederfarm.registry.queries import whole_key
 
+from .api.app import api
 from .live import stream
 from .pages import account, drive, drives, history, overview, sources, workers
 from .pages.access import key_in_address
@@ -47,4 +48,5 @@ urlpatterns = [
     path("login/", account.LoginPage.as_view(), name="login"),
     path("logout/", account.logout, name="logout"),
     path("theme/", account.theme, name="theme"),
+    path("api/v1/", api.urls),
 ]

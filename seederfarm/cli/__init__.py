@@ -45,6 +45,7 @@ FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "List the sources of keys, follow them, accept removals.",
     ),
     "fetch": ("seederfarm.cli.farm.sources:fetch", "Read sources of keys now."),
+    "tokens": ("seederfarm.cli.farm.tokens:tokens", "List, make and revoke tokens of the API."),
     "export": ("seederfarm.cli.farm.transfer:export", "Write all drives and sources to a file."),
     "import": ("seederfarm.cli.farm.transfer:import_file", "Register the drives and sources of such a file."),
     "config": ("seederfarm.cli.farm.admin:config", "Show the farm's settings."),

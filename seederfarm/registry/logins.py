@@ -43,7 +43,7 @@ class LoginLimit:
     def wait(self, account: str, address: str, now: float) -> int:
         """Seconds to wait before an attempt; 0: now."""
         pair = _pair(account, address)
-        waits = [self._pairs.wait(pair, now), self._addresses.wait(_place(address), now)]
+        waits = [self._pairs.wait(pair, now), self._addresses.wait(place_of(address), now)]
         if pair not in self._known:
             waits.append(self._accounts.wait(_account(account), now))
         return math.ceil(max(waits))
@@ -52,7 +52,7 @@ class LoginLimit:
         """Count a failed attempt. `now` is seconds of a monotonic clock."""
         pair = _pair(account, address)
         self._pairs.add(pair, now)
-        self._addresses.add(_place(address), now)
+        self._addresses.add(place_of(address), now)
         if pair not in self._known:
             self._accounts.add(_account(account), now)
 
@@ -70,7 +70,8 @@ def _account(name: str) -> bytes:
     return _digest("account", name.casefold())
 
 
-def _place(address: str) -> bytes:
+def place_of(address: str) -> bytes:
+    """What is counted for an address: itself, of IPv6 its /64. Sixteen bytes."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -81,7 +82,7 @@ def _place(address: str) -> bytes:
 
 
 def _pair(account: str, address: str) -> bytes:
-    return _account(account) + _place(address)
+    return _account(account) + place_of(address)
 
 
 def _digest(kind: str, text: str) -> bytes:

@@ -61,7 +61,8 @@ def test_what_two_files_name_is_pinned_to_one_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["celery", "django", "django-unfold", "psycopg", "flower", "httpcore", "uvicorn"]
+    "package",
+    ["celery", "django", "django-ninja", "django-unfold", "psycopg", "flower", "httpcore", "uvicorn"],
 )
 def test_what_the_control_plane_needs_in_turn_is_pinned_too(package: str) -> None:
     known = pins("base") | pins("control")

@@ -8,16 +8,16 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ..models import Alert
-from .log import count_of, record_audit
+from .log import ByToken, count_of, record_audit, user_of
 
 
-def acknowledge(alerts: QuerySet[Alert], user: User) -> int:
+def acknowledge(alerts: QuerySet[Alert], actor: User | ByToken) -> int:
     """Mark open alerts as seen by this user. Returns how many were not yet."""
     with transaction.atomic():
         open_ones = alerts.filter(acknowledged_at=None, resolved_at=None)
         texts = list(open_ones.values_list("text", flat=True)[:1])
-        changed = open_ones.update(acknowledged_at=timezone.now(), acknowledged_by=user)
+        changed = open_ones.update(acknowledged_at=timezone.now(), acknowledged_by=user_of(actor))
         if changed:
             text = texts[0] if changed == 1 else count_of(changed, "alert")
-            record_audit(user, "alert.acknowledge", f"Acknowledged: {text}")
+            record_audit(actor, "alert.acknowledge", f"Acknowledged: {text}")
     return changed

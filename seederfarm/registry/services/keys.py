@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import transaction
 
 from hypercore.errors import KeyFormatError
@@ -17,7 +16,7 @@ from workers.engine.settings.key_list import Skipped, parse_line
 from .. import signals
 from ..models import Drive, PlanState, Tag
 from ..models.fields import clean_tags
-from .log import Actor, count_of, record_audit
+from .log import Actor, count_of, record_audit, user_of
 
 BATCH: Final = 500
 """Rows per statement: SQLite accepts a few hundred parameters in an IN, and locks stay short."""
@@ -143,7 +142,7 @@ def add_listed(
         "required_tags": required,
         "priority": priority,
         "max_fork": 0 if settings.FARM.forks == "quarantine" else None,
-        "owner": actor if isinstance(actor, User) else None,
+        "owner": user_of(actor),
         "added_manually": added_manually,
         "dirty": len(wanted) <= SIGNALLED,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
@@ -13,8 +13,20 @@ from ..buckets import Allowance, Buckets
 from ..models import AuditEntry, Drive, Event, Worker
 from ..models.history import Severity
 
-Actor = User | AbstractBaseUser | AnonymousUser | str
-"""A user, or a name: `cli`, `farm`, `source NAME`."""
+
+class ByToken(NamedTuple):
+    """A user who acts through an API token."""
+
+    user: User
+    token: str
+    """Its name."""
+
+    def get_username(self) -> str:
+        return f"{self.user.get_username()[:80]} (token {self.token[:60]})"
+
+
+Actor = User | AbstractBaseUser | AnonymousUser | ByToken | str
+"""A user, also through an API token, or a name: `cli`, `farm`, `source NAME`."""
 
 OF_SOURCE: Final = "source "
 """Prefix of the name of an actor that is a source."""
@@ -42,6 +54,13 @@ def has_room(what: str, source: str) -> bool:
     return _of_sources[what].take(source, time.monotonic())
 
 
+def user_of(actor: Actor) -> User | None:
+    """The user behind an actor, if it is one."""
+    if isinstance(actor, ByToken):
+        return actor.user
+    return actor if isinstance(actor, User) else None
+
+
 def record_audit(
     actor: Actor, action: str, text: str, *, target: str = "", data: Mapping[str, Any] | None = None
 ) -> AuditEntry | None:
@@ -51,7 +70,7 @@ def record_audit(
     """
     if isinstance(actor, str) and actor.startswith(OF_SOURCE) and not has_room("audit", actor):
         return None
-    user = actor if isinstance(actor, User) else None
+    user = user_of(actor)
     name = actor if isinstance(actor, str) else actor.get_username() or "somebody"
     return AuditEntry.objects.create(
         user=user,

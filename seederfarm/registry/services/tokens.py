@@ -17,7 +17,7 @@ from farmwire.join import secret_digest
 from ..models import ApiToken, EnrolmentToken, Worker
 from ..models.access import Scope
 from ..models.fields import clean_tags
-from .log import Actor, record_audit
+from .log import Actor, record_audit, user_of
 
 API_PREFIX: Final = "sft_"
 ENROLMENT_LIFE: Final = timedelta(days=1)
@@ -104,7 +104,7 @@ def issue_enrolment(
             tags=clean_tags(list(tags)),
             approved=approved,
             broker_hash=broker_hash,
-            created_by=actor if isinstance(actor, User) else None,
+            created_by=user_of(actor),
             expires_at=timezone.now() + life,
         )
         record_audit(

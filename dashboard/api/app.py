@@ -1,0 +1,117 @@
+"""The operations together: errors, the OpenAPI document, addresses."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.openapi.schema import OpenAPISchema
+
+from . import drives, farm, history, sources, workers
+from .problems import MAX_ERRORS, MEDIA_TYPE, ProblemError, problem, title_of
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION: Final = """\
+See and steer a farm. Send `Authorization: Bearer TOKEN` with a token of `seederfarm tokens add`.
+
+Times are UTC in ISO 8601, sizes are whole bytes, keys may be written in any spelling. Lists come in pages:
+pass `next` as `cursor` until it is null. Errors are `application/problem+json` (RFC 9457).
+"""
+ERRORS: Final = {"get": (401, 403, 404, 422, 429), "": (400, 401, 403, 404, 409, 413, 422, 429)}
+"""Statuses that an operation answers beside its own, by method."""
+PROBLEM: Final[dict[str, Any]] = {
+    "title": "Problem",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "text"],
+                "properties": {"field": {"type": "string"}, "text": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+class FarmAPI(NinjaAPI):
+    def get_openapi_schema(self, *args: Any, **kwargs: Any) -> OpenAPISchema:
+        """Ninja's document, with the errors of every operation."""
+        document = super().get_openapi_schema(*args, **kwargs)
+        document["components"]["schemas"]["Problem"] = PROBLEM
+        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for operations in document["paths"].values():
+            for method, operation in operations.items():
+                for status in ERRORS.get(method, ERRORS[""]):
+                    operation["responses"].setdefault(
+                        status, {"description": title_of(status), "content": content}
+                    )
+        return document
+
+
+api: Final = FarmAPI(
+    title="Seeder Farm",
+    version="1",
+    description=DESCRIPTION,
+    docs_url=None,
+    urls_namespace="dashboard:api",
+)
+for part in (farm, drives, workers, sources, history):
+    api.add_router("", part.router)
+
+
+@api.exception_handler(ProblemError)
+def on_problem(request: HttpRequest, error: ProblemError) -> HttpResponse:
+    return error.response()
+
+
+@api.exception_handler(ValidationError)
+def on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """Name the fields; the values themselves are not repeated."""
+    errors = [
+        {"field": ".".join(map(str, fault.get("loc", ())))[:200], "text": str(fault.get("msg", ""))[:300]}
+        for fault in error.errors[:MAX_ERRORS]
+    ]
+    detail = "; ".join(f"{fault['field']}: {fault['text']}" for fault in errors[:3])
+    return problem(422, detail, errors=errors)
+
+
+@api.exception_handler(AuthenticationError)
+def on_no_token(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    return problem(401, "Send the header Authorization: Bearer TOKEN.")
+
+
+@api.exception_handler(HttpError)
+def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Of ninja itself: a body that is no JSON."""
+    return problem(error.status_code, "The body is not what the operation takes: JSON in UTF-8.")
+
+
+@api.exception_handler(Http404)
+def on_not_found(request: HttpRequest, error: Http404) -> HttpResponse:
+    return problem(404, "Nothing of this farm has this name.")
+
+
+@api.exception_handler(SuspiciousOperation)
+def on_suspicious(request: HttpRequest, error: SuspiciousOperation) -> HttpResponse:
+    if isinstance(error, RequestDataTooBig):
+        return problem(413, "The body is too large.")
+    return problem(400, "The request could not be read.")
+
+
+@api.exception_handler(Exception)
+def on_failure(request: HttpRequest, error: Exception) -> HttpResponse:
+    """In the log with its traceback, in the answer without it."""
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return problem(500, "Nothing of it was carried out. The reason is in the log of the farm.")

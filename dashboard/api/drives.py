@@ -1,0 +1,129 @@
+"""Operations on drives."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from django.db.models import Case, F, Q, QuerySet, When
+from django.http import HttpRequest
+from django.utils import timezone
+from ninja import Path, Query, Router
+from pydantic import Field
+
+from seederfarm.registry.health import Health, with_health
+from seederfarm.registry.models import Drive, Event, Replica
+from seederfarm.registry.queries import whole_key
+from seederfarm.registry.verdict import verdict_of
+
+from ..reads.drives import MAX_QUERY, DriveFilter, narrowed, with_columns
+from .access import READ
+from .paging import NEWEST, Order, PageOf, PageQuery, Text, in_order
+from .problems import ProblemError
+from .shapes import CopyShape, DriveDetail, DriveShape, EventShape, Kind, Offline
+
+router: Final = Router(tags=["drives"])
+
+Key = Annotated[str, Path(description="64 hex digits, 52 z-base-32 characters or a link.", max_length=200)]
+Sort = Literal[
+    "added", "-added", "name", "-name", "copies", "-copies", "bytes", "-bytes", "length", "-length", "proven",
+    "-proven",
+]  # fmt: skip
+COLUMNS: Final[dict[str, tuple[str, type]]] = {
+    "added": ("pk", int),
+    "name": ("name", str),
+    "copies": ("counted", int),
+    "bytes": ("byte_length", int),
+    "length": ("length", int),
+    "proven": ("proven_at", datetime),
+}
+
+
+class DriveQuery(PageQuery):
+    q: Text = Field("", max_length=MAX_QUERY, description="Part of a key, label, title or tag.")
+    state: Health | None = None
+    tag: Text = Field("", max_length=50)
+    kind: Kind | None = None
+    worker: Text = Field("", max_length=100, description="Id or name of a worker that has a copy.")
+    source: Text = Field("", max_length=100, description="Name of a source that lists it.")
+    sort: Sort = Field("-added", description="A minus reverses.")
+
+
+@router.get("/drives", response=PageOf[DriveShape], auth=READ)
+def list_drives(request: HttpRequest, query: Query[DriveQuery]) -> Any:
+    """List drives, filtered and sorted."""
+    now = timezone.now()
+    given = DriveFilter(q=query.q.strip(), tag=query.tag, kind=query.kind or "", source=query.source)
+    rows = narrowed(given)
+    if query.worker:
+        named = Q(worker__name=query.worker) | Q(worker__node_id=query.worker)
+        rows = rows.filter(pk__in=Replica.objects.filter(named, desired=True).values("drive"))
+    sort = query.sort.removeprefix("-")
+    rows = _sortable(rows, sort, query.state, now)
+    order = Order(query.sort, *COLUMNS[sort], down=query.sort.startswith("-"))
+    ids, following = order.page(rows, query)
+    drives = in_order(ids, _complete(now))
+    return PageOf[DriveShape](items=[DriveShape.of(drive) for drive in drives], next=following)
+
+
+def _sortable(rows: QuerySet[Drive], sort: str, state: Health | None, now: datetime) -> QuerySet[Any]:
+    found: QuerySet[Any] = rows
+    if state is not None or sort in ("copies", "proven"):
+        found = with_health(rows, now)
+    if state is not None:
+        found = found.filter(health=state)
+    if sort == "name":
+        found = found.annotate(name=Case(When(label="", then=F("title")), default=F("label")))
+    return found
+
+
+def _complete(now: datetime) -> QuerySet[Any]:
+    return with_columns(Drive.objects.prefetch_related("tags", "pinned_workers"), now)
+
+
+def drive_of(key: str, rows: QuerySet[Any] | None = None) -> Any:
+    """The drive of a key in any spelling. Raises ProblemError (404)."""
+    found = whole_key(key)
+    if found is None:
+        raise ProblemError(404, "That is not a whole key: it has 52 characters, or 64 as hex digits.")
+    drive = (Drive.objects.all() if rows is None else rows).filter(key=found).first()
+    if drive is None:
+        raise ProblemError(404, "No drive of this farm has this key.")
+    return drive
+
+
+def detail_of(key: str) -> DriveDetail:
+    """Eight queries at most."""
+    now = timezone.now()
+    drive = drive_of(key, _complete(now))
+    verdict = verdict_of(drive, now)
+    names = list(drive.source_entries.order_by("source__name").values_list("source__name", flat=True))
+    return DriveDetail(
+        **{**DriveShape.values(drive), "state": verdict.health},
+        offline=Offline.of(verdict, now),
+        sources=names,
+        added_manually=drive.added_manually,
+    )
+
+
+@router.get("/drives/{key:key}", response=DriveDetail, auth=READ)
+def get_drive(request: HttpRequest, key: Key) -> Any:
+    """One drive, and whether its publisher may go offline."""
+    return detail_of(key)
+
+
+@router.get("/drives/{key:key}/copies", response=PageOf[CopyShape], auth=READ)
+def list_copies(request: HttpRequest, key: Key, query: Query[PageQuery]) -> Any:
+    """Its copies, one for each worker."""
+    drive, now = drive_of(key), timezone.now()
+    ids, following = NEWEST.page(Replica.objects.filter(drive=drive), query)
+    copies = in_order(ids, Replica.objects.select_related("worker"))
+    return PageOf[CopyShape](items=[CopyShape.of(copy, drive, now) for copy in copies], next=following)
+
+
+@router.get("/drives/{key:key}/events", response=PageOf[EventShape], auth=READ)
+def list_drive_events(request: HttpRequest, key: Key, query: Query[PageQuery]) -> Any:
+    """What was recorded of it, the newest first."""
+    ids, following = NEWEST.page(Event.objects.filter(drive=drive_of(key)), query)
+    events = in_order(ids, Event.objects.select_related("drive", "worker"))
+    return PageOf[EventShape](items=[EventShape.of(event) for event in events], next=following)

@@ -1,0 +1,454 @@
+"""What answers look like. Times are UTC in ISO 8601, sizes whole bytes, keys z-base-32 with hex beside."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from seederfarm.registry.health import Health, counts
+from seederfarm.registry.models import Alert, AuditEntry, Drive, Event, Replica, Worker
+from seederfarm.registry.models.history import Severity
+from seederfarm.registry.services.drains import DrainProgress
+from seederfarm.registry.urls import without_secrets
+from seederfarm.registry.verdict import Verdict
+
+from ..reads.looks import of_worker
+
+Kind = Literal["core", "bee", "drive"]
+
+
+class DriveRef(BaseModel):
+    key: str
+    hex: str
+    name: str = Field(description="Its label, else its title, else its key shortened.")
+
+    @classmethod
+    def of(cls, drive: Drive) -> DriveRef:
+        return cls(key=drive.z32, hex=drive.key, name=str(drive))
+
+
+class WorkerRef(BaseModel):
+    id: str
+    name: str
+
+    @classmethod
+    def of(cls, worker: Worker) -> WorkerRef:
+        return cls(id=worker.node_id, name=worker.name)
+
+
+class Copies(BaseModel):
+    min: int = Field(description="Copies at least: the farm repairs when fewer count.")
+    max: int = Field(description="Copies at most: the farm makes this many where there is room.")
+    assigned: int
+    complete: int
+    counted: int = Field(description="Complete, proven lately and online: these make a drive safe.")
+
+
+class DriveShape(BaseModel):
+    key: str = Field(description="z-base-32.")
+    hex: str
+    kind: Kind | None = Field(description="Null: not seen yet.")
+    label: str = Field(description="What you call it.")
+    title: str = Field(description="What its publisher calls it.")
+    state: Health
+    wanted_state: Literal["active", "paused", "removing"] = Field(description="What a person set.")
+    tags: list[str]
+    copies: Copies
+    bytes: int | None = Field(description="Of all its cores.")
+    length: int | None = Field(description="Blocks of its own core: the version.")
+    fork: int | None
+    fullest_bytes: int | None = Field(description="Bytes that the fullest copy has.")
+    peers: int = Field(description="Connected to its copies.")
+    proven_at: datetime | None = Field(description="The oldest proof among the copies that count.")
+    priority: int = Field(description="0 (first) to 9.")
+    required_tags: list[str] = Field(description="Only workers with all of these get it.")
+    pinned_workers: list[WorkerRef]
+    max_fork: int | None = Field(description="Copies follow rewritten histories up to it. Null: any.")
+    note: str
+    added_at: datetime
+    changed_at: datetime
+    observed_at: datetime | None = Field(description="When the newest version was first seen.")
+    writer_seen_at: datetime | None
+    expires_at: datetime | None
+
+    @classmethod
+    def values(cls, drive: Any) -> dict[str, Any]:
+        """Of a drive with `reads.drives.with_columns`, its tags and pinned workers prefetched."""
+        return {
+            "key": drive.z32,
+            "hex": drive.key,
+            "kind": drive.kind or None,
+            "label": drive.label,
+            "title": drive.title,
+            "state": drive.health,
+            "wanted_state": drive.state,
+            "tags": [tag.name for tag in drive.tags.all()],
+            "copies": Copies(
+                min=drive.replicas_min,
+                max=drive.replicas_max,
+                assigned=drive.copies,
+                complete=drive.complete,
+                counted=drive.counted,
+            ),
+            "bytes": drive.byte_length,
+            "length": drive.length,
+            "fork": drive.fork,
+            "fullest_bytes": drive.have_bytes,
+            "peers": drive.peers,
+            "proven_at": drive.proven_at,
+            "priority": drive.priority,
+            "required_tags": drive.required_tags,
+            "pinned_workers": [WorkerRef.of(worker) for worker in drive.pinned_workers.all()],
+            "max_fork": drive.max_fork,
+            "note": drive.note,
+            "added_at": drive.created_at,
+            "changed_at": drive.updated_at,
+            "observed_at": drive.observed_at,
+            "writer_seen_at": drive.last_writer_seen_at,
+            "expires_at": drive.expires_at,
+        }
+
+    @classmethod
+    def of(cls, drive: Any) -> DriveShape:
+        return cls(**cls.values(drive))
+
+
+class Offline(BaseModel):
+    """May the publisher go offline?"""
+
+    safe: bool
+    text: str
+    reason: str
+    counted: int
+    needed: int
+    proven_at: datetime | None
+
+    @classmethod
+    def of(cls, verdict: Verdict, now: datetime) -> Offline:
+        return cls(
+            safe=verdict.is_safe,
+            text=verdict.sentence(now),
+            reason=verdict.reason,
+            counted=verdict.counted,
+            needed=verdict.wanted,
+            proven_at=verdict.proven_at,
+        )
+
+
+class CopyShape(BaseModel):
+    drive: DriveRef
+    worker: WorkerRef
+    phase: str = Field(description="assigned, looking, downloading, complete, error, removing or removed.")
+    desired: bool = Field(description="False: released, the worker deletes it.")
+    counts: bool = Field(description="One of those that make the drive safe.")
+    length: int
+    fork: int
+    have_blocks: int
+    blocks: int
+    have_bytes: int
+    bytes: int
+    unavailable_blocks: int = Field(description="Missing, and no peer is known to have them.")
+    unavailable_bytes: int
+    peers: int
+    error: str | None
+    assigned_at: datetime
+    reported_at: datetime | None
+    completed_at: datetime | None
+    proven_at: datetime | None
+    proof_failures: int = Field(description="In a row.")
+
+    @classmethod
+    def of(cls, copy: Replica, drive: Drive, now: datetime) -> CopyShape:
+        return cls(
+            drive=DriveRef.of(drive),
+            worker=WorkerRef.of(copy.worker),
+            phase=copy.phase,
+            desired=copy.desired,
+            counts=counts(copy, drive, now),
+            length=copy.length,
+            fork=copy.fork,
+            have_blocks=copy.have_blocks,
+            blocks=copy.total_blocks,
+            have_bytes=copy.have_bytes,
+            bytes=copy.total_bytes,
+            unavailable_blocks=copy.unavailable_blocks,
+            unavailable_bytes=copy.unavailable_bytes,
+            peers=copy.peers,
+            error=copy.error or None,
+            assigned_at=copy.created_at,
+            reported_at=copy.last_report_at,
+            completed_at=copy.completed_at,
+            proven_at=copy.last_proven_at,
+            proof_failures=copy.proof_failures,
+        )
+
+
+class DriveDetail(DriveShape):
+    offline: Offline
+    sources: list[str] = Field(description="Names of the sources that list it.")
+    added_manually: bool
+
+
+class EventShape(BaseModel):
+    id: int
+    at: datetime
+    kind: str = Field(description="A stable word such as `replica.complete`.")
+    severity: Severity
+    text: str
+    drive: DriveRef | None
+    worker: WorkerRef | None
+
+    @classmethod
+    def of(cls, event: Event) -> EventShape:
+        return cls(
+            id=event.pk,
+            at=event.at,
+            kind=event.kind,
+            severity=Severity(event.severity),
+            text=event.text,
+            drive=None if event.drive is None else DriveRef.of(event.drive),
+            worker=None if event.worker is None else WorkerRef.of(event.worker),
+        )
+
+
+class AlertShape(BaseModel):
+    id: int
+    kind: str
+    severity: Severity
+    text: str
+    hint: str
+    count: int = Field(description="How often it was seen.")
+    drive: DriveRef | None
+    worker: WorkerRef | None
+    opened_at: datetime
+    last_seen_at: datetime
+    resolved_at: datetime | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+
+    @classmethod
+    def of(cls, alert: Alert) -> AlertShape:
+        user = alert.acknowledged_by
+        return cls(
+            id=alert.pk,
+            kind=alert.kind,
+            severity=Severity(alert.severity),
+            text=alert.text,
+            hint=alert.hint,
+            count=alert.count,
+            drive=None if alert.drive is None else DriveRef.of(alert.drive),
+            worker=None if alert.worker is None else WorkerRef.of(alert.worker),
+            opened_at=alert.opened_at,
+            last_seen_at=alert.last_seen_at,
+            resolved_at=alert.resolved_at,
+            acknowledged_at=alert.acknowledged_at,
+            acknowledged_by=None if user is None else user.get_username(),
+        )
+
+
+class AuditShape(BaseModel):
+    id: int
+    at: datetime
+    actor: str
+    action: str = Field(description="A stable word such as `drive.add`.")
+    target: str
+    text: str
+
+    @classmethod
+    def of(cls, entry: AuditEntry) -> AuditShape:
+        return cls(
+            id=entry.pk,
+            at=entry.at,
+            actor=entry.actor,
+            action=entry.action,
+            target=entry.target,
+            text=entry.text,
+        )
+
+
+class Engine(BaseModel):
+    """As last reported."""
+
+    running: bool
+    shards: int
+    restarts: int
+    hung: int
+    peers: int
+    firewalled: bool | None
+    memory_bytes: int
+    stored_bytes: int
+    up_per_second: float
+    down_per_second: float
+
+    @classmethod
+    def of(cls, engine: dict[str, Any]) -> Engine | None:
+        if not engine:
+            return None
+        return cls(
+            running=bool(engine.get("running")),
+            shards=engine.get("shards", 0),
+            restarts=engine.get("restarts", 0),
+            hung=engine.get("hung", 0),
+            peers=engine.get("connections", 0),
+            firewalled=engine.get("firewalled"),
+            memory_bytes=engine.get("rss_bytes", 0),
+            stored_bytes=engine.get("stored_bytes", 0),
+            up_per_second=engine.get("up_per_second", 0.0),
+            down_per_second=engine.get("down_per_second", 0.0),
+        )
+
+
+class Host(BaseModel):
+    """As last reported."""
+
+    cpu_percent: float
+    load: float
+    cores: int
+    memory_bytes: int
+    memory_used_bytes: int
+    disk_bytes: int
+    disk_free_bytes: int
+    uptime: float = Field(description="Seconds.")
+
+    @classmethod
+    def of(cls, host: dict[str, Any]) -> Host | None:
+        if not host:
+            return None
+        return cls(**{name: host.get(name, 0) for name in cls.model_fields})
+
+
+class WorkerShape(BaseModel):
+    id: str
+    name: str
+    zone: str
+    tags: list[str]
+    state: Literal["pending", "active", "draining", "retired"]
+    status: str = Field(description="The state as pages show it: Online, Silent, Lost, Engine hung, …")
+    paused: bool
+    weight: float
+    copies: int
+    complete: int
+    used_bytes: int | None
+    free_bytes: int | None
+    capacity_bytes: int | None
+    quota_bytes: int | None
+    upload_limit: int | None = Field(description="Bytes a second.")
+    download_limit: int | None = Field(description="Bytes a second.")
+    software: str
+    joined_at: datetime
+    last_seen_at: datetime | None
+    lost_since: datetime | None
+    draining_since: datetime | None
+    retired_at: datetime | None
+
+    @classmethod
+    def values(cls, worker: Any, now: datetime) -> dict[str, Any]:
+        """Of a worker with `queries.with_load`."""
+        return {
+            "id": worker.node_id,
+            "status": of_worker(worker, now).word,
+            "joined_at": worker.enrolled_at,
+            **{
+                name: getattr(worker, name)
+                for name in WorkerShape.model_fields
+                if name not in ("id", "status", "joined_at")
+            },
+        }
+
+    @classmethod
+    def of(cls, worker: Any, now: datetime) -> WorkerShape:
+        return cls(**cls.values(worker, now))
+
+
+class Drain(BaseModel):
+    """What a drain has to do, or would have to."""
+
+    copies: int
+    waiting: int = Field(description="Copies that too few other workers have.")
+    bytes_left: int
+    bytes_per_second: float
+    eta_seconds: float | None
+
+    @classmethod
+    def of(cls, progress: DrainProgress) -> Drain:
+        return cls(**progress._asdict(), eta_seconds=progress.eta_seconds)
+
+
+class WorkerDetail(WorkerShape):
+    note: str
+    host: Host | None
+    engine: Engine | None
+    drain: Drain | None
+
+
+class SourceShape(BaseModel):
+    name: str
+    kind: Literal["http", "bee", "file"]
+    location: str = Field(description="Without logins and tokens.")
+    removals_url: str
+    headers: list[str] = Field(description="Names of the headers that are sent; their values stay here.")
+    enabled: bool
+    every: int | None = Field(description="Seconds. Null: as set for all.")
+    shrink: int | None
+    remove_unlisted: bool
+    remove_last_copies: bool
+    key_kind: Kind | None
+    label: str
+    tags: list[str]
+    required_tags: list[str]
+    priority: int
+    replicas_min: int | None
+    replicas_max: int | None
+    keys: int = Field(description="Drives that it lists, as the farm has them.")
+    listed: int | None
+    refused: int
+    held: int = Field(description="Removals that wait for a person.")
+    held_because: str | None
+    failures: int = Field(description="In a row.")
+    error: str | None
+    read_at: datetime | None
+    succeeded_at: datetime | None
+    next_at: datetime | None
+    added_at: datetime
+
+    @classmethod
+    def of(cls, source: Any) -> SourceShape:
+        """Of a source with `keys`, its tags prefetched."""
+        same = (
+            "name", "kind", "enabled", "every", "shrink", "remove_unlisted", "remove_last_copies", "label",
+            "required_tags", "priority", "replicas_min", "replicas_max", "keys", "listed", "refused", "held",
+            "failures", "next_at",
+        )  # fmt: skip
+        return cls(
+            location=without_secrets(source.location),
+            removals_url=without_secrets(source.removals_url),
+            headers=sorted(source.headers or {}),
+            key_kind=source.key_kind or None,
+            tags=[tag.name for tag in source.tags.all()],
+            held_because=source.held_because or None,
+            error=source.last_error or None,
+            read_at=source.last_at,
+            succeeded_at=source.last_success_at,
+            added_at=source.created_at,
+            **{name: getattr(source, name) for name in same},
+        )
+
+
+class FarmShape(BaseModel):
+    name: str
+    summary: str = Field(description="One sentence.")
+    drives: int
+    by_state: dict[Health, int]
+    copies: int
+    complete_copies: int
+    proven_copies: int = Field(description="Complete copies proven within a day.")
+    oldest_proof: datetime | None
+    workers: int
+    workers_online: int
+    workers_pending: int
+    used_bytes: int
+    room_bytes: int = Field(description="What workers may use for content. 0: not known.")
+    served_bytes: int = Field(description="Within a day.")
+    open_alerts: int = Field(description="Not acknowledged; 1000 at most.")

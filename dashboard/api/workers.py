@@ -1,0 +1,84 @@
+"""Operations on workers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from ninja import Path, Query, Router
+from pydantic import Field
+
+from seederfarm.registry.models import Replica, Worker
+from seederfarm.registry.queries import with_load
+from seederfarm.registry.services.drains import drain_progress
+
+from ..reads.farm import IN_FARM
+from ..reads.workers import MAX_DRAINED
+from .access import READ
+from .paging import NEWEST, Order, PageOf, PageQuery, Text, in_order
+from .problems import ProblemError
+from .shapes import CopyShape, Drain, Engine, Host, WorkerDetail, WorkerShape
+
+router: Final = Router(tags=["workers"])
+
+WorkerId = Annotated[Text, Path(description="Its id, or its name.", max_length=100)]
+BY_NAME: Final = Order("name", "name", str, down=False)
+
+
+class WorkerQuery(PageQuery):
+    state: Literal["pending", "active", "draining", "retired"] | None = None
+    zone: Text = Field("", max_length=100)
+
+
+def worker_of(text: str, rows: QuerySet[Any] | None = None) -> Any:
+    """By id or name. Raises ProblemError (404)."""
+    named = Q(node_id=text) | Q(name=text)
+    found = list((Worker.objects.all() if rows is None else rows).filter(named)[:2])
+    exact = [worker for worker in found if worker.node_id == text] or found
+    if not exact:
+        raise ProblemError(404, "No worker of this farm has this id or name.")
+    return exact[0]
+
+
+@router.get("/workers", response=PageOf[WorkerShape], auth=READ)
+def list_workers(request: HttpRequest, query: Query[WorkerQuery]) -> Any:
+    """List workers by name."""
+    rows, now = Worker.objects.all(), timezone.now()
+    if query.state is not None:
+        rows = rows.filter(state=query.state)
+    if query.zone:
+        rows = rows.filter(zone=query.zone)
+    ids, following = BY_NAME.page(rows, query)
+    workers = in_order(ids, with_load(Worker.objects.all()))
+    return PageOf[WorkerShape](items=[WorkerShape.of(worker, now) for worker in workers], next=following)
+
+
+def detail_of(text: str) -> WorkerDetail:
+    """Three queries."""
+    worker = worker_of(text, with_load(Worker.objects.all()))
+    moves = worker.state in IN_FARM and 0 < worker.copies <= MAX_DRAINED
+    return WorkerDetail(
+        **WorkerShape.values(worker, timezone.now()),
+        note=worker.note,
+        host=Host.of(worker.host),
+        engine=Engine.of(worker.engine),
+        drain=Drain.of(drain_progress(worker.pk)) if moves else None,
+    )
+
+
+@router.get("/workers/{worker}", response=WorkerDetail, auth=READ)
+def get_worker(request: HttpRequest, worker: WorkerId) -> Any:
+    """One worker: its host, its engine, and what a drain has to move."""
+    return detail_of(worker)
+
+
+@router.get("/workers/{worker}/copies", response=PageOf[CopyShape], auth=READ)
+def list_worker_copies(request: HttpRequest, worker: WorkerId, query: Query[PageQuery]) -> Any:
+    """The copies that it has or should have."""
+    found, now = worker_of(worker), timezone.now()
+    ids, following = NEWEST.page(Replica.objects.filter(worker=found), query)
+    copies = in_order(ids, Replica.objects.select_related("worker", "drive"))
+    shapes = [CopyShape.of(copy, copy.drive, now) for copy in copies]
+    return PageOf[CopyShape](items=shapes, next=following)

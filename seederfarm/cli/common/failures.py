@@ -18,7 +18,7 @@ class Failure(click.ClickException):
     exit_code = 1
 
     def show(self, file: IO[Any] | None = None) -> None:
-        # Names are quoted where they are put in; this is for whatever else a message repeats
+        # Names are quoted by the caller; this escapes other repeated text
         lines = (visible(line) for line in self.format_message().split("\n"))
         click.echo("seederfarm: " + "\n".join(lines), file=file, err=file is None)
 
@@ -35,7 +35,7 @@ INTERRUPTED = 130
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Ctrl-C before a command deals with it itself (while it starts, say), or in one that never does."""
+    """Handle Ctrl-C while a command starts, and in commands that do not handle it."""
     try:
         yield
     except KeyboardInterrupt:

@@ -27,7 +27,7 @@ class _LineHandler(logging.Handler):
 def set_up(level: int, write: Callable[[str], None] | None = None, *, events_are_shown: bool = False) -> None:
     """Log records of ours from `level` on go to `write`, a line each; without it, to stderr.
 
-    Records of what is an event as well are left out where `events_are_shown` in the same place.
+    Records that are events as well are left out where `events_are_shown`.
 
     asyncio's own records (a callback that raised) are shown in any case: they are bugs.
     """

@@ -204,7 +204,7 @@ def limit_options(function: F) -> F:
 
 
 def verbosity_options(function: F) -> F:
-    """`-q` and `-v`: what is logged to stderr. Passes `log_level` to the command."""
+    """`-q` and `-v`: the level of logs on stderr. Passes `log_level` to the command."""
 
     def level(ctx: click.Context, param: click.Parameter, value: int) -> int:
         quiet = ctx.params.pop("quiet", False)

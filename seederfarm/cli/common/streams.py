@@ -1,7 +1,7 @@
-"""Makes standard output and error safe for whatever they are connected to.
+"""Makes standard output and error safe for anything they are connected to.
 
-An encoding that is not UTF-8, a closed descriptor, a full disk, a pipe whose reader has gone or that does not
-block: none of these ends in a traceback, and a command whose output could not be written ends with status 1.
+An encoding other than UTF-8, a closed descriptor, a full disk, a closed or non-blocking pipe: none of these
+ends in a traceback, and a command whose output could not be written ends with status 1.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def prepare() -> bool:
 
 
 def are_one() -> bool:
-    """Whether what goes to stdout and to stderr ends in the same place: a terminal, a pipe, a file."""
+    """Whether stdout and stderr are connected to the same terminal, pipe or file."""
     try:
         return os.path.sameopenfile(1, 2)
     except OSError:  # one of them is closed
@@ -135,7 +135,7 @@ def _fill(number: int, flags: int) -> None:
     try:
         os.fstat(number)
     except OSError:
-        os.open(os.devnull, flags)  # takes the lowest number that is free, which is this one
+        os.open(os.devnull, flags)  # takes the lowest free number, which is this one
 
 
 def _is_terminal(stream: Any) -> bool:

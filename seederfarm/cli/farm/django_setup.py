@@ -54,7 +54,7 @@ def open_farm(*, stays: bool = False) -> FarmSettings:
 
 
 def _report_undelivered() -> None:
-    """At the end of the command, report what the broker did not take."""
+    """At the end of the command, report messages that the broker did not accept."""
     from ...control.messaging import outbox
 
     missed = outbox.watch()
@@ -63,8 +63,8 @@ def _report_undelivered() -> None:
 
 
 class NullBroker:
-    """Stands for a broker that does not run, so that messages do not wait for it: what a command changed is
-    in the database, where the farm finds it when it starts."""
+    """Replaces a broker that does not run, so that messages do not wait for it: the farm finds the changes in
+    the database when it starts."""
 
     def send(self, task: str, message: dict[str, object], *, queue: str, expires: float) -> None:
         pass

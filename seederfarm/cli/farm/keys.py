@@ -244,7 +244,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
 
 
 def _share(have: int | None, total: int | None) -> str:
-    """How much of a drive the fullest copy has, as text."""
+    """The share of a drive in the fullest copy, as text."""
     return "–" if have is None or not total else units.format_percent(min(1.0, have / total))
 
 
@@ -336,7 +336,7 @@ def _newest(drive: Drive, copies: Iterable[Replica], now: datetime) -> str:
 
 
 def _completeness(copies: Iterable[Replica]) -> str | None:
-    """What the fullest copy has, and what no copy has. None while nothing is known."""
+    """The share in the fullest copy, and blocks that no copy has, as text. None while unknown."""
     from ...registry.services.copies import HOLDING, holding_of
 
     here = [copy for copy in copies if copy.desired and copy.have_blocks]

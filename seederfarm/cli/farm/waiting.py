@@ -1,4 +1,4 @@
-"""Waiting for copies, in two queries for each look. Import after `django_setup.open_farm`."""
+"""Waits for copies, with two queries for each check. Import after `django_setup.open_farm`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH: Final = 10_000
 
 
 class _Progress(NamedTuple):
-    """How the copies of a drive are."""
+    """Numbers of the copies of a drive."""
 
     complete: int = 0
     counted: int = 0

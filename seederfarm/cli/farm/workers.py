@@ -29,7 +29,7 @@ WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
 @click.command()
 @json_option
 def workers(as_json: bool) -> None:
-    """List the workers and what they hold."""
+    """List the workers and their copies."""
     farm = open_farm()
     from ...registry.models import Worker
     from ...registry.queries import with_load

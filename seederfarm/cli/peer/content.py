@@ -42,7 +42,7 @@ LOOKING_NOTICE = 2.0
 
 
 class Content:
-    """What a key names, open for reading."""
+    """The open content of a key."""
 
     def __init__(self, label: str, kind: Kind, source: BlockSource) -> None:
         self.label = label
@@ -159,7 +159,7 @@ def pick_store(key: bytes, data: Path) -> Held:
 
 
 class _Network:
-    """Joins the swarm when something is missing, and not before."""
+    """Joins the swarm when a block is missing."""
 
     def __init__(self, given: GivenKey, options: ReadOptions, cores: Corestore) -> None:
         self._given = given
@@ -174,7 +174,7 @@ class _Network:
         async with self._starting:
             if self._swarm is not None:
                 return
-            from hypercore.aio.swarm.swarm import Swarm  # what is read from the disk alone loads no DHT
+            from hypercore.aio.swarm.swarm import Swarm  # reads from disk alone load no DHT
             from workers.engine.bootstrap import BootstrapWatch
 
             bootstrap = self._options.bootstrap
@@ -184,7 +184,7 @@ class _Network:
                 port=self._options.port,
                 on_connection=self._connected,
             )
-            # What it has to tell goes to the log, and so to stderr.
+            # Its events go to the log, so to stderr.
             BootstrapWatch(self._swarm.node, lambda _: None, bootstrap)
             loop = asyncio.get_running_loop()
             self._notice = loop.call_later(LOOKING_NOTICE, self._report_lookup)

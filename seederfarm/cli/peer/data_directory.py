@@ -1,4 +1,4 @@
-"""The data directory as the reading commands find it: ours, in use, another user's, read-only, missing."""
+"""Opens the data directory for reading commands: ours, in use, another user's, read-only, or missing."""
 
 from __future__ import annotations
 

@@ -53,10 +53,9 @@ MAP_TIMEOUT = 2.0
 def get(key: GivenKey, path: str, output: Path, max_bytes: int | None, options: ReadOptions) -> None:
     """Download the file at PATH, or everything below it (without PATH: the whole drive), into DIR.
 
-    Nothing is written outside DIR. A file takes its name when it is complete, and
-    one that is there already with the same content is left alone, so that an interrupted `get` is taken up
-    again. A file that no peer has is left out and named, and so is one that does not fit the free space or
-    what --max-bytes has left.
+    Nothing is written outside DIR. A file gets its name when it is complete, and an
+    existing one with the same content stays, so that an interrupted `get` continues. A file that no peer has,
+    or that does not fit the free space or the rest of --max-bytes, is named and not written.
     """
 
     counts = FileCounts()
@@ -95,7 +94,7 @@ class FileCounts:
         self._summary.add(outcome)
 
     def left(self, output: Path) -> str:
-        """What is missing when the time is up, as text."""
+        """The files missing at the timeout, as text."""
         done = self._summary
         here = done.written + done.linked + done.unchanged
         if not self.files:
@@ -137,7 +136,7 @@ def report_failure(outcome: Outcome) -> None:
 
 
 def summary_line(summary: Summary, output: Path) -> str:
-    """One line about what was done."""
+    """One line with the result."""
     parts = [f"{units.plural(summary.written, 'file')} ({units.format_size(summary.bytes_written)})"]
     if summary.linked:
         parts.append(units.plural(summary.linked, "link"))

@@ -60,7 +60,7 @@ def header(status: EngineStatus, width: int) -> RenderableType:
         f" · ↓ {units.format_rate(status.down)} ↑ {units.format_rate(status.up)}",
     )
     top.add_row(sums, Text(f"up {units.format_clock(status.uptime)}", style="dim"))
-    # Whether others find us is not known here, only whether we mean them to
+    # Whether others find us is unknown here, only whether we announce
     quiet = "" if status.announcing else " (not announcing)"
     identity = Text.assemble(("as ", "dim"), encode_key(status.public_key))
     where = units.format_address(status.host, status.port)
@@ -135,7 +135,7 @@ def _wide(seeds: Sequence[SeedStatus], labels: Mapping[bytes, str]) -> Table:
     table.add_column("key", no_wrap=True)
     table.add_column("progress", ratio=1, min_width=12, no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
-    # As wide as they usually get, so that they do not dance.
+    # Their usual width, so that columns do not move.
     for name, width in (("blocks", 13), ("bytes", 16), ("peers", 5), ("↓", 9), ("↑", 9)):
         table.add_column(name, justify="right", min_width=width, no_wrap=True)
     table.add_column("state", min_width=17, no_wrap=True)

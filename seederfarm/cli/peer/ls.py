@@ -59,7 +59,7 @@ async def lines(content: Content, path: str | None, *, long: bool, as_json: bool
 
 
 def warn(raw: bytes, error: InvalidContent) -> None:
-    """An entry cannot be read: it is left out."""
+    """Report an entry that cannot be read and is left out."""
     click.echo(f"seederfarm: left out {quoted(raw)}: {visible(error)}", err=True)
 
 

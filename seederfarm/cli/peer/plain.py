@@ -93,7 +93,7 @@ class PlainLines:
 
 
 def unavailable(blocks: int, size: int) -> str:
-    """How much of a key no known peer has, as text."""
+    """The unavailable part of a key, as text."""
     return f"no peer has {units.plural(blocks, 'block')} of it ({units.format_size(size)})"
 
 

@@ -48,9 +48,13 @@ IN_NAMES: Final = {
     "complain": "log, report_error",
     **dict.fromkeys(("happened", "happening", "happenings"), "event"),
     **dict.fromkeys(("offence", "offences", "offended"), "misbehaviour"),
+    **dict.fromkeys(("ledger", "ledgers"), "index, table, tracker"),
     "least": "min",
     "most": "max",
+    **dict.fromkeys(("obey", "obeyed"), "handle"),
+    **dict.fromkeys(("revive", "revived"), "cancel_removal, requeue"),
     "steer": "update",
+    **dict.fromkeys(("vouch", "vouched", "vouches"), "is_unchanged, verify"),
     "warmth": "stage",
 }
 """The same, in names alone."""

@@ -71,7 +71,7 @@ class Mirror:
         folder: Path,
         drive: WritableDrive,
         *,
-        ledger: PublishedIndex,
+        index: PublishedIndex,
         spare: SpareBlocks,
         flush: Callable[[], Awaitable[None]],
         exclude: Iterable[str] = (),
@@ -79,7 +79,7 @@ class Mirror:
         self.folder = folder
         self._spare = spare
         self._drive = drive
-        self._ledger = ledger
+        self._index = index
         self._flush = flush
         self._exclude = tuple(exclude)
         self._published: dict[str, Entry] | None = None
@@ -101,10 +101,10 @@ class Mirror:
         started = time.time_ns()
         listing = await asyncio.to_thread(scan, self.folder, self._exclude)
         step = _Step(
-            self._drive, self._published, self._ledger, self._spare, self.folder, self._flush, started
+            self._drive, self._published, self._index, self._spare, self.folder, self._flush, started
         )
         await step.run(listing)
-        await asyncio.to_thread(self._ledger.save)
+        await asyncio.to_thread(self._index.save)
         return Update(
             added=step.added,
             changed=step.changed,
@@ -131,7 +131,7 @@ class _Step:
         self,
         drive: WritableDrive,
         published: dict[str, Entry],
-        ledger: PublishedIndex,
+        index: PublishedIndex,
         spare: SpareBlocks,
         folder: Path,
         flush: Callable[[], Awaitable[None]],
@@ -139,7 +139,7 @@ class _Step:
     ) -> None:
         self._drive = drive
         self._published = published
-        self._ledger = ledger
+        self._index = index
         self._spare = spare
         self._folder = folder
         self._flush = flush
@@ -152,17 +152,17 @@ class _Step:
         gone = [path for path in self._published if path not in listing.items and not listing.keeps(path)]
         changes: list[tuple[str, Item | None]] = [(path, None) for path in gone]
         for path, item in listing.items.items():
-            if not self._is_vouched_for(path, item):
+            if not self._is_unchanged(path, item):
                 changes.append((path, item))
         done = 0
         while done < len(changes):
             done += await self._publish(changes[done : done + BATCH_FILES], listing)
 
-    def _is_vouched_for(self, path: str, item: Item) -> bool:
+    def _is_unchanged(self, path: str, item: Item) -> bool:
         entry = self._published.get(path)
         if entry is None or entry.executable is not item.executable or entry.linkname != item.target:
             return False
-        return item.target is not None or self._ledger.is_unchanged(path, entry.seq, item.fingerprint)
+        return item.target is not None or self._index.is_unchanged(path, entry.seq, item.fingerprint)
 
     async def _publish(self, changes: list[tuple[str, Item | None]], listing: Listing) -> int:
         """Publish one batch. Returns how many of the changes it took."""
@@ -200,14 +200,14 @@ class _Step:
     def _take_in(self, written: dict[str, Written], removed: list[str]) -> None:
         for path in removed:
             del self._published[path]
-            self._ledger.forget(path)
+            self._index.forget(path)
         self.removed += len(removed)
         for path, (entry, fingerprint) in written.items():
             self.changed += path in self._published
             self.added += path not in self._published
             self._published[path] = entry
             if entry.linkname is None:
-                self._vouch(path, entry.seq, fingerprint)
+                self._record_published(path, entry.seq, fingerprint)
 
     async def _put(self, batch: DriveBatch, path: str, item: Item) -> Written | None:
         """Write a file or link that may differ. None if it is equal, or is being changed."""
@@ -227,13 +227,13 @@ class _Step:
                     self._spare.release(blob)
                 return None
         if entry is not None and entry.blob == blob and entry.executable is item.executable:
-            self._vouch(path, entry.seq, before)
+            self._record_published(path, entry.seq, before)
             return None
         return Written(batch.put_blob(path, blob, executable=item.executable), before)
 
-    def _vouch(self, path: str, seq: int, fingerprint: Fingerprint) -> None:
+    def _record_published(self, path: str, seq: int, fingerprint: Fingerprint) -> None:
         if fingerprint.changed < self._started - SETTLED:
-            self._ledger.note(path, seq, fingerprint)
+            self._index.note(path, seq, fingerprint)
         else:
             self.unsettled = True
 

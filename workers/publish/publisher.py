@@ -112,7 +112,7 @@ class Publisher:
             mirror = Mirror(
                 settings.folder,
                 drive,
-                ledger=PublishedIndex(data / INDEX_FILE),
+                index=PublishedIndex(data / INDEX_FILE),
                 spare=SpareBlocks(
                     drive.plain_blobs, store.get_meta(SPARE_META), partial(store.set_meta, SPARE_META)
                 ),

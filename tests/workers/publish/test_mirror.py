@@ -26,7 +26,7 @@ class Stage:
     def __init__(self, tmp_path: Path, encryption_key: bytes | None = None) -> None:
         self.folder = tmp_path / "folder"
         self.folder.mkdir()
-        self.ledger_path = tmp_path / INDEX_FILE
+        self.index_path = tmp_path / INDEX_FILE
         self.store = memory_store()
         self.encryption_key = encryption_key
         self.flushes = 0
@@ -40,7 +40,7 @@ class Stage:
         self.mirror = Mirror(
             self.folder,
             self.drive,
-            ledger=PublishedIndex(self.ledger_path),
+            index=PublishedIndex(self.index_path),
             spare=self.spare,
             flush=self._flush,
             exclude=["*.no"],
@@ -130,13 +130,13 @@ def test_a_folder_that_stayed_the_same_writes_nothing_even_after_a_restart(stage
     assert not stage.update().anything
     stage.restart()
     assert not stage.update().anything
-    stage.ledger_path.write_text("{damaged")
+    stage.index_path.write_text("{damaged")
     stage.restart()
     assert not stage.update().anything
     assert (stage.drive.reader.version, stage.flushes) == (version, flushes)
 
 
-def test_files_that_are_vouched_for_are_not_read_again(
+def test_files_that_are_unchanged_are_not_read_again(
     stage: Stage, settled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.write("a", b"content")

@@ -44,7 +44,7 @@ class Desk:
         self.mirror = Mirror(
             self.folder,
             self.drive,
-            ledger=PublishedIndex(self.data / INDEX_FILE),
+            index=PublishedIndex(self.data / INDEX_FILE),
             spare=self.spare,
             flush=self._flush,
         )

@@ -164,7 +164,7 @@ class Record:
         self.false_alarms = 0
         return seconds
 
-    def revive(self, now: float) -> None:
+    def expire_refusals(self, now: float) -> None:
         """Make requests whose refusal has expired suspects again."""
         for index, refusal in self.refused.items():
             if now >= self._until(refusal):

@@ -59,7 +59,7 @@ class Trials:
     def fill(self, peer: PeerView, record: Record, now: float) -> None:
         """Start as many trials as are allowed."""
         record.state = (peer.remote_fork, peer.remote_length)
-        record.revive(now)
+        record.expire_refusals(now)
         next_at = record.next_at(now)
         if next_at is not None:
             self._context.wake_at(next_at)

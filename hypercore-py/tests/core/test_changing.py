@@ -161,7 +161,7 @@ def test_garbled_answers_raise_only_what_peers_may_cause(
     assert all(sound and core.get(index) == writer.core.get(index) for index, sound in core.verify())
 
 
-def test_wrong_blocks_are_told_by_checksum_and_wrong_heads_by_signature(place: Place) -> None:
+def test_wrong_blocks_are_found_by_checksum_and_wrong_heads_by_signature(place: Place) -> None:
     source = make_writer(sample_blocks(8)).core
     core = reader_of(place, source)
     upgrade = fetch_upgrade(source, core)

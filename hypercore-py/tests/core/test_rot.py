@@ -135,7 +135,7 @@ def test_a_scrub_finds_every_rotten_block(disk: DiskPlace, blocks: list[bytes]) 
     assert whole(core) == blocks
 
 
-def test_a_scrub_goes_on_from_where_it_is_told_and_sees_changes(disk: DiskPlace) -> None:
+def test_a_scrub_goes_on_from_a_given_block_and_sees_changes(disk: DiskPlace) -> None:
     _, core = stored(disk, SMALL)
     assert next(core.verify(290)) == (290, True)
     seen = []

@@ -408,7 +408,7 @@ class Slow(DiskBackend):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_running_flush_that_nobody_waits_for_is_settled_by_the_store(tmp_path: Path, fails: bool) -> None:
+def test_an_abandoned_flush_that_still_runs_is_settled_by_the_store(tmp_path: Path, fails: bool) -> None:
     backend = Slow(tmp_path)
     store = Store(backend)
     keys = KeyPair.from_seed(key(1))

@@ -231,7 +231,7 @@ def test_client_punches_at_once_and_ten_times():
         (Firewall.CONSISTENT, Firewall.UNKNOWN, False),
     ],
 )
-def test_stable_nats_are_punched_even_at_addresses_that_nobody_proved(local, remote, possible):
+def test_stable_nats_are_punched_even_at_unproven_addresses(local, remote, possible):
     puncher = new_puncher()
     puncher.update(HolepunchPayload(firewall=remote, addresses=(SERVER_AT,)), None)
     assert puncher.start(local, 0.0) is possible
@@ -294,7 +294,7 @@ def test_mapped_port_is_not_public():
     assert profile_network(_sampled(1234), firewalled=False, local_port=49737, local=()).public is None
 
 
-def test_local_addresses_that_are_told_are_bounded():
+def test_local_addresses_of_a_server_are_bounded():
     many = tuple(Address(f"10.0.0.{i}", 1) for i in range(100))
     around = profile_network(_sampled(1), firewalled=True, local_port=1, local=many)
     assert len(around.handshake_addresses) == MAX_LOCAL_ADDRESSES

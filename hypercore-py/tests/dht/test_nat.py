@@ -34,7 +34,7 @@ def test_another_port_every_time_is_a_random_nat():
     assert nat.addresses == (Address("9.9.9.9", 0),)
 
 
-def test_kind_of_nat_is_not_told_before_three_have_seen_us():
+def test_the_kind_of_nat_is_unknown_until_three_hosts_have_seen_us():
     nat = _sampled(("9.9.9.9", 1000), ("9.9.9.9", 1000))
     assert nat.firewall == Firewall.UNKNOWN and nat.port == 1000
 

@@ -305,7 +305,7 @@ def test_node_that_slept_tests_its_neighbours():
         ([(0, 9), (0, 9), (1, 0)], True),
     ],
 )
-def test_health_is_told_from_answers(ticks, online):
+def test_health_follows_from_answers(ticks, online):
     health = NetworkHealth()
     answered = timed_out = 0
     for more_answers, more_timeouts in ticks:

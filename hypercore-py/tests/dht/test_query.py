@@ -76,7 +76,7 @@ def test_query_succeeds_with_a_third_of_all_packets_lost():
         assert len(set(_found(query)) & set(_nearest(nodes, target))) >= BUCKET_SIZE * 3 // 4
 
 
-def test_dead_nodes_are_left_out_and_their_referrers_told():
+def test_dead_nodes_are_left_out_and_their_referrers_get_a_hint():
     network = Network(seed=6)
     nodes = network.nodes_of(40)
     stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
@@ -94,14 +94,14 @@ def test_dead_nodes_are_left_out_and_their_referrers_told():
     assert any(data[10] == Internal.DOWN_HINT for data in hints)
 
 
-def test_query_ends_when_nobody_answers():
+def test_a_query_ends_when_no_node_answers():
     network = Network()
     lonely = network.node(persistent=False, bootstrap=[Address("66.6.6.6", 1)])
     query = network.query(lonely, bytes(32), Internal.FIND_NODE, internal=True)
     assert query.failed and query.errors == 1 and query.closest == []
 
 
-def test_query_ends_when_there_is_nobody_to_ask():
+def test_a_query_ends_when_there_is_no_node_to_ask():
     network = Network()
     lonely = network.node(persistent=False)
     assert network.query(lonely, bytes(32), Internal.FIND_NODE, internal=True).failed
@@ -141,7 +141,7 @@ def test_commit_goes_to_the_nearest_with_their_tokens():
     assert sorted(stored) == sorted((a, a.host.encode()) for a in _nearest(nodes, target))
 
 
-def test_commit_that_nobody_takes_is_a_failure():
+def test_a_commit_that_no_node_takes_is_a_failure():
     network = Network(seed=9)
     nodes = network.nodes_of(5)
     stranger = network.node(persistent=False, bootstrap=[nodes[0].here])
@@ -271,7 +271,7 @@ def test_remembered_addresses_of_one_query_are_bounded():
     assert asked <= MAX_SEEN
 
 
-def test_referrers_that_are_told_of_a_dead_node_are_bounded():
+def test_hints_to_the_referrers_of_a_dead_node_are_bounded():
     """Every node asked names the same dead one."""
 
     class Host:

@@ -108,7 +108,7 @@ def test_late_answer_to_a_retry_counts():
     assert calls.rpc.expire(9.0) == []
 
 
-def test_cancelled_request_calls_nobody():
+def test_a_cancelled_request_calls_no_callback():
     calls = Calls()
     call = calls.call()
     calls.rpc.cancel(call)

@@ -147,7 +147,7 @@ def test_refused_client_hears_nothing_and_is_asked_about_once():
         ({"version": 2}, HandshakeStatus.VERSION_MISMATCH),
     ],
 )
-def test_client_that_cannot_be_served_is_told_why(payload, error):
+def test_a_client_that_cannot_be_served_gets_the_reason(payload, error):
     server = Server()
     client = Client(server, **payload)
     client.shake()

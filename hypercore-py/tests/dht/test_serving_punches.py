@@ -43,7 +43,7 @@ def test_probe_is_answered_with_our_address_and_a_token():
     assert server.events() == []
 
 
-def test_token_is_given_only_to_those_who_come_through_our_relays():
+def test_a_token_is_given_only_to_clients_that_come_through_our_relays():
     _, client = _shaken()
     assert client.punch(relay=OTHER_RELAY).token is None
 

@@ -145,7 +145,7 @@ def test_nothing_at_a_path_is_an_error_before_anything_is_written(tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_every_outcome_is_told(tmp_path: Path) -> None:
+def test_every_outcome_is_reported(tmp_path: Path) -> None:
     outcomes: list[Outcome] = []
     run(extract(written(), tmp_path, on_outcome=outcomes.append))
     assert outcomes == [
@@ -418,7 +418,7 @@ def test_a_full_disk_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert tree(tmp_path) == {}
 
 
-def test_names_that_differ_in_case_are_told_apart_where_the_file_system_does_not(
+def test_names_that_differ_in_case_are_kept_apart_where_the_file_system_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered = ConfinedFolder.__enter__

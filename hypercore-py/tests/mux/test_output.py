@@ -16,7 +16,7 @@ from support.muxers import Recorder, new_muxer, open_channel, opening
 # --- turns --------------------------------------------------------------------------------------------------
 
 
-def test_the_shell_is_told_once_that_there_is_output() -> None:
+def test_on_output_is_called_once_until_the_output_is_taken() -> None:
     told: list[int] = []
     muxer = Muxer(is_initiator=True, handshake_hash=bytes(64), on_output=lambda: told.append(1))
     channel = open_channel(muxer, "p", b"1").channel
@@ -63,7 +63,7 @@ def test_channels_that_wait_for_room_take_turns() -> None:
     assert rounds == [2, 4, 6]  # never more than the high-water mark at a time
 
 
-def test_every_channel_is_told_when_the_connection_is_gone() -> None:
+def test_every_channel_is_closed_when_the_connection_is_gone() -> None:
     muxer = new_muxer()
     recorders = [open_channel(muxer, "p", b"%d" % number) for number in range(3)]
     muxer.receive(opening(1, "p", b"1"), 0)

@@ -131,7 +131,7 @@ def test_a_reject_of_a_channel_that_we_closed_frees_the_number() -> None:
         muxer.receive(b"\0\2\2", 0)
 
 
-def test_a_rejected_channel_is_told() -> None:
+def test_the_handler_of_a_rejected_channel_is_notified() -> None:
     muxer = new_muxer()
     recorder = open_channel(muxer, "p", b"1")
     muxer.receive(b"\0\2\1", 0)

@@ -86,7 +86,7 @@ def test_blocks_are_announced_when_they_are_durable_and_not_before() -> None:
     assert script.wait(FLUSH_AFTER) == [Range(start=7)]
 
 
-def test_new_blocks_are_announced_to_those_who_want_their_region_only() -> None:
+def test_new_blocks_are_announced_only_to_peers_that_want_their_region() -> None:
     world = World()
     part = partial(world, 5000, [])
     script = part.script
@@ -205,7 +205,7 @@ def test_many_holes_are_announced_again_as_a_bitfield() -> None:
     assert field == next(bitfields(site.core.durable, 1, 1000))
 
 
-def test_a_peer_that_does_not_read_is_told_the_rest_when_it_does() -> None:
+def test_a_peer_that_does_not_read_gets_the_other_announcements_once_it_reads() -> None:
     world = World()
     writer = world.writer(2000)
     site = world.reader(writer.core.key, source=writer.core, have=[])

@@ -356,7 +356,7 @@ def test_only_what_is_needed_is_wanted_and_asked_for_when_all_is_here() -> None:
     assert site.replicator.next_deadline() is None
 
 
-def test_every_block_is_told_about_once() -> None:
+def test_every_block_emits_one_event() -> None:
     world = World()
     writer = world.writer(100)
     reader = world.reader(writer.core.key)

@@ -109,7 +109,7 @@ def test_the_last_block_is_not_asked_for_when_only_a_part_is_downloaded() -> Non
     ],
     ids=["length not acknowledged", "cannot upgrade us", "does not upload", "nothing new"],
 )
-def test_an_upgrade_is_asked_only_of_who_can_give_it(sync: Sync) -> None:
+def test_an_upgrade_is_requested_only_from_peers_that_can_give_it(sync: Sync) -> None:
     world = World()
     writer = world.writer(5)
     site = world.reader(writer.core.key, source=writer.core, have=range(5))
@@ -156,7 +156,7 @@ def test_the_manifest_of_an_empty_core_is_asked_for() -> None:
     assert site.core.manifest == world.sites[0].core.manifest
 
 
-def test_a_peer_that_could_not_be_upgraded_is_told_when_it_can() -> None:
+def test_a_peer_that_could_not_be_upgraded_gets_a_sync_when_it_can() -> None:
     """We got our head from elsewhere, without the roots that the peer has; they come along with blocks."""
     world = World()
     writer = world.writer(7)
@@ -319,7 +319,7 @@ def test_a_cancelled_block_is_taken_back_unless_it_is_downloaded_anyway() -> Non
     assert server.turn() == [Cancel(request=asked[0].id)]
 
 
-def test_a_block_nobody_is_known_to_have_is_wanted() -> None:
+def test_a_block_that_no_peer_is_known_to_have_is_wanted() -> None:
     world = World()
     site, server, source = reader_and_server(world, 50, have=0)
     site.replicator.download_ranges = []

@@ -112,7 +112,7 @@ def test_what_is_shared_is_asked_of_any_peer_on_the_fork() -> None:
     assert reader.events_of(Reorged)[0].ancestors == 777
 
 
-def test_a_coarse_answer_is_taken_when_nobody_knows_better_in_time() -> None:
+def test_a_coarse_answer_is_taken_when_no_better_one_comes_in_time() -> None:
     world, writer, reader = forked(1000, 777, 300)
     prover = Script(world, reader, 0)
     (request,) = of(Request, prover.send(head(writer.core)))
@@ -160,7 +160,7 @@ def test_who_has_nothing_begins_on_any_fork_and_stays_on_it() -> None:
     assert [event.fork for event in reader.events_of(ForkAvailable)] == [2]
 
 
-def test_a_fork_that_is_not_proven_is_not_told_about_either() -> None:
+def test_a_fork_that_is_not_proven_is_not_reported() -> None:
     world, writer, reader = forked(100, 50, 10)
     reader.replicator.max_fork = 0
     liar = Script(world, reader, 0)
@@ -242,7 +242,7 @@ def two_histories(ours: int, theirs: int) -> tuple[World, Site, Core]:
     return world, site, other
 
 
-def test_two_signed_histories_freeze_the_core_and_everybody_is_told() -> None:
+def test_two_signed_histories_freeze_the_core_and_all_peers_get_the_proof() -> None:
     world, site, other = two_histories(8, 12)
     witness = Script(world, site, 0)
     witness.send(Sync(fork=0, length=3, remote_length=8), Range(start=0, length=3))
@@ -311,7 +311,7 @@ def test_a_peer_that_does_not_answer_a_probe_is_cut_off() -> None:
     assert peer.closed is CloseReason.REMOTE
 
 
-def test_an_upgrade_is_told_about() -> None:
+def test_an_upgrade_emits_an_event() -> None:
     world = World()
     writer = world.writer(3)
     reader = world.reader(writer.core.key)

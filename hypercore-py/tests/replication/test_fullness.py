@@ -225,7 +225,7 @@ def test_a_report_has_it_reviewed_at_once_and_many_once_a_second(world: World) -
     assert 10 <= reported <= 21
 
 
-def test_nothing_is_reported_of_a_core_that_is_complete_or_that_nobody_reviews(world: World) -> None:
+def test_no_gap_is_reported_of_a_core_that_is_complete_or_not_reviewed(world: World) -> None:
     writer, reader = interrupted(world)
     server = Server(world, reader, 0)
     server.serve()
@@ -353,7 +353,7 @@ def test_a_source_that_comes_again_and_again_can_delay_it_for_so_long_only(world
     assert state(reader) == (True, 97, 3)
 
 
-def test_whoever_comes_to_a_core_with_holes_is_worth_asking_for_a_while(world: World) -> None:
+def test_a_new_peer_of_a_core_with_gaps_may_have_blocks_for_a_while(world: World) -> None:
     writer = cleared_writer(world)
     reader = world.reader(writer.core.key)
     pair = world.connect(writer, reader)

@@ -29,7 +29,7 @@ from support.replication_world import Script, World, accept, of
 IDLE = Sync(fork=0, length=10, remote_length=10, downloading=False)
 
 
-def test_peers_that_open_and_close_are_told_about() -> None:
+def test_peers_that_open_and_close_emit_events() -> None:
     world = World()
     writer = world.writer(3)
     reader = world.reader(writer.core.key)
@@ -270,7 +270,7 @@ def test_the_shell_is_woken_for_events_and_deadlines_only_when_there_are_new_one
 # --- the disk -----------------------------------------------------------------------------------------------
 
 
-def test_a_block_that_cannot_be_read_is_refused_and_told_about(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_that_cannot_be_read_is_refused_and_emits_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     site = world.writer(10)
     script = world.script(site)

@@ -58,7 +58,7 @@ def test_the_average_is_the_rate_however_large_the_blocks(size: int) -> None:
     assert mover.moved == pytest.approx(60 * RATE, rel=0.02)
 
 
-def test_those_who_wait_move_the_same_number_of_bytes() -> None:
+def test_peers_that_wait_move_the_same_number_of_bytes() -> None:
     limit = RateLimit()
     limit.set_rate(RATE, 0.0)
     movers = [Mover(limit, size) for size in (500, 4_096, 16_384, 500)]
@@ -94,7 +94,7 @@ def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
     assert limit.take_turn(lambda: None, 50.0) == 0
 
 
-def test_nobody_waits_once_the_rate_is_lifted_and_debts_are_forgotten() -> None:
+def test_nothing_waits_once_the_rate_is_lifted_and_debts_are_cancelled() -> None:
     limit = RateLimit()
     limit.set_rate(1_000.0, 0.0)
     mover = Mover(limit, 1_000_000)
@@ -128,7 +128,7 @@ def test_who_has_gone_gets_no_turn() -> None:
     assert (gone.called, stays.called) == (False, True)
 
 
-def test_a_budget_is_never_exceeded_and_room_wakes_those_who_waited_for_it() -> None:
+def test_a_budget_is_never_exceeded_and_room_wakes_what_waited_for_it() -> None:
     limit = RateLimit()
     limit.set_budget(25_000)
     called: list[None] = []

@@ -185,7 +185,7 @@ def test_a_head_that_ends_the_connection_is_backed_off_alone() -> None:
     assert "its head" in told.reason
 
 
-def test_a_connection_that_ends_by_itself_makes_nobody_suspect() -> None:
+def test_a_connection_that_ends_by_itself_makes_no_peer_suspect() -> None:
     world, site, source = world_with(100)
     peer = Fragile(world, site, source, poison())
     peer.on_message = None
@@ -307,7 +307,7 @@ def test_bad_data_with_several_cores_is_not_forgiven() -> None:
     assert suspicions.bad_data(PEER, CORE, 0.0) == 2 * BAD_DATA_BACKOFF
 
 
-def test_a_peer_that_nobody_knows_is_cut_off_at_once() -> None:
+def test_an_unknown_peer_is_cut_off_at_once() -> None:
     world, site, source = world_with(20)
     script = world.script(site)
     script.channel.send(3, b"\xff" * 100)

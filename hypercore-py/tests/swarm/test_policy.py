@@ -163,7 +163,7 @@ def test_no_more_than_three_are_dialled_at_a_time():
     assert len(dial_all(made)) == 1
 
 
-def test_slow_attempts_hold_up_nobody_but_are_bounded():
+def test_slow_attempts_hold_up_no_others_and_are_bounded():
     made = policy()
     for number in range(1, 40):
         found(made, number)
@@ -413,7 +413,7 @@ def test_excluded_peer_may_come_back():
     assert dial_all(made) == [key(1)]
 
 
-def test_closed_swarm_dials_nobody():
+def test_a_closed_swarm_dials_no_peer():
     made = policy()
     found(made, 1)
     made.close()
@@ -446,7 +446,7 @@ def test_topics_remembered_per_peer_are_bounded():
         assert len(made.peers[key(1)].topics) <= SPARE_TOPICS + 4
 
 
-def test_flushed_when_nobody_waits():
+def test_flushed_when_no_dial_is_waiting():
     made = policy(max_peers=1)
     assert made.idle
     found(made, 1)

@@ -40,7 +40,7 @@ class Door:
         return verdict
 
 
-def test_while_there_is_room_all_come_in_and_nobody_is_listened_to():
+def test_while_there_is_room_all_are_admitted_and_their_use_is_not_measured():
     door = Door(8)
     assert [door.come(f"h{number}") for number in range(8)] == [ACCEPT] * 8
     assert len(door.slots) == 8
@@ -71,7 +71,7 @@ def test_the_address_with_most_connections_makes_way():
     assert len(door.slots) == 16
 
 
-def test_nobody_gains_by_coming_again_with_other_keys():
+def test_a_host_gains_nothing_by_connecting_with_other_keys():
     door = Door(16)
     hosts = [f"h{number}" for number in range(4)]
     for _ in range(4):

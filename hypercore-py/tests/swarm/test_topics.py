@@ -78,7 +78,7 @@ def test_joined_topic_is_refreshed_at_once_then_every_ten_to_twelve_minutes():
     assert len(set(gaps)) == 20
 
 
-def test_refresh_that_nobody_answered_is_repeated_soon_and_then_later():
+def test_a_refresh_without_answers_is_repeated_soon_and_then_later():
     made = schedule()
     topic = join(made)
     now = 0.0
@@ -112,7 +112,7 @@ def test_first_announcement_is_followed_by_one_more_look():
     assert made.next_deadline() - later <= 2 * SECOND_LOOK_SECONDS
 
 
-def test_there_is_no_second_look_for_nobody():
+def test_a_topic_without_clients_gets_no_second_look():
     made = schedule()
     topic = join(made, clients=0)
     made.take(0.0)

@@ -199,7 +199,7 @@ def test_a_bad_line_with_room_is_used_at_far_more_than_one_window_of_conserved_p
     assert len(data) / (sim.now - start) > 20e6
 
 
-def test_whoever_finds_a_stream_not_writable_is_told_when_it_is_again() -> None:
+def test_a_writer_that_found_a_stream_full_is_notified_when_there_is_room() -> None:
     """Also when it is the congestion window that fell, with nobody writing meanwhile."""
     sim = Simulation()
     left, _ = sim.add_pair(*paths(delay=0.001))

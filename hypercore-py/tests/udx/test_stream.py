@@ -134,7 +134,7 @@ def test_an_empty_data_packet_takes_a_number_and_delivers_nothing() -> None:
     assert probe.events() == []
 
 
-def test_the_end_is_told_after_the_data_and_the_stream_closes_once_both_sides_ended() -> None:
+def test_the_end_comes_after_the_data_and_the_stream_closes_once_both_sides_ended() -> None:
     probe = Probe()
     assert probe.tell(packet(FLAG_END, 1, 0)) == [state(0, sacks=((1, 2),))]
     assert probe.events() == []

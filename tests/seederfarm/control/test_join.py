@@ -47,7 +47,7 @@ def asks(worker: FakeWorker, secret: str, now: datetime) -> dict[str, object]:
     return worker.seal(request, now, name=JOIN)
 
 
-def test_who_has_a_token_joins_and_is_told_what_to_keep(farm: FakeBroker, newcomer: FakeWorker) -> None:
+def test_a_worker_with_a_token_joins_and_gets_its_assignment(farm: FakeBroker, newcomer: FakeWorker) -> None:
     now = timezone.now()
     secret = issue_enrolment(actor="cli").secret
     worker = join(asks(newcomer, secret, now), now)
@@ -105,7 +105,7 @@ def test_a_token_works_for_one_worker(farm: FakeBroker, newcomer: FakeWorker) ->
     assert Alert.objects.get(kind="worker.unknown").count == 4
 
 
-def test_who_waits_for_approval_is_told_nothing_before(farm: FakeBroker, newcomer: FakeWorker) -> None:
+def test_a_worker_that_waits_for_approval_gets_no_settings(farm: FakeBroker, newcomer: FakeWorker) -> None:
     now = timezone.now()
     secret = issue_enrolment(actor="cli", approved=False).secret
     worker = join(asks(newcomer, secret, now), now)
@@ -121,9 +121,7 @@ def test_who_waits_for_approval_is_told_nothing_before(farm: FakeBroker, newcome
     assert len(farm.take_sent()) == 2
 
 
-def test_a_worker_is_told_its_limits_and_which_there_are_no_longer(
-    farm: FakeBroker, newcomer: FakeWorker
-) -> None:
+def test_a_worker_gets_its_limits_and_which_of_them_ended(farm: FakeBroker, newcomer: FakeWorker) -> None:
     now = timezone.now()
     worker = join(asks(newcomer, issue_enrolment(actor="cli").secret, now), now)
     assert worker is not None
@@ -140,7 +138,7 @@ def test_a_worker_is_told_its_limits_and_which_there_are_no_longer(
     }
 
 
-def test_a_worker_that_does_not_say_that_it_has_its_settings_is_told_them_again(farm: FakeBroker) -> None:
+def test_settings_that_a_worker_does_not_confirm_are_sent_again(farm: FakeBroker) -> None:
     now = timezone.now()
     worker = FakeWorker("pi", now=now)
     Worker.objects.filter(pk=worker.row.pk).update(paused=True, upload_limit=100_000)

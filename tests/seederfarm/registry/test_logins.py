@@ -87,7 +87,7 @@ def try_login(password: str, address: str) -> str:
 
 
 @pytest.mark.usefixtures("database", "fresh_limit")
-def test_the_login_page_holds_up_who_guesses_even_with_the_right_password() -> None:
+def test_the_login_page_delays_guessers_even_with_the_right_password() -> None:
     user = make_user("alice")
     user.set_password("right-password-1")
     user.save()

@@ -90,7 +90,7 @@ def test_before_the_first_copy_is_proven_the_publisher_is_asked_to_stay() -> Non
     )
 
 
-def test_nothing_is_known_of_a_drive_that_nobody_has_met() -> None:
+def test_the_verdict_of_a_drive_that_was_never_seen_is_unknown() -> None:
     drive = a_drive(length=None, fork=None)
     a_copy(drive, "fra", None, phase="looking", completed_at=None, have_blocks=0)
     assert words(drive)[0] == "Not yet: nothing has arrived"

@@ -91,7 +91,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(
         loaded.checked()
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "seederfarm.toml").write_text("web_prot = 9000\n")
     loaded = load(tmp_path, SEEDERFARM_DEBUG="x", SEEDERFARM_WEB_PORT="y")
     assert len(loaded.problems) == 3

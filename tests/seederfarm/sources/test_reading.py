@@ -308,7 +308,7 @@ def test_without_mirror_what_is_gone_stays(site: Site, clock: Clock) -> None:
         ('{"error": 1}', 200, "expected a list"),
     ],
 )
-def test_a_bad_answer_changes_nothing_and_is_told(
+def test_a_bad_answer_changes_nothing_and_is_shown(
     site: Site, clock: Clock, body: str, status: int, why: str
 ) -> None:
     source(site.says("/", keys(A, B)))
@@ -382,7 +382,7 @@ def test_the_last_copy_is_kept_until_its_writer_is_seen(site: Site, clock: Clock
     assert wanted() == {A}
 
 
-def test_a_source_that_is_told_so_takes_last_copies_along(site: Site, clock: Clock) -> None:
+def test_a_source_set_to_do_so_removes_last_copies_too(site: Site, clock: Clock) -> None:
     source(site.says("/", keys(A, B)), remove_last_copies=True)
     clock.read()
     worker = Worker.objects.create(node_id="w" * 52, name="w")

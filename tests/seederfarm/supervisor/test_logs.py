@@ -75,7 +75,7 @@ def test_a_follower_sees_new_lines_alone_and_goes_through_a_rotation(tmp_path: P
         ("Started server process [12]", False),
     ],
 )
-def test_lines_that_speak_of_errors_are_told_apart(text: str, is_error: bool) -> None:
+def test_lines_about_errors_are_recognised(text: str, is_error: bool) -> None:
     assert Line("", "web", text).is_error is is_error
 
 

@@ -150,7 +150,7 @@ def test_a_challenge_before_the_engine_is_there_is_answered_when_it_is(tmp_path:
         assert (agent.reports.answers[1].id, agent.reports.answers[1].error) == ("while it restarts", "")
 
 
-def test_a_challenge_waits_for_an_engine_that_was_told_its_keys() -> None:
+def test_a_challenge_waits_until_an_engine_has_its_keys() -> None:
     asked: list[tuple[int, str]] = []
     waiting = Challenges(lambda engine, each: asked.append((engine, each.id)))
 

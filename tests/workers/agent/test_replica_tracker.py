@@ -18,7 +18,7 @@ def told(ledger: ReplicaTracker) -> dict[str, str]:
     return {report.key: report.phase for report in ledger.take()}
 
 
-def test_news_are_told_once() -> None:
+def test_changes_are_reported_once() -> None:
     ledger = ReplicaTracker(lambda: 5.0)
     ledger.assign([A, B])
     assert told(ledger) == {A: "assigned", B: "assigned"}
@@ -31,7 +31,7 @@ def test_news_are_told_once() -> None:
     assert told(ledger) == {A: "complete", B: "assigned"}
 
 
-def test_what_could_not_be_sent_is_told_later_as_it_is_then() -> None:
+def test_a_report_that_could_not_be_sent_is_sent_later_with_the_state_of_then() -> None:
     ledger = ReplicaTracker()
     ledger.assign([A])
     taken = ledger.take()
@@ -65,7 +65,7 @@ def test_a_key_that_is_wanted_again_before_it_was_removed_stays() -> None:
     assert told(ledger) == {A: "looking"}
 
 
-def test_a_removal_that_outlived_a_restart_is_told() -> None:
+def test_a_removal_that_outlived_a_restart_is_reported() -> None:
     ledger = ReplicaTracker()
     ledger.removed(B)
     assert told(ledger) == {B: "removed"}

@@ -108,7 +108,7 @@ def beat(reporters: list[Reporter], clock: Clock, seconds: float) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_while_control_is_away_what_waits_is_bounded_and_then_all_is_told(
+def test_reports_that_wait_for_control_are_bounded_and_all_are_sent_later(
     reporters: list[Reporter], clock: Clock, redis_server: RedisServer
 ) -> None:
     client = redis_server.client

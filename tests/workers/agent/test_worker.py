@@ -28,7 +28,7 @@ from .conftest import NewWorker
 pytestmark = pytest.mark.interop
 
 
-def test_a_worker_joins_seeds_what_it_is_told_proves_it_and_lets_go(
+def test_a_worker_joins_seeds_its_assignment_proves_it_and_releases_it(
     plane: Plane, new_worker: NewWorker, publisher: Publisher
 ) -> None:
     made = publish_drive(publisher, "plain", [File(path="/a.bin", size=300_000), File(path="/b", size=7)])
@@ -88,7 +88,7 @@ def test_a_worker_joins_seeds_what_it_is_told_proves_it_and_lets_go(
     assert gone(engine)
 
 
-def test_a_copy_with_gaps_is_complete_says_which_they_are_and_looks_again_when_it_is_told(
+def test_a_copy_with_gaps_is_complete_names_them_and_looks_again_when_asked(
     plane: Plane, new_worker: NewWorker, publisher: Publisher
 ) -> None:
     publisher.make("log", "core")

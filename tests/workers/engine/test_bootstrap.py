@@ -125,7 +125,7 @@ def unused_port() -> int:
         return int(own.getsockname()[1])
 
 
-def test_the_command_says_that_nobody_answers(tmp_path: Any) -> None:
+def test_the_command_says_that_no_node_answers(tmp_path: Any) -> None:
     """As an `error` event, and as a line on stderr; it goes on."""
     from ...support.seed_process import SeedProcess
     from ...support.waiting import eventually

@@ -26,7 +26,7 @@ from .farms import SETTINGS, Farm, published, scenario
 
 
 @scenario
-async def test_a_core_is_downloaded_from_a_peer_told_and_served_after_it_has_gone() -> None:
+async def test_a_core_is_downloaded_reported_and_served_after_the_peer_has_gone() -> None:
     writer = Writer()
     writer.append(*(b"%d" % number for number in range(300)))
     theirs = published(writer)

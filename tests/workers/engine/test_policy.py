@@ -160,7 +160,7 @@ def test_a_complete_key_that_falls_behind_gives_its_peers_a_moment() -> None:
 # --- warmth
 
 
-def test_a_key_that_has_all_rests_and_is_put_away_when_nobody_asks() -> None:
+def test_a_complete_key_rests_and_is_put_away_without_requests() -> None:
     warmth = StageMachine()
     assert warmth.step(settled=False, peers=1, now=0.0) is Stage.ACTIVE
     assert warmth.step(settled=True, peers=1, now=5.0) is Stage.ACTIVE

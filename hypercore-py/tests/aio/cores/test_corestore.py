@@ -156,7 +156,7 @@ def test_a_core_that_is_not_stored_is_not_made_because_a_peer_asks_for_it() -> N
     run(scene)
 
 
-def test_a_core_read_by_nobody_stays_open_while_a_session_is() -> None:
+def test_a_core_without_readers_stays_open_while_a_session_is() -> None:
     async def scene() -> None:
         async with Corestore(memory_store(), idle_seconds=0.02) as cores:
             first, second = cores.get(b"\x01" * 32), cores.get(b"\x01" * 32)
@@ -276,7 +276,7 @@ def test_peers_are_not_read_from_while_the_disk_is_behind(monkeypatch: pytest.Mo
     run(scene)
 
 
-def test_who_waits_for_a_block_is_told_when_the_core_closes() -> None:
+def test_readers_that_wait_for_a_block_fail_when_the_core_closes() -> None:
     async def scene() -> None:
         cores = Corestore(memory_store())
         core = cores.get(b"\x05" * 32)
@@ -294,7 +294,7 @@ def test_who_waits_for_a_block_is_told_when_the_core_closes() -> None:
     run(scene)
 
 
-def test_a_closed_session_tells_those_who_wait_on_it() -> None:
+def test_readers_that_wait_on_a_session_fail_when_it_closes() -> None:
     async def scene() -> None:
         async with Corestore(memory_store()) as cores:
             core = cores.get(b"\x05" * 32)
@@ -384,7 +384,7 @@ def test_a_core_that_is_used_again_has_forgotten_connections_that_are_gone() -> 
     run(test)
 
 
-def test_a_session_that_is_not_active_is_served_to_who_asks_and_offered_to_nobody() -> None:
+def test_an_inactive_session_serves_peers_that_ask_and_offers_itself_to_none() -> None:
     async def scene() -> None:
         writer = make_writer(sample_blocks(5))
         wanted: list[bytes] = []

@@ -59,7 +59,7 @@ def test_a_large_block_on_a_slow_line_outlasts_hoarders_that_gave_nothing() -> N
     assert holdings.evicted > 4
 
 
-def test_nobody_goes_that_makes_progress() -> None:
+def test_no_peer_that_makes_progress_is_cut_off() -> None:
     clock = Clock()
     holdings = Holdings(1000, grace=1.0, clock=clock)
     fast = [Holder() for _ in range(20)]

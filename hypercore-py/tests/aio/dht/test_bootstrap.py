@@ -57,7 +57,7 @@ def test_a_node_whose_address_stays_open_stores_for_others_until_that_ends(monke
     run(scene)
 
 
-def test_name_of_a_bootstrap_node_that_does_not_resolve_is_told_and_looked_up_again(monkeypatch):
+def test_a_bootstrap_name_that_does_not_resolve_is_reported_and_looked_up_again(monkeypatch):
     async def scene(net):
         loop = asyncio.get_running_loop()
         lookup, known = loop.getaddrinfo, []

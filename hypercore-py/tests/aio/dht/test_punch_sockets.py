@@ -69,7 +69,7 @@ def test_the_socket_that_got_through_stays_as_long_as_its_stream():
     run(scene)
 
 
-def test_holes_that_nobody_came_through_are_all_closed():
+def test_unused_sockets_of_a_punch_are_all_closed():
     async def scene(endpoint, usual, holes, heard):
         for hole in range(3):
             holes.send(hole, usual.local_address, None)

@@ -142,7 +142,7 @@ def test_without_strangers_a_forwarded_port_is_not_found(monkeypatch):
     run(scene, hosts=6)
 
 
-def test_nothing_is_told_by_fewer_hosts_than_could_lie():
+def test_fewer_hosts_than_could_lie_decide_nothing():
     async def scene(net, node):
         assert await node.test_reachability() is None
         assert node.firewalled

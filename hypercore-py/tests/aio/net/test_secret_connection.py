@@ -184,7 +184,7 @@ def test_bytes_that_do_not_authenticate_break_the_connection_on_both_sides() -> 
     run(main())
 
 
-def test_destroy_is_told_to_both_sides_once() -> None:
+def test_destroying_closes_both_sides_once() -> None:
     async def main() -> None:
         async with endpoint_of_two() as endpoint:
             left, right = connection_pair(endpoint)

@@ -189,7 +189,7 @@ def test_a_full_kernel_buffer_delays_packets_and_loses_none(monkeypatch: pytest.
     run(main())
 
 
-def test_a_callback_that_raises_is_reported_and_costs_nobody_a_byte() -> None:
+def test_a_callback_that_raises_is_reported_and_loses_no_byte() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         reports: list[Any] = []
@@ -246,7 +246,7 @@ def test_close_listeners_are_called_after_the_owner_even_if_that_fails() -> None
     run(main())
 
 
-def test_an_overrun_of_the_socket_is_told_to_the_stream_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stream_learns_once_that_the_socket_overran(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with endpoint_of_two() as endpoint:
             left, right = stream_pair(endpoint)

@@ -158,7 +158,7 @@ def test_a_command_that_prints_nothing_needs_no_output(place: Place, name: str) 
 @pytest.mark.parametrize(
     "arguments", [["cat", "{key}", "/nothing"], ["ls", "not-a-key"], ["ls", "--nonsense"], ["status"]]
 )
-def test_a_failure_that_nobody_hears_keeps_its_status(place: Place, arguments: list[str]) -> None:
+def test_a_failure_without_a_reader_keeps_its_status(place: Place, arguments: list[str]) -> None:
     status = place.sh(arguments).returncode
     assert status in (1, 2)
     check_errors_lost(place, arguments, status)

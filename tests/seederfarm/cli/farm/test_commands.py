@@ -119,7 +119,7 @@ def test_malformed_lines_of_a_list_are_named_by_their_number(home: FarmHome, key
     assert home.lines("show", key.hex())[0]["kind"] == "drive"
 
 
-def test_waiting_gives_up_when_told_to_and_does_not_take_the_key_for_its_number(
+def test_waiting_ends_at_its_timeout_and_does_not_take_the_key_for_its_number(
     home: FarmHome, key: bytes
 ) -> None:
     done = home.run("add", "--timeout", "0.1", "--wait", key.hex())

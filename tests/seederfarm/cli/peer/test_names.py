@@ -76,7 +76,7 @@ def test_a_shell_reads_a_quoted_name_back(place: tuple[Path, str]) -> None:
         assert read.stdout.decode() == name
 
 
-def test_targets_of_links_are_quoted_and_told_from_names(place: tuple[Path, str]) -> None:
+def test_targets_of_links_are_quoted_and_distinct_from_names(place: tuple[Path, str]) -> None:
     lines = run(place, "ls", "-l", place[1]).stdout.decode().splitlines()
     links = [line.split(maxsplit=1)[1] for line in lines if line.lstrip().startswith("link")]
     assert links[:2] == [r"/zz-link → $'/etc/\e[2J\npasswd'", "$'/zz-link → /elsewhere' → x"]

@@ -178,7 +178,7 @@ def test_many_keys_and_an_unknown_address_are_one_line_each() -> None:
     assert said[1:] == ["at UDP port 1234; Ctrl-C leaves the swarm and stops"], "no key is known yet"
 
 
-def test_plain_progress_is_told_rarely() -> None:
+def test_plain_progress_lines_are_rare() -> None:
     said: list[str] = []
     plain = PlainLines({KEY: "abc…"}, said.append)
     for tenth in range(1000):

@@ -178,7 +178,7 @@ def test_a_running_engine_is_read_beside(place: Place) -> None:
         engine.dispose()
 
 
-def test_a_directory_without_a_store_is_told_from_one_that_cannot_be_read(place: Place) -> None:
+def test_a_directory_without_a_store_differs_from_one_that_cannot_be_read(place: Place) -> None:
     (place.data / "cores.db").write_bytes(b"no database at all" * 100)
     place.open_to_all()
     assert b"nothing at" not in place.run("verify").stderr

@@ -210,7 +210,7 @@ def test_a_key_that_nobody_has_is_looked_for_without_end(seeding: subprocess.Pop
 
 
 @pytest.mark.parametrize("style", [["--json"], []], ids=["json", "plain"])
-def test_it_ends_with_status_1_when_nobody_reads_what_it_says(style: list[str], tmp_path: Path) -> None:
+def test_it_ends_with_status_1_when_its_output_has_no_reader(style: list[str], tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -229,7 +229,7 @@ def test_it_ends_with_status_1_when_nobody_reads_what_it_says(style: list[str], 
     assert without_nowhere(done.stderr) == "seederfarm: stopped: the reader of the output has gone\n"
 
 
-def test_people_are_told_in_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
+def test_output_without_a_terminal_is_plain_lines(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, KEY, "--data", str(tmp_path), *NOWHERE],
         stdout=subprocess.PIPE,

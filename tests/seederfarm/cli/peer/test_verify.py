@@ -39,7 +39,7 @@ def test_sound_cores_are_counted(tmp_path: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [300, 65_536], ids=["small", "large"])
-def test_a_damaged_block_is_named_dropped_and_told_by_the_exit_status(tmp_path: Path, size: int) -> None:
+def test_a_damaged_block_is_named_and_dropped_and_sets_the_exit_status(tmp_path: Path, size: int) -> None:
     blocks = [os.urandom(size) for _ in range(40)]
     key = make(tmp_path, blocks)
     flip(tmp_path, blocks[17])

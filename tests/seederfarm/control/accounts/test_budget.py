@@ -265,7 +265,7 @@ def test_large_names_in_the_log_of_refusals_go_and_so_does_who_sent_them(
     assert refused(broker)
 
 
-def test_logins_that_failed_suspend_nobody(broker: RedisServer, worker: Worker) -> None:
+def test_failed_logins_suspend_no_worker(broker: RedisServer, worker: Worker) -> None:
     """Anybody may say that he is that worker."""
     for _ in range(100):
         with pytest.raises(AuthenticationError):
@@ -379,7 +379,7 @@ def test_queues_without_one_writer_are_cut_to_their_newest(broker: RedisServer, 
     assert broker.client.type("farm:reports") == "none"
 
 
-def test_answers_to_remote_control_that_nobody_took_go(broker: RedisServer, worker: Worker) -> None:
+def test_unread_answers_to_remote_control_are_deleted(broker: RedisServer, worker: Worker) -> None:
     thief = log_in(broker)
     for number in range(3000):
         thief.lpush(f"farm:{number}.reply.celery.pidbox", "x")

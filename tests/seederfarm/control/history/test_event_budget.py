@@ -56,7 +56,7 @@ def test_a_worker_a_drive_and_all_have_a_budget_for_a_day(
     assert in_a_day == 24
 
 
-def test_that_events_are_left_out_is_told_once_an_hour(
+def test_events_left_out_are_counted_in_an_event_once_an_hour(
     now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_budget, "WORKER", Allowance(2, 1e9))

@@ -138,7 +138,7 @@ def test_a_lost_worker_is_replaced_and_the_surplus_goes_when_it_returns(
     assert Replica.objects.filter(phase="complete").count() == Replica.objects.count() == 2
 
 
-def test_nobody_is_lost_when_nobody_was_heard(farm: FakeBroker, now: datetime) -> None:
+def test_no_worker_is_lost_when_none_was_heard(farm: FakeBroker, now: datetime) -> None:
     workers = [FakeWorker(name, now=now) for name in ("anna", "bert")]
     make_drive()
     plan_now(now)

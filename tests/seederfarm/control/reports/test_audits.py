@@ -198,7 +198,7 @@ def test_silence_counts_only_for_workers_that_are_heard(
     assert set(Challenge.objects.values_list("outcome", flat=True)) == {"late"}
 
 
-def test_nobody_is_asked_who_cannot_answer(
+def test_only_copies_that_can_answer_are_challenged(
     farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
 ) -> None:
     replica = copy_of_core(core, worker, now)

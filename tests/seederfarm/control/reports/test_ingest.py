@@ -126,7 +126,7 @@ def test_strangers_are_refused_in_one_alert(farm: FakeBroker, now: datetime) -> 
 
 
 @pytest.mark.parametrize(("state", "why"), [("pending", "approval"), ("retired", "retired")])
-def test_who_does_not_take_part_is_refused_with_a_reason(
+def test_workers_that_take_no_part_are_refused_with_a_reason(
     farm: FakeBroker, now: datetime, state: str, why: str
 ) -> None:
     worker = FakeWorker("anna", state=state, now=now - SECOND)
@@ -137,7 +137,7 @@ def test_who_does_not_take_part_is_refused_with_a_reason(
     assert worker.row.last_seen_at == now - SECOND
 
 
-def test_nobody_speaks_for_another(worker: FakeWorker, now: datetime) -> None:
+def test_a_worker_cannot_report_for_another(worker: FakeWorker, now: datetime) -> None:
     mallory = FakeWorker("mallory", now=now)
     drive = make_drive()
     assign(drive, worker, now)
@@ -264,7 +264,7 @@ def test_events_name_a_drive_without_label_by_the_beginning_of_its_key(
     assert f" {drive.z32[:10]}… " in event.text
 
 
-def test_happenings_reach_the_flight_recorder(worker: FakeWorker, now: datetime) -> None:
+def test_events_of_a_worker_reach_the_flight_recorder(worker: FakeWorker, now: datetime) -> None:
     drive = make_drive()
     events = [
         WorkerEvent(at=now.timestamp(), code="engine_restarted", text="exit status 1"),
@@ -318,7 +318,7 @@ def test_a_rewritten_history_in_quarantine_is_an_alert_until_somebody_decides(
     assert AuditEntry.objects.get(action="drive.forks").data["max_fork"] == 1
 
 
-def test_who_was_lost_is_welcomed_back(worker: FakeWorker, now: datetime) -> None:
+def test_a_lost_worker_that_reports_again_is_back(worker: FakeWorker, now: datetime) -> None:
     drive = make_drive()
     assign(drive, worker, now)
     Worker.objects.update(lost_since=now - timedelta(hours=1))

@@ -194,7 +194,7 @@ def test_numbers_of_copies_are_changed_after_a_page_that_asks(client: Client) ->
     assert (drive.replicas_min, drive.replicas_max, drive.dirty) == (2, 4, True)
 
 
-def test_removing_asks_and_keeps_last_copies_unless_told(client: Client) -> None:
+def test_removing_asks_and_keeps_last_copies_unless_forced(client: Client) -> None:
     guarded, free = make_drive("guarded"), make_drive("free")
     make_replica(guarded, make_worker())
     asked = text_of(act(client, DRIVES, "remove", guarded, free))

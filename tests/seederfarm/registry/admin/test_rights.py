@@ -105,7 +105,7 @@ def test_hashes_are_not_filtered_by(page: str, query: str) -> None:
     assert done.status_code in (302, 400)
 
 
-def test_proofs_are_asked_for_by_who_may_change_drives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_that_may_change_drives_may_request_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     signal = Signal()
     signal.connect(lambda **given: asked.append(given), weak=False)

@@ -87,7 +87,7 @@ def test_removals_that_are_held_are_accepted_after_a_page_that_asks() -> None:
     assert "Nothing is held" in client.post(reverse(LIST), data, follow=True).text
 
 
-def test_whoever_may_only_look_accepts_nothing() -> None:
+def test_users_that_may_only_view_accept_no_removals() -> None:
     source = Source.objects.create(name="ours", location="https://x/", held=1)
     client = staff("view_source")
     data = {"action": "accept_removals", ACTION_CHECKBOX_NAME: [source.pk], "apply": "1"}

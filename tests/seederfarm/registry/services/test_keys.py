@@ -104,7 +104,7 @@ def test_adding_a_key_that_is_being_removed_keeps_it() -> None:
     assert "took back the removal of 1 key" in AuditEntry.objects.latest("id").text.lower()
 
 
-def test_adding_is_in_the_audit_log_and_told_after_the_commit() -> None:
+def test_adding_is_in_the_audit_log_and_signalled_after_the_commit() -> None:
     told: list[object] = []
 
     def listen(sender: object, ids: object, **_: object) -> None:

@@ -245,7 +245,7 @@ def test_rates_follow_the_timetable_and_the_clock_of_the_wall() -> None:
     asyncio.run(scenario())
 
 
-def test_a_rate_that_holds_back_is_told_once_and_cleared_when_it_has_been_quiet() -> None:
+def test_a_rate_that_holds_back_emits_reached_and_later_cleared() -> None:
     async def scenario() -> None:
         async with Farm(LimitSettings(down=parse_rate_schedule("200k"))) as farm:
             other = farm.seed(writer_of(150))
@@ -261,7 +261,7 @@ def test_a_rate_that_holds_back_is_told_once_and_cleared_when_it_has_been_quiet(
     asyncio.run(scenario())
 
 
-def test_connections_and_open_files_at_their_bounds_are_told_and_shown() -> None:
+def test_connections_and_open_files_at_their_bounds_emit_events_and_are_shown() -> None:
     async def scenario() -> None:
         async with Farm(LimitSettings(max_peers=5)) as farm:
             assert farm.slots.limit == 5
@@ -284,7 +284,7 @@ def test_connections_and_open_files_at_their_bounds_are_told_and_shown() -> None
     asyncio.run(scenario())
 
 
-def test_of_two_who_set_a_limit_the_lower_counts_and_engines_share_it() -> None:
+def test_the_lower_of_two_limits_counts_and_engines_share_it() -> None:
     ours = LimitSettings(up=parse_rate_schedule("08:00-18:00=1M, *=none"), max_bytes=100)
     both = cap(ours, up=4_000_000, down=2_000_000, max_bytes=500)
     assert str(both.up) == "08:00-18:00=1000000, *=4000000"

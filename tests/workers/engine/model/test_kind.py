@@ -59,7 +59,7 @@ def test_an_encrypted_drive_looks_like_a_core_that_may_have_blobs() -> None:
     )
 
 
-def test_an_encrypted_drive_is_a_drive_when_we_are_told() -> None:
+def test_an_encrypted_drive_is_a_drive_when_its_kind_is_given() -> None:
     case = DRIVES["encrypted-drive"]
     key, manifest = bytes.fromhex(case["driveKey"]), Manifest.from_bytes(bytes.fromhex(case["driveManifest"]))
     expected = Finding(Kind.DRIVE, blobs=bytes.fromhex(case["contentKey"]))

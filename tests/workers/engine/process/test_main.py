@@ -238,7 +238,7 @@ def test_it_dies_with_its_parent_even_if_its_standard_input_goes_on(
     os.close(writer)
 
 
-def test_a_drive_is_told_by_what_it_calls_itself(
+def test_a_drive_is_reported_with_its_title(
     processes: ExitStack, bootstrap: list[str], tmp_path: Path
 ) -> None:
     with disk_store(tmp_path / "engine") as store:

@@ -78,7 +78,7 @@ def test_a_drive_goes_with_its_blobs_and_leaves_no_records(store: Store) -> None
     asyncio.run(scene())
 
 
-def test_a_drive_that_nobody_opened_in_this_run_goes_with_its_derived_blobs(store: Store) -> None:
+def test_a_drive_not_opened_in_this_run_is_removed_with_its_derived_blobs(store: Store) -> None:
     async def scene() -> None:
         bench, drive = Bench(store), WriterOfDrive(store=store)
         store.flush()

@@ -31,7 +31,7 @@ def drive_of(files: int) -> WriterOfDrive:
 
 
 @scenario
-async def test_a_complete_drive_that_nobody_asks_for_is_put_away_and_stays_announced() -> None:
+async def test_a_complete_drive_without_requests_is_put_away_and_stays_announced() -> None:
     drive = drive_of(3)
     async with ColdFarm() as farm:
         await put_away(farm, drive)
@@ -203,7 +203,7 @@ async def test_a_block_lost_while_a_key_was_put_away_is_noticed_at_the_restart()
 
 
 @scenario
-async def test_damage_found_while_a_key_is_woken_is_told_and_repaired() -> None:
+async def test_damage_found_while_a_key_is_woken_is_reported_and_repaired() -> None:
     drive = drive_of(2)
     async with ColdFarm() as farm:
         theirs = await put_away(farm, drive)
@@ -219,7 +219,7 @@ async def test_damage_found_while_a_key_is_woken_is_told_and_repaired() -> None:
 
 
 @scenario
-async def test_a_core_of_two_keys_is_told_of_for_both() -> None:
+async def test_a_core_of_two_keys_emits_events_for_both() -> None:
     drive = drive_of(2)
     async with ColdFarm() as farm:
         theirs = await put_away(farm, drive)
@@ -237,7 +237,7 @@ async def test_a_core_of_two_keys_is_told_of_for_both() -> None:
 
 
 @scenario
-async def test_thousands_of_keys_are_added_in_turns_and_every_one_is_told() -> None:
+async def test_thousands_of_keys_are_added_in_turns_and_each_is_reported() -> None:
     store = memory_store()
     wanted = []
     for _ in range(300):
@@ -332,7 +332,7 @@ def test_a_memo_of_another_length_or_kind_is_not_believed() -> None:
 
 
 @scenario
-async def test_a_conflict_is_told_at_each_start_and_ends_with_the_core() -> None:
+async def test_a_conflict_is_reported_at_each_start_and_ends_with_the_core() -> None:
     writer = Writer()
     writer.append(b"one", b"two")
     first = ColdFarm()

@@ -29,7 +29,7 @@ def test_the_blobs_core_of_a_drive_is_opened_as_soon_as_its_header_is_here() -> 
     assert bench.sessions[drive.blobs.key].downloading
 
 
-def test_the_blobs_core_of_a_drive_we_are_told_of_is_opened_by_its_manifest_alone() -> None:
+def test_the_blobs_core_of_a_known_drive_is_opened_by_its_manifest_alone() -> None:
     drive = WriterOfDrive(encrypted=True)
     drive.put("/a", b"content")
     bench = Bench(drive.key, Kind.DRIVE)
@@ -191,7 +191,7 @@ def test_a_core_whose_first_block_no_drive_has_is_synced_at_once(block: bytes) -
     assert list(bench.sessions.opened) == [writer.key], "no other core is looked for"
 
 
-def test_an_encrypted_drive_of_compat_cores_is_told_and_found_with_its_key() -> None:
+def test_an_encrypted_drive_of_compat_cores_is_reported_and_found_with_its_key() -> None:
     secret = b"s" * 32
     store = memory_store()
     pairs = [KeyPair.from_seed(bytes([number]) * 32) for number in (1, 2)]
@@ -236,7 +236,7 @@ def test_an_encrypted_drive_of_compat_cores_is_told_and_found_with_its_key() -> 
     assert later.seed.kind is Kind.DRIVE and blobs.key in later.sessions.opened, "without the key, too"
 
 
-def test_a_core_we_are_told_is_a_core_is_not_suspected() -> None:
+def test_a_key_given_as_a_core_is_not_taken_for_an_encrypted_drive() -> None:
     drive = WriterOfDrive(encrypted=True)
     bench = Bench(drive.key, Kind.CORE)
     copy(drive.db.core, bench.sessions[drive.key].core)

@@ -66,7 +66,7 @@ def test_a_key_that_cannot_be_added_is_tried_again_and_holds_none_up(
     asyncio.run(scene())
 
 
-def test_a_key_whose_core_cannot_be_opened_is_told_and_the_others_are_seeded(
+def test_a_key_whose_core_cannot_be_opened_is_reported_and_the_others_are_seeded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(backlog, "RETRY_DELAY", 0.05)
@@ -118,7 +118,7 @@ def test_a_fault_of_ours_in_one_key_stops_neither_statuses_nor_reviews_of_others
     assert any(record.exc_info and record.exc_info[0] is ZeroDivisionError for record in caplog.records)
 
 
-def test_an_error_that_lasts_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_that_lasts_is_reported_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     events: list[Event] = []
     clock = 0.0
     told = Problems(events.append, lambda: clock)
@@ -172,7 +172,7 @@ def test_what_a_db_refers_to_is_looked_through_in_portions(monkeypatch: pytest.M
     assert needed.update(drive.db.core) == 34 and len(read) == 41
 
 
-def test_a_db_that_grows_while_it_is_looked_through_keeps_nobody_busy() -> None:
+def test_a_db_that_grows_while_it_is_scanned_keeps_the_loop_free() -> None:
     """What is missing of it has to come first: until then there is nothing to go on with."""
     drive = WriterOfDrive()
     entry = Entry(path="/a", seq=1, blob=BlobId(0, 1, 0, 1), metadata="x" * (MAX_ENTRY_BYTES // 2))

@@ -66,7 +66,7 @@ def test_a_raw_core_is_seen_downloaded_and_synced_when_it_is_durable() -> None:
     assert bench.synced() == []
 
 
-def test_every_append_is_synced_again_with_its_head_told_first() -> None:
+def test_every_append_is_synced_again_after_an_event_about_its_head() -> None:
     writer = Writer(compat=True)
     bench = Bench(writer.key)
     for count in range(1, 4):
@@ -122,7 +122,7 @@ def test_a_complete_core_is_synced_at_once_after_a_restart() -> None:
     assert [event.version for event in second.synced()] == [2]
 
 
-def test_a_block_lost_after_synced_makes_it_incomplete_and_synced_is_told_again() -> None:
+def test_a_block_lost_after_synced_makes_it_incomplete_and_synced_comes_again() -> None:
     writer = Writer(compat=True)
     writer.append(b"one", b"two")
     bench = Bench(writer.key)
@@ -234,7 +234,7 @@ def test_closing_tells_that_peers_are_gone_and_lets_go_of_the_cores() -> None:
         assert session.closed and not session.callbacks and not session.core._listeners
 
 
-def test_damage_found_while_serving_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damage_found_while_serving_is_reported_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     writer = Writer(compat=True)
     writer.append(b"one", b"two")
     bench = Bench(writer.key)
@@ -254,7 +254,7 @@ def test_damage_found_while_serving_is_told_in_words(monkeypatch: pytest.MonkeyP
     assert not bench.seed.complete
 
 
-def test_a_new_history_is_told_and_synced() -> None:
+def test_a_new_history_is_reported_and_synced() -> None:
     writer = Writer(compat=True)
     writer.append(b"one", b"two", b"three")
     bench = Bench(writer.key)
@@ -272,7 +272,7 @@ def test_a_new_history_is_told_and_synced() -> None:
     assert isinstance(events[0], CoreChanged) and events[0].fork == 1
 
 
-def test_a_writer_with_two_histories_is_told_once_and_shown_as_failed() -> None:
+def test_a_writer_with_two_histories_is_reported_once_and_shown_as_failed() -> None:
     writer = Writer(compat=True)
     writer.append(b"one")
     bench = Bench(writer.key)
@@ -288,7 +288,7 @@ def test_a_writer_with_two_histories_is_told_once_and_shown_as_failed() -> None:
     assert bench.seed.status(bench.now).state is State.FAILED
 
 
-def test_back_offs_are_told_in_words_and_not_more_often_than_people_can_read() -> None:
+def test_back_offs_are_logged_in_words_and_seldom_enough_to_be_read() -> None:
     writer = Writer(compat=True)
     writer.append(b"one")
     bench = Bench(writer.key)

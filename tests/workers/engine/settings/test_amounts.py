@@ -98,7 +98,7 @@ def test_a_timetable_can_be_written_down_and_read_again(text: str) -> None:
         ("08:00-18:00=fast", "'fast' is not a rate"),
     ],
 )
-def test_what_is_no_timetable_is_told_with_what_was_expected(text: str, said: str) -> None:
+def test_a_malformed_timetable_is_refused_with_what_was_expected(text: str, said: str) -> None:
     with pytest.raises(SettingError, match=f"^--up: .*{said}"):
         limits_from({}, up=text)
 

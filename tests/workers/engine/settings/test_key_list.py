@@ -68,7 +68,7 @@ def test_the_size_of_a_list_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
         read_list(path)
 
 
-def test_merging_keeps_order_and_takes_the_kind_that_is_told() -> None:
+def test_merging_keeps_order_and_takes_the_kind_that_is_given() -> None:
     wanted = [Wanted(TWO), Wanted(ONE, Kind.CORE), Wanted(TWO, Kind.DRIVE), Wanted(ONE)]
     assert merge(wanted) == [Wanted(TWO, Kind.DRIVE), Wanted(ONE, Kind.CORE)]
 

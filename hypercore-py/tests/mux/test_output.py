@@ -123,6 +123,25 @@ def test_output_is_made_in_portions() -> None:
     assert not muxer.has_output
 
 
+def test_a_channel_that_has_answers_to_make_has_a_turn_even_if_input_has_used_up_the_slice() -> None:
+    """Otherwise a peer that sends without a pause is never answered."""
+
+    class Answering(Recorder):
+        def channel_writable(self, now: float) -> None:
+            answered.append(self)
+
+    muxer, answered = new_muxer(), list[Recorder]()
+    for number in range(3):
+        handler = Answering()
+        handler.channel = muxer.create_channel("p", b"%d" % number, handler)
+        handler.channel.open(b"", 0)
+        handler.channel.wait_writable()
+    for count in (1, 2, 3):
+        muxer.take_output(0, expired=lambda: True)
+        assert len(answered) == count
+    assert not muxer.waits
+
+
 def test_a_thousand_channels_that_wait_take_their_turns_in_no_time() -> None:
     class Waiting(Recorder):
         def channel_writable(self, now: float) -> None:

@@ -221,9 +221,11 @@ class Muxer:
                 channel.handler.channel_flush(now)
             if expired():
                 break
-        while self._waiting and self.writable and not expired():
+        while self._waiting and self.writable:
             channel, _ = self._waiting.popitem(last=False)
             channel.handler.channel_writable(now)
+            if expired():  # one at least: input may use up every slice
+                break
         out = self._outbox.take(limit)
         self._announced = False
         return out

@@ -110,7 +110,7 @@ class ApiTokenForm(_ApiTokenModelForm):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(SecretAdmin[ApiToken]):
-    """In no menu while there is no API that accepts these tokens."""
+    """API tokens. The menu does not show them."""
 
     form = ApiTokenForm
     list_display = ("name", "user", "begins_with", "may", "state", "used", "expires_at")

@@ -229,6 +229,7 @@ UNFOLD: dict[str, Any] = {
                             ("Users", "person", "auth_user"),
                             ("Groups", "group", "auth_group"),
                             ("Enrolment tokens", "badge", "registry_enrolmenttoken"),
+                            ("API tokens", "key", "registry_apitoken"),
                             ("Tags", "sell", "registry_tag"),
                         ),
                     ),

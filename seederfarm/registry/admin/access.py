@@ -110,7 +110,7 @@ class ApiTokenForm(_ApiTokenModelForm):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(SecretAdmin[ApiToken]):
-    """API tokens. The menu does not show them."""
+    """Tokens of the API. A secret is shown once, when its token is made."""
 
     form = ApiTokenForm
     list_display = ("name", "user", "begins_with", "may", "state", "used", "expires_at")
@@ -118,9 +118,6 @@ class ApiTokenAdmin(SecretAdmin[ApiToken]):
     autocomplete_fields = ("user",)
     actions = ("revoke",)
     secret_fields = frozenset({"digest"})
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return False
 
     def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
         """A token acts as its user: only superusers make one for another user."""

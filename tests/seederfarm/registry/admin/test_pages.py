@@ -341,11 +341,11 @@ def test_a_size_that_is_none_is_refused(client: Client) -> None:
     assert worker.quota_bytes == 5
 
 
-def test_no_menu_offers_tokens_of_an_api_that_there_is_not(client: Client) -> None:
+def test_menus_offer_the_tokens_of_workers_and_of_the_api(client: Client) -> None:
     for page in ("admin:index", DRIVES):
         shown = client.get(reverse(page)).content.decode()
-        assert reverse("admin:registry_enrolmenttoken_changelist") in shown
-        assert "apitoken" not in shown, page
+        assert reverse("admin:registry_enrolmenttoken_changelist") in shown, page
+        assert reverse("admin:registry_apitoken_changelist") in shown, page
 
 
 def test_alerts_are_acknowledged(client: Client) -> None:

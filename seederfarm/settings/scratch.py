@@ -17,3 +17,5 @@ from .base import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 """A fast hash: tests have no passwords worth protecting."""
+SERVESTATIC_AUTOREFRESH = True
+"""Static files are looked for when they are requested. A test client would read all their folders first."""

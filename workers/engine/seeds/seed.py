@@ -7,7 +7,6 @@ events) and returns when it must be called again at the latest; the engine also 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from typing import Protocol
 
 from ..model.events import CoreChanged, Event, PeerChanged, Progress, Synced
@@ -65,7 +64,7 @@ class Seed:
         self.key = wanted.key
         self.max_blocks = max_blocks
         """Blocks beyond which nothing more is fetched; applied in the next review. None: any number."""
-        self._too_large = False
+        self._too_large = self._claims_refused = self._failed = False
         self.kind: Kind | None = None
         """None until it is detected."""
         self._given_kind = wanted.kind
@@ -73,7 +72,6 @@ class Seed:
         self._emit = emit
         self._changed = changed
         self._claim = claim
-        self._claims_refused = False
         self._interval = report_interval
         self._active = resting is None
 
@@ -89,6 +87,8 @@ class Seed:
         self._assume_memo(self._main)
         self._second: TrackedCore | None = None
         """The blobs core of a drive, or of a suspected one."""
+        self._open_parts: tuple[TrackedCore, ...] = (self._main,)
+        """Both, as far as there are."""
         self.parts: list[tuple[TrackedCore, Role]] = []
         """The cores that are known to belong to the key, each with its role."""
         self._known = [self._main]
@@ -105,7 +105,6 @@ class Seed:
         self._reported_at = float("-inf")
         self._synced: object = None
         self._uncertain_since: float | None = None
-        self._failed = False
         self._fed: tuple[int, float] | None = None
         """Bytes received when `lacks_peers` was asked first, or saw that there were more, and when."""
         if resting is not None:
@@ -163,7 +162,7 @@ class Seed:
     @property
     def connected(self) -> int:
         """Channels with peers, including those of a core that only may belong to the key."""
-        return sum(len(part.session.peers) for part in self._open_parts())
+        return sum(len(part.session.peers) for part in self._open_parts)
 
     def lacks_peers(self, now: float) -> bool:
         """Whether it has no peers, or lacks blocks and those that it has give none. Counts from the first
@@ -180,7 +179,7 @@ class Seed:
         """Whether nothing is left to do, as far as peers report."""
         if not self.synced or self._failed or not self.complete or self._awaiting:
             return False
-        return not any(part.has_news or part.offered for part in self._open_parts())
+        return not any(part.has_news or part.offered for part in self._open_parts)
 
     @property
     def traffic(self) -> tuple[int, int]:
@@ -195,7 +194,7 @@ class Seed:
         """True: replicate its cores on every connection; False: only with peers that open them."""
         if active is not self._active:
             self._active = active
-            for part in self._open_parts():
+            for part in self._open_parts:
                 part.session.set_active(active)
 
     def note(self) -> None:
@@ -206,7 +205,7 @@ class Seed:
         """The cold form of a settled key, to use once it is closed."""
         assert self.kind is not None
         roles = {part.core.key: role for part, role in self.parts}
-        cores = (part.core for part in self._open_parts())
+        cores = (part.core for part in self._open_parts)
         gaps = tuple(part.gaps() for part in self._known) if self._count().unavailable_blocks else ()
         return Cold(
             Wanted(self.key, self._given_kind, self._max_fork),
@@ -219,7 +218,7 @@ class Seed:
 
     def reopen(self) -> None:
         """Look again for blocks that were given up: a replica is known to have some."""
-        for part in self._open_parts():
+        for part in self._open_parts:
             part.fullness.reopen()
         if self.kind is not None:
             self._save_kind(self.kind)
@@ -248,7 +247,7 @@ class Seed:
             peers=totals.peers,
             bytes_in=self._tally.bytes_in,
             bytes_out=self._tally.bytes_out,
-            quarantined=max((part.offered.fork for part in self._open_parts() if part.offered), default=None),
+            quarantined=max((part.offered.fork for part in self._open_parts if part.offered), default=None),
             down=self._down.per_second(now),
             up=self._up.per_second(now),
         )
@@ -271,12 +270,12 @@ class Seed:
 
     def review(self, now: float) -> float | None:
         """Act on the state of the cores. Returns when to call again at the latest, or None."""
-        looks = [part.fullness.review(now) for part in self._open_parts()]
+        looks = [part.fullness.review(now) for part in self._open_parts]
         self._detect_kind()
         self._limit_blocks()
         self._emit_peers()
         self._emit_problems()
-        self._awaiting = any(part.fullness.busy(now) for part in self._open_parts())
+        self._awaiting = any(part.fullness.busy(now) for part in self._open_parts)
         deadlines = (self._emit_progress(now), self._emit_synced(now), *looks)
         if self._main.full and not self._needed.finished:
             self._needed.update(self._main.core)  # in any case: nothing else may ask for it now
@@ -286,18 +285,20 @@ class Seed:
     def follow_forks(self, up_to: int | None) -> None:
         """Follow the writer up to this fork; None: any. Higher forks are quarantined."""
         self._max_fork = up_to
-        for part in self._open_parts():
+        for part in self._open_parts:
             part.session.follow_forks(up_to)
 
     def close(self) -> None:
         """Release the cores and emit that peers closed. Stored blocks stay."""
-        for part in self._open_parts():
+        for part in self._open_parts:
             part.close()
         self._emit_peers(closing=True)
 
     def _limit_blocks(self) -> None:
         """Stop fetching a key that has more blocks than allowed, or resume."""
-        parts = list(self._open_parts())
+        if self.max_blocks is None and not self._too_large:
+            return
+        parts = self._open_parts
         blocks, limit = sum(part.core.length for part in parts), self.max_blocks
         too_large = limit is not None and blocks > limit
         if too_large or self._too_large:
@@ -340,8 +341,10 @@ class Seed:
         if key is not None and not self._claim(key):
             self._refuse_claim(key)
             key = None
-        self._second = None if key is None else self._part(key)
-        if self._second is not None:
+        self._second, self._open_parts = None, (self._main,)
+        if key is not None:
+            self._second = self._part(key)
+            self._open_parts = (self._main, self._second)
             self._assume_memo(self._second)
 
     def _assume_memo(self, part: TrackedCore) -> None:
@@ -384,9 +387,6 @@ class Seed:
     def _peers_lack_second(self) -> bool:
         return self._second is not None and all_lack(self._second.session, self._main.session)
 
-    def _open_parts(self) -> Iterator[TrackedCore]:
-        return chain((self._main,), () if self._second is None else (self._second,))
-
     # --- events
 
     def _emit_peers(self, *, closing: bool = False) -> None:
@@ -411,7 +411,7 @@ class Seed:
         )
 
     def _emit_problems(self) -> None:
-        for part in self._open_parts():
+        for part in self._open_parts:
             if part.troubled:
                 for event in trouble_of(self.key, part, failed=self._failed):
                     self._emit(event)

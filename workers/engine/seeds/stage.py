@@ -78,7 +78,9 @@ class StageMachine:
     def step(self, *, settled: bool, peers: int, now: float) -> Stage:
         """Advance to and return the current stage. `settled`: nothing is left to do, as far as peers
         report. Raises ValueError if it is cold."""
-        if not settled:
+        if not settled and self._stage is Stage.ACTIVE:
+            self._since = None  # the most frequent case: Step.BEHIND changes nothing else
+        elif not settled:
             self._move(Step.BEHIND)
         elif self._stage is Stage.ACTIVE:
             self._wait(REST_AFTER, now)

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Literal, NamedTuple
 
 from farmwire.gaps import CoreGaps
+from hypercore.aio import Durable
 from hypercore.core import Change, Core
 from hypercore.replication import BackedOff, Conflict, ForkAvailable, Fullness, PeerClosed, PeerOpened
 
@@ -66,7 +67,8 @@ class TrackedCore:
     @property
     def full(self) -> bool:
         """Whether each known block is stored or unavailable."""
-        return self.core.complete or self.fullness.full
+        core = self.core
+        return core.bitfield.contiguous >= core.head.length or self.fullness.full
 
     @property
     def durable(self) -> bool:
@@ -79,8 +81,11 @@ class TrackedCore:
     @property
     def unavailable(self) -> tuple[int, int]:
         """Unavailable blocks, and their bytes."""
+        core = self.core
+        if core.bitfield.contiguous >= core.head.length:
+            return 0, 0
         blocks = self.fullness.unavailable
-        return (blocks, self.core.byte_length - self.core.have_bytes) if blocks else (0, 0)
+        return (blocks, core.byte_length - core.have_bytes) if blocks else (0, 0)
 
     @property
     def troubled(self) -> bool:
@@ -130,4 +135,6 @@ class TrackedCore:
             self.conflict = True
         elif isinstance(notice, PeerOpened | PeerClosed):
             self._met()
+        elif isinstance(notice, Durable) and not self.full:
+            return  # what is missing decides, and another notice comes with it
         self._changed()

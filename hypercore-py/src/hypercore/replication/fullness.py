@@ -167,6 +167,8 @@ class Fullness:
                 found = have.first_unset(start, end)
                 if found is not None:
                     return found
+        if self._given_up_below <= have.contiguous:
+            return have.contiguous if have.contiguous < length else None
         return have.first_unset(self._given_up_below, length) if self._given_up_below < length else None
 
     # --- input

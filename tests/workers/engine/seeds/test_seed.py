@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from hypercore.aio import Durable
 from hypercore.bee import Header
 from hypercore.core import memory_store
 from hypercore.keys import encode_key
@@ -31,6 +32,23 @@ def test_a_core_is_claimed_before_it_is_opened_and_not_opened_without_a_claim() 
     problems = [event for event in bench.log.take() if isinstance(event, Problem)]
     assert [problem.code for problem in problems] == ["TOO_MANY_CORES"]
     assert encode_key(drive.blobs.key) in problems[0].message
+
+
+def test_a_flush_asks_for_a_review_only_of_a_core_that_has_all_its_blocks() -> None:
+    writer = Writer(compat=True)
+    writer.append(b"hello", b"world!")
+    bench = Bench(writer.key)
+    session = bench.sessions[writer.key]
+    upgrade(writer.core, session.core)
+    fetch(writer.core, session.core, [0])
+    before = bench.pokes
+    session.tell(Durable([(0, 1)]))
+    assert bench.pokes == before
+    fetch(writer.core, session.core, [1])
+    assert bench.pokes > before
+    before = bench.pokes
+    session.tell(Durable([(1, 2)]))
+    assert bench.pokes == before + 1
 
 
 def test_a_raw_core_is_seen_downloaded_and_synced_when_it_is_durable() -> None:

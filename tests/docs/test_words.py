@@ -60,6 +60,7 @@ def test_the_line_and_the_module_name_are_given() -> None:
     assert [found.word for found in words.check("", "patience")] == ["patience"]
 
 
+@pytest.mark.slow
 def test_every_package_and_the_helpers_of_tests_are_checked_and_have_none() -> None:
     checked = {path.relative_to(ROOT) for path in words.files()}
     packages = (

@@ -9,7 +9,7 @@ import pytest
 
 from hypercore.aio.dht import announcer
 from hypercore.crypto import KeyPair
-from hypercore.dht import punch_probes
+from hypercore.dht import punch_probes, server_core
 from hypercore.dht.constants import Firewall
 from hypercore.dht.punch_probes import PUNCH
 from hypercore.errors import PeerUnreachable
@@ -130,6 +130,8 @@ def test_server_is_reached_again_after_its_router_restarted(monkeypatch):
 
 def test_punching_at_a_host_that_is_gone_fails_in_time(monkeypatch):
     monkeypatch.setattr(punch_probes, "TICK_SECONDS", 0.1)
+    for name in ("PATH_SECONDS", "PUNCH_SECONDS"):
+        monkeypatch.setattr(server_core, name, 1.5)
 
     async def scene(server, server_nat, client, client_nat):
         listening = await server.listen(SERVER, Echo())

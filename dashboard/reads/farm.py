@@ -75,7 +75,8 @@ class Overview:
     numbers: Numbers
     by_health: list[tuple[Health, Look, int]]
     segments: list[tuple[str, int]]
-    workers: list[tuple[Worker, Look]]
+    workers: list[tuple[Worker, Look, int]]
+    """With the bytes that each may use."""
     pending: list[Worker]
     events: list[tuple[Event, Look]]
     copying: list[tuple[Replica, Look]]
@@ -100,7 +101,10 @@ def overview(now: datetime) -> Overview:
         numbers=numbers,
         by_health=[(health, HEALTH[health], by_health[health]) for health in WORST_FIRST],
         segments=[(HEALTH[health].tone, by_health[health]) for health in WORST_FIRST],
-        workers=sorted(in_farm, key=lambda pair: (pair[1].tone == "is-safe", pair[0].name))[:WORKERS],
+        workers=[
+            (worker, look, room_of(worker))
+            for worker, look in sorted(in_farm, key=lambda pair: (pair[1].tone == "is-safe", pair[0].name))
+        ][:WORKERS],
         pending=[worker for worker in workers if worker.state == Worker.State.PENDING],
         events=events(Event.objects.all(), EVENTS),
         copying=_copying(now),

@@ -268,6 +268,17 @@ class TestOverview:
         assert "pi is lost Needs you Look after it" in text
         assert "new wants to join" in text
 
+    def test_a_bar_shows_the_part_of_the_room_that_is_used(self, viewer: Client) -> None:
+        a_copy(a_drive("one"), a_worker("fra", used_bytes=10, free_bytes=30))
+        page = viewer.get("/").text
+        assert '<progress class="bar" max="40" value="10" aria-label="fra">' in page
+        assert "↑ <b>2.0\u00a0MB/s" in page
+
+    def test_a_worker_that_is_not_heard_has_no_rates(self, viewer: Client) -> None:
+        populate()
+        row = text_of(viewer.get("/")).split(" pi Lost ")[1]
+        assert row.startswith("1.0\u00a0GB 1 – –") or row.startswith("1.0 GB 1 – –")
+
     def test_calm_is_calm(self, viewer: Client) -> None:
         a_copy(a_drive("one"), a_worker("fra"))
         a_copy(a_drive("two"), Worker.objects.get())

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from django.db.models import Q
 from django.http import HttpRequest
-from ninja import Query, Router
+from ninja import Path, Query, Router
 from pydantic import AwareDatetime, Field
 
 from seederfarm.registry.models import Alert, AuditEntry, Event
+from seederfarm.registry.models.access import Scope
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.queries import whole_key
+from seederfarm.registry.services.alerts import acknowledge
 
-from .access import READ
-from .paging import NEWEST, PageOf, PageQuery, Text, in_order, wrong
+from .access import READ, BearerToken, caller_of
+from .paging import MAX_ID, NEWEST, PageOf, PageQuery, Text, in_order, wrong
+from .problems import ProblemError
 from .shapes import AlertShape, AuditShape, EventShape
 
 router: Final = Router(tags=["history"])
+ACKNOWLEDGE: Final = BearerToken(Scope.ALERTS, "registry.change_alert")
+AlertId = Annotated[int, Path(ge=0, le=MAX_ID)]
 
 
 class AlertQuery(PageQuery):
@@ -61,6 +66,17 @@ def key_of(text: str) -> str:
     if key is None:
         raise wrong("query.drive", "not a whole key")
     return key
+
+
+@router.post("/alerts/{alert}/acknowledge", response=AlertShape, auth=ACKNOWLEDGE)
+def acknowledge_alert(request: HttpRequest, alert: AlertId) -> Any:
+    """Mark an alert as seen; it stays until its cause is gone. Repeating changes nothing."""
+    acknowledge(Alert.objects.filter(pk=alert), caller_of(request).actor)
+    rows = Alert.objects.select_related("drive", "worker", "acknowledged_by")
+    found = rows.filter(pk=alert).first()
+    if found is None:
+        raise ProblemError(404, "No alert has this number.")
+    return AlertShape.of(found)
 
 
 @router.get("/events", response=PageOf[EventShape], auth=READ)

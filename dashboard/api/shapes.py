@@ -17,6 +17,7 @@ from seederfarm.registry.verdict import Verdict
 from ..reads.looks import of_worker
 
 Kind = Literal["core", "bee", "drive"]
+SourceKind = Literal["http", "bee", "file"]
 
 
 class DriveRef(BaseModel):
@@ -385,7 +386,7 @@ class WorkerDetail(WorkerShape):
 
 class SourceShape(BaseModel):
     name: str
-    kind: Literal["http", "bee", "file"]
+    kind: SourceKind
     location: str = Field(description="Without logins and tokens.")
     removals_url: str
     headers: list[str] = Field(description="Names of the headers that are sent; their values stay here.")
@@ -434,6 +435,24 @@ class SourceShape(BaseModel):
             added_at=source.created_at,
             **{name: getattr(source, name) for name in same},
         )
+
+
+class AddedShape(BaseModel):
+    """What became of a list of keys."""
+
+    added: list[DriveRef]
+    existing: list[DriveRef] = Field(description="Known before, and unchanged.")
+    repeated: int = Field(description="Lines that repeat a key.")
+    skipped: list[str] = Field(description="Lines that are valid and have no effect here.")
+
+
+class ProofShape(BaseModel):
+    copies: int = Field(description="Complete copies that were asked.")
+
+
+class AcceptedShape(BaseModel):
+    removed: int
+    kept: int = Field(description="Drives of which the farm has the only complete copies.")
 
 
 class FarmShape(BaseModel):

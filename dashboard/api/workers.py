@@ -10,13 +10,16 @@ from django.utils import timezone
 from ninja import Path, Query, Router
 from pydantic import Field
 
+from seederfarm.registry import services
 from seederfarm.registry.models import Replica, Worker
+from seederfarm.registry.models.access import Scope
 from seederfarm.registry.queries import with_load
 from seederfarm.registry.services.drains import drain_progress
+from seederfarm.registry.worker_states import STATE_AFTER, WorkerAction
 
 from ..reads.farm import IN_FARM
 from ..reads.workers import MAX_DRAINED
-from .access import READ
+from .access import READ, BearerToken, caller_of
 from .paging import NEWEST, Order, PageOf, PageQuery, Text, in_order
 from .problems import ProblemError
 from .shapes import CopyShape, Drain, Engine, Host, WorkerDetail, WorkerShape
@@ -24,6 +27,7 @@ from .shapes import CopyShape, Drain, Engine, Host, WorkerDetail, WorkerShape
 router: Final = Router(tags=["workers"])
 
 WorkerId = Annotated[Text, Path(description="Its id, or its name.", max_length=100)]
+CHANGE: Final = BearerToken(Scope.WORKERS, "registry.change_worker")
 BY_NAME: Final = Order("name", "name", str, down=False)
 
 
@@ -82,3 +86,50 @@ def list_worker_copies(request: HttpRequest, worker: WorkerId, query: Query[Page
     copies = in_order(ids, Replica.objects.select_related("worker", "drive"))
     shapes = [CopyShape.of(copy, copy.drive, now) for copy in copies]
     return PageOf[CopyShape](items=shapes, next=following)
+
+
+def _act(request: HttpRequest, text: str, act: WorkerAction) -> WorkerDetail:
+    """Repeating an action changes nothing. Raises ProblemError: 409 if the state does not allow it."""
+    found, actor = worker_of(text), caller_of(request).actor
+    change = services.activate if act is WorkerAction.ACTIVATE else services.drain
+    if not change([found], actor) and found.state != STATE_AFTER[act]:
+        raise ProblemError(409, f"A worker that is {found.state} cannot do that.")
+    return detail_of(found.node_id)
+
+
+@router.post("/workers/{worker}/activate", response=WorkerDetail, auth=CHANGE)
+def activate_worker(request: HttpRequest, worker: WorkerId) -> Any:
+    """Approve a waiting worker, take back a drain, or readmit a retired one."""
+    return _act(request, worker, WorkerAction.ACTIVATE)
+
+
+@router.post("/workers/{worker}/drain", response=WorkerDetail, auth=CHANGE)
+def drain_worker(request: HttpRequest, worker: WorkerId) -> Any:
+    """Place its copies elsewhere; it serves until others have them."""
+    return _act(request, worker, WorkerAction.DRAIN)
+
+
+@router.post("/workers/{worker}/retire", response=WorkerDetail, auth=CHANGE)
+def retire_worker(request: HttpRequest, worker: WorkerId, force: bool = False) -> Any:
+    """End its membership. 409 while it has blocks that no other has; `force` retires it then, too."""
+    found = worker_of(worker)
+    result = services.retire([found], caller_of(request).actor, force=force)
+    if result.guarded:
+        raise ProblemError(409, f"It was kept: {result.guarded[0].why}. `force=true` retires it, too.")
+    return detail_of(found.node_id)
+
+
+@router.post("/workers/{worker}/pause", response=WorkerDetail, auth=CHANGE)
+def pause_worker(request: HttpRequest, worker: WorkerId) -> Any:
+    """It keeps what it has and seeds nothing."""
+    found = worker_of(worker)
+    services.set_paused([found], True, caller_of(request).actor)
+    return detail_of(found.node_id)
+
+
+@router.post("/workers/{worker}/resume", response=WorkerDetail, auth=CHANGE)
+def resume_worker(request: HttpRequest, worker: WorkerId) -> Any:
+    """End a pause."""
+    found = worker_of(worker)
+    services.set_paused([found], False, caller_of(request).actor)
+    return detail_of(found.node_id)

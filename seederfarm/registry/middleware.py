@@ -12,6 +12,7 @@ from hypercore.printable import visible
 
 PAGE: Final = "\t\n\r"
 """Characters that lay out a page."""
+JSON: Final = ("application/json", "application/problem+json")
 _ESCAPED: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([0-9a-f]{4})")
 
 
@@ -27,13 +28,13 @@ class VisibleText(MiddlewareMixin):
         if not isinstance(response, HttpResponse) or response.has_header("Content-Encoding"):
             return response
         kind = response.get("Content-Type", "").partition(";")[0].strip()
-        if kind not in ("text/html", "application/json") or response.charset.lower() != "utf-8":
+        if kind not in ("text/html", *JSON) or response.charset.lower() != "utf-8":
             return response
         try:
             text = response.content.decode()
         except UnicodeDecodeError:
             return response
-        shown = _json(text) if kind == "application/json" else visible(text, keep=PAGE)
+        shown = _json(text) if kind in JSON else visible(text, keep=PAGE)
         if shown != text:
             response.content = shown.encode()
         return response

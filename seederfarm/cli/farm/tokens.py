@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...registry.models import ApiToken
 
 ACTOR: Final = "cli"
-SCOPES: Final = ("read", "drives", "workers", "sources")
+SCOPES: Final = ("read", "drives", "workers", "sources", "alerts")
 """Words of `registry.models.access.Scope`, which is not imported before a command needs the database."""
 
 

@@ -20,6 +20,7 @@ class Scope(models.TextChoices):
     DRIVES = "drives", "add, change and remove drives"
     WORKERS = "workers", "let workers in, drain and retire them"
     SOURCES = "sources", "change sources and read them"
+    ALERTS = "alerts", "acknowledge alerts"
 
 
 class ApiToken(models.Model):

@@ -118,6 +118,8 @@ class Source(models.Model):
         return self.name
 
     def clean(self) -> None:
+        if (self.replicas_min is None) != (self.replicas_max is None):  # NULL passes the constraint
+            raise ValidationError("Give both numbers of copies or none, the larger one as at most.")
         if self.kind == self.Kind.BEE:
             self.location = clean_key(self.location)
         elif self.kind == self.Kind.HTTP and not self.location.lower().startswith(("http://", "https://")):

@@ -51,4 +51,4 @@ def reader(otto: User) -> ApiClient:
 @pytest.fixture
 def writer(otto: User) -> ApiClient:
     """With every scope."""
-    return ApiClient(token_for(otto, "read", "drives", "workers", "sources"))
+    return ApiClient(token_for(otto, "read", "drives", "workers", "sources", "alerts"))

@@ -20,7 +20,7 @@ from seederfarm.registry.services import issue_api_token, revoke_api_token
 from ...seederfarm.registry.factories import key_of, make_drive
 from ..farm import populate
 from .client import ApiClient, document
-from .conftest import token_for
+from .conftest import make_operator, token_for
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -65,6 +65,18 @@ def test_each_operation_needs_its_scope(otto: User) -> None:
     for method, path in every_operation():
         answer = nothing(method, path)
         assert answer.status == 403 and "no scope" in answer.body["detail"], (method, path)
+
+
+def test_a_token_has_no_more_rights_than_its_user() -> None:
+    populate()
+    vera = make_operator("vera", rights=())
+    client = ApiClient(token_for(vera, "read", "drives", "workers", "sources", "alerts"))
+    changes = [(method, path) for method, path in every_operation() if method != "GET"]
+    assert len(changes) > 12
+    for method, path in changes:
+        answer = client(method, path, {})
+        assert answer.status == 403 and "no permission" in answer.body["detail"], (method, path)
+    assert client("GET", "drives").status == 200
 
 
 def test_a_token_ends_with_its_time_its_user_or_by_hand(otto: User) -> None:

@@ -32,7 +32,7 @@ def test_an_example_works_as_it_is_written(otto: User, words: list[str]) -> None
     from seederfarm.registry.models import Drive, Worker
 
     drive, worker = Drive.objects.get(label="Tide tables"), Worker.objects.get(name="fra")
-    token = token_for(otto, "read", "drives", "workers", "sources")
+    token = token_for(otto, "read", "drives", "workers", "sources", "alerts")
     method, body, address, headers = "GET", None, "", {}
     rest = iter(words[1:])
     for word in rest:

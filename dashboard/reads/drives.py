@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Case, F, IntegerField, Min, OuterRef, QuerySet, Subquery, Sum, Value, When
+from django.db.models import F, IntegerField, Min, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import QueryDict
 
 from seederfarm.registry import queries
-from seederfarm.registry.health import Health, count_by_health, with_health
+from seederfarm.registry.health import UNWELL, Health, health_of_each, with_health
 from seederfarm.registry.models import Drive, Replica
 
 SEARCHED: Final = 1000
@@ -30,8 +32,8 @@ WORST_FIRST: Final = (
     Health.REMOVING,
     Health.SAFE,
 )
-SORTS: Final = {
-    "state": ("rank",),
+SORTS: Final[dict[str, tuple[str, ...]]] = {
+    "state": (),
     "title": ("label", "title"),
     "copies": ("counted",),
     "size": ("byte_length",),
@@ -157,15 +159,17 @@ def narrowed(given: DriveFilter) -> QuerySet[Drive]:
 
 
 def listed(given: DriveFilter, now: datetime) -> DriveList:
-    """Three queries, and two more for a search."""
+    """Four queries, and two more for a search."""
     narrow = narrowed(given)
-    by_health = count_by_health(Drive.objects.filter(pk__in=narrow.values("pk")), now)
-    rows: QuerySet[Any] = with_health(narrow, now)
-    total = sum(by_health.values())
+    if given.is_narrowed:
+        narrow = Drive.objects.filter(pk__in=narrow.values("pk"))
+    each = health_of_each(narrow, now)
+    number = Counter(health for _, health in each)
+    by_health = {health: number[health] for health in Health}
+    total = len(each)
     if given.state:
-        rows = rows.filter(health=given.state)
-    pages = Paginator(_ordered(rows, given.sort).values_list("pk", flat=True), given.rows)
-    pages.count = by_health[Health(given.state)] if given.state else total
+        each = [pair for pair in each if pair[1] == given.state]
+    pages = Paginator(_ordered_keys(each, narrow, given.sort, now), given.rows)
     page = pages.get_page(given.page)
     ids = list(page.object_list)
     found = {drive.pk: drive for drive in with_columns(Drive.objects.filter(pk__in=ids), now)}
@@ -198,22 +202,31 @@ def with_columns(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any]:
     return found
 
 
-def _ordered(rows: QuerySet[Any], sort: str) -> QuerySet[Any]:
+def _ordered_keys(
+    each: Sequence[tuple[int, Health]], narrow: QuerySet[Drive], sort: str, now: datetime
+) -> list[int]:
+    """Primary keys in the order that is wanted: by state from what is known, else as the database has it."""
     name, down = sort.removeprefix("-"), sort.startswith("-")
     if name == "state":
-        ranks = [When(health=health, then=Value(at)) for at, health in enumerate(WORST_FIRST)]
-        rows = rows.annotate(rank=Case(*ranks, output_field=IntegerField()))
+        rank = {health: at for at, health in enumerate(WORST_FIRST)}
+        worst = sorted(each, key=lambda pair: (rank[pair[1]] * (-1 if down else 1), -pair[0]))
+        return [pk for pk, _ in worst]
+    here = {pk for pk, _ in each}
+    rows: QuerySet[Any] = with_health(narrow, now) if name in ("copies", "proven") else narrow
     columns = [
         F(column).desc(nulls_last=True) if down else F(column).asc(nulls_last=True) for column in SORTS[name]
     ]
-    return rows.order_by(*columns, "-pk")
+    return [pk for pk in rows.order_by(*columns, "-pk").values_list("pk", flat=True) if pk in here]
 
 
-def unwell(now: datetime, number: int) -> list[Any]:
+def unwell(each: Sequence[tuple[int, Health]], number: int, now: datetime) -> list[Any]:
     """Drives that are unavailable, at risk or rewritten, the worst first."""
-    rows: QuerySet[Any] = with_health(Drive.objects.all(), now)
-    bad = rows.filter(health__in=[Health.UNAVAILABLE, Health.AT_RISK, Health.REWRITTEN])
-    return list(_ordered(queries.with_copies(bad), "state")[:number])
+    rank = {health: at for at, health in enumerate(WORST_FIRST)}
+    bad = sorted((rank[health], -pk) for pk, health in each if health in UNWELL)
+    ids = [-negative for _, negative in bad[:number]]
+    rows: QuerySet[Any] = with_health(Drive.objects.filter(pk__in=ids), now)
+    found = {drive.pk: drive for drive in rows}
+    return [found[pk] for pk in ids if pk in found]
 
 
 def oldest_proof() -> datetime | None:

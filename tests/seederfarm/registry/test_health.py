@@ -17,6 +17,7 @@ from seederfarm.registry.health import (
     counts,
     facts_of,
     health_of,
+    health_of_each,
     is_rewritten,
     with_health,
 )
@@ -138,6 +139,9 @@ def test_function_and_annotation_agree(database: FarmDatabase, seed: int) -> Non
             assert verdict.is_safe
     assert all(seen.values()), f"not tried: {seen}"
     assert count_by_health(Drive.objects.all(), NOW) == seen
+    assert {pk: health.value for pk, health in health_of_each(Drive.objects.all(), NOW)} == {
+        pk: drive.health for pk, drive in annotated.items()
+    }
 
 
 @pytest.mark.parametrize(

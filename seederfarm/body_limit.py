@@ -5,7 +5,9 @@ Django writes a whole body to disk before it checks the sender.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 MAX_BODY: Final = 80 << 20
@@ -14,6 +16,9 @@ MAX_IN_ALL: Final = 256 << 20
 """Bytes of all requests that are being received or answered. Ours."""
 SMALL: Final = 64 << 10
 """Bytes of a request that is accepted however much others hold: logins and buttons. Ours."""
+
+API: Final = "/api/"
+"""Beginning of paths whose errors are problems."""
 
 Scope = dict[str, Any]
 Message = Mapping[str, Any]
@@ -60,7 +65,7 @@ class BodyLimit:
             if not refused:
                 await self._app(scope, counted, noted)
             if refused and not started:
-                await _refuse(send, refused)
+                await _refuse(send, refused, as_problem=scope["path"].startswith(API))
         finally:
             self.in_all -= taken
 
@@ -80,12 +85,17 @@ def _announced(scope: Scope) -> int:
     return 0
 
 
-async def _refuse(send: Send, status: int) -> None:
-    text = (
-        b"The request is too large.\n" if status == 413 else b"Too much is being sent at once; try again.\n"
-    )
+async def _refuse(send: Send, status: int, *, as_problem: bool) -> None:
+    """Answer in plain text, or as the API answers errors (RFC 9457)."""
+    detail = "The request is too large." if status == 413 else "Too much is being sent at once; try again."
+    if as_problem:
+        title = HTTPStatus(status).phrase
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        text, kind = json.dumps(problem).encode(), b"application/problem+json"
+    else:
+        text, kind = f"{detail}\n".encode(), b"text/plain"
     headers = [
-        (b"content-type", b"text/plain"),
+        (b"content-type", kind),
         (b"content-length", b"%d" % len(text)),
         (b"connection", b"close"),
     ]

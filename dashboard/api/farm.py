@@ -14,6 +14,8 @@ from ..reads.frame import open_alerts
 from .access import READ
 from .shapes import FarmShape
 
+NO_DRIVES: Final = "No drive yet. Add a key, and workers copy it."
+"""Instead of the sentence of the overview, which a farm without drives does not have."""
 router: Final = Router(tags=["farm"])
 
 
@@ -24,7 +26,7 @@ def get_farm(request: HttpRequest) -> Any:
     numbers, sentence = seen.numbers, seen.sentence
     return FarmShape(
         name=settings.FARM.name,
-        summary=f"{sentence.title}. {sentence.text}",
+        summary=f"{sentence.title}. {sentence.text}" if numbers.drives else NO_DRIVES,
         drives=numbers.drives,
         by_state={health: number for health, _, number in seen.by_health},
         copies=numbers.copies,

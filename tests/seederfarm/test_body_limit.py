@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,6 +75,14 @@ def test_a_request_that_is_too_large_ends_before_it_was_taken(application: Any) 
     assert run(limit, untold) == 413 and untold.read == 101 * KIB
     assert run(limit, Client([KIB] * 10, announced=10 * KIB)) in (200, 403)
     assert limit.in_all == 0
+
+
+def test_the_api_is_answered_with_a_problem() -> None:
+    client = Client([], 101 * KIB, path="/api/v1/drives")
+    assert run(BodyLimit(reads_all, max_body=100 * KIB), client) == 413
+    start, body = client.sent
+    assert (b"content-type", b"application/problem+json") in start["headers"]
+    assert json.loads(body["body"])["status"] == 413
 
 
 def test_all_requests_together_have_a_budget_and_small_ones_are_always_taken() -> None:

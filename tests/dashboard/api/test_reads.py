@@ -229,6 +229,11 @@ def test_an_event_outlives_its_drive(reader: ApiClient) -> None:
     assert reader.get("events")["items"][0]["drive"] is None
 
 
+def test_a_farm_without_drives_is_not_called_safe(reader: ApiClient) -> None:
+    found = reader.get("farm")
+    assert (found["drives"], found["summary"].split(".")[0]) == (0, "No drive yet")
+
+
 def test_the_farm_in_numbers(reader: ApiClient) -> None:
     populate()
     found = reader.get("farm")

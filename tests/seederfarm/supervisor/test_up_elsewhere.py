@@ -11,7 +11,8 @@ import pytest
 
 from ...support.farm_home import FarmHome, OneProcessHome, wait_dead
 from ...support.postgres import Postgres
-from ...support.redis import RedisServer, make_certificates
+from ...support.redis import RedisServer, make_certificates, missing_in_system
+from ...support.require import require
 from ...support.waiting import eventually
 
 PASSWORD = "p@ss:/w%r d?#"
@@ -19,6 +20,7 @@ PASSWORD = "p@ss:/w%r d?#"
 
 @pytest.fixture
 def broker(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
+    require(missing_in_system())
     server = RedisServer(tls=make_certificates(tmp_path / "tls"), password=PASSWORD)
     server.start()
     try:

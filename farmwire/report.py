@@ -81,7 +81,7 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     free_bytes: Count
     """Bytes that it can still store."""
     configured: Configure | None = None
-    """The settings from control in force. None: an older worker, which does not report them."""
+    """The settings from control in force. None: not reported."""
     host: HostStats
     engine: EngineStats
 

@@ -19,7 +19,6 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 ROOMS: Final = (
     "benchmarks",
     "dashboard",
-    "dashboard",
     "farmwire",
     "hypercore-py/examples",
     "hypercore-py/src",

@@ -22,7 +22,7 @@ _COMPLETE: Final = Q(desired=True, phase=Replica.Phase.COMPLETE)
 STATES: Final = {
     "copying": ("is-work", "work", "Copying", Q(desired=True, phase=Replica.Phase.DOWNLOADING)),
     "looking": ("is-wait", "wait", "Looking for peers", Q(desired=True, phase__in=_UNFINISHED[:2])),
-    "proven": ("is-safe", "safe", "Complete and proven", _COMPLETE & Q(counts=True, proof_failures=0)),
+    "proven": ("is-safe", "safe", "Complete and proven", _COMPLETE & Q(proven=True, proof_failures=0)),
     "unproven": ("is-work", "work", "Proof pending", _COMPLETE & Q(counts=False, proof_failures=0)),
     "doubt": ("is-risk", "risk", "Wrong proof", Q(desired=True, proof_failures__gt=0)),
     "error": ("is-fail", "fail", "Error", Q(desired=True, phase=Replica.Phase.ERROR)),

@@ -231,6 +231,6 @@ def unwell(each: Sequence[tuple[int, Health]], number: int, now: datetime) -> li
 
 def oldest_proof() -> datetime | None:
     """Of the copies that count by their own row."""
-    found = Replica.objects.filter(desired=True, counts=True).aggregate(at=Min("last_proven_at"))
+    found = Replica.objects.filter(desired=True, proven=True).aggregate(at=Min("last_proven_at"))
     at: datetime | None = found["at"]
     return at

@@ -92,7 +92,7 @@ def one(worker: Any, now: datetime) -> WorkerPage:
     copies = (
         Replica.objects.filter(worker=worker)
         .select_related("drive", "worker")
-        .order_by("counts", "-grew_at", "-pk")[:COPIES]
+        .order_by("proven", "-grew_at", "-pk")[:COPIES]
     )
     moves = worker.state in IN_FARM and 0 < worker.copies <= MAX_DRAINED
     return WorkerPage(

@@ -122,7 +122,7 @@ def counts(copy: Replica, drive: Drive, now: datetime) -> bool:
     proven since then and within two audit periods, on a worker that serves, and its last answer was right."""
     return (
         copy.desired
-        and copy.counts
+        and copy.proven
         and copy.proof_failures == 0
         and copy.last_proven_at is not None
         and copy.last_proven_at > proofs_since(now)
@@ -181,7 +181,7 @@ _IS_WHOLE: Final = (
 
 def _counting(now: datetime) -> Q:
     return _SERVES & Q(
-        counts=True,
+        proven=True,
         proof_failures=0,
         last_proven_at__gt=proofs_since(now),
         fork__gte=Coalesce(OuterRef("fork"), 0),
@@ -233,7 +233,7 @@ def health_of_each(drives: QuerySet[Drive], now: datetime) -> list[tuple[int, He
         replicas__worker__lost_since__isnull=True,
     )
     counting = served & Q(
-        replicas__counts=True,
+        replicas__proven=True,
         replicas__proof_failures=0,
         replicas__last_proven_at__gt=proofs_since(now),
         replicas__fork__gte=Coalesce("fork", 0),

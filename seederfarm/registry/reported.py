@@ -53,7 +53,7 @@ def _column(field: str) -> Column:
         return Column(name, field, "text", lambda facts: to_text(facts.gaps), "''")
     if isinstance(kind, models.CharField | models.TextField):
         return Column(name, field, "text", lambda facts: getattr(facts, field), "''")
-    raise TypeError(f"no transition says how {name} is stored")
+    raise TypeError(f"columns of the type of {name} cannot be stored")
 
 
 COLUMNS: Final = tuple(

@@ -297,7 +297,7 @@ def show(key: str, as_json: bool) -> None:
         tags = list(drive.tags.values_list("name", flat=True))
         events = list(drive.events.all()[:10])
     if as_json:
-        replicas = [_copy(copy) for copy in copies]
+        replicas = [_copy(copy, drive, now) for copy in copies]
         history = [{"at": event.at, "kind": event.kind, "text": event.text} for event in events]
         may = {"safe": verdict.is_safe, "text": verdict.sentence(now), "reason": verdict.reason}
         json_lines([{**summary(drive), "offline": may, "tags": tags, "copies": replicas, "events": history}])
@@ -381,7 +381,9 @@ def _have(copy: Replica) -> str:
     return f"{text}, all that is left" if copy.unavailable_blocks else text
 
 
-def _copy(copy: Replica) -> dict[str, object]:
+def _copy(copy: Replica, drive: Drive, now: datetime) -> dict[str, object]:
+    from ...registry.health import counts
+
     return {
         "worker": copy.worker.name,
         "desired": copy.desired,
@@ -397,5 +399,5 @@ def _copy(copy: Replica) -> dict[str, object]:
         "reported_at": copy.last_report_at,
         "proven_at": copy.last_proven_at,
         "proof_failures": copy.proof_failures,
-        "counts": copy.counts,
+        "counts": counts(copy, drive, now),
     }

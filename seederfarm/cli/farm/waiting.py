@@ -43,7 +43,7 @@ def _progress(ids: Sequence[int]) -> dict[int, _Progress]:
         rows = Replica.objects.filter(drive_id__in=batch, desired=True).order_by().values_list("drive_id")
         for pk, *numbers in rows.annotate(
             complete=complete,
-            counted=Count("pk", filter=Q(counts=True)),
+            counted=Count("pk", filter=Q(proven=True)),
             fullest=Max("have_bytes"),
             known=Max("total_bytes"),
         ):

@@ -125,5 +125,5 @@ def _on_worker_ready(**_: object) -> None:
     notify_ready()
 
 
-worker_init.connect(_on_worker_init, dispatch_uid="control.recover")
+worker_init.connect(_on_worker_init, dispatch_uid="control.start")
 worker_ready.connect(_on_worker_ready, dispatch_uid="control.ready")

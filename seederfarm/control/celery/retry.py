@@ -33,7 +33,7 @@ def stop_waiting(**_: object) -> None:
     _stopping.set()
 
 
-worker_shutting_down.connect(stop_waiting, dispatch_uid="control.patience")
+worker_shutting_down.connect(stop_waiting, dispatch_uid="control.retry")
 
 
 def retry_on_db_outage(

@@ -27,7 +27,7 @@ _QUERY: Final = """
 WITH v AS (SELECT * FROM {workers}),
 held AS (
   SELECT r.drive_id, sum(coalesce(v.counts, 0)) AS counted, max(coalesce(v.leaves, 1)) AS leaves,
-    sum(CASE WHEN r.counts THEN 1 ELSE 0 END) AS complete
+    sum(CASE WHEN r.proven THEN 1 ELSE 0 END) AS complete
   FROM registry_replica r LEFT JOIN v ON v.id = r.worker_id
   WHERE r.desired GROUP BY r.drive_id
 ),

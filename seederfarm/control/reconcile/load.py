@@ -111,14 +111,14 @@ def _replicas(ids: Sequence[int]) -> dict[int, list[ReplicaState]]:
     held: dict[int, list[ReplicaState]] = {}
     complete = str(Replica.Phase.COMPLETE)
     query = (
-        "SELECT t.drive_id, t.worker_id, t.phase, t.counts, t.have_blocks, t.total_blocks, t.fork, t.length "
+        "SELECT t.drive_id, t.worker_id, t.phase, t.proven, t.have_blocks, t.total_blocks, t.fork, t.length "
         "FROM registry_replica t"
     )
     partial: set[int] = set()
     heads: dict[int, tuple[int, int, int]] = {}
-    for drive_id, worker_id, phase, counts, have, total, *head in _rows(query, "drive_id", ids, "t.desired"):
+    for drive_id, worker_id, phase, proven, have, total, *head in _rows(query, "drive_id", ids, "t.desired"):
         done = phase == complete
-        state = ReplicaState(worker_id, bool(counts), have, unproven=done and not counts)
+        state = ReplicaState(worker_id, bool(proven), have, unproven=done and not proven)
         if done and not head[1]:
             state = state._replace(empty=True)
         if 0 < have < total:

@@ -231,7 +231,7 @@ def _proven(replica: Replica, asked_at: datetime, now: datetime) -> None:
     done = rows.filter(Q(completed_at__isnull=True) | Q(completed_at__lte=asked_at)).update(
         last_proven_at=now
     )
-    if done and not replica.counts:  # placement waits for it
+    if done and not replica.proven:  # placement waits for it
         Drive.objects.filter(pk=replica.drive_id, dirty=False).update(dirty=True)
 
 

@@ -427,7 +427,7 @@ class Migration(migrations.Migration):
                 ("last_proven_at", models.DateTimeField(null=True, verbose_name="proven")),
                 ("proof_failures", models.PositiveIntegerField(default=0)),
                 (
-                    "counts",
+                    "proven",
                     models.GeneratedField(
                         db_persist=True,
                         expression=models.Case(
@@ -1026,7 +1026,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="replica",
             index=models.Index(
-                condition=models.Q(("counts", False), ("desired", True), ("phase", "complete")),
+                condition=models.Q(("desired", True), ("phase", "complete"), ("proven", False)),
                 fields=["last_challenged_at"],
                 name="replica_unproven",
             ),

@@ -61,7 +61,7 @@ class Replica(models.Model):
     last_proven_at = models.DateTimeField("proven", null=True)
     proof_failures = models.PositiveIntegerField(default=0)
     """In a row, since it was last proven."""
-    counts = models.GeneratedField(
+    proven = models.GeneratedField(
         expression=Case(
             When(
                 phase="complete",
@@ -74,8 +74,8 @@ class Replica(models.Model):
         output_field=models.BooleanField(),
         db_persist=True,
     )
-    """Whether it counts towards a drive's copies, and can replace another one: it is complete and has proven
-    that since. A copy without blocks cannot prove anything."""
+    """Whether it is complete and has proven that since, so that it can replace another copy. A copy without
+    blocks cannot prove anything. What counts towards a safe drive is `health.counts`."""
 
     look_again_sent_at = models.DateTimeField(null=True, editable=False)
     """When the worker was last sent the request to look for blocks that other copies have."""
@@ -112,7 +112,7 @@ class Replica(models.Model):
             # copies that are new, or failed: those are asked first
             models.Index(
                 fields=["last_challenged_at"],
-                condition=Q(desired=True, phase="complete", counts=False),
+                condition=Q(desired=True, phase="complete", proven=False),
                 name="replica_unproven",
             ),
             # control.completing
@@ -136,7 +136,7 @@ class Replica(models.Model):
     @property
     def is_proof_pending(self) -> bool:
         """Whether it reports to be complete and has not proven that yet."""
-        return self.is_complete and not self.counts and not self.proof_failures and self.length > 0
+        return self.is_complete and not self.proven and not self.proof_failures and self.length > 0
 
     @property
     def share(self) -> float | None:

@@ -25,9 +25,9 @@ AS_FULL: Final = """(
 """SQL: whether replica `o` may be as full as replica `r`, by numbers. A higher fork counts only when proven:
 until then it is the worker's claim."""
 
-STANDS_IN: Final = f"""(o.counts OR (r.phase <> 'complete' AND o.phase <> 'complete'
+STANDS_IN: Final = f"""(o.proven OR (r.phase <> 'complete' AND o.phase <> 'complete'
     AND o.have_blocks > 0 AND o.proof_failures < {MAX_PROOF_FAILURES})) AND {AS_FULL}"""
-"""SQL: whether replica `o` may take the place of replica `r`, by numbers: it counts, or neither reports
+"""SQL: whether replica `o` may take the place of replica `r`, by numbers: it is proven, or neither reports
 to be complete."""
 
 COMPARED_AT_ONCE: Final = 1000
@@ -53,7 +53,7 @@ def last_copies_on(worker: Worker) -> list[int]:
         fork=OuterRef("fork"),
         length__gte=OuterRef("length"),
         have_blocks__gte=OuterRef("have_blocks"),
-        counts=True,
+        proven=True,
     )
     here = Replica.objects.filter(worker=worker, have_blocks__gt=0)
     doubtful = here.exclude(drive__state=Drive.State.REMOVING).filter(~Exists(others))
@@ -66,7 +66,7 @@ def last_copies_on(worker: Worker) -> list[int]:
 
 def _that_count(worker: Worker) -> QuerySet[Replica]:
     return Replica.objects.exclude(worker=worker).filter(
-        Q(counts=True) | ~Q(phase=Replica.Phase.COMPLETE),
+        Q(proven=True) | ~Q(phase=Replica.Phase.COMPLETE),
         desired=True,
         proof_failures__lt=MAX_PROOF_FAILURES,
         worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],

@@ -103,7 +103,7 @@ def heartbeat(name: str, version: int, digest: str, at: float, *, free: int = 10
 
 def prove_all(now: datetime) -> None:
     """As if every complete copy had answered a challenge."""
-    copies = Replica.objects.filter(phase="complete", counts=False)
+    copies = Replica.objects.filter(phase="complete", proven=False)
     Drive.objects.filter(pk__in=copies.values("drive")).update(dirty=True)
     copies.update(last_proven_at=now)
 

@@ -55,8 +55,8 @@ class DataUpgrade(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Data:
-    """See the module. What is None was not asked for. Not to be changed once made; not frozen for the reason
-    that `Request` is not."""
+    """See the module. Parts that were not requested are None. Do not change it after it was made; it is not
+    frozen for the reason that `Request` is not."""
 
     type_id: ClassVar[int] = 3
 

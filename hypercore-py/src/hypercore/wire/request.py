@@ -42,10 +42,10 @@ class RequestUpgrade(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """See the module. What is None is not asked for; an answer must have all of the others.
+    """See the module. Parts that are None are not requested; an answer must have all others.
 
-    Not to be changed once made. It is not frozen because there is one for every block, and making a frozen
-    one takes four times as long.
+    Do not change it after it was made. It is not frozen because there is one for every block, and making a
+    frozen one takes four times as long.
     """
 
     type_id: ClassVar[int] = 1

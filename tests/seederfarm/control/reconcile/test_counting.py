@@ -78,11 +78,11 @@ def test_a_drive_is_short_of_copies_until_enough_are_proven(farm: FakeBroker, no
 def test_what_was_proven_before_a_copy_was_lost_counts_no_more(farm: FakeBroker, now: datetime) -> None:
     drive, anna, _ = two_copies(now)
     copy = Replica.objects.get(worker=anna.row)
-    assert copy.counts
+    assert copy.proven
     for number, phase in enumerate(("error", "complete"), 1):
         anna.tell(now + number * TICK, copy_of(drive.key, phase, now + number * TICK))
         copy.refresh_from_db()
-        assert not copy.counts, phase
+        assert not copy.proven, phase
     # The clock of a worker does not decide which came first.
     prove_all(now + 2 * TICK)
     for number, phase in enumerate(("error", "complete"), 3):
@@ -90,7 +90,7 @@ def test_what_was_proven_before_a_copy_was_lost_counts_no_more(farm: FakeBroker,
         Replica.objects.update(last_report_at=now)
         anna.tell(now + number * TICK, copy_of(drive.key, phase, observed))
     copy.refresh_from_db()
-    assert copy.phase == "complete" and not copy.counts
+    assert copy.phase == "complete" and not copy.proven
 
 
 def test_a_copy_that_is_assigned_again_has_to_prove_itself_again(farm: FakeBroker, now: datetime) -> None:
@@ -99,10 +99,10 @@ def test_a_copy_that_is_assigned_again_has_to_prove_itself_again(farm: FakeBroke
     apply.assign([Assign(drive.pk, anna.row.pk, 0)], now + TICK)
     copy = Replica.objects.get(worker=anna.row)
     assert copy.desired and copy.phase == "assigned"
-    assert copy.last_proven_at is None and not copy.counts
+    assert copy.last_proven_at is None and not copy.proven
     anna.tell(now + 2 * TICK, copy_of(drive.key, "complete", now + 2 * TICK))
     copy.refresh_from_db()
-    assert copy.is_complete and not copy.counts
+    assert copy.is_complete and not copy.proven
 
 
 def test_complete_copies_of_nothing_count_for_nothing_and_hold_nothing_up(
@@ -116,7 +116,7 @@ def test_complete_copies_of_nothing_count_for_nothing_and_hold_nothing_up(
             drive.key, "complete", now + SECOND, length=0, blocks=0, have_blocks=0, bytes=0, have_bytes=0
         ),
     )
-    assert not Replica.objects.get(worker=bert.row).counts
+    assert not Replica.objects.get(worker=bert.row).proven
     worker_services.drain([anna.row], "cli")
     plan_now(now + SECOND)
     assert "anna" in kept()
@@ -173,6 +173,6 @@ def test_one_definition_of_what_counts_holds_for_every_row(farm: FakeBroker, now
                     last_proven_at=proven,
                 )  # fmt: skip
                 expected = phase == "complete" and failures < 3 and proven is not None and proven >= now
-                assert Replica.objects.get(pk=copy.pk).counts is expected
+                assert Replica.objects.get(pk=copy.pk).proven is expected
     copy = make_replica(make_drive(), worker, completed_at=None, last_proven_at=now)
-    assert not Replica.objects.get(pk=copy.pk).counts
+    assert not Replica.objects.get(pk=copy.pk).proven

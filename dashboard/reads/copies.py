@@ -23,7 +23,7 @@ STATES: Final = {
     "copying": ("is-work", "work", "Copying", Q(desired=True, phase=Replica.Phase.DOWNLOADING)),
     "looking": ("is-wait", "wait", "Looking for peers", Q(desired=True, phase__in=_UNFINISHED[:2])),
     "proven": ("is-safe", "safe", "Complete and proven", _COMPLETE & Q(proven=True, proof_failures=0)),
-    "unproven": ("is-work", "work", "Proof pending", _COMPLETE & Q(counts=False, proof_failures=0)),
+    "unproven": ("is-work", "work", "Proof pending", _COMPLETE & Q(proven=False, proof_failures=0)),
     "doubt": ("is-risk", "risk", "Wrong proof", Q(desired=True, proof_failures__gt=0)),
     "error": ("is-fail", "fail", "Error", Q(desired=True, phase=Replica.Phase.ERROR)),
     "lost": ("is-idle", "silent", "On lost workers", Q(desired=True, worker__lost_since__isnull=False)),

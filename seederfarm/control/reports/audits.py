@@ -87,7 +87,7 @@ def challenge_due(now: datetime | None = None, rng: random.Random = _RNG) -> int
     lost = Q(last_challenged_at__lt=now - TIME_TO_ANSWER, proof_failures__lt=MAX_PROOF_FAILURES)
     with transaction.atomic():
         old = _first(rows.filter(asked_before), MAX_RUN)
-        new = _first(rows.filter(never | lost | asked_before, counts=False), MAX_RUN)
+        new = _first(rows.filter(never | lost | asked_before, proven=False), MAX_RUN)
         kept = max(int(MAX_RUN * NEW_SHARE), MAX_RUN - len(old))
         due = list({copy.id: copy for copy in (*new[:kept], *old)}.values())[:MAX_RUN]
         Replica.objects.filter(pk__in=[copy.id for copy in due]).update(last_challenged_at=now)

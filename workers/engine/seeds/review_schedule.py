@@ -18,7 +18,8 @@ class ReviewSchedule:
         self._review = review
         self._delay_of = delay_of
         self._loop = asyncio.get_running_loop()
-        self._timers: dict[bytes, asyncio.TimerHandle] = {}
+        self._timers: dict[bytes, tuple[float, asyncio.TimerHandle]] = {}
+        """Key -> when it is reviewed, and the timer. uvloop's handles of what is due have no `when`."""
         self._active: set[bytes] = set()
         """Keys with activity since their last review."""
         self._closed = False
@@ -38,14 +39,14 @@ class ReviewSchedule:
             self._set(key, at)
 
     def _set(self, key: bytes, at: float) -> None:
-        timer = self._timers.get(key)
         if self._closed:
             return
-        if timer is not None:
-            if timer.when() <= at:
+        if key in self._timers:
+            due, timer = self._timers[key]
+            if due <= at:
                 return
             timer.cancel()
-        self._timers[key] = self._loop.call_at(at, self._run, key)
+        self._timers[key] = (at, self._loop.call_at(at, self._run, key))
 
     def _run(self, key: bytes) -> None:
         del self._timers[key]
@@ -54,13 +55,12 @@ class ReviewSchedule:
 
     def cancel(self, key: bytes) -> None:
         """The key is no longer loaded."""
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        if key in self._timers:
+            self._timers.pop(key)[1].cancel()
         self._active.discard(key)
 
     def close(self) -> None:
         """Review nothing more."""
         self._closed = True
-        for timer in self._timers.values():
+        for _, timer in self._timers.values():
             timer.cancel()

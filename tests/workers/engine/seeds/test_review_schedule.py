@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 
 import pytest
+import uvloop
 
 from workers.engine.seeds.review_schedule import ReviewSchedule
 
@@ -31,11 +32,12 @@ class Reviews:
         self.reviewed.remove(LAST)
 
 
-def play(test: Callable[[Reviews], Awaitable[None]]) -> None:
-    async def scenario() -> None:
-        await test(Reviews())
+async def _with_reviews(test: Callable[[Reviews], Awaitable[None]]) -> None:
+    await test(Reviews())
 
-    asyncio.run(scenario())
+
+def play(test: Callable[[Reviews], Awaitable[None]]) -> None:
+    asyncio.run(_with_reviews(test))
 
 
 def test_many_changes_of_a_key_are_one_review_and_later_ones_another() -> None:
@@ -110,3 +112,17 @@ def test_a_closed_schedule_reviews_nothing() -> None:
         assert reviews.reviewed == []
 
     play(test)
+
+
+def test_a_review_that_is_due_already_is_requested_again() -> None:
+    async def test(reviews: Reviews) -> None:
+        now = monotonic()
+        reviews.schedule.at(A, now - 1)
+        reviews.schedule.at(A, now - 2)
+        reviews.schedule.soon(A)
+        await reviews.until_idle()
+        assert reviews.reviewed == [A]
+
+    for loop_factory in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_with_reviews(test))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -172,6 +173,7 @@ class Crowd:
                         member.hear(connection.default_channel)
                         member.report()
         except BaseException as error:
+            traceback.print_exc()  # a scene that waits for reports in vain shows why none come
             self.failed = error
 
 

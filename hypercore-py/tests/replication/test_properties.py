@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hypercore.codec import Writer
@@ -150,6 +150,7 @@ def test_readers_converge_to_the_writer(
 
 @settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 70), HAVE, STEPS)
+@example(2, [{0}, set()], [("link", 1, 2, 0.0), ("wait", 1, 1, 0.0), ("lose", 0, 0, 0.0)])
 def test_without_the_writer_readers_share_what_there_is(
     length: int, have: list[set[int]], steps: list[tuple[str, int, int, float]]
 ) -> None:

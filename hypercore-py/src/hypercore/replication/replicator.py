@@ -301,6 +301,7 @@ class Replicator:
         self.downloader.scheduler.lost(start, end)
         for peer in self._peers:
             peer.announcer.dropped(start, end, truncated=False)
+            peer.down.wants.dropped(start, end)
         self.downloader.refill_all(start)
 
     # --- time and events ------------------------------------------------------------------------------------

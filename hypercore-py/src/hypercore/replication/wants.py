@@ -113,6 +113,15 @@ class LocalWants:
         """Delete all subscriptions, so that they are sent, and answered, again."""
         self._numbers = self._answered = _NONE
 
+    def dropped(self, start: int, end: int) -> None:
+        """Blocks start..end were dropped: subscribe to their regions again. The peer answers with the blocks
+        that it got meanwhile, which it did not announce to a peer that had them."""
+        first, last = start // self._batch, (end - 1) // self._batch
+        gone = [number for number in self._numbers if first <= number <= last]
+        if gone:
+            self._numbers = self._numbers.difference(gone) or _NONE
+            self._answered = self._answered.difference(gone) or _NONE
+
     def update(self, have: Bitfield, known: int, start: int, end: int) -> tuple[list[Want], list[Want]]:
         """Wants to send, to subscribe to the missing blocks of start..end, and subscriptions to cancel for
         them.

@@ -71,7 +71,7 @@ def _register(app: Celery, agent: Agent, name: str) -> None:
         agent.handle(name, args[0] if len(args) == 1 else None)
 
     handle.__name__ = name.rpartition(".")[2]
-    app.task(handle, name=name, ignore_result=True)
+    app.task(handle, name=name, ignore_result=True, shared=False)
 
 
 def _rejected(agent: Agent) -> transport.RejectedBecause:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -27,7 +28,8 @@ _OURS: Final = ("farmwire", "hypercore", "seederfarm", "workers")
 def require(extra: str) -> None:
     """Raises Failure when a package of that extra is not installed. Imports none of them."""
     for module in PACKAGES[extra]:
-        if importlib.util.find_spec(module) is None:
+        # kombu puts an object of its own in the place of its module, and that has no spec
+        if module not in sys.modules and importlib.util.find_spec(module) is None:
             raise _missing(module, extra)
 
 

@@ -10,10 +10,11 @@ import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from seederfarm.cli.common.extras import FARM, PACKAGES, WORKER
+from seederfarm.cli.common.extras import FARM, PACKAGES, WORKER, require
 
 from ...support.paths import ROOT
 
@@ -149,6 +150,13 @@ def test_the_extras_bring_what_their_commands_import() -> None:
     for extra, modules in PACKAGES.items():
         for module in modules:
             assert {name.lower() for name in packages_distributions()[module]} & named[extra], (extra, module)
+
+
+def test_a_module_that_is_loaded_without_a_spec_counts_as_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    lazy = ModuleType("kombu")
+    assert lazy.__spec__ is None  # as that of kombu, once it was imported
+    monkeypatch.setitem(sys.modules, "kombu", lazy)
+    require(WORKER)
 
 
 def test_what_is_not_python_is_in_the_wheel(installed: Path) -> None:

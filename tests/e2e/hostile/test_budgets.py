@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ import pytest
 
 from ...support.attackers import KINDS
 from ...support.content import File
-from ...support.json_process import CommandedProcess, Event
+from ...support.json_process import CommandedProcess, Event, ProcessFailed
 from ...support.node import Publisher, Reader, Testnet
 from ...support.paths import ROOT
 from ...support.seed_process import SeedProcess, bootstrap_options, environment
@@ -42,6 +43,8 @@ WARM_UP_SECONDS = 4.0
 CALM, ATTACKED = 3, 5
 """Drives that are brought to a reader in calm, and at most under attack. The best of each are compared:
 other processes delay some, and the first publisher looks for the engine before that is announced."""
+MEETING_SECONDS = 15
+"""A publisher that has not given its drive to the engine by then counts as not served."""
 MAX_SLOWDOWN = 2.0
 GROWTH_MB = 96
 RESERVE_MB = 128
@@ -90,7 +93,10 @@ class Scene(NamedTuple):
             began = time.monotonic()
             publisher.ask("join", name="drive", server=False)
             opening = reader.send("open", name="drive", key=innocent.key, kind="drive")
-            self.farm.wait_synced(innocent.key, drive["core"]["length"])
+            try:
+                self.farm.wait_synced(innocent.key, drive["core"]["length"], timeout=MEETING_SECONDS)
+            except ProcessFailed:
+                return inf  # they have not met: another try may
             reader.answer(opening)
             reader.complete("drive", drive)
             return time.monotonic() - began

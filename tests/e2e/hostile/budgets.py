@@ -1,4 +1,6 @@
-"""Hundreds of connections that do the worst at once, beside official peers who only want their drive.
+"""Run it alone: `pytest tests/e2e/hostile/budgets.py`. Beside other tests publishers meet the engine late.
+
+Hundreds of connections that do the worst at once, beside official peers who only want their drive.
 
 The time of the innocent and the engine's memory are compared with those of a calm run of the same engine
 just before.

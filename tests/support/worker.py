@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -19,7 +20,12 @@ class WorkerProcess:
     """Its log is in `log`; engines are its children."""
 
     def __init__(
-        self, data: Path, *arguments: str, bootstrap: Sequence[str] = (), heartbeat: float = 1.0
+        self,
+        data: Path,
+        *arguments: str,
+        bootstrap: Sequence[str] = (),
+        heartbeat: float = 1.0,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.data = data
         self.log = data.with_name(data.name + ".log")
@@ -27,6 +33,7 @@ class WorkerProcess:
             "SEEDERFARM_HEARTBEAT": str(heartbeat),
             "SEEDERFARM_WORKER_SAMPLE": "1s",
             "SEEDERFARM_BOOTSTRAP": ",".join(bootstrap),
+            **variables,
         }
         command = [
             sys.executable,

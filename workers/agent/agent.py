@@ -56,6 +56,8 @@ class Agent:
         self.id = node_id(identity.public_key)
         self.connections = 0
         """Connections to the broker since the start."""
+        self.reported_at: float | None = None
+        """When the broker last took a heartbeat, Unix time. None: not yet."""
         self.reports = Reports(state, heartbeat=self.heartbeat)
         self._lock = self.reports.lock
         self._assembler = AssignmentAssembler()
@@ -310,6 +312,16 @@ class Agent:
         self.reports.wake.set()
 
     # --- status
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes of blocks that all engines have received and sent since the start."""
+        return self._sampler.moved
+
+    @property
+    def challenges_waiting(self) -> int:
+        """Challenges without an answer yet."""
+        return len(self._challenges)
 
     def heartbeat(self) -> Heartbeat:
         settings, quota = self.settings, self.limits.max_bytes

@@ -22,6 +22,9 @@ class Challenges:
         self._ready: set[int] = set()
         """Engines that have their keys."""
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def add(self, engine: int, challenge: Challenge) -> None:
         """Challenges past their deadline are dropped: without an answer they are late, which is true."""
         if challenge.deadline < time.time():

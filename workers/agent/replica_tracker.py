@@ -28,6 +28,11 @@ class ReplicaTracker:
         return len(self._known)
 
     @property
+    def waiting(self) -> int:
+        """Number of replicas whose changes wait to be reported."""
+        return len(self._untold)
+
+    @property
     def has_news(self) -> bool:
         return bool(self._untold or self._again)
 

@@ -157,6 +157,7 @@ class Reporter:
                 raise
             agent.reports.sent(batch)
             if beat:
+                agent.reported_at = time.time()
                 notify_ready()
             self._share = min(1.0, self._share * 1.5)
             beat = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import signal
+import time
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
@@ -15,10 +16,13 @@ from farmwire.tasks import node_name
 from hypercore.errors import HypercoreError
 
 from ..engine.settings.identity import load_identity
+from ..settings.table import WORKER_METRICS, SettingError
 from ..state import JoinedFarm, State
 from .agent import Agent
 from .app import create_app
 from .join_client import JoinClient
+from .metrics.collector import registry_of, unready
+from .metrics.server import MetricsServer
 from .settings import WorkerSettings
 
 CONCURRENCY = 2
@@ -57,6 +61,7 @@ def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = 
             )
         agent = Agent(settings, state, load_identity(settings.data))
         log.info("worker %s (%s) of farm %s", settings.name, agent.id, farm.farm)
+        metrics = _metrics(agent)
         try:
             if farm.secret:
                 agent.start()  # what another farm had it seed is served meanwhile
@@ -65,8 +70,31 @@ def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = 
             return _work(agent, log_level)
         finally:
             agent.stop()
+            if metrics is not None:
+                metrics.stop()
     finally:
         state.close()
+
+
+def _metrics(agent: Agent) -> MetricsServer | None:
+    """Serve metrics, if wanted. Raises SettingError where the address cannot be used."""
+    wanted = agent.settings.metrics
+    if wanted is None:
+        return None
+    try:
+        server = MetricsServer(
+            (wanted.host, wanted.port),
+            registry_of(agent),
+            unready=lambda: unready(agent, time.time()),
+            token=wanted.token,
+        )
+    except OSError as error:
+        raise SettingError(
+            f"{WORKER_METRICS.name}: cannot listen on {wanted.host}:{wanted.port}: {error.strerror or error}"
+        ) from None
+    server.start()
+    log.info("metrics on http://%s:%d/metrics", *server.address)
+    return server
 
 
 def _welcomed(agent: Agent, farm: JoinedFarm) -> bool:

@@ -39,12 +39,19 @@ class Sampler:
         """Index of an engine to its process id and its counters of bytes received and sent."""
         self._bytes = [0, 0]
         """Received and sent since the last sample."""
+        self._moved = [0, 0]
+        """Received and sent since the start."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
     @property
     def started(self) -> bool:
         return self._thread.is_alive()
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes received and sent since the start."""
+        return self._moved[0], self._moved[1]
 
     def start(self) -> None:
         """Call it once."""
@@ -62,7 +69,9 @@ class Sampler:
             if pid != shard.pid:
                 before = [0, 0]
             for i in range(2):
-                self._bytes[i] += max(0, now[i] - before[i])
+                more = max(0, now[i] - before[i])
+                self._bytes[i] += more
+                self._moved[i] += more
             self._counters[shard.index] = (shard.pid, *now)
 
     def _run(self) -> None:

@@ -2,14 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Final
 
 from hypercore.dht.address import BootstrapNode
 from hypercore.dht.constants import BOOTSTRAP_NODES
 
 from ..engine.settings.settings import NO_LIMITS, LimitSettings
-from ..settings.table import HEARTBEAT, WORKER_SAMPLE
+from ..settings.table import (
+    HEARTBEAT,
+    WORKER_METRICS,
+    WORKER_METRICS_TOKEN_FILE,
+    WORKER_SAMPLE,
+    SettingError,
+)
+
+MIN_TOKEN: Final = 16
+MAX_TOKEN: Final = 1024
+"""Characters of a token for metrics. Ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """Where a worker serves its metrics, and the token that they require; empty: none."""
+
+    host: str
+    port: int
+    token: str = ""
+
+
+def metrics_from(environ: Mapping[str, str]) -> MetricsSettings | None:
+    """None: they are not served. Raises SettingError: an open address without a token, or a bad token."""
+    address, path = WORKER_METRICS.value(environ), WORKER_METRICS_TOKEN_FILE.value(environ)
+    if address is None:
+        return None
+    name = WORKER_METRICS_TOKEN_FILE.name
+    token = ""
+    if path:
+        try:
+            token = Path(path).read_text()[:MAX_TOKEN].strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"{name}: {path} cannot be read: {error}") from None
+        if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable():
+            raise SettingError(f"{name}: expected {MIN_TOKEN} to {MAX_TOKEN} printable ASCII characters")
+    if not token and not is_loopback(address[0]):
+        raise SettingError(f"{WORKER_METRICS.name}: {address[0]} is not loopback: {name} must name a token")
+    return MetricsSettings(host=address[0], port=address[1], token=token)
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +88,5 @@ class WorkerSettings:
     software: str = ""
     engine_user: str = ""
     """Name or number of the user that engines run as; empty: ours. Only root can start them as another."""
+    metrics: MetricsSettings | None = None
+    """Where metrics are served. None: nowhere."""

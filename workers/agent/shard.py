@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ DUMP_TIMEOUT = 5.0
 
 WATCH_INTERVAL = 1.0
 
+STALL_SECONDS = 60.0
+"""Seconds over which the longest stall is kept for metrics: longer than a scrape interval."""
+
+MAX_STALLS = 64
+"""Stalls kept; there is one line every 2 s."""
+
 log = logging.getLogger(__name__)
 
 
@@ -68,6 +75,7 @@ class Shard:
         """How often it was killed for silence."""
         self._facts: dict[str, Any] = {}
         self._stored_bytes = 0
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=MAX_STALLS)
         self._clock = clock
         self._heard_at = clock()
         """Time of the last line of any child."""
@@ -96,6 +104,13 @@ class Shard:
     def stored_bytes(self) -> int:
         """Bytes stored at its last report, which stay whether or not it runs."""
         return self._stored_bytes
+
+    @property
+    def stall(self) -> float:
+        """Longest stall of its event loop within a minute, in seconds. A silent engine's lasts still."""
+        since = self._clock() - STALL_SECONDS
+        ended = max((stall for at, stall in tuple(self._stalls) if at >= since), default=0.0)
+        return max(ended, self._clock() - self._heard_at) if self.hung else ended
 
     @property
     def silence(self) -> float:
@@ -199,6 +214,7 @@ class Shard:
             self._allowed = SILENCE_TIMEOUT
             if fields.get("event") == "engine":
                 self._facts, self._stored_bytes = fields, fields["stored_bytes"]
+                self._stalls.append((self._heard_at, fields.get("max_stall_ms", 0.0) / 1000))
             try:
                 self._on_line(self, fields)
             except Exception:

@@ -98,6 +98,15 @@ def node_addresses(value: str) -> tuple[BootstrapNode, ...]:
     return tuple(map(node_address, listed))
 
 
+def listen_address(value: str) -> tuple[str, int]:
+    """HOST:PORT to listen on; an IPv6 address in brackets."""
+    host, _, port = value.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError("expected HOST:PORT, such as 127.0.0.1:9464")
+    return host, int(port)
+
+
 def public_key(value: str) -> bytes:
     try:
         return decode_key(value)

@@ -202,6 +202,22 @@ WORKER_SAMPLE: Final[Setting[float]] = _row(
     "Interval of the samples for a worker's charts.",
     write=units.exact_duration,
 )
+WORKER_METRICS: Final[Setting[tuple[str, int] | None]] = _row(
+    "SEEDERFARM_WORKER_METRICS",
+    readers.listen_address,
+    None,
+    "Where a worker serves `/metrics`, `/healthz` and `/readyz`: HOST:PORT, such as `127.0.0.1:9464`. Other "
+    "addresses than loopback need SEEDERFARM_WORKER_METRICS_TOKEN_FILE.",
+    shown="(not served)",
+)
+WORKER_METRICS_TOKEN_FILE: Final[Setting[str]] = _row(
+    "SEEDERFARM_WORKER_METRICS_TOKEN_FILE",
+    readers.text,
+    "",
+    "File with the token (16 characters at least) that a worker's `/metrics` requires as "
+    "`Authorization: Bearer TOKEN`.",
+    shown="(none)",
+)
 READY_FD: Final[Setting[int | None]] = _row(
     "SEEDERFARM_READY_FD",
     readers.whole(),
@@ -216,6 +232,6 @@ SHARED: Final[tuple[Setting[Any], ...]] = (HOME, BOOTSTRAP, FORKS, HEARTBEAT)
 
 PEER_TABLE: Final[tuple[Setting[Any], ...]] = (
     *(HOME, BOOTSTRAP, RELAY, UP, DOWN, MAX_BYTES, KEEP_FREE, MAX_BLOCKS_OF_KEY, MAX_PEERS, FORKS),
-    *(ENCRYPTION_KEY, HEARTBEAT, WORKER_SAMPLE, READY_FD),
+    *(ENCRYPTION_KEY, HEARTBEAT, WORKER_SAMPLE, WORKER_METRICS, WORKER_METRICS_TOKEN_FILE, READY_FD),
 )
 """All that peers and workers read, in the order they are shown."""

@@ -339,6 +339,18 @@ class State:
             ]
         )
 
+    def waiting(self) -> tuple[int, int]:
+        """Numbers of samples and events that wait to be sent."""
+
+        def work(session: Session) -> tuple[int, int]:
+            counts = [
+                session.scalar(select(func.count()).select_from(table)) or 0
+                for table in (BufferedSample, BufferedEvent)
+            ]
+            return counts[0], counts[1]
+
+        return self._do(work)
+
     def mark_sent(self, *, samples: Iterable[int] = (), events: Iterable[int] = ()) -> None:
         """Delete samples and events that the broker has."""
 

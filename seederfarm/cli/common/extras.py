@@ -14,10 +14,19 @@ WORKER: Final = "worker"
 FARM: Final = "farm"
 
 PACKAGES: Final[dict[str, tuple[str, ...]]] = {
-    WORKER: ("alembic", "celery", "kombu", "psutil", "redis", "sqlalchemy"),
+    WORKER: ("alembic", "celery", "kombu", "prometheus_client", "psutil", "redis", "sqlalchemy"),
     FARM: (
         *("alembic", "celery", "certifi", "django", "flower", "httpcore", "jmespath", "kombu", "ninja"),
-        *("psutil", "psycopg", "redis", "servestatic", "sqlalchemy", "unfold", "uvicorn"),
+        *(
+            "prometheus_client",
+            "psutil",
+            "psycopg",
+            "redis",
+            "servestatic",
+            "sqlalchemy",
+            "unfold",
+            "uvicorn",
+        ),
     ),
 }
 """Extra of the distribution → the modules that it brings and its commands import."""

@@ -104,7 +104,7 @@ def run(
     require(WORKER)
     # Imported here: `--help` and a wrong option need neither Celery nor SQLAlchemy.
     from workers.agent.run import run_worker, software_version
-    from workers.agent.settings import WorkerSettings
+    from workers.agent.settings import WorkerSettings, metrics_from
 
     level = logging.DEBUG if verbose else logging.INFO
     handler = logging.StreamHandler()
@@ -133,6 +133,7 @@ def run(
             heartbeat=HEARTBEAT.value(os.environ),
             sample=WORKER_SAMPLE.value(os.environ),
             software=software_version(),
+            metrics=metrics_from(os.environ),
         )
         status = run_worker(settings, token, log_level=level)
     except (SettingError, MessageRejected) as error:

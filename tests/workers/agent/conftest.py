@@ -26,8 +26,12 @@ def new_worker(
 ) -> NewWorker:
     """`new_worker("--join", token)` starts a worker over the data directory of this test."""
 
-    def start(*arguments: str, data: str = "worker", heartbeat: float = 1.0) -> WorkerProcess:
-        worker = WorkerProcess(tmp_path / data, *arguments, bootstrap=bootstrap, heartbeat=heartbeat)
+    def start(
+        *arguments: str, data: str = "worker", heartbeat: float = 1.0, **variables: str
+    ) -> WorkerProcess:
+        worker = WorkerProcess(
+            tmp_path / data, *arguments, bootstrap=bootstrap, heartbeat=heartbeat, variables=variables
+        )
         processes.callback(worker.dispose)
         processes.callback(lambda: print(worker.tail()))  # noqa: T201 - shown when the test fails
         return worker

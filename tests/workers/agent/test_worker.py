@@ -7,7 +7,9 @@ import signal
 import time
 from pathlib import Path
 
+import httpcore
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from farmwire import tasks
 from farmwire.audit import Challenge
@@ -15,10 +17,12 @@ from farmwire.join import Welcome, open_secret
 from farmwire.proofs import verify_block
 from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
+from workers.agent.metrics.collector import NETWORK
 
 from ...support.content import File
 from ...support.fake_control import Plane
 from ...support.node import Publisher
+from ...support.ports import free_port
 from ...support.published import publish_core, publish_drive
 from ...support.redis import RedisServer
 from ...support.waiting import eventually
@@ -86,6 +90,47 @@ def test_a_worker_joins_seeds_its_assignment_proves_it_and_releases_it(
     (engine,) = worker.engines
     assert worker.stop() == 0
     assert gone(engine)
+
+
+def test_a_worker_serves_metrics_of_its_engine_and_is_ready(
+    plane: Plane, new_worker: NewWorker, publisher: Publisher
+) -> None:
+    port = free_port()
+    made = publish_drive(publisher, "plain", [File(path="/a.bin", size=300_000)])
+    new_worker("--join", plane.token, SEEDERFARM_WORKER_METRICS=f"127.0.0.1:{port}")
+    plane.welcome(made["key"])
+    done = plane.wait_phase(made["key"], "complete")
+
+    def scrape(path: str) -> str:
+        return httpcore.request("GET", f"http://127.0.0.1:{port}/{path}").content.decode()
+
+    def numbers() -> dict[str, float]:
+        families = text_string_to_metric_families(scrape("metrics"))
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    eventually(
+        lambda: numbers().get("seederfarm_engine_stored_bytes") == done.bytes, timeout=20, what="the bytes"
+    )
+    found = numbers()
+    assert set(NETWORK) <= set(found)
+    assert found["hypercore_total_bytes_downloaded"] == done.bytes
+    for name in (
+        "hyperswarm_nr_peers",
+        "hyperswarm_client_connections_opened",
+        "dht_nr_nodes",
+        "dht_streams",
+    ):
+        assert found[name] >= 1, name
+    assert found["udx_total_bytes_received"] > done.bytes
+    assert found["udx_total_packets_received"] > done.bytes / 1500
+    assert found["udx_total_packets_transmitted"] > 10
+    assert found["dht_total_requests"] >= found["dht_total_queries"] > 0
+    assert found["hyperswarm_client_connections_closed"] == 0
+    publisher.stop()
+    eventually(
+        lambda: numbers()["hyperswarm_client_connections_closed"] >= 1, timeout=20, what="the end of it"
+    )
+    assert scrape("readyz") == "ok\n"
 
 
 def test_a_copy_with_gaps_is_complete_names_them_and_looks_again_when_asked(

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..launch import EngineParts
 from ..model.rate import Rate
+from .network_numbers import network_numbers
 from .replicas import Replicas
 from .stalls import StallMeter
 
@@ -87,6 +88,7 @@ class StatusLines:
                         "max_stall_ms": stalls.stall,
                         "max_busy_ms": stalls.busy,
                         "limits": [asdict(limit) for limit in limits.status()],
+                        "network": network_numbers(self._parts.swarm, self._parts.cores),
                     }
                 )
             spent = time.perf_counter() - started

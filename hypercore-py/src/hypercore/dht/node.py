@@ -79,6 +79,8 @@ class DhtCore:
         )
         self._internal = InternalCommands(self._maintenance)
         self._health = NetworkHealth()
+        self.queries = 0
+        """Queries so far."""
         self._rpc = Rpc(first_tid=rng.randrange(65536), now=now)
         self._tokens = TokenIssuer(rng.randbytes, now)
         self._events: deque[NodeEvent] = deque()
@@ -102,6 +104,11 @@ class DhtCore:
     @property
     def nat(self) -> NatSampler:
         return self._maintenance.nat
+
+    @property
+    def rpc(self) -> Rpc:
+        """Our requests. Others only read its counters."""
+        return self._rpc
 
     @property
     def online(self) -> bool:
@@ -186,6 +193,7 @@ class DhtCore:
         """Run a query of this node."""
         self._now = now
         self._refresh_at = now + REFRESH_SECONDS
+        self.queries += 1
         query.start()
         return query
 

@@ -155,6 +155,8 @@ class Rpc:
 
     def __init__(self, *, first_tid: int, now: float, window: int = WINDOW) -> None:
         self.outbox: list[Datagram] = []
+        self.requests = 0
+        """Requests so far."""
         self.sent = 0
         """Datagrams sent, retries included."""
         self.answered = 0
@@ -202,6 +204,7 @@ class Rpc:
         ).encode()
         call = Call(outgoing, tid, packet, handler)
         self._calls[tid] = call
+        self.requests += 1
         self._window.advance(now)
         if not outgoing.force and (self._window.full or self._waiting):
             self._waiting.append(call)

@@ -139,6 +139,9 @@ def test_trains_of_datagrams_arrive_whole_with_and_without_kernel_help(
         assert await inbox.wait(len(expected)) == expected
         assert {address for _, address, _ in inbox.messages} == {source.local_address}
         assert {udp for _, _, udp in inbox.messages} == {target}
+        size = sum(map(len, expected))
+        assert (sender.traffic.packets_sent, sender.traffic.bytes_sent) == (64, size)
+        assert (receiver.traffic.packets_received, receiver.bytes_received) == (64, size)
         sender.close()
         receiver.close()
 

@@ -38,6 +38,9 @@ def test_two_swarms_meet_and_part():
         await b.swarm.close()
         await until(lambda: not a.swarm.connections)
         assert a.errors == [None], "a graceful end"
+        ours, theirs = a.swarm.counts, b.swarm.counts
+        assert (ours.server_opened, ours.server_closed, ours.client_attempted) == (1, 1, 0)
+        assert (theirs.client_attempted, theirs.client_opened, theirs.client_closed) == (1, 1, 1)
         assert a.swarm.peers == {}
 
     run(scene)

@@ -46,6 +46,8 @@ class BatchReader(Protocol):
     buffer: bytearray
     sources: Sequence[Source]
     """Source of the datagram or train in each slot of the last batch."""
+    received: int
+    """Bytes of all datagrams so far."""
 
     def read(self, sock: socket.socket) -> list[Place]:
         """The datagrams that have arrived, at most SLOTS datagrams or trains; empty when there are none."""
@@ -71,6 +73,7 @@ class RecvmsgReader:
         self._addresses: list[Address] = []
         self._sources: list[Source] = []
         self.sources: Sequence[Source] = self._sources
+        self.received = 0
 
     def read(self, sock: socket.socket) -> list[Place]:
         places: list[Place] = []
@@ -82,6 +85,7 @@ class RecvmsgReader:
                 size, control, _, address = sock.recvmsg_into([slot], _GRO_CONTROL_BYTES)
             except OSError:  # no datagram, or the error of an earlier send
                 break
+            self.received += size
             if control:
                 places += _split_gro(start, start + size, unpack_from("i", control[0][2])[0])
             else:
@@ -156,6 +160,7 @@ class MmsgReader:
         one = _fields(ffi.sizeof("struct gro_control"), (ffi.offsetof("struct gro_control", "size"), 4))
         self._unpack_sources = [Struct("2x6s8x" * count).unpack_from for count in range(SLOTS + 1)]
         self.sources: Sequence[Source] = ()
+        self.received = 0
         self._unpack_controls = [Struct("=" + one * count).unpack_from for count in range(SLOTS + 1)]
 
     def read(self, sock: socket.socket) -> list[Place]:
@@ -166,6 +171,7 @@ class MmsgReader:
         self.sources = self._unpack_sources[count](self._raw_names)
         fields = self._unpack_headers[count](self._raw_headers)
         sizes = fields[1::2]
+        self.received += sum(sizes)
         places = [(start, start + size) for start, size in zip(_STARTS, sizes, strict=False)]
         if any(fields[::2]):
             self._slots = SLOTS_FOR_TRAINS

@@ -86,6 +86,22 @@ class Flushable(Protocol):
         """Send it. Called once for each `Endpoint.flush_soon`."""
 
 
+class Traffic:
+    """Datagrams of all sockets of an endpoint since its start, those of closed sockets included."""
+
+    __slots__ = ("bytes_sent", "packets_received", "packets_sent")
+
+    def __init__(self) -> None:
+        self.packets_sent = 0
+        self.bytes_sent = 0
+        self.packets_received = 0
+
+    def sent(self, packets: int, size: int) -> None:
+        """Count datagrams with `size` bytes in all."""
+        self.packets_sent += packets
+        self.bytes_sent += size
+
+
 class UdpSocket:
     """One bound IPv4 port. Made by `Endpoint.bind`."""
 
@@ -125,6 +141,7 @@ class UdpSocket:
                 self._sock.sendmsg([data], control, 0, address)
         except OSError:
             return False
+        self._endpoint.traffic.sent(1, len(data))
         return True
 
     def send_segments(
@@ -141,7 +158,8 @@ class UdpSocket:
             control = [(SOL_UDP, UDP_SEGMENT, pack("H", segment_size))]
             try:
                 # One flat buffer: the kernel takes longer over a vector than this does over the copy.
-                self._sock.sendmsg((b"".join(buffers),), control, 0, address)
+                size = self._sock.sendmsg((b"".join(buffers),), control, 0, address)
+                self._endpoint.traffic.sent(count, size)
                 return count
             except BlockingIOError:
                 return 0
@@ -153,7 +171,8 @@ class UdpSocket:
         step = len(buffers) // count
         for index in range(count):
             try:
-                self._sock.sendmsg(buffers[index * step : index * step + step], (), 0, address)
+                size = self._sock.sendmsg(buffers[index * step : index * step + step], (), 0, address)
+                self._endpoint.traffic.sent(1, size)
             except BlockingIOError:
                 return index
             except OSError:  # counts as a lost datagram
@@ -231,6 +250,17 @@ class Endpoint:
         self._to_flush: deque[Flushable] = deque()
         self._flush_is_scheduled = False
         self._reader: BatchReader = new_reader(mmsg=mmsg)
+        self.traffic = Traffic()
+
+    @property
+    def streams(self) -> int:
+        """Number of streams, those that closed lately included."""
+        return len(self._streams)
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of all datagrams received since the start."""
+        return self._reader.received
 
     def bind(
         self, host: str = "0.0.0.0", port: int = 0, *, on_message: MessageHandler | None = None
@@ -332,6 +362,7 @@ class Endpoint:
         """Read one batch from `sock` and deliver it. False when there was nothing left to read."""
         reader = self._reader
         places = reader.read(sock)
+        self.traffic.packets_received += len(places)
         buffer, sources = reader.buffer, reader.sources
         streams = self._streams
         batches: dict[PacketSink, list[RawPacket]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 
 from ...errors import ConnectionClosed, HypercoreError
@@ -13,6 +14,17 @@ from ..dht.node import DhtNode
 from ..net.secret_connection import SecretConnection
 from .candidates import Candidates
 from .peer_link import Crowded, Duplicate, PeerLink
+
+
+@dataclass(slots=True)
+class ConnectionCounts:
+    """Connections since the start. "Client" ones were dialled by us, "server" ones by the peers."""
+
+    client_attempted: int = 0
+    client_opened: int = 0
+    client_closed: int = 0
+    server_opened: int = 0
+    server_closed: int = 0
 
 
 class PeerLinks:
@@ -32,6 +44,7 @@ class PeerLinks:
         self.connections: set[SecretConnection] = set()
         self.slots = Slots(self._messages_of, limit=max_incoming)
         """Peers that dialled us."""
+        self.counts = ConnectionCounts()
         self.candidates = Candidates(self.accept)
         self._node = node
         self._policy = policy
@@ -55,6 +68,7 @@ class PeerLinks:
     def dial(self, peer: PeerInfo) -> None:
         """Begin to connect to a peer."""
         link = self._links[peer.public_key] = PeerLink(peer, client=True)
+        self.counts.client_attempted += 1
         link.task = self._node.spawn(self._dial(link))
         asyncio.get_running_loop().call_later(SLOW_DIAL_SECONDS, self._check_dial, link)
 
@@ -129,6 +143,10 @@ class PeerLinks:
         link.connection = connection
         self._policy.opened(link.peer, monotonic(), client=link.client)
         self.connections.add(connection)
+        if link.client:
+            self.counts.client_opened += 1
+        else:
+            self.counts.server_opened += 1
         if connection.closed:
             self._ended(link)
             return
@@ -140,6 +158,8 @@ class PeerLinks:
     def _ended(self, link: PeerLink) -> None:
         """A connection closed, or an attempt failed."""
         if link.connection is not None:
+            if link.connection in self.connections:
+                self._count_closed(link)
             self.connections.discard(link.connection)
             if not self.connections:
                 self._no_connections.set()
@@ -149,6 +169,12 @@ class PeerLinks:
             self.slots.closed(key)
             self._policy.ended(link.peer, monotonic(), client=link.client)
             self._on_change()
+
+    def _count_closed(self, link: PeerLink) -> None:
+        if link.client:
+            self.counts.client_closed += 1
+        else:
+            self.counts.server_closed += 1
 
     def end(self, public_key: bytes, error: ConnectionClosed) -> None:
         """End the connection or attempt to connect to a peer, if there is one."""

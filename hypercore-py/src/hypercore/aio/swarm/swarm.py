@@ -28,7 +28,7 @@ from ..net.secret_connection import SecretConnection
 from ..timer import DeadlineTimer
 from .peer_discovery import PeerDiscovery
 from .peer_link import Crowded
-from .peer_links import PeerLinks
+from .peer_links import ConnectionCounts, PeerLinks
 from .topic_refresher import TopicRefresher
 
 CLOSE_SECONDS = 2.5
@@ -138,6 +138,11 @@ class Swarm:
     def connections(self) -> Set[SecretConnection]:
         """Connections to peers."""
         return self._links.connections
+
+    @property
+    def counts(self) -> ConnectionCounts:
+        """Connections since the start."""
+        return self._links.counts
 
     @property
     def public_key(self) -> bytes:

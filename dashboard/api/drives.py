@@ -18,7 +18,8 @@ from seederfarm.registry.verdict import verdict_of
 
 from ..reads.drives import MAX_QUERY, DriveFilter, narrowed, with_columns
 from .access import READ
-from .paging import NEWEST, Order, PageOf, PageQuery, Text, in_order
+from .lists import page_of_copies, page_of_events
+from .paging import Order, PageOf, PageQuery, Text, in_order
 from .problems import ProblemError
 from .shapes import CopyShape, DriveDetail, DriveShape, EventShape, Kind, Offline
 
@@ -115,15 +116,10 @@ def get_drive(request: HttpRequest, key: Key) -> Any:
 @router.get("/drives/{key:key}/copies", response=PageOf[CopyShape], auth=READ)
 def list_copies(request: HttpRequest, key: Key, query: Query[PageQuery]) -> Any:
     """Its copies, one for each worker."""
-    drive, now = drive_of(key), timezone.now()
-    ids, following = NEWEST.page(Replica.objects.filter(drive=drive), query)
-    copies = in_order(ids, Replica.objects.select_related("worker"))
-    return PageOf[CopyShape](items=[CopyShape.of(copy, drive, now) for copy in copies], next=following)
+    return page_of_copies(Replica.objects.filter(drive=drive_of(key)), query)
 
 
 @router.get("/drives/{key:key}/events", response=PageOf[EventShape], auth=READ)
 def list_drive_events(request: HttpRequest, key: Key, query: Query[PageQuery]) -> Any:
     """What was recorded of it, the newest first."""
-    ids, following = NEWEST.page(Event.objects.filter(drive=drive_of(key)), query)
-    events = in_order(ids, Event.objects.select_related("drive", "worker"))
-    return PageOf[EventShape](items=[EventShape.of(event) for event in events], next=following)
+    return page_of_events(Event.objects.filter(drive=drive_of(key)), query)

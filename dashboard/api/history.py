@@ -16,6 +16,7 @@ from seederfarm.registry.queries import whole_key
 from seederfarm.registry.services.alerts import acknowledge
 
 from .access import READ, BearerToken, caller_of
+from .lists import page_of_events
 from .paging import MAX_ID, NEWEST, PageOf, PageQuery, Text, in_order, wrong
 from .problems import ProblemError
 from .shapes import AlertShape, AuditShape, EventShape
@@ -93,9 +94,7 @@ def list_events(request: HttpRequest, query: Query[EventQuery]) -> Any:
         rows = rows.filter(Q(worker__name=query.worker) | Q(worker__node_id=query.worker))
     if query.since is not None:
         rows = rows.filter(at__gte=query.since)
-    ids, following = NEWEST.page(rows, query)
-    events = in_order(ids, Event.objects.select_related("drive", "worker"))
-    return PageOf[EventShape](items=[EventShape.of(event) for event in events], next=following)
+    return page_of_events(rows, query)
 
 
 @router.get("/audit", response=PageOf[AuditShape], auth=READ)

@@ -161,13 +161,13 @@ class CopyShape(BaseModel):
     proof_failures: int = Field(description="In a row.")
 
     @classmethod
-    def of(cls, copy: Replica, drive: Drive, now: datetime) -> CopyShape:
+    def of(cls, copy: Replica, now: datetime) -> CopyShape:
         return cls(
-            drive=DriveRef.of(drive),
+            drive=DriveRef.of(copy.drive),
             worker=WorkerRef.of(copy.worker),
             phase=copy.phase,
             desired=copy.desired,
-            counts=counts(copy, drive, now),
+            counts=counts(copy, copy.drive, now),
             length=copy.length,
             fork=copy.fork,
             have_blocks=copy.have_blocks,

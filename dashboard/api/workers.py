@@ -20,7 +20,8 @@ from seederfarm.registry.worker_states import STATE_AFTER, WorkerAction
 from ..reads.farm import IN_FARM
 from ..reads.workers import MAX_DRAINED
 from .access import READ, BearerToken, caller_of
-from .paging import NEWEST, Order, PageOf, PageQuery, Text, in_order
+from .lists import page_of_copies
+from .paging import Order, PageOf, PageQuery, Text, in_order
 from .problems import ProblemError
 from .shapes import CopyShape, Drain, Engine, Host, WorkerDetail, WorkerShape
 
@@ -81,11 +82,7 @@ def get_worker(request: HttpRequest, worker: WorkerId) -> Any:
 @router.get("/workers/{worker}/copies", response=PageOf[CopyShape], auth=READ)
 def list_worker_copies(request: HttpRequest, worker: WorkerId, query: Query[PageQuery]) -> Any:
     """The copies that it has or should have."""
-    found, now = worker_of(worker), timezone.now()
-    ids, following = NEWEST.page(Replica.objects.filter(worker=found), query)
-    copies = in_order(ids, Replica.objects.select_related("worker", "drive"))
-    shapes = [CopyShape.of(copy, copy.drive, now) for copy in copies]
-    return PageOf[CopyShape](items=shapes, next=following)
+    return page_of_copies(Replica.objects.filter(worker=worker_of(worker)), query)
 
 
 def _act(request: HttpRequest, text: str, act: WorkerAction) -> WorkerDetail:

@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.urls import reverse
@@ -16,7 +15,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from hypercore.keys import encode_key
-from seederfarm.registry.services import Actor
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -68,10 +66,6 @@ def canonical(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         return view(request, key=key, **kwargs)
 
     return redirect
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    return request.user if isinstance(request.user, User) else "somebody"
 
 
 def back_to(request: HttpRequest, otherwise: str) -> str:

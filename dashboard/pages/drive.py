@@ -14,7 +14,7 @@ from seederfarm.registry.services.log import count_of
 from workers import units
 
 from ..reads import drive as reading
-from .access import action, actor_of, canonical, page
+from .access import action, canonical, page
 
 
 @page
@@ -33,9 +33,9 @@ def act(request: HttpRequest, key: str) -> HttpResponse:
     match request.POST.get("do"):
         case "prove":
             _prove(request, found)
-        case "pause" if services.pause([found], actor_of(request)):
+        case "pause" if services.pause([found], request.user):
             messages.success(request, "Paused: its copies stay where they are, and none is made or moved.")
-        case "resume" if services.resume([found], actor_of(request)):
+        case "resume" if services.resume([found], request.user):
             messages.success(request, "Resumed.")
         case _:
             messages.info(request, "Nothing changed.")
@@ -47,6 +47,6 @@ def _prove(request: HttpRequest, drive: Drive) -> None:
     if wait > 0:
         messages.info(request, f"Asked a moment ago; again in {units.format_duration(wait)}.")
         return
-    copies = services.reverify([drive], actor_of(request))
+    copies = services.reverify([drive], request.user)
     text = f"Asked {count_of(copies, 'complete copy')} for proof." if copies else "No copy is complete yet."
     messages.success(request, text)

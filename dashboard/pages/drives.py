@@ -18,7 +18,7 @@ from ..reads import copies as copies_of
 from ..reads import drives as listing
 from ..reads.adding import Added, summary
 from ..reads.looks import HEALTH
-from .access import actor_of, form_page, page
+from .access import form_page, page
 from .forms import AddDrivesForm
 
 CHOICES = 500
@@ -58,7 +58,7 @@ def add(request: HttpRequest) -> HttpResponse:
 
 
 def _add(request: HttpRequest, form: AddDrivesForm) -> Added:
-    result = services.add_keys(form.texts, actor=actor_of(request), **form.values)
+    result = services.add_keys(form.texts, actor=request.user, **form.values)
     if result.added:
         messages.success(request, f"Added {count_of(len(result.added), 'drive')}.")
     if result.existing:

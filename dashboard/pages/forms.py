@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from django import forms
 from django.conf import settings
-from django.core.exceptions import ValidationError
 
-from seederfarm.registry.forms import MAX_UPLOAD, TagsField
+from seederfarm.registry.forms import KeyListForm, TagsField
 
 COPIES: Final = {
     "1": (1, 1, "1 copy", "lost if that machine is"),
@@ -20,39 +19,13 @@ COPIES: Final = {
 """Copies at least, at most, words."""
 
 
-class AddDrivesForm(forms.Form):
-    keys = forms.CharField(required=False, strip=False, max_length=16 << 20)
-    file = forms.FileField(required=False)
+class AddDrivesForm(KeyListForm):
     copies = forms.ChoiceField(required=False, choices=[(name, "") for name in COPIES])
     label = forms.CharField(required=False, max_length=200)
     kind = forms.ChoiceField(required=False, choices=[(name, name) for name in ("", "core", "bee", "drive")])
     tags = TagsField(required=False, widget=forms.TextInput())
     required_tags = TagsField(required=False, widget=forms.TextInput())
     priority = forms.IntegerField(required=False, min_value=0, max_value=9)
-
-    def clean_file(self) -> str:
-        """The text of the file."""
-        file = self.cleaned_data["file"]
-        if file is None:
-            return ""
-        if (file.size or 0) > MAX_UPLOAD:
-            raise ValidationError(f"Larger than {MAX_UPLOAD >> 20} MiB: is it a list of keys?")
-        try:
-            return str(file.read(), "utf-8")
-        except UnicodeDecodeError:
-            raise ValidationError("Not text (UTF-8): is it a list of keys?") from None
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        if not self.errors and not (cleaned.get("keys") or "").strip() and not cleaned.get("file"):
-            self.add_error("keys", "Paste a key, or choose a file.")
-        return cleaned
-
-    @property
-    def texts(self) -> list[str]:
-        """All lines: the pasted ones, then those of the file."""
-        pasted, file = self.cleaned_data["keys"], self.cleaned_data["file"]
-        return [*pasted.removeprefix("\ufeff").splitlines(), *file.removeprefix("\ufeff").splitlines()]
 
     @property
     def values(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from workers import units
 from .drives import WORST_FIRST, oldest_proof, unwell
 from .looks import HEALTH, Look, of_copy, of_event, of_worker
 
-TODO: Final = 5
+URGENT: Final = 5
 """Alerts, and drives without an alert, that the overview lists. Ours."""
 EVENTS: Final = 14
 WORKERS: Final = 12
@@ -93,14 +93,14 @@ def overview(now: datetime) -> Overview:
     alerts = list(
         Alert.objects.filter(resolved_at__isnull=True, acknowledged_at__isnull=True).select_related(
             "drive", "worker"
-        )[: TODO + 1]
+        )[: URGENT + 1]
     )
-    todo = _todo(alerts[:TODO], unwell(each, TODO, now))
+    todo = _todo(alerts[:URGENT], unwell(each, URGENT, now))
     numbers = _numbers(by_health, in_farm, now)
     return Overview(
         sentence=_sentence(by_health, in_farm, len(todo)),
         todo=todo,
-        more=max(0, len(alerts) - TODO),
+        more=max(0, len(alerts) - URGENT),
         numbers=numbers,
         by_health=[(health, HEALTH[health], by_health[health]) for health in WORST_FIRST],
         segments=[(HEALTH[health].tone, by_health[health]) for health in WORST_FIRST],

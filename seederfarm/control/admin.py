@@ -19,7 +19,7 @@ from farmwire.join import without_login
 from seederfarm.registry import services
 from seederfarm.registry.admin import cells
 from seederfarm.registry.admin.access import TOKEN_COLOURS
-from seederfarm.registry.admin.base import Secret, SecretAdmin, actor_of, column
+from seederfarm.registry.admin.base import Secret, SecretAdmin, column
 from seederfarm.registry.models import EnrolmentToken
 from seederfarm.settings import env
 
@@ -139,7 +139,7 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
             approved=obj.approved,
             life=timedelta(hours=int(given["hours"])),
             broker=given["broker"],
-            actor=actor_of(request),
+            actor=request.user,
         )
         obj.pk = made.token.pk
         only_here = settings.FARM.bundled_redis and not given["broker"]
@@ -157,7 +157,7 @@ class EnrolmentTokenAdmin(SecretAdmin[EnrolmentToken]):
 
     @admin.action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[EnrolmentToken]) -> None:
-        done = sum(services.revoke_enrolment(token, actor_of(request)) for token in queryset)
+        done = sum(services.revoke_enrolment(token, request.user) for token in queryset)
         self.message_user(request, f"{done} revoked.", messages.SUCCESS if done else messages.INFO)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:

@@ -1,7 +1,8 @@
-"""Forms of the admin that belong to no single model."""
+"""Fields and forms that belong to no single model."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
@@ -22,6 +23,8 @@ from .models.fields import clean_tags
 
 MAX_UPLOAD: Final = 64 * 1024 * 1024
 """Bytes of a seeds.txt, some 900,000 keys."""
+MAX_PASTED: Final = 16 << 20
+"""Characters of pasted keys, some 250,000. Ours."""
 
 
 class TagsField(forms.CharField):
@@ -45,7 +48,7 @@ class TagsField(forms.CharField):
             return True
 
 
-class AmountField(forms.CharField):
+class AmountField(forms.CharField, ABC):
     """An amount as people write it (`workers.units`). Nothing is None."""
 
     example = ""
@@ -54,13 +57,13 @@ class AmountField(forms.CharField):
         kwargs.setdefault("widget", UnfoldAdminTextInputWidget(attrs={"placeholder": self.example}))
         super().__init__(**kwargs)
 
+    @abstractmethod
     def parse(self, text: str) -> float | int | None:
         """Raises ValueError with what was expected."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show(self, value: int) -> str:
         """As `parse` reads it."""
-        raise NotImplementedError
 
     def prepare_value(self, value: Any) -> Any:
         return self.show(value) if isinstance(value, int) else value
@@ -187,13 +190,45 @@ class RemoveForm(forms.Form):
     )
 
 
-class AddKeysForm(ReplicasForm):
+class KeyListForm(forms.Form):
     """Many keys at once, pasted or from a file."""
+
+    keys = forms.CharField(required=False, strip=False, max_length=MAX_PASTED)
+    file = forms.FileField(required=False)
+
+    def clean_file(self) -> str:
+        """The text of the file."""
+        file = self.cleaned_data["file"]
+        if file is None:
+            return ""
+        if (file.size or 0) > MAX_UPLOAD:
+            raise ValidationError(f"Larger than {MAX_UPLOAD >> 20} MiB: is it a list of keys?")
+        try:
+            return str(file.read(), "utf-8")
+        except UnicodeDecodeError:
+            raise ValidationError("Not text (UTF-8): is it a list of keys?") from None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not self.errors and not (cleaned.get("keys") or "").strip() and not cleaned.get("file"):
+            self.add_error("keys", "Paste a key, or choose a file.")
+        return cleaned
+
+    @property
+    def texts(self) -> list[str]:
+        """All lines: the pasted ones, then those of the file."""
+        pasted, file = self.cleaned_data["keys"], self.cleaned_data["file"]
+        return [*pasted.removeprefix("\ufeff").splitlines(), *file.removeprefix("\ufeff").splitlines()]
+
+
+class AddKeysForm(KeyListForm, ReplicasForm):
+    """Keys, and what is wanted of them."""
 
     keys = forms.CharField(
         label="Keys",
         required=False,
         strip=False,
+        max_length=MAX_PASTED,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "autofocus": True, "spellcheck": "false"}),
         help_text="One a line: 64 hex digits, 52 z-base-32 characters, or a hyper:// or pear:// link. "
         "A line may begin with core, bee or drive; # begins a comment.",
@@ -228,27 +263,3 @@ class AddKeysForm(ReplicasForm):
     field_order = (
         "keys", "file", "replicas_min", "replicas_max", "label", "tags", "kind", "required_tags", "priority",
     )  # fmt: skip
-
-    def clean_file(self) -> str:
-        """The text of the file."""
-        file = self.cleaned_data["file"]
-        if file is None:
-            return ""
-        if (file.size or 0) > MAX_UPLOAD:
-            raise ValidationError(f"Larger than {MAX_UPLOAD >> 20} MiB: is it a list of keys?")
-        try:
-            return str(file.read(), "utf-8")
-        except UnicodeDecodeError:
-            raise ValidationError("Not text (UTF-8): is it a list of keys?") from None
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        if not self.errors and not (cleaned.get("keys") or "").strip() and not cleaned.get("file"):
-            self.add_error("keys", "Paste keys, or choose a file.")
-        return cleaned
-
-    @property
-    def texts(self) -> list[str]:
-        """All lines: the pasted ones, then those of the file."""
-        pasted, file = self.cleaned_data["keys"], self.cleaned_data["file"]
-        return [*pasted.removeprefix("\ufeff").splitlines(), *file.removeprefix("\ufeff").splitlines()]

@@ -7,7 +7,8 @@ the copies. Lists use the annotation, a drive's own page calls the function; a p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -167,26 +168,56 @@ def facts_of(drive: Drive, copies: Collection[Replica], *, is_rewritten: bool, n
 
 # --- the same in SQL ---------------------------------------------------------------------------------------
 
-_SERVES: Final = Q(
-    worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
-    worker__paused=False,
-    worker__lost_since__isnull=True,
-)
-_IS_WHOLE: Final = (
-    Q(completed_at__isnull=False, have_blocks__gt=0, proof_failures__lt=MAX_PROOF_FAILURES)
-    & ~Q(phase__in=[Replica.Phase.REMOVING, Replica.Phase.REMOVED])
-    & _SERVES
-)
+_HELD: Final = [
+    phase.value for phase in Replica.Phase if phase not in (Replica.Phase.REMOVING, Replica.Phase.REMOVED)
+]
 
 
-def _counting(now: datetime) -> Q:
-    return _SERVES & Q(
-        proven=True,
-        proof_failures=0,
-        last_proven_at__gt=proofs_since(now),
-        fork__gte=Coalesce(OuterRef("fork"), 0),
-        length__gte=Coalesce(OuterRef("length"), 0),
-    )
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """Conditions on copies, for queries of copies and for queries of drives."""
+
+    at: str
+    """What stands before the names of a copy's fields."""
+    drive: Callable[[str], F]
+    """A field of the drive."""
+    now: datetime
+
+    def counting(self) -> Q:
+        return self._serving() & self._all(
+            proven=True,
+            proof_failures=0,
+            last_proven_at__gt=proofs_since(self.now),
+            fork__gte=Coalesce(self.drive("fork"), 0),
+            length__gte=Coalesce(self.drive("length"), 0),
+        )
+
+    def whole(self) -> Q:
+        # The phases are listed: negated conditions on many rows become subqueries
+        return self._serving() & self._all(
+            completed_at__isnull=False,
+            have_blocks__gt=0,
+            proof_failures__lt=MAX_PROOF_FAILURES,
+            phase__in=_HELD,
+        )
+
+    def arriving(self) -> Q:
+        since = self.now - ARRIVING
+        return self._serving() & (self._all(grew_at__gt=since) | self._all(created_at__gt=since))
+
+    def were_complete(self) -> Q:
+        return self._all(completed_at__isnull=False)
+
+    def _serving(self) -> Q:
+        return self._all(
+            desired=True,
+            worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
+            worker__paused=False,
+            worker__lost_since__isnull=True,
+        )
+
+    def _all(self, **conditions: Any) -> Q:
+        return Q(**{self.at + name: value for name, value in conditions.items()})
 
 
 def with_health(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any]:
@@ -195,13 +226,12 @@ def with_health(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any]:
     As subqueries: of rows that are not fetched only the health costs, and only where it is filtered by.
     """
     here = Replica.objects.filter(drive=OuterRef("pk")).order_by()
-    wanted = here.filter(desired=True)
-    counting = wanted.filter(_counting(now)).values("drive")
-    since = now - ARRIVING
-    arriving = wanted.filter(_SERVES & (Q(grew_at__gt=since) | Q(created_at__gt=since)))
+    copies = _Copies("", OuterRef, now)
+    counting = here.filter(copies.counting()).values("drive")
+    arriving = Exists(here.filter(copies.arriving()))
+    was_complete = Exists(here.filter(copies.were_complete()))
     forked = Alert.objects.filter(drive=OuterRef("pk"), kind=FORK_ALERT, resolved_at__isnull=True)
-    was_complete = Exists(here.filter(completed_at__isnull=False))
-    is_unavailable = ~Exists(wanted.filter(_IS_WHOLE)) & (was_complete | ~Exists(arriving))
+    is_unavailable = ~Exists(here.filter(copies.whole())) & (was_complete | ~arriving)
     return drives.annotate(
         counted=Coalesce(
             Subquery(counting.annotate(n=Count("pk")).values("n"), output_field=IntegerField()), 0
@@ -214,7 +244,7 @@ def with_health(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any]:
             When(Q(length__isnull=True) | Q(length=0), then=Value(Health.WAITING.value)),
             When(is_unavailable, then=Value(Health.UNAVAILABLE.value)),
             When(Q(counted__gte=F("replicas_min")), then=Value(Health.SAFE.value)),
-            When(Exists(arriving), then=Value(Health.COPYING.value)),
+            When(arriving, then=Value(Health.COPYING.value)),
             default=Value(Health.AT_RISK.value),
         ),
     )
@@ -225,33 +255,12 @@ def health_of_each(drives: QuerySet[Drive], now: datetime) -> list[tuple[int, He
 
     For many drives: subqueries as in `with_health` cost a look-up for each of them.
     """
-    since = now - ARRIVING
-    served = Q(
-        replicas__desired=True,
-        replicas__worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
-        replicas__worker__paused=False,
-        replicas__worker__lost_since__isnull=True,
-    )
-    counting = served & Q(
-        replicas__proven=True,
-        replicas__proof_failures=0,
-        replicas__last_proven_at__gt=proofs_since(now),
-        replicas__fork__gte=Coalesce("fork", 0),
-        replicas__length__gte=Coalesce("length", 0),
-    )
-    going = [Replica.Phase.REMOVING.value, Replica.Phase.REMOVED.value]
-    whole = served & Q(
-        replicas__completed_at__isnull=False,
-        replicas__have_blocks__gt=0,
-        replicas__proof_failures__lt=MAX_PROOF_FAILURES,
-        replicas__phase__in=[phase.value for phase in Replica.Phase if phase.value not in going],
-    )
-    arriving = served & (Q(replicas__grew_at__gt=since) | Q(replicas__created_at__gt=since))
+    copies = _Copies("replicas__", F, now)
     rows = drives.order_by().annotate(
-        counted=Count("replicas", filter=counting),
-        whole=Count("replicas", filter=whole),
-        once=Count("replicas", filter=Q(replicas__completed_at__isnull=False)),
-        arriving=Count("replicas", filter=arriving),
+        counted=Count("replicas", filter=copies.counting()),
+        whole=Count("replicas", filter=copies.whole()),
+        once=Count("replicas", filter=copies.were_complete()),
+        arriving=Count("replicas", filter=copies.arriving()),
     )
     columns = ("pk", "state", "replicas_min", "length", "counted", "whole", "once", "arriving")
     forked = set(

@@ -19,7 +19,7 @@ from .. import services
 from ..models import ApiToken
 from ..models.access import Scope
 from . import cells
-from .base import FarmAdmin, Secret, SecretAdmin, actor_of, column
+from .base import FarmAdmin, Secret, SecretAdmin, column
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -129,7 +129,7 @@ class ApiTokenAdmin(SecretAdmin[ApiToken]):
             assert isinstance(request.user, User)
             obj.user = request.user
         issued = services.issue_api_token(
-            obj.user, obj.name, expires_at=obj.expires_at, scopes=obj.scopes, actor=actor_of(request)
+            obj.user, obj.name, expires_at=obj.expires_at, scopes=obj.scopes, actor=request.user
         )
         obj.pk = issued.token.pk
         self.show_once(
@@ -162,7 +162,7 @@ class ApiTokenAdmin(SecretAdmin[ApiToken]):
 
     @admin.action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
-        done = sum(services.revoke_api_token(token, actor_of(request)) for token in queryset)
+        done = sum(services.revoke_api_token(token, request.user) for token in queryset)
         self.message_user(request, f"{done} revoked.", messages.SUCCESS if done else messages.INFO)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:

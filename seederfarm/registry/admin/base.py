@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.auth.models import User
 from django.db.models import Field, JSONField, Model, QuerySet, TextField
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,7 +17,7 @@ from unfold.decorators import action, display
 
 from ..forms import AmountField, TagsField
 from ..models.fields import TagListField
-from ..services import Actor, record_audit
+from ..services import record_audit
 from .lists import Estimating, PageFirst
 
 M = TypeVar("M", bound=Model)
@@ -52,10 +51,6 @@ def button(description: str, icon: str) -> Callable[[F], F]:
     """A button on the page of one object, which calls `function(self, request, object_id)`."""
     decorator: Callable[[F], F] = action(description=description, icon=icon, permissions=["change"])
     return decorator
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    return request.user if isinstance(request.user, User) else "somebody"
 
 
 class FarmAdmin(_ModelAdmin[M]):
@@ -118,7 +113,7 @@ class FarmAdmin(_ModelAdmin[M]):
 
     def _audit(self, request: HttpRequest, obj: Model, verb: str, text: str) -> None:
         target = str(getattr(obj, "key", None) or getattr(obj, "node_id", None) or obj.pk)
-        record_audit(actor_of(request), f"{obj._meta.model_name}.{verb}", text, target=target)
+        record_audit(request.user, f"{obj._meta.model_name}.{verb}", text, target=target)
 
     def confirm(
         self,

@@ -21,7 +21,7 @@ from ..health import Health, with_health
 from ..models import Drive, Replica, Tag
 from ..services.log import count_of
 from . import cells
-from .base import FarmAdmin, ReadOnlyInline, actor_of, button, column
+from .base import FarmAdmin, ReadOnlyInline, button, column
 
 SHOWN_MALFORMED = 200
 """Malformed lines that the page lists."""
@@ -308,7 +308,7 @@ class DriveAdmin(FarmAdmin[Drive]):
             required_tags=given["required_tags"],
             replicas=form.replicas,
             priority=given["priority"],
-            actor=actor_of(request),
+            actor=request.user,
         )
         if result.added:
             self.message_user(request, f"Added {count_of(len(result.added), 'key')}.", messages.SUCCESS)
@@ -343,19 +343,19 @@ class DriveAdmin(FarmAdmin[Drive]):
 
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
-        changed = services.pause(queryset, actor_of(request))
+        changed = services.pause(queryset, request.user)
         self._show_result(
             request, changed, "paused: copies stay where they are", "None was active, so nothing changed."
         )
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
-        changed = services.resume(queryset, actor_of(request))
+        changed = services.resume(queryset, request.user)
         self._show_result(request, changed, "resumed", "All were active already.")
 
     @admin.action(description="Verify copies now", permissions=["change"])
     def reverify(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
-        copies = services.reverify(queryset, actor_of(request))
+        copies = services.reverify(queryset, request.user)
         if copies:
             text = f"Asked {count_of(copies, 'complete copy')} for proof. The answers show in “Proven”."
             self.message_user(request, text, messages.SUCCESS)
@@ -364,12 +364,12 @@ class DriveAdmin(FarmAdmin[Drive]):
 
     @admin.action(description="Follow rewritten histories", permissions=["change"])
     def follow_forks(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
-        changed = services.follow_forks(queryset, None, actor_of(request))
+        changed = services.follow_forks(queryset, None, request.user)
         self._show_result(request, changed, "follow their publishers onto any fork", "All did so already.")
 
     @admin.action(description="Quarantine rewritten histories", permissions=["change"])
     def quarantine_forks(self, request: HttpRequest, queryset: QuerySet[Drive]) -> None:
-        changed = services.follow_forks(queryset, 0, actor_of(request))
+        changed = services.follow_forks(queryset, 0, request.user)
         text = "keep what they have when their publishers rewrite it"
         self._show_result(request, changed, text, "All did so already.")
 
@@ -379,7 +379,7 @@ class DriveAdmin(FarmAdmin[Drive]):
         initial = {"replicas_min": first.replicas_min, "replicas_max": first.replicas_max} if first else {}
         form = ReplicasForm(request.POST if "apply" in request.POST else None, initial=initial)
         if form.is_valid():
-            changed = services.set_replicas(queryset, *form.replicas, actor_of(request))
+            changed = services.set_replicas(queryset, *form.replicas, request.user)
             self._show_result(request, changed, "changed", "All had these numbers already.")
             return None
         return self.confirm(
@@ -396,7 +396,7 @@ class DriveAdmin(FarmAdmin[Drive]):
     def remove(self, request: HttpRequest, queryset: QuerySet[Drive]) -> HttpResponse | None:
         form = RemoveForm(request.POST if "apply" in request.POST else None)
         if form.is_valid():
-            result = services.remove(queryset, actor_of(request), force=form.cleaned_data["force"])
+            result = services.remove(queryset, request.user, force=form.cleaned_data["force"])
             if result.removing:
                 text = f"{count_of(result.removing, 'drive')} being removed: workers delete their copies now."
                 self.message_user(request, text, messages.SUCCESS)

@@ -12,7 +12,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 from .. import queries, services
 from ..models import Drive, Replica, Worker
 from . import cells
-from .base import ReadOnlyAdmin, actor_of, column
+from .base import ReadOnlyAdmin, column
 from .drives import have_of, proven_of
 
 SEARCHED = 1000
@@ -70,7 +70,7 @@ class ReplicaAdmin(ReadOnlyAdmin[Replica]):
     @admin.action(description="Verify now", permissions=["verify"])
     def reverify(self, request: HttpRequest, queryset: QuerySet[Replica]) -> None:
         drives = Drive.objects.filter(pk__in=queryset.values("drive"))
-        copies = services.reverify(drives, actor_of(request))
+        copies = services.reverify(drives, request.user)
         self.message_user(request, f"Asked for proof of {copies:,} complete copies of these drives.")
 
     @column("Drive")

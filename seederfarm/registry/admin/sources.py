@@ -17,7 +17,7 @@ from ..services.log import count_of
 from ..services.sources import accept_removals
 from ..urls import without_secrets
 from . import cells
-from .base import FarmAdmin, actor_of, button, column
+from .base import FarmAdmin, button, column
 
 
 @admin.register(Source)
@@ -191,7 +191,7 @@ class SourceAdmin(FarmAdmin[Source]):
                 warnings=[f"{source}: {source.held_because}" for source in chosen],
                 danger=True,
             )
-        results = [accept_removals(source.pk, actor_of(request)) for source in chosen]
+        results = [accept_removals(source.pk, request.user) for source in chosen]
         text = f"{count_of(sum(result.removed for result in results), 'drive')} will be removed."
         self.message_user(request, text, messages.SUCCESS)
         if kept := sum(result.kept for result in results):
@@ -216,8 +216,6 @@ class SourceAdmin(FarmAdmin[Source]):
         Source.objects.filter(pk__in=[source.pk for source in chosen]).update(enabled=enabled)
         for source in chosen:
             verb = "Switched on" if enabled else "Switched off"
-            record_audit(
-                actor_of(request), "source.enable" if enabled else "source.disable", f"{verb} {source}"
-            )
+            record_audit(request.user, "source.enable" if enabled else "source.disable", f"{verb} {source}")
         state = "on" if enabled else "off"
         self.message_user(request, f"{count_of(len(chosen), 'source')} switched {state}.", messages.SUCCESS)

@@ -25,7 +25,7 @@ from ..models import Worker
 from ..services.drains import drain_progress
 from ..services.log import count_of
 from . import cells
-from .base import FarmAdmin, actor_of, button, column
+from .base import FarmAdmin, button, column
 
 
 class RetireForm(forms.Form):
@@ -220,19 +220,19 @@ class WorkerAdmin(FarmAdmin[Worker]):
 
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
-        changed = services.set_paused(queryset, True, actor_of(request))
+        changed = services.set_paused(queryset, True, request.user)
         self._show_result(request, changed, "paused", "All were paused already.")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
-        changed = services.set_paused(queryset, False, actor_of(request))
+        changed = services.set_paused(queryset, False, request.user)
         self._show_result(request, changed, "resumed", "None was paused.")
 
     @admin.action(description="Retire…", permissions=["change"])
     def retire(self, request: HttpRequest, queryset: QuerySet[Worker]) -> HttpResponse | None:
         form = RetireForm(request.POST if "apply" in request.POST else None)
         if form.is_valid():
-            result = services.retire(queryset, actor_of(request), force=form.cleaned_data["force"])
+            result = services.retire(queryset, request.user, force=form.cleaned_data["force"])
             if result.retired:
                 text = f"{count_of(result.retired, 'worker')} retired: their messages are refused now."
                 self.message_user(request, text, messages.SUCCESS)
@@ -259,7 +259,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
 
     @admin.action(description="Delete retired", permissions=["change"])
     def delete_retired(self, request: HttpRequest, queryset: QuerySet[Worker]) -> None:
-        changed = services.delete_retired(queryset, actor_of(request))
+        changed = services.delete_retired(queryset, request.user)
         self._show_result(request, changed, "deleted", "Only retired workers can be deleted.")
 
     actions_detail = ("activate_one", "drain_one", "retire_one")
@@ -286,7 +286,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
         what: str,
         nothing: str,
     ) -> None:
-        self._show_result(request, service(queryset, actor_of(request)), what, nothing)
+        self._show_result(request, service(queryset, request.user), what, nothing)
 
     def _show_result(self, request: HttpRequest, changed: int, what: str, nothing: str) -> None:
         if changed:

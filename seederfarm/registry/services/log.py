@@ -71,7 +71,7 @@ def record_audit(
     if isinstance(actor, str) and actor.startswith(OF_SOURCE) and not has_room("audit", actor):
         return None
     user = user_of(actor)
-    name = actor if isinstance(actor, str) else actor.get_username() or "somebody"
+    name = actor if isinstance(actor, str) else actor.get_username() or "unknown"
     return AuditEntry.objects.create(
         user=user,
         actor=name[:150],

@@ -122,12 +122,8 @@ class Undecided:
 
     def _hold(self, size: int) -> None:
         if self._buffered + size > MAX_BUFFERED_BYTES:
-            raise RemoteProtocolError(
-                f"over {MAX_BUFFERED_BYTES} bytes for channels that nobody has accepted"
-            )
+            raise RemoteProtocolError(f"over {MAX_BUFFERED_BYTES} bytes for channels that are not open")
         if self._budget.refuses(self._buffered + size, size):
-            raise RemoteProtocolError(
-                "too many messages, over all peers, for channels that nobody has accepted"
-            )
+            raise RemoteProtocolError("too many messages, over all peers, for channels that are not open")
         self._buffered += size
         self._budget.held += size

@@ -71,4 +71,4 @@ class Testnet:
         await stack.enter_async_context(node)
         # The first one finds no other node
         if len(self.nodes) > 1 and not await node.bootstrapped(timeout=START_SECONDS):
-            raise TimeoutError(f"node {len(self.nodes)} of the testnet found nobody")
+            raise TimeoutError(f"node {len(self.nodes)} of the testnet found no other node")

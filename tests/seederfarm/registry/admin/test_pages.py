@@ -151,7 +151,7 @@ def test_a_seeds_txt_is_uploaded(client: Client) -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, "Paste keys, or choose a file."),
+        ({}, "Paste a key, or choose a file."),
         ({"file": b"\xff\xfe\x00"}, "Not text (UTF-8)"),
         ({"keys": key_of("a"), "replicas_min": 4}, "The maximum must not be below the minimum."),
         ({"keys": key_of("a"), "tags": "two words"}, "is not a tag"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
@@ -12,8 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from seederfarm.registry.models import Alert, Worker
-
-from .looks import SILENT_AFTER
+from seederfarm.registry.models.worker import silent_since
 
 THEMES: Final = ("", "light", "dark")
 """Values of the cookie `theme`; empty: as the system."""
@@ -131,8 +129,8 @@ def status() -> Status:
         .order_by()
         .values_list("last_seen_at", "engine")
     )
-    since = timezone.now() - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
-    online = [engine for seen, engine in rows if seen is not None and seen > since]
+    since = silent_since(timezone.now())
+    online = [engine for seen, engine in rows if seen is not None and seen >= since]
     return Status(
         workers=len(rows),
         online=len(online),

@@ -6,14 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from django.conf import settings
-
 from seederfarm.registry.health import Health, counts, serves
 from seederfarm.registry.models import Drive, Replica, Worker
 from seederfarm.registry.models.history import Severity
-
-SILENT_AFTER: Final = 3
-"""Missed heartbeats after which a worker is called silent: from then on it gets nothing new."""
 
 
 class Look(NamedTuple):
@@ -54,7 +49,6 @@ def of_event(kind: str, severity: str) -> Look:
 
 
 def of_worker(worker: Worker, now: datetime) -> Look:
-    silent = not worker.is_online(now, SILENT_AFTER * settings.FARM.heartbeat)
     match worker.state:
         case Worker.State.PENDING:
             return Look("is-wait", "ask", "Wants to join")
@@ -62,7 +56,7 @@ def of_worker(worker: Worker, now: datetime) -> Look:
             return Look("is-idle", "gone", "Retired")
         case _ if worker.lost_since is not None:
             return Look("is-fail", "fail", "Lost", "its copies are made elsewhere")
-        case _ if silent:
+        case _ if not worker.is_online(now):
             return Look("is-idle", "silent", "Silent", "gets nothing new")
         case _ if worker.engine.get("hung"):
             return Look("is-fail", "fail", "Engine hung")

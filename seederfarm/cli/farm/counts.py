@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from ...registry.health import with_health
 from ...registry.models import Drive, Event, Replica, Worker
+from ...registry.models.worker import silent_since
 from ...registry.queries import under_replicated
 
 
@@ -50,7 +49,6 @@ def counts() -> dict[str, int]:
     """Of the drives that are `short` of copies, those `unproven` have enough complete ones, but not enough
     that have proven it."""
     copies = Replica.objects.filter(desired=True)
-    heard = timezone.now() - timedelta(seconds=settings.FARM.worker_grace)
     workers = Worker.objects.exclude(state=Worker.State.RETIRED)
     short = under_replicated(Drive.objects.all())
     return {
@@ -60,5 +58,5 @@ def counts() -> dict[str, int]:
         "copies": copies.count(),
         "complete": copies.filter(phase=Replica.Phase.COMPLETE).count(),
         "workers": workers.count(),
-        "online": workers.filter(last_seen_at__gt=heard).count(),
+        "online": workers.filter(last_seen_at__gte=silent_since(timezone.now())).count(),
     }

@@ -30,7 +30,7 @@ WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
 @json_option
 def workers(as_json: bool) -> None:
     """List the workers and their copies."""
-    farm = open_farm()
+    open_farm()
     from ...registry.models import Worker
     from ...registry.queries import with_load
     from ...registry.services.drains import drain_progress
@@ -47,7 +47,7 @@ def workers(as_json: bool) -> None:
                 "name": worker.name,
                 "id": worker.node_id,
                 "state": worker.state,
-                "online": worker.is_online(now, farm.worker_grace),
+                "online": worker.is_online(now),
                 "zone": worker.zone,
                 "tags": worker.tags,
                 "copies": worker.copies,

@@ -14,11 +14,9 @@ from django.utils import timezone
 from seederfarm.placement.model import WorkerStatus
 from seederfarm.registry.models import Drive, Event, Worker
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.models.worker import SILENT_AFTER, silent_since
 
 from ..history import alerts
-
-SILENT_AFTER: Final = 3.0
-"""Missed heartbeats after which a worker gets no new replicas."""
 
 
 class OutageDetector:
@@ -88,11 +86,6 @@ def status_of(worker: WorkerRow, now: datetime) -> WorkerStatus:
     if worker.state == Worker.State.DRAINING:
         return WorkerStatus.DRAINING
     return WorkerStatus.SILENT if worker.reported_at < silent_since(now) else WorkerStatus.ACTIVE
-
-
-def silent_since(now: datetime) -> datetime:
-    """Workers that last reported before this time get no new replicas."""
-    return now - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
 
 
 def check(now: datetime | None = None, outages: OutageDetector = OUTAGES) -> list[WorkerRow]:

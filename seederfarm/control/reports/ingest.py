@@ -24,6 +24,7 @@ from hypercore.keys import short_key
 from seederfarm.registry import reported
 from seederfarm.registry.models import Drive, Event, Replica, Worker
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.models.worker import silent_since
 from seederfarm.registry.replica_states import DesiredPhase, ImpossibleStep, ReplicaStep, after
 from seederfarm.registry.services import FORK_ALERT
 
@@ -33,7 +34,6 @@ from ..history.events import EventRow, record
 from ..messaging import assignments, outbox
 from ..messaging.inbox import Received, receive, reject_malformed
 from ..messaging.task_names import ControlTask
-from ..reconcile import liveness
 
 LAST_SEEN_RESOLUTION: Final = timedelta(seconds=60)
 """Resolution of the last sight of a writer: a finer one would write every drive at every report."""
@@ -141,7 +141,7 @@ def _heartbeat(worker: Worker, beat: Heartbeat, now: datetime) -> None:
     Worker.objects.filter(pk=worker.pk).update(**values, lost_since=None)
     if returned is not None:
         _returned(worker, returned, now)
-    if worker.free_bytes is None or (worker.last_seen_at or now) < liveness.silent_since(now):
+    if worker.free_bytes is None or (worker.last_seen_at or now) < silent_since(now):
         # It can get copies (again): unplaced drives may fit
         outbox.defer(ControlTask.RECONCILE)
     assignments.check_assignment(worker, beat.assignment_version, beat.assignment_digest, now)

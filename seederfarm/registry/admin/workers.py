@@ -6,7 +6,6 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -127,7 +126,7 @@ class WorkerAdmin(FarmAdmin[Worker]):
     def online(self, worker: Worker) -> SafeString | str:
         if worker.last_seen_at is None:
             return "never"
-        here = worker.is_online(timezone.now(), max(3 * settings.FARM.heartbeat, 60))
+        here = worker.is_online(timezone.now())
         colour = "text-green-700 dark:text-green-400" if here else "text-red-700 dark:text-red-400"
         return format_html('<span class="{}">●</span> {}', colour, cells.age(worker.last_seen_at))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
+from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -13,6 +15,14 @@ from django.utils import timezone
 
 from ..worker_states import WorkerState
 from .fields import TagListField
+
+SILENT_AFTER: Final = 3.0
+"""Missed heartbeats after which a worker is silent: it gets no new replicas."""
+
+
+def silent_since(now: datetime) -> datetime:
+    """Return the time since which a worker that is not silent has reported."""
+    return now - timedelta(seconds=SILENT_AFTER * settings.FARM.heartbeat)
 
 
 class Worker(models.Model):
@@ -110,9 +120,9 @@ class Worker(models.Model):
         """The queue that it consumes."""
         return f"node.{self.node_id}.q"
 
-    def is_online(self, now: datetime, grace: float) -> bool:
-        """Whether it reported within `grace` seconds."""
-        return self.last_seen_at is not None and self.last_seen_at > now - timedelta(seconds=grace)
+    def is_online(self, now: datetime) -> bool:
+        """Whether it has reported and is not silent."""
+        return self.last_seen_at is not None and self.last_seen_at >= silent_since(now)
 
 
 class AssignmentState(models.Model):

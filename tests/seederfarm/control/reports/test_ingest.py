@@ -14,10 +14,10 @@ from farmwire.report import Report, WorkerEvent
 from farmwire.report import Sample as ReportedSample
 from seederfarm.control.history import samples
 from seederfarm.control.messaging import assignments
-from seederfarm.control.reconcile.liveness import SILENT_AFTER
 from seederfarm.control.reports import ingest
 from seederfarm.control.reports.ingest import ingest_report
 from seederfarm.registry.models import Alert, AuditEntry, Drive, Event, Replica, Sample, Worker
+from seederfarm.registry.models.worker import SILENT_AFTER
 from seederfarm.registry.services import follow_forks
 
 from ...registry.factories import make_drive

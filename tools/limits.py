@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes docs/limits.md: every named bound and every named time of hypercore-py, as its source documents it.
+"""Writes docs/limits.md: every named bound of hypercore-py, with the first sentence of its docstring.
 
     python tools/limits.py             write the page
     python tools/limits.py --check     exit with 1 if it is not current
     python tools/limits.py --untested  list bounds that no test mentions
 
-A bound is a constant with such a name (see BOUND), a time one that is in seconds (see TIME). Each needs a
-docstring: the string below it.
+A bound is a constant with such a name (see BOUND), a time one that is in seconds (see TIME); times are not on
+the page. Each needs a docstring: the string below it.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ BOUND = re.compile(
     r"(^|_)(MAX|LIMIT)(_|$)|(^|_)(CACHE|BUFFER|WINDOW|WATER)_BYTES$|^(PREFETCH|HISTORY|PAUSE)_|^WINDOW$"
 )
 TIME = re.compile(r"_SECONDS$|(^|_)(TIMEOUT|PATIENCE|DELAY|LIFETIME|RTO)$|^KEEP_ALIVE$")
+SENTENCE = re.compile(r"(?<=[\w)`%])\. (?=[A-Z`\d])")
+"""The end of a sentence."""
+OURS = re.compile(r" ?\((?:our own choice|ours)\)", re.IGNORECASE)
+"""What the page says once for all."""
 NOT_OURS = {"MAX_SAFE_INTEGER", "MAX_VERSION", "MAX_STREAM_ID"}
 """Maxima of formats: no choice of ours, and nothing that grows."""
 
 HEAD = """\
 # Limits
 
-Every bound on what a peer, a file or a person can make the library keep, and every time that it waits, by
-the module that holds it. Written by `python tools/limits.py` from the docstrings in the source: change them
-there.
-
-A bound without a word on where it comes from is our own choice.
+What a peer, a file or a person can make the library keep, at most. Written by `python tools/limits.py`
+from the source, which has more on each bound (and on each time to wait). A bound without an origin is our own
+choice.
 """
 
 BUDGETS = """\
 ## Budgets
 
-What one peer may make us hold, times how many there can be (512 connections of peers that dial us and 80 that
-we dial), and what all of them together may hold. "none" is a product that nothing else
-bounds.
+What one peer may make us hold, times how many there can be (592 connections: 512 of peers that dial us and 80 that
+we dial), and what all of them together may hold.
 
 | what | each | times | product | all together |
 |---|---|---|---|---|
@@ -156,18 +157,16 @@ def table(rows: Sequence[Limit]) -> Iterator[str]:
     yield "| name | value | what |"
     yield "|---|---|---|"
     for row in rows:
-        doc = row.doc.replace("|", "\\|")
+        doc = SENTENCE.split(OURS.sub("", row.doc), maxsplit=1)[0].rstrip(".").replace("|", "\\|")
         yield f"| `{row.module.removeprefix('hypercore.')}.{row.name}` | {shown(row)} | {doc} |"
 
 
 def page() -> str:
     found = sorted(limits(), key=lambda limit: limit.room)
-    lines = [HEAD, BUDGETS]
-    for title, is_time in (("Bounds", False), ("Times", True)):
-        lines.append(f"## {title}\n")
-        rows = [limit for limit in found if limit.is_time is is_time]
-        for room, of_room in groupby(rows, key=lambda limit: limit.room):
-            lines += [f"### {room}\n", *table(list(of_room)), ""]
+    lines = [HEAD, BUDGETS, "## Bounds\n"]
+    rows = [limit for limit in found if not limit.is_time]
+    for room, of_room in groupby(rows, key=lambda limit: limit.room):
+        lines += [f"### {room}\n", *table(list(of_room)), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -8,6 +8,7 @@ from seederfarm.registry.queries import whole_key
 
 from .api.app import api
 from .live import stream
+from .metrics.page import metrics
 from .pages import account, drive, drives, history, overview, sources, workers
 from .pages.access import key_in_address
 
@@ -48,5 +49,6 @@ urlpatterns = [
     path("login/", account.LoginPage.as_view(), name="login"),
     path("logout/", account.logout, name="logout"),
     path("theme/", account.theme, name="theme"),
+    path("metrics", metrics, name="metrics"),
     path("api/v1/", api.urls),
 ]

@@ -1,20 +1,17 @@
-"""The pages of the farm: dashboard, admin, and one that shows a load balancer that the process runs."""
+"""The pages of the farm: dashboard, admin, and health checks for load balancers."""
 
 from __future__ import annotations
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
-
-def alive(request: HttpRequest) -> HttpResponse:
-    """Answers without a database query: the process is up."""
-    return HttpResponse("ok\n", content_type="text/plain")
-
+from .health_checks import alive, ready
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("livez", alive, name="alive"),
+    path("livez", alive),
+    path("healthz", alive, name="alive"),
+    path("readyz", ready, name="ready"),
     path("", include("dashboard.urls")),
 ]
 handler400 = "dashboard.pages.errors.bad_request"

@@ -174,6 +174,15 @@ class FarmSettings:
         5555,
         "Port that Flower listens on, at 127.0.0.1.",
     )
+    metrics_token: str = _setting(
+        "SEEDERFARM_METRICS_TOKEN",
+        readers.long_token,
+        "",
+        "A token for `/metrics` alone, 16 characters at least, sent as `Authorization: Bearer TOKEN`. API "
+        "tokens with the scope `read` are accepted as well.",
+        shown="(none)",
+        secret=True,
+    )
     time_zone: str = _setting(
         "SEEDERFARM_TIME_ZONE", env.time_zone, "UTC", "Time zone of the pages, such as Europe/Berlin."
     )

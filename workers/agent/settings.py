@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
 
 from hypercore.dht.address import BootstrapNode
 from hypercore.dht.constants import BOOTSTRAP_NODES
 
 from ..engine.settings.settings import NO_LIMITS, LimitSettings
+from ..settings.readers import MAX_TOKEN, long_token
 from ..settings.table import (
     HEARTBEAT,
     WORKER_METRICS,
@@ -19,10 +19,6 @@ from ..settings.table import (
     WORKER_SAMPLE,
     SettingError,
 )
-
-MIN_TOKEN: Final = 16
-MAX_TOKEN: Final = 1024
-"""Characters of a token for metrics. Ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +39,12 @@ def metrics_from(environ: Mapping[str, str]) -> MetricsSettings | None:
     token = ""
     if path:
         try:
-            token = Path(path).read_text()[:MAX_TOKEN].strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingError(f"{name}: {path} cannot be read: {error}") from None
-        if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable():
-            raise SettingError(f"{name}: expected {MIN_TOKEN} to {MAX_TOKEN} printable ASCII characters")
+            with Path(path).open() as file:
+                token = long_token(file.read(2 * MAX_TOKEN))
+        except OSError as error:
+            raise SettingError(f"{name}: {path} cannot be read: {error.strerror or error}") from None
+        except ValueError as error:  # not UTF-8 either
+            raise SettingError(f"{name}: the text in {path} is wrong: {error}") from None
     if not token and not is_loopback(address[0]):
         raise SettingError(f"{WORKER_METRICS.name}: {address[0]} is not loopback: {name} must name a token")
     return MetricsSettings(host=address[0], port=address[1], token=token)

@@ -19,6 +19,11 @@ from .. import units
 T = TypeVar("T")
 Reader = Callable[[str], T]
 
+MIN_TOKEN = 16
+"""Characters of a token for metrics. Ours."""
+MAX_TOKEN = 1024
+"""Characters of a token for metrics. Ours."""
+
 NO_HOME = (
     f"no home directory is known (HOME is not set, and user {os.getuid()} has no account): "
     "set SEEDERFARM_HOME to a directory"
@@ -96,6 +101,14 @@ def node_addresses(value: str) -> tuple[BootstrapNode, ...]:
     if not listed:
         raise ValueError("expected at least one HOST:PORT, with commas between several")
     return tuple(map(node_address, listed))
+
+
+def long_token(value: str) -> str:
+    """MIN_TOKEN to MAX_TOKEN printable ASCII characters; space around them is removed."""
+    token = value.strip()
+    if not MIN_TOKEN <= len(token) <= MAX_TOKEN or not token.isascii() or not token.isprintable():
+        raise ValueError(f"expected {MIN_TOKEN} to {MAX_TOKEN} printable ASCII characters")
+    return token
 
 
 def listen_address(value: str) -> tuple[str, int]:

@@ -44,6 +44,8 @@ AUDIT_EVERY: Final = 10.0
 """Largest number of seconds between two checks for copies that are due for a proof."""
 REFRESH_EVERY: Final = 20.0
 """Heartbeats between checks for copies without recent reports."""
+PULSE_EVERY: Final = 5.0
+"""Seconds between two records that control lives."""
 EXPIRE_EVERY: Final = 60.0
 """Seconds between checks for expired drives."""
 RETENTION_EVERY: Final = 3600.0
@@ -66,6 +68,7 @@ def beat_table() -> dict[str, Any]:
         "ask for proofs": _beat(ControlTask.CHALLENGE, min(AUDIT_EVERY, max(1.0, farm.audit_every))),
         "ask for reports that are missing": _beat(ControlTask.REFRESH, REFRESH_EVERY * farm.heartbeat),
         "sync the broker's accounts": _beat(ControlTask.SYNC_ACCOUNTS, ACCOUNTS_EVERY * farm.heartbeat),
+        "record that control lives": _beat(ControlTask.PULSE, PULSE_EVERY),
         "remove what expired": _beat(ControlTask.EXPIRE, EXPIRE_EVERY),
         "prune old rows": _beat(ControlTask.RETENTION, RETENTION_EVERY),
     }

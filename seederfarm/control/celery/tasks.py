@@ -13,6 +13,7 @@ from seederfarm.registry import services
 
 from ..accounts import denials
 from ..accounts.join import join
+from ..accounts.pulse import record_pulse
 from ..history import retention
 from ..messaging import assignments
 from ..messaging.task_names import ControlTask
@@ -87,6 +88,11 @@ def refresh() -> None:
 @_task(ControlTask.SYNC_ACCOUNTS)
 def sync_accounts(afresh: bool = False) -> None:
     denials.sync_accounts(afresh=afresh)
+
+
+@_task(ControlTask.PULSE)
+def pulse() -> None:
+    record_pulse()
 
 
 @_task(ControlTask.EXPIRE)

@@ -15,6 +15,7 @@ class ControlTask(StrEnum):
     """Plan all drives, if due."""
     CHALLENGE = "control.challenge"
     REFRESH = "control.refresh"
+    PULSE = "control.pulse"
     SYNC_ACCOUNTS = "control.sync_accounts_task"
     EXPIRE = "control.expire"
     RETENTION = "control.retention"

@@ -382,6 +382,23 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="ControlPulse",
+            fields=[
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                ("queues", models.JSONField(default=dict)),
+                ("broker_used_bytes", models.PositiveBigIntegerField(null=True)),
+                ("broker_max_bytes", models.PositiveBigIntegerField(null=True)),
+                ("cpu_seconds", models.FloatField(default=0.0)),
+                ("memory_bytes", models.PositiveBigIntegerField(default=0)),
+            ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("id", 1)), name="control_pulse_only_one")
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Replica",
             fields=[
                 (

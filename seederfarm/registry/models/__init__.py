@@ -5,7 +5,7 @@ from __future__ import annotations
 from .access import ApiToken, EnrolmentToken
 from .drive import Drive, Tag
 from .history import Alert, AuditEntry, Event, Sample
-from .plan import PlanState
+from .plan import ControlPulse, PlanState
 from .proof import Challenge
 from .replica import Replica
 from .source import Source, SourceEntry
@@ -17,6 +17,7 @@ __all__ = [
     "AssignmentState",
     "AuditEntry",
     "Challenge",
+    "ControlPulse",
     "Drive",
     "EnrolmentToken",
     "Event",

@@ -1,4 +1,4 @@
-"""State of the reconciler between its runs."""
+"""State of the reconciler between its runs, and of the control process."""
 
 from __future__ import annotations
 
@@ -39,3 +39,27 @@ class PlanState(models.Model):
 
     def __str__(self) -> str:
         return "state of the plan"
+
+
+class ControlPulse(models.Model):
+    """One row: the last time that control did what beat starts every few seconds, and its measurements."""
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
+    at = models.DateTimeField()
+    queues = models.JSONField(default=dict)
+    """Messages that wait, by kind of queue: control, reports, join, workers, worker_reports. Empty: the
+    broker did not answer."""
+    broker_used_bytes = models.PositiveBigIntegerField(null=True)
+    broker_max_bytes = models.PositiveBigIntegerField(null=True)
+    """What the broker may use. None: not limited, or not known."""
+    cpu_seconds = models.FloatField(default=0.0)
+    """Processor time of the control process since its start."""
+    memory_bytes = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=Q(id=1), name="control_pulse_only_one"),)
+
+    def __str__(self) -> str:
+        return f"pulse of control at {self.at:%H:%M:%S}"

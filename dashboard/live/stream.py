@@ -17,6 +17,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from seederfarm.registry.roles import LOOK
+
 from .hub import MAX_TOPICS_EACH, Full, Hub
 from .topics import known, render_all
 
@@ -53,10 +55,12 @@ def _render_now(topics: Collection[str]) -> Mapping[str, str]:
 
 @require_GET
 async def live(request: HttpRequest) -> HttpResponseBase:
-    """The event stream: 401 without a login, 400 without topics, 503 above the bounds of the hub."""
+    """The event stream: 401 without a login, 403 without a role, 400 without topics, 503 above its bounds."""
     user = await request.auser()
     if not user.is_authenticated:
         return HttpResponse("log in first\n", status=401, content_type="text/plain")
+    if not await user.ahas_perm(LOOK):
+        return HttpResponse("your account has no role\n", status=403, content_type="text/plain")
     topics = known(request.GET.get("topics", "")[:2000].split(","))[:MAX_TOPICS_EACH]
     if not topics:
         return HttpResponse("no topic\n", status=400, content_type="text/plain")

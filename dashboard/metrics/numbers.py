@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from django.conf import settings
 from django.db.models import Count, Max, Sum
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -198,8 +197,8 @@ def _last_seen(worker: Worker) -> float:
 
 def _rate(workers: Iterable[Worker], name: str) -> float:
     """The sum of a number of the last reports of workers that are heard."""
-    now, within = timezone.now(), 3 * settings.FARM.heartbeat
-    return sum(float(w.engine.get(name, 0) or 0) for w in workers if w.is_online(now, within))
+    now = timezone.now()
+    return sum(float(w.engine.get(name, 0) or 0) for w in workers if w.is_online(now))
 
 
 def _word(status: str) -> str:

@@ -1,4 +1,4 @@
-"""Access: every page needs a login, every change a permission."""
+"""Access: every page needs a login and the right to look, every change a permission of its own."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from hypercore.keys import encode_key
+from seederfarm.registry.roles import LOOK
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
 def page(view: View[P]) -> View[P]:
-    """A page to look at, for every user who is logged in."""
-    return never_cache(require_safe(login_required(view)))
+    """A page to look at, for viewers, operators and admins. Accounts without a role get 403."""
+    return never_cache(require_safe(login_required(_permitted(LOOK, view))))
 
 
 def form_page(permission: str) -> Callable[[View[P]], View[P]]:

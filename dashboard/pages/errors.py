@@ -7,6 +7,8 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from seederfarm.registry.roles import LOOK
+
 from ..reads.frame import theme_of
 
 TEXTS = {
@@ -37,7 +39,13 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return _page(request, 403)
+    """With the way out for an account without a role, which sees no page."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated or user.has_perm(LOOK):
+        return _page(request, 403)
+    title, text = "Your account has no role yet", "An administrator can make it a viewer, operator or admin."
+    shown = {"status": 403, "name": "forbidden", "title": title, "text": text, "may_leave": True}
+    return render(request, "dashboard/error.html", {**shown, "theme": theme_of(request)}, status=403)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

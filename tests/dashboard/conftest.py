@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, User
 from django.dispatch import Signal
 from django.test import Client
 
-from seederfarm.registry import signals
+from seederfarm.registry import roles, signals
 
 from ..seederfarm.registry.factories import make_user
 from ..support.databases import FarmDatabase
@@ -27,17 +27,22 @@ def logged_in(user: User) -> Client:
 
 @pytest.fixture
 def viewer(database: FarmDatabase) -> Client:
-    return logged_in(make_user("vera", is_staff=False, is_superuser=False))
+    return logged_in(member("vera", roles.VIEWER))
 
 
 @pytest.fixture
 def operator(database: FarmDatabase) -> Client:
-    user = make_user("otto", is_staff=False, is_superuser=False)
-    rights = ["add_drive", "change_drive", "change_alert"]
-    user.user_permissions.set(Permission.objects.filter(codename__in=rights))
-    return logged_in(user)
+    return logged_in(member("otto", roles.OPERATOR))
 
 
 @pytest.fixture
 def administrator(database: FarmDatabase) -> Client:
     return logged_in(make_user("anna"))
+
+
+def member(name: str, role: str, *, is_staff: bool = False) -> User:
+    """An account with this role."""
+    roles.sync_roles()  # flushed databases have no groups
+    user = make_user(name, is_staff=is_staff, is_superuser=False)
+    user.groups.add(Group.objects.get(name=role))
+    return user

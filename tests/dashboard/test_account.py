@@ -7,10 +7,11 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from dashboard.middleware import POLICY
-from seederfarm.registry import login_form
+from seederfarm.registry import login_form, roles
 from seederfarm.registry.logins import PAIR, LoginLimit
 
 from ..seederfarm.registry.factories import make_user
+from .conftest import member
 from .farm import text_of
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -26,7 +27,7 @@ def log_in(client: Client, password: str = "correct horse", **fields: str) -> ob
 
 
 def test_a_login_leads_to_the_page_that_was_asked_for() -> None:
-    make_user("vera", is_staff=False, is_superuser=False)
+    member("vera", roles.VIEWER)
     client = Client()
     page = client.get("/drives/?state=safe")
     address = page.headers["Location"]

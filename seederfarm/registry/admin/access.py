@@ -36,8 +36,8 @@ else:
         pass
 
 
-GRANTING: Final = ("is_staff", "is_superuser", "groups", "user_permissions")
-"""Fields of a user that give rights."""
+GRANTING: Final = ("is_superuser", "user_permissions")
+"""Fields of a user that only superusers change. Groups may be given by those who have all of their rights."""
 
 
 def _is_superuser(request: HttpRequest) -> bool:
@@ -57,6 +57,12 @@ class UserAdmin(_UserBase):
         fields = super().get_readonly_fields(request, obj)
         return fields if _is_superuser(request) else (*fields, *GRANTING)
 
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        if db_field.name == "groups" and field is not None and not _is_superuser(request):
+            field.queryset = Group.objects.filter(pk__in=_givable(request))
+        return field
+
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return self._is_below(request, obj) and super().has_change_permission(request, obj)
 
@@ -69,6 +75,16 @@ class UserAdmin(_UserBase):
         if obj is None or _is_superuser(request):
             return True
         return not obj.is_superuser and request.user.has_perms(sorted(obj.get_all_permissions()))
+
+
+def _givable(request: HttpRequest) -> list[int]:
+    """Primary keys of groups whose rights the user has, all of them."""
+    groups = Group.objects.prefetch_related("permissions__content_type")
+    return [group.pk for group in groups if request.user.has_perms(_rights_of(group))]
+
+
+def _rights_of(group: Group) -> list[str]:
+    return [f"{right.content_type.app_label}.{right.codename}" for right in group.permissions.all()]
 
 
 @admin.register(Group)

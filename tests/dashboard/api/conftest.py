@@ -16,8 +16,8 @@ from ...support.databases import FarmDatabase
 from .client import ApiClient
 
 RIGHTS = (
-    "add_drive", "change_drive", "change_worker", "add_source", "change_source", "delete_source",
-    "change_alert",
+    "view_drive", "add_drive", "change_drive", "change_worker", "add_source", "change_source",
+    "delete_source", "change_alert",
 )  # fmt: skip
 
 

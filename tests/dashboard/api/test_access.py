@@ -69,7 +69,7 @@ def test_each_operation_needs_its_scope(otto: User) -> None:
 
 def test_a_token_has_no_more_rights_than_its_user() -> None:
     populate()
-    vera = make_operator("vera", rights=())
+    vera = make_operator("vera", rights=("view_drive",))
     client = ApiClient(token_for(vera, "read", "drives", "workers", "sources", "alerts"))
     changes = [(method, path) for method, path in every_operation() if method != "GET"]
     assert len(changes) > 12
@@ -77,6 +77,8 @@ def test_a_token_has_no_more_rights_than_its_user() -> None:
         answer = client(method, path, {})
         assert answer.status == 403 and "no permission" in answer.body["detail"], (method, path)
     assert client("GET", "drives").status == 200
+    vera.user_permissions.clear()
+    assert client("GET", "drives").status == 403, "an account without a role sees nothing"
 
 
 def test_a_token_ends_with_its_time_its_user_or_by_hand(otto: User) -> None:

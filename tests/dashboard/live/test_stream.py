@@ -15,9 +15,11 @@ from django.utils import timezone
 from dashboard.live import stream
 from dashboard.live.hub import MAX_TOPICS_EACH
 from dashboard.live.topics import FARM, known, render_all
+from seederfarm.registry import roles
 from seederfarm.registry.models import Drive, Worker
 
-from ...seederfarm.registry.factories import key_of, make_user
+from ...seederfarm.registry.factories import key_of
+from ..conftest import member
 from ..farm import populate
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -78,7 +80,8 @@ async def parts(body: AsyncIterator[bytes], count: int) -> list[str]:
 def test_the_stream_begins_with_what_is_now_and_ends_without_a_trace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    user = make_user("vera", is_superuser=False)
+    user = member("vera", roles.VIEWER)
+    user.get_all_permissions()  # they are cached: another thread does not see this transaction
 
     async def of_session() -> User:
         return user

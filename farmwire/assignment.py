@@ -23,6 +23,8 @@ _MODULUS = 1 << 256
 
 
 class AssignmentEntry(Message, frozen=True, kw_only=True):
+    """A drive that the worker shall keep."""
+
     key: Key
     kind: Kind | None = None
     """Kind given by the operator. None: detected from the content."""
@@ -33,6 +35,8 @@ class AssignmentEntry(Message, frozen=True, kw_only=True):
 
 
 class AssignmentPage(Message, frozen=True, kw_only=True):
+    """A part of an assignment, small enough for one message."""
+
     version: Count
     page: Annotated[int, Meta(ge=0, lt=MAX_PAGES)]
     pages: Annotated[int, Meta(ge=1, le=MAX_PAGES)]
@@ -42,11 +46,14 @@ class AssignmentPage(Message, frozen=True, kw_only=True):
 
 
 class Assignment(Message, frozen=True, kw_only=True):
+    """All drives that a worker shall keep."""
+
     version: Count = 0
     entries: list[AssignmentEntry] = []
 
     @property
     def digest(self) -> str:
+        """SHA-256 of the entries, whatever their order."""
         return entries_digest(self.entries)
 
     def to_pages(self) -> list[AssignmentPage]:

@@ -25,6 +25,8 @@ MAX_ANSWER_BYTES = MAX_PROOF_CHARS + (64 << 10)
 
 
 class Challenge(Message, frozen=True, kw_only=True):
+    """A request for proofs of blocks."""
+
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     key: Key
     """The key of the replica."""
@@ -35,12 +37,16 @@ class Challenge(Message, frozen=True, kw_only=True):
 
 
 class BlockProof(Message, frozen=True, kw_only=True):
+    """The proof that a block is stored."""
+
     block: Count
     data: Annotated[str, Meta(max_length=MAX_PROOF_CHARS)]
     """Base64 of a `data` message. Empty: the block is missing."""
 
 
 class Answer(Message, frozen=True, kw_only=True):
+    """The proofs that a worker gives to a challenge."""
+
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     core: Key
     proofs: Annotated[list[BlockProof], Meta(max_length=MAX_BLOCKS)]

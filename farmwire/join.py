@@ -81,6 +81,7 @@ def with_login(url: str, user: str, password: str) -> str:
 
 
 def without_login(url: str) -> str:
+    """Return the URL without its user name and password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" + urlunsplit(("", "", *parts[2:]))
 

@@ -38,12 +38,15 @@ class Prover(Protocol):
     """The part of a stored core that proofs need."""
 
     @property
-    def fork(self) -> int: ...
+    def fork(self) -> int:
+        """Fork of the core."""
 
     @property
-    def length(self) -> int: ...
+    def length(self) -> int:
+        """Blocks of the core."""
 
-    def prove(self, request: Request) -> Data: ...
+    def prove(self, request: Request) -> Data:
+        """Answer a request. Raises a HypercoreError if a block or node is missing."""
 
 
 def prove_block(core: Prover, block: int) -> BlockProof:

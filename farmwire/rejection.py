@@ -6,6 +6,8 @@ from enum import StrEnum
 
 
 class RejectReason(StrEnum):
+    """The first check that a message fails."""
+
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
     WRONG_SENDER = "wrong_sender"

@@ -69,6 +69,8 @@ class EngineStats(Message, frozen=True, kw_only=True):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):
+    """What a worker reports of itself in every interval."""
+
     at: Seconds
     name: Name
     zone: Annotated[str, Meta(max_length=100)] = ""
@@ -152,6 +154,8 @@ class WorkerEvent(Message, frozen=True, kw_only=True):
 
 
 class Report(Message, frozen=True, kw_only=True):
+    """What a worker sends to control; each part may be absent."""
+
     heartbeat: Heartbeat | None = None
     replicas: Annotated[list[ReplicaReport], Meta(max_length=MAX_REPLICAS)] = []
     samples: Annotated[list[Sample], Meta(max_length=MAX_SAMPLES)] = []

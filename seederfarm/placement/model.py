@@ -26,6 +26,8 @@ class WorkerStatus(StrEnum):
 
 
 class WorkerSpec(NamedTuple):
+    """A worker as the planner sees it."""
+
     id: int
     """Local number; breaks ties."""
     status: WorkerStatus = WorkerStatus.ACTIVE
@@ -41,6 +43,8 @@ class WorkerSpec(NamedTuple):
 
 
 class DriveSpec(NamedTuple):
+    """A drive as the planner sees it."""
+
     id: int
     """Local number; breaks ties together with a worker's, the same way each time."""
     size: int
@@ -75,18 +79,24 @@ class ReplicaState(NamedTuple):
 
 
 class Assign(NamedTuple):
+    """A replica to make."""
+
     drive: int
     worker: int
     bytes: int
 
 
 class Release(NamedTuple):
+    """A replica to release."""
+
     drive: int
     worker: int
     reason: ReleaseReason
 
 
 class ReleaseReason(StrEnum):
+    """Why a replica is released."""
+
     REMOVED = "the drive is being removed"
     SURPLUS = "more copies than the maximum, and enough others have all of it"
     DRAINED = "the worker is being drained, and enough others have all of it"
@@ -103,6 +113,8 @@ class Unplaced(NamedTuple):
 
 
 class Plan(NamedTuple):
+    """The moves that follow from drives, workers and replicas."""
+
     assign: list[Assign]
     release: list[Release]
     unplaced: list[Unplaced]

@@ -277,6 +277,7 @@ class Engine:
 
     @property
     def keys(self) -> list[bytes]:
+        """The keys that are kept, cold ones included."""
         return [*self._seeds, *self._backlog.waiting]
 
     # --- cold keys

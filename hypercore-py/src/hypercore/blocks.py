@@ -30,7 +30,8 @@ class BlockSource(Protocol):
     """A core as its readers see it."""
 
     @property
-    def key(self) -> bytes: ...
+    def key(self) -> bytes:
+        """The core's key, 32 bytes."""
 
     @property
     def length(self) -> int:
@@ -38,7 +39,8 @@ class BlockSource(Protocol):
         ...
 
     @property
-    def fork(self) -> int: ...
+    def fork(self) -> int:
+        """How often the writer has truncated the core."""
 
     @property
     def manifest(self) -> Manifest | None:
@@ -137,13 +139,16 @@ class EncryptingLog:
 
     @property
     def length(self) -> int:
+        """Number of blocks."""
         return self._log.length
 
     @property
     def byte_length(self) -> int:
+        """Bytes of all blocks, before encryption."""
         return self._log.byte_length - PADDING * self._log.length
 
     def peek(self, index: int) -> bytes | None:
+        """Return a block decrypted, or None if it is not stored."""
         block = self._log.peek(index)
         return None if block is None else self._cipher.decrypt(index, block)
 
@@ -234,10 +239,12 @@ class CoreLog:
 
     @property
     def length(self) -> int:
+        """Number of blocks."""
         return self._core.head.length
 
     @property
     def byte_length(self) -> int:
+        """Bytes of all blocks."""
         return self._core.head.byte_length
 
     def append(self, blocks: Sequence[bytes], /) -> None:

@@ -81,7 +81,8 @@ class Connection(Protocol):
         """Whether more should be sent now, since little is queued."""
 
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Whether it has ended, for whatever reason."""
 
     def send(self, message: Buffer) -> bool:
         """Send one message of at most 2^24 - 18 bytes. Returns `writable`. Ignored after the end."""
@@ -110,7 +111,8 @@ class Connection(Protocol):
     def pause_reading(self) -> None:
         """Stop reading; the peer must wait when our window is full."""
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        """Deliver messages again after `pause_reading`."""
 
     def close(self) -> None:
         """End gracefully: sent messages still arrive."""

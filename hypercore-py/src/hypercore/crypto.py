@@ -50,6 +50,7 @@ class KeyPair(NamedTuple):
 
     @property
     def seed(self) -> bytes:
+        """The 32 bytes that it is made from."""
         return self.secret_key[:32]
 
     @classmethod

@@ -125,11 +125,13 @@ class Manifest:
     # --- encoding
 
     def to_bytes(self) -> bytes:
+        """Return the encoded manifest."""
         w = Writer()
         self.encode(w)
         return bytes(w)
 
     def encode(self, w: Writer) -> None:
+        """Write the fields."""
         w.uint(self.version)
         if self.version == 0:
             self._encode_v0(w)

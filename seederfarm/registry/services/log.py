@@ -22,6 +22,7 @@ class ByToken(NamedTuple):
     """Its name."""
 
     def get_username(self) -> str:
+        """Return the user's name with that of the token, for the audit log."""
         return f"{self.user.get_username()[:80]} (token {self.token[:60]})"
 
 

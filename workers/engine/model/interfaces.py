@@ -15,7 +15,8 @@ class RemotePeer(Protocol):
     """A peer that replicates one core with us. Its counters stay after it has closed."""
 
     @property
-    def remote_public_key(self) -> bytes: ...
+    def remote_public_key(self) -> bytes:
+        """Its public key, 32 bytes."""
 
     @property
     def bytes_in(self) -> int:
@@ -41,7 +42,8 @@ class CoreSession(Protocol):
     """Our record, stored with the core."""
 
     @property
-    def core(self) -> Core: ...
+    def core(self) -> Core:
+        """The core, with its stored blocks."""
 
     @property
     def fullness(self) -> Fullness:
@@ -65,7 +67,8 @@ class CoreSession(Protocol):
         Returns a function that unsubscribes.
         """
 
-    def download(self, wanted: bool) -> None: ...
+    def download(self, wanted: bool) -> None:
+        """Request all blocks that are missing, or none."""
 
     def follow_forks(self, up_to: int | None) -> None:
         """Follow the writer up to this fork; None: any."""
@@ -73,34 +76,42 @@ class CoreSession(Protocol):
     def set_active(self, active: bool) -> None:
         """True: replicate on every connection; False: only with peers that open the core."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stop replicating in this session."""
 
 
 class Topic(Protocol):
     """Our membership of one topic of the swarm."""
 
-    async def leave(self) -> None: ...
+    async def leave(self) -> None:
+        """Leave the topic and withdraw the announcement."""
 
 
 class Network(Protocol[T]):
     """The swarm."""
 
     @property
-    def public_key(self) -> bytes: ...
+    def public_key(self) -> bytes:
+        """Our public key, 32 bytes."""
 
     @property
-    def host(self) -> str: ...
+    def host(self) -> str:
+        """Our address as other nodes see it."""
 
     @property
-    def port(self) -> int: ...
+    def port(self) -> int:
+        """Our port as other nodes see it."""
 
     @property
-    def firewalled(self) -> bool: ...
+    def firewalled(self) -> bool:
+        """Whether unknown hosts cannot reach us."""
 
     @property
-    def connections(self) -> Collection[object]: ...
+    def connections(self) -> Collection[object]:
+        """The open connections."""
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Bind the socket and begin to look for other nodes. Raises OSError if the port is taken."""
 
     def join(self, topic: bytes, *, server: bool, client: bool, opportunistic_lookup: bool) -> T:
         """`opportunistic_lookup`: as a server alone, look up peers occasionally."""
@@ -108,4 +119,5 @@ class Network(Protocol[T]):
     def set_mode(self, topic: T, /, *, server: bool, client: bool, refresh: bool) -> None:
         """`refresh`: announce and look up again now, even if nothing changes."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Leave all topics and close the connections and the socket."""

@@ -94,18 +94,22 @@ class EngineStatus:
 
     @property
     def keys(self) -> int:
+        """Number of keys."""
         return len(self.seeds) + self.unseen
 
     @property
     def synced(self) -> int:
+        """Number of keys with every available block on disk."""
         return self.unseen + sum(seed.state is State.SYNCED for seed in self.seeds)
 
     @property
     def down(self) -> float:
+        """Bytes of blocks received a second, over all keys."""
         return sum(seed.down for seed in self.seeds)
 
     @property
     def up(self) -> float:
+        """Bytes of blocks sent a second, over all keys."""
         return sum(seed.up for seed in self.seeds)
 
 

@@ -39,6 +39,7 @@ class Header:
     user_data: bytes | None = None
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         out, metadata = bytearray(), bytearray()
         if self.content_feed is not None:
             write_bytes(metadata, 1, self.content_feed)

@@ -225,6 +225,7 @@ class BeeWriter:
                 raise InvalidContent("the core is no bee, it cannot be written as one")
 
     def sub(self, name: bytes | str, *, separator: bytes = SEPARATOR) -> BeeWriter:
+        """Return a writer of the keys below `name`."""
         raw = name.encode() if isinstance(name, str) else name
         return BeeWriter(self._log, header=self._header, prefix=self._prefix + raw + separator)
 

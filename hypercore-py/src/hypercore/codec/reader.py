@@ -64,19 +64,24 @@ class Reader:
         return self.uint32() if first == 0xFE else self.uint64()
 
     def uint8(self) -> int:
+        """An unsigned integer of 1 byte."""
         return self.data[self._take(1)]
 
     def uint16(self) -> int:
+        """An unsigned integer of 2 bytes, little-endian."""
         return int.from_bytes(self.data[(at := self._take(2)) : at + 2], "little")
 
     def uint24(self) -> int:
+        """An unsigned integer of 3 bytes, little-endian."""
         return int.from_bytes(self.data[(at := self._take(3)) : at + 3], "little")
 
     def uint32(self) -> int:
+        """An unsigned integer of 4 bytes, little-endian."""
         value: int = _U32(self.data, self._take(4))[0]
         return value
 
     def uint64(self) -> int:
+        """An unsigned integer of 8 bytes, little-endian."""
         value: int = _U64(self.data, self._take(8))[0]
         if value > MAX_SAFE_INTEGER:
             raise FrameDecodeError(f"integer {value} is above 2^53-1")
@@ -88,6 +93,7 @@ class Reader:
         return (value >> 1) ^ -(value & 1)
 
     def bool_(self) -> bool:
+        """A boolean of 1 byte."""
         return self.uint8() == 1
 
     def fixed(self, size: int) -> bytes:
@@ -97,9 +103,11 @@ class Reader:
         return data if type(data) is bytes else bytes(data)
 
     def fixed32(self) -> bytes:
+        """32 bytes."""
         return self.fixed(32)
 
     def fixed64(self) -> bytes:
+        """64 bytes."""
         return self.fixed(64)
 
     def buffer(self) -> bytes:

@@ -54,56 +54,70 @@ class Writer:
         return self
 
     def uint8(self, value: int) -> Writer:
+        """An unsigned integer of 1 byte."""
         self.data.append(value)
         return self
 
     def uint16(self, value: int) -> Writer:
+        """An unsigned integer of 2 bytes, little-endian."""
         self.data += value.to_bytes(2, "little")
         return self
 
     def uint24(self, value: int) -> Writer:
+        """An unsigned integer of 3 bytes, little-endian."""
         self.data += value.to_bytes(3, "little")
         return self
 
     def uint32(self, value: int) -> Writer:
+        """An unsigned integer of 4 bytes, little-endian."""
         self.data += value.to_bytes(4, "little")
         return self
 
     def uint64(self, value: int) -> Writer:
+        """An unsigned integer of 8 bytes, little-endian."""
         self.data += value.to_bytes(8, "little")
         return self
 
     def int_(self, value: int) -> Writer:
+        """A signed integer, zigzag-encoded as `uint`."""
         return self.uint(value * 2 if value >= 0 else -value * 2 - 1)
 
     def bool_(self, value: bool) -> Writer:
+        """A boolean of 1 byte."""
         self.data.append(1 if value else 0)
         return self
 
     def fixed(self, value: Buffer, size: int) -> Writer:
+        """`size` bytes without a length. Raises LocalProtocolError if `value` has another size."""
         if len(value) != size:
             raise LocalProtocolError(f"expected {size} bytes, got {len(value)}")
         self.data += value
         return self
 
     def fixed32(self, value: bytes) -> Writer:
+        """32 bytes without a length."""
         return self.fixed(value, 32)
 
     def fixed64(self, value: bytes) -> Writer:
+        """64 bytes without a length."""
         return self.fixed(value, 64)
 
     def buffer(self, value: Buffer) -> Writer:
+        """Bytes behind their length."""
         self.data += encode_uint(len(value))
         self.data += value
         return self
 
     def optional_buffer(self, value: bytes | None) -> Writer:
+        """Bytes behind their length; None as an empty buffer."""
         return self.buffer(value or b"")
 
     def string(self, value: str) -> Writer:
+        """Text as UTF-8 behind its length in bytes."""
         return self.buffer(value.encode("utf-8"))
 
     def array(self, values: Collection[T], item: Callable[[Writer, T], object]) -> Writer:
+        """The number of `values`, then each as `item` writes it."""
         self.uint(len(values))
         for value in values:
             item(self, value)
@@ -118,5 +132,6 @@ class Writer:
         return self
 
     def raw(self, value: Buffer) -> Writer:
+        """Bytes as they are."""
         self.data += value
         return self

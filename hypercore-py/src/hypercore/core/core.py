@@ -95,10 +95,12 @@ class Core:
 
     @property
     def discovery_key(self) -> bytes:
+        """The BLAKE2b hash that names the core to peers, 32 bytes."""
         return self.storage.discovery_key
 
     @property
     def fork(self) -> int:
+        """How often the writer has truncated it."""
         return self.head.fork
 
     @property
@@ -108,14 +110,17 @@ class Core:
 
     @property
     def byte_length(self) -> int:
+        """Bytes of all blocks."""
         return self.head.byte_length
 
     @property
     def roots(self) -> tuple[Node, ...]:
+        """The roots of the Merkle tree, from the left."""
         return self.head.roots
 
     @property
     def signature(self) -> bytes | None:
+        """The writer's signature over the head; empty for a core of length 0."""
         return self.head.signature
 
     @property
@@ -137,6 +142,7 @@ class Core:
 
     @property
     def durable_contiguous_length(self) -> int:
+        """Number of leading blocks that are durable."""
         return self.durable.contiguous
 
     @property
@@ -159,6 +165,7 @@ class Core:
         return self._have_bytes
 
     def has(self, index: int) -> bool:
+        """Whether block `index` is stored."""
         return self.bitfield.get(index)
 
     def node(self, index: int) -> Node | None:

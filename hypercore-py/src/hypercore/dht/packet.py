@@ -40,6 +40,7 @@ class Request:
     value: bytes | None = None
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         flags = (
             (1 if self.id is not None else 0)
             | (2 if self.token is not None else 0)

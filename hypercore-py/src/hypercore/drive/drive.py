@@ -85,10 +85,12 @@ class Drive:
 
     @property
     def key(self) -> bytes:
+        """The key of the db, which names the drive, 32 bytes."""
         return self.db.key
 
     @property
     def version(self) -> int:
+        """Length of the db."""
         return self.bee.version
 
     def checkout(self, version: int) -> Drive:

@@ -47,6 +47,7 @@ class Entry:
 
     @property
     def kind(self) -> Literal["file", "link"]:
+        """What the entry is: a file, a link, or neither."""
         return "link" if self.linkname else "file"
 
     @property

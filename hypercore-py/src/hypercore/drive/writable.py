@@ -39,6 +39,7 @@ class WritableDrive:
 
     @property
     def key(self) -> bytes:
+        """The key of the db, which names the drive, 32 bytes."""
         return self.db.key
 
 

@@ -11,7 +11,8 @@ from ..node import Node
 class NodeSource(Protocol):
     """Verified tree nodes by flat-tree index. `dict[int, Node]` is one."""
 
-    def get(self, index: int, /) -> Node | None: ...
+    def get(self, index: int, /) -> Node | None:
+        """Return the node, or None if it is not known."""
 
 
 def require_node(nodes: NodeSource, index: int) -> Node:

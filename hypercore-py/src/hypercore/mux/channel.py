@@ -45,9 +45,11 @@ class Frame(Protocol):
     """A message that can be sent."""
 
     @property
-    def type_id(self) -> int: ...
+    def type_id(self) -> int:
+        """The message type within its protocol."""
 
-    def encode(self, w: Writer) -> None: ...
+    def encode(self, w: Writer) -> None:
+        """Write the fields of the message, without its type."""
 
 
 class ChannelHost(Protocol):
@@ -130,6 +132,7 @@ class Channel:
 
     @property
     def closed(self) -> bool:
+        """Whether it has been closed, by either side."""
         return self._state is ChannelState.CLOSED
 
     @property

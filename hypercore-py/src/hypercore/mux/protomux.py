@@ -254,10 +254,12 @@ class Muxer:
         self._has_output()
 
     def mark_dirty(self, channel: Channel) -> None:
+        """Call `channel_flush` of a channel before the next output is taken."""
         self._dirty[channel] = None
         self._has_output()
 
     def wait_writable(self, channel: Channel) -> None:
+        """Call `channel_writable` of a channel when there is room for output."""
         self._waiting[channel] = None
         self._has_output()
 

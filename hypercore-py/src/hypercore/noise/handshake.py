@@ -77,6 +77,7 @@ class Handshake:
 
     @property
     def complete(self) -> bool:
+        """Whether all messages have been exchanged."""
         return self._result is not None
 
     @property

@@ -220,6 +220,7 @@ class Fullness:
             self.handle_timer(now)
 
     def handle_timer(self, now: float) -> None:
+        """Emit PeerReported if a report waits and its time has come; otherwise ask to be called then."""
         if not self._report_waits:
             return
         if now < self._next:

@@ -31,7 +31,8 @@ class ReplicatedCore(Protocol):
     key: bytes
 
     @property
-    def discovery_key(self) -> bytes: ...
+    def discovery_key(self) -> bytes:
+        """The hash that names the core to peers, 32 bytes."""
 
     manifest: Manifest | None
     head: TreeHead
@@ -52,9 +53,11 @@ class ReplicatedCore(Protocol):
     def add_listener(self, listener: Listener, /) -> None:
         """Call `listener` after every change."""
 
-    def remove_listener(self, listener: Listener, /) -> None: ...
+    def remove_listener(self, listener: Listener, /) -> None:
+        """Call `listener` no more."""
 
-    def node(self, index: int, /) -> Node | None: ...
+    def node(self, index: int, /) -> Node | None:
+        """Return a stored tree node, or None."""
 
     def missing_nodes(self, index: int, /) -> int:
         """Levels between block `index` and the first stored node above it."""
@@ -120,7 +123,8 @@ class PeerView(Protocol):
         """Round-trip time of the connection in seconds, if known."""
 
     @property
-    def writable(self) -> bool: ...
+    def writable(self) -> bool:
+        """Whether the connection has room for output."""
 
     @property
     def may_be_asked(self) -> bool:
@@ -142,11 +146,14 @@ class PeerView(Protocol):
     def valid_end(self) -> int:
         """Length below which it can prove blocks to us."""
 
-    def send(self, frame: Frame, /) -> None: ...
+    def send(self, frame: Frame, /) -> None:
+        """Send a message."""
 
-    def send_request(self, frame: Frame, /) -> None: ...
+    def send_request(self, frame: Frame, /) -> None:
+        """Send a request, behind the messages that wait."""
 
-    def send_data(self, frame: Frame, /) -> None: ...
+    def send_data(self, frame: Frame, /) -> None:
+        """Send the answer to a request, and count its bytes."""
 
     def mark_dirty(self) -> None:
         """Send pending messages and requests before the next output is taken."""
@@ -163,4 +170,5 @@ class PeerView(Protocol):
     def storage_failed(self, error: StorageError, /) -> None:
         """A block that the peer requested cannot be read."""
 
-    def close(self, now: float, /) -> None: ...
+    def close(self, now: float, /) -> None:
+        """Close the channel. `now` is seconds of the monotonic clock."""

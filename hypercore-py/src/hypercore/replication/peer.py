@@ -153,6 +153,7 @@ class Peer:
 
     @property
     def heads(self) -> UpgradeRequester:
+        """The upgrades that are requested, over all peers."""
         return self._host.downloader.heads
 
     @property
@@ -182,6 +183,7 @@ class Peer:
         return self.remote_length > head.length and self.remote_uploading
 
     def open(self, now: float) -> None:
+        """Open the channel with a proof that we know the key."""
         muxer, w = self.muxer, Writer()
         proof = capability(self.core.key, muxer.handshake_hash, sender_is_initiator=muxer.is_initiator)
         ChannelHandshake(capability=proof).encode(w)

@@ -110,6 +110,8 @@ class RateLimit:
         return self._budget
 
     def set_budget(self, budget: int | None) -> None:
+        """Set the bytes that may still be reserved (None: any number), and wake transfers that waited for
+        it."""
         self._budget = budget
         self._update_active()
         if budget is None or budget >= max(self.lacking, 1):

@@ -357,6 +357,7 @@ class Replicator:
     # --- for the parts of it --------------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
+        """Queue an event for `next_event`."""
         if self._events is not None:
             self._events.append(event)
             return
@@ -377,6 +378,7 @@ class Replicator:
             self._behind.pop(peer, None)
 
     def peer_opened(self, peer: Peer, now: float) -> None:
+        """Take a peer whose channel is open on both sides."""
         self._peers[peer] = None
         self._declined -= {peer.muxer}
         if len(self._peers) > self.config.max_peers:  # we had opened more channels than the core may have
@@ -390,6 +392,7 @@ class Replicator:
         self.emit(PeerOpened(peer))
 
     def peer_closed(self, peer: Peer, reason: CloseReason, now: float) -> None:
+        """Remove a peer and cancel what it was asked for."""
         was_open = peer in self._peers
         self._behind.pop(peer, None)
         if was_open:

@@ -194,6 +194,7 @@ class Suspicions:
         """Peer -> the cores with which it sent bad data on its connection."""
 
     def find(self, peer: bytes, core: bytes) -> Record | None:
+        """Return the record of a peer and a core, or None."""
         return self._records.get((peer, core))
 
     def record(self, peer: bytes, core: bytes) -> Record:

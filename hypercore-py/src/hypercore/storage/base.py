@@ -114,13 +114,17 @@ class Backend(Protocol):
     def next_id(self) -> int:
         """An id that no stored core has and that was not returned before."""
 
-    def find_key(self, discovery_key: bytes) -> bytes | None: ...
+    def find_key(self, discovery_key: bytes) -> bytes | None:
+        """Return the key of a stored core, or None."""
 
-    def read_row(self, discovery_key: bytes) -> CoreRow | None: ...
+    def read_row(self, discovery_key: bytes) -> CoreRow | None:
+        """Return the row of a stored core, or None."""
 
-    def read_node_page(self, core_id: int, page: int) -> bytes | None: ...
+    def read_node_page(self, core_id: int, page: int) -> bytes | None:
+        """Return a page of tree nodes as stored, checksum included, or None."""
 
-    def read_bit_pages(self, core_id: int) -> dict[int, bytes]: ...
+    def read_bit_pages(self, core_id: int) -> dict[int, bytes]:
+        """Return the pages of the bitfield by their numbers."""
 
     def read_inline(self, core_id: int, index: int) -> bytes | None:
         """A block stored as a row; None without such a row."""
@@ -134,7 +138,8 @@ class Backend(Protocol):
     def core_manifests(self, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
         """Id, key and encoded manifest of the next `limit` cores with an id above `after` that have one."""
 
-    def read_meta(self, name: str) -> bytes | None: ...
+    def read_meta(self, name: str) -> bytes | None:
+        """Return the value of a name, or None."""
 
     def meta_names(self, prefix: str) -> list[str]:
         """Stored names (ASCII) that begin with `prefix`, in order."""
@@ -151,4 +156,5 @@ class Backend(Protocol):
     def database_bytes(self) -> int:
         """Bytes in use without the files of large cores. Cheap; 0 without a disk."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the files and the lock."""

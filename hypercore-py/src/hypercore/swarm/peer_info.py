@@ -88,6 +88,7 @@ class PeerInfo:
 
     @property
     def dialable(self) -> bool:
+        """Whether it may be dialled: it is not banned, connected or on the way."""
         return not self.banned and not self.queued and self.attempts <= MAX_ATTEMPTS
 
     def found(self, relay_addresses: tuple[Address, ...], now: float) -> bool:
@@ -114,6 +115,7 @@ class PeerInfo:
         return True
 
     def connected(self, now: float, *, client: bool) -> None:
+        """Whether a connection to it stands."""
         self.client = client
         self.connected_at = now
         self.retry_at = None

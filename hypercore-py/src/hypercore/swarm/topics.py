@@ -179,6 +179,7 @@ class TopicSchedule:
         return len(self.topics)
 
     def get_or_add(self, key: bytes) -> Topic:
+        """Return the topic of `key`, a new one if there is none."""
         topic = self.topics.get(key)
         if topic is None:
             topic = self.topics[key] = Topic(key)

@@ -52,6 +52,7 @@ class MemoryConnection:
 
     @property
     def on_message(self) -> Callable[[bytes], None] | None:
+        """Called with each message; None: reading is paused."""
         return self._on_message
 
     @on_message.setter
@@ -61,6 +62,7 @@ class MemoryConnection:
 
     @property
     def on_readable(self) -> Callable[[], None] | None:
+        """Called when messages wait, for a reader that takes them with `read`."""
         return self._on_readable
 
     @on_readable.setter
@@ -93,6 +95,7 @@ class MemoryConnection:
 
     @property
     def on_close(self) -> Callable[[Exception | None], None] | None:
+        """Called once, with the error that ended the connection, or None."""
         return self._on_close
 
     @on_close.setter

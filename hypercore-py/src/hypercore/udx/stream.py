@@ -93,6 +93,7 @@ class UdxStream:
 
     @property
     def connected(self) -> bool:
+        """Whether the peer's stream id is known."""
         return self.remote_id is not None
 
     @property

@@ -70,6 +70,7 @@ class Data:
     manifest: Manifest | None = None
 
     def encode(self, w: Writer) -> None:
+        """Write the fields."""
         flags = (
             (1 if self.block else 0)
             | (2 if self.hash else 0)
@@ -93,6 +94,7 @@ class Data:
 
     @classmethod
     def decode(cls, r: Reader) -> Data:
+        """Read the fields. Raises FrameDecodeError."""
         flags = r.uint()
         return cls(
             request=r.uint(),

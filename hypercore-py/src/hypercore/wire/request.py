@@ -67,6 +67,7 @@ class Request:
         return None if self.hash or self.seek or self.upgrade or self.manifest else self.block
 
     def encode(self, w: Writer) -> None:
+        """Write the fields."""
         flags = (
             (1 if self.block else 0)
             | (2 if self.hash else 0)
@@ -84,6 +85,7 @@ class Request:
 
     @classmethod
     def decode(cls, r: Reader) -> Request:
+        """Read the fields. Raises FrameDecodeError."""
         flags = r.uint()
         return cls(
             id=r.uint(),

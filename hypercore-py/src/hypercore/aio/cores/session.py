@@ -64,6 +64,7 @@ class Hypercore:
 
     @property
     def discovery_key(self) -> bytes:
+        """The hash that names the core to peers, 32 bytes."""
         return self._open.core.discovery_key
 
     @property
@@ -72,6 +73,7 @@ class Hypercore:
 
     @property
     def byte_length(self) -> int:
+        """Bytes of all blocks."""
         return self._open.core.byte_length
 
     @property
@@ -172,6 +174,7 @@ class Hypercore:
 
     @property
     def active(self) -> bool:
+        """Whether it replicates on every connection (True) or only with peers that open the core."""
         return self._active
 
     def set_active(self, active: bool) -> None:

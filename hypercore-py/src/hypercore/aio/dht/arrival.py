@@ -84,6 +84,7 @@ class Arrival:
         return self.connection
 
     def destroy(self) -> None:
+        """End the connection before it is handed over."""
         self._on_arrived = self._on_closed = _ignore
         self.stream.destroy()
 

@@ -260,10 +260,12 @@ class DhtNode:
 
     @property
     def local_port(self) -> int:
+        """The UDP port that the socket is bound to."""
         return self.socket.local_address[1]
 
     @property
     def online(self) -> bool:
+        """Whether DHT nodes answer."""
         return self.core.online
 
     def profile(self) -> NetworkProfile:

@@ -66,6 +66,7 @@ class Server:
 
     @property
     def public_key(self) -> bytes:
+        """The public key under which clients find the server, 32 bytes."""
         return self.key_pair.public_key
 
     @property
@@ -118,6 +119,7 @@ class Server:
     def holepunch(
         self, slot: int, payload: bytes, client: Address, inbound: Inbound, now: float
     ) -> bytes | None:
+        """Answer a holepunch message of a client: the payload, or None if there is no answer."""
         answer = self._core.holepunch(slot, payload, client, inbound, now)
         self._pump()
         return answer

@@ -172,6 +172,7 @@ class SecretConnection:
 
     @property
     def on_work(self) -> Callable[[float], None] | None:
+        """Called with the seconds that a batch of packets took, for the budget of its turns."""
         return self.stream.on_work
 
     @on_work.setter
@@ -182,6 +183,7 @@ class SecretConnection:
 
     @property
     def on_message(self) -> Callable[[bytes], None] | None:
+        """Called with each message; None: reading is paused."""
         return self._on_message
 
     @on_message.setter
@@ -208,6 +210,7 @@ class SecretConnection:
 
     @property
     def on_readable(self) -> Callable[[], None] | None:
+        """Called when messages wait, for a reader that takes them with `read`."""
         return self._on_readable
 
     @on_readable.setter
@@ -231,6 +234,7 @@ class SecretConnection:
 
     @property
     def max_frame_bytes(self) -> int:
+        """Largest frame that is accepted."""
         return self._secret.max_frame_bytes
 
     @max_frame_bytes.setter
@@ -318,6 +322,7 @@ class SecretConnection:
 
     @property
     def on_close(self) -> Callable[[Exception | None], None] | None:
+        """Called once, with the error that ended the connection, or None."""
         return self._on_close
 
     @on_close.setter

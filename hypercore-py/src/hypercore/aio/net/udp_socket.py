@@ -321,6 +321,7 @@ class Endpoint:
         self._streams[local_id] = sink
 
     def unregister(self, local_id: int) -> None:
+        """Deliver no more packets for `local_id`, and close a temporary socket of its stream."""
         sink = self._streams.pop(local_id, None)
         if sink is not None and sink.socket is not None and sink.socket.temporary:
             sink.socket.close()

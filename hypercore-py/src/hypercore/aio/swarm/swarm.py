@@ -146,22 +146,27 @@ class Swarm:
 
     @property
     def public_key(self) -> bytes:
+        """Our public key, 32 bytes."""
         return self.node.key_pair.public_key
 
     @property
     def host(self) -> str:
+        """Our address as other nodes see it."""
         return self.node.host
 
     @property
     def port(self) -> int:
+        """Our port as other nodes see it."""
         return self.node.port
 
     @property
     def firewalled(self) -> bool:
+        """Whether unknown hosts cannot reach us."""
         return self.node.firewalled
 
     @property
     def online(self) -> bool:
+        """Whether DHT nodes answer."""
         return self.node.online
 
     @property

@@ -37,6 +37,7 @@ class Handshake:
     relay_address: Address | None = None
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         w = Writer().uint((1 if self.peer_address else 0) | (2 if self.relay_address else 0))
         w.uint(self.mode).buffer(self.noise)
         if self.peer_address:
@@ -47,6 +48,7 @@ class Handshake:
 
     @classmethod
     def decode(cls, value: bytes) -> Handshake:
+        """Decode a whole message. Raises FrameDecodeError."""
         r = Reader(value)
         flags = r.uint()
         return cls(
@@ -111,6 +113,7 @@ class NoisePayload:
     relay_addresses: tuple[Address, ...] | None = None
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         flags = (
             (1 if self.holepunch else 0)
             | (2 if self.addresses4 else 0)

@@ -30,6 +30,7 @@ class Holepunch:
     peer_address: Address | None = None
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         w = Writer().uint(1 if self.peer_address else 0).uint(self.mode).uint(self.id).buffer(self.payload)
         if self.peer_address:
             write_address(w, self.peer_address)
@@ -37,6 +38,7 @@ class Holepunch:
 
     @classmethod
     def decode(cls, value: bytes) -> Holepunch:
+        """Decode a whole message. Raises FrameDecodeError."""
         r = Reader(value)
         flags = r.uint()
         return cls(
@@ -66,6 +68,7 @@ class HolepunchPayload:
     remote_token: bytes | None = None
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         flags = (
             (1 if self.connected else 0)
             | (2 if self.punching else 0)
@@ -87,6 +90,7 @@ class HolepunchPayload:
 
     @classmethod
     def decode(cls, value: bytes) -> HolepunchPayload:
+        """Decode a whole message. Raises FrameDecodeError."""
         r = Reader(value)
         flags = r.uint()
         return cls(
@@ -114,6 +118,7 @@ class SecurePayload:
         self._local_secret = random_bytes(32)
 
     def seal(self, payload: HolepunchPayload) -> bytes:
+        """Encrypt a payload with a new nonce, which comes first."""
         nonce = self._random_bytes(NONCE_BYTES)
         return nonce + crypto_secretbox(payload.encode(), nonce, self._secret)
 

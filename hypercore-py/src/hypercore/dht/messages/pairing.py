@@ -26,10 +26,12 @@ class Pair:
     seq: int = 0
 
     def encode(self, w: Writer) -> None:
+        """Write the fields."""
         w.uint8(1 if self.is_initiator else 0).fixed32(self.token).uint(self.id).uint(self.seq)
 
     @classmethod
     def decode(cls, r: Reader) -> Pair:
+        """Read the fields. Raises FrameDecodeError."""
         flags = r.uint8()
         return cls(is_initiator=bool(flags & 1), token=r.fixed32(), id=r.uint(), seq=r.uint())
 
@@ -43,9 +45,11 @@ class Unpair:
     token: bytes
 
     def encode(self, w: Writer) -> None:
+        """Write the fields."""
         w.uint8(0).fixed32(self.token)
 
     @classmethod
     def decode(cls, r: Reader) -> Unpair:
+        """Read the fields. Raises FrameDecodeError."""
         r.uint8()
         return cls(token=r.fixed32())

@@ -19,17 +19,21 @@ class PeerRecord:
     relay_addresses: tuple[Address, ...] = ()
 
     def write(self, w: Writer) -> Writer:
+        """Write the record."""
         return write_addresses(w.fixed32(self.public_key), self.relay_addresses)
 
     @classmethod
     def read(cls, r: Reader) -> PeerRecord:
+        """Read a record. Raises FrameDecodeError."""
         return cls(public_key=r.fixed32(), relay_addresses=read_addresses(r))
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         return bytes(self.write(Writer()))
 
     @classmethod
     def decode(cls, value: bytes) -> PeerRecord:
+        """Decode a whole message. Raises FrameDecodeError."""
         return cls.read(Reader(value))
 
 
@@ -42,10 +46,12 @@ class LookupReply:
     """Unix milliseconds of the last announcement that asked for attention; older nodes leave it out."""
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         return bytes(Writer().array(self.peers, lambda w, peer: peer.write(w)).uint(self.bump))
 
     @classmethod
     def decode(cls, value: bytes) -> LookupReply:
+        """Decode a whole message. Raises FrameDecodeError."""
         r = Reader(value)
         peers = r.array(PeerRecord.read, limit=MAX_PEERS_PER_REPLY)
         return cls(peers=tuple(peers), bump=r.uint() if r.remaining else 0)
@@ -61,6 +67,7 @@ class Announce:
     bump: int = 0
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         flags = (
             (1 if self.peer else 0)
             | (2 if self.refresh else 0)
@@ -80,6 +87,7 @@ class Announce:
 
     @classmethod
     def decode(cls, value: bytes) -> Announce:
+        """Decode a whole message. Raises FrameDecodeError."""
         r = Reader(value)
         flags = r.uint()
         return cls(
@@ -99,10 +107,12 @@ class MutableRecord:
     signature: bytes
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         return bytes(Writer().uint(self.seq).buffer(self.value).fixed64(self.signature))
 
     @classmethod
     def decode(cls, value: bytes) -> MutableRecord:
+        """Decode a whole message. Raises FrameDecodeError."""
         r = Reader(value)
         return cls(seq=r.uint(), value=r.buffer(), signature=r.fixed64())
 
@@ -117,11 +127,13 @@ class MutablePut:
     signature: bytes
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         w = Writer().fixed32(self.public_key).uint(self.seq).buffer(self.value)
         return bytes(w.fixed64(self.signature))
 
     @classmethod
     def decode(cls, value: bytes) -> MutablePut:
+        """Decode a whole message. Raises FrameDecodeError."""
         r = Reader(value)
         return cls(public_key=r.fixed32(), seq=r.uint(), value=r.buffer(), signature=r.fixed64())
 
@@ -136,6 +148,7 @@ class PluginRequest:
     value: bytes | None = None
 
     def encode(self) -> bytes:
+        """Return the encoded message."""
         w = Writer().string(self.plugin).uint(self.version).uint(self.command)
         w.uint(1 if self.value is not None else 0)
         if self.value is not None:
@@ -144,6 +157,7 @@ class PluginRequest:
 
     @classmethod
     def decode(cls, value: bytes) -> PluginRequest:
+        """Decode a whole message. Raises FrameDecodeError."""
         r = Reader(value)
         plugin, version, command, flags = r.string(), r.uint(), r.uint(), r.uint()
         return cls(plugin=plugin, version=version, command=command, value=r.buffer() if flags & 1 else None)

@@ -21,14 +21,20 @@ TICK: Final = 2.0
 REST: Final = 15.0
 """A tick is followed by a rest of this many times its own length at least: live pages take a fifteenth of the
 database's and the process's time at most, however large the farm. Ours."""
+ENTERING: Final = 2
+"""Streams whose login is checked at once; the others wait, so that hundreds of tabs that come back together
+leave connections of the database for pages. Ours."""
 MAX_WATCHERS: Final = 1000
 """Streams of all users. Ours."""
-MAX_TOPICS: Final = 300
-"""Topics that are rendered in one tick. Ours: each drive whose page is open has four."""
-MAX_TOPICS_EACH: Final = 8
-"""Topics of one stream. Ours: the largest page has six."""
+MAX_TOPICS: Final = 4000
+"""Topics of all streams. Ours: each drive whose page is open has four, each row in view of a list one."""
+MAX_TOPICS_EACH: Final = 110
+"""Topics of one stream. Ours: the longest list has 100 rows."""
+MAX_TEXT: Final = 32 << 20
+"""Characters of all fragments. Ours: a fragment has some 2,000."""
 
-Render = Callable[[Collection[str]], Awaitable[Mapping[str, str]]]
+Render = Callable[[Collection[str], Collection[str]], Awaitable[Mapping[str, str]]]
+"""Fragments of these topics, without those that are as they were, unless the second collection has them."""
 
 
 class Full(Exception):
@@ -66,9 +72,12 @@ class Hub:
     def __init__(self, render: Render, *, tick: float = TICK) -> None:
         self._render = render
         self._tick = tick
+        self.entering = asyncio.Semaphore(ENTERING)
         self._watchers: set[Watcher] = set()
         self._count: Counter[str] = Counter()
         self._shown: dict[str, str] = {}
+        self._size = 0
+        """Characters in `_shown`."""
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -81,7 +90,11 @@ class Hub:
     def has_room(self, topics: Collection[str]) -> bool:
         """Whether one more stream may watch these topics."""
         new = set(topics) - self._count.keys()
-        return len(self._watchers) < MAX_WATCHERS and len(self._count) + len(new) <= MAX_TOPICS
+        return (
+            len(self._watchers) < MAX_WATCHERS
+            and len(self._count) + len(new) <= MAX_TOPICS
+            and (not new or self._size < MAX_TEXT)
+        )
 
     def watch(self, topics: Collection[str]) -> Watcher:
         """Begin to watch; the newest fragments come first. Raises Full."""
@@ -105,7 +118,7 @@ class Hub:
             self._count[topic] -= 1
             if not self._count[topic]:
                 del self._count[topic]
-                self._shown.pop(topic, None)
+                self._size -= len(self._shown.pop(topic, ""))
         if not self._watchers and self._task is not None:
             self._task.cancel()
             self._task = None
@@ -114,7 +127,8 @@ class Hub:
         while True:
             began = time.monotonic()
             try:
-                self._publish(await self._render(tuple(self._count)))
+                topics = tuple(self._count)
+                self._publish(await self._render(topics, [t for t in topics if t not in self._shown]))
             except Exception:
                 # The database may be away; pages show by themselves that nothing comes.
                 log.exception("live pages were not updated")
@@ -127,7 +141,9 @@ class Hub:
             for topic, text in texts.items()
             if topic in self._count and self._shown.get(topic) != text
         }
-        self._shown.update(changed)
+        for topic, text in changed.items():
+            self._size += len(text) - len(self._shown.get(topic, ""))
+            self._shown[topic] = text
         if changed:
             for watcher in self._watchers:
                 for topic in watcher.topics & changed.keys():

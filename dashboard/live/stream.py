@@ -19,11 +19,14 @@ from django.views.decorators.http import require_GET
 
 from seederfarm.registry.roles import LOOK
 
-from .hub import MAX_TOPICS_EACH, Full, Hub
-from .topics import known, render_all
+from ..streaming import release_database
+from .hub import MAX_TOPICS_EACH, Full, Hub, Render
+from .topics import ROW, Fragments, known
 
 BEAT: Final = 15.0
 """Seconds of silence after which a beat is sent."""
+MAX_QUERY: Final = 4000
+"""Characters of the list of topics that are read."""
 LASTS: Final = 900.0
 """Seconds that a stream lasts; the browser opens another, and shows so that it is still logged in."""
 RETRY: Final = 3000
@@ -37,34 +40,38 @@ def hub() -> Hub:
     loop = asyncio.get_running_loop()
     found = _hubs.get(loop)
     if found is None:
-        found = _hubs[loop] = Hub(_render)
+        found = _hubs[loop] = Hub(_renderer(Fragments()))
     return found
 
 
-async def _render(topics: Collection[str]) -> Mapping[str, str]:
-    return await sync_to_async(_render_now)(topics)
-
-
-def _render_now(topics: Collection[str]) -> Mapping[str, str]:
-    close_old_connections()
-    try:
-        return render_all(topics, timezone.now())
-    finally:
+def _renderer(fragments: Fragments) -> Render:
+    def now(topics: Collection[str], fresh: Collection[str]) -> Mapping[str, str]:
         close_old_connections()
+        try:
+            return fragments.render(topics, fresh, timezone.now())
+        finally:
+            close_old_connections()
+
+    return sync_to_async(now)
 
 
 @require_GET
 async def live(request: HttpRequest) -> HttpResponseBase:
     """The event stream: 401 without a login, 403 without a role, 400 without topics, 503 above its bounds."""
-    user = await request.auser()
+    async with hub().entering:
+        user = await request.auser()
+        may_look = user.is_authenticated and await user.ahas_perm(LOOK)
+        await release_database()
     if not user.is_authenticated:
         return HttpResponse("log in first\n", status=401, content_type="text/plain")
-    if not await user.ahas_perm(LOOK):
+    if not may_look:
         return HttpResponse("your account has no role\n", status=403, content_type="text/plain")
-    topics = known(request.GET.get("topics", "")[:2000].split(","))[:MAX_TOPICS_EACH]
+    topics = known(request.GET.get("topics", "")[:MAX_QUERY].split(","))[:MAX_TOPICS_EACH]
     if not topics:
         return HttpResponse("no topic\n", status=400, content_type="text/plain")
-    if not hub().has_room(topics):
+    if not hub().has_room(topics):  # a list without live rows costs less than one that polls
+        topics = [topic for topic in topics if not ROW.fullmatch(topic)]
+    if not topics or not hub().has_room(topics):
         return HttpResponse("too many watch already\n", status=503, content_type="text/plain")
     response = StreamingHttpResponse(_events(topics), content_type="text/event-stream; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"

@@ -1,15 +1,18 @@
 """Topics of the event stream, and the fragment of HTML that each stands for.
 
-A topic is one of `FARM`, or `drive.KEY.PART` with the key in hex and a part of DRIVE.
+A topic is one of `FARM`, `drive.KEY.PART` with the key in hex and a part of DRIVE, or `row.ID` with the
+primary key of a drive: its row in the list.
 The pages include the same templates. A fragment is the same for all users: nothing in it depends on rights.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
-from datetime import datetime
-from functools import cache
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache, partial
 from typing import Any, Final
 
 from django.template.loader import render_to_string
@@ -18,11 +21,17 @@ from hypercore.printable import visible
 from seederfarm.registry.middleware import PAGE
 from seederfarm.registry.models import Drive
 
+from ..reads import changes, drives, farm, workers
 from ..reads import drive as reading
-from ..reads import farm, workers
 from ..reads.frame import open_alerts, status
 
 DRIVE: Final = re.compile(r"drive\.([0-9a-f]{64})\.(verdict|copies|events|about)")
+ROW: Final = re.compile(r"row\.([1-9][0-9]{0,17})")
+RENEW: Final = timedelta(seconds=30)
+"""An unchanged drive is rendered again after this time: it says how long ago things were. Ours."""
+
+PORTION: Final = 0.3
+"""Seconds of work for drives in one tick. Ours."""
 
 Context = dict[str, Any]
 
@@ -34,11 +43,6 @@ class Moment:
         self._now = now
         self.overview = cache(lambda: farm.overview(self._now))
         self.workers = cache(lambda: workers.listed(self._now, retired=False))
-        self.drive = cache(self._drive)
-
-    def _drive(self, key: str) -> reading.DrivePage | None:
-        found = Drive.objects.filter(key=key).first()
-        return None if found is None else reading.one(found, self._now)
 
 
 FARM: Final[dict[str, tuple[str, Callable[[Moment], Context]]]] = {
@@ -53,24 +57,106 @@ FARM: Final[dict[str, tuple[str, Callable[[Moment], Context]]]] = {
 
 def known(topics: Iterable[str]) -> list[str]:
     """The valid topics, each once."""
-    return [topic for topic in dict.fromkeys(topics) if topic in FARM or DRIVE.fullmatch(topic)]
+    return [
+        topic
+        for topic in dict.fromkeys(topics)
+        if topic in FARM or DRIVE.fullmatch(topic) or ROW.fullmatch(topic)
+    ]
 
 
-def render_all(topics: Collection[str], now: datetime) -> dict[str, str]:
-    """The fragment of each topic, without topics of drives that are no longer registered."""
+class Fragments:
+    """Renders what changed since the last call. Belongs to one hub."""
+
+    def __init__(self, portion: float = PORTION) -> None:
+        self._portion = portion
+        self._rendered: dict[str, tuple[int, datetime]] = {}
+        """The digest of a topic's data, and when its fragment was made from it."""
+
+    def render(self, topics: Collection[str], fresh: Collection[str], now: datetime) -> dict[str, str]:
+        """Fragments of the farm, of drives that changed, and of `fresh` topics.
+
+        Nothing for drives that are no longer registered. After `portion` seconds of work for drives, the
+        others wait for the next call: those that changed come first, then those whose fragment is the oldest.
+        """
+        watched = set(topics)
+        self._rendered = {topic: made for topic, made in self._rendered.items() if topic in watched}
+        for topic in fresh:
+            self._rendered.pop(topic, None)
+        try:
+            found = dict(_of_farm(watched, now))
+            ends = time.monotonic() + self._portion
+            for due in sorted([*self._rows(watched, now), *self._pages(watched, now)], key=Due.order):
+                found.update(due.render())
+                self._rendered.update(dict.fromkeys(due.topics, (due.digest, now)))
+                if time.monotonic() > ends:
+                    break
+        except Exception:
+            self._rendered.clear()  # what was rendered is lost
+            raise
+        return {topic: visible(text, keep=PAGE) for topic, text in found.items()}
+
+    def _pages(self, topics: Collection[str], now: datetime) -> Iterator[Due]:
+        wanted: dict[str, list[str]] = {}
+        for topic in topics:
+            if parts := DRIVE.fullmatch(topic):
+                wanted.setdefault(parts[1], []).append(topic)
+        digests = changes.digests_of(wanted) if wanted else {}
+        for key, (drive, events) in digests.items():
+            for of_events, digest in ((False, drive), (True, events)):
+                here = [topic for topic in wanted[key] if topic.endswith(".events") == of_events]
+                yield from self._due(here, digest, partial(_page, key, here, now), now)
+
+    def _rows(self, topics: Collection[str], now: datetime) -> Iterator[Due]:
+        ids = [int(parts[1]) for topic in topics if (parts := ROW.fullmatch(topic))]
+        for drive in drives.rows(ids, now) if ids else ():
+            topic = f"row.{drive.pk}"
+            yield from self._due([topic], drives.digest_of(drive), partial(_row, topic, drive), now)
+
+    def _due(
+        self, topics: Sequence[str], digest: int, render: Callable[[], Mapping[str, str]], now: datetime
+    ) -> Iterator[Due]:
+        made = [self._rendered[topic] for topic in topics if topic in self._rendered]
+        changed = any(before != digest for before, _ in made)
+        since = min((at for _, at in made), default=None) if len(made) == len(topics) else None
+        if topics and (changed or since is None or now - since >= RENEW):
+            yield Due(topics, digest, changed, since, render)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Topics to render, from the same data."""
+
+    topics: Sequence[str]
+    digest: int
+    changed: bool
+    since: datetime | None
+    """When the oldest of them was made. None: one of them never was."""
+    render: Callable[[], Mapping[str, str]]
+
+    def order(self) -> tuple[bool, float]:
+        return not self.changed, 0.0 if self.since is None else self.since.timestamp()
+
+
+def _of_farm(topics: Collection[str], now: datetime) -> Iterator[tuple[str, str]]:
     moment = Moment(now)
-    found = {topic: _render(topic, moment) for topic in topics}
-    return {topic: visible(text, keep=PAGE) for topic, text in found.items() if text is not None}
+    for topic, (template, load) in FARM.items():
+        if topic in topics:
+            yield topic, render_to_string(f"dashboard/{template}.html", load(moment))
 
 
-def _render(topic: str, moment: Moment) -> str | None:
-    if topic in FARM:
-        template, load = FARM[topic]
-        return render_to_string(f"dashboard/{template}.html", load(moment))
-    parts = DRIVE.fullmatch(topic)
-    seen = None if parts is None else moment.drive(parts[1])
-    if seen is None or parts is None:
-        return None
-    if parts[2] == "events":
-        return render_to_string("dashboard/_events.html", {"events": seen.events, "here": seen.drive})
-    return render_to_string(f"dashboard/_drive_{parts[2]}.html", {"seen": seen, "drive": seen.drive})
+def _page(key: str, topics: Sequence[str], now: datetime) -> dict[str, str]:
+    drive = Drive.objects.filter(key=key).first()
+    if drive is None:
+        return {}
+    if topics[0].endswith(".events"):
+        events = reading.events_of(drive)
+        return {topics[0]: render_to_string("dashboard/_events.html", {"events": events, "here": drive})}
+    context = {"seen": reading.one(drive, now, with_events=False), "drive": drive}
+    return {
+        topic: render_to_string(f"dashboard/_drive_{topic.rpartition('.')[2]}.html", context)
+        for topic in topics
+    }
+
+
+def _row(topic: str, drive: Drive) -> dict[str, str]:
+    return {topic: render_to_string("dashboard/_drives_row.html", {"drive": drive})}

@@ -46,8 +46,8 @@ class DrivePage:
     """Seconds until its copies may be asked for proof again."""
 
 
-def one(drive: Drive, now: datetime) -> DrivePage:
-    """Six queries."""
+def one(drive: Drive, now: datetime, *, with_events: bool = True) -> DrivePage:
+    """Six queries, five without events."""
     copies = list(drive.replicas.select_related("worker").order_by("worker__name"))
     verdict = verdict_of(drive, now, copies)
     shown = [(copy, of_copy(copy, drive, now)) for copy in copies]
@@ -62,9 +62,13 @@ def one(drive: Drive, now: datetime) -> DrivePage:
         tags=list(drive.tags.values_list("name", flat=True)),
         sources=list(drive.source_entries.values_list("source__name", flat=True)),
         blocks=max((copy.total_blocks for copy in copies), default=0) or drive.length,
-        events=events(Event.objects.filter(drive=drive), EVENTS),
+        events=events_of(drive) if with_events else [],
         proof_wait=proof_wait(drive, now),
     )
+
+
+def events_of(drive: Drive) -> list[tuple[Event, Look]]:
+    return events(Event.objects.filter(drive=drive), EVENTS)
 
 
 def proof_wait(drive: Drive, now: datetime) -> float:

@@ -44,6 +44,13 @@ SORTS: Final[dict[str, tuple[str, ...]]] = {
 """Orders by name, each also reversed with a minus."""
 
 
+SHOWN: Final = (
+    "health", "label", "title", "counted", "unfinished", "replicas_min", "replicas_max", "have_bytes",
+    "total_bytes", "byte_length", "length", "peers", "proven_at",
+)  # fmt: skip
+"""What a row is made of."""
+
+
 @dataclass(frozen=True, slots=True)
 class DriveFilter:
     """The query of the address, without invalid values."""
@@ -172,14 +179,24 @@ def listed(given: DriveFilter, now: datetime) -> DriveList:
     pages = Paginator(_ordered_keys(each, narrow, given.sort, now), given.rows)
     page = pages.get_page(given.page)
     ids = list(page.object_list)
-    found = {drive.pk: drive for drive in with_columns(Drive.objects.filter(pk__in=ids), now)}
-    rows_here = [found[pk] for pk in ids if pk in found]
-    for drive in rows_here:
-        drive.unfinished = max(0, drive.copies - drive.counted)
-        drive.share = _share(drive.have_bytes, drive.total_bytes)
-    page.object_list = rows_here
+    page.object_list = rows(ids, now)
     numbers = list(pages.get_elided_page_range(page.number, on_each_side=1, on_ends=1))
     return DriveList(given, page, numbers, by_health, total, _columns(given.sort))
+
+
+def rows(ids: Sequence[int], now: datetime) -> list[Any]:
+    """What the rows of these drives show, in the order of `ids`. One query."""
+    found = {drive.pk: drive for drive in with_columns(Drive.objects.filter(pk__in=ids), now)}
+    here = [found[pk] for pk in ids if pk in found]
+    for drive in here:
+        drive.unfinished = max(0, drive.copies - drive.counted)
+        drive.share = _share(drive.have_bytes, drive.total_bytes)
+    return here
+
+
+def digest_of(row: Any) -> int:
+    """A number that changes with what the row shows. Comparable within this process."""
+    return hash(tuple(getattr(row, name) for name in SHOWN))
 
 
 def _share(have: int | None, total: int | None) -> float | None:

@@ -19,7 +19,7 @@ class Renderer:
         self.texts: dict[str, str] = {"a": "a 1", "b": "b 1"}
         self.fails = 0
 
-    async def __call__(self, topics: Collection[str]) -> Mapping[str, str]:
+    async def __call__(self, topics: Collection[str], fresh: Collection[str]) -> Mapping[str, str]:
         self.asked.append(tuple(topics))
         if self.fails:
             self.fails -= 1
@@ -107,5 +107,40 @@ def test_watchers_and_topics_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
             hub.watch(["a"])
         hub.leave(first)
         assert not hub.has_room(["c"]) and hub.has_room(["a"])
+
+    run(scene())
+
+
+def test_what_nobody_was_shown_yet_is_asked_for_as_fresh() -> None:
+    async def scene() -> None:
+        asked: list[set[str]] = []
+
+        async def render(topics: Collection[str], fresh: Collection[str]) -> Mapping[str, str]:
+            asked.append(set(fresh))
+            return {topic: topic for topic in fresh}
+
+        hub = Hub(render, tick=0.005)
+        first = hub.watch(["a"])
+        assert await first.take(5) == {"a": "a"}
+        second = hub.watch(["a", "b"])
+        found: dict[str, str] = {}
+        while len(found) < 2:
+            found |= await second.take(5)
+        assert asked[0] == {"a"}
+        assert {"b"} in asked and {"a", "b"} not in asked, "a text that is known is not rendered again"
+
+    run(scene())
+
+
+def test_the_text_of_all_fragments_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "MAX_TEXT", 5)
+
+    async def scene() -> None:
+        hub = Hub(Renderer(), tick=0.005)
+        watcher = hub.watch(["a", "b"])
+        while not hub.has_room(["a"]) or hub.has_room(["c"]):  # until "a 1" and "b 1" are known
+            await watcher.take(5)
+        hub.leave(watcher)
+        assert hub.has_room(["c"])
 
     run(scene())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from django.test import AsyncRequestFactory, Client
 from django.urls import reverse
 from django.utils import timezone
 
+from dashboard import streaming
+from dashboard.live import hub as hub_module
 from dashboard.live import stream
 from dashboard.live.hub import MAX_TOPICS_EACH
-from dashboard.live.topics import FARM, known, render_all
-from seederfarm.registry import roles
-from seederfarm.registry.models import Drive, Worker
+from dashboard.live.topics import FARM, RENEW, Fragments, known
+from seederfarm.registry import roles, services
+from seederfarm.registry.models import Drive, Replica, Worker
 
 from ...seederfarm.registry.factories import key_of
 from ..conftest import member
@@ -25,11 +28,15 @@ from ..farm import populate
 pytestmark = pytest.mark.usefixtures("database")
 
 
+def render_now(topics: list[str], now: datetime) -> dict[str, str]:
+    return Fragments(99).render(topics, (), now)
+
+
 def test_a_fragment_is_what_the_page_shows(viewer: Client) -> None:
     populate()
     drive = Drive.objects.get(label="Coastal Field Recordings")
     of_drive = [f"drive.{drive.key}.{part}" for part in ("verdict", "copies", "events", "about")]
-    rendered = render_all([*FARM, *of_drive], timezone.now())
+    rendered = render_now([*FARM, *of_drive], timezone.now())
     assert rendered.keys() == {*FARM, *of_drive}
     pages = "".join(
         viewer.get(address).text
@@ -50,13 +57,13 @@ def test_what_is_no_topic_or_not_here_has_no_fragment() -> None:
         "",
     ]
     assert known(topics) == ["farm.overview", f"drive.{key_of('a')}.verdict"]
-    assert render_all([f"drive.{key_of('a')}.verdict"], timezone.now()) == {}
+    assert render_now([f"drive.{key_of('a')}.verdict"], timezone.now()) == {}
 
 
 def test_names_of_others_are_visible_and_escaped_in_fragments() -> None:
     populate()
     Worker.objects.filter(name="fra").update(name="<b>\u202efra")
-    text = render_all(["workers.table"], timezone.now())["workers.table"]
+    text = render_now(["workers.table"], timezone.now())["workers.table"]
     assert "&lt;b&gt;" in text and "<b>\u202e" not in text and "\u202e" not in text
 
 
@@ -73,6 +80,129 @@ def test_only_users_watch_and_only_topics(viewer: Client) -> None:
     assert viewer.post("/live/?topics=farm.status").status_code == 405
 
 
+def test_a_row_of_the_list_is_a_fragment(viewer: Client) -> None:
+    populate()
+    topics = [f"row.{pk}" for pk in Drive.objects.values_list("pk", flat=True)]
+    rendered = render_now([*topics, "row.99999999"], timezone.now())
+    assert rendered.keys() == set(topics)
+    page = viewer.get("/drives/").text
+    for topic, text in rendered.items():
+        assert f'<tr data-topic="{topic}">{text}</tr>' in page
+    assert known(["row.0", "row.", "row.1x", "row.-1", f"row.{'9' * 19}"]) == []
+
+
+def test_what_changed_is_rendered_and_the_rest_when_it_is_old() -> None:
+    populate()
+    now, fragments = timezone.now(), Fragments(99)
+    topics = [f"row.{pk}" for pk in Drive.objects.values_list("pk", flat=True)]
+    topics += [
+        f"drive.{key}.{part}"
+        for key in Drive.objects.values_list("key", flat=True)
+        for part in ("verdict", "events")
+    ]
+    assert fragments.render(topics, (), now).keys() == set(topics)
+    assert fragments.render(topics, (), now) == {}
+    assert fragments.render(topics, topics[:1], now).keys() == {topics[0]}, "asked for as fresh"
+    copy = Replica.objects.filter(desired=True).first()
+    assert copy is not None
+    Replica.objects.filter(pk=copy.pk).update(peers=77)
+    assert fragments.render(topics, (), now).keys() == {
+        f"row.{copy.drive_id}",
+        f"drive.{copy.drive.key}.verdict",
+    }
+    services.record_event("drive.seen", "seen", drive=copy.drive)
+    assert fragments.render(topics, (), now).keys() == {f"drive.{copy.drive.key}.events"}
+    Worker.objects.filter(pk=copy.worker_id).update(lost_since=now)
+    assert f"drive.{copy.drive.key}.verdict" in fragments.render(topics, (), now)
+    assert fragments.render(topics, (), now + RENEW).keys() == set(topics)
+
+
+def test_a_portion_ends_and_what_changed_comes_first() -> None:
+    populate()
+    now, fragments = timezone.now(), Fragments(portion=0)
+    topics = [f"row.{pk}" for pk in Drive.objects.values_list("pk", flat=True)]
+    seen = [fragments.render(topics, (), now).keys() for _ in topics]
+    assert [len(each) for each in seen] == [1] * len(topics), "one drive a call"
+    assert fragments.render(topics, (), now) == {}
+    changed = Drive.objects.get(pk=int(topics[-1].removeprefix("row.")))
+    Drive.objects.filter(pk=changed.pk).update(label="Other")
+    assert fragments.render(topics, (), now + RENEW).keys() == {topics[-1]}
+
+
+def test_a_stream_gives_its_connection_back_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else as many tabs as the pool has connections stop the whole farm."""
+    order: list[str] = []
+
+    async def released() -> None:
+        order.append("released")
+
+    async def of_session() -> User:
+        order.append("user")
+        return User(username="vera", is_superuser=True)
+
+    monkeypatch.setattr(stream, "release_database", released)
+
+    async def scene() -> None:
+        request = AsyncRequestFactory().get("/live/?topics=farm.status")
+        request.auser = of_session
+        response: Any = await stream.live(request)
+        assert response.status_code == 200 and order == ["user", "released"]
+
+    asyncio.run(scene())
+
+
+def test_connections_are_released_but_not_out_of_a_transaction() -> None:
+    class Connection:
+        def __init__(self, *, in_atomic_block: bool) -> None:
+            self.in_atomic_block, self.closed = in_atomic_block, False
+
+        def close(self) -> None:
+            self.closed = True
+
+    class Connections:
+        def __init__(self) -> None:
+            self.each = [Connection(in_atomic_block=True), Connection(in_atomic_block=False)]
+
+        def all(self, *, initialized_only: bool) -> list[Connection]:
+            assert initialized_only
+            return self.each
+
+    here = Connections()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "connections", here)
+        asyncio.run(streaming.release_database())
+    assert [each.closed for each in here.each] == [False, True]
+
+
+def test_a_list_goes_without_live_rows_when_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "MAX_TOPICS", 2)
+    watched: list[set[str]] = []
+
+    async def of_session() -> User:
+        return User(username="vera", is_superuser=True)
+
+    async def events(topics: list[str]) -> AsyncIterator[str]:
+        watched.append(set(topics))
+        yield ""
+
+    monkeypatch.setattr(stream, "_events", events)
+
+    async def scene() -> list[int]:
+        found = []
+        for topics in ("farm.status,farm.alerts,row.1,row.2", "row.1,row.2,row.3"):
+            request = AsyncRequestFactory().get(f"/live/?topics={topics}")
+            request.auser = of_session
+            response: Any = await stream.live(request)
+            found.append(response.status_code)
+            if response.status_code == 200:
+                async for _ in response.streaming_content:
+                    pass
+        return found
+
+    assert asyncio.run(scene()) == [200, 503]
+    assert watched == [{"farm.status", "farm.alerts"}]
+
+
 async def parts(body: AsyncIterator[bytes], count: int) -> list[str]:
     return [(await anext(body)).decode() for _ in range(count)]
 
@@ -86,10 +216,10 @@ def test_the_stream_begins_with_what_is_now_and_ends_without_a_trace(
     async def of_session() -> User:
         return user
 
-    async def render(topics: Any) -> dict[str, str]:
+    async def render(topics: Any, fresh: Any) -> dict[str, str]:
         return {topic: f"<p>{topic}</p>" for topic in topics}
 
-    monkeypatch.setattr(stream, "_render", render)
+    monkeypatch.setattr(stream, "_renderer", lambda fragments: render)
 
     async def scene() -> None:
         request = AsyncRequestFactory().get(f"/live/?topics=farm.status,farm.alerts{',x' * 20}")
@@ -114,10 +244,10 @@ def test_the_stream_begins_with_what_is_now_and_ends_without_a_trace(
 
 
 def test_a_quiet_stream_beats_and_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def render(topics: Any) -> dict[str, str]:
+    async def render(topics: Any, fresh: Any) -> dict[str, str]:
         return {}
 
-    monkeypatch.setattr(stream, "_render", render)
+    monkeypatch.setattr(stream, "_renderer", lambda fragments: render)
     monkeypatch.setattr(stream, "BEAT", 0.01)
     monkeypatch.setattr(stream, "LASTS", 0.05)
 

@@ -19,7 +19,7 @@ LOOK: Final = "registry.view_drive"
 """The permission that pages need: an account that has it is a viewer at least."""
 TOKENS: Final = ("apitoken", "enrolmenttoken")
 """Models that let others in."""
-INTERNAL: Final = ("controlpulse", "planstate", "assignmentstate", "challenge")
+INTERNAL: Final = ("alertwatch", "controlpulse", "planstate", "assignmentstate", "challenge")
 """Models that no person looks at."""
 
 _REGISTRY: Final = Q(content_type__app_label="registry") & ~Q(content_type__model__in=INTERNAL)

@@ -7,7 +7,6 @@ used: the policy could not see where they connect to.
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import ssl
 import stat
@@ -15,12 +14,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
-import certifi
 import httpcore
 
-from .addresses import AddressPolicy, PinnedBackend
+from ..outbound.addresses import PinnedBackend
+from ..outbound.requests import Headers, host_header, login, target, tls
+from .addresses import AddressPolicy
 from .parse import SourceError, clean
 
 MAX_BYTES: Final = 8 << 20
@@ -33,8 +33,6 @@ DEADLINE: Final = 60.0
 AGENT: Final = "seederfarm"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TIMEOUTS: Final = {"connect": TIMEOUT, "read": TIMEOUT, "write": TIMEOUT, "pool": TIMEOUT}
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class Answer(NamedTuple):
@@ -111,18 +109,18 @@ async def _get(url: str, own: Headers, policy: AddressPolicy, *, conditional: bo
     accept = _encoded({"Accept": "application/json, text/plain;q=0.9, */*;q=0.1"})
     if not any(name.lower() == b"accept" for name, _ in own):
         common += accept
-    own += _login(url)
+    own += login(url)
     origin = _origin(url)
-    context = _tls()
+    context = tls()
     async with httpcore.AsyncConnectionPool(
         ssl_context=context, network_backend=PinnedBackend(policy), max_connections=1
     ) as pool:
         for _ in range(MAX_REDIRECTS + 1):
             same = _origin(url) == origin
-            host = (b"Host", _host(url))
+            host = (b"Host", host_header(url))
             async with pool.stream(
                 "GET",
-                _target(url),
+                target(url),
                 headers=[host, *common, *(own if same else ())],
                 extensions={"timeout": _TIMEOUTS},
             ) as response:
@@ -135,19 +133,6 @@ async def _get(url: str, own: Headers, policy: AddressPolicy, *, conditional: bo
             if not is_url(url):
                 raise SourceError("a redirect to something else than http:// or https://")
     raise SourceError(f"more than {MAX_REDIRECTS} redirects")
-
-
-def _tls() -> ssl.SSLContext:
-    """The system's certificate authorities; those of certifi where it has none (a bare container)."""
-    context = ssl.create_default_context()
-    if not _has_authorities(ssl.get_default_verify_paths()):
-        context.load_verify_locations(certifi.where())
-    return context
-
-
-def _has_authorities(paths: ssl.DefaultVerifyPaths) -> bool:
-    """Both paths are None where the files are missing, despite the type stubs."""
-    return any(paths[:2])
 
 
 async def _answer(response: httpcore.Response, *, conditional: bool, max_bytes: int) -> Answer:
@@ -185,46 +170,6 @@ def same_origin(one: str, other: str) -> bool:
         return _origin(one) == _origin(other)
     except ValueError:
         return False
-
-
-def _target(url: str) -> httpcore.URL:
-    """Raises ValueError for text that is not a URL with a host."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise httpcore.UnsupportedProtocol("no http:// or https:// URL")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return httpcore.URL(
-        scheme=parts.scheme.encode(),
-        host=_ascii(parts.hostname),
-        port=parts.port,
-        target=_quoted(path),
-    )
-
-
-def _host(url: str) -> bytes:
-    parts = urlsplit(url)
-    host = _ascii(parts.hostname or "")
-    host = b"[%s]" % host if b":" in host else host
-    return host if parts.port is None else b"%s:%d" % (host, parts.port)
-
-
-def _ascii(host: str) -> bytes:
-    return host.encode() if host.isascii() else host.encode("idna")
-
-
-def _quoted(path: str) -> bytes:
-    """Percent-encode characters outside ASCII (as UTF-8), blanks and control characters."""
-    return b"".join(
-        byte.to_bytes(1, "big") if 0x21 <= byte <= 0x7E else b"%%%02X" % byte for byte in path.encode()
-    )
-
-
-def _login(url: str) -> Headers:
-    parts = urlsplit(url)
-    if parts.username is None and parts.password is None:
-        return []
-    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    return [(b"Authorization", b"Basic " + base64.b64encode(login.encode()))]
 
 
 def _encoded(headers: Mapping[str, str]) -> Headers:

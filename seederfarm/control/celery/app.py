@@ -46,6 +46,8 @@ REFRESH_EVERY: Final = 20.0
 """Heartbeats between checks for copies without recent reports."""
 PULSE_EVERY: Final = 5.0
 """Seconds between two records that control lives."""
+ALERTS_EVERY: Final = 30.0
+"""Seconds between runs of the rules of alerts."""
 EXPIRE_EVERY: Final = 60.0
 """Seconds between checks for expired drives."""
 RETENTION_EVERY: Final = 3600.0
@@ -69,6 +71,7 @@ def beat_table() -> dict[str, Any]:
         "ask for reports that are missing": _beat(ControlTask.REFRESH, REFRESH_EVERY * farm.heartbeat),
         "sync the broker's accounts": _beat(ControlTask.SYNC_ACCOUNTS, ACCOUNTS_EVERY * farm.heartbeat),
         "record that control lives": _beat(ControlTask.PULSE, PULSE_EVERY),
+        "open and close alerts": _beat(ControlTask.ALERTS, ALERTS_EVERY),
         "remove what expired": _beat(ControlTask.EXPIRE, EXPIRE_EVERY),
         "prune old rows": _beat(ControlTask.RETENTION, RETENTION_EVERY),
     }

@@ -14,6 +14,7 @@ from seederfarm.registry import services
 from ..accounts import denials
 from ..accounts.join import join
 from ..accounts.pulse import record_pulse
+from ..alerts.evaluate import evaluate
 from ..history import retention
 from ..messaging import assignments
 from ..messaging.task_names import ControlTask
@@ -93,6 +94,11 @@ def sync_accounts(afresh: bool = False) -> None:
 @_task(ControlTask.PULSE)
 def pulse() -> None:
     record_pulse()
+
+
+@_task(ControlTask.ALERTS)
+def check_alerts() -> None:
+    evaluate()
 
 
 @_task(ControlTask.EXPIRE)

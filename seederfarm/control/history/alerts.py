@@ -10,6 +10,7 @@ from django.db.models import F
 
 from seederfarm.registry.models import Alert
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.services.alert_rules import switched_off
 
 from ..db.sql import batches
 
@@ -22,15 +23,23 @@ class AlertSpec(NamedTuple):
     severity: Severity = Severity.WARNING
     drive_id: int | None = None
     worker_id: int | None = None
+    what: str = ""
+    kept: str = ""
+    does: str = ""
 
 
 def raise_alerts(specs: Sequence[AlertSpec], now: datetime) -> list[AlertSpec]:
-    """Open an alert for each, or update the open one. Returns the new ones."""
+    """Open an alert for each, or update the open one. Returns the new ones.
+
+    Nothing is opened for rules that are switched off.
+    """
     new: list[AlertSpec] = []
+    off = switched_off(spec.kind for spec in specs) if specs else set()
+    specs = [spec for spec in specs if spec.kind not in off]
     for batch in batches({spec.subject: spec for spec in specs}.values(), 500):
         open_ones = Alert.objects.filter(subject__in=[t.subject for t in batch], resolved_at__isnull=True)
         texts = dict(open_ones.values_list("subject", "text"))
-        open_ones.update(count=F("count") + 1, last_seen_at=now)
+        open_ones.update(count=F("count") + 1, last_seen_at=now, clear_since=None)
         for spec in batch:
             if spec.subject in texts and texts[spec.subject] != spec.text[:500]:
                 rows = Alert.objects.filter(subject=spec.subject, resolved_at__isnull=True)
@@ -43,6 +52,9 @@ def raise_alerts(specs: Sequence[AlertSpec], now: datetime) -> list[AlertSpec]:
                     subject=t.subject,
                     text=t.text[:500],
                     hint=t.hint[:500],
+                    what=t.what[:500],
+                    kept=t.kept[:500],
+                    does=t.does[:500],
                     severity=t.severity,
                     drive_id=t.drive_id,
                     worker_id=t.worker_id,

@@ -17,5 +17,7 @@ class ControlTask(StrEnum):
     REFRESH = "control.refresh"
     PULSE = "control.pulse"
     SYNC_ACCOUNTS = "control.sync_accounts_task"
+    ALERTS = "control.alerts"
+    """Open and close alerts."""
     EXPIRE = "control.expire"
     RETENTION = "control.retention"

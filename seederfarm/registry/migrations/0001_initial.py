@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+        ("auth", "__first__"),
     ]
 
     operations = [
@@ -1178,6 +1178,334 @@ class Migration(migrations.Migration):
             model_name="drive",
             constraint=models.CheckConstraint(
                 condition=models.Q(("kind__in", ["", "core", "bee", "drive"])), name="drive_kind_known"
+            ),
+        ),
+        migrations.CreateModel(
+            name="AlertChannel",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("email", "e-mail"), ("webhook", "webhook"), ("ntfy", "ntfy")], max_length=7
+                    ),
+                ),
+                (
+                    "target",
+                    models.CharField(
+                        help_text="Addresses with commas between (e-mail), a URL (webhook), the URL of a topic (ntfy).",
+                        max_length=1000,
+                    ),
+                ),
+                (
+                    "secret",
+                    models.CharField(
+                        blank=True,
+                        help_text="Signs the messages of a webhook; the access token of ntfy. Never shown again.",
+                        max_length=200,
+                    ),
+                ),
+                (
+                    "min_severity",
+                    models.CharField(
+                        choices=[("info", "info"), ("warning", "warning"), ("error", "error")],
+                        default="warning",
+                        max_length=7,
+                        verbose_name="at least",
+                    ),
+                ),
+                ("sends_closed", models.BooleanField(default=True, verbose_name="says when it is over")),
+                (
+                    "remind_every",
+                    models.PositiveIntegerField(
+                        default=86400,
+                        help_text="Seconds after which an alert that nobody has taken is sent again. 0: never.",
+                        validators=[django.core.validators.MaxValueValidator(31622400)],
+                        verbose_name="repeats",
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True)),
+                ("active_since", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("last_ok_at", models.DateTimeField(editable=False, null=True)),
+                ("last_failed_at", models.DateTimeField(editable=False, null=True)),
+                ("last_error", models.CharField(blank=True, editable=False, max_length=300)),
+            ],
+            options={
+                "ordering": ("name",),
+            },
+        ),
+        migrations.CreateModel(
+            name="AlertDelivery",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("opened", "opened"),
+                            ("reminder", "still open"),
+                            ("closed", "over"),
+                            ("digest", "digest"),
+                            ("test", "test"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "number",
+                    models.PositiveIntegerField(
+                        default=0, validators=[django.core.validators.MinValueValidator(0)]
+                    ),
+                ),
+                ("uid", models.UUIDField(default=uuid.uuid4, unique=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "waiting"),
+                            ("sending", "being sent"),
+                            ("sent", "sent"),
+                            ("unsure", "may not have arrived"),
+                            ("failed", "failed"),
+                            ("dropped", "no longer of use"),
+                            ("digested", "in a digest"),
+                        ],
+                        default="waiting",
+                        max_length=8,
+                    ),
+                ),
+                ("tries", models.PositiveIntegerField(default=0)),
+                ("next_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("claim", models.UUIDField(null=True)),
+                ("claimed_until", models.DateTimeField(null=True)),
+                ("handed_over_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("last_error", models.CharField(blank=True, max_length=300)),
+            ],
+            options={
+                "verbose_name_plural": "alert deliveries",
+                "ordering": ("-id",),
+            },
+        ),
+        migrations.CreateModel(
+            name="AlertRule",
+            fields=[
+                ("kind", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("enabled", models.BooleanField(default=True)),
+                ("threshold", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "opens_after",
+                    models.PositiveIntegerField(
+                        blank=True, null=True, validators=[django.core.validators.MaxValueValidator(31622400)]
+                    ),
+                ),
+                (
+                    "closes_after",
+                    models.PositiveIntegerField(
+                        blank=True, null=True, validators=[django.core.validators.MaxValueValidator(31622400)]
+                    ),
+                ),
+                ("all_channels", models.BooleanField(default=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name="AlertSilence",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("rule", models.CharField(blank=True, max_length=40)),
+                ("reason", models.CharField(blank=True, max_length=200)),
+                ("actor", models.CharField(max_length=150)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("ends_at", models.DateTimeField()),
+            ],
+            options={
+                "ordering": ("ends_at", "id"),
+            },
+        ),
+        migrations.CreateModel(
+            name="AlertWatch",
+            fields=[
+                ("subject", models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ("kind", models.CharField(max_length=40)),
+                ("since", models.DateTimeField()),
+            ],
+        ),
+        migrations.AddField(
+            model_name="alert",
+            name="clear_since",
+            field=models.DateTimeField(editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name="alert",
+            name="does",
+            field=models.CharField(blank=True, max_length=500),
+        ),
+        migrations.AddField(
+            model_name="alert",
+            name="kept",
+            field=models.CharField(blank=True, max_length=500),
+        ),
+        migrations.AddField(
+            model_name="alert",
+            name="silenced_until",
+            field=models.DateTimeField(editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name="alert",
+            name="what",
+            field=models.CharField(blank=True, max_length=500),
+        ),
+        migrations.AddIndex(
+            model_name="alert",
+            index=models.Index(
+                condition=models.Q(("resolved_at__isnull", False)),
+                fields=["-resolved_at"],
+                name="alert_resolved",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="replica",
+            index=models.Index(
+                condition=models.Q(("proof_failures__gt", 0)), fields=["id"], name="replica_wrong"
+            ),
+        ),
+        migrations.AddField(
+            model_name="alertdelivery",
+            name="alert",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="deliveries",
+                to="registry.alert",
+            ),
+        ),
+        migrations.AddField(
+            model_name="alertdelivery",
+            name="channel",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="deliveries",
+                to="registry.alertchannel",
+            ),
+        ),
+        migrations.AddField(
+            model_name="alertdelivery",
+            name="digest",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="parts",
+                to="registry.alertdelivery",
+            ),
+        ),
+        migrations.AddField(
+            model_name="alertrule",
+            name="channels",
+            field=models.ManyToManyField(blank=True, related_name="rules", to="registry.alertchannel"),
+        ),
+        migrations.AddField(
+            model_name="alertsilence",
+            name="drive",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="+",
+                to="registry.drive",
+            ),
+        ),
+        migrations.AddField(
+            model_name="alertsilence",
+            name="tag",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="+",
+                to="registry.tag",
+            ),
+        ),
+        migrations.AddField(
+            model_name="alertsilence",
+            name="user",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
+        ),
+        migrations.AddField(
+            model_name="alertsilence",
+            name="worker",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="+",
+                to="registry.worker",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="alertdelivery",
+            index=models.Index(
+                condition=models.Q(("state__in", ["waiting", "sending"])),
+                fields=["next_at"],
+                name="delivery_due",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="alertdelivery",
+            index=models.Index(fields=["channel", "created_at"], name="delivery_of_channel"),
+        ),
+        migrations.AddConstraint(
+            model_name="alertdelivery",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("alert__isnull", False)),
+                fields=("channel", "alert", "kind", "number"),
+                name="delivery_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="alertdelivery",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "digest"), ("state", "waiting"), ("tries", 0)),
+                fields=("channel",),
+                name="delivery_one_digest_fills",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="alertsilence",
+            index=models.Index(fields=["ends_at"], name="silence_ends"),
+        ),
+        migrations.AddConstraint(
+            model_name="alertsilence",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("rule", ""), _negated=True),
+                    ("worker__isnull", False),
+                    ("drive__isnull", False),
+                    ("tag__isnull", False),
+                    _connector="OR",
+                ),
+                name="silence_of_something",
             ),
         ),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .access import ApiToken, EnrolmentToken
+from .alerting import AlertChannel, AlertDelivery, AlertRule, AlertSilence, AlertWatch
 from .drive import Drive, Tag
 from .history import Alert, AuditEntry, Event, Sample
 from .plan import ControlPulse, PlanState
@@ -13,6 +14,11 @@ from .worker import AssignmentState, Worker
 
 __all__ = [
     "Alert",
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertRule",
+    "AlertSilence",
+    "AlertWatch",
     "ApiToken",
     "AssignmentState",
     "AuditEntry",

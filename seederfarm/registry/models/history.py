@@ -50,13 +50,24 @@ class Alert(models.Model):
     """Identifies the alert, so that the same state opens it once: `worker.lost:3`, `drive.under:17`."""
     severity = models.CharField(max_length=7, choices=Severity.choices, default=Severity.WARNING)
     text = models.CharField(max_length=500)
+    """The headline."""
+    what = models.CharField(max_length=500, blank=True)
+    kept = models.CharField(max_length=500, blank=True)
+    """What is safe in spite of it."""
+    does = models.CharField(max_length=500, blank=True)
+    """What the farm does about it."""
     hint = models.CharField(max_length=500, blank=True)
+    """What a person can do."""
     drive = models.ForeignKey(Drive, null=True, on_delete=models.CASCADE, related_name="alerts")
     worker = models.ForeignKey(Worker, null=True, on_delete=models.CASCADE, related_name="alerts")
     count = models.PositiveIntegerField(default=1)
     opened_at = models.DateTimeField(default=timezone.now)
     last_seen_at = models.DateTimeField(default=timezone.now)
+    clear_since = models.DateTimeField(null=True, editable=False)
+    """Since when its condition is over, while it still may return."""
     resolved_at = models.DateTimeField(null=True, blank=True)
+    silenced_until = models.DateTimeField(null=True, editable=False)
+    """The end of the longest silence that fits (`services.silences.apply_silences`)."""
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -67,6 +78,12 @@ class Alert(models.Model):
         constraints = (
             models.UniqueConstraint(
                 fields=["subject"], condition=Q(resolved_at__isnull=True), name="alert_open_once"
+            ),
+        )
+        indexes = (
+            # the newest that are over, and retention
+            models.Index(
+                fields=["-resolved_at"], condition=Q(resolved_at__isnull=False), name="alert_resolved"
             ),
         )
 

@@ -115,6 +115,8 @@ class Replica(models.Model):
                 condition=Q(desired=True, phase="complete", proven=False),
                 name="replica_unproven",
             ),
+            # control.alerts: copies whose last answer was wrong
+            models.Index(fields=["id"], condition=Q(proof_failures__gt=0), name="replica_wrong"),
             # control.completing
             models.Index(fields=["drive"], condition=Q(unavailable_blocks__gt=0), name="replica_with_gaps"),
             # what is still to be downloaded, and the admin's "in error" list; queries.with_load counts in it

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from ..models import Alert, Drive, Source, SourceEntry
 from ..models.history import Severity
+from .alert_rules import switched_off
 from .drives import remove
 from .keys import batches
 from .log import Actor, count_of, has_room, record_audit, record_event
@@ -74,7 +75,9 @@ def show_held(source: Source, count: int, why: str, now: datetime) -> None:
         record_event("source.held", text, severity=Severity.WARNING, data=data)
     source.held, source.held_because = count, why[:200]
     alert = Alert.objects.filter(subject=_subject(source), resolved_at__isnull=True)
-    if not alert.update(text=text[:500], last_seen_at=now, count=F("count") + 1):
+    if not alert.update(text=text[:500], last_seen_at=now, count=F("count") + 1) and not switched_off(
+        ("source.held",)
+    ):
         Alert.objects.create(
             kind="source.held",
             subject=_subject(source),

@@ -1,0 +1,1 @@
+"""Alerts: conditions become alerts, alerts become messages."""

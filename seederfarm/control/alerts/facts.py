@@ -1,0 +1,189 @@
+"""Facts for the rules: a fixed number of queries, however many drives and workers there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Q, QuerySet
+
+from seederfarm.registry.health import ARRIVING, Health, health_of_each, with_health
+from seederfarm.registry.models import Drive, Replica, Sample, Source, Worker
+from seederfarm.registry.models.worker import silent_since
+from seederfarm.registry.queries import with_load
+
+from ..db.sql import batches
+from .rules import CopyFacts, DriveFacts, SourceFacts, WorkerFacts
+
+GROWTH_FROM: Final = ((timedelta(days=7), timedelta(days=6)), (timedelta(days=3), timedelta(days=2.5)))
+"""Spans in the past whose mean is compared with now; the second for workers that are younger."""
+GROWTH_SPAN: Final = 900
+"""Seconds of the samples that are that old (`history.samples`)."""
+IN_FARM: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
+
+
+def unwell(now: datetime) -> dict[Health, list[int]]:
+    """Drives that are short of copies, and unavailable ones."""
+    found: dict[Health, list[int]] = {Health.AT_RISK: [], Health.UNAVAILABLE: []}
+    for pk, health in health_of_each(Drive.objects.filter(state=Drive.State.ACTIVE), now):
+        if health in found:
+            found[health].append(pk)
+    return found
+
+
+def upstream_gone(now: datetime) -> list[int]:
+    """Drives of which no copy was ever complete, no peer is connected, and no block arrives."""
+    copies = Replica.objects.filter(drive=OuterRef("pk"), desired=True).order_by()
+    waits = Q(peers=0) & (Q(grew_at__isnull=True) | Q(grew_at__lt=now - ARRIVING))
+    rows = Drive.objects.filter(state=Drive.State.ACTIVE, under_replicated=True, length__gt=0).filter(
+        ~Exists(copies.filter(completed_at__isnull=False)),
+        Exists(copies.filter(have_blocks__gt=0)),
+        ~Exists(copies.filter(~waits)),
+    )
+    return list(rows.order_by("pk").values_list("pk", flat=True))
+
+
+def drives(ids: Sequence[int], now: datetime) -> list[DriveFacts]:
+    """What is shown of these drives."""
+    found: list[DriveFacts] = []
+    for batch in batches(ids, 500):
+        rows: QuerySet[Any] = with_health(Drive.objects.filter(pk__in=batch).order_by("pk"), now)
+        copies = dict(
+            (row["drive"], row)
+            for row in Replica.objects.filter(drive__in=batch, desired=True)
+            .order_by()
+            .values("drive")
+            .annotate(
+                complete=Count("pk", filter=Q(phase=Replica.Phase.COMPLETE)),
+                have=Max("have_bytes"),
+                total=Max("total_bytes"),
+            )
+        )
+        for drive in rows:
+            seen = copies.get(drive.pk, {"complete": 0, "have": 0, "total": 0})
+            found.append(
+                DriveFacts(
+                    drive.pk,
+                    str(drive),
+                    drive.counted,
+                    seen["complete"],
+                    drive.replicas_min,
+                    drive.proven_at,
+                    drive.last_writer_seen_at,
+                    seen["have"] or 0,
+                    seen["total"] or 0,
+                )
+            )
+    return found
+
+
+def workers(now: datetime) -> tuple[list[WorkerFacts], list[WorkerFacts], list[WorkerFacts]]:
+    """All workers of the farm, the silent ones, and the lost ones."""
+    rows = list(with_load(Worker.objects.filter(state__in=IN_FARM).order_by("pk")))
+    growth = growths({row.pk: row.used_bytes for row in rows}, now)
+    alone = _alone([row.pk for row in rows if row.lost_since is not None])
+    silent_seconds = (now - silent_since(now)).total_seconds()
+    everyone, silent, lost = [], [], []
+    for row in rows:
+        seconds = (now - (row.last_seen_at or row.enrolled_at)).total_seconds()
+        facts = WorkerFacts(
+            row.pk,
+            row.name,
+            seconds,
+            getattr(row, "copies", 0),
+            row.free_bytes,
+            row.used_bytes,
+            alone.get(row.pk, 0),
+            growth.get(row.pk),
+        )
+        everyone.append(facts)
+        if row.lost_since is not None:
+            lost.append(facts)
+        elif seconds > silent_seconds:
+            silent.append(facts)
+    return everyone, silent, lost
+
+
+def _alone(lost: Sequence[int]) -> dict[int, int]:
+    """Of these workers, how many copies have no complete copy on a worker that serves."""
+    if not lost:
+        return {}
+    others = Replica.objects.filter(
+        drive=OuterRef("drive"),
+        desired=True,
+        phase=Replica.Phase.COMPLETE,
+        worker__state__in=IN_FARM,
+        worker__paused=False,
+        worker__lost_since__isnull=True,
+    )
+    rows = Replica.objects.filter(~Exists(others), worker__in=lost, desired=True).order_by()
+    return dict(rows.values_list("worker").annotate(n=Count("pk")))
+
+
+def growths(used: dict[int, int | None], now: datetime) -> dict[int, float]:
+    """Bytes a day by which the content of workers grew over the last days."""
+    found: dict[int, float] = {}
+    for since, until in GROWTH_FROM:
+        missing = [pk for pk, bytes_used in used.items() if pk not in found and bytes_used is not None]
+        if not missing:
+            break
+        means = (
+            Sample.objects.filter(
+                scope=Sample.Scope.WORKER,
+                subject__in=missing,
+                metric="stored_bytes",
+                span=GROWTH_SPAN,
+                at__gte=now - since,
+                at__lt=now - until,
+            )
+            .order_by()
+            .values_list("subject")
+            .annotate(mean=Avg(F("total") / F("count")))
+        )
+        days = (since + until).total_seconds() / 2 / 86400
+        for pk, mean in means:
+            found[pk] = ((used[pk] or 0) - mean) / days
+    return found
+
+
+def sources(threshold: int) -> list[SourceFacts]:
+    """Sources that are read, and whose readings fail."""
+    rows = Source.objects.filter(enabled=True, failures__gte=threshold).order_by("pk")
+    columns = ("pk", "name", "failures", "last_error", "listed")
+    return [SourceFacts(*row) for row in rows.values_list(*columns)]
+
+
+def unproven(threshold: int) -> list[int]:
+    """Copies with so many wrong answers in a row."""
+    rows = Replica.objects.filter(
+        proof_failures__gt=0,  # what the index has
+        proof_failures__gte=threshold,
+        desired=True,
+        worker__state__in=IN_FARM,
+        worker__lost_since__isnull=True,
+    )
+    return list(rows.order_by("pk").values_list("pk", flat=True))
+
+
+def copies(ids: Sequence[int], now: datetime) -> list[CopyFacts]:
+    """What is shown of these copies."""
+    found: list[CopyFacts] = []
+    for batch in batches(ids, 500):
+        rows = list(Replica.objects.filter(pk__in=batch).select_related("drive", "worker").order_by("pk"))
+        health: QuerySet[Any] = with_health(Drive.objects.filter(pk__in={row.drive_id for row in rows}), now)
+        counted = {drive.pk: drive.counted for drive in health}
+        found += [
+            CopyFacts(
+                row.pk,
+                row.drive_id,
+                str(row.drive),
+                row.worker_id,
+                row.worker.name,
+                row.proof_failures,
+                counted.get(row.drive_id, 0),
+                row.drive.replicas_min,
+            )
+            for row in rows
+        ]
+    return found

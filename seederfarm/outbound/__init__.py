@@ -1,0 +1,1 @@
+"""HTTP to addresses that people gave: only to those that a policy allows."""

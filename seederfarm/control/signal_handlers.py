@@ -13,6 +13,7 @@ from .messaging.task_names import ControlTask
 def connect() -> None:
     signals.drives_changed.connect(_drives_changed, dispatch_uid="control.drives")
     signals.workers_changed.connect(_workers_changed, dispatch_uid="control.workers")
+    signals.messages_wait.connect(_messages_wait, dispatch_uid="control.messages")
     signals.reverify_wanted.connect(_reverify_wanted, dispatch_uid="control.reverify")
 
 
@@ -27,6 +28,10 @@ def _workers_changed(*, ids: list[int], **_: Any) -> None:
         outbox.defer(ControlTask.SEND_WORKER_CONFIG, worker_id)
     outbox.defer(ControlTask.SYNC_ACCOUNTS)
     outbox.defer(ControlTask.RECONCILE)
+
+
+def _messages_wait(**_: Any) -> None:
+    outbox.defer(ControlTask.DELIVER)
 
 
 def _reverify_wanted(**_: Any) -> None:

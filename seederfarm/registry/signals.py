@@ -15,5 +15,8 @@ drives_changed = Signal()
 workers_changed = Signal()
 """`ids`: list of primary keys of workers whose state or limits changed."""
 
+messages_wait = Signal()
+"""Messages about alerts wait to be sent."""
+
 reverify_wanted = Signal()
 """`drive_ids`: list of primary keys of drives whose copies must be proven now; None for very many."""

@@ -114,6 +114,12 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 
+EMAIL_HOST, EMAIL_PORT = FARM.mail_host, FARM.mail_port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = FARM.mail_user, FARM.mail_password
+EMAIL_USE_TLS, EMAIL_USE_SSL = FARM.mail_security == "starttls", FARM.mail_security == "tls"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = FARM.mail_from
+
 LANGUAGE_CODE = "en"
 USE_I18N = True
 USE_TZ = True

@@ -75,6 +75,16 @@ def networks(value: str) -> tuple[str, ...]:
     return words(value)
 
 
+def public_url(value: str) -> str:
+    """An http:// or https:// URL without login, query and fragment. Raises ValueError."""
+    parts = split_url(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is no URL such as https://farm.example.org")
+    if parts.username or parts.password:
+        raise ValueError("has a login")
+    return value.rstrip("/")
+
+
 def time_zone(value: str) -> str:
     """Read a name of the time zone database. Raises ValueError for an unknown one."""
     try:

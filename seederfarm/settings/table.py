@@ -292,6 +292,49 @@ class FarmSettings:
         "How long the coarsest samples of the charts are kept. Finer ones are deleted sooner.",
     )
 
+    public_url: str = _setting(
+        "SEEDERFARM_PUBLIC_URL",
+        env.public_url,
+        "",
+        "Address of the pages for links in messages, such as `https://farm.example.org`. Empty: that of the "
+        "web server on this machine.",
+        shown="(the web server's)",
+    )
+    mail_host: str = _setting(
+        "SEEDERFARM_MAIL_HOST", readers.text, "", "Mail server that sends alerts by e-mail. Empty: none."
+    )
+    mail_port: int = _setting("SEEDERFARM_MAIL_PORT", PORT, 587, "Port of the mail server.")
+    mail_security: str = _setting(
+        "SEEDERFARM_MAIL_SECURITY",
+        readers.one_of("starttls", "tls", "none"),
+        "starttls",
+        "How the connection to the mail server is encrypted: `starttls`, `tls` from its beginning (port "
+        "465), `none` for a server on this machine.",
+    )
+    mail_user: str = _setting(
+        "SEEDERFARM_MAIL_USER", readers.text, "", "Login at the mail server. Empty: none."
+    )
+    mail_password: str = _setting(
+        "SEEDERFARM_MAIL_PASSWORD", readers.text, "", "Password at the mail server.", secret=True
+    )
+    mail_from: str = _setting(
+        "SEEDERFARM_MAIL_FROM", readers.text, "seederfarm@localhost", "Sender of the mails."
+    )
+    alert_networks: tuple[str, ...] = _setting(
+        "SEEDERFARM_ALERT_NETWORKS",
+        env.networks,
+        (),
+        "Networks that are not public and to which webhooks and ntfy messages may be sent, such as "
+        "`192.168.0.0/16`, comma-separated. Other loopback, private, link-local and multicast addresses are "
+        "refused.",
+        blank=True,
+    )
+
+    @property
+    def pages_url(self) -> str:
+        """Address of the pages, without a slash at its end."""
+        return self.public_url or f"http://{self.web_host}:{self.web_port}"
+
     @property
     def database_path(self) -> Path:
         """The SQLite file (only where the database is SQLite)."""

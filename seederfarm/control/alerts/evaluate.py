@@ -21,8 +21,11 @@ from seederfarm.registry.services.silences import apply_silences
 from ..db.locks import try_lock
 from ..db.sql import batches
 from ..history import alerts
+from ..messaging import outbox
+from ..messaging.task_names import ControlTask
 from . import facts, rules
 from .hysteresis import Step, step
+from .planning import plan
 from .rules import Finding
 
 MAX_ALERTS: Final = 500
@@ -41,7 +44,10 @@ def evaluate(now: datetime | None = None) -> bool:
     """Run all rules. Returns False if another process does."""
     with try_lock("alerts") as alone:
         if alone:
-            _Run(now or timezone.now()).run()
+            at = now or timezone.now()
+            _Run(at).run()
+            if plan(at):
+                outbox.defer(ControlTask.DELIVER)
     return alone
 
 

@@ -48,6 +48,8 @@ PULSE_EVERY: Final = 5.0
 """Seconds between two records that control lives."""
 ALERTS_EVERY: Final = 30.0
 """Seconds between runs of the rules of alerts."""
+DELIVER_EVERY: Final = 15.0
+"""Seconds between checks for messages that are due; new ones are sent at once."""
 EXPIRE_EVERY: Final = 60.0
 """Seconds between checks for expired drives."""
 RETENTION_EVERY: Final = 3600.0
@@ -72,6 +74,7 @@ def beat_table() -> dict[str, Any]:
         "sync the broker's accounts": _beat(ControlTask.SYNC_ACCOUNTS, ACCOUNTS_EVERY * farm.heartbeat),
         "record that control lives": _beat(ControlTask.PULSE, PULSE_EVERY),
         "open and close alerts": _beat(ControlTask.ALERTS, ALERTS_EVERY),
+        "send messages about alerts": _beat(ControlTask.DELIVER, DELIVER_EVERY),
         "remove what expired": _beat(ControlTask.EXPIRE, EXPIRE_EVERY),
         "prune old rows": _beat(ControlTask.RETENTION, RETENTION_EVERY),
     }

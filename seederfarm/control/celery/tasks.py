@@ -14,6 +14,7 @@ from seederfarm.registry import services
 from ..accounts import denials
 from ..accounts.join import join
 from ..accounts.pulse import record_pulse
+from ..alerts.deliver import deliver
 from ..alerts.evaluate import evaluate
 from ..history import retention
 from ..messaging import assignments
@@ -99,6 +100,11 @@ def pulse() -> None:
 @_task(ControlTask.ALERTS)
 def check_alerts() -> None:
     evaluate()
+
+
+@_task(ControlTask.DELIVER)
+def send_messages() -> None:
+    deliver()
 
 
 @_task(ControlTask.EXPIRE)

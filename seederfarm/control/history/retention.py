@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from seederfarm.registry.models import Alert, AuditEntry, Challenge, Event
+from seederfarm.registry.models import Alert, AlertDelivery, AlertSilence, AuditEntry, Challenge, Event
 
 from ..db.locks import try_lock
 from . import samples
@@ -39,6 +39,8 @@ def _prune(now: datetime) -> PruneResult:
     before = now - timedelta(seconds=settings.FARM.keep_events)
     events = Event.objects.filter(at__lt=before)
     challenges = Challenge.objects.filter(deadline__lt=now - KEEP_CHALLENGES).exclude(outcome="")
+    _delete(AlertDelivery.objects.filter(alert=None, finished_at__lt=now - KEEP_ALERTS))
+    _delete(AlertSilence.objects.filter(ends_at__lt=now - KEEP_ALERTS))
     old_alerts = Alert.objects.filter(resolved_at__lt=now - KEEP_ALERTS)
     # Entries of people are kept; those of sources have the age of events, since lists can cause any number.
     done_by_sources = AuditEntry.objects.filter(user=None, actor__startswith="source ", at__lt=before)

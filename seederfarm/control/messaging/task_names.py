@@ -19,5 +19,7 @@ class ControlTask(StrEnum):
     SYNC_ACCOUNTS = "control.sync_accounts_task"
     ALERTS = "control.alerts"
     """Open and close alerts."""
+    DELIVER = "control.deliver"
+    """Send messages about alerts."""
     EXPIRE = "control.expire"
     RETENTION = "control.retention"

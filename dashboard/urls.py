@@ -9,7 +9,7 @@ from seederfarm.registry.queries import whole_key
 from .api.app import api
 from .live import stream
 from .metrics.page import metrics
-from .pages import account, drive, drives, history, overview, sources, workers
+from .pages import account, alerts, drive, drives, history, overview, sources, workers
 from .pages.access import key_in_address
 
 
@@ -41,8 +41,15 @@ urlpatterns = [
     path("workers/", workers.workers, name="workers"),
     path("workers/<str:node_id>/", workers.worker, name="worker"),
     path("sources/", sources.sources, name="sources"),
-    path("alerts/", history.alerts, name="alerts"),
-    path("alerts/<int:pk>/acknowledge/", history.acknowledge, name="acknowledge"),
+    path("alerts/", alerts.alerts, name="alerts"),
+    path("alerts/<int:pk>/acknowledge/", alerts.acknowledge, name="acknowledge"),
+    path("alerts/<int:pk>/silence/", alerts.silence, name="silence"),
+    path("alerts/silences/add/", alerts.add_silence, name="add_silence"),
+    path("alerts/silences/<int:pk>/end/", alerts.end_silence, name="end_silence"),
+    path("alerts/rules/", alerts.rules, name="alert_rules"),
+    path("alerts/rules/<str:kind>/", alerts.set_rule, name="set_rule"),
+    path("alerts/channels/add/", alerts.add_channel, name="add_channel"),
+    path("alerts/channels/<int:pk>/", alerts.change_channel, name="change_channel"),
     path("events/", history.events, name="events"),
     path("audit/", history.audit, name="audit"),
     path("live/", stream.live, name="live"),

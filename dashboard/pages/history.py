@@ -1,48 +1,23 @@
-"""Alerts, events and the audit log."""
+"""Events and the audit log."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 
-from seederfarm.registry.models import Alert, AuditEntry, Event
+from seederfarm.registry.models import AuditEntry, Event
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.queries import drives_like, whole_key
-from seederfarm.registry.services.alerts import acknowledge as acknowledge_alerts
 
 from ..reads.looks import SEVERITY, of_event
-from .access import action, page
+from .access import page
 
 ROWS: Final = 100
 """Events and entries of a page."""
-OPEN: Final = 100
-OVER: Final = 50
 SEARCHED: Final = 50
-
-
-@page
-def alerts(request: HttpRequest) -> HttpResponse:
-    rows = Alert.objects.select_related("drive", "worker", "acknowledged_by")
-    lasting = list(rows.filter(resolved_at__isnull=True)[:OPEN])
-    context = {
-        "open": [(alert, SEVERITY[alert.severity]) for alert in lasting if alert.acknowledged_at is None],
-        "seen": [(alert, SEVERITY[alert.severity]) for alert in lasting if alert.acknowledged_at is not None],
-        "over": rows.filter(resolved_at__isnull=False).order_by("-resolved_at")[:OVER],
-        "may_act": request.user.has_perm("registry.change_alert"),
-    }
-    return render(request, "dashboard/alerts.html", context)
-
-
-@action("registry.change_alert")
-def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
-    if isinstance(request.user, User):
-        acknowledge_alerts(Alert.objects.filter(pk=pk), request.user)
-    return HttpResponseRedirect(reverse("dashboard:alerts"))
 
 
 @page

@@ -91,9 +91,11 @@ def overview(now: datetime) -> Overview:
     workers: list[Any] = list(with_load(Worker.objects.exclude(state=Worker.State.RETIRED)))
     in_farm = [(worker, of_worker(worker, now)) for worker in workers if worker.state in IN_FARM]
     alerts = list(
-        Alert.objects.filter(resolved_at__isnull=True, acknowledged_at__isnull=True).select_related(
-            "drive", "worker"
-        )[: URGENT + 1]
+        Alert.objects.filter(
+            Q(silenced_until__isnull=True) | Q(silenced_until__lte=now),
+            resolved_at__isnull=True,
+            acknowledged_at__isnull=True,
+        ).select_related("drive", "worker")[: URGENT + 1]
     )
     todo = _todo(alerts[:URGENT], unwell(each, URGENT, now))
     numbers = _numbers(by_health, in_farm, now)

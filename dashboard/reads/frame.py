@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
+from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -118,8 +119,9 @@ def _link(name: str, word: str, icon: str, here: str) -> Link:
 
 
 def open_alerts() -> int:
-    """Alerts that are not acknowledged, MAX_COUNTED at most."""
-    rows = Alert.objects.filter(resolved_at__isnull=True, acknowledged_at__isnull=True).order_by()
+    """Alerts that are not acknowledged and not silenced, MAX_COUNTED at most."""
+    loud = Q(silenced_until__isnull=True) | Q(silenced_until__lte=timezone.now())
+    rows = Alert.objects.filter(loud, resolved_at__isnull=True, acknowledged_at__isnull=True).order_by()
     return len(rows.values_list("pk")[:MAX_COUNTED])
 
 

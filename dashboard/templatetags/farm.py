@@ -86,6 +86,12 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
+def exact_duration(seconds: float) -> str:
+    """As forms take it: `10m`."""
+    return units.exact_duration(seconds)
+
+
+@register.filter
 def age(at: datetime | None) -> SafeString | str:
     """`4 min ago`, the exact time on hover."""
     return NOTHING if at is None else _time(at, units.format_age((timezone.now() - at).total_seconds()))

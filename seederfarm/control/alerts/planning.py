@@ -75,7 +75,7 @@ def wanted_by(channel: AlertChannel, rules: dict[str, Setting]) -> Q:
 
 
 def _untaken(now: datetime) -> QuerySet[Alert]:
-    """Open alerts that nobody has taken and no silence fits."""
+    """Open alerts that are not acknowledged and not silenced."""
     loud = Q(silenced_until__isnull=True) | Q(silenced_until__lte=now)
     return Alert.objects.filter(loud, resolved_at__isnull=True, acknowledged_at__isnull=True)
 
@@ -103,9 +103,9 @@ def _reminders(channel: AlertChannel, now: datetime) -> list[AlertDelivery]:
     if channel.remind_every:
         since = now - timedelta(seconds=channel.remind_every)
         due |= Q(state__in=[State.SENT, State.DIGESTED, State.FAILED, State.UNSURE], finished_at__lte=since)
-    told = AlertDelivery.objects.filter(channel=channel, kind__in=[Kind.OPENED, Kind.REMINDER])
-    last = told.filter(alert__in=_untaken(now)).order_by().values("alert").annotate(newest=Max("pk"))
-    rows = told.filter(due, pk__in=last.values("newest")).order_by("pk")
+    messages = AlertDelivery.objects.filter(channel=channel, kind__in=[Kind.OPENED, Kind.REMINDER])
+    last = messages.filter(alert__in=_untaken(now)).order_by().values("alert").annotate(newest=Max("pk"))
+    rows = messages.filter(due, pk__in=last.values("newest")).order_by("pk")
     return [
         _row(channel, alert_id, Kind.REMINDER, now, number + 1)
         for alert_id, number in rows.values_list("alert_id", "number")[:MAX_PLANNED]
@@ -124,8 +124,8 @@ def _closed(channel: AlertChannel, now: datetime) -> list[AlertDelivery]:
     useless.update(state=State.DROPPED, finished_at=now)
     if not channel.sends_closed:
         return []
-    told = _of(channel, Kind.OPENED).filter(state__in=[State.SENT, State.UNSURE, State.DIGESTED])
-    rows = over.filter(Exists(told), ~Exists(_of(channel, Kind.CLOSED))).order_by("pk")
+    messages = _of(channel, Kind.OPENED).filter(state__in=[State.SENT, State.UNSURE, State.DIGESTED])
+    rows = over.filter(Exists(messages), ~Exists(_of(channel, Kind.CLOSED))).order_by("pk")
     return [_row(channel, pk, Kind.CLOSED, now) for pk in rows.values_list("pk", flat=True)[:MAX_PLANNED]]
 
 

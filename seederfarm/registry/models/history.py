@@ -90,6 +90,11 @@ class Alert(models.Model):
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def lasted(self) -> float:
+        """Seconds from its opening to its end, or until now."""
+        return ((self.resolved_at or timezone.now()) - self.opened_at).total_seconds()
+
 
 class Sample(models.Model):
     """A span of a measured value, for charts: rolled up from finer to coarser spans."""

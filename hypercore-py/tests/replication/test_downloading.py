@@ -36,14 +36,23 @@ def test_an_upgrade_is_asked_for_once_with_the_last_block() -> None:
     assert [m for m in of(Request, server.send(Range(start=0, length=21))) if m.upgrade] == []
 
 
-def test_the_first_upgrade_asks_for_the_manifest_and_for_no_block_that_may_lie_behind_its_prologue() -> None:
+def test_the_first_upgrade_asks_for_the_manifest_and_the_block_that_no_prologue_ends_before() -> None:
     world = World()
     _site, server, source = reader_and_server(world, 20)
     (request,) = of(Request, server.offer(source))
     assert request.upgrade == (0, 20)
-    assert request.block is None
+    assert request.block == (0, 0)
     assert request.manifest
     assert server.send(Range(start=0, length=20)) == []
+
+
+def test_the_first_upgrade_asks_for_no_block_that_the_peer_does_not_offer() -> None:
+    world = World()
+    made = make_writer(sample_blocks(20))
+    server = Server(world, world.reader(made.core.key), 0)
+    sync = Sync(fork=0, length=20, remote_length=0, can_upgrade=True, has_manifest=True)
+    (request,) = of(Request, server.send(sync, Range(start=1, length=19)))
+    assert (request.upgrade, request.block, request.manifest) == ((0, 20), None, True)
 
 
 def test_the_first_upgrade_of_a_core_without_a_manifest_asks_for_the_last_block_as_well() -> None:
@@ -88,7 +97,7 @@ def test_no_block_behind_a_prologue_is_asked_for_together_with_the_upgrade_over_
     assert world.run(until=lambda: site.complete)
     (upgrade,) = [request for request in of(Request, server.log) if request.upgrade]
     assert upgrade.upgrade == (here, 12 - here)
-    assert (upgrade.block is None) is (here < 7)
+    assert upgrade.block == {0: (0, 0), 7: (11, 0), 9: (11, 0)}[here]
 
 
 def test_the_last_block_is_not_asked_for_when_only_a_part_is_downloaded() -> None:

@@ -137,36 +137,42 @@ class UpgradeRequester:
         )
 
     def _ask_upgrade(self, peer: PeerView, now: float) -> None:
-        core, last = self._core, peer.remote_length - 1
-        with_last = (
-            self._scheduler.open_ended
+        core, block = self._core, self._provable_block(peer)
+        with_block = (
+            block is not None
+            and self._scheduler.open_ended
             and self._context.downloading
-            and not self._may_end_in_prologue(peer)
             and not peer.down.avoids_head  # one suspect at a time
-            and peer.down.availability.has(last)
-            and not self._scheduler.is_claimed(last)
+            and peer.down.availability.has(block)
+            and not self._scheduler.is_claimed(block)
         )
         length = core.head.length
         self._upgrade = self._send(
             peer,
             now,
             Purpose.UPGRADE,
-            block=RequestBlock(last, 0) if with_last else None,
+            block=RequestBlock(block, 0) if with_block and block is not None else None,
             upgrade=RequestUpgrade(length, peer.remote_length - length),
             manifest=core.manifest is None and peer.remote_has_manifest,
         )
 
-    def _may_end_in_prologue(self, peer: PeerView) -> bool:
-        """Whether an upgrade from our length may be answered by one to the end of the manifest's prologue.
+    def _provable_block(self, peer: PeerView) -> int | None:
+        """A block that the answer to an upgrade can prove as well: the last one, or the first if only the
+        prologue may be proven, or None.
 
-        Official servers do that (lib/merkle-tree.js `generateProof`) where the upgrade begins inside the
-        prologue. A block behind it cannot be proven in the same answer, and the request for it ends the
-        connection. The nodes behind the prologue still come, as additional nodes.
+        Official servers answer an upgrade that begins inside the manifest's prologue with one to the end of
+        the prologue (lib/merkle-tree.js `generateProof`). A block behind it cannot be proven in the same
+        answer, and the request for it ends the connection. The nodes behind the prologue still come, as
+        additional nodes.
         """
         manifest, length = self._core.manifest, self._core.head.length
         if manifest is None:
-            return length == 0 and peer.remote_has_manifest
-        return manifest.prologue is not None and length < manifest.prologue.length
+            in_prologue = length == 0 and peer.remote_has_manifest
+        else:
+            in_prologue = manifest.prologue is not None and length < manifest.prologue.length
+        if not in_prologue:
+            return peer.remote_length - 1
+        return 0 if length == 0 else None
 
     # --- forks ----------------------------------------------------------------------------------------------
 

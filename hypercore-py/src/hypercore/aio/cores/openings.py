@@ -7,14 +7,21 @@ next channels as fast as it answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .active_core import ActiveCore
 from .link import Link
 
 MAX_UNANSWERED_OPENS = 64
-"""Channels that we open on a connection ahead of the peer's answers (its own opens, or rejects). Official
-peers open all at once. Ours."""
+"""Channels that we open on a connection ahead of the peer's answers (its own opens, or rejects), besides as
+many as it has open. Official peers open all at once. Ours."""
+
+MAX_PROVEN_OPENS = 512
+"""The same at most, however many channels the peer has open. Ours."""
+
+SLACK = 64
+"""Names of cores in the shared list that are no longer active, or are there twice, before it is made anew,
+besides as many as there are active cores. Ours."""
 
 
 class Openings:
@@ -26,59 +33,73 @@ class Openings:
         """`cores`: open cores by discovery key, updated by the caller."""
         self._cores = cores
         self._attach = attach
-        self._names: tuple[bytes, ...] | None = None
-        """Active cores, and some that were. Shared by all connections."""
-        self._missed: dict[Link, None] = {}
-        """Connections that still work through an older `_names`."""
+        self._names: list[bytes] = []
+        """While connections lack channels: active cores, and some that were. Shared by all connections."""
+        self._max_names = 0
+        """Names at which the list is made anew."""
+        self._behind: dict[Link, int] = {}
+        """Connections that lack channels, and how many of the names they are through."""
 
     def begin(self, link: Link) -> None:
         """Open the channels of all active cores on a new connection."""
-        self._start(link)
-        if link.open_more is not None:
-            link.open_more(_never)
+        self._continue(link, 0)
+        self._open(link, _never)
 
     def activated(self, core: ActiveCore, links: Iterable[Link]) -> None:
         """A core has become active: open its channel on all connections."""
-        self._names = None
+        if self._behind:
+            if len(self._names) >= self._max_names:
+                self._renew()  # it is in there
+            else:
+                self._names.append(core.core.discovery_key)
         for link in links:
-            self._speak(core, link)
-
-    def _speak(self, core: ActiveCore, link: Link) -> None:
-        if link.open_more is None and link.muxer.unanswered < MAX_UNANSWERED_OPENS:
-            self._attach(core, link)
-            return
-        self._missed[link] = None
-        if link.open_more is None:
-            self._start(link)
+            if link in self._behind:
+                continue
+            if link.muxer.unanswered < _window(link):
+                self._attach(core, link)
+            else:
+                self._continue(link, max(0, len(self._names) - 1))
 
     def leave(self, link: Link) -> None:
         """The connection is gone."""
-        self._missed.pop(link, None)
+        if self._behind.pop(link, None) is not None and not self._behind:
+            self._names = []
 
-    def _start(self, link: Link) -> None:
-        self._missed.pop(link, None)
-        if self._names is None:
-            self._names = tuple(name for name, core in self._cores.items() if core.active)
-        names = iter(self._names)
-        link.open_more = lambda expired: self._open(link, names, expired)
+    def _renew(self) -> None:
+        self._names = [name for name, core in self._cores.items() if core.active]
+        self._max_names = 2 * len(self._names) + SLACK
+        for link in self._behind:
+            self._behind[link] = 0
 
-    def _open(self, link: Link, names: Iterator[bytes], expired: Callable[[], bool]) -> bool:
-        """Open channels for `names` until the peer owes too many answers. True if time ran out first."""
-        muxer = link.muxer
-        while muxer.unanswered < MAX_UNANSWERED_OPENS:
-            name = next(names, None)
-            if name is None:
+    def _continue(self, link: Link, at: int) -> None:
+        if not self._behind:
+            self._renew()
+        self._behind[link] = at
+        link.open_more = lambda expired: self._open(link, expired)
+
+    def _open(self, link: Link, expired: Callable[[], bool]) -> bool:
+        """Open channels until the peer owes too many answers. True if time ran out first."""
+        muxer, window = link.muxer, _window(link)
+        if muxer.unanswered > window // 2:
+            return False  # channels that are opened together share messages
+        while muxer.unanswered < window:
+            at = self._behind[link]
+            if at == len(self._names):
+                self.leave(link)
                 link.open_more = None
-                if link not in self._missed:
-                    return False
-                self._start(link)
-                return True
-            core = self._cores.get(name)
+                return False
+            self._behind[link] = at + 1
+            core = self._cores.get(self._names[at])
             if core is not None and core.active and not core.replicator.knows(muxer):
                 self._attach(core, link)
             if expired():
                 return True
         return False
+
+
+def _window(link: Link) -> int:
+    """Opens that the peer may leave unanswered."""
+    return min(MAX_UNANSWERED_OPENS + link.muxer.opened_channels, MAX_PROVEN_OPENS)
 
 
 def _never() -> bool:

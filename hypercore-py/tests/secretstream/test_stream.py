@@ -241,33 +241,55 @@ def test_what_is_held_for_a_peer_is_bounded_by_one_frame() -> None:
         assert len(parser.buffer) <= 2 * len(whole)
 
 
-def test_bytes_that_wait_are_not_copied_with_each_feed() -> None:
+def test_an_incomplete_frame_grows_in_place() -> None:
     parser = FrameParser()
     body = bytes(range(256)) * 8192
     whole = memoryview(frame(body))
     packets = [whole[at : at + 1400] for at in range(0, len(whole), 1400)]
-    for packet in packets[:-1]:
-        parser.feed((packet,))
+    buffer = parser.buffer
+    for number, packet in enumerate(packets, 1):
         assert parser.next_frame() is None
-        assert len(parser.buffer) <= 2 * JOIN_BYTES
-    parser.feed(packets[-1:])
+        parser.feed((packet,))
+        assert parser.buffer is buffer
+        assert len(buffer) == parser.held_bytes == min(1400 * number, len(whole))
     start, end = parser.next_frame() or (0, 0)
     assert parser.buffer[start:end] == body
     assert (parser.held_bytes, parser.next_frame()) == (0, None)
 
 
-def test_many_short_chunks_are_held_in_few_objects() -> None:
+def test_bytes_behind_a_frame_that_waits_are_not_copied_with_each_feed() -> None:
     parser = FrameParser()
+    bodies = [bytes([number]) * 5000 for number in range(200)]
+    parser.feed((frame(bodies[0]),))
+    whole = memoryview(b"".join(map(frame, bodies[1:])))
+    for at in range(0, len(whole), 1400):
+        parser.feed((whole[at : at + 1400],))
+        assert len(parser.buffer) == len(frame(bodies[0]))
+    for body in bodies:
+        start, end = parser.next_frame() or (0, 0)
+        assert parser.buffer[start:end] == body
+        assert len(parser.buffer) <= 2 * JOIN_BYTES
+    assert (parser.held_bytes, parser.next_frame()) == (0, None)
+
+
+@pytest.mark.parametrize("waiting", [b"", frame(b"waits")], ids=["nothing waits", "a frame waits"])
+def test_many_short_chunks_are_held_in_few_objects(waiting: bytes) -> None:
+    parser = FrameParser()
+    if waiting:
+        parser.feed((waiting,))
     parser.feed((frame(bytes(100_000))[:3],))
     tracemalloc.start()
     try:
         for _ in range(90_000):
             parser.feed((bytes(1),))
-        assert parser.held_bytes == 90_003
+        assert parser.held_bytes == len(waiting) + 90_003
         assert tracemalloc.get_traced_memory()[0] < 1.5 * parser.held_bytes
     finally:
         tracemalloc.stop()
     parser.feed((bytes(9_990), bytes(10), frame(b"next")))
+    if waiting:
+        start, end = parser.next_frame() or (0, 0)
+        assert parser.buffer[start:end] == b"waits"
     start, end = parser.next_frame() or (0, 0)
     assert parser.buffer[start:end] == bytes(100_000)
     start, end = parser.next_frame() or (0, 0)

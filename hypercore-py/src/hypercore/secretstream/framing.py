@@ -42,16 +42,16 @@ def frame(body: Buffer) -> bytes:
 class FrameParser:
     """Cuts a byte stream into frames.
 
-    Fed bytes stay in pieces until a frame is complete, so that waiting bytes are not copied again with each
-    `feed`. Bodies are not copied out: `next_frame` returns their place in `buffer`, valid until the next call
-    of it or of `feed`.
+    Fed bytes are joined until a frame is complete; while it waits, they stay in pieces, so that they are not
+    copied again with each `feed`. Bodies are not copied out: `next_frame` returns their place in `buffer`,
+    valid until the next call of it or of `feed`.
     """
 
     __slots__ = ("_at", "_pieces", "_short", "buffer", "held_bytes", "max_bytes")
 
     def __init__(self) -> None:
         self.buffer = bytearray()
-        """The joined start of the held bytes."""
+        """The joined start of the held bytes, after `_at`."""
         self.max_bytes = MAX_FRAME_BYTES
         """Longest body that is accepted now."""
         self.held_bytes = 0
@@ -65,12 +65,19 @@ class FrameParser:
     def feed(self, chunks: Sequence[Buffer]) -> None:
         """Take over `chunks`, which must not change any more. Earlier results of `next_frame` become
         invalid."""
-        if self._at:
-            del self.buffer[: self._at]
-            self._at = 0
         size = sum(map(len, chunks))
         self.held_bytes += size
-        if size >= MIN_PIECE_BYTES * len(chunks):
+        short_chunks = size < MIN_PIECE_BYTES * len(chunks)
+        if not self._pieces and not self._has_frame():
+            # Copied while they are in the processor's cache, into memory that was used before
+            buffer = self.buffer
+            if self._at:
+                del buffer[: self._at]
+                self._at = 0
+            for chunk in (b"".join(chunks),) if short_chunks else chunks:
+                buffer += chunk
+            return
+        if not short_chunks:
             self._pieces += chunks
             self._short = None
             return
@@ -79,6 +86,12 @@ class FrameParser:
             self._short = short = bytearray()
             self._pieces.append(short)
         short += b"".join(chunks)
+
+    def _has_frame(self) -> bool:
+        """Whether `buffer` has a whole frame that was not returned."""
+        buffer, at = self.buffer, self._at
+        start = at + LENGTH_BYTES
+        return len(buffer) >= start + int.from_bytes(buffer[at:start], "little") and len(buffer) >= start
 
     def peek_length(self) -> int | None:
         """The length of the next frame's body; None before its three bytes have come."""

@@ -40,6 +40,9 @@ _NAMED = {
     "\x1b": "\\e",
 }
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+"""Used for every line of a program's output: `json.dumps` would make one each time."""
+
 
 def visible(text: object, *, encoding: str = "utf-8", keep: str = "") -> str:
     """`text` as one line without effects: hidden characters, and those that `encoding` lacks, are escaped,
@@ -71,7 +74,10 @@ def json_text(value: Any, *, encoding: str = "ascii", default: Callable[[Any], o
     Letters beyond ASCII are themselves where `encoding` is UTF-8, and escaped elsewhere.
     """
     plain = not encoding.lower().startswith("utf")
-    text = json.dumps(value, ensure_ascii=plain, separators=(",", ":"), default=default)
+    if plain and default is None:
+        text = _ENCODER.encode(value)
+    else:
+        text = json.dumps(value, ensure_ascii=plain, separators=(",", ":"), default=default)
     if plain:
         return text.replace("\x7f", "\\u007f")  # the only hidden character that JSON leaves in ASCII
     return _HIDDEN.sub(_json_escape, text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from hypercore.printable import json_text
 
@@ -200,14 +200,20 @@ Event = (
 )
 
 
+_FIELDS = {
+    event_type.event: tuple(field.name for field in dataclasses.fields(event_type))
+    for event_type in get_args(Event)
+}
+
+
 def to_json(event: Event) -> str:
     """The event as one line of JSON, without the line end."""
     fields: dict[str, object] = {"event": event.event}
-    for field in dataclasses.fields(event):
-        value = getattr(event, field.name)
+    for name in _FIELDS[event.event]:
+        value = getattr(event, name)
         if isinstance(value, bytes):
             value = value.hex()
         elif isinstance(value, Enum):
             value = value.value
-        fields[field.name] = value
+        fields[name] = value
     return json_text(fields)

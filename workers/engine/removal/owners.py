@@ -17,6 +17,10 @@ MAX_CORES_OF_KEY = 8
 """Cores that one key may claim, its own included. A drive has two; each fork of its header may name another
 one, and all stay stored until the key is removed. Ours."""
 
+MAX_RECENT_KEYS = 4096
+"""Keys whose claims are kept in memory (200 bytes each): a drive claims its second core soon after its first.
+Ours."""
+
 _CLAIMED = b"\x01"
 
 
@@ -36,17 +40,24 @@ class Owners:
 
     def __init__(self, store: KeyValueStore) -> None:
         self._store = store
+        self._recent: dict[bytes, tuple[bytes, ...]] = {}
+        """Cores of the keys that claimed one last."""
 
     def claim(self, key: bytes, core: bytes) -> bool:
         """Record that `core` belongs to `key`. Returns False, without a record, if the key claims
         MAX_CORES_OF_KEY others."""
-        name = f"core/{core.hex()}/{key.hex()}"
-        if self._store.get_meta(name) is not None:
+        cores = self._recent.get(key)
+        if cores is None:
+            if len(self._recent) >= MAX_RECENT_KEYS:
+                del self._recent[next(iter(self._recent))]
+            cores = self._recent[key] = tuple(self.cores_of(key))
+        if core in cores:
             return True
-        if len(self.cores_of(key)) >= MAX_CORES_OF_KEY:
+        if len(cores) >= MAX_CORES_OF_KEY:
             return False
-        self._store.set_meta(name, _CLAIMED)
+        self._store.set_meta(f"core/{core.hex()}/{key.hex()}", _CLAIMED)
         self._store.set_meta(f"key/{key.hex()}/{core.hex()}", _CLAIMED)
+        self._recent[key] = (*cores, core)
         return True
 
     def cores_of(self, key: bytes) -> list[bytes]:
@@ -59,6 +70,7 @@ class Owners:
 
     def release(self, key: bytes) -> None:
         """Delete every claim of `key`."""
+        self._recent.pop(key, None)
         for core in self.cores_of(key):
             self._store.set_meta(f"core/{core.hex()}/{key.hex()}", None)
             self._store.set_meta(f"key/{key.hex()}/{core.hex()}", None)

@@ -13,8 +13,9 @@ from hypercore.core import Store, disk_store, memory_store
 from hypercore.crypto import KeyPair
 from hypercore.errors import StoreUnreadable
 from hypercore.manifest import Manifest
+from workers.engine.removal import owners as owners_module
 from workers.engine.removal import removal
-from workers.engine.removal.owners import MAX_CORES_OF_KEY, Owners
+from workers.engine.removal.owners import MAX_CORES_OF_KEY, MAX_RECENT_KEYS, Owners
 from workers.engine.removal.removal import Removals
 
 from ..fakes import Writer, WriterOfDrive
@@ -198,6 +199,23 @@ def test_a_key_claims_no_more_than_its_share() -> None:
     assert owners.keys_of(cores[3]) == [key, bytes([77]) * 32]
     owners.release(key)
     assert owners.cores_of(key) == [] and owners.keys_of(cores[3]) == [bytes([77]) * 32]
+    assert [owners.claim(key, core) for core in reversed(cores)] == [True] * MAX_CORES_OF_KEY + [False]
+    assert owners.cores_of(key) == sorted(cores)[1:]
+
+
+def test_claims_of_an_earlier_run_count_and_few_are_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_RECENT_KEYS > 2
+    monkeypatch.setattr(owners_module, "MAX_RECENT_KEYS", 2)
+    store = memory_store()
+    keys = [bytes([number]) * 32 for number in range(5)]
+    cores = [bytes([number]) * 32 for number in range(100, 100 + MAX_CORES_OF_KEY)]
+    for _ in range(2):  # the second time by another run
+        owners = Owners(store)
+        for core in cores:
+            assert all(owners.claim(key, core) for key in keys)
+            assert len(owners._recent) <= 2
+        assert [owners.cores_of(key) for key in keys] == [cores] * len(keys)
+        assert not any(owners.claim(key, bytes(32)) for key in keys)
 
 
 def test_a_disk_that_refuses_is_said_once_and_tried_again(

@@ -40,12 +40,9 @@ anyway."""
 REPEAT_REVIEW = 5.0
 """Seconds until a failed review of a key is repeated."""
 
-REVIEW_DELAY = 0.1
-"""Seconds from a change of a core to the review of its key. A downloading core changes with every block:
-reviews are batched."""
-
-DISCOVERY_DELAY = 0.02
-"""The same for a key of unknown kind: a drive has a second core to open."""
+REPORT_SECONDS_OF_KEY = 0.001
+"""Seconds between two reports of progress of a key, for each key that is not synced: all together report no
+more than a thousand times a second."""
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +96,7 @@ class Engine:
         """Keys with activity since the last call of `changes`."""
         self._unsynced: set[bytes] = set()
         """Keys that are not synced."""
-        self._reviews = ReviewSchedule(self._review, self._delay_of)
+        self._reviews = ReviewSchedule(self._review, self._is_loaded)
         self._tasks: set[asyncio.Task[object]] = set()
         self._all_synced = asyncio.Event()
         self._stopping = False
@@ -209,7 +206,7 @@ class Engine:
             raise
         self._seeds.add(key, SeedSlot(state, topic))
         if cold is None:
-            self._reviews.soon(key)
+            self._reviews.soon(key, prompt=True)
         else:
             for event in cold.events():
                 self._events.emit(event)
@@ -224,7 +221,7 @@ class Engine:
             emit=self._emit_of_seed,
             changed=partial(self._reviews.soon, key),
             claim=lambda core: self._claim(key, core),
-            report_interval=self.settings.report_interval,
+            report_interval=self._report_interval,
             max_blocks=self._max_blocks,
             secrets=self.settings.encryption_keys,
             resting=resting,
@@ -387,11 +384,11 @@ class Engine:
 
     # --- reviews
 
-    def _delay_of(self, key: bytes) -> float | None:
-        warm = self._seeds.warm(key)
-        if warm is None:
-            return None  # it is being added, and is reviewed then
-        return DISCOVERY_DELAY if warm.seed.kind is None else REVIEW_DELAY
+    def _is_loaded(self, key: bytes) -> bool:
+        return self._seeds.warm(key) is not None  # one that is being added is reviewed then
+
+    def _report_interval(self) -> float:
+        return max(self.settings.report_interval, REPORT_SECONDS_OF_KEY * len(self._unsynced))
 
     def _review(self, key: bytes) -> None:
         self._changed.add(key)

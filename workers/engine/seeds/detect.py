@@ -12,10 +12,12 @@ from .cold import SeedRecord
 from .tracked_core import TrackedCore
 
 
-def detection_basis(part: TrackedCore) -> object:
-    """The inputs of detection, for comparison."""
+def detection_basis(part: TrackedCore, found: Kind | None) -> object:
+    """The inputs of detection, for comparison. `found`: its result so far; block 0 of a drive decides."""
     core = part.core
-    return (core.fork, core.manifest is not None, core.has(0), core.has(1), part.full)
+    has_first = core.has(0)
+    decides = (found is Kind.DRIVE or core.has(1)) if has_first else part.full
+    return core.fork, core.manifest is not None, has_first, decides
 
 
 def remembered(core: Core) -> Kind | None:

@@ -46,7 +46,9 @@ class OpenSession(Protocol):
 
 class Seed:
     """Made and driven by the engine. `resting`: it was loaded from cold, so its events repeat old facts and
-    its sessions are inactive. `claim` records that a core belongs to the key; False: it has too many."""
+    its sessions are inactive. `claim` records that a core belongs to the key; False: it has too many.
+    `changed` asks for a review, a prompt one if its argument is True. `report_interval` returns the seconds
+    between two reports of progress at least."""
 
     def __init__(
         self,
@@ -54,9 +56,9 @@ class Seed:
         *,
         open_session: OpenSession,
         emit: Callable[[Event], None],
-        changed: Callable[[], None],
+        changed: Callable[[bool], None],
         claim: Callable[[bytes], bool],
-        report_interval: float,
+        report_interval: Callable[[], float],
         max_blocks: int | None = None,
         secrets: Sequence[bytes] = (),
         resting: Cold | None = None,
@@ -82,7 +84,7 @@ class Seed:
         self._memo: SeedRecord | None = None
         """The record of an earlier run."""
         claim(wanted.key)
-        self._main = self._part(wanted.key)
+        self._main = self._part(wanted.key, decisive=True)
         self._memo = SeedRecord.decode(self._main.core.meta)
         self._assume_memo(self._main)
         self._second: TrackedCore | None = None
@@ -222,7 +224,7 @@ class Seed:
             part.fullness.reopen()
         if self.kind is not None:
             self._save_kind(self.kind)
-        self._changed()
+        self._changed(False)
 
     def status(self, now: float) -> SeedStatus:
         """Status for people and reports."""
@@ -311,7 +313,7 @@ class Seed:
     # --- finding out what the key names
 
     def _detect_kind(self) -> None:
-        seen_from = detection_basis(self._main)
+        seen_from = detection_basis(self._main, self._finding.kind)
         if seen_from != self._detected_from:
             self._detected_from = seen_from
             found = detect_kind(self._main, given=self._given_kind, memo=self._memo, secrets=self._secrets)
@@ -358,10 +360,16 @@ class Seed:
             self._claims_refused = True
             self._emit(too_many_cores(self.key, core))
 
-    def _part(self, key: bytes) -> TrackedCore:
+    def _part(self, key: bytes, *, decisive: bool = False) -> TrackedCore:
         session = self._open_session(key, active=self._active)
         # New peers are recorded at once: a reader may be done before the next review of the key.
-        part = TrackedCore(session, changed=self._changed, on_peer_change=self._emit_peers, own=self._own)
+        part = TrackedCore(
+            session,
+            changed=self._changed,
+            on_peer_change=self._emit_peers,
+            own=self._own,
+            decisive=decisive,
+        )
         part.session.follow_forks(self._max_fork)
         return part
 
@@ -371,6 +379,7 @@ class Seed:
         if kind is Kind.DRIVE and self._second is not None:
             self.parts.append((self._second, Role.BLOBS))
         self._known = [part for part, _ in self.parts]
+        self._main.decisive = kind is Kind.DRIVE and self._second is None
 
     def _save_kind(self, kind: Kind) -> None:
         second = self._finding.blobs if self._finding.unlocked else None
@@ -422,8 +431,9 @@ class Seed:
         totals = self._count()
         if totals == self._totals and not any(self._new_heads()):
             return None
-        if now < self._reported_at + self._interval:
-            return self._reported_at + self._interval
+        next_at = self._reported_at + self._interval()
+        if now < next_at:
+            return next_at
         self._reported_at = now
         self._emit_heads()
         if totals != self._totals:

@@ -36,11 +36,13 @@ class TrackedCore:
         self,
         session: CoreSession,
         *,
-        changed: Callable[[], None],
+        changed: Callable[[bool], None],
         on_peer_change: Callable[[], None],
         own: bool = False,
+        decisive: bool = False,
     ) -> None:
-        """`changed` is called on any change, `on_peer_change` before that when a peer opens or closes.
+        """`changed` is called on any change, with True if the key may be known or synced by it;
+        `on_peer_change` before that when a peer opens or closes.
         `own`: we are the writer, so cleared blocks are not fetched again."""
         self.session = session
         self.core: Core = session.core
@@ -59,6 +61,8 @@ class TrackedCore:
         self._next_backoff = 0.0
         self.conflict = session.frozen
         """The writer has signed two histories, in this run or an earlier one; nothing more is fetched."""
+        self.decisive = decisive
+        """Whether new blocks may decide what the key is, or which second core it has."""
         self._changed = changed
         self._met = on_peer_change
         self._unsubscribe = session.subscribe(self._on_notice)
@@ -124,6 +128,9 @@ class TrackedCore:
             elif self._own and notice.lost is not None:
                 self.session.download(False)
             self._note_head()
+            if self.decisive:
+                self._changed(True)
+                return
         elif isinstance(notice, ForkAvailable):
             self.offered = notice
             self.forks.append(ForkEvent("quarantined", *self._head, notice.fork, notice.length))
@@ -135,6 +142,8 @@ class TrackedCore:
             self.conflict = True
         elif isinstance(notice, PeerOpened | PeerClosed):
             self._met()
-        elif isinstance(notice, Durable) and not self.full:
-            return  # what is missing decides, and another notice comes with it
-        self._changed()
+        elif isinstance(notice, Durable):
+            if self.core.length and self.full:
+                self._changed(True)
+            return  # otherwise what is missing decides, and another notice comes with it
+        self._changed(False)

@@ -25,6 +25,8 @@ class Bench:
         self.sessions = sessions or Sessions()
         self.log = Log()
         self.pokes = 0
+        """Reviews that the seed asked for, and the prompt ones among them."""
+        self.prompted = 0
         self.claimed: list[bytes] = []
         self.may_claim = True
         self.now = 100.0
@@ -34,7 +36,7 @@ class Bench:
             emit=self.log,
             changed=self._poke,
             claim=self._claim,
-            report_interval=INTERVAL,
+            report_interval=lambda: INTERVAL,
             secrets=secrets,
         )
 
@@ -42,8 +44,9 @@ class Bench:
         self.claimed.append(core)
         return self.may_claim
 
-    def _poke(self) -> None:
+    def _poke(self, prompt: bool) -> None:
         self.pokes += 1
+        self.prompted += prompt
 
     def review(self, after: float = INTERVAL) -> float | None:
         self.now += after

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hypercore import BlockCipher, CoreLog, DriveWriter, EncryptingLog, KeyPair
+from hypercore.aio import Durable
 from hypercore.core import memory_store
 from workers.engine.model.events import Problem, Synced
 from workers.engine.model.kind import Kind
@@ -36,6 +37,27 @@ def test_the_blobs_core_of_a_known_drive_is_opened_by_its_manifest_alone() -> No
     upgrade(drive.db.core, bench.sessions[drive.key].core)
     bench.review()
     assert bench.sessions[drive.blobs.key].downloading
+
+
+def test_what_shows_the_second_core_or_completes_one_on_disk_asks_for_a_prompt_review() -> None:
+    """Other activity waits with that of thousands of other keys."""
+    drive = WriterOfDrive()
+    drive.put("/a", b"abc", b"def")
+    bench = Bench(drive.key)
+    db = bench.sessions[drive.key].core
+    upgrade(drive.db.core, db)
+    fetch(drive.db.core, db, [0])
+    assert bench.prompted > 0
+    bench.review()
+    blobs = bench.sessions[drive.blobs.key]
+    before, pokes = bench.prompted, bench.pokes
+    copy(drive.db.core, db)
+    copy(drive.blobs, blobs.core)
+    assert bench.prompted == before
+    assert bench.pokes > pokes
+    bench.flush()
+    blobs.tell(Durable([(0, 2)]))
+    assert bench.prompted == before + 1
 
 
 def test_a_drive_is_synced_when_both_cores_are() -> None:

@@ -17,6 +17,7 @@ from ..common.failures import BadInput, Failure
 from .django_setup import database_failures, open_farm
 from .keys import ACTOR
 from .output import ago, json_lines, json_option, plain, rows, table_of
+from .source_acts import COMMANDS
 
 if TYPE_CHECKING:
     from ...registry.models import Source
@@ -33,6 +34,13 @@ def sources(context: click.Context, as_json: bool) -> None:
     """List the sources of keys."""
     if context.invoked_subcommand is None:
         _list(as_json)
+
+
+@sources.command(name="list")
+@json_option
+def list_sources(as_json: bool) -> None:
+    """List the sources of keys."""
+    _list(as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -76,13 +84,17 @@ def _list(as_json: bool) -> None:
     if grid.row_count:
         rows(grid)
     else:
-        click.echo("No sources: they are added on the admin pages.")
+        click.echo("No sources: `seederfarm sources add` adds one.")
 
 
 def _held(source: Source) -> str:
     if not source.held:
         return ""
     return f"{units.plural(source.held, 'removal')} held: {source.held_because}"
+
+
+for _command in COMMANDS:
+    sources.add_command(_command)
 
 
 @sources.command()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WORKER_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("seederfarm.cli.worker.run:run", "Run a worker on this machine."),
     "enroll": ("seederfarm.cli.farm.workers:enroll", "Make a token with which one worker joins."),
+    "approve": ("seederfarm.cli.farm.worker_acts:approve", "Let a worker in that waits."),
     "drain": ("seederfarm.cli.farm.workers:drain", "Move the copies of a worker elsewhere."),
     "retire": ("seederfarm.cli.farm.workers:retire", "End the membership of a worker."),
 }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from ..models import Alert
-from .log import ByToken, count_of, record_audit, user_of
+from .log import Actor, count_of, record_audit, user_of
 
 
-def acknowledge(alerts: QuerySet[Alert], actor: User | ByToken) -> int:
+def acknowledge(alerts: QuerySet[Alert], actor: Actor) -> int:
     """Mark open alerts as seen by this user. Returns how many were not yet."""
     with transaction.atomic():
         open_ones = alerts.filter(acknowledged_at=None, resolved_at=None)

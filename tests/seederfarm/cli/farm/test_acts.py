@@ -1,0 +1,72 @@
+"""Acts on drives, sources and workers, and events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ....support.farm_home import FarmHome, OneProcessHome
+
+KEY, OTHER = "ab" * 32, "cd" * 32
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarmHome]:
+    made = OneProcessHome(tmp_path_factory.mktemp("farm") / "home")
+    made.lines("init")
+    made.lines("add", KEY, OTHER)
+    try:
+        yield made
+    finally:
+        made.dispose()
+
+
+def test_drives_are_paused_and_resumed(home: FarmHome) -> None:
+    assert home.lines("pause", KEY, OTHER) == [{"event": "paused", "count": 2}]
+    assert home.lines("pause", KEY) == [{"event": "paused", "count": 0}]
+    assert {drive["state"] for drive in home.lines("list")} == {"paused"}
+    assert home.run("resume", KEY, OTHER).stdout == "Resumed 2 drives.\n"
+    done = home.run("pause", "ef" * 32)
+    assert done.returncode == 1 and "not registered here" in done.stderr
+
+
+def test_priority_expiry_proofs_and_pins(home: FarmHome) -> None:
+    assert home.lines("priority", "0", KEY) == [{"event": "changed", "count": 1}]
+    assert home.lines("expire", KEY, "--in", "30d") == [{"event": "changed", "count": 1}]
+    assert home.lines("expire", KEY, "--never") == [{"event": "changed", "count": 1}]
+    assert home.lines("prove", KEY) == [{"event": "asked", "copies": 0}]
+    assert home.lines("pin", KEY, "--none") == [{"event": "pinned", "count": 0}]
+    for wrong in (
+        ["expire", KEY], ["expire", KEY, "--in", "soon"], ["pin", KEY], ["pin", KEY, "nobody"],
+        ["priority", "10", KEY],
+    ):  # fmt: skip
+        assert home.run(*wrong).returncode == 2, wrong
+
+
+def test_sources_are_added_changed_read_and_removed(home: FarmHome) -> None:
+    url = "https://lists.example/keys.json"
+    assert home.lines("sources", "add", "lists", "http", url, "--every", "10m", "--tag", "sound") == [
+        {"event": "added", "source": "lists"}
+    ]
+    (source,) = home.lines("sources", "list")
+    assert (source["location"], source["enabled"]) == (url, True)
+    assert home.lines("sources", "read", "lists") == [{"event": "due", "source": "lists"}]
+    (changed,) = home.lines("sources", "edit", "lists", "--off", "--priority", "3")
+    assert sorted(changed["changed"]) == ["enabled", "priority"]
+    assert home.run("sources", "read", "lists").returncode == 1, "it is switched off"
+    assert home.run("sources", "add", "lists", "http", url).returncode == 2, "the name is taken"
+    assert home.run("sources", "edit", "none", "--off").returncode == 2
+    assert home.run("sources", "remove", "lists").returncode == 0
+    assert home.lines("sources") == []
+
+
+def test_workers_are_approved_by_name(home: FarmHome) -> None:
+    done = home.run("worker", "approve", "nobody")
+    assert done.returncode == 2 and "no worker is called" in done.stderr
+
+
+def test_events_are_listed(home: FarmHome) -> None:
+    assert home.lines("events", "--kind", "no.such") == []
+    assert home.run("events", "--limit", "5").returncode == 0
+    assert home.run("events", "--worker", "nobody").returncode == 2

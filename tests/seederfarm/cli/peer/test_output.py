@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -338,3 +340,10 @@ def test_ctrl_c_before_a_command_runs_is_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("seederfarm.cli.importlib.import_module", interrupted)
     done = CliRunner().invoke(main, ["seed", "ab" * 32])
     assert (done.exit_code, done.stderr) == (130, "seederfarm: stopped\n")
+
+
+def test_a_peer_without_a_terminal_does_not_load_what_draws_on_one() -> None:
+    """That is a tenth of the time in which an engine starts."""
+    code = "import sys, seederfarm.cli.peer.seed; print(sorted({'click', 'rich'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert ran.stdout.strip() == "['click']"

@@ -353,11 +353,19 @@ class FarmSettings:
     def redis_socket(self) -> Path:
         """The socket of the bundled Redis: in the home, or in the temporary directory if that path is too
         long."""
-        wanted = self.home / "run" / "redis.sock"
+        return self._socket("redis.sock")
+
+    @property
+    def gateway_socket(self) -> Path:
+        """The socket of the gateway, in the same place."""
+        return self._socket("gateway.sock")
+
+    def _socket(self, name: str) -> Path:
+        wanted = self.home / "run" / name
         if len(os.fsencode(wanted)) <= MAX_SOCKET_PATH:
             return wanted
         short = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"seederfarm-{os.getuid()}-{short}" / "redis.sock"
+        return Path(tempfile.gettempdir()) / f"seederfarm-{os.getuid()}-{short}" / name
 
     @property
     def bundled_redis(self) -> bool:

@@ -120,6 +120,22 @@ def worker_environment(farm: FarmSettings) -> dict[str, str]:
     return {row.name: row.write(value) for row, value in values.items() if value != row.default}
 
 
+def gateway(farm: FarmSettings, files: RunFiles) -> Spec:
+    """Knows no secret of the farm, and handles what publishers wrote."""
+    return Spec(
+        name="gateway",
+        about="reads files of drives for the pages",
+        argv=_python(
+            *("workers.gateway.main", "--socket", str(farm.gateway_socket)),
+            *("--data", str(files.home / "worker"), "--log-level", farm.log_level),
+            *(part for node in farm.bootstrap for part in ("--bootstrap", str(node))),
+        ),
+        secrets=False,
+        stage=2,
+        reports_ready=True,
+    )
+
+
 def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
     """Read-only, on loopback, with a password in a file and in its environment, not on its command line."""
     if not _exists(CONTROL_APP):
@@ -139,7 +155,7 @@ def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
     )
 
 
-ROWS: Final[tuple[Row, ...]] = (redis, web, control, beat, sources, worker, flower)
+ROWS: Final[tuple[Row, ...]] = (redis, web, control, beat, sources, worker, gateway, flower)
 
 
 def specs(farm: FarmSettings, files: RunFiles) -> list[Spec]:

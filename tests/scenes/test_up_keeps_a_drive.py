@@ -47,7 +47,7 @@ def test_a_farm_keeps_a_drive_of_an_official_publisher_through_its_own_restart(
     def back() -> bool:
         (status,) = farm.lines("status")
         states = {process["name"]: process["state"] for process in status["processes"]}
-        all_of_them = {"control", "beat", "sources", "worker", "flower"} <= set(states)
+        all_of_them = {"control", "beat", "sources", "worker", "gateway", "flower"} <= set(states)
         return all_of_them and set(states.values()) == {"ready"}
 
     eventually(back, timeout=60, what="every process")

@@ -82,6 +82,9 @@ def test_lists_and_folders_are_those_of_a_set_of_paths(files: set[str], folder: 
     items = listed(drive.readdir(folder))
     assert [(item.name, "/" if item.entry is None else "") for item in items] == list(names)
     assert all(item.entry is None or item.entry.path == prefix + item.name for item in items)
+    for at, item in enumerate(items):
+        rest = listed(drive.readdir(folder, after=(item.name, item.entry is None)))
+        assert rest == items[at + 1 :]
 
 
 def test_a_folder_full_of_folders_costs_one_look_up_each() -> None:

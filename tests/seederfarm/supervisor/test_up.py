@@ -57,7 +57,9 @@ def test_a_farm_starts_shows_its_password_once_and_stops_leaving_nothing(farm: F
     assert status["running"] and status["ready"]
     states = {process["name"]: process["state"] for process in status["processes"]}
     assert set(states.values()) == {"ready"}, "`up -d` returns when all of them are"
-    assert {"control", "beat", "sources", "worker", "flower"} <= states.keys() and ready["not_ready"] == []
+    assert {"control", "beat", "sources", "worker", "gateway", "flower"} <= states.keys() and ready[
+        "not_ready"
+    ] == []
     assert status["farm"]["drives"] == 0
 
     refused = farm.run("up")

@@ -56,7 +56,7 @@ def test_a_farm_on_postgresql_and_redis_starts_loses_both_gets_over_it_and_start
 ) -> None:
     admin, ready = [event for event in farm.start() if event["event"] not in ("process", "pages")]
     assert (admin["event"], ready["event"]) == ("admin", "ready")
-    assert {"web", "control", "beat", "sources", "worker", "flower"} == set(ready["processes"]), (
+    assert {"web", "control", "beat", "sources", "worker", "gateway", "flower"} == set(ready["processes"]), (
         "no Redis of its own"
     )
     assert not (farm.home / "farm.sqlite3").exists()

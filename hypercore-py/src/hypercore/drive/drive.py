@@ -188,11 +188,22 @@ class Drive:
                 yield entry
 
     async def readdir(
-        self, folder: str = paths.ROOT, *, on_invalid: OnInvalid | None = None
+        self,
+        folder: str = paths.ROOT,
+        *,
+        after: tuple[str, bool] | None = None,
+        on_invalid: OnInvalid | None = None,
     ) -> AsyncGenerator[FolderItem, None]:
-        """The names directly in `folder`. Each folder in it costs one look-up, whatever its size."""
+        """The names directly in `folder`, in the order of their UTF-8 paths (that of a folder ends in `/`).
+        Each folder in it costs one look-up, whatever its size.
+
+        `after` continues an earlier listing: the last name, and whether it was a folder.
+        """
         prefix = paths.folder_prefix(paths.normalize(folder)).encode()
         skipped: bytes | None = None
+        if after is not None:
+            name, was_folder = prefix + paths.encode(after[0]), after[1]
+            skipped = _after(name + b"/") if was_folder else name + b"\0"
         while True:
             items = self._files.iterate(
                 gt=prefix if skipped is None else None, gte=skipped, lt=_after(prefix)

@@ -1,8 +1,8 @@
 """A data directory that is only read: on a read-only disk, of another user, or while an engine uses it.
 
 Nothing is locked, made or changed. The database is seen as it was when it was opened (one transaction of
-SQLite, which does not delay a running engine). Blocks are verified against it when they are read, so a block
-that an engine frees or replaces meanwhile is missing, never wrong.
+SQLite, which does not delay a running engine) until `renew`. Blocks are verified against it when they are
+read, so a block that an engine frees or replaces meanwhile is missing, never wrong.
 """
 
 from __future__ import annotations
@@ -44,6 +44,20 @@ class ReadOnlyDisk(DiskBackend):
             self.closed = True
             self._files.close()
             self._undo.close()
+
+    def release(self) -> None:
+        """End the transaction: the engine may recycle its log. The next read sees the newest state."""
+        if self._reader.in_transaction:
+            self._reader.execute("COMMIT")
+
+    def renew(self) -> None:
+        """See the newest state from now on. What was read before stays valid as long as the fork of its core
+        does: compare the row. Raises StorageError."""
+        try:
+            self.release()
+            self._reader.execute("BEGIN")
+        except sqlite3.Error as error:
+            raise database_error(error, f"cannot read {self.directory / DATABASE_NAME}") from error
 
     def commit(self, batch: Batch) -> None:
         raise StorageError(f"{self.directory} was opened for reading alone")

@@ -1,0 +1,104 @@
+"""What is at a path of a drive: a file, a folder, nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from hypercore.drive import Drive, Entry
+from hypercore.errors import InvalidContent
+
+from .drives import OpenDrive
+from .failures import ReadingFailed
+from .protocol import MAX_ITEMS, MAX_LISTED_BYTES, Facts, Item, List, Listing
+
+MAX_LEFT_OUT = 10_000
+"""Broken entries after which a listing ends. Ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A path of one version of a drive."""
+
+    facts: Facts
+    view: Drive
+    entry: Entry | None
+    """Of a file."""
+
+
+async def look(drive: OpenDrive, path: str, version: int | None) -> Found:
+    """What is at `path`. Raises ReadingFailed if nothing is; other HypercoreErrors."""
+    newest = drive.drive.version
+    if version is not None and not 1 <= version <= newest:
+        raise ReadingFailed("version", f"Version {version:,} is not known; the newest is {newest:,}.")
+    view = drive.drive.checkout(newest if version is None else version)
+    names = path.split("/")
+    if names[0] or len(names) < 2 or any(name in ("", ".", "..") for name in names[1:-1]):
+        raise ReadingFailed("missing", "No drive can have this path.")
+    if names[-1] == "":
+        folder = path[:-1] or "/"
+        if "\\" in path or not await view.is_folder(folder):
+            raise ReadingFailed("missing", "The drive has no such folder.")
+        return Found(Facts(kind="folder", path=path, version=view.version, newest=newest), view, None)
+    if names[-1] in (".", "..") or "\\" in path:
+        raise ReadingFailed("missing", "No drive can have this path.")
+    entry = await view.entry(path, follow=True)
+    if entry is not None:
+        size = await view.size(entry)
+        etag = await _etag(drive, entry)
+        facts = Facts(
+            kind="file",
+            path=entry.path,
+            version=view.version,
+            newest=newest,
+            size=size,
+            etag=etag,
+            executable=entry.executable,
+        )
+        return Found(facts, view, entry)
+    if await view.is_folder(path):
+        return Found(Facts(kind="folder", path=path + "/", version=view.version, newest=newest), view, None)
+    raise ReadingFailed("missing", "The drive has nothing at this path.")
+
+
+async def _etag(drive: OpenDrive, entry: Entry) -> str:
+    """Hash of the place of the content: blocks of one fork of a core never change."""
+    if entry.blob is None or not entry.blob.byte_length:
+        return hashlib.blake2b(b"empty", digest_size=16).hexdigest()
+    blobs = await drive.blobs()
+    if blobs.length == 0:
+        await blobs.update()
+    place = f"{blobs.fork} {' '.join(map(str, map(int, entry.blob)))}".encode()
+    return hashlib.blake2b(blobs.key + place, digest_size=16).hexdigest()
+
+
+async def listing(found: Found, wanted: List) -> Listing:
+    """A page of a folder. Bounded in items and bytes."""
+    items: list[Item] = []
+    left_out, size, more = 0, 0, False
+    limit = max(1, min(wanted.limit, MAX_ITEMS))
+
+    def broken(raw: bytes, error: InvalidContent) -> None:
+        nonlocal left_out
+        left_out += 1
+        if left_out > MAX_LEFT_OUT:
+            raise ReadingFailed("invalid", "The publisher wrote too many entries that cannot be read.")
+
+    below = found.view.readdir(found.facts.path, after=wanted.after, on_invalid=broken)
+    async with aclosing(below):
+        async for name, entry in below:
+            if len(items) >= limit or size > MAX_LISTED_BYTES:
+                more = True
+                break
+            items.append(_item(name, entry))
+            size += len(name.encode()) + len(items[-1].target.encode())
+    return Listing(items=items, more=more, left_out=left_out)
+
+
+def _item(name: str, entry: Entry | None) -> Item:
+    if entry is None:
+        return Item(name=name, kind="folder")
+    if entry.linkname:
+        return Item(name=name, kind="link", target=entry.linkname)
+    return Item(name=name, kind="file", size=entry.size)

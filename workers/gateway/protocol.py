@@ -1,0 +1,109 @@
+"""What the web process and the gateway say to each other, over a unix socket.
+
+A connection is about one path of one drive. Each message is a line of JSON. The client begins with `Ask` and
+gets `Facts` or `Failed`; then it sends any number of `Read`, `List` and `Zip`, one after the other:
+
+* `Read` gets `Begin`, then exactly `length` bytes;
+* `List` gets a `Listing`;
+* `Zip` gets `Begin`, then frames: four bytes with the size (big-endian), and that many bytes. Size 0 ends it.
+
+Each may get `Failed` instead. After `Begin` there is no way to report an error but to close the connection:
+bytes that are missing are never silent.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+MAX_LINE: Final = 1 << 20
+"""Bytes of a request: a path may have 64 KiB, each of which JSON may write as six characters."""
+MAX_ANSWER: Final = 8 << 20
+"""Bytes of an answer: a listing of MAX_LISTED_BYTES."""
+MAX_ITEMS: Final = 1000
+"""Items of one listing. Ours."""
+MAX_LISTED_BYTES: Final = 1 << 20
+"""Bytes of names and targets of one listing: it ends with the name that exceeds them. Ours."""
+FRAME_HEAD: Final = 4
+"""Bytes of the size in front of a frame."""
+
+Code = Literal[
+    "busy", "encrypted", "invalid", "missing", "no_drive", "rewritten", "too_large", "unavailable", "version"
+]
+"""Why something cannot be read: no slot is free; the drive is encrypted; its entries cannot be decoded; it
+has nothing at the path; the key names no drive; the publisher rewrote it meanwhile; the folder has too many
+files for a ZIP; no copy was reached or none gave the block in time; that version is not known."""
+
+
+class Ask(msgspec.Struct, kw_only=True, tag="ask", forbid_unknown_fields=True):
+    key: str
+    """64 hex digits."""
+    path: str
+    """Absolute. A folder ends in a slash."""
+    version: int | None = None
+    client: str = ""
+    """Who reads: each gets a part of the slots."""
+
+
+class Read(msgspec.Struct, kw_only=True, tag="read", forbid_unknown_fields=True):
+    start: int
+    length: int
+
+
+class List(msgspec.Struct, kw_only=True, tag="list", forbid_unknown_fields=True):
+    after: tuple[str, bool] | None = None
+    """The last item of the page before: its name, and whether it is a folder."""
+    limit: int = MAX_ITEMS
+
+
+class Zip(msgspec.Struct, kw_only=True, tag="zip", forbid_unknown_fields=True):
+    pass
+
+
+class Facts(msgspec.Struct, kw_only=True, tag="facts"):
+    kind: Literal["file", "folder"]
+    path: str
+    """Where it is, after links."""
+    version: int
+    newest: int
+    size: int = 0
+    etag: str = ""
+    """Changes with the content, and with nothing else: hash of the place of its blocks."""
+    executable: bool = False
+
+
+class Item(msgspec.Struct, kw_only=True):
+    name: str
+    kind: Literal["file", "folder", "link"]
+    size: int | None = None
+    """None: of a folder or link, or of a file whose size takes more reading."""
+    target: str = ""
+
+
+class Listing(msgspec.Struct, kw_only=True, tag="listing"):
+    items: list[Item]
+    more: bool
+    """Whether other items follow the last one."""
+    left_out: int
+    """Entries that do not decode."""
+
+
+class Begin(msgspec.Struct, kw_only=True, tag="begin"):
+    pass
+
+
+class Failed(msgspec.Struct, kw_only=True, tag="failed"):
+    code: Code
+    text: str
+    """For people; may repeat names of the drive."""
+    retry: int = 0
+    """Seconds after which it may work."""
+
+
+Request = Ask | Read | List | Zip
+Answer = Facts | Listing | Begin | Failed
+
+requests: Final = msgspec.json.Decoder(Request)
+answers: Final = msgspec.json.Decoder(Answer)
+encoder: Final = msgspec.json.Encoder()

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponseBase
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 
+_FILES: Final = re.compile(r"/drives/(?:[a-z]+:/{1,2})?[^/]+/files/|/static/|/livez$")
+"""Paths that the origin of files has."""
 POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
 """No inline script or style, nothing from other origins."""
+
+
+class FilesOrigin(MiddlewareMixin):
+    """The origin of files has nothing else: no page, no login, no API, and so nothing to steal."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        origin = settings.FARM.files_origin
+        if not origin or request.get_host() != origin.partition("://")[2] or _FILES.match(request.path):
+            return None
+        return HttpResponse("There are only files here.\n", status=404, content_type="text/plain")
 
 
 class ContentPolicy(MiddlewareMixin):

@@ -7,6 +7,7 @@ from django.urls import path, register_converter
 from seederfarm.registry.queries import whole_key
 
 from .api.app import api
+from .gateway import views as gateway
 from .live import stream
 from .metrics.page import metrics
 from .pages import account, alerts, drive, drives, history, overview, sources, workers
@@ -28,7 +29,20 @@ class KeyConverter:
         return key_in_address(value)
 
 
+class PathConverter:
+    """A path in a drive, whatever its characters."""
+
+    regex = r"(?s:.*)"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
 register_converter(KeyConverter, "key")
+register_converter(PathConverter, "anypath")
 
 app_name = "dashboard"
 urlpatterns = [
@@ -37,6 +51,9 @@ urlpatterns = [
     path("drives/add/", drives.add, name="add"),
     path("drives/<key:key>/", drive.drive, name="drive"),
     path("drives/<key:key>/act/", drive.act, name="act"),
+    path("drives/<key:key>/files/<anypath:path>", gateway.files, name="files"),
+    path("drives/<key:key>/zip/<anypath:path>", gateway.zipped, name="zip"),
+    path("drives/<key:key>/preview/<anypath:path>", gateway.preview, name="preview"),
     path("copies/", drives.copies, name="copies"),
     path("workers/", workers.workers, name="workers"),
     path("workers/<str:node_id>/", workers.worker, name="worker"),

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
+from django.core.handlers.asgi import ASGIHandler
 
 from .body_limit import BodyLimit
 from .settings import table
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "seederfarm.settings.base")
 table.load().checked()
-application = BodyLimit(get_asgi_application())
+django.setup(set_prefix=False)
+
+
+class Handler(ASGIHandler):
+    """Sends files in pieces as large as the gateway gives them."""
+
+    chunk_size = 256 << 10
+
+
+application = BodyLimit(Handler())

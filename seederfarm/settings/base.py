@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.templatetags.static import static
 from django.urls import reverse_lazy
@@ -20,7 +21,7 @@ FARM = LOADED.settings
 
 SECRET_KEY = FARM.secret_key()
 DEBUG = FARM.debug
-ALLOWED_HOSTS = list(FARM.allowed_hosts)
+ALLOWED_HOSTS = [*FARM.allowed_hosts, *([urlsplit(FARM.files_origin).hostname] if FARM.files_origin else [])]
 CSRF_TRUSTED_ORIGINS = list(FARM.trusted_origins)
 
 INSTALLED_APPS = [
@@ -40,6 +41,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "dashboard.middleware.FilesOrigin",
     "dashboard.middleware.ContentPolicy",
     "dashboard.api.middleware.ApiAnswers",
     "servestatic.middleware.ServeStaticMiddleware",

@@ -104,6 +104,20 @@ def replicas(value: str) -> tuple[int, int]:
     raise ValueError("expected MIN or MIN:MAX copies, such as 2 or 2:4")
 
 
+def origin(value: str) -> str:
+    """An origin such as `https://files.example.org`, without a slash at the end. Raises ValueError."""
+    text = value.strip().rstrip("/").lower()
+    if not text:
+        return ""
+    url = urlsplit(text)
+    port = url.port  # raises for one that is no number
+    if url.scheme not in ("http", "https") or not url.hostname or text != f"{url.scheme}://{url.netloc}":
+        raise ValueError("expected an origin such as https://files.example.org")
+    if "@" in url.netloc or (url.scheme, port) in (("http", 80), ("https", 443)):
+        raise ValueError("expected an origin as browsers write it: no user, no port that its scheme implies")
+    return text
+
+
 def split_url(value: str) -> SplitResult:
     """Split a URL. Raises ValueError, also where user or password have characters that must be encoded. The
     message never has the password; that of `urlsplit` would."""

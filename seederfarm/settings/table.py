@@ -159,6 +159,15 @@ class FarmSettings:
         "the address in X-Forwarded-For.",
         blank=True,
     )
+    files_origin: str = _setting(
+        "SEEDERFARM_FILES_ORIGIN",
+        env.origin,
+        "",
+        "Another origin that leads to the same pages, such as `https://files.example.org`, from which "
+        "browsers get the files of drives: even a file that breaks out of its sandbox reaches no page of the "
+        "farm. Empty: files come from the origin of the pages.",
+        shown="(that of the pages)",
+    )
     web_host: str = _setting(
         "SEEDERFARM_WEB_HOST", readers.text, "127.0.0.1", "Address that the web server listens on."
     )

@@ -1,0 +1,76 @@
+"""Who may read a file: a user who is logged in, a token with the scope `read`, who has a link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.http import urlencode
+
+from seederfarm.registry.roles import LOOK
+from seederfarm.registry.services.file_links import read_link
+
+from ..api.access import READ
+from ..api.problems import ProblemError
+from .refusals import Refused, wants_page
+
+LINK: Final = "link"
+"""Parameter with a signed link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A client that may read one path."""
+
+    name: str
+    """Those with the same name share a part of the gateway."""
+    link: str = ""
+    """The signed link that it came by; it then sees no other page of the farm."""
+
+    def query(self, **values: str | int | None) -> str:
+        """Parameters for another address of the same drive, with the link."""
+        given = {name: value for name, value in values.items() if value not in (None, "")}
+        if self.link:
+            given[LINK] = self.link
+        return f"?{urlencode(given)}" if given else ""
+
+
+async def admitted(
+    request: HttpRequest, key: str, path: str, version: int | None
+) -> Visitor | HttpResponseBase:
+    """Who asks, or where to log in. Raises Refused."""
+    token = request.GET.get(LINK)
+    if token is not None:
+        link = read_link(token)
+        if link is None:
+            raise Refused(403, "This link has expired", "Ask for another one where you got it.")
+        if not link.covers(key, path, version):
+            raise Refused(403, "This link is for something else", "It opens one file, or one folder.")
+        return Visitor(f"link {request.META.get('REMOTE_ADDR', '')}", token)
+    if "Authorization" in request.headers:
+        try:
+            caller = await sync_to_async(READ)(request)
+        except ProblemError as error:
+            raise Refused(error.status, "The token is refused", str(error), headers=error.headers) from None
+        return Visitor(f"user {caller.user.pk}")
+    user = await request.auser()
+    if user.is_authenticated and not on_files_origin(request):
+        if not await user.ahas_perm(LOOK):
+            raise Refused(
+                403, "You may not see files", "Your account has no role. An administrator gives one."
+            )
+        return Visitor(f"user {user.pk}")
+    if wants_page(request) and not on_files_origin(request):
+        return redirect_to_login(request.get_full_path())
+    text = "Log in, send a token with the scope read, or use a link of the farm."
+    raise Refused(401, "Files are for people of this farm", text, headers={"WWW-Authenticate": "Bearer"})
+
+
+def on_files_origin(request: HttpRequest) -> bool:
+    """Whether the request came to the origin that has files alone."""
+    origin = settings.FARM.files_origin
+    return bool(origin) and request.get_host() == origin.partition("://")[2]

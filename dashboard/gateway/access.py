@@ -16,7 +16,7 @@ from seederfarm.registry.services.file_links import read_link
 
 from ..api.access import READ
 from ..api.problems import ProblemError
-from .refusals import Refused, wants_page
+from .refusals import FRAGMENT, Refused, wants_page
 
 LINK: Final = "link"
 """Parameter with a signed link."""
@@ -64,7 +64,7 @@ async def admitted(
                 403, "You may not see files", "Your account has no role. An administrator gives one."
             )
         return Visitor(f"user {user.pk}")
-    if wants_page(request) and not on_files_origin(request):
+    if wants_page(request) and FRAGMENT not in request.GET and not on_files_origin(request):
         return redirect_to_login(request.get_full_path())
     text = "Log in, send a token with the scope read, or use a link of the farm."
     raise Refused(401, "Files are for people of this farm", text, headers={"WWW-Authenticate": "Bearer"})

@@ -16,6 +16,8 @@ from .headers import is_text, media_type
 
 ROWS: Final = 500
 """Names on one page of a folder."""
+PART_ROWS: Final = 30
+"""Names in the panel of a drive's page."""
 MAX_TEXT: Final = 256 << 10
 """Bytes of a text that its preview shows. Ours."""
 

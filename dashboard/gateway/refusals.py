@@ -27,6 +27,10 @@ STATUSES: Final[Mapping[Code, tuple[int, str]]] = {
 }
 
 
+FRAGMENT: Final = "fragment"
+"""Parameter of the part of a page that is loaded into another."""
+
+
 class Refused(Exception):
     """Ends a request with a status, a title and a sentence."""
 
@@ -50,6 +54,10 @@ class Refused(Exception):
         if wants_json(request):
             body = {"status": self.status, "title": self.title, "detail": self.text}
             response: HttpResponse = JsonResponse(body, status=self.status)
+        elif FRAGMENT in request.GET:
+            context = {"title": self.title, "text": self.text}
+            response = render(request, "dashboard/gateway/_refused.html", context, status=self.status)
+            response.headers["X-Fragment"] = "1"
         elif wants_page(request):
             name = HTTPStatus(self.status).phrase.lower()
             shown = {"status": self.status, "name": name, "title": self.title, "text": self.text}

@@ -31,7 +31,7 @@ from .access import Visitor, admitted, on_files_origin
 from .answers import answer, box, streamed
 from .client import CannotRead, Reading
 from .headers import BOX, disposition
-from .refusals import Refused, wants_json
+from .refusals import FRAGMENT, Refused, wants_json
 
 OWN_LINK: Final = timedelta(hours=6)
 """Life of the links to the files' own origin: a film may be watched as long."""
@@ -96,7 +96,8 @@ async def _folder(
     request: HttpRequest, drive: Drive, path: str, visitor: Visitor, reading: Reading
 ) -> HttpResponse:
     after = pages.read_cursor(request.GET.get("after", ""))
-    listing = await reading.list(List(after=after, limit=pages.ROWS))
+    part = FRAGMENT in request.GET
+    listing = await reading.list(List(after=after, limit=pages.PART_ROWS if part else pages.ROWS))
     reading.close()
     addresses = pages.Addresses(drive.key, visitor, _version(request))
     response: HttpResponse
@@ -111,8 +112,12 @@ async def _folder(
             "zip": addresses.of("zip", path),
             **_about(drive, path, visitor, reading, addresses),
         }
-        name = "_files" if "fragment" in request.GET else "folder"
-        response = await sync_to_async(render)(request, f"dashboard/gateway/{name}.html", context)
+        if part:
+            context["next"] = addresses.of("files", path) if listing.more else ""
+        template = "_files" if part else "folder"
+        response = await sync_to_async(render)(request, f"dashboard/gateway/{template}.html", context)
+        if part:
+            response.headers["X-Fragment"] = "1"
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["X-Drive-Version"] = str(reading.facts.version)
     return response

@@ -22,7 +22,13 @@ from .access import action, canonical, page
 def drive(request: HttpRequest, key: str) -> HttpResponse:
     found = get_object_or_404(Drive, key=key)
     may_act = request.user.has_perm("registry.change_drive")
-    context = {"seen": reading.one(found, timezone.now()), "drive": found, "may_act": may_act}
+    may_have_files = found.kind in ("", Drive.Kind.DRIVE) and bool(found.length)
+    context = {
+        "may_have_files": may_have_files,
+        "seen": reading.one(found, timezone.now()),
+        "drive": found,
+        "may_act": may_act,
+    }
     return render(request, "dashboard/drive.html", context)
 
 

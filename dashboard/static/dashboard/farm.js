@@ -28,6 +28,14 @@ document.addEventListener('keydown', event => {
 })
 $$('[data-toggle]').forEach(el => { el.hidden = false })
 
+/* Parts that take a moment, such as the files of a drive: asked for once the page is there. */
+$$('[data-load]').forEach(async el => {
+  try {
+    const answer = await fetch(el.dataset.load, { headers: { Accept: 'text/html' } })
+    if (answer.headers.get('X-Fragment')) el.innerHTML = await answer.text()
+  } catch { /* the link beside it works, or says why not */ }
+})
+
 /* Live fragments: one stream of events a page; after three failures the page is asked for every 15 s instead. */
 const SILENT = 45_000
 const HIDDEN = 60_000

@@ -168,6 +168,25 @@ def test_a_folder_is_a_page_or_json(viewer_at: Browser) -> None:
             assert len(viewer_at.get(item["href"]).body) == item["size"], "also under the hostile name"
 
 
+def test_the_page_of_a_drive_has_a_panel_of_files(
+    viewer_at: Browser, drive: Drive, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Drive.objects.filter(pk=drive.pk).update(length=5, kind="drive")
+    page = viewer_at.get("/", Accept="text/html")
+    assert f'data-load="{viewer_at.base}/files/?fragment=1"' in page.text
+    part = viewer_at.get("/files/?fragment=1", Accept="text/html")
+    assert part["X-Fragment"] == "1" and "clip.mp4" in part.text and "<html" not in part.text
+    assert 'href="/drives/' in part.text and "<bdi>" in part.text and "<img src=x" not in part.text
+    monkeypatch.setattr("dashboard.gateway.pages.PART_ROWS", 3)
+    assert "All files" in viewer_at.get("/files/?fragment=1", Accept="text/html").text
+    other = Browser(published.encrypted)
+    other.client = viewer_at.client
+    refused = other.get("/files/?fragment=1", Accept="text/html")
+    assert refused.status == 403 and "encrypted" in refused.text and "<html" not in refused.text
+    assert "data-load" not in other.get("/", Accept="text/html").text, "nothing of it is here yet"
+    assert Browser(drive.key).get("/files/?fragment=1", Accept="text/html").status == 401
+
+
 def test_large_folders_come_in_pages(viewer_at: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.gateway.pages.ROWS", 4)
     names: list[str] = []

@@ -55,8 +55,8 @@ class Refused(Exception):
             body = {"status": self.status, "title": self.title, "detail": self.text}
             response: HttpResponse = JsonResponse(body, status=self.status)
         elif FRAGMENT in request.GET:
-            context = {"title": self.title, "text": self.text}
-            response = render(request, "dashboard/gateway/_refused.html", context, status=self.status)
+            part = {"title": self.title, "text": self.text}
+            response = render(request, "dashboard/gateway/_refused.html", part, status=self.status)
             response.headers["X-Fragment"] = "1"
         elif wants_page(request):
             name = HTTPStatus(self.status).phrase.lower()

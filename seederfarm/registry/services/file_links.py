@@ -49,6 +49,7 @@ class FileLink:
 
     @property
     def expires_at(self) -> datetime:
+        """When it expires, in UTC."""
         return datetime.fromtimestamp(self.expires, UTC)
 
 

@@ -26,6 +26,7 @@ from seederfarm.registry.models import Drive
 from seederfarm.registry.services.file_links import short_link
 from workers.gateway.protocol import Ask, List
 
+from ..streaming import release_database
 from . import pages
 from .access import Visitor, admitted, on_files_origin
 from .answers import answer, box, streamed
@@ -58,6 +59,7 @@ def of_a_path(view: View) -> Entry:
             drive = await Drive.objects.filter(key=key).afirst()
             if drive is None:
                 raise Refused(404, "This farm has no such drive", "It may have been removed.")
+            await release_database()
             ask = Ask(key=key, path=f"/{path}", version=version, client=visitor.name)
             reading = await Reading.open(settings.FARM.gateway_socket, ask)
             return await view(request, drive, f"/{path}", visitor, reading)

@@ -163,9 +163,7 @@ class FarmSettings:
         "SEEDERFARM_FILES_ORIGIN",
         env.origin,
         "",
-        "Another origin that leads to the same pages, such as `https://files.example.org`, from which "
-        "browsers get the files of drives: even a file that breaks out of its sandbox reaches no page of the "
-        "farm. Empty: files come from the origin of the pages.",
+        "Another name of the web server, for files alone: one that leaves its sandbox there reaches no page.",
         shown="(that of the pages)",
     )
     web_host: str = _setting(

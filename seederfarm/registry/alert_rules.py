@@ -97,7 +97,7 @@ _RULES: Final = (
     Rule(
         kind="copy.proof",
         title="Wrong proof",
-        condition="{threshold} challenges of a copy in a row were not answered rightly",
+        condition="a copy failed {threshold} or more challenges in a row",
         kept="That copy is not counted, and no other copy is released for it.",
         does="Asks again. After three wrong answers in a row the copy counts no longer as complete, and "
         "another is made.",
@@ -174,7 +174,7 @@ _RULES: Final = (
     Rule(
         kind="source.failing",
         title="Source fails",
-        condition="{threshold} readings of a source in a row failed",
+        condition="{threshold} or more readings of a source in a row failed",
         kept="Its keys stay as they are.",
         does="Reads it again at its interval.",
         hint="See whether its address still answers, and with a list.",

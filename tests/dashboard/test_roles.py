@@ -85,6 +85,7 @@ PAGES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_page_is_for_viewers_and_forms_are_for_operators() -> None:
     populate()
     found = dict(addresses())
@@ -136,6 +137,7 @@ OF_ADMINS = {"apitoken", "enrolmenttoken", "user"}
 ADDED = {"drive", "source", "tag", "worker", *OF_ADMINS}
 
 
+@pytest.mark.slow
 def test_lists_of_the_admin_are_for_staff_with_a_role_and_people_and_tokens_for_admins() -> None:
     populate()
     for person, client in people().items():

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from seederfarm.settings import document
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +48,7 @@ def test_a_name_is_found_however_it_is_read() -> None:
     }
 
 
+@pytest.mark.slow
 def test_every_variable_in_the_code_is_on_the_page() -> None:
     known = set(document.names())
     with_files = known | {f"{name}_FILE" for name in known}

@@ -65,6 +65,7 @@ def test_only_the_given_names_are_checked() -> None:
     assert docstrings.exported(package) == {"f", "G"}
 
 
+@pytest.mark.slow
 def test_this_repository_has_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert docstrings.main() == 0, capsys.readouterr().out
     names = docstrings.exported(docstrings.parse([docstrings.LIBRARY]))

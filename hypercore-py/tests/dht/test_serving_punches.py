@@ -339,6 +339,7 @@ def test_closing_gives_up_on_everybody_on_the_way():
     assert server.events() == []
 
 
+@pytest.mark.slow
 def test_handshakes_without_end_are_not_all_answered_and_others_are():
     """Each costs half a millisecond: a flood of them took all of a processor."""
     server = Server()

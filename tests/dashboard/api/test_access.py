@@ -36,6 +36,7 @@ def every_operation() -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_no_operation_answers_without_a_token() -> None:
     populate()
     found = every_operation()
@@ -131,6 +132,7 @@ def test_a_token_has_a_rate(otto: User, fresh_limit: TokenLimit, monkeypatch: py
     assert client("GET", "workers").status == 200
 
 
+@pytest.mark.slow
 def test_wrong_tokens_are_bounded_and_lock_nobody_out_who_is_known(otto: User) -> None:
     known, other = ApiClient(token_for(otto, "read")), ApiClient(token_for(otto, "read"))
     assert known("GET", "workers").status == 200

@@ -320,6 +320,7 @@ def carried_out(farm: Farm, result: Plan) -> Farm:
     return Farm(specs, farm.drives, apply(farm, result))
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(farms(), st.randoms(use_true_random=False))
 def test_whatever_happens_to_workers_and_wishes_what_is_needed_stays(farm: Farm, rng: Random) -> None:

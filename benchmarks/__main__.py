@@ -10,6 +10,7 @@ BENCHMARKS = {
     "dead": "meeting the one live peer among dead ones that are still announced, beside an official peer",
     "drives": "two thousand small drives at once, and ten thousand that lie idle",
     "nat": "who reaches whom through open, consistent and random NATs, official and our peers",
+    "pages": "first byte and queries of every page and API list in a large farm on PostgreSQL",
     "tabs": "what open pages cost the web process while drives change",
     "transfer": "one core from peer to peer, official and ours on either side, over loopback or a lossy line",
 }

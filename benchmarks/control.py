@@ -244,8 +244,8 @@ def populate(drives: int, workers: int, now: datetime) -> None:
     from django.db import connection
 
     from farmwire.envelope import node_id
-    from seederfarm.control.db.sql import batches, execute, rows_as_table
     from seederfarm.registry.models import Drive, Worker
+    from seederfarm.registry.sql import batches, execute, rows_as_table
 
     Worker.objects.bulk_create(
         Worker(
@@ -264,7 +264,9 @@ def populate(drives: int, workers: int, now: datetime) -> None:
         key=key_of(0), kind="drive", replicas_min=REPLICAS, replicas_max=REPLICAS, byte_length=SIZE, length=1,
         dirty=False,
     )  # fmt: skip
-    columns = [f.column for f in Drive._meta.concrete_fields if f.column not in ("id", "key")]
+    columns = [
+        f.column for f in Drive._meta.concrete_fields if f.column not in ("id", "key") and not f.generated
+    ]
     like = ", ".join(f"d.{column}" for column in columns)
     for numbers in batches(range(1, drives), 50_000):
         table, parameters = rows_as_table((("key", "text"),), [(key_of(number),) for number in numbers])

@@ -11,9 +11,10 @@ from django.utils import timezone
 from ninja import Path, Query, Router
 from pydantic import Field
 
-from seederfarm.registry.health import Health, with_health
+from seederfarm.registry.health_states import Health
 from seederfarm.registry.models import Drive, Event, Replica
 from seederfarm.registry.queries import whole_key
+from seederfarm.registry.stored_health import in_health
 from seederfarm.registry.verdict import verdict_of
 
 from ..reads.drives import MAX_QUERY, DriveFilter, narrowed, with_columns
@@ -53,33 +54,28 @@ class DriveQuery(PageQuery):
 @router.get("/drives", response=PageOf[DriveShape], auth=READ)
 def list_drives(request: HttpRequest, query: Query[DriveQuery]) -> Any:
     """List drives, filtered and sorted."""
-    now = timezone.now()
     given = DriveFilter(q=query.q.strip(), tag=query.tag, kind=query.kind or "", source=query.source)
     rows = narrowed(given)
     if query.worker:
         named = Q(worker__name=query.worker) | Q(worker__node_id=query.worker)
         rows = rows.filter(pk__in=Replica.objects.filter(named, desired=True).values("drive"))
     sort = query.sort.removeprefix("-")
-    rows = _sortable(rows, sort, query.state, now)
+    rows = _sortable(rows, sort, query.state)
     order = Order(query.sort, *COLUMNS[sort], down=query.sort.startswith("-"))
     ids, following = order.page(rows, query)
-    drives = in_order(ids, _complete(now))
+    drives = in_order(ids, _complete())
     return PageOf[DriveShape](items=[DriveShape.of(drive) for drive in drives], next=following)
 
 
-def _sortable(rows: QuerySet[Drive], sort: str, state: Health | None, now: datetime) -> QuerySet[Any]:
-    found: QuerySet[Any] = rows
-    if state is not None or sort in ("copies", "proven"):
-        found = with_health(rows, now)
-    if state is not None:
-        found = found.filter(health=state)
+def _sortable(rows: QuerySet[Drive], sort: str, state: Health | None) -> QuerySet[Any]:
+    found: QuerySet[Any] = rows if state is None else in_health(rows, state)
     if sort == "name":
         found = found.annotate(name=Case(When(label="", then=F("title")), default=F("label")))
     return found
 
 
-def _complete(now: datetime) -> QuerySet[Any]:
-    return with_columns(Drive.objects.prefetch_related("tags", "pinned_workers"), now)
+def _complete() -> QuerySet[Any]:
+    return with_columns(Drive.objects.prefetch_related("tags", "pinned_workers"))
 
 
 def drive_of(key: str, rows: QuerySet[Any] | None = None) -> Any:
@@ -96,7 +92,7 @@ def drive_of(key: str, rows: QuerySet[Any] | None = None) -> Any:
 def detail_of(key: str) -> DriveDetail:
     """Eight queries at most."""
     now = timezone.now()
-    drive = drive_of(key, _complete(now))
+    drive = drive_of(key, _complete())
     verdict = verdict_of(drive, now)
     names = list(drive.source_entries.order_by("source__name").values_list("source__name", flat=True))
     return DriveDetail(

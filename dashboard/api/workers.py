@@ -15,6 +15,7 @@ from seederfarm.registry.models import Replica, Worker
 from seederfarm.registry.models.access import Scope
 from seederfarm.registry.queries import with_load
 from seederfarm.registry.services.drains import drain_progress
+from seederfarm.registry.tallies import tallies, with_tallies
 from seederfarm.registry.worker_states import STATE_AFTER, WorkerAction
 
 from ..reads.farm import IN_FARM
@@ -56,7 +57,7 @@ def list_workers(request: HttpRequest, query: Query[WorkerQuery]) -> Any:
     if query.zone:
         rows = rows.filter(zone=query.zone)
     ids, following = BY_NAME.page(rows, query)
-    workers = in_order(ids, with_load(Worker.objects.all()))
+    workers = with_tallies(in_order(ids, Worker.objects.all()), tallies(now))
     return PageOf[WorkerShape](items=[WorkerShape.of(worker, now) for worker in workers], next=following)
 
 

@@ -108,7 +108,7 @@ class Fragments:
 
     def _rows(self, topics: Collection[str], now: datetime) -> Iterator[Due]:
         ids = [int(parts[1]) for topic in topics if (parts := ROW.fullmatch(topic))]
-        for drive in drives.rows(ids, now) if ids else ():
+        for drive in drives.rows(ids) if ids else ():
             topic = f"row.{drive.pk}"
             yield from self._due([topic], drives.digest_of(drive), partial(_row, topic, drive), now)
 

@@ -19,9 +19,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from hypercore.printable import visible
-from seederfarm.registry.health import Health, count_by_health
+from seederfarm.registry.health_states import Health
 from seederfarm.registry.models import Alert, ControlPulse, Drive, PlanState, Replica, Source, Worker
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.stored_health import count_by_health
 
 from ..reads.farm import room_of
 from ..reads.looks import of_worker
@@ -72,7 +73,7 @@ def make_registry() -> CollectorRegistry:
 
 
 def _all(now: datetime) -> Iterator[Metric]:
-    yield from _drives(now)
+    yield from _drives()
     yield from _copies()
     yield from _workers(now)
     yield from _sources()
@@ -91,8 +92,8 @@ def _all(now: datetime) -> Iterator[Metric]:
     )
 
 
-def _drives(now: datetime) -> Iterator[Metric]:
-    by_health = count_by_health(Drive.objects.all(), now)
+def _drives() -> Iterator[Metric]:
+    by_health = count_by_health(Drive.objects.all())
     found = {health.value: by_health[health] for health in Health}
     yield _labelled("seederfarm_drives", "Drives by state, as pages show it", "state", found)
     size = Drive.objects.aggregate(n=Sum("byte_length"))["n"] or 0

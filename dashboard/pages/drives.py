@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
 from seederfarm.registry import services
+from seederfarm.registry.health_states import WORST_FIRST
 from seederfarm.registry.models import Drive, Source, Tag, Worker
 from seederfarm.registry.services.log import count_of
 from seederfarm.registry.services.preview import preview
@@ -18,6 +18,7 @@ from ..reads import copies as copies_of
 from ..reads import drives as listing
 from ..reads.adding import Added, summary
 from ..reads.looks import HEALTH
+from ..reads.paging import first_pages
 from .access import form_page, page
 from .forms import AddDrivesForm
 
@@ -29,9 +30,9 @@ CHOICES = 500
 def drives(request: HttpRequest) -> HttpResponse:
     given = listing.DriveFilter.read(request.GET)
     context = {
-        "list": listing.listed(given, timezone.now()),
+        "list": listing.listed(given),
         "given": given,
-        "looks": [(health, HEALTH[health]) for health in listing.WORST_FIRST],
+        "looks": [(health, HEALTH[health]) for health in WORST_FIRST],
         "kinds": Drive.Kind.choices[1:],
         "tags": Tag.objects.values_list("name", flat=True)[:CHOICES],
         "workers": Worker.objects.values_list("name", flat=True)[:CHOICES],
@@ -71,7 +72,7 @@ def _add(request: HttpRequest, form: AddDrivesForm) -> Added:
 @page
 def copies(request: HttpRequest) -> HttpResponse:
     given = copies_of.CopyFilter.read(request.GET)
-    pages = Paginator(copies_of.listed(given), copies_of.ROWS)
+    pages = first_pages(copies_of.listed(given), copies_of.ROWS)
     shown = pages.get_page(request.GET.get("page"))
     context = {
         "given": given,

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from django.core.paginator import Page, Paginator
+from django.core.paginator import Page
 from django.db.models import F, IntegerField, Min, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import QueryDict
 
 from seederfarm.registry import queries
-from seederfarm.registry.health import UNWELL, Health, health_of_each, with_health
+from seederfarm.registry.health_states import RANK, UNWELL, WORST_FIRST, Health
 from seederfarm.registry.models import Drive, Replica
+from seederfarm.registry.stored_health import count_by_health, in_health
+
+from .paging import Counted
 
 SEARCHED: Final = 1000
 """Drives that a search shows at most. Ours."""
 MAX_QUERY: Final = 200
 """Characters of a search. Ours."""
 ROWS: Final = (25, 50, 100)
-WORST_FIRST: Final = (
-    Health.UNAVAILABLE,
-    Health.AT_RISK,
-    Health.REWRITTEN,
-    Health.COPYING,
-    Health.WAITING,
-    Health.PAUSED,
-    Health.REMOVING,
-    Health.SAFE,
-)
 SORTS: Final[dict[str, tuple[str, ...]]] = {
-    "state": (),
+    "state": ("health_rank",),
     "title": ("label", "title"),
     "copies": ("counted",),
     "size": ("byte_length",),
@@ -165,28 +157,26 @@ def narrowed(given: DriveFilter) -> QuerySet[Drive]:
     return found
 
 
-def listed(given: DriveFilter, now: datetime) -> DriveList:
-    """Four queries, and two more for a search."""
+def listed(given: DriveFilter) -> DriveList:
+    """Three queries, and two more for a search."""
     narrow = narrowed(given)
     if given.is_narrowed:
         narrow = Drive.objects.filter(pk__in=narrow.values("pk"))
-    each = health_of_each(narrow, now)
-    number = Counter(health for _, health in each)
-    by_health = {health: number[health] for health in Health}
-    total = len(each)
-    if given.state:
-        each = [pair for pair in each if pair[1] == given.state]
-    pages = Paginator(_ordered_keys(each, narrow, given.sort, now), given.rows)
+    by_health = count_by_health(narrow)
+    total = sum(by_health.values())
+    shown = in_health(narrow, given.state) if given.state else narrow
+    count = by_health[Health(given.state)] if given.state else total
+    pages = Counted(_in_order(shown, given.sort).values_list("pk", flat=True), given.rows, count)
     page = pages.get_page(given.page)
     ids = list(page.object_list)
-    page.object_list = rows(ids, now)
+    page.object_list = rows(ids)
     numbers = list(pages.get_elided_page_range(page.number, on_each_side=1, on_ends=1))
     return DriveList(given, page, numbers, by_health, total, _columns(given.sort))
 
 
-def rows(ids: Sequence[int], now: datetime) -> list[Any]:
+def rows(ids: Sequence[int]) -> list[Any]:
     """What the rows of these drives show, in the order of `ids`. One query."""
-    found = {drive.pk: drive for drive in with_columns(Drive.objects.filter(pk__in=ids), now)}
+    found = {drive.pk: drive for drive in with_columns(Drive.objects.filter(pk__in=ids))}
     here = [found[pk] for pk in ids if pk in found]
     for drive in here:
         drive.unfinished = max(0, drive.copies - drive.counted)
@@ -204,11 +194,11 @@ def _share(have: int | None, total: int | None) -> float | None:
     return None if have is None or not total else min(1.0, have / total)
 
 
-def with_columns(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any]:
-    """Annotate with what a row shows: health, copies, the fullest copy, peers."""
+def with_columns(drives: QuerySet[Drive]) -> QuerySet[Any]:
+    """Annotate with what a row shows beside its own columns: copies, the fullest copy, peers."""
     here = Replica.objects.filter(drive=OuterRef("pk"), desired=True).order_by()
     best = here.order_by("-fork", "-have_blocks")
-    found: QuerySet[Any] = with_health(queries.with_copies(drives), now).annotate(
+    found: QuerySet[Any] = queries.with_copies(drives).annotate(
         have_bytes=Subquery(best.values("have_bytes")[:1]),
         total_bytes=Subquery(best.values("total_bytes")[:1]),
         peers=Coalesce(
@@ -219,35 +209,25 @@ def with_columns(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any]:
     return found
 
 
-def _ordered_keys(
-    each: Sequence[tuple[int, Health]], narrow: QuerySet[Drive], sort: str, now: datetime
-) -> list[int]:
-    """Primary keys in the order that is wanted: by state from what is known, else as the database has it."""
+def _in_order(drives: QuerySet[Drive], sort: str) -> QuerySet[Drive]:
+    """Newest first within the same value. Drives without a value come last."""
     name, down = sort.removeprefix("-"), sort.startswith("-")
-    if name == "state":
-        rank = {health: at for at, health in enumerate(WORST_FIRST)}
-        worst = sorted(each, key=lambda pair: (rank[pair[1]] * (-1 if down else 1), -pair[0]))
-        return [pk for pk, _ in worst]
-    here = {pk for pk, _ in each}
-    rows: QuerySet[Any] = with_health(narrow, now) if name in ("copies", "proven") else narrow
-    columns = [
-        F(column).desc(nulls_last=True) if down else F(column).asc(nulls_last=True) for column in SORTS[name]
-    ]
-    return [pk for pk in rows.order_by(*columns, "-pk").values_list("pk", flat=True) if pk in here]
+    return drives.order_by(
+        *(
+            F(column).desc(nulls_last=True) if down else F(column).asc(nulls_last=True)
+            for column in SORTS[name]
+        ),
+        "-pk",
+    )
 
 
-def unwell(each: Sequence[tuple[int, Health]], number: int, now: datetime) -> list[Any]:
+def unwell(number: int) -> list[Drive]:
     """Drives that are unavailable, at risk or rewritten, the worst first."""
-    rank = {health: at for at, health in enumerate(WORST_FIRST)}
-    bad = sorted((rank[health], -pk) for pk, health in each if health in UNWELL)
-    ids = [-negative for _, negative in bad[:number]]
-    rows: QuerySet[Any] = with_health(Drive.objects.filter(pk__in=ids), now)
-    found = {drive.pk: drive for drive in rows}
-    return [found[pk] for pk in ids if pk in found]
+    bad = Drive.objects.filter(health_rank__lte=max(RANK[health] for health in UNWELL))
+    return list(bad.order_by("health_rank", "-pk")[:number])
 
 
 def oldest_proof() -> datetime | None:
-    """Of the copies that count by their own row."""
-    found = Replica.objects.filter(desired=True, proven=True).aggregate(at=Min("last_proven_at"))
-    at: datetime | None = found["at"]
+    """Of all copies that count."""
+    at: datetime | None = Drive.objects.aggregate(at=Min("proven_at"))["at"]
     return at

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
-from seederfarm.registry.health import Health, health_of_each
+from seederfarm.registry.health_states import WORST_FIRST, Health
 from seederfarm.registry.models import Alert, Drive, Event, Replica, Sample, Worker
-from seederfarm.registry.queries import with_load
+from seederfarm.registry.stored_health import count_by_health
+from seederfarm.registry.tallies import Tally, tallies, with_tallies
 from workers import units
 
-from .drives import WORST_FIRST, oldest_proof, unwell
+from .drives import oldest_proof, unwell
 from .looks import HEALTH, Look, of_copy, of_event, of_worker
 
 URGENT: Final = 5
@@ -85,10 +85,9 @@ class Overview:
 
 def overview(now: datetime) -> Overview:
     """Ten queries, whatever the size of the farm."""
-    each = health_of_each(Drive.objects.all(), now)
-    number = Counter(health for _, health in each)
-    by_health = {health: number[health] for health in Health}
-    workers: list[Any] = list(with_load(Worker.objects.exclude(state=Worker.State.RETIRED)))
+    by_health = count_by_health(Drive.objects.all())
+    counted = tallies(now)
+    workers = with_tallies(Worker.objects.exclude(state=Worker.State.RETIRED), counted)
     in_farm = [(worker, of_worker(worker, now)) for worker in workers if worker.state in IN_FARM]
     alerts = list(
         Alert.objects.filter(
@@ -97,8 +96,8 @@ def overview(now: datetime) -> Overview:
             acknowledged_at__isnull=True,
         ).select_related("drive", "worker")[: URGENT + 1]
     )
-    todo = _todo(alerts[:URGENT], unwell(each, URGENT, now))
-    numbers = _numbers(by_health, in_farm, now)
+    todo = _todo(alerts[:URGENT], unwell(URGENT))
+    numbers = _numbers(by_health, in_farm, counted, now)
     return Overview(
         sentence=_sentence(by_health, in_farm, len(todo)),
         todo=todo,
@@ -201,14 +200,11 @@ def room_of(worker: Worker) -> int:
 
 
 def _numbers(
-    by_health: Mapping[Health, int], workers: Sequence[tuple[Worker, Look]], now: datetime
+    by_health: Mapping[Health, int],
+    workers: Sequence[tuple[Worker, Look]],
+    counted: Mapping[int, Tally],
+    now: datetime,
 ) -> Numbers:
-    complete = Q(phase=Replica.Phase.COMPLETE)
-    copies = Replica.objects.filter(desired=True).aggregate(
-        n=Count("pk"),
-        complete=Count("pk", filter=complete),
-        proven=Count("pk", filter=complete & Q(last_proven_at__gt=now - DAY)),
-    )
     rest = [f"{by_health[health]:,} {health.label}" for health in WORST_FIRST[:-1] if by_health[health]]
     troubled = [worker.name for worker, look in workers if look.word in ("Lost", "Silent")]
     online = len(workers) - len(troubled)
@@ -216,9 +212,9 @@ def _numbers(
         drives=sum(by_health.values()),
         safe=by_health[Health.SAFE],
         rest=", ".join(rest[:2]) or "nothing else",
-        copies=copies["n"],
-        complete=copies["complete"],
-        proven=copies["proven"],
+        copies=sum(tally.copies for tally in counted.values()),
+        complete=sum(tally.complete for tally in counted.values()),
+        proven=sum(tally.proven for tally in counted.values()),
         oldest_proof=oldest_proof(),
         used=sum(worker.used_bytes or 0 for worker, _ in workers),
         room=sum(room_of(worker) for worker, _ in workers),

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from seederfarm.registry.models import Replica, Worker
-from seederfarm.registry.queries import with_load
 from seederfarm.registry.services.drains import DrainProgress, drain_progress
+from seederfarm.registry.tallies import tallies, with_tallies
 from workers import units
 
 from .farm import IN_FARM, Sentence, events, room_of
@@ -66,8 +66,8 @@ class WorkerPage:
 
 
 def listed(now: datetime, *, retired: bool) -> WorkerList:
-    """One query."""
-    every = [_row(worker, now) for worker in with_load(Worker.objects.order_by("name"))]
+    """Two queries."""
+    every = [_row(worker, now) for worker in with_tallies(Worker.objects.order_by("name"), tallies(now))]
     here = [row for row in every if row.worker.state in IN_FARM]
     gone = [row for row in every if row.worker.state == Worker.State.RETIRED]
     online = [row for row in here if not row.is_stale]

@@ -1,68 +1,30 @@
 """The state of a drive as pages, command line and alerts show it: one function, and the same in SQL.
 
 `Drive.state` is what a person wants (active, paused, removing); `Health` is what follows from that and from
-the copies. Lists use the annotation, a drive's own page calls the function; a property test compares them.
+the copies. A drive's own page calls the function; `stored_health` keeps what the query finds, for lists. A
+property test compares the two.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
-from django.db.models import (
-    Case,
-    Count,
-    Exists,
-    F,
-    IntegerField,
-    Min,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    TextChoices,
-    Value,
-    When,
-)
+from django.db.models import Case, Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 
+from .health_states import Health as Health
 from .models import Alert, Drive, Replica, Worker
+from .models.history import FORK_ALERT
 from .models.replica import MAX_PROOF_FAILURES
-from .services.drives import FORK_ALERT
 
 ARRIVING: Final = timedelta(minutes=2)
 """A copy that got blocks, or was assigned, this long ago is being copied."""
 AUDIT_PERIODS: Final = 2
 """Proofs count for this many times SEEDERFARM_AUDIT_EVERY."""
-
-
-class Health(TextChoices):
-    """States, the first that applies wins."""
-
-    REMOVING = "removing", "removing"
-    """Copies are being deleted."""
-    PAUSED = "paused", "paused"
-    """Nothing is placed or moved; what is here is served."""
-    REWRITTEN = "rewritten", "rewritten"
-    """Its publisher rewrote its history; copies keep the old one."""
-    UNAVAILABLE = "unavailable", "unavailable"
-    """It has content, and no complete copy is online."""
-    AT_RISK = "at_risk", "at risk"
-    """Fewer copies count than wanted, and nothing arrives."""
-    COPYING = "copying", "copying"
-    """Fewer copies count than wanted, and blocks arrive."""
-    WAITING = "waiting", "waiting"
-    """Nothing of it was seen yet."""
-    SAFE = "safe", "safe"
-    """As many copies count as are wanted at least."""
-
-
-UNWELL: Final = (Health.UNAVAILABLE, Health.AT_RISK, Health.REWRITTEN)
-"""What an operator should look at."""
 
 
 class Facts(NamedTuple):
@@ -175,109 +137,73 @@ _HELD: Final = [
 
 @dataclass(frozen=True, slots=True)
 class _Copies:
-    """Conditions on copies, for queries of copies and for queries of drives."""
+    """Conditions on the copies of drives."""
 
-    at: str
-    """What stands before the names of a copy's fields."""
-    drive: Callable[[str], F]
-    """A field of the drive."""
     now: datetime
 
     def counting(self) -> Q:
-        return self._serving() & self._all(
-            proven=True,
-            proof_failures=0,
-            last_proven_at__gt=proofs_since(self.now),
-            fork__gte=Coalesce(self.drive("fork"), 0),
-            length__gte=Coalesce(self.drive("length"), 0),
+        return self._serving() & Q(
+            replicas__proven=True,
+            replicas__proof_failures=0,
+            replicas__last_proven_at__gt=proofs_since(self.now),
+            replicas__fork__gte=Coalesce("fork", 0),
+            replicas__length__gte=Coalesce("length", 0),
         )
 
     def whole(self) -> Q:
         # The phases are listed: negated conditions on many rows become subqueries
-        return self._serving() & self._all(
-            completed_at__isnull=False,
-            have_blocks__gt=0,
-            proof_failures__lt=MAX_PROOF_FAILURES,
-            phase__in=_HELD,
+        return self._serving() & Q(
+            replicas__completed_at__isnull=False,
+            replicas__have_blocks__gt=0,
+            replicas__proof_failures__lt=MAX_PROOF_FAILURES,
+            replicas__phase__in=_HELD,
         )
 
-    def arriving(self) -> Q:
-        since = self.now - ARRIVING
-        return self._serving() & (self._all(grew_at__gt=since) | self._all(created_at__gt=since))
+    def grew(self) -> Q:
+        return self._serving() & Q(replicas__grew_at__gt=self.now - ARRIVING)
 
-    def were_complete(self) -> Q:
-        return self._all(completed_at__isnull=False)
+    def new(self) -> Q:
+        return self._serving() & Q(replicas__created_at__gt=self.now - ARRIVING)
 
-    def _serving(self) -> Q:
-        return self._all(
-            desired=True,
-            worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
-            worker__paused=False,
-            worker__lost_since__isnull=True,
+    @staticmethod
+    def _serving() -> Q:
+        return Q(
+            replicas__desired=True,
+            replicas__worker__state__in=[Worker.State.ACTIVE, Worker.State.DRAINING],
+            replicas__worker__paused=False,
+            replicas__worker__lost_since__isnull=True,
         )
 
-    def _all(self, **conditions: Any) -> Q:
-        return Q(**{self.at + name: value for name, value in conditions.items()})
 
+def with_health_now(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any, Any]:
+    """The columns of `stored_health` as they follow from the copies now, with `_now` after their names.
 
-def with_health(drives: QuerySet[Drive], now: datetime) -> QuerySet[Any]:
-    """Annotate with `health`, with `counted` (copies that count) and `proven_at`, the oldest proof of those.
-
-    As subqueries: of rows that are not fetched only the health costs, and only where it is filtered by.
+    One pass over the copies of these drives.
     """
-    here = Replica.objects.filter(drive=OuterRef("pk")).order_by()
-    copies = _Copies("", OuterRef, now)
-    counting = here.filter(copies.counting()).values("drive")
-    arriving = Exists(here.filter(copies.arriving()))
-    was_complete = Exists(here.filter(copies.were_complete()))
+    copies = _Copies(now)
     forked = Alert.objects.filter(drive=OuterRef("pk"), kind=FORK_ALERT, resolved_at__isnull=True)
-    is_unavailable = ~Exists(here.filter(copies.whole())) & (was_complete | ~arriving)
-    return drives.annotate(
-        counted=Coalesce(
-            Subquery(counting.annotate(n=Count("pk")).values("n"), output_field=IntegerField()), 0
-        ),
-        proven_at=Subquery(counting.annotate(at=Min("last_proven_at")).values("at")),
-        health=Case(
+    rows = drives.order_by().values("pk", "state", "replicas_min", "length")
+    return rows.annotate(
+        counted_now=Count("replicas", filter=copies.counting()),
+        proven_at_now=Min("replicas__last_proven_at", filter=copies.counting()),
+        whole=Count("replicas", filter=copies.whole()),
+        once=Count("replicas", filter=Q(replicas__completed_at__isnull=False)),
+        grew=Max("replicas__grew_at", filter=copies.grew()),
+        new=Max("replicas__created_at", filter=copies.new()),
+        arriving=Count("replicas", filter=copies.grew() | copies.new()),
+        forked=Exists(forked),
+    ).annotate(
+        health_now=Case(
             When(state=Drive.State.REMOVING, then=Value(Health.REMOVING.value)),
             When(state=Drive.State.PAUSED, then=Value(Health.PAUSED.value)),
-            When(Exists(forked), then=Value(Health.REWRITTEN.value)),
+            When(forked=True, then=Value(Health.REWRITTEN.value)),
             When(Q(length__isnull=True) | Q(length=0), then=Value(Health.WAITING.value)),
-            When(is_unavailable, then=Value(Health.UNAVAILABLE.value)),
-            When(Q(counted__gte=F("replicas_min")), then=Value(Health.SAFE.value)),
-            When(arriving, then=Value(Health.COPYING.value)),
+            When(Q(whole=0) & (Q(once__gt=0) | Q(arriving=0)), then=Value(Health.UNAVAILABLE.value)),
+            When(counted_now__gte=F("replicas_min"), then=Value(Health.SAFE.value)),
+            When(arriving__gt=0, then=Value(Health.COPYING.value)),
             default=Value(Health.AT_RISK.value),
         ),
     )
-
-
-def health_of_each(drives: QuerySet[Drive], now: datetime) -> list[tuple[int, Health]]:
-    """Primary key and health of each drive, in one pass over all of their copies.
-
-    For many drives: subqueries as in `with_health` cost a look-up for each of them.
-    """
-    copies = _Copies("replicas__", F, now)
-    rows = drives.order_by().annotate(
-        counted=Count("replicas", filter=copies.counting()),
-        whole=Count("replicas", filter=copies.whole()),
-        once=Count("replicas", filter=copies.were_complete()),
-        arriving=Count("replicas", filter=copies.arriving()),
-    )
-    columns = ("pk", "state", "replicas_min", "length", "counted", "whole", "once", "arriving")
-    forked = set(
-        Alert.objects.filter(kind=FORK_ALERT, resolved_at__isnull=True, drive__isnull=False).values_list(
-            "drive_id", flat=True
-        )
-    )
-    return [
-        (pk, health_of(Facts(state, wanted, bool(length), pk in forked, counted, *map(bool, seen))))
-        for pk, state, wanted, length, counted, *seen in rows.values_list(*columns)
-    ]
-
-
-def count_by_health(drives: QuerySet[Drive], now: datetime) -> dict[Health, int]:
-    """Number of drives of each health, those without any included. Two queries."""
-    found = Counter(health for _, health in health_of_each(drives, now))
-    return {health: found[health] for health in Health}
 
 
 def is_rewritten(drives: Iterable[Drive]) -> set[int]:

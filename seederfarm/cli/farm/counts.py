@@ -8,19 +8,18 @@ from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquer
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from ...registry.health import with_health
 from ...registry.models import Drive, Event, Replica, Worker
 from ...registry.models.worker import silent_since
 from ...registry.queries import under_replicated
 
 
 def with_complete(drives: QuerySet[Drive]) -> QuerySet[Any]:
-    """Annotate with `health`, with `complete`, the number of complete copies, and `fullest_bytes` and
+    """Annotate with `complete`, the number of complete copies, and `fullest_bytes` and
     `unavailable_bytes` of the fullest copy."""
     here = Replica.objects.filter(drive=OuterRef("pk"), desired=True)
     number = here.filter(phase=Replica.Phase.COMPLETE).order_by().values("drive").annotate(n=Count("pk"))
     best = here.order_by("-fork", "-have_blocks")
-    found: QuerySet[Any] = with_health(drives, timezone.now()).annotate(
+    found: QuerySet[Any] = drives.annotate(
         complete=Coalesce(Subquery(number.values("n"), output_field=IntegerField()), 0),
         fullest_bytes=Subquery(best.values("have_bytes")[:1]),
         unavailable_bytes=Subquery(best.values("unavailable_bytes")[:1]),

@@ -199,9 +199,10 @@ def remove(key: tuple[str, ...], force: bool, as_json: bool) -> None:
 def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_json: bool) -> None:
     """List the drives of the farm, the newest first."""
     open_farm()
-    from ...registry.health import Health
+    from ...registry.health_states import Health
     from ...registry.models import Drive
     from ...registry.queries import under_replicated
+    from ...registry.stored_health import in_health
     from .counts import with_complete
 
     found = with_complete(Drive.objects.order_by("-pk"))
@@ -210,7 +211,7 @@ def list_keys(tag: str, state: str | None, short: bool, limit: int | None, as_js
     if state == "active":
         found = found.filter(state=state)
     elif state:
-        found = found.filter(health=state.replace("-", "_"))
+        found = in_health(found, state.replace("-", "_"))
     if short:
         found = under_replicated(found)
     if limit is not None:

@@ -17,9 +17,9 @@ from seederfarm.registry.health import Health
 from seederfarm.registry.models import Alert, AlertWatch, Worker
 from seederfarm.registry.services.alert_rules import rule_settings
 from seederfarm.registry.services.silences import apply_silences
+from seederfarm.registry.sql import batches
 
 from ..db.locks import try_lock
-from ..db.sql import batches
 from ..history import alerts
 from ..messaging import outbox
 from ..messaging.task_names import ControlTask
@@ -76,7 +76,7 @@ class _Run:
             self._apply(source, list(found), lambda ids: (rules.source_failing(found[pk]) for pk in ids))
         if (proof := self._on("copy.proof")) is not None:
             found_copies = facts.unproven(proof.threshold)
-            self._apply(proof, found_copies, lambda ids: map(rules.copy_proof, facts.copies(ids, self._now)))
+            self._apply(proof, found_copies, lambda ids: map(rules.copy_proof, facts.copies(ids)))
         self._close_quiet()
         self._close_retired()
         apply_silences(self._now)
@@ -97,25 +97,25 @@ class _Run:
         now = self._now
         short, unavailable = self._on("drive.short"), self._on("drive.unavailable")
         if short is not None or unavailable is not None:
-            unwell = facts.unwell(now)
+            unwell = facts.unwell()
             never = self._without_publisher()
             if short is not None:
                 self._apply(
                     short,
                     unwell[Health.AT_RISK],
-                    lambda ids: [rules.drive_short(item, now) for item in facts.drives(ids, now)],
+                    lambda ids: [rules.drive_short(item, now) for item in facts.drives(ids)],
                 )
             if unavailable is not None:
                 self._apply(
                     unavailable,
                     [pk for pk in unwell[Health.UNAVAILABLE] if pk not in never],
-                    lambda ids: [rules.drive_unavailable(item, now) for item in facts.drives(ids, now)],
+                    lambda ids: [rules.drive_unavailable(item, now) for item in facts.drives(ids)],
                 )
         if (gone := self._on("drive.upstream_gone")) is not None:
             self._apply(
                 gone,
                 sorted(self._without_publisher()),
-                lambda ids: [rules.upstream_gone(item, now) for item in facts.drives(ids, now)],
+                lambda ids: [rules.upstream_gone(item, now) for item in facts.drives(ids)],
             )
 
     def _without_publisher(self) -> frozenset[int]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Q
 
-from seederfarm.registry.health import ARRIVING, Health, health_of_each, with_health
+from seederfarm.registry.health import ARRIVING
+from seederfarm.registry.health_states import RANK, Health
 from seederfarm.registry.models import Drive, Replica, Sample, Source, Worker
 from seederfarm.registry.models.worker import silent_since
 from seederfarm.registry.queries import with_load
+from seederfarm.registry.sql import batches
 
-from ..db.sql import batches
 from .rules import CopyFacts, DriveFacts, SourceFacts, WorkerFacts
 
 GROWTH_FROM: Final = ((timedelta(days=7), timedelta(days=6)), (timedelta(days=3), timedelta(days=2.5)))
@@ -23,12 +24,12 @@ GROWTH_SPAN: Final = 900
 IN_FARM: Final = (Worker.State.ACTIVE, Worker.State.DRAINING)
 
 
-def unwell(now: datetime) -> dict[Health, list[int]]:
+def unwell() -> dict[Health, list[int]]:
     """Drives that are short of copies, and unavailable ones."""
     found: dict[Health, list[int]] = {Health.AT_RISK: [], Health.UNAVAILABLE: []}
-    for pk, health in health_of_each(Drive.objects.filter(state=Drive.State.ACTIVE), now):
-        if health in found:
-            found[health].append(pk)
+    rows = Drive.objects.filter(health_rank__in=[RANK[health] for health in found]).order_by("pk")
+    for pk, health in rows.values_list("pk", "health"):
+        found[Health(health)].append(pk)
     return found
 
 
@@ -44,11 +45,11 @@ def upstream_gone(now: datetime) -> list[int]:
     return list(rows.order_by("pk").values_list("pk", flat=True))
 
 
-def drives(ids: Sequence[int], now: datetime) -> list[DriveFacts]:
+def drives(ids: Sequence[int]) -> list[DriveFacts]:
     """What is shown of these drives."""
     found: list[DriveFacts] = []
     for batch in batches(ids, 500):
-        rows: QuerySet[Any] = with_health(Drive.objects.filter(pk__in=batch).order_by("pk"), now)
+        rows = Drive.objects.filter(pk__in=batch).order_by("pk")
         copies = dict(
             (row["drive"], row)
             for row in Replica.objects.filter(drive__in=batch, desired=True)
@@ -166,13 +167,11 @@ def unproven(threshold: int) -> list[int]:
     return list(rows.order_by("pk").values_list("pk", flat=True))
 
 
-def copies(ids: Sequence[int], now: datetime) -> list[CopyFacts]:
+def copies(ids: Sequence[int]) -> list[CopyFacts]:
     """What is shown of these copies."""
     found: list[CopyFacts] = []
     for batch in batches(ids, 500):
         rows = list(Replica.objects.filter(pk__in=batch).select_related("drive", "worker").order_by("pk"))
-        health: QuerySet[Any] = with_health(Drive.objects.filter(pk__in={row.drive_id for row in rows}), now)
-        counted = {drive.pk: drive.counted for drive in health}
         found += [
             CopyFacts(
                 row.pk,
@@ -181,7 +180,7 @@ def copies(ids: Sequence[int], now: datetime) -> list[CopyFacts]:
                 row.worker_id,
                 row.worker.name,
                 row.proof_failures,
-                counted.get(row.drive_id, 0),
+                row.drive.counted,
                 row.drive.replicas_min,
             )
             for row in rows

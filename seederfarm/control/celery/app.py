@@ -53,6 +53,8 @@ DELIVER_EVERY: Final = 15.0
 EXPIRE_EVERY: Final = 60.0
 """Seconds between checks for expired drives."""
 RETENTION_EVERY: Final = 3600.0
+STORE_HEALTH_EVERY: Final = 5.0
+"""Seconds between checks for drives whose health time may have changed."""
 
 
 def _beat(task: ControlTask, every: float) -> dict[str, Any]:
@@ -76,6 +78,7 @@ def beat_table() -> dict[str, Any]:
         "open and close alerts": _beat(ControlTask.ALERTS, ALERTS_EVERY),
         "send messages about alerts": _beat(ControlTask.DELIVER, DELIVER_EVERY),
         "remove what expired": _beat(ControlTask.EXPIRE, EXPIRE_EVERY),
+        "compute health that is due": _beat(ControlTask.STORE_HEALTH, STORE_HEALTH_EVERY),
         "prune old rows": _beat(ControlTask.RETENTION, RETENTION_EVERY),
     }
 

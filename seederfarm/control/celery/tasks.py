@@ -21,6 +21,7 @@ from ..messaging import assignments
 from ..messaging.task_names import ControlTask
 from ..reconcile import completing
 from ..reconcile.reconcile import reconcile, sweep
+from ..reconcile.upkeep import upkeep
 from ..reports import audits, ingest
 from .retry import retry_on_db_outage
 
@@ -115,3 +116,8 @@ def expire() -> None:
 @_task(ControlTask.RETENTION)
 def prune() -> None:
     retention.prune()
+
+
+@_task(ControlTask.STORE_HEALTH)
+def store_health() -> None:
+    upkeep.run()

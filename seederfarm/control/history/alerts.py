@@ -11,8 +11,7 @@ from django.db.models import F
 from seederfarm.registry.models import Alert
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.services.alert_rules import switched_off
-
-from ..db.sql import batches
+from seederfarm.registry.sql import batches
 
 
 class AlertSpec(NamedTuple):

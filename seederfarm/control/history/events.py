@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db import connection
 
-from ..db.sql import execute, rows_as_table
+from seederfarm.registry.sql import execute, rows_as_table
 
 
 class EventRow(NamedTuple):

@@ -14,8 +14,7 @@ from django.utils import timezone
 
 from farmwire.report import Sample as ReportedSample
 from seederfarm.registry.models import Sample
-
-from ..db.sql import execute, rows_as_table
+from seederfarm.registry.sql import execute, rows_as_table
 
 
 class Step(NamedTuple):

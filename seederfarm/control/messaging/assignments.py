@@ -20,8 +20,8 @@ from farmwire.assignment import Assignment, AssignmentEntry
 from farmwire.message import Kind
 from farmwire.tasks import CONFIGURE, REFRESH, SYNC_ASSIGNMENT, Configure, Limit, Refresh
 from seederfarm.registry.models import AssignmentState, Replica, Worker
+from seederfarm.registry.sql import batches
 
-from ..db.sql import batches
 from . import outbox
 from .task_names import ControlTask
 

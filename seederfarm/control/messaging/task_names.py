@@ -23,3 +23,4 @@ class ControlTask(StrEnum):
     """Send messages about alerts."""
     EXPIRE = "control.expire"
     RETENTION = "control.retention"
+    STORE_HEALTH = "control.store_health"

@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import Final
 
 from seederfarm.placement.model import Assign, Release, ReleaseReason
-from seederfarm.registry.models import Replica
+from seederfarm.registry import stored_health
+from seederfarm.registry.models import Drive, Replica
 from seederfarm.registry.reported import COLUMNS, RESET
 from seederfarm.registry.services.copies import STANDS_IN, lock_copies
+from seederfarm.registry.sql import batches, execute, rows_as_table, staged
 
-from ..db.sql import batches, execute, rows_as_table, staged
 from . import load
 
 _PAIR: Final = (("drive_id", "bigint"), ("worker_id", "bigint"))
@@ -45,6 +46,11 @@ def assign(moves: Sequence[Assign], now: datetime) -> None:
             "created_at = excluded.created_at, last_report_at = excluded.created_at "
             "WHERE NOT registry_replica.desired",
             [now, *parameters],
+        )
+        execute(
+            f"UPDATE registry_drive AS d SET health_stale = true FROM {table} "
+            "WHERE d.id = v.drive_id AND NOT d.health_stale AND d.length > 0",  # others are waiting
+            parameters,
         )
 
 
@@ -91,6 +97,11 @@ def _release(moves: Sequence[Release], now: datetime, guard: str = "true") -> No
             f"WHERE r.drive_id = v.drive_id AND r.worker_id = v.worker_id AND r.desired AND {guard}",
             [now, *rows],
         )
+        execute(
+            f"UPDATE registry_drive AS d SET health_stale = true FROM {table} "
+            "WHERE d.id = v.drive_id AND NOT d.health_stale",
+            rows,
+        )
 
 
 def delete(moves: Sequence[Release]) -> None:
@@ -100,6 +111,7 @@ def delete(moves: Sequence[Release]) -> None:
         by_worker.setdefault(move.worker, []).append(move.drive)
     for worker_id, drives in by_worker.items():
         for batch in batches(drives, load.ID_BATCH):
+            stored_health.mark(Drive.objects.filter(pk__in=batch))
             Replica.objects.filter(worker_id=worker_id, drive_id__in=batch, desired=False).delete()
 
 

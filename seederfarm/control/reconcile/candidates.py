@@ -16,8 +16,8 @@ from typing import Final
 from django.db import connection
 
 from seederfarm.placement.model import WorkerStatus
+from seederfarm.registry.sql import rows_as_table
 
-from ..db.sql import rows_as_table
 from .liveness import WorkerRow, status_of
 from .load import CHUNK, PINS
 

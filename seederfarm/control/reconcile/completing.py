@@ -18,8 +18,8 @@ from farmwire.tasks import MAX_LOOK_AGAIN, REFRESH, Refresh
 from seederfarm.registry.models import Drive, Replica
 from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
 from seederfarm.registry.services.copies import HOLDING, holding_of
+from seederfarm.registry.sql import batches
 
-from ..db.sql import batches
 from ..messaging import outbox
 from ..messaging.assignments import TALKING, heartbeats
 

@@ -12,8 +12,8 @@ from hypercore.keys import short_key
 from seederfarm.placement.model import Assign, Release, Unplaced
 from seederfarm.registry.models import Drive, Event
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.sql import batches
 
-from ..db.sql import batches
 from ..history import alerts
 
 MAX_UNPLACED_ALERTS: Final = 2000

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from seederfarm.placement.model import WorkerStatus
+from seederfarm.registry import stored_health
 from seederfarm.registry.models import Drive, Event, Worker
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.models.worker import SILENT_AFTER, silent_since
@@ -115,6 +116,7 @@ def _mark_lost(worker: WorkerRow, now: datetime) -> None:
         if rows.update(lost_since=now) != 1:
             return
         Drive.objects.filter(replicas__worker_id=worker.id, dirty=False).update(dirty=True)
+        stored_health.changed_on([worker.id], now)
         silent = (now - worker.reported_at).total_seconds()
         text = f"{worker.name} has not reported for {silent:.0f} s: its copies are placed elsewhere"
         Event.objects.create(

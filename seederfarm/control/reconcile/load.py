@@ -14,8 +14,8 @@ from seederfarm.placement.model import Assign, DriveSpec, ReplicaState, WorkerSp
 from seederfarm.registry.models import Drive, Replica
 from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
 from seederfarm.registry.services.copies import HOLDING, holding_of
+from seederfarm.registry.sql import rows_as_table
 
-from ..db.sql import rows_as_table
 from .liveness import WorkerRow, status_of
 
 UNKNOWN_SIZE: Final = 1 << 20

@@ -29,9 +29,9 @@ from seederfarm.placement.model import Assign, Plan, Release, Unplaced
 from seederfarm.placement.plan import plan
 from seederfarm.registry.models import Drive, Event, PlanState, Worker
 from seederfarm.registry.services.drives import finish_removals
+from seederfarm.registry.sql import batches, execute, rows_as_table
 
 from ..db.locks import try_lock
-from ..db.sql import batches, execute, rows_as_table
 from ..messaging import assignments, outbox
 from ..messaging.task_names import ControlTask
 from . import apply, events, liveness, load

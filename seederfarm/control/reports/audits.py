@@ -30,6 +30,7 @@ from farmwire.tasks import AUDIT, AUDIT_ANSWER
 from hypercore.codec import Reader
 from hypercore.errors import HypercoreError
 from hypercore.wire.data import Data
+from seederfarm.registry import stored_health
 from seederfarm.registry.models import Challenge, Drive, Event, Replica
 from seederfarm.registry.models.history import Severity
 from seederfarm.registry.models.replica import MAX_PROOF_FAILURES
@@ -231,6 +232,7 @@ def _proven(replica: Replica, asked_at: datetime, now: datetime) -> None:
     done = rows.filter(Q(completed_at__isnull=True) | Q(completed_at__lte=asked_at)).update(
         last_proven_at=now
     )
+    stored_health.refresh([replica.drive_id], now)
     if done and not replica.proven:  # placement waits for it
         Drive.objects.filter(pk=replica.drive_id, dirty=False).update(dirty=True)
 
@@ -355,6 +357,7 @@ def _count_failures(rows: Sequence[Challenge], now: datetime) -> None:
         return
     replicas = Replica.objects.filter(pk__in={row.replica_id for row in rows})
     replicas.update(proof_failures=F("proof_failures") + 1)
+    stored_health.refresh({row.replica.drive_id for row in rows}, now)
     Drive.objects.filter(pk__in={row.replica.drive_id for row in rows}, dirty=False).update(dirty=True)
     Event.objects.bulk_create(
         [

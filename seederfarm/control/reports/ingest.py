@@ -21,14 +21,13 @@ from farmwire.rejection import MessageRejected
 from farmwire.report import Heartbeat, Phase, ReplicaFacts, ReplicaReport, Report, WorkerEvent
 from farmwire.tasks import REPORT
 from hypercore.keys import short_key
-from seederfarm.registry import reported
+from seederfarm.registry import reported, stored_health
 from seederfarm.registry.models import Drive, Event, Replica, Worker
-from seederfarm.registry.models.history import Severity
+from seederfarm.registry.models.history import FORK_ALERT, Severity
 from seederfarm.registry.models.worker import silent_since
 from seederfarm.registry.replica_states import DesiredPhase, ImpossibleStep, ReplicaStep, after
-from seederfarm.registry.services import FORK_ALERT
+from seederfarm.registry.sql import execute, rows_as_table
 
-from ..db.sql import execute, rows_as_table
 from ..history import alerts, event_budget, samples
 from ..history.events import EventRow, record
 from ..messaging import assignments, outbox
@@ -37,6 +36,8 @@ from ..messaging.task_names import ControlTask
 
 LAST_SEEN_RESOLUTION: Final = timedelta(seconds=60)
 """Resolution of the last sight of a writer: a finer one would write every drive at every report."""
+ARRIVAL_RESOLUTION: Final = timedelta(seconds=60)
+"""Resolution of the last growth of a drive's copies: half of the time for which it counts."""
 ROUTINE: Final = timedelta(hours=1)
 """A copy that was complete within this time and falls behind, or becomes complete again, causes no event: a
 drive that is written all day would have thousands."""
@@ -78,6 +79,11 @@ class _Current(NamedTuple):
     last_report_at: datetime | None
     completed_at: datetime | None
     gaps: str
+    fork: int
+    length: int
+    have_blocks: int
+    arrived_at: datetime | None
+    """Of the drive."""
     label: str
     key: str
 
@@ -158,6 +164,7 @@ def _returned(worker: Worker, lost: datetime, now: datetime) -> None:
         data={"worker": worker.node_id},
     )
     alerts.resolve([f"worker.lost:{worker.pk}"], now)
+    stored_health.changed_on([worker.pk], now)
     outbox.defer(ControlTask.RECONCILE_DIRTY)
 
 
@@ -212,6 +219,10 @@ def _known(worker: Worker, keys: list[str]) -> list[_Current]:
         "last_report_at",
         "completed_at",
         "gaps",
+        "fork",
+        "length",
+        "have_blocks",
+        "drive__arrived_at",
         "drive__label",
         "drive__key",
     )
@@ -225,14 +236,27 @@ def _apply(worker: Worker, news: list[_Update], now: datetime) -> None:
         Replica.objects.filter(pk__in=[n.known.id for n in gone], desired=False).delete()
     changed = [n for n in news if n.known.phase != n.report.phase]
     _record(worker, changed, now)
-    _observe(news)
     # Which copies can be released or must be replaced depends on which are complete and which were removed,
     dirty = [n.known.drive_id for n in changed if Phase.COMPLETE in (n.known.phase, n.report.phase)]
     dirty += [n.known.drive_id for n in gone]
     # and on the blocks of incomplete ones
     dirty += [n.known.drive_id for n in news if n.known.gaps != to_text(n.report.gaps)]
+    health = [n.known.drive_id for n in news if _may_change_health(n, now)]
+    _observe(news, {*dirty, *health})
     if dirty:
         Drive.objects.filter(pk__in=dirty, dirty=False).update(dirty=True)
+    stored_health.refresh(health, now)
+
+
+def _may_change_health(news: _Update, now: datetime) -> bool:
+    """Whether what the health of the drive depends on is not as it was. A copy that grows counts once in a
+    while."""
+    known, report = news.known, news.report
+    if (known.phase, known.fork, known.length) != (report.phase, report.fork, report.length):
+        return True
+    if report.have_blocks <= known.have_blocks:
+        return bool(known.have_blocks) and not report.have_blocks
+    return known.arrived_at is None or known.arrived_at < now - ARRIVAL_RESOLUTION
 
 
 _COLUMNS: Final = (
@@ -322,19 +346,24 @@ _DRIVE_COLUMNS: Final = (
 )
 
 
-def _observe(news: list[_Update]) -> None:
-    """Update drives with the highest fork, greatest length, and latest sight of the writer in any report."""
+def _observe(news: list[_Update], others: set[int]) -> None:
+    """Update drives with the highest fork, greatest length, and latest sight of the writer in any report.
+
+    Locks these and the `others`, which change later in the transaction.
+    """
     reports = {n.known.drive_id: n for n in news if n.report.length or n.report.writer_seen_at}
-    if not reports:
-        return
-    # In the order of their ids, so that the transactions of two reports cannot deadlock.
-    drives = Drive.objects.filter(pk__in=reports).order_by("pk")
+    drives = Drive.objects.order_by("pk")
     columns = [name for name, _ in _DRIVE_COLUMNS]
-    wanted = {row[0] for row in drives.values_list(*columns) if _newer_observation(row, reports[row[0]])}
+    seen = drives.filter(pk__in=reports).values_list(*columns) if reports else ()
+    wanted = {row[0] for row in seen if _newer_observation(row, reports[row[0]])} | others
     if not wanted:
         return
+    # In the order of their ids, so that the transactions of two reports cannot deadlock.
     locked = drives.filter(pk__in=wanted).select_for_update(no_key=True).values_list(*columns)
-    rows = [better for row in locked if (better := _newer_observation(row, reports[row[0]])) is not None]
+    known = [row for row in locked if row[0] in reports]
+    rows = [better for row in known if (better := _newer_observation(row, reports[row[0]])) is not None]
+    if not rows:
+        return
     table, parameters = rows_as_table(_DRIVE_COLUMNS, rows)
     sets = ", ".join(f"{name} = v.{name}" for name in columns[1:])
     execute(f"UPDATE registry_drive AS d SET {sets} FROM {table} WHERE d.id = v.id", parameters)
@@ -387,6 +416,11 @@ def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime)
     ]
     record(event_budget.budget.within(worker, notes, now))
     _hung(worker, events, now)
+    forked = [
+        (event, drive_id)
+        for event in events
+        if event.code == "fork_quarantined" and (drive_id := drives.get(event.key or "")) is not None
+    ]
     alerts.raise_alerts(
         [
             alerts.AlertSpec(
@@ -396,11 +430,11 @@ def _worker_events(worker: Worker, events: Sequence[WorkerEvent], now: datetime)
                 hint="To accept it, let the drive follow up to that fork; to stay, quarantine it again.",
                 drive_id=drive_id,
             )
-            for event in events
-            if event.code == "fork_quarantined" and (drive_id := drives.get(event.key or "")) is not None
+            for event, drive_id in forked
         ],
         now,
     )
+    stored_health.refresh((drive_id for _, drive_id in forked), now)
 
 
 def _hung(worker: Worker, events: Sequence[WorkerEvent], now: datetime) -> None:

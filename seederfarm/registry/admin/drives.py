@@ -10,14 +10,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
 
-from .. import queries, services
+from .. import queries, services, stored_health
 from ..forms import AddKeysForm, RemoveForm, ReplicasForm
-from ..health import Health, with_health
+from ..health_states import Health
 from ..models import Drive, Replica, Tag
 from ..services.log import count_of
 from . import cells
@@ -48,8 +47,7 @@ class HealthFilter(DropdownFilter):  # type: ignore[misc]
         value = self.value()
         if value == "error":
             return queries.with_errors(queryset)
-        annotated: QuerySet[Any] = queryset
-        return annotated.filter(health=value) if value in Health.values else queryset
+        return stored_health.in_health(queryset, value) if value in Health.values else queryset
 
 
 class ReplicaInline(ReadOnlyInline):
@@ -73,7 +71,7 @@ class ReplicaInline(ReadOnlyInline):
     def reported(self, replica: Replica) -> str:
         return cells.age(replica.last_report_at)
 
-    @column("Proven")
+    @column("Proven", order="proven_at")
     def proven(self, replica: Replica) -> str:
         return proven_of(replica)
 
@@ -167,7 +165,7 @@ class DriveAdmin(FarmAdmin[Drive]):
     PLACEMENT = frozenset(("replicas_min", "replicas_max", "priority", "required_tags", "pinned_workers"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Drive]:
-        return with_health(queries.with_copies(super().get_queryset(request)), timezone.now())
+        return queries.with_copies(super().get_queryset(request))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Drive], search_term: str
@@ -214,18 +212,18 @@ class DriveAdmin(FarmAdmin[Drive]):
     def size_display(self, drive: Drive) -> str:
         return cells.nowrap(cells.size(drive.byte_length))
 
-    @column("Proven")
+    @column("Proven", order="proven_at")
     def proven(self, drive: Drive) -> str:
-        return cells.age(getattr(drive, "proven_at", None))
+        return cells.age(drive.proven_at)
 
     @column("Changed", order="observed_at")
     def changed(self, drive: Drive) -> str:
         """Since when the newest version is known."""
         return cells.age(drive.observed_at)
 
-    @column("State", order="state", label=HEALTH_COLOURS)
+    @column("State", order="health_rank", label=HEALTH_COLOURS)
     def state_display(self, drive: Drive) -> str:
-        return Health(getattr(drive, "health", Health.WAITING)).label
+        return Health(drive.health).label
 
     @column("Added", order="created_at")
     def added(self, drive: Drive) -> str:
@@ -334,6 +332,7 @@ class DriveAdmin(FarmAdmin[Drive]):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
+        stored_health.refresh([form.instance.pk])  # the form has written all columns
         if self.PLACEMENT & set(form.changed_data):
             services.mark_dirty([form.instance])
         if "max_fork" in form.changed_data:

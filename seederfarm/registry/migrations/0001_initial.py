@@ -293,6 +293,46 @@ class Migration(migrations.Migration):
                 ),
                 ("observed_at", models.DateTimeField(editable=False, null=True, verbose_name="observed")),
                 (
+                    "health",
+                    models.CharField(
+                        choices=[
+                            ("removing", "removing"),
+                            ("paused", "paused"),
+                            ("rewritten", "rewritten"),
+                            ("unavailable", "unavailable"),
+                            ("at_risk", "at risk"),
+                            ("copying", "copying"),
+                            ("waiting", "waiting"),
+                            ("safe", "safe"),
+                        ],
+                        default="waiting",
+                        editable=False,
+                        max_length=11,
+                    ),
+                ),
+                (
+                    "health_rank",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(health="unavailable", then=models.Value(0)),
+                            models.When(health="at_risk", then=models.Value(1)),
+                            models.When(health="rewritten", then=models.Value(2)),
+                            models.When(health="copying", then=models.Value(3)),
+                            models.When(health="waiting", then=models.Value(4)),
+                            models.When(health="paused", then=models.Value(5)),
+                            models.When(health="removing", then=models.Value(6)),
+                            models.When(health="safe", then=models.Value(7)),
+                        ),
+                        output_field=models.PositiveSmallIntegerField(),
+                    ),
+                ),
+                ("health_since", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("counted", models.PositiveSmallIntegerField(default=0, editable=False)),
+                ("proven_at", models.DateTimeField(editable=False, null=True, verbose_name="proven")),
+                ("arrived_at", models.DateTimeField(editable=False, null=True)),
+                ("health_stale", models.BooleanField(default=False, editable=False)),
+                (
                     "created_at",
                     models.DateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="added"
@@ -798,6 +838,25 @@ class Migration(migrations.Migration):
                 ("sent_at", models.DateTimeField(null=True)),
             ],
         ),
+        migrations.CreateModel(
+            name="WorkerTally",
+            fields=[
+                (
+                    "worker",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="tally",
+                        serialize=False,
+                        to="registry.worker",
+                    ),
+                ),
+                ("copies", models.PositiveBigIntegerField(default=0)),
+                ("complete", models.PositiveBigIntegerField(default=0)),
+                ("proven", models.PositiveBigIntegerField(default=0)),
+                ("at", models.DateTimeField()),
+            ],
+        ),
         migrations.AddConstraint(
             model_name="worker",
             constraint=models.CheckConstraint(
@@ -1139,6 +1198,30 @@ class Migration(migrations.Migration):
                 condition=models.Q(("state", "active"), _negated=True),
                 fields=["state"],
                 name="drive_not_active",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="drive",
+            index=models.Index(fields=["health_rank", "-id"], name="drive_worst_first"),
+        ),
+        migrations.AddIndex(
+            model_name="drive",
+            index=models.Index(
+                condition=models.Q(("health_stale", True)), fields=["id"], name="drive_health_stale"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="drive",
+            index=models.Index(
+                condition=models.Q(("proven_at__isnull", False)), fields=["proven_at"], name="drive_proven_at"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="drive",
+            index=models.Index(
+                condition=models.Q(("arrived_at__isnull", False)),
+                fields=["arrived_at"],
+                name="drive_arrived_at",
             ),
         ),
         migrations.AddConstraint(

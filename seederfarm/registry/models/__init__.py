@@ -10,6 +10,7 @@ from .plan import ControlPulse, PlanState
 from .proof import Challenge
 from .replica import Replica
 from .source import Source, SourceEntry
+from .tally import WorkerTally
 from .worker import AssignmentState, Worker
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "SourceEntry",
     "Tag",
     "Worker",
+    "WorkerTally",
 ]

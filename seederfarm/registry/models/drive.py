@@ -6,11 +6,12 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
 from hypercore.keys import encode_key, short_key
 
+from ..health_states import RANK, Health
 from .fields import KeyField, TagListField, clean_tag, is_a_key
 from .worker import Worker
 
@@ -119,6 +120,25 @@ class Drive(models.Model):
     last_writer_seen_at = models.DateTimeField("publisher last wrote", null=True, editable=False)
     observed_at = models.DateTimeField("observed", null=True, editable=False)
 
+    # `stored_health` keeps these
+    health = models.CharField(max_length=11, choices=Health.choices, default=Health.WAITING, editable=False)
+    """Health when it was last computed: soon after each change, and when time alone may change it."""
+    health_rank = models.GeneratedField(
+        expression=Case(*(When(health=health, then=Value(rank)) for health, rank in RANK.items())),
+        output_field=models.PositiveSmallIntegerField(),
+        db_persist=True,
+    )
+    """Place in WORST_FIRST."""
+    health_since = models.DateTimeField(default=timezone.now, editable=False)
+    counted = models.PositiveSmallIntegerField(default=0, editable=False)
+    """Copies that count."""
+    proven_at = models.DateTimeField("proven", null=True, editable=False)
+    """The oldest proof among the copies that count."""
+    arrived_at = models.DateTimeField(null=True, editable=False)
+    """When a copy was last seen to grow, or was assigned. None: longer ago than makes a difference."""
+    health_stale = models.BooleanField(default=False, editable=False)
+    """Health must be computed again."""
+
     created_at = models.DateTimeField("added", default=timezone.now, editable=False)
     updated_at = models.DateTimeField("changed", auto_now=True)
     removing_since = models.DateTimeField(null=True, editable=False)
@@ -149,6 +169,14 @@ class Drive(models.Model):
             models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="drive_expires"),
             # finish_removals, and the admin's filter
             models.Index(fields=["state"], condition=~Q(state="active"), name="drive_not_active"),
+            # lists, the worst first; one state; drives of each
+            models.Index(fields=["health_rank", "-id"], name="drive_worst_first"),
+            # stored_health.settle
+            models.Index(fields=["id"], condition=Q(health_stale=True), name="drive_health_stale"),
+            models.Index(fields=["proven_at"], condition=Q(proven_at__isnull=False), name="drive_proven_at"),
+            models.Index(
+                fields=["arrived_at"], condition=Q(arrived_at__isnull=False), name="drive_arrived_at"
+            ),
         )
 
     def __str__(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -9,6 +11,9 @@ from django.utils import timezone
 
 from .drive import Drive
 from .worker import Worker
+
+FORK_ALERT: Final = "drive.forked"
+"""Kind of alerts about writers that rewrote a quarantined core."""
 
 
 class Severity(models.TextChoices):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from .copies import last_copies_on
 from .drives import (
-    FORK_ALERT,
     Guarded,
     RemoveResult,
     expire,
@@ -37,7 +36,6 @@ from .tokens import (
 from .workers import activate, delete_retired, drain, retire, set_paused, workers_edited
 
 __all__ = [
-    "FORK_ALERT",
     "Actor",
     "AddResult",
     "Guarded",

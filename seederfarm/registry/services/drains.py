@@ -50,14 +50,13 @@ SELECT count(*),
   coalesce(sum(CASE WHEN s.done < s.needed AND s.size > s.best THEN s.size - s.best ELSE 0 END), 0)
 FROM (
   SELECT d.replicas_min AS needed, coalesce(d.byte_length, 0) AS size,
-    (SELECT count(*) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
-      WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired
-      AND {STANDS_IN} AND w.state = 'active' AND w.lost_since IS NULL) AS done,
-    coalesce((SELECT max(o.have_bytes) FROM registry_replica o JOIN registry_worker w ON w.id = o.worker_id
-      WHERE o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired
-      AND o.phase <> 'complete' AND w.state = 'active'), 0) AS best
+    sum(CASE WHEN w.lost_since IS NULL AND {STANDS_IN} THEN 1 ELSE 0 END) AS done,
+    max(CASE WHEN o.phase <> 'complete' THEN o.have_bytes ELSE 0 END) AS best
   FROM registry_replica r JOIN registry_drive d ON d.id = r.drive_id
+  LEFT JOIN (registry_replica o JOIN registry_worker w ON w.id = o.worker_id AND w.state = 'active')
+    ON o.drive_id = r.drive_id AND o.worker_id <> r.worker_id AND o.desired
   WHERE r.worker_id = %s AND r.desired
+  GROUP BY r.id, d.replicas_min, d.byte_length
 ) s
 """
 

@@ -13,9 +13,9 @@ from django.db import models, transaction
 from django.db.models import Case, Count, Exists, F, Max, OuterRef, Q, When
 from django.utils import timezone
 
-from .. import signals
+from .. import signals, stored_health
 from ..models import Alert, AssignmentState, Drive, Event, Replica
-from ..models.history import Severity
+from ..models.history import FORK_ALERT, Severity
 from ..queries import expired
 from .keys import SIGNALLED, announce, batches
 from .log import NAMED, Actor, count_of, record_audit, record_event
@@ -29,9 +29,6 @@ EXPIRY_HELD: Final = "drive.expiry_held"
 
 EXPIRED_AT_ONCE: Final = 1000
 """Drives that one run removes; the next run continues."""
-
-FORK_ALERT = "drive.forked"
-"""Kind of alerts about writers that rewrote a quarantined core."""
 
 
 class Guarded(NamedTuple):
@@ -138,6 +135,7 @@ def forks_decided(ids: Sequence[int]) -> None:
     Alert.objects.filter(kind=FORK_ALERT, drive_id__in=ids, resolved_at=None).update(
         resolved_at=timezone.now()
     )
+    stored_health.changed(ids)
     holding = Replica.objects.filter(drive_id__in=ids, desired=True)
     workers = list(holding.order_by("worker_id").values_list("worker_id", flat=True).distinct())
     # If the message is lost, the next heartbeat finds the digest missing

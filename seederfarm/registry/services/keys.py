@@ -13,7 +13,7 @@ from django.db import transaction
 from hypercore.errors import KeyFormatError
 from workers.engine.settings.key_list import Skipped, parse_line
 
-from .. import signals
+from .. import signals, stored_health
 from ..models import Drive, PlanState, Tag
 from ..models.fields import clean_tags
 from .log import Actor, count_of, record_audit, user_of
@@ -161,9 +161,11 @@ def add_listed(
 
 
 def announce(ids: Sequence[int]) -> None:
-    """After the commit, notify listeners which drives need planning."""
-    changed = list(ids) if len(ids) <= SIGNALLED else None
-    transaction.on_commit(partial(signals.drives_changed.send, sender=Drive, ids=changed))
+    """Store the health that follows from a change of these drives; after the commit, notify listeners which
+    drives need planning."""
+    stored_health.changed(ids)
+    some = list(ids) if len(ids) <= SIGNALLED else None
+    transaction.on_commit(partial(signals.drives_changed.send, sender=Drive, ids=some))
 
 
 def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:

@@ -10,7 +10,7 @@ from django.db import models, transaction
 from django.db.models import Count
 from django.utils import timezone
 
-from .. import signals
+from .. import signals, stored_health
 from ..models import Drive, Replica, Worker
 from ..worker_states import STATE_AFTER, WorkerAction, states_before
 from .copies import last_copies_on, lock_copies
@@ -127,7 +127,9 @@ def set_paused(workers: Workers, paused: bool, actor: Actor) -> int:
                 target=worker.node_id,
             )
         if changed:
-            _announce([worker.pk for worker in changed])
+            ids = [worker.pk for worker in changed]
+            stored_health.changed_on(ids)
+            _announce(ids)
     return len(changed)
 
 

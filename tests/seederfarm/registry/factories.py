@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from hypercore.keys import encode_key
+from seederfarm.registry import stored_health
 from seederfarm.registry.models import Drive, Replica, Worker
 
 _numbers = count(1)
@@ -22,7 +23,15 @@ def key_of(name: str | int) -> str:
 
 def make_drive(name: str = "", **values: Any) -> Drive:
     name = name or f"drive {next(_numbers)}"
-    return Drive.objects.create(**{"key": key_of(name), "label": name, "dirty": False, **values})
+    drive = Drive.objects.create(**{"key": key_of(name), "label": name, "dirty": False, **values})
+    store_health(drive)
+    return drive
+
+
+def store_health(drive: Drive) -> None:
+    """As services and control do after each change."""
+    stored_health.refresh([drive.pk])
+    drive.refresh_from_db(fields=stored_health.STORED)
 
 
 def make_worker(name: str = "", **values: Any) -> Worker:
@@ -33,10 +42,12 @@ def make_worker(name: str = "", **values: Any) -> Worker:
 
 
 def make_replica(drive: Drive, worker: Worker, **values: Any) -> Replica:
-    """Complete and proven, unless it is said otherwise."""
+    """Complete and proven, unless it is said otherwise. The health of the drive is stored."""
     now = timezone.now()
     given: dict[str, Any] = {"drive": drive, "worker": worker, "phase": Replica.Phase.COMPLETE}
-    return Replica.objects.create(**{**given, "completed_at": now, "last_proven_at": now, **values})
+    copy = Replica.objects.create(**{**given, "completed_at": now, "last_proven_at": now, **values})
+    store_health(drive)
+    return copy
 
 
 def make_user(name: str = "alice", **values: Any) -> User:

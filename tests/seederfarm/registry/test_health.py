@@ -9,20 +9,19 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from seederfarm.registry import stored_health
 from seederfarm.registry.health import (
     ARRIVING,
     Facts,
     Health,
-    count_by_health,
     counts,
     facts_of,
     health_of,
-    health_of_each,
     is_rewritten,
-    with_health,
+    with_health_now,
 )
 from seederfarm.registry.models import Alert, Drive, Replica, Worker
-from seederfarm.registry.services.drives import FORK_ALERT
+from seederfarm.registry.models.history import FORK_ALERT
 from seederfarm.registry.verdict import verdict_of
 
 from ...support.databases import FarmDatabase
@@ -103,7 +102,7 @@ def any_copy(rng: random.Random, drive: Drive, worker: Worker) -> Replica:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_function_and_annotation_agree(database: FarmDatabase, seed: int) -> None:
+def test_function_and_query_agree(database: FarmDatabase, seed: int) -> None:
     rng = random.Random(seed)
     workers = [any_worker(rng, number) for number in range(12)]
     drives = Drive.objects.bulk_create(any_drive(rng, number) for number in range(400))
@@ -118,30 +117,34 @@ def test_function_and_annotation_agree(database: FarmDatabase, seed: int) -> Non
             kind=FORK_ALERT, subject=f"{FORK_ALERT}:{drive.pk}", drive=drive, resolved_at=ended
         )
 
-    annotated = {drive.pk: drive for drive in with_health(Drive.objects.all(), NOW)}
+    found = {row["pk"]: row for row in with_health_now(Drive.objects.all(), NOW)}
     rewritten = is_rewritten(drives)
     seen: dict[Health, int] = dict.fromkeys(Health, 0)
     for drive in Drive.objects.prefetch_related("replicas__worker"):
         copies = list(drive.replicas.all())
         facts = facts_of(drive, copies, is_rewritten=drive.pk in rewritten, now=NOW)
-        here = annotated[drive.pk]
+        here = found[drive.pk]
         proofs = [copy.last_proven_at for copy in copies if counts(copy, drive, NOW)]
-        assert (here.health, here.counted) == (health_of(facts), facts.counted), (facts, copies)
-        assert here.proven_at == min(filter(None, proofs), default=None)
+        assert (here["health_now"], here["counted_now"]) == (health_of(facts), facts.counted), (facts, copies)
+        assert here["proven_at_now"] == min(filter(None, proofs), default=None)
+        assert bool(here["grew"] or here["new"]) == facts.is_arriving
         seen[health_of(facts)] += 1
         verdict = verdict_of(drive, NOW, copies)
         assert (verdict.health, verdict.counted, verdict.proven_at) == (
-            here.health,
-            here.counted,
-            here.proven_at,
+            here["health_now"],
+            here["counted_now"],
+            here["proven_at_now"],
         )
-        if here.health == Health.SAFE:
+        if verdict.health is Health.SAFE:
             assert verdict.is_safe
     assert all(seen.values()), f"not tried: {seen}"
-    assert count_by_health(Drive.objects.all(), NOW) == seen
-    assert {pk: health.value for pk, health in health_of_each(Drive.objects.all(), NOW)} == {
-        pk: drive.health for pk, drive in annotated.items()
-    }
+    stored_health.refresh(found, NOW)
+    assert stored_health.count_by_health(Drive.objects.all()) == seen
+    for health in Health:
+        of_one = stored_health.in_health(Drive.objects.all(), health)
+        assert {drive.pk for drive in of_one} == {
+            pk for pk, row in found.items() if row["health_now"] == health
+        }
 
 
 @pytest.mark.parametrize(
@@ -163,4 +166,4 @@ def test_a_copy_counts_only_while_all_of_it_is_true(database: FarmDatabase, chan
     assert verdict_of(drive, NOW).counted == 1
     make_replica(drive, make_worker(), **{**good, **change})
     assert verdict_of(drive, NOW).counted == 1
-    assert with_health(Drive.objects.all(), NOW).get().counted == 1
+    assert with_health_now(Drive.objects.all(), NOW).get()["counted_now"] == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seederfarm.registry.models import Alert, Drive, Replica, Worker
-from seederfarm.registry.services.drives import FORK_ALERT
+from seederfarm.registry.models.history import FORK_ALERT
 from seederfarm.registry.verdict import Verdict, verdict_of
 
 from .factories import make_drive, make_replica, make_worker

@@ -15,6 +15,7 @@ from seederfarm.control.alerts import evaluate as module
 from seederfarm.control.alerts.evaluate import evaluate
 from seederfarm.control.db.locks import try_lock
 from seederfarm.control.history.alerts import AlertSpec, raise_alerts
+from seederfarm.registry import stored_health
 from seederfarm.registry.alert_rules import RULES
 from seederfarm.registry.models import Alert, AlertWatch, Drive, Sample, Source, Worker
 from seederfarm.registry.services.alert_rules import edit_rule, lines
@@ -40,6 +41,7 @@ class Clock:
         for _ in range(max(1, round(minutes * 60 / every))):
             self.now += timedelta(seconds=every)
             Worker.objects.exclude(pk__in=self.silent).update(last_seen_at=self.now)
+            stored_health.refresh(Drive.objects.values_list("pk", flat=True), self.now)
             assert evaluate(self.now)
 
     def drive(self, name: str, **values: Any) -> Drive:

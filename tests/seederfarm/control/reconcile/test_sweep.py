@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from seederfarm.control.db import sql
 from seederfarm.control.reconcile import apply, liveness, load
 from seederfarm.control.reconcile import reconcile as module
 from seederfarm.control.reconcile.candidates import drives_to_plan
@@ -16,6 +15,7 @@ from seederfarm.control.reconcile.liveness import OutageDetector
 from seederfarm.control.reconcile.reconcile import LONGEST_PAUSE, pause_after, reconcile, sweep
 from seederfarm.placement.model import Assign
 from seederfarm.placement.plan import plan
+from seederfarm.registry import sql
 from seederfarm.registry.models import AssignmentState, Drive, PlanState, Replica, Worker
 from seederfarm.registry.queries import under_replicated
 from seederfarm.registry.services import keys

@@ -1,0 +1,165 @@
+"""Keeps the health of every drive in its row, so that lists of any size are read from an index.
+
+What is stored is what `health.with_health_now` finds. It is computed again
+- in the transaction of whatever changes a drive, its copies or its alerts (`refresh`);
+- within seconds after changes of very many drives (`mark`, then `settle`);
+- when time alone may have changed it: proofs and arrivals age (`settle`);
+- slowly for all drives, round after round (`sweep`), in case a change was missed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.db.models import Count, F, Q, QuerySet
+from django.utils import timezone
+
+from .health import ARRIVING, proofs_since, with_health_now
+from .health_states import RANK, WORST_FIRST, Health
+from .models import Drive, Replica
+from .sql import batches, execute, rows_as_table
+
+BATCH: Final = 500
+"""Drives of one transaction."""
+AT_ONCE: Final = 1000
+"""Drives up to which `changed` computes at once; more are marked, and follow within seconds. Ours."""
+SETTLED_AT_ONCE: Final = 20_000
+"""Drives that one run of `settle` computes; the next run continues. Ours."""
+SWEPT_AT_ONCE: Final = 1000
+"""Numbers of drives that one run of `sweep` covers. Ours."""
+SWEEP_EVERY: Final = timedelta(seconds=30)
+
+STORED: Final = ("health", "counted", "proven_at", "arrived_at")
+"""Columns."""
+_COLUMNS: Final = (
+    ("id", "bigint"),
+    ("health", "text"),
+    ("health_since", "timestamptz"),
+    ("counted", "integer"),
+    ("proven_at", "timestamptz"),
+    ("arrived_at", "timestamptz"),
+)
+
+log = logging.getLogger(__name__)
+
+
+def refresh(drives: Iterable[int], now: datetime | None = None) -> int:
+    """Compute and store the health of these drives. Returns how many rows changed."""
+    now = now or timezone.now()
+    done = 0
+    for batch in batches(sorted(set(drives)), BATCH):
+        with transaction.atomic():
+            done += _refresh(batch, now)
+    return done
+
+
+def changed(drives: Iterable[int], now: datetime | None = None) -> None:
+    """After a change of these drives, in its transaction: at once, or marked if there are very many."""
+    ids = sorted(set(drives))
+    if len(ids) <= AT_ONCE:
+        refresh(ids, now)
+        return
+    for batch in batches(ids, BATCH):
+        mark(Drive.objects.filter(pk__in=batch))
+
+
+def changed_on(workers: Iterable[int], now: datetime | None = None) -> None:
+    """After a change of these workers: `changed` for the drives that they have copies of."""
+    copies = Replica.objects.filter(worker__in=list(workers)).order_by()
+    ids = list(copies.values_list("drive_id", flat=True)[: AT_ONCE + 1])
+    if len(ids) <= AT_ONCE:
+        refresh(ids, now)
+    else:
+        mark(Drive.objects.filter(pk__in=copies.values("drive")))
+
+
+def mark(drives: QuerySet[Drive]) -> int:
+    """Let `settle` compute these drives at its next run. Returns how many were not marked."""
+    return drives.filter(health_stale=False).update(health_stale=True)
+
+
+def settle(now: datetime | None = None, limit: int = SETTLED_AT_ONCE) -> int:
+    """Compute the drives that are marked, and those of which time may have changed the health. Returns how
+    many were computed."""
+    now = now or timezone.now()
+    due = (
+        Q(health_stale=True),
+        Q(arrived_at__lte=now - ARRIVING),
+        Q(proven_at__lte=proofs_since(now)),
+    )
+    done = 0
+    for which in due:  # one after the other: each has its index
+        while done < limit:
+            ids = list(Drive.objects.filter(which).order_by().values_list("pk", flat=True)[:BATCH])
+            if not ids:
+                break
+            refresh(ids, now)
+            done += len(ids)
+    return done
+
+
+def sweep(now: datetime | None = None) -> int:
+    """Compute the next few drives of a round over all of them. Returns how many rows were wrong."""
+    now = now or timezone.now()
+    last = Drive.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    turn = int(now.timestamp() // SWEEP_EVERY.total_seconds()) % (last // SWEPT_AT_ONCE + 1)
+    first = turn * SWEPT_AT_ONCE
+    ids = Drive.objects.filter(pk__gte=first, pk__lt=first + SWEPT_AT_ONCE, health_stale=False)
+    wrong = refresh(ids.order_by().values_list("pk", flat=True), now)
+    if wrong:
+        log.info("the stored health of %d drives was out of date", wrong)
+    return wrong
+
+
+def in_health(drives: QuerySet[Drive], health: str) -> QuerySet[Drive]:
+    """Those in one state, by the index that lists have."""
+    return drives.filter(health_rank=RANK[Health(health)])
+
+
+def count_by_health(drives: QuerySet[Drive]) -> dict[Health, int]:
+    """Number of drives of each health, those without any included. One query."""
+    rows = drives.order_by().values_list("health_rank").annotate(n=Count("pk"))
+    found = {WORST_FIRST[rank]: number for rank, number in rows}
+    return {health: found.get(health, 0) for health in Health}
+
+
+def _refresh(batch: list[int], now: datetime) -> int:
+    here = Drive.objects.filter(pk__in=batch)
+    if connection.features.has_select_for_update:
+        # First locked, then computed: two transactions that each change a copy would not see each other's
+        batch = list(here.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
+        here = Drive.objects.filter(pk__in=batch)
+    found = with_health_now(here, now).annotate(
+        **{f"{name}_before": F(name) for name in (*STORED, "health_since")}, stale=F("health_stale")
+    )
+    news = [row for row in found if row["stale"] or _now(row) != _before(row)]
+    if news:
+        _store(news, now)
+    return len(news)
+
+
+def _now(row: dict[str, Any]) -> tuple[Any, ...]:
+    arrived = max((at for at in (row["grew"], row["new"]) if at is not None), default=None)
+    return row["health_now"], row["counted_now"], row["proven_at_now"], arrived
+
+
+def _before(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[f"{name}_before"] for name in STORED)
+
+
+def _store(news: list[dict[str, Any]], now: datetime) -> None:
+    rows = []
+    for row in sorted(news, key=lambda row: int(row["pk"])):
+        health, *rest = _now(row)
+        since = row["health_since_before"] if health == row["health_before"] else now
+        rows.append((row["pk"], health, since, *rest))
+    table, parameters = rows_as_table(_COLUMNS, rows)
+    sets = ", ".join(f"{name} = v.{name}" for name, _ in _COLUMNS[1:])
+    execute(
+        f"UPDATE registry_drive AS d SET {sets}, health_stale = false FROM {table} WHERE d.id = v.id",
+        parameters,
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from django.urls import path, register_converter
+from django.views.generic import RedirectView
 
 from seederfarm.registry.queries import whole_key
 
 from .api.app import api
+from .flower.proxy import flower
 from .gateway import views as gateway
 from .live import stream
 from .metrics.page import metrics
@@ -73,6 +75,9 @@ urlpatterns = [
     path("login/", account.LoginPage.as_view(), name="login"),
     path("logout/", account.logout, name="logout"),
     path("theme/", account.theme, name="theme"),
+    path("flower", RedirectView.as_view(url="/flower/")),
+    path("flower/", flower, name="flower"),
+    path("flower/<path:path>", flower),
     path("metrics", metrics, name="metrics"),
     path("api/v1/", api.urls),
 ]

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Alert, Worker
 from seederfarm.registry.models.worker import silent_since
+from seederfarm.registry.roles import SEE_FLOWER
 
 THEMES: Final = ("", "light", "dark")
 """Values of the cookie `theme`; empty: as the system."""
@@ -78,6 +79,7 @@ class Frame:
     status: Status
     may_add: bool
     may_manage: bool
+    may_see_flower: bool
 
 
 def theme_of(request: HttpRequest) -> str:
@@ -109,6 +111,7 @@ def _load(request: HttpRequest) -> Frame:
         status=status(),
         may_add=user.has_perm("registry.add_drive"),
         may_manage=bool(getattr(user, "is_staff", False)),
+        may_see_flower=user.has_perm(SEE_FLOWER),
     )
 
 

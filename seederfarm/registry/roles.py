@@ -17,6 +17,8 @@ OPERATOR: Final = "operator"
 ADMIN: Final = "admin"
 LOOK: Final = "registry.view_drive"
 """The permission that pages need: an account that has it is a viewer at least."""
+SEE_FLOWER: Final = "registry.change_worker"
+"""The permission to look at Flower: operators and admins. It shows arguments of tasks."""
 TOKENS: Final = ("apitoken", "enrolmenttoken")
 """Models that let others in."""
 INTERNAL: Final = ("alertwatch", "controlpulse", "planstate", "assignmentstate", "challenge")

@@ -208,15 +208,28 @@ UNFOLD: dict[str, Any] = {
         "show_all_applications": False,
         "navigation": [
             {
-                "title": title,
-                "separator": number > 0,
+                "title": "Pages",
                 "items": [
-                    {"title": name, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
-                    for name, icon, model in items
+                    {"title": "Dashboard", "icon": "dashboard", "link": reverse_lazy("dashboard:overview")},
+                    {
+                        "title": "Flower",
+                        "icon": "local_florist",
+                        "link": reverse_lazy("dashboard:flower"),
+                        # roles.SEE_FLOWER, which cannot be imported before the settings
+                        "permission": lambda request: request.user.has_perm("registry.change_worker"),
+                    },
                 ],
-            }
-            for number, (title, items) in enumerate(
-                (
+            },
+            *(
+                {
+                    "title": title,
+                    "separator": True,
+                    "items": [
+                        {"title": name, "icon": icon, "link": reverse_lazy(f"admin:{model}_changelist")}
+                        for name, icon, model in items
+                    ],
+                }
+                for title, items in (
                     (
                         "Farm",
                         (
@@ -246,7 +259,7 @@ UNFOLD: dict[str, Any] = {
                         ),
                     ),
                 )
-            )
+            ),
         ],
     },
 }

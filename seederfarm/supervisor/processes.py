@@ -142,13 +142,15 @@ def flower(farm: FarmSettings, files: RunFiles) -> Spec | None:
         return None
     return Spec(
         name="flower",
-        about=f"Celery's own view, on http://127.0.0.1:{farm.flower_port}/ (login in {files.flower_secret})",
+        about=f"Celery's own view, at {address(farm)}flower/",
         argv=_python("seederfarm.supervisor.programs.flower", "-A", CONTROL_APP, "flower"),
         env={
             "FLOWER_ADDRESS": "127.0.0.1",
             "FLOWER_PORT": str(farm.flower_port),
             "FLOWER_BASIC_AUTH": flower_login(files.flower_secret),
             "FLOWER_READ_ONLY": "true",
+            # The pages pass it on there, behind their login.
+            "FLOWER_URL_PREFIX": "flower",
         },
         stage=2,
         ready=partial(_http_answers, "127.0.0.1", farm.flower_port),

@@ -36,8 +36,8 @@ ACTS: dict[str, tuple[dict[str, Any], int]] = {
 """Acts of operators: what is posted, and the status of the answer."""
 OPEN = {"login", "logout", "theme"}
 """For everyone, with a login or without."""
-OF_OPERATORS = {"add"}
-"""Pages with a form."""
+OF_OPERATORS = {"add", "flower"}
+"""Pages that viewers do not get."""
 TOKENS = {"metrics", "live"}
 """Answer a status of their own instead of the login page."""
 
@@ -76,7 +76,7 @@ def expected(name: str, person: str) -> set[int]:
         return {401, NO, 404, 405}
     if name in OF_OPERATORS and person == roles.VIEWER:
         return {NO}
-    return {200, 304, 400, 401, 404, 405} if name not in PAGES else {200}
+    return {200, 304, 400, 401, 404, 405, 502} if name not in PAGES else {200}  # 502: no Flower runs here
 
 
 PAGES = {

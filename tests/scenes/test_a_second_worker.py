@@ -26,7 +26,7 @@ def in_flower(home: FarmHome) -> set[str]:
     """Beginnings of the ids of the workers that answer it."""
     login = (home.home / "flower_secret").read_text().strip()
     request = urllib.request.Request(
-        f"http://127.0.0.1:{home.env['SEEDERFARM_FLOWER_PORT']}/api/workers?refresh=1"
+        f"http://127.0.0.1:{home.env['SEEDERFARM_FLOWER_PORT']}/flower/api/workers?refresh=1"
     )
     request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
     with urllib.request.urlopen(request, timeout=30) as answer:

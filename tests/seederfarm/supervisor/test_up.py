@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.cookiejar
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import urllib.parse
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -94,14 +96,36 @@ def status_of(url: str, login: str = "") -> int | None:
         return None
 
 
-def test_flower_shows_nothing_without_its_login(farm: FarmHome) -> None:
-    farm.start()
-    flower = f"http://127.0.0.1:{farm.env['SEEDERFARM_FLOWER_PORT']}"
+def test_flower_is_reached_through_the_pages_alone_and_runs_under_their_policy(farm: FarmHome) -> None:
+    made = next(event for event in farm.start() if event["event"] == "admin")
+    flower = f"http://127.0.0.1:{farm.env['SEEDERFARM_FLOWER_PORT']}/flower"
     eventually(lambda: status_of(flower) is not None, timeout=60, what="Flower")
     login = (farm.home / "flower_secret").read_text().strip()
     for page in ("/", "/workers", "/broker", "/metrics", "/api/workers"):
         assert status_of(flower + page) == status_of(flower + page, login + "x") == 401, page
         assert status_of(flower + page, login) == 200, page
+    pages = farm.address.rstrip("/")
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with browser.open(f"{pages}/login/", timeout=30) as answer:
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', answer.read().decode())
+    assert token is not None
+    form = {name: made[name] for name in ("username", "password")} | {"csrfmiddlewaretoken": token[1]}
+    browser.open(f"{pages}/login/", urllib.parse.urlencode(form).encode(), timeout=30).close()
+    for page in ("", "tasks", "broker", "workers", "workers?json=1"):
+        with browser.open(f"{pages}/flower/{page}", timeout=30) as answer:
+            text, policy = answer.read().decode(), answer.headers["Content-Security-Policy"]
+        for script in re.findall(r"<script[^>]*>([^<]+)</script>", text):
+            assert f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" in policy, script
+        assert not re.search(r"\son[a-z]+=", text)
+        for link in re.findall(r'(?:src|href)="(/[^"#?]+)', text):
+            assert link.startswith("/flower/"), link
+    query = {"draw": 1, "start": 0, "length": 10, "order[0][column]": 0, "columns[0][data]": "name"}
+    data = urllib.parse.urlencode(query).encode()
+    with browser.open(f"{pages}/flower/tasks/datatable", data, timeout=30) as answer:
+        assert json.load(answer)["draw"] == 1
+    with browser.open(f"{pages}/flower/static/js/flower.js", timeout=30) as answer:
+        assert "javascript" in answer.headers["Content-Type"]
+    assert status_of(f"{pages}/readyz") == 200
 
 
 def test_what_is_private_is_private(farm: FarmHome) -> None:

@@ -1,0 +1,1 @@
+"""Flower, Celery's monitor, behind the login of the pages."""

@@ -14,6 +14,7 @@ from .live import stream
 from .metrics.page import metrics
 from .pages import account, alerts, drive, drives, history, overview, sources, workers
 from .pages.access import key_in_address
+from .public import pages as public
 
 
 class KeyConverter:
@@ -75,6 +76,9 @@ urlpatterns = [
     path("login/", account.LoginPage.as_view(), name="login"),
     path("logout/", account.logout, name="logout"),
     path("theme/", account.theme, name="theme"),
+    path("p/<key:key>/", public.page, name="public"),
+    path("p/<key:key>/badge.svg", public.badge, name="badge"),
+    path("p/<key:key>.json", public.as_json, name="public_json"),
     path("flower", RedirectView.as_view(url="/flower/")),
     path("flower/", flower, name="flower"),
     path("flower/<path:path>", flower),

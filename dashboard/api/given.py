@@ -77,6 +77,7 @@ class DriveGiven(Given):
         None, description="Copies follow rewritten histories up to it. Null: any."
     )
     expires_at: AwareDatetime | None = Field(None, description="Removed then. Null: never.")
+    public: bool = Field(False, description="Whether anyone sees its page at /p/KEY/.")
 
     def changes(self) -> dict[str, Any]:
         """As services have them. Raises ProblemError (422) for copies that are null."""

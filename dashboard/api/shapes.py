@@ -68,6 +68,7 @@ class DriveShape(BaseModel):
     pinned_workers: list[WorkerRef]
     max_fork: int | None = Field(description="Copies follow rewritten histories up to it. Null: any.")
     note: str
+    public: bool = Field(description="Whether anyone sees its page at /p/KEY/.")
     added_at: datetime
     changed_at: datetime
     observed_at: datetime | None = Field(description="When the newest version was first seen.")
@@ -104,6 +105,7 @@ class DriveShape(BaseModel):
             "pinned_workers": [WorkerRef.of(worker) for worker in drive.pinned_workers.all()],
             "max_fork": drive.max_fork,
             "note": drive.note,
+            "public": drive.public,
             "added_at": drive.created_at,
             "changed_at": drive.updated_at,
             "observed_at": drive.observed_at,

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from seederfarm.registry import services
 from seederfarm.registry.models import Drive
+from seederfarm.registry.services.edits import edit_drive
 from seederfarm.registry.services.log import count_of
 from workers import units
 
@@ -34,7 +35,7 @@ def drive(request: HttpRequest, key: str) -> HttpResponse:
 
 @action("registry.change_drive")
 def act(request: HttpRequest, key: str) -> HttpResponse:
-    """Prove now, pause, resume."""
+    """Prove now, pause, resume, share and unshare its public page."""
     found = get_object_or_404(Drive, key=key)
     match request.POST.get("do"):
         case "prove":
@@ -43,6 +44,10 @@ def act(request: HttpRequest, key: str) -> HttpResponse:
             messages.success(request, "Paused: its copies stay where they are, and none is made or moved.")
         case "resume" if services.resume([found], request.user):
             messages.success(request, "Resumed.")
+        case "share" if edit_drive(found, {"public": True}, request.user):
+            messages.success(request, "Anyone with its key sees its public page now.")
+        case "unshare" if edit_drive(found, {"public": False}, request.user):
+            messages.success(request, "Its page is private again; caches may keep it for a minute.")
         case _:
             messages.info(request, "Nothing changed.")
     return HttpResponseRedirect(reverse("dashboard:drive", kwargs={"key": key}))

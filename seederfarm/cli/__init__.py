@@ -36,6 +36,7 @@ FARM_COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("seederfarm.cli.farm.admin:init", "Make the farm's database without starting it."),
     "add": ("seederfarm.cli.farm.keys:add", "Register drives: workers keep copies of them."),
     "remove": ("seederfarm.cli.farm.keys:remove", "Remove drives and their copies."),
+    "public": ("seederfarm.cli.farm.public:public", "Let anyone see the pages of drives."),
     "list": ("seederfarm.cli.farm.keys:list_keys", "List the drives."),
     "show": ("seederfarm.cli.farm.keys:show", "Show one drive and its copies."),
     "pause": ("seederfarm.cli.farm.drive_acts:pause", "Leave the copies of drives where they are."),

@@ -210,7 +210,12 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": "Pages",
                 "items": [
-                    {"title": "Dashboard", "icon": "dashboard", "link": reverse_lazy("dashboard:overview")},
+                    {
+                        "title": "Dashboard",
+                        "icon": "dashboard",
+                        "link": reverse_lazy("dashboard:overview"),
+                        "active": lambda request: False,
+                    },
                     {
                         "title": "Flower",
                         "icon": "local_florist",

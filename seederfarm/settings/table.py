@@ -181,6 +181,9 @@ class FarmSettings:
         5555,
         "Port that Flower listens on, at 127.0.0.1.",
     )
+    public_places: bool = _setting(
+        "SEEDERFARM_PUBLIC_PLACES", env.boolean, False, "Name the places of copies on public pages of drives."
+    )
     metrics_token: str = _setting(
         "SEEDERFARM_METRICS_TOKEN",
         readers.long_token,
@@ -250,11 +253,7 @@ class FarmSettings:
         "removals are held until a person accepts them (admin, or `sources accept NAME`). 100: never held. "
         "Each source can differ.",
     )
-    source_max_bytes: int = _size(
-        "SEEDERFARM_SOURCE_MAX_BYTES",
-        8 << 20,
-        "Largest answer of a source.",
-    )
+    source_max_bytes: int = _size("SEEDERFARM_SOURCE_MAX_BYTES", 8 << 20, "Largest answer of a source.")
     source_files: str = _setting(
         "SEEDERFARM_SOURCE_FILES",
         readers.text,

@@ -140,7 +140,7 @@ class DriveAdmin(FarmAdmin[Drive]):
                 )
             },
         ),
-        ("What you call it", {"fields": ("label", "tags", "kind", "owner", "note")}),
+        ("What you call it", {"fields": ("label", "tags", "kind", "owner", "note", "public")}),
         (
             "Copies",
             {

@@ -215,6 +215,14 @@ class Migration(migrations.Migration):
                 ("label", models.CharField(blank=True, help_text="What you call it.", max_length=200)),
                 ("note", models.TextField(blank=True)),
                 (
+                    "public",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Anyone with the key sees at /p/KEY/ whether it is safe, without a login.",
+                        verbose_name="has a public page",
+                    ),
+                ),
+                (
                     "state",
                     models.CharField(
                         choices=[("active", "active"), ("paused", "paused"), ("removing", "removing")],

@@ -64,6 +64,11 @@ class Drive(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="drives"
     )
+    public = models.BooleanField(
+        "has a public page",
+        default=False,
+        help_text="Anyone with the key sees at /p/KEY/ whether it is safe, without a login.",
+    )
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
     added_manually = models.BooleanField("added by a person", default=True, editable=False)
     """A person added it: it stays when no source lists it any more."""

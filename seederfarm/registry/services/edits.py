@@ -19,7 +19,7 @@ MAX_COPIES: Final = 1000
 DRIVE_FIELDS: Final = frozenset(
     (
         "kind", "label", "note", "priority", "replicas_min", "replicas_max", "required_tags", "max_fork",
-        "expires_at", "tags", "pinned_workers",
+        "expires_at", "tags", "pinned_workers", "public",
     )
 )  # fmt: skip
 PLACEMENT: Final = frozenset(("replicas_min", "replicas_max", "priority", "required_tags", "pinned_workers"))

@@ -1,0 +1,85 @@
+"""`/p/KEY/`, `/p/KEY/badge.svg` and `/p/KEY.json`: without a login, within limits, kept by caches.
+
+A private drive and an unknown key get the same answer, after the same query.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import wraps
+from time import monotonic
+from typing import Final
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.cache import get_conditional_response
+from django.views.decorators.http import require_safe
+
+from seederfarm.registry.buckets import Allowance, Buckets
+from seederfarm.registry.logins import place_of
+from seederfarm.registry.models import Drive
+
+from ..pages.access import canonical
+from .answer import Answer, answer_of
+from .badge import svg_of
+
+MAX_AGE: Final = 60
+"""Seconds for which browsers and caches may keep an answer."""
+ASKED: Final = Allowance(60, 1.0)
+"""Requests from one address (IPv6: a /64): one a second, and 60 at once. Ours."""
+MAX_COUNTED: Final = 10_000
+"""Addresses whose requests are counted. Ours."""
+
+asked: Final = Buckets(ASKED, MAX_COUNTED)
+"""Of all requests of the process."""
+
+Render = Callable[[Answer], tuple[str, str]]
+"""Returns body and media type."""
+
+
+def _served(render: Render) -> Callable[..., HttpResponse]:
+    @wraps(render)
+    def view(request: HttpRequest, key: str) -> HttpResponse:
+        address = place_of(str(request.META.get("REMOTE_ADDR") or ""))
+        if not asked.take(address, now := monotonic()):
+            refused = HttpResponse("Too many requests.\n", status=429, content_type="text/plain")
+            refused.headers["Retry-After"] = str(round(asked.wait(address, now)) + 1)
+            return refused
+        drive = Drive.objects.filter(key=key, public=True).first()
+        if drive is None:
+            raise Http404
+        return _answer(request, *render(answer_of(drive, timezone.now())))
+
+    return require_safe(canonical(view))
+
+
+def _answer(request: HttpRequest, body: str, kind: str) -> HttpResponse:
+    """With an ETag; 304 without a body if the browser has it."""
+    response = HttpResponse(body, content_type=kind)
+    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    response.headers["ETag"] = etag
+    response.headers["Cache-Control"] = f"public, max-age={MAX_AGE}"
+    response.headers["Access-Control-Allow-Origin"] = "*"  # a site may show its own drives
+    kept = get_conditional_response(request, etag=etag, response=response)
+    return kept if isinstance(kept, HttpResponse) else response
+
+
+def _page(answer: Answer) -> tuple[str, str]:
+    return render_to_string("dashboard/public.html", {"seen": answer}), "text/html; charset=utf-8"
+
+
+def _badge(answer: Answer) -> tuple[str, str]:
+    return svg_of(answer), "image/svg+xml"
+
+
+def _json(answer: Answer) -> tuple[str, str]:
+    return json.dumps(answer.as_json(), cls=DjangoJSONEncoder) + "\n", "application/json"
+
+
+page: Final = _served(_page)
+badge: Final = _served(_badge)
+as_json: Final = _served(_json)

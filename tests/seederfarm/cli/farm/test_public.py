@@ -1,0 +1,29 @@
+"""`public`: gives drives a page that anyone may see, and takes it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ....support.farm_home import OneProcessHome
+from ...registry.factories import key_of
+
+
+def test_drives_are_made_public_and_private_again(tmp_path: Path) -> None:
+    home = OneProcessHome(tmp_path / "home")
+    try:
+        home.lines("init")
+        key, other = key_of("one"), key_of("two")
+        home.lines("add", key, other)
+        assert [line["changed"] for line in home.lines("public", key)] == [True]
+        again = home.lines("public", key, other)
+        assert [(line["key"], line["public"], line["changed"]) for line in again] == [
+            (key, True, False),
+            (other, True, True),
+        ]
+        shown = home.run("public", key)
+        assert "0 drives made public" in shown.stdout and "/p/" in shown.stdout
+        assert home.lines("public", key, "--off")[0] == {"key": key, "public": False, "changed": True}
+        unknown = home.run("public", key_of("three"))
+        assert unknown.returncode == 1 and "not registered here" in unknown.stderr
+    finally:
+        home.dispose()

@@ -8,7 +8,7 @@ from hypercore.testing.cores import make_writer, sample_blocks
 from hypercore.wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, Cancel, NoData, Sync, Want
 from hypercore.wire.data import Data
 from hypercore.wire.request import Request, RequestBlock, RequestUpgrade
-from support.replication_world import Site, World, of
+from support.replication_world import Script, Site, World, of
 
 SYNC = Sync(fork=0, length=0, remote_length=0)
 
@@ -42,6 +42,37 @@ def test_a_block_given_again_and_again_is_useful_work_no_more() -> None:
     assert script.peer.stats.blocks_up == 30
     assert script.peer.muxer.useful - before == 10
     assert script.peer.muxer.useful_bytes == sum(map(len, sample_blocks(10)))
+
+
+def reopen(script: Script) -> None:
+    before = script.peer
+    script.channel.close(script.world.now)
+    script.turn()
+    assert script.peer is not before
+    script.join()
+    script.turn()
+
+
+def test_a_channel_that_is_opened_again_earns_no_more_by_the_same_blocks() -> None:
+    world = World()
+    script = world.script(world.writer(10))
+    before = script.peer.muxer.useful
+    for _ in range(3):
+        for index in range(10):
+            assert len(of(Data, script.send(ask(index + 1, index)))) == 1
+        reopen(script)
+    assert script.peer.muxer.useful - before == 10
+
+
+def test_a_peer_that_opens_its_channel_again_may_send_no_more_invalid_requests() -> None:
+    world = World()
+    script = world.script(world.writer(10))
+    for number in range(MAX_INVALID_REQUESTS):
+        assert script.pair.connected
+        script.send(Request(id=number + 1, fork=0, upgrade=RequestUpgrade(0, 11)))
+        reopen(script)
+    script.send(ask(1, 1))
+    assert not script.pair.connected
 
 
 def test_urgent_requests_go_first_and_the_others_in_order() -> None:

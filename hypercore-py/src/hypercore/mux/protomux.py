@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from .._types import Buffer
 from ..codec import Reader, Writer, encode_uint
 from ..errors import FrameDecodeError, LocalProtocolError, RemoteProtocolError
+from .accounts import Accounts
 from .channel import Channel, ChannelHandler, CloseReason
 from .outbox import ENTRY_OVERHEAD, HIGH_WATER_BYTES, MAX_BATCH_BYTES, Outbox
 from .undecided import Key, Pending, Undecided, UndecidedBudget
@@ -73,6 +74,8 @@ class Muxer:
         """Bytes of the blocks among them."""
         self.received = 0
         """The part of `useful` that served us: blocks that the peer gave."""
+        self.accounts = Accounts()
+        """What protocols must remember of the peer when a channel is closed and opened again."""
         self.backlog_bytes = 0
         """Bytes of memory for requests that wait on channels. Counted by protocols."""
         self._max_channels = 0

@@ -12,6 +12,7 @@ from collections import deque
 
 from ..codec import Reader, Writer
 from ..errors import BlockNotAvailable, InvalidRequest, RemoteProtocolError, StorageError
+from ..mux.accounts import Account
 from ..wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, NoData, Want
 from ..wire.data import Data
 from ..wire.request import Request, RequestBlock
@@ -35,14 +36,13 @@ NODE_BYTES = 42
 
 class Uploader:
     __slots__ = (
+        "_account",
         "_announcer",
         "_counted",
         "_held",
-        "_invalid",
         "_limit",
         "_normal",
         "_peer",
-        "_refused",
         "_requests",
         "_urgent",
         "_wants",
@@ -61,8 +61,8 @@ class Uploader:
         self._wants: dict[tuple[int, int, bool], Want] = {}
         self._held: dict[int, _Waiting] = {}
         """Requests that wait for the head to become durable."""
-        self._refused = 0
-        self._invalid = 0
+        self._account: Account | None = None
+        """Counters of this core on this connection, from the first answer on."""
         self._counted = 0
 
     def __len__(self) -> int:
@@ -90,8 +90,8 @@ class Uploader:
         """
         start = r.pos
         request = Request.decode(r)
-        if self._invalid >= MAX_INVALID_REQUESTS:
-            raise RemoteProtocolError(f"{self._invalid} requests that cannot be answered")
+        if (self._account or self._counters()).invalid >= MAX_INVALID_REQUESTS:
+            raise RemoteProtocolError(f"{MAX_INVALID_REQUESTS} requests that cannot be answered")
         self._check_backlog()
         if self._held:
             self._held.pop(request.id, None)
@@ -212,7 +212,7 @@ class Uploader:
             self._refuse(request)
             return
         except InvalidRequest:
-            self._invalid += 1
+            self._counters().invalid += 1
             self._no_data(request, REASON_INVALID_REQUEST)
             return
         peer.send_data(data)
@@ -220,7 +220,9 @@ class Uploader:
             size = len(data.block.value)
             peer.stats.blocks_up += 1
             peer.stats.bytes_up += size
-            if peer.stats.blocks_up <= core.head.length:  # beyond that it has had some of them before
+            account = self._counters()
+            account.given += 1
+            if account.given <= core.head.length:  # beyond that it has had some of them before
                 peer.muxer.useful += 1
                 peer.muxer.useful_bytes += size
             if self._limit.active:
@@ -235,10 +237,16 @@ class Uploader:
 
     def _no_data(self, request: Request, reason: int) -> None:
         log.debug("%r is refused %s", self._peer, request)
-        self._refused += 1
+        account = self._counters()
+        account.refused += 1
         self._peer.send(
-            NoData(request=request.id, reason=reason if self._refused <= MAX_REASONED_REFUSALS else 0)
+            NoData(request=request.id, reason=reason if account.refused <= MAX_REASONED_REFUSALS else 0)
         )
+
+    def _counters(self) -> Account:
+        if self._account is None:
+            self._account = self._peer.muxer.accounts.of(self._peer.core.discovery_key)
+        return self._account
 
 
 def _restored(number: int, waiting: _Waiting) -> Request:

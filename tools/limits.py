@@ -62,7 +62,7 @@ we dial), and what all of them together may hold.
 | handshakes of clients that are awaited (`dht.sessions.MAX_HANDSHAKES`) | some 4 KiB (estimated) | 256 for each relay | 1 MiB for each relay | `dht.sessions.MAX_HANDSHAKES`: 4 MiB; the oldest of the relay with most of them makes way |
 | answers kept for repetitions (`dht.sessions.MAX_ANSWERS`) | some 1 KiB (estimated) | 1,024, and as many refusals | 2 MiB | the same |
 | announcements in the DHT (`dht.record_store.MAX_RECORDS`) | 600 bytes | 12,288 for each /24 network | 7.1 MiB for each network | 32,768 in each of two generations: 38 MiB |
-| records in the DHT (`dht.record_store.MAX_VALUE_BYTES`) | 1 KiB and overhead | 1 MiB for each /24 network | 1 MiB for each network | 16 MiB |
+| records in the DHT (`dht.record_store.MAX_VALUE_BYTES`) | 1 KiB and overhead | 1 MiB for each /24 network | 1 MiB for each network | 16 MiB; the networks with most lose their oldest |
 | what a peer was given (`mux.accounts.MAX_ACCOUNTS`) | 200 bytes | 128 on 592 connections | 15 MiB | the same |
 | pages of stored trees (`core.store.PAGE_CACHE_BYTES`) | 16 MiB | one store | 16 MiB | the same, whatever cores peers ask for |
 | blocks that were served last (`storage.block_cache.RECENT_CACHE_BYTES`) | 8 MiB | one store | 8 MiB | the same |

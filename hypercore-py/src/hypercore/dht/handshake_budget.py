@@ -11,8 +11,8 @@ Our own relays forward the handshakes of others: there the client's network coun
 from __future__ import annotations
 
 from .address import Address
-from .reply_budget import Account, network_of
-from .ttl_map import TtlMap
+from .reply_budget import network_of
+from .work_budget import Rate, Rates, WorkBudget
 
 MAX_NETWORK_BURST = 512
 """Handshakes of one /24 network at once. Ours."""
@@ -28,50 +28,24 @@ NEWCOMERS_PER_SECOND = 50
 """Handshakes a second by which that bucket refills."""
 NEWCOMER_HANDSHAKES = 4
 """Handshakes after which a network is no newcomer: a client sends one for each dial."""
-MAX_NETWORKS = 4096
-"""Networks kept per generation: about 1 MB."""
-NETWORK_SECONDS = 60.0
-"""Nominal seconds for which a network is kept."""
+
+RATES = Rates(
+    network=Rate(MAX_NETWORK_BURST, NETWORK_PER_SECOND),
+    together=Rate(MAX_BURST, PER_SECOND),
+    newcomers=Rate(MAX_NEWCOMER_BURST, NEWCOMERS_PER_SECOND),
+    newcomer=NEWCOMER_HANDSHAKES,
+)
 
 
-class _Network:
-    __slots__ = ("account", "seen")
-
-    def __init__(self, now: float) -> None:
-        self.account = Account(MAX_NETWORK_BURST, NETWORK_PER_SECOND, now)
-        self.seen = 0
-
-
-class HandshakeBudget:
+class HandshakeBudget(WorkBudget):
     """The budget of one node. `now` is seconds of any monotonic clock."""
 
     def __init__(self, now: float = 0.0) -> None:
-        self.refused = 0
-        """Handshakes that were not answered."""
-        self._all = Account(MAX_BURST, PER_SECOND, now)
-        self._newcomers = Account(MAX_NEWCOMER_BURST, NEWCOMERS_PER_SECOND, now)
-        self._networks: TtlMap[str, _Network] = TtlMap(
-            max_items=MAX_NETWORKS, lifetime=NETWORK_SECONDS, now=now
-        )
+        super().__init__(RATES, now)
 
     def take(self, source: Address, client: Address, now: float, *, own_relay: bool) -> bool:
         """Count one more handshake of `client` that came from `source`. Returns whether to answer it.
 
         `own_relay`: `source` is one of our relays, so that the client's network counts.
         """
-        name = network_of(client.host if own_relay else source.host)
-        network = self._networks.get(name, now)
-        if network is None:
-            network = _Network(now)
-            self._networks.set(name, network, now)
-        network.seen += 1
-        if network.account.has(1, now):
-            for account in (self._all, self._newcomers):
-                if account is self._newcomers and network.seen > NEWCOMER_HANDSHAKES:
-                    break
-                if account.has(1, now):
-                    account.spend(1)
-                    network.account.spend(1)
-                    return True
-        self.refused += 1
-        return False
+        return self.take_for(network_of(client.host if own_relay else source.host), now)

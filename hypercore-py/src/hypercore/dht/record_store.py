@@ -17,6 +17,7 @@ from .handshake_router import Route, Router
 from .incoming_request import Inbound
 from .messages import Announce, MutablePut, MutableRecord, PeerRecord
 from .reply_budget import ReplyBudget, network_of
+from .signature_budget import SignatureBudget
 from .signing import verify_announce, verify_mutable, verify_unannounce
 from .ttl_map import OwnedMap, RecordCache, TtlMap
 
@@ -35,7 +36,8 @@ MAX_PEERS_PER_TOPIC = 1024
 MAX_BUMPS = 16384
 """Topics whose bump is kept, per generation."""
 MAX_VALUE_BYTES = 16 << 20
-"""Bytes of all mutable and immutable records, including overhead. Ours."""
+"""Bytes of all mutable and immutable records, including overhead; beyond it the networks with most of them
+lose their oldest. Ours."""
 MAX_VALUE_BYTES_PER_NETWORK = 1 << 20
 """Of these, bytes of records from one /24 network. Ours."""
 MUTABLE_BYTES = 64 + 8
@@ -73,6 +75,7 @@ class Store:
         )
         """Records by the command that stores them, and target."""
         self._budget = ReplyBudget(now)
+        self.signatures = SignatureBudget(now)
 
     @property
     def value_bytes(self) -> int:
@@ -111,8 +114,10 @@ class Store:
     def _announce(self, inbound: Inbound, target: bytes, now: float) -> None:
         message = Announce.decode(inbound.value or b"")
         token = inbound.request.token or b""
-        if message.peer is None or not verify_announce(
-            message, target=target, node_id=self._own_id, token=token
+        if (
+            message.peer is None
+            or not self.signatures.take(inbound.source, now)
+            or not verify_announce(message, target=target, node_id=self._own_id, token=token)
         ):
             return
         key = message.peer.public_key
@@ -138,8 +143,10 @@ class Store:
     def _unannounce(self, inbound: Inbound, target: bytes, now: float) -> None:
         message = Announce.decode(inbound.value or b"")
         token = inbound.request.token or b""
-        if message.peer is None or not verify_unannounce(
-            message, target=target, node_id=self._own_id, token=token
+        if (
+            message.peer is None
+            or not self.signatures.take(inbound.source, now)
+            or not verify_unannounce(message, target=target, node_id=self._own_id, token=token)
         ):
             return
         if blake2b_256(message.peer.public_key) == target:
@@ -150,6 +157,8 @@ class Store:
     def _mutable_put(self, inbound: Inbound, target: bytes, now: float) -> None:
         put = MutablePut.decode(inbound.value or b"")
         if blake2b_256(put.public_key) != target or not put.value:
+            return
+        if not self.signatures.take(inbound.source, now):
             return
         if not verify_mutable(put.public_key, put.seq, put.value, put.signature):
             return

@@ -113,9 +113,22 @@ class SharedTtlMap(TtlMap[K, V]):
 
 
 class OwnedMap(Generic[K, V]):
-    """Values with owners, bounded in bytes over all and for each owner. The oldest are dropped."""
+    """Values with owners, bounded in bytes over all and for each owner.
 
-    __slots__ = ("_lifetime", "_max_bytes", "_max_bytes_per_owner", "_of_owner", "_values", "size")
+    An owner's oldest values make room for its new ones. When there is no room at all, it is an owner with the
+    most bytes (within a factor of two) that loses its oldest, so that a few of them cannot push out the
+    values of owners with few.
+    """
+
+    __slots__ = (
+        "_by_size",
+        "_lifetime",
+        "_max_bytes",
+        "_max_bytes_per_owner",
+        "_of_owner",
+        "_values",
+        "size",
+    )
 
     def __init__(self, *, max_bytes: int, max_bytes_per_owner: int, lifetime: float) -> None:
         """`lifetime` in seconds."""
@@ -127,6 +140,8 @@ class OwnedMap(Generic[K, V]):
         self._values: dict[K, _Owned[V]] = {}
         """Values, the oldest first."""
         self._of_owner: dict[str, _Owner[K]] = {}
+        self._by_size: list[dict[str, None]] = [{} for _ in range(max_bytes_per_owner.bit_length() + 1)]
+        """Owners by the bits of their size, in the order in which they came to it."""
 
     def __len__(self) -> int:
         return len(self._values)
@@ -138,35 +153,51 @@ class OwnedMap(Generic[K, V]):
         return entry.value
 
     def set(self, key: K, value: V, size: int, owner: str, now: float) -> None:
-        """Set a value. `size`: bytes of key and value."""
+        """Set a value. `size`: bytes of key and value. A value that is there passes to the new owner only if
+        that has fewer bytes: values of others cannot be drawn into a large account, to have them dropped."""
         size += ENTRY_BYTES
+        before = self._values.get(key)
+        if before is not None and self._bytes_of(before.owner) <= self._bytes_of(owner):
+            owner = before.owner
         self.delete(key)
         if size > self._max_bytes_per_owner:
             return
-        account = self._of_owner.get(owner)
-        while account is not None and account.size + size > self._max_bytes_per_owner:
-            self.delete(next(iter(account.keys)))
+        while self._bytes_of(owner) + size > self._max_bytes_per_owner:
+            self.delete(next(iter(self._of_owner[owner].keys)))
         for oldest in list(islice(self._values, 2)):  # at most two at a time: expired ones cannot accumulate
             if now - self._values[oldest].set_at >= self._lifetime:
                 self.delete(oldest)
         while self.size + size > self._max_bytes:
-            self.delete(next(iter(self._values)))
+            largest = next(iter(next(filter(None, reversed(self._by_size)))))
+            self.delete(next(iter(self._of_owner[largest].keys)))
         account = self._of_owner.setdefault(owner, _Owner())
         account.keys[key] = None
-        account.size += size
-        self.size += size
+        self._resize(owner, account, size)
         self._values[key] = _Owned(value, size, owner, now)
 
     def delete(self, key: K) -> None:
         entry = self._values.pop(key, None)
         if entry is None:
             return
-        self.size -= entry.size
         account = self._of_owner[entry.owner]
-        account.size -= entry.size
         del account.keys[key]
+        self._resize(entry.owner, account, -entry.size)
         if not account.keys:
             del self._of_owner[entry.owner]
+
+    def _bytes_of(self, owner: str) -> int:
+        account = self._of_owner.get(owner)
+        return 0 if account is None else account.size
+
+    def _resize(self, owner: str, account: _Owner[K], change: int) -> None:
+        before = account.size.bit_length()
+        account.size += change
+        self.size += change
+        after = account.size.bit_length()
+        if after != before:
+            self._by_size[before].pop(owner, None)
+            if after:
+                self._by_size[after][owner] = None
 
 
 class _Owned(Generic[V]):

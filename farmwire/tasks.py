@@ -15,7 +15,7 @@ CONTROL_QUEUE = "control"
 """The control plane's own work."""
 
 JOIN_QUEUE = "join"
-"""Holders of a token write to it, control reads from it."""
+"""Control reads from it, and moves there what is in the queue of each token, in turn."""
 
 SYNC_ASSIGNMENT = "worker.sync_assignment"
 AUDIT = "worker.audit"
@@ -68,6 +68,12 @@ def queue_of(worker: NodeId) -> str:
 def report_queue_of(worker: NodeId) -> str:
     """The queue that this worker reports into, and no other worker. Control empties it."""
     return f"reports.{worker}.q"
+
+
+def join_queue_of(place: str) -> str:
+    """The queue into which only the holder of this token writes its requests to join. `place`: see
+    `join.queue_id`."""
+    return f"joins.{place}.q"
 
 
 def reply_key(place: str) -> str:

@@ -97,12 +97,13 @@ class Plane:
         options = {"global_keyprefix": tasks.KEY_PREFIX}
         with Connection(broker_url(self.url), transport_options=options) as connection:
             channel = connection.default_channel
-            queues = [tasks.JOIN_QUEUE]
+            joins = tasks.join_queue_of(queue_id(secret_digest(SECRET)))
+            queues = [joins]
             for queue in queues:
                 while (message := channel.basic_get(queue, no_ack=True)) is not None:
                     (sealed,) = message.payload[0]
                     self._take(message.headers["task"], sealed)
-                if queue == tasks.JOIN_QUEUE and self.worker:
+                if queue == joins and self.worker:
                     queues.append(tasks.report_queue_of(self.worker))
 
     def _take(self, name: str, sealed: dict[str, Any]) -> None:

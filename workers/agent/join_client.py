@@ -18,7 +18,7 @@ from farmwire.envelope import open_envelope, seal
 from farmwire.join import Join, Welcome, queue_id, seal_secret, secret_digest, with_login
 from farmwire.message import decode
 from farmwire.rejection import MessageRejected, RejectReason
-from farmwire.tasks import JOIN, JOIN_QUEUE, KEY_PREFIX, WELCOME, reply_key
+from farmwire.tasks import JOIN, KEY_PREFIX, WELCOME, join_queue_of, reply_key
 
 from ..state import JoinedFarm
 from .agent import Agent
@@ -29,6 +29,9 @@ LOOK_EVERY = 0.5
 
 ASK_EVERY = 30.0
 """Seconds between requests. A request may be lost, or precede an operator's approval."""
+
+SILENT_ABOVE = 20
+"""Requests that wait above which none is sent: control is away."""
 
 GOOD_FOR = 600.0
 """Seconds until a request expires."""
@@ -67,7 +70,8 @@ class JoinClient:
             while not self._stop.wait(LOOK_EVERY if self._logged else 0.1):
                 try:
                     if time.monotonic() - asked >= ask_every:
-                        self._send_request()
+                        if self._waiting(connection) < SILENT_ABOVE:
+                            self._send_request()
                         asked = time.monotonic()
                     if self._poll_reply(connection):
                         log.info("%s has let this worker in", self._farm.farm)
@@ -102,11 +106,17 @@ class JoinClient:
             expires=now + GOOD_FOR,
             key_pair=agent.identity,
         )
-        queue = Queue(JOIN_QUEUE)  # type: ignore[no-untyped-call]
+        queue = Queue(join_queue_of(self._place))  # type: ignore[no-untyped-call]
         self._app.send_task(
             JOIN, args=[sealed], argsrepr="", queue=queue, declare=[], retry=False, ignore_result=True
         )
         self._log_once(logging.INFO, f"asked to join {self._farm.farm}")
+
+    def _waiting(self, connection: Connection) -> int:
+        """Requests of ours that control has not taken yet."""
+        channel: Any = connection.default_channel
+        waiting: Any = Redis(connection_pool=channel.pool).llen(KEY_PREFIX + join_queue_of(self._place))
+        return int(waiting)
 
     def _poll_reply(self, connection: Connection) -> bool:
         channel: Any = connection.default_channel

@@ -21,7 +21,15 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from farmwire.join import queue_id
-from farmwire.tasks import KEY_PREFIX, UNACKED_PARTS, queue_of, reply_key, report_queue_of, unacked_key
+from farmwire.tasks import (
+    KEY_PREFIX,
+    UNACKED_PARTS,
+    join_queue_of,
+    queue_of,
+    reply_key,
+    report_queue_of,
+    unacked_key,
+)
 from seederfarm.registry.models import EnrolmentToken, Worker
 
 from ..messaging.broker import BrokerDown
@@ -51,7 +59,12 @@ class SyncResult(NamedTuple):
 
 
 def user_of_token(digest: str) -> str:
-    return f"{_prefix()}join-{queue_id(digest)}"
+    return user_of_place(queue_id(digest))
+
+
+def user_of_place(place: str) -> str:
+    """The user of the token with that `queue_id`."""
+    return f"{_prefix()}join-{place}"
 
 
 def user_of_worker(node_id: str) -> str:
@@ -61,6 +74,12 @@ def user_of_worker(node_id: str) -> str:
 def worker_of_user(user: str) -> str | None:
     """The node id in the name of a worker's user of this farm, else None."""
     prefix = user_of_worker("")
+    return user.removeprefix(prefix) if user.startswith(prefix) else None
+
+
+def place_of_user(user: str) -> str | None:
+    """The `queue_id` in the name of a token's user of this farm, else None."""
+    prefix = user_of_place("")
     return user.removeprefix(prefix) if user.startswith(prefix) else None
 
 
@@ -212,10 +231,12 @@ def _make(client: Any, user: str, account: Account, *, over: bool) -> None:
 
 
 def _keys_of(user: str) -> Iterator[str]:
-    """Redis keys that only this user reads."""
+    """Redis keys that only this user reads, or writes."""
     node_id = worker_of_user(user)
     if node_id is None:
-        yield KEY_PREFIX + reply_key(user.removeprefix(f"{_prefix()}join-"))
+        place = place_of_user(user) or ""
+        yield KEY_PREFIX + reply_key(place)
+        yield KEY_PREFIX + join_queue_of(place)
         return
     queue = queue_of(node_id)
     yield KEY_PREFIX + report_queue_of(node_id)

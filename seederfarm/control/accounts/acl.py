@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from farmwire.tasks import (
-    JOIN_QUEUE,
     KEY_PREFIX,
     UNACKED_PARTS,
     host_of,
+    join_queue_of,
     queue_of,
     reply_key,
     report_queue_of,
@@ -60,8 +60,8 @@ def join_rules(place: str, version: Version) -> list[str]:
     # answer could pop the requests of others.
     rules = [*_connect(version), f"~{_k(reply_key(place))}", "+getdel"]
     if version >= SELECTORS:
-        return [*rules, f"(-@all {LEAVE} ~{_k(JOIN_QUEUE)})"]
-    return [*rules, *LEAVE.split(), f"~{_k(JOIN_QUEUE)}"]
+        return [*rules, f"(-@all {LEAVE} ~{_k(join_queue_of(place))})"]
+    return [*rules, *LEAVE.split(), f"~{_k(join_queue_of(place))}"]
 
 
 def worker_rules(node_id: str, version: Version, *, database: int = 0) -> list[str]:

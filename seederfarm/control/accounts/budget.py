@@ -20,6 +20,7 @@ from farmwire.tasks import (
     KEY_PREFIX,
     REPORTS_QUEUE,
     UNACKED_PARTS,
+    join_queue_of,
     queue_of,
     report_queue_of,
     unacked_key,
@@ -41,9 +42,13 @@ MAX_WORKER_REPORTS_BYTES: Final = 64 * MIB
 """Bytes of memory of that queue. Honest workers stop at 8 MiB and one message, the largest of which has
 31 MB."""
 MAX_JOINS: Final = 1000
-"""Waiting join requests. Each is repeated every 30 s until it is answered."""
+"""Messages in `join`. No token writes to it, and control moves 50 there at most."""
 MAX_JOINS_BYTES: Final = 8 * MIB
 """Bytes of memory of `join`; a request has about 2 KB."""
+MAX_TOKEN_JOINS: Final = 40
+"""Waiting join requests of one token. Honest workers stop at 20 (`workers.agent.join_client`)."""
+MAX_TOKEN_JOINS_BYTES: Final = MIB // 4
+"""Bytes of memory of that queue."""
 MAX_WORKER_BYTES: Final = 32 * MIB
 """Bytes of memory of the keys that one worker may write to, beside MAX_ENTRY_BYTES for each key it keeps."""
 MAX_ENTRY_BYTES: Final = 512
@@ -154,21 +159,27 @@ def cut_owned(client: Any, owners: Iterable[Owner]) -> Iterator[Excess]:
             yield Excess(f"keys of {owner.node_id}", text, owner.user)
 
 
+def joins_of(place: str) -> str:
+    """The key of the queue into which the holder of this token writes."""
+    return KEY_PREFIX + join_queue_of(place)
+
+
+def cut_joins(client: Any, places: Iterable[str], user_of: Callable[[str], str]) -> Iterator[Excess]:
+    """Delete the queues of tokens that exceed their share."""
+    places = list(places)
+    for place, (length, size) in zip(places, _measured(client, [joins_of(p) for p in places]), strict=True):
+        if length > MAX_TOKEN_JOINS or size > MAX_TOKEN_JOINS_BYTES:
+            client.delete(joins_of(place))
+            text = f"a token left {length} requests to join of {size / MIB:.1f} MiB; they were deleted"
+            yield Excess(f"joins of {place}", text, user_of(place))
+
+
 def cut_reports(client: Any, owners: Iterable[Owner], *, pressed: bool) -> Iterator[Excess]:
     """Delete the report queues of workers that exceed their share. `pressed`: memory is short, leave only the
     newest report of each; the rest is reported again within ten minutes."""
     owners = list(owners)
     keys = [reports_of(owner.node_id) for owner in owners]
-    with client.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.llen(key)
-            pipe.execute_command("MEMORY", "USAGE", key, "SAMPLES", ALL)
-        # Before Redis 7.0 a worker can replace it by another type of key, without a length.
-        answers = iter(pipe.execute(raise_on_error=False))
-    for owner, key in zip(owners, keys, strict=True):
-        length, size = (
-            0 if isinstance(n, Exception) else int(n or 0) for n in (next(answers), next(answers))
-        )
+    for owner, key, (length, size) in zip(owners, keys, _measured(client, keys), strict=True):
         if length > MAX_WORKER_REPORTS or size > MAX_WORKER_REPORTS_BYTES:
             client.delete(key)
             text = f"left {length} reports of {size / MIB:.1f} MiB at the broker; they were deleted"
@@ -177,10 +188,21 @@ def cut_reports(client: Any, owners: Iterable[Owner], *, pressed: bool) -> Itera
             client.ltrim(key, 0, 0)
 
 
+def _measured(client: Any, keys: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Messages and bytes of memory of each queue."""
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.llen(key)
+            pipe.execute_command("MEMORY", "USAGE", key, "SAMPLES", ALL)
+        # Before Redis 7.0 a worker can replace it by another type of key, without a length.
+        answers = [0 if isinstance(n, Exception) else int(n or 0) for n in pipe.execute(raise_on_error=False)]
+    return zip(answers[::2], answers[1::2], strict=True)
+
+
 def cut_unowned(client: Any, keys: Sequence[str], known: Callable[[Sequence[str]], set[str]]) -> list[str]:
-    """Delete the report queues in `keys` whose worker is not `known`: control reads no such queue. Returns
-    their keys."""
-    names = {key: match[1] for key in keys if (match := _REPORTS.fullmatch(key)) is not None}
+    """Delete the queues in `keys`, of reports or requests to join, whose worker or token is not `known`:
+    control reads no such queue. Returns their keys."""
+    names = {key: match[1] for key in keys if (match := _OWNED.fullmatch(key)) is not None}
     there = known(list(names.values()))
     gone = sorted(key for key in keys if names.get(key) not in there)
     if gone:
@@ -249,7 +271,13 @@ ANSWERS: Final = f"{KEY_PREFIX}*.reply.{PIDBOX}*"
 """Keys with answers to remote control."""
 REPORTS_OF_ANY: Final = f"{KEY_PREFIX}{report_queue_of('*')}"
 """Report queues of all workers."""
-_REPORTS: Final = re.compile(re.escape(REPORTS_OF_ANY).replace(r"\*", f"([{Z32_ALPHABET}]{{52}})"))
+JOINS_OF_ANY: Final = f"{KEY_PREFIX}{join_queue_of('*')}"
+"""Queues of all tokens."""
+_OWNED: Final = re.compile(
+    re.escape(KEY_PREFIX)
+    + rf"(?:reports\.(?=[{Z32_ALPHABET}]{{52}}\.)|joins\.(?=[0-9a-f]{{16}}\.))([a-z0-9]+)\.q"
+)
+"""The names that these queues have."""
 
 
 def end_answers(client: Any, keys: Sequence[str], *, pressed: bool) -> int:

@@ -20,6 +20,7 @@ from django.utils import timezone
 from hypercore.printable import visible
 from seederfarm.registry.models import AssignmentState, Event, Worker
 from seederfarm.registry.models.history import Severity
+from seederfarm.registry.services.tokens import open_places
 
 from ..history.alerts import AlertSpec, raise_alerts, resolve
 from ..messaging import inbox
@@ -53,7 +54,10 @@ class Watch(BrokerThread):
     def __init__(self) -> None:
         super().__init__()
         self._answers = budget.Sweep(budget.ANSWERS)
-        self._reports = budget.Sweep(budget.REPORTS_OF_ANY)
+        self._owned = tuple(
+            (budget.Sweep(pattern), known)
+            for pattern, known in ((budget.REPORTS_OF_ANY, _known), (budget.JOINS_OF_ANY, _open))
+        )
         self._measured = float("-inf")
         self._open = {BUSY, FULL, *(f"{BUDGET}:{queue}" for queue, _, _ in budget.SHARED)}
         """Subjects of alerts that may be open, also from an earlier run."""
@@ -114,14 +118,16 @@ class Watch(BrokerThread):
             owners = _owners()
             found += budget.cut_owned(client, owners)
             found += budget.cut_reports(client, owners, pressed=pressed)
+            found += budget.cut_joins(client, open_places(timezone.now()), accounts.user_of_place)
             found += budget.crowds(client, accounts.is_ours)
             found += budget.cut_log(client, accounts.is_ours, pressed=pressed)
             for keys in self._answers.step(client):
                 budget.end_answers(client, keys, pressed=pressed)
-            for keys in self._reports.step(client):
-                if gone := budget.cut_unowned(client, keys, _known):
-                    text = f"{visible(gone[0][:100])}: its writer has not joined this farm"
-                    inbox.reject_unknown_sender(text, timezone.now())
+            for sweep, known in self._owned:
+                for keys in sweep.step(client):
+                    if gone := budget.cut_unowned(client, keys, known):
+                        text = f"{visible(gone[0][:100])}: its writer has not joined this farm"
+                        inbox.reject_unknown_sender(text, timezone.now())
         suspended = [excess.user for excess in found if excess.user and self._suspend(client, excess.user)]
         self._record(found, suspended)
         if pressed:
@@ -141,6 +147,8 @@ class Watch(BrokerThread):
             if (node_id := accounts.worker_of_user(user)) is not None:
                 # Again, now that the suspended account cannot write any more
                 client.delete(*budget.keys_of(node_id), budget.reports_of(node_id))
+            elif (place := accounts.place_of_user(user)) is not None:
+                client.delete(budget.joins_of(place))
         except redis.ResponseError as error:
             log.error("the account %s cannot be suspended: %s", user, error)
             return False
@@ -200,6 +208,10 @@ class Watch(BrokerThread):
 
 def _known(node_ids: Sequence[str]) -> set[str]:
     return set(Worker.objects.filter(node_id__in=node_ids).values_list("node_id", flat=True))
+
+
+def _open(places: Sequence[str]) -> set[str]:
+    return open_places(timezone.now()).intersection(places)
 
 
 def _owners() -> list[Owner]:

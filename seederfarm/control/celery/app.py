@@ -85,7 +85,7 @@ def beat_table() -> dict[str, Any]:
 
 def make_app() -> Any:
     transport.install()
-    # All workers and tokens may write to these. Celery would run any task from any queue.
+    # What comes from workers and holders of tokens. Celery would run any task from any queue.
     for taken, tasks, limit in (
         (REPORTS_QUEUE, (REPORT, AUDIT_ANSWER), max(MAX_BODY_BYTES, MAX_ANSWER_BYTES)),
         (JOIN_QUEUE, (JOIN,), MAX_BODY_BYTES),

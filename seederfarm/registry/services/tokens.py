@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
-from farmwire.join import secret_digest
+from farmwire.join import queue_id, secret_digest
 
 from ..models import ApiToken, EnrolmentToken, Worker
 from ..models.access import Scope
@@ -22,6 +23,8 @@ from .log import Actor, record_audit, user_of
 API_PREFIX: Final = "sft_"
 ENROLMENT_LIFE: Final = timedelta(days=1)
 HINT_LENGTH: Final = 10
+LATE: Final = timedelta(days=1)
+"""For so long after its use or end a token's requests are still read, and refused by name."""
 
 
 class Issued(NamedTuple):
@@ -36,6 +39,17 @@ class IssuedEnrolment(NamedTuple):
 
     token: EnrolmentToken
     secret: str
+
+
+def open_places(now: datetime) -> set[str]:
+    """Ids (`farmwire.join.queue_id`) of the tokens whose requests are read: workers may join with them, or
+    have not heard yet that they did, or have used them lately."""
+    # A worker that waits for approval, or whose answer was lost, goes on asking
+    not_heard = Q(used_by__last_seen_at__isnull=True) | Q(used_by__last_seen_at__lt=F("used_at"))
+    lately = Q(expires_at__gt=now - LATE) | Q(used_at__gt=now - LATE)
+    asking = Q(used_by__isnull=False) & not_heard & ~Q(used_by__state=Worker.State.RETIRED)
+    digests = EnrolmentToken.objects.filter(lately | asking).values_list("digest", flat=True)
+    return {queue_id(digest) for digest in digests}
 
 
 def issue_api_token(

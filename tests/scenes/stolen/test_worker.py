@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError, ResponseError
 
 from farmwire import tasks
 from farmwire.envelope import node_id
-from farmwire.join import Join, JoinToken, open_secret, seal_secret, secret_digest
+from farmwire.join import Join, JoinToken, open_secret, queue_id, seal_secret, secret_digest
 from farmwire.rejection import MessageRejected, RejectReason
 from farmwire.report import Report
 from farmwire.sealed_box import encrypt
@@ -123,8 +123,9 @@ def test_a_farm_survives_its_own_stolen_worker(farm_on_postgres: Farm) -> None:
     assert Alert.objects.filter(kind="worker.unknown").exists()
 
     # A request to join of somebody else, taken out of the queue: not with this login.
-    attempt(thief, "RPOP", f"farm:{tasks.JOIN_QUEUE}")
-    attempt(thief, "LPUSH", f"farm:{tasks.JOIN_QUEUE}", "x")
+    for queue in (tasks.JOIN_QUEUE, tasks.join_queue_of("0" * 16)):
+        attempt(thief, "RPOP", f"farm:{queue}")
+        attempt(thief, "LPUSH", f"farm:{queue}", "x")
 
     # Memory.
     key = f"farm:{tasks.queue_of(bob.node_id)}"
@@ -198,16 +199,17 @@ def test_a_thief_who_floods_control_with_reports_silences_no_other_worker(farm: 
 @pytest.mark.interop
 @pytest.mark.timeout(300)
 def test_a_request_to_join_that_was_taken_lets_in_nobody_else(farm: Farm) -> None:
-    """With the login of REDIS_URL, or before Redis 7 with that of another token."""
+    """With the login of REDIS_URL."""
     farm.wait_seen("alice", "bob")
     (line,) = farm.plane.home.lines("worker", "enroll", "--name", "carol")
     token = JoinToken.from_text(line["token"])
     farm.workers.kill("bob")
     farm.workers._tokens["carol"] = line["token"]
+    joins = tasks.join_queue_of(queue_id(secret_digest(token.secret)))
     taken: list[str] = []
 
     def take() -> bool:
-        if (found := farm.redis.client.rpop("farm:join")) is not None:
+        if (found := farm.redis.client.rpop(f"farm:{joins}")) is not None:
             taken.append(str(found))
         return bool(taken)
 

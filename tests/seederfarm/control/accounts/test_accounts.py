@@ -186,31 +186,34 @@ def test_a_token_carries_a_login_that_may_ask_to_join_until_it_is_over(broker: R
     assert "of%20the%20farm" not in token.broker
     asks = Redis.from_url(token.broker, decode_responses=True)
     place = made.token.digest[:16]
-    assert asks.lpush("farm:join", "x") == 1
+    joins, others = f"farm:joins.{place}.q", "farm:joins.0123456789abcdef.q"
+    assert asks.lpush(joins, "x") == asks.llen(joins) == 1
     assert asks.getdel(f"farm:join.{place}.q") is None
     refused: list[tuple[Any, ...]] = [
         ("LPUSH", "farm:reports", "x"),
         ("LPUSH", "farm:control", "x"),
         ("GETDEL", "farm:join.0123456789abcdef.q"),
-        ("RPOP", "farm:join"),
-        ("BRPOP", "farm:join", 1),
-        ("LRANGE", "farm:join", 0, -1),
-        ("DEL", "farm:join"),
+        ("LPUSH", "farm:join", "x"),
+        ("LPUSH", others, "x"),
+        ("LLEN", others),
+        *((word, key) for word in ("RPOP", "DEL") for key in ("farm:join", joins, others)),
+        ("BRPOP", joins, 1),
+        ("LRANGE", joins, 0, -1),
         ("RPOP", "farm:reports"),
         ("PUBLISH", CONTROL_CHANNEL, "x"),
         ("SUBSCRIBE", CONTROL_CHANNEL),
         ("KEYS", "*"),
     ]
     if accounts.version_of(broker.client) >= acl.SELECTORS:
-        refused += [("GETDEL", "farm:join"), ("LPUSH", f"farm:join.{place}.q", "x")]
+        refused += [("GETDEL", joins), ("LPUSH", f"farm:join.{place}.q", "x")]
     for words in refused:
         with pytest.raises(NoPermissionError):
             asks.execute_command(*words)
             pytest.fail(f"{words} was allowed")
     # Before Redis 7 this is of the account's two keys alike; requests are no string.
     with pytest.raises(ResponseError):
-        asks.getdel("farm:join")
-    assert broker.client.llen("farm:join") == 1
+        asks.getdel(joins)
+    assert broker.client.llen(joins) == 1
 
     now = timezone.now()
     enrolled = services.use_enrolment(

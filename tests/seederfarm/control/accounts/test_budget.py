@@ -13,9 +13,9 @@ from django.utils import timezone
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
-from farmwire.join import secret_digest
-from farmwire.tasks import queue_of, report_queue_of
-from seederfarm.control.accounts import accounts, acl, budget
+from farmwire.join import JoinToken, queue_id, secret_digest
+from farmwire.tasks import join_queue_of, queue_of, report_queue_of
+from seederfarm.control.accounts import accounts, acl, budget, enrolment
 from seederfarm.control.accounts.denials import sync_accounts
 from seederfarm.control.accounts.watch import BUDGET, BUSY, FULL, Watch
 from seederfarm.control.messaging import assignments
@@ -352,6 +352,40 @@ def test_who_asks_and_does_not_read_is_suspended(broker: RedisServer, worker: Wo
     Watch().look()
     assert refused(broker)
     assert int(broker.client.info("memory")["used_memory"]) < 64 * MIB
+
+
+def test_a_token_that_floods_its_queue_holds_up_no_other_and_is_suspended(
+    broker: RedisServer, worker: Worker
+) -> None:
+    """Requests of all tokens came into one queue, of which the newest thousand were kept."""
+    flooding, honest = enrolment.enrol(actor="cli"), enrolment.enrol(actor="cli")
+    places = [queue_id(each.token.digest) for each in (flooding, honest)]
+    thief, other = (Redis.from_url(JoinToken.from_text(each.text).broker) for each in (flooding, honest))
+    thief.lpush(f"farm:{join_queue_of(places[0])}", *[f"flood {n}" for n in range(2000)])
+    other.lpush(f"farm:{join_queue_of(places[1])}", "please", "again")
+    collector = Collector()
+    collector.collect()
+    collector.collect()
+    taken = broker.client.lrange("farm:join", 0, -1)
+    assert sorted(taken) == ["again", "flood 0", "flood 1", "please"]
+
+    Watch().look()
+    assert not broker.client.exists(f"farm:{join_queue_of(places[0])}")
+    with pytest.raises((AuthenticationError, ConnectionError)):
+        Redis.from_url(JoinToken.from_text(flooding.text).broker, retry=None).ping()
+    assert other.ping()
+    assert "a token left 1998 requests" in Event.objects.get(kind=BUDGET).text
+    assert "revoke" in Alert.objects.get(kind=BUDGET).hint
+
+
+def test_requests_of_tokens_that_do_not_exist_go_and_are_said(broker: RedisServer, worker: Worker) -> None:
+    """Workers that share the login of REDIS_URL may write anywhere."""
+    known = join_queue_of(queue_id(enrolment.enrol(actor="cli").token.digest))
+    for name in ("joins.0123456789abcdef.q", "joins.x.q", f"{known}x", known):
+        broker.client.lpush(f"farm:{name}", "x")
+    Watch().look()
+    assert [key for key in broker.client.keys("farm:joins*") if not key.endswith("x")] == [f"farm:{known}"]
+    assert Alert.objects.get(kind="worker.unknown").resolved_at is None
 
 
 def test_queues_without_one_writer_are_cut_to_their_newest(broker: RedisServer, worker: Worker) -> None:

@@ -15,7 +15,7 @@ from hypercore.core import Core
 from hypercore.storage.base import CoreInfo
 
 from ..model.events import CoreChanged, Event, Progress, Synced
-from ..model.kind import MAIN_ROLE, Kind, Role
+from ..model.kind import MAIN_ROLE, Finding, Kind, Role
 from ..model.status import SeedStatus, State
 from ..settings.key_list import Wanted
 
@@ -127,6 +127,12 @@ class Cold(NamedTuple):
     bytes_in: int = 0
     bytes_out: int = 0
     gaps: Gaps = ()
+    finding: Finding | None = None
+    """What its first blocks show, as events reported it. None in a new run: nothing was reported in it."""
+    too_large: bool = False
+    """Whether an event reported that it has too many blocks."""
+    refused: bool = False
+    """Whether an event reported that it has too many cores."""
 
     @property
     def blocks(self) -> int:

@@ -76,7 +76,6 @@ class Seed:
         self._claim = claim
         self._interval = report_interval
         self._active = resting is None
-
         self._tally = PeerCounters()
         self._max_fork = wanted.max_fork
         self._own = wanted.own
@@ -130,6 +129,9 @@ class Seed:
             if core.role is not None
         ]
         self._synced = (cold.kind, known)
+        self._too_large, self._claims_refused = cold.too_large, cold.refused
+        if cold.finding is not None:
+            self._finding, self._detected_from = cold.finding, detection_basis(self._main, cold.finding.kind)
 
     # --- how things are
 
@@ -216,6 +218,9 @@ class Seed:
             self.kind is not Kind.DRIVE or self._needed.update(self._main.core) is not None,
             *self.traffic,
             gaps,
+            self._finding,
+            self._too_large,
+            self._claims_refused,
         )
 
     def reopen(self) -> None:
@@ -458,13 +463,8 @@ class Seed:
             self._synced = None
             self._uncertain_since = None
             return None
-        state = (
-            self.kind,
-            [
-                (part.core.key, part.core.fork, part.core.length, part.fullness.unavailable)
-                for part in self._known
-            ],
-        )
+        known = [(p.core.key, p.core.fork, p.core.length, p.fullness.unavailable) for p in self._known]
+        state = (self.kind, known)
         if state == self._synced:
             return None
         if not self._durable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,14 @@ from hypercore.aio.cores.corestore import Corestore
 from hypercore.core import memory_store
 from hypercore.crypto import discovery_key
 from workers.engine.model.events import CoreChanged, PeerChanged, Problem, Progress, Synced
-from workers.engine.model.kind import Kind, Role
+from workers.engine.model.kind import Finding, Kind, Role
 from workers.engine.model.status import State
+from workers.engine.seeds import seed
 from workers.engine.seeds.cold import Cold, ColdCore, Partial, SeedRecord, load_cold
+from workers.engine.seeds.detect import detect_kind
+from workers.engine.seeds.tracked_core import TrackedCore
 from workers.engine.settings.key_list import Wanted
+from workers.engine.settings.settings import LimitSettings
 
 from ..fakes import Sessions, Writer, WriterOfDrive
 from ..farms import ColdFarm, put_away, scenario
@@ -78,6 +83,42 @@ async def test_a_reader_wakes_a_drive_that_is_put_away_and_lets_it_go_again() ->
         ]
         assert not [e for e in news if isinstance(e, CoreChanged | Synced)], "nothing of it is news"
         await reader.close()
+
+
+@scenario
+async def test_a_seed_that_is_woken_neither_detects_its_kind_nor_says_its_doubts_again() -> None:
+    writer = Writer()
+    writer.append(bytes([2, 0, 0, 0, 2, 33, 2]) + bytes(32), b"second")
+    found: list[bytes] = []
+
+    def counted(part: TrackedCore, **facts: Any) -> Finding:
+        found.append(part.core.key)
+        return detect_kind(part, **facts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seed, "detect_kind", counted)
+        async with ColdFarm() as farm:
+            await put_away(farm, writer)
+            assert [e.code for e in farm.events if isinstance(e, Problem)] == ["ONE_WRITER"]
+            told, before = len(farm.events), len(found)
+            for _ in range(2):
+                farm.engine.wake(writer.key)
+                assert not farm.is_cold(writer.key)
+                await farm.until_cold(writer.key)
+            assert farm.events[told:] == [] and len(found) == before
+            assert farm.engine.status().seeds[0].kind is Kind.CORE
+
+
+@scenario
+async def test_a_key_that_became_too_large_says_so_once_however_often_it_is_woken() -> None:
+    drive = drive_of(3)
+    async with ColdFarm() as farm:
+        await put_away(farm, drive)
+        farm.engine.set_limits(LimitSettings(max_blocks=2))
+        for _ in range(3):
+            farm.engine.wake(drive.key)
+            await farm.until_cold(drive.key)
+        assert [e.code for e in farm.events if isinstance(e, Problem)] == ["TOO_MANY_BLOCKS"]
 
 
 @scenario
@@ -274,11 +315,17 @@ async def test_a_key_that_is_put_away_costs_little_memory() -> None:
             _whole(name, Role.DB, 3 + number, 1_000 + number),
             _whole(bytes(reversed(name)), Role.BLOBS, 300 + number, 100_000 + number),
         )
-        seeds.append(Cold(Wanted(name, Kind.DRIVE), Kind.DRIVE, cores, True))
+        found = Finding(Kind.DRIVE, blobs=cores[1].key)
+        seeds.append(Cold(Wanted(name, Kind.DRIVE), Kind.DRIVE, cores, True, finding=found))
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        copies = [Cold(*seed._replace(cores=tuple(ColdCore(*core) for core in seed.cores))) for seed in seeds]
+        copies = [
+            seed._replace(
+                cores=tuple(ColdCore(*core) for core in seed.cores), finding=Finding(*(seed.finding or ()))
+            )
+            for seed in seeds
+        ]
         used = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()

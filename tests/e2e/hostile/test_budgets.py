@@ -35,7 +35,7 @@ HOSTS = 4
 MIN_CONNECTIONS = 400
 """Hostile ones that are open when the first innocent comes: some are always being cut off, and dial again. On
 a busy machine more and more of them time out, since their process is niced."""
-MIN_MESSAGES_PER_SECOND = 1_000
+MIN_MESSAGES_PER_SECOND = 250
 """Hostile ones that the engine takes in while it serves the innocent."""
 
 WARM_UP_SECONDS = 4.0

@@ -55,14 +55,18 @@ EXPIRE_EVERY: Final = 60.0
 RETENTION_EVERY: Final = 3600.0
 STORE_HEALTH_EVERY: Final = 5.0
 """Seconds between checks for drives whose health time may have changed."""
+LATE: Final = 60.0
+"""Seconds for which a run waits at least. Reports that came before it can take longer than a short period: if
+runs expired by then, none would ever start on a busy machine."""
 
 
 def _beat(task: ControlTask, every: float) -> dict[str, Any]:
-    """An entry of the schedule. A run that has not started when the next is due expires."""
+    """An entry of the schedule. A run expires when it has not started until the next is due, and for LATE:
+    runs that were due while control was away need not all be made up for."""
     return {
         "task": task.value,
         "schedule": every,
-        "options": {"expires": every * 0.9, "queue": CONTROL_QUEUE},
+        "options": {"expires": max(LATE, every * 0.9), "queue": CONTROL_QUEUE},
     }
 
 

@@ -18,7 +18,7 @@ from farmwire.tasks import CONFIGURE, JOIN, SYNC_ASSIGNMENT, WELCOME, Configure
 from hypercore.crypto import KeyPair
 from seederfarm.control import signal_handlers
 from seederfarm.control.accounts.join import join
-from seederfarm.control.celery.app import app, beat_table
+from seederfarm.control.celery.app import LATE, app, beat_table
 from seederfarm.control.history import retention
 from seederfarm.control.messaging import assignments, identity
 from seederfarm.control.reports.ingest import ingest_report
@@ -164,10 +164,13 @@ def test_the_control_plane_keeps_its_key_in_a_private_file(tmp_path: Path) -> No
         identity.load(tmp_path)
 
 
-def test_every_beat_is_dropped_before_the_next_and_has_a_task() -> None:
+def test_every_beat_has_a_task_and_waits_behind_reports_without_piling_up() -> None:
+    """Runs that expired within their period of a second or five never started on a busy machine."""
     app.loader.import_default_modules()
     for entry in beat_table().values():
-        assert entry["options"]["expires"] < entry["schedule"]
+        expires = entry["options"]["expires"]
+        assert expires >= LATE
+        assert expires < entry["schedule"] or expires == LATE
         assert entry["task"] in app.tasks
     assert app.conf.accept_content == ["json"]
     assert app.conf.task_serializer == "json"

@@ -21,18 +21,26 @@ def byte_offset(nodes: NodeSource, roots: Sequence[Node], index: int) -> int:
         if leaf > right_span(root.index):
             offset += root.size
             continue
-        at = root.index
-        while left_span(at) != leaf:
-            left = left_child(at)
-            if leaf < at:
-                at = left
-            else:
-                offset += require_node(nodes, left).size
-                at = right_child(at)
-        return offset
+        return offset + offset_below(nodes, root.index, leaf)
     end = right_span(roots[-1].index) + 2 if roots else 0
     if leaf != end:
         raise ValueError(f"tree node {index} is outside of the tree")
+    return offset
+
+
+def offset_below(nodes: NodeSource, top: int, leaf: int) -> int:
+    """Bytes between the first block under the tree node `top` and the block at `leaf`, which is under it.
+
+    Raises BlockNotAvailable where nodes are missing.
+    """
+    at, offset = top, 0
+    while left_span(at) != leaf:
+        left = left_child(at)
+        if leaf < at:
+            at = left
+        else:
+            offset += require_node(nodes, left).size
+            at = right_child(at)
     return offset
 
 

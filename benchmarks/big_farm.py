@@ -104,6 +104,7 @@ def _first(name: str, now: datetime) -> int:
             last_report_at=now,
             completed_at=day if whole else None,
             last_proven_at=now if whole else None,
+            proven_length=LENGTH if whole else 0,
             last_challenged_at=now if whole else None,
             # arrives, however long the benchmark takes
             grew_at=now + timedelta(days=1) if name == "copying" and not whole else day,

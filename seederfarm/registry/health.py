@@ -82,7 +82,7 @@ def serves(worker: Worker) -> bool:
 
 def counts(copy: Replica, drive: Drive, now: datetime) -> bool:
     """Whether a copy is one of those that make a drive safe: wanted, complete at the newest version known,
-    proven since then and within two audit periods, on a worker that serves, and its last answer was right."""
+    proven of that version within two audit periods, on a worker that serves; its last answer was right."""
     return (
         copy.desired
         and copy.proven
@@ -91,6 +91,7 @@ def counts(copy: Replica, drive: Drive, now: datetime) -> bool:
         and copy.last_proven_at > proofs_since(now)
         and copy.fork >= (drive.fork or 0)
         and copy.length >= (drive.length or 0)
+        and (copy.proven_fork, copy.proven_length) >= (drive.fork or 0, drive.length or 0)
         and serves(copy.worker)
     )
 
@@ -142,12 +143,22 @@ class _Copies:
     now: datetime
 
     def counting(self) -> Q:
-        return self._serving() & Q(
-            replicas__proven=True,
-            replicas__proof_failures=0,
-            replicas__last_proven_at__gt=proofs_since(self.now),
-            replicas__fork__gte=Coalesce("fork", 0),
-            replicas__length__gte=Coalesce("length", 0),
+        return (
+            self._serving()
+            & Q(
+                replicas__proven=True,
+                replicas__proof_failures=0,
+                replicas__last_proven_at__gt=proofs_since(self.now),
+                replicas__fork__gte=Coalesce("fork", 0),
+                replicas__length__gte=Coalesce("length", 0),
+            )
+            & (
+                Q(replicas__proven_fork__gt=Coalesce("fork", 0))
+                | Q(
+                    replicas__proven_fork__gte=Coalesce("fork", 0),
+                    replicas__proven_length__gte=Coalesce("length", 0),
+                )
+            )
         )
 
     def whole(self) -> Q:

@@ -123,6 +123,8 @@ def _doubt(pending: Sequence[Replica], drive: Drive, now: datetime) -> str:
         return f"{out}: it could not prove itself {_times(copy.proof_failures)}."
     if copy.length < (drive.length or 0) or copy.fork < (drive.fork or 0):
         return f"The copy on {name} has version {copy.length} of {drive.length}."
+    if (copy.proven_fork, copy.proven_length) < (drive.fork or 0, drive.length or 0) and copy.proven:
+        return f"The copy on {name} has proven version {copy.proven_length} of {drive.length}."
     if copy.last_proven_at is None or not copy.proven:
         return f"The copy on {name} is complete, and its proof is pending."
     return f"The copy on {name} was last proven {_ago(copy.last_proven_at, now)}: too long ago."

@@ -22,7 +22,7 @@ from ..messaging.task_names import ControlTask
 from ..reconcile import completing
 from ..reconcile.reconcile import reconcile, sweep
 from ..reconcile.upkeep import upkeep
-from ..reports import audits, ingest
+from ..reports import audits, ingest, proof_requests
 from .retry import retry_on_db_outage
 
 
@@ -80,6 +80,7 @@ def ingest_audit_answer(data: object) -> None:
 def challenge() -> None:
     audits.expire()
     audits.challenge_due()
+    proof_requests.conclude()
 
 
 @_task(ControlTask.REFRESH)

@@ -146,11 +146,24 @@ def _gaps(text: str, core: int) -> CoreGaps | None:
     return gaps[core] if core < len(gaps) else None
 
 
-def _ask(questions: Sequence[tuple[_Due, str, list[int]]], now: datetime) -> None:
+def _ask(
+    questions: Sequence[tuple[_Due, str, list[int]]],
+    now: datetime,
+    *,
+    head: tuple[int | None, int | None] = (None, None),
+) -> None:
+    """`head`: fork and length of the key's own core that the copy has proven just now."""
     deadline = now + TIME_TO_ANSWER
     rows = [
         Challenge(
-            id=uuid.uuid4(), replica_id=copy.id, core=core, blocks=blocks, sent_at=now, deadline=deadline
+            id=uuid.uuid4(),
+            replica_id=copy.id,
+            core=core,
+            blocks=blocks,
+            sent_at=now,
+            deadline=deadline,
+            fork=head[0],
+            length=head[1],
         )
         for copy, core, blocks in questions
     ]
@@ -198,14 +211,16 @@ def _unasked(worker_id: int, answer: str) -> str:
 def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: random.Random) -> str:
     if now > row.deadline:
         return _failed(row, Challenge.Outcome.LATE, "the answer came after the deadline", now)
-    wrong = _check(row, answer)
+    wrong, heads = _check(row, answer)
     if wrong:
         return _failed(row, Challenge.Outcome.WRONG, wrong, now)
+    if heads and row.core == row.replica.drive.key:
+        row.fork, row.length = min(heads)
     row.outcome, row.answered_at = Challenge.Outcome.PROVEN, now
     if not any(proof.data for proof in answer.proofs):
         # By its numbers it may have none of these, which proves nothing: other blocks are requested.
         row.reason = "the copy lacks all blocks that were asked for, as it may"
-    row.save(update_fields=["outcome", "answered_at", "reason"])
+    row.save(update_fields=["outcome", "answered_at", "reason", "fork", "length"])
     if row.reason:
         return row.outcome
     replica = row.replica
@@ -218,59 +233,71 @@ def _judge(row: Challenge, node_id: str, answer: Answer, now: datetime, rng: ran
         )  # fmt: skip
         blocks = _pick(copy, BLOBS, length, rng)
     if blobs is not None and blocks:
-        _ask([(copy, key, blocks)], now)
+        _ask([(copy, key, blocks)], now, head=(row.fork, row.length))
     else:
-        _proven(replica, row.sent_at, now)
+        _proven(replica, row, now)
     return row.outcome
 
 
-def _proven(replica: Replica, asked_at: datetime, now: datetime) -> None:
-    """Record a proof. One requested before the copy became complete does not count: it is challenged
-    again."""
+def _proven(replica: Replica, last: Challenge, now: datetime) -> None:
+    """Record a proof, whose last challenge this was. One requested before the copy became complete does not
+    count: it is challenged again."""
     rows = Replica.objects.filter(pk=replica.pk)
     rows.update(proof_failures=0)
-    done = rows.filter(Q(completed_at__isnull=True) | Q(completed_at__lte=asked_at)).update(
-        last_proven_at=now
+    done = rows.filter(Q(completed_at__isnull=True) | Q(completed_at__lte=last.sent_at)).update(
+        last_proven_at=now, proven_length=last.length or 0, proven_fork=last.fork or 0
     )
     stored_health.refresh([replica.drive_id], now)
     if done and not replica.proven:  # placement waits for it
         Drive.objects.filter(pk=replica.drive_id, dirty=False).update(dirty=True)
 
 
-def _check(row: Challenge, answer: Answer) -> str:
-    """The reason why an answer is wrong; empty if it is right."""
+Heads = set[tuple[int, int]]
+"""Fork and length of signed heads."""
+
+
+def _check(row: Challenge, answer: Answer) -> tuple[str, Heads]:
+    """The reason why an answer is wrong, empty if it is right; and the heads that it proves."""
     if answer.core != row.core:
-        return f"asked about {row.core}, answered about {answer.core}"
+        return f"asked about {row.core}, answered about {answer.core}", set()
     if answer.error:
-        return f"the worker reports: {answer.error}"
+        return f"the worker reports: {answer.error}", set()
     if not answer.is_whole(row.blocks):
-        return f"asked for blocks {row.blocks}, answered {[proof.block for proof in answer.proofs]}"
+        return f"asked for blocks {row.blocks}, answered {[proof.block for proof in answer.proofs]}", set()
     return _wrong_proofs(row, answer)
 
 
-def _wrong_proofs(row: Challenge, answer: Answer) -> str:
-    """The reason why proofs are wrong; empty if they are right. Blocks that the copy may lack need no proof,
-    if half as many are proven as it should have by its numbers. An honest copy fails that three times in a
-    row once in a thousand times."""
+def _wrong_proofs(row: Challenge, answer: Answer) -> tuple[str, Heads]:
+    """The reason why proofs are wrong, empty if they are right; and the heads that they prove.
+
+    Blocks that the copy may lack need no proof, if half as many are proven as it should have by its numbers.
+    An honest copy fails that three times in a row once in a thousand times.
+    """
     core = MAIN if row.core == row.replica.drive.key else BLOBS
     gaps = _gaps(row.replica.gaps, core)
     proven = lacking = 0
+    heads: Heads = set()
     try:
         for proof in answer.proofs:
             if not proof.data and gaps is not None and not gaps.exact and may_lack(gaps, proof.block):
                 lacking += 1
                 continue
-            fork = verify_block(bytes.fromhex(row.core), proof).fork
-            if row.core == row.replica.drive.key and fork < row.replica.fork:
-                return f"block {proof.block} is of fork {fork}, the copy is reported as of {row.replica.fork}"
+            found = verify_block(bytes.fromhex(row.core), proof)
+            if row.core == row.replica.drive.key and found.fork < row.replica.fork:
+                claimed = row.replica.fork
+                return (
+                    f"block {proof.block} is of fork {found.fork}, the copy is reported as of {claimed}",
+                    set(),
+                )
+            heads.add((found.fork, found.length))
             proven += 1
     except ProofFailed as failure:
-        return str(failure)
+        return str(failure), set()
     asked = len(answer.proofs)
     expected = int(asked * _share_held(row.replica, core) / 2) if lacking else asked
     if proven < expected:
-        return f"{proven} of {asked} blocks asked for are there, and at least {expected} should be"
-    return ""
+        return f"{proven} of {asked} blocks asked for are there, and at least {expected} should be", set()
+    return "", heads
 
 
 def _share_held(replica: Replica, core: int) -> float:

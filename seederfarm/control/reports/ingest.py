@@ -296,9 +296,12 @@ def _update(news: list[_Update], now: datetime) -> None:
 
 def _completed(news: _Update, now: datetime) -> datetime | None:
     """When the copy became complete, by our clock, as proofs are: a worker must not choose their order."""
-    if news.report.phase is not Phase.COMPLETE:
-        return news.known.completed_at
-    return news.known.completed_at if news.known.phase == Phase.COMPLETE else now
+    known, report = news.known, news.report
+    if report.phase is not Phase.COMPLETE:
+        return known.completed_at
+    # Longer than it was: the last proof was of less
+    as_before = known.phase == Phase.COMPLETE and (known.fork, known.length) >= (report.fork, report.length)
+    return known.completed_at if as_before else now
 
 
 def _is_routine(news: _Update) -> bool:

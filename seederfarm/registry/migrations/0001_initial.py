@@ -187,10 +187,24 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("reason", models.CharField(blank=True, max_length=300)),
+                ("length", models.PositiveBigIntegerField(null=True)),
+                ("fork", models.PositiveBigIntegerField(null=True)),
             ],
             options={
                 "ordering": ("-sent_at",),
             },
+        ),
+        migrations.CreateModel(
+            name="ControlPulse",
+            fields=[
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                ("queues", models.JSONField(default=dict)),
+                ("broker_used_bytes", models.PositiveBigIntegerField(null=True)),
+                ("broker_max_bytes", models.PositiveBigIntegerField(null=True)),
+                ("cpu_seconds", models.FloatField(default=0.0)),
+                ("memory_bytes", models.PositiveBigIntegerField(default=0)),
+            ],
         ),
         migrations.CreateModel(
             name="Drive",
@@ -339,6 +353,7 @@ class Migration(migrations.Migration):
                 ("counted", models.PositiveSmallIntegerField(default=0, editable=False)),
                 ("proven_at", models.DateTimeField(editable=False, null=True, verbose_name="proven")),
                 ("arrived_at", models.DateTimeField(editable=False, null=True)),
+                ("proof_asked_at", models.DateTimeField(editable=False, null=True)),
                 ("health_stale", models.BooleanField(default=False, editable=False)),
                 (
                     "created_at",
@@ -430,23 +445,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="ControlPulse",
-            fields=[
-                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ("at", models.DateTimeField()),
-                ("queues", models.JSONField(default=dict)),
-                ("broker_used_bytes", models.PositiveBigIntegerField(null=True)),
-                ("broker_max_bytes", models.PositiveBigIntegerField(null=True)),
-                ("cpu_seconds", models.FloatField(default=0.0)),
-                ("memory_bytes", models.PositiveBigIntegerField(default=0)),
-            ],
-            options={
-                "constraints": [
-                    models.CheckConstraint(condition=models.Q(("id", 1)), name="control_pulse_only_one")
-                ],
-            },
-        ),
-        migrations.CreateModel(
             name="Replica",
             fields=[
                 (
@@ -490,6 +488,8 @@ class Migration(migrations.Migration):
                 ("grew_at", models.DateTimeField(editable=False, null=True)),
                 ("last_challenged_at", models.DateTimeField(null=True)),
                 ("last_proven_at", models.DateTimeField(null=True, verbose_name="proven")),
+                ("proven_length", models.PositiveBigIntegerField(default=0)),
+                ("proven_fork", models.PositiveBigIntegerField(default=0)),
                 ("proof_failures", models.PositiveIntegerField(default=0)),
                 (
                     "proven",
@@ -916,6 +916,10 @@ class Migration(migrations.Migration):
                 to=settings.AUTH_USER_MODEL,
             ),
         ),
+        migrations.AddConstraint(
+            model_name="controlpulse",
+            constraint=models.CheckConstraint(condition=models.Q(("id", 1)), name="control_pulse_only_one"),
+        ),
         migrations.AddField(
             model_name="drive",
             name="owner",
@@ -1211,6 +1215,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="drive",
             index=models.Index(fields=["health_rank", "-id"], name="drive_worst_first"),
+        ),
+        migrations.AddIndex(
+            model_name="drive",
+            index=models.Index(
+                condition=models.Q(("proof_asked_at__isnull", False)),
+                fields=["proof_asked_at"],
+                name="drive_proof_asked",
+            ),
         ),
         migrations.AddIndex(
             model_name="drive",

@@ -141,6 +141,8 @@ class Drive(models.Model):
     """The oldest proof among the copies that count."""
     arrived_at = models.DateTimeField(null=True, editable=False)
     """When a copy was last seen to grow, or was assigned. None: longer ago than makes a difference."""
+    proof_asked_at = models.DateTimeField(null=True, editable=False)
+    """When a person asked its copies for proof, until the outcome is known."""
     health_stale = models.BooleanField(default=False, editable=False)
     """Health must be computed again."""
 
@@ -176,6 +178,10 @@ class Drive(models.Model):
             models.Index(fields=["state"], condition=~Q(state="active"), name="drive_not_active"),
             # lists, the worst first; one state; drives of each
             models.Index(fields=["health_rank", "-id"], name="drive_worst_first"),
+            # proof_requests.conclude
+            models.Index(
+                fields=["proof_asked_at"], condition=Q(proof_asked_at__isnull=False), name="drive_proof_asked"
+            ),
             # stored_health.settle
             models.Index(fields=["id"], condition=Q(health_stale=True), name="drive_health_stale"),
             models.Index(fields=["proven_at"], condition=Q(proven_at__isnull=False), name="drive_proven_at"),

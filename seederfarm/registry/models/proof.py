@@ -31,6 +31,11 @@ class Challenge(models.Model):
     answered_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=6, choices=Outcome.choices, default=Outcome.OPEN, blank=True)
     reason = models.CharField(max_length=300, blank=True)
+    length = models.PositiveBigIntegerField(null=True)
+    """Blocks of the key's own core under the signed head that the answer proved, or the answer before it (for
+    the blobs core). None: nothing proven yet."""
+    fork = models.PositiveBigIntegerField(null=True)
+    """Fork of that head."""
 
     class Meta:
         ordering = ("-sent_at",)

@@ -52,13 +52,17 @@ class Replica(models.Model):
     last_report_at = models.DateTimeField("reported", null=True)
     """The worker's `observed_at` of the newest report that was used."""
     completed_at = models.DateTimeField(null=True)
-    """When it last became complete."""
+    """When it last became complete at the length that it has."""
     grew_at = models.DateTimeField(null=True, editable=False)
     """When a report last had more blocks than the one before, by our clock."""
 
     # proof of availability
     last_challenged_at = models.DateTimeField(null=True)
     last_proven_at = models.DateTimeField("proven", null=True)
+    proven_length = models.PositiveBigIntegerField(default=0)
+    """Blocks of the key's own core under the signed head of the last proof."""
+    proven_fork = models.PositiveBigIntegerField(default=0)
+    """Fork of that head."""
     proof_failures = models.PositiveIntegerField(default=0)
     """In a row, since it was last proven."""
     proven = models.GeneratedField(

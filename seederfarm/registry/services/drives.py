@@ -256,7 +256,10 @@ def finish_removals() -> int:
 
 
 def reverify(drives: Drives, actor: Actor) -> int:
-    """Request a proof of every complete copy now. Returns the number of copies."""
+    """Request a proof of every complete copy now. Returns the number of copies.
+
+    The outcome becomes an event of each drive, unless there are very many.
+    """
     ids = _ids(drives)
     copies = 0
     with transaction.atomic():
@@ -267,6 +270,8 @@ def reverify(drives: Drives, actor: Actor) -> int:
         if ids:
             _record(actor, "drive.reverify", f"Asked {count_of(copies, 'copy')} for proof of", ids, {})
             changed = ids if len(ids) <= SIGNALLED else None
+            if changed:  # the outcome of more would bury all other events
+                Drive.objects.filter(pk__in=changed).update(proof_asked_at=timezone.now())
             transaction.on_commit(partial(signals.reverify_wanted.send, sender=Drive, drive_ids=changed))
     return copies
 

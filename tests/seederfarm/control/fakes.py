@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.db.models import F
 from msgspec.structs import replace
 
 from farmwire.assignment import Assignment, AssignmentAssembler, AssignmentPage
@@ -105,7 +106,7 @@ def prove_all(now: datetime) -> None:
     """As if every complete copy had answered a challenge."""
     copies = Replica.objects.filter(phase="complete", proven=False)
     Drive.objects.filter(pk__in=copies.values("drive")).update(dirty=True)
-    copies.update(last_proven_at=now)
+    copies.update(last_proven_at=now, proven_length=F("length"), proven_fork=F("fork"))
 
 
 class FakeWorker:

@@ -45,7 +45,9 @@ def make_replica(drive: Drive, worker: Worker, **values: Any) -> Replica:
     """Complete and proven, unless it is said otherwise. The health of the drive is stored."""
     now = timezone.now()
     given: dict[str, Any] = {"drive": drive, "worker": worker, "phase": Replica.Phase.COMPLETE}
-    copy = Replica.objects.create(**{**given, "completed_at": now, "last_proven_at": now, **values})
+    given |= {"completed_at": now, "last_proven_at": now}
+    proven = {"proven_length": values.get("length", 0), "proven_fork": values.get("fork", 0)}
+    copy = Replica.objects.create(**{**given, **proven, **values})
     store_health(drive)
     return copy
 

@@ -32,7 +32,7 @@ def drive_with(number: int = 1, *, at: datetime = NOW, **values: Any) -> Drive:
     for _ in range(number):
         Replica.objects.create(
             drive=drive, worker=make_worker(), phase="complete", length=7, have_blocks=7, completed_at=at,
-            last_proven_at=at, created_at=at - HOUR,
+            last_proven_at=at, proven_length=7, created_at=at - HOUR,
         )  # fmt: skip
     refresh([drive.pk], at)
     return Drive.objects.get(pk=drive.pk)
@@ -77,7 +77,12 @@ def test_time_alone_ends_arriving_and_makes_proofs_too_old(database: FarmDatabas
     assert health(drive) == "at_risk"
     assert settle(NOW + ARRIVING) == 0
     Replica.objects.filter(pk=late.pk).update(
-        phase="complete", length=7, have_blocks=7, completed_at=NOW + HOUR, last_proven_at=NOW + HOUR
+        phase="complete",
+        length=7,
+        have_blocks=7,
+        completed_at=NOW + HOUR,
+        last_proven_at=NOW + HOUR,
+        proven_length=7,
     )
     refresh([drive.pk], NOW + HOUR)
     assert health(drive) == "safe"

@@ -17,6 +17,7 @@ from hypercore.crypto import KeyPair
 from seederfarm.control.reconcile import load
 from seederfarm.control.reports import audits
 from seederfarm.registry.models import Challenge, Drive, Event, Replica, Worker
+from seederfarm.registry.verdict import verdict_of
 
 from ..fakes import FakeBroker, FakeWorker
 
@@ -95,6 +96,36 @@ def test_a_copy_that_is_there_is_proven(
     replica.refresh_from_db()
     assert (replica.last_proven_at, replica.proof_failures) == (now + SECOND, 0)
     assert Challenge.objects.get().outcome == "proven"
+    assert (replica.proven_length, replica.proven_fork) == (20, 0)
+
+
+def test_a_copy_counts_for_the_version_that_it_proved_not_for_the_one_that_it_reports(
+    farm: FakeBroker, worker: FakeWorker, core: Core, now: datetime
+) -> None:
+    replica = copy_of_core(core, worker, now)
+    Replica.objects.update(completed_at=now, have_blocks=25, total_blocks=25, length=25)
+    Drive.objects.update(length=25, fork=0)
+    order = Order(
+        id=str(
+            Challenge.objects.create(
+                replica=replica, core=core.key.hex(), blocks=[3], sent_at=now, deadline=now + 9 * SECOND
+            ).pk
+        ),
+        key=core.key.hex(), core=core.key.hex(), blocks=[3], deadline=now.timestamp() + 9,
+    )  # fmt: skip
+    assert answer(worker, order, core, now + SECOND) == "proven"
+    replica.refresh_from_db()
+    assert (replica.proven, replica.proven_length) == (True, 20)
+    drive = Drive.objects.get()
+    verdict = verdict_of(drive, now + SECOND)
+    assert (verdict.is_safe, verdict.counted, drive.health, drive.counted) == (False, 0, "copying", 0)
+    assert "has proven version 20 of 25" in verdict.reason
+    core.append([b"more"] * 5, WRITER)
+    Replica.objects.update(last_challenged_at=None)
+    assert audits.challenge_due(now + 2 * SECOND) == 1
+    assert answer(worker, asked(farm), core, now + 3 * SECOND) == "proven"
+    drive.refresh_from_db()
+    assert (drive.health, drive.counted, drive.proven_at) == ("safe", 1, now + 3 * SECOND)
 
 
 def test_a_drive_is_proven_when_its_blobs_are_too(
@@ -108,6 +139,7 @@ def test_a_drive_is_proven_when_its_blobs_are_too(
     assert replica.last_proven_at is None
     second = asked(farm)
     assert (second.key, second.core) == (core.key.hex(), blobs.key.hex())
+    assert [(row.fork, row.length) for row in Challenge.objects.all()] == [(0, 20), (0, 20)]
     assert max(second.blocks) < blobs.length
     assert answer(worker, second, blobs, now + SECOND) == "proven"
     replica.refresh_from_db()

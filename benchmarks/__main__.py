@@ -9,6 +9,7 @@ BENCHMARKS = {
     "control": "planning and reports of a simulated farm on PostgreSQL",
     "dead": "meeting the one live peer among dead ones that are still announced, beside an official peer",
     "drives": "two thousand small drives at once, and ten thousand that lie idle",
+    "gateway": "a file of a drive over HTTP, beside the official serve-drive and hypercore-blob-server",
     "nat": "who reaches whom through open, consistent and random NATs, official and our peers",
     "pages": "first byte and queries of every page and API list in a large farm on PostgreSQL",
     "tabs": "what open pages cost the web process while drives change",

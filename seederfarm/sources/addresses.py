@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..outbound import addresses
-from .parse import SourceError
+from .list_formats import SourceError
 
 
 class Forbidden(SourceError):

@@ -19,7 +19,7 @@ from seederfarm.registry.urls import without_secrets
 
 from .claims import Reading, config_digest, digest, interval_of, registered_digest, version_of
 from .holding import WINDOW, Change, decide, window_of
-from .parse import Entry, SourceError
+from .list_formats import Entry, SourceError
 
 MAX_BACKOFF: Final = 3600.0
 """Seconds between attempts at a source that keeps failing, unless its interval is longer."""

@@ -17,9 +17,9 @@ from seederfarm.registry.models import Source, SourceEntry
 
 from . import fetch
 from .addresses import AddressPolicy
-from .parse import Entry, Parsed, SourceError
-from .parser import Parser
-from .seedlists import FollowedList, Version
+from .list_formats import Entry, Parsed, SourceError
+from .live_lists import FollowedList, Version
+from .parser_process import Parser
 
 LEASE: Final = 600.0
 """Seconds until a source whose reader died is read again. Longer than two answers may take, each 60 s, behind

@@ -21,7 +21,7 @@ import httpcore
 from ..outbound.addresses import PinnedBackend
 from ..outbound.requests import Headers, host_header, login, target, tls
 from .addresses import AddressPolicy
-from .parse import SourceError, clean
+from .list_formats import SourceError, clean
 
 MAX_BYTES: Final = 8 << 20
 """Default of SEEDERFARM_SOURCE_MAX_BYTES, for one answer: about 150,000 keys."""

@@ -24,9 +24,9 @@ from seederfarm.registry.models import Source
 
 from .apply import Outcome, apply_reading
 from .claims import Claim, Reading, claim, enabled, fetch_source, is_due, release, version_of
-from .parse import SourceError
-from .parser import Parser
-from .seedlists import FollowedList, SeedLists
+from .list_formats import SourceError
+from .live_lists import FollowedList, SeedLists
+from .parser_process import Parser
 
 LOOK_EVERY: Final = 1.0
 """Seconds between queries for sources that are new, changed, disabled or due."""

@@ -13,8 +13,8 @@ from seederfarm.registry.models import Source
 from .apply import Outcome, apply_reading
 from .claims import claim, fetch_source, is_due, release
 from .follower import AT_ONCE, PEER_TIMEOUT, Database, key_of
-from .parser import Parser
-from .seedlists import SeedLists
+from .live_lists import SeedLists
+from .parser_process import Parser
 
 
 async def read_once(sources: Sequence[Source], bootstrap: Sequence[BootstrapNode]) -> AsyncIterator[Outcome]:

@@ -20,7 +20,7 @@ from farmwire.tasks import Configure, Refresh
 from hypercore.crypto import KeyPair
 from hypercore.errors import KeyFormatError
 from seederfarm.sources.addresses import AddressPolicy
-from seederfarm.sources.parse import SourceError, parse_json, parse_lines
+from seederfarm.sources.list_formats import SourceError, parse_json, parse_lines
 from workers.engine.settings.key_list import parse_list
 from workers.transport import Rejected, TaskFilter
 

@@ -27,7 +27,7 @@ from ..units import format_size
 from .challenges import Challenges
 from .engine_stats import engine_stats, quota_left
 from .host import disk_bytes, host_stats
-from .reports import REPORT_ALL_SOON, Reports
+from .pending_reports import REPORT_ALL_SOON, PendingReports
 from .sampler import Sampler
 from .settings import WorkerSettings
 from .shard import Shard
@@ -58,7 +58,7 @@ class Agent:
         """Connections to the broker since the start."""
         self.reported_at: float | None = None
         """When the broker last took a heartbeat, Unix time. None: not yet."""
-        self.reports = Reports(state, heartbeat=self.heartbeat)
+        self.reports = PendingReports(state, heartbeat=self.heartbeat)
         self._lock = self.reports.lock
         self._assembler = AssignmentAssembler()
         self._order = Configure()

@@ -91,7 +91,7 @@ def _refuse_command(agent: Agent, command: str) -> Callable[..., dict[str, str]]
 
 
 def _engine_step(agent: Agent) -> type:
-    class Engines(bootsteps.StartStopStep):  # type: ignore[misc]
+    class EngineStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Lives as long as the process, independent of the broker."""
 
         def start(self, parent: Any) -> None:
@@ -106,11 +106,11 @@ def _engine_step(agent: Agent) -> type:
         def info(self, parent: Any) -> dict[str, Any]:
             return {"seeding": agent.summary()}
 
-    return Engines
+    return EngineStep
 
 
 def _report_step(app: Celery, agent: Agent) -> type:
-    class Reports(bootsteps.StartStopStep):  # type: ignore[misc]
+    class ReporterStep(bootsteps.StartStopStep):  # type: ignore[misc]
         """Made anew with every connection to the broker."""
 
         requires = ("celery.worker.consumer.events:Events", "celery.worker.consumer.tasks:Tasks")
@@ -148,4 +148,4 @@ def _report_step(app: Celery, agent: Agent) -> type:
             except Exception as error:
                 log.debug("no event could be sent: %s", error)
 
-    return Reports
+    return ReporterStep

@@ -21,7 +21,7 @@ from farmwire.tasks import AUDIT_ANSWER, REPORT, report_queue_of
 
 from ..ready import notify_ready
 from .agent import Agent
-from .reports import REPORT_ALL_SOON
+from .pending_reports import REPORT_ALL_SOON
 
 BATCHING = 1.0
 """Seconds that changes wait for more."""

@@ -28,7 +28,7 @@ from .seeds.problems import Problems
 from .seeds.review_schedule import ReviewSchedule
 from .seeds.seed import Seed
 from .seeds.stage import Stage
-from .seeds.table import SeedSlot, SeedTable, Totals, WarmSeed
+from .seeds.table import SeedSlot, SeedTable, TableTotals, WarmSeed
 from .seeds.topic import TopicSubscription
 from .settings.key_list import Wanted
 from .settings.settings import EngineSettings, LimitSettings
@@ -342,7 +342,7 @@ class Engine:
         """Whether other hosts cannot reach us."""
         return self._swarm.firewalled
 
-    def totals(self) -> Totals:
+    def totals(self) -> TableTotals:
         """Totals over all keys, without visiting cold ones."""
         return self._seeds.totals()
 

@@ -4,7 +4,15 @@ import pytest
 
 from hypercore.dht.address import Address, node_id
 from hypercore.dht.packet import Request, Response, decode_packet
-from hypercore.dht.rpc import MAX_CALLS, SLOT_SECONDS, WINDOW, CongestionWindow, Outgoing, ReplyHandler, Rpc
+from hypercore.dht.rpc import (
+    MAX_CALLS,
+    SLOT_SECONDS,
+    WINDOW,
+    CongestionWindow,
+    OutgoingRequest,
+    ReplyHandler,
+    Rpc,
+)
 
 THERE = Address("77.0.0.1", 49737)
 US = Address("78.0.0.1", 1000)
@@ -21,7 +29,7 @@ class Calls:
         handler = ReplyHandler(
             lambda reply: self.log.append((name, reply)), lambda: self.log.append((name, None)), on_slow
         )
-        return self.rpc.call(Outgoing(to, 0, **options), now, handler, own_id=own_id)
+        return self.rpc.call(OutgoingRequest(to, 0, **options), now, handler, own_id=own_id)
 
     def sent(self):
         packets = [(decode_packet(data), to) for data, to in self.rpc.outbox]

@@ -9,7 +9,7 @@ from hypercore.dht.handshake_router import Router
 from hypercore.dht.node import DhtCore
 from hypercore.dht.query import Query
 from hypercore.dht.record_store import Store
-from hypercore.dht.rpc import Outgoing, ReplyHandler
+from hypercore.dht.rpc import OutgoingRequest, ReplyHandler
 
 
 class Network:
@@ -122,7 +122,7 @@ class Network:
         """Send one request and return the reply, or None."""
         result = []
         handler = ReplyHandler(result.append, lambda: result.append(None))
-        core.call(Outgoing(to, command, **options), self.now, handler)
+        core.call(OutgoingRequest(to, command, **options), self.now, handler)
         self.flush(core)
         assert self.run(seconds, until=lambda: result), "the request did not end"
         return result[0]

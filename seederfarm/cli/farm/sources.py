@@ -133,7 +133,7 @@ def follow() -> None:
     from workers.engine.process.loop import run, stop_on_signals
 
     from ...sources.follower import Database, Follower
-    from ...sources.seedlists import SeedLists
+    from ...sources.live_lists import SeedLists
     from ...supervisor.home import Lock
 
     folder = farm.home / "sources"

@@ -20,9 +20,9 @@ from seederfarm.registry.models import Source
 from seederfarm.sources.apply import Outcome, apply_reading
 from seederfarm.sources.claims import claim, enabled, fetch_source, is_due
 from seederfarm.sources.follower import Database, Follower
-from seederfarm.sources.parse import Parsed, parse_json, parse_lines
-from seederfarm.sources.parser import Parser
-from seederfarm.sources.seedlists import SeedLists
+from seederfarm.sources.list_formats import Parsed, parse_json, parse_lines
+from seederfarm.sources.live_lists import SeedLists
+from seederfarm.sources.parser_process import Parser
 
 
 class Site:

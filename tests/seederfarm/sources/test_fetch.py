@@ -11,7 +11,7 @@ import pytest
 
 from seederfarm.sources import fetch
 from seederfarm.sources.addresses import AddressPolicy
-from seederfarm.sources.parse import SourceError
+from seederfarm.sources.list_formats import SourceError
 
 from .conftest import LOOPBACK, Site
 

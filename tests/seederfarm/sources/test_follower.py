@@ -15,7 +15,7 @@ from seederfarm.registry.models import Drive, Source, SourceEntry
 from seederfarm.registry.services.keys import add_keys
 from seederfarm.sources.apply import Outcome, apply_reading
 from seederfarm.sources.claims import Reading, claim
-from seederfarm.sources.parse import Entry
+from seederfarm.sources.list_formats import Entry
 
 from ...support.databases import FarmDatabase
 from ...support.waiting import eventually

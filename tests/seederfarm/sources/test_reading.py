@@ -24,7 +24,7 @@ from seederfarm.registry.services.keys import add_keys
 from seederfarm.registry.services.sources import accept_removals
 from seederfarm.sources.apply import Outcome, apply_reading
 from seederfarm.sources.claims import Reading, claim
-from seederfarm.sources.parse import Entry
+from seederfarm.sources.list_formats import Entry
 
 from .conftest import Site, read, read_due
 

@@ -22,8 +22,8 @@ from workers.agent import reporter as reporter_module
 from workers.agent import reports as reports_module
 from workers.agent.agent import Agent
 from workers.agent.app import create_app
+from workers.agent.pending_reports import REPORT_ALL_INTERVAL
 from workers.agent.reporter import FULL_BYTES, QUIET_BYTES, SILENT_ABOVE, Reporter
-from workers.agent.reports import REPORT_ALL_INTERVAL
 from workers.agent.settings import WorkerSettings
 from workers.agent.spread import Spread
 from workers.state import JoinedFarm, State

@@ -19,7 +19,7 @@ from .blobs_length import RequiredBlobs
 from .cold import Cold, ColdCore, SeedRecord, amounts_of
 from .detect import all_lack, detect_kind, detection_basis, remembered
 from .peer_counters import PeerCounters, PeerDelta
-from .totals import Head, Totals, recorded, totals_of
+from .totals import Head, SeedTotals, recorded, totals_of
 from .tracked_core import TrackedCore
 from .trouble import doubts_of, too_many_blocks, too_many_cores, trouble_of
 
@@ -102,7 +102,7 @@ class Seed:
 
         self._down, self._up = Rate(), Rate()
         self._heads: dict[bytes, Head] = {}
-        self._totals: Totals | None = None
+        self._totals: SeedTotals | None = None
         self._reported_at = float("-inf")
         self._synced: object = None
         self._uncertain_since: float | None = None
@@ -259,7 +259,7 @@ class Seed:
             up=self._up.per_second(now),
         )
 
-    def _state(self, totals: Totals) -> State:
+    def _state(self, totals: SeedTotals) -> State:
         if self._failed:
             return State.FAILED
         state = state_of(
@@ -492,5 +492,5 @@ class Seed:
         )
         return None
 
-    def _count(self) -> Totals:
+    def _count(self) -> SeedTotals:
         return totals_of(self.kind, self._known, len(self._tally))

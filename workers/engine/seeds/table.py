@@ -19,7 +19,7 @@ from .stage import StageMachine
 from .topic import TopicSubscription
 
 
-class Totals(NamedTuple):
+class TableTotals(NamedTuple):
     """Sums over all keys."""
 
     keys: int
@@ -161,10 +161,10 @@ class SeedTable:
         """Number of cold keys."""
         return len(self._slots) - len(self._warm)
 
-    def totals(self) -> Totals:
+    def totals(self) -> TableTotals:
         seeds = [warm.seed for warm in self._warm.values()]
         traffic = [seed.traffic for seed in seeds]
-        return Totals(
+        return TableTotals(
             keys=len(self._slots),
             synced=self.cold + sum(seed.synced for seed in seeds),
             have_bytes=self._have_bytes + sum(seed.have_bytes for seed in seeds),

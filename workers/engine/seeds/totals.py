@@ -10,7 +10,7 @@ from .cold import Cold
 from .tracked_core import TrackedCore
 
 
-class Totals(NamedTuple):
+class SeedTotals(NamedTuple):
     """Totals over the cores of a key, and its peers."""
 
     kind: Kind | None
@@ -33,7 +33,7 @@ class Head(NamedTuple):
     byte_length: int
 
 
-def totals_of(kind: Kind | None, parts: Iterable[TrackedCore], peers: int) -> Totals:
+def totals_of(kind: Kind | None, parts: Iterable[TrackedCore], peers: int) -> SeedTotals:
     """Sum over `parts`. `peers`: how many replicate the key."""
     blocks = have_blocks = size = have_size = lost = lost_size = 0
     for part in parts:
@@ -45,10 +45,10 @@ def totals_of(kind: Kind | None, parts: Iterable[TrackedCore], peers: int) -> To
         unavailable, unavailable_size = part.unavailable
         lost += unavailable
         lost_size += unavailable_size
-    return Totals(kind, blocks, have_blocks, size, have_size, peers, lost, lost_size)
+    return SeedTotals(kind, blocks, have_blocks, size, have_size, peers, lost, lost_size)
 
 
-def recorded(cold: Cold) -> tuple[dict[bytes, Head], Totals]:
+def recorded(cold: Cold) -> tuple[dict[bytes, Head], SeedTotals]:
     """The heads by core key, and the totals, that were emitted before the key was put away."""
     heads = {
         part.key: Head(part.role, part.length, part.fork, part.byte_length)
@@ -56,5 +56,7 @@ def recorded(cold: Cold) -> tuple[dict[bytes, Head], Totals]:
         if part.role is not None
     }
     lost, lost_size = cold.blocks - cold.have_blocks, cold.bytes - cold.have_bytes
-    totals = Totals(cold.kind, cold.blocks, cold.have_blocks, cold.bytes, cold.have_bytes, 0, lost, lost_size)
+    totals = SeedTotals(
+        cold.kind, cold.blocks, cold.have_blocks, cold.bytes, cold.have_bytes, 0, lost, lost_size
+    )
     return heads, totals

@@ -24,7 +24,7 @@ from .nat import NatSampler
 from .packet import Datagram, Request, decode_packet
 from .query import CAUTIOUS_CONCURRENCY, Query
 from .routing_table import BUCKET_SIZE, RoutingTable, TableNode
-from .rpc import DEFAULT_RETRIES, IGNORE_REPLY, Call, Outgoing, ReplyHandler, Rpc
+from .rpc import DEFAULT_RETRIES, IGNORE_REPLY, Call, OutgoingRequest, ReplyHandler, Rpc
 from .table_maintenance import TableMaintenance
 from .tokens import TokenIssuer
 
@@ -169,7 +169,9 @@ class DhtCore:
 
     # --- requests ------------------------------------------------------------------------------------
 
-    def call(self, outgoing: Outgoing, now: float, handler: ReplyHandler = IGNORE_REPLY) -> Call | None:
+    def call(
+        self, outgoing: OutgoingRequest, now: float, handler: ReplyHandler = IGNORE_REPLY
+    ) -> Call | None:
         """Send one request to one node. Returns None, without a callback, if too many are in flight."""
         self._now = now
         return self.request(outgoing, handler)
@@ -187,7 +189,7 @@ class DhtCore:
         retries: int = DEFAULT_RETRIES,
     ) -> Call | None:
         """Ping one node. Returns None as `call` does."""
-        return self.call(Outgoing(to, Internal.PING, internal=True, retries=retries), now, handler)
+        return self.call(OutgoingRequest(to, Internal.PING, internal=True, retries=retries), now, handler)
 
     def start(self, query: Query, now: float) -> Query:
         """Run a query of this node."""
@@ -217,7 +219,7 @@ class DhtCore:
 
     # --- for queries and answers ---------------------------------------------------------------------
 
-    def request(self, outgoing: Outgoing, handler: ReplyHandler = IGNORE_REPLY) -> Call | None:
+    def request(self, outgoing: OutgoingRequest, handler: ReplyHandler = IGNORE_REPLY) -> Call | None:
         """Send one request, at the time of the current call. Returns None as `call` does."""
         return self._rpc.call(outgoing, self._now, handler, own_id=self.own_id)
 
@@ -237,7 +239,7 @@ class DhtCore:
         if self._down_hints < MAX_DOWN_HINTS_PER_TICK:
             self._down_hints += 1
             value = encode_address(down)
-            self.request(Outgoing(referrer, Internal.DOWN_HINT, internal=True, value=value, retries=0))
+            self.request(OutgoingRequest(referrer, Internal.DOWN_HINT, internal=True, value=value, retries=0))
 
     def issue_token(self, host: str) -> bytes:
         return self._tokens.issue(host, self._now)

@@ -15,7 +15,7 @@ from .address import Address
 from .constants import Command
 from .messages import LookupReply, MutableRecord, PeerRecord
 from .query import Query, QueryHost
-from .rpc import Outgoing, Reply, ReplyHandler
+from .rpc import OutgoingRequest, Reply, ReplyHandler
 from .signing import sign_announce, sign_mutable, sign_unannounce, verify_mutable
 
 FULL_REPLY = 20
@@ -161,7 +161,9 @@ def _unannounce_at(
     value = sign_unannounce(key_pair, target=query.target, node_id=reply.id, token=reply.token)
     # A late repetition of this must not arrive after an announcement that may follow
     query.hold()
-    outgoing = Outgoing(reply.source, Command.UNANNOUNCE, target=query.target, value=value, token=reply.token)
+    outgoing = OutgoingRequest(
+        reply.source, Command.UNANNOUNCE, target=query.target, value=value, token=reply.token
+    )
     if node.request(outgoing, ReplyHandler(lambda _: query.release(), query.release)) is None:
         query.release()
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from .address import Address
 from .constants import RpcError
 from .routing_table import BUCKET_SIZE, TableNode, node_number
-from .rpc import Call, Outgoing, Reply, ReplyHandler
+from .rpc import Call, OutgoingRequest, Reply, ReplyHandler
 
 CONCURRENCY = 10
 """Requests of one query in flight at a time."""
@@ -38,7 +38,7 @@ _DOWN: list[Address] = []
 class QueryHost(Protocol):
     """The members of a node that a query uses."""
 
-    def request(self, outgoing: Outgoing, handler: ReplyHandler) -> Call | None:
+    def request(self, outgoing: OutgoingRequest, handler: ReplyHandler) -> Call | None:
         """Send one request. Returns None, without a callback, if too many are in flight."""
 
     def cancel(self, call: Call) -> None: ...
@@ -238,7 +238,7 @@ class Query:
                 self._give_up(distance)
                 self._ask_more()
 
-        outgoing = Outgoing(
+        outgoing = OutgoingRequest(
             address,
             self.command,
             internal=self._internal,
@@ -327,7 +327,7 @@ class Query:
                 self._end()
 
         command, value = request
-        outgoing = Outgoing(
+        outgoing = OutgoingRequest(
             reply.source, command, target=self.target, value=value, token=reply.token, force=self._force
         )
         call = self._host.request(outgoing, ReplyHandler(answered, timed_out))

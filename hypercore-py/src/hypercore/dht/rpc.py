@@ -49,7 +49,7 @@ class Reply(NamedTuple):
     rtt: float
 
 
-class Outgoing(NamedTuple):
+class OutgoingRequest(NamedTuple):
     """One request to one node, with its timeout and retries."""
 
     to: Address
@@ -100,7 +100,7 @@ class Call:
         "to",
     )
 
-    def __init__(self, outgoing: Outgoing, tid: int, packet: bytes, handler: ReplyHandler) -> None:
+    def __init__(self, outgoing: OutgoingRequest, tid: int, packet: bytes, handler: ReplyHandler) -> None:
         self.to = outgoing.to
         self.tid = tid
         self.packet = packet
@@ -181,7 +181,7 @@ class Rpc:
 
     def call(
         self,
-        outgoing: Outgoing,
+        outgoing: OutgoingRequest,
         now: float,
         handler: ReplyHandler = IGNORE_REPLY,
         *,

@@ -3,7 +3,7 @@
 Official receivers keep a watermark (from `range` messages that start at 0) beside a bitfield. When blocks
 below the watermark are dropped, they lower it to the start of these and lose what it covered behind them. A
 `Bitfield` with its prefix is as small and loses nothing, so here every message means exactly what it
-contains. Senders must expect official receivers, see `Announcer.dropped`.
+contains. Senders must expect official receivers, see `BlockAnnouncer.dropped`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from ..mux import Channel, CloseReason, Frame, Muxer
 from ..wire.control import BitfieldMessage, Cancel, NoData, Range, Sync, Unwant, Want
 from ..wire.data import Data
 from ..wire.handshake import ChannelHandshake, capability
-from .broadcaster import Announcer
+from .block_announcer import BlockAnnouncer
 from .config import ReplicationConfig
 from .context import ReplicatorContext
 from .download_state import DownloadState
@@ -101,7 +101,7 @@ class Peer:
         self.channel: Channel = muxer.create_channel(PROTOCOL, self.core.discovery_key, self)
         self.stats = PeerStats()
         self.down = DownloadState(host.config, host.fields)
-        self.announcer = Announcer(self.core, self.send)
+        self.announcer = BlockAnnouncer(self.core, self.send)
         self.uploader = Uploader(self, self.announcer, host.upload)
         self.synced = False
         """Whether it has reported its head."""

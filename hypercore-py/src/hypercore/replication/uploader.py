@@ -16,7 +16,7 @@ from ..mux.accounts import Account
 from ..wire.control import REASON_INVALID_REQUEST, REASON_NOT_AVAILABLE, NoData, Want
 from ..wire.data import Data
 from ..wire.request import Request, RequestBlock
-from .broadcaster import Announcer
+from .block_announcer import BlockAnnouncer
 from .config import MAX_BACKLOG, MAX_INVALID_REQUESTS, MAX_REASONED_REFUSALS, REQUEST_BYTES
 from .interfaces import PeerView
 from .ratelimit import RateLimit
@@ -48,7 +48,7 @@ class Uploader:
         "_wants",
     )
 
-    def __init__(self, peer: PeerView, announcer: Announcer, limit: RateLimit) -> None:
+    def __init__(self, peer: PeerView, announcer: BlockAnnouncer, limit: RateLimit) -> None:
         """`announcer` answers its wants."""
         self._peer = peer
         self._announcer = announcer

@@ -1,7 +1,8 @@
 """Subscriptions to announcements of blocks. Rules: hypercore lib/wants.js (11.37.1).
 
 Since hypercore 11.10 new blocks are announced only to peers that subscribed to their region, with the
-exceptions in `Announcer`. A peer subscribes region by region, each a power of two long and aligned to it.
+exceptions in `BlockAnnouncer`. A peer subscribes region by region, each a power of two long and aligned to
+it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .._types import Buffer
 from .packet import FLAG_DATA, FLAG_END, HEADER_BYTES, SEQUENCE_MASK, first_word, pack_header
-from .sender import Outgoing
+from .sender import PacketBatch
 
 _DATA = first_word(FLAG_DATA)
 _END = first_word(FLAG_END)
@@ -22,7 +22,7 @@ class Burst(NamedTuple):
     packets: int
 
 
-def data_burst(outgoing: Outgoing, remote_id: int, window: int, ack: int) -> Burst:
+def data_burst(outgoing: PacketBatch, remote_id: int, window: int, ack: int) -> Burst:
     """The datagrams of `outgoing`, with a header each."""
     seqs, payloads, ends, padding = outgoing
     count = len(payloads)

@@ -29,7 +29,7 @@ TAIL_PROBE_UNKNOWN = 1.0
 """Seconds of the tail probe's time before any round trip is known."""
 
 
-class Outgoing(NamedTuple):
+class PacketBatch(NamedTuple):
     """Packets to send: all payloads but the last are equally long."""
 
     seqs: Sequence[int]
@@ -208,14 +208,14 @@ class Sender:
 
     # --- packets ------------------------------------------------------------------------------------------
 
-    def transmit(self, now: float) -> Outgoing | None:
+    def transmit(self, now: float) -> PacketBatch | None:
         """The next packets that may be sent now. Call it until it returns None."""
         self._pacing_at = None
         if self.allowance is not None:
             return self._transmit_within(self.allowance, now)
         return self._transmit(now)
 
-    def _transmit_within(self, allowance: int, now: float) -> Outgoing | None:
+    def _transmit_within(self, allowance: int, now: float) -> PacketBatch | None:
         """At most one packet that fits the allowance."""
         flight = self.flight
         if allowance <= HEADER_BYTES:
@@ -228,7 +228,7 @@ class Sender:
             self.allowance = allowance - sum(HEADER_BYTES + out.padding + len(p) for p in out.payloads)
         return out
 
-    def _transmit(self, now: float) -> Outgoing | None:
+    def _transmit(self, now: float) -> PacketBatch | None:
         if self.flight.lost:
             out = self._send_lost(now)
         elif self._tail_probe_due:
@@ -239,7 +239,7 @@ class Sender:
             out = self._send_new(now)
         return out
 
-    def _send_lost(self, now: float) -> Outgoing | None:
+    def _send_lost(self, now: float) -> PacketBatch | None:
         """Packets to send again. The peer's window has room for them: they were in it before."""
         flight, congestion = self.flight, self.congestion
         allowance = self._pacer.allowance(now, congestion.rate)
@@ -262,9 +262,9 @@ class Sender:
         if not seqs:
             return None
         self._sent(len(seqs), now)
-        return Outgoing(seqs, payloads, seqs[-1] == self.end_seq)
+        return PacketBatch(seqs, payloads, seqs[-1] == self.end_seq)
 
-    def _send_new(self, now: float) -> Outgoing | None:
+    def _send_new(self, now: float) -> PacketBatch | None:
         queue, flight, congestion = self.queue, self.flight, self.congestion
         waiting = queue.size
         if not waiting and (not self._end_queued or self.end_seq is not None):
@@ -289,7 +289,7 @@ class Sender:
             return self._send_mtu_probe(now)
         return self._send_packets(min(wanted, allowance), now)
 
-    def _send_mtu_probe(self, now: float) -> Outgoing:
+    def _send_mtu_probe(self, now: float) -> PacketBatch:
         self.mtu.probe_seq = self.flight.next_seq
         return self._send_packets(1, now)._replace(padding=self.mtu.padding)
 
@@ -311,7 +311,7 @@ class Sender:
             self.mtu.on_lost()
         self.flight.resend(seq, now)
 
-    def _send_packets(self, count: int, now: float) -> Outgoing:
+    def _send_packets(self, count: int, now: float) -> PacketBatch:
         """Send `count` new packets, without a check of windows."""
         flight = self.flight
         payloads = self.queue.take(self._payload_bytes, count) or [b""]
@@ -320,9 +320,9 @@ class Sender:
         if ends:
             self.end_seq = flight.next_seq - 1
         self._sent(len(payloads), now)
-        return Outgoing(range(first, flight.next_seq), payloads, ends)
+        return PacketBatch(range(first, flight.next_seq), payloads, ends)
 
-    def _send_tail_probe(self, now: float) -> Outgoing | None:
+    def _send_tail_probe(self, now: float) -> PacketBatch | None:
         """One packet beyond what the window allows, so that an acknowledgement shows what was lost."""
         flight = self.flight
         self._tail_probe_due = False
@@ -337,7 +337,7 @@ class Sender:
         payload = flight.payload(seq)
         self._resend(seq, now)
         self._sent(1, now)
-        return Outgoing((seq,), (payload,), seq == self.end_seq)
+        return PacketBatch((seq,), (payload,), seq == self.end_seq)
 
     def _sent(self, count: int, now: float) -> None:
         self._pacer.spend(count)

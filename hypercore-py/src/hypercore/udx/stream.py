@@ -33,7 +33,7 @@ from .packet import (
     sequence_distance,
 )
 from .reassembly import Reassembly
-from .sender import Outgoing, Sender
+from .sender import PacketBatch, Sender
 from .time_wait import TimeWait
 from .window import WindowTuner
 
@@ -429,7 +429,7 @@ class UdxStream:
         self._offered = window
         return window
 
-    def _data_burst(self, outgoing: Outgoing) -> Burst:
+    def _data_burst(self, outgoing: PacketBatch) -> Burst:
         window = self._window()
         if not self._incoming.has_gaps:
             self._ack_due = False  # data packets acknowledge as well, but cannot report gaps

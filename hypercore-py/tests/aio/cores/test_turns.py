@@ -60,13 +60,13 @@ class Busy:
         return Useful(done, 0, received=True)
 
 
-def simulate(workers: Callable[[Clock, Turns], None], seconds: float) -> float:
+def simulate(takers: Callable[[Clock, Turns], None], seconds: float) -> float:
     """Runs turns until so much time has passed; returns the longest turn."""
 
     async def main() -> float:
         clock, longest = Clock(), 0.0
         turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=clock)
-        workers(clock, turns)
+        takers(clock, turns)
         end = clock.now + seconds
         while clock.now < end:
             before = clock.now
@@ -83,14 +83,14 @@ def test_a_turn_and_a_slice_are_short_however_many_want_to_work() -> None:
 
     def start(clock: Clock, turns: Turns) -> None:
         busy.extend(Busy(clock) for _ in range(500))
-        for worker in busy:
-            turns.add(worker)
-            turns.add(worker)
+        for taker in busy:
+            turns.add(taker)
+            turns.add(taker)
 
     longest = simulate(start, 3)
     assert longest <= TURN_SECONDS + 2e-3
-    assert max(worker.longest for worker in busy) <= SLICE_SECONDS + 2e-4
-    assert all(worker.spent > 0 for worker in busy)
+    assert max(taker.longest for taker in busy) <= SLICE_SECONDS + 2e-4
+    assert all(taker.spent > 0 for taker in busy)
 
 
 def test_those_that_do_useful_work_come_before_those_that_only_keep_us_busy() -> None:
@@ -99,13 +99,13 @@ def test_those_that_do_useful_work_come_before_those_that_only_keep_us_busy() ->
     def start(clock: Clock, turns: Turns) -> None:
         found.append(Busy(clock, useful=True))
         found.extend(Busy(clock) for _ in range(200))
-        for worker in found:
-            turns.add(worker)
+        for taker in found:
+            turns.add(taker)
 
     simulate(start, 10)
     useful, *useless = found
     assert useful.spent > 0.6 * 10
-    assert sum(worker.spent for worker in useless) > DEBT_SHARE * 10 * 0.8
+    assert sum(taker.spent for taker in useless) > DEBT_SHARE * 10 * 0.8
 
 
 def test_a_peer_that_keeps_us_busy_alone_gets_its_share_and_no_more() -> None:
@@ -140,9 +140,9 @@ def test_of_those_in_debt_who_owes_less_comes_first() -> None:
         clock = Clock()
         turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=clock)
         busy.extend(Busy(clock) for _ in range(200))
-        for worker in busy:
-            turns.add(worker)
-        while not all(worker.spent > 4 * SMALL_DEBT_SECONDS for worker in busy):
+        for taker in busy:
+            turns.add(taker)
+        while not all(taker.spent > 4 * SMALL_DEBT_SECONDS for taker in busy):
             await asyncio.sleep(0)
         late.append(Busy(clock, left=200))
         turns.charge(late[0], SMALL_DEBT_SECONDS + SLICE_SECONDS)
@@ -172,9 +172,9 @@ def test_those_in_debt_keep_to_their_share_while_others_have_something_to_do_now
         turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=clock)
         asking = Asking(clock)
         busy = [Busy(clock) for _ in range(100)]
-        for worker in busy:
-            turns.charge(worker, 2 * SMALL_DEBT_SECONDS)
-            turns.add(worker)
+        for taker in busy:
+            turns.charge(taker, 2 * SMALL_DEBT_SECONDS)
+            turns.add(taker)
         began = asked = clock.now
         while clock.now < began + 3:
             if clock.now >= asked + ACTIVE_SECONDS / 2:
@@ -184,7 +184,7 @@ def test_those_in_debt_keep_to_their_share_while_others_have_something_to_do_now
             await asyncio.sleep(0.0002)
             if clock.now == before:
                 clock.now += 0.001  # the loop rests
-        spent[0] = sum(worker.spent for worker in busy)
+        spent[0] = sum(taker.spent for taker in busy)
 
     asyncio.run(main())
     assert 0.5 * DEBT_SHARE * 3 < spent[0] < 1.5 * DEBT_SHARE * 3
@@ -195,9 +195,9 @@ def test_those_in_debt_keep_to_their_share_while_others_have_something_to_do_now
 def test_turns_are_shorter_if_all_are_in_debt() -> None:
     def start(clock: Clock, turns: Turns) -> None:
         for _ in range(20):
-            worker = Busy(clock)
-            turns.charge(worker, 2 * SMALL_DEBT_SECONDS)
-            turns.add(worker)
+            taker = Busy(clock)
+            turns.charge(taker, 2 * SMALL_DEBT_SECONDS)
+            turns.add(taker)
 
     assert simulate(start, 0.5) < DEBTORS_TURN_SECONDS + 3e-4
 
@@ -208,8 +208,8 @@ def test_what_packets_take_is_owed_like_the_work_of_turns() -> None:
     def start(clock: Clock, turns: Turns) -> None:
         found.extend((Busy(clock), Busy(clock)))
         turns.charge(found[0], 2.0)
-        for worker in found:
-            turns.add(worker)
+        for taker in found:
+            turns.add(taker)
 
     simulate(start, 1)
     assert found[0].spent < 1.2 * DEBT_SHARE
@@ -225,12 +225,12 @@ def test_connections_that_come_and_go_while_others_wait_leave_nothing_behind() -
         turns.add(waiting)
         gone = []
         for _ in range(200):
-            worker = Busy(clock)
-            turns.charge(worker, 100.0)
-            turns.add(worker)
-            gone.append(weakref.ref(worker))
-            turns.discard(worker)
-            del worker
+            taker = Busy(clock)
+            turns.charge(taker, 100.0)
+            turns.add(taker)
+            gone.append(weakref.ref(taker))
+            turns.discard(taker)
+            del taker
         assert sum(each() is not None for each in gone) < 20
 
     asyncio.run(main())
@@ -248,8 +248,8 @@ def test_who_fails_or_is_gone_holds_up_nobody() -> None:
                 raise RuntimeError("broken")
 
         gone, fine = Busy(clock), Busy(clock, left=3)
-        for worker in (Failing(clock), gone, fine):
-            turns.add(worker)
+        for taker in (Failing(clock), gone, fine):
+            turns.add(taker)
         turns.discard(gone)
         await asyncio.sleep(0.01)
         assert len(errors) == 1
@@ -280,9 +280,9 @@ def test_time_taken_away_while_work_is_measured_shortens_no_slice() -> None:
 
         turns = Turns(asyncio.get_running_loop(), clock=clock, work_clock=work_clock)
         both = [Busy(clock, useful=True) for _ in range(2)]
-        for worker in both:
-            turns.add(worker)
+        for taker in both:
+            turns.add(taker)
         await asyncio.sleep(0)
-        assert all(worker.longest > 0.9 * SLICE_SECONDS for worker in both)
+        assert all(taker.longest > 0.9 * SLICE_SECONDS for taker in both)
 
     asyncio.run(main())

@@ -10,7 +10,7 @@ from hypercore.aio.dht.node import DhtNode
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command
 from hypercore.dht.node import NodeEvent
-from hypercore.dht.rpc import Outgoing
+from hypercore.dht.rpc import OutgoingRequest
 from support.aio_nodes import TOPIC, run, until
 
 # --- standing among others --------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def test_a_node_whose_address_stays_open_stores_for_others_until_that_ends(monke
     async def scene(net):
         node, asker = await net.create_node(), await net.create_node()
         here = Address("127.0.0.1", node.local_port)
-        lookup = Outgoing(here, Command.LOOKUP, target=TOPIC, force=True)
+        lookup = OutgoingRequest(here, Command.LOOKUP, target=TOPIC, force=True)
         node._reachability.firewalled = False
         await until(lambda: not node.ephemeral)
         reply = await asker.client.request(lookup)

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from hypercore.aio.dht import announcer
+from hypercore.aio.dht import server_announcer
 from hypercore.crypto import KeyPair
 from hypercore.dht import punch_probes, server_core
 from hypercore.dht.constants import Firewall
@@ -113,7 +113,7 @@ def test_both_dial_each_other_through_their_nats():
 
 
 def test_server_is_reached_again_after_its_router_restarted(monkeypatch):
-    monkeypatch.setattr(announcer, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(server_announcer, "PING_SECONDS", 0.1)
 
     async def scene(server, server_nat, client, client_nat):
         listening = await server.listen(SERVER, Echo())

@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from hypercore.aio.dht import announcer
+from hypercore.aio.dht import server_announcer
 from hypercore.aio.dht.node import MAX_REMEMBERED_RELAYS, DhtNode
 from hypercore.aio.net.interfaces import local_addresses
 from hypercore.aio.race import race
@@ -225,8 +225,8 @@ def test_closed_server_is_not_found():
 
 @pytest.mark.usefixtures("quick_requests")
 def test_server_keeps_itself_announced(monkeypatch):
-    monkeypatch.setattr(announcer, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(announcer, "PING_ROUNDS", 4)
+    monkeypatch.setattr(server_announcer, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(server_announcer, "PING_ROUNDS", 4)
 
     async def scene(net):
         log = []
@@ -243,7 +243,7 @@ def test_server_keeps_itself_announced(monkeypatch):
         await server.renewed()
         assert len(log) >= before + 3
         # A relay that dies is replaced, long before the announcement is due
-        monkeypatch.setattr(announcer, "PING_ROUNDS", 10_000)
+        monkeypatch.setattr(server_announcer, "PING_ROUNDS", 10_000)
         await server.renewed()
         dead = server.relay_addresses[0]
         await next(node for node in net.nodes if node.local_port == dead.port).close()
@@ -255,7 +255,7 @@ def test_server_keeps_itself_announced(monkeypatch):
 
 
 def test_renewing_waits_for_an_announcement_that_began_afterwards(monkeypatch):
-    monkeypatch.setattr(announcer, "PING_SECONDS", 60)
+    monkeypatch.setattr(server_announcer, "PING_SECONDS", 60)
 
     async def scene(net):
         server_node = await net.create_node()

@@ -4,7 +4,7 @@ import asyncio
 from time import monotonic
 
 from hypercore.aio.swarm import topic_refresher as discovery_module
-from hypercore.aio.swarm.peer_link import Crowded
+from hypercore.aio.swarm.peer_connection import Crowded
 from hypercore.codec import Writer
 from hypercore.dht.constants import Command
 from hypercore.dht.messages import PeerRecord
@@ -26,7 +26,7 @@ def test_idle_strangers_that_were_announced_first_do_not_keep_us_from_the_publis
     async def scene(net, peer):
         strangers = [await peer() for _ in range(4)]
         for stranger in strangers:
-            stranger.swarm._links._on_connection = None
+            stranger.swarm._table._on_connection = None
         await asyncio.gather(*(each.swarm.join(TOPIC, client=False).flushed() for each in strangers))
         fed = set()
         a = await peer(max_peers=2, lacks_peers=lambda topic: not fed)
@@ -116,8 +116,8 @@ def test_a_peer_that_offended_is_let_go_and_taken_again_when_its_time_is_over(mo
         await a.swarm.join(TOPIC).flushed()
         await b.swarm.join(TOPIC).flushed()
         await until(lambda: a.met and b.met)
-        taken, take = [], a.swarm._links._on_connection
-        a.swarm._links._on_connection = lambda *args: (taken.append(monotonic()), take(*args))
+        taken, take = [], a.swarm._table._on_connection
+        a.swarm._table._on_connection = lambda *args: (taken.append(monotonic()), take(*args))
         over = monotonic() + 1.0
         assert a.swarm.report_misbehaviour(HIGH.public_key) == 1.0
         assert not a.swarm.connections

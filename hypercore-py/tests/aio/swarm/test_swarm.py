@@ -8,13 +8,13 @@ import pytest
 
 from hypercore.aio.dht.node import DhtNode
 from hypercore.aio.swarm import candidates as candidates_module
-from hypercore.aio.swarm.peer_link import Duplicate
+from hypercore.aio.swarm.peer_connection import Duplicate
 from hypercore.aio.swarm.swarm import Swarm
 from hypercore.crypto import discovery_key
 from hypercore.dht.address import Address
 from hypercore.dht.constants import Command, Mode
 from hypercore.dht.messages import Handshake
-from hypercore.dht.rpc import Outgoing
+from hypercore.dht.rpc import OutgoingRequest
 from hypercore.errors import ConnectionClosed, LocalProtocolError
 from hypercore.secretstream.framing import frame
 from hypercore.secretstream.stream import stream_id
@@ -368,7 +368,7 @@ class Replayer:
         host, port = self.server._context.socket.local_address
         there = Address(host, port)
         return await self.node.client.request(
-            Outgoing(there, Command.PEER_HANDSHAKE, target=self.server.target, value=value)
+            OutgoingRequest(there, Command.PEER_HANDSHAKE, target=self.server.target, value=value)
         )
 
 
@@ -392,12 +392,12 @@ def test_handshake_sent_again_by_a_relay_leaves_the_connection_alone():
         header = frame(stream_id(arrival._result.hash, is_initiator=True) + bytes(24))
         packet = Packet(FLAG_DATA, arrival.stream.local_id, 1 << 20, 0, 0, header).encode()
         replayer.node.socket.send(packet, a.swarm.node.socket.local_address)
-        await until(lambda: len(a.swarm._links.candidates))
+        await until(lambda: len(a.swarm._table.candidates))
         # And then something that the peer did not encrypt
         assert a.swarm.connections == {live} and a.opened == 1
         forged = Packet(FLAG_DATA, arrival.stream.local_id, 1 << 20, 1, 0, frame(bytes(40))).encode()
         replayer.node.socket.send(forged, a.swarm.node.socket.local_address)
-        await until(lambda: not len(a.swarm._links.candidates))
+        await until(lambda: not len(a.swarm._table.candidates))
         assert a.swarm.connections == {live} and not live.closed and a.opened == 1
         for connection in b.swarm.connections:
             connection.send(b"still here")
@@ -417,7 +417,7 @@ def test_peer_that_comes_again_replaces_its_connection_once_it_has_spoken():
         old.send(b"one")
         await until(lambda: [b"one"] in a.heard.values())
         new = await second.connect(LOW.public_key, key_pair=HIGH)
-        await until(lambda: len(a.swarm._links.candidates))
+        await until(lambda: len(a.swarm._table.candidates))
         assert not old.closed and a.opened == 1
         new.on_message = lambda message: None
         new.send(b"two")

@@ -19,7 +19,7 @@ from seederfarm.registry.models.history import Severity
 from seederfarm.registry.services import log
 from seederfarm.sources.apply import apply_reading
 from seederfarm.sources.claims import Reading, claim
-from seederfarm.sources.parse import Entry, SourceError
+from seederfarm.sources.list_formats import Entry, SourceError
 
 from ...registry.factories import make_drive
 from ..fakes import FakeBroker, FakeWorker, copy_of

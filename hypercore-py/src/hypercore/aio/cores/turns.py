@@ -60,7 +60,7 @@ class Useful(NamedTuple):
     """Whether the peer gave us any of them."""
 
 
-class Worker(Protocol):
+class TurnTaker(Protocol):
     debt: Debt
 
     def work(self, expired: Callable[[], bool]) -> bool:
@@ -76,33 +76,33 @@ class _Queue:
     __slots__ = ("_entries", "_number", "_waiting")
 
     def __init__(self) -> None:
-        self._entries: list[tuple[float, int, Worker]] = []
-        """A heap. Entries of workers that were discarded stay for a while."""
-        self._waiting: dict[Worker, int] = {}
-        """Worker -> number of its entry."""
+        self._entries: list[tuple[float, int, TurnTaker]] = []
+        """A heap. Entries of takers that were discarded stay for a while."""
+        self._waiting: dict[TurnTaker, int] = {}
+        """TurnTaker -> number of its entry."""
         self._number = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def __contains__(self, worker: Worker) -> bool:
-        return worker in self._waiting
+    def __contains__(self, taker: TurnTaker) -> bool:
+        return taker in self._waiting
 
-    def push(self, worker: Worker, rank: float) -> None:
+    def push(self, taker: TurnTaker, rank: float) -> None:
         self._number += 1
-        self._waiting[worker] = self._number
-        heappush(self._entries, (rank, self._number, worker))
+        self._waiting[taker] = self._number
+        heappush(self._entries, (rank, self._number, taker))
 
-    def pop(self) -> Worker:
-        """Remove and return the first worker. The queue must not be empty."""
+    def pop(self) -> TurnTaker:
+        """Remove and return the first taker. The queue must not be empty."""
         while True:
-            _, number, worker = heappop(self._entries)
-            if self._waiting.get(worker) == number:
-                del self._waiting[worker]
-                return worker
+            _, number, taker = heappop(self._entries)
+            if self._waiting.get(taker) == number:
+                del self._waiting[taker]
+                return taker
 
-    def discard(self, worker: Worker) -> None:
-        if self._waiting.pop(worker, None) is not None and len(self._entries) > 2 * len(self._waiting) + 16:
+    def discard(self, taker: TurnTaker) -> None:
+        if self._waiting.pop(taker, None) is not None and len(self._entries) > 2 * len(self._waiting) + 16:
             waiting = self._waiting
             self._entries = [entry for entry in self._entries if waiting.get(entry[2]) == entry[1]]
             heapify(self._entries)
@@ -127,64 +127,64 @@ class Turns:
         self._debts = Debts(clock())
         self._active_at = float("-inf")
         """When a connection up to SMALL_DEBT_SECONDS last had work to do."""
-        self._working: Worker | None = None
+        self._working: TurnTaker | None = None
         self._until = 0.0
         self._tokens = 0.0
         self._left = TURN_SECONDS
-        """Seconds left in this turn of the loop for `run_now`. A worker that uses it is queued too, which
+        """Seconds left in this turn of the loop for `run_now`. A taker that uses it is queued too, which
         ends the turn."""
         self._seen = clock()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, worker: Worker) -> None:
-        """Queue a worker that has work to do. It may be queued already."""
-        if worker is self._working:
+    def add(self, taker: TurnTaker) -> None:
+        """Queue a taker that has work to do. It may be queued already."""
+        if taker is self._working:
             return  # the return value of `work` decides whether it is queued again
         for queue in self._queues:
-            if worker in queue:
+            if taker in queue:
                 return
-        self._enqueue(worker)
+        self._enqueue(taker)
         self._schedule()
 
-    def run_now(self, worker: Worker, work: Callable[[Callable[[], bool]], object]) -> None:
-        """Run `work` of a worker in small debt before its turn, if this turn of the loop has time left: data
+    def run_now(self, taker: TurnTaker, work: Callable[[Callable[[], bool]], object]) -> None:
+        """Run `work` of a taker in small debt before its turn, if this turn of the loop has time left: data
         that has just arrived is still in the processor's cache. `work` must not raise. The caller charges the
         time."""
-        if self._left <= 0 or self._working is not None or self._debts.owed(worker.debt) > SMALL_DEBT_SECONDS:
+        if self._left <= 0 or self._working is not None or self._debts.owed(taker.debt) > SMALL_DEBT_SECONDS:
             return
         now = self._clock()
         self._until = now + self._left
-        self._working = worker
+        self._working = taker
         try:
             work(self.expired)
         finally:
             self._working = None
         self._left -= self._clock() - now
 
-    def charge(self, worker: Worker, seconds: float) -> None:
-        """Add time that the worker took outside its turns to its debt, in seconds of the work clock."""
-        pieces, size, received = worker.take_useful()
+    def charge(self, taker: TurnTaker, seconds: float) -> None:
+        """Add time that the taker took outside its turns to its debt, in seconds of the work clock."""
+        pieces, size, received = taker.take_useful()
         paid = pieces * USEFUL_SECONDS + size * USEFUL_BYTE_SECONDS
-        self._debts.charge(worker.debt, seconds, paid=paid, earned=paid if received else 0.0)
+        self._debts.charge(taker.debt, seconds, paid=paid, earned=paid if received else 0.0)
 
-    def discard(self, worker: Worker) -> None:
-        """Remove a worker whose connection is closed."""
-        self._debts.discard(worker.debt)
+    def discard(self, taker: TurnTaker) -> None:
+        """Remove a taker whose connection is closed."""
+        self._debts.discard(taker.debt)
         for queue in self._queues:
-            queue.discard(worker)
+            queue.discard(taker)
 
     def expired(self) -> bool:
         """Whether the current slice is over."""
         return self._clock() >= self._until
 
-    def _enqueue(self, worker: Worker) -> None:
+    def _enqueue(self, taker: TurnTaker) -> None:
         self._debts.advance(self._clock())
-        owed = self._debts.owed(worker.debt)
+        owed = self._debts.owed(taker.debt)
         if owed <= SMALL_DEBT_SECONDS:
-            self._queues[0].push(worker, 0.0)  # in turns: useful work keeps debts at 0, however long it takes
+            self._queues[0].push(taker, 0.0)  # in turns: useful work keeps debts at 0, however long it takes
         else:
-            self._queues[1 if owed <= MAX_DEBT_SECONDS else 2].push(worker, worker.debt.due)
+            self._queues[1 if owed <= MAX_DEBT_SECONDS else 2].push(taker, taker.debt.due)
 
     def _schedule(self) -> None:
         if self._scheduled:
@@ -223,16 +223,16 @@ class Turns:
         self._schedule()
 
     def _serve(self, queue: _Queue, end: float) -> None:
-        """Serve the workers of a queue in turns, a slice each."""
+        """Serve the takers of a queue in turns, a slice each."""
         # Reading the work clock can switch processes on a busy system: that time is no part of a slice
         worked, now = self._work_clock(), self._clock()
         while queue and now < end:
-            worker = queue.pop()
-            # A worker alone takes the whole turn: output of one call shares messages
+            taker = queue.pop()
+            # A taker alone takes the whole turn: output of one call shares messages
             self._until = min(now + SLICE_SECONDS, end) if queue else end
-            self._working = worker
+            self._working = taker
             try:
-                more = worker.work(self.expired)
+                more = taker.work(self.expired)
             except Exception as error:
                 more = False
                 self._loop.call_exception_handler(
@@ -241,7 +241,7 @@ class Turns:
             finally:
                 self._working = None
             before, worked = worked, self._work_clock()
-            self.charge(worker, worked - before)
+            self.charge(taker, worked - before)
             now = self._clock()
             if more:
-                self._enqueue(worker)
+                self._enqueue(taker)

@@ -13,7 +13,7 @@ from ...dht.address import Address
 from ...dht.messages import MutableRecord, PeerRecord
 from ...dht.node import DhtCore
 from ...dht.query import Query
-from ...dht.rpc import DEFAULT_RETRIES, Call, Outgoing, Reply, ReplyHandler
+from ...dht.rpc import DEFAULT_RETRIES, Call, OutgoingRequest, Reply, ReplyHandler
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class DhtClient:
         self._loop = loop
         self._flush = flush
 
-    async def request(self, outgoing: Outgoing) -> Reply | None:
+    async def request(self, outgoing: OutgoingRequest) -> Reply | None:
         """Ask one node. Returns None if it does not answer."""
         return await self._call(lambda handler: self._core.call(outgoing, monotonic(), handler))
 

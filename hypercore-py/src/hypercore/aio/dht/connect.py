@@ -26,7 +26,7 @@ from ...dht.constants import Command, Mode
 from ...dht.messages import Handshake, NoisePayload, PeerRecord, UdxInfo
 from ...dht.messages.handshake import RelayThrough
 from ...dht.noise import ClientHandshake
-from ...dht.rpc import Outgoing, Reply
+from ...dht.rpc import OutgoingRequest, Reply
 from ...errors import PeerNotFound, PeerUnreachable, RemoteProtocolError
 from ...keys import encode_key
 from ..net.secret_connection import SecretConnection
@@ -217,7 +217,7 @@ class ConnectAttempt:
         if self._contact.done() or relay in self._tried:
             return
         self._tried.append(relay)
-        outgoing = Outgoing(
+        outgoing = OutgoingRequest(
             relay, Command.PEER_HANDSHAKE, target=self._target, value=self._request, force=True
         )
         reply = await self._context.client.request(outgoing)
@@ -293,7 +293,7 @@ class ConnectAttempt:
 
     async def _try_neighbour(self, address: Address, contact: Contact) -> bool:
         """Whether there was an answer from there."""
-        outgoing = Outgoing(
+        outgoing = OutgoingRequest(
             address,
             Command.PEER_HANDSHAKE,
             target=self._target,

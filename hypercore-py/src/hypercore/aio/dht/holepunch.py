@@ -19,7 +19,7 @@ from ...dht.messages import Holepunch, HolepunchPayload, RelayInfo, SecurePayloa
 from ...dht.noise import holepunch_secret
 from ...dht.punch_probes import LOW_TTL, PUNCH
 from ...dht.punching import Puncher
-from ...dht.rpc import Outgoing
+from ...dht.rpc import OutgoingRequest
 from ...errors import PeerUnreachable, RemoteProtocolError
 from ..net.udp_socket import UdpSocket
 from .context import NodeContext
@@ -215,7 +215,7 @@ class HolePunch:
             payload=self._box.seal(payload),
             peer_address=relay.peer_address,
         ).encode()
-        outgoing = Outgoing(
+        outgoing = OutgoingRequest(
             relay.relay_address, Command.PEER_HOLEPUNCH, target=self._target, value=value, force=True
         )
         reply = await self._context.client.request(outgoing)

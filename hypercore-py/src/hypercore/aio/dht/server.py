@@ -18,11 +18,11 @@ from ...errors import PeerUnreachable
 from ..net.secret_connection import SecretConnection
 from ..net.udp_socket import UdpSocket
 from ..timer import DeadlineTimer
-from .announcer import Announcer
 from .arrival import Arrival
 from .blind_relay import Rendezvous, close_relay_with
 from .context import NodeContext
 from .punch_sockets import PunchSocketPool
+from .server_announcer import ServerAnnouncer
 
 
 class Server:
@@ -59,7 +59,7 @@ class Server:
             relay_through=relay_through,
             handshakes=context.handshakes,
         )
-        self._announcer = Announcer(context, key_pair, self._core.target, self._relays)
+        self._announcer = ServerAnnouncer(context, key_pair, self._core.target, self._relays)
         self._arrivals: dict[Session, Arrival] = {}
         self._holes: dict[Session, PunchSocketPool] = {}
         self._timer = DeadlineTimer(context.endpoint.loop, self._on_timer)

@@ -26,9 +26,9 @@ from ..dht.node import DhtNode
 from ..dht.server import Server
 from ..net.secret_connection import SecretConnection
 from ..timer import DeadlineTimer
+from .connection_table import ConnectionCounts, ConnectionTable
+from .peer_connection import Crowded
 from .peer_discovery import PeerDiscovery
-from .peer_link import Crowded
-from .peer_links import ConnectionCounts, PeerLinks
 from .topic_refresher import TopicRefresher
 
 CLOSE_SECONDS = 2.5
@@ -102,14 +102,14 @@ class Swarm:
             on_deadline=self._set_timer,
             has_peers=has_peers,
         )
-        self._links = PeerLinks(
+        self._table = ConnectionTable(
             self.node,
             self._policy,
             max_incoming=max_incoming,
             on_connection=on_connection,
             on_change=self._dial_more,
         )
-        self.slots = self._links.slots
+        self.slots = self._table.slots
         """Slots of peers that dialled us. Its `limit` may be changed at any time."""
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._server: Server | None = None
@@ -137,12 +137,12 @@ class Swarm:
     @property
     def connections(self) -> Set[SecretConnection]:
         """Connections to peers."""
-        return self._links.connections
+        return self._table.connections
 
     @property
     def counts(self) -> ConnectionCounts:
         """Connections since the start."""
-        return self._links.counts
+        return self._table.counts
 
     @property
     def public_key(self) -> bytes:
@@ -243,14 +243,14 @@ class Swarm:
     def ban(self, public_key: bytes) -> None:
         """Close the connection to this peer, and never dial or accept it again."""
         self._policy.ban(public_key)
-        self._links.end(public_key, ConnectionClosed("the peer was banned"))
+        self._table.end(public_key, ConnectionClosed("the peer was banned"))
 
     def report_misbehaviour(self, public_key: bytes) -> float:
         """The peer has violated the protocol: close its connection, and neither dial nor accept it for a
         while, longer each time. Returns that time in seconds.
         """
         seconds = self._bans.note(public_key, monotonic())
-        self._links.end(public_key, ConnectionClosed("the peer misbehaved"))
+        self._table.end(public_key, ConnectionClosed("the peer misbehaved"))
         return seconds
 
     def _check_running(self) -> None:
@@ -261,9 +261,9 @@ class Swarm:
 
     async def _listen(self) -> None:
         def firewall(public_key: bytes, payload: NoisePayload, address: Address) -> bool:
-            return self._policy.refuses(public_key) or not self._links.has_slot(public_key, address.host)
+            return self._policy.refuses(public_key) or not self._table.has_slot(public_key, address.host)
 
-        self._server = await self.node.listen(self.node.key_pair, self._links.accept, firewall=firewall)
+        self._server = await self.node.listen(self.node.key_pair, self._table.accept, firewall=firewall)
         self._refresh_more()
 
     def _refresh_more(self) -> None:
@@ -282,18 +282,18 @@ class Swarm:
     # --- which connections are accepted -------------------------------------------------------------------
 
     def _use_of_peer(self, public_key: bytes) -> Use:
-        connection = self._links.connection_of(public_key)
+        connection = self._table.connection_of(public_key)
         return Use(0, 0) if connection is None else self._use_of(connection)
 
     # --- connections --------------------------------------------------------------------------------------
 
     def _dial_more(self) -> None:
         while not self._closing and (peer := self._policy.next_dial()) is not None:
-            self._links.dial(peer)
+            self._table.dial(peer)
         while not self._closing and (extra := self._policy.next_extra(monotonic())) is not None:
-            self._links.dial(extra.peer)
+            self._table.dial(extra.peer)
             if extra.evict is not None:
-                self._links.end(extra.evict, Crowded("another peer needs the connection more"))
+                self._table.end(extra.evict, Crowded("another peer needs the connection more"))
         if self._policy.idle:
             self._notify_idle()
         self._set_timer()
@@ -345,12 +345,12 @@ class Swarm:
         self._topics.close()
         self._notify_idle()
         self._timer.cancel()
-        self._links.close()
+        self._table.close()
         if self._listening is not None:
             self._listening.cancel()
         unannounce_tasks: list[Coroutine[Any, Any, None]] = [
             self._topics.unannounce_all(),
-            self._links.wait_closed(),
+            self._table.wait_closed(),
         ]
         if self._server is not None:
             unannounce_tasks.append(self._server.close(timeout=timeout))

@@ -1,7 +1,7 @@
 """Parses answers of sources into keys: JSON with or without a mapping, and `seeds.txt`. Pure.
 
 Errors and problems give position and length, and quote nothing: a source may be pointed at a secret to have
-its contents shown. Answers are parsed in a process of their own (see `parser`) that runs this module.
+its contents shown. Answers are parsed in a process of their own (see `parser_process`) that runs this module.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ import pytest
 from hypercore.bee.seedlist import ENTRIES, METADATA, SeedEntry, encode_metadata, encode_seed
 from hypercore.bee.writer import BeeWriter
 from hypercore.blocks import MemorySource
-from seederfarm.sources import parse, seedlist
-from seederfarm.sources.parse import Entry, Parsed, SourceError
-from seederfarm.sources.seedlist import BoundedBlocks, read_list
+from seederfarm.sources import list_formats, seed_list_bee
+from seederfarm.sources.list_formats import Entry, Parsed, SourceError
+from seederfarm.sources.seed_list_bee import BoundedBlocks, read_list
 
 
 def key(number: int) -> bytes:
@@ -62,12 +62,12 @@ def test_what_is_no_bee_is_refused() -> None:
 
 def test_lists_are_bounded_in_entries_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     log = seeds(*(SeedEntry(key=key(n), type="core") for n in range(20)))
-    monkeypatch.setattr(parse, "MAX_ENTRIES", 20)
+    monkeypatch.setattr(list_formats, "MAX_ENTRIES", 20)
     assert len(taken(log).entries) == 20
-    monkeypatch.setattr(parse, "MAX_ENTRIES", 19)
+    monkeypatch.setattr(list_formats, "MAX_ENTRIES", 19)
     with pytest.raises(SourceError, match="more than 19"):
         taken(log)
-    monkeypatch.setattr(parse, "MAX_ENTRIES", 20)
-    monkeypatch.setattr(seedlist, "MAX_LIST_BYTES", 200)
+    monkeypatch.setattr(list_formats, "MAX_ENTRIES", 20)
+    monkeypatch.setattr(seed_list_bee, "MAX_LIST_BYTES", 200)
     with pytest.raises(SourceError, match="larger"):
         taken(log)

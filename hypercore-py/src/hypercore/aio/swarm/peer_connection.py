@@ -24,7 +24,7 @@ class Crowded(ConnectionClosed):
     code = "TOO_MANY_CONNECTIONS"
 
 
-class PeerLink:
+class PeerConnection:
     """A connection, or an attempt to connect, to one peer."""
 
     __slots__ = ("client", "connection", "peer", "task")

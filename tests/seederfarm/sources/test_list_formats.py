@@ -7,8 +7,8 @@ import json
 import pytest
 
 from hypercore.keys import encode_key
-from seederfarm.sources import parse
-from seederfarm.sources.parse import SourceError, parse_json, parse_lines
+from seederfarm.sources import list_formats
+from seederfarm.sources.list_formats import SourceError, parse_json, parse_lines
 
 ONE, TWO = b"\x01" * 32, b"\x02" * 32
 
@@ -194,7 +194,7 @@ def test_no_text_quotes_what_was_read(body: str) -> None:
 
 
 def test_what_is_kept_of_all_entries_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parse, "MAX_KEPT_IN_ALL", 250)
+    monkeypatch.setattr(list_formats, "MAX_KEPT_IN_ALL", 250)
     parsed = parse_json(
         json.dumps([{"key": ONE.hex(), "a": "x" * 50}, {"key": TWO.hex(), "a": "x" * 99}]).encode()
     )
@@ -202,7 +202,7 @@ def test_what_is_kept_of_all_entries_is_bounded(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_list_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parse, "MAX_ENTRIES", 2)
+    monkeypatch.setattr(list_formats, "MAX_ENTRIES", 2)
     assert len(parse_json(json.dumps([ONE.hex(), TWO.hex()]).encode()).entries) == 2
     with pytest.raises(SourceError, match="more than 2 entries"):
         parse_json(json.dumps([ONE.hex()] * 3).encode())

@@ -16,7 +16,7 @@ from hypercore.keys import encode_key
 from hypercore.manifest import Manifest
 from workers.engine.model.kind import Kind
 
-from .parse import Entry, EntryCollector, Parsed, SourceError, clean
+from .list_formats import Entry, EntryCollector, Parsed, SourceError, clean
 
 MAX_LIST_BYTES: Final = 256 << 20
 """Bytes of blocks that one reading uses. Ours: what MAX_ENTRIES entries need, with the nodes above them."""

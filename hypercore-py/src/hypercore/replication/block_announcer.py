@@ -24,7 +24,7 @@ MAX_RUNS = 16
 bitfields."""
 
 
-class Announcer:
+class BlockAnnouncer:
     """Which of our blocks the peer knows, and the announcements it subscribed to."""
 
     __slots__ = ("_announced", "_core", "_from", "_send", "_stale", "wants")

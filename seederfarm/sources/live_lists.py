@@ -19,8 +19,8 @@ from hypercore.keys import encode_key
 from workers.engine.seeds.topic import TopicSubscription
 from workers.engine.settings.identity import load_identity
 
-from .parse import Parsed, SourceError
-from .seedlist import BoundedBlocks, read_list
+from .list_formats import Parsed, SourceError
+from .seed_list_bee import BoundedBlocks, read_list
 
 DEADLINE: Final = 60.0
 """Seconds to download a whole list."""

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from seederfarm.sources import parser
-from seederfarm.sources.parse import SourceError
-from seederfarm.sources.parser import Parser
+from seederfarm.sources import parser_process
+from seederfarm.sources.list_formats import SourceError
+from seederfarm.sources.parser_process import Parser
 
 ONE = "01" * 32
 MAX_BYTES = 8 << 20
@@ -38,8 +38,8 @@ def test_entries_come_back_as_they_were_read() -> None:
 
 PEAK = """
 import asyncio, resource, sys
-from seederfarm.sources.parse import SourceError
-from seederfarm.sources.parser import Parser
+from seederfarm.sources.list_formats import SourceError
+from seederfarm.sources.parser_process import Parser
 
 body, mapping = sys.stdin.buffer.read(), sys.argv[1]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -73,12 +73,14 @@ def test_the_peak_of_a_hostile_answer_is_bounded(item: bytes, mapping: str) -> N
     assert children < (
         96 << 20
         if not mapping
-        else parser.BASE_MEMORY + parser.REPORT_MEMORY + parser.MEMORY_PER_BYTE * len(body)
+        else parser_process.BASE_MEMORY
+        + parser_process.REPORT_MEMORY
+        + parser_process.MEMORY_PER_BYTE * len(body)
     )
 
 
 def test_a_mapping_that_takes_for_ever_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parser, "TIMEOUT", 1.0)
+    monkeypatch.setattr(parser_process, "TIMEOUT", 1.0)
     before = children()
     began = time.monotonic()
     with pytest.raises(SourceError, match="takes longer than 1 s"):
@@ -115,6 +117,6 @@ def test_the_parser_knows_nothing_of_the_farm(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("DATABASE_URL", "postgres://farm:s3cret@db/farm")
     parse("lines", ONE.encode())
     assert set(seen["env"]) == {"PYTHONPATH"}
-    loaded = "import sys, seederfarm.sources.parser; print('django' in sys.modules)"
+    loaded = "import sys, seederfarm.sources.parser_process; print('django' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -35,7 +35,7 @@ class Batch:
         self.events = events
 
 
-class Reports:
+class PendingReports:
     """Any thread may call any method; `replicas` may be used under `lock` alone.
 
     `heartbeat` returns the state of the worker.

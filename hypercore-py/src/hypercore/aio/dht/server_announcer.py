@@ -23,7 +23,7 @@ from ...dht.relays import (
     changed_addresses,
     relays_alive,
 )
-from ...dht.rpc import Outgoing, Reply
+from ...dht.rpc import OutgoingRequest, Reply
 from ...dht.signing import sign_announce, sign_unannounce
 from .context import NodeContext
 
@@ -31,7 +31,7 @@ POOR_PING_ROUNDS = 3
 """Ping rounds after which an announcement that fewer than `RELAYS` nodes stored is renewed."""
 
 
-class Announcer:
+class ServerAnnouncer:
     """Announces `target`, the hash of `key_pair`'s public key, and writes into `relays` the nodes that relay
     to it."""
 
@@ -117,7 +117,9 @@ class Announcer:
         assert reply.id is not None and reply.token is not None
         value = sign_announce(self._key_pair, target=self._target, node_id=reply.id, token=reply.token)
         answer = await self._client.request(
-            Outgoing(reply.source, Command.ANNOUNCE, target=self._target, value=value, token=reply.token)
+            OutgoingRequest(
+                reply.source, Command.ANNOUNCE, target=self._target, value=value, token=reply.token
+            )
         )
         return answer is not None and answer.error == RpcError.NONE
 
@@ -126,11 +128,13 @@ class Announcer:
 
     async def _unannounce_from(self, node: Address) -> None:
         # Ignores the congestion window: a node that leaves cannot wait behind a thousand topics
-        reply = await self._client.request(Outgoing(node, Command.FIND_PEER, target=self._target, force=True))
+        reply = await self._client.request(
+            OutgoingRequest(node, Command.FIND_PEER, target=self._target, force=True)
+        )
         if reply is None or reply.id is None or reply.token is None or not reply.value:
             return
         value = sign_unannounce(self._key_pair, target=self._target, node_id=reply.id, token=reply.token)
-        outgoing = Outgoing(
+        outgoing = OutgoingRequest(
             node, Command.UNANNOUNCE, target=self._target, value=value, token=reply.token, force=True
         )
         await self._client.request(outgoing)

@@ -1,8 +1,9 @@
 """Parses an answer in a process of its own, within limits of memory and CPU that a hostile list or a
 multiplying mapping cannot exceed.
 
-`Parser.parse` starts `python -m seederfarm.sources.parser`, writes the question and the answer's bytes to its
-standard input, and reads one JSON line per entry, then one with the rest. One parse runs at a time.
+`Parser.parse` starts `python -m seederfarm.sources.parser_process`, writes the question and the answer's
+bytes to its standard input, and reads one JSON line per entry, then one with the rest. One parse runs at a
+time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
-from .parse import Entry, Parsed, SourceError, parse_json, parse_lines
+from .list_formats import Entry, Parsed, SourceError, parse_json, parse_lines
 
 TIMEOUT: Final = 30.0
 """Seconds of one parse, the start of the process included. Ours."""
@@ -45,7 +46,7 @@ class Parser:
     async def _parse(self, form: str, body: bytes, mapping: str) -> Parsed:
         head = {"form": form, "mapping": mapping, "memory": BASE_MEMORY + MEMORY_PER_BYTE * len(body)}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "seederfarm.sources.parser"),
+            *(sys.executable, "-m", "seederfarm.sources.parser_process"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from ...swarm.policy import SLOW_DIAL_SECONDS
 from ..dht.node import DhtNode
 from ..net.secret_connection import SecretConnection
 from .candidates import Candidates
-from .peer_link import Crowded, Duplicate, PeerLink
+from .peer_connection import Crowded, Duplicate, PeerConnection
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class ConnectionCounts:
     server_closed: int = 0
 
 
-class PeerLinks:
+class ConnectionTable:
     """`on_connection` is called with every connection that stays. `on_change` is called when another peer may
     be dialled: a connection has opened or ended, or an attempt has failed or is slow.
     """
@@ -50,14 +50,14 @@ class PeerLinks:
         self._policy = policy
         self._on_connection = on_connection
         self._on_change = on_change
-        self._links: dict[bytes, PeerLink] = {}
+        self._by_key: dict[bytes, PeerConnection] = {}
         """By public key."""
         self._no_connections = asyncio.Event()
         self._closing = False
 
     def connection_of(self, public_key: bytes) -> SecretConnection | None:
-        link = self._links.get(public_key)
-        return None if link is None else link.connection
+        entry = self._by_key.get(public_key)
+        return None if entry is None else entry.connection
 
     def _messages_of(self, public_key: bytes) -> int:
         connection = self.connection_of(public_key)
@@ -67,33 +67,33 @@ class PeerLinks:
 
     def dial(self, peer: PeerInfo) -> None:
         """Begin to connect to a peer."""
-        link = self._links[peer.public_key] = PeerLink(peer, client=True)
+        entry = self._by_key[peer.public_key] = PeerConnection(peer, client=True)
         self.counts.client_attempted += 1
-        link.task = self._node.spawn(self._dial(link))
-        asyncio.get_running_loop().call_later(SLOW_DIAL_SECONDS, self._check_dial, link)
+        entry.task = self._node.spawn(self._dial(entry))
+        asyncio.get_running_loop().call_later(SLOW_DIAL_SECONDS, self._check_dial, entry)
 
-    def _check_dial(self, link: PeerLink) -> None:
+    def _check_dial(self, entry: PeerConnection) -> None:
         """Dial others beside one that has no connection yet."""
-        key = link.peer.public_key
-        if self._links.get(key) is link and link.connection is None:
+        key = entry.peer.public_key
+        if self._by_key.get(key) is entry and entry.connection is None:
             self._policy.dial_is_slow(key)
             self._on_change()
 
-    async def _dial(self, link: PeerLink) -> None:
+    async def _dial(self, entry: PeerConnection) -> None:
         try:
-            connection = await self._node.connect(link.peer.public_key, link.peer.relay_addresses)
+            connection = await self._node.connect(entry.peer.public_key, entry.peer.relay_addresses)
         except (HypercoreError, OSError):
-            self._ended(link)
+            self._ended(entry)
             return
-        link.task = None
-        self._opened(link, connection)
+        entry.task = None
+        self._opened(entry, connection)
 
     # --- accepting
 
     def has_slot(self, public_key: bytes, host: str) -> bool:
         """Whether a peer that dials us is accepted. Called before the handshake is answered, so that the peer
         learns it at once."""
-        if public_key in self._links or self.slots.admit(host, monotonic()).accept:
+        if public_key in self._by_key or self.slots.admit(host, monotonic()).accept:
             return True
         self.slots.rejected += 1
         return False
@@ -104,7 +104,7 @@ class PeerLinks:
         if self._closing or connection.closed or self._policy.refuses(key):
             connection.destroy()
             return
-        existing = self._links.get(key)
+        existing = self._by_key.get(key)
         used = existing is not None and (existing.used or existing.doubtful)
         arrival = self._policy.arrives(key, existing_used=used)
         if arrival is Arrival.REPLACE and not connection.authenticated:
@@ -122,16 +122,16 @@ class PeerLinks:
         if existing is not None:
             self._destroy(existing, Duplicate("the peer has made a new connection"))
         self.slots.opened(key, _host_of(connection), monotonic())
-        link = self._links[key] = PeerLink(peer, client=False)
+        entry = self._by_key[key] = PeerConnection(peer, client=False)
         self.candidates.watch(connection)
-        self._opened(link, connection)
+        self._opened(entry, connection)
 
-    def _make_room(self, connection: SecretConnection, existing: PeerLink | None) -> bool:
+    def _make_room(self, connection: SecretConnection, existing: PeerConnection | None) -> bool:
         """Whether there is a slot for it, another one's perhaps."""
         if existing is not None and not existing.client:
             return True  # its own
         verdict = self.slots.admit(_host_of(connection), monotonic())
-        loser = None if verdict.evict is None else self._links.get(verdict.evict)
+        loser = None if verdict.evict is None else self._by_key.get(verdict.evict)
         self.slots.rejected += loser is not None or not verdict.accept
         if loser is not None:
             self._destroy(loser, Crowded("another peer needs the connection more"))
@@ -139,55 +139,55 @@ class PeerLinks:
 
     # --- one connection
 
-    def _opened(self, link: PeerLink, connection: SecretConnection) -> None:
-        link.connection = connection
-        self._policy.opened(link.peer, monotonic(), client=link.client)
+    def _opened(self, entry: PeerConnection, connection: SecretConnection) -> None:
+        entry.connection = connection
+        self._policy.opened(entry.peer, monotonic(), client=entry.client)
         self.connections.add(connection)
-        if link.client:
+        if entry.client:
             self.counts.client_opened += 1
         else:
             self.counts.server_opened += 1
         if connection.closed:
-            self._ended(link)
+            self._ended(entry)
             return
-        connection.add_close_listener(lambda: self._ended(link))
+        connection.add_close_listener(lambda: self._ended(entry))
         if self._on_connection is not None:
             self._on_connection(connection)
         self._on_change()
 
-    def _ended(self, link: PeerLink) -> None:
+    def _ended(self, entry: PeerConnection) -> None:
         """A connection closed, or an attempt failed."""
-        if link.connection is not None:
-            if link.connection in self.connections:
-                self._count_closed(link)
-            self.connections.discard(link.connection)
+        if entry.connection is not None:
+            if entry.connection in self.connections:
+                self._count_closed(entry)
+            self.connections.discard(entry.connection)
             if not self.connections:
                 self._no_connections.set()
-        key = link.peer.public_key
-        if self._links.get(key) is link:
-            del self._links[key]
+        key = entry.peer.public_key
+        if self._by_key.get(key) is entry:
+            del self._by_key[key]
             self.slots.closed(key)
-            self._policy.ended(link.peer, monotonic(), client=link.client)
+            self._policy.ended(entry.peer, monotonic(), client=entry.client)
             self._on_change()
 
-    def _count_closed(self, link: PeerLink) -> None:
-        if link.client:
+    def _count_closed(self, entry: PeerConnection) -> None:
+        if entry.client:
             self.counts.client_closed += 1
         else:
             self.counts.server_closed += 1
 
     def end(self, public_key: bytes, error: ConnectionClosed) -> None:
         """End the connection or attempt to connect to a peer, if there is one."""
-        link = self._links.get(public_key)
-        if link is not None:
-            self._destroy(link, error)
+        entry = self._by_key.get(public_key)
+        if entry is not None:
+            self._destroy(entry, error)
 
-    def _destroy(self, link: PeerLink, error: ConnectionClosed) -> None:
-        if link.connection is not None:
-            link.connection.destroy(error)
-        elif link.task is not None:
-            link.task.cancel()
-        self._ended(link)
+    def _destroy(self, entry: PeerConnection, error: ConnectionClosed) -> None:
+        if entry.connection is not None:
+            entry.connection.destroy(error)
+        elif entry.task is not None:
+            entry.task.cancel()
+        self._ended(entry)
 
     # --- the end
 
@@ -195,9 +195,9 @@ class PeerLinks:
         """End all connections gracefully, and accept no more."""
         self._closing = True
         self.candidates.close()
-        for link in list(self._links.values()):
-            if link.task is not None:
-                link.task.cancel()
+        for entry in list(self._by_key.values()):
+            if entry.task is not None:
+                entry.task.cancel()
         for connection in list(self.connections):
             connection.close()
             if connection.on_message is None:

@@ -8,7 +8,7 @@ import pytest
 from hypercore.bitfield import Bitfield
 from hypercore.codec import Writer
 from hypercore.core import Core
-from hypercore.replication.broadcaster import MAX_RUNS, bitfields
+from hypercore.replication.block_announcer import MAX_RUNS, bitfields
 from hypercore.replication.config import LAST_BLOCKS, WANT_BATCH
 from hypercore.testing.cores import download
 from hypercore.wire.control import BitfieldMessage, Range, Sync, Unwant, Want

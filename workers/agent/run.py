@@ -7,13 +7,13 @@ import logging
 import signal
 import time
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 
 from celery.exceptions import SecurityWarning
 
 from farmwire.join import JoinToken
 from farmwire.tasks import node_name
 from hypercore.errors import HypercoreError
+from hypercore.printable import VisibleFormatter
 
 from ..engine.settings.identity import load_identity
 from ..settings.table import WORKER_METRICS, SettingError
@@ -37,12 +37,21 @@ class NotJoined(HypercoreError):
     code = "NOT_JOINED"
 
 
-def software_version() -> str:
-    """The version in heartbeats."""
-    try:
-        return f"seederfarm {version('seederfarm')}"
-    except PackageNotFoundError:
-        return "seederfarm"
+def run_process(settings: WorkerSettings, token: str | None, *, verbose: bool = False) -> int:
+    """Run this process as a worker that logs to stderr, until a signal. Returns the exit status. Raises as
+    `run_worker`."""
+    level = logging.DEBUG if verbose else logging.INFO
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    for noisy in ("kombu", "alembic", "amqp", "sqlalchemy"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if not verbose:  # two lines for each message, and what Celery thinks of its own connections
+        for noisy in ("celery.app.trace", "celery.worker.strategy", "celery.worker.consumer.connection"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+    status = run_worker(settings, token, log_level=level)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return status
 
 
 def run_worker(settings: WorkerSettings, token: str | None, *, log_level: int = logging.INFO) -> int:

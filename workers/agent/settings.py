@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from pathlib import Path
 
 from hypercore.dht.address import BootstrapNode
 from hypercore.dht.constants import BOOTSTRAP_NODES
 
-from ..engine.settings.settings import NO_LIMITS, LimitSettings
+from ..engine.settings.settings import (
+    NO_LIMITS,
+    LimitSettings,
+    bootstrap_from,
+    home_directory,
+    limits_from,
+)
 from ..settings.readers import MAX_TOKEN, long_token
 from ..settings.table import (
     HEARTBEAT,
+    RELAY,
     WORKER_METRICS,
     WORKER_METRICS_TOKEN_FILE,
     WORKER_SAMPLE,
@@ -87,3 +96,46 @@ class WorkerSettings:
     """Name or number of the user that engines run as; empty: ours. Only root can start them as another."""
     metrics: MetricsSettings | None = None
     """Where metrics are served. None: nowhere."""
+
+
+def settings_from(
+    environ: Mapping[str, str],
+    *,
+    data: Path | None = None,
+    name: str | None = None,
+    zone: str = "",
+    tags: tuple[str, ...] = (),
+    quota: int | None = None,
+    shards: int = 1,
+    engine_user: str | None = None,
+    bootstrap: tuple[str, ...] = (),
+    port: int = 0,
+    **limits: str | None,
+) -> WorkerSettings:
+    """Settings from options of a command line, else the environment, else defaults. `limits` are those of
+    `limits_from`; `quota` goes before its `max_bytes`. Raises SettingError."""
+    found = limits_from(environ, **limits)
+    return WorkerSettings(
+        data=data or home_directory(environ) / "worker",
+        name=(name or platform.node() or "worker")[:100],
+        zone=zone[:100],
+        tags=tuple(tag[:50] for tag in tags if tag),
+        limits=replace(found, max_bytes=found.max_bytes if quota is None else quota),
+        shards=shards,
+        engine_user=engine_user or "",
+        bootstrap=bootstrap_from(bootstrap, environ),
+        relay=RELAY.value(environ),
+        port=port,
+        heartbeat=HEARTBEAT.value(environ),
+        sample=WORKER_SAMPLE.value(environ),
+        software=_software(),
+        metrics=metrics_from(environ),
+    )
+
+
+def _software() -> str:
+    """The version in heartbeats."""
+    try:
+        return f"seederfarm {version('seederfarm')}"
+    except PackageNotFoundError:
+        return "seederfarm"

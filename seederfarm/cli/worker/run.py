@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import platform
-import signal
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from farmwire.rejection import MessageRejected
-from hypercore.printable import VisibleFormatter
-from workers.engine.settings.settings import bootstrap_from, home_directory, limits_from
-from workers.settings.table import HEARTBEAT, RELAY, WORKER_SAMPLE, SettingError
+from workers.agent.settings import settings_from
+from workers.settings.table import SettingError
 
 from ..common.extras import WORKER, require
 from ..common.failures import BadInput
 from ..common.options import SizeType
-
-
-def default_data(environ: Mapping[str, str]) -> Path:
-    return home_directory(environ) / "worker"
 
 
 @click.command()
@@ -103,40 +93,27 @@ def run(
     """
     require(WORKER)
     # Imported here: `--help` and a wrong option need neither Celery nor SQLAlchemy.
-    from workers.agent.run import run_worker, software_version
-    from workers.agent.settings import WorkerSettings, metrics_from
+    from workers.agent.run import run_process
 
-    level = logging.DEBUG if verbose else logging.INFO
-    handler = logging.StreamHandler()
-    handler.setFormatter(VisibleFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level, handlers=[handler])
-    for noisy in ("kombu", "alembic", "amqp", "sqlalchemy"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    if not verbose:  # two lines for each message, and what Celery thinks of its own connections
-        for noisy in ("celery.app.trace", "celery.worker.strategy", "celery.worker.consumer.connection"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        limits = limits_from(
-            os.environ, up=up, down=down, keep_free=keep_free, max_blocks=max_blocks, max_peers=max_peers
-        )
-        settings = WorkerSettings(
-            data=data or default_data(os.environ),
-            name=(name or platform.node() or "worker")[:100],
-            zone=zone[:100],
-            tags=tuple(tag[:50] for tag in tags if tag),
-            limits=replace(limits, max_bytes=limits.max_bytes if quota is None else quota),
+        settings = settings_from(
+            os.environ,
+            data=data,
+            name=name,
+            zone=zone,
+            tags=tags,
+            quota=quota,
+            keep_free=keep_free,
+            up=up,
+            down=down,
+            max_blocks=max_blocks,
+            max_peers=max_peers,
             shards=shards,
-            engine_user=engine_user or "",
-            bootstrap=bootstrap_from(bootstrap, os.environ),
-            relay=RELAY.value(os.environ),
+            engine_user=engine_user,
+            bootstrap=bootstrap,
             port=port,
-            heartbeat=HEARTBEAT.value(os.environ),
-            sample=WORKER_SAMPLE.value(os.environ),
-            software=software_version(),
-            metrics=metrics_from(os.environ),
         )
-        status = run_worker(settings, token, log_level=level)
+        status = run_process(settings, token, verbose=verbose)
     except (SettingError, MessageRejected) as error:
         raise BadInput(str(error)) from None
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise SystemExit(status)

@@ -6,8 +6,13 @@ The same as `seederfarm worker run`, with its token from a file: every user can 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Final
+
+from farmwire.rejection import MessageRejected
+from hypercore.printable import visible
+from workers.settings.table import SettingError
 
 TOKEN_FILE: Final = "join_token"
 
@@ -18,11 +23,15 @@ def token_file(home: Path) -> Path:
 
 
 def main() -> None:
-    from seederfarm.cli.worker.run import run
+    from workers.agent.run import run_process
+    from workers.agent.settings import settings_from
 
     home = Path(os.environ["SEEDERFARM_HOME"])
-    token = token_file(home).read_text().strip()
-    run.main(args=["--data", str(home / "worker"), "--join", token], prog_name="seederfarm worker run")
+    try:
+        token = token_file(home).read_text().strip()
+        sys.exit(run_process(settings_from(os.environ, data=home / "worker"), token))
+    except (SettingError, MessageRejected) as error:
+        sys.exit(f"seederfarm worker run: {visible(str(error))}")
 
 
 if __name__ == "__main__":

@@ -314,6 +314,7 @@ def ingest(workers: int, reports: int, now: datetime, clock: Clock) -> float:
 def heartbeats(workers: int, now: datetime, clock: Clock) -> str:
     """Processor time of a heartbeat of a worker that holds what it should, of which nothing is new."""
     from farmwire.report import EngineStats, Heartbeat, HostStats, Report
+    from farmwire.tasks import Configure
     from seederfarm.control.messaging.assignments import send_assignment
     from seederfarm.control.reports.ingest import ingest_report
     from seederfarm.registry.models import AssignmentState, Worker
@@ -333,7 +334,8 @@ def heartbeats(workers: int, now: datetime, clock: Clock) -> str:
         state = AssignmentState.objects.get(pk=worker.pk)
         beat = Heartbeat(
             at=now.timestamp(), name=worker.name, software="bench", assignment_version=state.version,
-            assignment_digest=state.digest, free_bytes=10**13, host=host, engine=engine,
+            assignment_digest=state.digest, free_bytes=10**13, configured=Configure(paused=False),
+            host=host, engine=engine,
         )  # fmt: skip
         messages.append(sealed(Report(heartbeat=beat), number, 2, now))
     took, results = clock.time(lambda: [ingest_report(message, now) for message in messages])

@@ -82,8 +82,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     """Bytes that it may store. None: the disk's size less the headroom."""
     free_bytes: Count
     """Bytes that it can still store."""
-    configured: Configure | None = None
-    """The settings from control in force. None: not reported."""
+    configured: Configure
+    """The settings from control in force."""
     host: HostStats
     engine: EngineStats
 

@@ -15,6 +15,8 @@ T = TypeVar("T")
 Columns = Sequence[tuple[str, str]]
 """Names and PostgreSQL types."""
 
+BATCH: Final = 500
+"""Rows per statement: SQLite accepts a few hundred parameters in an IN, and locks stay short."""
 COPIED_FROM: Final = 2000
 """Rows from which a temporary table is cheaper."""
 
@@ -69,7 +71,8 @@ def execute(statement: str, parameters: Sequence[Any]) -> int:
         return int(cursor.rowcount)
 
 
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
+    """Yield the items in lists of at most `size`."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

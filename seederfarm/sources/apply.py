@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from seederfarm.registry.models import Drive, Source, SourceEntry
 from seederfarm.registry.models.history import Severity
-from seederfarm.registry.services.keys import Listed, add_listed, batches
+from seederfarm.registry.services.keys import Listed, add_listed
 from seederfarm.registry.services.log import count_of, has_room, record_event
 from seederfarm.registry.services.sources import drop, release_held, show_held
+from seederfarm.registry.sql import batches
 from seederfarm.registry.urls import without_secrets
 
 from .claims import Reading, config_digest, digest, interval_of, registered_digest, version_of

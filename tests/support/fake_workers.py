@@ -105,6 +105,7 @@ class Member:
                 assignment_version=self.assignment.version,
                 assignment_digest=self.assignment.digest,
                 free_bytes=1000 * GB,
+                configured=tasks.Configure(paused=False),
                 host=HOST,
                 engine=ENGINE,
             ),

@@ -30,7 +30,8 @@ class WatchedNode(Protocol):
 
 
 class BootstrapWatch:
-    """Emits each problem once, and `NetworkChanged` when the DHT is reached afterwards."""
+    """Emits each problem once, and `NetworkChanged` when the DHT is reached afterwards; from `start` to
+    `stop`."""
 
     def __init__(
         self, node: WatchedNode, emit: Callable[[Event], None], bootstrap: Sequence[BootstrapNode]
@@ -41,7 +42,16 @@ class BootstrapWatch:
         self._unresolved: set[str] = set()
         self._is_silent = False
         self._was_troubled = False
-        node.subscribe(self._on_event)
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        self._unsubscribe = self._node.subscribe(self._on_event)
+
+    def stop(self) -> None:
+        """It may not have been started."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
 
     def _on_event(self, event: NodeEvent) -> None:
         match event:

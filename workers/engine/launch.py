@@ -58,6 +58,7 @@ class EngineParts(NamedTuple):
     limits: Limits
     owners: Owners
     events: EventBuffer
+    bootstrap: BootstrapWatch
 
 
 @asynccontextmanager
@@ -76,6 +77,7 @@ async def launched_parts(
 ) -> AsyncIterator[EngineParts]:
     """Like `running_engine`, with access to the parts below the engine."""
     parts = assemble(settings, emit)
+    parts.bootstrap.start()
     try:
         await parts.engine.start()
     except BaseException as error:
@@ -94,6 +96,7 @@ async def launched_parts(
         if nodes := known():
             save_nodes(nodes_file, network, nodes)
         await parts.engine.stop()
+        parts.bootstrap.stop()
 
 
 def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineParts:
@@ -126,7 +129,7 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
             lacks_peers=seeds.lacks_peers,
             use_of=replication.use_of,
         )
-        BootstrapWatch(swarm.node, events.emit, settings.bootstrap)
+        bootstrap = BootstrapWatch(swarm.node, events.emit, settings.bootstrap)
         limits = Limits(
             settings.limits,
             cores=cores,
@@ -146,7 +149,7 @@ def assemble(settings: EngineSettings, emit: Callable[[Event], None]) -> EngineP
             claim=owners.claim,
         )
         on_failure.pop_all()
-    return EngineParts(engine, cores, swarm, limits, owners, events)
+    return EngineParts(engine, cores, swarm, limits, owners, events, bootstrap)
 
 
 class _Replication:

@@ -12,7 +12,7 @@ from django.db.models import Count, Max, Q
 from workers import units
 
 from ...registry.models import Drive, Replica
-from ...registry.services.keys import batches
+from ...registry.sql import batches
 from ..common.failures import Failure
 from .output import json_lines, plain
 

@@ -36,6 +36,7 @@ from .waiting import Waiting
 
 if TYPE_CHECKING:
     from hypercore.aio.swarm.swarm import Swarm
+    from workers.engine.bootstrap import BootstrapWatch
 
 LOOKING_NOTICE = 2.0
 """Seconds of waiting after which the search for peers is reported."""
@@ -166,6 +167,7 @@ class _Network:
         self._options = options
         self._cores = cores
         self._swarm: Swarm | None = None
+        self._watch: BootstrapWatch | None = None
         self._starting = asyncio.Lock()
         self._notice: asyncio.TimerHandle | None = None
 
@@ -185,7 +187,8 @@ class _Network:
                 on_connection=self._connected,
             )
             # Its events go to the log, so to stderr.
-            BootstrapWatch(self._swarm.node, lambda _: None, bootstrap)
+            self._watch = BootstrapWatch(self._swarm.node, lambda _: None, bootstrap)
+            self._watch.start()
             loop = asyncio.get_running_loop()
             self._notice = loop.call_later(LOOKING_NOTICE, self._report_lookup)
             await self._swarm.start()
@@ -207,3 +210,5 @@ class _Network:
             self._notice.cancel()
         if self._swarm is not None:
             await self._swarm.close()
+        if self._watch is not None:
+            self._watch.stop()

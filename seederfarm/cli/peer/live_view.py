@@ -16,8 +16,9 @@ from hypercore.keys import short_key
 from hypercore.printable import visible
 from workers.engine.engine import Engine
 from workers.engine.model.events import Event, NetworkChanged, Problem, Published
+from workers.line_output import Output
 
-from ..common.json_lines import Output, OutputFile
+from ..common.json_lines import MAX_WAITING, OutputFile
 from .live import screen
 from .plain import REACHED, published
 
@@ -34,7 +35,7 @@ class LiveView:
     def __init__(self, labels: Mapping[bytes, str], data: Path) -> None:
         self._labels = labels
         self._data = str(data)
-        self._output = Output()
+        self._output = Output(max_waiting=MAX_WAITING)
         # The stream is text for rich; a terminal that is paused must not stop the loop
         self._console = Console(file=cast(IO[str], OutputFile(self._output, sys.stdout)))
         self._live = Live(

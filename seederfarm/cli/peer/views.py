@@ -12,10 +12,11 @@ from hypercore.printable import visible
 from workers.engine.engine import Engine
 from workers.engine.model.events import Event, Problem, Stats
 from workers.engine.process.stalls import StallMeter
+from workers.line_output import Output
 
 from ..common import streams
 from ..common.failures import Failure
-from ..common.json_lines import JsonLines, Output
+from ..common.json_lines import MAX_WAITING, JsonLines
 from .plain import PlainLines
 
 STATS_INTERVAL = 5.0
@@ -108,7 +109,7 @@ class PlainView:
     write_log = None
 
     def __init__(self, labels: Labels) -> None:
-        self._output = Output()
+        self._output = Output(max_waiting=MAX_WAITING)
         self._plain = PlainLines(labels, self._write)
         self.shows_troubles = streams.are_one()
 

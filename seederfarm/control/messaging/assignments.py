@@ -173,13 +173,13 @@ def configure_of(worker: Worker) -> Configure:
     )
 
 
-def check_config(worker: Worker, reported: Configure | None, now: datetime) -> bool:
+def check_config(worker: Worker, reported: Configure, now: datetime) -> bool:
     """Compare the settings that a worker reports with the current ones; have them sent if they differ.
 
     Returns whether they agree. Call it inside the transaction of the report.
     """
     wanted = configure_of(worker)
-    if reported is None or reported == replace(wanted, lift=[]):
+    if reported == replace(wanted, lift=[]):
         return True
     outbox.send(worker.pk, worker.node_id, CONFIGURE, [wanted], now)
     return False

@@ -12,7 +12,7 @@ from farmwire.gaps import Holding, from_text, stands_in
 
 from ..models import Drive, Replica, Worker
 from ..models.replica import MAX_PROOF_FAILURES
-from .keys import batches
+from ..sql import batches
 
 HOLDING: Final = ("fork", "length", "total_blocks", "have_blocks", "gaps")
 """Columns of a replica that `holding_of` takes, in this order."""

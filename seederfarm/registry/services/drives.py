@@ -17,7 +17,8 @@ from .. import signals, stored_health
 from ..models import Alert, AssignmentState, Drive, Event, Replica
 from ..models.history import FORK_ALERT, Severity
 from ..queries import expired
-from .keys import SIGNALLED, announce, batches
+from ..sql import batches
+from .keys import SIGNALLED, announce
 from .log import NAMED, Actor, count_of, record_audit, record_event
 
 Drives = models.QuerySet[Drive] | Iterable[Drive]

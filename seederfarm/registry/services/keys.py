@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -16,16 +15,12 @@ from workers.engine.settings.key_list import Skipped, parse_line
 from .. import signals, stored_health
 from ..models import Drive, PlanState, Tag
 from ..models.fields import clean_tags
+from ..sql import batches
 from .log import Actor, count_of, record_audit, user_of
-
-BATCH: Final = 500
-"""Rows per statement: SQLite accepts a few hundred parameters in an IN, and locks stay short."""
 
 SIGNALLED: Final = 1000
 """Number of drives above which listeners get None instead of a list, and new drives are not marked: checking
 all drives is cheaper than writing each again to remove its mark."""
-
-T = TypeVar("T")
 
 
 class Listed(NamedTuple):
@@ -166,13 +161,6 @@ def announce(ids: Sequence[int]) -> None:
     stored_health.changed(ids)
     some = list(ids) if len(ids) <= SIGNALLED else None
     transaction.on_commit(partial(signals.drives_changed.send, sender=Drive, ids=some))
-
-
-def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
-    """Yield the items in lists of at most `size`."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def insert(made: Mapping[str, Drive]) -> tuple[list[Drive], list[Drive]]:

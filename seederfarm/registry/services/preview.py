@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ..models import Drive
-from .keys import Listed, Malformed, batches, read_lines
+from ..sql import batches
+from .keys import Listed, Malformed, read_lines
 
 
 class Outcome(StrEnum):

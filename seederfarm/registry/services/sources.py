@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from ..models import Alert, Drive, Source, SourceEntry
 from ..models.history import Severity
+from ..sql import batches
 from .alert_rules import switched_off
 from .drives import remove
-from .keys import batches
 from .log import Actor, count_of, has_room, record_audit, record_event
 
 

@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from ..exportfile import VERSION, Document, Item, Problem, Unreadable
 from ..models import Drive, PlanState, Source, SourceEntry, Tag, Worker
+from ..sql import batches
 from ..urls import HIDDEN, without_secrets
-from .keys import SIGNALLED, announce, batches, cancel_removal, insert, mark_added_manually
+from .keys import SIGNALLED, announce, cancel_removal, insert, mark_added_manually
 from .log import Actor, count_of, record_audit
 
 _SAME = (

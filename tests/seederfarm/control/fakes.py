@@ -78,6 +78,7 @@ def heartbeat(name: str, version: int, digest: str, at: float, *, free: int = 10
         assignment_version=version,
         assignment_digest=digest,
         free_bytes=free,
+        configured=Configure(paused=False),
         host=HostStats(
             cpu_percent=1.5,
             load=0.1,
@@ -128,7 +129,7 @@ class FakeWorker:
         """Phase by key."""
         self.refresh = False
         self.configured: Configure | None = None
-        """What it says of the settings it was told."""
+        """The settings that it reports. None: those that control has for it."""
 
     def seal(
         self, body: Message, now: datetime, *, name: str = REPORT, lifetime: float = 3600.0
@@ -146,8 +147,9 @@ class FakeWorker:
         return plain
 
     def beat(self, now: datetime) -> Heartbeat:
+        wanted = assignments.configure_of(Worker.objects.get(pk=self.row.pk))
         beat = heartbeat(self.name, self.assignment.version, self.assignment.digest, now.timestamp())
-        return replace(beat, configured=self.configured)
+        return replace(beat, configured=self.configured or replace(wanted, lift=[]))
 
     def report(self, now: datetime, *replicas: ReplicaReport) -> dict[str, object]:
         return self.seal(Report(heartbeat=self.beat(now), replicas=list(replicas)), now)

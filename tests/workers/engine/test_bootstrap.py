@@ -37,10 +37,22 @@ class Node:
 
 def watched() -> tuple[Node, list[Event]]:
     node, events = Node(), list[Event]()
-    BootstrapWatch(
+    watch = BootstrapWatch(
         node, events.append, [BootstrapNode("dht.example", 7), BootstrapNode("other.example", 9, "1.2.3.4")]
     )
+    watch.start()
     return node, events
+
+
+def test_no_event_is_watched_for_before_the_start_and_after_the_stop() -> None:
+    node, events = Node(), list[Event]()
+    watch = BootstrapWatch(node, events.append, [BootstrapNode("dht.example", 7)])
+    watch.stop()
+    node.tell(NodeEvent.BOOTSTRAP_FAILED)
+    watch.start()
+    watch.stop()
+    node.tell(NodeEvent.BOOTSTRAP_FAILED)
+    assert events == []
 
 
 def test_silent_nodes_are_an_error_once_until_one_answers(caplog: pytest.LogCaptureFixture) -> None:

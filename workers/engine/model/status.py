@@ -37,7 +37,7 @@ class State(Enum):
 
 class SeedStatus(ReplicaFacts, frozen=True, kw_only=True):
     """One key. `error`, `attempts`, `title` and `writer_seen_at` are known to its process alone (see
-    `process.replicas`)."""
+    `process.event_facts`)."""
 
     key: bytes
     kind: Kind | None

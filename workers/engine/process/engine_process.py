@@ -17,9 +17,10 @@ from ..removal.removal import Removals
 from ..seeds.title import Titles
 from ..settings.settings import LimitSettings
 from .assigned_keys import AssignedKeys
+from .event_facts import EventFacts
 from .json_lines import LineWriter
 from .prover import Prover
-from .replicas import Replicas
+from .replica_reports import ReplicaReports
 from .status_lines import StatusLines
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,11 @@ class EngineProcess:
         self._parts = parts
         self._writer = writer
         self._hold = False
-        self._replicas = Replicas()
+        self._facts = EventFacts()
+        self._reports = ReplicaReports(self._facts)
         self._keys = AssignedKeys(parts.engine, on_removed=self._on_removed)
         is_assigned = self._keys.__contains__
-        self._status = StatusLines(parts, self._replicas, write=writer.put_object)
+        self._status = StatusLines(parts, self._reports, write=writer.put_object)
         self._prover = Prover(parts, is_assigned=is_assigned, write=writer.put_object)
         self._titles = Titles(self._open_session, is_wanted=is_assigned, on_title=self._on_title)
         self._removals = Removals(
@@ -60,17 +62,19 @@ class EngineProcess:
 
     def emit(self, event: Event) -> None:
         """Write an event."""
-        self._replicas.note(event)
+        self._facts.record(event)
         if isinstance(event, Synced) and event.kind is Kind.DRIVE:
             self._titles.changed(event.key)
         self._writer.put(to_json(event), droppable=isinstance(event, Progress | PeerChanged))
 
     def _on_removed(self, key: bytes) -> None:
-        self._replicas.forget(key)
+        self._facts.remove(key)
+        self._reports.remove(key)
         self._titles.forget(key)
 
     def _on_deleted(self, key: bytes) -> None:
-        self._replicas.forget(key)
+        self._facts.remove(key)
+        self._reports.remove(key)
         self._parts.limits.stored_changed()
         self._writer.put_object({"event": "dropped", "key": key.hex()})
 
@@ -79,7 +83,7 @@ class EngineProcess:
         return None if cores.stored(core) is None else cores.get(core, active=False)
 
     def _on_title(self, key: bytes, title: str) -> None:
-        self._replicas.call(key, title)
+        self._facts.set_title(key, title)
         self._parts.engine.mark_changed(key)
         self._status.wake()
 

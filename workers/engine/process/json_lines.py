@@ -5,48 +5,38 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ...line_output import Output
+
 MAX_WAITING = 20_000
 """Lines that wait for a parent that does not read. Beyond it, status lines are dropped."""
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds that closing waits for the parent to read the rest."""
 
 log = logging.getLogger(__name__)
 
 
 class LineWriter:
-    """Writes to standard output from a thread of its own: a slow reader never stops the loop."""
+    """Writes to standard output, and never stops the loop."""
 
     def __init__(self) -> None:
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="lines-out", daemon=True)
-        self._thread.start()
+        self._output = Output()
 
     def put(self, line: str, *, droppable: bool = False) -> None:
-        if not (droppable and self._lines.qsize() > MAX_WAITING):
-            self._lines.put(line)
+        if not (droppable and self._output.waiting > MAX_WAITING):
+            self._output.put(line + "\n")
 
     def put_object(self, fields: dict[str, Any]) -> None:
         self.put(json.dumps(fields, separators=(",", ":")))
 
-    def close(self, timeout: float = 2.0) -> None:
-        """Write the remaining lines; `timeout` in seconds."""
-        self._lines.put(None)
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        out = sys.stdout
-        try:
-            while (line := self._lines.get()) is not None:
-                out.write(line + "\n")
-                if self._lines.empty():
-                    out.flush()
-            out.flush()
-        except (BrokenPipeError, ValueError):
-            pass  # the parent has gone, and standard input ends, too
+    def close(self) -> None:
+        """Write the remaining lines."""
+        self._output.close(CLOSE_TIMEOUT)
 
 
 MAX_LINE_BYTES = 256 << 20

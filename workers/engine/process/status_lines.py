@@ -11,7 +11,7 @@ from typing import Any
 from ..launch import EngineParts
 from ..model.rate import Rate
 from .network_numbers import network_numbers
-from .replicas import Replicas
+from .replica_reports import ReplicaReports
 from .stalls import StallMeter
 
 STATUS_INTERVAL = 1.0
@@ -31,10 +31,10 @@ class StatusLines:
     """`write` is called with each line, before it is JSON."""
 
     def __init__(
-        self, parts: EngineParts, replicas: Replicas, *, write: Callable[[dict[str, Any]], None]
+        self, parts: EngineParts, reports: ReplicaReports, *, write: Callable[[dict[str, Any]], None]
     ) -> None:
         self._parts = parts
-        self._replicas = replicas
+        self._reports = reports
         self._write = write
         self._everything = False
         self._wake = asyncio.Event()
@@ -61,7 +61,7 @@ class StatusLines:
             everything, self._everything = self._everything, False
             self._wake.clear()
             seeds = engine.status().seeds if everything else engine.changes()
-            changed = self._replicas.changes(seeds, everything=everything, no_room=limits.trouble)
+            changed = self._reports.changes(seeds, everything=everything, no_room=limits.trouble)
             totals, moment = engine.totals(), time.monotonic()
             self._down.sample(totals.bytes_in, moment)
             self._up.sample(totals.bytes_out, moment)

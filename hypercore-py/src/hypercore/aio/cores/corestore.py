@@ -305,7 +305,13 @@ class Corestore:
         """Open channels on `connection` for active cores, and for stored ones when the peer asks."""
         if self._closed:
             raise LocalProtocolError("the corestore is closed")
-        link = Link(connection, loop=self._loop, on_close=self._on_link_close, hub=self.hub)
+        link = Link(
+            connection,
+            loop=self._loop,
+            on_close=self._on_link_close,
+            hub=self.hub,
+            open_more=self._openings.open_more,
+        )
         muxer = link.muxer
         self._links[muxer] = link
         muxer.add_alias(ALIAS, PROTOCOL)

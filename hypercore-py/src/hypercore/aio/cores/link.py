@@ -130,7 +130,10 @@ class Link:
         loop: asyncio.AbstractEventLoop,
         on_close: Callable[[Link, Exception | None], None],
         hub: Hub | None = None,
+        open_more: Callable[[Link, Callable[[], bool]], bool] | None = None,
     ) -> None:
+        """`open_more(link, expired)`, called once in each turn, opens more channels until `expired()`. It
+        returns True if it has more to open now."""
         self.connection = connection
         self.hub = hub or Hub(loop)
         self.muxer = Muxer(
@@ -143,10 +146,9 @@ class Link:
         self.debt = Debt()
         self.received = Received(self)
         self.queued = Queued(self)
-        self.open_more: Callable[[Callable[[], bool]], bool] | None = None
-        """Opens more channels, until `expired()`. Returns True if it has more to open now."""
         self._loop = loop
         self._on_close = on_close
+        self._open_more = open_more
         self._held = False
         self._paused = False
         self._useful = (0, 0, 0)
@@ -172,8 +174,8 @@ class Link:
             return False
         more = self._read(expired)
         gather = more and monotonic() < self._sent_at + GATHER_SECONDS
-        if self.open_more is not None:
-            more = self.open_more(expired) or more
+        if self._open_more is not None:
+            more = self._open_more(self, expired) or more
         if not gather:
             more = self._send(expired) or more
         self._update_reading()
@@ -266,7 +268,6 @@ class Link:
     def _closed(self, error: Exception | None) -> None:
         if self._unused is not None:
             self._unused.cancel()
-        self.open_more = None
         self.hub.leave(self)
         log.debug(
             "connection with %s ended: %s", encode_key(self.connection.remote_public_key), error or "closed"

@@ -43,7 +43,7 @@ class Openings:
     def begin(self, link: Link) -> None:
         """Open the channels of all active cores on a new connection."""
         self._continue(link, 0)
-        self._open(link, _never)
+        self.open_more(link, _never)
 
     def activated(self, core: ActiveCore, links: Iterable[Link]) -> None:
         """A core has become active: open its channel on all connections."""
@@ -75,10 +75,12 @@ class Openings:
         if not self._behind:
             self._renew()
         self._behind[link] = at
-        link.open_more = lambda expired: self._open(link, expired)
 
-    def _open(self, link: Link, expired: Callable[[], bool]) -> bool:
-        """Open channels until the peer owes too many answers. True if time ran out first."""
+    def open_more(self, link: Link, expired: Callable[[], bool]) -> bool:
+        """Open channels that a connection lacks until the peer owes too many answers. True if time ran out
+        first."""
+        if link not in self._behind:
+            return False
         muxer, window = link.muxer, _window(link)
         if muxer.unanswered > window // 2:
             return False  # channels that are opened together share messages
@@ -86,7 +88,6 @@ class Openings:
             at = self._behind[link]
             if at == len(self._names):
                 self.leave(link)
-                link.open_more = None
                 return False
             self._behind[link] = at + 1
             core = self._cores.get(self._names[at])

@@ -14,7 +14,8 @@ from workers.agent.replica_tracker import ReplicaTracker
 from workers.engine.model.events import CoreChanged, Problem, Synced
 from workers.engine.model.kind import Kind, Role
 from workers.engine.model.status import SeedStatus, State
-from workers.engine.process.replicas import PHASES, Replicas
+from workers.engine.process.event_facts import EventFacts
+from workers.engine.process.replica_reports import PHASES, ReplicaReports
 
 KEY = bytes(range(32))
 STATUS = SeedStatus(
@@ -29,13 +30,14 @@ def changed(core: bytes, length: int) -> CoreChanged:
 
 
 def test_every_field_reaches_the_report() -> None:
-    replicas = Replicas(lambda: 99.0)
-    replicas.note(changed(KEY, 19))
-    replicas.note(Synced(key=KEY, kind=Kind.DRIVE, version=19, length=19, bytes=1))
-    replicas.note(changed(KEY, 20))
-    replicas.note(Problem(key=KEY, code="DISK", message="slow"))
-    replicas.call(KEY, "Films")
-    (line,) = replicas.changes((STATUS,))
+    facts = EventFacts(lambda: 99.0)
+    reports = ReplicaReports(facts)
+    facts.record(changed(KEY, 19))
+    facts.record(Synced(key=KEY, kind=Kind.DRIVE, version=19, length=19, bytes=1))
+    facts.record(changed(KEY, 20))
+    facts.record(Problem(key=KEY, code="DISK", message="slow"))
+    facts.set_title(KEY, "Films")
+    (line,) = reports.changes((STATUS,))
     tracker = ReplicaTracker(lambda: 100.0)
     tracker.assign([KEY.hex()])
     tracker.note(decode(json.loads(json.dumps(line)), ReplicaStatus))
@@ -52,37 +54,49 @@ def test_every_field_reaches_the_report() -> None:
 
 @pytest.mark.parametrize("name", ReplicaFacts.__struct_fields__)
 def test_a_field_that_changed_is_reported_once(name: str) -> None:
-    replicas = Replicas(lambda: 99.0)
-    replicas.note(Synced(key=KEY, kind=Kind.DRIVE, version=19, length=19, bytes=1))
-    replicas.changes((STATUS,))
-    assert replicas.changes((STATUS,)) == []
+    facts = EventFacts(lambda: 99.0)
+    reports = ReplicaReports(facts)
+    facts.record(Synced(key=KEY, kind=Kind.DRIVE, version=19, length=19, bytes=1))
+    reports.changes((STATUS,))
+    assert reports.changes((STATUS,)) == []
     status = STATUS
     match name:
         case "error" | "attempts":
-            replicas.note(Problem(key=KEY, code="DISK", message="slow"))
+            facts.record(Problem(key=KEY, code="DISK", message="slow"))
         case "title":
-            replicas.call(KEY, "Films")
+            facts.set_title(KEY, "Films")
         case "writer_seen_at":
-            replicas.note(changed(KEY, 20))
+            facts.record(changed(KEY, 20))
         case "gaps":
             status = replace(STATUS, gaps=())
         case _:
             status = replace(STATUS, **{name: getattr(STATUS, name) + 1})
-    assert len(replicas.changes((status,))) == 1
-    assert replicas.changes((status,)) == []
-    assert len(replicas.changes((status,), everything=True)) == 1
+    assert len(reports.changes((status,))) == 1
+    assert reports.changes((status,)) == []
+    assert len(reports.changes((status,), everything=True)) == 1
 
 
 def test_traffic_alone_is_no_news() -> None:
-    replicas = Replicas()
-    replicas.changes((STATUS,))
-    assert replicas.changes((replace(STATUS, bytes_in=5, bytes_out=6, down=7.0, up=8.0),)) == []
+    reports = ReplicaReports(EventFacts())
+    reports.changes((STATUS,))
+    assert reports.changes((replace(STATUS, bytes_in=5, bytes_out=6, down=7.0, up=8.0),)) == []
 
 
 def test_a_full_disk_is_the_error_of_what_it_stops() -> None:
-    replicas = Replicas()
+    reports = ReplicaReports(EventFacts())
     held = replace(STATUS, state=State.HELD)
-    (line,) = replicas.changes((held,), no_room="NO_ROOM: 5 bytes are free")
+    (line,) = reports.changes((held,), no_room="NO_ROOM: 5 bytes are free")
     assert (line["phase"], line["error"]) == ("error", "NO_ROOM: 5 bytes are free")
-    assert replicas.changes((held,), no_room="NO_ROOM: 4 bytes are free") == [], "the number alone is no news"
+    assert reports.changes((held,), no_room="NO_ROOM: 4 bytes are free") == [], "the number alone is no news"
     assert set(PHASES) == set(State)
+
+
+def test_a_key_that_was_removed_starts_anew() -> None:
+    facts = EventFacts()
+    reports = ReplicaReports(facts)
+    facts.record(Problem(key=KEY, code="DISK", message="slow"))
+    assert reports.changes((STATUS,))[0]["error"] == "DISK: slow"
+    facts.remove(KEY)
+    reports.remove(KEY)
+    (line,) = reports.changes((STATUS,))
+    assert (line["error"], line["attempts"]) == ("", 0)

@@ -17,9 +17,9 @@ from ...settings.table import FarmSettings
 from ...supervisor.processes import address
 from ..common.extras import FARM, require
 from ..common.failures import BadInput, Failure
+from .checked_settings import settings
 from .django_setup import open_farm
 from .output import json_lines, json_option, plain, rows, table_of
-from .up import settings
 
 HIDDEN: Final = "(hidden)"
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from ...settings import table
-from ...settings.env import SettingsWrong
 from ...settings.table import FarmSettings
 from ..common.extras import FARM, require
-from ..common.failures import BadInput, Failure
+from ..common.failures import Failure
+from .checked_settings import settings
+
+ACTOR: Final = "cli"
+"""Who acts, in the audit log."""
 
 
 class NotInitialised(Failure):
@@ -26,10 +28,7 @@ def open_farm(*, stays: bool = False) -> FarmSettings:
     A process that `stays` also uses a broker that starts later.
     """
     require(FARM)
-    try:
-        farm = table.load().checked()
-    except SettingsWrong as error:
-        raise BadInput(str(error)) from None
+    farm = settings()
     hint = "`seederfarm up` makes one and starts it, `seederfarm init` only makes it"
     if farm.database.engine == "sqlite" and not farm.database_path.exists():
         raise NotInitialised(f"there is no farm in {farm.home} yet: {hint}")

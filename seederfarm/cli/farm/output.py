@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from rich.console import Console
@@ -18,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 NARROWEST = 160
 """Columns of a table in a file or a pipe."""
+MAX_LISTED_ERRORS: Final = 10
+"""Malformed lines of a file that are shown one by one."""
 
 
 def json_option(function: F) -> F:
@@ -60,3 +62,8 @@ def _other(value: object) -> object:
 def ago(at: datetime | None, now: datetime) -> str:
     """`just now`, `5 min ago`, `3 days ago`, `never`."""
     return "never" if at is None else units.format_age((now - at).total_seconds())
+
+
+def span(minimum: int, maximum: int) -> str:
+    """`2`, `2–3`."""
+    return str(minimum) if minimum == maximum else f"{minimum}–{maximum}"

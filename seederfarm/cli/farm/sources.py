@@ -14,8 +14,7 @@ from workers import units
 
 from ..common import logs
 from ..common.failures import BadInput, Failure
-from .django_setup import database_failures, open_farm
-from .keys import ACTOR
+from .django_setup import ACTOR, database_failures, open_farm
 from .output import ago, json_lines, json_option, plain, rows, table_of
 from .source_acts import COMMANDS
 

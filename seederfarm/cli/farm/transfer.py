@@ -16,9 +16,8 @@ from hypercore.printable import json_text
 from workers import units
 
 from ..common.failures import BadInput, Failure
-from .django_setup import database_failures, open_farm
-from .keys import ACTOR, MAX_LISTED_ERRORS
-from .output import json_lines, json_option, plain
+from .django_setup import ACTOR, database_failures, open_farm
+from .output import MAX_LISTED_ERRORS, json_lines, json_option, plain
 
 
 @click.command()

@@ -1,41 +1,25 @@
-"""`seederfarm up`, `down`, `status`, `logs`: the processes of the farm on this machine."""
+"""`seederfarm up`, `down`: start and stop the farm on this machine."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections import deque
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 
 from hypercore.printable import json_text, visible
-from workers import units
 
-from ...settings import table
-from ...settings.env import SettingsWrong
-from ...settings.table import FarmSettings
-from ...supervisor import logs as log_files
 from ...supervisor.broker import NoRedis
 from ...supervisor.home import AlreadyRunning, RunFiles
 from ..common.extras import FARM, require
-from ..common.failures import BadInput, Failure
-from .output import json_option, rows, table_of
+from ..common.failures import Failure
+from .checked_settings import settings
+from .output import json_option
 
-DOWN_WITHIN: Final = 60.0
+DOWN_TIMEOUT: Final = 60.0
 """Seconds that `down` waits for the farm to end."""
-
-LIVE_POLL: Final = 0.2
-
-
-def settings() -> FarmSettings:
-    try:
-        return table.load().checked()
-    except SettingsWrong as error:
-        raise BadInput(str(error)) from None
 
 
 @click.command()
@@ -108,139 +92,11 @@ def down() -> None:
         raise Failure(f"the farm's supervisor (process {pid}) belongs to another user") from None
     except ProcessLookupError:
         pass
-    until = time.monotonic() + DOWN_WITHIN
+    until = time.monotonic() + DOWN_TIMEOUT
     while files.is_running():
         if time.monotonic() > until:
             raise Failure(
-                f"the farm (process {pid}) has not ended within {DOWN_WITHIN:g} s; it may still do so"
+                f"the farm (process {pid}) has not ended within {DOWN_TIMEOUT:g} s; it may still do so"
             )
         time.sleep(0.05)
     click.echo("Stopped.")
-
-
-@click.command()
-@json_option
-def status(as_json: bool) -> None:
-    """Show the farm's processes and a few numbers. Exit status 1 when it does not run."""
-    farm = settings()
-    files = RunFiles(farm.home)
-    running = files.is_running()
-    state = files.read_state() if running else {}
-    counts = _counts()
-    troubles = [] if counts is None else _network_troubles()
-    if as_json:
-        shown = {
-            "running": running,
-            "home": str(farm.home),
-            **state,
-            "farm": counts,
-            "network_troubles": troubles,
-        }
-        click.echo(json_text(shown))
-    else:
-        _show_status(farm, state if running else None, counts)
-        for trouble in troubles:
-            click.echo(visible(trouble))
-    if not running:
-        raise click.exceptions.Exit(1)
-
-
-def _counts() -> dict[str, int] | None:
-    from .django_setup import NotInitialised, open_farm
-
-    try:
-        open_farm()
-    except NotInitialised:
-        return None
-    from .counts import counts
-
-    return counts()
-
-
-def _network_troubles() -> list[str]:
-    from .counts import network_troubles
-
-    return network_troubles()
-
-
-def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[str, int] | None) -> None:
-    if state is None:
-        click.echo(f"No farm runs in {farm.home}: `seederfarm up` starts it.")
-    else:
-        ready = "stopping" if state.get("stopping") else "ready" if state.get("ready") else "starting"
-        click.echo(f"{farm.name}: {ready}, {state.get('address')} (process {state.get('pid')})")
-        now = time.time()
-        grid = table_of("process", "state", "pid", "for", "restarts", "what")
-        for process in state.get("processes", ()):
-            grid.add_row(
-                process["name"],
-                process["state"],
-                str(process["pid"] or "–"),
-                units.format_clock(max(0.0, now - process["since"])),
-                str(process["restarts"]),
-                process["about"] if process["state"] != "waiting" else process["last_end"],
-            )
-        rows(grid)
-    if counts is not None:
-        click.echo(
-            f"{units.plural(counts['drives'], 'drive')} ({_short(counts)}), "
-            f"{counts['complete']:,} of {counts['copies']:,} copies complete, "
-            f"{counts['online']:,} of {units.plural(counts['workers'], 'worker')} online"
-        )
-
-
-def _short(counts: Mapping[str, int]) -> str:
-    unproven = counts["unproven"]
-    shown = f"{counts['short'] - unproven:,} with too few complete copies"
-    return f"{shown}, {unproven:,} with too few proven copies" if unproven else shown
-
-
-@click.command()
-@click.argument("process", nargs=-1, metavar="[PROCESS...]")
-@click.option("--live", is_flag=True, help="Follow the logs until Ctrl-C.")
-@click.option("--errors", is_flag=True, help="Only lines about errors.")
-@click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(0),
-    metavar="N",
-    default=200,
-    show_default=True,
-    help="Show the last N lines.",
-)
-@json_option
-def logs(process: tuple[str, ...], live: bool, errors: bool, lines: int, as_json: bool) -> None:
-    """Show the logs of the farm's processes in the order of time. PROCESS is a name that `status` shows."""
-    folder = RunFiles(settings().home).logs
-    known = log_files.names(folder)
-    if not known:
-        raise Failure(f"there are no logs in {folder}: no farm has run here yet")
-    for name in process:
-        if name not in known:
-            raise BadInput(f"no process {name!r} has a log; there are {', '.join(known)}")
-    wanted = list(process) or known
-    followers = [log_files.Follower(folder / f"{name}.log") for name in wanted] if live else []
-    width = max(map(len, wanted))
-    found = (line for line in log_files.read(folder, wanted) if line.is_error or not errors)
-    for line in deque(found, maxlen=lines):
-        _show_line(line, width, as_json)
-    try:
-        while live:
-            fresh = [line for follower in followers for line in follower.read()]
-            for line in sorted(fresh, key=lambda line: line.at):
-                if line.is_error or not errors:
-                    _show_line(line, width, as_json)
-            time.sleep(LIVE_POLL)
-    except KeyboardInterrupt:
-        return
-
-
-def _show_line(line: log_files.Line, width: int, as_json: bool) -> None:
-    if as_json:
-        click.echo(json_text({"at": line.at, "process": line.process, "text": line.text}))
-        return
-    try:
-        at = datetime.fromisoformat(line.at).astimezone(UTC).strftime("%m-%d %H:%M:%S")
-    except ValueError:
-        at = line.at[:14]
-    click.echo(f"{visible(at)} {line.process:<{width}} {visible(line.text)}")

@@ -11,8 +11,7 @@ from workers import units
 
 from .. import LazyGroup
 from ..common.failures import BadInput, Failure
-from .django_setup import database_failures, open_farm
-from .keys import ACTOR
+from .django_setup import ACTOR, database_failures, open_farm
 from .output import ago, json_lines, json_option, plain, rows, table_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,94 @@
+"""`seederfarm status`: the processes of the farm on this machine, and a few numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from hypercore.printable import json_text, visible
+from workers import units
+
+from ...settings.table import FarmSettings
+from ...supervisor.home import RunFiles
+from .checked_settings import settings
+from .output import json_option, rows, table_of
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show the farm's processes and a few numbers. Exit status 1 when it does not run."""
+    farm = settings()
+    files = RunFiles(farm.home)
+    running = files.is_running()
+    state = files.read_state() if running else {}
+    counts = _counts()
+    troubles = [] if counts is None else _network_troubles()
+    if as_json:
+        shown = {
+            "running": running,
+            "home": str(farm.home),
+            **state,
+            "farm": counts,
+            "network_troubles": troubles,
+        }
+        click.echo(json_text(shown))
+    else:
+        _show_status(farm, state if running else None, counts)
+        for trouble in troubles:
+            click.echo(visible(trouble))
+    if not running:
+        raise click.exceptions.Exit(1)
+
+
+def _counts() -> dict[str, int] | None:
+    from .django_setup import NotInitialised, open_farm
+
+    try:
+        open_farm()
+    except NotInitialised:
+        return None
+    from .counts import counts
+
+    return counts()
+
+
+def _network_troubles() -> list[str]:
+    from .counts import network_troubles
+
+    return network_troubles()
+
+
+def _show_status(farm: FarmSettings, state: dict[str, Any] | None, counts: dict[str, int] | None) -> None:
+    if state is None:
+        click.echo(f"No farm runs in {farm.home}: `seederfarm up` starts it.")
+    else:
+        ready = "stopping" if state.get("stopping") else "ready" if state.get("ready") else "starting"
+        click.echo(f"{farm.name}: {ready}, {state.get('address')} (process {state.get('pid')})")
+        now = time.time()
+        grid = table_of("process", "state", "pid", "for", "restarts", "what")
+        for process in state.get("processes", ()):
+            grid.add_row(
+                process["name"],
+                process["state"],
+                str(process["pid"] or "–"),
+                units.format_clock(max(0.0, now - process["since"])),
+                str(process["restarts"]),
+                process["about"] if process["state"] != "waiting" else process["last_end"],
+            )
+        rows(grid)
+    if counts is not None:
+        click.echo(
+            f"{units.plural(counts['drives'], 'drive')} ({_short(counts)}), "
+            f"{counts['complete']:,} of {counts['copies']:,} copies complete, "
+            f"{counts['online']:,} of {units.plural(counts['workers'], 'worker')} online"
+        )
+
+
+def _short(counts: Mapping[str, int]) -> str:
+    unproven = counts["unproven"]
+    shown = f"{counts['short'] - unproven:,} with too few complete copies"
+    return f"{shown}, {unproven:,} with too few proven copies" if unproven else shown

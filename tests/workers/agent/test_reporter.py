@@ -18,8 +18,8 @@ from farmwire.envelope import node_id
 from farmwire.report import MAX_REPLICAS, Phase, ReplicaStatus
 from hypercore.crypto import KeyPair
 from workers.agent import agent as agent_module
+from workers.agent import pending_reports as reports_module
 from workers.agent import reporter as reporter_module
-from workers.agent import reports as reports_module
 from workers.agent.agent import Agent
 from workers.agent.app import create_app
 from workers.agent.pending_reports import REPORT_ALL_INTERVAL

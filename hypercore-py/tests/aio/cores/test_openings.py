@@ -28,7 +28,6 @@ class Connection:
 
     def __init__(self, muxer: Muxer) -> None:
         self.muxer = muxer
-        self.open_more = None
 
 
 class World:
@@ -78,13 +77,13 @@ def never() -> bool:
     return False
 
 
-def open_all(link: Link, muxer: Muxer) -> list[int]:
+def open_all(world: World, link: Link, muxer: Muxer) -> list[int]:
     """The peer answers everything, again and again. Returns how many channels were opened each time."""
     rounds = []
-    while link.open_more is not None:
+    while world.openings.is_behind(link):
         before = len(muxer.asked)
         muxer.answer(muxer.unanswered)
-        assert not link.open_more(never)
+        assert not world.openings.open_more(link, never)
         rounds.append(len(muxer.asked) - before)
     return rounds
 
@@ -95,10 +94,10 @@ def test_each_active_core_is_opened_once_on_each_connection() -> None:
     first, one = world.connect()
     world.activate(*range(300, 500))
     second, two = world.connect()
-    open_all(first, one)
+    open_all(world, first, one)
     world.activate(*range(500, 700))
-    open_all(second, two)
-    open_all(first, one)
+    open_all(world, second, two)
+    open_all(world, first, one)
     every = [number.to_bytes(32) for number in range(700)]
     assert sorted(one.asked) == sorted(two.asked) == every
 
@@ -108,7 +107,7 @@ def test_a_peer_that_answers_gets_more_at_a_time_up_to_a_bound() -> None:
     world.activate(*range(3 * MAX_PROVEN_OPENS))
     link, muxer = world.connect()
     assert muxer.unanswered == MAX_UNANSWERED_OPENS
-    rounds = open_all(link, muxer)
+    rounds = open_all(world, link, muxer)
     assert rounds[:2] == [2 * MAX_UNANSWERED_OPENS, 4 * MAX_UNANSWERED_OPENS]
     assert max(rounds) == MAX_PROVEN_OPENS
 
@@ -118,10 +117,10 @@ def test_channels_are_opened_together_not_one_for_each_answer() -> None:
     world.activate(*range(500))
     link, muxer = world.connect()
     opened = []
-    while link.open_more is not None and len(muxer.asked) < 250:
+    while world.openings.is_behind(link) and len(muxer.asked) < 250:
         before = len(muxer.asked)
         muxer.answer(1)
-        link.open_more(never)
+        world.openings.open_more(link, never)
         opened.append(len(muxer.asked) - before)
     assert min(number for number in opened if number) > MAX_UNANSWERED_OPENS // 2
 
@@ -133,11 +132,11 @@ def test_time_that_runs_out_ends_a_turn_and_loses_no_channel() -> None:
     muxer.answer(60)
     world.activate(*range(60, 300))
     muxer.answer(muxer.unanswered)
-    assert link.open_more is not None
+    assert world.openings.is_behind(link)
     before = len(muxer.asked)
-    assert link.open_more(lambda: True)
+    assert world.openings.open_more(link, lambda: True)
     assert len(muxer.asked) <= before + 1
-    open_all(link, muxer)
+    open_all(world, link, muxer)
     assert len(muxer.asked) == len(set(muxer.asked)) == 300
 
 
@@ -149,9 +148,9 @@ def test_the_work_does_not_grow_with_the_square_of_the_cores() -> None:
     for number in range(1000, 3000):
         world.activate(number)
         muxer.answer(muxer.unanswered)
-        if link.open_more is not None:
-            link.open_more(never)
-    open_all(link, muxer)
+        if world.openings.is_behind(link):
+            world.openings.open_more(link, never)
+    open_all(world, link, muxer)
     assert len(muxer.asked) == len(set(muxer.asked)) == 3000
     assert world.checks < 3 * 3000
 
@@ -165,9 +164,9 @@ def test_names_of_cores_that_rest_or_are_closed_are_not_kept() -> None:
         core = world.cores.pop(number.to_bytes(32))
         core.active = False  # type: ignore[misc]
         assert len(world.openings._names) <= 2 * (len(world.cores) + 1) + SLACK
-    open_all(link, muxer)
+    open_all(world, link, muxer)
     assert world.openings._names == []
     late, other = world.connect()
-    assert late.open_more is not None and len(other.asked) == MAX_UNANSWERED_OPENS
+    assert world.openings.is_behind(late) and len(other.asked) == MAX_UNANSWERED_OPENS
     world.openings.leave(late)
     assert world.openings._names == []

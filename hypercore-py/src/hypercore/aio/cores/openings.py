@@ -53,12 +53,16 @@ class Openings:
             else:
                 self._names.append(core.core.discovery_key)
         for link in links:
-            if link in self._behind:
+            if self.is_behind(link):
                 continue
             if link.muxer.unanswered < _window(link):
                 self._attach(core, link)
             else:
                 self._continue(link, max(0, len(self._names) - 1))
+
+    def is_behind(self, link: Link) -> bool:
+        """Whether a connection lacks channels."""
+        return link in self._behind
 
     def leave(self, link: Link) -> None:
         """The connection is gone."""
@@ -79,7 +83,7 @@ class Openings:
     def open_more(self, link: Link, expired: Callable[[], bool]) -> bool:
         """Open channels that a connection lacks until the peer owes too many answers. True if time ran out
         first."""
-        if link not in self._behind:
+        if not self.is_behind(link):
             return False
         muxer, window = link.muxer, _window(link)
         if muxer.unanswered > window // 2:

@@ -11,7 +11,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
-from . import farm, history, links, sources, workers
+from . import alerting, farm, history, links, sources, workers
 from .problems import MAX_ERRORS, MEDIA_TYPE, ProblemError, problem, title_of
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ api: Final = FarmAPI(
     docs_url=None,
     urls_namespace="dashboard:api",
 )
-for part in (farm, links, workers, sources, history):
+for part in (farm, links, workers, sources, history, alerting):
     api.add_router("", part.router)
 
 

@@ -221,7 +221,10 @@ class AlertShape(BaseModel):
     kind: str
     severity: Severity
     text: str
-    hint: str
+    what: str
+    kept: str
+    farm_does: str
+    hint: str = Field(description="What a person can do.")
     count: int = Field(description="How often it was seen.")
     drive: DriveRef | None
     worker: WorkerRef | None
@@ -239,6 +242,9 @@ class AlertShape(BaseModel):
             kind=alert.kind,
             severity=Severity(alert.severity),
             text=alert.text,
+            what=alert.what,
+            kept=alert.kept,
+            farm_does=alert.does,
             hint=alert.hint,
             count=alert.count,
             drive=None if alert.drive is None else DriveRef.of(alert.drive),

@@ -15,6 +15,7 @@ from seederfarm.registry.health_states import Health
 from seederfarm.registry.models import Drive, Event, Replica
 from seederfarm.registry.queries import whole_key
 from seederfarm.registry.stored_health import in_health
+from seederfarm.registry.uptime import days_of
 from seederfarm.registry.verdict import verdict_of
 
 from ..reads.drives import MAX_QUERY, DriveFilter, narrowed, with_columns
@@ -22,7 +23,7 @@ from .access import READ
 from .lists import page_of_copies, page_of_events
 from .paging import Order, PageOf, PageQuery, Text, in_order
 from .problems import ProblemError
-from .shapes import CopyShape, DriveDetail, DriveShape, EventShape, Kind, Offline
+from .shapes import CopyShape, DayShape, DriveDetail, DriveShape, EventShape, Kind, Offline
 
 router: Final = Router(tags=["drives"])
 
@@ -119,3 +120,9 @@ def list_copies(request: HttpRequest, key: Key, query: Query[PageQuery]) -> Any:
 def list_drive_events(request: HttpRequest, key: Key, query: Query[PageQuery]) -> Any:
     """What was recorded of it, the newest first."""
     return page_of_events(Event.objects.filter(drive=drive_of(key)), query)
+
+
+@router.get("/drives/{key:key}/days", response=list[DayShape], auth=READ)
+def list_drive_days(request: HttpRequest, key: Key) -> Any:
+    """How it was on each of the last 90 days, today last."""
+    return [DayShape(**day._asdict()) for day in days_of(drive_of(key), timezone.now())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -192,6 +192,15 @@ class DriveDetail(DriveShape):
     offline: Offline
     sources: list[str] = Field(description="Names of the sources that list it.")
     added_manually: bool
+
+
+class DayShape(BaseModel):
+    """Seconds of one day, UTC. What is missing was waiting, paused or before it was added."""
+
+    day: date
+    safe: int
+    at_risk: int = Field(description="At risk, rewritten or copying.")
+    unavailable: int
 
 
 class EventShape(BaseModel):

@@ -9,6 +9,7 @@ from typing import Final
 
 from seederfarm.registry.health import Health
 from seederfarm.registry.models import AuditEntry, Drive, Event, Replica
+from seederfarm.registry.uptime import Day, days_of
 from seederfarm.registry.verdict import Verdict, verdict_of
 from workers import units
 
@@ -16,6 +17,8 @@ from .farm import events
 from .looks import HEALTH, Look, of_copy
 
 EVENTS: Final = 30
+SHORT_RISK: Final = 600
+"""A day with fewer seconds of copying or risk is shown as safe: each new version takes some. Ours."""
 PROVE_AGAIN: Final = timedelta(minutes=5)
 """A drive's copies are asked for proof by a person this often at most. Ours."""
 
@@ -25,6 +28,17 @@ class Reason:
     look: Look
     title: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Days as boxes of a row."""
+
+    boxes: list[tuple[str, str]]
+    """Class of the colour, and place."""
+    text: str
+    safe: float
+    """Share of the time that was safe, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +56,14 @@ class DrivePage:
     blocks: int | None
     """Of all its cores."""
     events: list[tuple[Event, Look]]
+    strip: Strip | None
+    """None: it was never safe, at risk or unavailable."""
     proof_wait: float
     """Seconds until its copies may be asked for proof again."""
 
 
 def one(drive: Drive, now: datetime, *, with_events: bool = True) -> DrivePage:
-    """Six queries, five without events."""
+    """Eight queries, seven without events."""
     copies = list(drive.replicas.select_related("worker").order_by("worker__name"))
     verdict = verdict_of(drive, now, copies)
     shown = [(copy, of_copy(copy, drive, now)) for copy in copies]
@@ -63,12 +79,36 @@ def one(drive: Drive, now: datetime, *, with_events: bool = True) -> DrivePage:
         sources=list(drive.source_entries.values_list("source__name", flat=True)),
         blocks=max((copy.total_blocks for copy in copies), default=0) or drive.length,
         events=events_of(drive) if with_events else [],
+        strip=strip(days_of(drive, now)),
         proof_wait=proof_wait(drive, now),
     )
 
 
 def events_of(drive: Drive) -> list[tuple[Event, Look]]:
     return events(Event.objects.filter(drive=drive), EVENTS)
+
+
+def strip(days: Sequence[Day]) -> Strip | None:
+    """The worst of each day gives its colour."""
+    known = sum(day.known for day in days)
+    if not known:
+        return None
+    tones = [_tone(day) for day in days]
+    count = {tone: tones.count(tone) for tone in ("is-safe", "is-risk", "is-fail")}
+    text = (
+        f"{len(days)} days: {count['is-safe']} safe, {count['is-risk']} at risk, "
+        f"{count['is-fail']} unavailable"
+    )
+    boxes = [(tone, f"{number * 100 / len(days):.2f}%") for number, tone in enumerate(tones)]
+    return Strip(boxes, text, sum(day.safe for day in days) / known)
+
+
+def _tone(day: Day) -> str:
+    if not day.known:
+        return "is-idle"
+    if day.unavailable:
+        return "is-fail"
+    return "is-risk" if day.at_risk >= SHORT_RISK or not day.safe else "is-safe"
 
 
 def proof_wait(drive: Drive, now: datetime) -> float:

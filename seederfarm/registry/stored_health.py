@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
+from . import uptime
 from .health import ARRIVING, proofs_since, with_health_now
 from .health_states import RANK, WORST_FIRST, Health
 from .models import Drive, Replica
@@ -162,4 +163,12 @@ def _store(news: list[dict[str, Any]], now: datetime) -> None:
     execute(
         f"UPDATE registry_drive AS d SET {sets}, health_stale = false FROM {table} WHERE d.id = v.id",
         parameters,
+    )
+    uptime.record(
+        [
+            uptime.Change(row["pk"], row["health_before"], row["health_since_before"], row["health_now"])
+            for row in news
+            if row["health_now"] != row["health_before"]
+        ],
+        now,
     )

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from seederfarm.registry import uptime
 from seederfarm.registry.models import Alert, AlertDelivery, AlertSilence, AuditEntry, Challenge, Event
 
 from ..db.locks import try_lock
@@ -27,6 +28,7 @@ class PruneResult(NamedTuple):
     alerts: int
     samples: int
     audit: int = 0
+    days: int = 0
 
 
 def prune(now: datetime | None = None) -> PruneResult:
@@ -50,6 +52,7 @@ def _prune(now: datetime) -> PruneResult:
         _delete(old_alerts),
         samples.roll_up(now),
         _delete(done_by_sources),
+        uptime.prune(now),
     )
 
 

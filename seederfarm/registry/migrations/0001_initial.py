@@ -369,6 +369,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="DriveDay",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField()),
+                ("safe", models.PositiveIntegerField(default=0)),
+                ("at_risk", models.PositiveIntegerField(default=0)),
+                ("unavailable", models.PositiveIntegerField(default=0)),
+                ("ends", models.CharField(blank=True, max_length=11)),
+            ],
+            options={
+                "ordering": ("drive", "day"),
+            },
+        ),
+        migrations.CreateModel(
             name="EnrolmentToken",
             fields=[
                 (
@@ -952,6 +971,16 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
+            model_name="driveday",
+            name="drive",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="days",
+                to="registry.drive",
+            ),
+        ),
+        migrations.AddField(
             model_name="enrolmenttoken",
             name="created_by",
             field=models.ForeignKey(
@@ -1077,6 +1106,14 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 condition=models.Q(("resolved_at__isnull", True)), fields=("subject",), name="alert_open_once"
             ),
+        ),
+        migrations.AddIndex(
+            model_name="driveday",
+            index=models.Index(fields=["day"], name="drive_day_age"),
+        ),
+        migrations.AddConstraint(
+            model_name="driveday",
+            constraint=models.UniqueConstraint(fields=("drive", "day"), name="drive_day_once"),
         ),
         migrations.AddConstraint(
             model_name="enrolmenttoken",

@@ -11,6 +11,7 @@ from .proof import Challenge
 from .replica import Replica
 from .source import Source, SourceEntry
 from .tally import WorkerTally
+from .uptime import DriveDay
 from .worker import AssignmentState, Worker
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Challenge",
     "ControlPulse",
     "Drive",
+    "DriveDay",
     "EnrolmentToken",
     "Event",
     "PlanState",

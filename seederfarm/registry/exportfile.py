@@ -265,6 +265,7 @@ DRIVE_FIELDS: Final[Mapping[str, Reader]] = {
     "priority": _whole(0, 9),
     "state": _one_of("active", "paused"),
     "added_manually": _flag,
+    "public": _flag,
     "max_fork": _or_none(_whole(0, 2**63 - 1)),
     "owner": _or_none(_text(150)),
     "pinned": _list_of(_text(100, empty=False)),

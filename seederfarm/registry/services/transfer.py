@@ -85,6 +85,7 @@ def _drive_line(drive: Drive) -> dict[str, Any]:
         "max_fork": drive.max_fork,
         "state": drive.state,
         "added_manually": drive.added_manually,
+        "public": drive.public,
         "owner": drive.owner.get_username() if drive.owner is not None else None,
         "pinned": sorted(worker.node_id for worker in drive.pinned_workers.all()),
         "expires_at": drive.expires_at.isoformat() if drive.expires_at is not None else None,
@@ -209,7 +210,7 @@ class _References:
 
     def drive(self, key: str, values: Mapping[str, Any], *, dirty: bool) -> Drive:
         minimum, maximum = values.get("replicas") or settings.FARM.replicas
-        same = ("kind", "label", "note", "required_tags", "priority", "max_fork", "expires_at")
+        same = ("kind", "label", "note", "required_tags", "priority", "max_fork", "expires_at", "public")
         listed = any(name in self._sources for name in values.get("sources", ()))
         return Drive(
             key=key,

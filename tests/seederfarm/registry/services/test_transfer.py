@@ -58,6 +58,7 @@ def furnish() -> None:
         replicas_min=2,
         replicas_max=4,
         max_fork=7,
+        public=True,
         required_tags=["ssd"],
         expires_at=datetime(2030, 1, 2, 3, 4, tzinfo=UTC),
         created_at=datetime(2020, 1, 2, 3, 4, tzinfo=UTC),

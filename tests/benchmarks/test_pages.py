@@ -13,8 +13,12 @@ from dashboard.urls import urlpatterns
 
 from ..support.paths import ROOT
 
-NO_PAGES = {"act", "acknowledge", "live", "login", "logout", "metrics", "theme"}
-"""Names of addresses that change something, or are for visitors and scripts."""
+NO_PAGES = {
+    "act", "acknowledge", "add_channel", "add_silence", "badge", "change_channel", "end_silence", "files",
+    "flower", "live", "login", "logout", "metrics", "preview", "public", "public_json", "set_rule", "silence",
+    "theme", "zip",
+}  # fmt: skip
+"""Names of addresses that change something, have bytes of files, or are for visitors and scripts."""
 
 
 @pytest.mark.usefixtures("postgres_server")  # there is PostgreSQL, or the test is skipped

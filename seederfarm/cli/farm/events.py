@@ -14,7 +14,14 @@ from .output import ago, json_lines, json_option, plain, rows, table_of
 @click.option("--drive", "key", default="", metavar="KEY", help="Only events of this drive.")
 @click.option("--worker", "name", default="", metavar="WORKER", help="Only events of this worker.")
 @click.option("--kind", default="", help="Only events of this kind, such as replica.complete.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, metavar="N")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Only the newest N.",
+)
 @json_option
 def events(key: str, name: str, kind: str, limit: int, as_json: bool) -> None:
     """List events, the newest first."""

@@ -37,12 +37,14 @@ def assign(moves: Sequence[Assign], now: datetime) -> None:
     with staged(_PAIR, _pairs(moves)) as (table, parameters):
         execute(
             f"INSERT INTO registry_replica (drive_id, worker_id, desired, phase, {columns}, proof_failures, "
-            f"created_at) SELECT v.drive_id, v.worker_id, true, 'assigned', {defaults}, 0, %s "
+            "proven_length, proven_fork, created_at) "
+            f"SELECT v.drive_id, v.worker_id, true, 'assigned', {defaults}, 0, 0, 0, %s "
             f"FROM {table} JOIN registry_drive d ON d.id = v.drive_id "
             "JOIN registry_worker w ON w.id = v.worker_id WHERE d.state = 'active' AND w.state = 'active' "
             "ON CONFLICT (drive_id, worker_id) DO UPDATE SET desired = true, released_at = NULL, "
             f"phase = 'assigned', {reset}, "
             "completed_at = NULL, last_proven_at = NULL, last_challenged_at = NULL, "
+            "proven_length = 0, proven_fork = 0, "
             "created_at = excluded.created_at, last_report_at = excluded.created_at "
             "WHERE NOT registry_replica.desired",
             [now, *parameters],

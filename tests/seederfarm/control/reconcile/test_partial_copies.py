@@ -154,7 +154,7 @@ def test_a_higher_fork_takes_the_place_of_a_lower_one_when_it_was_proven(
     Replica.objects.filter(worker=bert.row).update(last_proven_at=now)
     bert.tell(now + SECOND, copy_of(drive.key, "complete", now + SECOND, **{**higher, "fork": 2}))
     assert last_copies_on(anna.row) == [drive.pk], "what was proven of one fork says nothing of another"
-    Replica.objects.filter(worker=bert.row).update(last_proven_at=now)
+    Replica.objects.filter(worker=bert.row).update(last_proven_at=now + SECOND)
     bert.tell(now + 2 * SECOND, copy_of(drive.key, "complete", now + 2 * SECOND, **{**higher, "fork": 2}))
     assert last_copies_on(anna.row) == []
     assert drain_progress(anna.row.pk).waiting == 0
